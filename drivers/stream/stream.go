@@ -1,0 +1,155 @@
+// Package stream is the one framing for standard streams and control messages
+// on their way between a workload and a user's terminal: guest init ↔ monitor
+// (virtio-console), monitor ↔ gateway (unix socket) and gateway ↔ CLI (HTTP
+// upgrade) all speak it, so each hop can copy frames without looking inside.
+//
+// A frame is an 8-byte header and a payload of at most MaxPayload bytes:
+//
+//	byte 0     kind
+//	bytes 1-3  session, big-endian: 0 is the workload, others are execs
+//	bytes 4-7  payload length, big-endian
+//
+// Nothing here authenticates: each hop's socket does. No token ever travels
+// in a frame.
+package stream
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Kind says what a frame's payload is.
+type Kind byte
+
+// The kinds. Their numbers are part of the protocol and never change.
+const (
+	Stdin      Kind = 1 // bytes for the process
+	StdinClose Kind = 2 // no payload: end of standard input
+	Stdout     Kind = 3
+	Stderr     Kind = 4
+	Resize     Kind = 5  // 4 bytes: rows, cols, big-endian uint16
+	Signal     Kind = 6  // 1 byte: signal number
+	Exit       Kind = 7  // 4 bytes: exit code, big-endian; the session's last frame
+	Error      Kind = 8  // text: why the session could not go on; the session's last frame
+	Control    Kind = 16 // JSON: a control message (guest protocol)
+)
+
+// MaxPayload bounds a frame's payload, in bytes. A longer one is a protocol
+// error on reading and is split on writing.
+const MaxPayload = 32 << 10
+
+const headerSize = 8
+
+// Frame is one message. Payload is only valid until the next Read.
+type Frame struct {
+	Kind    Kind
+	Session uint32 // 24 bits
+	Payload []byte
+}
+
+// Reader reads frames. It is not safe for concurrent use.
+type Reader struct {
+	r   io.Reader
+	buf [headerSize + MaxPayload]byte
+}
+
+// NewReader reads frames from r, which it does not buffer beyond one frame.
+func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
+
+// Read returns the next frame, io.EOF at a clean end and
+// io.ErrUnexpectedEOF inside a frame.
+func (r *Reader) Read() (Frame, error) {
+	header := r.buf[:headerSize]
+	if _, err := io.ReadFull(r.r, header); err != nil {
+		return Frame{}, err
+	}
+	n := binary.BigEndian.Uint32(header[4:])
+	if n > MaxPayload {
+		return Frame{}, fmt.Errorf("frame of %d bytes, at most %d are allowed", n, MaxPayload)
+	}
+	session := binary.BigEndian.Uint32(header[:4]) & 0xffffff
+	kind := Kind(header[0])
+	payload := r.buf[headerSize : headerSize+int(n)]
+	if _, err := io.ReadFull(r.r, payload); err != nil {
+		return Frame{}, io.ErrUnexpectedEOF
+	}
+	return Frame{Kind: kind, Session: session, Payload: payload}, nil
+}
+
+// Writer writes frames, each with one Write call. It is safe for concurrent use.
+type Writer struct {
+	mu  sync.Mutex
+	w   io.Writer
+	buf [headerSize + MaxPayload]byte
+}
+
+// NewWriter writes frames to w.
+func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
+
+// Write sends payload as one frame, or as several if it is over MaxPayload.
+func (w *Writer) Write(kind Kind, session uint32, payload []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		n := min(len(payload), MaxPayload)
+		binary.BigEndian.PutUint32(w.buf[:4], session&0xffffff)
+		w.buf[0] = byte(kind)
+		binary.BigEndian.PutUint32(w.buf[4:], uint32(n))
+		copy(w.buf[headerSize:], payload[:n])
+		if _, err := w.w.Write(w.buf[:headerSize+n]); err != nil {
+			return err
+		}
+		if payload = payload[n:]; len(payload) == 0 {
+			return nil
+		}
+	}
+}
+
+// To is an io.Writer that sends what is written to it as frames of one kind.
+func (w *Writer) To(kind Kind, session uint32) io.Writer {
+	return writerTo{w, kind, session}
+}
+
+type writerTo struct {
+	w       *Writer
+	kind    Kind
+	session uint32
+}
+
+func (t writerTo) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := t.w.Write(t.kind, t.session, p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// EncodeExit is the payload of an Exit frame.
+func EncodeExit(code int) []byte {
+	return binary.BigEndian.AppendUint32(nil, uint32(int32(code)))
+}
+
+// DecodeExit reads the payload of an Exit frame.
+func DecodeExit(p []byte) (int, error) {
+	if len(p) != 4 {
+		return 0, fmt.Errorf("exit frame of %d bytes, 4 are wanted", len(p))
+	}
+	return int(int32(binary.BigEndian.Uint32(p))), nil
+}
+
+// EncodeSize is the payload of a Resize frame.
+func EncodeSize(rows, cols uint16) []byte {
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, rows), cols)
+}
+
+// DecodeSize reads the payload of a Resize frame.
+func DecodeSize(p []byte) (rows, cols uint16, err error) {
+	if len(p) != 4 {
+		return 0, 0, fmt.Errorf("resize frame of %d bytes, 4 are wanted", len(p))
+	}
+	return binary.BigEndian.Uint16(p), binary.BigEndian.Uint16(p[2:]), nil
+}

@@ -1,0 +1,221 @@
+// Package api is the contract between openshell-vm and openshell-gateway:
+// HTTP/JSON on a unix socket, these types, and a client for them.
+//
+// Every request carries the header Openshell-Api: 1 (Version); the gateway
+// accepts its own version and the one before. Requests are only taken from
+// the gateway's own user and root (peer credentials). No type here can hold
+// a token or a key but VerifyRequest, which goes one way.
+//
+//	GET    /v1/status                      Status
+//	POST   /v1/stop                        the gateway ends; sandboxes go on
+//	GET    /v1/doctor                      Doctor
+//	POST   /v1/sandboxes                   CreateRequest → Sandbox (not started)
+//	GET    /v1/sandboxes                   []Sandbox
+//	GET    /v1/sandboxes/{ref}             Sandbox
+//	POST   /v1/sandboxes/{ref}/start       → Sandbox
+//	POST   /v1/sandboxes/{ref}/stop        StopRequest → Sandbox
+//	POST   /v1/sandboxes/{ref}/signal      SignalRequest
+//	GET    /v1/sandboxes/{ref}/wait        → WaitResult, once it has ended
+//	DELETE /v1/sandboxes/{ref}[?force=1]
+//	GET    /v1/sandboxes/{ref}/logs[?follow=1]      frames (package stream)
+//	POST   /v1/sandboxes/{ref}/attach[?replay=1]    upgrade to frames
+//	POST   /v1/sandboxes/{ref}/exec                 ExecRequest, upgrade to frames
+//	GET    /v1/sandboxes/{ref}/token       Token
+//	POST   /v1/sandboxes/{ref}/token/rotate → Token
+//	POST   /v1/token/verify                VerifyRequest → VerifyResult
+//
+// A ref is a sandbox's name, its id, or a prefix that is unique among the ids.
+package api
+
+import (
+	"time"
+)
+
+// Version is the API's version, sent with each request.
+const Version = 1
+
+// Header names the API version of a request.
+const Header = "Openshell-Api"
+
+// UpgradeProtocol is the Upgrade header's value on attach and exec.
+const UpgradeProtocol = "openshell-stream"
+
+// Error codes. The CLI decides by them; people read Message and Hint.
+const (
+	CodeInvalid    = "invalid"     // bad request: 400
+	CodeNotFound   = "not-found"   // 404
+	CodeConflict   = "conflict"    // a name taken, a wrong state: 409
+	CodeDriver     = "driver"      // the engine failed: 502
+	CodeVersion    = "api-version" // 426
+	CodeForbidden  = "forbidden"   // peer credentials: 403
+	CodeInternal   = "internal"    // 500
+	CodeOverloaded = "no-room"     // disk, memory or descriptors: 507
+)
+
+// Error is what the gateway answers with any status of 400 or more.
+type Error struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`        // one line: what failed and why
+	Hint    string `json:"hint,omitempty"` // one line: what to do
+}
+
+// Error gives the line without the hint.
+func (e *Error) Error() string { return e.Message }
+
+// Size is a terminal window in character cells.
+type Size struct {
+	Rows uint16 `json:"rows"`
+	Cols uint16 `json:"cols"`
+}
+
+// Process is what to run.
+type Process struct {
+	Args     []string `json:"args,omitempty"` // empty: the image's command, or a shell
+	Env      []string `json:"env,omitempty"`  // K=V
+	Dir      string   `json:"dir,omitempty"`
+	User     string   `json:"user,omitempty"`
+	Terminal bool     `json:"terminal,omitempty"`
+	Size     Size     `json:"size,omitzero"`
+}
+
+// Mount is a further read-only directory of the user's. There is no writable form.
+type Mount struct {
+	Source string `json:"source"`
+	Target string `json:"target"`
+}
+
+// CreateRequest asks for one sandbox.
+type CreateRequest struct {
+	Name       string        `json:"name,omitempty"` // "" for a made-up one
+	Driver     string        `json:"driver"`         // auto, vm, docker, podman
+	Hypervisor string        `json:"hypervisor"`     // auto, krun, qemu
+	Rootfs     string        `json:"rootfs,omitempty"`
+	Image      string        `json:"image,omitempty"`
+	Process    Process       `json:"process"`
+	Stdin      bool          `json:"stdin,omitempty"`
+	Ephemeral  bool          `json:"ephemeral,omitempty"`
+	AutoRemove bool          `json:"autoRemove,omitempty"` // --rm: removed once it has ended
+	CPUs       float64       `json:"cpus,omitempty"`
+	Memory     int64         `json:"memory,omitempty"` // bytes
+	Mounts     []Mount       `json:"mounts,omitempty"`
+	TTL        time.Duration `json:"ttl,omitempty"` // token lifetime, ns; 0 for the default of 1 h
+	TokenUser  string        `json:"tokenUser,omitempty"`
+}
+
+// Sandbox is one sandbox as people see it.
+type Sandbox struct {
+	ID         string        `json:"id"`
+	Name       string        `json:"name"`
+	Driver     string        `json:"driver"`
+	Hypervisor string        `json:"hypervisor,omitempty"` // the one taken, for vm
+	State      string        `json:"state"`                // created, running, exited, dead, starting, stopping
+	Desired    string        `json:"desired"`              // running, stopped, gone
+	ExitCode   *int          `json:"exitCode,omitempty"`
+	Reason     string        `json:"reason,omitempty"` // one line, when something is wrong
+	Rootfs     string        `json:"rootfs,omitempty"`
+	Image      string        `json:"image,omitempty"`
+	Process    Process       `json:"process"`
+	Mounts     []Mount       `json:"mounts,omitempty"`
+	CPUs       float64       `json:"cpus,omitempty"`
+	Memory     int64         `json:"memory,omitempty"`
+	AutoRemove bool          `json:"autoRemove,omitempty"`
+	CreatedAt  time.Time     `json:"createdAt"`
+	StartedAt  time.Time     `json:"startedAt,omitzero"`
+	ExitedAt   time.Time     `json:"exitedAt,omitzero"`
+	Share      string        `json:"share"` // the host directory that is exposed
+	TTL        time.Duration `json:"ttl"`
+	Token      Token         `json:"token"`
+	Details    []Fact        `json:"details,omitempty"` // the driver's own facts, for inspect
+}
+
+// Token is what can be said of a sandbox's token without saying it.
+type Token struct {
+	Generation     uint64    `json:"generation"`
+	KeyID          string    `json:"keyId"`
+	TokenID        string    `json:"tokenId"` // jti
+	IssuedAt       time.Time `json:"issuedAt"`
+	ExpiresAt      time.Time `json:"expiresAt"`
+	RenewAt        time.Time `json:"renewAt"`                  // when the gateway will renew it
+	SeenGeneration uint64    `json:"seenGeneration,omitempty"` // what the sandbox last said it sees
+	Renewals       uint64    `json:"renewals"`                 // successful ones since the gateway started
+	Failures       int       `json:"failures"`                 // failed tries since the last success
+	LastError      string    `json:"lastError,omitempty"`
+	LastErrorAt    time.Time `json:"lastErrorAt,omitzero"`
+}
+
+// StopRequest bounds how long the workload may take to end.
+type StopRequest struct {
+	Grace time.Duration `json:"grace"` // ns
+}
+
+// SignalRequest is for the workload's main process.
+type SignalRequest struct {
+	Signal int `json:"signal"`
+}
+
+// ExecRequest runs a further command in a running sandbox.
+type ExecRequest struct {
+	Process Process `json:"process"`
+	Stdin   bool    `json:"stdin,omitempty"`
+}
+
+// WaitResult is how a sandbox ended.
+type WaitResult struct {
+	ExitCode int    `json:"exitCode"`
+	Reason   string `json:"reason,omitempty"`
+}
+
+// VerifyRequest carries a token to be checked. It is never logged.
+type VerifyRequest struct {
+	Token  string        `json:"token"`
+	Leeway time.Duration `json:"leeway"` // ns; 0 means none
+}
+
+// VerifyResult says whether a token is good now, and what it claims.
+type VerifyResult struct {
+	Valid      bool      `json:"valid"`
+	Problem    string    `json:"problem,omitempty"` // one line, when not valid
+	SandboxID  string    `json:"sandboxId,omitempty"`
+	KeyID      string    `json:"keyId,omitempty"`
+	Generation uint64    `json:"generation,omitempty"`
+	IssuedAt   time.Time `json:"issuedAt,omitzero"`
+	ExpiresAt  time.Time `json:"expiresAt,omitzero"`
+}
+
+// Status is the gateway's own state.
+type Status struct {
+	ID         string    `json:"id"`
+	Version    string    `json:"version"`
+	PID        int       `json:"pid"`
+	StartedAt  time.Time `json:"startedAt"`
+	StateDir   string    `json:"stateDir"`
+	RuntimeDir string    `json:"runtimeDir"`
+	Supervisor string    `json:"supervisor"` // systemd, parent or none
+	Sandboxes  int       `json:"sandboxes"`
+	Running    int       `json:"running"`
+	Failing    int       `json:"failing"` // with a renewal that failed last time
+}
+
+// Fact is one named line of doctor or inspect.
+type Fact struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// DriverReport is doctor's finding about one driver.
+type DriverReport struct {
+	Name    string `json:"name"`
+	Usable  bool   `json:"usable"`
+	Problem string `json:"problem,omitempty"`
+	Hint    string `json:"hint,omitempty"`
+	Version string `json:"version,omitempty"`
+	Details []Fact `json:"details,omitempty"`
+}
+
+// Doctor is what auto would choose, and why.
+type Doctor struct {
+	Chosen  string         `json:"chosen"` // driver that auto takes; "" if none works
+	Why     string         `json:"why"`    // one line
+	Drivers []DriverReport `json:"drivers"`
+	Host    []Fact         `json:"host"` // state and runtime directories, file system types, time sync, …
+}
