@@ -1,0 +1,123 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// TestExitCodes are those of container tools.
+func TestExitCodes(t *testing.T) {
+	eachUser(t, func(t *testing.T, w *world) {
+		for _, c := range []struct {
+			command string
+			code    int
+			stdout  string
+			stderr  string
+		}{
+			{"sh -c exit", 0, "", ""},
+			{"sh -c 'echo out; echo err >&2; exit 7'", 7, "out\n", "err\n"},
+			{"/etc/passwd", 126, "", "permission denied"},
+			{"/no/such/program", 127, "", "no such file"},
+			{"sh -c 'kill -TERM $$'", 143, "", ""},
+			{"sh -c 'kill -KILL $$'", 137, "", ""},
+		} {
+			r := w.try(append([]string{"run", "--rm", "--ephemeral", "--"}, words(c.command)...)...)
+			if r.code != c.code || r.stdout != c.stdout || !strings.Contains(strings.ToLower(r.stderr), c.stderr) {
+				t.Errorf("%s: exit code %d, stdout %q, stderr %q; wanted %d, %q, %q", c.command, r.code, r.stdout, r.stderr, c.code, c.stdout, c.stderr)
+			}
+			t.Logf("%-45s exit code %d", c.command, r.code)
+		}
+	})
+}
+
+// words splits a command at spaces outside single quotes.
+func words(s string) []string {
+	var out []string
+	for i, part := range strings.Split(s, "'") {
+		if i%2 == 1 {
+			out = append(out, part)
+		} else {
+			out = append(out, strings.Fields(part)...)
+		}
+	}
+	return out
+}
+
+// TestTwentyBoots boots twenty VMs in a row; each must answer in time.
+func TestTwentyBoots(t *testing.T) {
+	eachUser(t, func(t *testing.T, w *world) {
+		var took []time.Duration
+		for i := range 20 {
+			r := w.try("run", "--rm", "--ephemeral", "--", "echo", "up")
+			if r.code != 0 || r.stdout != "up\n" {
+				t.Fatalf("boot %d: exit code %d, %q, %s", i+1, r.code, r.stdout, r.stderr)
+			}
+			took = append(took, r.took)
+		}
+		report(t, "run to exit", took, 20*time.Second, 30*time.Second)
+	})
+}
+
+// TestTerminal runs a shell in a pseudo-terminal, resizes it, and ends it.
+func TestTerminal(t *testing.T) {
+	eachUser(t, func(t *testing.T, w *world) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		cmd := w.command(ctx, "openshell-vm", "run", "-it", "--rm", "--ephemeral", "--", "sh")
+		terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
+		w.must(err)
+		defer terminal.Close()
+		screen := &screen{}
+		go func() { _, _ = io.Copy(screen, terminal) }()
+
+		ask := func(command, answer string) {
+			t.Helper()
+			_, err := io.WriteString(terminal, command+"\r")
+			w.must(err)
+			w.eventually(command+" prints "+answer, 20*time.Second, func() bool { return strings.Contains(screen.String(), answer) })
+		}
+		w.eventually("a prompt", 40*time.Second, func() bool { return strings.Contains(screen.String(), "# ") || strings.Contains(screen.String(), "$ ") })
+		ask("tty; stty size", "24 80")
+		w.must(pty.Setsize(terminal, &pty.Winsize{Rows: 40, Cols: 132}))
+		w.eventually("the new size arrives", 20*time.Second, func() bool {
+			_, _ = io.WriteString(terminal, "stty size\r")
+			time.Sleep(200 * time.Millisecond)
+			return strings.Contains(screen.String(), "40 132")
+		})
+		ask("sleep 1000 || echo stopped=$?", "sleep 1000")
+		_, err = terminal.Write([]byte{3}) // ctrl-c goes to the workload, not to the CLI
+		w.must(err)
+		ask("", "stopped=130")
+		ask("exit 5", "exit 5")
+		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 5 {
+			t.Errorf("exit code %d, 5 is wanted (%v)\n%s", cmd.ProcessState.ExitCode(), err, screen)
+		}
+	})
+}
+
+// screen collects what a terminal shows.
+type screen struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(p)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
+}

@@ -1,0 +1,99 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// importRule says, for each part of the tree, which of our own parts it may
+// import: cmd → gateway → drivers, share, tokens. A package is judged by the
+// longest prefix that fits; it may always import what lies below itself.
+var importRule = map[string][]string{
+	"share":  {},
+	"tokens": {},
+	"krun":   {},
+
+	"drivers/stream":      {},
+	"drivers":             {"drivers"},
+	"drivers/driverstest": {"drivers", "share"}, // publishes what it tests
+
+	"gateway/api": {"drivers/stream"},
+	"gateway":     {"gateway", "drivers", "share", "tokens"},
+
+	"cmd/openshell-vm":      {"gateway/api"},
+	"cmd/openshell-gateway": {"gateway", "drivers"},
+	"cmd/openshell-vmm":     {"drivers"},
+	"cmd/openshell-init":    {"drivers"},
+	"cmd/openshell-krun":    {"drivers", "krun"},
+
+	"e2e": {"drivers", "gateway", "share", "tokens", "krun"},
+}
+
+// heavy are the engines' client libraries: the CLI must start in milliseconds.
+var heavy = []string{"github.com/docker/docker", "github.com/containers", "github.com/prometheus"}
+
+// TestImportRule holds the tree to the rule, test files left out.
+func TestImportRule(t *testing.T) {
+	list := exec.Command("go", "list", "-deps", "-e", "-json=ImportPath,Imports,Deps", "../...")
+	out, err := list.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := list.Start(); err != nil {
+		t.Skipf("no go command: %v", err)
+	}
+	checked := 0
+	for decoder := json.NewDecoder(out); ; {
+		var p struct {
+			ImportPath    string
+			Imports, Deps []string
+		}
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		from, ours := strings.CutPrefix(p.ImportPath, "openshell-vm/")
+		if !ours {
+			continue
+		}
+		checked++
+		part, allowed := ruleFor(from)
+		if part == "" {
+			t.Errorf("%s lies in no part of the import rule", from)
+		}
+		for _, imported := range p.Imports {
+			to, ours := strings.CutPrefix(imported, "openshell-vm/")
+			if ours && !below(to, part) && !slices.ContainsFunc(allowed, func(a string) bool { return below(to, a) }) {
+				t.Errorf("%s imports %s; %s may import %v", from, to, part, allowed)
+			}
+		}
+		if from == "cmd/openshell-vm" {
+			for _, dep := range p.Deps {
+				if slices.ContainsFunc(heavy, func(h string) bool { return strings.HasPrefix(dep, h) }) {
+					t.Errorf("the CLI links %s", dep)
+				}
+			}
+		}
+	}
+	if err := list.Wait(); err != nil || checked < 10 {
+		t.Errorf("go list: %v, %d packages of ours", err, checked)
+	}
+}
+
+// ruleFor finds the longest part that a package lies in.
+func ruleFor(pkg string) (part string, allowed []string) {
+	for candidate, a := range importRule {
+		if below(pkg, candidate) && len(candidate) > len(part) {
+			part, allowed = candidate, a
+		}
+	}
+	return part, allowed
+}
+
+func below(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }

@@ -1,0 +1,171 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// reading is one line of the witness (e2e/reader).
+type reading struct {
+	KeyID      string `json:"kid"`
+	Generation uint64 `json:"gen"`
+	Hash       string `json:"hash"`
+	UnixNano   int64  `json:"t"`
+	Error      string `json:"error"`
+
+	arrived time.Time // on the host
+}
+
+// judge knows every token that a gateway published for one sandbox, by its
+// hash, and verifies with the public keys themselves and no leeway: it shares
+// no code with what it judges.
+type judge struct {
+	w         *world
+	auth      string
+	mu        sync.Mutex
+	published map[string]string    // hash → token
+	appeared  map[uint64]time.Time // generation → when the host first saw it current
+}
+
+// judgeOf watches the share of a sandbox until the test ends.
+func (w *world) judgeOf(auth string) *judge {
+	j := &judge{w: w, auth: auth, published: map[string]string{}, appeared: map[uint64]time.Time{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ; ctx.Err() == nil; time.Sleep(2 * time.Millisecond) {
+			j.collect()
+		}
+	}()
+	w.Cleanup(func() { cancel(); <-done })
+	return j
+}
+
+func (j *judge) collect() {
+	data, err := os.ReadFile(filepath.Join(j.auth, "sandbox.jwt"))
+	if err != nil {
+		return
+	}
+	sum := sha256.Sum256(data)
+	hash := hex.EncodeToString(sum[:])
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if _, known := j.published[hash]; known {
+		return
+	}
+	raw := strings.TrimSpace(string(data))
+	j.published[hash] = raw
+	var claims struct {
+		jwt.RegisteredClaims
+		Generation uint64 `json:"gen"`
+	}
+	if _, _, err := jwt.NewParser().ParseUnverified(raw, &claims); err == nil {
+		j.appeared[claims.Generation] = time.Now()
+	}
+}
+
+// tokens are all that were published so far.
+func (j *judge) tokens() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var all []string
+	for _, token := range j.published {
+		all = append(all, token)
+	}
+	return all
+}
+
+// verify checks one raw token as a resource server would, at the time given.
+func (j *judge) verify(raw string, at time.Time) error {
+	_, err := jwt.Parse(raw, func(t *jwt.Token) (any, error) {
+		return publicKey(filepath.Join(j.w.stateDir(), "keys"), t.Header["kid"])
+	}, jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithExpirationRequired(), jwt.WithLeeway(0),
+		jwt.WithTimeFunc(func() time.Time { return at }))
+	return err
+}
+
+// publicKey finds the key by its id in the gateway's key directory.
+func publicKey(dir string, kid any) (any, error) {
+	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+	for _, file := range files {
+		if !strings.HasPrefix(filepath.Base(file), fmt.Sprint(kid)) {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		block, _ := pem.Decode(data)
+		if block == nil {
+			continue
+		}
+		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		return key.(crypto.Signer).Public(), nil
+	}
+	return nil, fmt.Errorf("no key %v", kid)
+}
+
+// check says what is wrong with one reading: torn, missing, unknown or expired.
+func (j *judge) check(r reading) error {
+	if r.Error != "" {
+		return fmt.Errorf("unreadable: %s", r.Error)
+	}
+	j.collect() // it may be newer than the watcher's last look
+	j.mu.Lock()
+	raw, known := j.published[r.Hash]
+	j.mu.Unlock()
+	if !known {
+		return fmt.Errorf("generation %d with hash %s was never published", r.Generation, r.Hash)
+	}
+	if err := j.verify(raw, time.Unix(0, r.UnixNano)); err != nil {
+		return fmt.Errorf("generation %d, by the sandbox's clock: %w", r.Generation, err)
+	}
+	return nil
+}
+
+// witness runs the reader in a sandbox and hands over each reading until the
+// reader ends, f returns false, or the time is up.
+func (w *world) witness(name string, within time.Duration, f func(reading) bool, flags ...string) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	cmd := w.command(ctx, "openshell-vm", append([]string{"exec", name, "/witness/reader"}, flags...)...)
+	out, err := cmd.StdoutPipe()
+	w.must(err)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	w.must(cmd.Start())
+	lines, stopped := bufio.NewScanner(out), false
+	for !stopped && lines.Scan() {
+		r := reading{arrived: time.Now()}
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			w.Fatalf("the witness said %q: %v", lines.Text(), err)
+		}
+		if stopped = !f(r); stopped {
+			cancel()
+		}
+	}
+	if err := cmd.Wait(); err != nil && !stopped {
+		w.Fatalf("the witness in %s ended: %v (%s)", name, err, stderr.String())
+	}
+}

@@ -1,0 +1,119 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// needles are the forms in which a token's secret part could leak: the
+// signature as it stands in the token, as bytes, and encoded the other way.
+func needles(token string) [][]byte {
+	text := token[strings.LastIndexByte(token, '.')+1:]
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return [][]byte{[]byte(text)}
+	}
+	return [][]byte{[]byte(text), raw, []byte(base64.StdEncoding.EncodeToString(raw))}
+}
+
+// leaks looks for the tokens in every process's arguments and environment and
+// in all that the gateway and its monitors wrote but the shares themselves.
+func (w *world) leaks(tokens []string) []string {
+	var found []string
+	search := func(place string, data []byte) {
+		for _, token := range tokens {
+			for _, needle := range needles(token) {
+				if bytes.Contains(data, needle) {
+					found = append(found, place)
+					return
+				}
+			}
+		}
+	}
+	for _, pattern := range []string{"/proc/[0-9]*/cmdline", "/proc/[0-9]*/environ"} {
+		files, _ := filepath.Glob(pattern)
+		for _, file := range files {
+			data, _ := os.ReadFile(file) // processes come and go
+			search(file, data)
+		}
+	}
+	for _, dir := range []string{w.stateDir(), filepath.Join(w.home, "run")} {
+		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return nil
+			case d.IsDir() && (d.Name() == "shares" || d.Name() == "keys"):
+				return filepath.SkipDir
+			case d.Type().IsRegular() && d.Name() != "upper.ext4": // the guest's own disk
+				data, _ := os.ReadFile(path)
+				search(path, data)
+			}
+			return nil
+		})
+	}
+	return found
+}
+
+// watchForLeaks searches until stop is called, which returns how many rounds
+// it made and what it found.
+func (w *world) watchForLeaks(j *judge) (stop func() (rounds int, found []string)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	type outcome struct {
+		rounds int
+		found  []string
+	}
+	done := make(chan outcome)
+	go func() {
+		var o outcome
+		for ; ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+			o.found = append(o.found, w.leaks(j.tokens())...)
+			o.rounds++
+		}
+		done <- o
+	}()
+	return func() (int, []string) { cancel(); o := <-done; return o.rounds, o.found }
+}
+
+// provesSearch plants a token in a process's environment, in one's arguments
+// and in a record, and expects each to be found.
+func (w *world) provesSearch(token string) {
+	w.Helper()
+	sandboxes, err := filepath.Glob(filepath.Join(w.stateDir(), "sandboxes", "*"))
+	if err != nil || len(sandboxes) == 0 {
+		w.Fatal("no sandbox directory to plant in")
+	}
+	plant := filepath.Join(sandboxes[0], "planted.log")
+	w.must(os.WriteFile(plant, []byte("x "+needleText(token)), 0o600))
+	defer os.Remove(plant)
+	if !slices.Contains(w.leaks([]string{token}), plant) {
+		w.Error("a planted token in a log was not found: the search does not work")
+	}
+	for _, form := range []string{"cmdline", "environ"} {
+		ctx, cancel := context.WithCancel(context.Background())
+		cmd := w.command(ctx, "witness/reader", "-count", "0", "-every", "1s", "-path", "/dev/null")
+		if form == "cmdline" {
+			cmd.Args = append(cmd.Args, token)
+		} else {
+			cmd.Env = append(cmd.Env, "PLANTED="+token)
+		}
+		w.must(cmd.Start())
+		place := fmt.Sprintf("/proc/%d/%s", cmd.Process.Pid, form)
+		w.eventually("a planted token in "+form+" is found", 5*time.Second, func() bool {
+			return slices.Contains(w.leaks([]string{token}), place)
+		})
+		cancel()
+		_ = cmd.Wait()
+	}
+}
+
+func needleText(token string) string { return string(needles(token)[0]) }

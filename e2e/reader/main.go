@@ -1,0 +1,87 @@
+// Command reader is the e2e's witness inside a sandbox: it opens the token
+// path again and again and reports each reading as one JSON line, without the
+// token itself. The host judges.
+package main
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// reading is one line. Error is set when the file could not be read or is not
+// a JWT in form; then the other fields say how far it got.
+type reading struct {
+	KeyID      string `json:"kid,omitempty"`
+	Generation uint64 `json:"gen,omitempty"`
+	Hash       string `json:"hash,omitempty"` // SHA-256 of the file, hex
+	UnixNano   int64  `json:"t"`              // after the read, this sandbox's clock
+	Error      string `json:"error,omitempty"`
+}
+
+func main() {
+	path := flag.String("path", "/etc/openshell/auth/sandbox.jwt", "token file")
+	count := flag.Int("count", 1, "readings; 0 for no end")
+	every := flag.Duration("every", 10*time.Millisecond, "pause between readings")
+	changes := flag.Bool("changes", false, "report only readings that differ from the one before, and errors")
+	flag.Parse()
+
+	out := bufio.NewWriter(os.Stdout)
+	last := ""
+	for n := 0; *count == 0 || n < *count; n++ {
+		r := read(*path)
+		if !*changes || r.Hash != last || r.Error != "" {
+			line, _ := json.Marshal(r)
+			fmt.Fprintf(out, "%s\n", line)
+			if out.Flush() != nil {
+				return // nobody listens any more
+			}
+			last = r.Hash
+		}
+		time.Sleep(*every)
+	}
+}
+
+func read(path string) (r reading) {
+	data, err := os.ReadFile(path)
+	r.UnixNano = time.Now().UnixNano()
+	if err != nil {
+		r.Error = err.Error()
+		return r
+	}
+	sum := sha256.Sum256(data)
+	r.Hash = hex.EncodeToString(sum[:])
+	parts := strings.Split(strings.TrimSpace(string(data)), ".")
+	if len(parts) != 3 {
+		r.Error = fmt.Sprintf("%d bytes with %d parts, a JWT has 3", len(data), len(parts))
+		return r
+	}
+	var header struct {
+		KeyID string `json:"kid"`
+	}
+	var claims struct {
+		Generation uint64 `json:"gen"`
+	}
+	if err := decode(parts[0], &header); err != nil {
+		r.Error = "header: " + err.Error()
+	} else if err := decode(parts[1], &claims); err != nil {
+		r.Error = "claims: " + err.Error()
+	}
+	r.KeyID, r.Generation = header.KeyID, claims.Generation
+	return r
+}
+
+func decode(part string, into any) error {
+	data, err := base64.RawURLEncoding.DecodeString(part)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, into)
+}
