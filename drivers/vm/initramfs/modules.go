@@ -1,0 +1,136 @@
+package initramfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// need is something that a guest can't do without; one of the modules gives it.
+type need struct {
+	what    string
+	modules []string
+}
+
+// needs is what the guest init relies on, in the order in which it is loaded.
+var needs = []need{
+	{"virtio devices", []string{"virtio_mmio", "virtio_pci"}},
+	{"virtio-console", []string{"virtio_console"}},
+	{"virtio-fs", []string{"virtiofs"}},
+	{"virtio-blk", []string{"virtio_blk"}},
+	{"overlay", []string{"overlay"}},
+	{"ext4", []string{"ext4"}},
+}
+
+// extras are loaded where they are modules and not missed elsewhere. ext4
+// asks for crc32c by user-mode helper, which a guest without modprobe has not.
+var extras = []string{"crc32c_generic", "crc32c_cryptoapi", "virtio_rng"}
+
+// loadOrder lists the module files under dir (paths relative to it) that a
+// guest needs, dependencies before what depends on them. What is built into
+// the kernel is left out. With dir "" nothing is known of the kernel, and that
+// is an error: a guest that lacks its file system would hang at boot.
+func loadOrder(dir string) ([]string, error) {
+	if dir == "" {
+		return nil, errors.New("its modules are not installed")
+	}
+	deps, err := readDeps(filepath.Join(dir, "modules.dep"))
+	if err != nil {
+		return nil, err
+	}
+	builtin, err := readBuiltin(filepath.Join(dir, "modules.builtin"))
+	if err != nil {
+		return nil, err
+	}
+	o := &orderer{deps: deps, byName: map[string]string{}}
+	for file := range deps {
+		o.byName[moduleName(file)] = file
+	}
+	for _, name := range slices.Sorted(slices.Values(extras)) {
+		o.add(name)
+	}
+	for _, n := range needs {
+		found := false
+		for _, name := range n.modules {
+			found = o.add(name) || builtin[name] || found
+		}
+		if !found {
+			return nil, fmt.Errorf("it has no %s", n.what)
+		}
+	}
+	return o.order, nil
+}
+
+// orderer walks the dependency graph depth first.
+type orderer struct {
+	deps   map[string][]string // file → files it needs
+	byName map[string]string   // module → file
+	seen   map[string]bool
+	order  []string
+}
+
+// add appends a module after what it needs; false if there is none of that name.
+func (o *orderer) add(name string) bool {
+	file, ok := o.byName[name]
+	if ok {
+		o.visit(file)
+	}
+	return ok
+}
+
+func (o *orderer) visit(file string) {
+	if o.seen[file] {
+		return
+	}
+	if o.seen == nil {
+		o.seen = map[string]bool{}
+	}
+	o.seen[file] = true
+	// A line of modules.dep names the whole closure, what is needed by the
+	// others last: backwards it is nearly the load order.
+	for _, dep := range slices.Backward(o.deps[file]) {
+		o.visit(dep)
+	}
+	o.order = append(o.order, file)
+}
+
+// readDeps reads lines of the form "a.ko: b.ko c.ko".
+func readDeps(file string) (map[string][]string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	deps := map[string][]string{}
+	for line := range strings.Lines(string(data)) {
+		module, rest, ok := strings.Cut(line, ":")
+		if !ok {
+			return nil, fmt.Errorf("%s: a line without a colon: %q", file, line)
+		}
+		deps[module] = strings.Fields(rest)
+	}
+	return deps, nil
+}
+
+// readBuiltin reads the names of what needs no module. A missing list is an empty one.
+func readBuiltin(file string) (map[string]bool, error) {
+	data, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	names := map[string]bool{}
+	for line := range strings.Lines(string(data)) {
+		names[moduleName(strings.TrimSpace(line))] = true
+	}
+	return names, nil
+}
+
+// moduleName is the name that the kernel knows a module file by.
+func moduleName(file string) string {
+	name, _, _ := strings.Cut(path.Base(file), ".")
+	return strings.ReplaceAll(name, "-", "_")
+}
