@@ -1,6 +1,7 @@
 package drivers
 
 import (
+	"encoding/json"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -62,6 +63,38 @@ func (m Mount) Source() string { return m.source }
 
 // Target is the path inside the sandbox.
 func (m Mount) Target() string { return m.target }
+
+// mountJSON is how a Mount is kept in a record.
+type mountJSON struct {
+	Source string `json:"source"`
+	Target string `json:"target"`
+}
+
+// MarshalJSON writes both paths; the zero Mount is null.
+func (m Mount) MarshalJSON() ([]byte, error) {
+	if m == (Mount{}) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(mountJSON{m.source, m.target})
+}
+
+// UnmarshalJSON reads a Mount through NewMount, so that a record cannot bring
+// in a path that NewMount refuses.
+func (m *Mount) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		*m = Mount{}
+		return nil
+	}
+	var j mountJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	checked, err := NewMount(j.Source, j.Target)
+	if err == nil {
+		*m = checked
+	}
+	return err
+}
 
 // Spec is all that a driver needs to make one sandbox. It holds no secret.
 type Spec struct {

@@ -33,6 +33,8 @@ const (
 	Signal     Kind = 6  // 1 byte: signal number
 	Exit       Kind = 7  // 4 bytes: exit code, big-endian; the session's last frame
 	Error      Kind = 8  // text: why the session could not go on; the session's last frame
+	Pause      Kind = 9  // no payload: the other side holds this session's bytes back
+	Continue   Kind = 10 // no payload: it may send them again
 	Control    Kind = 16 // JSON: a control message (guest protocol)
 )
 
