@@ -45,6 +45,8 @@ type world struct {
 	home string // also HOME
 	bin  string
 	env  []string
+
+	unmount []string // at the end, before home is removed
 }
 
 // eachUser runs body in a fresh world, as the caller and, if that is root,
@@ -227,6 +229,9 @@ func (w *world) end() {
 			}
 			break
 		}
+	}
+	for _, dir := range w.unmount {
+		w.must(syscall.Unmount(dir, 0))
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil || bytes.Contains(mounts, []byte(w.home)) {
