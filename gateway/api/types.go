@@ -17,12 +17,16 @@
 //	POST   /v1/sandboxes/{ref}/signal      SignalRequest
 //	GET    /v1/sandboxes/{ref}/wait        → WaitResult, once it has ended
 //	DELETE /v1/sandboxes/{ref}[?force=1]
-//	GET    /v1/sandboxes/{ref}/logs[?follow=1]      frames (package stream)
+//	GET    /v1/sandboxes/{ref}/logs[?follow=1]      frames (package stream), ended by Exit 0 or Error
 //	POST   /v1/sandboxes/{ref}/attach[?replay=1]    upgrade to frames
 //	POST   /v1/sandboxes/{ref}/exec                 ExecRequest, upgrade to frames
 //	GET    /v1/sandboxes/{ref}/token       Token
 //	POST   /v1/sandboxes/{ref}/token/rotate → Token
 //	POST   /v1/token/verify                VerifyRequest → VerifyResult
+//	GET    /metrics                        Prometheus' text format
+//	GET    /healthz                        200 while the gateway serves
+//
+// An Error frame's payload is an Error as JSON.
 //
 // A ref is a sandbox's name, its id, or a prefix that is unique among the ids.
 package api
@@ -125,7 +129,8 @@ type Sandbox struct {
 	Share      string        `json:"share"` // the host directory that is exposed
 	TTL        time.Duration `json:"ttl"`
 	Token      Token         `json:"token"`
-	Details    []Fact        `json:"details,omitempty"` // the driver's own facts, for inspect
+	Warnings   []string      `json:"warnings,omitempty"` // one line each, such as a TTL that some SDKs outlive
+	Details    []Fact        `json:"details,omitempty"`  // the driver's own facts, for inspect
 }
 
 // Token is what can be said of a sandbox's token without saying it.

@@ -1,0 +1,249 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ErrNotRunning says that no gateway listens. EnsureStarted starts one.
+var ErrNotRunning = errors.New("the gateway is not running")
+
+// Client talks to one gateway. It is safe for concurrent use. Errors that the
+// gateway answered are *Error; others say that it could not be reached.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// Connect finds the gateway of this environment (see Socket). Its error wraps
+// ErrNotRunning where none listens.
+func Connect(ctx context.Context) (*Client, error) {
+	socket, err := Socket()
+	if neverRan(err) {
+		return nil, ErrNotRunning
+	}
+	if err != nil {
+		return nil, err
+	}
+	return Dial(ctx, socket)
+}
+
+// Dial connects to the gateway that listens on socket.
+func Dial(ctx context.Context, socket string) (*Client, error) {
+	c := &Client{socket: socket}
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn.Close()
+	c.http = &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+	}}
+	return c, nil
+}
+
+// Close drops idle connections. The client must not be used afterwards.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.socket)
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("%w: nobody listens on %s", ErrNotRunning, c.socket)
+	}
+	return conn, err
+}
+
+// Status reports on the gateway itself.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return call[Status](ctx, c, "GET", "/v1/status", nil)
+}
+
+// Stop ends the gateway; sandboxes go on. It returns once the gateway has
+// closed its socket.
+func (c *Client) Stop(ctx context.Context) error {
+	if _, err := call[struct{}](ctx, c, "POST", "/v1/stop", nil); err != nil {
+		return err
+	}
+	for {
+		conn, err := c.dial(ctx)
+		if errors.Is(err, ErrNotRunning) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		conn.Close()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Doctor probes every driver, which may take some seconds.
+func (c *Client) Doctor(ctx context.Context) (Doctor, error) {
+	return call[Doctor](ctx, c, "GET", "/v1/doctor", nil)
+}
+
+// Create makes a sandbox and its share, and does not start it.
+func (c *Client) Create(ctx context.Context, r CreateRequest) (Sandbox, error) {
+	return call[Sandbox](ctx, c, "POST", "/v1/sandboxes", r)
+}
+
+// List gives all sandboxes, oldest first.
+func (c *Client) List(ctx context.Context) ([]Sandbox, error) {
+	return call[[]Sandbox](ctx, c, "GET", "/v1/sandboxes", nil)
+}
+
+// Get gives one sandbox, with the driver's own facts.
+func (c *Client) Get(ctx context.Context, ref string) (Sandbox, error) {
+	return call[Sandbox](ctx, c, "GET", sandboxPath(ref), nil)
+}
+
+// Start publishes a fresh token and starts the sandbox. One that runs already
+// is left as it is.
+func (c *Client) Start(ctx context.Context, ref string) (Sandbox, error) {
+	return call[Sandbox](ctx, c, "POST", sandboxPath(ref, "start"), nil)
+}
+
+// StopSandbox asks the workload to end, kills it after grace, and returns once
+// it has ended.
+func (c *Client) StopSandbox(ctx context.Context, ref string, grace time.Duration) (Sandbox, error) {
+	return call[Sandbox](ctx, c, "POST", sandboxPath(ref, "stop"), StopRequest{Grace: grace})
+}
+
+// Signal sends a signal number to the workload's main process.
+func (c *Client) Signal(ctx context.Context, ref string, signal int) error {
+	_, err := call[struct{}](ctx, c, "POST", sandboxPath(ref, "signal"), SignalRequest{Signal: signal})
+	return err
+}
+
+// Wait returns once the sandbox no longer runs; at once if it doesn't.
+func (c *Client) Wait(ctx context.Context, ref string) (WaitResult, error) {
+	return call[WaitResult](ctx, c, "GET", sandboxPath(ref, "wait"), nil)
+}
+
+// Remove deletes a sandbox with its share; a running one only with force.
+func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
+	path := sandboxPath(ref)
+	if force {
+		path += "?force=1"
+	}
+	_, err := call[struct{}](ctx, c, "DELETE", path, nil)
+	return err
+}
+
+// Token says all but the token itself.
+func (c *Client) Token(ctx context.Context, ref string) (Token, error) {
+	return call[Token](ctx, c, "GET", sandboxPath(ref, "token"), nil)
+}
+
+// RotateToken publishes a new token now. It returns once that is on disk.
+func (c *Client) RotateToken(ctx context.Context, ref string) (Token, error) {
+	return call[Token](ctx, c, "POST", sandboxPath(ref, "token", "rotate"), nil)
+}
+
+// VerifyToken asks whether a token is good at this moment. A bad token is not
+// an error: see VerifyResult.Valid.
+func (c *Client) VerifyToken(ctx context.Context, r VerifyRequest) (VerifyResult, error) {
+	return call[VerifyResult](ctx, c, "POST", "/v1/token/verify", r)
+}
+
+// Metrics copies the gateway's metrics, in Prometheus' text format, to w.
+func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
+	body, err := c.send(ctx, "GET", "/metrics", nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, err = io.Copy(w, body)
+	return err
+}
+
+// sandboxPath is /v1/sandboxes/ref/…, with ref escaped.
+func sandboxPath(ref string, more ...string) string {
+	return strings.Join(append([]string{"/v1/sandboxes", url.PathEscape(ref)}, more...), "/")
+}
+
+// call sends in (if not nil) as JSON and decodes the answer, if there is one.
+func call[Out any](ctx context.Context, c *Client, method, path string, in any) (out Out, err error) {
+	body, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return out, err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(&out); err != nil && err != io.EOF {
+		return out, fmt.Errorf("read the gateway's answer: %w", err)
+	}
+	return out, nil
+}
+
+// send returns the body of a successful answer; the caller closes it.
+func (c *Client) send(ctx context.Context, method, path string, in any) (io.ReadCloser, error) {
+	request, err := newRequest(ctx, method, path, in)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, unwrapURL(err)
+	}
+	if response.StatusCode >= 400 {
+		defer response.Body.Close()
+		return nil, readError(response)
+	}
+	return response.Body, nil
+}
+
+func newRequest(ctx context.Context, method, path string, in any) (*http.Request, error) {
+	var body io.Reader
+	if in != nil {
+		data, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(data)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://gateway"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set(Header, fmt.Sprint(Version))
+	if in != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	return request, nil
+}
+
+// readError makes the *Error of an answer with a status of 400 or more.
+func readError(response *http.Response) error {
+	data, _ := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+	answer := &Error{}
+	if err := json.Unmarshal(data, answer); err != nil || answer.Message == "" {
+		return &Error{Code: CodeInternal, Message: fmt.Sprintf("the gateway answered %s: %s", response.Status, bytes.TrimSpace(data))}
+	}
+	return answer
+}
+
+// unwrapURL takes off url.Error, whose made-up host name would only confuse.
+func unwrapURL(err error) error {
+	var wrapped *url.Error
+	if !errors.As(err, &wrapped) {
+		return err
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return &Error{Code: CodeInternal, Message: "the gateway ended before it answered",
+			Hint: "try again; if it happens again, read gateway.log in the state directory"}
+	}
+	return wrapped.Err
+}

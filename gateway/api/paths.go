@@ -1,0 +1,138 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Environment variables that move the two directories, for tests and for
+// users with unusual homes. Both must be absolute.
+const (
+	EnvStateDir   = "OPENSHELL_STATE_DIR"   // in place of $XDG_STATE_HOME/openshell-vm
+	EnvRuntimeDir = "OPENSHELL_RUNTIME_DIR" // in place of $XDG_RUNTIME_DIR/openshell-vm
+)
+
+// The names that the gateway and its clients must agree on.
+const (
+	projectDir   = "openshell-vm"
+	IdentityFile = "gateway.json" // in the state directory: Identity
+	SocketFile   = "gateway.sock" // in the runtime directory
+)
+
+// maxRuntimePath leaves room for the longest name below the runtime directory
+// ("/vms/<12 characters>/<14 characters>") in a socket path of 100 bytes.
+const maxRuntimePath = 100 - len("/vms/abcdefghijkl/control-1.sock")
+
+// Identity is the content of IdentityFile. It is written by the gateway only.
+type Identity struct {
+	ID string `json:"id"`
+	// RuntimeDir is where the sockets were put last. It is kept while it is
+	// there, so that a client with another environment finds the gateway, and
+	// the next gateway the sandboxes' sockets.
+	RuntimeDir string `json:"runtimeDir,omitempty"`
+}
+
+// StateDir is the state directory that this process's environment names.
+// It may not exist yet.
+func StateDir() (string, error) {
+	if dir := os.Getenv(EnvStateDir); dir != "" {
+		return absolute(EnvStateDir, dir)
+	}
+	if os.Geteuid() == 0 {
+		return filepath.Join("/var/lib", projectDir), nil
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(filepath.Clean(dir), projectDir), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil || !filepath.IsAbs(home) {
+		return "", &Error{Code: CodeInvalid, Message: "find the state directory: neither HOME nor XDG_STATE_HOME is set",
+			Hint: "set HOME, or " + EnvStateDir + " to an absolute path"}
+	}
+	return filepath.Join(home, ".local/state", projectDir), nil
+}
+
+// ReadIdentity reads the gateway's identity from its state directory. The
+// error is fs.ErrNotExist where no gateway has ever run.
+func ReadIdentity(stateDir string) (Identity, error) {
+	var id Identity
+	data, err := os.ReadFile(filepath.Join(stateDir, IdentityFile))
+	if err != nil {
+		return id, err
+	}
+	if err := json.Unmarshal(data, &id); err != nil || id.ID == "" {
+		return id, fmt.Errorf("%s is damaged", filepath.Join(stateDir, IdentityFile))
+	}
+	return id, nil
+}
+
+// RuntimeDir is the directory for the sockets of the gateway with this
+// identity. In order: OPENSHELL_RUNTIME_DIR, where they were last if that is
+// still there, /run (root), XDG_RUNTIME_DIR, the state directory. Where a socket path
+// below it would not fit into 100 bytes, a directory in /tmp is taken, but an
+// explicit choice is refused instead. Nothing is made here.
+func RuntimeDir(stateDir string, id Identity) (string, error) {
+	if dir := os.Getenv(EnvRuntimeDir); dir != "" {
+		dir, err := absolute(EnvRuntimeDir, dir)
+		if err != nil {
+			return "", err
+		}
+		if dir = filepath.Join(dir, id.ID); len(dir) > maxRuntimePath {
+			return "", &Error{Code: CodeInvalid, Message: fmt.Sprintf("the runtime directory %s is too long for socket paths", dir),
+				Hint: fmt.Sprintf("choose %s with at most %d bytes", EnvRuntimeDir, maxRuntimePath-1-len(id.ID))}
+		}
+		return dir, nil
+	}
+	if id.RuntimeDir != "" && isOwnDir(id.RuntimeDir) {
+		return id.RuntimeDir, nil
+	}
+	dir := filepath.Join(stateDir, "run")
+	if xdg := os.Getenv("XDG_RUNTIME_DIR"); os.Geteuid() == 0 {
+		dir = filepath.Join("/run", projectDir, id.ID)
+	} else if filepath.IsAbs(xdg) && isOwnDir(xdg) {
+		dir = filepath.Join(xdg, projectDir, id.ID)
+	}
+	if len(dir) > maxRuntimePath {
+		dir = fmt.Sprintf("/tmp/%s-%d/%s", projectDir, os.Geteuid(), id.ID)
+	}
+	return dir, nil
+}
+
+// Socket is where the gateway of this environment listens, fs.ErrNotExist if
+// none has ever run here.
+func Socket() (string, error) {
+	state, err := StateDir()
+	if err != nil {
+		return "", err
+	}
+	id, err := ReadIdentity(state)
+	if err != nil {
+		return "", err
+	}
+	dir, err := RuntimeDir(state, id)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, SocketFile), nil
+}
+
+func absolute(variable, dir string) (string, error) {
+	if !filepath.IsAbs(dir) || strings.ContainsAny(dir, "\n\x00") {
+		return "", &Error{Code: CodeInvalid, Message: fmt.Sprintf("%s is %q, which is no absolute path", variable, dir),
+			Hint: "unset " + variable + " or give an absolute path"}
+	}
+	return filepath.Clean(dir), nil
+}
+
+// isOwnDir tells whether path is a directory of this user's that only this user can enter.
+func isOwnDir(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir() && info.Mode().Perm()&0o077 == 0 && ownedByMe(info)
+}
+
+func neverRan(err error) bool { return errors.Is(err, fs.ErrNotExist) }

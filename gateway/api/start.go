@@ -1,0 +1,91 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// startDeadline bounds how long a gateway may take until it listens: it
+// repairs and renews every share first.
+const startDeadline = 30 * time.Second
+
+// EnsureStarted connects to this environment's gateway and starts one first if
+// none listens. Callers that do so at once end up with the same gateway. gateway is
+// the path of openshell-gateway; "" looks where the running program is
+// installed. A gateway that can't start gives its own *Error.
+func EnsureStarted(ctx context.Context, gateway string) (*Client, error) {
+	client, err := Connect(ctx)
+	if !errors.Is(err, ErrNotRunning) {
+		return client, err
+	}
+	if gateway == "" {
+		if gateway, err = Sibling("openshell-gateway"); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	defer cancel()
+	if err := runStart(ctx, gateway); err != nil {
+		return nil, err
+	}
+	return Connect(ctx)
+}
+
+// runStart runs `openshell-gateway --start`, which returns once a gateway listens.
+func runStart(ctx context.Context, gateway string) error {
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, gateway, "--start")
+	cmd.Dir = "/"
+	cmd.Stderr = &stderr
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() == context.DeadlineExceeded {
+		return &Error{Code: CodeInternal, Message: fmt.Sprintf("start the gateway: it does not listen after %s", startDeadline),
+			Hint: "read gateway.log in the state directory"}
+	}
+	return parseLines(stderr.String(), err)
+}
+
+// parseLines reads an error as our programs print it: "program: message", then "hint: …".
+func parseLines(printed string, cause error) *Error {
+	e := &Error{Code: CodeInternal, Message: fmt.Sprintf("start the gateway: %v", cause)}
+	for line := range strings.Lines(printed) {
+		line = strings.TrimSpace(line)
+		if hint, ok := strings.CutPrefix(line, "hint: "); ok {
+			e.Hint = hint
+		} else if line != "" {
+			e.Message = strings.TrimPrefix(line, "openshell-gateway: ")
+		}
+	}
+	return e
+}
+
+// Sibling finds another program of this project: beside the running one, else
+// in ../libexec/openshell-vm from there.
+func Sibling(name string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	if self, err = filepath.EvalSymlinks(self); err != nil {
+		return "", err
+	}
+	dir := filepath.Dir(self)
+	for _, path := range []string{filepath.Join(dir, name), filepath.Join(dir, "../libexec", projectDir, name)} {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", &Error{Code: CodeInternal, Message: fmt.Sprintf("%s is neither in %s nor in %s", name, dir, filepath.Join(dir, "../libexec", projectDir)),
+		Hint: "install all of openshell-vm's programs together"}
+}
