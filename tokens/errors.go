@@ -1,0 +1,40 @@
+package tokens
+
+import "errors"
+
+// Why a token was refused. Verify's errors wrap exactly one of them.
+var (
+	ErrTooLarge     = errors.New("the token is too large")
+	ErrMalformed    = errors.New("this is not a token of an openshell gateway")
+	ErrAlgorithm    = errors.New("the token is not signed with EdDSA")
+	ErrUnknownKey   = errors.New("no valid key has the token's key id")
+	ErrSignature    = errors.New("the token's signature is wrong")
+	ErrExpired      = errors.New("the token has expired")
+	ErrNotYetValid  = errors.New("the token is from the future")
+	ErrIssuer       = errors.New("the token's issuer is not this gateway")
+	ErrAudience     = errors.New("the token's audience is not this gateway")
+	ErrSubject      = errors.New("the token's subject is not its sandbox")
+	ErrMissingClaim = errors.New("the token lacks a claim")
+	ErrNoSandbox    = errors.New("the token's sandbox no longer exists")
+)
+
+// Sentinels of Keys and CheckTTL.
+var (
+	ErrPermissions = errors.New("others could read or change the signing keys")
+	ErrNoSuchKey   = errors.New("no key has this id")
+	ErrSigningKey  = errors.New("this is the signing key: rotate first")
+	ErrTTL         = errors.New("token lifetime too short")
+)
+
+// Error is a failure that a user can do something about.
+type Error struct {
+	Op   string // what was tried: "open the signing keys"
+	Err  error
+	Hint string // what to do; one line, no full stop
+}
+
+// Error gives the one line without the hint.
+func (e *Error) Error() string { return e.Op + ": " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }

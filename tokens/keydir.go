@@ -1,0 +1,278 @@
+package tokens
+
+import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// state is the content of the state file.
+type state struct {
+	Format  int       `json:"format"`
+	Signing string    `json:"signing"`
+	Keys    []KeyInfo `json:"keys"`
+}
+
+const maxFile = 64 << 10
+
+// load reads a key directory; the ring is empty where there is no key yet.
+func load(dir string) (ring, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return ring{}, failed("create the key directory", err)
+	}
+	if err := private(dir, fs.ModeDir|0o700); err != nil {
+		return ring{}, err
+	}
+	st, err := readState(dir)
+	if err != nil {
+		return ring{}, err
+	}
+	r := ring{signing: st.Signing, keys: map[string]entry{}}
+	for _, info := range st.Keys {
+		key, err := readKey(dir, info.ID)
+		if err != nil {
+			return ring{}, err
+		}
+		r.keys[info.ID] = entry{info, key}
+	}
+	if _, ok := r.keys[r.signing]; !ok && r.signing != "" {
+		return ring{}, corrupt(filepath.Join(dir, stateName), errors.New("the signing key is not in its list"))
+	}
+	return r, sweep(dir, r)
+}
+
+// save writes next in an order that leaves a usable directory whatever moment
+// the process is killed at:
+//  1. new keys, which nothing refers to yet;
+//  2. the state file, in one rename: the commit;
+//  3. keys that the state no longer names are deleted.
+func save(dir string, next ring) error {
+	for kid, e := range next.keys { // 1
+		name := filepath.Join(dir, kid+keySuffix)
+		if _, err := os.Lstat(name); err == nil {
+			continue
+		}
+		text, err := encodeKey(e.key)
+		if err != nil {
+			return failed("write a signing key", err)
+		}
+		if err := writeFile(dir, kid+keySuffix, text); err != nil {
+			return failed("write a signing key", err)
+		}
+	}
+	text, err := json.MarshalIndent(state{stateFormat, next.signing, next.infos()}, "", "  ")
+	if err != nil {
+		return failed("write the list of keys", err)
+	}
+	if err := writeFile(dir, stateName, append(text, '\n')); err != nil { // 2
+		return failed("write the list of keys", err)
+	}
+	return sweep(dir, next) // 3
+}
+
+// sweep deletes what r does not name: files of a killed save, and keys whose
+// time is over. Files whose names are not ours stay.
+func sweep(dir string, r ring) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return failed("list the signing keys", err)
+	}
+	for _, f := range list {
+		kid, isKey := strings.CutSuffix(f.Name(), keySuffix)
+		_, known := r.keys[kid]
+		if isKey && !known || strings.HasPrefix(f.Name(), tmpPrefix) {
+			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+				return failed("delete an old signing key", err)
+			}
+		}
+	}
+	return nil
+}
+
+// readState gives an empty state where there is nothing yet. A lone key with
+// no state is what a kill during the very first save leaves: it signs.
+func readState(dir string) (state, error) {
+	name := filepath.Join(dir, stateName)
+	text, err := readFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return adopt(dir)
+	}
+	if err != nil {
+		return state{}, err
+	}
+	var st state
+	if err := json.Unmarshal(text, &st); err != nil {
+		return state{}, corrupt(name, err)
+	}
+	if st.Format != stateFormat || st.Signing == "" {
+		return state{}, corrupt(name, fmt.Errorf("format %d, this program reads format %d", st.Format, stateFormat))
+	}
+	return st, nil
+}
+
+// adopt makes up the state for a directory without one. Of several keys nobody
+// knows which one signs and which are over, so that is refused.
+func adopt(dir string) (state, error) {
+	keys, err := filepath.Glob(filepath.Join(dir, "*"+keySuffix))
+	if err != nil || len(keys) == 0 {
+		return state{}, err
+	}
+	if len(keys) > 1 {
+		return state{}, corrupt(filepath.Join(dir, stateName), fmt.Errorf("missing, beside %d keys", len(keys)))
+	}
+	info, err := os.Lstat(keys[0])
+	if err != nil {
+		return state{}, failed("open the signing keys", err)
+	}
+	kid := strings.TrimSuffix(filepath.Base(keys[0]), keySuffix)
+	return state{stateFormat, kid, []KeyInfo{{ID: kid, CreatedAt: info.ModTime()}}}, nil
+}
+
+func readKey(dir, kid string) (ed25519.PrivateKey, error) {
+	name := filepath.Join(dir, kid+keySuffix)
+	if !validID(kid) {
+		return nil, corrupt(filepath.Join(dir, stateName), errors.New("a malformed key id"))
+	}
+	text, err := readFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, corrupt(name, errors.New("missing, but listed in "+stateName))
+	}
+	if err != nil {
+		return nil, err
+	}
+	key, err := decodeKey(text)
+	if err != nil {
+		return nil, corrupt(name, err)
+	}
+	if id, err := keyID(key.Public()); err != nil || id != kid {
+		return nil, corrupt(name, errors.New("the key does not belong to the file's name"))
+	}
+	return key, nil
+}
+
+func encodeKey(key ed25519.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
+}
+
+// decodeKey's errors say nothing of the content.
+func decodeKey(text []byte) (ed25519.PrivateKey, error) {
+	block, rest := pem.Decode(text)
+	if block == nil || block.Type != keyBlock || len(rest) > 0 {
+		return nil, errors.New("not one PKCS#8 private key in PEM")
+	}
+	any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("not a PKCS#8 private key")
+	}
+	key, ok := any.(ed25519.PrivateKey)
+	if !ok {
+		return nil, errors.New("not an Ed25519 key")
+	}
+	return key, nil
+}
+
+// readFile reads a file that must be private.
+func readFile(name string) ([]byte, error) {
+	if err := private(name, 0o600); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, failed("open the signing keys", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err != nil {
+		return nil, failed("read the signing keys", err)
+	}
+	return text, nil
+}
+
+// private refuses what another user could read or change. want is the type
+// and the widest mode allowed. The directory is checked first and admits no
+// other user, so nothing changes between this check and the use.
+func private(name string, want fs.FileMode) error {
+	info, err := os.Lstat(name)
+	if err != nil {
+		return failed("open the signing keys", err)
+	}
+	owner := info.Sys().(*syscall.Stat_t).Uid
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		return denied(fmt.Sprintf("%s is a symbolic link", name), "put the directory or the file itself there")
+	case info.Mode().Type() != want.Type():
+		return denied(fmt.Sprintf("%s is %v", name, info.Mode()), "move it away")
+	case int(owner) != os.Geteuid():
+		return denied(fmt.Sprintf("%s belongs to user %d, not to %d", name, owner, os.Geteuid()),
+			fmt.Sprintf("chown %d %s, if its content is yours", os.Geteuid(), name))
+	case info.Mode().Perm()&^want.Perm() != 0:
+		return denied(fmt.Sprintf("%s has mode %#o, at most %#o is allowed", name, info.Mode().Perm(), want.Perm()),
+			fmt.Sprintf("chmod %o %s; if others may have read it, rotate the keys", want.Perm(), name))
+	}
+	return nil
+}
+
+// writeFile replaces name in dir by one rename; durable when it returns.
+func writeFile(dir, name string, text []byte) (err error) {
+	tmp := filepath.Join(dir, tmpPrefix+name)
+	_ = os.Remove(tmp) // of a killed process
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		f.Close()
+		if err != nil {
+			os.Remove(tmp)
+		}
+	}()
+	if err := f.Chmod(0o600); err != nil { // whatever the umask is
+		return err
+	}
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+func failed(op string, err error) error { return &Error{Op: op, Err: err} }
+
+func denied(what, hint string) error {
+	return &Error{Op: "open the signing keys", Err: fmt.Errorf("%s: %w", what, ErrPermissions), Hint: hint}
+}
+
+func corrupt(name string, err error) error {
+	return &Error{
+		Op:   "read " + name,
+		Err:  err,
+		Hint: "restore the key directory from a backup, or remove it: new keys are made and every token is renewed",
+	}
+}

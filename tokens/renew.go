@@ -1,0 +1,63 @@
+package tokens
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// DefaultTTL is the lifetime of a token when the user names none.
+const DefaultTTL = time.Hour
+
+const (
+	// slack is what may pass between the renewal and the expiry beside the
+	// driver's staleness: retry 3 s, scheduling 1 s, skew 1 s, truncation 1 s.
+	slack = 6 * time.Second
+
+	// cacheTime is how long readers in the wild keep a token file's content.
+	cacheTime = 10 * time.Minute
+)
+
+// RenewAt is when a token issued at issued with lifetime ttl is to be
+// replaced: issued + ttl × (0.50 ± 0.05). The deviation depends on the sandbox
+// alone, so one sandbox's renewals keep their distance and many sandboxes
+// started at once spread out.
+func RenewAt(issued time.Time, ttl time.Duration, sandboxID string) time.Time {
+	sum := sha256.Sum256([]byte(sandboxID))
+	spread := float64(binary.BigEndian.Uint32(sum[:])) / (1 << 32) // [0, 1)
+	return issued.Add(time.Duration(float64(ttl) * (0.45 + 0.10*spread)))
+}
+
+// Due says whether the token is to be renewed now: its time has come, or the
+// clock went back behind its issue, so that nothing is known of its age.
+func Due(now, issued time.Time, ttl time.Duration, sandboxID string) bool {
+	return now.Before(issued) || !now.Before(RenewAt(issued, ttl, sandboxID))
+}
+
+// MinTTL is the smallest lifetime, in whole seconds, for a driver with this
+// staleness bound: what is left after the latest renewal, 0.45 of it, must be
+// longer than the staleness and 6 s.
+func MinTTL(staleness time.Duration) time.Duration {
+	bound := (staleness + slack) * 100 / 45
+	return bound.Truncate(time.Second) + time.Second
+}
+
+// CheckTTL refuses a lifetime below MinTTL with an *Error that wraps ErrTTL
+// and names the smallest that works. The warning is one line, or empty.
+func CheckTTL(ttl, staleness time.Duration) (warning string, err error) {
+	least := MinTTL(staleness)
+	if ttl < least {
+		return "", &Error{
+			Op:   fmt.Sprintf("token lifetime %v", ttl),
+			Err:  fmt.Errorf("%w: the smallest that works here is %v", ErrTTL, least),
+			Hint: fmt.Sprintf("use --ttl %v or longer", least),
+		}
+	}
+	if ttl/2 < cacheTime {
+		return fmt.Sprintf("half of the token lifetime %v is under %v: a program that caches the token file for that long may use an expired token", ttl, minutes(cacheTime)), nil
+	}
+	return "", nil
+}
+
+func minutes(d time.Duration) string { return fmt.Sprintf("%d minutes", int(d.Minutes())) }
