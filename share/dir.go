@@ -1,0 +1,217 @@
+package share
+
+import (
+	"errors"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// dir is an open directory. Each name given to its methods is one component,
+// and none of them follows a symbolic link, so nothing that is planted in the
+// directory can lead an operation out of it. path is for messages only.
+type dir struct {
+	fd   int
+	path string
+}
+
+const (
+	openDirFlags  = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	openFileFlags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC // a FIFO must not block
+	makeFileFlags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+
+	privateDir  = 0o700 // until the final mode is set
+	privateFile = 0o600
+)
+
+// openDir opens the directory at path; its last component may not be a link.
+func openDir(path string) (dir, error) {
+	return dir{fd: unix.AT_FDCWD}.openDirAs(path, path)
+}
+
+func (d dir) openDir(name string) (dir, error) {
+	return d.openDirAs(name, filepath.Join(d.path, name))
+}
+
+func (d dir) openDirAs(name, path string) (dir, error) {
+	fd, err := d.open(name, openDirFlags, 0)
+	return dir{fd: fd, path: path}, err
+}
+
+func (d dir) close() {
+	if d.fd >= 0 {
+		unix.Close(d.fd)
+	}
+}
+
+// retry repeats what a signal interrupted; some file systems return EINTR for
+// calls that never do so on others.
+func retry(f func() error) error {
+	for {
+		if err := f(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// do runs one system call on name, and names it in the error.
+func (d dir) do(op, name string, f func() error) error {
+	if err := retry(f); err != nil {
+		return &Error{Op: op, Path: filepath.Join(d.path, name), Err: err}
+	}
+	return nil
+}
+
+// open gives a descriptor, or -1.
+func (d dir) open(name string, flags int, mode uint32) (fd int, err error) {
+	err = d.do("open", name, func() (e error) {
+		fd, e = unix.Openat(d.fd, name, flags, mode)
+		return e
+	})
+	return fd, err
+}
+
+// make creates a directory that only its owner can enter, and opens it.
+func (d dir) make(name string) (dir, error) {
+	if err := d.do("mkdir", name, func() error { return unix.Mkdirat(d.fd, name, privateDir) }); err != nil {
+		return dir{fd: -1}, err
+	}
+	made, err := d.openDir(name)
+	if errors.Is(err, unix.EACCES) { // an umask took the owner's bits
+		if err = d.chmodPath(name, privateDir); err == nil {
+			made, err = d.openDir(name)
+		}
+	}
+	return made, err
+}
+
+// chmodPath changes the mode of something that can't be opened for reading. Only
+// through /proc can that be done without following a link.
+func (d dir) chmodPath(name string, mode uint32) error {
+	fd, err := d.open(name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return d.do("chmod", name, func() error { return unix.Chmod(procPath(fd), mode) })
+}
+
+func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+// own gives the directory itself its final owner and mode.
+func (d dir) own(o owner) error {
+	return d.do("set owner and mode of", "", func() error { return o.apply(d.fd) })
+}
+
+func (d dir) sync() error {
+	return d.do("sync", "", func() error { return unix.Fsync(d.fd) })
+}
+
+func (d dir) symlink(target, name string) error {
+	return d.do("link", name, func() error { return unix.Symlinkat(target, d.fd, name) })
+}
+
+func (d dir) rename(from, to string) error {
+	return d.do("rename", to, func() error { return unix.Renameat(d.fd, from, d.fd, to) })
+}
+
+func (d dir) unlink(name string, flags int) error {
+	return d.do("remove", name, func() error { return unix.Unlinkat(d.fd, name, flags) })
+}
+
+func (d dir) readlink(name string) (target string, err error) {
+	var buf [maxName + 32]byte
+	n := 0
+	err = d.do("read link", name, func() (e error) {
+		n, e = unix.Readlinkat(d.fd, name, buf[:])
+		return e
+	})
+	if err != nil {
+		return "", err
+	}
+	return string(buf[:n]), nil
+}
+
+// lstat never follows a link.
+func (d dir) lstat(name string) (st unix.Stat_t, err error) {
+	err = d.do("stat", name, func() error { return unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	return st, err
+}
+
+func (d dir) isDir(name string) bool {
+	st, err := d.lstat(name)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+// stat is of the directory itself.
+func (d dir) stat() (st unix.Stat_t, err error) {
+	err = d.do("stat", "", func() error { return unix.Fstat(d.fd, &st) })
+	return st, err
+}
+
+// list gives all names but "." and "..".
+func (d dir) list() ([]string, error) {
+	if _, err := unix.Seek(d.fd, 0, 0); err != nil {
+		return nil, &Error{Op: "list", Path: d.path, Err: err}
+	}
+	names := make([]string, 0, 16)
+	buf := make([]byte, 4096)
+	for {
+		n := 0
+		err := d.do("list", "", func() (e error) {
+			n, e = unix.ReadDirent(d.fd, buf)
+			return e
+		})
+		if err != nil || n <= 0 {
+			return names, err
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	}
+}
+
+// removeAll removes name and, if it is a directory, all below it. That it does
+// not exist is no error.
+func (d dir) removeAll(name string) error {
+	err := d.unlink(name, 0)
+	if err == nil || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	if err := d.empty(name); err != nil {
+		return err
+	}
+	return d.unlink(name, unix.AT_REMOVEDIR)
+}
+
+// empty removes all below the directory name, which may be read-only.
+func (d dir) empty(name string) error {
+	sub, err := d.openDir(name)
+	if errors.Is(err, unix.EACCES) {
+		if err = d.chmodPath(name, privateDir); err == nil {
+			sub, err = d.openDir(name)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer sub.close()
+	names, err := sub.list()
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if err := sub.do("chmod", "", func() error { return unix.Fchmod(sub.fd, privateDir) }); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := sub.removeAll(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

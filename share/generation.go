@@ -1,0 +1,55 @@
+package share
+
+import "bytes"
+
+// isCurrent is step 5: whether publishing files would change nothing. What can't
+// be read as it should be counts as changed.
+func (t *txn) isCurrent(n uint64, files []File) bool {
+	if n == 0 {
+		return false
+	}
+	gen, err := t.auth.openDir(GenerationName(n))
+	if err != nil {
+		return false
+	}
+	defer gen.close()
+	for _, f := range files {
+		data, st, err := gen.read(f.Name)
+		if err != nil || !bytes.Equal(data, f.Data) || !t.fileOwner().matches(st) {
+			return false
+		}
+	}
+	st, err := gen.stat()
+	if err != nil || !t.dirOwner().matches(st) {
+		return false
+	}
+	names, err := gen.list()
+	return err == nil && len(names) == len(files)
+}
+
+// write is steps 6 to 8: generation n, complete but not yet current.
+func (t *txn) write(n uint64, files []File) error {
+	t.step(6)
+	if err := t.noteNumber(n); err != nil {
+		return err
+	}
+	gen, err := t.auth.make(GenerationName(n))
+	if err != nil {
+		return err
+	}
+	defer gen.close()
+	for _, f := range files {
+		t.step(7)
+		if err := gen.write(f.Name, f.Data, t.fileOwner(), t.opts.Durable); err != nil {
+			return err
+		}
+	}
+	t.step(8)
+	if err := gen.own(t.dirOwner()); err != nil {
+		return err
+	}
+	if !t.opts.Durable {
+		return nil
+	}
+	return gen.sync()
+}

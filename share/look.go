@@ -1,0 +1,79 @@
+package share
+
+import (
+	"slices"
+	"strings"
+)
+
+// view is what one listing of auth/ shows.
+type view struct {
+	current     uint64   // what ..data names; 0 if that is not a generation here
+	generations []uint64 // ascending
+	announced   []uint64 // ascending
+	visible     []string // names that are not reserved
+	litter      []string // reserved names that nothing here accounts for
+	highest     uint64   // number known from any of this or noted in the lock file
+}
+
+// look lists auth/ and reads ..data. It changes nothing.
+func (t *txn) look() (*view, error) {
+	names, err := t.auth.list()
+	if err != nil {
+		return nil, err
+	}
+	v := &view{}
+	linked := false
+	for _, name := range names {
+		if n, ok := ParseGenerationName(name); ok {
+			v.generations = append(v.generations, n)
+		} else if n, ok := parseAnnouncement(name); ok {
+			v.announced = append(v.announced, n)
+		} else if name == dataName {
+			linked = true
+		} else if strings.HasPrefix(name, reserved) {
+			v.litter = append(v.litter, name)
+		} else {
+			v.visible = append(v.visible, name)
+		}
+	}
+	slices.Sort(v.generations)
+	slices.Sort(v.announced)
+	v.highest = max(last(v.generations), last(v.announced), t.usedNumber())
+	if linked {
+		v.readLink(t)
+	}
+	return v, nil
+}
+
+// readLink finds the current generation. What else than a link to a generation
+// stands in the place of ..data is for repair.
+func (v *view) readLink(t *txn) {
+	target, err := t.auth.readlink(dataName)
+	if err != nil {
+		return
+	}
+	if n, ok := ParseGenerationName(target); ok {
+		v.highest = max(v.highest, n)
+		if t.auth.isDir(target) {
+			v.current = n
+		}
+	}
+}
+
+// finished says whether the last publish came to its announcement: then
+// all before it is done too, and nothing is left to repair.
+func (v *view) finished() bool {
+	return v.current != 0 && v.current == last(v.generations) && v.current == last(v.announced) && len(v.litter) == 0
+}
+
+func last(numbers []uint64) uint64 {
+	if len(numbers) == 0 {
+		return 0
+	}
+	return numbers[len(numbers)-1]
+}
+
+func contains(numbers []uint64, n uint64) bool {
+	_, found := slices.BinarySearch(numbers, n)
+	return found
+}

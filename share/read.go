@@ -1,0 +1,107 @@
+package share
+
+import (
+	"errors"
+	"io/fs"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Snapshot is one generation's content.
+type Snapshot struct {
+	Generation uint64
+	Files      map[string][]byte // by name
+}
+
+// readTries bounds the races that a reader may lose against a writer that
+// publishes and prunes all the time; one is the exception already.
+const readTries = 100
+
+// Read returns all files of the current generation of a share's auth
+// directory, host side or inside a sandbox. It needs no lock and writes nothing.
+// Before the first publish the error is [ErrUnpublished].
+func Read(authDir string) (Snapshot, error) {
+	auth, err := openDir(authDir)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	defer auth.close()
+	for range readTries {
+		var s Snapshot
+		if s, err = auth.snapshot(); !errors.Is(err, fs.ErrNotExist) {
+			return s, err
+		}
+		time.Sleep(time.Millisecond) // superseded and pruned while we read
+	}
+	return Snapshot{}, err
+}
+
+// Current returns the number of the current generation without reading it; 0
+// if there is none. It needs no lock.
+func (s *Share) Current() (uint64, error) {
+	auth, err := openDir(s.AuthDir())
+	if err != nil {
+		return 0, err
+	}
+	defer auth.close()
+	n, err := auth.current()
+	if errors.Is(err, ErrUnpublished) {
+		return 0, nil
+	}
+	return n, err
+}
+
+// current reads ..data.
+func (d dir) current() (uint64, error) {
+	target, err := d.readlink(dataName)
+	if isNotExist(err) {
+		return 0, &Error{Op: "read", Path: d.path, Err: ErrUnpublished}
+	}
+	if err != nil {
+		return 0, err
+	}
+	n, ok := ParseGenerationName(target)
+	if !ok {
+		return 0, &Error{Op: "read", Path: d.path + "/" + dataName, Err: unix.EINVAL}
+	}
+	return n, nil
+}
+
+// snapshot reads the current generation. The error is fs.ErrNotExist if it was
+// pruned meanwhile.
+func (d dir) snapshot() (Snapshot, error) {
+	n, err := d.current()
+	if err != nil {
+		return Snapshot{}, err
+	}
+	gen, err := d.openDir(GenerationName(n))
+	if err != nil {
+		return Snapshot{}, err
+	}
+	defer gen.close()
+	names, err := gen.list()
+	if err != nil {
+		return Snapshot{}, err
+	}
+	s := Snapshot{Generation: n, Files: make(map[string][]byte, len(names))}
+	for _, name := range names {
+		if s.Files[name], _, err = gen.read(name); err != nil {
+			return Snapshot{}, err
+		}
+	}
+	return s, d.stillComplete(n)
+}
+
+// stillComplete tells whether pruning of generation n had not begun: it is
+// current, or its announcement stands, which is removed first. Otherwise the
+// list of names may have been cut short without an error.
+func (d dir) stillComplete(n uint64) error {
+	if _, err := d.lstat(AnnouncementName(n)); err == nil {
+		return nil
+	}
+	if now, err := d.current(); err == nil && now == n {
+		return nil
+	}
+	return &Error{Op: "read", Path: d.path, Err: fs.ErrNotExist}
+}
