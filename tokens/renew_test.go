@@ -1,0 +1,115 @@
+package tokens
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestMinTTL(t *testing.T) {
+	for _, c := range []struct{ staleness, want time.Duration }{
+		{time.Second, 16 * time.Second},
+		{6 * time.Second, 27 * time.Second},
+		{0, 14 * time.Second},
+		{3 * time.Second, 21 * time.Second}, // 20 s would leave 9 s, not more than 9 s
+	} {
+		if got := MinTTL(c.staleness); got != c.want {
+			t.Errorf("MinTTL(%v) = %v, want %v", c.staleness, got, c.want)
+		}
+	}
+}
+
+// The invariant itself, not the formula: with the smallest lifetime the
+// latest renewal leaves more than staleness and slack, with a second less not.
+func TestMinTTLIsTheSmallest(t *testing.T) {
+	for staleness := time.Duration(0); staleness < time.Minute; staleness += 250 * time.Millisecond {
+		least := MinTTL(staleness)
+		enough := func(ttl time.Duration) bool { return ttl*45 > (staleness+6*time.Second)*100 }
+		if !enough(least) || enough(least-time.Second) {
+			t.Errorf("staleness %v: %v is not the smallest lifetime that works", staleness, least)
+		}
+	}
+}
+
+func TestCheckTTL(t *testing.T) {
+	for _, c := range []struct {
+		ttl, staleness time.Duration
+		least          string // in the error; "" for none
+		warned         bool
+	}{
+		{15 * time.Second, time.Second, "16s", false},
+		{16 * time.Second, time.Second, "", true},
+		{26 * time.Second, 6 * time.Second, "27s", false},
+		{27 * time.Second, 6 * time.Second, "", true},
+		{0, time.Second, "16s", false},
+		{-time.Hour, time.Second, "16s", false},
+		{20*time.Minute - 1, time.Second, "", true},
+		{20 * time.Minute, time.Second, "", false},
+		{DefaultTTL, 6 * time.Second, "", false},
+	} {
+		warning, err := CheckTTL(c.ttl, c.staleness)
+		if (warning != "") != c.warned || warning != "" && !strings.Contains(warning, "10 minutes") {
+			t.Errorf("CheckTTL(%v, %v) warns %q", c.ttl, c.staleness, warning)
+		}
+		if c.least == "" {
+			if err != nil {
+				t.Errorf("CheckTTL(%v, %v): %v", c.ttl, c.staleness, err)
+			}
+			continue
+		}
+		var e *Error
+		if !errors.As(err, &e) || !errors.Is(err, ErrTTL) {
+			t.Fatalf("CheckTTL(%v, %v) = %v, want an *Error with ErrTTL", c.ttl, c.staleness, err)
+		}
+		if !strings.Contains(e.Error(), c.least) || !strings.Contains(e.Hint, c.least) {
+			t.Errorf("CheckTTL(%v, %v) does not name %s: %v (%s)", c.ttl, c.staleness, c.least, e, e.Hint)
+		}
+	}
+}
+
+func TestRenewAt(t *testing.T) {
+	issued := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	var low, high int
+	for i := range 2000 {
+		id := fmt.Sprintf("sandbox-%d", i)
+		at := RenewAt(issued, time.Hour, id)
+		if at != RenewAt(issued, time.Hour, id) {
+			t.Fatal("the jitter of one sandbox changes")
+		}
+		share := at.Sub(issued).Seconds() / 3600
+		if share < 0.45 || share >= 0.55 {
+			t.Fatalf("renewed after %v of the lifetime", share)
+		}
+		if share < 0.46 {
+			low++
+		}
+		if share > 0.54 {
+			high++
+		}
+	}
+	// A tenth of the sandboxes belongs into each outer tenth of the range.
+	if low < 100 || high < 100 {
+		t.Errorf("%d and %d of 2000 renewals in the outer tenths: not spread out", low, high)
+	}
+}
+
+func TestDue(t *testing.T) {
+	issued := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	at := RenewAt(issued, time.Hour, "a")
+	for _, c := range []struct {
+		now  time.Time
+		want bool
+	}{
+		{issued, false},
+		{at.Add(-1), false},
+		{at, true},
+		{issued.Add(48 * time.Hour), true},
+		{issued.Add(-1), true}, // the clock went back
+	} {
+		if got := Due(c.now, issued, time.Hour, "a"); got != c.want {
+			t.Errorf("Due(issued %+v) = %v", c.now.Sub(issued), got)
+		}
+	}
+}
