@@ -98,6 +98,21 @@ type Waiter interface {
 	Wait(ctx context.Context, id string) (Status, error)
 }
 
+// Puller is a driver whose sandboxes come from images that can be fetched.
+type Puller interface {
+	// Pull makes sure that the engine has image and fetches it if it has not.
+	// report may be nil; it is called one call at a time while layers arrive.
+	// Create fetches a missing image too, without a report.
+	Pull(ctx context.Context, image string, report func(PullProgress)) error
+}
+
+// PullProgress is one layer's state while an image is fetched.
+type PullProgress struct {
+	Layer          string `json:"layer,omitempty"` // short digest; "" for the image as a whole
+	Status         string `json:"status"`          // the engine's words
+	Current, Total int64  `json:",omitempty"`      // bytes; Total 0 where it is not known
+}
+
 // Streams are one client's ends. Nil fields are not connected. The caller
 // owns the readers and writers and closes them.
 type Streams struct {
@@ -156,4 +171,7 @@ type Status struct {
 	// 0 where the driver has no such report.
 	SeenGeneration uint64 `json:"seenGeneration,omitempty"`
 	Details        []Fact `json:"details,omitempty"`
+	// Spec is what Create was given, as the engine keeps it; nil where it keeps
+	// none that can be read. A gateway that lost its record goes by it.
+	Spec *Spec `json:"-"`
 }
