@@ -1,0 +1,214 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// engineImage is what scripts/engines puts into each engine: busybox alone.
+const engineImage = "localhost/openshell-busybox"
+
+// engine is one driver as the e2e sees it: how a sandbox of it is asked for,
+// and how it dies without the gateway's doing.
+type engine struct {
+	driver  string
+	flags   []string
+	kill    func(w *world, id string) // the sandbox, behind the gateway's back
+	restart func(w *world)            // the engine, as by a crash; nil if there is none
+}
+
+// engines are all drivers; one that is not there is skipped, or a failure with E2E_REQUIRE=1.
+var engines = []engine{
+	{driver: "vm", kill: killMonitor},
+	{
+		driver:  "docker",
+		flags:   []string{"--driver", "docker", "--image", engineImage},
+		kill:    func(w *world, id string) { w.killContainer("DOCKER_HOST", "docker", "-H", id) },
+		restart: func(w *world) { w.engines("restart", "docker") },
+	},
+	{
+		driver:  "podman",
+		flags:   []string{"--driver", "podman", "--image", engineImage},
+		kill:    func(w *world, id string) { w.killContainer("CONTAINER_HOST", "podman", "--url", id) },
+		restart: func(w *world) { w.engines("restart", "podman") },
+	},
+}
+
+// eachEngine runs body in a fresh world per driver. Containers run as root only:
+// the engines are root's.
+func eachEngine(t *testing.T, body func(t *testing.T, w *world, e engine)) {
+	for _, e := range engines {
+		t.Run(e.driver, func(t *testing.T) {
+			host := map[string]string{"docker": "DOCKER_HOST", "podman": "CONTAINER_HOST"}[e.driver]
+			if host != "" && os.Getenv(host) == "" {
+				if os.Getenv("E2E_REQUIRE") == "1" {
+					t.Fatalf("%s is not set: scripts/e2e starts the engines when run as root", host)
+				}
+				t.Skipf("%s is not set", host)
+			}
+			w := newWorld(t, os.Getuid())
+			for _, name := range []string{"DOCKER_HOST", "CONTAINER_HOST"} {
+				w.setenv(name, os.Getenv(name))
+			}
+			body(t, w, e)
+		})
+	}
+}
+
+// killContainer finds a sandbox's container by its label and kills it.
+func (w *world) killContainer(hostVar, cli, hostFlag, id string) {
+	w.Helper()
+	base := []string{hostFlag, os.Getenv(hostVar)}
+	if cli == "podman" {
+		base = append([]string{"--remote"}, base...)
+	}
+	out, err := exec.Command(cli, append(base, "ps", "-q", "--filter", "label=openshell.ai/sandbox-id="+id)...).CombinedOutput()
+	container := strings.TrimSpace(string(out))
+	if err != nil || container == "" {
+		w.Fatalf("no container for %s: %v, %s", id, err, out)
+	}
+	if out, err := exec.Command(cli, append(base, "kill", container)...).CombinedOutput(); err != nil {
+		w.Fatalf("%s kill: %v, %s", cli, err, out)
+	}
+}
+
+// killMonitor kills a VM's monitor, and with it the VM.
+func killMonitor(w *world, id string) {
+	w.Helper()
+	for pid, cmdline := range w.processes() {
+		if strings.Contains(cmdline, "openshell-vmm") && strings.Contains(cmdline, id) {
+			w.must(syscall.Kill(pid, syscall.SIGKILL))
+			return
+		}
+	}
+	w.Fatalf("no monitor of %s", id)
+}
+
+// engines runs scripts/engines, which the tests' engines were started by.
+func (w *world) engines(args ...string) {
+	w.Helper()
+	if out, err := exec.Command("../scripts/engines", args...).CombinedOutput(); err != nil {
+		w.Fatalf("scripts/engines %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// TestResumedByTheGateway is what this project exists for. A sandbox that keeps
+// a marker loses its gateway for longer than its token lives; in three of the four
+// cases it dies, too. The next gateway brings it back: the marker is there, the
+// token is fresh, the old one is refused.
+func TestResumedByTheGateway(t *testing.T) {
+	cases := []struct {
+		name string
+		// down takes place after the gateway was killed and before its token expires.
+		down    func(w *world, e engine, id string)
+		restart bool // the sandbox is another process afterwards
+	}{
+		{"kept-running", func(*world, engine, string) {}, false},
+		{"died", func(w *world, e engine, id string) { e.kill(w, id) }, true},
+		{"engine-crashed", func(w *world, e engine, id string) { e.kill(w, id); e.restart(w) }, true},
+	}
+	eachEngine(t, func(t *testing.T, w *world, e engine) {
+		for _, c := range cases {
+			if c.name == "engine-crashed" && e.restart == nil {
+				continue // a VM's engine is its monitor, which died above
+			}
+			t.Run(c.name, func(t *testing.T) {
+				s := w.start(c.name, "16s", e.flags...)
+				j := w.judgeOf(s.Share)
+				w.run("exec", c.name, "sh", "-c", "echo here >/marker; sync")
+				boot := w.run("exec", c.name, "sh", "-c", "cat /proc/1/stat /proc/sys/kernel/random/boot_id")
+
+				w.killGateway()
+				c.down(w, e, s.ID)
+				old := w.token(s.Share)
+				j.expire(old)
+
+				w.run("ps") // starts the next gateway
+				w.eventually("the gateway resumes it", time.Minute, func() bool { return w.sandbox(c.name).State == "running" })
+				w.readsFresh(c.name, j, s.Token.Generation)
+				w.refuses(old)
+				if got := w.run("exec", c.name, "cat", "/marker"); got != "here\n" {
+					t.Errorf("the marker reads %q", got)
+				}
+				now := w.run("exec", c.name, "sh", "-c", "cat /proc/1/stat /proc/sys/kernel/random/boot_id")
+				if !c.restart && now != boot && e.driver == "vm" {
+					t.Errorf("it was restarted")
+				}
+				w.run("rm", "-f", c.name)
+			})
+		}
+		t.Run("stopped-before-expiry", func(t *testing.T) {
+			s := w.start("stopped", "16s", e.flags...)
+			j := w.judgeOf(s.Share)
+			w.run("exec", "stopped", "sh", "-c", "echo here >/marker; sync")
+			old := w.token(s.Share)
+			w.run("stop", "-t", "2", "stopped")
+			w.killGateway()
+			j.expire(old)
+			w.run("start", "stopped")
+			w.readsFresh("stopped", j, s.Token.Generation)
+			w.refuses(old)
+			if got := w.run("exec", "stopped", "cat", "/marker"); got != "here\n" {
+				t.Errorf("the marker reads %q", got)
+			}
+		})
+	})
+}
+
+// TestEngineExitCodes holds containers to the codes that VMs are held to.
+func TestEngineExitCodes(t *testing.T) {
+	eachEngine(t, func(t *testing.T, w *world, e engine) {
+		for command, code := range map[string]int{"exit 0": 0, "exit 7": 7, "kill -TERM $$": 143} {
+			args := append([]string{"run", "--rm"}, e.flags...)
+			if r := w.try(append(args, "--", "sh", "-c", command)...); r.code != code {
+				t.Errorf("%s: exit code %d, %d is wanted\n%s", command, r.code, code, r.stderr)
+			}
+		}
+	})
+}
+
+// TestOneFailureDelaysNobody: while one sandbox cannot be renewed, another one
+// is, in time; the first shows its failure and recovers by itself.
+func TestOneFailureDelaysNobody(t *testing.T) {
+	eachEngine(t, func(t *testing.T, w *world, e engine) {
+		bad, good := w.start("bad", "16s", e.flags...), w.start("good", "16s", e.flags...)
+		j := w.judgeOf(good.Share)
+		immutable(t, bad.Share, true)
+		defer immutable(t, bad.Share, false)
+		w.eventually("ps and inspect show the failure", 25*time.Second, func() bool {
+			s := w.sandbox("bad")
+			return s.Token.Failures > 0 && s.Token.LastError != "" && strings.Contains(w.run("ps"), "failed")
+		})
+		t.Log(w.run("ps"))
+		seen := map[uint64]bool{}
+		w.witness("good", time.Minute, func(r reading) bool {
+			if err := j.check(r); err != nil {
+				t.Error(err)
+			}
+			seen[r.Generation] = true
+			return len(seen) < 3
+		}, "-count", "0", "-every", "50ms")
+		immutable(t, bad.Share, false)
+		w.eventually("it recovers by itself", 40*time.Second, func() bool { return w.sandbox("bad").Token.Failures == 0 })
+		w.readsFresh("bad", w.judgeOf(bad.Share), bad.Token.Generation)
+	})
+}
+
+// immutable makes a directory refuse every change, root's too, or lifts that.
+func immutable(t *testing.T, dir string, on bool) {
+	t.Helper()
+	flag := "-i"
+	if on {
+		flag = "+i"
+	}
+	if out, err := exec.Command("chattr", flag, dir).CombinedOutput(); err != nil && on {
+		t.Skipf("%v", fmt.Errorf("chattr on this file system: %w, %s", err, out))
+	}
+}
