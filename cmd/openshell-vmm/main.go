@@ -1,0 +1,44 @@
+// Command openshell-vmm is the process that stands beside one VM. The vm
+// driver starts it; people don't.
+//
+//	openshell-vmm monitor DIR    be the monitor of the sandbox whose state directory is DIR;
+//	                             descriptor 3 takes the report, 4 is the locked lock file
+//	openshell-vmm version
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+
+	"openshell-vm/drivers/vm/monitor"
+)
+
+var version = "dev"
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "openshell-vmm:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	switch {
+	case len(args) == 2 && args[0] == "monitor":
+		return beMonitor(args[1])
+	case len(args) == 1 && args[0] == "version":
+		fmt.Println(version)
+		return nil
+	}
+	return fmt.Errorf("usage: openshell-vmm monitor DIR")
+}
+
+func beMonitor(dir string) error {
+	ready, lock := os.NewFile(3, "report"), os.NewFile(4, "lock")
+	cfg, err := monitor.ReadConfig(dir)
+	if err != nil {
+		return err
+	}
+	return monitor.Run(cfg, lock, ready, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+}

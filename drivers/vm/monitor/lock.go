@@ -1,0 +1,71 @@
+package monitor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrAlive says that a sandbox has a monitor already.
+var ErrAlive = errors.New("the sandbox has a monitor that lives")
+
+// wholeFile is an open file description lock on all of a file. Such a lock is
+// held by whoever inherited the descriptor, and ends with its last holder.
+func wholeFile(kind int16) *unix.Flock_t { return &unix.Flock_t{Type: kind} }
+
+// Lock takes the monitor's lock of the sandbox whose directory is dir, for a
+// monitor that is about to be started and inherits the file. It fails with
+// ErrAlive if there is a monitor.
+func Lock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, LockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, wholeFile(unix.F_WRLCK))
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return nil, ErrAlive
+	}
+	return nil, fmt.Errorf("lock %s: %w", LockFile, err)
+}
+
+// Alive says whether the sandbox whose directory is dir has a monitor. It
+// takes no lock, so it never stands in a starting monitor's way.
+func Alive(dir string) bool {
+	f, err := os.OpenFile(filepath.Join(dir, LockFile), os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	lock := wholeFile(unix.F_WRLCK)
+	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, lock)
+	return err == nil && lock.Type != unix.F_UNLCK
+}
+
+// writePID notes the monitor's process in its locked file.
+func writePID(lock *os.File) error {
+	if err := lock.Truncate(0); err != nil {
+		return err
+	}
+	_, err := lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+// PID is the process id that the monitor of the sandbox in dir noted. It says
+// nothing about whether that monitor lives: ask Alive after the process has
+// been opened.
+func PID(dir string) (int, error) {
+	data, err := os.ReadFile(filepath.Join(dir, LockFile))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(data)))
+}

@@ -1,0 +1,22 @@
+package monitor
+
+// Files in a sandbox's state directory (Config.Dir) that the monitor owns.
+const (
+	ConfigFile  = "monitor.json" // the Config; written by the driver before each start
+	LockFile    = "monitor.lock" // locked as long as the monitor lives; holds its pid
+	LogFile     = "monitor.log"  // the monitor's own log
+	ToolsFile   = "tools.log"    // what virtiofsd and the hypervisor say, rotated
+	StdioFile   = "stdio.log"    // the workload's output in CRI format, rotated
+	ConsoleFile = "console.log"  // the guest kernel's messages, rotated
+	ExitFile    = "exit.json"    // an Exit, once the sandbox has ended
+)
+
+// SocketFile is the monitor's socket in Config.RunDir.
+const SocketFile = "monitor.sock"
+
+// Sizes of the rotated logs: so many bytes a file, so many files in all.
+const (
+	logSize  = 10 << 20
+	logCount = 3
+	toolSize = 1 << 20
+)

@@ -1,0 +1,118 @@
+package monitor
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// viaDir gives a short name for a socket in dir, however long dir's path is:
+// a socket's address has room for 107 bytes. The name is good until done.
+func viaDir(dir, name string) (path string, done func(), err error) {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", nil, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", fd, name), func() { unix.Close(fd) }, nil
+}
+
+// listen makes the socket dir/name for the owner of dir alone, in place of one
+// that an earlier process left.
+func listen(dir, name string) (*net.UnixListener, error) {
+	path, done, err := viaDir(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	return l, os.Chmod(path, 0o600)
+}
+
+func dial(dir, name string) (*net.UnixConn, error) {
+	path, done, err := viaDir(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+}
+
+// peerAllowed says whether the other end is this user or root.
+func peerAllowed(c *net.UnixConn) bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	return err == nil && credErr == nil && (cred.Uid == 0 || cred.Uid == uint32(os.Getuid()))
+}
+
+// connectedPair makes a socket that already listens, and a connection that
+// waits in its queue: vhost-user's two ends, without a name that another
+// process could connect to. The caller closes both files.
+func connectedPair(dir string) (listening, connected *os.File, err error) {
+	name := "vhost-user.sock"
+	l, err := listen(dir, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	c, err := dial(dir, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer c.Close()
+	if err := os.Remove(filepath.Join(dir, name)); err != nil {
+		return nil, nil, err
+	}
+	if listening, err = blocking(l.File()); err != nil {
+		return nil, nil, err
+	}
+	if connected, err = blocking(c.File()); err != nil {
+		listening.Close()
+		return nil, nil, err
+	}
+	return listening, connected, nil
+}
+
+// blocking takes O_NONBLOCK from a file that another program will inherit.
+func blocking(f *os.File, err error) (*os.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(int(f.Fd()), false); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// port makes one guest port: our end, and the file that the hypervisor gets.
+func port(name string) (*net.UnixConn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make the port %s: %w", name, err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name)
+	defer ours.Close()
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}

@@ -1,0 +1,21 @@
+package monitor
+
+import (
+	"strings"
+	"unicode"
+)
+
+// printable makes a line that a guest wrote fit for a user's terminal: what
+// could move the cursor or change a colour is left out.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case r == unicode.ReplacementChar || !unicode.IsPrint(r):
+			return -1
+		}
+		return r
+	}, s)
+	return strings.TrimSpace(s)
+}
