@@ -77,13 +77,26 @@ func (d dir) make(name string) (dir, error) {
 	if err := d.do("mkdir", name, func() error { return unix.Mkdirat(d.fd, name, privateDir) }); err != nil {
 		return dir{fd: -1}, err
 	}
-	made, err := d.openDir(name)
-	if errors.Is(err, unix.EACCES) { // an umask took the owner's bits
+	return d.openClosed(name)
+}
+
+// openClosed opens a directory of ours that an umask or a final mode may have
+// closed to us, and opens it to us alone.
+func (d dir) openClosed(name string) (dir, error) {
+	sub, err := d.openDir(name)
+	if errors.Is(err, unix.EACCES) {
 		if err = d.chmodPath(name, privateDir); err == nil {
-			made, err = d.openDir(name)
+			sub, err = d.openDir(name)
 		}
 	}
-	return made, err
+	if err != nil {
+		return sub, err
+	}
+	if err := sub.own(owner{Keep, Keep, privateDir}); err != nil {
+		sub.close()
+		return dir{fd: -1}, err
+	}
+	return sub, nil
 }
 
 // chmodPath changes the mode of something that can't be opened for reading. Only
@@ -188,24 +201,13 @@ func (d dir) removeAll(name string) error {
 
 // empty removes all below the directory name, which may be read-only.
 func (d dir) empty(name string) error {
-	sub, err := d.openDir(name)
-	if errors.Is(err, unix.EACCES) {
-		if err = d.chmodPath(name, privateDir); err == nil {
-			sub, err = d.openDir(name)
-		}
-	}
+	sub, err := d.openClosed(name)
 	if err != nil {
 		return err
 	}
 	defer sub.close()
 	names, err := sub.list()
 	if err != nil {
-		return err
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	if err := sub.do("chmod", "", func() error { return unix.Fchmod(sub.fd, privateDir) }); err != nil {
 		return err
 	}
 	for _, name := range names {

@@ -1,6 +1,7 @@
 package share
 
 import (
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,32 +17,46 @@ import (
 func (t *txn) prune(v *view, now time.Time) error {
 	set := steps.observe()
 	for len(v.generations) > 0 && v.generations[0] < v.current {
-		old := v.generations[0]
-		next, ok := following(v.announced, old)
-		if !ok {
-			return nil
-		}
-		past, err := t.pastGrace(AnnouncementName(next), now, set)
-		if err != nil || !past {
+		past, err := t.pastGrace(v, now, set)
+		if err != nil {
 			return err
 		}
-		for len(v.announced) > 0 && v.announced[0] <= old {
-			if err := t.auth.removeAll(AnnouncementName(v.announced[0])); err != nil {
-				return err
-			}
-			v.announced = v.announced[1:]
+		if !past {
+			break
 		}
-		if err := t.auth.removeAll(GenerationName(old)); err != nil {
+		if err := t.dropAnnouncements(v, v.generations[0]+1); err != nil {
+			return err
+		}
+		if err := t.auth.removeAll(GenerationName(v.generations[0])); err != nil {
 			return err
 		}
 		v.generations = v.generations[1:]
 	}
+	if len(v.generations) == 0 {
+		return nil
+	}
+	return t.dropAnnouncements(v, v.generations[0]) // of skipped numbers
+}
+
+// dropAnnouncements removes those below a number.
+func (t *txn) dropAnnouncements(v *view, below uint64) error {
+	for len(v.announced) > 0 && v.announced[0] < below {
+		if err := t.auth.removeAll(AnnouncementName(v.announced[0])); err != nil {
+			return err
+		}
+		v.announced = v.announced[1:]
+	}
 	return nil
 }
 
-// pastGrace says whether what the announcement superseded has been old for the
-// grace. set is when the clock was last set, zero if it was not.
-func (t *txn) pastGrace(announcement string, now, set time.Time) (bool, error) {
+// pastGrace says whether the oldest generation was superseded at least the
+// grace ago. set is when the clock was last set, zero if it was not.
+func (t *txn) pastGrace(v *view, now, set time.Time) (bool, error) {
+	i := slices.IndexFunc(v.announced, func(n uint64) bool { return n > v.generations[0] })
+	if i < 0 {
+		return false, nil
+	}
+	announcement := AnnouncementName(v.announced[i])
 	st, err := t.auth.lstat(announcement)
 	if err != nil {
 		return false, err
@@ -59,14 +74,4 @@ func (d dir) touch(name string, at time.Time) error {
 	return d.do("set time of", name, func() error {
 		return unix.UtimesNanoAt(d.fd, name, times, unix.AT_SYMLINK_NOFOLLOW)
 	})
-}
-
-// following is the smallest of numbers, which ascend, that is above n.
-func following(numbers []uint64, n uint64) (uint64, bool) {
-	for _, m := range numbers {
-		if m > n {
-			return m, true
-		}
-	}
-	return 0, false
 }

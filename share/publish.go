@@ -60,9 +60,9 @@ func (s *Share) Publish(ctx context.Context, floor uint64, build func(generation
 	s.step(1)
 	err = s.locked(ctx, func(t *txn) error {
 		p, err = t.publish(floor, build)
+		t.step(15) // locked unlocks
 		return err
 	})
-	s.step(15)
 	return p, err
 }
 

@@ -73,6 +73,11 @@ func (t *txn) openLock() (err error) {
 	}
 	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	t.lockFD, err = t.root.open(lockName, flags, privateFile)
+	if errors.Is(err, unix.EACCES) { // an umask took the owner's bits
+		if err = t.root.chmodPath(lockName, privateFile); err == nil {
+			t.lockFD, err = t.root.open(lockName, flags, privateFile)
+		}
+	}
 	return err
 }
 
@@ -138,6 +143,9 @@ func (t *txn) checkLock() error {
 	}
 	if st.Nlink == 0 {
 		return fs.ErrNotExist
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return unix.EINVAL
 	}
 	if st.Mode != unix.S_IFREG|privateFile {
 		if err := unix.Fchmod(t.lockFD, privateFile); err != nil {

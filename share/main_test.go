@@ -1,0 +1,172 @@
+package share
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A test that needs another process runs this binary again, with childEnv
+// naming what it shall do.
+const childEnv = "SHARE_TEST_CHILD"
+
+var children = map[string]func(args []string) error{
+	"publish": childPublish,
+	"hammer":  childHammer,
+	"umasks":  childUmasks,
+	"full":    childFull,
+}
+
+func TestMain(m *testing.M) {
+	f, ok := children[os.Getenv(childEnv)]
+	if !ok {
+		os.Exit(m.Run())
+	}
+	if err := f(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// child is this binary as another process. Its output is in the error.
+func child(t testing.TB, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), childEnv+"="+name)
+	return cmd
+}
+
+// runChild fails the test if the child does.
+func runChild(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+	}
+}
+
+var plainOptions = Options{UID: Keep, GID: Keep}
+
+func newTestShare(t testing.TB, opts Options) *Share {
+	t.Helper()
+	s, err := Create(filepath.Join(t.TempDir(), "s"), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Remove(context.Background()) }) // TempDir can't remove 0555 directories
+	return s
+}
+
+// with is a build that always gives the same files.
+func with(files ...File) func(uint64) ([]File, error) {
+	return func(uint64) ([]File, error) { return files, nil }
+}
+
+// proven is content that says of itself which generation it belongs to and
+// whether it is whole.
+func proven(generation uint64, name string) []byte {
+	body := fmt.Sprintf("%d %s %s", generation, name, strings.Repeat("x", int(generation%977)))
+	return fmt.Appendf(nil, "%x %s", sha256.Sum256([]byte(body)), body)
+}
+
+// generationOf is the inverse of proven.
+func generationOf(data []byte, name string) (uint64, error) {
+	var sum, got string
+	var n uint64
+	if _, err := fmt.Sscan(string(data), &sum, &n, &got); err != nil {
+		return 0, fmt.Errorf("torn: %q", data)
+	}
+	if string(proven(n, name)) != string(data) {
+		return 0, fmt.Errorf("torn: %q", data)
+	}
+	return n, nil
+}
+
+// provenFiles builds files whose content is proven.
+func provenFiles(names ...string) func(uint64) ([]File, error) {
+	return func(n uint64) ([]File, error) {
+		var files []File
+		for _, name := range names {
+			files = append(files, File{name, proven(n, name)})
+		}
+		return files, nil
+	}
+}
+
+func mustPublish(t testing.TB, s *Share, build func(uint64) ([]File, error)) Published {
+	t.Helper()
+	p, err := s.Publish(t.Context(), 0, build)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// wantFiles checks the current generation, through Read and through the names
+// that a sandbox opens.
+func wantFiles(t testing.TB, s *Share, want ...File) {
+	t.Helper()
+	got, err := Read(s.AuthDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Files) != len(want) {
+		t.Errorf("generation %d has %d files, want %d", got.Generation, len(got.Files), len(want))
+	}
+	for _, f := range want {
+		if string(got.Files[f.Name]) != string(f.Data) {
+			t.Errorf("Read gives %q for %s, want %q", got.Files[f.Name], f.Name, f.Data)
+		}
+		data, err := os.ReadFile(filepath.Join(s.AuthDir(), f.Name))
+		if err != nil || string(data) != string(f.Data) {
+			t.Errorf("opening %s gives %q, %v; want %q", f.Name, data, err, f.Data)
+		}
+	}
+}
+
+// entries lists auth/.
+func entries(t testing.TB, s *Share) []string {
+	t.Helper()
+	list, err := os.ReadDir(s.AuthDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := make([]string, len(list))
+	for i, e := range list {
+		names[i] = e.Name()
+	}
+	return names
+}
+
+func wantEntries(t testing.TB, s *Share, want ...string) {
+	t.Helper()
+	slices.Sort(want)
+	if got := entries(t, s); !slices.Equal(got, want) {
+		t.Errorf("auth/ holds\n%q, want\n%q", got, want)
+	}
+}
+
+// need skips the test for want of something, unless nothing may be skipped.
+func need(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("E2E_REQUIRE") == "1" {
+		t.Fatal("needs " + what)
+	}
+	t.Skip("needs " + what)
+}
+
+// eventually waits for a condition with a deadline.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not within 20 s: " + what)
+		}
+	}
+}

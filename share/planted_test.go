@@ -1,0 +1,176 @@
+package share
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// victim is a tree outside the share that planted links point into. It looks
+// like a generation, so that following a link would succeed.
+func victim(t *testing.T) (dir string, unharmed func()) {
+	t.Helper()
+	dir = t.TempDir()
+	for _, name := range []string{"token", "meta", "secret"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("victim's "+name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := describe(t, dir)
+	return dir, func() {
+		t.Helper()
+		if after := describe(t, dir); after != before {
+			t.Errorf("the tree outside the share was\n%sand is\n%s", before, after)
+		}
+	}
+}
+
+// describe tells all about a tree but access times.
+func describe(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		var st syscall.Stat_t
+		if err := syscall.Lstat(path, &st); err != nil {
+			return err
+		}
+		data, _ := os.ReadFile(path)
+		fmt.Fprintf(&b, "%s %o %d %d %v %q\n", path, st.Mode, st.Uid, st.Size, st.Mtim, data)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestPlantedInAuth puts something foreign at every name that the package
+// uses in auth/. It must not be followed, must not stop the next
+// publish, and must be gone after it.
+func TestPlantedInAuth(t *testing.T) {
+	names := []string{
+		dataName, newName,
+		GenerationName(1), GenerationName(2), GenerationName(3), // old, current, next
+		AnnouncementName(1), AnnouncementName(2), AnnouncementName(3),
+		"token", "meta", "foreign", "..foreign",
+		GenerationName(1) + "/token", GenerationName(2) + "/token", GenerationName(2) + "/foreign",
+	}
+	plants := map[string]func(path, outside string) error{
+		"link to directory": func(path, outside string) error { return os.Symlink(outside, path) },
+		"link to file":      func(path, outside string) error { return os.Symlink(outside+"/secret", path) },
+		"relative link":     func(path, outside string) error { return os.Symlink("../../../../../../../.."+outside, path) },
+		"dangling link":     func(path, outside string) error { return os.Symlink(outside+"/missing", path) },
+		"FIFO":              func(path, _ string) error { return syscall.Mkfifo(path, 0o666) },
+		"file":              func(path, _ string) error { return os.WriteFile(path, []byte("planted"), 0o666) },
+		"directory with link": func(path, outside string) error {
+			return errors.Join(os.MkdirAll(path+"/deep", 0o755), os.Symlink(outside, path+"/deep/link"))
+		},
+	}
+	for kind, plant := range plants {
+		for _, name := range names {
+			t.Run(kind+"/"+name, func(t *testing.T) {
+				s := newTestShare(t, plainOptions)
+				outside, unharmed := victim(t)
+				mustPublish(t, s, provenFiles("token", "meta"))
+				mustPublish(t, s, provenFiles("token", "meta"))
+				path := filepath.Join(s.AuthDir(), name)
+				_ = os.Chmod(filepath.Dir(path), 0o755)
+				if err := errors.Join(os.RemoveAll(path), plant(path, outside)); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := Read(s.AuthDir()); err == nil {
+					wantNothingForeign(t, got)
+				}
+
+				same := provenFiles("token", "meta")
+				p := mustPublish(t, s, func(uint64) ([]File, error) { return same(2) })
+				wantFiles(t, s, File{"token", proven(2, "token")}, File{"meta", proven(2, "meta")})
+				if err := s.Repair(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
+					t.Fatal(err)
+				}
+				p = mustPublish(t, s, provenFiles("token", "meta"))
+				if err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
+					t.Fatal(err)
+				}
+				wantFiles(t, s, File{"token", proven(p.Generation, "token")}, File{"meta", proven(p.Generation, "meta")})
+				wantEntries(t, s, "token", "meta", dataName, GenerationName(p.Generation), AnnouncementName(p.Generation))
+				if err := s.Remove(t.Context()); err != nil {
+					t.Error(err)
+				}
+				unharmed()
+			})
+		}
+	}
+}
+
+func wantNothingForeign(t *testing.T, s Snapshot) {
+	t.Helper()
+	for name, data := range s.Files {
+		if strings.Contains(string(data), "victim") {
+			t.Errorf("Read followed a link: %s is %q", name, data)
+		}
+	}
+}
+
+// TestPlantedAroundAuth puts a link in the place of what a share stands on. It is
+// refused: nothing can be repaired there.
+func TestPlantedAroundAuth(t *testing.T) {
+	for _, name := range []string{"", authName, lockName} {
+		for _, target := range []string{"", "secret"} {
+			t.Run(name+"->"+target, func(t *testing.T) {
+				s := newTestShare(t, plainOptions)
+				mustPublish(t, s, provenFiles("token"))
+				outside, unharmed := victim(t)
+				path := filepath.Join(s.Dir(), name)
+				if err := errors.Join(os.Rename(path, outside+"/../moved"), os.Symlink(filepath.Join(outside, target), path)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := Open(s.Dir(), plainOptions); err == nil {
+					t.Error("Open followed a link")
+				}
+				if _, err := Create(s.Dir(), plainOptions); err == nil {
+					t.Error("Create followed a link")
+				}
+				if _, err := s.Publish(t.Context(), 0, provenFiles("token")); err == nil {
+					t.Error("Publish followed a link")
+				}
+				if err := s.Repair(t.Context()); err == nil {
+					t.Error("Repair followed a link")
+				}
+				_ = s.Remove(t.Context()) // may remove the link itself
+				unharmed()
+			})
+		}
+	}
+}
+
+// A share whose ..data was destroyed goes back to the newest generation that is
+// known to be complete.
+func TestDamagedDataIsRestored(t *testing.T) {
+	s := newTestShare(t, plainOptions)
+	mustPublish(t, s, provenFiles("token"))
+	mustPublish(t, s, provenFiles("token"))
+	half := filepath.Join(s.AuthDir(), GenerationName(3)) // not announced: may be anything
+	if err := errors.Join(os.Remove(filepath.Join(s.AuthDir(), dataName)), os.Mkdir(half, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Repair(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, s, File{"token", proven(2, "token")})
+	if p := mustPublish(t, s, provenFiles("token")); p.Generation != 4 {
+		t.Errorf("number 3 was begun, but the next publish gives %+v", p)
+	}
+}

@@ -1,0 +1,191 @@
+package share
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestReadersRaceWriter opens published names 100,000 times, half by path as a
+// sandbox does and half through Read, while a writer publishes and prunes as
+// fast as it can, a thousand times at least.
+func TestReadersRaceWriter(t *testing.T) {
+	opens, publishes := int64(100_000), int64(1_000)
+	if testing.Short() {
+		opens, publishes = 5_000, 50
+	}
+	// A reader by path must come from the link to the file within the grace,
+	// on a busy machine too; Read retries, so any grace will do.
+	t.Run("by path", func(t *testing.T) { raceReaders(t, opens/2, publishes/2, 2*time.Second, readByPath) })
+	t.Run("Read", func(t *testing.T) { raceReaders(t, opens/2, publishes/2, time.Nanosecond, readSnapshot) })
+}
+
+// raceReaders has read, which returns a generation and the number of files it
+// opened, called until there were enough opens and enough publishes.
+func raceReaders(t *testing.T, opens, publishes int64, grace time.Duration, read func(dir string) (uint64, int64, error)) {
+	s := newTestShare(t, Options{UID: Keep, GID: Keep, Grace: grace})
+	mustPublish(t, s, provenFiles("token", "meta"))
+	var opened, published atomic.Int64
+	done := make(chan struct{})
+	var writer, readers sync.WaitGroup
+	writer.Go(func() {
+		for !closed(done) {
+			if _, err := s.Publish(context.Background(), 0, provenFiles("token", "meta")); err != nil {
+				t.Error(err)
+				return
+			}
+			published.Add(1)
+		}
+	})
+	for range 4 {
+		readers.Go(func() {
+			newest := uint64(0)
+			for opened.Load() < opens || published.Load() < publishes {
+				if t.Failed() {
+					return
+				}
+				n, files, err := read(s.AuthDir())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n < newest {
+					t.Errorf("generation %d was seen after %d", n, newest)
+					return
+				}
+				newest = n
+				opened.Add(files)
+			}
+		})
+	}
+	readers.Wait()
+	close(done)
+	writer.Wait()
+	t.Logf("%d opens, none bad, against %d publishes", opened.Load(), published.Load())
+}
+
+func closed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func readByPath(dir string) (uint64, int64, error) {
+	data, err := os.ReadFile(filepath.Join(dir, "token"))
+	if err != nil {
+		return 0, 1, err
+	}
+	n, err := generationOf(data, "token")
+	return n, 1, err
+}
+
+func readSnapshot(dir string) (uint64, int64, error) {
+	s, err := Read(dir)
+	if err != nil {
+		return 0, 2, err
+	}
+	for _, name := range []string{"token", "meta"} {
+		if n, err := generationOf(s.Files[name], name); err != nil || n != s.Generation {
+			return 0, 2, fmt.Errorf("%s in generation %d is of %d: %w", name, s.Generation, n, err)
+		}
+	}
+	return s.Generation, 2, nil
+}
+
+// TestWritersInTwoProcesses publishes from three processes at once: the lock gives
+// each generation to one of them.
+func TestWritersInTwoProcesses(t *testing.T) {
+	const each = 200
+	s := newTestShare(t, plainOptions)
+	var outs [3][]byte
+	var wg sync.WaitGroup
+	for i := range outs {
+		wg.Go(func() {
+			var err error
+			if outs[i], err = child(t, "hammer", s.Dir(), strconv.Itoa(each), "token", "meta").Output(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	seen := map[string]bool{}
+	for _, out := range outs {
+		for _, n := range strings.Fields(string(out)) {
+			if seen[n] {
+				t.Errorf("generation %s was published twice", n)
+			}
+			seen[n] = true
+		}
+	}
+	n, err := s.Current()
+	if err != nil || n != each*uint64(len(outs)) || len(seen) != int(n) {
+		t.Errorf("current is %d with %d reported, %v; want %d", n, len(seen), err, each*len(outs))
+	}
+}
+
+// holdLock publishes in another goroutine and stays inside until release is called.
+func holdLock(t *testing.T, s *Share) (release func()) {
+	inside, leave := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, err := s.Publish(context.Background(), 0, func(uint64) ([]File, error) {
+			close(inside)
+			<-leave
+			return []File{{"held", nil}}, nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	<-inside
+	return func() {
+		close(leave)
+		wg.Wait()
+	}
+}
+
+func TestContextBoundsTheWaitForTheLock(t *testing.T) {
+	s := newTestShare(t, plainOptions)
+	release := holdLock(t, s)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	for name, op := range map[string]func() error{
+		"Publish": func() error { _, err := s.Publish(ctx, 0, provenFiles("a")); return err },
+		"Repair":  func() error { return s.Repair(ctx) },
+		"Prune":   func() error { return s.Prune(ctx, time.Now()) },
+		"Remove":  func() error { return s.Remove(ctx) },
+	} {
+		if err := op(); !os.IsTimeout(err) && err.(*Error).Err != context.DeadlineExceeded {
+			t.Errorf("%s of a locked share gives %v", name, err)
+		}
+	}
+	release()
+	wantFiles(t, s, File{"held", nil})
+}
+
+// A writer that waited for the lock while the share was removed must not write
+// to what is not there any more.
+func TestRemovedWhileWaiting(t *testing.T) {
+	s := newTestShare(t, plainOptions)
+	waiting, err := s.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waiting.close()
+	if err := s.Remove(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := waiting.lock(t.Context()); !isNotExist(err) {
+		t.Errorf("locking a removed share gives %v", err)
+	}
+}
