@@ -10,9 +10,20 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 
 	"openshell-vm/drivers/stream"
 )
+
+// ErrStreamLost says that the gateway closed a stream without a last frame:
+// it ended, the sandbox goes on. The errors that wrap it are *Error, too.
+var ErrStreamLost = errors.New("the gateway closed the stream before the command had ended")
+
+// lost is what Attach and Exec return then.
+func lost() error {
+	return fmt.Errorf("%w%w", ErrStreamLost, &Error{Code: CodeInternal,
+		Hint: "the sandbox goes on: see openshell-vm ps, and attach again"})
+}
 
 // Streams are the caller's ends of a sandbox's standard streams. Nil fields
 // are not connected. The caller owns and closes them; a Read of Stdin that
@@ -81,7 +92,7 @@ func (c *Client) Logs(ctx context.Context, ref string, follow bool, stdout, stde
 	defer body.Close()
 	_, ended, err := receive(stream.NewReader(bufio.NewReader(body)), Streams{Stdout: stdout, Stderr: stderr})
 	if err == nil && !ended {
-		err = io.ErrUnexpectedEOF
+		err = lost()
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -151,9 +162,8 @@ func copyFrames(ctx context.Context, conn io.ReadWriteCloser, s Streams) (exitCo
 	switch {
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
-	case err == nil && !ended:
-		return 0, &Error{Code: CodeInternal, Message: "the gateway closed the stream before the command had ended",
-			Hint: "the sandbox goes on: see openshell-vm ps, and attach again"}
+	case err == nil && !ended, errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return 0, lost()
 	}
 	return exitCode, err
 }

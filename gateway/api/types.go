@@ -54,6 +54,9 @@ const (
 	CodeForbidden  = "forbidden"   // peer credentials: 403
 	CodeInternal   = "internal"    // 500
 	CodeOverloaded = "no-room"     // disk, memory or descriptors: 507
+
+	CodeNotExecutable = "not-executable" // the command can't be executed: 422, the CLI exits with 126
+	CodeNoCommand     = "no-command"     // there is no such command: 422, the CLI exits with 127
 )
 
 // Error is what the gateway answers with any status of 400 or more.
