@@ -1,0 +1,238 @@
+package jail
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// setupTimeout bounds the time from the start of a jail to its exec. It takes
+// tens of milliseconds; a source on a dead network file system takes forever.
+const setupTimeout = 15 * time.Second
+
+// Cmd is a command that runs in a jail. Set Stdin, Stdout and Stderr of the
+// embedded Cmd to files before Start; its Path, Args, Env, Dir, ExtraFiles and
+// SysProcAttr are the jail's own. A Cmd is for one start and one goroutine at
+// a time.
+type Cmd struct {
+	*exec.Cmd
+	config *os.File // the child's, closed by Start
+	answer *os.File // the child's end of reports, closed by Start
+	reader *os.File
+	report Report
+}
+
+// Command prepares cfg's program to be run by self, which is a binary that
+// calls Main for the argument "jail". Extra files become descriptors 3, 4, …
+// of the program, which inherits none but these and the standard ones; the
+// caller goes on owning its copies.
+//
+// The jail dies with the operating system thread that calls Start. So that is
+// to be a thread that lives as long as the process: a goroutine that called
+// runtime.LockOSThread and never returns, or any goroutine of a process in which
+// none ends while locked to its thread.
+//
+// The program is process 1 of its own process namespace: signals that it does
+// not handle do nothing to it, but for SIGKILL and SIGSTOP from outside. Its
+// death ends all that it has started.
+func Command(self string, cfg Config, extra ...*os.File) (*Cmd, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	own, err := userNamespace()
+	if err != nil {
+		return nil, err
+	}
+	config, err := memoryFile(setup{Config: cfg, ParentUserNS: own})
+	if err != nil {
+		return nil, err
+	}
+	reader, answer, err := os.Pipe()
+	if err != nil {
+		config.Close()
+		return nil, err
+	}
+	first := 3 + len(extra)
+	cmd := exec.Command(self, "jail", strconv.Itoa(first), strconv.Itoa(first+1))
+	cmd.Env = []string{}
+	cmd.Dir = "/"
+	cmd.ExtraFiles = append(append([]*os.File{}, extra...), config, answer)
+	cmd.SysProcAttr, err = attributes(cfg.Network)
+	c := &Cmd{Cmd: cmd, config: config, answer: answer, reader: reader}
+	if err != nil {
+		c.closeFiles()
+		return nil, err
+	}
+	return c, nil
+}
+
+// setup is what the parent tells the jail.
+type setup struct {
+	Config       Config
+	ParentUserNS string
+}
+
+// memoryFile holds s as JSON, to be read from its start.
+func memoryFile(s setup) (*os.File, error) {
+	fd, err := unix.MemfdCreate("jail-config", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "jail-config")
+	if err := json.NewEncoder(f).Encode(s); err != nil {
+		f.Close()
+		return nil, err
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return f, err
+}
+
+// Start begins the jail. It does not wait for it to be complete: Report does.
+//
+// For root the jail has a user namespace too, so that capabilities which are
+// kept count for nothing outside of it; where that is impossible root goes on
+// without, which is reported. An ordinary user can't.
+func (c *Cmd) Start() error {
+	err := c.Cmd.Start()
+	if err != nil && os.Geteuid() == 0 && refusedNamespace(err) {
+		again := exec.Cmd{
+			Path: c.Path, Args: c.Args, Env: c.Env, Dir: c.Dir, ExtraFiles: c.ExtraFiles,
+			Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr, WaitDelay: c.WaitDelay,
+			SysProcAttr: withoutUserNamespace(c.SysProcAttr),
+		}
+		c.Cmd = &again
+		err = c.Cmd.Start()
+	}
+	c.config.Close()
+	c.answer.Close()
+	if err != nil {
+		c.reader.Close()
+		return fmt.Errorf("start the jail: %w", err)
+	}
+	return nil
+}
+
+// Close gives up a Cmd that was never started.
+func (c *Cmd) Close() { c.closeFiles() }
+
+func (c *Cmd) closeFiles() {
+	c.config.Close()
+	c.answer.Close()
+	c.reader.Close()
+}
+
+// Report waits until the program runs in its jail and tells what it has; or
+// why it does not run. After an error the process is dead or dying and still to
+// be waited for. It is called once.
+func (c *Cmd) Report() (Report, error) {
+	defer c.reader.Close()
+	c.reader.SetReadDeadline(time.Now().Add(setupTimeout))
+	complete := false
+	dec := json.NewDecoder(c.reader)
+	for {
+		var m message
+		err := dec.Decode(&m)
+		switch {
+		case errors.Is(err, io.EOF) && complete: // closed by the exec
+			return c.report, nil
+		case errors.Is(err, io.EOF):
+			return Report{}, errors.New("the jail ended before it was complete")
+		case err != nil:
+			c.Process.Kill()
+			return Report{}, fmt.Errorf("wait for the jail: %w", err)
+		case m.Error != "":
+			return Report{}, errors.New(m.Error)
+		}
+		c.report, complete = *m.Report, true
+	}
+}
+
+// Wait waits for the program's end and removes the jail's cgroups.
+func (c *Cmd) Wait() error {
+	err := c.Cmd.Wait()
+	RemoveCgroups(c.report.Cgroups)
+	return err
+}
+
+// Run starts the program and waits for its end; for short-lived programs.
+func (c *Cmd) Run() error {
+	if err := c.Start(); err != nil {
+		return err
+	}
+	if _, err := c.Report(); err != nil {
+		c.Wait()
+		return err
+	}
+	return c.Wait()
+}
+
+// attributes asks for the jail's namespaces. In the user namespace root is the
+// caller and, if the caller is root, everybody else is who they are.
+func attributes(network bool) (*syscall.SysProcAttr, error) {
+	attr := &syscall.SysProcAttr{
+		Setsid:    true, // no controlling terminal
+		Pdeathsig: syscall.SIGKILL,
+		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID |
+			unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+	}
+	if !network {
+		attr.Cloneflags |= unix.CLONE_NEWNET
+	}
+	if os.Geteuid() != 0 {
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+		return attr, nil
+	}
+	var err error
+	if attr.UidMappings, err = ownMap("/proc/self/uid_map"); err != nil {
+		return nil, err
+	}
+	attr.GidMappings, err = ownMap("/proc/self/gid_map")
+	attr.GidMappingsEnableSetgroups = true
+	return attr, err
+}
+
+// ownMap maps every id that this process knows to itself.
+func ownMap(name string) ([]syscall.SysProcIDMap, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var ids []syscall.SysProcIDMap
+	for {
+		var inside, outside, size int
+		_, err := fmt.Fscan(f, &inside, &outside, &size)
+		if errors.Is(err, io.EOF) {
+			return ids, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		ids = append(ids, syscall.SysProcIDMap{ContainerID: inside, HostID: inside, Size: size})
+	}
+}
+
+func withoutUserNamespace(a *syscall.SysProcAttr) *syscall.SysProcAttr {
+	b := *a
+	b.Cloneflags &^= unix.CLONE_NEWUSER
+	b.UidMappings, b.GidMappings, b.GidMappingsEnableSetgroups = nil, nil, false
+	return &b
+}
+
+// refusedNamespace tells the errors that a host without user namespaces gives.
+func refusedNamespace(err error) bool {
+	for _, e := range []error{unix.EPERM, unix.EACCES, unix.EINVAL, unix.ENOSPC, unix.EUSERS, unix.ENOSYS} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

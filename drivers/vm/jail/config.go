@@ -1,0 +1,126 @@
+package jail
+
+import (
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// Config says what to run and all that it may have. It travels to the jail in
+// an inherited memory file, never in arguments.
+type Config struct {
+	// Name is the jail's host name and part of its cgroup's:
+	// [a-zA-Z0-9][a-zA-Z0-9._-]*, at most 64 bytes.
+	Name    string  `json:"name"`
+	Profile Profile `json:"profile"`
+
+	Path string   `json:"path"` // the program, as the jail sees it
+	Args []string `json:"args"` // after the program's name
+	Env  []string `json:"env"`  // K=V, complete
+	Dir  string   `json:"dir"`  // working directory; "" for /
+
+	Binds   []Bind   `json:"binds"`   // in this order; a later one may lie in an earlier one
+	Devices []string `json:"devices"` // device nodes, at the same path inside
+	Tmpfs   []string `json:"tmpfs"`   // empty writable directories in memory, 64 MiB each
+	Masks   []string `json:"masks"`   // existing directories that are covered by an empty read-only one
+	Proc    bool     `json:"proc"`    // a read-only /proc of the jail's own processes
+
+	Network bool     `json:"network"` // the caller's network instead of an empty one
+	Caps    []string `json:"caps"`    // kept beside the profile's, as "CAP_DAC_READ_SEARCH"
+
+	// NoFile limits descriptors; 0 for as many as the hard limit allows.
+	NoFile uint64 `json:"noFile"`
+	// Tasks limits processes and threads together, by a cgroup and, for an
+	// ordinary user, by RLIMIT_NPROC; 0 for no limit.
+	Tasks uint64 `json:"tasks"`
+
+	// Require makes everything that this host can't give an error.
+	Require bool `json:"require"`
+}
+
+// Bind shows a file or directory of the host in the jail, with all that is
+// mounted below it. It is read-only, nosuid, nodev and noexec all the way down
+// but for what is asked for.
+type Bind struct {
+	Source   string `json:"source"`
+	Target   string `json:"target"`
+	Writable bool   `json:"writable,omitempty"`
+	Exec     bool   `json:"exec,omitempty"` // programs and libraries
+}
+
+// Profile names what a program gets.
+type Profile string
+
+const (
+	// Strict is for programs that need nothing from the kernel but files,
+	// threads and sockets: QEMU, openshell-krun and the Rust virtiofsd.
+	// They cannot start a process.
+	Strict Profile = "strict"
+	// ChrootServer is for the C virtiofsd with -o sandbox=chroot, which insists on
+	// confining itself and fails without the capabilities for it.
+	ChrootServer Profile = "chroot-server"
+)
+
+// profile is what a Profile stands for.
+type profile struct {
+	caps  []string // kept
+	lacks []string // what a program gets less than Strict, for people
+}
+
+var profiles = map[Profile]profile{
+	Strict: {},
+	ChrootServer: {
+		caps: []string{
+			"CAP_SYS_CHROOT", "CAP_SETGID", "CAP_SETUID", "CAP_CHOWN", "CAP_DAC_OVERRIDE",
+			"CAP_FOWNER", "CAP_FSETID", "CAP_MKNOD", "CAP_SETFCAP", "CAP_SETPCAP",
+		},
+		lacks: []string{"keeps the capabilities that it needs for its own chroot and for serving as root"},
+	},
+}
+
+// Lacks says what the profile gives up towards Strict, one line each.
+func (p Profile) Lacks() []string { return profiles[p].lacks }
+
+// validate finds what the jail would stumble over half-way.
+func (c Config) validate() error {
+	if _, ok := profiles[c.Profile]; !ok {
+		return fmt.Errorf("unknown jail profile %q", c.Profile)
+	}
+	if !validName(c.Name) {
+		return fmt.Errorf("jail name %q is malformed", c.Name)
+	}
+	paths := append([]string{c.Path}, c.Tmpfs...)
+	paths = append(append(paths, c.Masks...), c.Devices...)
+	for _, b := range c.Binds {
+		if !filepath.IsAbs(b.Source) {
+			return fmt.Errorf("jail source %q is not absolute", b.Source)
+		}
+		paths = append(paths, b.Target)
+	}
+	for _, p := range paths {
+		if !path.IsAbs(p) || path.Clean(p) != p || p == "/" {
+			return fmt.Errorf("jail path %q is not a clean absolute path below /", p)
+		}
+	}
+	_, err := c.caps()
+	return err
+}
+
+func validName(name string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	return name != "" && len(name) <= 64 && strings.Trim(name, letters+"._-") == "" && strings.ContainsAny(name[:1], letters)
+}
+
+// caps are the capabilities that the program keeps, as a set of bits.
+func (c Config) caps() (uint64, error) {
+	var set uint64
+	for _, name := range append(profiles[c.Profile].caps, c.Caps...) {
+		bit, ok := capabilities[name]
+		if !ok {
+			return 0, fmt.Errorf("unknown capability %q", name)
+		}
+		set |= 1 << bit
+	}
+	return set, nil
+}

@@ -1,0 +1,34 @@
+// Package jail starts a program that sees only what it needs: its own files,
+// its own processes, and as few of the kernel's calls as it can do with. The
+// hypervisors and virtiofsd run in one each, since a hostile guest that has
+// taken one of them over must find nothing else there.
+//
+// The parent builds a Config and calls Command; the process that it starts is
+// the caller's own binary again, in new namespaces, and its Main applies the
+// rest in this order on one locked thread:
+//
+//  1. read the Config from an inherited descriptor; mark every descriptor that
+//     the program is not to have close-on-exec
+//  2. join a cgroup of its own, where one can be made
+//  3. clone each source with all that is mounted below it, and make the clones
+//     read-only while nothing can see them
+//  4. put them together on a new tmpfs, cover what is masked, make it
+//     the root and detach the old one
+//  5. set limits: descriptors up to the hard limit, no core dump
+//  6. drop capabilities from every set
+//  7. set no_new_privs
+//  8. Landlock: the same paths and rights once more, by another mechanism
+//  9. seccomp: calls that no hypervisor needs fail with EPERM
+//  10. report to the parent what is in force, and exec the program
+//
+// A jail has always: mount, process, IPC and host-name namespaces, a network
+// namespace of its own unless Config.Network, no_new_privs, no path but those
+// of its Config, no core dump. If one of these cannot be had the program is not
+// started. What a host may lack (a user namespace for root, Landlock, seccomp,
+// a cgroup) is listed in Report.Missing; with Config.Require it is an error.
+//
+// What is not promised: a jail is no defence against a hole in the kernel's
+// allowed calls. It does not limit memory or processor time. A path is resolved
+// when the jail starts, and symlinks in sources are followed: the caller says
+// what to expose and has checked it (drivers.Exposure).
+package jail

@@ -1,0 +1,267 @@
+package jail
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// staging is where the new root is put together. Any existing directory
+// serves: every source has been cloned before it is covered.
+const staging = "/dev"
+
+// clone is a mount that is attached nowhere yet.
+type clone struct {
+	fd     int
+	target string
+	dir    bool
+	rights rights // what Landlock is to allow there
+	label  string // for the report
+}
+
+// composeRoot makes the root of Config, takes it, and says what is in it. It is
+// all or nothing: a source that is missing or cannot be made read-only is an
+// error.
+func composeRoot(cfg Config, r *Report) ([]clone, error) {
+	// What is mounted here must not spread to the host.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return nil, fmt.Errorf("make the jail's mounts private: %w", err)
+	}
+	clones, err := gather(cfg)
+	if err != nil {
+		return nil, err
+	}
+	root, err := tmpfs("mode=0755", "size=4m")
+	if err != nil {
+		return nil, err
+	}
+	if err := attach(root, unix.AT_FDCWD, staging); err != nil {
+		return nil, err
+	}
+	tree, err := os.OpenRoot(staging)
+	if err != nil {
+		return nil, err
+	}
+	defer tree.Close()
+	for _, c := range clones {
+		if err := place(tree, c); err != nil {
+			return nil, fmt.Errorf("show %s in the jail: %w", c.target, err)
+		}
+		r.Mounts = append(r.Mounts, c.target+" "+c.label)
+	}
+	if err := setAttributes(root, unix.MOUNT_ATTR_RDONLY, 0); err != nil {
+		return nil, fmt.Errorf("make the jail's root read-only: %w", err)
+	}
+	return clones, enterRoot(staging)
+}
+
+// gather clones every source, in the order in which they are to be attached.
+func gather(cfg Config) ([]clone, error) {
+	var clones []clone
+	for _, b := range cfg.Binds {
+		c, err := cloneBind(b)
+		if err != nil {
+			return nil, fmt.Errorf("take %s into the jail: %w", b.Source, err)
+		}
+		clones = append(clones, c)
+	}
+	for _, dev := range cfg.Devices {
+		c, err := cloneDevice(dev)
+		if err != nil {
+			return nil, fmt.Errorf("take %s into the jail: %w", dev, err)
+		}
+		clones = append(clones, c)
+	}
+	for _, dir := range cfg.Tmpfs {
+		fd, err := tmpfs("mode=0700", "size=64m")
+		if err != nil {
+			return nil, err
+		}
+		clones = append(clones, clone{fd: fd, target: dir, dir: true, rights: readDir | writeDir, label: "rw tmpfs"})
+	}
+	for _, dir := range cfg.Masks {
+		fd, err := tmpfs("mode=0555", "size=4k")
+		if err == nil {
+			err = setAttributes(fd, unix.MOUNT_ATTR_RDONLY, 0)
+		}
+		if err != nil {
+			return nil, err
+		}
+		clones = append(clones, clone{fd: fd, target: dir, dir: true, rights: readDir, label: "ro masked"})
+	}
+	if cfg.Proc {
+		fd, err := procfs()
+		if err != nil {
+			return nil, err
+		}
+		clones = append(clones, clone{fd: fd, target: "/proc", dir: true, rights: readDir, label: "ro proc"})
+	}
+	return clones, nil
+}
+
+// cloneBind clones a file or a directory with all that is mounted below it.
+func cloneBind(b Bind) (clone, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(b.Source, &st); err != nil {
+		return clone{}, err
+	}
+	c := clone{target: b.Target, dir: st.Mode&unix.S_IFMT == unix.S_IFDIR, rights: readFile, label: "ro"}
+	attr := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
+	if c.dir {
+		c.rights = readDir
+	}
+	if b.Exec {
+		c.rights |= execute
+	} else {
+		attr |= unix.MOUNT_ATTR_NOEXEC
+	}
+	switch {
+	case !b.Writable:
+		attr |= unix.MOUNT_ATTR_RDONLY
+	case c.dir:
+		c.rights, c.label = c.rights|writeDir, "rw"
+	default:
+		c.rights, c.label = c.rights|writeFile, "rw"
+	}
+	var err error
+	c.fd, err = cloneMount(b.Source, attr)
+	return c, err
+}
+
+// cloneDevice clones one device node. That it is read-only keeps its mode and
+// owner from change and does not hinder the device.
+func cloneDevice(name string) (clone, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(name, &st); err != nil {
+		return clone{}, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR {
+		return clone{}, errors.New("it is no character device")
+	}
+	fd, err := cloneMount(name, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY)
+	return clone{fd: fd, target: name, rights: device, label: "device"}, err
+}
+
+func cloneMount(source string, attr uint64) (int, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return -1, fmt.Errorf("open_tree: %w", err)
+	}
+	if err := setAttributes(fd, attr, unix.AT_RECURSIVE); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func setAttributes(fd int, attr uint64, flags uint) error {
+	a := &unix.MountAttr{Attr_set: attr, Propagation: unix.MS_PRIVATE}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|flags, a); err != nil {
+		return fmt.Errorf("mount_setattr (Linux 5.12 or later is needed): %w", err)
+	}
+	return nil
+}
+
+// tmpfs makes one that is attached nowhere.
+func tmpfs(options ...string) (int, error) {
+	return newMount("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, options...)
+}
+
+// procfs shows the processes of the jail and nothing of the system: a root
+// without any capability could still write to /proc/sys.
+func procfs() (int, error) {
+	return newMount("proc", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC,
+		"subset=pid", "hidepid=invisible")
+}
+
+func newMount(fstype string, attr int, options ...string) (int, error) {
+	fs, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("fsopen %s: %w", fstype, err)
+	}
+	defer unix.Close(fs)
+	for _, option := range options {
+		key, value, _ := strings.Cut(option, "=")
+		if err := unix.FsconfigSetString(fs, key, value); err != nil {
+			return -1, fmt.Errorf("%s %s: %w", fstype, option, err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, fmt.Errorf("make a %s: %w", fstype, err)
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attr)
+	if err != nil {
+		return -1, fmt.Errorf("mount a %s: %w", fstype, err)
+	}
+	return fd, nil
+}
+
+func attach(mount, dirfd int, target string) error {
+	flags := unix.MOVE_MOUNT_F_EMPTY_PATH
+	if target == "" {
+		flags |= unix.MOVE_MOUNT_T_EMPTY_PATH
+	}
+	if err := unix.MoveMount(mount, "", dirfd, target, flags); err != nil {
+		return fmt.Errorf("move_mount: %w", err)
+	}
+	return nil
+}
+
+// place attaches c at its target, which it makes unless an earlier mount has
+// it. The way there has no symlink: one in a sandbox's rootfs must not lead a
+// mount elsewhere.
+func place(tree *os.Root, c clone) error {
+	defer unix.Close(c.fd)
+	rel := strings.TrimPrefix(c.target, "/")
+	if err := makeTarget(tree, rel, c.dir); err != nil {
+		return err
+	}
+	dir, err := tree.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
+	target, err := unix.Openat2(int(dir.Fd()), rel, how)
+	if err != nil {
+		return fmt.Errorf("openat2: %w", err)
+	}
+	defer unix.Close(target)
+	return attach(c.fd, target, "")
+}
+
+func makeTarget(tree *os.Root, rel string, dir bool) error {
+	if _, err := tree.Lstat(rel); err == nil {
+		return nil
+	}
+	if dir {
+		return tree.MkdirAll(rel, 0o755)
+	}
+	if err := tree.MkdirAll(path.Dir(rel), 0o755); err != nil {
+		return err
+	}
+	f, err := tree.OpenFile(rel, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o444)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// enterRoot makes dir the root and lets go of the old one.
+func enterRoot(dir string) error {
+	if err := unix.Chdir(dir); err != nil {
+		return err
+	}
+	// The old root lands on top of the new one, from where it is detached.
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("pivot_root: %w", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("detach the old root: %w", err)
+	}
+	return unix.Chdir("/")
+}

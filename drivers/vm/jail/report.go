@@ -1,0 +1,35 @@
+package jail
+
+// Report is what a started jail really has, for inspect.
+type Report struct {
+	Profile      Profile  `json:"profile"`
+	Namespaces   []string `json:"namespaces"` // kinds that are its own
+	Mounts       []string `json:"mounts"`     // "/path ro", in the order they were made
+	Capabilities []string `json:"capabilities"`
+	NoNewPrivs   bool     `json:"noNewPrivs"`
+	Seccomp      bool     `json:"seccomp"`
+	LandlockABI  int      `json:"landlockABI"`  // 0: none
+	NoFile       uint64   `json:"noFile"`       // descriptors
+	Tasks        uint64   `json:"tasks"`        // processes and threads; 0: not limited
+	NewProcesses bool     `json:"newProcesses"` // may it start any
+	Cgroups      []string `json:"cgroups"`      // its own directories
+	Missing      []Gap    `json:"missing"`      // what this host can't give
+	ProfileLacks []string `json:"profileLacks"` // what the profile gives up, by design
+}
+
+// Gap is one thing that a host can't give, and why.
+type Gap struct {
+	Name string `json:"name"`
+	Why  string `json:"why"`
+}
+
+func (r *Report) miss(name string, why error) {
+	r.Missing = append(r.Missing, Gap{Name: name, Why: why.Error()})
+}
+
+// message is what the jail writes to its parent: a Report before the exec, and
+// an error where it failed, both when the exec itself did.
+type message struct {
+	Report *Report `json:"report,omitempty"`
+	Error  string  `json:"error,omitempty"`
+}

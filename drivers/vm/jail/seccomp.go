@@ -1,0 +1,126 @@
+package jail
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	seccomp "github.com/elastic/go-seccomp-bpf"
+	"github.com/elastic/go-seccomp-bpf/arch"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// deniedCalls are those that neither a hypervisor nor a file server needs, and
+// through which a process reaches other processes, the kernel's insides or
+// another view of the system. They fail with EPERM. A call that changes files
+// is not among them: a read-only mount answers it better, with EROFS.
+var deniedCalls = []string{
+	// mounts
+	"mount", "umount2", "pivot_root", "mount_setattr", "open_tree", "open_tree_attr", "move_mount",
+	"fsopen", "fsconfig", "fsmount", "fspick", "quotactl", "quotactl_fd", "swapon", "swapoff",
+	// namespaces; clone is below
+	"unshare", "setns",
+	// other processes
+	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp",
+	"pidfd_getfd", "migrate_pages", "move_pages",
+	// files by a way round the tree
+	"open_by_handle_at", "fanotify_init",
+	// the kernel itself
+	"bpf", "perf_event_open", "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module",
+	"create_module", "query_module", "get_kernel_syms", "reboot", "syslog", "acct", "lookup_dcookie", "nfsservctl",
+	"_sysctl", "sysfs", "uselib", "ustat", "vhangup", "iopl", "ioperm", "modify_ldt",
+	"userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register",
+	"settimeofday", "clock_settime", "clock_adjtime", "adjtimex",
+	"sethostname", "setdomainname",
+	// keys
+	"add_key", "request_key", "keyctl",
+}
+
+const newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
+	unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
+
+func fail(errno unix.Errno) seccomp.Action {
+	return seccomp.Action(unix.SECCOMP_RET_ERRNO | uint32(errno))
+}
+
+// filter is the program that the kernel runs on every call. No process can
+// be made: the programs of all profiles do with threads.
+//
+// clone3 takes its flags in memory, where a filter can't see them. ENOSYS makes
+// the C libraries use clone.
+func filter() ([]bpf.Instruction, error) {
+	info, err := arch.GetInfo("")
+	if err != nil {
+		return nil, fmt.Errorf("seccomp: %w", err)
+	}
+	clone := func(op seccomp.Operation, value uint64) seccomp.NameWithConditions {
+		return seccomp.NameWithConditions{Name: "clone", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: op, Value: value}}}
+	}
+	policy := seccomp.Policy{
+		DefaultAction: seccomp.ActionAllow,
+		Syscalls: []seccomp.SyscallGroup{
+			{
+				Action: fail(unix.EPERM),
+				Names:  known(info, append([]string{"fork", "vfork"}, deniedCalls...)),
+				NamesWithCondtions: []seccomp.NameWithConditions{
+					clone(seccomp.BitsSet, newNamespaces),
+					clone(seccomp.BitsNotSet, unix.CLONE_THREAD),
+				},
+			},
+			{Action: fail(unix.ENOSYS), Names: []string{"clone3"}},
+		},
+	}
+	program, err := policy.Assemble()
+	if err != nil {
+		return nil, fmt.Errorf("seccomp: %w", err)
+	}
+	// The library lets calls by another ABI pass (int 0x80 on x86-64 means
+	// other calls by the same numbers): refuse all of them first.
+	const archOffset = 4
+	return append([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: archOffset, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1},
+		bpf.RetConstant{Val: uint32(fail(unix.EPERM))},
+	}, program...), nil
+}
+
+// known drops the names that this architecture has no call for.
+func known(info *arch.Info, names []string) []string {
+	var has []string
+	for _, name := range names {
+		if _, ok := info.SyscallNames[name]; ok {
+			has = append(has, name)
+		}
+	}
+	return has
+}
+
+// filterCalls binds the thread to the filter. A kernel without seccomp is
+// reported; anything else is an error.
+func filterCalls(r *Report) error {
+	program, err := filter()
+	if err != nil {
+		return err
+	}
+	raw, err := bpf.Assemble(program)
+	if err != nil {
+		return fmt.Errorf("seccomp: %w", err)
+	}
+	code := make([]unix.SockFilter, len(raw))
+	for i, op := range raw {
+		code[i] = unix.SockFilter{Code: op.Op, Jt: op.Jt, Jf: op.Jf, K: op.K}
+	}
+	fprog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&fprog)))
+	runtime.KeepAlive(code)
+	switch errno {
+	case 0:
+		r.Seccomp = true
+		return nil
+	case unix.ENOSYS, unix.EINVAL:
+		r.miss("seccomp", fmt.Errorf("the kernel has no seccomp filters: %w", errno))
+		return nil
+	}
+	return fmt.Errorf("seccomp: %w", errno)
+}
