@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers"
+)
+
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// The codes that container tools give for a command that can't be run.
+const (
+	codeNotExecutable = 126
+	codeNotFound      = 127
+)
+
+// notRunnable says why a command can't be run, in one line for its user.
+type notRunnable struct {
+	code   int
+	reason string
+}
+
+func (e *notRunnable) Error() string { return e.reason }
+
+func notExecutable(format string, args ...any) error {
+	return &notRunnable{codeNotExecutable, fmt.Sprintf(format, args...)}
+}
+
+// command is a drivers.Process with all names looked up.
+type command struct {
+	file string // absolute, or relative to dir
+	args []string
+	env  []string
+	dir  string
+	cred syscall.Credential
+}
+
+// resolve looks up what p names in the sandbox, on whose thread it runs. Its
+// errors are *notRunnable.
+func resolve(p drivers.Process) (command, error) {
+	id, err := lookUpUser(p.User)
+	if err != nil {
+		return command{}, notExecutable("%v", err)
+	}
+	c := command{args: p.Args, dir: p.Dir, env: withDefaults(p, id.Home)}
+	if c.dir == "" {
+		c.dir = "/"
+	}
+	if info, err := os.Stat(c.dir); err != nil {
+		return command{}, notExecutable("working directory: %v", err)
+	} else if !info.IsDir() {
+		return command{}, notExecutable("working directory %s is not a directory", c.dir)
+	}
+	c.cred = syscall.Credential{Uid: uint32(id.Uid), Gid: uint32(id.Gid)}
+	for _, g := range id.Sgids {
+		c.cred.Groups = append(c.cred.Groups, uint32(g))
+	}
+	c.file, err = lookPath(p.Args[0], getenv(c.env, "PATH"))
+	return c, err
+}
+
+// lookUpUser resolves a name or a number, with a group or without, by the
+// sandbox's own /etc/passwd and /etc/group; "" is root.
+func lookUpUser(spec string) (*user.ExecUser, error) {
+	defaults := user.ExecUser{Home: "/"}
+	id, err := user.GetExecUserPath(spec, &defaults, "/etc/passwd", "/etc/group")
+	if err != nil {
+		return nil, fmt.Errorf("user %q: %w", spec, err)
+	}
+	return id, nil
+}
+
+// withDefaults adds what every process can rely on, and lets the last of
+// several values of a variable win.
+func withDefaults(p drivers.Process, home string) []string {
+	env := []string{"PATH=" + defaultPath, "HOME=" + home}
+	if name, err := os.Hostname(); err == nil {
+		env = append(env, "HOSTNAME="+name)
+	}
+	if p.Terminal {
+		env = append(env, "TERM=xterm")
+	}
+	return mergeEnv(env, p.Env)
+}
+
+func mergeEnv(base, over []string) []string {
+	at := map[string]int{}
+	var env []string
+	for _, kv := range slices.Concat(base, over) {
+		key, _, _ := strings.Cut(kv, "=")
+		if i, ok := at[key]; ok {
+			env[i] = kv
+			continue
+		}
+		at[key] = len(env)
+		env = append(env, kv)
+	}
+	return env
+}
+
+func getenv(env []string, key string) string {
+	for _, kv := range env {
+		if value, ok := strings.CutPrefix(kv, key+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// inherit fills what an exec leaves open from the workload, as container tools do.
+func inherit(p, workload drivers.Process) drivers.Process {
+	p.Env = mergeEnv(workload.Env, p.Env)
+	if p.User == "" {
+		p.User = workload.User
+	}
+	if p.Dir == "" {
+		p.Dir = workload.Dir
+	}
+	return p
+}
+
+// lookPath finds the program's file. A name with a slash is taken as it is:
+// the kernel says better what is wrong with it.
+func lookPath(name, path string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	var denied error
+	for _, dir := range filepath.SplitList(path) {
+		if dir == "" {
+			dir = "."
+		}
+		file := filepath.Join(dir, name)
+		info, err := os.Stat(file)
+		switch {
+		case err != nil:
+			if errors.Is(err, fs.ErrPermission) {
+				denied = err
+			}
+		case info.IsDir() || info.Mode()&0o111 == 0:
+			denied = fmt.Errorf("%s is not executable", file)
+		default:
+			return file, nil
+		}
+	}
+	if denied != nil {
+		return "", notExecutable("exec %q: %v", name, denied)
+	}
+	return "", &notRunnable{codeNotFound, fmt.Sprintf("exec %q: not found in $PATH", name)}
+}
+
+// execError turns the kernel's refusal to run a program into a reason.
+func execError(name string, err error) error {
+	code := codeNotExecutable
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		code = codeNotFound
+	}
+	return &notRunnable{code, fmt.Sprintf("exec %q: %v", name, err)}
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const plain = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+
+// mountEarly gives the init the file systems that it needs for itself. One
+// that is there already, as under another init, is left as it is.
+func mountEarly() error {
+	for _, m := range []struct {
+		fstype, target string
+		flags          uintptr
+		data           string
+	}{
+		{"proc", "/proc", plain, ""},
+		{"sysfs", "/sys", plain, ""},
+		{"devtmpfs", "/dev", unix.MS_NOSUID | unix.MS_NOEXEC, ""},
+		{"tmpfs", runDir, unix.MS_NOSUID | unix.MS_NODEV, "mode=0700"},
+	} {
+		err := unix.Mount(m.fstype, m.target, m.fstype, m.flags, m.data)
+		if err != nil && !errors.Is(err, unix.EBUSY) {
+			return fmt.Errorf("mount %s on %s: %w", m.fstype, m.target, err)
+		}
+	}
+	return nil
+}
+
+// loadModules loads the kernel modules in dir, in the order of their names,
+// and removes each to give its memory back. A module that can't be loaded is
+// logged only: what is missing shows where it is needed, with a better reason.
+func loadModules(dir string) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.ko"))
+	if err != nil {
+		logf("%v", err)
+	}
+	for _, file := range files {
+		if err := loadModule(file); err != nil {
+			logf("load %s: %v", filepath.Base(file), err)
+		}
+		os.Remove(file)
+	}
+}
+
+func loadModule(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.FinitModule(int(f.Fd()), "", 0); !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	return nil
+}
+
+// ignoreSignals keeps the init alive when a process in the guest signals it,
+// and gives the notice that children have ended. The signals are caught, not
+// ignored: an ignored one would stay so in the workload.
+func ignoreSignals() <-chan os.Signal {
+	sigchld := make(chan os.Signal, 1)
+	signal.Notify(sigchld, unix.SIGCHLD)
+	discard := make(chan os.Signal, 1)
+	signal.Notify(discard, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGABRT,
+		unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGPWR, unix.SIGTRAP, unix.SIGSYS)
+	go func() {
+		for range discard {
+		}
+	}()
+	return sigchld
+}
+
+// setClock sets the guest's clock to the host's.
+func setClock(unixNano int64) {
+	if unixNano <= 0 {
+		return
+	}
+	ts := unix.NsecToTimespec(unixNano)
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
+		logf("set the clock to %v: %v", time.Unix(0, unixNano).UTC(), err)
+	}
+}

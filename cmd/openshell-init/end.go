@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/stream"
+	"openshell-vm/drivers/vm/guest"
+)
+
+// answerDeadline is how long the host may take to say that it has read how
+// the workload ended. Bytes that are on their way when the power goes off may
+// not arrive.
+const answerDeadline = time.Second
+
+// takeDown takes the sandbox down in order, and then tells the host how it ended:
+//
+//  1. the last frame on the stdio port, after all output
+//  2. the root is unmounted and its changes are on the disk
+//  3. Exited on the control port: from here on the host may end the VM
+//  4. the host's answer, which is awaited for a moment only
+func (s *supervisor) takeDown(exit outcome, grace time.Duration) {
+	s.host.stdio.Write(stream.Exit, 0, stream.EncodeExit(exit.code))
+	s.root.leave()
+	unmountRoot(grace)
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	s.host.send(guest.Message{Exited: &guest.Exited{Code: exit.code, Reason: exit.reason}})
+	select {
+	case <-s.over:
+	case <-time.After(answerDeadline):
+	}
+}
+
+// defaultGrace bounds the unmounting where the boot spec does not.
+const defaultGrace = 10 * time.Second
+
+// unmountRoot writes the changes out and unmounts the disk. The sandbox's
+// namespace goes a little after its last process, so it may take two tries.
+// What was written is safe already after the first step.
+func unmountRoot(grace time.Duration) {
+	unix.Sync()
+	if grace <= 0 {
+		grace = defaultGrace
+	}
+	err := errors.Join(unix.Unmount(newRoot, 0), unix.Unmount(upperDir, 0))
+	if err != nil {
+		logf("unmount the root: %v", err)
+		return
+	}
+	dev, err := findDisk("/sys/block", guest.UpperSerial)
+	if err != nil {
+		return // ephemeral: there is no disk
+	}
+	for deadline := time.Now().Add(grace); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		// The kernel lets nobody open a mounted disk this way.
+		fd, err := unix.Open(dev, unix.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
+		if err == nil {
+			unix.Close(fd)
+			return
+		}
+	}
+	logf("%s is still in use", filepath.Base(dev))
+}
+
+// powerOff ends the VM.
+func powerOff(exit outcome) {
+	unix.Sync()
+	if exit.where.krun {
+		handOut("/", exit.code)
+	}
+	err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	logf("power off: %v", err)
+	os.Exit(exit.code) // the kernel panics, and the hypervisor ends on that
+}
+
+// krunExitCode is libkrun's request, on its virtio-fs root, that sets what the
+// host's process exits with.
+const krunExitCode = 0x7602
+
+// handOut tells libkrun the exit code.
+func handOut(root string, code int) {
+	dir, err := os.Open(root)
+	if err != nil {
+		logf("hand the exit code out: %v", err)
+		return
+	}
+	defer dir.Close()
+	if err := unix.IoctlSetInt(int(dir.Fd()), krunExitCode, code); err != nil {
+		logf("hand the exit code out: %v", err)
+	}
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/guest"
+)
+
+// Names in the init's own mount namespace. runDir is a tmpfs.
+const (
+	runDir   = "/run"
+	lowerDir = "/run/lower" // qemu: the rootfs device
+	sharesAt = "/run/shares"
+	upperDir = "/run/upper" // the disk, or a tmpfs
+	newRoot  = "/run/root"  // the overlay
+)
+
+// layout says where a hypervisor has put things.
+type layout struct {
+	shares string // the composed shares
+	lower  string // the rootfs directory
+	krun   bool   // the init's root is krun's one virtio-fs device
+}
+
+// findShares mounts the shares device, and the root device where there is one.
+// Under krun the init's own root is both.
+func findShares() (layout, error) {
+	composed := filepath.Join("/", guest.SharesDir)
+	if _, err := os.Stat(filepath.Join(composed, guest.BootDir)); err == nil {
+		return layout{shares: composed, lower: filepath.Join("/", guest.RootDir), krun: true}, nil
+	}
+	where := layout{shares: sharesAt, lower: lowerDir}
+	if err := mountDevice(guest.TagShares, where.shares, unix.MS_RDONLY|plain); err != nil {
+		return layout{}, err
+	}
+	return where, mountDevice(guest.TagRoot, where.lower, unix.MS_RDONLY|unix.MS_NOATIME)
+}
+
+func mountDevice(tag, target string, flags uintptr) error {
+	if err := os.MkdirAll(target, 0o700); err != nil {
+		return err
+	}
+	if err := unix.Mount(tag, target, "virtiofs", flags, ""); err != nil {
+		return fmt.Errorf("mount the virtio-fs device %q: %w", tag, err)
+	}
+	return nil
+}
+
+// maxSpec bounds the boot spec, in bytes.
+const maxSpec = 8 << 20
+
+func readSpec(shares string) (guest.BootSpec, error) {
+	file := filepath.Join(shares, guest.BootDir, guest.SpecFile)
+	info, err := os.Stat(file)
+	if err != nil {
+		return guest.BootSpec{}, fmt.Errorf("read the boot spec: %w", err)
+	}
+	if info.Size() > maxSpec {
+		return guest.BootSpec{}, fmt.Errorf("the boot spec has %d bytes, more than %d", info.Size(), maxSpec)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return guest.BootSpec{}, fmt.Errorf("read the boot spec: %w", err)
+	}
+	return parseSpec(data)
+}
+
+// parseSpec reads a boot spec and refuses one that this init would serve
+// wrongly.
+func parseSpec(data []byte) (guest.BootSpec, error) {
+	var spec guest.BootSpec
+	if err := json.Unmarshal(data, &spec); err != nil {
+		return spec, fmt.Errorf("the boot spec is broken: %w", err)
+	}
+	if spec.Version != guest.Version {
+		return spec, &drivers.Error{
+			Op:   "read the boot spec",
+			Err:  fmt.Errorf("its version is %d, this init knows %d", spec.Version, guest.Version),
+			Hint: "install openshell-vm's programs from one release",
+		}
+	}
+	if len(spec.Process.Args) == 0 {
+		return spec, errors.New("the boot spec has no command")
+	}
+	// The directory above it is the token owner's alone, so it can't be just any.
+	if spec.AuthDir != drivers.AuthDir {
+		return spec, fmt.Errorf("the boot spec puts the share at %q, not at %s", spec.AuthDir, drivers.AuthDir)
+	}
+	for _, m := range spec.Mounts {
+		if err := checkMount(m); err != nil {
+			return spec, err
+		}
+	}
+	return spec, nil
+}
+
+func checkMount(m guest.GuestMount) error {
+	if !fs.ValidPath(m.Name) || m.Name == "." || strings.Contains(m.Name, "/") {
+		return fmt.Errorf("the boot spec mounts %q, which is no name in the shares", m.Name)
+	}
+	owned := path.Dir(drivers.AuthDir)
+	switch {
+	case !path.IsAbs(m.Target) || path.Clean(m.Target) != m.Target || m.Target == "/":
+		return fmt.Errorf("the boot spec mounts %s at %q, which is no clean absolute path", m.Name, m.Target)
+	case m.Target == owned || strings.HasPrefix(m.Target, owned+"/"):
+		return fmt.Errorf("the boot spec mounts %s at %s, in the share's place", m.Name, m.Target)
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+// Openshell-init is process 1 of a VM, under both hypervisors. It mounts what
+// the host exposes, builds the root, runs the workload as its child, and hands
+// its streams, its exit code and further commands (exec) to the monitor over
+// two virtio-console ports. It also watches the share for new generations, so
+// that a renewal is seen in well under a second where the guest caches names.
+//
+// It keeps to a mount namespace of its own, with its own /dev, which the
+// workload is not in: nothing that a workload mounts, unmounts or replaces
+// changes what the init sees, and its streams' device nodes are not in the
+// workload's /dev. They are open all the time, and such a port can be opened
+// once, so that a workload with root's rights cannot open them by a node of
+// its own making either.
+//
+// What is not promised: a workload that runs as the guest's root owns the
+// guest. It can mount the shares device again (read-only, the host sees to
+// that) and read the boot spec, load code into the kernel, trace the init, or
+// power the VM off. The boundary is the VM's, not the init's.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/guest"
+)
+
+// The main thread stays the main goroutine's, so that every other thread can
+// end, and with it what it alone refers to.
+func init() { runtime.LockOSThread() }
+
+func main() {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "openshell-init: it is process 1 of a VM and can't be run by hand")
+		os.Exit(125)
+	}
+	reap := ignoreSignals()
+	exit, err := boot(reap)
+	if err != nil {
+		logf("%v", err)
+		exit = outcome{code: 125}
+	}
+	powerOff(exit)
+}
+
+// boot brings the VM up, runs the workload to its end and takes down what was
+// brought up. After an error the host has been told, if there is a way to.
+func boot(sigchld <-chan os.Signal) (outcome, error) {
+	if err := mountEarly(); err != nil {
+		return outcome{}, err
+	}
+	loadModules(guest.ModulesDir)
+	h, err := connect(portDeadline)
+	if err != nil {
+		return outcome{}, err
+	}
+	procs := newProcs(sigchld)
+	exit, err := bringUp(h, procs)
+	if err != nil {
+		h.fail(err)
+	}
+	return exit, err
+}
+
+func bringUp(h *host, procs *procs) (outcome, error) {
+	where, err := findShares()
+	if err != nil {
+		return outcome{}, err
+	}
+	spec, err := readSpec(where.shares)
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := h.send(guest.Message{Hello: &guest.Hello{Version: guest.Version, Kernel: kernelRelease()}}); err != nil {
+		return outcome{}, err
+	}
+	r, err := makeRoot(where, spec)
+	if err != nil {
+		return outcome{}, err
+	}
+	s := newSupervisor(h, procs, r, spec)
+	go s.serveControl()
+	go s.serveStdio()
+	start, ok := s.awaitStart()
+	if !ok {
+		return outcome{code: 128 + int(unix.SIGTERM), reason: "stopped before it was started", where: where}, nil
+	}
+	setClock(start.UnixNano)
+	if err := startWatch(context.Background(), where.shares, h); err != nil {
+		return outcome{}, err
+	}
+	exit := s.runWorkload()
+	exit.where = where
+	s.takeDown(exit, time.Duration(spec.StopGrace))
+	return exit, nil
+}
+
+// outcome is how the workload ended.
+type outcome struct {
+	code   int
+	reason string
+	where  layout
+}
+
+// fail tells the host why the boot can't go on.
+func (h *host) fail(err error) {
+	h.send(guest.Message{Failed: &guest.Failed{Reason: err.Error(), Hint: drivers.HintOf(err)}})
+}
+
+func logf(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "openshell-init: "+format+"\n", args...)
+}
+
+func kernelRelease() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}

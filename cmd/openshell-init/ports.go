@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/stream"
+	"openshell-vm/drivers/vm/guest"
+)
+
+// portDeadline is how long the ports may take to appear after their driver
+// was loaded: the hypervisor names them one by one.
+const portDeadline = 10 * time.Second
+
+const portsDir = "/sys/class/virtio-ports"
+
+// host is the monitor at the other end of the two ports.
+type host struct {
+	control, stdio         *stream.Writer
+	controlPort, stdioPort io.Reader
+}
+
+// connect waits for the two ports and opens them.
+func connect(wait time.Duration) (*host, error) {
+	deadline := time.Now().Add(wait)
+	files := map[string]*os.File{}
+	for _, name := range []string{guest.PortControl, guest.PortStdio} {
+		dev, err := awaitPort(portsDir, name, deadline)
+		if err != nil {
+			return nil, err
+		}
+		if files[name], err = openPort(dev); err != nil {
+			return nil, err
+		}
+	}
+	control, stdio := files[guest.PortControl], files[guest.PortStdio]
+	return &host{
+		control: stream.NewWriter(control), controlPort: portReader{control},
+		stdio: stream.NewWriter(stdio), stdioPort: portReader{stdio},
+	}, nil
+}
+
+func (h *host) send(m guest.Message) error { return guest.Send(h.control, 0, m) }
+
+// awaitPort finds a port's device by the name that the hypervisor gave it. The
+// kernel's notice of a new name is not worth a netlink socket: it takes a few
+// milliseconds at most.
+func awaitPort(class, name string, deadline time.Time) (dev string, err error) {
+	for {
+		if dev := findPort(class, name); dev != "" {
+			return filepath.Join("/dev", dev), nil
+		}
+		if time.Now().After(deadline) {
+			return "", fmt.Errorf("no virtio-console port with the name %q", name)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func findPort(class, name string) (dev string) {
+	files, err := filepath.Glob(filepath.Join(class, "*", "name"))
+	if err != nil {
+		return ""
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err == nil && strings.TrimSpace(string(data)) == name {
+			return filepath.Base(filepath.Dir(file))
+		}
+	}
+	return ""
+}
+
+// openPort opens a port in blocking mode: its driver writes at most 32 KiB at
+// a time and tells a poller of little, so a thread each is simpler and safe.
+func openPort(dev string) (*os.File, error) {
+	fd, err := unix.Open(dev, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the port %s: %w", dev, err)
+	}
+	return os.NewFile(uintptr(fd), dev), nil
+}
+
+// portReader reads a port on which end of file means only that the host has
+// not connected its end yet, or not any more.
+type portReader struct{ f *os.File }
+
+func (p portReader) Read(b []byte) (int, error) {
+	for {
+		n, err := p.f.Read(b)
+		if n > 0 || !errors.Is(err, io.EOF) {
+			return n, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

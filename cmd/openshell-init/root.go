@@ -1,0 +1,281 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/guest"
+)
+
+// root is the sandbox's view of the file system: an overlay, in a mount
+// namespace of which it is the root. Only one thread of the init is in there.
+type root struct {
+	jobs chan func()
+}
+
+// makeRoot builds the overlay in the init's namespace, so that the init can
+// unmount it at the end, and then the sandbox's namespace around it.
+func makeRoot(where layout, spec guest.BootSpec) (*root, error) {
+	if err := mountUpper(spec.Ephemeral); err != nil {
+		return nil, err
+	}
+	if err := mountOverlay(where.lower); err != nil {
+		return nil, err
+	}
+	trees, err := cloneTrees(where.shares, spec)
+	if err != nil {
+		return nil, err
+	}
+	defer trees.close()
+	r := &root{jobs: make(chan func())}
+	entered := make(chan error)
+	go r.serve(entered)
+	if err := <-entered; err != nil {
+		return nil, err
+	}
+	r.do(func() { err = furnish(spec, trees) })
+	return r, err
+}
+
+// serve is the thread that lives in the sandbox's namespace. It never ends:
+// the namespace has processes anyway until the VM ends.
+func (r *root) serve(entered chan<- error) {
+	runtime.LockOSThread()
+	err := enterRoot(newRoot)
+	entered <- err
+	if err != nil {
+		return // with the locked thread, which nobody else may use
+	}
+	for job := range r.jobs {
+		job()
+	}
+}
+
+// do runs f on the thread whose file system view is the sandbox's: paths in f
+// are the sandbox's, and processes that f starts are in the sandbox. f must not
+// wait for another do.
+func (r *root) do(f func()) {
+	done := make(chan struct{})
+	r.jobs <- func() { defer close(done); f() }
+	<-done
+}
+
+// leave ends the thread, and with it the namespace once no process is in it.
+func (r *root) leave() { close(r.jobs) }
+
+// enterRoot puts the calling thread into a new mount namespace that has dir
+// as its root. It is the namespace's real root, not a chroot, so that the
+// sandbox can make user namespaces.
+func enterRoot(dir string) error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("make the sandbox's mount namespace: %w", err)
+	}
+	if err := unix.Chdir(dir); err != nil {
+		return fmt.Errorf("enter the root: %w", err)
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("switch the root: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("switch the root: %w", err)
+	}
+	return unix.Chdir("/")
+}
+
+// mountUpper mounts what holds the sandbox's changes.
+func mountUpper(ephemeral bool) error {
+	if err := os.MkdirAll(upperDir, 0o700); err != nil {
+		return err
+	}
+	if ephemeral {
+		if err := unix.Mount("tmpfs", upperDir, "tmpfs", unix.MS_NOATIME, "mode=0700"); err != nil {
+			return fmt.Errorf("mount the root's upper layer: %w", err)
+		}
+		return nil
+	}
+	dev, err := findDisk("/sys/block", guest.UpperSerial)
+	if err != nil {
+		return err
+	}
+	// Inode tables are not written out: the host's file stays sparse.
+	err = unix.Mount(dev, upperDir, "ext4", unix.MS_NOATIME, "discard,noinit_itable")
+	if err != nil {
+		return &drivers.Error{
+			Op:   "mount the root's upper layer",
+			Err:  err,
+			Hint: "the sandbox's disk may be damaged: remove the sandbox and create it again",
+		}
+	}
+	return nil
+}
+
+// diskDeadline is how long a disk may take to appear.
+const diskDeadline = 5 * time.Second
+
+// findDisk finds a virtio-blk disk by its serial number.
+func findDisk(blocks, serial string) (dev string, err error) {
+	for deadline := time.Now().Add(diskDeadline); ; time.Sleep(time.Millisecond) {
+		files, err := filepath.Glob(filepath.Join(blocks, "*", "serial"))
+		if err != nil {
+			return "", err
+		}
+		for _, file := range files {
+			if data, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(data)) == serial {
+				return filepath.Join("/dev", filepath.Base(filepath.Dir(file))), nil
+			}
+		}
+		if time.Now().After(deadline) {
+			return "", fmt.Errorf("no disk with the serial number %q", serial)
+		}
+	}
+}
+
+func mountOverlay(lower string) error {
+	changes, work := filepath.Join(upperDir, "root"), filepath.Join(upperDir, "work")
+	if err := errors.Join(makeLike(changes, lower), os.MkdirAll(work, 0o700), os.MkdirAll(newRoot, 0o700)); err != nil {
+		return fmt.Errorf("prepare the root's upper layer: %w", err)
+	}
+	data := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, changes, work)
+	if err := unix.Mount("overlay", newRoot, "overlay", unix.MS_NOATIME, data); err != nil {
+		return fmt.Errorf("mount the root as an overlay: %w", err)
+	}
+	return nil
+}
+
+// makeLike makes dir with the mode and owner of another one: an overlay's
+// root directory takes both from its upper layer. One that is there stays.
+func makeLike(dir, other string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(other, &st); err != nil {
+		return fmt.Errorf("stat %s: %w", other, err)
+	}
+	if err := os.Mkdir(dir, 0o700); errors.Is(err, os.ErrExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if err := os.Lchown(dir, int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	return unix.Chmod(dir, st.Mode&0o7777)
+}
+
+// trees are mounts that are attached nowhere yet.
+type trees struct {
+	auth  int
+	users []int // as the spec's Mounts
+}
+
+// cloneTrees takes just the parts of the composed shares that the sandbox is
+// to see, so that the boot spec and the other parts are not in its view.
+func cloneTrees(shares string, spec guest.BootSpec) (*trees, error) {
+	t := &trees{auth: -1}
+	auth, err := cloneTree(filepath.Join(shares, guest.AuthName))
+	if err != nil {
+		return nil, err
+	}
+	t.auth = auth
+	for _, m := range spec.Mounts {
+		fd, err := cloneTree(filepath.Join(shares, m.Name))
+		if err != nil {
+			t.close()
+			return nil, err
+		}
+		t.users = append(t.users, fd)
+	}
+	return t, nil
+}
+
+func (t *trees) close() {
+	for _, fd := range append(t.users, t.auth) {
+		unix.Close(fd)
+	}
+}
+
+// cloneTree makes a mount of dir, read-only with all that is mounted below it.
+// The host enforces read-only whatever is done here.
+func cloneTree(dir string) (int, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return -1, fmt.Errorf("take %s from the shares: %w", filepath.Base(dir), err)
+	}
+	attr := unix.MountAttr{
+		Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC,
+	}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("make %s read-only: %w", filepath.Base(dir), err)
+	}
+	return fd, nil
+}
+
+func attach(tree int, target string) error {
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		return fmt.Errorf("make the mount point %s: %w", target, err)
+	}
+	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount at %s: %w", target, err)
+	}
+	return nil
+}
+
+// furnish mounts what belongs into the sandbox's root. It runs on the
+// sandbox's thread.
+func furnish(spec guest.BootSpec, t *trees) error {
+	if err := mountKernelFS(); err != nil {
+		return err
+	}
+	if err := makeDevices(); err != nil {
+		return err
+	}
+	// Outer mounts come before those inside them.
+	order := make([]int, len(spec.Mounts))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return strings.Count(spec.Mounts[a].Target, "/") - strings.Count(spec.Mounts[b].Target, "/")
+	})
+	for _, i := range order {
+		if err := attach(t.users[i], spec.Mounts[i].Target); err != nil {
+			return err
+		}
+	}
+	if err := mountAuth(spec, t.auth); err != nil {
+		return err
+	}
+	return setNames(spec.Hostname)
+}
+
+// mountAuth mounts the share last, so that nothing covers it, in a directory
+// that only the token's owner may enter.
+func mountAuth(spec guest.BootSpec, tree int) error {
+	owner := spec.TokenUser
+	if owner == "" {
+		owner = spec.Process.User
+	}
+	id, err := lookUpUser(owner)
+	if err != nil {
+		return fmt.Errorf("find the token's owner: %w", err)
+	}
+	parent := path.Dir(spec.AuthDir)
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return fmt.Errorf("make %s: %w", parent, err)
+	}
+	data := "mode=0700,size=64k,nr_inodes=16,uid=" + strconv.Itoa(id.Uid) + ",gid=" + strconv.Itoa(id.Gid)
+	if err := unix.Mount("tmpfs", parent, "tmpfs", plain, data); err != nil {
+		return fmt.Errorf("mount %s: %w", parent, err)
+	}
+	return attach(tree, spec.AuthDir)
+}

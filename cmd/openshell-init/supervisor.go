@@ -1,0 +1,214 @@
+package main
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/stream"
+	"openshell-vm/drivers/vm/guest"
+)
+
+// supervisor runs the workload and the execs, and does what the host asks.
+type supervisor struct {
+	host  *host
+	procs *procs
+	root  *root
+	spec  guest.BootSpec
+
+	started chan guest.Start // the host's go-ahead
+	stop    chan struct{}    // closed at the first Stop
+	over    chan struct{}    // closed when the host knows that it is over
+
+	workload *session
+
+	mu      sync.Mutex
+	stopped bool
+	ended   bool // Exited goes out: the next Stop means that it was read
+	execs   map[uint32]*session
+}
+
+func newSupervisor(h *host, p *procs, r *root, spec guest.BootSpec) *supervisor {
+	return &supervisor{
+		host: h, procs: p, root: r, spec: spec,
+		started: make(chan guest.Start, 1), stop: make(chan struct{}), over: make(chan struct{}),
+		workload: newSession(0, h.stdio, p), execs: map[uint32]*session{},
+	}
+}
+
+// serveControl does what comes in on the control port.
+func (s *supervisor) serveControl() {
+	var messages guest.Assembler
+	s.serve(stream.NewReader(s.host.controlPort), func(f stream.Frame) {
+		if f.Kind != stream.Control {
+			s.frame(f)
+			return
+		}
+		m, ok, err := messages.Add(f)
+		if err != nil {
+			logf("session %d: %v", f.Session, err)
+		} else if ok {
+			s.message(f.Session, m)
+		}
+	})
+}
+
+// serveStdio passes on the workload's input.
+func (s *supervisor) serveStdio() {
+	s.serve(stream.NewReader(s.host.stdioPort), func(f stream.Frame) {
+		if f.Session == 0 {
+			s.frame(f)
+		}
+	})
+}
+
+func (s *supervisor) serve(r *stream.Reader, do func(stream.Frame)) {
+	for {
+		f, err := r.Read()
+		if err != nil {
+			logf("the host can't be understood any more: %v", err)
+			return
+		}
+		do(f)
+	}
+}
+
+// frame gives a frame to its session. What comes for an exec that has ended is
+// dropped.
+func (s *supervisor) frame(f stream.Frame) {
+	if f.Session == 0 {
+		s.workload.take(f)
+		return
+	}
+	s.mu.Lock()
+	exec := s.execs[f.Session]
+	s.mu.Unlock()
+	if exec != nil {
+		exec.take(f)
+	}
+}
+
+func (s *supervisor) message(id uint32, m guest.Message) {
+	switch {
+	case m.Start != nil:
+		select {
+		case s.started <- *m.Start:
+		default:
+		}
+	case m.Stop != nil:
+		s.end(time.Duration(m.Stop.GraceNano))
+	case m.Signal != nil:
+		s.signalWorkload(m.Signal.Number)
+	case m.SetClock != nil:
+		setClock(m.SetClock.UnixNano)
+	case m.Exec != nil:
+		s.exec(id, *m.Exec)
+	}
+}
+
+// awaitStart waits for the go-ahead; false says that the host has thought
+// better of it.
+func (s *supervisor) awaitStart() (guest.Start, bool) {
+	select {
+	case start := <-s.started:
+		return start, true
+	case <-s.stop:
+		return guest.Start{}, false
+	}
+}
+
+// end ends the workload: politely, and after the grace for good. After Exited
+// was sent it is the host's answer.
+func (s *supervisor) end(grace time.Duration) {
+	s.mu.Lock()
+	first, answer := !s.stopped, s.ended
+	s.stopped, s.ended = true, false
+	s.mu.Unlock()
+	if answer {
+		close(s.over)
+		return
+	}
+	if first {
+		close(s.stop)
+	}
+	s.signalWorkload(int(unix.SIGTERM))
+	time.AfterFunc(max(grace, 0), func() { s.signalWorkload(int(unix.SIGKILL)) })
+}
+
+// signalWorkload signals the workload, at its start if it does not run yet.
+func (s *supervisor) signalWorkload(number int) {
+	s.workload.take(stream.Frame{Kind: stream.Signal, Payload: []byte{byte(number)}})
+}
+
+// runWorkload runs the workload to its end, and ends everything else.
+func (s *supervisor) runWorkload() outcome {
+	w, p := s.workload, s.spec.Process
+	if err := w.run(s.root, p, s.spec.Stdin || p.Terminal); err != nil {
+		return refusal(err)
+	}
+	s.host.send(guest.Message{Started: &guest.Started{PID: w.pid}})
+	status := <-w.done
+	s.procs.killAll(killDeadline)
+	// The host may have held the output back; it is told all before the end.
+	release := time.AfterFunc(killDeadline, w.gate.open)
+	w.finish()
+	release.Stop()
+	return outcome{code: exitCode(status)}
+}
+
+// killDeadline is how long the kernel may take to end killed processes, and
+// the host to take the last output.
+const killDeadline = 5 * time.Second
+
+func refusal(err error) outcome {
+	var refused *notRunnable
+	if errors.As(err, &refused) {
+		return outcome{code: refused.code, reason: refused.reason}
+	}
+	return outcome{code: codeNotExecutable, reason: err.Error()}
+}
+
+// exec runs a further command in its own time: the frames that come right
+// after this one find its session.
+func (s *supervisor) exec(id uint32, e guest.Exec) {
+	x := newSession(id, s.host.control, s.procs)
+	s.mu.Lock()
+	_, taken := s.execs[id]
+	if !taken && id != 0 {
+		s.execs[id] = x
+	}
+	s.mu.Unlock()
+	switch {
+	case id == 0 || taken:
+		logf("exec: session %d is taken", id)
+	case !s.workload.running():
+		s.forget(x, stream.Error, []byte("the workload does not run yet"))
+	case len(e.Process.Args) == 0:
+		s.forget(x, stream.Error, []byte("there is no command"))
+	default:
+		go s.runExec(x, e)
+	}
+}
+
+func (s *supervisor) runExec(x *session, e guest.Exec) {
+	p := inherit(e.Process, s.spec.Process)
+	if err := x.run(s.root, p, e.Stdin || p.Terminal); err != nil {
+		refused := refusal(err)
+		x.port.Write(stream.Stderr, x.id, []byte("openshell-vm: "+refused.reason+"\n"))
+		s.forget(x, stream.Exit, stream.EncodeExit(refused.code))
+		return
+	}
+	status := <-x.done
+	x.finish()
+	s.forget(x, stream.Exit, stream.EncodeExit(exitCode(status)))
+}
+
+// forget ends a session with its last frame.
+func (s *supervisor) forget(x *session, last stream.Kind, payload []byte) {
+	s.mu.Lock()
+	delete(s.execs, x.id)
+	s.mu.Unlock()
+	x.port.Write(last, x.id, payload)
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/vm/guest"
+)
+
+// How the watch works. A guest may cache names of the share for seconds, but
+// never that a name was missing. The host makes the name ..is-N after it has
+// committed generation N, so:
+//
+//  1. ask for the name of the next generation, a few times a second
+//  2. when it is there but ..data still leads to an old one, give the cached
+//     names back and look again, a few times at most
+//  3. once a second take N from ..data itself: announcements may have come and
+//     gone while the guest was paused
+//  4. tell the host when the guest's view has moved on
+//
+// A token's validity does not depend on any of it.
+const (
+	watchEvery  = 200 * time.Millisecond // step 1
+	rereadEvery = 5                      // step 3, in steps 1
+	maxDrops    = 5                      // step 2
+	dropPause   = 20 * time.Millisecond  // between two of them
+)
+
+// view is a guest's view of a share.
+type view interface {
+	// current is the generation that ..data leads to.
+	current() (uint64, error)
+	// announced says whether the name that announces generation n is there.
+	announced(n uint64) bool
+	// drop gives cached names back.
+	drop() error
+}
+
+// watch follows a share until ctx ends, and calls seen with its first
+// generation and each new one.
+func watch(ctx context.Context, v view, seen func(uint64)) {
+	now := uint64(0)
+	look := func() {
+		if n, err := v.current(); err == nil && n != now {
+			now = n
+			seen(n)
+		}
+	}
+	look()
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	tried := uint64(0) // the announcement whose drops are used up
+	for round := 1; ; round++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if round%rereadEvery == 0 {
+			look()
+		}
+		next := now + 1
+		if next == tried || !v.announced(next) {
+			continue
+		}
+		for range maxDrops {
+			if look(); now >= next {
+				break
+			}
+			if err := v.drop(); err != nil {
+				logf("drop cached names: %v", err)
+			}
+			if look(); now >= next {
+				break
+			}
+			time.Sleep(dropPause)
+		}
+		tried = next
+	}
+}
+
+// startWatch follows the share of this VM and reports to the host.
+func startWatch(ctx context.Context, shares string, h *host) error {
+	auth := filepath.Join(shares, guest.AuthName)
+	dir, err := unix.Open(auth, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the share: %w", err)
+	}
+	go watch(ctx, shareView{dir}, func(n uint64) {
+		h.send(guest.Message{Seen: &guest.Seen{Generation: n, UnixNano: time.Now().UnixNano()}})
+	})
+	return nil
+}
+
+// shareView looks at a share through its directory's descriptor. The names are
+// those that package share writes.
+type shareView struct{ dir int }
+
+func (v shareView) current() (uint64, error) {
+	var buf [64]byte
+	n, err := unix.Readlinkat(v.dir, "..data", buf[:])
+	if err != nil {
+		return 0, err
+	}
+	digits, ok := strings.CutPrefix(string(buf[:n]), "..gen-")
+	if !ok {
+		return 0, fmt.Errorf("..data leads to %q", buf[:n])
+	}
+	return strconv.ParseUint(digits, 10, 64)
+}
+
+func (v shareView) announced(n uint64) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(v.dir, fmt.Sprintf("..is-%08d", n), &st, unix.AT_SYMLINK_NOFOLLOW) == nil
+}
+
+func (v shareView) drop() error {
+	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0)
+}
