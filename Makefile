@@ -53,7 +53,7 @@ lint: ## gofmt, vet, staticcheck, tidy, govulncheck where they can run
 fuzz: ## each fuzz target for FUZZTIME
 	@scripts/fuzz $(FUZZTIME)
 
-bench: ## the figures, as ratios against a baseline in the same run
+bench: build ## the figures, as ratios against a baseline in the same run
 	@scripts/bench
 
 clean: ## remove what was built
