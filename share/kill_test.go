@@ -180,10 +180,14 @@ func wantRepaired(t *testing.T, s *Share, current uint64, names []string) {
 	}
 }
 
-// childHammer publishes without end, or args[1] times if that is not 0, and
-// writes each generation's number when it is published.
+// childHammer publishes in the share at args[0] without end, or args[1] times if
+// that is not 0, with the grace args[2]; it writes each number when it is published.
 func childHammer(args []string) error {
-	s, err := Open(args[0], Options{UID: Keep, GID: Keep, Grace: 200 * time.Millisecond})
+	grace, err := time.ParseDuration(args[2])
+	if err != nil {
+		return err
+	}
+	s, err := Open(args[0], Options{UID: Keep, GID: Keep, Grace: grace})
 	if err != nil {
 		return err
 	}
@@ -192,7 +196,7 @@ func childHammer(args []string) error {
 		return err
 	}
 	for i := 0; times == 0 || i < times; i++ {
-		p, err := s.Publish(context.Background(), 0, provenFiles(args[2:]...))
+		p, err := s.Publish(context.Background(), 0, provenFiles(args[3:]...))
 		if err != nil {
 			return err
 		}
@@ -211,7 +215,7 @@ func TestKilledAnywhere(t *testing.T) {
 	s := newTestShare(t, plainOptions)
 	newest := uint64(0)
 	for range rounds {
-		cmd := child(t, "hammer", s.Dir(), "0", "token", "meta")
+		cmd := child(t, "hammer", s.Dir(), "0", "2ms", "token", "meta")
 		out := &strings.Builder{}
 		cmd.Stdout = out
 		if err := cmd.Start(); err != nil {

@@ -1,9 +1,9 @@
 package share
 
 import (
-	"context"
 	"crypto/sha256"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,8 +59,19 @@ func newTestShare(t testing.TB, opts Options) *Share {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Remove(context.Background()) }) // TempDir can't remove 0555 directories
+	t.Cleanup(func() { removable(filepath.Dir(s.Dir())) })
 	return s
+}
+
+// removable lets a user who is not root remove the tree, whose directories
+// are read-only.
+func removable(path string) {
+	filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			os.Chmod(path, 0o755)
+		}
+		return nil
+	})
 }
 
 // with is a build that always gives the same files.

@@ -83,7 +83,7 @@ func TestPlantedInAuth(t *testing.T) {
 				mustPublish(t, s, provenFiles("token", "meta"))
 				mustPublish(t, s, provenFiles("token", "meta"))
 				path := filepath.Join(s.AuthDir(), name)
-				_ = os.Chmod(filepath.Dir(path), 0o755)
+				removable(s.AuthDir())
 				if err := errors.Join(os.RemoveAll(path), plant(path, outside)); err != nil {
 					t.Fatal(err)
 				}
@@ -134,7 +134,9 @@ func TestPlantedAroundAuth(t *testing.T) {
 				mustPublish(t, s, provenFiles("token"))
 				outside, unharmed := victim(t)
 				path := filepath.Join(s.Dir(), name)
-				if err := errors.Join(os.Rename(path, outside+"/../moved"), os.Symlink(filepath.Join(outside, target), path)); err != nil {
+				moved := filepath.Join(t.TempDir(), "moved")
+				t.Cleanup(func() { removable(moved) })
+				if err := errors.Join(os.Rename(path, moved), os.Symlink(filepath.Join(outside, target), path)); err != nil {
 					t.Fatal(err)
 				}
 				if _, err := Open(s.Dir(), plainOptions); err == nil {

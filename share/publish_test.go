@@ -231,7 +231,7 @@ func TestCreateCompletesAndNeverReplaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Remove(context.Background()) })
+	t.Cleanup(func() { removable(path) })
 	before, err := os.Stat(s.AuthDir())
 	if err != nil {
 		t.Fatal(err)

@@ -28,56 +28,42 @@ func TestReadersRaceWriter(t *testing.T) {
 }
 
 // raceReaders has read, which returns a generation and the number of files it
-// opened, called until there were enough opens and enough publishes.
+// opened, called against a writer in another process until there were enough
+// opens and enough publishes.
 func raceReaders(t *testing.T, opens, publishes int64, grace time.Duration, read func(dir string) (uint64, int64, error)) {
-	s := newTestShare(t, Options{UID: Keep, GID: Keep, Grace: grace})
-	mustPublish(t, s, provenFiles("token", "meta"))
-	var opened, published atomic.Int64
-	done := make(chan struct{})
-	var writer, readers sync.WaitGroup
-	writer.Go(func() {
-		for !closed(done) {
-			if _, err := s.Publish(context.Background(), 0, provenFiles("token", "meta")); err != nil {
-				t.Error(err)
-				return
-			}
-			published.Add(1)
-		}
-	})
-	for range 4 {
+	s := newTestShare(t, plainOptions)
+	first := mustPublish(t, s, provenFiles("token", "meta"))
+	writer := child(t, "hammer", s.Dir(), "0", grace.String(), "token", "meta")
+	if err := writer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Wait()
+	defer writer.Process.Kill()
+
+	var opened atomic.Int64
+	var newest atomic.Uint64
+	enough := first.Generation + uint64(publishes)
+	deadline := time.Now().Add(2 * time.Minute)
+	var readers sync.WaitGroup
+	for range 2 {
 		readers.Go(func() {
-			newest := uint64(0)
-			for opened.Load() < opens || published.Load() < publishes {
-				if t.Failed() {
-					return
+			seen := uint64(0)
+			for !t.Failed() && (opened.Load() < opens || seen < enough) {
+				if time.Now().After(deadline) {
+					t.Errorf("the writer came to generation %d only", seen)
 				}
 				n, files, err := read(s.AuthDir())
-				if err != nil {
-					t.Error(err)
-					return
+				if err != nil || n < seen {
+					t.Errorf("generation %d after %d: %v", n, seen, err)
 				}
-				if n < newest {
-					t.Errorf("generation %d was seen after %d", n, newest)
-					return
-				}
-				newest = n
+				seen = n
 				opened.Add(files)
 			}
+			newest.Store(seen)
 		})
 	}
 	readers.Wait()
-	close(done)
-	writer.Wait()
-	t.Logf("%d opens, none bad, against %d publishes", opened.Load(), published.Load())
-}
-
-func closed(c chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
+	t.Logf("%d opens against %d publishes", opened.Load(), newest.Load()-first.Generation)
 }
 
 func readByPath(dir string) (uint64, int64, error) {
@@ -112,7 +98,7 @@ func TestWritersInTwoProcesses(t *testing.T) {
 	for i := range outs {
 		wg.Go(func() {
 			var err error
-			if outs[i], err = child(t, "hammer", s.Dir(), strconv.Itoa(each), "token", "meta").Output(); err != nil {
+			if outs[i], err = child(t, "hammer", s.Dir(), strconv.Itoa(each), "10s", "token", "meta").Output(); err != nil {
 				t.Error(err)
 			}
 		})
