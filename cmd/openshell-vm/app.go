@@ -1,0 +1,163 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+const appName = "openshell-vm"
+
+// newApp is the table of commands. Names, ArgsUsage and flags are read by
+// arrange and complete, too: see takesCommand and takesSandbox.
+func newApp() *cli.App {
+	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true}
+	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
+	cli.VersionPrinter = func(c *cli.Context) { fmt.Fprintf(c.App.Writer, "%s %s\n", appName, version) }
+	app := &cli.App{
+		Name:        appName,
+		Usage:       "run sandboxes (microVMs, containers) whose token is always fresh",
+		Version:     version,
+		HideVersion: false,
+		Commands: []*cli.Command{
+			{Name: "run", Category: "sandboxes", Usage: "create a sandbox and run a command in it", ArgsUsage: "[COMMAND [ARG...]]",
+				Flags: append(createFlags(), detachFlag), Action: runAction},
+			{Name: "create", Category: "sandboxes", Usage: "create a sandbox without starting it", ArgsUsage: "[COMMAND [ARG...]]",
+				Flags: createFlags(), Action: createAction},
+			{Name: "ps", Category: "sandboxes", Usage: "list sandboxes and how fresh their tokens are",
+				Flags: []cli.Flag{allFlag, quietFlag, outputFlag}, Action: psAction},
+			{Name: "inspect", Category: "sandboxes", Usage: "show all about sandboxes", ArgsUsage: "SANDBOX...",
+				Flags: []cli.Flag{outputFlag}, Action: inspectAction},
+			{Name: "logs", Category: "sandboxes", Usage: "show the workload's output since its last start", ArgsUsage: "SANDBOX",
+				Flags: []cli.Flag{followFlag}, Action: logsAction},
+			{Name: "exec", Category: "sandboxes", Usage: "run a further command in a running sandbox", ArgsUsage: "SANDBOX COMMAND [ARG...]",
+				Flags: processFlags(), Action: execAction},
+			{Name: "attach", Category: "sandboxes", Usage: "connect to a running sandbox's standard streams", ArgsUsage: "SANDBOX",
+				Flags: []cli.Flag{noStdinFlag}, Action: attachAction},
+			{Name: "start", Category: "sandboxes", Usage: "start stopped sandboxes, each with a fresh token", ArgsUsage: "SANDBOX...",
+				Action: startAction},
+			{Name: "stop", Category: "sandboxes", Usage: "stop sandboxes", ArgsUsage: "SANDBOX...",
+				Flags: []cli.Flag{graceFlag}, Action: stopAction},
+			{Name: "wait", Category: "sandboxes", Usage: "wait until sandboxes have ended and print their exit codes", ArgsUsage: "SANDBOX...",
+				Action: waitAction},
+			{Name: "rm", Category: "sandboxes", Usage: "remove sandboxes and their shares", ArgsUsage: "SANDBOX...",
+				Flags: []cli.Flag{forceFlag}, Action: rmAction},
+
+			{Name: "token", Category: "gateway", Usage: "inspect, rotate or verify tokens; none is ever shown", Subcommands: []*cli.Command{
+				{Name: "inspect", Usage: "show what is known of a sandbox's token", ArgsUsage: "SANDBOX",
+					Flags: []cli.Flag{outputFlag}, Action: tokenInspectAction},
+				{Name: "rotate", Usage: "publish a new token now", ArgsUsage: "SANDBOX",
+					Flags: []cli.Flag{outputFlag}, Action: tokenRotateAction},
+				{Name: "verify", Usage: "check a token from a file or standard input; exit code 1 if it is not valid", ArgsUsage: "[FILE|-]",
+					Flags: []cli.Flag{leewayFlag, outputFlag}, Action: tokenVerifyAction},
+			}},
+			{Name: "gateway", Category: "gateway", Usage: "the daemon that keeps tokens fresh", Subcommands: []*cli.Command{
+				{Name: "status", Usage: "show the gateway's state; exit code 1 if none runs",
+					Flags: []cli.Flag{outputFlag}, Action: gatewayStatusAction},
+				{Name: "start", Usage: "start it if none runs", Action: gatewayStartAction},
+				{Name: "stop", Usage: "end it; sandboxes go on, their tokens are no longer renewed", Action: gatewayStopAction},
+			}},
+			{Name: "doctor", Category: "gateway", Usage: "show which drivers work on this host, and what the others lack",
+				Flags: []cli.Flag{outputFlag}, Action: doctorAction},
+			{Name: "version", Category: "gateway", Usage: "print the versions of the CLI and of the gateway", Action: versionAction},
+			{Name: "completion", Category: "gateway", Usage: "print a shell's completion script", ArgsUsage: "bash|zsh|fish", Action: completionAction},
+		},
+		// Values may contain commas.
+		DisableSliceFlagSeparator: true,
+		// Exit codes are report's work.
+		ExitErrHandler: func(*cli.Context, error) {},
+		OnUsageError:   onUsageError,
+	}
+	settle(app.Commands)
+	return app
+}
+
+// settle gives every command what all have in common. A help command below
+// each would take away the words "help" and "h" from what users run and name.
+func settle(commands []*cli.Command) {
+	for _, c := range commands {
+		c.HideHelpCommand = true
+		c.OnUsageError = onUsageError
+		if len(c.Subcommands) > 0 {
+			c.Action = groupAction
+		}
+		settle(c.Subcommands)
+	}
+}
+
+// groupAction answers a group's name alone.
+func groupAction(c *cli.Context) error {
+	var names []string
+	for _, s := range c.Command.Subcommands {
+		names = append(names, s.Name)
+	}
+	return usage(fmt.Sprintf("%s %s --help explains them", appName, c.Command.Name),
+		"%s needs a command: %s", c.Command.Name, strings.Join(names, ", "))
+}
+
+// onUsageError words what the flag parser says: only wrong values are left to
+// it, after arrange.
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	text := strings.Replace(err.Error(), "for flag -", "for --", 1)
+	if strings.Contains(text, "for --ttl") || strings.Contains(text, "for --leeway") {
+		text = strings.Replace(text, ": parse error", ": not a duration such as 90s, 15m or 1h", 1)
+	}
+	return usage(fmt.Sprintf("%s %s --help explains it", appName, c.Command.Name), "%s", text)
+}
+
+// Flags that several commands share.
+var (
+	outputFlag  = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "json, or text for people", DefaultText: "text"}
+	allFlag     = &cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that do not run", DisableDefaultText: true}
+	quietFlag   = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids", DisableDefaultText: true}
+	followFlag  = &cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until the sandbox ends", DisableDefaultText: true}
+	forceFlag   = &cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also running ones, and no error for those that are gone", DisableDefaultText: true}
+	detachFlag  = &cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running in the background and print its id", DisableDefaultText: true}
+	noStdinFlag = &cli.BoolFlag{Name: "no-stdin", Usage: "do not connect standard input", DisableDefaultText: true}
+	graceFlag   = &cli.GenericFlag{Name: "time", Aliases: []string{"t"}, Usage: "`SECONDS` until it is killed", Value: newGrace(), DefaultText: "10"}
+	leewayFlag  = &cli.DurationFlag{Name: "leeway", Usage: "clock difference to allow", DefaultText: "none"}
+)
+
+// wantJSON reads --output.
+func wantJSON(c *cli.Context) (bool, error) {
+	switch format := c.String("output"); format {
+	case "json":
+		return true, nil
+	case "", "text", "table":
+		return false, nil
+	default:
+		return false, usage("use -o json, or leave it out", "unknown output format %q", format)
+	}
+}
+
+// oneArg is the only argument of a command that needs one.
+func oneArg(c *cli.Context) (string, error) {
+	if c.NArg() != 1 || c.Args().First() == "" {
+		return "", argsError(c)
+	}
+	return c.Args().First(), nil
+}
+
+func someArgs(c *cli.Context) ([]string, error) {
+	if c.NArg() == 0 {
+		return nil, argsError(c)
+	}
+	return c.Args().Slice(), nil
+}
+
+func noArgs(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return argsError(c)
+	}
+	return nil
+}
+
+func argsError(c *cli.Context) error {
+	name := c.Command.HelpName
+	hint := fmt.Sprintf("usage: %s", strings.TrimSpace(name+" [flags] "+c.Command.ArgsUsage))
+	if c.NArg() == 0 {
+		return usage(hint, "%s needs an argument", c.Command.Name)
+	}
+	return usage(hint, "%s does not take %s", c.Command.Name, plural(c.NArg(), "argument"))
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
+)
+
+// arrange brings a command line into the one form that the flag parser can't
+// misread: every flag as --name=value, then "--", then the other arguments.
+//
+// The parser alone stops at the first argument that is no flag ("inspect box
+// -o json"), takes no value attached to a short flag (-eA=b), and confuses
+// combined short flags with an equal word before them ("run --name it -it").
+//
+// Flags may stand anywhere, but for commands that end in a COMMAND: there,
+// the first argument that is no flag ends them, as in docker run and exec.
+func arrange(app *cli.App, args []string) ([]string, error) {
+	cmd := rootOf(app)
+	path, rest := args[:1:1], args[1:]
+	for len(cmd.Subcommands) > 0 {
+		if len(rest) == 0 {
+			return path, nil
+		}
+		if word := rest[0]; strings.HasPrefix(word, "-") {
+			return arrangeFlags(cmd, path, rest)
+		}
+		next := cmd.Command(rest[0])
+		if next == nil && rest[0] == "help" && len(path) == 1 {
+			return slices.Concat(path, rest), nil
+		}
+		if next == nil {
+			return nil, unknownCommand(path, cmd, rest[0])
+		}
+		cmd, path, rest = next, append(path, rest[0]), rest[1:]
+	}
+	return arrangeFlags(cmd, path, rest)
+}
+
+func arrangeFlags(cmd *cli.Command, path, rest []string) ([]string, error) {
+	var flags, words []string
+	for len(rest) > 0 {
+		word := rest[0]
+		switch {
+		case word == "--":
+			words, rest = append(words, rest[1:]...), nil
+			continue
+		case !strings.HasPrefix(word, "-") || word == "-":
+			if takesCommand(cmd) {
+				words, rest = append(words, rest...), nil
+				continue
+			}
+			words, rest = append(words, word), rest[1:]
+			continue
+		}
+		taken, left, err := oneFlag(cmd, path, rest)
+		if err != nil {
+			return nil, err
+		}
+		flags, rest = append(flags, taken...), left
+	}
+	out := slices.Concat(path, flags)
+	if len(cmd.Subcommands) == 0 {
+		out = append(append(out, "--"), words...)
+	}
+	return out, nil
+}
+
+// oneFlag takes the flag, or the combined short flags, at the head of rest.
+func oneFlag(cmd *cli.Command, path, rest []string) (flags, left []string, err error) {
+	word, left := rest[0], rest[1:]
+	if long, ok := strings.CutPrefix(word, "--"); ok {
+		name, _, attached := strings.Cut(long, "=")
+		known, takesValue := lookup(cmd, name)
+		switch {
+		case !known || len(name) < 2:
+			return nil, nil, unknownFlag(path, cmd, "--"+name)
+		case attached || !takesValue:
+			return []string{word}, left, nil
+		case len(left) == 0:
+			return nil, nil, noValue(path, "--"+name)
+		}
+		return []string{word + "=" + left[0]}, left[1:], nil
+	}
+	for i, c := range word[1:] {
+		name, attached := string(c), word[1+i+len(string(c)):]
+		known, takesValue := lookup(cmd, name)
+		switch {
+		case !known:
+			return nil, nil, unknownFlag(path, cmd, word)
+		case !takesValue && strings.HasPrefix(attached, "="):
+			return append(flags, "--"+name+attached), left, nil
+		case !takesValue:
+			flags = append(flags, "--"+name)
+		case attached != "":
+			return append(flags, "--"+name+"="+strings.TrimPrefix(attached, "=")), left, nil
+		case len(left) == 0:
+			return nil, nil, noValue(path, "-"+name)
+		default:
+			return append(flags, "--"+name+"="+left[0]), left[1:], nil
+		}
+	}
+	return flags, left, nil
+}
+
+// lookup finds a flag by any of its names.
+func lookup(cmd *cli.Command, name string) (known, takesValue bool) {
+	for _, f := range flagsOf(cmd) {
+		if slices.Contains(f.Names(), name) {
+			d, ok := f.(cli.DocGenerationFlag)
+			return true, ok && d.TakesValue()
+		}
+	}
+	return false, false
+}
+
+// flagsOf gives a command's flags with those that the library adds later.
+func flagsOf(cmd *cli.Command) []cli.Flag {
+	flags := slices.Concat(cmd.Flags, []cli.Flag{cli.HelpFlag})
+	if cmd.Name == appName {
+		flags = append(flags, cli.VersionFlag)
+	}
+	return flags
+}
+
+// rootOf is the app as a command: urfave makes its own only when it runs.
+func rootOf(app *cli.App) *cli.Command {
+	return &cli.Command{Name: app.Name, Subcommands: app.Commands}
+}
+
+// What a command takes is told by its ArgsUsage, which help shows, too.
+
+func takesCommand(cmd *cli.Command) bool { return strings.Contains(cmd.ArgsUsage, "COMMAND") }
+func takesSandbox(cmd *cli.Command) bool { return strings.HasPrefix(cmd.ArgsUsage, "SANDBOX") }
+
+func unknownCommand(path []string, cmd *cli.Command, word string) error {
+	var names []string
+	for _, c := range cmd.Subcommands {
+		names = append(names, c.Names()...)
+	}
+	hint := strings.Join(helpFor(path), " ") + " lists the commands"
+	if near := nearest(word, names); near != "" {
+		hint = "did you mean " + near + "? " + hint
+	}
+	return usage(hint, "unknown command %q", word)
+}
+
+func unknownFlag(path []string, cmd *cli.Command, typed string) error {
+	var names []string
+	for _, f := range flagsOf(cmd) {
+		for _, n := range f.Names() {
+			if len(n) > 1 {
+				names = append(names, n)
+			}
+		}
+	}
+	hint := strings.Join(helpFor(path), " ") + " lists the flags"
+	if near := nearest(strings.TrimLeft(typed, "-"), names); near != "" {
+		hint = "did you mean --" + near + "? " + hint
+	}
+	return usage(hint, "unknown flag %s", typed)
+}
+
+func noValue(path []string, flag string) error {
+	return usage(strings.Join(helpFor(path), " ")+" explains it", "%s needs a value", flag)
+}
+
+func helpFor(path []string) []string {
+	return slices.Concat([]string{appName}, path[1:], []string{"--help"})
+}
+
+// nearest is the name that was probably meant, or "".
+func nearest(typed string, names []string) string {
+	best, near := 0.8, ""
+	for _, n := range names {
+		if d := smetrics.JaroWinkler(n, typed, 0.7, 4); d > best {
+			best, near = d, n
+		}
+	}
+	return near
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"openshell-vm/gateway/api"
+)
+
+// gatewayStatusAction starts no gateway: whether one runs is the question.
+func gatewayStatusAction(c *cli.Context) error {
+	asJSON, err := wantJSON(c)
+	if err != nil {
+		return err
+	}
+	if err := noArgs(c); err != nil {
+		return err
+	}
+	client, err := api.Connect(c.Context)
+	if errors.Is(err, api.ErrNotRunning) {
+		report(os.Stderr, err)
+		return exit(codeNo)
+	} else if err != nil {
+		return err
+	}
+	status, err := client.Status(c.Context)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(c.App.Writer, status)
+	}
+	return printStatus(c.App.Writer, status, time.Now())
+}
+
+func gatewayStartAction(c *cli.Context) error {
+	if err := noArgs(c); err != nil {
+		return err
+	}
+	client, err := connect(c.Context, newProgress(os.Stderr))
+	if err != nil {
+		return err
+	}
+	status, err := client.Status(c.Context)
+	if err != nil {
+		return err
+	}
+	return printStatus(c.App.Writer, status, time.Now())
+}
+
+func gatewayStopAction(c *cli.Context) error {
+	if err := noArgs(c); err != nil {
+		return err
+	}
+	client, err := api.Connect(c.Context)
+	if errors.Is(err, api.ErrNotRunning) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	p := newProgress(os.Stderr)
+	p.step("stopping the gateway")
+	defer p.done()
+	return client.Stop(c.Context)
+}
+
+func printStatus(w io.Writer, s api.Status, now time.Time) error {
+	facts := []api.Fact{
+		{Name: "Gateway", Value: s.ID},
+		{Name: "Version", Value: s.Version},
+		{Name: "Process", Value: fmt.Sprintf("%d, for %s", s.PID, span(now.Sub(s.StartedAt)))},
+		{Name: "Restarted by", Value: s.Supervisor},
+		{Name: "State", Value: s.StateDir},
+		{Name: "Runtime", Value: s.RuntimeDir},
+		{Name: "Sandboxes", Value: fmt.Sprintf("%d, %d running", s.Sandboxes, s.Running)},
+	}
+	if s.Failing > 0 {
+		facts = append(facts, api.Fact{Name: "Failing", Value: fmt.Sprintf("the last renewal of %s failed: see %s ps -a", plural(s.Failing, "token"), appName)})
+	}
+	return printFacts(w, facts)
+}
+
+func doctorAction(c *cli.Context) error {
+	asJSON, err := wantJSON(c)
+	if err != nil {
+		return err
+	}
+	if err := noArgs(c); err != nil {
+		return err
+	}
+	p := newProgress(os.Stderr)
+	client, err := connect(c.Context, p)
+	if err != nil {
+		return err
+	}
+	p.step("probing the drivers")
+	d, err := client.Doctor(c.Context)
+	p.done()
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = printJSON(c.App.Writer, d)
+	} else {
+		err = printDoctor(c.App.Writer, d)
+	}
+	if err == nil && d.Chosen == "" {
+		return exit(codeNo)
+	}
+	return err
+}
+
+func printDoctor(w io.Writer, d api.Doctor) error {
+	chosen := d.Chosen
+	if chosen == "" {
+		chosen = "none"
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "driver taken:\t%s (%s)\n", chosen, oneLine(d.Why))
+	for _, r := range d.Drivers {
+		verdict := "usable"
+		if !r.Usable {
+			verdict = "not usable: " + oneLine(r.Problem)
+		}
+		fmt.Fprintf(t, "\n%s\t%s\n", r.Name, verdict)
+		for _, f := range append([]api.Fact{{Name: "hint", Value: r.Hint}, {Name: "version", Value: r.Version}}, r.Details...) {
+			if f.Value != "" {
+				fmt.Fprintf(t, "  %s\t%s\n", f.Name, oneLine(f.Value))
+			}
+		}
+	}
+	fmt.Fprint(t, "\nhost\t\n")
+	for _, f := range d.Host {
+		fmt.Fprintf(t, "  %s\t%s\n", f.Name, oneLine(f.Value))
+	}
+	return t.Flush()
+}
+
+// versionAction asks the gateway only if one runs.
+func versionAction(c *cli.Context) error {
+	fmt.Fprintf(c.App.Writer, "%s %s (%s, %s/%s)\n", appName, version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	ctx, cancel := context.WithTimeout(c.Context, time.Second)
+	defer cancel()
+	client, err := api.Connect(ctx)
+	if err != nil {
+		return nil
+	}
+	if status, err := client.Status(ctx); err == nil {
+		fmt.Fprintf(c.App.Writer, "openshell-gateway %s (running, process %d)\n", status.Version, status.PID)
+	}
+	return nil
+}
