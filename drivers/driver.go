@@ -108,9 +108,10 @@ type Puller interface {
 
 // PullProgress is one layer's state while an image is fetched.
 type PullProgress struct {
-	Layer          string `json:"layer,omitempty"` // short digest; "" for the image as a whole
-	Status         string `json:"status"`          // the engine's words
-	Current, Total int64  `json:",omitempty"`      // bytes; Total 0 where it is not known
+	Layer   string `json:"layer,omitempty"`   // short digest; "" for the image as a whole
+	Status  string `json:"status"`            // the engine's words
+	Current int64  `json:"current,omitempty"` // bytes
+	Total   int64  `json:"total,omitempty"`   // bytes; 0 where it is not known
 }
 
 // Streams are one client's ends. Nil fields are not connected. The caller

@@ -1,0 +1,226 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"openshell-vm/drivers"
+)
+
+// Driver makes a drivers.Driver of an Engine, with all optional interfaces.
+type Driver struct {
+	engine  Engine
+	gateway string
+
+	mu       sync.Mutex
+	unstart  map[string]unstarted                   // workloads that could not be run, by id
+	attached map[string]map[chan unstarted]struct{} // who waits for a start, by id
+}
+
+// unstarted is why a workload could not be run.
+type unstarted struct {
+	code int
+	err  error
+	at   time.Time
+}
+
+// New makes a driver for the sandboxes of one gateway.
+func New(engine Engine, gatewayID string) *Driver {
+	return &Driver{
+		engine:   engine,
+		gateway:  gatewayID,
+		unstart:  map[string]unstarted{},
+		attached: map[string]map[chan unstarted]struct{}{},
+	}
+}
+
+// Name is drivers.Driver's.
+func (d *Driver) Name() string { return d.engine.Name() }
+
+// Probe is drivers.Driver's.
+func (d *Driver) Probe(ctx context.Context) drivers.Info { return d.engine.Probe(ctx) }
+
+// Pull is drivers.Puller's.
+func (d *Driver) Pull(ctx context.Context, image string, report func(drivers.PullProgress)) error {
+	here, err := d.engine.HasImage(ctx, image)
+	if err != nil {
+		return d.engine.Explain("look for image "+image, err)
+	}
+	if here {
+		return nil
+	}
+	if report == nil {
+		report = func(drivers.PullProgress) {}
+	}
+	if err := d.engine.Pull(ctx, image, report); err != nil {
+		return d.explainPull(image, err)
+	}
+	return nil
+}
+
+// Create is drivers.Driver's. It fetches the image if the engine lacks it.
+func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
+	if err := d.suits(spec); err != nil {
+		return err
+	}
+	host, err := d.engine.Host(ctx)
+	if err != nil {
+		return d.engine.Explain("ask "+d.Name()+" about its host", err)
+	}
+	if err := checkSource(spec.Auth.Source()); err != nil {
+		return err
+	}
+	p, err := planOf(spec, host.RecursiveReadOnly)
+	if err != nil {
+		return err
+	}
+	labels, err := labelsOf(spec)
+	if err != nil {
+		return err
+	}
+	if err := d.Pull(ctx, spec.Image, nil); err != nil {
+		return err
+	}
+	err = d.engine.Create(ctx, Object{
+		Name: nameOf(spec.ID), Image: spec.Image, Process: spec.Process, Stdin: spec.Stdin,
+		Share: p.share, Binds: p.binds, Masks: p.masks, Labels: labels, CPUs: spec.CPUs, Memory: spec.Memory,
+	})
+	if errors.Is(err, drivers.ErrExists) {
+		return err
+	} else if err != nil {
+		return d.explainMount("create the container", spec, err)
+	}
+	return nil
+}
+
+// Stop is drivers.Driver's.
+func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error {
+	f, err := d.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	if f.State != drivers.Running {
+		return nil
+	}
+	if grace > 0 {
+		if ended, err := d.end(ctx, f.Name, 15, grace); ended || err != nil {
+			return err
+		}
+	}
+	_, err = d.end(ctx, f.Name, 9, time.Minute)
+	return err
+}
+
+// end sends sig and waits that long for the end. ended is false when the time is up.
+func (d *Driver) end(ctx context.Context, name string, sig int, patience time.Duration) (ended bool, err error) {
+	err = d.engine.Kill(ctx, name, sig)
+	if errors.Is(err, drivers.ErrNotRunning) || errors.Is(err, drivers.ErrNotFound) {
+		return true, nil
+	} else if err != nil {
+		return false, d.engine.Explain("stop the container", err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err = d.engine.Wait(bounded, name, false)
+	switch {
+	case err == nil || errors.Is(err, drivers.ErrNotFound):
+		return true, nil
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case bounded.Err() != nil:
+		return false, nil
+	}
+	return false, d.engine.Explain("wait for the container's end", err)
+}
+
+// Remove is drivers.Driver's.
+func (d *Driver) Remove(ctx context.Context, id string) error {
+	_, err := d.find(ctx, id)
+	if err == nil {
+		err = d.engine.Remove(ctx, nameOf(id))
+	}
+	if err != nil && !errors.Is(err, drivers.ErrNotFound) {
+		return d.engine.Explain("remove the container", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.unstart, id)
+	return nil
+}
+
+// Inspect is drivers.Driver's.
+func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error) {
+	f, err := d.find(ctx, id)
+	if err != nil {
+		return drivers.Status{}, err
+	}
+	return d.status(f), nil
+}
+
+// List is drivers.Driver's.
+func (d *Driver) List(ctx context.Context) ([]drivers.Status, error) {
+	found, err := d.engine.List(ctx, drivers.LabelGatewayID, d.gateway)
+	if err != nil {
+		return nil, d.engine.Explain("list the containers", err)
+	}
+	list := make([]drivers.Status, 0, len(found))
+	for _, f := range found {
+		list = append(list, d.status(f))
+	}
+	return list, nil
+}
+
+// Signal is drivers.Signaler's.
+func (d *Driver) Signal(ctx context.Context, id string, sig int) error {
+	err := d.engine.Kill(ctx, nameOf(id), sig)
+	if err == nil || errors.Is(err, drivers.ErrNotFound) || errors.Is(err, drivers.ErrNotRunning) {
+		return err
+	}
+	return d.engine.Explain(fmt.Sprintf("send signal %d", sig), err)
+}
+
+// Wait is drivers.Waiter's.
+func (d *Driver) Wait(ctx context.Context, id string) (drivers.Status, error) {
+	for {
+		s, err := d.Inspect(ctx, id)
+		if err != nil || s.State != drivers.Running {
+			return s, err
+		}
+		_, err = d.engine.Wait(ctx, nameOf(id), false)
+		if err != nil && !errors.Is(err, drivers.ErrNotFound) {
+			return drivers.Status{}, d.engine.Explain("wait for the container's end", err)
+		}
+	}
+}
+
+// find inspects the container and makes sure that it is this gateway's.
+func (d *Driver) find(ctx context.Context, id string) (Found, error) {
+	f, err := d.engine.Inspect(ctx, nameOf(id))
+	if errors.Is(err, drivers.ErrNotFound) {
+		return f, err
+	} else if err != nil {
+		return f, d.engine.Explain("inspect the container", err)
+	}
+	if f.Labels[drivers.LabelGatewayID] != d.gateway || f.Labels[drivers.LabelSandboxID] != id {
+		return f, drivers.ErrNotFound
+	}
+	return f, nil
+}
+
+func (d *Driver) status(f Found) drivers.Status {
+	s := drivers.Status{
+		ID: f.Labels[drivers.LabelSandboxID], Name: f.Labels[drivers.LabelName], Spec: specOf(f),
+		State: f.State, ExitCode: f.ExitCode, Reason: f.Reason, StartedAt: f.StartedAt, ExitedAt: f.ExitedAt,
+		Details: []drivers.Fact{{Name: "container", Value: f.Name}, {Name: "image", Value: f.Image}},
+	}
+	d.mu.Lock()
+	u, failed := d.unstart[s.ID]
+	d.mu.Unlock()
+	if failed && f.State != drivers.Running {
+		s.State, s.ExitCode, s.Reason, s.ExitedAt = drivers.Exited, u.code, firstLine(u.err), u.at
+	}
+	return s
+}

@@ -1,0 +1,49 @@
+package container
+
+import (
+	"encoding/json"
+	"maps"
+
+	"openshell-vm/drivers"
+)
+
+// prefix begins the name of every container that is ours.
+const prefix = "openshell-"
+
+// startedFile, in a sandbox's own directory, holds the time before its last
+// start (RFC 3339).
+const startedFile = "container-started"
+
+// Log files are kept as small as the VM's.
+const (
+	LogSize  = 10 << 20 // bytes per file
+	LogFiles = 3
+)
+
+func nameOf(id string) string { return prefix + id }
+
+// labelsOf are spec's own labels and, over them, ours.
+func labelsOf(spec drivers.Spec) (map[string]string, error) {
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return nil, err
+	}
+	labels := maps.Clone(spec.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[drivers.LabelSandboxID] = spec.ID
+	labels[drivers.LabelName] = spec.Name
+	labels[drivers.LabelGatewayID] = spec.GatewayID
+	labels[drivers.LabelSpec] = string(data)
+	return labels, nil
+}
+
+// specOf reads the spec back; nil if there is none that can be read.
+func specOf(f Found) *drivers.Spec {
+	spec := new(drivers.Spec)
+	if err := json.Unmarshal([]byte(f.Labels[drivers.LabelSpec]), spec); err != nil || spec.ID == "" {
+		return nil
+	}
+	return spec
+}

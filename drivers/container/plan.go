@@ -1,0 +1,95 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers"
+)
+
+// plan is what of the host a sandbox will see.
+type plan struct {
+	share Bind
+	binds []Bind
+	masks []string
+}
+
+// planOf checks each source and says what is mounted where. It refuses what
+// would show a hidden directory or hide the share.
+func planOf(spec drivers.Spec, recursive bool) (plan, error) {
+	p := plan{share: Bind{spec.Auth.Source(), spec.Auth.Target(), recursive}}
+	taken := []string{spec.Auth.Target()}
+	for _, m := range spec.Mounts {
+		for _, other := range taken {
+			if m.Target() == other || other == spec.Auth.Target() && nested(m.Target(), other) {
+				return plan{}, &drivers.Error{
+					Op:   "mount " + m.Source(),
+					Err:  fmt.Errorf("its target %s and %s are in each other's way", m.Target(), other),
+					Hint: "give --mount another target",
+				}
+			}
+		}
+		taken = append(taken, m.Target())
+		if err := checkSource(m.Source()); err != nil {
+			return plan{}, err
+		}
+		masks, err := drivers.Exposure(m.Source(), spec.Hidden)
+		if err != nil {
+			return plan{}, err
+		}
+		p.binds = append(p.binds, Bind{m.Source(), m.Target(), recursive})
+		for _, mask := range masks {
+			if recursive || sameMount(m.Source(), mask) {
+				p.masks = append(p.masks, path.Join(m.Target(), mask))
+			}
+		}
+	}
+	return p, nil
+}
+
+// nested says whether one of the two paths lies in the other.
+func nested(a, b string) bool {
+	return strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
+}
+
+// checkSource gives the line for a directory that cannot be mounted, before
+// the engine gives its own.
+func checkSource(source string) error {
+	info, err := os.Stat(source)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return &drivers.Error{Op: "mount " + source, Err: errors.New("the directory does not exist"),
+			Hint: "make it, or leave the mount out"}
+	case err != nil:
+		return &drivers.Error{Op: "mount " + source, Err: errors.Unwrap(err), Hint: "check the path and its permissions"}
+	case !info.IsDir():
+		return &drivers.Error{Op: "mount " + source, Err: errors.New("it is not a directory"),
+			Hint: "mount the directory that holds it: a single file would go stale when it is replaced"}
+	}
+	return nil
+}
+
+// sameMount says whether the parent of rel is on the mount that source is on,
+// so that a mount of source without its submounts shows it. Where that cannot
+// be found out it says yes: to cover too much fails, to cover too little leaks.
+func sameMount(source, rel string) bool {
+	dir, err := unix.Open(source, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return true
+	}
+	defer unix.Close(dir)
+	fd, err := unix.Openat2(dir, filepath.Dir(rel), &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_XDEV,
+	})
+	if err != nil {
+		return !errors.Is(err, unix.EXDEV)
+	}
+	unix.Close(fd)
+	return true
+}

@@ -1,0 +1,117 @@
+package container
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"openshell-vm/drivers"
+)
+
+// endOfText is what a terminal takes for the end of input.
+const endOfText = "\x04"
+
+// pump connects a client's streams with a container's until the output ends.
+// A nil input is one that only has output to read.
+type pump struct {
+	output   io.Reader
+	input    Conn
+	terminal bool
+	streams  drivers.Streams
+	resize   func(drivers.Size) error
+	signal   func(sig int)
+}
+
+// run returns nil at the output's end, and ctx's error when that ends first;
+// it closes closers in both cases.
+// The goroutine that reads the client's input is left to end when the client
+// closes it.
+func (p pump) run(ctx context.Context, closers ...io.Closer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var helpers sync.WaitGroup
+	helpers.Go(func() {
+		<-ctx.Done()
+		for _, c := range closers {
+			c.Close()
+		}
+	})
+	defer helpers.Wait()
+	defer cancel()
+	if p.streams.Stdin != nil && p.input != nil {
+		go p.feed()
+	}
+	helpers.Go(func() { p.follow(ctx) })
+	err := p.drain()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// feed copies the client's input and passes its end on.
+func (p pump) feed() {
+	_, _ = io.Copy(p.input, p.streams.Stdin)
+	if p.terminal {
+		_, _ = io.WriteString(p.input, endOfText)
+	} else {
+		_ = p.input.CloseWrite()
+	}
+}
+
+// drain copies the output until it ends.
+func (p pump) drain() (err error) {
+	if p.terminal {
+		_, err = io.Copy(orDiscard(p.streams.Stdout), p.output)
+	} else {
+		_, err = stdcopy.StdCopy(orDiscard(p.streams.Stdout), orDiscard(p.streams.Stderr), p.output)
+	}
+	return err
+}
+
+// follow passes window sizes and signals on. A size that could not be set,
+// because nothing runs yet, is tried again until a newer one comes.
+func (p pump) follow(ctx context.Context) {
+	sizes, signals := p.streams.Resize, p.streams.Signals
+	if !p.terminal {
+		sizes = nil
+	}
+	var size drivers.Size
+	var again <-chan time.Time
+	apply := func() {
+		again = nil
+		if p.resize(size) != nil {
+			again = time.After(50 * time.Millisecond)
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case next, ok := <-sizes:
+			if !ok {
+				sizes = nil
+				continue
+			}
+			size = next
+			apply()
+		case <-again:
+			apply()
+		case sig, ok := <-signals:
+			if !ok {
+				signals = nil
+				continue
+			}
+			p.signal(sig)
+		}
+	}
+}
+
+func orDiscard(w io.Writer) io.Writer {
+	if w == nil {
+		return io.Discard
+	}
+	return w
+}

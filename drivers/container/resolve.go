@@ -1,0 +1,67 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/distribution/reference"
+
+	"openshell-vm/drivers"
+)
+
+// Staleness is how long a container may still see the generation before: a
+// bind mount shows a change within 10 ms, and the rest is for a loaded host.
+const Staleness = time.Second
+
+// minMemory is the least that both engines take.
+const minMemory = 6 << 20
+
+// Resolve is drivers.Driver's. It leaves the spec as it is.
+func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, time.Duration, error) {
+	if err := d.suits(spec); err != nil {
+		return spec, 0, err
+	}
+	host, err := d.engine.Host(ctx)
+	if err != nil {
+		return spec, 0, d.engine.Explain("ask "+d.Name()+" about its host", err)
+	}
+	if spec.CPUs > float64(host.CPUs) {
+		return spec, 0, refuse(fmt.Errorf("%g CPUs are wanted, the host has %d", spec.CPUs, host.CPUs), "give a smaller --cpus")
+	}
+	if host.Memory > 0 && spec.Memory > host.Memory {
+		return spec, 0, refuse(fmt.Errorf("%d MiB of memory are wanted, the host has %d", spec.Memory>>20, host.Memory>>20),
+			"give a smaller --memory")
+	}
+	if _, err := planOf(spec, host.RecursiveReadOnly); err != nil {
+		return spec, 0, err
+	}
+	return spec, Staleness, nil
+}
+
+// suits refuses what no container can be.
+func (d *Driver) suits(spec drivers.Spec) error {
+	switch {
+	case spec.Rootfs != "":
+		return refuse(fmt.Errorf("%s runs images, not a rootfs", d.Name()), "give --image, or take --driver vm")
+	case spec.Image == "":
+		return refuse(errors.New("no image is given"), "give --image")
+	case spec.Hypervisor != "" && spec.Hypervisor != "auto":
+		return refuse(fmt.Errorf("%s has no hypervisor %q", d.Name(), spec.Hypervisor), "take --driver vm with --hypervisor")
+	case spec.TokenUser != "":
+		return refuse(fmt.Errorf("%s can't give the share to user %q", d.Name(), spec.TokenUser), "leave out --token-user")
+	case spec.Ephemeral:
+		return refuse(fmt.Errorf("%s keeps what a sandbox changed until it is removed", d.Name()), "take --rm for --ephemeral")
+	case spec.CPUs < 0:
+		return refuse(fmt.Errorf("%g CPUs are less than none", spec.CPUs), "give a positive --cpus")
+	case spec.Memory < 0 || spec.Memory > 0 && spec.Memory < minMemory:
+		return refuse(fmt.Errorf("%d bytes of memory are too little for a container", spec.Memory), "give --memory 6m or more")
+	}
+	if _, err := reference.ParseAnyReference(spec.Image); err != nil {
+		return refuse(fmt.Errorf("image %q: %w", spec.Image, err), "give an image as NAME[:TAG], such as debian:12")
+	}
+	return nil
+}
+
+func refuse(err error, hint string) error { return &drivers.Error{Err: err, Hint: hint} }

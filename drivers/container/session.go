@@ -1,0 +1,294 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers"
+)
+
+// Logs is drivers.Logger's.
+func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stderr io.Writer) error {
+	f, err := d.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	if f.StartedAt.IsZero() {
+		return nil
+	}
+	out, err := d.engine.Logs(ctx, f.Name, follow, begun(f))
+	if err != nil {
+		return d.engine.Explain("read the container's log", err)
+	}
+	defer out.Close()
+	return pump{output: out, terminal: hasTerminal(f), streams: drivers.Streams{Stdout: stdout, Stderr: stderr}}.run(ctx, out)
+}
+
+// Attach is drivers.Attacher's. A sandbox that has ended is only waited for
+// without replay; with it, its output and exit code are given at once.
+func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.Streams) (int, error) {
+	failed, done := d.await(id)
+	defer done()
+	f, err := d.find(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	if status := d.status(f); replay && status.State == drivers.Exited {
+		return status.ExitCode, d.Logs(ctx, id, false, s.Stdout, s.Stderr)
+	}
+	p, err := d.connect(ctx, f, replay && f.State == drivers.Running, s)
+	if err != nil {
+		if code := execFailure(err); code != 0 {
+			d.cannotRun(id, unstarted{code, err, time.Now()})
+			return code, nil
+		}
+		return 0, d.engine.Explain("attach to the container", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	exit := d.exitOf(ctx, f)
+	ended := make(chan error, 1)
+	go func() { ended <- p.run(ctx, p.closers()...) }()
+	select {
+	case u := <-failed:
+		cancel()
+		<-ended
+		return u.code, errorUnless(u.code != 0, u.err)
+	case err := <-ended:
+		if err != nil {
+			return 0, err
+		}
+	}
+	return d.exitCode(ctx, id, exit)
+}
+
+func errorUnless(ok bool, err error) error {
+	if ok {
+		return nil
+	}
+	return err
+}
+
+// connect prepares the streams. A replay reads the output from the log, which
+// has all of it, and connects the input only: the engines' own replay would begin
+// with the first start.
+func (d *Driver) connect(ctx context.Context, f Found, replay bool, s drivers.Streams) (pump, error) {
+	p := pump{
+		terminal: hasTerminal(f), streams: s,
+		resize: func(size drivers.Size) error { return d.engine.Resize(ctx, f.Name, size) },
+		signal: func(sig int) { _ = d.engine.Kill(ctx, f.Name, sig) },
+	}
+	if replay {
+		out, err := d.engine.Logs(ctx, f.Name, true, begun(f))
+		if err != nil {
+			return p, err
+		}
+		p.output = out
+		if s.Stdin == nil {
+			return p, nil
+		}
+		if p.input, err = d.engine.Attach(ctx, f.Name, true, false); err != nil {
+			out.Close()
+		}
+		return p, err
+	}
+	conn, err := d.engine.Attach(ctx, f.Name, s.Stdin != nil, true)
+	p.input, p.output = conn, conn
+	return p, err
+}
+
+// closers are the connections that p reads from and writes to.
+func (p pump) closers() (all []io.Closer) {
+	if c, ok := p.output.(io.Closer); ok {
+		all = append(all, c)
+	}
+	if p.input != nil && any(p.input) != any(p.output) {
+		all = append(all, p.input)
+	}
+	return all
+}
+
+// exitOf asks for the exit code ahead, so that it isn't lost when the
+// container is removed as soon as it ends.
+func (d *Driver) exitOf(ctx context.Context, f Found) <-chan drivers.Status {
+	c := make(chan drivers.Status, 1)
+	go func() {
+		if code, err := d.engine.Wait(ctx, f.Name, f.State != drivers.Running); err == nil {
+			c <- drivers.Status{State: drivers.Exited, ExitCode: code}
+		}
+	}()
+	return c
+}
+
+// exitCode gives a sandbox's exit code once its output has ended.
+func (d *Driver) exitCode(ctx context.Context, id string, ahead <-chan drivers.Status) (int, error) {
+	s, err := d.Wait(ctx, id)
+	if errors.Is(err, drivers.ErrNotFound) {
+		select {
+		case s = <-ahead:
+			err = nil
+		case <-time.After(time.Second):
+		}
+	}
+	switch {
+	case err != nil:
+		return 0, err
+	case s.State == drivers.Exited:
+		return s.ExitCode, nil
+	}
+	return 0, &drivers.Error{Op: "attach to the container", Err: fmt.Errorf("%s broke off before it was started", d.Name()),
+		Hint: "look whether the engine runs"}
+}
+
+// Exec is drivers.Execer's.
+func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drivers.Streams) (int, error) {
+	f, err := d.find(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	if f.State != drivers.Running {
+		return 0, drivers.ErrNotRunning
+	}
+	exec, err := d.engine.ExecCreate(ctx, f.Name, p, s.Stdin != nil)
+	if err != nil {
+		return 0, d.engine.Explain("run a command in the container", err)
+	}
+	conn, err := d.engine.ExecAttach(ctx, exec, p)
+	if err != nil {
+		if code := execFailure(err); code != 0 {
+			return code, nil
+		}
+		return 0, d.engine.Explain("run a command in the container", err)
+	}
+	err = pump{
+		output: conn, input: conn, terminal: p.Terminal, streams: s,
+		resize: func(size drivers.Size) error { return d.engine.ExecResize(ctx, exec, size) },
+		signal: func(sig int) { _ = d.signalExec(ctx, f, exec, sig) },
+	}.run(ctx, conn)
+	if ctx.Err() != nil {
+		return 0, errors.Join(ctx.Err(), d.signalExec(context.WithoutCancel(ctx), f, exec, 9))
+	}
+	if err != nil {
+		return 0, d.engine.Explain("read from the command", err)
+	}
+	return d.execEnd(ctx, exec)
+}
+
+// execEnd waits until the engine knows that the command, whose output has
+// ended, has ended too.
+func (d *Driver) execEnd(ctx context.Context, exec string) (int, error) {
+	for {
+		state, err := d.engine.ExecInspect(ctx, exec)
+		if err != nil {
+			return 0, d.engine.Explain("ask how the command ended", err)
+		}
+		if !state.Running {
+			return state.ExitCode, nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// signalExec sends a signal to an exec's command, for which the engines have
+// no request: to the process itself where this user may, else by a kill that
+// runs in the container.
+func (d *Driver) signalExec(ctx context.Context, f Found, exec string, sig int) error {
+	state, err := d.engine.ExecInspect(ctx, exec)
+	if err != nil || !state.Running || state.PID <= 0 {
+		return err
+	}
+	if spec := specOf(f); spec != nil && look(state.PID, spec.Auth).known {
+		return d.signalProcess(ctx, exec, state.PID, sig)
+	}
+	inner, err := innerPID(state.PID)
+	if err != nil {
+		return err
+	}
+	kill, err := d.engine.ExecCreate(ctx, f.Name, drivers.Process{
+		Args: []string{"kill", "-" + strconv.Itoa(sig), strconv.Itoa(inner)}, User: "0",
+	}, false)
+	if err != nil {
+		return err
+	}
+	conn, err := d.engine.ExecAttach(ctx, kill, drivers.Process{})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = io.Copy(io.Discard, conn)
+	return err
+}
+
+// signalProcess holds on to the process before it makes sure that pid is
+// still the command's.
+func (d *Driver) signalProcess(ctx context.Context, exec string, pid, sig int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	} else if err != nil {
+		return os.NewSyscallError("pidfd_open", err)
+	}
+	defer unix.Close(fd)
+	state, err := d.engine.ExecInspect(ctx, exec)
+	if err != nil || !state.Running || state.PID != pid {
+		return err
+	}
+	err = unix.PidfdSendSignal(fd, unix.Signal(sig), nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	return os.NewSyscallError("pidfd_send_signal", err)
+}
+
+// innerPID is the number that process pid has in its own pid namespace.
+func innerPID(pid int) (int, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if numbers, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			if f := strings.Fields(numbers); len(f) > 1 {
+				return strconv.Atoi(f[len(f)-1])
+			}
+		}
+	}
+	return 0, fmt.Errorf("process %d has no pid namespace of its own", pid)
+}
+
+func hasTerminal(f Found) bool {
+	spec := specOf(f)
+	return spec != nil && spec.Process.Terminal
+}
+
+// noteStart writes down when a start begins: an engine notes it only when the
+// workload may have written already.
+func noteStart(spec drivers.Spec) error {
+	return os.WriteFile(filepath.Join(spec.Dir, startedFile), []byte(time.Now().Format(time.RFC3339Nano)), 0o600)
+}
+
+// begun is when the output since the last start begins.
+func begun(f Found) time.Time {
+	if spec := specOf(f); spec != nil {
+		data, err := os.ReadFile(filepath.Join(spec.Dir, startedFile))
+		if err == nil {
+			if t, err := time.Parse(time.RFC3339Nano, string(data)); err == nil && t.Before(f.StartedAt) {
+				return t
+			}
+		}
+	}
+	return f.StartedAt
+}

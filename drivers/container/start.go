@@ -1,0 +1,153 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"openshell-vm/drivers"
+)
+
+// Start is drivers.Driver's. A command that is missing or can't be executed
+// is the workload's failure and not the engine's: Start succeeds then, and the
+// sandbox has exited with 127 or 126.
+func (d *Driver) Start(ctx context.Context, id string) error {
+	f, err := d.find(ctx, id)
+	if err != nil || f.State == drivers.Running {
+		return err
+	}
+	spec := specOf(f)
+	if spec == nil {
+		return &drivers.Error{Op: "start the container", Err: fmt.Errorf("its label %s can't be read", drivers.LabelSpec),
+			Hint: "remove the sandbox and make it again"}
+	}
+	if err := d.checkSources(ctx, *spec, f); err != nil {
+		return err
+	}
+	d.forget(id)
+	if err := noteStart(*spec); err != nil {
+		return &drivers.Error{Op: "start the container", Err: err, Hint: "see that the state directory is there and has room"}
+	}
+	if err := d.engine.Start(ctx, f.Name); err != nil {
+		return d.startFailed(ctx, *spec, err)
+	}
+	if err := d.verify(ctx, *spec); err != nil {
+		_, _ = d.end(context.WithoutCancel(ctx), f.Name, 9, 10*time.Second)
+		return err
+	}
+	if p := spec.Process; p.Terminal && p.Size != (drivers.Size{}) {
+		// A workload that has ended already has no terminal any more.
+		_ = d.engine.Resize(ctx, f.Name, p.Size)
+	}
+	return nil
+}
+
+// checkSources looks again at what may have changed since Create: a source
+// that vanished, or one that shows a hidden directory now.
+func (d *Driver) checkSources(ctx context.Context, spec drivers.Spec, f Found) error {
+	if err := checkSource(spec.Auth.Source()); err != nil {
+		return err
+	}
+	host, err := d.engine.Host(ctx)
+	if err != nil {
+		return d.engine.Explain("ask "+d.Name()+" about its host", err)
+	}
+	p, err := planOf(spec, host.RecursiveReadOnly)
+	if err != nil {
+		return err
+	}
+	for _, mask := range p.masks {
+		if _, covered := f.Writable[mask]; !covered {
+			return &drivers.Error{Op: "start the container",
+				Err:  fmt.Errorf("%s would show a directory that holds keys or tokens, which it did not when the sandbox was made", mask),
+				Hint: "remove the sandbox and make it again"}
+		}
+	}
+	return nil
+}
+
+// startFailed sorts an engine's refusal: the workload's own fault is remembered
+// and told to those who are attached.
+func (d *Driver) startFailed(ctx context.Context, spec drivers.Spec, err error) error {
+	if code := execFailure(err); code != 0 {
+		d.cannotRun(spec.ID, unstarted{code, err, time.Now()})
+		return nil
+	}
+	err = d.explainMount("start the container", spec, err)
+	d.tell(spec.ID, unstarted{0, err, time.Now()})
+	return err
+}
+
+// explainMount sees whether a failure is about a source that this process
+// can see and the engine cannot.
+func (d *Driver) explainMount(op string, spec drivers.Spec, err error) error {
+	if containsAny(err.Error(), "bind source path does not exist", "no such file or directory", "statfs ") {
+		for _, m := range append([]drivers.Mount{spec.Auth}, spec.Mounts...) {
+			if !containsAny(err.Error(), m.Source()) {
+				continue
+			}
+			if vanished := checkSource(m.Source()); vanished != nil {
+				return vanished
+			}
+			return d.elsewhere(m.Source(), "does not have it")
+		}
+	}
+	if containsAny(err.Error(), "force-recursive", "recursively read-only", "rro") {
+		return &drivers.Error{Op: op, Err: errors.New(firstLine(err)), Hint: "a kernel of 5.12 or later is needed for mounts that are read-only with all submounts"}
+	}
+	return d.engine.Explain(op, err)
+}
+
+// elsewhere refuses an engine that does not see this host's directories.
+func (d *Driver) elsewhere(source, how string) error {
+	return &drivers.Error{
+		Op:   "mount " + source,
+		Err:  fmt.Errorf("%s %s: it runs on another machine or sees other mounts", d.Name(), how),
+		Hint: fmt.Sprintf("use the %s of this machine, and a state directory outside /tmp", d.Name()),
+	}
+}
+
+// cannotRun remembers u as the end of the sandbox.
+func (d *Driver) cannotRun(id string, u unstarted) {
+	d.mu.Lock()
+	d.unstart[id] = u
+	d.mu.Unlock()
+	d.tell(id, u)
+}
+
+// tell wakes those who are attached and wait for a start that won't come.
+func (d *Driver) tell(id string, u unstarted) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.attached[id] {
+		c <- u
+		delete(d.attached[id], c)
+	}
+}
+
+// forget is for a new start.
+func (d *Driver) forget(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.unstart, id)
+}
+
+// await gives a channel on which a failed start is told, and its end.
+func (d *Driver) await(id string) (c chan unstarted, done func()) {
+	c = make(chan unstarted, 1)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.attached[id] == nil {
+		d.attached[id] = map[chan unstarted]struct{}{}
+	}
+	d.attached[id][c] = struct{}{}
+	return c, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.attached[id], c)
+		if len(d.attached[id]) == 0 {
+			delete(d.attached, id)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package docker
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"openshell-vm/drivers"
+)
+
+// systemSocket is where a Docker engine of root listens.
+const systemSocket = "/var/run/docker.sock"
+
+// endpoint is where an engine listens.
+type endpoint struct {
+	host string // unix:///…, tcp://…
+	from string // what named it, for doctor
+	opts []client.Opt
+}
+
+// socket is the endpoint's unix socket; "" if it is none.
+func (e endpoint) socket() string {
+	path, ok := strings.CutPrefix(e.host, "unix://")
+	if !ok {
+		return ""
+	}
+	return path
+}
+
+// find finds the engine that the docker command would take.
+func find(host string) (endpoint, error) {
+	var e endpoint
+	var err error
+	switch name := contextName(); {
+	case host != "":
+		e = endpoint{host: host, from: "the configuration"}
+	case os.Getenv(client.EnvOverrideHost) != "":
+		e = endpoint{host: os.Getenv(client.EnvOverrideHost), from: client.EnvOverrideHost,
+			opts: []client.Opt{client.WithTLSClientConfigFromEnv()}}
+	case name != "":
+		e, err = fromContext(name)
+	default:
+		e = fromSockets(systemSocket, rootlessSocket())
+	}
+	if err != nil {
+		return e, err
+	}
+	if strings.HasPrefix(e.host, "ssh://") {
+		return e, &drivers.Error{Op: "connect to docker",
+			Err:  fmt.Errorf("%s (from %s) is another machine, which does not see this one's directories", e.host, e.from),
+			Hint: "take an engine of this machine: docker context use default"}
+	}
+	return e, nil
+}
+
+// fromSockets takes the first socket that something listens on, else the first.
+func fromSockets(sockets ...string) endpoint {
+	for _, path := range sockets {
+		if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+			conn.Close()
+			return endpoint{host: "unix://" + path, from: "its usual place"}
+		}
+	}
+	return endpoint{host: "unix://" + sockets[0], from: "its usual place"}
+}
+
+// rootlessSocket is where a rootless engine of this user listens.
+func rootlessSocket() string {
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if dir == "" {
+		dir = "/run/user/" + strconv.Itoa(os.Getuid())
+	}
+	return filepath.Join(dir, "docker.sock")
+}
+
+// configDir is the docker command's.
+func configDir() string {
+	if dir := os.Getenv("DOCKER_CONFIG"); dir != "" {
+		return dir
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, ".docker")
+}
+
+// contextName is the context in use; "" for the default one. A config file
+// that can't be read counts as none, as it does for the docker command's users
+// who have no rights on it.
+func contextName() string {
+	name := os.Getenv("DOCKER_CONTEXT")
+	if name == "" {
+		var config struct {
+			CurrentContext string `json:"currentContext"`
+		}
+		if data, err := os.ReadFile(filepath.Join(configDir(), "config.json")); err == nil && json.Unmarshal(data, &config) == nil {
+			name = config.CurrentContext
+		}
+	}
+	if name == "default" {
+		return ""
+	}
+	return name
+}
+
+// fromContext reads a context as the docker command stores it: a directory
+// whose name is the hash of the context's, one tree for the description and
+// one for the TLS files.
+func fromContext(name string) (endpoint, error) {
+	sum := sha256.Sum256([]byte(name))
+	id := hex.EncodeToString(sum[:])
+	var meta struct {
+		Endpoints map[string]struct {
+			Host          string
+			SkipTLSVerify bool
+		}
+	}
+	fail := func(err error) (endpoint, error) {
+		return endpoint{}, &drivers.Error{Op: fmt.Sprintf("read docker context %q", name), Err: err,
+			Hint: "docker context ls shows what there is; docker context use default goes back"}
+	}
+	data, err := os.ReadFile(filepath.Join(configDir(), "contexts", "meta", id, "meta.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return fail(errors.New("there is no such context"))
+	} else if err != nil {
+		return fail(err)
+	}
+	if err := json.Unmarshal(data, &meta); err != nil {
+		return fail(err)
+	}
+	docker := meta.Endpoints["docker"]
+	if docker.Host == "" {
+		return fail(errors.New("it has no endpoint for docker"))
+	}
+	if docker.SkipTLSVerify {
+		return fail(errors.New("it leaves the engine's certificate unchecked"))
+	}
+	e := endpoint{host: docker.Host, from: fmt.Sprintf("context %q", name)}
+	tls := filepath.Join(configDir(), "contexts", "tls", id, "docker")
+	if _, err := os.Stat(tls); err == nil {
+		e.opts = append(e.opts, client.WithTLSClientConfig(filepath.Join(tls, "ca.pem"), filepath.Join(tls, "cert.pem"), filepath.Join(tls, "key.pem")))
+	}
+	return e, nil
+}

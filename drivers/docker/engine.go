@@ -1,0 +1,166 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/api/types/versions"
+	"github.com/docker/docker/client"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/container"
+)
+
+const (
+	minAPI       = "1.40" // non-recursive bind mounts
+	recursiveAPI = "1.44" // recursively read-only ones
+)
+
+// engine is a container.Engine.
+type engine struct {
+	host string
+
+	mu   sync.Mutex
+	at   endpoint
+	cli  *client.Client
+	info *system.Info // of the last Probe, or of the first need
+}
+
+// Name is container.Engine's.
+func (e *engine) Name() string { return "docker" }
+
+// client connects at the first use. What was found then is kept.
+func (e *engine) client() (*client.Client, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cli != nil {
+		return e.cli, nil
+	}
+	at, err := find(e.host)
+	if err != nil {
+		return nil, err
+	}
+	opts := append([]client.Opt{client.WithHost(at.host), client.WithAPIVersionNegotiation()}, at.opts...)
+	cli, err := client.NewClientWithOpts(opts...)
+	if err != nil {
+		return nil, &drivers.Error{Op: "connect to docker", Err: fmt.Errorf("%s (from %s): %w", at.host, at.from, err),
+			Hint: "check DOCKER_HOST, or docker context ls"}
+	}
+	e.at, e.cli = at, cli
+	return cli, nil
+}
+
+var hints = container.Hints{
+	Missing: "install and start Docker (systemctl start docker), or take another --driver",
+	Denied:  "add yourself to the group docker and log in again (sudo usermod -aG docker $USER), or take another --driver",
+	Dead:    "start Docker: systemctl start docker",
+}
+
+// Explain is container.Engine's.
+func (e *engine) Explain(op string, err error) error {
+	var known *drivers.Error
+	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	e.mu.Lock()
+	at := e.at
+	e.mu.Unlock()
+	if isConnection(err) {
+		if socket := at.socket(); socket != "" {
+			return container.Unreachable(op, socket, err, hints)
+		}
+		return &drivers.Error{Op: op, Err: err, Hint: "check that the engine at " + at.host + " runs, and its certificates"}
+	}
+	return container.Plain(op, err)
+}
+
+// isConnection says whether err is about reaching the engine. The client gives
+// some of those a type and others only words.
+func isConnection(err error) bool {
+	return client.IsErrConnectionFailed(err) ||
+		strings.Contains(err.Error(), "trying to connect to the Docker daemon") || container.IsBroken(err)
+}
+
+// Probe is container.Engine's.
+func (e *engine) Probe(ctx context.Context) drivers.Info {
+	info, err := e.ask(ctx, true)
+	if err != nil {
+		err = e.Explain("connect to docker", err)
+		return drivers.Info{Problem: err.Error(), Hint: drivers.HintOf(err)}
+	}
+	found := drivers.Info{
+		Usable:  true,
+		Version: "Docker " + info.ServerVersion,
+		Details: []drivers.Fact{
+			{Name: "engine", Value: e.at.host + " (from " + e.at.from + ")"},
+			{Name: "api", Value: e.cli.ClientVersion()},
+			{Name: "rootless", Value: strconv.FormatBool(secured(info, "rootless"))},
+			{Name: "user namespace", Value: strconv.FormatBool(secured(info, "userns"))},
+			{Name: "submounts", Value: map[bool]string{true: "read-only", false: "not shown"}[e.recursive(info)]},
+		},
+	}
+	switch {
+	case versions.LessThan(e.cli.ClientVersion(), minAPI):
+		found.Usable = false
+		found.Problem = fmt.Sprintf("connect to docker: its API is %s, %s is needed", e.cli.ClientVersion(), minAPI)
+		found.Hint = "upgrade Docker to 19.03 or later"
+	case info.OSType != "" && info.OSType != "linux":
+		found.Usable = false
+		found.Problem = fmt.Sprintf("connect to docker: it runs %s containers", info.OSType)
+		found.Hint = "switch Docker to Linux containers"
+	}
+	return found
+}
+
+// ask gives what the engine says of itself, which is kept until a Probe.
+func (e *engine) ask(ctx context.Context, fresh bool) (*system.Info, error) {
+	cli, err := e.client()
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	known := e.info
+	e.mu.Unlock()
+	if known != nil && !fresh {
+		return known, nil
+	}
+	info, err := cli.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.info = &info
+	return &info, nil
+}
+
+// Host is container.Engine's.
+func (e *engine) Host(ctx context.Context) (container.Host, error) {
+	info, err := e.ask(ctx, false)
+	if err != nil {
+		return container.Host{}, err
+	}
+	return container.Host{CPUs: info.NCPU, Memory: info.MemTotal, RecursiveReadOnly: e.recursive(info)}, nil
+}
+
+// recursive says whether mounts can be read-only with all submounts.
+func (e *engine) recursive(info *system.Info) bool {
+	var major, minor int
+	if n, _ := fmt.Sscanf(info.KernelVersion, "%d.%d", &major, &minor); n != 2 {
+		return false
+	}
+	return versions.GreaterThanOrEqualTo(e.cli.ClientVersion(), recursiveAPI) && (major > 5 || major == 5 && minor >= 12)
+}
+
+// secured says whether the engine reports a security option.
+func secured(info *system.Info, name string) bool {
+	return slices.ContainsFunc(info.SecurityOptions, func(o string) bool {
+		return o == "name="+name || strings.HasPrefix(o, "name="+name+",")
+	})
+}

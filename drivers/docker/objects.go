@@ -1,0 +1,233 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	cerrdefs "github.com/containerd/errdefs"
+	api "github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/mount"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/container"
+)
+
+// wrap turns the client's kinds of error into the drivers'.
+func wrap(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case cerrdefs.IsNotFound(err):
+		return fmt.Errorf("%w (%v)", drivers.ErrNotFound, err)
+	}
+	return err
+}
+
+// Create is container.Engine's.
+func (e *engine) Create(ctx context.Context, o container.Object) error {
+	info, err := e.ask(ctx, false)
+	if err != nil {
+		return err
+	}
+	if secured(info, "selinux") {
+		if err := label(o.Share.Source); err != nil {
+			return err
+		}
+	}
+	_, err = e.cli.ContainerCreate(ctx, configOf(o), hostConfigOf(o), nil, nil, o.Name)
+	if cerrdefs.IsConflict(err) {
+		return fmt.Errorf("%w (%v)", drivers.ErrExists, err)
+	}
+	return err
+}
+
+func configOf(o container.Object) *api.Config {
+	p := o.Process
+	return &api.Config{
+		Image: o.Image, Cmd: p.Args, Entrypoint: p.Entrypoint, Env: p.Env, WorkingDir: p.Dir, User: p.User,
+		Tty: p.Terminal, OpenStdin: o.Stdin, StdinOnce: o.Stdin,
+		AttachStdin: o.Stdin, AttachStdout: true, AttachStderr: true,
+		Labels: o.Labels,
+	}
+}
+
+func hostConfigOf(o container.Object) *api.HostConfig {
+	h := &api.HostConfig{
+		RestartPolicy: api.RestartPolicy{Name: api.RestartPolicyDisabled},
+		LogConfig: api.LogConfig{Type: "json-file", Config: map[string]string{
+			"max-size": strconv.Itoa(container.LogSize), "max-file": strconv.Itoa(container.LogFiles),
+		}},
+		Resources: api.Resources{NanoCPUs: int64(o.CPUs * 1e9), Memory: o.Memory, MemorySwap: o.Memory},
+	}
+	for _, b := range append([]container.Bind{o.Share}, o.Binds...) {
+		h.Mounts = append(h.Mounts, mount.Mount{
+			Type: mount.TypeBind, Source: b.Source, Target: b.Target, ReadOnly: true,
+			BindOptions: &mount.BindOptions{
+				Propagation: mount.PropagationRPrivate, NonRecursive: !b.Recursive, ReadOnlyForceRecursive: b.Recursive,
+			},
+		})
+	}
+	for _, target := range o.Masks {
+		h.Mounts = append(h.Mounts, mount.Mount{
+			Type: mount.TypeTmpfs, Target: target, ReadOnly: true,
+			TmpfsOptions: &mount.TmpfsOptions{SizeBytes: 4096, Mode: 0o555},
+		})
+	}
+	return h
+}
+
+// Start is container.Engine's.
+func (e *engine) Start(ctx context.Context, name string) error {
+	cli, err := e.client()
+	if err != nil {
+		return err
+	}
+	err = cli.ContainerStart(ctx, name, api.StartOptions{})
+	if cerrdefs.IsNotFound(err) {
+		// Also what a missing command is called: look which it is.
+		if _, missing := cli.ContainerInspect(ctx, name); missing == nil {
+			return err
+		}
+	}
+	return wrap(err)
+}
+
+// Kill is container.Engine's.
+func (e *engine) Kill(ctx context.Context, name string, sig int) error {
+	cli, err := e.client()
+	if err != nil {
+		return err
+	}
+	err = cli.ContainerKill(ctx, name, strconv.Itoa(sig))
+	if cerrdefs.IsConflict(err) {
+		return fmt.Errorf("%w (%v)", drivers.ErrNotRunning, err)
+	}
+	return wrap(err)
+}
+
+// Remove is container.Engine's. One that is being removed already counts as
+// removed once it is gone.
+func (e *engine) Remove(ctx context.Context, name string) error {
+	cli, err := e.client()
+	if err != nil {
+		return err
+	}
+	err = cli.ContainerRemove(ctx, name, api.RemoveOptions{Force: true, RemoveVolumes: true})
+	if cerrdefs.IsConflict(err) {
+		removed, failed := cli.ContainerWait(ctx, name, api.WaitConditionRemoved)
+		select {
+		case <-removed:
+			return nil
+		case err = <-failed:
+		}
+	}
+	return wrap(err)
+}
+
+// Wait is container.Engine's.
+func (e *engine) Wait(ctx context.Context, name string, next bool) (int, error) {
+	cli, err := e.client()
+	if err != nil {
+		return 0, err
+	}
+	condition := api.WaitConditionNotRunning
+	if next {
+		condition = api.WaitConditionNextExit
+	}
+	ended, failed := cli.ContainerWait(ctx, name, condition)
+	select {
+	case r := <-ended:
+		if r.Error != nil {
+			return 0, fmt.Errorf("wait: %s", r.Error.Message)
+		}
+		return int(r.StatusCode), nil
+	case err := <-failed:
+		return 0, wrap(err)
+	}
+}
+
+// Stat is container.Engine's.
+func (e *engine) Stat(ctx context.Context, name, path string) (container.Stat, error) {
+	cli, err := e.client()
+	if err != nil {
+		return container.Stat{}, err
+	}
+	s, err := cli.ContainerStatPath(ctx, name, path)
+	return container.Stat{IsDir: s.Mode.IsDir(), Modified: s.Mtime}, wrap(err)
+}
+
+// List is container.Engine's.
+func (e *engine) List(ctx context.Context, label, value string) ([]container.Found, error) {
+	cli, err := e.client()
+	if err != nil {
+		return nil, err
+	}
+	all, err := cli.ContainerList(ctx, api.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", label+"="+value))})
+	if err != nil {
+		return nil, err
+	}
+	var found []container.Found
+	for _, c := range all {
+		f, err := e.Inspect(ctx, c.ID)
+		if err == nil {
+			found = append(found, f)
+		} else if !cerrdefs.IsNotFound(err) { // gone since
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// Inspect is container.Engine's.
+func (e *engine) Inspect(ctx context.Context, name string) (container.Found, error) {
+	cli, err := e.client()
+	if err != nil {
+		return container.Found{}, err
+	}
+	c, err := cli.ContainerInspect(ctx, name)
+	if err != nil {
+		return container.Found{}, wrap(err)
+	}
+	f := container.Found{Name: c.Name[1:], Image: c.Config.Image, Labels: c.Config.Labels, Writable: map[string]bool{}}
+	for _, m := range c.Mounts {
+		f.Writable[m.Destination] = m.RW
+	}
+	f.State, f.ExitCode, f.Reason = stateOf(c.State)
+	f.StartedAt, f.ExitedAt = timeOf(c.State.StartedAt), timeOf(c.State.FinishedAt)
+	if f.State == drivers.Running {
+		f.PID = c.State.Pid
+	}
+	return f, nil
+}
+
+// stateOf translates a state. A container whose command could not be run stays
+// "created" for Docker, with the exit code that says so.
+func stateOf(s *api.State) (state drivers.State, exitCode int, reason string) {
+	switch s.Status {
+	case api.StateCreated:
+		if s.ExitCode == 126 || s.ExitCode == 127 {
+			return drivers.Exited, s.ExitCode, container.Line(s.Error)
+		}
+		return drivers.Created, 0, container.Line(s.Error)
+	case api.StateRunning, api.StatePaused, api.StateRestarting:
+		return drivers.Running, 0, ""
+	case api.StateExited:
+		if s.OOMKilled {
+			return drivers.Exited, s.ExitCode, "it ran out of memory"
+		}
+		return drivers.Exited, s.ExitCode, container.Line(s.Error)
+	}
+	return drivers.Dead, 0, "docker says " + s.Status
+}
+
+// timeOf reads a time; Docker's zero one means none.
+func timeOf(s string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || t.Year() < 1970 {
+		return time.Time{}
+	}
+	return t
+}
