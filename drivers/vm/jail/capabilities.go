@@ -41,6 +41,15 @@ func dropCapabilities(cfg Config, r *Report) error {
 	return nil
 }
 
+// dropGroups leaves root no further group. An ordinary user keeps those that it
+// has: in a user namespace they can't be changed, and /dev/kvm may need one.
+func dropGroups() error {
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("drop groups: %w", errno)
+	}
+	return nil
+}
+
 // lastCapability asks this kernel, which may know more than we do.
 func lastCapability() (int, error) {
 	for bit := range 64 {

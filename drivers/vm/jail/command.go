@@ -51,7 +51,7 @@ func Command(self string, cfg Config, extra ...*os.File) (*Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := memoryFile(setup{Config: cfg, ParentUserNS: own})
+	config, err := memoryFile(setup{Config: cfg, ParentUserNS: own, Root: os.Geteuid() == 0})
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +78,7 @@ func Command(self string, cfg Config, extra ...*os.File) (*Cmd, error) {
 type setup struct {
 	Config       Config
 	ParentUserNS string
+	Root         bool // the parent's user is root
 }
 
 // memoryFile holds s as JSON, to be read from its start.

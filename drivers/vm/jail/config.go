@@ -24,7 +24,7 @@ type Config struct {
 	Devices []string `json:"devices"` // device nodes, at the same path inside
 	Tmpfs   []string `json:"tmpfs"`   // empty writable directories in memory, 64 MiB each
 	Masks   []string `json:"masks"`   // existing directories that are covered by an empty read-only one
-	Proc    bool     `json:"proc"`    // a read-only /proc of the jail's own processes
+	Proc    bool     `json:"proc"`    // a read-only /proc that shows the jail's own processes only
 
 	Network bool     `json:"network"` // the caller's network instead of an empty one
 	Caps    []string `json:"caps"`    // kept beside the profile's, as "CAP_DAC_READ_SEARCH"
@@ -58,26 +58,35 @@ const (
 	// They cannot start a process.
 	Strict Profile = "strict"
 	// ChrootServer is for the C virtiofsd with -o sandbox=chroot, which insists on
-	// confining itself and fails without the capabilities for it.
+	// confining itself once more. With its option modcaps it gives up all
+	// capabilities after that: see ChrootServerCaps.
 	ChrootServer Profile = "chroot-server"
 )
 
 // profile is what a Profile stands for.
 type profile struct {
-	caps  []string // kept
-	lacks []string // what a program gets less than Strict, for people
+	caps     []string // kept
+	system   bool     // its /proc, if it has one, shows the system too
+	noGroups bool     // it insists on setgroups, which must seem to succeed
+	lacks    []string // what a program gets less than Strict, for people
 }
 
 var profiles = map[Profile]profile{
 	Strict: {},
 	ChrootServer: {
-		caps: []string{
-			"CAP_SYS_CHROOT", "CAP_SETGID", "CAP_SETUID", "CAP_CHOWN", "CAP_DAC_OVERRIDE",
-			"CAP_FOWNER", "CAP_FSETID", "CAP_MKNOD", "CAP_SETFCAP", "CAP_SETPCAP",
+		caps:     []string{"CAP_SYS_CHROOT", "CAP_SETPCAP"},
+		system:   true, // it ends if it can't read /proc/sys/fs/file-max
+		noGroups: true,
+		lacks: []string{
+			"keeps CAP_SYS_CHROOT and CAP_SETPCAP until it has confined itself",
+			"reads all of /proc",
 		},
-		lacks: []string{"keeps the capabilities that it needs for its own chroot and for serving as root"},
 	},
 }
+
+// ChrootServerCaps is the value of the C virtiofsd's option modcaps that makes
+// it ask for no capability that the profile does not have. Without it, it fails.
+const ChrootServerCaps = "-chown:-dac_override:-fowner:-fsetid:-setgid:-setuid:-mknod:-setfcap"
 
 // Lacks says what the profile gives up towards Strict, one line each.
 func (p Profile) Lacks() []string { return profiles[p].lacks }

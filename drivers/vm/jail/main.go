@@ -63,6 +63,11 @@ func enter(configFD int, parent *json.Encoder) error {
 	if err := setLimits(cfg, report); err != nil { // 5
 		return err
 	}
+	if s.Root {
+		if err := dropGroups(); err != nil {
+			return err
+		}
+	}
 	if err := dropCapabilities(cfg, report); err != nil { // 6
 		return err
 	}
@@ -73,7 +78,7 @@ func enter(configFD int, parent *json.Encoder) error {
 	if err := restrictPaths(cfg, places, report); err != nil { // 8
 		return err
 	}
-	if err := filterCalls(report); err != nil { // 9
+	if err := filterCalls(cfg, report); err != nil { // 9
 		return err
 	}
 	return become(cfg, report, parent) // 10

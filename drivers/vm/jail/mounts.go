@@ -94,7 +94,7 @@ func gather(cfg Config) ([]clone, error) {
 		clones = append(clones, clone{fd: fd, target: dir, dir: true, rights: readDir, label: "ro masked"})
 	}
 	if cfg.Proc {
-		fd, err := procfs()
+		fd, err := procfs(profiles[cfg.Profile].system)
 		if err != nil {
 			return nil, err
 		}
@@ -171,11 +171,15 @@ func tmpfs(options ...string) (int, error) {
 	return newMount("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, options...)
 }
 
-// procfs shows the processes of the jail and nothing of the system: a root
-// without any capability could still write to /proc/sys.
-func procfs() (int, error) {
-	return newMount("proc", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC,
-		"subset=pid", "hidepid=invisible")
+// procfs shows the jail's processes and, with system, what the kernel tells of
+// itself. It is read-only: a root without any capability could else write to
+// /proc/sys.
+func procfs(system bool) (int, error) {
+	options := []string{"hidepid=invisible"}
+	if !system {
+		options = append(options, "subset=pid")
+	}
+	return newMount("proc", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, options...)
 }
 
 func newMount(fstype string, attr int, options ...string) (int, error) {

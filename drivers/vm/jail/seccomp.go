@@ -19,8 +19,8 @@ var deniedCalls = []string{
 	// mounts
 	"mount", "umount2", "pivot_root", "mount_setattr", "open_tree", "open_tree_attr", "move_mount",
 	"fsopen", "fsconfig", "fsmount", "fspick", "quotactl", "quotactl_fd", "swapon", "swapoff",
-	// namespaces; clone is below
-	"unshare", "setns",
+	// namespaces; clone and unshare are below
+	"setns",
 	// other processes
 	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp",
 	"pidfd_getfd", "migrate_pages", "move_pages",
@@ -49,13 +49,17 @@ func fail(errno unix.Errno) seccomp.Action {
 //
 // clone3 takes its flags in memory, where a filter can't see them. ENOSYS makes
 // the C libraries use clone.
-func filter() ([]bpf.Instruction, error) {
+//
+// An ordinary user can't drop groups in a user namespace. A program that would
+// give up then is told that it did, with noGroups: it keeps groups that it
+// was started with, which no file in the jail is likely to give rights to.
+func filter(noGroups bool) ([]bpf.Instruction, error) {
 	info, err := arch.GetInfo("")
 	if err != nil {
 		return nil, fmt.Errorf("seccomp: %w", err)
 	}
-	clone := func(op seccomp.Operation, value uint64) seccomp.NameWithConditions {
-		return seccomp.NameWithConditions{Name: "clone", Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: op, Value: value}}}
+	flags := func(call string, op seccomp.Operation, value uint64) seccomp.NameWithConditions {
+		return seccomp.NameWithConditions{Name: call, Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: op, Value: value}}}
 	}
 	policy := seccomp.Policy{
 		DefaultAction: seccomp.ActionAllow,
@@ -64,8 +68,9 @@ func filter() ([]bpf.Instruction, error) {
 				Action: fail(unix.EPERM),
 				Names:  known(info, append([]string{"fork", "vfork"}, deniedCalls...)),
 				NamesWithCondtions: []seccomp.NameWithConditions{
-					clone(seccomp.BitsSet, newNamespaces),
-					clone(seccomp.BitsNotSet, unix.CLONE_THREAD),
+					flags("clone", seccomp.BitsSet, newNamespaces),
+					flags("clone", seccomp.BitsNotSet, unix.CLONE_THREAD),
+					flags("unshare", seccomp.BitsSet, newNamespaces|unix.CLONE_NEWTIME),
 				},
 			},
 			{Action: fail(unix.ENOSYS), Names: []string{"clone3"}},
@@ -75,14 +80,26 @@ func filter() ([]bpf.Instruction, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seccomp: %w", err)
 	}
-	// The library lets calls by another ABI pass (int 0x80 on x86-64 means
-	// other calls by the same numbers): refuse all of them first.
-	const archOffset = 4
-	return append([]bpf.Instruction{
+	return append(preamble(info, noGroups), program...), nil
+}
+
+// preamble is what the library can't do. It lets calls by another ABI pass (int
+// 0x80 on x86-64 means other calls by the same numbers), which are refused
+// first; and it has no way to skip a call and say that it succeeded.
+func preamble(info *arch.Info, noGroups bool) []bpf.Instruction {
+	const numberOffset, archOffset = 0, 4 // in struct seccomp_data
+	code := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: archOffset, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1},
 		bpf.RetConstant{Val: uint32(fail(unix.EPERM))},
-	}, program...), nil
+	}
+	if noGroups {
+		code = append(code,
+			bpf.LoadAbsolute{Off: numberOffset, Size: 4},
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_SETGROUPS, SkipTrue: 1},
+			bpf.RetConstant{Val: uint32(fail(0))})
+	}
+	return code
 }
 
 // known drops the names that this architecture has no call for.
@@ -98,8 +115,8 @@ func known(info *arch.Info, names []string) []string {
 
 // filterCalls binds the thread to the filter. A kernel without seccomp is
 // reported; anything else is an error.
-func filterCalls(r *Report) error {
-	program, err := filter()
+func filterCalls(cfg Config, r *Report) error {
+	program, err := filter(profiles[cfg.Profile].noGroups)
 	if err != nil {
 		return err
 	}
