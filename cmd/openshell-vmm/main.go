@@ -3,6 +3,7 @@
 //
 //	openshell-vmm monitor DIR    be the monitor of the sandbox whose state directory is DIR;
 //	                             descriptor 3 takes the report, 4 is the locked lock file
+//	openshell-vmm jail N M       become a program in a jail (package jail)
 //	openshell-vmm version
 package main
 
@@ -11,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 
+	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/monitor"
 )
 
@@ -25,6 +27,9 @@ func main() {
 
 func run(args []string) error {
 	switch {
+	case len(args) > 0 && args[0] == "jail":
+		jail.Main(args[1:])
+		return nil
 	case len(args) == 2 && args[0] == "monitor":
 		return beMonitor(args[1])
 	case len(args) == 1 && args[0] == "version":

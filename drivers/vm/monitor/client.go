@@ -44,7 +44,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Report, error) {
 		return answer, fmt.Errorf("the monitor did not answer: %w", errors.Join(err, ctx.Err()))
 	}
 	if answer.Problem != "" {
-		return answer, errors.New(answer.Problem)
+		return answer, errorOf(answer.Problem)
 	}
 	return answer, nil
 }
@@ -134,10 +134,16 @@ func write(w io.Writer, p []byte) error {
 	return err
 }
 
+// EndedError is why a process has no exit code: its sandbox ended under it, or
+// the monitor gave it up.
+type EndedError struct{ Reason string }
+
+func (e *EndedError) Error() string { return e.Reason }
+
 // errorOf gives a monitor's text back its type.
 func errorOf(text string) error {
 	if text == drivers.ErrNotRunning.Error() {
 		return drivers.ErrNotRunning
 	}
-	return errors.New(text)
+	return &EndedError{text}
 }

@@ -1,13 +1,15 @@
 package monitor
 
 import (
-	"errors"
 	"fmt"
-	"os/exec"
+	"maps"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
-	"syscall"
-	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/jail"
 )
 
 // group is the processes that together are one VM. The death of one is the
@@ -19,7 +21,8 @@ type group struct {
 	died  chan death // holds the first death
 
 	mu      sync.Mutex
-	members map[string]*exec.Cmd
+	members map[string]*jail.Cmd
+	reports map[string]jail.Report
 	all     sync.WaitGroup
 }
 
@@ -37,7 +40,10 @@ func (d death) String() string {
 }
 
 func newGroup() *group {
-	g := &group{start: make(chan func()), died: make(chan death, 1), members: map[string]*exec.Cmd{}}
+	g := &group{
+		start: make(chan func()), died: make(chan death, 1),
+		members: map[string]*jail.Cmd{}, reports: map[string]jail.Report{},
+	}
 	go func() {
 		runtime.LockOSThread()
 		for f := range g.start {
@@ -47,13 +53,9 @@ func newGroup() *group {
 	return g
 }
 
-// run starts cmd as a member.
-func (g *group) run(name string, cmd *exec.Cmd) error {
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	cmd.WaitDelay = time.Second // for a pipe end that outlives the process
+// run starts cmd as a member. It does not wait for its jail: a jail that fails
+// is a death.
+func (g *group) run(name string, cmd *jail.Cmd) error {
 	started := make(chan error)
 	g.start <- func() { started <- cmd.Start() }
 	if err := <-started; err != nil {
@@ -62,19 +64,26 @@ func (g *group) run(name string, cmd *exec.Cmd) error {
 	g.mu.Lock()
 	g.members[name] = cmd
 	g.mu.Unlock()
-	g.all.Add(1)
-	go func() {
-		defer g.all.Done()
-		err := cmd.Wait()
-		if errors.Is(err, exec.ErrWaitDelay) {
-			err = nil
-		}
+	g.all.Go(func() {
+		err := g.wait(name, cmd)
 		select {
 		case g.died <- death{name, err}:
 		default:
 		}
-	}()
+	})
 	return nil
+}
+
+func (g *group) wait(name string, cmd *jail.Cmd) error {
+	report, jailErr := cmd.Report()
+	g.mu.Lock()
+	g.reports[name] = report
+	g.mu.Unlock()
+	err := cmd.Wait()
+	if jailErr != nil {
+		return jailErr
+	}
+	return err
 }
 
 // kill ends every member and waits until all have ended.
@@ -96,4 +105,24 @@ func (g *group) pids() map[string]int {
 		pids[name] = cmd.Process.Pid
 	}
 	return pids
+}
+
+// gaps is what the jails lack, for people: what this host can't give, and what a
+// program can't do without.
+func (g *group) gaps() []drivers.Fact {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var facts []drivers.Fact
+	for _, name := range slices.Sorted(maps.Keys(g.reports)) {
+		lacks := slices.Clone(g.reports[name].ProfileLacks)
+		for _, gap := range g.reports[name].Missing {
+			lacks = append(lacks, "no "+gap.Name+": "+gap.Why)
+		}
+		value := "complete"
+		if len(lacks) > 0 {
+			value = strings.Join(lacks, "; ")
+		}
+		facts = append(facts, drivers.Fact{Name: "jail of " + name, Value: value})
+	}
+	return facts
 }

@@ -129,7 +129,7 @@ func (m *monitor) launch() error {
 	}
 	go m.control.read(control)
 	go m.readStdio(stdio)
-	go io.Copy(m.console, console)
+	go copyTo(m.console, console)
 	return nil
 }
 
@@ -403,5 +403,6 @@ func (m *monitor) report() Report {
 	defer m.mu.Unlock()
 	r := m.status
 	r.PIDs = m.group.pids()
+	r.Jail = m.group.gaps()
 	return r
 }

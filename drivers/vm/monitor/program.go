@@ -1,10 +1,11 @@
 package monitor
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
+	"path/filepath"
 	"strings"
+
+	"openshell-vm/drivers/vm/jail"
 )
 
 // program is one process of the VM, to be run in a jail of its own.
@@ -12,35 +13,82 @@ type program struct {
 	name    string // for people: "qemu"
 	path    string // on the host
 	args    []string
-	binds   []bind     // what it sees beside the system's libraries
-	devices []string   // device nodes that it may open
+	tree    []jail.Bind // what it sees beside the system's libraries
+	masks   []string    // directories in the jail that are covered
+	devices []string
+	proc    bool     // needs a /proc
+	caps    []string // beside the profile's
+	profile jail.Profile
+	tasks   uint64
 	files   []*os.File // inherited, from descriptor 3 on
 }
 
-// bind is a host path that the program sees: read-only with all that is
-// mounted below it, unless writable.
-type bind struct {
-	source, target string
-	writable       bool
-	masks          []string // relative paths under target, covered by empty directories
+// start runs p in its jail as a member of the VM.
+func (m *monitor) start(p program) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	path, libraries, err := systemFiles(p.path)
+	if err != nil {
+		return err
+	}
+	cmd, err := jail.Command(self, jail.Config{
+		Name: p.name + "-" + m.cfg.ID, Profile: p.profile,
+		Path: path, Args: p.args, Env: []string{"PATH=/usr/bin:/bin", "LC_ALL=C"},
+		Binds: append(libraries, p.tree...), Masks: p.masks, Devices: p.devices, Proc: p.proc,
+		Caps: p.caps, Tasks: p.tasks, Require: m.cfg.RequireJail,
+	}, p.files...)
+	if err != nil {
+		return err
+	}
+	says, err := m.toolOutput()
+	if err != nil {
+		cmd.Close()
+		return err
+	}
+	defer says.Close()
+	cmd.Stdout, cmd.Stderr = says, says
+	return m.group.run(p.name, cmd)
 }
 
-// INTERIM
-func (m *monitor) run(p program) error {
-	var sh strings.Builder
-	fmt.Fprintf(&sh, "set -e\nr=$(mktemp -d)\nmount -t tmpfs none $r\n")
-	for _, d := range []string{"/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/dev"} {
-		fmt.Fprintf(&sh, "mkdir -p $r%s; mount --rbind %s $r%s\n", d, d, d)
+// systemDirs hold programs and what they load; the jail sees them as they are.
+var systemDirs = []string{"/usr", "/lib", "/lib32", "/lib64", "/nix/store"}
+
+// systemFiles gives what a program of the host needs to be loaded: the system's
+// libraries and, if it lies elsewhere, its own directory. path is the program
+// with its symlinks resolved.
+func systemFiles(program string) (path string, binds []jail.Bind, err error) {
+	path, err = filepath.EvalSymlinks(program)
+	if err != nil {
+		return "", nil, err
 	}
-	for _, b := range p.binds {
-		fmt.Fprintf(&sh, "if [ -d %[1]s ]; then mkdir -p $r%[2]s; else mkdir -p $(dirname $r%[2]s); : > $r%[2]s; fi; mount --rbind %[1]s $r%[2]s\n", b.source, b.target)
-		if !b.writable {
-			fmt.Fprintf(&sh, "mount -o remount,bind,ro $r%s\n", b.target)
+	covered := false
+	for _, dir := range systemDirs {
+		if _, err := os.Stat(dir); err == nil {
+			binds = append(binds, jail.Bind{Source: dir, Target: dir, Exec: true})
+			covered = covered || strings.HasPrefix(path, dir+"/")
 		}
 	}
-	fmt.Fprintf(&sh, "exec chroot $r \"$0\" \"$@\"\n")
-	cmd := exec.Command("unshare", append([]string{"-m", "sh", "-c", sh.String(), p.path}, p.args...)...)
-	cmd.ExtraFiles = p.files
-	cmd.Stdout, cmd.Stderr = m.tools, m.tools
-	return m.group.run(p.name, cmd)
+	if _, err := os.Stat("/etc/ld.so.cache"); err == nil {
+		binds = append(binds, jail.Bind{Source: "/etc/ld.so.cache", Target: "/etc/ld.so.cache"})
+	}
+	if !covered {
+		own := filepath.Dir(path)
+		binds = append(binds, jail.Bind{Source: own, Target: own, Exec: true})
+	}
+	return path, binds, nil
+}
+
+// toolOutput is a file whose writes end in the tools' log.
+func (m *monitor) toolOutput() (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		defer r.Close()
+		copyTo(m.tools, r)
+	}()
+	return w, nil
 }

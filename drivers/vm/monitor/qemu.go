@@ -2,9 +2,11 @@ package monitor
 
 import (
 	"os"
+	"path"
 	"runtime"
 
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/qemu"
 )
 
@@ -14,6 +16,13 @@ const (
 	jailInitramfs = "/vm/initramfs"
 	jailUpper     = "/vm/upper.ext4"
 	jailShared    = "/shared"
+)
+
+// Processes and threads that the programs may have: QEMU starts one for each
+// CPU and up to 64 for its disk; a virtiofsd ten or so.
+const (
+	qemuTasks      = 128
+	virtiofsdTasks = 64
 )
 
 // startQEMU starts a virtiofsd for the root, one for the shares, and QEMU. They
@@ -31,10 +40,10 @@ func startQEMU(m *monitor, ports portFiles) error {
 	defer closeAll(sharesListening, sharesConnected)
 	for _, p := range []program{
 		m.qemu(ports, rootConnected, sharesConnected),
-		m.virtiofsd("virtiofsd-root", qemu.Root, rootTree(m.cfg), rootListening),
-		m.virtiofsd("virtiofsd-shares", qemu.Shares, sharesTree(m.cfg), sharesListening),
+		m.virtiofsd("virtiofsd-root", qemu.Root, rootListening),
+		m.virtiofsd("virtiofsd-shares", qemu.Shares, sharesListening),
 	} {
-		if err := m.run(p); err != nil {
+		if err := m.start(p); err != nil {
 			return err
 		}
 	}
@@ -46,56 +55,67 @@ func (m *monitor) qemu(ports portFiles, root, shares *os.File) program {
 		Arch: runtime.GOARCH, Accel: m.cfg.QEMU.Accel,
 		CPUs: m.cfg.CPUs, Memory: m.cfg.Memory,
 		Kernel: jailKernel, Initramfs: jailInitramfs,
+		FDs: qemu.FDs{Stdio: 3, Console: 4, Control: 5, Root: 6, Shares: 7},
 	}
 	p := program{
-		name: "qemu",
-		path: m.cfg.QEMU.Binary,
-		binds: []bind{
-			{source: m.cfg.QEMU.Kernel, target: jailKernel},
-			{source: m.cfg.QEMU.Initramfs, target: jailInitramfs},
+		name: "qemu", path: m.cfg.QEMU.Binary, profile: jail.Strict, tasks: qemuTasks,
+		tree: []jail.Bind{
+			{Source: m.cfg.QEMU.Kernel, Target: jailKernel},
+			{Source: m.cfg.QEMU.Initramfs, Target: jailInitramfs},
 		},
 		files: []*os.File{ports.stdio, ports.console, ports.control, root, shares},
 	}
 	if m.cfg.Upper != "" {
 		machine.Upper = jailUpper
-		p.binds = append(p.binds, bind{source: m.cfg.Upper, target: jailUpper, writable: true})
+		p.tree = append(p.tree, jail.Bind{Source: m.cfg.Upper, Target: jailUpper, Writable: true})
 	}
 	if m.cfg.QEMU.Accel == qemu.KVM {
 		p.devices = []string{"/dev/kvm"}
 	}
-	machine.FDs = qemu.FDs{Stdio: fd(0), Console: fd(1), Control: fd(2), Root: fd(3), Shares: fd(4)}
 	p.args = machine.Args()
 	return p
 }
 
-// fd is the number of an inherited file in the program that runs in the jail.
-func fd(index int) int { return 3 + index }
-
-func (m *monitor) virtiofsd(name string, device qemu.Device, tree []bind, listening *os.File) program {
-	return program{
-		name:  name,
-		path:  m.cfg.QEMU.Virtiofsd,
-		args:  qemu.VirtiofsdArgs(m.cfg.QEMU.Flavor, device, jailShared, fd(0)),
-		binds: tree,
+func (m *monitor) virtiofsd(name string, device qemu.Device, listening *os.File) program {
+	p := program{
+		name: name, path: m.cfg.QEMU.Virtiofsd, profile: jail.Strict, tasks: virtiofsdTasks, proc: true,
+		args:  qemu.VirtiofsdArgs(m.cfg.QEMU.Flavor, device, jailShared, 3),
 		files: []*os.File{listening},
 	}
-}
-
-// rootTree is the rootfs with what it must not show covered.
-func rootTree(c Config) []bind {
-	return []bind{{source: c.Rootfs.Source, target: jailShared, masks: c.Rootfs.Masks}}
-}
-
-// sharesTree composes what the guest sees on the shares device.
-func sharesTree(c Config) []bind {
-	tree := []bind{
-		{source: c.Boot, target: jailShared + "/" + guest.BootDir},
-		{source: c.Auth, target: jailShared + "/" + guest.AuthName},
+	if m.cfg.QEMU.Flavor == qemu.VirtiofsdC {
+		p.profile = jail.ChrootServer
 	}
+	if os.Geteuid() == 0 {
+		p.caps = []string{"CAP_DAC_READ_SEARCH"} // files of all users are served, each with its mode
+	}
+	if device == qemu.Root {
+		p.tree, p.masks = composeRoot(m.cfg)
+	} else {
+		p.tree, p.masks = composeShares(m.cfg)
+	}
+	return p
+}
+
+// composeRoot is the rootfs with what it must not show covered.
+func composeRoot(c Config) (tree []jail.Bind, masks []string) {
+	return compose(nil, nil, c.Rootfs, jailShared)
+}
+
+// composeShares is what the guest sees on the shares device.
+func composeShares(c Config) (tree []jail.Bind, masks []string) {
+	tree, masks = compose(tree, masks, Tree{Source: c.Boot}, path.Join(jailShared, guest.BootDir))
+	tree, masks = compose(tree, masks, Tree{Source: c.Auth}, path.Join(jailShared, guest.AuthName))
 	for _, mount := range c.Mounts {
-		tree = append(tree, bind{source: mount.Source, target: jailShared + "/" + mount.Name, masks: mount.Masks})
+		tree, masks = compose(tree, masks, mount.Tree, path.Join(jailShared, mount.Name))
 	}
-	return tree
+	return tree, masks
+}
+
+func compose(tree []jail.Bind, masks []string, t Tree, target string) ([]jail.Bind, []string) {
+	for _, m := range t.Masks {
+		masks = append(masks, path.Join(target, m))
+	}
+	return append(tree, jail.Bind{Source: t.Source, Target: target}), masks
 }
 
 func closeAll(files ...*os.File) {

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"sync"
 )
@@ -129,4 +130,19 @@ func (r *rotated) Close() error {
 	r.closed = true
 	r.announce()
 	return r.file.Close()
+}
+
+// copyTo copies r into the log until r ends. What the log can't take is lost,
+// so that a full disk does not block the other end.
+func copyTo(log *rotated, r io.Reader) {
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			log.Write(buf[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
 }

@@ -1,0 +1,128 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/monitor"
+)
+
+// starts lets attachers wait for a start that this process is yet to make.
+type starts struct {
+	mu      sync.Mutex
+	waiting map[string][]chan error
+}
+
+// next gives a channel that gets the outcome of the next start of id. cancel
+// must be called.
+func (s *starts) next(id string) (outcome <-chan error, cancel func()) {
+	c := make(chan error, 1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting == nil {
+		s.waiting = map[string][]chan error{}
+	}
+	s.waiting[id] = append(s.waiting[id], c)
+	return c, func() { s.forget(id, c) }
+}
+
+func (s *starts) forget(id string, c chan error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, w := range s.waiting[id] {
+		if w == c {
+			s.waiting[id] = append(s.waiting[id][:i], s.waiting[id][i+1:]...)
+		}
+	}
+	if len(s.waiting[id]) == 0 {
+		delete(s.waiting, id)
+	}
+}
+
+func (s *starts) announce(id string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.waiting[id] {
+		c <- err
+	}
+	delete(s.waiting, id)
+}
+
+// Attach connects streams to the workload. Before the start it waits for it,
+// and then gives all output since.
+func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.Streams) (int, error) {
+	if _, err := d.spec(id); err != nil {
+		return 0, err
+	}
+	started, cancel := d.starts.next(id)
+	defer cancel()
+	code, err := d.stream(ctx, id, monitor.Request{Attach: &monitor.AttachRequest{Replay: replay}}, s)
+	if !errors.Is(err, drivers.ErrNotRunning) {
+		return code, err
+	}
+	select {
+	case err := <-started:
+		if err != nil {
+			return 0, err
+		}
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	code, err = d.stream(ctx, id, monitor.Request{Attach: &monitor.AttachRequest{Replay: true}}, s)
+	if errors.Is(err, drivers.ErrNotRunning) { // it has run and ended since
+		return d.stored(id, s)
+	}
+	return code, err
+}
+
+// stored gives a sandbox that has ended as an attached client would have seen it.
+func (d *Driver) stored(id string, s drivers.Streams) (int, error) {
+	if err := monitor.ReadLog(d.dir(id), s.Stdout, s.Stderr); err != nil {
+		return 0, err
+	}
+	exit, err := monitor.ReadExit(d.dir(id))
+	if err == nil && exit.State == drivers.Dead {
+		err = errors.New(exit.Reason)
+	}
+	return exit.ExitCode, err
+}
+
+// Exec runs a further command in a running sandbox.
+func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drivers.Streams) (int, error) {
+	if _, err := d.spec(id); err != nil {
+		return 0, err
+	}
+	p.Env = withDefaults(p.Env, guestDefaults...)
+	return d.stream(ctx, id, monitor.Request{Exec: &monitor.ExecRequest{Process: p, Stdin: s.Stdin != nil}}, s)
+}
+
+func (d *Driver) stream(ctx context.Context, id string, r monitor.Request, s drivers.Streams) (int, error) {
+	c, err := monitor.Dial(d.runDir(id))
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	return c.Stream(ctx, r, s)
+}
+
+// Logs gives the stored output, and with follow what comes until the end.
+func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stderr io.Writer) error {
+	if _, err := d.spec(id); err != nil {
+		return err
+	}
+	if follow {
+		request := monitor.Request{Attach: &monitor.AttachRequest{Replay: true}}
+		_, err := d.stream(ctx, id, request, drivers.Streams{Stdout: stdout, Stderr: stderr})
+		var ended *monitor.EndedError
+		if errors.As(err, &ended) {
+			return nil
+		}
+		if !errors.Is(err, drivers.ErrNotRunning) {
+			return err
+		}
+	}
+	return monitor.ReadLog(d.dir(id), stdout, stderr)
+}

@@ -1,0 +1,129 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/monitor"
+)
+
+// reportTimeout bounds how long a monitor may take to say how its VM is.
+const reportTimeout = 5 * time.Second
+
+// Inspect tells the state from what the sandbox's directory holds, and from the
+// monitor's report while it runs. A guest that boots is Created still.
+func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error) {
+	spec, err := d.spec(id)
+	if err != nil {
+		return drivers.Status{}, err
+	}
+	status := drivers.Status{ID: id, Name: spec.Name}
+	alive := monitor.Alive(d.dir(id)) // before the exit is looked for: it is on disk before the monitor ends
+	exit, err := monitor.ReadExit(d.dir(id))
+	switch {
+	case err == nil:
+		status.State, status.ExitCode, status.Reason = exit.State, exit.ExitCode, exit.Reason
+		status.StartedAt, status.ExitedAt, status.SeenGeneration = exit.StartedAt, exit.ExitedAt, exit.SeenGeneration
+	case !errors.Is(err, fs.ErrNotExist):
+		return status, err
+	case alive:
+		d.inspectRunning(ctx, id, &status)
+	default:
+		d.inspectStopped(id, &status)
+	}
+	status.Details = append(d.facts(spec), status.Details...)
+	return status, nil
+}
+
+func (d *Driver) inspectRunning(ctx context.Context, id string, status *drivers.Status) {
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
+	status.State = drivers.Created
+	r, err := d.ask(ctx, id, monitor.Request{Status: &struct{}{}})
+	if err != nil {
+		status.Reason = err.Error()
+		return
+	}
+	if r.State != "" {
+		status.State = r.State
+	}
+	status.StartedAt, status.SeenGeneration = r.StartedAt, r.SeenGeneration
+	if r.Attempt > 1 {
+		status.Reason = fmt.Sprintf("the guest hung at its first boot; this is boot %d", r.Attempt)
+	}
+	status.Details = append(status.Details, drivers.Fact{Name: "guest kernel", Value: r.Kernel})
+	for _, name := range slices.Sorted(maps.Keys(r.PIDs)) {
+		status.Details = append(status.Details, drivers.Fact{Name: "pid of " + name, Value: strconv.Itoa(r.PIDs[name])})
+	}
+	status.Details = append(status.Details, r.Jail...)
+}
+
+// inspectStopped tells a sandbox that was never started from one whose monitor
+// died without a word.
+func (d *Driver) inspectStopped(id string, status *drivers.Status) {
+	status.State = drivers.Created
+	if _, err := os.Stat(filepath.Join(d.dir(id), monitor.ConfigFile)); err == nil {
+		status.State = drivers.Dead
+		status.Reason = "its monitor ended without an exit status: it was killed, or the host went down"
+	}
+}
+
+// facts are what is known of a sandbox whatever its state.
+func (d *Driver) facts(spec drivers.Spec) []drivers.Fact {
+	facts := []drivers.Fact{{Name: "hypervisor", Value: spec.Hypervisor}}
+	if cfg, err := monitor.ReadConfig(d.dir(spec.ID)); err == nil && cfg.Hypervisor == hypervisorQEMU {
+		facts = append(facts,
+			drivers.Fact{Name: "accelerator", Value: string(cfg.QEMU.Accel)},
+			drivers.Fact{Name: "virtiofsd", Value: cfg.QEMU.Virtiofsd + " (" + string(cfg.QEMU.Flavor) + ")"})
+	}
+	return append(facts, drivers.Fact{Name: "console log", Value: filepath.Join(d.dir(spec.ID), monitor.ConsoleFile)})
+}
+
+// List reports every sandbox that has a directory with a spec of this driver.
+func (d *Driver) List(ctx context.Context) ([]drivers.Status, error) {
+	entries, err := os.ReadDir(d.cfg.SandboxesDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var all []drivers.Status
+	for _, e := range entries {
+		status, err := d.Inspect(ctx, e.Name())
+		if errors.Is(err, drivers.ErrNotFound) {
+			continue
+		} else if err != nil {
+			status = drivers.Status{ID: e.Name(), State: drivers.Dead, Reason: err.Error()}
+		}
+		all = append(all, status)
+	}
+	return all, nil
+}
+
+// Wait returns once the sandbox has no monitor.
+func (d *Driver) Wait(ctx context.Context, id string) (drivers.Status, error) {
+	if _, err := d.spec(id); err != nil {
+		return drivers.Status{}, err
+	}
+	if err := waitGone(ctx, d.dir(id)); err != nil {
+		return drivers.Status{}, err
+	}
+	return d.Inspect(ctx, id)
+}
+
+// ask sends a running sandbox's monitor one request.
+func (d *Driver) ask(ctx context.Context, id string, r monitor.Request) (monitor.Report, error) {
+	c, err := monitor.Dial(d.runDir(id))
+	if err != nil {
+		return monitor.Report{}, err
+	}
+	defer c.Close()
+	return c.Do(ctx, r)
+}

@@ -1,0 +1,161 @@
+package vm
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/docker/go-units"
+
+	"openshell-vm/drivers"
+)
+
+// What a VM gets when the user does not say.
+const (
+	defaultCPUs   = 2
+	defaultMemory = 512 << 20
+	minMemory     = 128 << 20 // below it the guest kernel and its initramfs don't fit
+)
+
+// host is what the checks need to know of the machine; tests make one up.
+type host struct {
+	root string // where proc and sys lie
+	cpus int
+	uid  int
+}
+
+// checkCPUs fills in and checks the number of virtual CPUs.
+func (h host) checkCPUs(wanted float64) (float64, error) {
+	if wanted == 0 {
+		return float64(min(defaultCPUs, h.cpus)), nil
+	}
+	if wanted < 0 || math.IsNaN(wanted) {
+		return 0, &drivers.Error{Op: "give the VM CPUs", Err: fmt.Errorf("%g is no number of CPUs", wanted), Hint: "use --cpus 1 or more"}
+	}
+	if whole := math.Ceil(wanted); whole <= float64(h.cpus) {
+		return whole, nil
+	}
+	return 0, &drivers.Error{
+		Op:   "give the VM CPUs",
+		Err:  fmt.Errorf("%g CPUs were asked for, this host has %d", wanted, h.cpus),
+		Hint: fmt.Sprintf("use --cpus %d or less", h.cpus),
+	}
+}
+
+// checkMemory fills in and checks the guest's memory, in bytes.
+func (h host) checkMemory(wanted int64) (int64, error) {
+	if wanted == 0 {
+		wanted = defaultMemory
+	}
+	wanted = (wanted + 1<<20 - 1) &^ (1<<20 - 1)
+	if wanted < minMemory {
+		return 0, &drivers.Error{
+			Op:   "give the VM memory",
+			Err:  fmt.Errorf("%s were asked for, a guest needs at least %s", size(wanted), size(minMemory)),
+			Hint: "use --memory " + size(minMemory) + " or more",
+		}
+	}
+	limit, what, err := h.memory()
+	if err != nil {
+		return 0, err
+	}
+	if wanted <= limit {
+		return wanted, nil
+	}
+	return 0, &drivers.Error{
+		Op:   "give the VM memory",
+		Err:  fmt.Errorf("%s were asked for, %s is %s", size(wanted), what, size(limit)),
+		Hint: "use less --memory, or free some",
+	}
+}
+
+func size(n int64) string {
+	return units.CustomSize("%.4g%s", float64(n), 1024, []string{"", "KiB", "MiB", "GiB", "TiB", "PiB"})
+}
+
+// memory is the smallest bound on what a VM can have, and its name.
+func (h host) memory() (limit int64, what string, err error) {
+	limit, err = h.memAvailable()
+	if err != nil {
+		return 0, "", err
+	}
+	what = "MemAvailable of this host"
+	for _, file := range h.cgroupLimits() {
+		if n, ok := readLimit(file); ok && n < limit {
+			limit, what = n, "the cgroup's limit ("+file+")"
+		}
+	}
+	return limit, what, nil
+}
+
+func (h host) memAvailable() (int64, error) {
+	f, err := os.Open(filepath.Join(h.root, "proc/meminfo"))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	for scan := bufio.NewScanner(f); scan.Scan(); {
+		fields := strings.Fields(scan.Text())
+		if len(fields) >= 2 && fields[0] == "MemAvailable:" {
+			kib, err := strconv.ParseInt(fields[1], 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("/proc/meminfo has no line MemAvailable")
+}
+
+// cgroupLimits lists the files with a memory limit for this process, of its
+// cgroup and all above it, in either version of cgroups.
+func (h host) cgroupLimits() []string {
+	data, err := os.ReadFile(filepath.Join(h.root, "proc/self/cgroup"))
+	if err != nil {
+		return nil
+	}
+	var files []string
+	for line := range strings.Lines(string(data)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		mounts, name := []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"}, "memory.max"
+		if parts[0] != "0" {
+			if !hasController(parts[1], "memory") {
+				continue
+			}
+			mounts, name = []string{"sys/fs/cgroup/memory"}, "memory.limit_in_bytes"
+		}
+		for _, mount := range mounts {
+			for dir := filepath.Clean("/" + parts[2]); ; dir = filepath.Dir(dir) {
+				files = append(files, filepath.Join(h.root, mount, dir, name))
+				if dir == "/" {
+					break
+				}
+			}
+		}
+	}
+	return files
+}
+
+func hasController(list, name string) bool {
+	for c := range strings.SplitSeq(list, ",") {
+		if c == name {
+			return true
+		}
+	}
+	return false
+}
+
+// readLimit reads a cgroup's limit; "max" and a missing file are none.
+func readLimit(file string) (int64, bool) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+	return n, err == nil
+}

@@ -1,0 +1,74 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/vm/monitor"
+)
+
+// openMonitor gives a descriptor of the living monitor's process that becomes
+// readable when it ends; nil if there is no monitor. The lock is asked after the
+// process was opened: so it is this one that holds it, whatever its number was
+// before.
+func openMonitor(ctx context.Context, dir string) (*os.File, error) {
+	for monitor.Alive(dir) {
+		pid, err := monitor.PID(dir)
+		if err == nil {
+			fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+			if err == nil && monitor.Alive(dir) {
+				return os.NewFile(uintptr(fd), "monitor"), nil
+			}
+			if err == nil {
+				unix.Close(fd)
+				return nil, nil
+			}
+		}
+		// It has the lock and has not written its number yet.
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return nil, nil
+}
+
+// waitGone waits until the sandbox in dir has no monitor.
+func waitGone(ctx context.Context, dir string) error {
+	process, err := openMonitor(ctx, dir)
+	if err != nil || process == nil {
+		return err
+	}
+	defer process.Close()
+	stop := context.AfterFunc(ctx, func() { process.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	raw, err := process.SyscallConn()
+	if err != nil {
+		return err
+	}
+	err = raw.Read(func(fd uintptr) bool {
+		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(ready, 0)
+		return n > 0 || err != nil && err != unix.EINTR
+	})
+	return errors.Join(ctx.Err(), err)
+}
+
+// killMonitor ends the monitor in dir, and with it all that it started.
+func killMonitor(ctx context.Context, dir string) error {
+	process, err := openMonitor(ctx, dir)
+	if err != nil || process == nil {
+		return err
+	}
+	defer process.Close()
+	err = unix.PidfdSendSignal(int(process.Fd()), unix.SIGKILL, nil, 0)
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	return waitGone(ctx, dir)
+}

@@ -1,0 +1,127 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"openshell-vm/drivers"
+)
+
+// ownerEntries and ownerTime bound the search for foreign owners in a root: a
+// tree that is larger is taken as far as it was looked at.
+const (
+	ownerEntries = 300_000
+	ownerTime    = 5 * time.Second
+)
+
+// checkDir refuses what cannot be a root or mount source: missing, a file,
+// unreadable, or inside a hidden directory.
+func checkDir(op, dir string, hidden []string) error {
+	if !filepath.IsAbs(dir) {
+		return &drivers.Error{Op: op, Err: fmt.Errorf("%q is not an absolute path", dir), Hint: "give the whole path of a directory"}
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &drivers.Error{Op: op, Err: fmt.Errorf("%s does not exist", dir), Hint: "give a directory that exists"}
+	case err != nil:
+		return &drivers.Error{Op: op, Err: err, Hint: "give a directory that you may read"}
+	case !info.IsDir():
+		return &drivers.Error{Op: op, Err: fmt.Errorf("%s is a file, not a directory", dir), Hint: "unpack it, and give the directory"}
+	}
+	f, err := os.Open(dir)
+	if err == nil {
+		_, err = f.ReadDir(1)
+		f.Close()
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return &drivers.Error{Op: op, Err: err, Hint: "make it readable for the user who runs the gateway"}
+	}
+	_, err = drivers.Exposure(dir, hidden)
+	return err
+}
+
+// checkRootfs refuses a directory that cannot be a sandbox's root.
+func (d *Driver) checkRootfs(ctx context.Context, dir string, hidden []string) error {
+	const op = "use the root directory"
+	if err := checkDir(op, dir, hidden); err != nil {
+		return err
+	}
+	if d.host.uid == 0 {
+		return nil
+	}
+	foreign, err := foreignOwners(ctx, dir, uint32(d.host.uid))
+	if err != nil {
+		return &drivers.Error{Op: op, Err: err, Hint: "make it readable for the user who runs the gateway"}
+	}
+	if foreign > 0 {
+		return &drivers.Error{
+			Op:   op,
+			Err:  fmt.Errorf("%d files in %s belong to other users, who do not exist in the VM of an ordinary user", foreign, dir),
+			Hint: "unpack it as this user, so that all of it is yours, or run the gateway as root",
+		}
+	}
+	return nil
+}
+
+// foreignOwners counts what belongs to others than uid. It looks at a bounded
+// number of files for a bounded time, and not into other file systems' mounts.
+func foreignOwners(ctx context.Context, root string, uid uint32) (foreign int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, ownerTime)
+	defer cancel()
+	seen := 0
+	err = filepath.WalkDir(root, func(_ string, entry fs.DirEntry, err error) error {
+		if seen++; seen > ownerEntries || ctx.Err() != nil {
+			return fs.SkipAll
+		}
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != uid {
+			foreign++
+		}
+		return nil
+	})
+	return foreign, err
+}
+
+// checkMounts refuses sources that can't be shared and targets that would hide
+// the share or each other.
+func checkMounts(spec drivers.Spec) error {
+	taken := map[string]bool{}
+	for _, m := range spec.Mounts {
+		if err := checkDir("mount "+m.Source(), m.Source(), spec.Hidden); err != nil {
+			return err
+		}
+		target := m.Target()
+		if taken[target] || within(spec.Auth.Target(), target) || within(target, spec.Auth.Target()) {
+			return &drivers.Error{
+				Op:   "mount " + m.Source(),
+				Err:  fmt.Errorf("%s is taken by another mount or would hide the token", target),
+				Hint: "mount it somewhere else",
+			}
+		}
+		taken[target] = true
+	}
+	return nil
+}
+
+// within says whether p is dir or lies below it.
+func within(p, dir string) bool {
+	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(path.Clean(dir), "/")+"/")
+}

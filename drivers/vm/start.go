@@ -1,0 +1,276 @@
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/qemu"
+)
+
+const (
+	bootDeadline    = 20 * time.Second
+	bootDeadlineTCG = 60 * time.Second
+	outputGrace     = 5 * time.Second // for the last output after the workload ended
+	reportMargin    = 30 * time.Second
+)
+
+// guestDefaults are in the environment of every process in a guest, unless set.
+var guestDefaults = []string{
+	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+	"OPENSHELL_SANDBOX_TOKEN_FILE=" + drivers.TokenFile,
+	"OPENSHELL_SANDBOX_AUTH_MODE=gateway-managed-file",
+}
+
+// Start boots the VM and returns once the workload runs. Where boots are known
+// to hang now and then, one that did is tried once more.
+func (d *Driver) Start(ctx context.Context, id string) error {
+	spec, err := d.spec(id)
+	if err != nil {
+		return err
+	}
+	err = d.start(ctx, spec)
+	d.starts.announce(id, err)
+	return err
+}
+
+func (d *Driver) start(ctx context.Context, spec drivers.Spec) error {
+	lock, err := d.takeLock(ctx, spec.ID)
+	if err != nil || lock == nil {
+		return err
+	}
+	cfg, err := d.prepare(ctx, spec)
+	if err != nil {
+		lock.Close()
+		return err
+	}
+	for {
+		failure, err := d.boot(ctx, cfg, lock)
+		lock.Close()
+		if err != nil || failure == nil {
+			return err
+		}
+		if !failure.Hung || cfg.QEMU.Accel != qemu.TCG || cfg.Attempt > 1 {
+			return startError(cfg, failure)
+		}
+		d.cfg.Log.Warn("the guest hung at boot, as guests do now and then under TCG; it is started once more",
+			"sandbox", spec.ID, "console", failure.Console)
+		cfg.Attempt++
+		if lock, err = d.takeLock(ctx, spec.ID); err != nil || lock == nil {
+			return err
+		}
+	}
+}
+
+// takeLock takes the monitor's lock for a new one. A sandbox that runs needs
+// none: then there is no lock and no error. One that is on its way up or down
+// is waited for.
+func (d *Driver) takeLock(ctx context.Context, id string) (*os.File, error) {
+	for {
+		lock, err := monitor.Lock(d.dir(id))
+		if !errors.Is(err, monitor.ErrAlive) {
+			return lock, err
+		}
+		if status, err := d.Inspect(ctx, id); err != nil || status.State == drivers.Running {
+			return nil, err
+		}
+		wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		err = waitGone(wait, d.dir(id))
+		cancel()
+		if ctx.Err() != nil || err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return nil, errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+// prepare looks at the host anew, since it may have changed since the last
+// start, and writes what the guest and the monitor are to read.
+func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (monitor.Config, error) {
+	dir, run := d.dir(spec.ID), d.runDir(spec.ID)
+	cfg := monitor.Config{
+		ID: spec.ID, Dir: dir, RunDir: run, Boot: filepath.Join(dir, bootDir),
+		Auth: spec.Auth.Source(), CPUs: int(spec.CPUs), Memory: spec.Memory,
+		Hypervisor: spec.Hypervisor, RequireJail: d.cfg.RequireJail,
+		StopGrace: outputGrace, Attempt: 1,
+	}
+	if !spec.Ephemeral {
+		cfg.Upper = filepath.Join(dir, upperFile)
+	}
+	if err := d.shareTrees(spec, &cfg); err != nil {
+		return cfg, err
+	}
+	if err := d.chooseTools(ctx, &cfg); err != nil {
+		return cfg, err
+	}
+	if err := os.RemoveAll(run); err != nil {
+		return cfg, err
+	}
+	if err := os.MkdirAll(run, 0o700); err != nil {
+		return cfg, err
+	}
+	if err := os.Remove(filepath.Join(dir, monitor.ExitFile)); err != nil && !os.IsNotExist(err) {
+		return cfg, err
+	}
+	return cfg, writeFile(filepath.Join(cfg.Boot, guest.SpecFile), bootSpec(spec))
+}
+
+// shareTrees says what the guest is to see, and what of it not.
+func (d *Driver) shareTrees(spec drivers.Spec, cfg *monitor.Config) error {
+	if err := checkDir("use the root directory", spec.Rootfs, spec.Hidden); err != nil {
+		return err
+	}
+	masks, err := drivers.Exposure(spec.Rootfs, spec.Hidden)
+	if err != nil {
+		return err
+	}
+	cfg.Rootfs = monitor.Tree{Source: spec.Rootfs, Masks: masks}
+	for i, m := range spec.Mounts {
+		if err := checkDir("mount "+m.Source(), m.Source(), spec.Hidden); err != nil {
+			return err
+		}
+		masks, err := drivers.Exposure(m.Source(), spec.Hidden)
+		if err != nil {
+			return err
+		}
+		cfg.Mounts = append(cfg.Mounts, monitor.Shared{
+			Name: guest.MountName(i), Tree: monitor.Tree{Source: m.Source(), Masks: masks},
+		})
+	}
+	return nil
+}
+
+// chooseTools fills in the hypervisor's part of the configuration.
+func (d *Driver) chooseTools(ctx context.Context, cfg *monitor.Config) (err error) {
+	cfg.BootDeadline = bootDeadline
+	if cfg.Hypervisor == hypervisorQEMU {
+		if cfg.QEMU, err = d.qemuTools(ctx); err != nil {
+			return err
+		}
+		if cfg.QEMU.Accel == qemu.TCG {
+			cfg.BootDeadline = bootDeadlineTCG
+		}
+	}
+	if d.cfg.BootDeadline > 0 {
+		cfg.BootDeadline = d.cfg.BootDeadline
+	}
+	return nil
+}
+
+// bootSpec is what the guest init reads.
+func bootSpec(spec drivers.Spec) guest.BootSpec {
+	b := guest.BootSpec{
+		Version: guest.Version, ID: spec.ID, Hostname: hostname(spec), Process: spec.Process, Stdin: spec.Stdin,
+		Ephemeral: spec.Ephemeral, AuthDir: spec.Auth.Target(), TokenUser: spec.TokenUser, StopGrace: int64(outputGrace),
+	}
+	b.Process.Env = withDefaults(spec.Process.Env, guestDefaults...)
+	for i, m := range spec.Mounts {
+		b.Mounts = append(b.Mounts, guest.GuestMount{Name: guest.MountName(i), Target: m.Target()})
+	}
+	return b
+}
+
+// hostname is the sandbox's name as far as it can be one.
+func hostname(spec drivers.Spec) string {
+	if spec.Name == "" {
+		return spec.ID
+	}
+	return strings.ReplaceAll(spec.Name, "_", "-")
+}
+
+// withDefaults adds each K=V whose K is not set.
+func withDefaults(env []string, defaults ...string) []string {
+	env = slices.Clone(env)
+	for _, d := range defaults {
+		key, _, _ := strings.Cut(d, "=")
+		if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, key+"=") }) {
+			env = append(env, d)
+		}
+	}
+	return env
+}
+
+// boot starts a monitor and waits for its report: nil if the workload runs. The
+// lock goes to the monitor; the caller closes its own copy.
+func (d *Driver) boot(ctx context.Context, cfg monitor.Config, lock *os.File) (*monitor.Ready, error) {
+	if err := cfg.Write(); err != nil {
+		return nil, err
+	}
+	report, err := d.spawn(cfg, lock)
+	if err != nil {
+		return nil, err
+	}
+	defer report.Close()
+	lock.Close() // so that the monitor's copy is the only one
+	report.SetReadDeadline(time.Now().Add(cfg.BootDeadline + reportMargin))
+	stop := context.AfterFunc(ctx, func() { report.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	var ready monitor.Ready
+	if err := json.NewDecoder(report).Decode(&ready); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		cleanUp, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportMargin)
+		defer cancel()
+		return nil, errors.Join(
+			fmt.Errorf("the VM's monitor gave no report (see %s): %w", filepath.Join(cfg.Dir, monitor.LogFile), err),
+			killMonitor(cleanUp, cfg.Dir))
+	}
+	if ready.Problem == "" {
+		return nil, nil
+	}
+	return &ready, waitGone(ctx, cfg.Dir)
+}
+
+// spawn starts the monitor in a session of its own, with no descriptor but its
+// log, the report's pipe and the lock. It returns the pipe's other end.
+func (d *Driver) spawn(cfg monitor.Config, lock *os.File) (report *os.File, err error) {
+	report, theirs, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	log, err := os.OpenFile(filepath.Join(cfg.Dir, monitor.LogFile), os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o600)
+	if err != nil {
+		report.Close()
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(d.libexec("openshell-vmm"), "monitor", cfg.Dir)
+	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{theirs, lock}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		report.Close()
+		return nil, &drivers.Error{Op: "start the VM's monitor", Err: err, Hint: "install openshell-vmm beside openshell-gateway"}
+	}
+	go cmd.Wait() // reap it, if it ends before this process
+	return report, nil
+}
+
+// startError tells the user what a monitor reported.
+func startError(cfg monitor.Config, r *monitor.Ready) error {
+	text := r.Problem
+	if r.Hung && cfg.Attempt > 1 {
+		text += fmt.Sprintf(", in %d tries", cfg.Attempt)
+	}
+	if r.Console != "" {
+		text += "; the last lines of its console:\n  " + strings.ReplaceAll(r.Console, "\n", "\n  ")
+	}
+	hint := r.Hint
+	if hint == "" {
+		hint = "see " + filepath.Join(cfg.Dir, monitor.ConsoleFile) + " and " + monitor.ToolsFile + " beside it"
+	}
+	return &drivers.Error{Op: "start the VM", Err: errors.New(text), Hint: hint}
+}
