@@ -74,6 +74,10 @@ func Open(path string, opts Options) (*Share, error) {
 	return s, s.check()
 }
 
+// At names the share at path without looking at it: a writer that keeps shares
+// whatever has become of them learns of a missing one from Publish.
+func At(path string, opts Options) (*Share, error) { return newShare(path, opts) }
+
 func newShare(path string, opts Options) (*Share, error) {
 	if opts.DirMode == 0 {
 		opts.DirMode = 0o555
