@@ -77,16 +77,17 @@ func (m *monitor) qemu(ports portFiles, root, shares *os.File) program {
 }
 
 func (m *monitor) virtiofsd(name string, device qemu.Device, listening *os.File) program {
+	readAll := os.Geteuid() == 0 // files of all users are served, each with its mode
 	p := program{
 		name: name, path: m.cfg.QEMU.Virtiofsd, profile: jail.Strict, tasks: virtiofsdTasks, proc: true,
-		args:  qemu.VirtiofsdArgs(m.cfg.QEMU.Flavor, device, jailShared, 3),
+		args:  qemu.VirtiofsdArgs(m.cfg.QEMU.Flavor, device, jailShared, 3, readAll),
 		files: []*os.File{listening},
 	}
 	if m.cfg.QEMU.Flavor == qemu.VirtiofsdC {
 		p.profile = jail.ChrootServer
 	}
-	if os.Geteuid() == 0 {
-		p.caps = []string{"CAP_DAC_READ_SEARCH"} // files of all users are served, each with its mode
+	if readAll {
+		p.caps = []string{"CAP_DAC_READ_SEARCH"}
 	}
 	if device == qemu.Root {
 		p.tree, p.masks = composeRoot(m.cfg)

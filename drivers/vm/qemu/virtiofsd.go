@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"openshell-vm/drivers/vm/jail"
 )
 
 // Virtiofsd tells the two virtio-fs daemons apart.
@@ -59,21 +61,29 @@ const (
 // VirtiofsdArgs is the command line, after the program's name, of a virtiofsd
 // that serves dir to one client on the listening socket fd. It stays in the
 // foreground. The jail has set the limit on descriptors, and keeps what is
-// mounted on dir read-only.
-func VirtiofsdArgs(flavor Virtiofsd, device Device, dir string, fd int) []string {
+// mounted on dir read-only. With readAll it may use CAP_DAC_READ_SEARCH, which
+// the jail has given it.
+func VirtiofsdArgs(flavor Virtiofsd, device Device, dir string, fd int, readAll bool) []string {
 	if flavor == VirtiofsdC {
 		cache := map[Device]string{Root: "auto", Shares: "none"}[device]
+		caps := jail.ChrootServerCaps
+		if readAll {
+			caps += ":+dac_read_search"
+		}
 		return []string{
 			"--fd=" + strconv.Itoa(fd), "-f", "--rlimit-nofile=0",
-			"-o", "source=" + dir, "-o", "cache=" + cache, "-o", "sandbox=chroot",
-			"-o", "no_posix_lock,no_flock,no_writeback,no_xattr",
-			"-o", "log_level=warn",
+			"-o", "source=" + dir, "-o", "cache=" + cache, "-o", "sandbox=chroot", "-o", "modcaps=" + caps,
+			"-o", "no_posix_lock,no_flock,no_writeback,no_xattr", "-o", "log_level=warn",
 		}
 	}
 	cache := map[Device]string{Root: "auto", Shares: "never"}[device]
-	return []string{
+	args := []string{
 		"--fd=" + strconv.Itoa(fd), "--rlimit-nofile=0",
 		"--shared-dir=" + dir, "--cache=" + cache, "--sandbox=none",
 		"--inode-file-handles=never", "--log-level=warn",
 	}
+	if readAll {
+		args = append(args, "--modcaps=+dac_read_search")
+	}
+	return args
 }
