@@ -24,7 +24,7 @@ type Config struct {
 	Devices []string `json:"devices"` // device nodes, at the same path inside
 	Tmpfs   []string `json:"tmpfs"`   // empty writable directories in memory, 64 MiB each
 	Masks   []string `json:"masks"`   // existing directories that are covered by an empty read-only one
-	Proc    bool     `json:"proc"`    // a read-only /proc that shows the jail's own processes only
+	Proc    bool     `json:"proc"`    // a read-only /proc of the program itself
 
 	Network bool     `json:"network"` // the caller's network instead of an empty one
 	Caps    []string `json:"caps"`    // kept beside the profile's, as "CAP_DAC_READ_SEARCH"
@@ -54,39 +54,46 @@ type Profile string
 
 const (
 	// Strict is for programs that need nothing from the kernel but files,
-	// threads and sockets: QEMU, openshell-krun and the Rust virtiofsd.
-	// They cannot start a process.
+	// threads and sockets: QEMU and openshell-krun.
 	Strict Profile = "strict"
-	// ChrootServer is for the C virtiofsd with -o sandbox=chroot, which insists on
-	// confining itself once more. With its option modcaps it gives up all
-	// capabilities after that: see ChrootServerCaps.
+	// FileServer is for the Rust virtiofsd with --sandbox=none and the option
+	// that ModCaps gives: it gives up capabilities by a call that needs one.
+	FileServer Profile = "file-server"
+	// ChrootServer is for the C virtiofsd with -o sandbox=chroot and -o modcaps=
+	// with ModCaps: it insists on confining itself once more.
 	ChrootServer Profile = "chroot-server"
 )
 
 // profile is what a Profile stands for.
 type profile struct {
 	caps     []string // kept
-	system   bool     // its /proc, if it has one, shows the system too
 	noGroups bool     // it insists on setgroups, which must seem to succeed
 	lacks    []string // what a program gets less than Strict, for people
 }
 
 var profiles = map[Profile]profile{
 	Strict: {},
+	FileServer: {
+		caps:  []string{"CAP_SETPCAP"},
+		lacks: []string{"virtiofsd keeps CAP_SETPCAP until it serves"},
+	},
 	ChrootServer: {
-		caps:     []string{"CAP_SYS_CHROOT", "CAP_SETPCAP"},
-		system:   true, // it ends if it can't read /proc/sys/fs/file-max
+		caps:     []string{"CAP_SETPCAP", "CAP_SYS_CHROOT"},
 		noGroups: true,
-		lacks: []string{
-			"keeps CAP_SYS_CHROOT and CAP_SETPCAP until it has confined itself",
-			"reads all of /proc",
-		},
+		lacks:    []string{"virtiofsd keeps CAP_SETPCAP and CAP_SYS_CHROOT until it has confined itself once more and serves"},
 	},
 }
 
-// ChrootServerCaps is the value of the C virtiofsd's option modcaps that makes
-// it ask for no capability that the profile does not have. Without it, it fails.
-const ChrootServerCaps = "-chown:-dac_override:-fowner:-fsetid:-setgid:-setuid:-mknod:-setfcap"
+// ModCaps is the value of either virtiofsd's option modcaps that makes it ask
+// for the capabilities in caps (as in Config.Caps) and no others. Without it,
+// it asks for what its jail does not have, and ends.
+func ModCaps(caps []string) string {
+	changes := []string{"-chown", "-dac_override", "-fowner", "-fsetid", "-setgid", "-setuid", "-mknod", "-setfcap"}
+	for _, c := range caps {
+		changes = append(changes, "+"+strings.ToLower(strings.TrimPrefix(c, "CAP_")))
+	}
+	return strings.Join(changes, ":")
+}
 
 // Lacks says what the profile gives up towards Strict, one line each.
 func (p Profile) Lacks() []string { return profiles[p].lacks }

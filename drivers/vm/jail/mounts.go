@@ -53,6 +53,11 @@ func composeRoot(cfg Config, r *Report) ([]clone, error) {
 		}
 		r.Mounts = append(r.Mounts, c.target+" "+c.label)
 	}
+	if cfg.Proc {
+		if err := linkProc(tree); err != nil {
+			return nil, err
+		}
+	}
 	if err := setAttributes(root, unix.MOUNT_ATTR_RDONLY, 0); err != nil {
 		return nil, fmt.Errorf("make the jail's root read-only: %w", err)
 	}
@@ -94,11 +99,11 @@ func gather(cfg Config) ([]clone, error) {
 		clones = append(clones, clone{fd: fd, target: dir, dir: true, rights: readDir, label: "ro masked"})
 	}
 	if cfg.Proc {
-		fd, err := procfs(profiles[cfg.Profile].system)
+		proc, err := cloneProc()
 		if err != nil {
 			return nil, err
 		}
-		clones = append(clones, clone{fd: fd, target: "/proc", dir: true, rights: readDir, label: "ro proc"})
+		clones = append(clones, proc...)
 	}
 	return clones, nil
 }
@@ -169,17 +174,6 @@ func setAttributes(fd int, attr uint64, flags uint) error {
 // tmpfs makes one that is attached nowhere.
 func tmpfs(options ...string) (int, error) {
 	return newMount("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, options...)
-}
-
-// procfs shows the jail's processes and, with system, what the kernel tells of
-// itself. It is read-only: a root without any capability could else write to
-// /proc/sys.
-func procfs(system bool) (int, error) {
-	options := []string{"hidepid=invisible"}
-	if !system {
-		options = append(options, "subset=pid")
-	}
-	return newMount("proc", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, options...)
 }
 
 func newMount(fstype string, attr int, options ...string) (int, error) {
