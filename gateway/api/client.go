@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -29,10 +30,13 @@ type Client struct {
 // ErrNotRunning where none listens.
 func Connect(ctx context.Context) (*Client, error) {
 	socket, err := Socket()
-	if neverRan(err) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, ErrNotRunning
-	}
-	if err != nil {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, &Error{Code: CodeForbidden, Message: fmt.Sprintf("find the gateway: %v", err),
+			Hint: "run as the owner of the state directory, or choose another one with " + EnvStateDir}
+	case err != nil:
 		return nil, err
 	}
 	return Dial(ctx, socket)

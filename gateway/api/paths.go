@@ -2,9 +2,7 @@ package api
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -134,5 +132,3 @@ func isOwnDir(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.IsDir() && info.Mode().Perm()&0o077 == 0 && ownedByMe(info)
 }
-
-func neverRan(err error) bool { return errors.Is(err, fs.ErrNotExist) }

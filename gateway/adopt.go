@@ -1,0 +1,122 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/share"
+	"openshell-vm/tokens"
+)
+
+// unknownStaleness is the largest bound of any driver, for a sandbox whose own
+// is not known any more.
+const unknownStaleness = 6 * time.Second
+
+// adopt takes in a sandbox that the engine has and of which the record was
+// lost, as far as it can be known: what runs in it the engine knows, its token
+// lifetime stands in its share. From then on it is renewed like any other.
+func (g *Gateway) adopt(ctx context.Context, driver drivers.Driver, status drivers.Status) {
+	if !idPattern.MatchString(status.ID) || g.byID(status.ID) != nil {
+		return
+	}
+	if _, err := os.Stat(g.home.recordPath(status.ID)); err == nil {
+		return // there is a record that can't be read: loadAll has said so
+	}
+	// It may have been removed since the engine gave the list.
+	if _, err := driver.Inspect(ctx, status.ID); err != nil {
+		return
+	}
+	log := g.log.With("sandbox", status.ID, "driver", driver.Name())
+	r := g.guess(driver, status)
+	if err := g.takeIn(ctx, r, status); err != nil {
+		log.Warn("a sandbox without a record can't be taken in", "error", oneLine(err))
+		return
+	}
+	log.Info("a sandbox without a record was taken in", "name", r.Name, "ttl", r.ttl())
+}
+
+// guess makes a record of what is known.
+func (g *Gateway) guess(driver drivers.Driver, status drivers.Status) *Record {
+	r := &Record{Version: recordVersion, ID: status.ID, Name: status.Name, Driver: driver.Name(), CreatedAt: time.Now(),
+		Request: api.CreateRequest{Driver: driver.Name(), TTL: tokens.DefaultTTL}, Staleness: unknownStaleness,
+		Share: filepath.Join(g.home.Shares, status.ID), Made: true}
+	if checkName(r.Name) != nil || g.named(r.Name) {
+		r.Name = ""
+	}
+	if !status.StartedAt.IsZero() {
+		r.CreatedAt = status.StartedAt
+	}
+	for _, place := range []string{g.home.Shares, filepath.Join(g.home.State, sharesDir), filepath.Join(g.home.Runtime, sharesDir)} {
+		if _, err := os.Stat(filepath.Join(place, status.ID)); err == nil {
+			r.Share = filepath.Join(place, status.ID)
+			break
+		}
+	}
+	g.guessLifetime(r)
+	r.want(wantStopped)
+	if status.State == drivers.Running {
+		r.want(wantRunning)
+		r.Start.BootID = g.bootID
+	}
+	return r
+}
+
+// guessLifetime reads it off the last token's metadata.
+func (g *Gateway) guessLifetime(r *Record) {
+	at, err := share.At(r.Share, g.shareOptions(r))
+	if err != nil {
+		return
+	}
+	content, err := share.Read(at.AuthDir())
+	if err != nil {
+		return
+	}
+	r.GenerationLimit = content.Generation
+	var m Metadata
+	if json.Unmarshal(content.Files[metadataFile], &m) == nil {
+		if ttl := m.ExpiresAt.Sub(m.IssuedAt); ttl >= tokens.MinTTL(0) {
+			r.Request.TTL = ttl
+		}
+	}
+}
+
+// takeIn writes the record and makes the sandbox known. If its share is gone, a
+// running one can't be helped before its next start, but it is shown.
+func (g *Gateway) takeIn(ctx context.Context, r *Record, status drivers.Status) error {
+	if err := os.Mkdir(g.home.sandboxDir(r.ID), 0o700); err != nil && !os.IsExist(err) {
+		return err
+	}
+	if err := g.know(r); err != nil {
+		return err
+	}
+	s := g.byID(r.ID)
+	s.op.Lock()
+	defer s.op.Unlock()
+	if r.Desired == wantRunning {
+		s.set(func() { s.up = true })
+		r.Start.Share, _ = inodeOf(s.share.AuthDir()) // unknown if it is gone
+	}
+	s.observe(status, time.Now())
+	if err := g.home.save(r); err != nil {
+		g.drop(s)
+		return err
+	}
+	if err := g.makeShare(r); err != nil {
+		g.drop(s)
+		return err
+	}
+	g.pickUp(ctx, s)
+	return nil
+}
+
+// named says whether a name is taken.
+func (g *Gateway) named(name string) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.names[name] != nil
+}

@@ -1,0 +1,137 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+)
+
+// auto leaves a choice to the gateway or the driver.
+const auto = "auto"
+
+// vm is the one driver that takes a host directory as root, and no images.
+const vm = "vm"
+
+const (
+	probeDeadline = 10 * time.Second
+	// probeKept is how long a driver that could be used is not probed again.
+	probeKept = 30 * time.Second
+)
+
+// probeCache keeps what was usable: a probe may take longer than the start of a
+// container.
+type probeCache struct {
+	mu    sync.Mutex
+	found map[string]probed
+}
+
+type probed struct {
+	info drivers.Info
+	at   time.Time
+}
+
+// probe says whether a driver can be used now, or could be a moment ago.
+func (g *Gateway) probe(ctx context.Context, d drivers.Driver) drivers.Info {
+	g.probes.mu.Lock()
+	last, ok := g.probes.found[d.Name()]
+	g.probes.mu.Unlock()
+	if ok && time.Since(last.at) < probeKept {
+		return last.info
+	}
+	return g.probeNow(ctx, d)
+}
+
+// probeNow asks the driver, and remembers a good answer.
+func (g *Gateway) probeNow(ctx context.Context, d drivers.Driver) drivers.Info {
+	bounded, cancel := context.WithTimeout(ctx, probeDeadline)
+	defer cancel()
+	info := d.Probe(bounded)
+	g.probes.mu.Lock()
+	defer g.probes.mu.Unlock()
+	if g.probes.found == nil {
+		g.probes.found = map[string]probed{}
+	}
+	delete(g.probes.found, d.Name())
+	if info.Usable {
+		g.probes.found[d.Name()] = probed{info, time.Now()}
+	}
+	return info
+}
+
+// choose finds the driver for a request: the one that is named, or with auto
+// the first in the order of preference that can be used and can do it.
+func (g *Gateway) choose(ctx context.Context, q api.CreateRequest) (drivers.Driver, error) {
+	if q.Driver != auto && q.Driver != "" {
+		if d := g.drivers[q.Driver]; d != nil {
+			return d, nil
+		}
+		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("there is no driver %q", q.Driver),
+			Hint: "use one of " + strings.Join(append([]string{auto}, g.driverNames()...), ", ")}
+	}
+	refusal := &api.Error{Code: api.CodeDriver, Message: "no driver can be used here", Hint: "openshell-vm doctor says what is missing"}
+	for i, d := range candidates(g.opts.Drivers, q) {
+		info := g.probe(ctx, d)
+		if info.Usable {
+			return d, nil
+		}
+		refusal.Message += fmt.Sprintf("; %s: %s", d.Name(), info.Problem)
+		if i == 0 && info.Hint != "" {
+			refusal.Hint = info.Hint
+		}
+	}
+	return nil, refusal
+}
+
+// candidates are the drivers that can do what is asked for, best first.
+func candidates(all []drivers.Driver, q api.CreateRequest) []drivers.Driver {
+	var fit []drivers.Driver
+	for _, d := range all {
+		forVM := q.Rootfs != "" || q.Hypervisor != auto && q.Hypervisor != ""
+		if d.Name() == vm && q.Image == "" || d.Name() != vm && !forVM {
+			fit = append(fit, d)
+		}
+	}
+	return fit
+}
+
+func (g *Gateway) driverNames() []string {
+	names := make([]string, 0, len(g.opts.Drivers))
+	for _, d := range g.opts.Drivers {
+		names = append(names, d.Name())
+	}
+	return names
+}
+
+// doctor probes every driver and says which one auto takes, and why.
+func (g *Gateway) doctor(ctx context.Context) api.Doctor {
+	reports := make([]api.DriverReport, len(g.opts.Drivers))
+	var all sync.WaitGroup
+	for i, d := range g.opts.Drivers {
+		all.Go(func() { reports[i] = report(d.Name(), g.probeNow(ctx, d)) })
+	}
+	all.Wait()
+	doctor := api.Doctor{Drivers: reports, Why: "no driver can be used here", Host: g.hostFacts()}
+	for i, r := range reports {
+		if r.Usable {
+			doctor.Chosen, doctor.Why = r.Name, "it is preferred and can be used"
+			if i > 0 {
+				doctor.Why = fmt.Sprintf("it can be used, and %s can't: %s", reports[0].Name, reports[0].Problem)
+			}
+			break
+		}
+	}
+	return doctor
+}
+
+func report(name string, info drivers.Info) api.DriverReport {
+	r := api.DriverReport{Name: name, Usable: info.Usable, Problem: info.Problem, Hint: info.Hint, Version: info.Version}
+	for _, fact := range info.Details {
+		r.Details = append(r.Details, api.Fact(fact))
+	}
+	return r
+}

@@ -1,0 +1,24 @@
+// Package gateway is the daemon that keeps every sandbox's token fresh and
+// runs sandboxes through the drivers.
+//
+// The data path is one function, deliver (publish.go): mint a token, publish
+// it into the sandbox's share, start the sandbox if it is to be started.
+// Renewals, starts and resumes all go through it, so nothing starts without a
+// fresh token in its share.
+//
+// Around it: records on disk (record.go, store.go), one heap of renewal times
+// (schedule.go), a reconciler that moves what the engines report to what the
+// records want (reconcile.go), the operations that users ask for
+// (lifecycle.go), the API's server (server.go), and what starts the daemon and
+// restarts it (start.go, supervise.go).
+//
+// What it promises: killed at any instruction, it leaves sandboxes running and
+// a state that the next gateway continues from. One gateway at a time writes a
+// state directory. A failed renewal leaves the last good token where it is, is
+// retried and is shown; it delays no other sandbox's.
+//
+// What it does not promise: it isolates the users of one uid from each other in
+// no way; whoever can open its socket owns all its sandboxes. It restarts no
+// workload that ended by itself. While no gateway runs nothing is renewed; the
+// next one renews everything before it does anything else.
+package gateway

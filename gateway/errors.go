@@ -1,0 +1,104 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"strings"
+	"syscall"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/tokens"
+)
+
+// status is the HTTP status of each error code.
+var status = map[string]int{
+	api.CodeInvalid: http.StatusBadRequest, api.CodeNotFound: http.StatusNotFound, api.CodeConflict: http.StatusConflict,
+	api.CodeDriver: http.StatusBadGateway, api.CodeVersion: http.StatusUpgradeRequired, api.CodeForbidden: http.StatusForbidden,
+	api.CodeInternal: http.StatusInternalServerError, api.CodeOverloaded: http.StatusInsufficientStorage,
+}
+
+// invalid marks an error as the request's fault, with its own hint if it has one.
+func invalid(err error) error {
+	var known *api.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	e := explain(err)
+	if e.Code != api.CodeOverloaded {
+		e.Code = api.CodeInvalid
+	}
+	if hintOf(err) == "" {
+		e.Hint = "openshell-vm run --help lists what can be asked for"
+	}
+	return e
+}
+
+// explain makes the answer for an error: its kind, one line, and a hint that
+// is never empty.
+func explain(err error) *api.Error {
+	var known *api.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	e := &api.Error{Code: api.CodeInternal, Message: oneLine(err), Hint: hintOf(err)}
+	hint := "gateway.log in the state directory and openshell-vm doctor tell more"
+	var engine *drivers.Error
+	switch {
+	case noRoom(err):
+		e.Code, hint = api.CodeOverloaded, "make room, then try again"
+	case errors.Is(err, drivers.ErrNotFound):
+		e.Code, hint = api.CodeNotFound, "openshell-vm ps -a lists what there is"
+	case errors.Is(err, drivers.ErrNotRunning), errors.Is(err, drivers.ErrExists):
+		e.Code, hint = api.CodeConflict, "openshell-vm ps -a shows its state; openshell-vm start starts it"
+	case errors.Is(err, tokens.ErrTTL):
+		e.Code = api.CodeInvalid
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Code, hint = api.CodeDriver, "try again; openshell-vm doctor says how the engine is"
+	case errors.As(err, &engine):
+		e.Code = api.CodeDriver
+	}
+	if e.Hint == "" {
+		e.Hint = hint
+	}
+	return e
+}
+
+// hintOf finds a hint in whatever package's error has one.
+func hintOf(err error) string {
+	var token *tokens.Error
+	if errors.As(err, &token) && token.Hint != "" {
+		return token.Hint
+	}
+	return drivers.HintOf(err)
+}
+
+func noRoom(err error) bool {
+	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// oneLine is an error's text without line breaks.
+func oneLine(err error) string {
+	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// notSupported says that a driver can't do it.
+func notSupported(driver, what string) error {
+	return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the driver %s can't %s", driver, what), Hint: "use another driver for such a sandbox"}
+}
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// Explain gives an error's one line and a hint, which is never empty.
+func Explain(err error) (line, hint string) {
+	e := explain(err)
+	return e.Message, e.Hint
+}

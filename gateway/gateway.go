@@ -1,0 +1,202 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"openshell-vm/drivers"
+	"openshell-vm/share"
+	"openshell-vm/tokens"
+)
+
+// Options are what a gateway is given beside its directories.
+type Options struct {
+	Drivers    []drivers.Driver // in the order in which auto prefers them
+	Version    string
+	Supervisor string // systemd, parent or none: who restarts it
+	Log        *slog.Logger
+	IdleAfter  time.Duration // ends by itself when nothing needed it for so long; 0 for never
+}
+
+// Gateway keeps the sandboxes of one state directory. New makes one, Run runs it.
+type Gateway struct {
+	home      *Home
+	opts      Options
+	log       *slog.Logger
+	startedAt time.Time
+	bootID    string
+
+	keys     *tokens.Keys
+	issuer   tokens.Issuer
+	verifier tokens.Verifier // without leeway
+	drivers  map[string]drivers.Driver
+	schedule *schedule
+	metrics  *metrics
+
+	mu        sync.RWMutex
+	sandboxes map[string]*sandbox // by id
+	names     map[string]*sandbox // by name
+
+	engines map[string]*engine // by driver; what the reconciler knows of each
+	probes  probeCache
+	resumes chan struct{} // one place per resume that is running
+	workMu  sync.Mutex
+	work    sync.WaitGroup // operations that go on without a request
+	ending  bool           // no more of them
+	lastUse atomic.Int64   // Unix nanoseconds of the last request
+	stop    context.CancelFunc
+}
+
+// New opens the keys and loads every record. It changes nothing but what
+// tokens.OpenKeys does; home stays the caller's to close.
+func New(home *Home, opts Options) (*Gateway, error) {
+	keys, err := tokens.OpenKeys(filepath.Join(home.State, keysDir))
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		home: home, opts: opts, log: opts.Log, startedAt: time.Now(), bootID: bootID(),
+		keys: keys, issuer: tokens.Issuer{Keys: keys, GatewayID: home.ID},
+		drivers:   map[string]drivers.Driver{},
+		sandboxes: map[string]*sandbox{}, names: map[string]*sandbox{},
+		engines: map[string]*engine{}, resumes: make(chan struct{}, maxResumes),
+	}
+	g.verifier = tokens.Verifier{Keys: keys, GatewayID: home.ID, Exists: g.exists}
+	for _, d := range opts.Drivers {
+		g.drivers[d.Name()] = d
+		g.engines[d.Name()] = &engine{driver: d, looked: make(chan struct{})}
+	}
+	g.schedule = newSchedule(g.renew)
+	g.metrics = newMetrics(g)
+	g.touch()
+	return g, g.loadAll()
+}
+
+// loadAll makes the recorded sandboxes known.
+func (g *Gateway) loadAll() error {
+	records, err := g.home.loadAll(func(id string, err error) {
+		g.log.Error("a record can't be read; its sandbox is left alone", "sandbox", id, "error", oneLine(err))
+	})
+	if err != nil {
+		return fmt.Errorf("load the records: %w", err)
+	}
+	for _, r := range records {
+		if err := g.know(r); err != nil {
+			g.log.Error("a record can't be used; its sandbox is left alone", "sandbox", r.ID, "error", oneLine(err))
+		}
+	}
+	return nil
+}
+
+// know makes one recorded sandbox known.
+func (g *Gateway) know(r *Record) error {
+	s := &sandbox{id: r.ID, record: r}
+	var err error
+	if s.share, err = share.At(r.Share, g.shareOptions(r)); err != nil {
+		return err
+	}
+	return g.add(s)
+}
+
+// shareOptions are fixed by the record and by where the share lies.
+func (g *Gateway) shareOptions(r *Record) share.Options {
+	return share.Options{
+		Durable: !onTmpfs(r.Share), UID: share.Keep, GID: share.Keep,
+		Grace: max(share.DefaultGrace, 2*r.Staleness),
+		Step:  faultStep(),
+	}
+}
+
+// Run keeps every token fresh, moves every sandbox to where it should be, and
+// serves the API, until ctx ends, Stop is asked for or nothing needs the
+// gateway any more. Sandboxes go on. The order of its beginning matters:
+//
+//  1. Every share is repaired, and renewed if it is due, before anything that
+//     depends on an engine, which may hang.
+//  2. The engines are asked what runs, for a moment at most; what should run
+//     and doesn't is resumed, through deliver, while the API is served already.
+//  3. The API: whoever connects finds fresh tokens and observed states.
+func (g *Gateway) Run(ctx context.Context) error {
+	ctx, g.stop = context.WithCancel(ctx)
+	defer g.stop()
+	g.log.Info("gateway begins", append(g.home.logAttrs(), "version", g.opts.Version, "sandboxes", len(g.sandboxes))...)
+
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { g.schedule.serve(ctx); return nil })
+	tasks.Go(func() error { return watchClock(ctx, g.clockStepped) })
+	tasks.Go(func() error { return g.upkeep(ctx) })
+	g.pickUpAll(ctx) // 1
+	tasks.Go(func() error { return g.reconcile(ctx) })
+	g.awaitFirstLook(ctx)                          // 2
+	tasks.Go(func() error { return g.serve(ctx) }) // 3
+	err := tasks.Wait()
+	g.awaitWork()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	g.log.Info("gateway ends; sandboxes go on", "error", err)
+	return err
+}
+
+// Stop makes Run end. It may be called once Run has been.
+func (g *Gateway) Stop() { g.stop() }
+
+// pickUpAll repairs every share and schedules its renewal.
+func (g *Gateway) pickUpAll(ctx context.Context) {
+	var group errgroup.Group
+	group.SetLimit(2 * runtime.GOMAXPROCS(0))
+	for _, s := range g.all() {
+		group.Go(func() error {
+			if r := s.rec(); r.Made && r.Desired != wantGone && r.Lost == "" {
+				g.pickUp(ctx, s)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // no function returns an error
+}
+
+// background runs work that outlives the request that asked for it. What the
+// gateway's end cuts off, the next gateway's reconciler does again.
+func (g *Gateway) background(f func()) {
+	g.workMu.Lock()
+	defer g.workMu.Unlock()
+	if !g.ending {
+		g.work.Go(f)
+	}
+}
+
+// awaitWork gives running operations a moment to end before the process does.
+func (g *Gateway) awaitWork() {
+	g.workMu.Lock()
+	g.ending = true
+	g.workMu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		g.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		g.log.Warn("operations were cut off; the next gateway continues them")
+	}
+}
+
+// exists is what the verifier asks of a token's sandbox.
+func (g *Gateway) exists(id string) bool {
+	s := g.byID(id)
+	return s != nil && s.rec().Desired != wantGone
+}
+
+// touch notes a use, which puts off the gateway's idle end.
+func (g *Gateway) touch() { g.lastUse.Store(time.Now().UnixNano()) }

@@ -1,0 +1,50 @@
+package gateway
+
+import (
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/gateway/api"
+)
+
+// bootID changes with every boot of the host; "" where it can't be known.
+func bootID() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id))
+}
+
+// hostFacts are doctor's lines about what is no driver's.
+func (g *Gateway) hostFacts() []api.Fact {
+	where := func(dir string) string { return dir + " (" + fileSystem(dir) + ")" }
+	return []api.Fact{
+		{Name: "state", Value: where(g.home.State)},
+		{Name: "runtime", Value: where(g.home.Runtime)},
+		{Name: "shares", Value: where(g.home.Shares)},
+		{Name: "supervisor", Value: g.opts.Supervisor},
+		{Name: "clock", Value: clockState()},
+		{Name: "kernel", Value: kernelRelease()},
+	}
+}
+
+// clockState says whether something keeps the host's clock right: tokens are
+// judged by it.
+func clockState() string {
+	var t unix.Timex
+	if _, err := unix.Adjtimex(&t); err != nil {
+		return "unknown: " + err.Error()
+	}
+	if t.Status&unix.STA_UNSYNC != 0 {
+		return "not synchronized"
+	}
+	return "synchronized"
+}
+
+func kernelRelease() string {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return "unknown: " + err.Error()
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}

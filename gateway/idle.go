@@ -1,0 +1,52 @@
+package gateway
+
+import (
+	"context"
+	"time"
+)
+
+// upkeepEvery is how often the gateway looks after itself.
+const upkeepEvery = time.Minute
+
+// upkeep ends the gateway when nothing has needed it for a while, and forgets
+// keys whose last token has expired.
+func (g *Gateway) upkeep(ctx context.Context) error {
+	every := upkeepEvery
+	if g.opts.IdleAfter > 0 {
+		every = min(every, max(g.opts.IdleAfter/4, time.Millisecond))
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	pruned := time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+		now := time.Now()
+		if now.Sub(pruned) > time.Hour {
+			pruned = now
+			if err := g.keys.Prune(now); err != nil {
+				g.log.Warn("old keys can't be deleted", "error", oneLine(err))
+			}
+		}
+		if g.idle(now) {
+			g.log.Info("nothing needs the gateway: it ends", "after", g.opts.IdleAfter)
+			g.Stop()
+		}
+	}
+}
+
+// idle says whether nothing needed the gateway for IdleAfter. A need counts as
+// a use.
+func (g *Gateway) idle(now time.Time) bool {
+	if g.opts.IdleAfter <= 0 {
+		return false
+	}
+	if g.count(now).needing > 0 {
+		g.touch()
+		return false
+	}
+	return now.Sub(time.Unix(0, g.lastUse.Load())) >= g.opts.IdleAfter
+}

@@ -1,0 +1,426 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/share"
+	"openshell-vm/tokens"
+)
+
+const (
+	defaultGrace  = 10 * time.Second // between asking a workload to end and killing it
+	startDeadline = 3 * time.Minute  // of a driver's Start
+	endDeadline   = time.Minute      // of a driver's Stop after the grace, and of Remove
+	waitEvery     = 200 * time.Millisecond
+)
+
+// want changes the desired state.
+func (r *Record) want(desired string) { r.Desired, r.DesiredAt = desired, time.Now() }
+
+// create makes a sandbox, its record and its share with a first token. It does
+// not start it. A failure leaves nothing behind.
+func (g *Gateway) create(ctx context.Context, q api.CreateRequest) (*sandbox, error) {
+	if err := checkRequest(&q); err != nil {
+		return nil, err
+	}
+	driver, err := g.choose(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	id := newID()
+	r := &Record{Version: recordVersion, ID: id, Name: q.Name, Driver: driver.Name(), CreatedAt: time.Now(), Request: q,
+		Share: filepath.Join(g.home.Shares, id), GenerationLimit: generationStep}
+	r.want(wantStopped)
+	s := &sandbox{id: id, record: r}
+	s.op.Lock()
+	defer s.op.Unlock()
+	spec, err := g.resolve(ctx, driver, r)
+	if err != nil {
+		return nil, err
+	}
+	if s.share, err = share.At(r.Share, g.shareOptions(r)); err != nil {
+		return nil, err
+	}
+	if err := g.add(s); err != nil {
+		return nil, err
+	}
+	spec.Name = r.Name // add may have made it up
+	if err := g.makeAll(ctx, s, driver, spec); err != nil {
+		g.unmake(context.WithoutCancel(ctx), s)
+		return nil, err
+	}
+	return s, nil
+}
+
+// resolve lets the driver check and complete the request, and checks what the
+// driver does not: what is exposed, and that the token lives long enough.
+func (g *Gateway) resolve(ctx context.Context, driver drivers.Driver, r *Record) (drivers.Spec, error) {
+	at, err := share.At(r.Share, g.shareOptions(r))
+	if err != nil {
+		return drivers.Spec{}, err
+	}
+	spec, err := r.spec(g.home, at.AuthDir())
+	if err != nil {
+		return spec, invalid(err)
+	}
+	if err := checkSources(spec); err != nil {
+		return spec, invalid(err)
+	}
+	spec, staleness, err := driver.Resolve(ctx, spec)
+	if err != nil {
+		return spec, invalid(err)
+	}
+	warning, err := tokens.CheckTTL(r.ttl(), staleness)
+	if err != nil {
+		return spec, invalid(err)
+	}
+	if warning != "" {
+		r.Warnings = append(r.Warnings, warning)
+	}
+	r.Staleness = staleness
+	r.resolve(spec)
+	return spec, nil
+}
+
+// makeAll makes everything on disk and in the engine. The record comes first:
+// a gateway that finds it without Made takes back what there is.
+func (g *Gateway) makeAll(ctx context.Context, s *sandbox, driver drivers.Driver, spec drivers.Spec) error {
+	if err := os.Mkdir(spec.Dir, 0o700); err != nil {
+		return err
+	}
+	if err := g.home.save(s.rec()); err != nil {
+		return err
+	}
+	if err := g.makeShare(s.rec()); err != nil {
+		return err
+	}
+	if err := g.deliver(ctx, s, false); err != nil {
+		return err
+	}
+	if err := driver.Create(ctx, spec); err != nil {
+		return err
+	}
+	s.set(func() { s.status = drivers.Status{ID: s.id, State: drivers.Created} })
+	return g.update(s, func(r *Record) { r.Made = true })
+}
+
+// makeShare makes what is missing of a share, and its parent: that may have
+// been on tmpfs too.
+func (g *Gateway) makeShare(r *Record) error {
+	if err := privateDir(filepath.Dir(r.Share)); err != nil {
+		return err
+	}
+	_, err := share.Create(r.Share, g.shareOptions(r))
+	return err
+}
+
+// unmake takes back a failed creation. What it can't take back now, the
+// reconciler does: the record says that it is to be gone.
+func (g *Gateway) unmake(ctx context.Context, s *sandbox) {
+	s.set(func() { s.touched = time.Now() })
+	if err := g.erase(ctx, s); err != nil {
+		g.log.Warn("a failed creation is not taken back yet", "sandbox", s.id, "error", oneLine(err))
+	}
+}
+
+// start brings a sandbox up for a user. One that runs is left as it is.
+func (g *Gateway) start(ctx context.Context, s *sandbox) error {
+	ctx = context.WithoutCancel(ctx) // a caller that goes away leaves no half-started sandbox
+	s.op.Lock()
+	defer s.op.Unlock()
+	if err := s.present(); err != nil {
+		return err
+	}
+	if status, err := g.drivers[s.rec().Driver].Inspect(ctx, s.id); err == nil && status.State == drivers.Running {
+		s.observe(status, time.Now())
+		if s.rec().Desired == wantRunning {
+			return nil
+		}
+		return g.update(s, func(r *Record) { r.want(wantRunning) })
+	}
+	err := g.bringUp(ctx, s)
+	if err == nil {
+		return nil
+	}
+	// The user was told: nothing is tried again behind their back.
+	if undo := g.update(s, func(r *Record) { r.want(wantStopped) }); undo != nil {
+		g.log.Warn("a failed start stays desired", "sandbox", s.id, "error", oneLine(undo))
+	}
+	g.refresh(ctx, s)
+	return err
+}
+
+// bringUp starts or resumes a sandbox. The caller holds s.op. Killed in
+// between, the next gateway finds the wish and does it all again.
+func (g *Gateway) bringUp(ctx context.Context, s *sandbox) error {
+	defer s.begin("starting")()
+	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	defer cancel()
+	if s.rec().Lost != "" {
+		if err := g.remake(ctx, s); err != nil {
+			return err
+		}
+	}
+	// A share on tmpfs is lost with the host's last boot. One that is there is
+	// left as it is.
+	if err := g.makeShare(s.rec()); err != nil {
+		return err
+	}
+	mounted, err := inodeOf(s.share.AuthDir())
+	if err != nil {
+		return err
+	}
+	err = g.update(s, func(r *Record) {
+		r.want(wantRunning)
+		r.Start = StartRecord{BootID: g.bootID, Share: mounted}
+	})
+	if err != nil {
+		return err
+	}
+	fault("record-start")
+	if err := g.deliver(ctx, s, true); err != nil {
+		return err
+	}
+	s.set(func() { s.up = true })
+	g.refresh(ctx, s)
+	return nil
+}
+
+// remake makes a lost sandbox anew in its engine, from its record.
+func (g *Gateway) remake(ctx context.Context, s *sandbox) error {
+	r := *s.rec()
+	if err := g.makeShare(&r); err != nil {
+		return err
+	}
+	driver := g.drivers[r.Driver]
+	r.Warnings = nil
+	spec, err := g.resolve(ctx, driver, &r)
+	if err != nil {
+		return err
+	}
+	if err := driver.Create(ctx, spec); err != nil && !errors.Is(err, drivers.ErrExists) {
+		return err
+	}
+	return g.update(s, func(r *Record) { r.Lost = "" })
+}
+
+// refresh takes over the engine's view after an operation. The caller holds s.op.
+func (g *Gateway) refresh(ctx context.Context, s *sandbox) {
+	asked := time.Now()
+	if status, err := g.drivers[s.rec().Driver].Inspect(ctx, s.id); err == nil {
+		s.observe(status, asked)
+	}
+}
+
+// stopSandbox ends the workload and leaves the sandbox.
+func (g *Gateway) stopSandbox(ctx context.Context, s *sandbox, grace time.Duration) error {
+	ctx = context.WithoutCancel(ctx)
+	s.op.Lock()
+	defer s.op.Unlock()
+	if err := s.present(); err != nil {
+		return err
+	}
+	if err := g.update(s, func(r *Record) { r.want(wantStopped) }); err != nil {
+		return err
+	}
+	return g.halt(ctx, s, grace)
+}
+
+// halt stops it in the engine. The caller holds s.op.
+func (g *Gateway) halt(ctx context.Context, s *sandbox, grace time.Duration) error {
+	defer s.begin("stopping")()
+	ctx, cancel := context.WithTimeout(ctx, grace+endDeadline)
+	defer cancel()
+	if err := g.drivers[s.rec().Driver].Stop(ctx, s.id, grace); err != nil {
+		return err
+	}
+	s.set(func() { s.up = false })
+	g.refresh(ctx, s)
+	return nil
+}
+
+// remove deletes a sandbox, a running one only by force.
+func (g *Gateway) remove(ctx context.Context, s *sandbox, force bool) error {
+	ctx = context.WithoutCancel(ctx)
+	s.op.Lock()
+	defer s.op.Unlock()
+	if err := s.present(); err != nil {
+		return err
+	}
+	if !force {
+		g.refresh(ctx, s)
+		if s.view().State == string(drivers.Running) {
+			return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is running", s.rec().Name),
+				Hint: "stop it first, or remove it all the same with --force"}
+		}
+	}
+	return g.erase(ctx, s)
+}
+
+// erase removes a sandbox from the engine, its share, and at last its record.
+// The caller holds s.op. Killed or failed in between, it is repeated by the
+// reconciler.
+func (g *Gateway) erase(ctx context.Context, s *sandbox) error {
+	ctx, cancel := context.WithTimeout(ctx, endDeadline)
+	defer cancel()
+	if err := g.update(s, func(r *Record) { r.want(wantGone) }); err != nil {
+		// On a full disk a removal is what helps: it goes on without the note.
+		g.log.Warn("a removal begins without a note on disk", "sandbox", s.id, "error", oneLine(err))
+	}
+	g.schedule.remove(s.id)
+	if driver := g.drivers[s.rec().Driver]; driver != nil {
+		if err := driver.Remove(ctx, s.id); err != nil && !errors.Is(err, drivers.ErrNotFound) {
+			return err
+		}
+	}
+	if err := s.share.Remove(ctx); err != nil {
+		return err
+	}
+	if err := g.home.forget(s.id); err != nil {
+		return err
+	}
+	g.drop(s)
+	return nil
+}
+
+// wait returns once the sandbox no longer runs.
+func (g *Gateway) wait(ctx context.Context, s *sandbox) (api.WaitResult, error) {
+	defer g.client(s)()
+	driver := g.drivers[s.rec().Driver]
+	for {
+		status, err := driver.Inspect(ctx, s.id)
+		if waiter, ok := driver.(drivers.Waiter); ok && err == nil && status.State == drivers.Running {
+			status, err = waiter.Wait(ctx, s.id)
+		}
+		if errors.Is(err, drivers.ErrNotFound) {
+			s.set(func() { status, err = s.status, nil }) // it was removed: its last state tells
+		}
+		if err != nil {
+			return api.WaitResult{}, err
+		}
+		if status.State != drivers.Running && s.view().State != "starting" {
+			return waitResult(status), nil
+		}
+		select {
+		case <-ctx.Done():
+			return api.WaitResult{}, ctx.Err()
+		case <-time.After(waitEvery):
+		}
+	}
+}
+
+func waitResult(status drivers.Status) api.WaitResult {
+	r := api.WaitResult{ExitCode: status.ExitCode, Reason: status.Reason}
+	if status.State == drivers.Dead {
+		r.ExitCode = 125
+		if r.Reason == "" {
+			r.Reason = "it ended without an exit code"
+		}
+	}
+	return r
+}
+
+// client counts a connected stream: with --rm, a sandbox stays until its
+// streams have ended. The end looks at the sandbox, which may have ended too.
+func (g *Gateway) client(s *sandbox) (end func()) {
+	s.set(func() { s.clients++ })
+	return func() {
+		s.set(func() { s.clients-- })
+		g.background(func() { g.lookAt(context.Background(), s) })
+	}
+}
+
+// rotate publishes a new token now.
+func (g *Gateway) rotate(ctx context.Context, s *sandbox) error {
+	if err := s.present(); err != nil {
+		return err
+	}
+	return g.deliver(ctx, s, false)
+}
+
+// present refuses what was removed while somebody waited for it.
+func (s *sandbox) present() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone || s.record.Desired == wantGone {
+		return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("sandbox %s was removed", s.record.Name),
+			Hint: "openshell-vm ps -a lists all"}
+	}
+	return nil
+}
+
+// checkRequest refuses what no driver could do, and fills in defaults.
+func checkRequest(q *api.CreateRequest) error {
+	if q.Name != "" {
+		if err := checkName(q.Name); err != nil {
+			return err
+		}
+	}
+	if q.TTL == 0 {
+		q.TTL = tokens.DefaultTTL
+	}
+	switch q.Hypervisor {
+	case "":
+		q.Hypervisor = auto
+	case auto, "krun", "qemu":
+	default:
+		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("there is no hypervisor %q", q.Hypervisor), Hint: "use auto, krun or qemu"}
+	}
+	if q.Rootfs != "" && q.Image != "" {
+		return &api.Error{Code: api.CodeInvalid, Message: "both a rootfs and an image are given", Hint: "use one of --rootfs and --image"}
+	}
+	for _, variable := range q.Process.Env {
+		if name, _, ok := strings.Cut(variable, "="); !ok || name == "" || strings.ContainsRune(variable, 0) {
+			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the environment entry %q is malformed", variable), Hint: "use --env NAME=VALUE"}
+		}
+	}
+	if q.CPUs < 0 || q.Memory < 0 {
+		return &api.Error{Code: api.CodeInvalid, Message: "CPUs and memory can't be negative", Hint: "leave them out for the defaults"}
+	}
+	return nil
+}
+
+// checkSources refuses directories of the user's that are none, or that would
+// expose the gateway's own.
+func checkSources(spec drivers.Spec) error {
+	sources := make([]string, 0, 1+len(spec.Mounts))
+	if spec.Rootfs != "" {
+		sources = append(sources, spec.Rootfs)
+	}
+	for _, m := range spec.Mounts {
+		sources = append(sources, m.Source())
+	}
+	for _, source := range sources {
+		if err := checkSource(source, spec.Hidden); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkSource(source string, hidden []string) error {
+	if !filepath.IsAbs(source) {
+		return &drivers.Error{Op: "use the directory " + source, Err: errors.New("it is not an absolute path"), Hint: "give the whole path"}
+	}
+	info, err := os.Stat(source)
+	if err == nil && !info.IsDir() {
+		err = errors.New("it is not a directory")
+	}
+	if err != nil {
+		var path *os.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		return &drivers.Error{Op: "use the directory " + source, Err: err, Hint: "name a directory on this host that you can read"}
+	}
+	_, err = drivers.Exposure(source, hidden)
+	return err
+}

@@ -1,0 +1,324 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+)
+
+const (
+	// lookEvery is how often an engine is asked while one of its sandboxes runs
+	// or is not where it should be. Otherwise it is left alone.
+	lookEvery = 2 * time.Second
+	// lookDeadline bounds one answer of an engine.
+	lookDeadline = 10 * time.Second
+	// firstLook bounds how long the API waits for the engines at the beginning.
+	firstLook = 2 * time.Second
+	// maxResumes may be started at once: a VM's boot takes a processor.
+	maxResumes = 4
+)
+
+// engine is what the reconciler knows of one driver.
+type engine struct {
+	driver drivers.Driver
+
+	mu       sync.Mutex // held while the engine is asked
+	answered bool       // the last time; without it, what ended in between is not known to have ended by itself
+	looked   chan struct{}
+}
+
+// reconcile moves every sandbox to its desired state, each engine on its own:
+// one that hangs delays no other.
+func (g *Gateway) reconcile(ctx context.Context) error {
+	var watchers sync.WaitGroup
+	for _, e := range g.engines {
+		watchers.Go(func() { g.watch(ctx, e) })
+	}
+	watchers.Wait()
+	return ctx.Err()
+}
+
+// watch looks at once, to find what runs, and then as long as there is a need.
+func (g *Gateway) watch(ctx context.Context, e *engine) {
+	g.look(ctx, e)
+	close(e.looked)
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if g.concerned(e) {
+				g.look(ctx, e)
+			}
+		}
+	}
+}
+
+// awaitFirstLook returns once every engine has answered, or was given the time to.
+func (g *Gateway) awaitFirstLook(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, firstLook)
+	defer cancel()
+	for _, e := range g.engines {
+		select {
+		case <-e.looked:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// concerned says whether any of the engine's sandboxes runs, or should run or be gone.
+func (g *Gateway) concerned(e *engine) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	for _, s := range g.sandboxes {
+		s.mu.Lock()
+		concerned := s.record.Driver == e.driver.Name() && s.needsLook()
+		s.mu.Unlock()
+		if concerned {
+			return true
+		}
+	}
+	return false
+}
+
+// needsLook: the caller holds s.mu.
+func (s *sandbox) needsLook() bool {
+	ended := s.status.State == drivers.Exited || s.status.State == drivers.Dead
+	return s.record.Desired != wantStopped || s.status.State == drivers.Running || !s.record.Made ||
+		ended && s.record.Request.AutoRemove
+}
+
+// look asks the engine for all its sandboxes and brings each to where it
+// should be. Those that nobody knows are taken in.
+func (g *Gateway) look(ctx context.Context, e *engine) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	g.lookLocked(ctx, e)
+}
+
+// lookLocked: the caller holds e.mu.
+func (g *Gateway) lookLocked(ctx context.Context, e *engine) {
+	bounded, cancel := context.WithTimeout(ctx, lookDeadline)
+	defer cancel()
+	asked := time.Now()
+	list, err := e.driver.List(bounded)
+	if ctx.Err() != nil {
+		return
+	}
+	live := e.answered
+	if e.answered = err == nil; err != nil {
+		g.unreachable(e, err, live)
+		return
+	}
+	found := make(map[string]drivers.Status, len(list))
+	for _, status := range list {
+		found[status.ID] = status
+	}
+	for _, s := range g.all() {
+		if s.rec().Driver != e.driver.Name() {
+			continue
+		}
+		status, ok := found[s.id]
+		delete(found, s.id)
+		g.converge(ctx, s, status, ok, live, asked)
+	}
+	for _, status := range found {
+		g.adopt(ctx, e.driver, status)
+	}
+}
+
+// unreachable shows an engine's failure at those of its sandboxes that need it.
+func (g *Gateway) unreachable(e *engine, err error, wasReachable bool) {
+	if wasReachable || g.concerned(e) {
+		g.log.Warn("the engine does not answer", "driver", e.driver.Name(), "error", oneLine(err))
+	}
+	for _, s := range g.all() {
+		if s.rec().Driver == e.driver.Name() {
+			s.set(func() { s.problem, s.up = fmt.Sprintf("%s does not answer: %s", e.driver.Name(), oneLine(err)), false })
+		}
+	}
+}
+
+// lookAt asks the engine for one sandbox and brings it to where it should be.
+func (g *Gateway) lookAt(ctx context.Context, s *sandbox) {
+	driver := g.drivers[s.rec().Driver]
+	if driver == nil {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, lookDeadline)
+	defer cancel()
+	asked := time.Now()
+	status, err := driver.Inspect(bounded, s.id)
+	if err == nil || errors.Is(err, drivers.ErrNotFound) {
+		g.converge(ctx, s, status, err == nil, true, asked)
+	}
+}
+
+// converge takes over what the engine said of a sandbox and begins what follows
+// from it. A sandbox with an operation under way is left to that.
+func (g *Gateway) converge(ctx context.Context, s *sandbox, status drivers.Status, found, live bool, asked time.Time) {
+	if !s.op.TryLock() {
+		return
+	}
+	next, ok := s.next(status, found, live, asked, g.bootID)
+	if !ok || next == keep {
+		s.op.Unlock()
+		return
+	}
+	g.background(func() {
+		defer s.op.Unlock()
+		g.act(context.WithoutCancel(ctx), s, next, status)
+	})
+}
+
+// next is what to do; false means that the report is outdated or it is not time yet.
+func (s *sandbox) next(status drivers.Status, found, live bool, asked time.Time, bootID string) (action, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone || asked.Before(s.touched) {
+		return keep, false
+	}
+	live = live && s.up
+	s.status, s.up = status, status.State == drivers.Running
+	s.token.SeenGeneration = status.SeenGeneration
+	next := decide(s.record, status, found, live, bootID)
+	if next == keep {
+		s.problem = ""
+	}
+	waits := next == erase && s.clients > 0 && s.record.Desired != wantGone
+	return next, !waits && s.retry.due(time.Now())
+}
+
+// action is one step towards the desired state.
+type action string
+
+const (
+	keep   action = "keep"
+	erase  action = "erase"  // with share and record
+	lose   action = "lose"   // note that the engine has it no more
+	halt   action = "halt"   // stop it
+	settle action = "settle" // it ended by itself: that is its desired state now
+	resume action = "resume" // fresh token, start
+)
+
+// decide compares what should be with what is. live means that the sandbox was
+// seen running by this gateway, without a gap in which the engine or the
+// host may have ended it.
+func decide(r *Record, status drivers.Status, found, live bool, bootID string) action {
+	ended := status.State == drivers.Exited || status.State == drivers.Dead
+	// What ended before it was wanted to run is the end of an earlier run.
+	earlier := !status.ExitedAt.IsZero() && status.ExitedAt.Before(r.DesiredAt)
+	switch {
+	case r.Desired == wantGone || !r.Made:
+		return erase
+	case !found && r.Lost != "":
+		return keep
+	case !found && r.Request.AutoRemove:
+		return erase
+	case !found:
+		return lose
+	case status.State == drivers.Running && r.Desired == wantStopped:
+		return halt
+	case status.State == drivers.Running:
+		return keep
+	case ended && r.Request.AutoRemove && (r.Desired == wantStopped || live || !earlier):
+		return erase
+	case r.Desired != wantRunning:
+		return keep
+	case ended && (live || !earlier && byItself(r, status, bootID)):
+		return settle
+	}
+	return resume
+}
+
+// byItself judges an end that nobody saw: a workload that ended with a code of
+// its own is done; one that was killed by what a shutdown of the engine or
+// the host sends is not, nor is one from before the host's last boot.
+func byItself(r *Record, status drivers.Status, bootID string) bool {
+	if status.State != drivers.Exited || r.Start.BootID != bootID {
+		return false
+	}
+	switch status.ExitCode {
+	case 128 + 1, 128 + 2, 128 + 9, 128 + 15: // HUP, INT, KILL, TERM
+		return false
+	}
+	return true
+}
+
+// act does one action. The caller holds s.op.
+func (g *Gateway) act(ctx context.Context, s *sandbox, next action, status drivers.Status) {
+	log := g.log.With("sandbox", s.id, "name", s.rec().Name)
+	log.Info("reconcile", "action", string(next), "state", string(status.State), "desired", s.rec().Desired)
+	var err error
+	switch next {
+	case erase:
+		err = g.erase(ctx, s)
+	case lose:
+		err = g.lose(ctx, s)
+	case halt:
+		err = g.halt(ctx, s, defaultGrace)
+	case settle:
+		err = g.update(s, func(r *Record) { r.want(wantStopped) })
+	case resume:
+		g.resumes <- struct{}{}
+		err = g.bringUp(ctx, s)
+		<-g.resumes
+	}
+	s.set(func() {
+		if err == nil {
+			s.problem, s.retry = "", backoff{}
+			return
+		}
+		s.problem = fmt.Sprintf("%s failed: %s", next, oneLine(err))
+		s.retry.failed(time.Now())
+	})
+	if err != nil {
+		log.Warn("reconcile failed", "action", string(next), "error", oneLine(err))
+	}
+}
+
+// lose notes that the engine has a sandbox no more: removed behind the
+// gateway's back. Its share goes, its record stays for ps; start makes it anew.
+func (g *Gateway) lose(ctx context.Context, s *sandbox) error {
+	err := g.update(s, func(r *Record) {
+		r.want(wantStopped)
+		r.Lost = "it was removed from " + r.Driver + " without openshell-vm"
+	})
+	if err != nil {
+		return err
+	}
+	g.schedule.remove(s.id)
+	s.set(func() { s.token = api.Token{Generation: s.token.Generation, Renewals: s.token.Renewals} })
+	return s.share.Remove(ctx)
+}
+
+// freshenDeadline bounds how long a user waits for the engines' newest word.
+const freshenDeadline = 2 * time.Second
+
+// freshen asks every engine that has sandboxes, so that ps shows what is so now.
+// One that does not answer in time is shown as it was last.
+func (g *Gateway) freshen(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, freshenDeadline)
+	defer cancel()
+	used := map[string]bool{}
+	for _, s := range g.all() {
+		used[s.rec().Driver] = true
+	}
+	var all sync.WaitGroup
+	for name, e := range g.engines {
+		if used[name] && e.mu.TryLock() {
+			all.Go(func() {
+				defer e.mu.Unlock()
+				g.lookLocked(ctx, e)
+			})
+		}
+	}
+	all.Wait()
+}

@@ -1,0 +1,221 @@
+package gateway
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/share"
+)
+
+// sandbox is one sandbox in memory: its record, what is known of its token and
+// what its engine said last. It costs no goroutine and no descriptor.
+type sandbox struct {
+	id string
+
+	// op is held by whoever creates, starts, stops or removes the sandbox.
+	// Publishing needs no such order: the share's own lock gives it.
+	op sync.Mutex
+	// saving is held while a changed record is on its way to the disk.
+	saving sync.Mutex
+
+	mu      sync.Mutex // guards the rest, never held over a system call
+	record  *Record    // replaced, never changed
+	share   *share.Share
+	token   api.Token
+	status  drivers.Status // what the engine said last; State is "" before it said anything
+	up      bool           // seen running, or started, with no gap since in which it could have been ended from outside
+	doing   string         // starting or stopping, while that is under way
+	problem string         // why the reconciler could not do its work, one line
+	retry   backoff        // of the reconciler's work
+	touched time.Time      // when an operation changed it last: older reports of the engine are void
+	clients int            // streams that are connected: --rm waits for them
+	gone    bool           // removed: nothing may schedule it again
+}
+
+func (s *sandbox) rec() *Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.record
+}
+
+// set runs f with the state locked.
+func (s *sandbox) set(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
+// observe takes over what the engine says. asked is when it was asked: what an
+// operation did since then is not to be overwritten. It says whether it took it.
+func (s *sandbox) observe(status drivers.Status, asked time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if asked.Before(s.touched) {
+		return false
+	}
+	s.status = status
+	s.token.SeenGeneration = status.SeenGeneration
+	return true
+}
+
+// begin marks a long operation, for ps. The caller holds op and calls the end.
+func (s *sandbox) begin(doing string) (end func()) {
+	s.set(func() { s.doing = doing })
+	return func() {
+		s.set(func() { s.doing, s.touched = "", time.Now() })
+	}
+}
+
+// view is the sandbox as people see it.
+func (s *sandbox) view() api.Sandbox {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, q := s.record, s.record.Request
+	v := api.Sandbox{
+		ID: r.ID, Name: r.Name, Driver: r.Driver, Hypervisor: q.Hypervisor,
+		State: string(s.status.State), Desired: r.Desired, Reason: s.status.Reason,
+		Rootfs: q.Rootfs, Image: q.Image, Process: q.Process, Mounts: q.Mounts, CPUs: q.CPUs, Memory: q.Memory,
+		AutoRemove: q.AutoRemove, CreatedAt: r.CreatedAt, StartedAt: s.status.StartedAt, ExitedAt: s.status.ExitedAt,
+		Share: s.share.AuthDir(), TTL: r.ttl(), Token: s.token, Warnings: r.Warnings,
+	}
+	switch {
+	case s.doing != "":
+		v.State = s.doing
+	case v.State == "" || r.Lost != "":
+		v.State = string(drivers.Dead)
+	}
+	if v.Reason == "" {
+		v.Reason = r.Lost
+	}
+	if s.problem != "" {
+		v.Reason = s.problem
+	}
+	if s.status.State == drivers.Exited {
+		code := s.status.ExitCode
+		v.ExitCode = &code
+	}
+	for _, fact := range s.status.Details {
+		v.Details = append(v.Details, api.Fact(fact))
+	}
+	return v
+}
+
+// floor is the lowest generation that the next publish may use.
+func (s *sandbox) floor() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.token.Generation == 0 && s.record.Made {
+		return s.record.GenerationLimit + 1 // the share was lost: any number up to there may have been used
+	}
+	return s.token.Generation + 1
+}
+
+// update changes the record: on disk first, then in memory. An error means that
+// nothing has changed.
+func (g *Gateway) update(s *sandbox, change func(*Record)) error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	next := *s.rec()
+	change(&next)
+	if err := g.home.save(&next); err != nil {
+		return fmt.Errorf("write the record of %s: %w", next.Name, err)
+	}
+	s.set(func() { s.record = &next })
+	return nil
+}
+
+// add makes a sandbox known; it fails if the name is taken.
+func (g *Gateway) add(s *sandbox) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	name := s.record.Name
+	if name == "" {
+		name = newName(func(n string) bool { return g.names[n] != nil })
+		s.record.Name = name
+	}
+	if other := g.names[name]; other != nil {
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the name %q is taken by sandbox %s", name, other.id),
+			Hint: fmt.Sprintf("choose another name, or remove that one: openshell-vm rm %s", name)}
+	}
+	g.sandboxes[s.id], g.names[name] = s, s
+	return nil
+}
+
+// drop makes a sandbox unknown, its token with it, and ends its renewals.
+func (g *Gateway) drop(s *sandbox) {
+	g.mu.Lock()
+	delete(g.sandboxes, s.id)
+	if name := s.rec().Name; g.names[name] == s {
+		delete(g.names, name)
+	}
+	g.mu.Unlock()
+	s.set(func() { s.gone = true })
+	g.schedule.remove(s.id)
+}
+
+// byID finds a sandbox, nil if there is none.
+func (g *Gateway) byID(id string) *sandbox {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.sandboxes[id]
+}
+
+// all gives every sandbox, oldest first.
+func (g *Gateway) all() []*sandbox {
+	g.mu.RLock()
+	all := make([]*sandbox, 0, len(g.sandboxes))
+	for _, s := range g.sandboxes {
+		all = append(all, s)
+	}
+	g.mu.RUnlock()
+	slices.SortFunc(all, func(a, b *sandbox) int {
+		if c := a.rec().CreatedAt.Compare(b.rec().CreatedAt); c != 0 {
+			return c
+		}
+		return strings.Compare(a.id, b.id)
+	})
+	return all
+}
+
+// find resolves a ref: a name, an id or a unique prefix of one.
+func (g *Gateway) find(ref string) (*sandbox, error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if s := g.names[ref]; s != nil {
+		return s, nil
+	}
+	if s := g.sandboxes[ref]; s != nil {
+		return s, nil
+	}
+	var found *sandbox
+	for id, s := range g.sandboxes {
+		if ref == "" || !strings.HasPrefix(id, ref) {
+			continue
+		}
+		if found != nil {
+			return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("several sandboxes' ids begin with %q", ref),
+				Hint: "give more of the id, or the name: openshell-vm ps -a"}
+		}
+		found = s
+	}
+	if found == nil {
+		return nil, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no sandbox %q", ref),
+			Hint: "openshell-vm ps -a lists all"}
+	}
+	return found, nil
+}
+
+// inodeOf identifies the directory at path.
+func inodeOf(path string) (inode, error) {
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		return inode{}, fmt.Errorf("stat %s: %w", path, err)
+	}
+	return inode{Device: uint64(st.Dev), Inode: st.Ino}, nil
+}

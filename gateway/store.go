@@ -1,0 +1,120 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// save puts a record on disk: after it returned nil, this record is what a
+// gateway finds after a power failure; before, the one before.
+func (h *Home) save(r *Record) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return replaceFile(h.recordPath(r.ID), append(data, '\n'))
+}
+
+// load reads the record of one sandbox.
+func (h *Home) load(id string) (*Record, error) {
+	data, err := os.ReadFile(h.recordPath(id))
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{}
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", h.recordPath(id), err)
+	}
+	if r.Version > recordVersion {
+		return nil, fmt.Errorf("%s was written by a newer gateway", h.recordPath(id))
+	}
+	if r.ID != id || !filepath.IsAbs(r.Share) {
+		return nil, fmt.Errorf("%s is damaged", h.recordPath(id))
+	}
+	return r, nil
+}
+
+// loadAll reads every record. One that can't be read is reported and left as
+// it is: its sandbox may still run. A directory that has nothing in it is what
+// a killed creation or removal left.
+func (h *Home) loadAll(report func(id string, err error)) ([]*Record, error) {
+	entries, err := os.ReadDir(filepath.Join(h.State, sandboxesDir))
+	if err != nil {
+		return nil, err
+	}
+	var records []*Record
+	for _, entry := range entries {
+		if !idPattern.MatchString(entry.Name()) {
+			continue
+		}
+		record, err := h.load(entry.Name())
+		switch {
+		case err == nil:
+			records = append(records, record)
+		case !errors.Is(err, fs.ErrNotExist) || os.Remove(h.sandboxDir(entry.Name())) != nil:
+			report(entry.Name(), err)
+		}
+	}
+	return records, nil
+}
+
+// forget deletes a sandbox's directory, the record last: a forget that was
+// killed is repeated by the next gateway.
+func (h *Home) forget(id string) error {
+	dir := h.sandboxDir(id)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Name() == recordFile {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(dir)
+}
+
+// replaceFile gives path new content, 0600, all at once and durably. What a
+// killed one left is overwritten by the next.
+func replaceFile(path string, data []byte) error {
+	temporary := path + ".new"
+	if err := writeSynced(temporary, data); err != nil {
+		os.Remove(temporary)
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		os.Remove(temporary)
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func writeSynced(path string, data []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := file.Write(data); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}

@@ -1,0 +1,120 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"openshell-vm/gateway/api"
+)
+
+// Exit codes of openshell-gateway. A supervisor restarts it after any other.
+const (
+	ExitOrderly = 0   // it was stopped, or nothing needed it
+	ExitTaken   = 3   // another gateway holds the state directory
+	ExitRefused = 125 // the state directory or the keys can't be used
+)
+
+const (
+	restartFirst   = 50 * time.Millisecond // after a death; doubles
+	restartLongest = 10 * time.Second
+	restartReset   = 10 * time.Second // a gateway that lived so long starts the doubling anew
+)
+
+// Supervise runs a gateway (program args…) and runs it again when it dies,
+// until it ends by itself, and returns its exit code. SIGTERM and SIGINT are
+// passed on and end it. What the gateway says at its end, such as the stack of a
+// panic, goes to its log, and at a refusal to stderr too, for who waits for the start.
+func Supervise(program string, args ...string) int {
+	// Whoever started us may have gone: writing to them must not kill us.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	delay := restartFirst
+	for {
+		began := time.Now()
+		last := &tail{}
+		code := runOnce(ctx, last, program, args...)
+		switch {
+		case code == ExitTaken || code == ExitRefused:
+			_, _ = os.Stderr.Write(last.bytes()) // nobody may be left to read it
+			return code
+		case code == ExitOrderly || ctx.Err() != nil:
+			return code
+		}
+		appendLog(last.bytes())
+		if time.Since(began) > restartReset {
+			delay = restartFirst
+		}
+		select {
+		case <-ctx.Done():
+			return code
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, restartLongest)
+	}
+}
+
+// runOnce runs the gateway until it ends; -1 means that a signal ended it.
+func runOnce(ctx context.Context, stderr io.Writer, program string, args ...string) int {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stderr = stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = time.Second // sandboxes' processes may have inherited stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
+		return ExitOrderly
+	}
+	if !errors.As(err, &exit) {
+		_, _ = io.WriteString(stderr, err.Error()+"\n")
+		return ExitRefused
+	}
+	return exit.ExitCode()
+}
+
+// appendLog keeps what a dying gateway said.
+func appendLog(text []byte) {
+	state, err := api.StateDir()
+	if err != nil || len(text) == 0 {
+		return
+	}
+	file, err := os.OpenFile(filepath.Join(state, logFile), os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	_, _ = file.Write(text) // there is no other place to report to
+}
+
+// tail keeps the last part of what is written to it.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// maxTail is in bytes: a panic's message and the stack of a goroutine or two.
+const maxTail = 16 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, p...)
+	if excess := len(t.text) - maxTail; excess > 0 {
+		t.text = append(t.text[:0], t.text[excess:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) bytes() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text
+}
