@@ -57,10 +57,10 @@ const (
 	// threads and sockets: QEMU and openshell-krun.
 	Strict Profile = "strict"
 	// FileServer is for the Rust virtiofsd with --sandbox=none and the option
-	// that ModCaps gives: it gives up capabilities by a call that needs one.
+	// modcaps=ChrootServerCaps: it gives up capabilities by a call that needs one.
 	FileServer Profile = "file-server"
-	// ChrootServer is for the C virtiofsd with -o sandbox=chroot and -o modcaps=
-	// with ModCaps: it insists on confining itself once more.
+	// ChrootServer is for the C virtiofsd with -o sandbox=chroot and the same
+	// modcaps: it insists on confining itself once more.
 	ChrootServer Profile = "chroot-server"
 )
 
@@ -84,16 +84,11 @@ var profiles = map[Profile]profile{
 	},
 }
 
-// ModCaps is the value of either virtiofsd's option modcaps that makes it ask
-// for the capabilities in caps (as in Config.Caps) and no others. Without it,
-// it asks for what its jail does not have, and ends.
-func ModCaps(caps []string) string {
-	changes := []string{"-chown", "-dac_override", "-fowner", "-fsetid", "-setgid", "-setuid", "-mknod", "-setfcap"}
-	for _, c := range caps {
-		changes = append(changes, "+"+strings.ToLower(strings.TrimPrefix(c, "CAP_")))
-	}
-	return strings.Join(changes, ":")
-}
+// ChrootServerCaps is the value of either virtiofsd's option modcaps that makes
+// it ask for no capability at all. Without it, it asks for what its jail does
+// not have, and ends. Those that Config.Caps keeps are added as
+// ":+dac_read_search".
+const ChrootServerCaps = "-chown:-dac_override:-fowner:-fsetid:-setgid:-setuid:-mknod:-setfcap"
 
 // Lacks says what the profile gives up towards Strict, one line each.
 func (p Profile) Lacks() []string { return profiles[p].lacks }
