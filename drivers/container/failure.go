@@ -67,14 +67,13 @@ type Hints struct {
 	Dead    string // the socket is there and nobody listens
 }
 
-// Unreachable gives the line for a failed connection to a unix socket: it
-// connects once more to see why, because the clients' errors do not say.
-func Unreachable(op, socket string, cause error, hints Hints) *drivers.Error {
+// Dial connects once to see that an engine listens, because the clients'
+// errors do not say what is wrong if it does not.
+func Dial(op, socket string, hints Hints) error {
 	conn, err := net.DialTimeout("unix", socket, time.Second)
 	switch {
 	case err == nil:
-		conn.Close()
-		return &drivers.Error{Op: op, Err: fmt.Errorf("the engine at %s broke off: %s", socket, firstLine(cause)), Hint: hints.Dead}
+		return conn.Close()
 	case errors.Is(err, os.ErrNotExist):
 		return &drivers.Error{Op: op, Err: fmt.Errorf("%s does not exist", socket), Hint: hints.Missing}
 	case errors.Is(err, os.ErrPermission):
@@ -83,6 +82,14 @@ func Unreachable(op, socket string, cause error, hints Hints) *drivers.Error {
 		return &drivers.Error{Op: op, Err: fmt.Errorf("nothing listens on %s", socket), Hint: hints.Dead}
 	}
 	return &drivers.Error{Op: op, Err: err, Hint: hints.Dead}
+}
+
+// Unreachable gives the line for a connection that failed with cause.
+func Unreachable(op, socket string, cause error, hints Hints) error {
+	if err := Dial(op, socket, hints); err != nil {
+		return err
+	}
+	return &drivers.Error{Op: op, Err: fmt.Errorf("the engine at %s broke off: %s", socket, firstLine(cause)), Hint: hints.Dead}
 }
 
 // explainPull gives the line for an image that cannot be had.

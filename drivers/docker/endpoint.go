@@ -6,16 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/docker/docker/client"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/container"
 )
 
 // systemSocket is where a Docker engine of root listens.
@@ -50,7 +48,8 @@ func find(host string) (endpoint, error) {
 	case name != "":
 		e, err = fromContext(name)
 	default:
-		e = fromSockets(systemSocket, rootlessSocket())
+		path := container.FirstListening(systemSocket, container.UserSocket("docker.sock"))
+		e = endpoint{host: "unix://" + path, from: "its usual place"}
 	}
 	if err != nil {
 		return e, err
@@ -61,26 +60,6 @@ func find(host string) (endpoint, error) {
 			Hint: "take an engine of this machine: docker context use default"}
 	}
 	return e, nil
-}
-
-// fromSockets takes the first socket that something listens on, else the first.
-func fromSockets(sockets ...string) endpoint {
-	for _, path := range sockets {
-		if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
-			conn.Close()
-			return endpoint{host: "unix://" + path, from: "its usual place"}
-		}
-	}
-	return endpoint{host: "unix://" + sockets[0], from: "its usual place"}
-}
-
-// rootlessSocket is where a rootless engine of this user listens.
-func rootlessSocket() string {
-	dir := os.Getenv("XDG_RUNTIME_DIR")
-	if dir == "" {
-		dir = "/run/user/" + strconv.Itoa(os.Getuid())
-	}
-	return filepath.Join(dir, "docker.sock")
 }
 
 // configDir is the docker command's.

@@ -1,0 +1,232 @@
+package podman
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containers/podman/v5/libpod/define"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/container"
+)
+
+// createRequest is what of Podman's SpecGenerator a sandbox needs.
+type createRequest struct {
+	Name          string            `json:"name"`
+	Image         string            `json:"image"`
+	Command       []string          `json:"command,omitempty"`
+	Entrypoint    []string          `json:"entrypoint,omitempty"`
+	Env           map[string]string `json:"env,omitempty"`
+	EnvHost       bool              `json:"env_host"`
+	HTTPProxy     bool              `json:"httpproxy"` // the host's proxy settings: no
+	WorkDir       string            `json:"work_dir,omitempty"`
+	User          string            `json:"user,omitempty"`
+	Terminal      bool              `json:"terminal"`
+	Stdin         bool              `json:"stdin"`
+	Privileged    bool              `json:"privileged"`
+	Labels        map[string]string `json:"labels"`
+	Mounts        []mount           `json:"mounts"`
+	RestartPolicy string            `json:"restart_policy"`
+	Log           logConfig         `json:"log_configuration"`
+	Limits        limits            `json:"resource_limits,omitzero"`
+}
+
+// mount is an OCI mount with Podman's further options.
+type mount struct {
+	Type        string   `json:"type"`
+	Source      string   `json:"source"`
+	Destination string   `json:"destination"`
+	Options     []string `json:"options"`
+}
+
+type logConfig struct {
+	Driver string `json:"driver"`
+	Size   int64  `json:"size"`
+}
+
+type limits struct {
+	CPU    *cpuLimit    `json:"cpu,omitempty"`
+	Memory *memoryLimit `json:"memory,omitempty"`
+}
+
+type cpuLimit struct {
+	Quota  int64 `json:"quota"`  // µs in each period
+	Period int64 `json:"period"` // µs
+}
+
+type memoryLimit struct {
+	Limit int64 `json:"limit"`
+	Swap  int64 `json:"swap"` // with the memory: none beyond it
+}
+
+// cpuPeriod is the kernel's default, in µs.
+const cpuPeriod = 100_000
+
+func requestOf(o container.Object) createRequest {
+	p := o.Process
+	r := createRequest{
+		Name: o.Name, Image: o.Image, Command: p.Args, Entrypoint: p.Entrypoint, Env: map[string]string{},
+		WorkDir: p.Dir, User: p.User, Terminal: p.Terminal, Stdin: o.Stdin, Labels: o.Labels,
+		RestartPolicy: "no",
+		Log:           logConfig{Driver: "k8s-file", Size: container.LogSize},
+	}
+	for _, pair := range p.Env {
+		name, value, _ := strings.Cut(pair, "=")
+		r.Env[name] = value
+	}
+	// z labels the share for all containers; the user's directories keep theirs.
+	r.Mounts = append(r.Mounts, bind(o.Share, "z"))
+	for _, b := range o.Binds {
+		r.Mounts = append(r.Mounts, bind(b))
+	}
+	for _, target := range o.Masks {
+		// Without notmpcopyup it would begin with a copy of what it is to hide.
+		r.Mounts = append(r.Mounts, mount{"tmpfs", "tmpfs", target, []string{"ro", "notmpcopyup", "size=4096", "mode=0555"}})
+	}
+	if o.CPUs > 0 {
+		r.Limits.CPU = &cpuLimit{int64(o.CPUs * cpuPeriod), cpuPeriod}
+	}
+	if o.Memory > 0 {
+		r.Limits.Memory = &memoryLimit{o.Memory, o.Memory}
+	}
+	return r
+}
+
+// bind is not recursive ("bind", not "rbind"): Podman has no mount that is
+// read-only with all submounts.
+func bind(b container.Bind, more ...string) mount {
+	return mount{"bind", b.Source, b.Target, append([]string{"bind", "ro", "rprivate"}, more...)}
+}
+
+// Create is container.Engine's.
+func (e *engine) Create(ctx context.Context, o container.Object) error {
+	return e.call(ctx, http.MethodPost, "/containers/create", nil, requestOf(o), nil)
+}
+
+// Start is container.Engine's.
+func (e *engine) Start(ctx context.Context, name string) error {
+	return e.call(ctx, http.MethodPost, "/containers/%s/start", nil, nil, nil, name)
+}
+
+// Kill is container.Engine's.
+func (e *engine) Kill(ctx context.Context, name string, sig int) error {
+	return e.call(ctx, http.MethodPost, "/containers/%s/kill", values("signal", strconv.Itoa(sig)), nil, nil, name)
+}
+
+// Remove is container.Engine's.
+func (e *engine) Remove(ctx context.Context, name string) error {
+	return e.call(ctx, http.MethodDelete, "/containers/%s", values("force", "true", "v", "true", "timeout", "0"), nil, nil, name)
+}
+
+// Wait is container.Engine's. The service polls; a container that has ended
+// is told at once.
+func (e *engine) Wait(ctx context.Context, name string, _ bool) (int, error) {
+	code := 0
+	err := e.call(ctx, http.MethodPost, "/containers/%s/wait",
+		values("condition", "exited", "condition", "stopped", "interval", "50ms"), nil, &code, name)
+	return code, err
+}
+
+// Stat is container.Engine's.
+func (e *engine) Stat(ctx context.Context, name, path string) (container.Stat, error) {
+	response, err := e.send(ctx, http.MethodHead, "/containers/%s/archive", values("path", path), nil, name)
+	if err != nil {
+		return container.Stat{}, err
+	}
+	defer response.Body.Close()
+	data, err := base64.URLEncoding.DecodeString(response.Header.Get("X-Docker-Container-Path-Stat"))
+	if err != nil {
+		return container.Stat{}, err
+	}
+	var info define.FileInfo
+	if err := json.Unmarshal(data, &info); err != nil {
+		return container.Stat{}, err
+	}
+	return container.Stat{IsDir: info.Mode.IsDir(), Modified: info.ModTime}, nil
+}
+
+// List is container.Engine's.
+func (e *engine) List(ctx context.Context, label, value string) ([]container.Found, error) {
+	filter, err := json.Marshal(map[string][]string{"label": {label + "=" + value}})
+	if err != nil {
+		return nil, err
+	}
+	var all []struct{ ID string }
+	if err := e.call(ctx, http.MethodGet, "/containers/json", values("all", "true", "filters", string(filter)), nil, &all); err != nil {
+		return nil, err
+	}
+	var found []container.Found
+	for _, c := range all {
+		f, err := e.Inspect(ctx, c.ID)
+		if err == nil {
+			found = append(found, f)
+		} else if !errors.Is(err, drivers.ErrNotFound) { // gone since
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// description is what of Podman's answer to inspect matters here.
+type description struct {
+	Name      string
+	ImageName string
+	Config    struct{ Labels map[string]string }
+	State     define.InspectContainerState
+	Mounts    []struct {
+		Destination string
+		RW          bool
+	}
+	HostConfig struct{ Tmpfs map[string]string }
+}
+
+// Inspect is container.Engine's.
+func (e *engine) Inspect(ctx context.Context, name string) (container.Found, error) {
+	var c description
+	if err := e.call(ctx, http.MethodGet, "/containers/%s/json", nil, nil, &c, name); err != nil {
+		return container.Found{}, err
+	}
+	f := container.Found{Name: c.Name, Image: c.ImageName, Labels: c.Config.Labels, Writable: map[string]bool{}}
+	for _, m := range c.Mounts {
+		f.Writable[m.Destination] = m.RW
+	}
+	for target, options := range c.HostConfig.Tmpfs {
+		f.Writable[target] = !strings.HasPrefix(options, "ro,") && !strings.Contains(options, ",ro,")
+	}
+	f.State, f.ExitCode, f.Reason = stateOf(c.State)
+	f.StartedAt, f.ExitedAt = timeOf(c.State.StartedAt), timeOf(c.State.FinishedAt)
+	if f.State == drivers.Running {
+		f.PID = c.State.Pid
+	}
+	return f, nil
+}
+
+// stateOf translates a state.
+func stateOf(s define.InspectContainerState) (state drivers.State, exitCode int, reason string) {
+	switch s.Status {
+	case "created", "configured", "initialized":
+		return drivers.Created, 0, container.Line(s.Error)
+	case "running", "paused", "stopping":
+		return drivers.Running, 0, ""
+	case "exited", "stopped":
+		if s.OOMKilled {
+			return drivers.Exited, int(s.ExitCode), "it ran out of memory"
+		}
+		return drivers.Exited, int(s.ExitCode), container.Line(s.Error)
+	}
+	return drivers.Dead, 0, "podman says " + s.Status
+}
+
+// timeOf drops Podman's zero time, which is not always Go's.
+func timeOf(t time.Time) time.Time {
+	if t.Year() < 1971 {
+		return time.Time{}
+	}
+	return t
+}
