@@ -27,6 +27,9 @@ const (
 	metadataFile = "metadata.json" // Metadata
 )
 
+// Sandboxes is the directory with one directory per sandbox.
+func (h *Home) Sandboxes() string { return filepath.Join(h.State, sandboxesDir) }
+
 func (h *Home) sandboxDir(id string) string { return filepath.Join(h.State, sandboxesDir, id) }
 func (h *Home) recordPath(id string) string { return filepath.Join(h.sandboxDir(id), recordFile) }
 

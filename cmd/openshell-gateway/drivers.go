@@ -2,12 +2,50 @@ package main
 
 import (
 	"log/slog"
+	"os"
+	"path/filepath"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/docker"
+	"openshell-vm/drivers/podman"
+	"openshell-vm/drivers/vm"
 	"openshell-vm/gateway"
+	"openshell-vm/gateway/api"
 )
 
-// newDrivers are the engines, in the order in which auto prefers them.
+// newDrivers are the engines, in the order in which auto prefers them. None of
+// them is looked for before it is used.
 func newDrivers(home *gateway.Home, log *slog.Logger) []drivers.Driver {
-	return nil
+	return []drivers.Driver{
+		vm.New(vm.Config{
+			GatewayID: home.ID, SandboxesDir: home.Sandboxes(), RuntimeDir: home.Runtime,
+			CacheDir: cacheDir(home), Libexec: libexec(), Log: log.With("driver", "vm"),
+		}),
+		podman.New(podman.Config{GatewayID: home.ID}),
+		docker.New(docker.Config{GatewayID: home.ID}),
+	}
+}
+
+// cacheDir is for what can be made again, such as a guest's initramfs.
+func cacheDir(home *gateway.Home) string {
+	if os.Geteuid() == 0 {
+		return "/var/cache/openshell-vm"
+	}
+	if dir, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(dir, "openshell-vm")
+	}
+	return filepath.Join(home.State, "cache")
+}
+
+// libexec is where the monitor and its companions are installed. Where they are
+// missing, the vm driver's probe says so.
+func libexec() string {
+	if monitor, err := api.Sibling("openshell-vmm"); err == nil {
+		return filepath.Dir(monitor)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "/usr/libexec/openshell-vm"
+	}
+	return filepath.Dir(self)
 }
