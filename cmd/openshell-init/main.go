@@ -107,10 +107,14 @@ type outcome struct {
 	where  layout
 }
 
-// fail tells the host why the boot can't go on.
+// fail tells the host why the boot can't go on. The power goes off next, and
+// nothing says when the host has read it, so it gets a moment.
 func (h *host) fail(err error) {
 	h.send(guest.Message{Failed: &guest.Failed{Reason: err.Error(), Hint: drivers.HintOf(err)}})
+	time.Sleep(failedPause)
 }
+
+const failedPause = 200 * time.Millisecond
 
 func logf(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "openshell-init: "+format+"\n", args...)

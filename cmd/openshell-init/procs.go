@@ -14,6 +14,7 @@ import (
 type procs struct {
 	mu      sync.Mutex // held from fork to entry in running, and while reaping
 	running map[int]chan<- unix.WaitStatus
+	closed  bool          // nothing is started any more
 	none    chan struct{} // not nil: closed when there is no child left
 }
 
@@ -32,6 +33,9 @@ func newProcs(sigchld <-chan os.Signal) *procs {
 func (p *procs) start(file string, args []string, attr *syscall.ProcAttr) (pid int, done <-chan unix.WaitStatus, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed {
+		return 0, nil, errLeft
+	}
 	pid, err = syscall.ForkExec(file, args, attr)
 	if err != nil {
 		return 0, nil, err
@@ -85,11 +89,11 @@ func (p *procs) killGroup(pid int) {
 }
 
 // killAll kills every process of the guest but the init, and waits until they
-// are gone, at most as long as told.
+// are gone, at most as long as told. Nothing can be started after it.
 func (p *procs) killAll(wait time.Duration) {
 	none := make(chan struct{})
 	p.mu.Lock()
-	p.none = none
+	p.none, p.closed = none, true
 	p.mu.Unlock()
 	unix.Kill(-1, unix.SIGKILL)
 	p.reap()

@@ -22,6 +22,7 @@ import (
 // namespace of which it is the root. Only one thread of the init is in there.
 type root struct {
 	jobs chan func()
+	gone chan struct{} // closed by leave
 }
 
 // makeRoot builds the overlay in the init's namespace, so that the init can
@@ -38,41 +39,48 @@ func makeRoot(where layout, spec guest.BootSpec) (*root, error) {
 		return nil, err
 	}
 	defer trees.close()
-	r := &root{jobs: make(chan func())}
+	r := &root{jobs: make(chan func()), gone: make(chan struct{})}
 	entered := make(chan error)
 	go r.serve(entered)
 	if err := <-entered; err != nil {
 		return nil, err
 	}
-	r.do(func() { err = furnish(spec, trees) })
-	return r, err
+	return r, r.do(func() error { return furnish(spec, trees) })
 }
 
-// serve is the thread that lives in the sandbox's namespace. It never ends:
-// the namespace has processes anyway until the VM ends.
+// serve is the thread that lives in the sandbox's namespace. It ends with
+// leave: a locked thread is not used for anything else.
 func (r *root) serve(entered chan<- error) {
 	runtime.LockOSThread()
 	err := enterRoot(newRoot)
 	entered <- err
-	if err != nil {
-		return // with the locked thread, which nobody else may use
-	}
-	for job := range r.jobs {
-		job()
+	for err == nil {
+		select {
+		case job := <-r.jobs:
+			job()
+		case <-r.gone:
+			return
+		}
 	}
 }
+
+var errLeft = errors.New("the sandbox is being taken down")
 
 // do runs f on the thread whose file system view is the sandbox's: paths in f
 // are the sandbox's, and processes that f starts are in the sandbox. f must not
-// wait for another do.
-func (r *root) do(f func()) {
-	done := make(chan struct{})
-	r.jobs <- func() { defer close(done); f() }
-	<-done
+// call do. After leave it fails.
+func (r *root) do(f func() error) error {
+	result := make(chan error, 1)
+	select {
+	case r.jobs <- func() { result <- f() }:
+		return <-result
+	case <-r.gone:
+		return errLeft
+	}
 }
 
 // leave ends the thread, and with it the namespace once no process is in it.
-func (r *root) leave() { close(r.jobs) }
+func (r *root) leave() { close(r.gone) }
 
 // enterRoot puts the calling thread into a new mount namespace that has dir
 // as its root. It is the namespace's real root, not a chroot, so that the

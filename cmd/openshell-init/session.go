@@ -56,9 +56,7 @@ func newSession(id uint32, port *stream.Writer, procs *procs) *session {
 
 // run runs p in the sandbox. An error that is the user's is a *notRunnable.
 func (s *session) run(r *root, p drivers.Process, stdin bool) error {
-	var err error
-	r.do(func() { err = s.start(p, stdin) })
-	if err != nil {
+	if err := r.do(func() error { return s.start(p, stdin) }); err != nil {
 		s.closeOutput()
 		return err
 	}

@@ -1,0 +1,337 @@
+//go:build e2e
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/stream"
+	"openshell-vm/drivers/vm/guest"
+)
+
+// TestGuestView looks at the sandbox from inside, as its root.
+func TestGuestView(t *testing.T) {
+	v := prepare(t)
+	must(t, os.MkdirAll(v.path("shares/m0/deep"), 0o755))
+	must(t, os.MkdirAll(v.path("shares/m1"), 0o755))
+	write(t, v.path("shares/m0/deep/hidden"), "")
+	write(t, v.path("shares/m1/file"), "inner mount\n")
+	s := spec(`
+cat /etc/openshell/auth/sandbox.jwt /etc/plain /srv/deep/file
+grep box /etc/hosts; hostname
+echo "user $(id -u), home $HOME, path $PATH, term ${TERM-none}, var $VAR, in $(pwd)"
+echo changed >/etc/plain && cat /etc/plain
+echo x 2>/dev/null >/etc/openshell/auth/sandbox.jwt || echo "no write to the share"
+stat -c '%n %a %u' /etc/openshell /
+awk '$3 == "virtiofs" {sub(",relatime", "", $4); print $2, $4}' /proc/mounts
+echo $(ls /dev)
+ls -d /proc/self /sys/fs/cgroup/cgroup.procs /boot /modules /init 2>/dev/null
+ping -c1 -w9 127.0.0.1 >/dev/null && echo "lo is up"
+for p in /sys/class/virtio-ports/vport*; do
+	mknod /tmp/p c $(tr : ' ' <$p/dev); cat /tmp/p 2>&1; rm /tmp/p
+done
+unshare -U true && echo "user namespaces work"
+kill -9 1; kill 1; kill -QUIT 1; kill -HUP 1
+sleep 1000 & (sleep 1000 &)
+echo "to stderr" >&2`)
+	s.Process.Env = []string{"VAR=a 'b' \"c\"", "HOME=/somewhere"}
+	s.Process.Dir = "/home"
+	s.Mounts = []guest.GuestMount{{Name: "m1", Target: "/srv/deep"}, {Name: "m0", Target: "/srv"}}
+	v.boot(s)
+	if m := v.expect("Started"); m.Started == nil || m.Started.PID < 2 {
+		t.Errorf("instead of Started: %s", show(m))
+	}
+	v.finish(0)
+	want := `token 1
+from the rootfs
+inner mount
+127.0.1.1	box
+box
+user 0, home /somewhere, path /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin, term none, var a 'b' "c", in /home
+changed
+no write to the share
+/etc/openshell 700 0
+/ 755 0
+/srv ro,nosuid,nodev,noexec
+/srv/deep ro,nosuid,nodev,noexec
+/etc/openshell/auth ro,nosuid,nodev,noexec
+fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero
+/proc/self
+/sys/fs/cgroup/cgroup.procs
+lo is up
+cat: can't open '/tmp/p': Device or resource busy
+cat: can't open '/tmp/p': Device or resource busy
+user namespaces work
+`
+	if got := v.out(0, stream.Stdout); got != want {
+		t.Errorf("the sandbox says:\n%s\nwant:\n%s", got, want)
+	}
+	if got := v.out(0, stream.Stderr); got != "to stderr\n" {
+		t.Errorf("on stderr: %q", got)
+	}
+	if _, err := os.Stat(v.path("rootfs/srv")); err == nil {
+		t.Error("the rootfs on the host was written to")
+	}
+}
+
+// TestGuestUser runs as an ordinary user, whose the token is, and keeps its
+// changes over a stop and a start.
+func TestGuestUser(t *testing.T) {
+	v := prepare(t)
+	s := spec(`
+id; echo $HOME; cat /etc/openshell/auth/sandbox.jwt
+echo again >/dev/stdout; echo again >/dev/stderr
+[ -e $HOME/kept ] && cat $HOME/kept
+echo "a change" >/tmp/kept; cat /tmp/kept
+exit 7`)
+	s.Process.User = "jo"
+	v.boot(s)
+	v.expect("Started")
+	v.finish(7)
+	want := "uid=1234(jo) gid=1235(jo) groups=44(video)\n/home/jo\ntoken 1\nagain\na change\n"
+	if got := v.out(0, stream.Stdout); got != want || v.out(0, stream.Stderr) != "again\n" {
+		t.Errorf("the sandbox says %q, want %q", got, want)
+	}
+
+	s = spec(`cat /tmp/kept; cat /etc/openshell/auth/sandbox.jwt || echo not mine`)
+	s.Process.User = "4321:4321"
+	s.TokenUser = "jo"
+	v.boot(s)
+	v.expect("Started")
+	v.finish(0)
+	if got, want := v.out(0, stream.Stdout), "a change\nnot mine\n"; got != want {
+		t.Errorf("after a restart the sandbox says %q, want %q", got, want)
+	}
+
+	s = spec(`cat /tmp/kept || echo gone`)
+	s.Ephemeral = true
+	v.boot(s)
+	v.expect("Started")
+	v.finish(0)
+	if got, want := v.out(0, stream.Stdout), "gone\n"; got != want {
+		t.Errorf("an ephemeral sandbox says %q, want %q", got, want)
+	}
+}
+
+// TestGuestRefusals boots with commands that can't be run.
+func TestGuestRefusals(t *testing.T) {
+	v := prepare(t)
+	for _, c := range []struct {
+		process drivers.Process
+		code    int
+		reason  string
+	}{
+		{drivers.Process{Args: []string{"no-such-program"}}, 127, `exec "no-such-program": not found in $PATH`},
+		{drivers.Process{Args: []string{"/etc/plain"}}, 126, `exec "/etc/plain": permission denied`},
+		{drivers.Process{Args: []string{"true"}, User: "nobody-knows"}, 126, `user "nobody-knows": unable to find user nobody-knows: no matching entries in passwd file`},
+		{drivers.Process{Args: []string{"true"}, Dir: "/nowhere"}, 126, "working directory: stat /nowhere: no such file or directory"},
+	} {
+		s := spec("")
+		s.Ephemeral, s.Process, s.TokenUser = true, c.process, "root"
+		v.boot(s)
+		if exited := v.finish(c.code); exited.Reason != c.reason {
+			t.Errorf("%+v: reason %q, want %q", c.process, exited.Reason, c.reason)
+		}
+	}
+}
+
+// TestGuestStop ends a workload that obeys, with an exec that does not, and
+// one that does not obey.
+func TestGuestStop(t *testing.T) {
+	v := prepare(t)
+	s := spec(`trap 'echo ending; exit 3' TERM; echo ready; while :; do sleep 0.1; done`)
+	s.Ephemeral = true
+	v.boot(s)
+	v.expect("Started")
+	v.awaitOutput(0, "ready")
+	must(t, guest.Send(v.control, 0, guest.Message{Stop: &guest.Stop{GraceNano: int64(time.Minute)}}))
+	v.finish(3)
+
+	s.Process.Args = []string{"sh", "-c", `trap '' TERM; echo ready; while :; do sleep 0.1; done`}
+	v.boot(s)
+	v.expect("Started")
+	v.awaitOutput(0, "ready")
+	must(t, guest.Send(v.control, 0, guest.Message{Signal: &guest.Signal{Number: int(unix.SIGTERM)}}))
+	must(t, guest.Send(v.control, 0, guest.Message{Stop: &guest.Stop{GraceNano: int64(time.Second)}}))
+	v.finish(128 + int(unix.SIGKILL))
+}
+
+// TestGuestExec runs commands beside the workload.
+func TestGuestExec(t *testing.T) {
+	v := prepare(t)
+	s := spec(`echo ready; cat; echo bye; exit 0`)
+	s.Stdin = true
+	s.Process.User = "jo"
+	s.Process.Env = []string{"FROM=workload", "BOTH=workload"}
+	v.boot(s)
+	v.expect("Started")
+	v.awaitOutput(0, "ready")
+
+	v.exec(1, guest.Exec{Process: drivers.Process{
+		Args: []string{"sh", "-c", `id -un; echo $FROM $BOTH; pwd; echo err >&2; exit 9`}, Env: []string{"BOTH=exec"}, Dir: "/tmp",
+	}})
+	v.expectExit(1, 9)
+	if got, want := v.out(1, stream.Stdout), "jo\nworkload exec\n/tmp\n"; got != want || v.out(1, stream.Stderr) != "err\n" {
+		t.Errorf("exec says %q, want %q", got, want)
+	}
+
+	v.exec(2, guest.Exec{Process: drivers.Process{Args: []string{"no-such-program"}}})
+	v.expectExit(2, 127)
+	if got := v.out(2, stream.Stderr); !strings.Contains(got, "not found in $PATH") {
+		t.Errorf("exec's reason is %q", got)
+	}
+
+	// Input, sent before the process can run, and more output than a pipe holds.
+	v.exec(3, guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "wc -c; seq 100000"}}, Stdin: true})
+	must(t, v.control.Write(stream.Stdin, 3, bytes.Repeat([]byte("x"), 100_000)))
+	must(t, v.control.Write(stream.StdinClose, 3, nil))
+	v.expectExit(3, 0)
+	if got := v.out(3, stream.Stdout); !strings.HasPrefix(got, "100000\n1\n") || !strings.HasSuffix(got, "\n100000\n") || len(got) != 7+588_895 {
+		t.Errorf("exec gives %d bytes of output", len(got))
+	}
+
+	// Input that is not read: the host is told, and nothing else is held up.
+	v.exec(4, guest.Exec{Process: drivers.Process{Args: []string{"sleep", "1000"}}, Stdin: true})
+	must(t, v.control.Write(stream.Stdin, 4, make([]byte, 1<<20)))
+	if f := v.frame("Pause"); f.Kind != stream.Pause || f.Session != 4 {
+		t.Errorf("instead of Pause: %+v", f)
+	}
+	v.exec(5, guest.Exec{Process: drivers.Process{Args: []string{"true"}}})
+	v.expectExit(5, 0)
+	must(t, v.control.Write(stream.Signal, 4, []byte{byte(unix.SIGKILL)}))
+	if f := v.frame("Continue"); f.Kind != stream.Continue || f.Session != 4 {
+		t.Errorf("instead of Continue: %+v", f)
+	}
+	v.expectExit(4, 128+int(unix.SIGKILL))
+
+	// What is left in the background keeps no exec alive.
+	v.exec(6, guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "sleep 1000 & echo done"}}})
+	v.expectExit(6, 0)
+	if got := v.out(6, stream.Stdout); got != "done\n" {
+		t.Errorf("exec with a background process says %q", got)
+	}
+
+	// Output is held back while the host asks for it.
+	v.exec(7, guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "read x; echo $x"}}, Stdin: true})
+	must(t, v.control.Write(stream.Pause, 7, nil))
+	must(t, v.control.Write(stream.Stdin, 7, []byte("held\n")))
+	v.exec(8, guest.Exec{Process: drivers.Process{Args: []string{"sleep", "0.5"}}})
+	v.expectExit(8, 0)
+	held := len(v.out(7, stream.Stdout))
+	must(t, v.control.Write(stream.Continue, 7, nil))
+	v.expectExit(7, 0)
+	if got := v.out(7, stream.Stdout); held > len("held\n") || got != "held\n" {
+		t.Errorf("held back: %d bytes came early, in all %q", held, got)
+	}
+
+	// A long argument list, longer than a frame.
+	long := strings.Repeat("y", 100_000)
+	v.exec(9, guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "echo ${#1}", "sh", long}}})
+	v.expectExit(9, 0)
+	if got := v.out(9, stream.Stdout); got != "100000\n" {
+		t.Errorf("a long argument arrived as %q", got)
+	}
+
+	must(t, v.stdio.Write(stream.Stdin, 0, []byte("to the workload\n")))
+	v.awaitOutput(0, "to the workload")
+	must(t, v.stdio.Write(stream.StdinClose, 0, nil))
+	v.finish(0)
+	if got := v.out(0, stream.Stdout); got != "ready\nto the workload\nbye\n" {
+		t.Errorf("the workload says %q", got)
+	}
+}
+
+// TestGuestTerminal runs the workload and an exec on terminals.
+func TestGuestTerminal(t *testing.T) {
+	v := prepare(t)
+	s := spec(`trap 'stty size; got=1' WINCH; tty; stty size; echo $TERM; while [ -z "$got" ]; do sleep 0.1; done; cat; echo end`)
+	s.Process.Terminal, s.Process.Size, s.Stdin = true, drivers.Size{Rows: 30, Cols: 101}, true
+	s.Process.User = "jo"
+	v.boot(s)
+	v.expect("Started")
+	v.awaitOutput(0, "/dev/pts/0\r\n30 101\r\nxterm\r\n")
+	must(t, v.control.Write(stream.Resize, 0, stream.EncodeSize(40, 77)))
+	v.awaitOutput(0, "40 77\r\n")
+	must(t, v.stdio.Write(stream.Stdin, 0, []byte("typed\n")))
+	v.awaitOutput(0, "typed\r\ntyped\r\n")
+
+	v.exec(1, guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "tty; stty size; sleep 1000"}, Terminal: true, Size: drivers.Size{Rows: 5, Cols: 6}}, Stdin: true})
+	v.awaitOutput(1, "/dev/pts/1\r\n5 6\r\n")
+	must(t, v.control.Write(stream.Stdin, 1, []byte{3})) // Ctrl-C
+	v.expectExit(1, 128+int(unix.SIGINT))
+
+	must(t, v.stdio.Write(stream.StdinClose, 0, nil))
+	v.finish(0)
+	if got := v.out(0, stream.Stdout); !strings.HasSuffix(got, "end\r\n") {
+		t.Errorf("the terminal ends with %q", got)
+	}
+}
+
+// TestGuestSeesGenerations publishes on the host and waits until the guest
+// reports each generation. It also sets the guest's clock.
+func TestGuestSeesGenerations(t *testing.T) {
+	v := prepare(t)
+	s := spec(`read x; date +%Y; cat /etc/openshell/auth/sandbox.jwt`)
+	s.Stdin, s.Ephemeral = true, true
+	v.boot(s)
+	seen := uint64(0)
+	await := func(n int) {
+		t.Helper()
+		for deadline := time.After(bootDeadline); seen < uint64(n); {
+			select {
+			case m := <-v.messages:
+				if m.Seen != nil {
+					seen = m.Seen.Generation
+				}
+			case <-deadline:
+				t.Fatalf("generation %d was not seen, the newest was %d", n, seen)
+			}
+		}
+	}
+	await(1)
+	for n := 2; n <= 6; n++ {
+		publish(t, v.auth, n)
+		await(n)
+	}
+	clock := time.Date(2031, 5, 6, 0, 0, 0, 0, time.UTC)
+	must(t, guest.Send(v.control, 0, guest.Message{SetClock: &guest.SetClock{UnixNano: clock.UnixNano()}}))
+	// The two ports are not in order: an exec on the same port is.
+	v.exec(1, guest.Exec{Process: drivers.Process{Args: []string{"true"}}})
+	v.expectExit(1, 0)
+	must(t, v.stdio.Write(stream.Stdin, 0, []byte("go\n")))
+	v.finish(0)
+	if got, want := v.out(0, stream.Stdout), "2031\ntoken 6\n"; got != want {
+		t.Errorf("the sandbox says %q, want %q", got, want)
+	}
+}
+
+// TestGuestFailsBoot boots with what can't work: the reason comes out.
+func TestGuestFailsBoot(t *testing.T) {
+	v := prepare(t)
+	s := spec("true")
+	s.Mounts = []guest.GuestMount{{Name: "missing", Target: "/srv"}}
+	v.boot(s)
+	m := v.expect("Failed")
+	if m.Failed == nil || m.Failed.Reason != "take missing from the shares: no such file or directory" {
+		t.Errorf("the boot fails with %s", show(m))
+	}
+	select {
+	case err := <-v.ended:
+		must(t, err)
+	case <-time.After(bootDeadline):
+		t.Error("the VM does not power off")
+	}
+
+	must(t, os.WriteFile(v.path("upper.ext4"), make([]byte, 1<<20), 0o600))
+	v.boot(spec("true"))
+	if m := v.expect("Failed"); m.Failed == nil || !strings.HasPrefix(m.Failed.Reason, "mount the root's upper layer") || m.Failed.Hint == "" {
+		t.Errorf("a damaged disk gives %s", show(m))
+	}
+}

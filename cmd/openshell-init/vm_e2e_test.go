@@ -1,0 +1,411 @@
+//go:build e2e
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/stream"
+	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/initramfs"
+)
+
+// bootDeadline is generous: the processor is emulated, and other tests run.
+const bootDeadline = 60 * time.Second
+
+// These tests boot real guests: the init can be shown to work nowhere else.
+
+// vm is one real guest under QEMU, with the test as its monitor.
+type vm struct {
+	t         *testing.T
+	dir       string // holds shares/, rootfs/, upper.ext4, the sockets and the console log
+	auth      string
+	qemu      *exec.Cmd
+	ended     chan error // QEMU's end
+	listeners map[string]net.Listener
+
+	control, stdio *stream.Writer
+	messages       chan guest.Message
+
+	mu     sync.Mutex
+	output map[uint32]map[stream.Kind]*bytes.Buffer
+	frames chan stream.Frame // Exit, Error, Pause and Continue
+	nudge  chan struct{}     // some output has come
+}
+
+// need ends the test, as a failure where the machine promises to have all.
+func need(t *testing.T, program string, also ...string) string {
+	t.Helper()
+	for _, p := range append([]string{program}, also...) {
+		if path, err := exec.LookPath(p); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("E2E_REQUIRE") == "1" {
+		t.Fatalf("%s is not installed", program)
+	}
+	t.Skipf("%s is not installed", program)
+	return ""
+}
+
+var buildInit = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "openshell-init-")
+	if err != nil {
+		return "", err
+	}
+	init := filepath.Join(dir, "openshell-init")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", init, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%v: %s", err, out)
+	}
+	return init, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if init, err := buildInit(); err == nil {
+		os.RemoveAll(filepath.Dir(init))
+	}
+	os.Exit(code)
+}
+
+// makeRootfs makes a userland of busybox, and two users.
+func makeRootfs(t *testing.T, dir string) {
+	t.Helper()
+	busybox := need(t, "busybox")
+	for _, d := range []string{"bin", "etc", "tmp", "home/jo"} {
+		must(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
+	}
+	must(t, os.Chmod(filepath.Join(dir, "tmp"), 0o1777))
+	data, err := os.ReadFile(busybox)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "bin/busybox"), data, 0o755))
+	out, err := exec.Command(busybox, "--list").Output()
+	must(t, err)
+	for _, applet := range strings.Fields(string(out)) {
+		if applet != "busybox" {
+			must(t, os.Symlink("busybox", filepath.Join(dir, "bin", applet)))
+		}
+	}
+	write(t, filepath.Join(dir, "etc/passwd"), "root:x:0:0::/root:/bin/sh\njo:x:1234:1235::/home/jo:/bin/sh\n")
+	write(t, filepath.Join(dir, "etc/group"), "root:x:0:\njo:x:1235:\nvideo:x:44:jo\n")
+	write(t, filepath.Join(dir, "etc/plain"), "from the rootfs\n")
+}
+
+func write(t *testing.T, name, content string) {
+	t.Helper()
+	must(t, os.WriteFile(name, []byte(content), 0o644))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// prepare makes a VM's directories without booting it.
+func prepare(t *testing.T) *vm {
+	t.Helper()
+	need(t, "qemu-system-x86_64")
+	need(t, "/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd")
+	dir := t.TempDir()
+	v := &vm{t: t, dir: dir, auth: filepath.Join(dir, "shares", guest.AuthName)}
+	must(t, os.MkdirAll(v.auth, 0o755))
+	must(t, os.MkdirAll(filepath.Join(dir, "shares", guest.BootDir), 0o755))
+	makeRootfs(t, filepath.Join(dir, "rootfs"))
+	publish(t, v.auth, 1)
+	upper := filepath.Join(dir, "upper.ext4")
+	must(t, os.WriteFile(upper, nil, 0o600))
+	must(t, os.Truncate(upper, 1<<30))
+	if out, err := exec.Command(need(t, "mkfs.ext4", "/sbin/mkfs.ext4"), "-q", "-F", upper).CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.ext4: %v: %s", err, out)
+	}
+	return v
+}
+
+// publish does what package share does, by hand.
+func publish(t *testing.T, auth string, n int) {
+	t.Helper()
+	gen := fmt.Sprintf("..gen-%08d", n)
+	must(t, os.Mkdir(filepath.Join(auth, gen), 0o755))
+	write(t, filepath.Join(auth, gen, "sandbox.jwt"), fmt.Sprintf("token %d\n", n))
+	must(t, os.Symlink(gen, filepath.Join(auth, "..new")))
+	must(t, os.Rename(filepath.Join(auth, "..new"), filepath.Join(auth, "..data")))
+	if n == 1 {
+		must(t, os.Symlink("..data/sandbox.jwt", filepath.Join(auth, "sandbox.jwt")))
+	}
+	write(t, filepath.Join(auth, fmt.Sprintf("..is-%08d", n)), "")
+}
+
+// spec is a boot spec for a shell command.
+func spec(script string) guest.BootSpec {
+	return guest.BootSpec{
+		Version: guest.Version, ID: "abcdefabcdef", Hostname: "box", AuthDir: drivers.AuthDir,
+		Process: drivers.Process{Args: []string{"sh", "-c", script}},
+	}
+}
+
+// boot starts the guest and waits for its Hello.
+func (v *vm) boot(s guest.BootSpec) {
+	v.t.Helper()
+	data, err := json.Marshal(s)
+	must(v.t, err)
+	write(v.t, filepath.Join(v.dir, "shares", guest.BootDir, guest.SpecFile), string(data))
+	v.messages = make(chan guest.Message, 100)
+	v.frames = make(chan stream.Frame, 100)
+	v.nudge = make(chan struct{}, 1)
+	v.output = map[uint32]map[stream.Kind]*bytes.Buffer{}
+	v.launch(s.Ephemeral)
+	m := v.expect("Hello")
+	if m.Hello == nil {
+		v.t.Fatalf("the first message is %s", show(m))
+	}
+	must(v.t, guest.Send(v.control, 0, guest.Message{Start: &guest.Start{UnixNano: time.Now().UnixNano()}}))
+}
+
+func show(m guest.Message) string {
+	data, _ := json.Marshal(m)
+	return string(data)
+}
+
+func (v *vm) launch(ephemeral bool) {
+	t := v.t
+	t.Helper()
+	init, err := buildInit()
+	must(t, err)
+	kernel, err := initramfs.FindKernel(initramfs.Search{Explicit: os.Getenv(initramfs.KernelEnv)})
+	must(t, err)
+	archive, err := initramfs.Cached(filepath.Join(v.dir, "cache"), kernel, init)
+	must(t, err)
+	v.serve("shares", filepath.Join(v.dir, "shares"), "none", "never")
+	v.serve("root", filepath.Join(v.dir, "rootfs"), "auto", "auto")
+	control, stdio := v.listen("control"), v.listen("stdio")
+	v.qemu = exec.Command("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-machine", "q35,memory-backend=mem,sata=off,smbus=off,usb=off,vmport=off,graphics=off,smm=off,i8042=off",
+		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "512M",
+		"-object", "memory-backend-memfd,id=mem,size=512M,share=on",
+		"-kernel", kernel.Image, "-initrd", archive,
+		"-append", "console=ttyS0 quiet loglevel=4 panic=-1 8250.nr_uarts=1",
+		"-chardev", "file,id=console,path="+v.path("console.log"), "-serial", "chardev:console",
+		"-device", "virtio-serial-pci", "-device", "virtio-rng-pci",
+		"-chardev", "socket,id=control,path="+v.path("control"), "-device", "virtserialport,chardev=control,name=control",
+		"-chardev", "socket,id=stdio,path="+v.path("stdio"), "-device", "virtserialport,chardev=stdio,name=stdio",
+		"-chardev", "socket,id=fs-shares,path="+v.path("shares.sock"), "-device", "vhost-user-fs-pci,chardev=fs-shares,tag=shares",
+		"-chardev", "socket,id=fs-root,path="+v.path("root.sock"), "-device", "vhost-user-fs-pci,chardev=fs-root,tag=root")
+	if !ephemeral {
+		v.qemu.Args = append(v.qemu.Args,
+			"-drive", "if=none,id=upper,format=raw,discard=unmap,file="+v.path("upper.ext4"),
+			"-device", "virtio-blk-pci,drive=upper,serial=upper")
+	}
+	v.qemu.Stderr = os.Stderr
+	must(t, v.qemu.Start())
+	ended := make(chan error, 1)
+	v.ended = ended
+	qemu := v.qemu
+	go func() { ended <- qemu.Wait() }()
+	t.Cleanup(func() { qemu.Process.Kill() })
+	v.control = v.accept(control, v.readControl)
+	v.stdio = v.accept(stdio, v.readStdio)
+}
+
+func (v *vm) path(name string) string { return filepath.Join(v.dir, name) }
+
+// serve runs a virtiofsd until the test's end; it serves one client.
+func (v *vm) serve(name, dir, cacheC, cacheRust string) {
+	v.t.Helper()
+	socket := v.path(name + ".sock")
+	os.Remove(socket)
+	cmd := exec.Command("/usr/lib/qemu/virtiofsd", "--socket-path="+socket, "-o", "source="+dir, "-o", "cache="+cacheC)
+	if _, err := os.Stat(cmd.Path); err != nil {
+		cmd = exec.Command("/usr/libexec/virtiofsd", "--socket-path="+socket, "--shared-dir="+dir, "--cache="+cacheRust, "--sandbox=none")
+	}
+	must(v.t, cmd.Start())
+	v.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	waitFor(v.t, "virtiofsd's socket", func() bool { _, err := os.Stat(socket); return err == nil })
+}
+
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(bootDeadline); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not come", what)
+		}
+	}
+}
+
+func (v *vm) listen(name string) net.Listener {
+	v.t.Helper()
+	os.Remove(v.path(name))
+	l, err := net.Listen("unix", v.path(name))
+	must(v.t, err)
+	v.t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func (v *vm) accept(l net.Listener, read func(*stream.Reader)) *stream.Writer {
+	v.t.Helper()
+	conn, err := l.Accept()
+	must(v.t, err)
+	go read(stream.NewReader(conn))
+	return stream.NewWriter(conn)
+}
+
+func (v *vm) readControl(r *stream.Reader) {
+	messages := v.messages
+	var a guest.Assembler
+	for {
+		f, err := r.Read()
+		if err != nil {
+			close(messages)
+			return
+		}
+		if f.Kind != stream.Control {
+			v.keep(f)
+			continue
+		}
+		m, ok, err := a.Add(f)
+		if err != nil {
+			v.t.Error(err)
+		}
+		if ok {
+			messages <- m
+		}
+	}
+}
+
+func (v *vm) readStdio(r *stream.Reader) {
+	for {
+		f, err := r.Read()
+		if err != nil {
+			return
+		}
+		v.keep(f)
+	}
+}
+
+func (v *vm) keep(f stream.Frame) {
+	if f.Kind != stream.Stdout && f.Kind != stream.Stderr {
+		f.Payload = bytes.Clone(f.Payload)
+		v.frames <- f
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.output[f.Session] == nil {
+		v.output[f.Session] = map[stream.Kind]*bytes.Buffer{stream.Stdout: {}, stream.Stderr: {}}
+	}
+	v.output[f.Session][f.Kind].Write(f.Payload)
+	select {
+	case v.nudge <- struct{}{}:
+	default:
+	}
+}
+
+func (v *vm) out(session uint32, kind stream.Kind) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.output[session] == nil {
+		return ""
+	}
+	return v.output[session][kind].String()
+}
+
+// awaitOutput waits until the session's stdout contains text.
+func (v *vm) awaitOutput(session uint32, text string) {
+	v.t.Helper()
+	for deadline := time.After(bootDeadline); !strings.Contains(v.out(session, stream.Stdout), text); {
+		select {
+		case <-v.nudge:
+		case <-deadline:
+			v.t.Fatalf("%q did not come; so far: %q, %q", text, v.out(session, stream.Stdout), v.out(session, stream.Stderr))
+		}
+	}
+}
+
+// expect gives the next message but Seen.
+func (v *vm) expect(what string) guest.Message {
+	v.t.Helper()
+	for deadline := time.After(bootDeadline); ; {
+		select {
+		case m, ok := <-v.messages:
+			if !ok {
+				v.t.Fatalf("the guest ended before %s; its console: %s", what, v.console())
+			}
+			if m.Seen == nil {
+				return m
+			}
+		case <-deadline:
+			v.t.Fatalf("no %s; the guest's console: %s", what, v.console())
+		}
+	}
+}
+
+func (v *vm) console() string {
+	data, _ := os.ReadFile(v.path("console.log"))
+	return string(data)
+}
+
+// frame gives the next frame that is not output.
+func (v *vm) frame(what string) stream.Frame {
+	v.t.Helper()
+	select {
+	case f := <-v.frames:
+		return f
+	case <-time.After(bootDeadline):
+		v.t.Fatalf("no %s; the guest's console: %s", what, v.console())
+		return stream.Frame{}
+	}
+}
+
+// finish expects the workload's end, answers it, and sees QEMU end.
+func (v *vm) finish(code int) guest.Exited {
+	v.t.Helper()
+	f := v.frame("exit frame")
+	got, err := stream.DecodeExit(f.Payload)
+	if f.Kind != stream.Exit || f.Session != 0 || err != nil || got != code {
+		v.t.Errorf("the last frame is %+v, code %d; want code %d", f, got, code)
+	}
+	m := v.expect("Exited")
+	if m.Exited == nil || m.Exited.Code != code {
+		v.t.Fatalf("the end is %s, want code %d; stderr: %s", show(m), code, v.out(0, stream.Stderr))
+	}
+	must(v.t, guest.Send(v.control, 0, guest.Message{Stop: &guest.Stop{}}))
+	select {
+	case err := <-v.ended:
+		must(v.t, err)
+	case <-time.After(bootDeadline):
+		v.t.Fatalf("the VM does not power off; its console: %s", v.console())
+	}
+	if log := v.console(); strings.Contains(log, "openshell-init:") {
+		v.t.Errorf("the init complains: %s", log)
+	}
+	return *m.Exited
+}
+
+func (v *vm) exec(session uint32, e guest.Exec) {
+	v.t.Helper()
+	must(v.t, guest.Send(v.control, session, guest.Message{Exec: &e}))
+}
+
+func (v *vm) expectExit(session uint32, code int) {
+	v.t.Helper()
+	f := v.frame("exec's exit")
+	got, err := stream.DecodeExit(f.Payload)
+	if f.Kind != stream.Exit || f.Session != session || err != nil || got != code {
+		v.t.Errorf("exec ended with %+v (code %d), want session %d, code %d; its output: %q %q",
+			f, got, session, code, v.out(session, stream.Stdout), v.out(session, stream.Stderr))
+	}
+}
