@@ -1,0 +1,185 @@
+package krun
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	// maxVector is how many pointers libkrun reads before it stops, less
+	// the NULL at the end.
+	maxVector = 4095
+	// maxTag is the room for a virtio-fs tag in the device's configuration.
+	maxTag = 36
+	// maxSocketPath is the room in a sockaddr_un, less the NUL.
+	maxSocketPath = 107
+	// maxCommandLine bounds what this package's caller puts on the guest's
+	// kernel command line. libkrun's own part and the kernel's limit of 2,048
+	// leave a little more: 1,320 bytes were seen to boot, 1,650 to hang.
+	maxCommandLine = 1320
+	// rootTag is the tag of the guest's root.
+	rootTag = "/dev/root"
+)
+
+// RootTag is the tag under which AddVirtioFS3 gives the guest its root.
+const RootTag = rootTag
+
+// checkStrings refuses what no C function takes: NUL bytes, which would cut the
+// string, text that is not UTF-8, and vectors that are too long to be read whole.
+func checkStrings(symbol string, args []arg) error {
+	for _, a := range args {
+		switch a := a.(type) {
+		case str:
+			if err := checkString(symbol, string(a)); err != nil {
+				return err
+			}
+		case opt:
+			if err := checkString(symbol, string(a)); err != nil {
+				return err
+			}
+		case vec:
+			if len(a) > maxVector {
+				return invalid(symbol, "%d strings, at most %d are read", len(a), maxVector)
+			}
+			for _, s := range a {
+				if err := checkString(symbol, s); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func checkString(symbol, s string) error {
+	if strings.ContainsRune(s, 0) {
+		return invalid(symbol, "%q has a NUL byte", s)
+	}
+	if !utf8.ValidString(s) {
+		return invalid(symbol, "%q is not UTF-8", s)
+	}
+	return nil
+}
+
+// checkWord refuses what would break the guest's kernel command line, on which
+// s stands bare.
+func checkWord(symbol, s string) error {
+	if strings.ContainsRune(s, ' ') {
+		return invalid(symbol, "%q has a space, which would end it on the kernel command line", s)
+	}
+	return checkQuoted(symbol, s)
+}
+
+// checkQuoted is checkWord for what stands in double quotes there.
+func checkQuoted(symbol, s string) error {
+	for _, c := range s {
+		if c == '"' {
+			return invalid(symbol, "%q has a double quote, which would break the kernel command line", s)
+		}
+		if c < ' ' || c > '~' {
+			return invalid(symbol, "%q has a character that the kernel command line cannot carry", s)
+		}
+	}
+	return nil
+}
+
+// checkEnv refuses environment entries that the guest would not get as they are.
+func checkEnv(symbol string, env []string) error {
+	for _, e := range env {
+		name, _, ok := strings.Cut(e, "=")
+		if !ok || name == "" {
+			return invalid(symbol, "%q is not NAME=value", e)
+		}
+		// With a dot it is a module's parameter to the kernel.
+		if strings.ContainsAny(name, ". ") {
+			return invalid(symbol, "the name %q has a dot or a space, so the kernel would not pass it on", name)
+		}
+		if err := checkQuoted(symbol, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkDir refuses share roots that fail when the guest mounts them, or are
+// another directory by then.
+func checkDir(symbol, path string) error {
+	info, err := checkPath(symbol, path)
+	if err != nil {
+		return err
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		return invalid(symbol, "%s is a symlink, and libkrun follows none: resolve it first", path)
+	}
+	if !info.IsDir() {
+		return invalid(symbol, "%s is not a directory", path)
+	}
+	return nil
+}
+
+// checkFile refuses images and kernels that are not there; symlinks are followed.
+func checkFile(symbol, path string) error {
+	if _, err := checkPath(symbol, path); err != nil {
+		return err
+	}
+	if info, err := os.Stat(path); err != nil {
+		return invalid(symbol, "%v", err)
+	} else if info.IsDir() {
+		return invalid(symbol, "%s is a directory", path)
+	}
+	return nil
+}
+
+func checkPath(symbol, path string) (fs.FileInfo, error) {
+	if err := checkAbsolute(symbol, path); err != nil {
+		return nil, err
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, invalid(symbol, "%v", err)
+	}
+	return info, nil
+}
+
+func checkAbsolute(symbol, path string) error {
+	if strings.ContainsRune(path, 0) {
+		return invalid(symbol, "%q has a NUL byte", path)
+	}
+	if !filepath.IsAbs(path) {
+		return invalid(symbol, "%q is not an absolute path", path)
+	}
+	return nil
+}
+
+// checkSocketPath refuses paths that do not fit into a socket's address.
+func checkSocketPath(symbol, path string) error {
+	if len(path) > maxSocketPath {
+		return invalid(symbol, "a socket's path has at most %d bytes, this one %d", maxSocketPath, len(path))
+	}
+	return checkAbsolute(symbol, path)
+}
+
+// descriptor gives the number of a file that C will duplicate, -1 for none, and
+// refuses a closed one, on which C would panic.
+func descriptor(symbol string, f *os.File) (i32, error) {
+	if f == nil {
+		return -1, nil
+	}
+	if _, err := f.Stat(); err != nil {
+		return 0, invalid(symbol, "%v", err)
+	}
+	return i32(f.Fd()), nil
+}
+
+// interruptLines is how many virtio devices a VM can have: on x86-64 the lines 5
+// to 15, elsewhere as many as the address space for devices has room for.
+func interruptLines() int {
+	if runtime.GOARCH == "amd64" {
+		return 11
+	}
+	return 96
+}

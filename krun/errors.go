@@ -1,0 +1,66 @@
+package krun
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// What an Error wraps when libkrun itself gave no errno.
+var (
+	ErrNoLibrary   = errors.New("libkrun is not available")
+	ErrUnsupported = errors.New("not in this libkrun")
+	ErrInvalid     = errors.New("refused")
+	ErrClosed      = errors.New("the VM context is closed or was started")
+	ErrProtocol    = errors.New("libkrun returned an undefined value")
+)
+
+// Error is the one error type of this package.
+type Error struct {
+	Symbol string // the C function: "krun_add_virtiofs3"; "" while loading
+	Since  string // with ErrUnsupported: the first libkrun that has it, "1.18.0"
+	Detail string // what exactly is wrong; may be empty
+	Err    error  // a syscall.Errno, or one of this package's sentinels
+}
+
+// Error is one line.
+func (e *Error) Error() string {
+	text := e.Err.Error()
+	if e.Detail != "" {
+		text += ": " + e.Detail
+	}
+	if e.Since != "" {
+		text += ", libkrun " + e.Since + " is the first that has it"
+	}
+	if e.Symbol != "" {
+		return e.Symbol + ": " + text
+	}
+	return text
+}
+
+// Unwrap gives the errno or the sentinel.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is makes a missing symbol also an errors.ErrUnsupported.
+func (e *Error) Is(target error) bool {
+	return target == errors.ErrUnsupported && e.Err == ErrUnsupported
+}
+
+// maxErrno is the largest number that Linux uses for an error.
+const maxErrno = 4095
+
+// result makes a Go error of what a C function returned. It is the only place
+// that does. Positive values are for those functions that return a number.
+func result(symbol string, ret int32, positive bool) (int, error) {
+	switch {
+	case ret == 0, ret > 0 && positive:
+		return int(ret), nil
+	case ret < 0 && ret >= -maxErrno:
+		return 0, &Error{Symbol: symbol, Err: syscall.Errno(-ret)}
+	}
+	return 0, &Error{Symbol: symbol, Err: ErrProtocol, Detail: fmt.Sprint(ret)}
+}
+
+func invalid(symbol, format string, args ...any) error {
+	return &Error{Symbol: symbol, Err: ErrInvalid, Detail: fmt.Sprintf(format, args...)}
+}
