@@ -83,7 +83,7 @@ func (d *Driver) facts(spec drivers.Spec) []drivers.Fact {
 	if cfg, err := monitor.ReadConfig(d.dir(spec.ID)); err == nil && cfg.Hypervisor == hypervisorQEMU {
 		facts = append(facts,
 			drivers.Fact{Name: "accelerator", Value: string(cfg.QEMU.Accel)},
-			drivers.Fact{Name: "virtiofsd", Value: cfg.QEMU.Virtiofsd + " (" + string(cfg.QEMU.Flavor) + ")"})
+			drivers.Fact{Name: "virtiofsd", Value: cfg.QEMU.Virtiofsd.Path + " (" + string(cfg.QEMU.Flavor) + ")"})
 	}
 	return append(facts, drivers.Fact{Name: "console log", Value: filepath.Join(d.dir(spec.ID), monitor.ConsoleFile)})
 }

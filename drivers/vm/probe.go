@@ -43,10 +43,10 @@ func (d *Driver) qemuFacts(ctx context.Context, tools monitor.QEMU, fact func(na
 	if better := betterAccel(string(accel)); better != "" {
 		fact("to be faster", "%s", better)
 	}
-	version = programVersion(ctx, tools.Binary)
-	fact("qemu", "%s (%s)", tools.Binary, version)
-	if v, err := d.tools.virtiofsd(ctx, tools.Virtiofsd); err == nil {
-		fact("virtiofsd", "%s (%s %s)", tools.Virtiofsd, v.flavor, v.version)
+	version = programVersion(ctx, tools.Binary.Path)
+	fact("qemu", "%s (%s)", tools.Binary.Path, version)
+	if v, err := d.virtiofsd(ctx); err == nil {
+		fact("virtiofsd", "%s (%s %s)", v.Path, v.flavor, v.version)
 	}
 	if kernel, err := d.kernel(); err == nil {
 		fact("guest kernel", "%s (%s)", kernel.Image, kernel.Release)

@@ -13,39 +13,40 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/initramfs"
+	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/qemu"
 )
 
-// toolCache remembers what a program said of its version, as long as its file
-// stays the same.
+// toolCache remembers what was found out about programs, as long as their files
+// stay the same.
 type toolCache struct {
-	mu       sync.Mutex
-	versions map[string]toolVersion
+	mu    sync.Mutex
+	tools map[string]tool
 }
 
-type toolVersion struct {
+// tool is one program of the host.
+type tool struct {
+	monitor.Program
 	size    int64
 	changed time.Time
-	flavor  qemu.Virtiofsd
-	version string
+
+	flavor  qemu.Virtiofsd // of virtiofsd
+	version string         // of virtiofsd
 }
 
 // qemuTools finds all that a VM of the qemu hypervisor is made of.
 func (d *Driver) qemuTools(ctx context.Context) (monitor.QEMU, error) {
 	var q monitor.QEMU
-	var err error
-	if q.Binary, err = d.findQEMU(); err != nil {
-		return q, err
-	}
-	if q.Virtiofsd, err = d.findVirtiofsd(); err != nil {
-		return q, err
-	}
-	v, err := d.tools.virtiofsd(ctx, q.Virtiofsd)
+	binary, err := d.qemuBinary(ctx)
 	if err != nil {
-		return q, &drivers.Error{Op: "use virtiofsd", Err: err, Hint: "install one that runs here (Debian: apt install virtiofsd or qemu-system-common)"}
+		return q, err
 	}
-	q.Flavor = v.flavor
+	virtiofsd, err := d.virtiofsd(ctx)
+	if err != nil {
+		return q, err
+	}
+	q.Binary, q.Virtiofsd, q.Flavor = binary.Program, virtiofsd.Program, virtiofsd.flavor
 	kernel, err := d.kernel()
 	if err != nil {
 		return q, err
@@ -53,7 +54,7 @@ func (d *Driver) qemuTools(ctx context.Context) (monitor.QEMU, error) {
 	q.Kernel = kernel.Image
 	q.Initramfs, err = initramfs.Cached(filepath.Join(d.cfg.CacheDir, cacheInitramfs), kernel, d.libexec("openshell-init"))
 	if err != nil {
-		return q, &drivers.Error{Op: "prepare the guest", Err: err}
+		return q, &drivers.Error{Op: "prepare the guest", Err: err, Hint: "see that openshell-init is installed beside openshell-vmm"}
 	}
 	q.Accel, _ = d.accelerator(ctx)
 	return q, nil
@@ -63,17 +64,33 @@ func (d *Driver) kernel() (initramfs.Kernel, error) {
 	return initramfs.FindKernel(initramfs.Search{Explicit: d.cfg.Kernel})
 }
 
-func (d *Driver) findQEMU() (string, error) {
+func (d *Driver) qemuBinary(ctx context.Context) (tool, error) {
 	program, pkg := qemu.Binary(d.arch)
 	places := []string{program}
 	if d.cfg.QEMU != "" {
 		places = []string{d.cfg.QEMU}
 	}
-	return findProgram("QEMU", places, pkg)
+	path, err := findProgram("QEMU", places, pkg)
+	if err != nil {
+		return tool{}, err
+	}
+	t, err := d.tools.find(path, func(t *tool) (err error) {
+		plugins, data := qemu.Files(path)
+		t.Files, err = jail.Program(ctx, path, plugins...)
+		for _, dir := range data {
+			t.Files = append(t.Files, jail.Bind{Source: dir, Target: dir})
+		}
+		return err
+	})
+	if err != nil {
+		return tool{}, &drivers.Error{Op: "use QEMU", Err: err, Hint: "install one that runs here (Debian: apt install " + pkg + ")"}
+	}
+	return t, nil
 }
 
-// findVirtiofsd prefers the Rust daemon, of which the C one is the forerunner.
-func (d *Driver) findVirtiofsd() (string, error) {
+// virtiofsd prefers the Rust daemon, of which the C one is the forerunner.
+func (d *Driver) virtiofsd(ctx context.Context) (tool, error) {
+	const pkg = "virtiofsd, or qemu-system-common before Debian 13"
 	places := []string{
 		"/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "virtiofsd",
 		"/usr/lib/qemu/virtiofsd", "/usr/libexec/qemu/virtiofsd",
@@ -81,7 +98,21 @@ func (d *Driver) findVirtiofsd() (string, error) {
 	if d.cfg.Virtiofsd != "" {
 		places = []string{d.cfg.Virtiofsd}
 	}
-	return findProgram("virtiofsd", places, "virtiofsd, or qemu-system-common before Debian 13")
+	path, err := findProgram("virtiofsd", places, pkg)
+	if err != nil {
+		return tool{}, err
+	}
+	t, err := d.tools.find(path, func(t *tool) (err error) {
+		if t.flavor, t.version, err = qemu.DetectVirtiofsd(ctx, path); err != nil {
+			return err
+		}
+		t.Files, err = jail.Program(ctx, path)
+		return err
+	})
+	if err != nil {
+		return tool{}, &drivers.Error{Op: "use virtiofsd", Err: err, Hint: "install one that runs here (Debian: apt install " + pkg + ")"}
+	}
+	return t, nil
 }
 
 // findProgram gives the first place that has an executable file; a place
@@ -92,7 +123,10 @@ func findProgram(what string, places []string, pkg string) (string, error) {
 		if err != nil {
 			continue
 		}
-		return filepath.Abs(path)
+		if path, err = filepath.Abs(path); err != nil {
+			return "", err
+		}
+		return filepath.EvalSymlinks(path)
 	}
 	return "", &drivers.Error{
 		Op:   "find " + what,
@@ -106,27 +140,28 @@ func findMkfs() (string, error) {
 	return findProgram("mkfs.ext4", []string{"mkfs.ext4", "/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4"}, "e2fsprogs, or use --ephemeral")
 }
 
-// virtiofsd says which kind the program at path is.
-func (c *toolCache) virtiofsd(ctx context.Context, path string) (toolVersion, error) {
+// find gives what is known of the program at path; learn finds it out.
+func (c *toolCache) find(path string, learn func(*tool) error) (tool, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return toolVersion{}, err
+		return tool{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	v, ok := c.versions[path]
-	if ok && v.size == info.Size() && v.changed.Equal(info.ModTime()) {
-		return v, nil
+	t, ok := c.tools[path]
+	if ok && t.size == info.Size() && t.changed.Equal(info.ModTime()) {
+		return t, nil
 	}
-	v = toolVersion{size: info.Size(), changed: info.ModTime()}
-	if v.flavor, v.version, err = qemu.DetectVirtiofsd(ctx, path); err != nil {
-		return v, err
+	t = tool{size: info.Size(), changed: info.ModTime()}
+	t.Path = path
+	if err := learn(&t); err != nil {
+		return tool{}, err
 	}
-	if c.versions == nil {
-		c.versions = map[string]toolVersion{}
+	if c.tools == nil {
+		c.tools = map[string]tool{}
 	}
-	c.versions[path] = v
-	return v, nil
+	c.tools[path] = t
+	return t, nil
 }
 
 // accelerator says what runs the guest's instructions under QEMU, and why.

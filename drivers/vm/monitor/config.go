@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/qemu"
 )
 
@@ -51,12 +52,18 @@ type Shared struct {
 
 // QEMU says which programs and files make a VM of the qemu hypervisor.
 type QEMU struct {
-	Binary    string         `json:"binary"`
+	Binary    Program        `json:"binary"`
 	Accel     qemu.Accel     `json:"accel"`
-	Virtiofsd string         `json:"virtiofsd"`
+	Virtiofsd Program        `json:"virtiofsd"`
 	Flavor    qemu.Virtiofsd `json:"flavor"`
 	Kernel    string         `json:"kernel"`
 	Initramfs string         `json:"initramfs"`
+}
+
+// Program is a program of the host with the files that it loads.
+type Program struct {
+	Path  string      `json:"path"`
+	Files []jail.Bind `json:"files"`
 }
 
 // ReadConfig reads the Config of the sandbox whose directory is dir.

@@ -58,7 +58,7 @@ func (m *monitor) qemu(ports portFiles, root, shares *os.File) program {
 		FDs: qemu.FDs{Stdio: 3, Console: 4, Control: 5, Root: 6, Shares: 7},
 	}
 	p := program{
-		name: "qemu", path: m.cfg.QEMU.Binary, profile: jail.Strict, tasks: qemuTasks,
+		name: "qemu", Program: m.cfg.QEMU.Binary, profile: jail.Strict, tasks: qemuTasks,
 		tree: []jail.Bind{
 			{Source: m.cfg.QEMU.Kernel, Target: jailKernel},
 			{Source: m.cfg.QEMU.Initramfs, Target: jailInitramfs},
@@ -77,18 +77,17 @@ func (m *monitor) qemu(ports portFiles, root, shares *os.File) program {
 }
 
 func (m *monitor) virtiofsd(name string, device qemu.Device, listening *os.File) program {
-	readAll := os.Geteuid() == 0 // files of all users are served, each with its mode
 	p := program{
-		name: name, path: m.cfg.QEMU.Virtiofsd, profile: jail.Strict, tasks: virtiofsdTasks, proc: true,
-		args:  qemu.VirtiofsdArgs(m.cfg.QEMU.Flavor, device, jailShared, 3, readAll),
+		name: name, Program: m.cfg.QEMU.Virtiofsd, profile: jail.FileServer, tasks: virtiofsdTasks, proc: true,
 		files: []*os.File{listening},
 	}
 	if m.cfg.QEMU.Flavor == qemu.VirtiofsdC {
 		p.profile = jail.ChrootServer
 	}
-	if readAll {
-		p.caps = []string{"CAP_DAC_READ_SEARCH"}
+	if os.Geteuid() == 0 {
+		p.caps = []string{"CAP_DAC_READ_SEARCH"} // files of all users are served, each with its mode
 	}
+	p.args = qemu.VirtiofsdArgs(m.cfg.QEMU.Flavor, device, jailShared, 3, p.caps)
 	if device == qemu.Root {
 		p.tree, p.masks = composeRoot(m.cfg)
 	} else {

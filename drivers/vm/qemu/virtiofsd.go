@@ -61,29 +61,31 @@ const (
 // VirtiofsdArgs is the command line, after the program's name, of a virtiofsd
 // that serves dir to one client on the listening socket fd. It stays in the
 // foreground. The jail has set the limit on descriptors, and keeps what is
-// mounted on dir read-only. With readAll it may use CAP_DAC_READ_SEARCH, which
-// the jail has given it.
-func VirtiofsdArgs(flavor Virtiofsd, device Device, dir string, fd int, readAll bool) []string {
+// mounted on dir read-only; caps are the capabilities that it keeps.
+func VirtiofsdArgs(flavor Virtiofsd, device Device, dir string, fd int, caps []string) []string {
 	if flavor == VirtiofsdC {
 		cache := map[Device]string{Root: "auto", Shares: "none"}[device]
-		caps := jail.ChrootServerCaps
-		if readAll {
-			caps += ":+dac_read_search"
-		}
 		return []string{
 			"--fd=" + strconv.Itoa(fd), "-f", "--rlimit-nofile=0",
-			"-o", "source=" + dir, "-o", "cache=" + cache, "-o", "sandbox=chroot", "-o", "modcaps=" + caps,
+			"-o", "source=" + dir, "-o", "cache=" + cache,
+			"-o", "sandbox=chroot", "-o", "modcaps=" + modCaps(caps),
 			"-o", "no_posix_lock,no_flock,no_writeback,no_xattr", "-o", "log_level=warn",
 		}
 	}
 	cache := map[Device]string{Root: "auto", Shares: "never"}[device]
-	args := []string{
+	return []string{
 		"--fd=" + strconv.Itoa(fd), "--rlimit-nofile=0",
-		"--shared-dir=" + dir, "--cache=" + cache, "--sandbox=none",
+		"--shared-dir=" + dir, "--cache=" + cache,
+		"--sandbox=none", "--modcaps=" + modCaps(caps),
 		"--inode-file-handles=never", "--log-level=warn",
 	}
-	if readAll {
-		args = append(args, "--modcaps=+dac_read_search")
+}
+
+// modCaps makes either daemon ask for the capabilities of its jail and no others.
+func modCaps(caps []string) string {
+	changes := jail.ChrootServerCaps
+	for _, c := range caps {
+		changes += ":+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
 	}
-	return args
+	return changes
 }
