@@ -9,17 +9,22 @@ import (
 )
 
 // arrange brings a command line into the one form that the flag parser can't
-// misread: every flag as --name=value, then "--", then the other arguments.
+// misread: every flag as --name=value by its first name, then "--", then the
+// other arguments.
 //
 // The parser alone stops at the first argument that is no flag ("inspect box
-// -o json"), takes no value attached to a short flag (-eA=b), and confuses
-// combined short flags with an equal word before them ("run --name it -it").
+// -o json"), takes no value attached to a short flag (-eA=b), refuses
+// a flag's long and short name beside each other, and confuses combined short
+// flags with an equal word before them ("run --name it -it").
 //
 // Flags may stand anywhere, but for commands that end in a COMMAND: there,
 // the first argument that is no flag ends them, as in docker run and exec.
 func arrange(app *cli.App, args []string) ([]string, error) {
 	cmd := rootOf(app)
 	path, rest := args[:1:1], args[1:]
+	if len(rest) > 0 && rest[0] == "help" {
+		rest = append(rest[1:len(rest):len(rest)], "--help")
+	}
 	for len(cmd.Subcommands) > 0 {
 		if len(rest) == 0 {
 			return path, nil
@@ -28,9 +33,6 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 			return arrangeFlags(cmd, path, rest)
 		}
 		next := cmd.Command(rest[0])
-		if next == nil && rest[0] == "help" && len(path) == 1 {
-			return slices.Concat(path, rest), nil
-		}
 		if next == nil {
 			return nil, unknownCommand(path, cmd, rest[0])
 		}
@@ -72,32 +74,33 @@ func arrangeFlags(cmd *cli.Command, path, rest []string) ([]string, error) {
 func oneFlag(cmd *cli.Command, path, rest []string) (flags, left []string, err error) {
 	word, left := rest[0], rest[1:]
 	if long, ok := strings.CutPrefix(word, "--"); ok {
-		name, _, attached := strings.Cut(long, "=")
-		known, takesValue := lookup(cmd, name)
+		typed, value, attached := strings.Cut(long, "=")
+		name, takesValue := lookup(cmd, typed)
 		switch {
-		case !known || len(name) < 2:
-			return nil, nil, unknownFlag(path, cmd, "--"+name)
-		case attached || !takesValue:
-			return []string{word}, left, nil
+		case name == "" || len(typed) < 2:
+			return nil, nil, unknownFlag(path, cmd, "--"+typed)
+		case attached:
+			return []string{"--" + name + "=" + value}, left, nil
+		case !takesValue:
+			return []string{"--" + name}, left, nil
 		case len(left) == 0:
-			return nil, nil, noValue(path, "--"+name)
+			return nil, nil, noValue(path, "--"+typed)
 		}
-		return []string{word + "=" + left[0]}, left[1:], nil
+		return []string{"--" + name + "=" + left[0]}, left[1:], nil
 	}
 	for i, c := range word[1:] {
-		name, attached := string(c), word[1+i+len(string(c)):]
-		known, takesValue := lookup(cmd, name)
+		typed, attached := string(c), word[1+i+len(string(c)):]
+		name, takesValue := lookup(cmd, typed)
+		value, assigned := strings.CutPrefix(attached, "=")
 		switch {
-		case !known:
+		case name == "":
 			return nil, nil, unknownFlag(path, cmd, word)
-		case !takesValue && strings.HasPrefix(attached, "="):
-			return append(flags, "--"+name+attached), left, nil
+		case assigned || takesValue && attached != "":
+			return append(flags, "--"+name+"="+value), left, nil
 		case !takesValue:
 			flags = append(flags, "--"+name)
-		case attached != "":
-			return append(flags, "--"+name+"="+strings.TrimPrefix(attached, "=")), left, nil
 		case len(left) == 0:
-			return nil, nil, noValue(path, "-"+name)
+			return nil, nil, noValue(path, "-"+typed)
 		default:
 			return append(flags, "--"+name+"="+left[0]), left[1:], nil
 		}
@@ -105,15 +108,15 @@ func oneFlag(cmd *cli.Command, path, rest []string) (flags, left []string, err e
 	return flags, left, nil
 }
 
-// lookup finds a flag by any of its names.
-func lookup(cmd *cli.Command, name string) (known, takesValue bool) {
+// lookup finds a flag's first name by any of its names; "" if there is none.
+func lookup(cmd *cli.Command, name string) (first string, takesValue bool) {
 	for _, f := range flagsOf(cmd) {
 		if slices.Contains(f.Names(), name) {
 			d, ok := f.(cli.DocGenerationFlag)
-			return true, ok && d.TakesValue()
+			return f.Names()[0], ok && d.TakesValue()
 		}
 	}
-	return false, false
+	return "", false
 }
 
 // flagsOf gives a command's flags with those that the library adds later.

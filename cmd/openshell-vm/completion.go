@@ -100,13 +100,8 @@ func wanting(cmd *cli.Command, word string) string {
 	if !strings.HasPrefix(word, "--") && name != "" {
 		name = name[len(name)-1:] // of combined short flags only the last can
 	}
-	for _, f := range flagsOf(cmd) {
-		d, ok := f.(cli.DocGenerationFlag)
-		for _, n := range f.Names() {
-			if n == name && ok && d.TakesValue() {
-				return f.Names()[0]
-			}
-		}
+	if first, takesValue := lookup(cmd, name); takesValue {
+		return first
 	}
 	return ""
 }

@@ -173,27 +173,30 @@ type detachReader struct {
 	detach func()
 	held   bool
 	rest   []byte // read, but not passed on yet
+	end    error  // what comes after rest
 }
 
 func (d *detachReader) Read(p []byte) (int, error) {
-	for len(p) > 0 {
-		if len(d.rest) > 0 {
-			n := copy(p, d.rest)
-			d.rest = d.rest[n:]
-			return n, nil
-		}
+	for len(d.rest) == 0 && d.end == nil {
 		buf := make([]byte, 4096)
 		n, err := d.from.Read(buf)
-		detached := d.filter(buf[:n])
 		switch {
-		case detached:
+		case d.filter(buf[:n]):
 			d.detach()
-			return 0, errDetached
-		case err != nil && len(d.rest) == 0:
-			return 0, err
+			d.end = errDetached
+		case err != nil:
+			d.end = err
+			if d.held { // nothing follows it any more
+				d.rest = append(d.rest, detachFirst)
+			}
 		}
 	}
-	return 0, nil
+	if len(d.rest) == 0 {
+		return 0, d.end
+	}
+	n := copy(p, d.rest)
+	d.rest = d.rest[n:]
+	return n, nil
 }
 
 // filter appends to rest what goes to the workload.

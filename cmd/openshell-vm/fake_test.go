@@ -1,0 +1,359 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers/stream"
+	"openshell-vm/gateway/api"
+)
+
+// fake is a gateway's API on its real socket. Its sandboxes come from the
+// file sandboxes.json beside it, where @DURATION@ is a time from now; its
+// workloads are the words that workload knows. What it is asked for it writes
+// into files, for scripts to look at.
+type fake struct {
+	dir string
+
+	mu        sync.Mutex
+	sandboxes []*fakeSandbox
+}
+
+type fakeSandbox struct {
+	api.Sandbox
+	started  chan struct{}
+	attached int
+	signals  chan int
+}
+
+// serve starts a fake and returns the environment in which the CLI finds it.
+func serve(t testing.TB, dir string) (env []string) {
+	t.Helper()
+	short, err := os.MkdirTemp("/tmp", "osvm") // socket paths must be short
+	check(t, err)
+	t.Cleanup(func() { os.RemoveAll(short) })
+	state := filepath.Join(short, "state")
+	check(t, os.MkdirAll(filepath.Join(short, "run/g1"), 0o700))
+	check(t, os.Mkdir(state, 0o700))
+	check(t, os.WriteFile(filepath.Join(state, api.IdentityFile), []byte(`{"id":"g1"}`), 0o600))
+	l, err := net.Listen("unix", filepath.Join(short, "run/g1", api.SocketFile))
+	check(t, err)
+	f := &fake{dir: dir}
+	f.load(t)
+	server := &http.Server{Handler: f.handler()}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { server.Close() })
+	return []string{api.EnvStateDir + "=" + state, api.EnvRuntimeDir + "=" + filepath.Join(short, "run")}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (f *fake) load(t testing.TB) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(f.dir, "sandboxes.json"))
+	if os.IsNotExist(err) {
+		return
+	}
+	check(t, err)
+	parts := strings.Split(string(text), "@")
+	for i := 1; i < len(parts); i += 2 {
+		d, err := time.ParseDuration(parts[i])
+		check(t, err)
+		parts[i] = time.Now().Add(d).Format(time.RFC3339Nano)
+	}
+	var list []api.Sandbox
+	check(t, json.Unmarshal([]byte(strings.Join(parts, "")), &list))
+	for _, s := range list {
+		f.add(s)
+	}
+}
+
+func (f *fake) add(s api.Sandbox) *fakeSandbox {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	added := &fakeSandbox{Sandbox: s, started: make(chan struct{}), signals: make(chan int, 16)}
+	if s.State == "running" {
+		close(added.started)
+	}
+	f.sandboxes = append(f.sandboxes, added)
+	return added
+}
+
+func (f *fake) find(ref string) (*fakeSandbox, *api.Error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range f.sandboxes {
+		if s.Name == ref || s.ID == ref {
+			return s, nil
+		}
+	}
+	return nil, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("no sandbox is called %q", ref)}
+}
+
+func (f *fake) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, api.Status{ID: "g1", Version: "9.9", PID: 4711, StartedAt: time.Now().Add(-3 * time.Hour), StateDir: "/s", RuntimeDir: "/r", Supervisor: "parent", Sandboxes: 2, Running: 1, Failing: 1})
+	})
+	mux.HandleFunc("GET /v1/doctor", f.doctor)
+	mux.HandleFunc("POST /v1/sandboxes", f.create)
+	mux.HandleFunc("GET /v1/sandboxes", f.list)
+	mux.HandleFunc("POST /v1/token/verify", f.verify)
+	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request, *fakeSandbox){
+		"GET /v1/sandboxes/{ref}":               func(w http.ResponseWriter, _ *http.Request, s *fakeSandbox) { answer(w, s.Sandbox) },
+		"DELETE /v1/sandboxes/{ref}":            f.remove,
+		"POST /v1/sandboxes/{ref}/start":        f.start,
+		"POST /v1/sandboxes/{ref}/stop":         f.stop,
+		"POST /v1/sandboxes/{ref}/signal":       f.signal,
+		"GET /v1/sandboxes/{ref}/wait":          func(w http.ResponseWriter, _ *http.Request, _ *fakeSandbox) { answer(w, api.WaitResult{ExitCode: 7}) },
+		"GET /v1/sandboxes/{ref}/logs":          f.logs,
+		"POST /v1/sandboxes/{ref}/attach":       f.attach,
+		"POST /v1/sandboxes/{ref}/exec":         f.exec,
+		"GET /v1/sandboxes/{ref}/token":         func(w http.ResponseWriter, _ *http.Request, s *fakeSandbox) { answer(w, s.Token) },
+		"POST /v1/sandboxes/{ref}/token/rotate": f.rotate,
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get(api.Header) != fmt.Sprint(api.Version) {
+				refuse(w, &api.Error{Code: api.CodeVersion, Message: "no version"})
+				return
+			}
+			s, err := f.find(r.PathValue("ref"))
+			if err != nil {
+				refuse(w, err)
+				return
+			}
+			h(w, r, s)
+		})
+	}
+	return mux
+}
+
+func answer(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) }
+
+func refuse(w http.ResponseWriter, err *api.Error) {
+	w.WriteHeader(http.StatusTeapot)
+	answer(w, err)
+}
+
+func (f *fake) note(file string, v any) {
+	text, _ := json.MarshalIndent(v, "", "  ")
+	_ = os.WriteFile(filepath.Join(f.dir, file), append(text, '\n'), 0o600)
+}
+
+func (f *fake) doctor(w http.ResponseWriter, _ *http.Request) {
+	d := api.Doctor{Chosen: "vm", Why: "KVM does not work, QEMU can emulate", Drivers: []api.DriverReport{
+		{Name: "vm", Usable: true, Version: "qemu 7.2", Details: []api.Fact{{Name: "kvm", Value: "no"}}},
+		{Name: "docker", Problem: "no socket", Hint: "start dockerd"},
+	}, Host: []api.Fact{{Name: "state", Value: "ext4"}}}
+	if _, err := os.Stat(filepath.Join(f.dir, "no-driver")); err == nil {
+		d.Chosen = ""
+	}
+	answer(w, d)
+}
+
+func (f *fake) list(w http.ResponseWriter, _ *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []api.Sandbox
+	for _, s := range f.sandboxes {
+		list = append(list, s.Sandbox)
+	}
+	answer(w, list)
+}
+
+func (f *fake) create(w http.ResponseWriter, r *http.Request) {
+	var c api.CreateRequest
+	if err := json.NewDecoder(r.Body).Decode(&c); err != nil {
+		refuse(w, &api.Error{Code: api.CodeInvalid, Message: err.Error()})
+		return
+	}
+	f.note("created.json", c)
+	if c.Name == "taken" {
+		refuse(w, &api.Error{Code: api.CodeConflict, Message: "a sandbox called taken exists", Hint: "choose another --name"})
+		return
+	}
+	s := api.Sandbox{ID: "c0ffee00c0ff", Name: "made-up", Driver: "vm", State: "created", Process: c.Process}
+	if c.Name != "" {
+		s.Name = c.Name
+	}
+	if c.TTL == 16*time.Second {
+		s.Warnings = []string{"half of the token lifetime is short"}
+	}
+	answer(w, f.add(s).Sandbox)
+}
+
+func (f *fake) start(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
+	switch strings.Join(s.Process.Args, " ") {
+	case "fail":
+		refuse(w, &api.Error{Code: api.CodeDriver, Message: "start the VM: no KVM\nand no QEMU"})
+		return
+	case "no-command":
+		refuse(w, &api.Error{Code: api.CodeNoCommand, Message: "no-command: not found", Hint: "check its name"})
+		return
+	case "not-executable":
+		refuse(w, &api.Error{Code: api.CodeNotExecutable, Message: "not-executable: permission denied", Hint: "chmod"})
+		return
+	case "boots-for-ever":
+		f.note("booting", "")
+		<-r.Context().Done()
+		return
+	}
+	f.mu.Lock()
+	s.State = "running"
+	f.mu.Unlock()
+	close(s.started)
+	answer(w, s.Sandbox)
+}
+
+func (f *fake) stop(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
+	var stop api.StopRequest
+	_ = json.NewDecoder(r.Body).Decode(&stop)
+	f.note("stopped.json", stop)
+	answer(w, s.Sandbox)
+}
+
+func (f *fake) remove(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.State == "running" && r.URL.Query().Get("force") != "1" {
+		refuse(w, &api.Error{Code: api.CodeConflict, Message: s.Name + " runs", Hint: "stop it, or use rm -f"})
+		return
+	}
+	for i, other := range f.sandboxes {
+		if other == s {
+			f.sandboxes = append(f.sandboxes[:i], f.sandboxes[i+1:]...)
+			break
+		}
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (f *fake) signal(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
+	var sig api.SignalRequest
+	_ = json.NewDecoder(r.Body).Decode(&sig)
+	s.signals <- sig.Signal
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (f *fake) rotate(w http.ResponseWriter, _ *http.Request, s *fakeSandbox) {
+	s.Token.Generation++
+	answer(w, s.Token)
+}
+
+func (f *fake) verify(w http.ResponseWriter, r *http.Request) {
+	var v api.VerifyRequest
+	_ = json.NewDecoder(r.Body).Decode(&v)
+	f.note("verified.json", v)
+	if v.Token != "good" {
+		answer(w, api.VerifyResult{Problem: "the token has expired, 3m0s ago"})
+		return
+	}
+	answer(w, api.VerifyResult{Valid: true, SandboxID: "c0ffee", Generation: 3, ExpiresAt: time.Now().Add(time.Hour)})
+}
+
+func (f *fake) logs(w http.ResponseWriter, r *http.Request, _ *fakeSandbox) {
+	frames := stream.NewWriter(w)
+	_ = frames.Write(stream.Stdout, 0, []byte("one\n"))
+	_ = frames.Write(stream.Stderr, 0, []byte("two\n"))
+	if r.URL.Query().Get("follow") == "1" {
+		_ = frames.Write(stream.Stdout, 0, []byte("followed\n"))
+	}
+	_ = frames.Write(stream.Exit, 0, stream.EncodeExit(0))
+}
+
+// hijack switches to frames.
+func hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter) {
+	conn, rw, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", api.UpgradeProtocol)
+	return conn, rw
+}
+
+func (f *fake) attach(w http.ResponseWriter, _ *http.Request, s *fakeSandbox) {
+	conn, rw := hijack(w)
+	defer conn.Close()
+	<-s.started
+	f.mu.Lock()
+	s.attached++
+	times := s.attached
+	f.mu.Unlock()
+	workload(conn, rw, s.Process, s.signals, times)
+}
+
+func (f *fake) exec(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
+	var e api.ExecRequest
+	_ = json.NewDecoder(r.Body).Decode(&e)
+	f.note("exec.json", e)
+	if s.State != "running" {
+		refuse(w, &api.Error{Code: api.CodeConflict, Message: s.Name + " does not run", Hint: "start it"})
+		return
+	}
+	conn, rw := hijack(w)
+	defer conn.Close()
+	workload(conn, rw, e.Process, nil, 1)
+}
+
+// workload plays a process: its first argument says which.
+func workload(conn net.Conn, rw *bufio.ReadWriter, p api.Process, signals chan int, times int) {
+	out := stream.NewWriter(conn)
+	in := stream.NewReader(rw)
+	end := func(code int) { _ = out.Write(stream.Exit, 0, stream.EncodeExit(code)) }
+	switch p.Args[0] {
+	case "echo":
+		fmt.Fprintln(out.To(stream.Stdout, 0), strings.Join(p.Args[1:], " "))
+		end(0)
+	case "exit":
+		fmt.Fprintln(out.To(stream.Stderr, 0), "ending")
+		code, _ := strconv.Atoi(p.Args[1])
+		end(code)
+	case "cat": // also says what else it gets
+		cat(in, out)
+		end(0)
+	case "trap":
+		fmt.Fprintln(out.To(stream.Stdout, 0), "ready")
+		end(128 + <-signals)
+	case "lost-once":
+		fmt.Fprintf(out.To(stream.Stdout, 0), "attached %d times\n", times)
+		if times > 1 {
+			end(5)
+		}
+	}
+}
+
+func cat(in *stream.Reader, out *stream.Writer) {
+	for {
+		frame, err := in.Read()
+		if err == io.EOF || err != nil {
+			return
+		}
+		switch frame.Kind {
+		case stream.Stdin:
+			_ = out.Write(stream.Stdout, 0, frame.Payload)
+		case stream.Resize:
+			rows, cols, _ := stream.DecodeSize(frame.Payload)
+			fmt.Fprintf(out.To(stream.Stdout, 0), "size %d %d\r\n", rows, cols)
+		case stream.Signal:
+			fmt.Fprintf(out.To(stream.Stdout, 0), "signal %d\r\n", frame.Payload[0])
+		case stream.StdinClose:
+			return
+		}
+	}
+}

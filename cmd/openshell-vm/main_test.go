@@ -1,0 +1,68 @@
+package main
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){appName: main})
+}
+
+// TestScripts runs the CLI as users do, each script against a gateway of its own.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			for _, kv := range serve(t, env.WorkDir) {
+				name, value, _ := strings.Cut(kv, "=")
+				env.Setenv(name, value)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// vm CODE ARG...: runs the CLI and wants this exit code.
+			"vm": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) == 0 {
+					ts.Fatalf("usage: vm CODE ARG...")
+				}
+				err := ts.Exec(appName, args[1:]...)
+				code := "0"
+				if exit, ok := err.(interface{ ExitCode() int }); ok {
+					code = strconv.Itoa(exit.ExitCode())
+				} else if err != nil {
+					ts.Fatalf("%v", err)
+				}
+				if code != args[0] {
+					ts.Fatalf("exit code %s, want %s", code, args[0])
+				}
+			},
+			// waitfor FILE: until it exists.
+			"waitfor": func(ts *testscript.TestScript, _ bool, args []string) {
+				for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+					if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+						return
+					} else if time.Now().After(end) {
+						ts.Fatalf("no %s: %v", args[0], err)
+					}
+				}
+			},
+			// hinted: the last command printed one line and a hint, and nothing else.
+			"hinted": func(ts *testscript.TestScript, neg bool, _ []string) {
+				lines := strings.Split(strings.TrimSuffix(ts.ReadFile("stderr"), "\n"), "\n")
+				if len(lines) != 2 || !strings.HasPrefix(lines[0], "openshell-vm: ") || !strings.HasPrefix(lines[1], "hint: ") {
+					ts.Fatalf("not one line and a hint: %q", lines)
+				}
+				if out := ts.ReadFile("stdout"); out != "" {
+					ts.Fatalf("an error beside output: %q", out)
+				}
+			},
+		},
+	})
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+)
+
+// terminal is the CLI in a pseudo-terminal, against a fake gateway.
+type terminal struct {
+	*testing.T
+	pty, tty *os.File
+	cmd      *exec.Cmd
+
+	mu    sync.Mutex
+	shown bytes.Buffer
+}
+
+func onTerminal(t *testing.T, args ...string) *terminal {
+	t.Helper()
+	p, tty, err := pty.Open()
+	check(t, err)
+	check(t, pty.Setsize(p, &pty.Winsize{Rows: 24, Cols: 80}))
+	term := &terminal{T: t, pty: p, tty: tty, cmd: exec.Command(appName, args...)}
+	term.cmd.Env = append(os.Environ(), serve(t, t.TempDir())...)
+	term.cmd.Stdin, term.cmd.Stdout, term.cmd.Stderr = tty, tty, tty
+	term.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	check(t, term.cmd.Start())
+	go func() { _, _ = io.Copy(term, p) }()
+	t.Cleanup(func() {
+		_ = term.cmd.Process.Kill()
+		p.Close()
+		tty.Close()
+	})
+	return term
+}
+
+func (term *terminal) Write(p []byte) (int, error) {
+	term.mu.Lock()
+	defer term.mu.Unlock()
+	return term.shown.Write(p)
+}
+
+func (term *terminal) screen() string {
+	term.mu.Lock()
+	defer term.mu.Unlock()
+	return term.shown.String()
+}
+
+func (term *terminal) sees(text string) {
+	term.Helper()
+	term.until("the screen shows "+text, func() bool { return strings.Contains(term.screen(), text) })
+}
+
+func (term *terminal) until(what string, ok func() bool) {
+	term.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			term.Fatalf("not within 10 s: %s\n%q", what, term.screen())
+		}
+	}
+}
+
+func (term *terminal) types(keys string) {
+	term.Helper()
+	_, err := term.pty.WriteString(keys)
+	check(term, err)
+}
+
+// cooked says whether the terminal is in the mode that shells leave it in.
+func (term *terminal) cooked() bool {
+	term.Helper()
+	mode, err := unix.IoctlGetTermios(int(term.tty.Fd()), unix.TCGETS)
+	check(term, err)
+	const want = unix.ICANON | unix.ECHO | unix.ISIG
+	return mode.Lflag&want == want && mode.Oflag&unix.OPOST != 0
+}
+
+// ends wants the CLI to end with a code and the terminal as it was.
+func (term *terminal) ends(code int) {
+	term.Helper()
+	_ = term.cmd.Wait()
+	if got := term.cmd.ProcessState.ExitCode(); got != code {
+		term.Errorf("exit code %d, want %d\n%q", got, code, term.screen())
+	}
+	if !term.cooked() {
+		term.Error("the terminal is left raw")
+	}
+}
+
+func TestTerminalIsTheWorkloads(t *testing.T) {
+	term := onTerminal(t, "run", "--rm", "-it", "cat")
+	term.sees("size 24 80")
+	term.until("the terminal is raw", func() bool { return !term.cooked() })
+	check(t, pty.Setsize(term.pty, &pty.Winsize{Rows: 40, Cols: 132}))
+	term.sees("size 40 132")
+	term.types("typed\x03\x1a\x04") // no signal, no suspension, no end: keys
+	term.sees("typed\x03\x1a\x04")
+	check(t, term.cmd.Process.Signal(syscall.SIGUSR1))
+	term.types("\x10x") // ctrl-p and something else is not the detach keys
+	term.sees("\x10x")
+	term.types("\x10\x10\x11")
+	term.sees("detached; openshell-vm attach made-up")
+	term.ends(0)
+}
+
+func TestTerminalIsRestoredAfterTheWorkload(t *testing.T) {
+	term := onTerminal(t, "run", "--rm", "-it", "exit", "7")
+	term.ends(7)
+}
+
+func TestTerminalIsRestoredAfterASignal(t *testing.T) {
+	term := onTerminal(t, "run", "--rm", "-it", "trap")
+	term.sees("ready")
+	term.until("the terminal is raw", func() bool { return !term.cooked() })
+	check(t, term.cmd.Process.Signal(syscall.SIGTERM))
+	term.ends(128 + 15)
+}
+
+func TestTerminalIsRestoredAfterAFailure(t *testing.T) {
+	term := onTerminal(t, "run", "-it", "fail")
+	term.ends(codeFailed)
+	term.sees("hint: ")
+}
+
+func TestInterruptGoesToTheWorkload(t *testing.T) {
+	term := onTerminal(t, "run", "--rm", "trap") // no -t: ctrl-c is a signal to the CLI
+	term.sees("ready")
+	// Between the workload's first line and the end of the start, a signal
+	// still interrupts: then, too, the code says which one it was.
+	term.types("\x03")
+	term.ends(130)
+}
+
+func TestProgressIsShownAndTakenAway(t *testing.T) {
+	term := onTerminal(t, "run", "boots-for-ever")
+	term.sees("starting made-up … 1s")
+	term.types("\x03")
+	term.ends(130)
+	if screen := term.screen(); !strings.HasSuffix(screen, clearLine) {
+		t.Errorf("the progress line stays: %q", screen)
+	}
+}
+
+func TestDetachReader(t *testing.T) {
+	for _, c := range []struct {
+		typed, passed string
+		detached      bool
+	}{
+		{"abc", "abc", false},
+		{"\x10\x11", "", true},
+		{"ab\x10\x11cd", "ab", true},
+		{"\x10a\x11", "\x10a\x11", false},
+		{"\x10\x10\x11", "\x10", true},
+		{"\x11\x10", "\x11\x10", false},
+		{"\x10", "\x10", false},
+		{"", "", false},
+	} {
+		for how, from := range map[string]func(io.Reader) io.Reader{
+			"at once": func(r io.Reader) io.Reader { return r }, "bytewise": iotest.OneByteReader, "with its error": iotest.DataErrReader,
+		} {
+			detached := false
+			d := &detachReader{from: from(strings.NewReader(c.typed)), detach: func() { detached = true }}
+			passed, err := io.ReadAll(d)
+			if string(passed) != c.passed || detached != c.detached || errors.Is(err, errDetached) != c.detached || !c.detached && err != nil {
+				t.Errorf("%q %s: passed %q, detached %v, error %v", c.typed, how, passed, detached, err)
+			}
+		}
+	}
+}
