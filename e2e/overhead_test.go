@@ -149,9 +149,9 @@ func bootByHand(t testing.TB, cfg monitor.Config) time.Duration {
 		args  []string
 		files []*os.File
 	}{
-		{cfg.QEMU.Binary, machine.Args(), []*os.File{guestStdio, guestConsole, guestControl, root, shared}},
-		{cfg.QEMU.Virtiofsd, qemu.VirtiofsdArgs(cfg.QEMU.Flavor, qemu.Root, cfg.Rootfs.Source, 3), []*os.File{rootListening}},
-		{cfg.QEMU.Virtiofsd, qemu.VirtiofsdArgs(cfg.QEMU.Flavor, qemu.Shares, shares, 3), []*os.File{sharesListening}},
+		{cfg.QEMU.Binary.Path, machine.Args(), []*os.File{guestStdio, guestConsole, guestControl, root, shared}},
+		{cfg.QEMU.Virtiofsd.Path, qemu.VirtiofsdArgs(cfg.QEMU.Flavor, qemu.Root, cfg.Rootfs.Source, 3, nil), []*os.File{rootListening}},
+		{cfg.QEMU.Virtiofsd.Path, qemu.VirtiofsdArgs(cfg.QEMU.Flavor, qemu.Shares, shares, 3, nil), []*os.File{sharesListening}},
 	} {
 		cmd := exec.CommandContext(ctx, p.path, p.args...)
 		cmd.ExtraFiles = p.files
