@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
@@ -88,8 +89,10 @@ func oneFlag(cmd *cli.Command, path, rest []string) (flags, left []string, err e
 		}
 		return []string{"--" + name + "=" + left[0]}, left[1:], nil
 	}
-	for i, c := range word[1:] {
-		typed, attached := string(c), word[1+i+len(string(c)):]
+	for attached := word[1:]; attached != ""; {
+		_, n := utf8.DecodeRuneInString(attached)
+		typed := attached[:n]
+		attached = attached[n:]
 		name, takesValue := lookup(cmd, typed)
 		value, assigned := strings.CutPrefix(attached, "=")
 		switch {

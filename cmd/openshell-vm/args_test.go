@@ -56,7 +56,7 @@ func TestArrange(t *testing.T) {
 
 func TestArrangeRefuses(t *testing.T) {
 	for typed, hint := range map[string]string{
-		"rnu": "did you mean run?", "xyzzy": "openshell-vm --help",
+		"runn": "did you mean run?", "xyzzy": "openshell-vm --help",
 		"run --naem x": "did you mean --name?", "run --zzz": "openshell-vm run --help",
 		"run -itz x": "openshell-vm run --help", "run --i x": "openshell-vm run --help", "run ---name x": "openshell-vm run --help",
 		"run --name": "explains it", "run -itu": "explains it",
@@ -72,7 +72,7 @@ func TestArrangeRefuses(t *testing.T) {
 }
 
 func FuzzArrange(f *testing.F) {
-	for _, seed := range []string{"run\n-it\n--name\nit", "run\n-é=", "token\n-\n--", "-\n-o", "help\nhelp"} {
+	for _, seed := range []string{"run\n-it\n--name\nit", "run\n-é=", "-\xff0", "token\n-\n--", "-\n-o", "help\nhelp"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, typed string) {
