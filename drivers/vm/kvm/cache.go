@@ -1,0 +1,100 @@
+package kvm
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// passingFor is how long a result that may be due to a busy machine counts.
+const passingFor = 10 * time.Minute
+
+// cache is the file's content.
+type cache struct {
+	Boot    string           `json:"boot"` // results of another boot are forgotten
+	Results map[string]entry `json:"results"`
+}
+
+type entry struct {
+	Result
+	Until time.Time `json:"until,omitzero"`
+}
+
+// identity is what a result holds for.
+type identity struct{ boot, key string }
+
+// identify takes everything on which the answer depends: the boot, the user
+// with all groups, the device node (made anew when a module is loaded again), and
+// who will use it.
+func identify(device, hypervisor string) (identity, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return identity{}, err
+	}
+	groups, err := os.Getgroups()
+	if err != nil {
+		return identity{}, err
+	}
+	slices.Sort(groups)
+	var st unix.Stat_t
+	if err := unix.Stat(device, &st); err != nil {
+		return identity{}, fmt.Errorf("stat %s: %w", device, err)
+	}
+	key := fmt.Sprintf("%s uid=%d gid=%d groups=%v node=%d.%d", hypervisor,
+		os.Geteuid(), os.Getegid(), groups, st.Ctim.Sec, st.Ctim.Nsec)
+	return identity{strings.TrimSpace(string(boot)), key}, nil
+}
+
+func recall(file string, id identity, now time.Time) (Result, bool) {
+	e, ok := read(file, id.boot).Results[id.key]
+	if !ok || !e.Until.IsZero() && now.After(e.Until) {
+		return Result{}, false
+	}
+	return e.Result, true
+}
+
+// read gives an empty cache for one that is missing, spoilt or of another boot.
+func read(file, boot string) cache {
+	empty := cache{Boot: boot, Results: map[string]entry{}}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return empty
+	}
+	var c cache
+	if err := json.Unmarshal(data, &c); err != nil || c.Boot != boot || c.Results == nil {
+		return empty
+	}
+	return c
+}
+
+// remember replaces the file. Of two processes that do so at once, one's result
+// is lost and found again another time.
+func remember(file string, id identity, r Result, now time.Time) {
+	if file == "" {
+		return
+	}
+	c := read(file, id.boot)
+	e := entry{Result: r}
+	if r.passing {
+		e.Until = now.Add(passingFor)
+	}
+	c.Results[id.key] = e
+	data, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	if err != nil {
+		return
+	}
+	_, err = tmp.Write(append(data, '\n'))
+	if tmp.Close() != nil || err != nil || os.Rename(tmp.Name(), file) != nil {
+		os.Remove(tmp.Name())
+	}
+}
