@@ -18,6 +18,7 @@ import (
 var status = map[string]int{
 	api.CodeInvalid: http.StatusBadRequest, api.CodeNotFound: http.StatusNotFound, api.CodeConflict: http.StatusConflict,
 	api.CodeDriver: http.StatusBadGateway, api.CodeVersion: http.StatusUpgradeRequired, api.CodeForbidden: http.StatusForbidden,
+	api.CodeNotExecutable: http.StatusUnprocessableEntity, api.CodeNoCommand: http.StatusUnprocessableEntity,
 	api.CodeInternal: http.StatusInternalServerError, api.CodeOverloaded: http.StatusInsufficientStorage,
 }
 

@@ -1,0 +1,332 @@
+package gateway
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/tokens"
+)
+
+func TestDecide(t *testing.T) {
+	const boot = "this boot"
+	wanted := time.Now()
+	record := func(desired string, change ...func(*Record)) *Record {
+		r := &Record{Made: true, Desired: desired, DesiredAt: wanted, Start: StartRecord{BootID: boot}}
+		for _, c := range change {
+			c(r)
+		}
+		return r
+	}
+	rm := func(r *Record) { r.Request.AutoRemove = true }
+	unmade := func(r *Record) { r.Made = false }
+	lost := func(r *Record) { r.Lost = "gone" }
+	rebooted := func(r *Record) { r.Start.BootID = "the boot before" }
+
+	running := drivers.Status{State: drivers.Running}
+	created := drivers.Status{State: drivers.Created}
+	dead := drivers.Status{State: drivers.Dead}
+	exited := func(code int) drivers.Status {
+		return drivers.Status{State: drivers.Exited, ExitCode: code, ExitedAt: wanted.Add(time.Second)}
+	}
+	earlier := drivers.Status{State: drivers.Exited, ExitedAt: wanted.Add(-time.Second)}
+
+	for _, c := range []struct {
+		what   string
+		record *Record
+		status drivers.Status
+		found  bool
+		live   bool
+		want   action
+	}{
+		{"removal under way", record(wantGone), running, true, true, erase},
+		{"removal under way, engine done", record(wantGone), drivers.Status{}, false, false, erase},
+		{"creation cut off", record(wantStopped, unmade), created, true, false, erase},
+		{"removed behind our back", record(wantRunning), drivers.Status{}, false, true, lose},
+		{"removed behind our back, said already", record(wantStopped, lost), drivers.Status{}, false, true, keep},
+		{"removed behind our back, --rm", record(wantRunning, rm), drivers.Status{}, false, true, erase},
+
+		{"as it should be", record(wantRunning), running, true, true, keep},
+		{"picked up", record(wantRunning), running, true, false, keep},
+		{"stop cut off", record(wantStopped), running, true, false, halt},
+		{"stopped", record(wantStopped), exited(143), true, false, keep},
+		{"never started", record(wantStopped), created, true, false, keep},
+		{"never started, --rm", record(wantStopped, rm), created, true, false, keep},
+		{"stopped, --rm", record(wantStopped, rm), exited(143), true, false, erase},
+
+		{"ended before our eyes", record(wantRunning), exited(0), true, true, settle},
+		{"killed before our eyes", record(wantRunning), exited(137), true, true, settle},
+		{"hypervisor died before our eyes", record(wantRunning), dead, true, true, settle},
+		{"ended before our eyes, --rm", record(wantRunning, rm), exited(3), true, true, erase},
+
+		{"start cut off", record(wantRunning), created, true, false, resume},
+		{"second start cut off", record(wantRunning), earlier, true, false, resume},
+		{"second start cut off, --rm", record(wantRunning, rm), earlier, true, false, resume},
+		{"ended by itself unseen", record(wantRunning), exited(0), true, false, settle},
+		{"failed by itself unseen", record(wantRunning), exited(7), true, false, settle},
+		{"terminated unseen", record(wantRunning), exited(143), true, false, resume},
+		{"killed unseen", record(wantRunning), exited(137), true, false, resume},
+		{"lost its hypervisor unseen", record(wantRunning), dead, true, false, resume},
+		{"ended by a reboot", record(wantRunning, rebooted), exited(0), true, false, resume},
+		{"ended unseen, --rm", record(wantRunning, rm), exited(143), true, false, erase},
+	} {
+		if got := decide(c.record, c.status, c.found, c.live, boot); got != c.want {
+			t.Errorf("%s: %s, wanted %s", c.what, got, c.want)
+		}
+	}
+}
+
+// expire waits until the share's token is due: the shortest tokens live 16 s,
+// so the test moves the token's issue into the past instead, by republishing an
+// old one.
+func expire(t *testing.T, g *Gateway, s *sandbox) (raw string) {
+	t.Helper()
+	old, _, err := g.issuer.Mint(tokens.Request{SandboxID: s.id, Generation: s.token.Generation + 1, TTL: s.rec().ttl(), Now: time.Now().Add(-2 * s.rec().ttl())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	publishRaw(t, s, []byte(old))
+	return string(old)
+}
+
+// TestResume: the gateway was down longer than the token lives and the sandbox
+// was ended from outside. It comes back with a fresh token, the old one is
+// refused; one that ended by itself stays as it is.
+func TestResume(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	w.run()
+	killed, done, kept := w.create(api.CreateRequest{Name: "killed"}), w.create(api.CreateRequest{Name: "done"}), w.create(api.CreateRequest{Name: "kept"})
+	for _, s := range []api.Sandbox{killed, done, kept} {
+		w.start(s.Name)
+	}
+	first := w.gateway
+	w.stop()
+	old := expire(t, first, first.byID(killed.ID))
+	expire(t, first, first.byID(kept.ID))
+	engine.end(killed.ID, 137)
+	engine.end(done.ID, 0)
+
+	var atStart error
+	engine.onStart = func(spec drivers.Spec) {
+		_, atStart = w.gateway.readToken(w.gateway.byID(spec.ID), time.Now())
+	}
+	g := w.run()
+	w.eventually("the killed one runs again", func() bool { return w.get("killed").State == "running" })
+	if atStart != nil {
+		t.Errorf("the token at the resume: %v", atStart)
+	}
+	tokenOf(t, g, killed.Share)
+	tokenOf(t, g, kept.Share)
+	if r, err := w.client.VerifyToken(t.Context(), api.VerifyRequest{Token: old}); err != nil || r.Valid || !strings.Contains(r.Problem, "expired") {
+		t.Errorf("the old token: %+v, %v", r, err)
+	}
+	w.eventually("the one that was done is settled", func() bool { return w.get("done").Desired == wantStopped })
+	for s, starts := range map[string]int{killed.ID: 2, done.ID: 1, kept.ID: 1} {
+		if n := engine.count("start " + s); n != starts {
+			t.Errorf("%d starts of %s, %d are wanted", n, s, starts)
+		}
+	}
+}
+
+// TestResumeDoesNotWaitForOthers: one start hangs, one engine does not answer.
+func TestResumeDoesNotWaitForOthers(t *testing.T) {
+	engine, broken := newFake("fake"), newFake("broken")
+	w := newWorld(t, engine, broken)
+	w.run()
+	hangs, starts, lost := w.create(api.CreateRequest{Name: "hangs"}), w.create(api.CreateRequest{Name: "starts"}), w.create(api.CreateRequest{Driver: "broken", Name: "lost"})
+	for _, s := range []api.Sandbox{hangs, starts, lost} {
+		w.start(s.Name)
+	}
+	w.stop()
+	engine.end(hangs.ID, 137)
+	engine.end(starts.ID, 137)
+	broken.failing("list", errors.New("connection refused"))
+	broken.failing("inspect", errors.New("connection refused"))
+	release := make(chan struct{})
+	engine.block = release
+	w.run()
+	if s := w.get("lost"); !strings.Contains(s.Reason, "connection refused") || s.Token.Failures != 0 {
+		t.Errorf("with the engine gone: %q, %d failed renewals", s.Reason, s.Token.Failures)
+	}
+	w.eventually("both are on their way", func() bool { return engine.count("start "+hangs.ID)+engine.count("start "+starts.ID) == 4 })
+	close(release)
+	w.eventually("both run", func() bool { return w.get("hangs").State == "running" && w.get("starts").State == "running" })
+}
+
+// TestLost: removed behind the gateway's back, it is reported, its share goes,
+// and a start makes it anew.
+func TestLost(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	g := w.run()
+	s := w.create(api.CreateRequest{Name: "one"})
+	before := w.start("one").Token.Generation
+	engine.forget(s.ID)
+	w.eventually("it is reported", func() bool { s := w.get("one"); return s.State == "dead" && strings.Contains(s.Reason, "removed") })
+	w.eventually("its share is gone", func() bool { _, err := os.Stat(filepath.Dir(s.Share)); return os.IsNotExist(err) })
+	w.stop() // a lost one is no failure for the next gateway
+	g = w.run()
+	if s := w.get("one"); s.State != "dead" || s.Token.Failures > 0 {
+		t.Errorf("after a restart: %+v", s)
+	}
+	w.start("one")
+	if generation, _ := tokenOf(t, g, s.Share); generation <= before {
+		t.Errorf("generation %d before, %d after", before, generation)
+	}
+	if s := w.get("one"); s.State != "running" || s.Reason != "" {
+		t.Errorf("made anew: %+v", s)
+	}
+}
+
+// TestAdopt: the records are lost, the engine still has the sandboxes.
+func TestAdopt(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	w.run()
+	runs, stopped := w.create(api.CreateRequest{Name: "runs", TTL: 40 * time.Minute}), w.create(api.CreateRequest{Name: "stopped"})
+	w.start("runs")
+	home := w.gateway.home
+	w.stop()
+	w.must(os.RemoveAll(home.Sandboxes()))
+	g := w.run()
+	for _, before := range []api.Sandbox{runs, stopped} {
+		now := w.get(before.Name)
+		if now.ID != before.ID || now.TTL != before.TTL || now.Share != before.Share {
+			t.Errorf("%s came back as %+v", before.Name, now)
+		}
+		tokenOf(t, g, now.Share)
+	}
+	if s := w.get("runs"); s.State != "running" || s.Desired != wantRunning {
+		t.Errorf("it is %s, desired %s", s.State, s.Desired)
+	}
+	w.must(w.client.Remove(t.Context(), "runs", true))
+	w.start("stopped")
+}
+
+// TestCutOffOperations: records as a killed gateway leaves them.
+func TestCutOffOperations(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	w.run()
+	for _, name := range []string{"unmade", "gone", "halted", "asked"} {
+		w.create(api.CreateRequest{Name: name})
+	}
+	w.start("gone")
+	w.start("halted")
+	g := w.gateway
+	ids := map[string]string{}
+	change := map[string]func(*Record){
+		"unmade": func(r *Record) { r.Made = false },
+		"gone":   func(r *Record) { r.want(wantGone) },
+		"halted": func(r *Record) { r.want(wantStopped) },
+		"asked":  func(r *Record) { r.want(wantRunning) },
+	}
+	w.stop()
+	for name, f := range change {
+		s := g.names[name]
+		ids[name] = s.id
+		w.must(g.update(s, f))
+	}
+	w.must(os.Mkdir(g.home.sandboxDir("emptyemptyem"), 0o700)) // a creation's very first step
+	g = w.run()
+	w.eventually("all is as it should be", func() bool {
+		all, err := w.client.List(t.Context())
+		return err == nil && len(all) == 2 && w.get("halted").State == "exited" && w.get("asked").State == "running"
+	})
+	for _, name := range []string{"unmade", "gone"} {
+		if engine.get(ids[name]) != nil {
+			t.Errorf("%s is left in the engine", name)
+		}
+		for _, dir := range []string{g.home.sandboxDir(ids[name]), filepath.Join(g.home.Shares, ids[name])} {
+			if _, err := os.Stat(dir); !os.IsNotExist(err) {
+				t.Errorf("%s is left", dir)
+			}
+		}
+	}
+	if _, err := os.Stat(g.home.sandboxDir("emptyemptyem")); !os.IsNotExist(err) {
+		t.Error("an empty directory is left")
+	}
+}
+
+// TestUndelivered: a publish that fails is shown and tried again, and
+// recovers by itself; one into a directory that the sandbox does not have
+// mounted is none.
+func TestUndelivered(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	g := w.run()
+	s := w.create(api.CreateRequest{Name: "one"})
+	w.start("one")
+	aside := s.Share + ".aside"
+	w.must(os.Rename(s.Share, aside))
+	if _, err := w.client.RotateToken(t.Context(), "one"); err == nil {
+		t.Fatal("a publish without a directory succeeded")
+	}
+	if v := w.get("one"); v.Token.Failures != 1 || v.Token.LastError == "" || v.Token.Renewals != 2 {
+		t.Errorf("with the directory gone: %+v", v.Token)
+	}
+	if status, err := w.client.Status(t.Context()); err != nil || status.Failing != 1 || status.Running != 1 {
+		t.Errorf("status %+v, %v", status, err)
+	}
+	w.must(os.Mkdir(s.Share, 0o755)) // another inode in its place
+	_, err := w.client.RotateToken(t.Context(), "one")
+	if err == nil || !strings.Contains(err.Error(), "mounted") {
+		t.Errorf("into a directory that is not mounted: %v", err)
+	}
+	w.must(os.RemoveAll(s.Share))
+	w.must(os.Rename(aside, s.Share))
+	w.eventually("it recovers by itself", func() bool { return w.get("one").Token.Failures == 0 })
+	tokenOf(t, g, s.Share)
+}
+
+// TestLostShareGetsHigherNumbers: what was on tmpfs is gone after a reboot, the
+// numbers go on.
+func TestLostShareGetsHigherNumbers(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	w.run()
+	s := w.create(api.CreateRequest{Name: "one"})
+	before := w.start("one").Token.Generation
+	w.stop()
+	engine.end(s.ID, 137)
+	w.must(os.RemoveAll(filepath.Dir(s.Share)))
+	g := w.run()
+	w.eventually("it is resumed", func() bool { return w.get("one").State == "running" })
+	if generation, _ := tokenOf(t, g, s.Share); generation <= before+900 {
+		t.Errorf("generation %d before the loss, %d after", before, generation)
+	}
+	record, err := g.home.load(s.ID)
+	if err != nil || record.GenerationLimit < 1001 {
+		t.Errorf("the record allows generations up to %d, %v", record.GenerationLimit, err)
+	}
+}
+
+// TestRenewalLeavesRecordAlone, but for the limit of generations.
+func TestRenewalLeavesRecordAlone(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	g := w.run()
+	s := w.create(api.CreateRequest{Name: "one"})
+	before, err := os.Stat(g.home.recordPath(s.ID))
+	w.must(err)
+	writes := 0
+	for range 1100 {
+		if _, err := w.client.RotateToken(t.Context(), "one"); err != nil {
+			t.Fatal(err)
+		}
+		now, err := os.Stat(g.home.recordPath(s.ID))
+		w.must(err)
+		if !os.SameFile(before, now) {
+			writes++
+			before = now
+		}
+	}
+	if generation, _ := tokenOf(t, g, s.Share); writes != 1 || generation < 1100 {
+		t.Errorf("%d writes of the record until generation %d, 1 is wanted", writes, generation)
+	}
+}

@@ -1,0 +1,179 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/share"
+)
+
+// world is a state directory with engines, and gateways one after the other.
+type world struct {
+	testing.TB
+	dir     string
+	engines []drivers.Driver
+	log     *logBuffer
+
+	gateway *Gateway
+	client  *api.Client
+	ended   chan error
+}
+
+// logBuffer also goes to the test's output if it fails.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// newWorld points the environment to fresh directories. They are short: socket
+// paths are limited.
+func newWorld(t testing.TB, engines ...drivers.Driver) *world {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{TB: t, dir: dir, engines: engines, log: &logBuffer{}}
+	t.Setenv(api.EnvStateDir, filepath.Join(dir, "state"))
+	t.Setenv(api.EnvRuntimeDir, filepath.Join(dir, "run"))
+	t.Cleanup(func() {
+		w.stop()
+		if t.Failed() {
+			t.Log(w.log)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// open makes a gateway without running it.
+func (w *world) open() *Gateway {
+	w.Helper()
+	home, err := OpenHome()
+	w.must(err)
+	w.Cleanup(home.Close)
+	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	g, err := New(home, Options{Drivers: w.engines, Version: "test", Supervisor: "none", Log: log})
+	w.must(err)
+	w.gateway = g
+	return g
+}
+
+// run runs a gateway and connects to it.
+func (w *world) run() *Gateway {
+	w.Helper()
+	g := w.open()
+	w.ended = make(chan error, 1)
+	go func() { w.ended <- g.Run(context.Background()) }()
+	w.eventually("the gateway listens", func() bool {
+		client, err := api.Connect(context.Background())
+		w.client = client
+		return err == nil
+	})
+	return g
+}
+
+// stop ends the gateway, as the next one's beginning needs.
+func (w *world) stop() {
+	w.Helper()
+	if w.ended == nil {
+		return
+	}
+	w.client.Close()
+	w.gateway.Stop()
+	select {
+	case err := <-w.ended:
+		w.must(err)
+	case <-time.After(10 * time.Second):
+		w.Fatal("the gateway does not end")
+	}
+	w.gateway.home.Close()
+	w.ended = nil
+}
+
+func (w *world) eventually(what string, ok func() bool) {
+	w.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.Fatalf("not within 10 s: %s\n%s", what, w.log)
+		}
+	}
+}
+
+// create makes a sandbox on the fake engine, by the API.
+func (w *world) create(q api.CreateRequest) api.Sandbox {
+	w.Helper()
+	if q.Driver == "" {
+		q.Driver = "fake"
+	}
+	s, err := w.client.Create(w.Context(), q)
+	w.must(err)
+	return s
+}
+
+func (w *world) start(ref string) api.Sandbox {
+	w.Helper()
+	s, err := w.client.Start(w.Context(), ref)
+	w.must(err)
+	return s
+}
+
+func (w *world) get(ref string) api.Sandbox {
+	w.Helper()
+	s, err := w.client.Get(w.Context(), ref)
+	w.must(err)
+	return s
+}
+
+// refused expects an API error with one line and a hint.
+func refused(t testing.TB, err error, code, says string) {
+	t.Helper()
+	e, ok := err.(*api.Error)
+	if !ok {
+		t.Fatalf("the error is %v, a refusal is wanted", err)
+	}
+	if e.Code != code || !strings.Contains(e.Message, says) || e.Hint == "" || strings.ContainsAny(e.Message+e.Hint, "\n") {
+		t.Errorf("refused with %q, %q, hint %q; wanted %q, …%q…", e.Code, e.Message, e.Hint, code, says)
+	}
+}
+
+// publishRaw publishes a token file as it is given.
+func publishRaw(t testing.TB, s *sandbox, raw []byte) {
+	t.Helper()
+	_, err := s.share.Publish(t.Context(), 0, func(uint64) ([]share.File, error) {
+		return []share.File{{Name: tokenFile, Data: raw}, {Name: metadataFile, Data: []byte("{}")}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
