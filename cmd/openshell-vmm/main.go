@@ -4,15 +4,18 @@
 //	openshell-vmm monitor DIR    be the monitor of the sandbox whose state directory is DIR;
 //	                             descriptor 3 takes the report, 4 is the locked lock file
 //	openshell-vmm jail N M       become a program in a jail (package jail)
+//	openshell-vmm probe-kvm      try KVM (package kvm)
 //	openshell-vmm version
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 
 	"openshell-vm/drivers/vm/jail"
+	"openshell-vm/drivers/vm/kvm"
 	"openshell-vm/drivers/vm/monitor"
 )
 
@@ -29,14 +32,15 @@ func run(args []string) error {
 	switch {
 	case len(args) > 0 && args[0] == "jail":
 		jail.Main(args[1:])
-		return nil
+	case len(args) == 1 && args[0] == "probe-kvm":
+		kvm.Main()
 	case len(args) == 2 && args[0] == "monitor":
 		return beMonitor(args[1])
 	case len(args) == 1 && args[0] == "version":
 		fmt.Println(version)
 		return nil
 	}
-	return fmt.Errorf("usage: openshell-vmm monitor DIR")
+	return errors.New("usage: openshell-vmm monitor DIR (the vm driver runs it)")
 }
 
 func beMonitor(dir string) error {

@@ -12,14 +12,6 @@ import (
 	"openshell-vm/drivers/vm/qemu"
 )
 
-// Environment variables that programs map to Config's fields. This package
-// reads no environment.
-const (
-	VirtiofsdEnv    = "OPENSHELL_VIRTIOFSD"     // Config.Virtiofsd
-	AccelEnv        = "OPENSHELL_ACCEL"         // Config.Accel
-	BootDeadlineEnv = "OPENSHELL_BOOT_DEADLINE" // Config.BootDeadline
-)
-
 // Config is where the driver finds and keeps things. Directories are absolute
 // and made by the driver if they are missing, 0700.
 type Config struct {

@@ -16,4 +16,12 @@ const runtimeVMs = "vms"
 const (
 	cacheInitramfs = "initramfs"
 	cacheUserland  = "userland" // busybox root directories
+	cacheKVM       = "kvm.json" // whether KVM works
+)
+
+// Programs in Config.Libexec.
+const (
+	monitorProgram = "openshell-vmm"
+	initProgram    = "openshell-init"
+	krunProgram    = "openshell-krun"
 )

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"runtime"
 	"strings"
 	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/qemu"
 )
 
 // Probe says which hypervisor and accelerator a VM would get, why, and how to
@@ -40,8 +40,8 @@ func (d *Driver) Probe(ctx context.Context) drivers.Info {
 func (d *Driver) qemuFacts(ctx context.Context, tools monitor.QEMU, fact func(name, format string, args ...any)) (version string) {
 	accel, why := d.accelerator(ctx)
 	fact("accelerator", "%s: %s", accel, why)
-	if better := betterAccel(string(accel)); better != "" {
-		fact("to be faster", "%s", better)
+	if hint := d.kvmWorks(ctx, hypervisorQEMU).Hint; accel == qemu.TCG && hint != "" {
+		fact("to be faster", "%s", hint)
 	}
 	version = programVersion(ctx, tools.Binary.Path)
 	fact("qemu", "%s (%s)", tools.Binary.Path, version)
@@ -52,17 +52,6 @@ func (d *Driver) qemuFacts(ctx context.Context, tools monitor.QEMU, fact func(na
 		fact("guest kernel", "%s (%s)", kernel.Image, kernel.Release)
 	}
 	return version
-}
-
-// betterAccel says what to do on a machine that translates every instruction.
-func betterAccel(accel string) string {
-	if accel == "kvm" {
-		return ""
-	}
-	if runtime.GOARCH == "amd64" {
-		return "switch virtualization (VT-x, AMD-V, or nesting in a VM) on, and let this user open /dev/kvm (group kvm)"
-	}
-	return "run on hardware with virtualization, and let this user open /dev/kvm (group kvm)"
 }
 
 // programVersion is the first line that a program says of its version.

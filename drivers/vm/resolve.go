@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func (d *Driver) chooseHypervisor(ctx context.Context, wanted string) (string, e
 		return hypervisorQEMU, err
 	case hypervisorKrun:
 		if err := d.krunWorks(ctx); err != nil {
-			return "", &drivers.Error{Op: "use the krun hypervisor", Err: err, Hint: "use --hypervisor qemu, or see openshell-vm doctor"}
+			return "", &drivers.Error{Op: "use the krun hypervisor", Err: err, Hint: cmp.Or(drivers.HintOf(err), "use --hypervisor qemu")}
 		}
 		return hypervisorKrun, nil
 	case hypervisorQEMU:

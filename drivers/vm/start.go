@@ -246,7 +246,7 @@ func (d *Driver) spawn(cfg monitor.Config, lock *os.File) (report *os.File, err 
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(d.libexec("openshell-vmm"), "monitor", cfg.Dir)
+	cmd := exec.Command(d.libexec(monitorProgram), "monitor", cfg.Dir)
 	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{theirs, lock}

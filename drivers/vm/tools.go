@@ -52,7 +52,7 @@ func (d *Driver) qemuTools(ctx context.Context) (monitor.QEMU, error) {
 		return q, err
 	}
 	q.Kernel = kernel.Image
-	q.Initramfs, err = initramfs.Cached(filepath.Join(d.cfg.CacheDir, cacheInitramfs), kernel, d.libexec("openshell-init"))
+	q.Initramfs, err = initramfs.Cached(filepath.Join(d.cfg.CacheDir, cacheInitramfs), kernel, d.libexec(initProgram))
 	if err != nil {
 		return q, &drivers.Error{Op: "prepare the guest", Err: err, Hint: "see that openshell-init is installed beside openshell-vmm"}
 	}
@@ -169,19 +169,19 @@ func (d *Driver) accelerator(ctx context.Context) (qemu.Accel, string) {
 	if d.cfg.Accel != "" {
 		return d.cfg.Accel, "it was asked for by " + AccelEnv
 	}
-	if err := d.kvmWorks(ctx, "qemu"); err != nil {
-		return qemu.TCG, "KVM does not work here: " + err.Error()
+	if r := d.kvmWorks(ctx, hypervisorQEMU); !r.Usable {
+		return qemu.TCG, "KVM does not work here: " + r.Reason
 	}
 	return qemu.KVM, "KVM works here"
 }
 
 // krunWorks says why the krun hypervisor can't be used; nil if it can.
 func (d *Driver) krunWorks(ctx context.Context) error {
-	if _, err := os.Stat(d.libexec("openshell-krun")); err != nil {
-		return errors.New("openshell-krun is not installed beside openshell-vmm")
+	if _, err := os.Stat(d.libexec(krunProgram)); err != nil {
+		return errors.New(krunProgram + " is not installed beside " + monitorProgram)
 	}
-	if err := d.kvmWorks(ctx, "krun"); err != nil {
-		return fmt.Errorf("KVM does not work here: %w", err)
+	if r := d.kvmWorks(ctx, hypervisorKrun); !r.Usable {
+		return &drivers.Error{Op: "use KVM", Err: errors.New(r.Reason), Hint: r.Hint}
 	}
 	return nil
 }
