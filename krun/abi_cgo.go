@@ -55,8 +55,6 @@ import (
 	"unsafe"
 )
 
-const haveCgo = true
-
 // address is where a C function lies.
 type address unsafe.Pointer
 

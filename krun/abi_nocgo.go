@@ -9,8 +9,6 @@ import (
 
 // Without cgo nothing can be loaded, so no Library exists and nothing below
 // load is ever reached.
-const haveCgo = false
-
 type address unsafe.Pointer
 
 var errNoCgo = errors.New("this program was built without cgo")

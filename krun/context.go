@@ -31,15 +31,15 @@ type state struct {
 	cmdline            string           // from SetKernel
 }
 
+func newState() state { return state{text: map[fn]int{}, set: map[fn]bool{}} }
+
 // NewContext makes a configuration context. Close or StartEnter ends it.
 func (l *Library) NewContext() (*Context, error) {
 	id, err := l.call(createCtx, true)
 	if err != nil {
 		return nil, err
 	}
-	return &Context{lib: l, id: u32(id), state: state{
-		text: map[fn]int{}, set: map[fn]bool{},
-	}}, nil
+	return &Context{lib: l, id: u32(id), state: newState()}, nil
 }
 
 // Close frees a context that was not started. Further calls do nothing.
@@ -63,8 +63,9 @@ type change struct {
 	f        fn
 	check    func(symbol string) error // nil: nothing but strings to check
 	args     []arg
-	devices  int // virtio devices that it adds
-	text     int // bytes that it puts on the kernel command line
+	devices  int  // virtio devices that it adds,
+	once     []fn // but none when one of these was done before
+	text     int  // bytes that it puts on the kernel command line
 	remember func()
 }
 
@@ -91,6 +92,9 @@ func (c *Context) applyNumber(ch change, positive bool) (int, error) {
 		if err := ch.check(name); err != nil {
 			return 0, err
 		}
+	}
+	if slices.ContainsFunc(ch.once, func(f fn) bool { return c.set[f] }) {
+		ch.devices = 0
 	}
 	if err := c.checkRoom(name, ch); err != nil {
 		return 0, err

@@ -201,11 +201,7 @@ func (c *Context) addDisk(f fn, d Disk, expressible bool, args ...arg) error {
 }
 
 func (c *Context) addLegacyDisk(f fn, path string) error {
-	devices := 1
-	if c.was(f) {
-		devices = 0 // it replaces the one before
-	}
-	return c.apply(change{f: f, args: []arg{str(path)}, devices: devices,
+	return c.apply(change{f: f, args: []arg{str(path)}, devices: 1, once: []fn{f}, // a second one replaces the first
 		check: func(symbol string) error {
 			if len(c.disks) > 0 {
 				return invalid(symbol, "AddDisk excludes it")

@@ -57,20 +57,16 @@ func (c *Context) SetGPUOptions2(virglFlags uint32, shmSize uint64) error {
 }
 
 func (c *Context) addGPU(f fn, args ...arg) error {
-	devices := 1
-	if c.was(setGPUOptions) || c.was(setGPUOptions2) {
-		devices = 0
-	}
-	return c.apply(change{f: f, args: args, devices: devices})
+	return c.apply(change{f: f, args: args, devices: 1, once: []fn{setGPUOptions, setGPUOptions2}})
 }
 
 // SetSndDevice adds a sound device.
 func (c *Context) SetSndDevice(enable bool) error {
 	devices := 0
-	if enable && !c.was(setSndDevice) {
+	if enable {
 		devices = 1
 	}
-	return c.apply(change{f: setSndDevice, args: []arg{flag(enable)}, devices: devices})
+	return c.apply(change{f: setSndDevice, args: []arg{flag(enable)}, devices: devices, once: []fn{setSndDevice}})
 }
 
 // ShutdownEventFD gives a descriptor that powers the guest off when it is
@@ -152,11 +148,4 @@ func (c *Context) checkConsoleWord(symbol, cmdline string) error {
 		return invalid(symbol, "SetKernelConsole needs a console= on the command line")
 	}
 	return nil
-}
-
-// was says whether a call has succeeded before.
-func (c *Context) was(f fn) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.set[f]
 }

@@ -167,7 +167,7 @@ func (c *Context) SetPasstFD(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	return c.apply(change{f: setPasstFD, args: []arg{fd}, devices: c.legacyNet(),
+	return c.apply(change{f: setPasstFD, args: []arg{fd}, devices: 1, once: legacyNet,
 		check: func(symbol string) error {
 			if f == nil {
 				return invalid(symbol, "no file")
@@ -179,17 +179,12 @@ func (c *Context) SetPasstFD(f *os.File) error {
 
 // SetGvproxyPath is deprecated in libkrun: use AddNetUnixGram.
 func (c *Context) SetGvproxyPath(path string) error {
-	return c.apply(change{f: setGvproxyPath, args: []arg{str(path)}, devices: c.legacyNet(),
+	return c.apply(change{f: setGvproxyPath, args: []arg{str(path)}, devices: 1, once: legacyNet,
 		check: func(symbol string) error { return checkSocketPath(symbol, path) }})
 }
 
-// legacyNet counts the one device that both deprecated calls stand for.
-func (c *Context) legacyNet() int {
-	if c.was(setPasstFD) || c.was(setGvproxyPath) {
-		return 0
-	}
-	return 1
-}
+// legacyNet are two calls for one device.
+var legacyNet = []fn{setPasstFD, setGvproxyPath}
 
 // SetNetMAC sets the MAC address for SetPasstFD and SetGvproxyPath.
 func (c *Context) SetNetMAC(m [6]byte) error {
