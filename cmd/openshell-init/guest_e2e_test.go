@@ -59,8 +59,8 @@ changed
 no write to the share
 /etc/openshell 700 0
 / 755 0
-/srv ro,nosuid,nodev,noexec
-/srv/deep ro,nosuid,nodev,noexec
+/srv ro,nosuid,nodev
+/srv/deep ro,nosuid,nodev
 /etc/openshell/auth ro,nosuid,nodev,noexec
 fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero
 /proc/self

@@ -189,13 +189,13 @@ type trees struct {
 // to see, so that the boot spec and the other parts are not in its view.
 func cloneTrees(shares string, spec guest.BootSpec) (*trees, error) {
 	t := &trees{auth: -1}
-	auth, err := cloneTree(filepath.Join(shares, guest.AuthName))
+	auth, err := cloneTree(filepath.Join(shares, guest.AuthName), unix.MOUNT_ATTR_NOEXEC)
 	if err != nil {
 		return nil, err
 	}
 	t.auth = auth
 	for _, m := range spec.Mounts {
-		fd, err := cloneTree(filepath.Join(shares, m.Name))
+		fd, err := cloneTree(filepath.Join(shares, m.Name), 0) // a user may bring tools
 		if err != nil {
 			t.close()
 			return nil, err
@@ -211,15 +211,17 @@ func (t *trees) close() {
 	}
 }
 
-// cloneTree makes a mount of dir, read-only with all that is mounted below it.
-// The host enforces read-only whatever is done here.
-func cloneTree(dir string) (int, error) {
+// cloneTree makes a mount of dir, read-only with all that is mounted below it;
+// noexec is MOUNT_ATTR_NOEXEC or 0. The host enforces read-only whatever is
+// done here.
+func cloneTree(dir string, noexec uint64) (int, error) {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
 		return -1, fmt.Errorf("take %s from the shares: %w", filepath.Base(dir), err)
 	}
 	attr := unix.MountAttr{
-		Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC,
+		Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | noexec,
+		Attr_clr: unix.MOUNT_ATTR_NOEXEC &^ noexec,
 	}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
 		unix.Close(fd)
