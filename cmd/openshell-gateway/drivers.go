@@ -15,18 +15,23 @@ import (
 
 // newDrivers are the engines, in the order in which auto prefers them. None of
 // them is looked for before it is used.
-func newDrivers(home *gateway.Home, log *slog.Logger) []drivers.Driver {
+func newDrivers(home *gateway.Home, log *slog.Logger) ([]drivers.Driver, error) {
+	forVM, err := vm.Config{
+		GatewayID: home.ID, SandboxesDir: home.Sandboxes(), RuntimeDir: home.Runtime,
+		CacheDir: cacheDir(home), Libexec: libexec(), Log: log.With("driver", "vm"),
+	}.WithEnvironment(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
 	return []drivers.Driver{
-		vm.New(vm.Config{
-			GatewayID: home.ID, SandboxesDir: home.Sandboxes(), RuntimeDir: home.Runtime,
-			CacheDir: cacheDir(home), Libexec: libexec(), Log: log.With("driver", "vm"),
-		}),
+		vm.New(forVM),
 		podman.New(podman.Config{GatewayID: home.ID}),
 		docker.New(docker.Config{GatewayID: home.ID}),
-	}
+	}, nil
 }
 
-// cacheDir is for what can be made again, such as a guest's initramfs.
+// cacheDir is for what can be made again, such as a guest's initramfs. It lies
+// outside the state and runtime directories: sandboxes may see what is in it.
 func cacheDir(home *gateway.Home) string {
 	if os.Geteuid() == 0 {
 		return "/var/cache/openshell-vm"
@@ -34,7 +39,7 @@ func cacheDir(home *gateway.Home) string {
 	if dir, err := os.UserCacheDir(); err == nil {
 		return filepath.Join(dir, "openshell-vm")
 	}
-	return filepath.Join(home.State, "cache")
+	return home.State + "-cache"
 }
 
 // libexec is where the monitor and its companions are installed. Where they are

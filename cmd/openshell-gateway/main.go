@@ -93,8 +93,12 @@ func serve(supervisor string, idle time.Duration, debugging bool) int {
 	if err != nil {
 		return refuse(err)
 	}
+	engines, err := newDrivers(home, log)
+	if err != nil {
+		return refuse(err)
+	}
 	g, err := gateway.New(home, gateway.Options{
-		Drivers: newDrivers(home, log), Version: version, Supervisor: supervisor, Log: log, IdleAfter: idle,
+		Drivers: engines, Version: version, Supervisor: supervisor, Log: log, IdleAfter: idle,
 	})
 	if err != nil {
 		return refuse(err)
