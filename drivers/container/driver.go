@@ -16,6 +16,7 @@ type Driver struct {
 	gateway string
 
 	mu       sync.Mutex
+	doors    map[string]*sync.Mutex                 // see door
 	unstart  map[string]unstarted                   // workloads that could not be run, by id
 	attached map[string]map[chan unstarted]struct{} // who waits for a start, by id
 }
@@ -32,6 +33,7 @@ func New(engine Engine, gatewayID string) *Driver {
 	return &Driver{
 		engine:   engine,
 		gateway:  gatewayID,
+		doors:    map[string]*sync.Mutex{},
 		unstart:  map[string]unstarted{},
 		attached: map[string]map[chan unstarted]struct{}{},
 	}
@@ -148,7 +150,19 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.unstart, id)
+	delete(d.doors, id)
 	return nil
+}
+
+// door keeps a start and the connecting of a client apart, so that a client
+// sees a sandbox either before its start or with what it wrote since then.
+func (d *Driver) door(id string) *sync.Mutex {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.doors[id] == nil {
+		d.doors[id] = new(sync.Mutex)
+	}
+	return d.doors[id]
 }
 
 // Inspect is drivers.Driver's.

@@ -33,28 +33,23 @@ func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stder
 	return pump{output: out, terminal: hasTerminal(f), streams: drivers.Streams{Stdout: stdout, Stderr: stderr}}.run(ctx, out)
 }
 
-// Attach is drivers.Attacher's. A sandbox that has ended is only waited for
-// without replay; with it, its output and exit code are given at once.
+// Attach is drivers.Attacher's. A sandbox that does not run is waited for, also
+// one that has run before.
 func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.Streams) (int, error) {
 	failed, done := d.await(id)
 	defer done()
-	f, err := d.find(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	if status := d.status(f); replay && status.State == drivers.Exited {
-		return status.ExitCode, d.Logs(ctx, id, false, s.Stdout, s.Stderr)
-	}
-	p, err := d.connect(ctx, f, replay && f.State == drivers.Running, s)
-	if err != nil {
-		if code := execFailure(err); code != 0 {
-			d.cannotRun(id, unstarted{code, err, time.Now()})
-			return code, nil
-		}
-		return 0, d.engine.Explain("attach to the container", err)
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	f, p, err := d.enter(ctx, id, replay, s)
+	switch {
+	case err != nil && f.Name == "":
+		return 0, err
+	case err != nil && execFailure(err) != 0:
+		d.cannotRun(id, unstarted{execFailure(err), err, time.Now()})
+		return execFailure(err), nil
+	case err != nil:
+		return 0, d.engine.Explain("attach to the container", err)
+	}
 	exit := d.exitOf(ctx, f)
 	ended := make(chan error, 1)
 	go func() { ended <- p.run(ctx, p.closers()...) }()
@@ -69,6 +64,19 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 		}
 	}
 	return d.exitCode(ctx, id, exit)
+}
+
+// enter connects while no start is under way.
+func (d *Driver) enter(ctx context.Context, id string, replay bool, s drivers.Streams) (Found, pump, error) {
+	door := d.door(id)
+	door.Lock()
+	defer door.Unlock()
+	f, err := d.find(ctx, id)
+	if err != nil {
+		return Found{}, pump{}, err
+	}
+	p, err := d.connect(ctx, f, replay && f.State == drivers.Running, s)
+	return f, p, err
 }
 
 func errorUnless(ok bool, err error) error {
@@ -162,6 +170,8 @@ func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drive
 	if err != nil {
 		return 0, d.engine.Explain("run a command in the container", err)
 	}
+	first := &head{w: orDiscard(s.Stdout)}
+	s.Stdout = first
 	conn, err := d.engine.ExecAttach(ctx, exec, p)
 	if err != nil {
 		if code := execFailure(err); code != 0 {
@@ -180,7 +190,24 @@ func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drive
 	if err != nil {
 		return 0, d.engine.Explain("read from the command", err)
 	}
-	return d.execEnd(ctx, exec)
+	code, err := d.execEnd(ctx, exec)
+	if code == cannotExecute && strings.HasPrefix(string(first.text), "OCI runtime exec failed") {
+		// Docker writes its error where the output goes, and older ones say 126
+		// for a missing command too.
+		code = max(code, execFailure(errors.New(string(first.text))))
+	}
+	return code, err
+}
+
+// head passes on what is written and keeps the beginning.
+type head struct {
+	w    io.Writer
+	text []byte
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	h.text = append(h.text, p[:min(len(p), 512-len(h.text))]...)
+	return h.w.Write(p)
 }
 
 // execEnd waits until the engine knows that the command, whose output has

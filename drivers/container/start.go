@@ -13,6 +13,9 @@ import (
 // is the workload's failure and not the engine's: Start succeeds then, and the
 // sandbox has exited with 127 or 126.
 func (d *Driver) Start(ctx context.Context, id string) error {
+	door := d.door(id)
+	door.Lock()
+	defer door.Unlock()
 	f, err := d.find(ctx, id)
 	if err != nil || f.State == drivers.Running {
 		return err

@@ -1,0 +1,108 @@
+//go:build e2e
+
+package docker
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	api "github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest"
+)
+
+func TestConformance(t *testing.T) {
+	engine := driverstest.Engine(t, "docker")
+	cli, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, mountable := driverstest.WorkDir(t)
+	driverstest.Run(t, driverstest.Harness{
+		Name: New(Config{}).Probe(t.Context()).Version,
+		New: func(gatewayID string) drivers.Driver {
+			return New(Config{GatewayID: gatewayID})
+		},
+		Dir: dir, Mountable: mountable,
+		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Image = driverstest.Image },
+		RestartEngine: func(t testing.TB) { engine.Do(t, "restart") },
+		RemoveBehind: func(t testing.TB, id string) {
+			if err := cli.ContainerRemove(t.Context(), "openshell-"+id, api.RemoveOptions{Force: true}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Metadata: func(t testing.TB, id string) []byte { return metadata(t, cli, id) },
+	})
+}
+
+// metadata is the container's inspect and every file of its own that the
+// engine keeps, its log included.
+func metadata(t testing.TB, cli *client.Client, id string) []byte {
+	c, raw, err := cli.ContainerInspectWithRaw(t.Context(), "openshell-"+id, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all bytes.Buffer
+	if err := json.Compact(&all, raw); err != nil {
+		t.Fatal(err)
+	}
+	kept := filepath.Join(os.Getenv("OPENSHELL_ENGINES"), "docker", "data", "containers", c.ID)
+	files := 0
+	err = filepath.WalkDir(kept, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		all.Write(data)
+		files++
+		return err
+	})
+	if err != nil || files == 0 {
+		t.Fatalf("%d files in %s: %v", files, kept, err)
+	}
+	return all.Bytes()
+}
+
+// What a user sees of an engine that is down: one line and a hint.
+func TestEngineGone(t *testing.T) {
+	engine := driverstest.Engine(t, "docker")
+	d := New(Config{GatewayID: "gone00000000"})
+	if info := d.Probe(t.Context()); !info.Usable {
+		driverstest.Missing(t, "%s", info.Problem)
+	}
+	engine.Do(t, "kill")
+	t.Cleanup(func() { engine.Do(t, "start") })
+	_, err := d.Inspect(t.Context(), "abcdefabcdef")
+	if err == nil || strings.Contains(err.Error(), "\n") || drivers.HintOf(err) == "" {
+		t.Errorf("%v, hint %q", err, drivers.HintOf(err))
+	}
+	info := d.Probe(t.Context())
+	if info.Usable || info.Problem == "" || info.Hint == "" {
+		t.Errorf("%+v", info)
+	}
+	t.Logf("killed dockerd: %v (hint: %s)", err, drivers.HintOf(err))
+	engine.Do(t, "start")
+	if info := d.Probe(t.Context()); !info.Usable {
+		t.Errorf("not found again: %+v", info)
+	}
+}
+
+// An image that is not to be had.
+func TestWrongImage(t *testing.T) {
+	driverstest.Engine(t, "docker")
+	d := New(Config{GatewayID: "gone00000000"})
+	for _, image := range []string{"localhost:1/no/such:image", "no-such-image-here:none"} {
+		err := d.Pull(t.Context(), image, nil)
+		if err == nil || strings.Contains(err.Error(), "\n") || drivers.HintOf(err) == "" {
+			t.Errorf("%s: %v, hint %q", image, err, drivers.HintOf(err))
+		}
+		t.Logf("%v (hint: %s)", err, drivers.HintOf(err))
+	}
+}

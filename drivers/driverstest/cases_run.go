@@ -1,0 +1,378 @@
+package driverstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+)
+
+// exitCodes: as container tools give them.
+func exitCodes(t *testing.T, s *suite) string {
+	for _, c := range []struct {
+		args   []string
+		script string
+		code   int
+	}{
+		{script: "exit 0", code: 0},
+		{script: "exit 7", code: 7},
+		{args: []string{"/etc"}, code: 126},
+		{args: []string{"/no/such/command"}, code: 127},
+		{args: []string{"no-such-command"}, code: 127},
+	} {
+		b := s.box(t, func(b *box) {
+			b.shell(c.script)
+			if c.args != nil {
+				b.spec.Process.Args = c.args
+			}
+		})
+		if got := b.inspect().State; got != drivers.Created {
+			t.Errorf("%v: %s before the start", b.spec.Process.Args, got)
+		}
+		client := b.run(false)
+		_, code := client.rest()
+		status := b.ended()
+		if code != c.code || status.State != drivers.Exited || status.ExitCode != c.code {
+			t.Errorf("%v: attached client %d, status %s %d; wanted %d", b.spec.Process.Args, code, status.State, status.ExitCode, c.code)
+		}
+		if c.code > 125 && status.Reason == "" {
+			t.Errorf("%v: %d without a reason", b.spec.Process.Args, c.code)
+		}
+	}
+	b := s.box(t, nil)
+	client := b.run(false)
+	client.expect("ready")
+	b.signal(9)
+	if _, code := client.rest(); code != 137 {
+		t.Errorf("SIGKILL: attached client %d", code)
+	}
+	if status := b.ended(); status.ExitCode != 137 {
+		t.Errorf("SIGKILL: status %d", status.ExitCode)
+	}
+	return "0, 7, 126, 127, 137"
+}
+
+func (b *box) signal(sig int) {
+	b.t.Helper()
+	signaler, ok := b.driver.(drivers.Signaler)
+	if !ok {
+		b.t.Fatal("this driver can't signal")
+	}
+	if err := signaler.Signal(b.t.Context(), b.id, sig); err != nil {
+		b.t.Fatalf("signal %d: %v", sig, err)
+	}
+}
+
+// attachEarly: all of the first output is there, of both streams.
+func attachEarly(t *testing.T, s *suite) string {
+	const lines = 2000
+	b := s.box(t, func(b *box) {
+		b.shell(fmt.Sprintf("seq 1 %d; echo problem >&2; seq 1 %d", lines, lines))
+	})
+	client := b.run(false)
+	out, code := client.rest()
+	if code != 0 || len(out) != 2*lines || out[0] != "1" || out[lines-1] != fmt.Sprint(lines) || out[2*lines-1] != fmt.Sprint(lines) {
+		t.Errorf("code %d, %d lines of %d", code, len(out), 2*lines)
+	}
+	if got := client.stderr.String(); strings.TrimSpace(got) != "problem" {
+		t.Errorf("stderr %q", got)
+	}
+	return fmt.Sprintf("%d lines", 2*lines+1)
+}
+
+// attachAgain: a second client, a detached one, a replay.
+func attachAgain(t *testing.T, s *suite) string {
+	b := s.box(t, func(b *box) {
+		b.shell("echo one; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo two; exit 3")
+	})
+	first := b.run(false)
+	first.expect("one")
+	second := b.attach(false, false)
+	replay := b.attach(true, false)
+	replay.expect("one")
+	first.detach()
+	if got := b.inspect().State; got != drivers.Running {
+		t.Fatalf("%s after a client detached", got)
+	}
+	if _, code := b.exec(drivers.Process{Args: []string{"touch", "/tmp/go"}}, false).rest(); code != 0 {
+		t.Fatalf("touch: %d", code)
+	}
+	for name, c := range map[string]*session{"second": second, "replay": replay} {
+		out, code := c.rest()
+		if code != 3 || !slices.Equal(out, []string{"two"}) {
+			t.Errorf("%s client: code %d, output %q", name, code, out)
+		}
+	}
+	return ""
+}
+
+// stdin: what is sent arrives, and its end too.
+func stdin(t *testing.T, s *suite) string {
+	b := s.box(t, func(b *box) {
+		b.shell("cat; echo ended")
+		b.spec.Stdin = true
+	})
+	client := b.run(true)
+	text := strings.Repeat("0123456789abcdef\n", 8192)
+	if _, err := io.WriteString(client.stdin, text); err != nil {
+		t.Fatal(err)
+	}
+	client.stdin.Close()
+	out, code := client.rest()
+	if code != 0 || len(out) != 8193 || out[8192] != "ended" {
+		t.Errorf("code %d, %d lines, last %q", code, len(out), out[max(0, len(out)-1):])
+	}
+	return fmt.Sprintf("%d KiB", len(text)>>10)
+}
+
+// logs: stored output, apart, also after the end; the last start's only.
+func logs(t *testing.T, s *suite) string {
+	b := s.box(t, func(b *box) {
+		b.shell("if [ -e /tmp/again ]; then echo second; echo problem >&2; sleep 60; else touch /tmp/again; echo first; fi")
+	})
+	logger, ok := b.driver.(drivers.Logger)
+	if !ok {
+		t.Fatal("this driver can't give back logs")
+	}
+	read := func() (string, string) {
+		var out, problems syncBuffer
+		if err := logger.Logs(t.Context(), b.id, false, &out, &problems); err != nil {
+			t.Fatalf("logs: %v", err)
+		}
+		return out.String(), problems.String()
+	}
+	if out, problems := read(); out+problems != "" {
+		t.Errorf("before the start: %q, %q", out, problems)
+	}
+	b.run(false).rest()
+	b.ended()
+	if out, problems := read(); out != "first\n" || problems != "" {
+		t.Errorf("after the first end: %q, %q", out, problems)
+	}
+	client := b.run(false)
+	client.expect("second")
+	s.eventually(t, func() error {
+		if out, problems := read(); out != "second\n" || problems != "problem\n" {
+			return fmt.Errorf("while it runs: %q, %q", out, problems)
+		}
+		return nil
+	})
+	var followed syncBuffer
+	done := make(chan error, 1)
+	go func() { done <- logger.Logs(t.Context(), b.id, true, &followed, io.Discard) }()
+	b.stop(0)
+	select {
+	case err := <-done:
+		if err != nil || followed.String() != "second\n" {
+			t.Errorf("followed: %q, %v", followed.String(), err)
+		}
+	case <-time.After(patience):
+		t.Error("following does not end with the sandbox")
+	}
+	return ""
+}
+
+// eventually polls until check is content.
+func (s *suite) eventually(t *testing.T, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// terminal: one stream, the size asked for, and later ones.
+func terminal(t *testing.T, s *suite) string {
+	b := s.box(t, func(b *box) {
+		b.runs("size")
+		b.spec.Process.Terminal = true
+		b.spec.Process.Size = drivers.Size{Rows: 33, Cols: 101}
+		b.spec.Stdin = true
+	})
+	client := b.run(true)
+	client.expect("33x101")
+	client.size <- drivers.Size{Rows: 50, Cols: 132}
+	client.expect("50x132")
+
+	exec := b.exec(drivers.Process{Args: []string{b.tool, "size"}, Terminal: true, Size: drivers.Size{Rows: 12, Cols: 34}}, true)
+	exec.expect("12x34")
+	exec.size <- drivers.Size{Rows: 56, Cols: 78}
+	exec.expect("56x78")
+	if _, err := io.WriteString(exec.stdin, "\x03"); err != nil { // ^C
+		t.Fatal(err)
+	}
+	if _, code := exec.rest(); code != 130 && code != 2 {
+		t.Errorf("^C in an exec's terminal: %d", code)
+	}
+	return "33x101 → 50x132, exec too"
+}
+
+// signals: each reaches the workload; none reaches what has ended.
+func signals(t *testing.T, s *suite) string {
+	b := s.box(t, func(b *box) { b.runs("signals") })
+	client := b.run(false)
+	client.expect("ready")
+	b.signal(10)
+	client.expect("10")
+	client.signal <- 12
+	client.expect("12")
+	b.signal(15)
+	client.expect("15")
+	if _, code := client.rest(); code != 42 {
+		t.Errorf("code %d", code)
+	}
+	b.ended()
+	if err := b.driver.(drivers.Signaler).Signal(t.Context(), b.id, 10); !errors.Is(err, drivers.ErrNotRunning) {
+		t.Errorf("a signal to what has ended: %v", err)
+	}
+	return ""
+}
+
+// execs: codes, streams, environment, a cancelled one is killed.
+func execs(t *testing.T, s *suite) string {
+	b := s.box(t, nil)
+	if _, err := b.driver.(drivers.Execer).Exec(t.Context(), b.id, drivers.Process{Args: []string{"true"}}, drivers.Streams{}); !errors.Is(err, drivers.ErrNotRunning) {
+		t.Errorf("exec before the start: %v", err)
+	}
+	b.run(false).expect("ready")
+	for _, c := range []struct {
+		p    drivers.Process
+		in   string
+		out  string
+		code int
+	}{
+		{p: drivers.Process{Args: []string{"sh", "-c", "echo $A $PWD; exit 9"}, Env: []string{"A=b c"}, Dir: "/tmp"}, out: "b c /tmp", code: 9},
+		{p: drivers.Process{Args: []string{"cat"}}, in: "hello\n", out: "hello"},
+		{p: drivers.Process{Args: []string{"id", "-u"}, User: "1234"}, out: "1234"},
+		{p: drivers.Process{Args: []string{"sh", "-c", "kill -9 $$"}}, code: 137},
+		{p: drivers.Process{Args: []string{"no-such-command"}}, code: 127},
+		{p: drivers.Process{Args: []string{"/etc"}}, code: 126},
+	} {
+		client := b.exec(c.p, c.in != "")
+		if c.in != "" {
+			_, _ = io.WriteString(client.stdin, c.in)
+			client.stdin.Close()
+		}
+		out, code := client.rest()
+		if code != c.code || c.code < 126 && strings.Join(out, "\n") != c.out {
+			t.Errorf("%q: code %d, output %q; wanted %d, %q", c.p.Args, code, out, c.code, c.out)
+		}
+	}
+	client := b.exec(drivers.Process{Args: []string{b.tool, "signals"}}, false)
+	client.expect("ready")
+	client.signal <- 10
+	client.expect("10")
+	client.detach()
+	s.eventually(t, func() error {
+		out, _ := b.exec(drivers.Process{Args: []string{"ps"}}, false).rest()
+		if text := strings.Join(out, "\n"); strings.Contains(text, "witness signals") {
+			return errors.New("a cancelled exec still runs")
+		}
+		return nil
+	})
+	return ""
+}
+
+// graceful: SIGTERM and time to end; SIGKILL after it.
+func graceful(t *testing.T, s *suite) string {
+	b := s.box(t, nil)
+	b.run(false).expect("ready")
+	begin := time.Now()
+	b.stop(30 * time.Second)
+	asked := time.Since(begin)
+	if status := b.inspect(); status.State != drivers.Exited || status.ExitCode != 0 {
+		t.Errorf("after SIGTERM: %s %d", status.State, status.ExitCode)
+	}
+	if asked > 20*time.Second {
+		t.Errorf("a workload that ends at once took %v to stop", asked)
+	}
+	b = s.box(t, func(b *box) { b.shell("trap '' TERM; echo ready; while :; do sleep 0.1; done") })
+	b.run(false).expect("ready")
+	begin = time.Now()
+	b.stop(time.Second)
+	killed := time.Since(begin)
+	if status := b.inspect(); status.State == drivers.Running || status.State == drivers.Exited && status.ExitCode != 137 {
+		t.Errorf("after the grace: %s %d", status.State, status.ExitCode)
+	}
+	if killed < time.Second || killed > 20*time.Second {
+		t.Errorf("a grace of 1 s took %v", killed)
+	}
+	return fmt.Sprintf("%d ms; grace 1 s + %d ms", asked.Milliseconds(), (killed - time.Second).Milliseconds())
+}
+
+// refused: one line, a hint, and nothing made.
+func refused(t *testing.T, s *suite) string {
+	n := 0
+	for name, change := range map[string]func(b *box){
+		"too many CPUs":      func(b *box) { b.spec.CPUs = 4096 },
+		"too much memory":    func(b *box) { b.spec.Memory = 1 << 50 },
+		"too little memory":  func(b *box) { b.spec.Memory = 4096 },
+		"a missing source":   func(b *box) { b.mount(b.s.Dir+"/sources/absent", "/absent") },
+		"a hidden source":    func(b *box) { b.mount(b.s.state+"/keys", "/keys") },
+		"over the share":     func(b *box) { b.mount(b.s.Dir+"/sources", "/etc/openshell/auth/x") },
+		"the share's target": func(b *box) { b.mount(b.s.Dir+"/sources", drivers.AuthDir) },
+		"nothing to run from": func(b *box) {
+			b.spec.Image, b.spec.Rootfs = "", ""
+		},
+	} {
+		b := s.prepare(t, change)
+		_, _, err := b.driver.Resolve(t.Context(), b.spec)
+		switch {
+		case err == nil:
+			t.Errorf("%s: not refused", name)
+		case strings.Contains(err.Error(), "\n") || drivers.HintOf(err) == "":
+			t.Errorf("%s: %q, hint %q", name, err, drivers.HintOf(err))
+		default:
+			t.Logf("%s: %v\n\thint: %s", name, err, drivers.HintOf(err))
+		}
+		if _, err := b.driver.Inspect(t.Context(), b.id); !errors.Is(err, drivers.ErrNotFound) {
+			t.Errorf("%s: something was made: %v", name, err)
+		}
+		n++
+	}
+	return fmt.Sprintf("%d of %d", n, n)
+}
+
+// vanished: a source that is gone at the start, and an engine that is asked
+// about what it does not have.
+func vanished(t *testing.T, s *suite) string {
+	source := s.source(t)
+	b := s.box(t, func(b *box) { b.mount(source, "/data") })
+	remove(t, source)
+	err := b.driver.Start(t.Context(), b.id)
+	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), source) || drivers.HintOf(err) == "" {
+		t.Errorf("a vanished source: %v, hint %q", err, drivers.HintOf(err))
+	}
+	if exists(source) {
+		t.Error("the engine made an empty directory in its place")
+	}
+	if got := b.inspect().State; got == drivers.Running {
+		t.Errorf("%s after a refused start", got)
+	}
+	for name, call := range map[string]func(context.Context, string) error{
+		"start": b.driver.Start,
+		"stop":  func(ctx context.Context, id string) error { return b.driver.Stop(ctx, id, 0) },
+		"inspect": func(ctx context.Context, id string) error {
+			_, err := b.driver.Inspect(ctx, id)
+			return err
+		},
+	} {
+		if err := call(t.Context(), newID()); !errors.Is(err, drivers.ErrNotFound) {
+			t.Errorf("%s of an unknown sandbox: %v", name, err)
+		}
+	}
+	return fmt.Sprint(err)
+}

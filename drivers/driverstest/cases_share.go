@@ -1,0 +1,477 @@
+package driverstest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+)
+
+// source is a fresh directory of the user's, with a file and a subdirectory.
+func (s *suite) source(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(filepath.Join(s.Dir, "sources"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(dir, 0o777), os.WriteFile(filepath.Join(dir, "file"), []byte("content"), 0o666),
+		os.Mkdir(filepath.Join(dir, "sub"), 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func remove(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// mounted mounts a tmpfs, where the suite may, until the test's end.
+func (s *suite) mounted(t *testing.T, dir string) bool {
+	t.Helper()
+	if !s.Mountable {
+		return false
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k,mode=0777"); err != nil {
+		t.Fatalf("mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	return true
+}
+
+// snapshot describes a tree so that any change shows.
+func snapshot(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		line := fmt.Sprintf("%s %v %d %d:%d", path, info.Mode(), info.ModTime().UnixNano(), st.Uid, st.Gid)
+		if info.Mode().IsRegular() {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			line += fmt.Sprintf(" %q", data)
+		}
+		all = append(all, line)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// readOnly: nothing that root inside does changes the share, the user's
+// directories or a file system that is mounted below one.
+func readOnly(t *testing.T, s *suite) string {
+	source := s.source(t)
+	note := "submounts not tried: they can't be mounted here"
+	if s.mounted(t, filepath.Join(source, "sub")) {
+		note = "with a submount"
+	}
+	b := s.box(t, func(b *box) {
+		b.mount(source, "/data")
+		b.runs("tamper", drivers.AuthDir, "/data", "/data/sub")
+	})
+	before := append(snapshot(t, b.share.AuthDir()), snapshot(t, source)...)
+	out, code := b.run(false).rest()
+	if code != 0 {
+		t.Fatalf("the witness ended with %d: %q", code, out)
+	}
+	attempts := map[string]int{}
+	for _, line := range out {
+		_, result, _ := strings.Cut(line, ": ")
+		attempts[result]++
+		if result == "DONE" && !strings.HasPrefix(line, "remount") {
+			t.Errorf("%s", line)
+		}
+	}
+	if len(out) < 60 {
+		t.Errorf("only %d attempts: %q", len(out), out)
+	}
+	if after := append(snapshot(t, b.share.AuthDir()), snapshot(t, source)...); !slices.Equal(before, after) {
+		t.Errorf("the host's tree changed:\n%q\n%q", before, after)
+	}
+	t.Logf("%d attempts: %v", len(out), attempts)
+	return fmt.Sprintf("%d attempts, %s", len(out), note)
+}
+
+// visible: how long until a polling reader inside has a new generation, the
+// way of its report back to the host included.
+func visible(t *testing.T, s *suite) string {
+	const publishes = 50
+	b := s.box(t, func(b *box) { b.runs("watch", drivers.AuthDir) })
+	_, staleness, err := b.driver.Resolve(t.Context(), b.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := b.run(false)
+	client.expect("1 ok")
+	var took []time.Duration
+	for range publishes {
+		n, _ := b.publish()
+		begin := time.Now()
+		if line := client.line(); line != fmt.Sprintf("%d ok", n) {
+			t.Fatalf("generation %d was published, %q was seen", n, line)
+		}
+		took = append(took, time.Since(begin))
+	}
+	slices.Sort(took)
+	p50, worst := took[publishes/2], took[publishes-1]
+	if worst > staleness {
+		t.Errorf("a publish was seen after %v, the driver promises %v", worst, staleness)
+	}
+	return fmt.Sprintf("p50 %.1f ms, max %.1f ms of %d; promised %v", ms(p50), ms(worst), publishes, staleness)
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// racing: a reader that never pauses never sees a torn, missing or older one.
+func racing(t *testing.T, s *suite) string {
+	const publishes = 1000
+	b := s.box(t, func(b *box) {
+		b.runs("race", drivers.AuthDir)
+		b.spec.Stdin = true
+	})
+	client := b.run(true)
+	client.expect("ready")
+	var last uint64
+	begin := time.Now()
+	for range publishes {
+		last, _ = b.publish()
+	}
+	took := time.Since(begin)
+	_, staleness, err := b.driver.Resolve(t.Context(), b.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(staleness) // the last one may be seen that late
+	client.stdin.Close()
+	out, _ := client.rest()
+	var reads, bad int
+	var seen uint64
+	if len(out) == 0 {
+		t.Fatal("no report")
+	}
+	if _, err := fmt.Sscanf(out[len(out)-1], "reads=%d bad=%d last=%d", &reads, &bad, &seen); err != nil {
+		t.Fatalf("%q: %v", out, err)
+	}
+	if bad != 0 || seen != last || reads < publishes/10 {
+		t.Errorf("%d reads, %d bad, generation %d of %d seen; %q", reads, bad, seen, last, out)
+	}
+	return fmt.Sprintf("%d reads in %.1f s, %d bad", reads, took.Seconds(), bad)
+}
+
+// resumed: what was published while the sandbox was down is there at once, and
+// what it wrote before is still there.
+func resumed(t *testing.T, s *suite) string {
+	b := s.box(t, func(b *box) {
+		b.shell("[ -e /var/marker ] && echo marked; touch /var/marker; sync; cut -d. -f1 " + drivers.TokenFile + "; exec " + b.tool + " hold")
+	})
+	first := b.run(false)
+	first.expect("1")
+	first.expect("ready")
+	b.stop(10 * time.Second)
+	_, expired := b.publish()
+	n, _ := b.publish()
+	begin := time.Now()
+	second := b.run(false)
+	second.expect("marked")
+	if got := second.line(); got != strconv.FormatUint(n, 10) {
+		t.Errorf("generation %s after the resume, %d was published (and %d bytes before it)", got, n, len(expired))
+	}
+	return fmt.Sprintf("first read %.0f ms after the start", ms(time.Since(begin)))
+}
+
+// idempotent: each again, in each state.
+func idempotent(t *testing.T, s *suite) string {
+	b := s.box(t, nil)
+	b.stop(time.Second) // never started
+	if err := b.driver.Create(t.Context(), b.spec); !errors.Is(err, drivers.ErrExists) {
+		t.Errorf("created twice: %v", err)
+	}
+	for range 3 {
+		b.start()
+		b.start()
+		if got := b.inspect().State; got != drivers.Running {
+			t.Fatalf("%s after a start", got)
+		}
+		b.stop(10 * time.Second)
+		b.stop(10 * time.Second)
+		if got := b.inspect().State; got == drivers.Running || got == drivers.Created {
+			t.Fatalf("%s after a stop", got)
+		}
+	}
+	b.start()
+	for range 2 { // the first while it runs
+		if err := b.driver.Remove(t.Context(), b.id); err != nil {
+			t.Fatalf("remove: %v", err)
+		}
+		if _, err := b.driver.Inspect(t.Context(), b.id); !errors.Is(err, drivers.ErrNotFound) {
+			t.Fatalf("inspect after a remove: %v", err)
+		}
+	}
+	if !exists(b.share.AuthDir()) {
+		t.Error("the share went with the sandbox")
+	}
+	return ""
+}
+
+// engineRestarted: a crash of the engine costs no more than the sandbox's run.
+func engineRestarted(t *testing.T, s *suite) string {
+	if s.RestartEngine == nil {
+		return notApplicable + "there is no engine beside the sandbox's own processes"
+	}
+	b := s.box(t, func(b *box) { b.runs("watch", drivers.AuthDir) })
+	b.run(false).expect("1 ok")
+	s.RestartEngine(t)
+	state := b.inspect().State
+	n, _ := b.publish()
+	if state == drivers.Running {
+		client := b.attach(true, false)
+		client.expect(fmt.Sprintf("%d ok", n))
+	}
+	b.start()
+	n, _ = b.publish()
+	client := b.attach(true, false)
+	client.expect(fmt.Sprintf("%d ok", n))
+	return fmt.Sprintf("%s after the crash", state)
+}
+
+// removedBehind: it is reported as gone, and can be made again.
+func removedBehind(t *testing.T, s *suite) string {
+	if s.RemoveBehind == nil {
+		return notApplicable + "nothing but the driver can remove it"
+	}
+	b := s.box(t, nil)
+	b.start()
+	s.RemoveBehind(t, b.id)
+	if _, err := b.driver.Inspect(t.Context(), b.id); !errors.Is(err, drivers.ErrNotFound) {
+		t.Errorf("inspect: %v", err)
+	}
+	if err := b.driver.Start(t.Context(), b.id); !errors.Is(err, drivers.ErrNotFound) {
+		t.Errorf("start: %v", err)
+	}
+	if list, err := b.driver.List(t.Context()); err != nil || find(list, b.id) != nil {
+		t.Errorf("it is still listed: %v", err)
+	}
+	if err := b.driver.Create(t.Context(), b.spec); err != nil {
+		t.Fatalf("made again: %v", err)
+	}
+	b.run(false).expect("ready")
+	return ""
+}
+
+func find(list []drivers.Status, id string) *drivers.Status {
+	for i := range list {
+		if list[i].ID == id {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// recordsLost: a new gateway's driver lists them, with what is needed to make
+// a record again; another gateway's does not see them.
+func recordsLost(t *testing.T, s *suite) string {
+	running, created := s.box(t, nil), s.box(t, nil)
+	running.run(false).expect("ready")
+	fresh := s.New(s.gateway)
+	list, err := fresh.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for b, state := range map[*box]drivers.State{running: drivers.Running, created: drivers.Created} {
+		found := find(list, b.id)
+		if found == nil {
+			t.Fatalf("%s is not listed", b.id)
+		}
+		if found.State != state || found.Name != b.spec.Name {
+			t.Errorf("%s: %s %q, wanted %s %q", b.id, found.State, found.Name, state, b.spec.Name)
+		}
+		if found.Spec == nil || found.Spec.Auth != b.spec.Auth || !slices.Equal(found.Spec.Mounts, b.spec.Mounts) ||
+			!slices.Equal(found.Spec.Process.Args, b.spec.Process.Args) {
+			t.Errorf("%s: the spec came back as %+v", b.id, found.Spec)
+		}
+	}
+	if err := fresh.Stop(t.Context(), running.id, 10*time.Second); err != nil {
+		t.Errorf("stop by the new gateway: %v", err)
+	}
+	other := s.New(newID())
+	if list, err := other.List(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("another gateway lists %d sandboxes, error %v", len(list), err)
+	}
+	if s.RestartEngine != nil { // an engine is shared, a state directory is not
+		if _, err := other.Inspect(t.Context(), running.id); !errors.Is(err, drivers.ErrNotFound) {
+			t.Errorf("another gateway inspects it: %v", err)
+		}
+	}
+	return ""
+}
+
+// apart: what one sandbox can find anywhere is not the other's.
+func apart(t *testing.T, s *suite) string {
+	one, two := s.box(t, nil), s.box(t, nil)
+	_, secret := one.publish()
+	_, other := two.publish()
+	one.run(false).expect("ready")
+	two.run(false).expect("ready")
+	for b, foreign := range map[*box][]byte{one: other, two: secret} {
+		// Every readable file but the kernel's, by content.
+		out, _ := b.exec(drivers.Process{Args: []string{"sh", "-c",
+			"for d in /*; do case $d in /proc|/sys|/dev) ;; *) find $d -xdev -type f -size -64k -exec grep -l -F '" + string(foreign[:200]) + "' {} + ;; esac; done; cat " +
+				drivers.TokenFile + "; grep -c . /proc/self/mountinfo"}}, false).rest()
+		for _, line := range out[:max(0, len(out)-2)] {
+			if strings.HasPrefix(line, "/") {
+				t.Errorf("%s has the other's: %s", b.id, line)
+			}
+		}
+		if strings.Contains(strings.Join(out, "\n"), string(foreign)) {
+			t.Errorf("%s reads the other's token", b.id)
+		}
+		mounts, _ := b.exec(drivers.Process{Args: []string{"cat", "/proc/self/mountinfo"}}, false).rest()
+		for _, line := range mounts {
+			peer := one
+			if b == one {
+				peer = two
+			}
+			if strings.Contains(line, peer.id) {
+				t.Errorf("%s has a mount of the other's: %s", b.id, line)
+			}
+		}
+	}
+	return ""
+}
+
+// hiddenDirs: the state directory lies in what is mounted, directly and through
+// a bind mount, and nothing of it shows.
+func hiddenDirs(t *testing.T, s *suite) string {
+	secret := filepath.Join(s.state, "keys", "secret-key")
+	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	note := "directly"
+	alias := filepath.Join(s.source(t), "sub")
+	if s.Mountable {
+		if err := syscall.Mount(s.state, alias, "", syscall.MS_BIND, ""); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = syscall.Unmount(alias, syscall.MNT_DETACH) })
+		note = "directly and through a bind mount"
+	}
+	b := s.box(t, func(b *box) {
+		b.mount(s.Dir, "/all")
+		b.runs("ls", "/all", drivers.AuthDir)
+	})
+	out, code := b.run(false).rest()
+	if code != 0 || !slices.Contains(out, "/all/sources") {
+		t.Fatalf("the mount does not show: code %d, %q", code, out)
+	}
+	for _, line := range out {
+		if strings.Contains(line, "secret-key") || strings.HasPrefix(line, "/all/state/") {
+			t.Errorf("inside: %s", line)
+		}
+	}
+	return note
+}
+
+// noLeak: neither form of a signature is found but in the share; a planted one
+// is, so the search works.
+func noLeak(t *testing.T, s *suite) string {
+	b := s.box(t, nil)
+	b.run(false).expect("ready")
+	var needles []string
+	for range 3 {
+		_, token := b.publish()
+		needles = append(needles, formsOf(t, token)...)
+	}
+	planted := exec.Command("sleep", "60")
+	planted.Env = []string{"TOKEN=" + needles[1]}
+	if err := planted.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = planted.Process.Kill(); _ = planted.Wait() }()
+	found := searchProcesses(t, needles)
+	want := "/proc/" + strconv.Itoa(planted.Process.Pid) + "/environ"
+	if !slices.Equal(found, []string{want}) {
+		t.Errorf("found in %q, only %s was planted", found, want)
+	}
+	n := 0
+	if s.Metadata != nil {
+		metadata := string(s.Metadata(t, b.id))
+		n = len(metadata)
+		if !strings.Contains(metadata, b.id) {
+			t.Errorf("the engine's metadata don't name the sandbox: %q", metadata)
+		}
+		for _, needle := range needles {
+			if strings.Contains(metadata, needle) {
+				t.Error("a token is in the engine's metadata")
+			}
+		}
+	}
+	out, _ := b.exec(drivers.Process{Args: []string{"sh", "-c", "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline /proc/cmdline"}}, false).rest()
+	for _, needle := range needles {
+		if strings.Contains(strings.Join(out, "\n"), needle) {
+			t.Error("a token is in a process inside")
+		}
+	}
+	if f, err := os.ReadDir(b.spec.Dir); err == nil {
+		for _, e := range f {
+			n += searchFile(t, filepath.Join(b.spec.Dir, e.Name()), needles)
+		}
+	}
+	return fmt.Sprintf("%d bytes of metadata and every process", n)
+}
+
+// searchFile reads up to 1 MiB of a file, which is enough for records and logs.
+func searchFile(t *testing.T, path string, needles []string) int {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, needle := range needles {
+		if strings.Contains(string(data), needle) {
+			t.Errorf("a token is in %s", path)
+		}
+	}
+	return len(data)
+}

@@ -1,0 +1,40 @@
+package driverstest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Image is what scripts/engines puts into each engine: busybox, nothing else.
+const Image = "localhost/openshell-busybox:latest"
+
+// TestEngine is one of the engines that scripts/engines starts.
+type TestEngine struct{ name, script string }
+
+// Engine finds a test engine that was started: docker, podman or rootless.
+func Engine(t testing.TB, name string) TestEngine {
+	t.Helper()
+	dir := os.Getenv("OPENSHELL_ENGINES")
+	if dir == "" {
+		Missing(t, `no test engines run: eval "$(scripts/engines start)"`)
+	}
+	if _, err := os.Stat(filepath.Join(dir, name+".pid")); err != nil {
+		Missing(t, "the test engine %s does not run: scripts/engines start %s", name, name)
+	}
+	script, err := filepath.Abs("../../scripts/engines")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return TestEngine{name, script}
+}
+
+// Do has scripts/engines do something to it: restart, kill, start.
+func (e TestEngine) Do(t testing.TB, what string) {
+	t.Helper()
+	cmd := exec.Command(e.script, what, e.name)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("scripts/engines %s %s: %v\n%s", what, e.name, err, out)
+	}
+}

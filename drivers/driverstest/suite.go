@@ -1,0 +1,123 @@
+package driverstest
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+)
+
+// patience bounds one wait for something to happen. A guest under emulation
+// takes seconds to boot.
+const patience = 90 * time.Second
+
+// suite is one run of all cases.
+type suite struct {
+	Harness
+	gateway string
+	driver  drivers.Driver
+	witness string // on the host
+	state   string // a gateway's state directory: hidden
+	rows    []row
+}
+
+// row is one line of the table.
+type row struct{ name, result, note string }
+
+// testCase is one case. What it returns is its figure or remark in the table.
+type testCase struct {
+	name string
+	run  func(t *testing.T, s *suite) (note string)
+}
+
+// errNotApplicable in a note's place: see notApplicable.
+const notApplicable = "n/a: "
+
+var cases = []testCase{
+	{"starts, runs and ends with the workload's exit code", exitCodes},
+	{"attached before the start, nothing is lost", attachEarly},
+	{"attached again, with and without replay", attachAgain},
+	{"read-only from inside, submounts too", readOnly},
+	{"publish to visible", visible},
+	{"1,000 publishes, one racing reader", racing},
+	{"stop, start and remove are idempotent", idempotent},
+	{"resumed after expiry, a fresh generation is there", resumed},
+	{"the engine is restarted in between", engineRestarted},
+	{"removed behind the driver's back", removedBehind},
+	{"a gateway without records finds its sandboxes", recordsLost},
+	{"two sandboxes never see each other's share", apart},
+	{"no mount reaches a hidden directory", hiddenDirs},
+	{"no token in metadata, argv or environment", noLeak},
+	{"what vanished since is refused in one line", vanished},
+	{"standard input, to its end", stdin},
+	{"logs keep stdout and stderr apart, since the last start", logs},
+	{"terminal, with its size", terminal},
+	{"signals", signals},
+	{"exec", execs},
+	{"ends as asked: grace, then kill", graceful},
+	{"bad requests are refused before anything is made", refused},
+}
+
+// Run runs every case against h and logs a table at the end.
+func Run(t *testing.T, h Harness) {
+	s := &suite{Harness: h, gateway: newID(), state: filepath.Join(h.Dir, "state")}
+	for _, dir := range []string{"bin", "state", "state/sandboxes", "state/shares", "state/keys", "sources"} {
+		if err := os.MkdirAll(filepath.Join(h.Dir, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(s.state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.witness = buildWitness(t, filepath.Join(h.Dir, "bin"))
+	s.driver = h.New(s.gateway)
+	if info := s.driver.Probe(t.Context()); !info.Usable {
+		Missing(t, "%s can't be used: %s (%s)", h.Name, info.Problem, info.Hint)
+	}
+	t.Cleanup(func() { t.Log(s.table()) })
+	for _, c := range cases {
+		s.one(t, c)
+	}
+}
+
+// one runs a case and notes its result.
+func (s *suite) one(t *testing.T, c testCase) {
+	r := row{name: c.name, result: "FAIL"}
+	begin := time.Now()
+	t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
+		note := c.run(t, s)
+		if reason, ok := strings.CutPrefix(note, notApplicable); ok {
+			r.result, r.note = "n/a", reason
+			t.Skip(reason)
+		}
+		if !t.Failed() {
+			r.result, r.note = "ok", note
+		}
+	})
+	if r.note == "" {
+		r.note = fmt.Sprintf("%.1f s", time.Since(begin).Seconds())
+	}
+	s.rows = append(s.rows, r)
+}
+
+func (s *suite) table() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n| case | result | |\n|---|---|---|\n", s.Name)
+	for _, r := range s.rows {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.name, r.result, r.note)
+	}
+	return b.String()
+}
+
+// newID is a sandbox's or a gateway's: [a-z0-9]{12}.
+func newID() string {
+	b := make([]byte, 6)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}

@@ -1,0 +1,90 @@
+//go:build e2e
+
+package podman
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest"
+)
+
+func TestConformance(t *testing.T) {
+	engine := driverstest.Engine(t, "podman")
+	raw := &engineAPI{}
+	dir, mountable := driverstest.WorkDir(t)
+	driverstest.Run(t, driverstest.Harness{
+		Name: New(Config{}).Probe(t.Context()).Version,
+		New: func(gatewayID string) drivers.Driver {
+			return New(Config{GatewayID: gatewayID})
+		},
+		Dir: dir, Mountable: mountable,
+		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Image = driverstest.Image },
+		RestartEngine: func(t testing.TB) { engine.Do(t, "restart") },
+		RemoveBehind:  raw.remove,
+		Metadata:      raw.metadata,
+	})
+}
+
+// engineAPI asks the service without the driver.
+type engineAPI struct{ engine }
+
+func (e *engineAPI) remove(t testing.TB, id string) {
+	if err := e.Remove(t.Context(), "openshell-"+id); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// metadata is all that inspect says, the process's own view of its spec included.
+func (e *engineAPI) metadata(t testing.TB, id string) []byte {
+	response, err := e.send(t.Context(), http.MethodGet, "/containers/%s/json", values("size", "true"), nil, "openshell-"+id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// What a user sees of a service that is down: one line and a hint.
+func TestEngineGone(t *testing.T) {
+	engine := driverstest.Engine(t, "podman")
+	d := New(Config{GatewayID: "gone00000000"})
+	if info := d.Probe(t.Context()); !info.Usable {
+		driverstest.Missing(t, "%s", info.Problem)
+	}
+	engine.Do(t, "kill")
+	t.Cleanup(func() { engine.Do(t, "start") })
+	_, err := d.Inspect(t.Context(), "abcdefabcdef")
+	if err == nil || strings.Contains(err.Error(), "\n") || drivers.HintOf(err) == "" {
+		t.Errorf("%v, hint %q", err, drivers.HintOf(err))
+	}
+	t.Logf("killed service: %v (hint: %s)", err, drivers.HintOf(err))
+	if info := d.Probe(t.Context()); info.Usable || info.Problem == "" || info.Hint == "" {
+		t.Errorf("%+v", info)
+	}
+	engine.Do(t, "start")
+	if info := d.Probe(t.Context()); !info.Usable {
+		t.Errorf("not found again: %+v", info)
+	}
+}
+
+// An image that is not to be had.
+func TestWrongImage(t *testing.T) {
+	driverstest.Engine(t, "podman")
+	d := New(Config{GatewayID: "gone00000000"})
+	for _, image := range []string{"localhost:1/no/such:image", "localhost/no-such-image-here:none"} {
+		err := d.Pull(context.Background(), image, nil)
+		if err == nil || strings.Contains(err.Error(), "\n") || drivers.HintOf(err) == "" {
+			t.Errorf("%s: %v, hint %q", image, err, drivers.HintOf(err))
+		}
+		t.Logf("%v (hint: %s)", err, drivers.HintOf(err))
+	}
+}
