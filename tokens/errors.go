@@ -23,7 +23,7 @@ var (
 	ErrPermissions = errors.New("others could read or change the signing keys")
 	ErrNoSuchKey   = errors.New("no key has this id")
 	ErrSigningKey  = errors.New("this is the signing key: rotate first")
-	ErrTTL         = errors.New("token lifetime too short")
+	ErrTTL         = errors.New("too short")
 )
 
 // Error is a failure that a user can do something about.

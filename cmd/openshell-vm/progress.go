@@ -22,7 +22,7 @@ type progress struct {
 
 const (
 	progressAfter = 400 * time.Millisecond
-	progressEvery = 200 * time.Millisecond
+	progressEvery = time.Second
 	clearLine     = "\r\x1b[K"
 )
 
@@ -71,7 +71,7 @@ func (p *progress) show(what string, since time.Time, stop chan struct{}) {
 		case <-stop:
 			return
 		case <-wait.C:
-			wait.Reset(progressEvery)
+			wait.Reset(time.Until(since.Add(time.Since(since).Truncate(progressEvery) + progressEvery)))
 		}
 		p.mu.Lock()
 		if p.stop == stop {

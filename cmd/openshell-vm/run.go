@@ -236,7 +236,7 @@ func attachAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if sandbox.State != "running" {
+	if sandbox.State != "running" && sandbox.State != "starting" {
 		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s does not run: it is %s", sandbox.Name, sandbox.State),
 			Hint: "openshell-vm start " + sandbox.Name + " starts it, openshell-vm logs " + sandbox.Name + " shows its output"}
 	}

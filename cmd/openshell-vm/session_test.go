@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,13 +28,18 @@ type terminal struct {
 	shown bytes.Buffer
 }
 
+// onTerminal's gateway has one running sandbox, web, whose workload is cat on
+// a terminal.
 func onTerminal(t *testing.T, args ...string) *terminal {
 	t.Helper()
+	dir := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(dir, "sandboxes.json"),
+		[]byte(`[{"id": "aaaaaaaaaaaa", "name": "web", "state": "running", "process": {"args": ["cat"], "terminal": true}}]`), 0o600))
 	p, tty, err := pty.Open()
 	check(t, err)
 	check(t, pty.Setsize(p, &pty.Winsize{Rows: 24, Cols: 80}))
 	term := &terminal{T: t, pty: p, tty: tty, cmd: exec.Command(appName, args...)}
-	term.cmd.Env = append(os.Environ(), serve(t, t.TempDir())...)
+	term.cmd.Env = append(os.Environ(), serve(t, dir)...)
 	term.cmd.Stdin, term.cmd.Stdout, term.cmd.Stderr = tty, tty, tty
 	term.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	check(t, term.cmd.Start())
@@ -132,6 +138,27 @@ func TestTerminalIsRestoredAfterAFailure(t *testing.T) {
 	term := onTerminal(t, "run", "-it", "fail")
 	term.ends(codeFailed)
 	term.sees("hint: ")
+}
+
+func TestAttach(t *testing.T) {
+	term := onTerminal(t, "attach", "web")
+	term.sees("size 24 80")
+	term.types("typed\x03")
+	term.sees("typed\x03")
+	term.types("\x10\x11")
+	term.sees("detached")
+	term.ends(0)
+}
+
+func TestExecOnATerminal(t *testing.T) {
+	term := onTerminal(t, "exec", "-it", "web", "cat")
+	term.sees("size 24 80")
+	check(t, term.cmd.Process.Signal(syscall.SIGTERM))
+	term.sees("signal 15")
+	check(t, pty.Setsize(term.pty, &pty.Winsize{Rows: 40, Cols: 132}))
+	term.sees("size 40 132")
+	term.types("\x10\x11")
+	term.ends(0)
 }
 
 func TestInterruptGoesToTheWorkload(t *testing.T) {
