@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/kvm"
@@ -44,6 +45,9 @@ func run(args []string) error {
 }
 
 func beMonitor(dir string) error {
+	for fd := 3; fd <= 4; fd++ {
+		syscall.CloseOnExec(fd) // nothing that the monitor starts is to keep them
+	}
 	ready, lock := os.NewFile(3, "report"), os.NewFile(4, "lock")
 	cfg, err := monitor.ReadConfig(dir)
 	if err != nil {

@@ -47,14 +47,14 @@ func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error)
 func (d *Driver) inspectRunning(ctx context.Context, id string, status *drivers.Status) {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
-	status.State = drivers.Created
+	status.State = drivers.Running
 	r, err := d.ask(ctx, id, monitor.Request{Status: &struct{}{}})
 	if err != nil {
-		status.Reason = err.Error()
+		status.Reason = "its monitor can't be asked: " + err.Error()
 		return
 	}
-	if r.State != "" {
-		status.State = r.State
+	if r.State == "" {
+		status.State = drivers.Created
 	}
 	status.StartedAt, status.SeenGeneration = r.StartedAt, r.SeenGeneration
 	if r.Attempt > 1 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,23 +14,18 @@ import (
 )
 
 // openMonitor gives a descriptor of the living monitor's process that becomes
-// readable when it ends; nil if there is no monitor. The lock is asked after the
-// process was opened: so it is this one that holds it, whatever its number was
-// before.
+// readable when it ends; nil if there is no monitor.
 func openMonitor(ctx context.Context, dir string) (*os.File, error) {
 	for monitor.Alive(dir) {
-		pid, err := monitor.PID(dir)
-		if err == nil {
+		if pid, err := monitor.PID(dir); err == nil {
 			fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
-			if err == nil && monitor.Alive(dir) {
+			if err == nil && isMonitor(pid, dir) {
 				return os.NewFile(uintptr(fd), "monitor"), nil
-			}
-			if err == nil {
+			} else if err == nil {
 				unix.Close(fd)
-				return nil, nil
 			}
 		}
-		// It has the lock and has not written its number yet.
+		// It has the lock and has not written its number yet, or is just dying.
 		select {
 		case <-time.After(time.Millisecond):
 		case <-ctx.Done():
@@ -36,6 +33,13 @@ func openMonitor(ctx context.Context, dir string) (*os.File, error) {
 		}
 	}
 	return nil, nil
+}
+
+// isMonitor makes sure, of a process that was opened before, that it is the
+// sandbox's monitor and not one that got its number since.
+func isMonitor(pid int, dir string) bool {
+	args, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	return err == nil && strings.HasSuffix(string(args), "\x00monitor\x00"+dir+"\x00")
 }
 
 // waitGone waits until the sandbox in dir has no monitor.

@@ -82,8 +82,8 @@ func (d *Driver) takeLock(ctx context.Context, id string) (*os.File, error) {
 		if !errors.Is(err, monitor.ErrAlive) {
 			return lock, err
 		}
-		if status, err := d.Inspect(ctx, id); err != nil || status.State == drivers.Running {
-			return nil, err
+		if r, err := d.ask(ctx, id, monitor.Request{Status: &struct{}{}}); err == nil && r.State == drivers.Running {
+			return nil, nil
 		}
 		wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 		err = waitGone(wait, d.dir(id))

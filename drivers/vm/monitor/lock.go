@@ -28,7 +28,7 @@ func Lock(dir string) (*os.File, error) {
 	}
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, wholeFile(unix.F_WRLCK))
 	if err == nil {
-		return f, nil
+		return f, f.Truncate(0) // the last monitor's number is another process's, by now or soon
 	}
 	f.Close()
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {

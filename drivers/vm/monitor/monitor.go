@@ -127,6 +127,7 @@ func (m *monitor) launch() error {
 	if err := start(m, files); err != nil {
 		return err
 	}
+	m.log.Info("the hypervisor runs", "hypervisor", m.cfg.Hypervisor, "attempt", m.cfg.Attempt)
 	go m.control.read(control)
 	go m.readStdio(stdio)
 	go copyTo(m.console, console)
@@ -199,9 +200,11 @@ func (m *monitor) booting(msg guest.Message) (done bool, err error) {
 			return false, fmt.Errorf("the guest init speaks version %d of the protocol, the monitor %d",
 				msg.Hello.Version, guest.Version)
 		}
+		m.log.Info("the guest greets", "kernel", msg.Hello.Kernel)
 		m.update(func(r *Report) { r.Kernel = msg.Hello.Kernel })
 		m.control.send(guest.Message{Start: &guest.Start{UnixNano: time.Now().UnixNano()}})
 	case msg.Started != nil, msg.Exited != nil:
+		m.log.Info("the workload runs")
 		m.update(func(r *Report) { r.State, r.StartedAt = drivers.Running, time.Now() })
 		return true, nil
 	case msg.Failed != nil:
