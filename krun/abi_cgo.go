@@ -3,6 +3,7 @@
 package krun
 
 /*
+#cgo CFLAGS: -D_GNU_SOURCE
 #cgo linux LDFLAGS: -ldl
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -55,6 +56,9 @@ import (
 	"unsafe"
 )
 
+// unavailable says why nothing can be loaded.
+const unavailable = ""
+
 // address is where a C function lies.
 type address unsafe.Pointer
 
@@ -81,6 +85,15 @@ func find(handle unsafe.Pointer, symbol string) address {
 	csymbol := C.CString(symbol)
 	defer C.free(unsafe.Pointer(csymbol))
 	return address(C.dlsym(handle, csymbol))
+}
+
+// origin is the file that an address was loaded from; "" if it cannot be told.
+func origin(a address) string {
+	var info C.Dl_info
+	if C.dladdr(unsafe.Pointer(a), &info) == 0 || info.dli_fname == nil {
+		return ""
+	}
+	return C.GoString(info.dli_fname)
 }
 
 // keep copies data to C memory, for as long as the caller likes.

@@ -7,14 +7,14 @@ import (
 	"unsafe"
 )
 
-// Without cgo nothing can be loaded, so no Library exists and nothing below
-// load is ever reached.
+// Without cgo Open fails before anything below is called.
+const unavailable = "this program was built without cgo"
+
 type address unsafe.Pointer
 
-var errNoCgo = errors.New("this program was built without cgo")
-
-func load(string, bool) (unsafe.Pointer, error) { return nil, errNoCgo }
+func load(string, bool) (unsafe.Pointer, error) { return nil, errors.New(unavailable) }
 func find(unsafe.Pointer, string) address       { return nil }
+func origin(address) string                     { return "" }
 func keep([]byte) unsafe.Pointer                { return nil }
 func release(unsafe.Pointer)                    {}
 func readDefaultInit(address) ([]byte, int32)   { return nil, -1 }

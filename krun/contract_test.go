@@ -286,7 +286,11 @@ func TestOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	ours := t.TempDir()
-	if err := os.Symlink(lib, filepath.Join(ours, libraryName)); err != nil {
+	data, err := os.ReadFile(lib)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(ours, libraryName), data, 0o644)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {

@@ -1,6 +1,7 @@
 package krun
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,6 +45,9 @@ type Library struct {
 // Options.Dirs, the system's libraries. libkrunfw comes first: libkrun asks the
 // dynamic linker for it by name, and gets the one that is loaded already.
 func Open(o Options) (*Library, error) {
+	if unavailable != "" {
+		return nil, &Error{Err: ErrNoLibrary, Detail: unavailable}
+	}
 	l := &Library{}
 	if !o.NoFirmware {
 		if err := l.openFirmware(o); err != nil {
@@ -58,13 +62,13 @@ func Open(o Options) (*Library, error) {
 			}
 			continue
 		}
-		l.path = path
 		for i, s := range bound {
 			l.addresses[i] = find(handle, s.Name)
 		}
 		if l.addresses[createCtx] == nil {
 			return nil, &Error{Err: ErrNoLibrary, Detail: path + " is not a libkrun: it lacks krun_create_ctx"}
 		}
+		l.path = cmp.Or(origin(l.addresses[createCtx]), path)
 		return l, nil
 	}
 	return nil, &Error{Err: ErrNoLibrary, Detail: "found no " + libraryName}
@@ -80,7 +84,8 @@ func (l *Library) openFirmware(o Options) error {
 			}
 			continue
 		}
-		if find(handle, "krunfw_get_kernel") == nil {
+		kernel := find(handle, "krunfw_get_kernel")
+		if kernel == nil {
 			return &Error{Err: ErrNoLibrary, Detail: path + " is not a libkrunfw: it lacks krunfw_get_kernel"}
 		}
 		_, err5 := load(firmware5, true)
@@ -89,7 +94,7 @@ func (l *Library) openFirmware(o Options) error {
 			return &Error{Err: ErrNoLibrary, Detail: fmt.Sprintf(
 				"%s is neither %s nor %s by its own name, so libkrun would not find it", path, firmware5, firmware4)}
 		}
-		l.firmware = path
+		l.firmware = cmp.Or(origin(kernel), path)
 		return nil
 	}
 	return &Error{Err: ErrNoLibrary, Detail: "found no " + firmware5 + " (the guest kernel)"}
@@ -131,11 +136,10 @@ func isMissing(path string) bool {
 	return err != nil
 }
 
-// Path is where libkrun was found: a path, or a bare name when the system's
-// libraries had it.
+// Path is the file that libkrun was loaded from.
 func (l *Library) Path() string { return l.path }
 
-// Firmware is where libkrunfw was found; "" with Options.NoFirmware.
+// Firmware is the file that libkrunfw was loaded from; "" with Options.NoFirmware.
 func (l *Library) Firmware() string { return l.firmware }
 
 // Has says whether the library has a C function of this name.

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+
+	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/krunvm"
+	"openshell-vm/krun"
+)
+
+// needed are the functions of libkrun that start calls, newest first, so that
+// the first one missing names the version to install.
+var needed = []string{
+	"krun_add_virtiofs3",
+	"krun_disable_implicit_vsock", "krun_add_virtio_console_multiport",
+	"krun_add_console_port_tty", "krun_add_console_port_inout",
+	"krun_disable_implicit_console", "krun_init_log", "krun_add_disk2",
+	"krun_set_exec", "krun_set_vm_config", "krun_start_enter",
+}
+
+// usable says what this libkrun lacks.
+func usable(lib *krun.Library) error {
+	for _, symbol := range needed {
+		if lib.Has(symbol) {
+			continue
+		}
+		if symbol == "krun_add_disk2" {
+			return fmt.Errorf("%s was built without disks (%s is missing)", lib.Path(), symbol)
+		}
+		return fmt.Errorf("%s is libkrun %s, which lacks %s: %s or later is needed",
+			lib.Path(), lib.Version(), symbol, krunvm.MinVersion)
+	}
+	return nil
+}
+
+// ports are the host's ends of the guest's console ports.
+type ports struct{ console, stdio, control *os.File }
+
+func inherited() ports {
+	return ports{
+		console: os.NewFile(krunvm.ConsoleFD, guest.PortConsole),
+		stdio:   os.NewFile(krunvm.StdioFD, guest.PortStdio),
+		control: os.NewFile(krunvm.ControlFD, guest.PortControl),
+	}
+}
+
+// start says everything explicitly and becomes the VM. Nothing is left to
+// libkrun's defaults: no console on our streams, no vsock, so no network by way
+// of the host, an environment of one variable.
+func start(cfg krunvm.Config, p ports) error {
+	if err := raiseFiles(); err != nil {
+		return err
+	}
+	lib, err := krun.Open(krun.Options{Path: cfg.Library, Firmware: cfg.Firmware})
+	if err != nil {
+		return err
+	}
+	if err := usable(lib); err != nil {
+		return err
+	}
+	if err := lib.InitLog(krun.Log{Level: krun.LogWarn, Style: krun.LogStyleNever, NoEnv: true}); err != nil {
+		return err
+	}
+	vm, err := lib.NewContext()
+	if err != nil {
+		return err
+	}
+	if err := configure(vm, cfg, p); err != nil {
+		return err
+	}
+	return vm.StartEnter()
+}
+
+func configure(vm *krun.Context, cfg krunvm.Config, p ports) error {
+	for _, step := range []func() error{
+		func() error { return vm.SetVMConfig(cfg.CPUs, cfg.MemoryMiB) },
+		func() error { return vm.AddVirtioFS3(krun.RootTag, cfg.Root, 0, true) },
+		vm.DisableImplicitVsock,
+		vm.DisableImplicitConsole,
+		func() error { return addPorts(vm, p) },
+		func() error { return addDisk(vm, cfg.Disk) },
+		// libkrun's own init hands over to ours as process 1.
+		func() error { return vm.SetExec(cfg.Init, nil, []string{"KRUN_INIT_PID1=1"}) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addPorts makes the console device. The terminal comes first: it is hvc0, to
+// which libkrun's kernel writes.
+func addPorts(vm *krun.Context, p ports) error {
+	console, err := vm.AddVirtioConsoleMultiport()
+	if err != nil {
+		return err
+	}
+	if err := console.AddTTY(guest.PortConsole, p.console); err != nil {
+		return err
+	}
+	if err := console.AddInOut(guest.PortStdio, p.stdio, p.stdio); err != nil {
+		return err
+	}
+	return console.AddInOut(guest.PortControl, p.control, p.control)
+}
+
+func addDisk(vm *krun.Context, path string) error {
+	if path == "" {
+		return nil
+	}
+	return vm.AddDisk2(krun.Disk{ID: guest.UpperSerial, Path: path, Format: krun.DiskRaw})
+}
+
+// raiseFiles lets the virtio-fs server, which is in this process, open as many
+// files as the host allows. With too few it lists directories short without an
+// error.
+func raiseFiles() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("getrlimit: %w", err)
+	}
+	limit.Cur = limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("raise the limit of open files: %w", err)
+	}
+	return nil
+}

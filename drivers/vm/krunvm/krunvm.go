@@ -1,0 +1,94 @@
+// Package krunvm is the contract between a VM's monitor and openshell-krun, the
+// program that becomes a VM of the krun hypervisor: what the monitor tells it,
+// which files it inherits, and what it says about the libkrun that it found.
+//
+// The monitor runs it in a jail, where Config's paths are, as
+//
+//	openshell-krun run        with the descriptors below
+//	openshell-krun probe [LIBKRUN LIBKRUNFW]
+//
+// run reads a Config from ConfigFD and never returns: its exit status is the
+// workload's, or 125 after one line on standard error that says why there is no
+// VM. probe prints a Found.
+package krunvm
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"path"
+)
+
+// What openshell-krun inherits. Console is a terminal: nothing else can be the
+// guest kernel's console. Stdio and Control are stream sockets.
+const (
+	ConfigFD  = 3
+	ConsoleFD = 4
+	StdioFD   = 5
+	ControlFD = 6
+)
+
+// The program's two ways to be called.
+const (
+	RunCommand   = "run"
+	ProbeCommand = "probe"
+)
+
+// MinVersion is the first libkrun that can share a directory read-only.
+const MinVersion = "1.18.0"
+
+// MaxMemoryMiB is the most memory that libkrun's interface can express.
+const MaxMemoryMiB = 1<<32 - 1
+
+// Config is one VM. Paths are the jail's. It holds no secret.
+type Config struct {
+	Library  string `json:"library"`  // libkrun
+	Firmware string `json:"firmware"` // libkrunfw
+
+	CPUs      int `json:"cpus"` // 1 to 255
+	MemoryMiB int `json:"memoryMiB"`
+
+	Root string `json:"root"` // composed directory: the guest's whole root, read-only
+	Init string `json:"init"` // in Root: what becomes process 1
+	Disk string `json:"disk"` // raw image, writable; "" for none
+}
+
+// Validate refuses what openshell-krun would stumble over.
+func (c Config) Validate() error {
+	if c.CPUs < 1 || c.CPUs > 255 {
+		return fmt.Errorf("a krun VM has 1 to 255 CPUs, not %d", c.CPUs)
+	}
+	if c.MemoryMiB < 1 || c.MemoryMiB > MaxMemoryMiB {
+		return fmt.Errorf("a krun VM can't have %d MiB of memory", c.MemoryMiB)
+	}
+	for name, p := range map[string]string{"library": c.Library, "firmware": c.Firmware, "root": c.Root, "init": c.Init} {
+		if !path.IsAbs(p) || path.Clean(p) != p {
+			return fmt.Errorf("the %s %q is not a clean absolute path", name, p)
+		}
+	}
+	if c.Disk != "" && !path.IsAbs(c.Disk) {
+		return fmt.Errorf("the disk %q is not an absolute path", c.Disk)
+	}
+	return nil
+}
+
+// Write sends the Config.
+func (c Config) Write(w io.Writer) error { return json.NewEncoder(w).Encode(c) }
+
+// Read takes a Config that Write sent and validates it.
+func Read(r io.Reader) (Config, error) {
+	var c Config
+	if err := json.NewDecoder(r).Decode(&c); err != nil {
+		return c, fmt.Errorf("read the VM's configuration: %w", err)
+	}
+	return c, c.Validate()
+}
+
+// Found is what a probe says of this host's libkrun.
+type Found struct {
+	Library  string `json:"library"` // absolute paths
+	Firmware string `json:"firmware"`
+	Version  string `json:"version"` // this one or later
+	// Problem is why it cannot be used; "" if it can.
+	Problem string `json:"problem,omitempty"`
+}
