@@ -14,12 +14,16 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){appName: main})
 }
 
+// noExitDelay spares each of many short runs the race detector's second at exit.
+const noExitDelay = "atexit_sleep_ms=0"
+
 // TestScripts runs the CLI as users do, each script against a gateway of its own.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", noExitDelay)
 			for _, kv := range serve(t, env.WorkDir) {
 				name, value, _ := strings.Cut(kv, "=")
 				env.Setenv(name, value)

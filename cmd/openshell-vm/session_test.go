@@ -39,7 +39,7 @@ func onTerminal(t *testing.T, args ...string) *terminal {
 	check(t, err)
 	check(t, pty.Setsize(p, &pty.Winsize{Rows: 24, Cols: 80}))
 	term := &terminal{T: t, pty: p, tty: tty, cmd: exec.Command(appName, args...)}
-	term.cmd.Env = append(os.Environ(), serve(t, dir)...)
+	term.cmd.Env = append(append(os.Environ(), "GORACE="+noExitDelay), serve(t, dir)...)
 	term.cmd.Stdin, term.cmd.Stdout, term.cmd.Stderr = tty, tty, tty
 	term.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	check(t, term.cmd.Start())
