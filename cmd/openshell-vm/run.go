@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -118,79 +117,6 @@ func (s *session) foreground(ctx context.Context, client *api.Client, sandbox ap
 	return s.farewell(err, sandbox.Name)
 }
 
-// farewell turns an end by the detach keys into a success that is said.
-func (s *session) farewell(err error, name string) error {
-	s.close()
-	if !errors.Is(err, errDetached) {
-		return err
-	}
-	fmt.Fprintf(os.Stderr, "\nopenshell-vm: detached; openshell-vm attach %s connects again\n", name)
-	return nil
-}
-
-// attachment is one connection to a workload's streams. Its result may be
-// read once done is closed.
-type attachment struct {
-	connected chan struct{} // closed when Start may be called
-	done      chan struct{}
-	code      int
-	err       error
-}
-
-// attach connects in the background. The detach keys end it with errDetached.
-func (s *session) attach(ctx context.Context, client *api.Client, ref string) *attachment {
-	a := &attachment{connected: make(chan struct{}), done: make(chan struct{})}
-	ctx, cancel := context.WithCancelCause(ctx)
-	go func() {
-		select {
-		case <-s.detached:
-			cancel(errDetached)
-		case <-a.done:
-		}
-	}()
-	go func() {
-		defer close(a.done)
-		a.code, a.err = client.Attach(ctx, ref, false, s.streams(), func() { close(a.connected) })
-		if cause := context.Cause(ctx); cause != nil {
-			a.err = cause
-		}
-		cancel(nil)
-	}()
-	return a
-}
-
-// follow waits for the attachment's end. When the gateway dies the sandbox
-// does not: then it attaches again, to the next gateway. What was on its way
-// between the two is not shown; logs has it.
-func (s *session) follow(ctx context.Context, a *attachment, sandbox api.Sandbox) error {
-	defer close(s.ended)
-	for {
-		<-a.done
-		if !errors.Is(a.err, api.ErrStreamLost) {
-			break
-		}
-		client, err := api.EnsureStarted(ctx, "")
-		if err != nil {
-			return err
-		}
-		now, err := client.Get(ctx, sandbox.ID)
-		if err != nil {
-			return err
-		}
-		switch {
-		case now.State == "exited" && now.ExitCode != nil:
-			return workloadCode(*now.ExitCode)
-		case now.State == "dead":
-			return fmt.Errorf("sandbox %s is dead: %s", now.Name, now.Reason)
-		}
-		a = s.attach(ctx, client, sandbox.ID)
-	}
-	if a.err != nil {
-		return a.err
-	}
-	return workloadCode(a.code)
-}
-
 func workloadCode(code int) error {
 	if code == 0 {
 		return nil
@@ -221,93 +147,4 @@ func withCleanup(err, cleanup error) error {
 		return cleanup
 	}
 	return errors.Join(err, cleanup)
-}
-
-func attachAction(c *cli.Context) error {
-	ref, err := oneArg(c)
-	if err != nil {
-		return err
-	}
-	client, err := connect(c.Context, newProgress(os.Stderr))
-	if err != nil {
-		return err
-	}
-	sandbox, err := client.Get(c.Context, ref)
-	if err != nil {
-		return err
-	}
-	if sandbox.State != "running" && sandbox.State != "starting" {
-		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s does not run: it is %s", sandbox.Name, sandbox.State),
-			Hint: "openshell-vm start " + sandbox.Name + " starts it, openshell-vm logs " + sandbox.Name + " shows its output"}
-	}
-	s, err := newSession(!c.Bool("no-stdin"), sandbox.Process.Terminal)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	attached := s.attach(c.Context, client, sandbox.ID)
-	if err := s.live(); err != nil {
-		return err
-	}
-	return s.farewell(s.follow(c.Context, attached, sandbox), sandbox.Name)
-}
-
-func execAction(c *cli.Context) error {
-	if c.NArg() < 2 {
-		return argsError(c)
-	}
-	ref, command := c.Args().First(), c.Args().Tail()
-	if command[0] == "--" {
-		command = command[1:]
-	}
-	if len(command) == 0 || strings.HasPrefix(command[0], "-") {
-		return usage("flags stand before the sandbox: openshell-vm exec -it "+ref+" COMMAND", "no command after %q", ref)
-	}
-	request := api.ExecRequest{Stdin: c.Bool("interactive")}
-	var err error
-	if request.Process, err = process(c, command); err != nil {
-		return err
-	}
-	s, err := newSession(request.Stdin, request.Process.Terminal)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	request.Process.Size = s.size()
-	var client *api.Client
-	err = s.interruptible(c.Context, func(ctx context.Context) error {
-		client, err = connect(ctx, s.progress)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := s.live(); err != nil {
-		return err
-	}
-	defer close(s.ended)
-	return s.exec(c.Context, client, ref, request)
-}
-
-// exec runs a further command. The detach keys end it: there is no way back to it.
-func (s *session) exec(ctx context.Context, client *api.Client, ref string, r api.ExecRequest) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		select {
-		case <-s.detached:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	code, err := client.Exec(ctx, ref, r, s.streams())
-	select {
-	case <-s.detached:
-		return nil
-	default:
-	}
-	if err != nil {
-		return err
-	}
-	return workloadCode(code)
 }
