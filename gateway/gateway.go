@@ -53,7 +53,8 @@ type Gateway struct {
 	work    sync.WaitGroup // operations that go on without a request
 	ending  bool           // no more of them
 	lastUse atomic.Int64   // Unix nanoseconds of the last request
-	stop    context.CancelFunc
+	stop    sync.Once
+	stopped chan struct{} // closed by Stop
 }
 
 // New opens the keys and loads every record. It changes nothing but what
@@ -69,6 +70,7 @@ func New(home *Home, opts Options) (*Gateway, error) {
 		drivers:   map[string]drivers.Driver{},
 		sandboxes: map[string]*sandbox{}, names: map[string]*sandbox{},
 		engines: map[string]*engine{}, resumes: make(chan struct{}, maxResumes),
+		stopped: make(chan struct{}),
 	}
 	g.verifier = tokens.Verifier{Keys: keys, GatewayID: home.ID, Exists: g.exists}
 	for _, d := range opts.Drivers {
@@ -126,11 +128,19 @@ func (g *Gateway) shareOptions(r *Record) share.Options {
 //     and doesn't is resumed, through deliver, while the API is served already.
 //  3. The API: whoever connects finds fresh tokens and observed states.
 func (g *Gateway) Run(ctx context.Context) error {
-	ctx, g.stop = context.WithCancel(ctx)
-	defer g.stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	g.log.Info("gateway begins", append(g.home.logAttrs(), "version", g.opts.Version, "sandboxes", len(g.sandboxes))...)
 
 	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error {
+		select {
+		case <-g.stopped:
+			cancel()
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	})
 	tasks.Go(func() error { g.schedule.serve(ctx); return nil })
 	tasks.Go(func() error { return watchClock(ctx, g.clockStepped) })
 	tasks.Go(func() error { return g.upkeep(ctx) })
@@ -147,8 +157,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return err
 }
 
-// Stop makes Run end. It may be called once Run has been.
-func (g *Gateway) Stop() { g.stop() }
+// Stop makes Run end, now or as soon as it is called.
+func (g *Gateway) Stop() { g.stop.Do(func() { close(g.stopped) }) }
 
 // pickUpAll repairs every share and schedules its renewal.
 func (g *Gateway) pickUpAll(ctx context.Context) {
