@@ -26,6 +26,8 @@ type Config struct {
 	QEMU      string // qemu-system program
 	Virtiofsd string // either kind
 	BusyBox   string // static busybox for the default root
+	Libkrun   string // libkrun.so.1 for krun
+	Libkrunfw string // libkrunfw.so.5 for krun
 
 	Accel        qemu.Accel    // for qemu; "" for the best that works
 	BootDeadline time.Duration // 0: 60 s under TCG, else 20 s

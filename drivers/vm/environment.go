@@ -14,6 +14,8 @@ const (
 	QEMUEnv         = "OPENSHELL_QEMU"          // Config.QEMU
 	VirtiofsdEnv    = "OPENSHELL_VIRTIOFSD"     // Config.Virtiofsd
 	BusyBoxEnv      = "OPENSHELL_BUSYBOX"       // Config.BusyBox
+	LibkrunEnv      = "OPENSHELL_LIBKRUN"       // Config.Libkrun
+	LibkrunfwEnv    = "OPENSHELL_LIBKRUNFW"     // Config.Libkrunfw
 	AccelEnv        = "OPENSHELL_ACCEL"         // Config.Accel: kvm or tcg
 	BootDeadlineEnv = "OPENSHELL_BOOT_DEADLINE" // Config.BootDeadline, as 45s
 	RequireJailEnv  = "OPENSHELL_REQUIRE_JAIL"  // Config.RequireJail: 1
@@ -24,6 +26,7 @@ const (
 func (c Config) WithEnvironment(getenv func(string) string) (Config, error) {
 	c.Kernel = getenv(initramfs.KernelEnv)
 	c.QEMU, c.Virtiofsd, c.BusyBox = getenv(QEMUEnv), getenv(VirtiofsdEnv), getenv(BusyBoxEnv)
+	c.Libkrun, c.Libkrunfw = getenv(LibkrunEnv), getenv(LibkrunfwEnv)
 	c.RequireJail = c.RequireJail || getenv(RequireJailEnv) == "1"
 	switch accel := qemu.Accel(getenv(AccelEnv)); accel {
 	case "", qemu.KVM, qemu.TCG:

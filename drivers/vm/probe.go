@@ -24,6 +24,9 @@ func (d *Driver) Probe(ctx context.Context) drivers.Info {
 	switch {
 	case krun == nil:
 		fact("hypervisor", "krun, since KVM and libkrun work here")
+		if t, err := d.krunTool(ctx); err == nil {
+			fact("libkrun", "%s (%s or later), guest kernel %s", t.krun.Library, t.krun.Version, t.krun.Firmware)
+		}
 	case err == nil:
 		fact("hypervisor", "qemu, since krun can't be used: %v", krun)
 	default:

@@ -153,7 +153,11 @@ func (d *Driver) shareTrees(spec drivers.Spec, cfg *monitor.Config) error {
 // chooseTools fills in the hypervisor's part of the configuration.
 func (d *Driver) chooseTools(ctx context.Context, cfg *monitor.Config) (err error) {
 	cfg.BootDeadline = bootDeadline
-	if cfg.Hypervisor == hypervisorQEMU {
+	if cfg.Hypervisor == hypervisorKrun {
+		if cfg.Krun, err = d.krunTools(ctx); err != nil {
+			return err
+		}
+	} else {
 		if cfg.QEMU, err = d.qemuTools(ctx); err != nil {
 			return err
 		}

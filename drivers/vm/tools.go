@@ -2,7 +2,6 @@ package vm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/initramfs"
 	"openshell-vm/drivers/vm/jail"
+	"openshell-vm/drivers/vm/krunvm"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/qemu"
 )
@@ -33,6 +33,7 @@ type tool struct {
 
 	flavor  qemu.Virtiofsd // of virtiofsd
 	version string         // of virtiofsd
+	krun    krunvm.Found   // of openshell-krun
 }
 
 // qemuTools finds all that a VM of the qemu hypervisor is made of.
@@ -173,15 +174,4 @@ func (d *Driver) accelerator(ctx context.Context) (qemu.Accel, string) {
 		return qemu.TCG, "KVM does not work here: " + r.Reason
 	}
 	return qemu.KVM, "KVM works here"
-}
-
-// krunWorks says why the krun hypervisor can't be used; nil if it can.
-func (d *Driver) krunWorks(ctx context.Context) error {
-	if _, err := os.Stat(d.libexec(krunProgram)); err != nil {
-		return errors.New(krunProgram + " is not installed beside " + monitorProgram)
-	}
-	if r := d.kvmWorks(ctx, hypervisorKrun); !r.Usable {
-		return &drivers.Error{Op: "use KVM", Err: errors.New(r.Reason), Hint: r.Hint}
-	}
-	return nil
 }

@@ -29,6 +29,7 @@ type Config struct {
 
 	Hypervisor string `json:"hypervisor"` // "qemu" or "krun"
 	QEMU       QEMU   `json:"qemu,omitzero"`
+	Krun       Krun   `json:"krun,omitzero"`
 
 	RequireJail bool `json:"requireJail,omitempty"` // refuse a host that can't confine the VM fully
 

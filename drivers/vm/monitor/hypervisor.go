@@ -8,6 +8,7 @@ import "os"
 // the control port. What it started when it fails is killed by its caller.
 var hypervisors = map[string]func(m *monitor, ports portFiles) error{
 	"qemu": startQEMU,
+	"krun": startKrun,
 }
 
 // portFiles are the hypervisor's ends of the guest's ports: connected sockets

@@ -91,7 +91,7 @@ func (m *monitor) virtiofsd(name string, device qemu.Device, listening *os.File)
 	if device == qemu.Root {
 		p.tree, p.masks = composeRoot(m.cfg)
 	} else {
-		p.tree, p.masks = composeShares(m.cfg)
+		p.tree, p.masks = composeShares(m.cfg, jailShared)
 	}
 	return p
 }
@@ -101,12 +101,12 @@ func composeRoot(c Config) (tree []jail.Bind, masks []string) {
 	return compose(nil, nil, c.Rootfs, jailShared)
 }
 
-// composeShares is what the guest sees on the shares device.
-func composeShares(c Config) (tree []jail.Bind, masks []string) {
-	tree, masks = compose(tree, masks, Tree{Source: c.Boot}, path.Join(jailShared, guest.BootDir))
-	tree, masks = compose(tree, masks, Tree{Source: c.Auth}, path.Join(jailShared, guest.AuthName))
+// composeShares puts under dir what the guest sees as the shares.
+func composeShares(c Config, dir string) (tree []jail.Bind, masks []string) {
+	tree, masks = compose(tree, masks, Tree{Source: c.Boot}, path.Join(dir, guest.BootDir))
+	tree, masks = compose(tree, masks, Tree{Source: c.Auth}, path.Join(dir, guest.AuthName))
 	for _, mount := range c.Mounts {
-		tree, masks = compose(tree, masks, mount.Tree, path.Join(jailShared, mount.Name))
+		tree, masks = compose(tree, masks, mount.Tree, path.Join(dir, mount.Name))
 	}
 	return tree, masks
 }
