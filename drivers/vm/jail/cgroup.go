@@ -11,30 +11,33 @@ import (
 	"time"
 )
 
-// joinCgroup moves this process into cgroups of its own, below the one that
-// it was started in: in the unified hierarchy, so that all of the jail can be
+// joinCgroup moves this process into cgroups of its own, below those that it
+// was started in: in the unified hierarchy, so that all of the jail can be
 // told from outside, and in the one that counts tasks. It uses only what it has
-// been delegated, and reports what it could not.
+// been delegated; a jail without a cgroup is weaker only in that root's tasks
+// are not limited.
 func joinCgroup(cfg Config, r *Report) {
-	dirs, err := ownCgroups()
+	parents, err := ownCgroups()
 	if err != nil {
-		r.miss("cgroup", err)
+		r.NoCgroup = err.Error()
 		return
 	}
-	limited := false
-	for _, parent := range dirs {
+	for _, parent := range parents {
 		dir := filepath.Join(parent, "openshell-jail-"+cfg.Name)
 		if err := enterCgroup(dir); err != nil {
-			r.miss("cgroup", err)
+			r.NoCgroup = err.Error()
 			continue
 		}
 		r.Cgroups = append(r.Cgroups, dir)
-		limit := os.WriteFile(filepath.Join(dir, "pids.max"), []byte(strconv.FormatUint(cfg.Tasks, 10)), 0)
-		limited = limited || cfg.Tasks > 0 && limit == nil
+		if cfg.Tasks > 0 && limitCgroup(dir, cfg.Tasks) == nil {
+			r.Tasks = cfg.Tasks
+		}
 	}
-	if limited {
-		r.Tasks = cfg.Tasks
-	}
+}
+
+// limitCgroup fails where dir's hierarchy does not count tasks.
+func limitCgroup(dir string, tasks uint64) error {
+	return os.WriteFile(filepath.Join(dir, "pids.max"), []byte(strconv.FormatUint(tasks, 10)), 0)
 }
 
 func enterCgroup(dir string) error {

@@ -47,11 +47,16 @@ func Command(self string, cfg Config, extra ...*os.File) (*Cmd, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	own, err := userNamespace()
-	if err != nil {
+	return command(self, setup{Config: cfg}, extra...)
+}
+
+func command(self string, s setup, extra ...*os.File) (*Cmd, error) {
+	var err error
+	if s.ParentUserNS, err = userNamespace(); err != nil {
 		return nil, err
 	}
-	config, err := memoryFile(setup{Config: cfg, ParentUserNS: own, Root: os.Geteuid() == 0})
+	s.Root = os.Geteuid() == 0
+	config, err := memoryFile(s)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +70,7 @@ func Command(self string, cfg Config, extra ...*os.File) (*Cmd, error) {
 	cmd.Env = []string{}
 	cmd.Dir = "/"
 	cmd.ExtraFiles = append(append([]*os.File{}, extra...), config, answer)
-	cmd.SysProcAttr, err = attributes(cfg.Network)
+	cmd.SysProcAttr, err = attributes(s.Config.Network)
 	c := &Cmd{Cmd: cmd, config: config, answer: answer, reader: reader}
 	if err != nil {
 		c.closeFiles()
@@ -79,6 +84,7 @@ type setup struct {
 	Config       Config
 	ParentUserNS string
 	Root         bool // the parent's user is root
+	Trial        bool // report only
 }
 
 // memoryFile holds s as JSON, to be read from its start.
@@ -116,7 +122,7 @@ func (c *Cmd) Start() error {
 	c.answer.Close()
 	if err != nil {
 		c.reader.Close()
-		return fmt.Errorf("start the jail: %w", err)
+		return failure(err)
 	}
 	return nil
 }
@@ -145,12 +151,12 @@ func (c *Cmd) Report() (Report, error) {
 		case errors.Is(err, io.EOF) && complete: // closed by the exec
 			return c.report, nil
 		case errors.Is(err, io.EOF):
-			return Report{}, errors.New("the jail ended before it was complete")
+			return Report{}, failure(errors.New("it ended before it was complete"))
 		case err != nil:
 			c.Process.Kill()
-			return Report{}, fmt.Errorf("wait for the jail: %w", err)
+			return Report{}, failure(err)
 		case m.Error != "":
-			return Report{}, errors.New(m.Error)
+			return Report{}, failure(errors.New(m.Error))
 		}
 		c.report, complete = *m.Report, true
 	}

@@ -32,7 +32,7 @@ type Config struct {
 	// NoFile limits descriptors; 0 for as many as the hard limit allows.
 	NoFile uint64 `json:"noFile"`
 	// Tasks limits processes and threads together, by a cgroup and, for an
-	// ordinary user, by RLIMIT_NPROC; 0 for no limit.
+	// ordinary user, by RLIMIT_NPROC; 0 for no limit, else at least 16.
 	Tasks uint64 `json:"tasks"`
 
 	// Require makes everything that this host can't give an error.
@@ -90,6 +90,9 @@ var profiles = map[Profile]profile{
 // ":+dac_read_search".
 const ChrootServerCaps = "-chown:-dac_override:-fowner:-fsetid:-setgid:-setuid:-mknod:-setfcap"
 
+// minTasks is room for the threads of the process that makes the jail.
+const minTasks = 16
+
 // Lacks says what the profile gives up towards Strict, one line each.
 func (p Profile) Lacks() []string { return profiles[p].lacks }
 
@@ -100,6 +103,9 @@ func (c Config) validate() error {
 	}
 	if !validName(c.Name) {
 		return fmt.Errorf("jail name %q is malformed", c.Name)
+	}
+	if c.Tasks > 0 && c.Tasks < minTasks {
+		return fmt.Errorf("a jail of %d tasks is too small to be made", c.Tasks)
 	}
 	paths := append([]string{c.Path}, c.Tmpfs...)
 	paths = append(append(paths, c.Masks...), c.Devices...)

@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -10,7 +11,7 @@ import (
 
 // setLimits raises what the program needs and takes away its core dumps, in
 // which the token would be.
-func setLimits(cfg Config, r *Report) error {
+func setLimits(cfg Config, root bool, r *Report) error {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		return fmt.Errorf("read the limit on descriptors: %w", err)
@@ -27,18 +28,23 @@ func setLimits(cfg Config, r *Report) error {
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return fmt.Errorf("forbid core dumps: %w", err)
 	}
-	return limitTasks(cfg, r)
+	return limitTasks(cfg.Tasks, root, r)
 }
 
-// limitTasks is for an ordinary user; the kernel does not hold root to it, for
-// whom there is only the cgroup.
-func limitTasks(cfg Config, r *Report) error {
-	if cfg.Tasks == 0 {
+// limitTasks sets the limit that holds for an ordinary user. The kernel does
+// not hold root to it, for whom there is only the cgroup.
+func limitTasks(tasks uint64, root bool, r *Report) error {
+	if tasks == 0 {
 		return nil
 	}
-	limit := &unix.Rlimit{Cur: cfg.Tasks, Max: cfg.Tasks}
-	if err := unix.Setrlimit(unix.RLIMIT_NPROC, limit); err != nil {
-		return fmt.Errorf("limit processes to %d: %w", cfg.Tasks, err)
+	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: tasks, Max: tasks}); err != nil {
+		return fmt.Errorf("limit tasks to %d: %w", tasks, err)
+	}
+	switch {
+	case !root:
+		r.Tasks = tasks
+	case r.Tasks == 0:
+		r.miss("limit on tasks", errors.New("root needs a cgroup that counts them"))
 	}
 	return nil
 }

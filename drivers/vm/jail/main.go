@@ -60,7 +60,7 @@ func enter(configFD int, parent *json.Encoder) error {
 	if err := unix.Sethostname([]byte(cfg.Name)); err != nil {
 		return fmt.Errorf("sethostname: %w", err)
 	}
-	if err := setLimits(cfg, report); err != nil { // 5
+	if err := setLimits(cfg, s.Root, report); err != nil { // 5
 		return err
 	}
 	if s.Root {
@@ -81,16 +81,20 @@ func enter(configFD int, parent *json.Encoder) error {
 	if err := filterCalls(cfg, report); err != nil { // 9
 		return err
 	}
-	return become(cfg, report, parent) // 10
+	return become(s, report, parent) // 10
 }
 
-// become reports and execs.
-func become(cfg Config, report *Report, parent *json.Encoder) error {
+// become reports and execs; a trial ends after the report.
+func become(s setup, report *Report, parent *json.Encoder) error {
+	cfg := s.Config
 	if cfg.Require && len(report.Missing) > 0 {
-		return fmt.Errorf("this host can't give a complete jail: %s: %s", report.Missing[0].Name, report.Missing[0].Why)
+		return fmt.Errorf("this host can't give a complete jail: no %s: %s", report.Missing[0].Name, report.Missing[0].Why)
 	}
 	if err := parent.Encode(message{Report: report}); err != nil {
 		return err
+	}
+	if s.Trial {
+		os.Exit(0)
 	}
 	err := syscall.Exec(cfg.Path, append([]string{cfg.Path}, cfg.Args...), cfg.Env)
 	return fmt.Errorf("exec %s in its jail: %w", cfg.Path, err)

@@ -3,16 +3,17 @@ package jail
 // Report is what a started jail really has, for inspect.
 type Report struct {
 	Profile      Profile  `json:"profile"`
-	Namespaces   []string `json:"namespaces"` // kinds that are its own
-	Mounts       []string `json:"mounts"`     // "/path ro", in the order they were made
-	Capabilities []string `json:"capabilities"`
+	Namespaces   []string `json:"namespaces"`   // kinds that are its own
+	Mounts       []string `json:"mounts"`       // "/path ro", in the order they were made
+	Capabilities []string `json:"capabilities"` // when the program starts
 	NoNewPrivs   bool     `json:"noNewPrivs"`
 	Seccomp      bool     `json:"seccomp"`
 	LandlockABI  int      `json:"landlockABI"`  // 0: none
 	NoFile       uint64   `json:"noFile"`       // descriptors
+	NewProcesses bool     `json:"newProcesses"` // whether it may start any
 	Tasks        uint64   `json:"tasks"`        // processes and threads; 0: not limited
-	NewProcesses bool     `json:"newProcesses"` // may it start any
-	Cgroups      []string `json:"cgroups"`      // its own directories
+	Cgroups      []string `json:"cgroups"`      // its own directories, one in each hierarchy
+	NoCgroup     string   `json:"noCgroup"`     // why there is none in one of them
 	Missing      []Gap    `json:"missing"`      // what this host can't give
 	ProfileLacks []string `json:"profileLacks"` // what the profile gives up, by design
 }

@@ -128,12 +128,13 @@ func filterCalls(cfg Config, r *Report) error {
 	for i, op := range raw {
 		code[i] = unix.SockFilter{Code: op.Op, Jt: op.Jt, Jf: op.Jf, K: op.K}
 	}
+	r.NewProcesses = true
 	fprog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&fprog)))
 	runtime.KeepAlive(code)
 	switch errno {
 	case 0:
-		r.Seccomp = true
+		r.Seccomp, r.NewProcesses = true, false
 		return nil
 	case unix.ENOSYS, unix.EINVAL:
 		r.miss("seccomp", fmt.Errorf("the kernel has no seccomp filters: %w", errno))

@@ -1,0 +1,136 @@
+package jail
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/elastic/go-seccomp-bpf/arch"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// verdict runs the filter on one call, as the kernel would.
+func verdict(t *testing.T, program []bpf.Instruction, abi, number uint32, args ...uint64) uint32 {
+	t.Helper()
+	vm, err := bpf.NewVM(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// struct seccomp_data. The library's machine reads words as they come from a
+	// network, the kernel's as the processor has them.
+	data := make([]byte, 64)
+	binary.BigEndian.PutUint32(data[0:], number)
+	binary.BigEndian.PutUint32(data[4:], abi)
+	for i, a := range args {
+		binary.BigEndian.PutUint32(data[16+8*i:], uint32(a))
+		binary.BigEndian.PutUint32(data[20+8*i:], uint32(a>>32))
+	}
+	v, err := vm.Run(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint32(v)
+}
+
+func TestFilter(t *testing.T) {
+	info, err := arch.GetInfo("")
+	if err != nil {
+		t.Skip(err)
+	}
+	program, err := filter(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const allowed, denied, absent = uint32(unix.SECCOMP_RET_ALLOW),
+		uint32(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)), uint32(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))
+	const thread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD | unix.CLONE_SYSVSEM
+	tests := []struct {
+		name, call string
+		args       []uint64
+		want       uint32
+	}{
+		{"read", "read", nil, allowed},
+		{"execve, which ends the set-up", "execve", nil, allowed},
+		{"openat", "openat", nil, allowed},
+		{"chroot, which is the capability's", "chroot", nil, allowed},
+		{"mknodat, which gives EROFS", "mknodat", nil, allowed},
+		{"setgroups, for real", "setgroups", nil, allowed},
+		{"a thread", "clone", []uint64{thread}, allowed},
+		{"a process", "clone", []uint64{uint64(unix.SIGCHLD)}, denied},
+		{"vfork by clone", "clone", []uint64{unix.CLONE_VM | unix.CLONE_VFORK | uint64(unix.SIGCHLD)}, denied},
+		{"a thread in a user namespace", "clone", []uint64{thread | unix.CLONE_NEWUSER}, denied},
+		{"flags in the upper half are no thread", "clone", []uint64{uint64(thread) << 32}, denied},
+		{"clone3", "clone3", nil, absent},
+		{"unshare what is no namespace", "unshare", []uint64{unix.CLONE_FS}, allowed},
+		{"unshare mounts", "unshare", []uint64{unix.CLONE_NEWNS | unix.CLONE_FS}, denied},
+		{"unshare time", "unshare", []uint64{unix.CLONE_NEWTIME}, denied},
+		{"unshare users", "unshare", []uint64{unix.CLONE_NEWUSER}, denied},
+	}
+	for _, name := range known(info, deniedCalls) {
+		tests = append(tests, struct {
+			name, call string
+			args       []uint64
+			want       uint32
+		}{name, name, nil, denied})
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			number, ok := info.SyscallNames[tt.call]
+			if !ok {
+				t.Fatalf("%s is no call", tt.call)
+			}
+			if got := verdict(t, program, uint32(info.ID), uint32(number), tt.args...); got != tt.want {
+				t.Errorf("got %#x, want %#x", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestFilterKnowsEveryName finds misspelt ones: what amd64 lacks is old or of
+// another architecture, and listed here.
+func TestFilterKnowsEveryName(t *testing.T) {
+	if got := known(arch.X86_64, deniedCalls); len(got) != len(deniedCalls) {
+		has := map[string]bool{}
+		for _, name := range got {
+			has[name] = true
+		}
+		for _, name := range deniedCalls {
+			if !has[name] {
+				t.Errorf("%s is not known", name)
+			}
+		}
+	}
+}
+
+func TestFilterOfAnotherABI(t *testing.T) {
+	program, err := filter(false)
+	if err != nil {
+		t.Skip(err)
+	}
+	other := uint32(unix.AUDIT_ARCH_I386)
+	for _, number := range []uint32{0, 3, 21, 120, 1000} {
+		if got := verdict(t, program, other, number); got != uint32(unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM)) {
+			t.Errorf("call %d of i386: %#x", number, got)
+		}
+	}
+}
+
+func TestFilterThatPretends(t *testing.T) {
+	info, err := arch.GetInfo("")
+	if err != nil {
+		t.Skip(err)
+	}
+	program, err := filter(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := verdict(t, program, uint32(info.ID), unix.SYS_SETGROUPS); got != unix.SECCOMP_RET_ERRNO {
+		t.Errorf("setgroups: %#x", got)
+	}
+	if got := verdict(t, program, uint32(info.ID), unix.SYS_PTRACE); got == unix.SECCOMP_RET_ALLOW {
+		t.Error("ptrace passes")
+	}
+	if got := verdict(t, program, uint32(info.ID), unix.SYS_READ); got != unix.SECCOMP_RET_ALLOW {
+		t.Errorf("read: %#x", got)
+	}
+}

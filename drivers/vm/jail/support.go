@@ -1,0 +1,59 @@
+package jail
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"openshell-vm/drivers"
+)
+
+// Support makes a jail for nothing and reports what it had: Missing is then
+// what this host can't give to this user. An error says that no jail can be made
+// at all, with a hint where the reason is known. self is as for Command.
+func Support(self string) (Report, error) {
+	c, err := command(self, setup{Trial: true, Config: Config{
+		Name: "trial", Profile: Strict, Proc: true, Devices: []string{os.DevNull}, Tasks: minTasks,
+	}})
+	if err != nil {
+		return Report{}, err
+	}
+	if err := c.Start(); err != nil {
+		return Report{}, err
+	}
+	r, err := c.Report()
+	if end := c.Wait(); err == nil && end != nil {
+		err = failure(end)
+	}
+	return r, err
+}
+
+// failure is an error for users. For an ordinary user what fails is mostly the
+// user namespace, without which nothing else can be made.
+func failure(err error) error {
+	e := &drivers.Error{Op: "start the jail", Err: err}
+	if os.Geteuid() != 0 {
+		e.Hint = userNamespaceHint(os.ReadFile)
+	}
+	return e
+}
+
+// userNamespaceHint looks for the settings by which systems forbid user
+// namespaces to ordinary users.
+func userNamespaceHint(readFile func(string) ([]byte, error)) string {
+	for _, s := range []struct{ file, forbids, hint string }{
+		{"/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000 allows user namespaces"},
+		{"/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1 allows user namespaces"},
+		{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1",
+			"AppArmor forbids user namespaces: give openshell-vmm a profile with userns, or sysctl kernel.apparmor_restrict_unprivileged_userns=0"},
+	} {
+		value, err := readFile(s.file)
+		if errors.Is(err, os.ErrNotExist) && s.file == "/proc/sys/user/max_user_namespaces" {
+			return "the kernel was built without user namespaces"
+		}
+		if err == nil && strings.TrimSpace(string(value)) == s.forbids {
+			return s.hint
+		}
+	}
+	return ""
+}
