@@ -26,7 +26,7 @@ const answerDeadline = time.Second
 func (s *supervisor) takeDown(exit outcome, grace time.Duration) {
 	s.host.stdio.Write(stream.Exit, 0, stream.EncodeExit(exit.code))
 	s.root.leave()
-	unmountRoot(grace)
+	unmountRoot(exit.where, s.spec.Ephemeral, grace)
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
@@ -43,7 +43,7 @@ const defaultGrace = 10 * time.Second
 // unmountRoot writes the changes out and unmounts the disk. The sandbox's
 // namespace goes a little after its last process, so it may take two tries.
 // What was written is safe already after the first step.
-func unmountRoot(grace time.Duration) {
+func unmountRoot(where layout, ephemeral bool, grace time.Duration) {
 	unix.Sync()
 	if grace <= 0 {
 		grace = defaultGrace
@@ -53,9 +53,13 @@ func unmountRoot(grace time.Duration) {
 		logf("unmount the root: %v", err)
 		return
 	}
-	dev, err := findDisk("/sys/block", guest.UpperSerial)
+	if ephemeral {
+		return
+	}
+	dev, err := where.findDisk("/sys/block")
 	if err != nil {
-		return // ephemeral: there is no disk
+		logf("unmount the root: %v", err)
+		return
 	}
 	for deadline := time.Now().Add(grace); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		// The kernel lets nobody open a mounted disk this way.

@@ -99,6 +99,7 @@ exit 7`)
 	if got := v.out(0, stream.Stdout); got != want || v.out(0, stream.Stderr) != "again\n" {
 		t.Errorf("the sandbox says %q, want %q", got, want)
 	}
+	v.expectCleanDisk()
 
 	s = spec(`cat /tmp/kept; cat /etc/openshell/auth/sandbox.jwt || echo not mine`)
 	s.Process.User = "4321:4321"

@@ -28,7 +28,7 @@ type root struct {
 // makeRoot builds the overlay in the init's namespace, so that the init can
 // unmount it at the end, and then the sandbox's namespace around it.
 func makeRoot(where layout, spec guest.BootSpec) (*root, error) {
-	if err := mountUpper(spec.Ephemeral); err != nil {
+	if err := mountUpper(where, spec.Ephemeral); err != nil {
 		return nil, err
 	}
 	if err := mountOverlay(where.lower); err != nil {
@@ -102,7 +102,7 @@ func enterRoot(dir string) error {
 }
 
 // mountUpper mounts what holds the sandbox's changes.
-func mountUpper(ephemeral bool) error {
+func mountUpper(where layout, ephemeral bool) error {
 	if err := os.MkdirAll(upperDir, 0o700); err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func mountUpper(ephemeral bool) error {
 		}
 		return nil
 	}
-	dev, err := findDisk("/sys/block", guest.UpperSerial)
+	dev, err := where.findDisk("/sys/block")
 	if err != nil {
 		return err
 	}
@@ -131,22 +131,32 @@ func mountUpper(ephemeral bool) error {
 // diskDeadline is how long a disk may take to appear.
 const diskDeadline = 5 * time.Second
 
-// findDisk finds a virtio-blk disk by its serial number.
-func findDisk(blocks, serial string) (dev string, err error) {
+// findDisk waits for the sandbox's disk and gives its device.
+func (where layout) findDisk(blocks string) (dev string, err error) {
 	for deadline := time.Now().Add(diskDeadline); ; time.Sleep(time.Millisecond) {
-		files, err := filepath.Glob(filepath.Join(blocks, "*", "serial"))
+		disks, err := filepath.Glob(filepath.Join(blocks, "vd*"))
 		if err != nil {
 			return "", err
 		}
-		for _, file := range files {
-			if data, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(data)) == serial {
-				return filepath.Join("/dev", filepath.Base(filepath.Dir(file))), nil
+		for _, disk := range disks {
+			if where.isUpper(disk) {
+				return filepath.Join("/dev", filepath.Base(disk)), nil
 			}
 		}
 		if time.Now().After(deadline) {
-			return "", fmt.Errorf("no disk with the serial number %q", serial)
+			return "", fmt.Errorf("there is no disk with the serial number %q", guest.UpperSerial)
 		}
 	}
+}
+
+// isUpper knows the disk by its serial number. libkrun gives a disk one of its
+// own making; there it is the only one.
+func (where layout) isUpper(disk string) bool {
+	if where.krun {
+		return true
+	}
+	data, err := os.ReadFile(filepath.Join(disk, "serial"))
+	return err == nil && strings.TrimSpace(string(data)) == guest.UpperSerial
 }
 
 func mountOverlay(lower string) error {

@@ -195,10 +195,10 @@ func (v *vm) launch(ephemeral bool) {
 	control, stdio := v.listen("control"), v.listen("stdio")
 	v.qemu = exec.Command("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-machine", "q35,memory-backend=mem,sata=off,smbus=off,usb=off,vmport=off,graphics=off,smm=off,i8042=off",
-		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "512M",
+		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "512M",
 		"-object", "memory-backend-memfd,id=mem,size=512M,share=on",
 		"-kernel", kernel.Image, "-initrd", archive,
-		"-append", "console=ttyS0 quiet loglevel=4 panic=-1 8250.nr_uarts=1",
+		"-append", "console=ttyS0 quiet loglevel=4 panic=-1 8250.nr_uarts=1 edd=off cryptomgr.notests",
 		"-chardev", "file,id=console,path="+v.path("console.log"), "-serial", "chardev:console",
 		"-device", "virtio-serial-pci", "-device", "virtio-rng-pci",
 		"-chardev", "socket,id=control,path="+v.path("control"), "-device", "virtserialport,chardev=control,name=control",
@@ -393,6 +393,16 @@ func (v *vm) finish(code int) guest.Exited {
 		v.t.Errorf("the init complains: %s", log)
 	}
 	return *m.Exited
+}
+
+// expectCleanDisk sees whether the guest has unmounted its disk.
+func (v *vm) expectCleanDisk() {
+	v.t.Helper()
+	out, err := exec.Command(need(v.t, "dumpe2fs", "/sbin/dumpe2fs"), "-h", v.path("upper.ext4")).Output()
+	must(v.t, err)
+	if header := string(out); !strings.Contains(header, "clean") || strings.Contains(header, "needs_recovery") {
+		v.t.Errorf("the disk was not unmounted: %s", header)
+	}
 }
 
 func (v *vm) exec(session uint32, e guest.Exec) {

@@ -19,7 +19,7 @@ type need struct {
 
 // needs is what the guest init relies on, in the order in which it is loaded.
 var needs = []need{
-	{"virtio devices", []string{"virtio_mmio", "virtio_pci"}},
+	{"virtio devices", []string{"virtio_pci"}},
 	{"virtio-console", []string{"virtio_console"}},
 	{"virtio-fs", []string{"virtiofs"}},
 	{"virtio-blk", []string{"virtio_blk"}},

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/guest"
+)
+
+func TestParseSpec(t *testing.T) {
+	good := func() guest.BootSpec {
+		return guest.BootSpec{
+			Version: guest.Version, AuthDir: drivers.AuthDir,
+			Process: drivers.Process{Args: []string{"sh"}},
+			Mounts:  []guest.GuestMount{{Name: guest.MountName(0), Target: "/srv"}},
+		}
+	}
+	mount := func(name, target string) func(*guest.BootSpec) {
+		return func(s *guest.BootSpec) { s.Mounts = []guest.GuestMount{{Name: name, Target: target}} }
+	}
+	for name, c := range map[string]struct {
+		spoil func(*guest.BootSpec)
+		want  string // in the error; "" for none
+	}{
+		"good":               {func(*guest.BootSpec) {}, ""},
+		"newer":              {func(s *guest.BootSpec) { s.Version++ }, "version"},
+		"no command":         {func(s *guest.BootSpec) { s.Process.Args = nil }, "no command"},
+		"other share":        {func(s *guest.BootSpec) { s.AuthDir = "/etc/auth" }, "/etc/auth"},
+		"empty name":         {mount("", "/srv"), "no name"},
+		"name with a slash":  {mount("auth/x", "/srv"), "no name"},
+		"name that climbs":   {mount("..", "/srv"), "no name"},
+		"all shares":         {mount(".", "/srv"), "no name"},
+		"relative target":    {mount("m", "srv"), "no clean"},
+		"unclean target":     {mount("m", "/srv/../etc"), "no clean"},
+		"root as the target": {mount("m", "/"), "no clean"},
+		"over the share":     {mount("m", "/etc/openshell"), "in the share's place"},
+		"inside the share":   {mount("m", drivers.AuthDir+"/x"), "in the share's place"},
+		"beside the share":   {mount("m", "/etc/openshell2"), ""},
+		"over what it is in": {mount("m", "/etc"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := good()
+			c.spoil(&spec)
+			data, err := json.Marshal(spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = parseSpec(data)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("error %v, want one with %q", err, c.want)
+			}
+		})
+	}
+	if _, err := parseSpec([]byte("{")); err == nil {
+		t.Error("a broken spec was taken")
+	}
+}
+
+func TestReadSpec(t *testing.T) {
+	shares := t.TempDir()
+	if _, err := readSpec(shares); err == nil {
+		t.Error("a missing spec was read")
+	}
+	boot := filepath.Join(shares, guest.BootDir)
+	if err := os.Mkdir(boot, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(boot, guest.SpecFile)
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, maxSpec+1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readSpec(shares); err == nil || !strings.Contains(err.Error(), "bytes") {
+		t.Errorf("a huge spec gives %v", err)
+	}
+}
+
+func TestFindDevicesByName(t *testing.T) {
+	class := t.TempDir()
+	for name, content := range map[string]string{
+		"vport0p1/name": "stdio\n", "vport0p2/name": "control\n", "vport0p3/dev": "1:2\n",
+		"vda/serial": "other\n", "vdb/serial": "upper\n", "vdc/size": "8\n",
+	} {
+		file := filepath.Join(class, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if dev, err := awaitPort(class, "control", time.Now()); err != nil || dev != "/dev/vport0p2" {
+		t.Errorf("the control port is %q, %v", dev, err)
+	}
+	if dev, err := awaitPort(class, "console", time.Now()); err == nil {
+		t.Errorf("a port that is not there is %q", dev)
+	}
+	if dev, err := (layout{}).findDisk(class); err != nil || dev != "/dev/vdb" {
+		t.Errorf("qemu's disk is %q, %v", dev, err)
+	}
+	if dev, err := (layout{krun: true}).findDisk(class); err != nil || dev != "/dev/vda" {
+		t.Errorf("krun's disk is %q, %v", dev, err)
+	}
+}

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fakeShare is a share behind a guest's cache: ..data is seen as it was when
+// it was last looked up, for up to five seconds.
+type fakeShare struct {
+	mu         sync.Mutex
+	generation uint64 // on the host
+	names      map[uint64]bool
+	cached     uint64
+	cachedAt   time.Time
+	drops      int
+	dropped    func() // called by drop
+	stuck      bool   // drop has no effect
+}
+
+const cacheTime = 5 * time.Second
+
+func (s *fakeShare) current() (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.generation == 0 {
+		return 0, errors.New("no ..data")
+	}
+	if time.Since(s.cachedAt) >= cacheTime {
+		s.cached, s.cachedAt = s.generation, time.Now()
+	}
+	return s.cached, nil
+}
+
+func (s *fakeShare) announced(n uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.names[n]
+}
+
+func (s *fakeShare) drop() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drops++
+	if s.dropped != nil {
+		s.dropped()
+	}
+	if !s.stuck {
+		s.cachedAt = time.Time{}
+	}
+	return nil
+}
+
+func (s *fakeShare) publish(n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.generation = n
+	s.names[n] = true
+}
+
+// report is one call of seen.
+type report struct {
+	generation uint64
+	after      time.Duration
+}
+
+// runWatch watches share while script runs in the bubble's time.
+func runWatch(t *testing.T, share *fakeShare, script func()) (reports []report) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		go watch(ctx, share, func(n uint64) { reports = append(reports, report{n, time.Since(start)}) })
+		script()
+		cancel()
+		synctest.Wait()
+	})
+	return reports
+}
+
+func TestWatchSeesAPublishSoon(t *testing.T) {
+	share := &fakeShare{generation: 7, names: map[uint64]bool{7: true}}
+	reports := runWatch(t, share, func() {
+		time.Sleep(1100 * time.Millisecond)
+		share.publish(8)
+		time.Sleep(100*time.Millisecond + time.Nanosecond)
+	})
+	want := []report{{7, 0}, {8, 1200 * time.Millisecond}}
+	if !reflect.DeepEqual(reports, want) || share.drops != 1 {
+		t.Errorf("reports %v after %d drops, want %v after one", reports, share.drops, want)
+	}
+}
+
+func TestWatchIsIdleWithoutAPublish(t *testing.T) {
+	share := &fakeShare{generation: 7, names: map[uint64]bool{7: true}}
+	if runWatch(t, share, func() { time.Sleep(time.Hour) }); share.drops != 0 {
+		t.Errorf("%d drops in an hour without a publish", share.drops)
+	}
+}
+
+// A guest that was paused wakes up to a share whose announcements of what it
+// missed are pruned: it takes N from ..data.
+func TestWatchAfterAPause(t *testing.T) {
+	share := &fakeShare{generation: 7, names: map[uint64]bool{7: true}}
+	reports := runWatch(t, share, func() {
+		time.Sleep(time.Second)
+		share.publish(20)
+		time.Sleep(cacheTime + 2*time.Second)
+	})
+	if len(reports) != 2 || reports[1].generation != 20 || reports[1].after > 7*time.Second {
+		t.Errorf("reports %v, want 20 within 6 s", reports)
+	}
+}
+
+// The announcement outlives an old view that dropping does not cure: it is
+// tried a few times, then left to the cache's own end.
+func TestWatchGivesUp(t *testing.T) {
+	share := &fakeShare{generation: 7, names: map[uint64]bool{7: true}, stuck: true}
+	reports := runWatch(t, share, func() {
+		time.Sleep(time.Second)
+		share.publish(8)
+		time.Sleep(cacheTime + 2*time.Second)
+	})
+	if len(reports) != 2 || reports[1].generation != 8 || share.drops != maxDrops {
+		t.Errorf("reports %v after %d drops, want 8 after %d", reports, share.drops, maxDrops)
+	}
+}
+
+// The old link is cached anew between the drop and the look: once more.
+func TestWatchDropsAgain(t *testing.T) {
+	share := &fakeShare{generation: 7, names: map[uint64]bool{7: true}, stuck: true}
+	share.dropped = func() { share.stuck = share.drops < 2 }
+	reports := runWatch(t, share, func() {
+		time.Sleep(time.Second)
+		share.publish(8)
+		time.Sleep(time.Second)
+	})
+	if len(reports) != 2 || reports[1].after > 1300*time.Millisecond || share.drops != 2 {
+		t.Errorf("reports %v after %d drops", reports, share.drops)
+	}
+}
+
+func TestWatchManyPublishes(t *testing.T) {
+	share := &fakeShare{generation: 1, names: map[uint64]bool{}}
+	reports := runWatch(t, share, func() {
+		for n := uint64(2); n <= 50; n++ {
+			time.Sleep(3 * time.Second)
+			share.publish(n)
+		}
+		time.Sleep(time.Second)
+	})
+	if len(reports) != 50 || share.drops > 60 {
+		t.Fatalf("%d reports after %d drops, want 50", len(reports), share.drops)
+	}
+	for i, r := range reports[1:] {
+		if late := r.after - time.Duration(i+1)*3*time.Second; r.generation != uint64(i+2) || late > watchEvery {
+			t.Errorf("generation %d was seen %v after its publish", r.generation, late)
+		}
+	}
+}
+
+func TestShareView(t *testing.T) {
+	dir := t.TempDir()
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	v := shareView{fd}
+	if _, err := v.current(); err == nil {
+		t.Error("an empty share has a generation")
+	}
+	for _, target := range []string{"elsewhere", "..gen-x", "/..gen-00000001"} {
+		link(t, dir, target)
+		if n, err := v.current(); err == nil {
+			t.Errorf("..data -> %s is generation %d", target, n)
+		}
+	}
+	for _, n := range []uint64{1, 42, 123456789} {
+		link(t, dir, fmt.Sprintf("..gen-%08d", n))
+		if got, err := v.current(); err != nil || got != n {
+			t.Errorf("generation %d, %v; want %d", got, err, n)
+		}
+		if v.announced(n) {
+			t.Errorf("%d is announced too early", n)
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("..is-%08d", n)), nil, 0o444); err != nil {
+			t.Fatal(err)
+		}
+		if !v.announced(n) {
+			t.Errorf("%d's announcement is not seen", n)
+		}
+	}
+}
+
+func link(t *testing.T, dir, target string) {
+	t.Helper()
+	name := filepath.Join(dir, "..data")
+	os.Remove(name)
+	if err := os.Symlink(target, name); err != nil {
+		t.Fatal(err)
+	}
+}
