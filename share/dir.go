@@ -25,6 +25,9 @@ const (
 	privateFile = 0o600
 )
 
+// fsync is a variable so that tests can see and fail it.
+var fsync = unix.Fsync
+
 // openDir opens the directory at path; its last component may not be a link.
 func openDir(path string) (dir, error) {
 	return dir{fd: unix.AT_FDCWD}.openDirAs(path, path)
@@ -118,7 +121,7 @@ func (d dir) own(o owner) error {
 }
 
 func (d dir) sync() error {
-	return d.do("sync", "", func() error { return unix.Fsync(d.fd) })
+	return d.do("sync", "", func() error { return fsync(d.fd) })
 }
 
 func (d dir) symlink(target, name string) error {

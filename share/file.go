@@ -46,7 +46,7 @@ func (d dir) write(name string, data []byte, o owner, durable bool) error {
 	if !durable {
 		return nil
 	}
-	return d.do("sync", name, func() error { return unix.Fsync(fd) })
+	return d.do("sync", name, func() error { return fsync(fd) })
 }
 
 func writeAll(fd int, data []byte) error {

@@ -45,6 +45,9 @@ func childFull(args []string) error {
 	if err := readOnly(args[0]); err != nil {
 		return fmt.Errorf("read-only: %w", err)
 	}
+	if err := busy(args[0]); err != nil {
+		return fmt.Errorf("busy: %w", err)
+	}
 	for free := range 8 {
 		if err := fullOfInodes(args[0], free); err != nil {
 			return fmt.Errorf("%d inodes left: %w", free, err)
@@ -102,6 +105,33 @@ func readOnly(dir string) error {
 			return fmt.Errorf("a reader finds %q, %v", got.Files["a"], err)
 		}
 		if err := unix.Mount("", dir, "", unix.MS_REMOUNT, ""); err != nil {
+			return err
+		}
+		return recovers(s, filepath.Join(dir, "filler"))
+	})
+}
+
+// busy is an old generation that can't be removed. It must be unannounced by
+// then, or it would count as complete.
+func busy(dir string) error {
+	return onSmallDisk(dir, "", func(s *Share) error {
+		ctx := context.Background()
+		for range 2 {
+			if _, err := s.Publish(ctx, 0, provenFiles("a")); err != nil {
+				return err
+			}
+		}
+		in := filepath.Join(s.AuthDir(), GenerationName(1))
+		if err := unix.Mount("share-test", in, "tmpfs", 0, ""); err != nil {
+			return err
+		}
+		if err := s.Prune(ctx, time.Now().Add(time.Hour)); !errors.Is(err, unix.EBUSY) {
+			return fmt.Errorf("prune gives %v, want EBUSY", err)
+		}
+		if list := mustList(s); slices.Contains(list, AnnouncementName(1)) {
+			return fmt.Errorf("generation 1 is still announced: %q", list)
+		}
+		if err := unix.Unmount(in, 0); err != nil {
 			return err
 		}
 		return recovers(s, filepath.Join(dir, "filler"))

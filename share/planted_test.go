@@ -176,3 +176,51 @@ func TestDamagedDataIsRestored(t *testing.T) {
 		t.Errorf("number 3 was begun, but the next publish gives %+v", p)
 	}
 }
+
+// A guest takes an announcement for the news that there is a newer generation.
+func TestRepairTakesFalseAnnouncementsAway(t *testing.T) {
+	s := newTestShare(t, plainOptions)
+	mustPublish(t, s, provenFiles("token"))
+	before := entries(t, s)
+	if err := os.WriteFile(filepath.Join(s.AuthDir(), AnnouncementName(7)), nil, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Repair(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantEntries(t, s, before...)
+}
+
+// The number that a dangling ..data names was used, even when the lock file was
+// lost with its note.
+func TestNumberOfLostGenerationIsNotUsedAgain(t *testing.T) {
+	s := newTestShare(t, plainOptions)
+	data := filepath.Join(s.AuthDir(), dataName)
+	if err := errors.Join(os.Symlink(GenerationName(9), data), os.Remove(filepath.Join(s.Dir(), lockName))); err != nil {
+		t.Fatal(err)
+	}
+	if p := mustPublish(t, s, provenFiles("token")); p.Generation != 10 {
+		t.Errorf("the next publish gives %+v, want 10", p)
+	}
+}
+
+// What appears in a new generation while it is written is not ours to write to.
+func TestPlantedWhileWriting(t *testing.T) {
+	outside, unharmed := victim(t)
+	s := newTestShare(t, plainOptions)
+	opts := s.opts
+	opts.Step = func(n int) {
+		if n == 7 {
+			os.Link(filepath.Join(outside, "token"), filepath.Join(s.AuthDir(), GenerationName(1), "token"))
+		}
+	}
+	sabotaged, err := Open(s.Dir(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := sabotaged.Publish(t.Context(), 0, provenFiles("token")); !errors.Is(err, fs.ErrExist) || p.Changed {
+		t.Errorf("publish gives %+v, %v", p, err)
+	}
+	wantEntries(t, s)
+	unharmed()
+}

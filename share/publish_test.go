@@ -356,13 +356,6 @@ func TestRemoveOfHalfMadeShare(t *testing.T) {
 	}
 }
 
-func TestDurablePublish(t *testing.T) {
-	s := newTestShare(t, Options{UID: Keep, GID: Keep, Durable: true})
-	mustPublish(t, s, provenFiles("a", "b"))
-	mustPublish(t, s, provenFiles("b", "c"))
-	wantFiles(t, s, File{"b", proven(2, "b")}, File{"c", proven(2, "c")})
-}
-
 func TestStepsComeInOrder(t *testing.T) {
 	var seen []int
 	s := newTestShare(t, Options{UID: Keep, GID: Keep, Step: func(n int) { seen = append(seen, n) }})

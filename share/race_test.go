@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -173,5 +174,55 @@ func TestRemovedWhileWaiting(t *testing.T) {
 	}
 	if err := waiting.lock(t.Context()); !isNotExist(err) {
 		t.Errorf("locking a removed share gives %v", err)
+	}
+}
+
+// A child that is being forked holds every descriptor until its exec: closing the
+// lock file alone would not unlock.
+func TestUnlockedThoughTheLockIsHeldOpen(t *testing.T) {
+	s := newTestShare(t, plainOptions)
+	tx, err := s.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	inChild, err := syscall.Dup(tx.lockFD)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(inChild)
+	tx.close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := s.Publish(ctx, 0, provenFiles("a")); err != nil {
+		t.Error(err)
+	}
+}
+
+// Read must not take for a whole generation what a prune has begun to remove.
+func TestHalfPrunedGenerationIsNotComplete(t *testing.T) {
+	s := newTestShare(t, plainOptions)
+	mustPublish(t, s, provenFiles("a", "b"))
+	mustPublish(t, s, provenFiles("a", "b"))
+	auth, err := openDir(s.AuthDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer auth.close()
+	for n := uint64(1); n <= 2; n++ {
+		if err := auth.stillComplete(n); err != nil {
+			t.Errorf("generation %d is announced, but: %v", n, err)
+		}
+		if err := os.Remove(filepath.Join(s.AuthDir(), AnnouncementName(n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := auth.stillComplete(1); !isNotExist(err) {
+		t.Errorf("generation 1, which is being pruned: %v", err)
+	}
+	if err := auth.stillComplete(2); err != nil {
+		t.Errorf("generation 2 is current, but: %v", err)
 	}
 }
