@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -76,24 +77,30 @@ func look(pid int, share drivers.Mount) (s sight) {
 }
 
 // compare asks the engine what it has at the share's target, and whether that
-// changed when the source did. Some tries, because a publish may come between.
-func (d *Driver) compare(ctx context.Context, name string, share drivers.Mount) error {
-	for range 5 {
-		outside, err := os.Stat(share.Source())
-		if err != nil {
+// changed when the source did. Some tries: a publish may come between, and
+// Podman can't look into a container that is just about to end.
+func (d *Driver) compare(ctx context.Context, name string, share drivers.Mount) (err error) {
+	for try := range 6 {
+		if try > 0 {
+			time.Sleep(time.Duration(try) * 50 * time.Millisecond)
+		}
+		outside, failed := os.Stat(share.Source())
+		if failed != nil {
 			return checkSource(share.Source())
 		}
-		inside, err := d.engine.Stat(ctx, name, share.Target())
-		if errors.Is(err, drivers.ErrNotFound) {
-			return d.elsewhere(share.Source(), "shows nothing there")
-		} else if err != nil {
-			return d.engine.Explain("look at the share from inside", err)
-		}
-		if inside.IsDir && inside.Modified.Equal(outside.ModTime()) {
+		inside, failed := d.engine.Stat(ctx, name, share.Target())
+		switch {
+		case errors.Is(failed, drivers.ErrNotFound):
+			err = d.elsewhere(share.Source(), "shows nothing there")
+		case failed != nil:
+			err = d.engine.Explain("look at the share from inside", failed)
+		case inside.IsDir && inside.Modified.Equal(outside.ModTime()):
 			return nil
+		default:
+			err = d.elsewhere(share.Source(), "shows another directory there")
 		}
 	}
-	return d.elsewhere(share.Source(), "shows another directory there")
+	return err
 }
 
 // readable refuses a share that only its owner may read when that owner does
