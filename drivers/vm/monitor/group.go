@@ -65,13 +65,17 @@ func (g *group) run(name string, cmd *jail.Cmd) error {
 	g.members[name] = cmd
 	g.mu.Unlock()
 	g.all.Go(func() {
-		err := g.wait(name, cmd)
-		select {
-		case g.died <- death{name, err}:
-		default:
-		}
+		g.report(death{name, g.wait(name, cmd)})
 	})
 	return nil
+}
+
+// report tells of a death, unless an earlier one has not been heard yet.
+func (g *group) report(d death) {
+	select {
+	case g.died <- d:
+	default:
+	}
 }
 
 func (g *group) wait(name string, cmd *jail.Cmd) error {

@@ -21,6 +21,10 @@ import (
 // before the VM is powered off under it.
 const stopMargin = 5 * time.Second
 
+// portGrace is how long after the death of a process of the VM its control port
+// may still have something: another process may hold it.
+const portGrace = time.Second
+
 // consoleLines of the guest's console go with the report of a failed boot.
 const consoleLines = 8
 
@@ -183,11 +187,30 @@ func (m *monitor) boot() (early *guest.Exited, err error) {
 				return msg.Exited, err
 			}
 		case d := <-m.group.died:
-			return nil, m.afterDeath(d)
+			return m.bootedBefore(d)
 		case <-m.stop:
 			return nil, errors.New("it was stopped while it booted")
 		case <-deadline.C:
 			return nil, &hungError{m.cfg.BootDeadline}
+		}
+	}
+}
+
+// bootedBefore looks whether a VM that ended had booted: then it is for watch to
+// say how it ended.
+func (m *monitor) bootedBefore(d death) (early *guest.Exited, err error) {
+	for {
+		select {
+		case msg, ok := <-m.control.messages:
+			if !ok {
+				return nil, m.afterDeath(d)
+			}
+			if done, err := m.booting(msg); done || err != nil {
+				m.group.report(d)
+				return msg.Exited, err
+			}
+		case <-time.After(portGrace):
+			return nil, m.afterDeath(d)
 		}
 	}
 }
@@ -266,7 +289,7 @@ func (m *monitor) lastWords(d death) Exit {
 			if msg.Exited != nil {
 				return exited(*msg.Exited)
 			}
-		case <-time.After(time.Second): // another process of the VM holds the port still
+		case <-time.After(portGrace):
 			return m.dead(m.afterDeath(d))
 		}
 	}
@@ -278,7 +301,7 @@ func (m *monitor) lost() error {
 	select {
 	case d := <-m.group.died:
 		return m.afterDeath(d)
-	case <-time.After(time.Second):
+	case <-time.After(portGrace):
 		return errors.New("the guest closed its control port")
 	}
 }

@@ -1,0 +1,407 @@
+package monitor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/stream"
+	"openshell-vm/drivers/vm/guest"
+)
+
+var attachAll = Request{Attach: &AttachRequest{Replay: true}}
+
+func TestALife(t *testing.T) {
+	begin := make(chan struct{})
+	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
+		g.boot()
+		g.say(stream.Stdout, "out\n")
+		g.say(stream.Stderr, "err\n")
+		<-begin
+		g.send(guest.Message{Seen: &guest.Seen{Generation: 42}})
+		g.say(stream.Stdout, "later\n")
+		g.exit(7, "")
+	})
+	wantRunning(t, ready)
+	if !Alive(cfg.Dir) {
+		t.Error("a running monitor holds no lock")
+	}
+	r, err := ask(t, cfg, Request{Status: &struct{}{}})
+	if err != nil || r.State != drivers.Running || r.Kernel != "6.1-fake" || r.StartedAt.IsZero() {
+		t.Errorf("status: %+v, %v", r, err)
+	}
+	var stdout, stderr bytes.Buffer
+	attached := streamed(t, cfg, attachAll, drivers.Streams{Stdout: &stdout, Stderr: &stderr})
+	close(begin)
+	if o := await(t, attached); o.code != 7 || o.err != nil {
+		t.Errorf("attach: %+v", o)
+	}
+	if stdout.String() != "out\nlater\n" || stderr.String() != "err\n" {
+		t.Errorf("attach: %q and %q", stdout.String(), stderr.String())
+	}
+	if err := await(t, end); err != nil {
+		t.Error(err)
+	}
+	exit := wantExit(t, cfg, Exit{State: drivers.Exited, ExitCode: 7})
+	if exit.SeenGeneration != 42 || exit.StartedAt.IsZero() || exit.ExitedAt.Before(exit.StartedAt) {
+		t.Errorf("%+v", exit)
+	}
+	if !missing(cfg.RunDir, SocketFile) {
+		t.Error("the socket is left behind")
+	}
+}
+
+func TestACommandThatCannotRunHasBooted(t *testing.T) {
+	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
+		g.send(guest.Message{Hello: &guest.Hello{Version: guest.Version}})
+		g.until(func(m guest.Message) bool { return m.Start != nil })
+		g.exit(127, "nosuch: not found")
+	})
+	wantRunning(t, ready)
+	await(t, end)
+	wantExit(t, cfg, Exit{State: drivers.Exited, ExitCode: 127, Reason: "nosuch: not found"})
+	var stderr bytes.Buffer
+	if err := ReadLog(cfg.Dir, nil, &stderr); err != nil || stderr.String() != "openshell-vm: nosuch: not found\n" {
+		t.Errorf("%q, %v", stderr.String(), err)
+	}
+}
+
+func TestFailedBoots(t *testing.T) {
+	for name, test := range map[string]struct {
+		life func(*fakeGuest)
+		want Ready
+	}{
+		"hangs": {
+			func(g *fakeGuest) {
+				g.console.Write([]byte("tsc: calibrating\r\n"))
+				g.until(func(guest.Message) bool { return false })
+			},
+			Ready{Problem: "the guest did not boot within 200ms", Hung: true, Console: "tsc: calibrating"},
+		},
+		"fails": {
+			func(g *fakeGuest) {
+				g.send(guest.Message{Failed: &guest.Failed{Reason: "no\x1b[2J root", Hint: "give one"}})
+				g.until(func(guest.Message) bool { return false })
+			},
+			Ready{Problem: "no[2J root", Hint: "give one"},
+		},
+		"another version": {
+			func(g *fakeGuest) {
+				g.send(guest.Message{Hello: &guest.Hello{Version: guest.Version + 1}})
+				g.until(func(guest.Message) bool { return false })
+			},
+			Ready{Problem: "the guest init speaks version 2 of the protocol, the monitor 1"},
+		},
+		"dies": {
+			func(g *fakeGuest) {
+				g.monitor.tools.Write([]byte("qemu: no such machine\n"))
+				g.monitor.group.died <- death{"qemu", errors.New("exit status 1")}
+				g.until(func(guest.Message) bool { return false })
+			},
+			Ready{Problem: "qemu ended: exit status 1: qemu: no such machine"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, ready, end := startMonitor(t, func(c *Config) { c.BootDeadline = 200 * time.Millisecond }, test.life)
+			if got := await(t, ready); got != test.want {
+				t.Errorf("%+v\nwant %+v", got, test.want)
+			}
+			if err := await(t, end); err == nil {
+				t.Error("Run says nothing of it")
+			}
+			wantExit(t, cfg, Exit{State: drivers.Dead, Reason: "the boot failed: " + test.want.Problem})
+		})
+	}
+}
+
+func TestADeadHypervisorHasNoExitCode(t *testing.T) {
+	dialed := make(chan struct{})
+	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
+		g.boot()
+		g.say(stream.Stdout, "last words\n")
+		<-dialed
+		g.monitor.group.died <- death{"virtiofsd-shares", errors.New("signal: killed")}
+	})
+	wantRunning(t, ready)
+	var stdout bytes.Buffer
+	attached := streamed(t, cfg, attachAll, drivers.Streams{Stdout: &stdout})
+	close(dialed)
+	o := await(t, attached)
+	if o.err == nil || !strings.Contains(o.err.Error(), "virtiofsd-shares ended: signal: killed") {
+		t.Errorf("attach: %+v", o)
+	}
+	await(t, end)
+	wantExit(t, cfg, Exit{State: drivers.Dead, Reason: "virtiofsd-shares ended: signal: killed"})
+	if stdout.String() != "last words\n" {
+		t.Errorf("%q", stdout.String())
+	}
+}
+
+// A guest that has said how its workload ended, and whose VM then ended before
+// the monitor looked, has ended well.
+func TestAnExitStatusIsFoundAmongTheLastMessages(t *testing.T) {
+	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
+		g.boot()
+		g.monitor.group.died <- death{"qemu", nil}
+		g.exit(3, "")
+	})
+	wantRunning(t, ready)
+	await(t, end)
+	wantExit(t, cfg, Exit{State: drivers.Exited, ExitCode: 3})
+}
+
+func TestStop(t *testing.T) {
+	for name, test := range map[string]struct {
+		grace time.Duration
+		life  func(*fakeGuest)
+		want  Exit
+	}{
+		"obeys": {5 * time.Second, func(g *fakeGuest) {
+			g.until(func(m guest.Message) bool { return m.Stop != nil && m.Stop.GraceNano == int64(5*time.Second) })
+			g.exit(143, "")
+		}, Exit{State: drivers.Exited, ExitCode: 143}},
+		"is powered off": {-1, func(g *fakeGuest) {
+			g.until(func(guest.Message) bool { return false })
+		}, Exit{State: drivers.Exited, ExitCode: 137, Reason: "it was killed"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
+				g.boot()
+				// The end of the group's processes is the end of the guest.
+				go test.life(g)
+				<-g.monitor.ended
+			})
+			wantRunning(t, ready)
+			if _, err := ask(t, cfg, Request{Stop: &StopRequest{Grace: test.grace}}); err != nil {
+				t.Error(err)
+			}
+			await(t, end)
+			wantExit(t, cfg, test.want)
+		})
+	}
+}
+
+func TestInputSignalsAndSizes(t *testing.T) {
+	got := make(chan string, 10)
+	cfg, ready, _ := startMonitor(t, nil, func(g *fakeGuest) {
+		g.boot()
+		in := stream.NewReader(g.stdio)
+		for range 2 {
+			f, err := in.Read()
+			if err != nil {
+				t.Error(err)
+			}
+			got <- map[stream.Kind]string{stream.Stdin: "in ", stream.StdinClose: "close"}[f.Kind] + string(f.Payload)
+		}
+		for range 2 {
+			f, m, err := g.next()
+			switch {
+			case err != nil:
+				t.Error(err)
+			case f.Kind == stream.Resize:
+				got <- "resize"
+			case m.Signal != nil && m.Signal.Number == 2:
+				got <- "signal"
+			}
+		}
+		g.exit(0, "")
+	})
+	wantRunning(t, ready)
+	resize, signals := make(chan drivers.Size), make(chan int)
+	attached := streamed(t, cfg, attachAll, drivers.Streams{
+		Stdin: strings.NewReader("hello"), Resize: resize, Signals: signals,
+	})
+	for _, want := range []string{"in hello", "close"} {
+		if text := await(t, got); text != want {
+			t.Errorf("%q, want %q", text, want)
+		}
+	}
+	resize <- drivers.Size{Rows: 24, Cols: 80}
+	if text := await(t, got); text != "resize" {
+		t.Error(text)
+	}
+	signals <- 2
+	if text := await(t, got); text != "signal" {
+		t.Error(text)
+	}
+	await(t, attached)
+}
+
+func TestDetachingLeavesTheWorkload(t *testing.T) {
+	finish := make(chan struct{})
+	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
+		g.boot()
+		<-finish
+		g.exit(0, "")
+	})
+	wantRunning(t, ready)
+	ctx, cancel := context.WithCancel(t.Context())
+	attached := streamedFor(t, ctx, cfg, attachAll, drivers.Streams{})
+	cancel()
+	if o := await(t, attached); !errors.Is(o.err, context.Canceled) {
+		t.Errorf("%+v", o)
+	}
+	if r, err := ask(t, cfg, Request{Status: &struct{}{}}); err != nil || r.State != drivers.Running {
+		t.Errorf("%+v, %v", r, err)
+	}
+	close(finish)
+	await(t, end)
+}
+
+// echo runs execs in the guest: what they read is what they write.
+func echo(g *fakeGuest) {
+	for {
+		f, m, err := g.next()
+		switch {
+		case err != nil:
+			return
+		case m.Exec != nil && m.Exec.Process.Args[0] == "missing":
+			g.ctl.Write(stream.Error, f.Session, []byte("it can't be"))
+		case f.Kind == stream.Stdin:
+			g.ctl.Write(stream.Stdout, f.Session, f.Payload)
+		case f.Kind == stream.StdinClose:
+			g.ctl.Write(stream.Exit, f.Session, stream.EncodeExit(5))
+		case f.Kind == stream.Signal:
+			g.ctl.Write(stream.Exit, f.Session, stream.EncodeExit(128+int(f.Payload[0])))
+		}
+	}
+}
+
+func execOf(args ...string) Request {
+	return Request{Exec: &ExecRequest{Process: drivers.Process{Args: args}, Stdin: true}}
+}
+
+func TestExecs(t *testing.T) {
+	cfg, ready, _ := startMonitor(t, nil, func(g *fakeGuest) { g.boot(); echo(g) })
+	wantRunning(t, ready)
+	long := strings.Repeat("x", 100<<10) // longer than a frame
+	var one, two bytes.Buffer
+	first := streamed(t, cfg, execOf("cat", long), drivers.Streams{Stdin: strings.NewReader("one"), Stdout: &one})
+	second := streamed(t, cfg, execOf("cat"), drivers.Streams{Stdin: strings.NewReader(long), Stdout: &two})
+	for _, c := range []<-chan outcome{first, second} {
+		if o := await(t, c); o.code != 5 || o.err != nil {
+			t.Errorf("%+v", o)
+		}
+	}
+	if one.String() != "one" || two.String() != long {
+		t.Errorf("%q and %d bytes", one.String(), two.Len())
+	}
+	if o := await(t, streamed(t, cfg, execOf("missing"), drivers.Streams{})); o.err == nil || o.err.Error() != "it can't be" {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestAnExecDiesWithItsClient(t *testing.T) {
+	begun, killed := make(chan struct{}), make(chan struct{})
+	cfg, ready, _ := startMonitor(t, nil, func(g *fakeGuest) {
+		g.boot()
+		for {
+			f, m, err := g.next()
+			if err != nil {
+				return
+			}
+			if m.Exec != nil {
+				close(begun)
+			}
+			if f.Kind == stream.Signal && f.Payload[0] == 9 {
+				close(killed)
+			}
+		}
+	})
+	wantRunning(t, ready)
+	ctx, cancel := context.WithCancel(t.Context())
+	running := streamedFor(t, ctx, cfg, execOf("sleep"), drivers.Streams{})
+	await(t, begun)
+	cancel()
+	await(t, running)
+	await(t, killed)
+}
+
+func TestAnExecEndsWithTheSandbox(t *testing.T) {
+	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
+		g.boot()
+		g.until(func(m guest.Message) bool { return m.Exec != nil })
+		g.exit(0, "")
+	})
+	wantRunning(t, ready)
+	o := await(t, streamed(t, cfg, execOf("sleep"), drivers.Streams{}))
+	if o.err == nil {
+		t.Errorf("%+v", o)
+	}
+	await(t, end)
+	if _, err := Dial(cfg.RunDir); !errors.Is(err, drivers.ErrNotRunning) {
+		t.Errorf("dial after the end: %v", err)
+	}
+}
+
+func TestOneMonitorASandbox(t *testing.T) {
+	dir := t.TempDir()
+	if Alive(dir) {
+		t.Error("nobody was ever there")
+	}
+	lock, err := Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(dir); !errors.Is(err, ErrAlive) {
+		t.Errorf("a second lock: %v", err)
+	}
+	if _, err := PID(dir); err == nil {
+		t.Error("a number before the monitor wrote one")
+	}
+	if err := writePID(lock); err != nil {
+		t.Fatal(err)
+	}
+	if pid, err := PID(dir); pid != os.Getpid() || err != nil {
+		t.Error(pid, err)
+	}
+	if !Alive(dir) {
+		t.Error("a held lock is not seen")
+	}
+	lock.Close()
+	if Alive(dir) {
+		t.Error("a lock that was let go is seen")
+	}
+}
+
+func TestSocketsTakeLongPaths(t *testing.T) {
+	dir := t.TempDir() + "/" + strings.Repeat("d", 200)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := listen(dir, SocketFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	l, err = listen(dir, SocketFile) // in place of the stale one
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := dial(dir, SocketFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !peerAllowed(c) {
+		t.Error("this user is refused")
+	}
+	c.Close()
+}
+
+func TestConnectedPairHasNoName(t *testing.T) {
+	dir := t.TempDir()
+	listening, connected, err := connectedPair(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(listening, connected)
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
