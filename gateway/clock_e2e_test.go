@@ -1,0 +1,39 @@
+//go:build e2e
+
+package gateway
+
+import (
+	"context"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestClockWatch sets the wall clock, to what it is, and expects to be told.
+func TestClockWatch(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stepped, ended := make(chan struct{}, 100), make(chan error, 1)
+	go func() { ended <- watchClock(ctx, func() { stepped <- struct{}{} }) }()
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		now := unix.NsecToTimeval(time.Now().UnixNano())
+		if err := unix.Settimeofday(&now); err == syscall.EPERM && os.Getenv("E2E_REQUIRE") == "" {
+			t.Skip("only root may set the clock")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		select { // the watch may not have begun at the first try
+		case <-stepped:
+			return
+		case err := <-ended:
+			t.Fatal(err)
+		case <-time.After(100 * time.Millisecond):
+			if time.Now().After(deadline) {
+				t.Fatal("a set clock was not noticed")
+			}
+		}
+	}
+}
