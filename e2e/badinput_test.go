@@ -30,7 +30,6 @@ func TestBadInput(t *testing.T) {
 		}{
 			{"rootfs missing", run("--rootfs", "/no/such/dir"), []string{"/no/such/dir", "no such"}},
 			{"rootfs a file", run("--rootfs", file), []string{file, "not a directory"}},
-			{"rootfs empty", run("--rootfs", empty), []string{empty}},
 			{"rootfs inside the state directory", run("--rootfs", w.stateDir()), []string{w.stateDir()}},
 			{"mount inside the state directory", run("--mount", filepath.Join(w.stateDir(), "keys")+":/keys"), []string{"keys"}},
 			{"mount missing", run("--mount", "/no/such/dir:/x"), []string{"/no/such/dir"}},

@@ -140,6 +140,9 @@ func (j *judge) check(r reading) error {
 	if err := j.verify(raw, time.Unix(0, r.UnixNano)); err != nil {
 		return fmt.Errorf("generation %d, by the sandbox's clock: %w", r.Generation, err)
 	}
+	if err := j.verify(raw, r.arrived); err != nil {
+		return fmt.Errorf("generation %d, when the reading arrived: %w", r.Generation, err)
+	}
 	return nil
 }
 

@@ -26,7 +26,11 @@ func TestShareIsReadOnlyInside(t *testing.T) {
 			out := w.run("exec", "ro", "/witness/writer", "-prepare", prepare, "/etc/openshell/auth")
 			lines := strings.Split(strings.TrimSpace(out), "\n")
 			for _, line := range lines {
-				if name, errno, ok := strings.Cut(line, " "); !ok || errno != "EROFS" {
+				name, errno, _ := strings.Cut(line, " ")
+				if name == "setxattr" && errno == "ENOTSUP" {
+					continue // the file system that the guest sees has no attributes at all
+				}
+				if errno != "EROFS" {
 					t.Errorf("after %q: %s gave %s, EROFS is wanted", prepare, name, errno)
 				}
 			}

@@ -7,7 +7,8 @@
 //	iss, aud     openshell-gateway:<gateway id>
 //	sub          spiffe://openshell/sandbox/<sandbox id>
 //	sandbox_id   the same id, alone
-//	iat, nbf     when it was made, whole seconds
+//	iat          when it was made, whole seconds
+//	nbf          iat - 1 s: a sandbox's clock may be behind its host's
 //	exp          iat + lifetime; there is no token without
 //	jti          128 random bits, hex
 //	gen          the generation of the share that carries it

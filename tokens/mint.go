@@ -102,7 +102,7 @@ func (i Issuer) Mint(r Request) (Raw, Claims, error) {
 	w := wire{
 		Issuer: issuerPrefix + i.GatewayID, Audience: issuerPrefix + i.GatewayID,
 		Subject: subjectPrefix + r.SandboxID, SandboxID: r.SandboxID,
-		IssuedAt: r.Now.Unix(), NotBefore: r.Now.Unix(),
+		IssuedAt: r.Now.Unix(), NotBefore: r.Now.Add(-skew).Unix(),
 		ExpiresAt: r.Now.Truncate(time.Second).Add(r.TTL).Unix(),
 		TokenID:   newTokenID(), Generation: r.Generation,
 	}

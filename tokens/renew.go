@@ -15,6 +15,10 @@ const (
 	// driver's staleness: retry 3 s, scheduling 1 s, skew 1 s, truncation 1 s.
 	slack = 6 * time.Second
 
+	// skew is how far a sandbox's clock may be from its host's: a guest's is
+	// set by a message that takes its time.
+	skew = time.Second
+
 	// cacheTime is how long readers in the wild keep a token file's content.
 	cacheTime = 10 * time.Minute
 )

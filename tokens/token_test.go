@@ -84,7 +84,7 @@ func TestWireFormat(t *testing.T) {
 	want := map[string]any{
 		"iss": "openshell-gateway:g1", "aud": "openshell-gateway:g1",
 		"sub": "spiffe://openshell/sandbox/" + sandboxID, "sandbox_id": sandboxID,
-		"iat": float64(noon.Unix()), "nbf": float64(noon.Unix()), "exp": float64(noon.Unix() + 60), "gen": 7.0,
+		"iat": float64(noon.Unix()), "nbf": float64(noon.Unix() - 1), "exp": float64(noon.Unix() + 60), "gen": 7.0,
 	}
 	if fmt.Sprint(claims) != fmt.Sprint(want) || jti == "" {
 		t.Errorf("claims %v, want %v", claims, want)
