@@ -54,6 +54,8 @@ func TestProcsGiveEachItsStatus(t *testing.T) {
 			t.Errorf("process %d ended with %d", i, got)
 		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if len(p.running) != 0 {
 		t.Errorf("%d processes are still kept", len(p.running))
 	}
@@ -61,7 +63,7 @@ func TestProcsGiveEachItsStatus(t *testing.T) {
 
 func TestProcsSignal(t *testing.T) {
 	p := reaping(t)
-	pid, done := startShell(t, p, "sleep 1000 & wait")
+	pid, done := startShell(t, p, "exec sleep 1000")
 	p.signal(pid, unix.SIGTERM)
 	if got := await(t, done); got != 128+int(unix.SIGTERM) {
 		t.Errorf("it ended with %d", got)
