@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ func (c *Client) Stream(ctx context.Context, r Request, s drivers.Streams) (int,
 	stop := context.AfterFunc(ctx, func() { c.conn.Close() })
 	defer stop()
 	if err := sendJSON(c.out, r); err != nil {
-		return 0, err
+		return 0, cmp.Or(ctx.Err(), err)
 	}
 	if s.Stdin != nil {
 		go c.sendInput(s.Stdin)
