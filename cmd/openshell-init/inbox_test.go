@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -113,18 +114,18 @@ func TestGate(t *testing.T) {
 		g.wait() // open at first
 		g.shut()
 		g.shut()
-		passed := 0
+		var passed atomic.Int32
 		for range 3 {
-			go func() { g.wait(); passed++ }()
+			go func() { g.wait(); passed.Add(1) }()
 			synctest.Wait()
 		}
-		if passed != 0 {
+		if passed.Load() != 0 {
 			t.Error("a shut gate lets through")
 		}
 		g.open()
 		synctest.Wait()
-		if passed != 3 {
-			t.Errorf("%d of 3 went through the open gate", passed)
+		if passed.Load() != 3 {
+			t.Errorf("%d of 3 went through the open gate", passed.Load())
 		}
 		g.open()
 	})

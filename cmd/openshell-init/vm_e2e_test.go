@@ -28,12 +28,11 @@ const bootDeadline = 60 * time.Second
 
 // vm is one real guest under QEMU, with the test as its monitor.
 type vm struct {
-	t         *testing.T
-	dir       string // holds shares/, rootfs/, upper.ext4, the sockets and the console log
-	auth      string
-	qemu      *exec.Cmd
-	ended     chan error // QEMU's end
-	listeners map[string]net.Listener
+	t     *testing.T
+	dir   string // holds shares/, rootfs/, upper.ext4, the sockets and the console log
+	auth  string
+	qemu  *exec.Cmd
+	ended chan error // QEMU's end
 
 	control, stdio *stream.Writer
 	messages       chan guest.Message
