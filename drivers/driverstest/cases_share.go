@@ -404,6 +404,46 @@ func hiddenDirs(t *testing.T, s *suite) string {
 	return note
 }
 
+// foreign: a share in a place where the engine has nothing, and one where it
+// has another directory of the same name.
+func foreign(t *testing.T, s *suite) string {
+	if !s.Blind || !s.Mountable {
+		return notApplicable + "it sees the mounts that the suite sees"
+	}
+	for name, same := range map[string]bool{"nothing there": false, "another directory there": true} {
+		dir, err := os.MkdirTemp("/var/tmp", "suite-foreign-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		auth := filepath.Join(dir, "auth")
+		if same {
+			if err := os.Mkdir(auth, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.mounted(t, dir)
+		b := s.prepare(t, func(b *box) {
+			if err := os.Mkdir(auth, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			b.spec.Auth = mount(t, auth, drivers.AuthDir)
+		})
+		err = b.driver.Create(t.Context(), b.spec)
+		if err == nil {
+			err = b.driver.Start(t.Context(), b.id)
+		}
+		if err == nil || !strings.Contains(err.Error(), "sees other mounts") || drivers.HintOf(err) == "" {
+			t.Errorf("%s: %v, hint %q", name, err, drivers.HintOf(err))
+		}
+		t.Logf("%s: %v\n\thint: %s", name, err, drivers.HintOf(err))
+		if status, err := b.driver.Inspect(t.Context(), b.id); err == nil && status.State == drivers.Running {
+			t.Errorf("%s: it runs all the same", name)
+		}
+	}
+	return "nothing there, another directory there"
+}
+
 // noLeak: neither form of a signature is found but in the share; a planted one
 // is, so the search works.
 func noLeak(t *testing.T, s *suite) string {

@@ -49,6 +49,10 @@ type Harness struct {
 	// files.
 	Metadata func(t testing.TB, id string) []byte
 
+	// Blind says that the engine does not see what is mounted elsewhere than
+	// below Dir.
+	Blind bool
+
 	// Mountable says that the suite may mount file systems below Dir.
 	Mountable bool
 }

@@ -62,7 +62,7 @@ func (e *engine) connect(ctx context.Context) (*bindings.Connection, error) {
 	}
 	if socket := socketOf(e.at); socket != "" {
 		// The bindings would try three times, and not say why.
-		if err := container.Dial("connect to podman", socket, hints); err != nil {
+		if err := container.Dial("connect to podman", socket, hints()); err != nil {
 			return nil, err
 		}
 	}
@@ -83,10 +83,17 @@ func socketOf(at string) string {
 	return "/" + strings.TrimPrefix(path, "/")
 }
 
-var hints = container.Hints{
-	Missing: "install Podman and start its service (systemctl --user start podman.socket, for root without --user), or take another --driver",
-	Denied:  "start a service of your own: systemctl --user start podman.socket",
-	Dead:    "start Podman's service: systemctl --user start podman.socket (for root without --user)",
+// hints name the command that starts the service this user would take.
+func hints() container.Hints {
+	start := "systemctl --user start podman.socket"
+	if os.Getuid() == 0 {
+		start = "systemctl start podman.socket"
+	}
+	return container.Hints{
+		Missing: "install Podman and start its service (" + start + "), or take another --driver",
+		Denied:  "start a service of your own: " + start,
+		Dead:    "start Podman's service: " + start,
+	}
 }
 
 // Explain is container.Engine's.
@@ -100,7 +107,7 @@ func (e *engine) Explain(op string, err error) error {
 	e.mu.Unlock()
 	if container.IsBroken(err) {
 		if socket := socketOf(at); socket != "" {
-			return container.Unreachable(op, socket, err, hints)
+			return container.Unreachable(op, socket, err, hints())
 		}
 		return &drivers.Error{Op: op, Err: err, Hint: "check that the service at " + at + " runs"}
 	}

@@ -22,7 +22,7 @@ func TestConformance(t *testing.T) {
 		New: func(gatewayID string) drivers.Driver {
 			return New(Config{GatewayID: gatewayID})
 		},
-		Dir: dir, Mountable: mountable,
+		Dir: dir, Mountable: mountable, Blind: true,
 		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Image = driverstest.Image },
 		RestartEngine: func(t testing.TB) { engine.Do(t, "restart") },
 		RemoveBehind:  raw.remove,
