@@ -1,6 +1,7 @@
 package share
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,41 +79,47 @@ func TestPlantedInAuth(t *testing.T) {
 	for kind, plant := range plants {
 		for _, name := range names {
 			t.Run(kind+"/"+name, func(t *testing.T) {
-				s := newTestShare(t, plainOptions)
-				outside, unharmed := victim(t)
-				mustPublish(t, s, provenFiles("token", "meta"))
-				mustPublish(t, s, provenFiles("token", "meta"))
-				path := filepath.Join(s.AuthDir(), name)
-				removable(s.AuthDir())
-				if err := errors.Join(os.RemoveAll(path), plant(path, outside)); err != nil {
-					t.Fatal(err)
-				}
-				if got, err := Read(s.AuthDir()); err == nil {
-					wantNothingForeign(t, got)
-				}
-
-				same := provenFiles("token", "meta")
-				p := mustPublish(t, s, func(uint64) ([]File, error) { return same(2) })
-				wantFiles(t, s, File{"token", proven(2, "token")}, File{"meta", proven(2, "meta")})
-				if err := s.Repair(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				if err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
-					t.Fatal(err)
-				}
-				p = mustPublish(t, s, provenFiles("token", "meta"))
-				if err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
-					t.Fatal(err)
-				}
-				wantFiles(t, s, File{"token", proven(p.Generation, "token")}, File{"meta", proven(p.Generation, "meta")})
-				wantEntries(t, s, "token", "meta", dataName, GenerationName(p.Generation), AnnouncementName(p.Generation))
-				if err := s.Remove(t.Context()); err != nil {
-					t.Error(err)
-				}
-				unharmed()
+				testPlanted(t, name, plant, (*Share).Repair)
+				testPlanted(t, name, plant, func(s *Share, ctx context.Context) error { // an unchanged publish
+					_, err := s.Publish(ctx, 0, func(uint64) ([]File, error) { return provenFiles("token", "meta")(2) })
+					return err
+				})
 			})
 		}
 	}
+}
+
+// testPlanted plants something at a name; mend is what meets it first.
+func testPlanted(t *testing.T, name string, plant func(path, outside string) error, mend func(*Share, context.Context) error) {
+	t.Helper()
+	s := newTestShare(t, plainOptions)
+	outside, unharmed := victim(t)
+	mustPublish(t, s, provenFiles("token", "meta"))
+	mustPublish(t, s, provenFiles("token", "meta"))
+	path := filepath.Join(s.AuthDir(), name)
+	removable(s.AuthDir())
+	if err := errors.Join(os.RemoveAll(path), plant(path, outside)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Read(s.AuthDir()); err == nil {
+		wantNothingForeign(t, got)
+	}
+	if err := mend(s, t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	p := mustPublish(t, s, provenFiles("token", "meta"))
+	if err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, s, File{"token", proven(p.Generation, "token")}, File{"meta", proven(p.Generation, "meta")})
+	wantEntries(t, s, "token", "meta", dataName, GenerationName(p.Generation), AnnouncementName(p.Generation))
+	if err := s.Remove(t.Context()); err != nil {
+		t.Error(err)
+	}
+	unharmed()
 }
 
 func wantNothingForeign(t *testing.T, s Snapshot) {
