@@ -164,7 +164,7 @@ func (d *Driver) findBusyBox() (string, os.FileInfo, error) {
 func isStatic(path string) error {
 	f, err := elf.Open(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("it is no program: %w", err)
 	}
 	defer f.Close()
 	for _, p := range f.Progs {

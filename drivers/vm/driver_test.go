@@ -1,0 +1,255 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/initramfs"
+	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/qemu"
+)
+
+// emptyDriver has directories and no programs.
+func emptyDriver(t *testing.T) *Driver {
+	dir := t.TempDir()
+	return New(Config{
+		SandboxesDir: filepath.Join(dir, "sandboxes"), RuntimeDir: filepath.Join(dir, "run"),
+		CacheDir: filepath.Join(dir, "cache"), Libexec: filepath.Join(dir, "libexec"),
+	})
+}
+
+// created is a sandbox that was made and never started.
+func created(t *testing.T, d *Driver) drivers.Spec {
+	t.Helper()
+	spec := drivers.Spec{
+		ID: "abc", Name: "a_name", Dir: d.dir("abc"), Rootfs: "/", Hypervisor: "qemu", Ephemeral: true,
+		Auth: mounts(t, t.TempDir(), drivers.AuthDir)[0], Mounts: mounts(t, "/srv", "/data"),
+	}
+	if err := d.Create(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+func TestCreateKeepsTheSpec(t *testing.T) {
+	d := emptyDriver(t)
+	spec := created(t, d)
+	got, err := d.spec(spec.ID)
+	if err != nil || got.Auth != spec.Auth || !slices.Equal(got.Mounts, spec.Mounts) || got.Name != spec.Name {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := d.Create(t.Context(), spec); !errors.Is(err, drivers.ErrExists) {
+		t.Errorf("made twice: %v", err)
+	}
+	spec.ID, spec.Dir = "other", "/somewhere/else"
+	if err := d.Create(t.Context(), spec); err == nil {
+		t.Error("a directory that List would not find")
+	}
+}
+
+func TestStatesWithoutAMonitor(t *testing.T) {
+	d := emptyDriver(t)
+	if all, err := d.List(t.Context()); len(all) != 0 || err != nil {
+		t.Errorf("no directory at all: %v, %v", all, err)
+	}
+	spec := created(t, d)
+	expect := func(want drivers.Status) {
+		t.Helper()
+		all, err := d.List(t.Context())
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%v, %v", all, err)
+		}
+		got := all[0]
+		if got.ID != "abc" || got.Name != "a_name" || got.State != want.State || got.ExitCode != want.ExitCode || !strings.Contains(got.Reason, want.Reason) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	expect(drivers.Status{State: drivers.Created})
+	cfg := monitor.Config{ID: "abc", Dir: spec.Dir}
+	if err := cfg.Write(); err != nil {
+		t.Fatal(err)
+	}
+	expect(drivers.Status{State: drivers.Dead, Reason: "its monitor ended without an exit status"})
+	exit := monitor.Exit{State: drivers.Exited, ExitCode: 7}
+	if err := writeFile(filepath.Join(spec.Dir, monitor.ExitFile), exit); err != nil {
+		t.Fatal(err)
+	}
+	expect(drivers.Status{State: drivers.Exited, ExitCode: 7})
+	if s, err := d.Wait(t.Context(), "abc"); s.ExitCode != 7 || err != nil {
+		t.Errorf("wait: %+v, %v", s, err)
+	}
+	if err := os.WriteFile(filepath.Join(spec.Dir, specFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all, err := d.List(t.Context())
+	if err != nil || len(all) != 1 || all[0].State != drivers.Dead || all[0].Reason == "" {
+		t.Errorf("a spoilt spec: %+v, %v", all, err)
+	}
+}
+
+func TestWhatIsNotThere(t *testing.T) {
+	d := emptyDriver(t)
+	ctx := t.Context()
+	for name, err := range map[string]error{
+		"inspect": second(d.Inspect(ctx, "none")), "start": d.Start(ctx, "none"), "stop": d.Stop(ctx, "none", 0),
+		"signal": d.Signal(ctx, "none", 15), "wait": second(d.Wait(ctx, "none")), "logs": d.Logs(ctx, "none", false, nil, nil),
+		"attach": second(d.Attach(ctx, "none", true, drivers.Streams{})), "path": d.Start(ctx, "../none"), "empty": d.Start(ctx, ""),
+		"exec": second(d.Exec(ctx, "none", drivers.Process{}, drivers.Streams{})),
+	} {
+		if !errors.Is(err, drivers.ErrNotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := d.Remove(ctx, "none"); err != nil {
+		t.Errorf("remove: %v", err)
+	}
+	spec := created(t, d)
+	for name, err := range map[string]error{
+		"signal": d.Signal(ctx, spec.ID, 15), "exec": second(d.Exec(ctx, spec.ID, drivers.Process{}, drivers.Streams{})),
+	} {
+		if !errors.Is(err, drivers.ErrNotRunning) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := d.Stop(ctx, spec.ID, time.Second); err != nil {
+		t.Errorf("stop what is stopped: %v", err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// Remove leaves the gateway's own files alone, and nothing else.
+func TestRemoveLeavesOnlyTheGatewaysFiles(t *testing.T) {
+	d := emptyDriver(t)
+	spec := created(t, d)
+	for _, name := range []string{"sandbox.json", "stdio.log", "stdio.log.1", "console.log.2", "exit.json", "exit.json.new-1", "upper.ext4"} {
+		if err := os.WriteFile(filepath.Join(spec.Dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(d.runDir(spec.ID), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Remove(t.Context(), spec.ID); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(spec.Dir)
+	if err != nil || len(left) != 1 || left[0].Name() != "sandbox.json" {
+		t.Errorf("%v, %v", left, err)
+	}
+	if _, err := os.Stat(d.runDir(spec.ID)); !os.IsNotExist(err) {
+		t.Errorf("the socket's directory: %v", err)
+	}
+}
+
+func TestAttachGetsTheOutcomeOfAFailedStart(t *testing.T) {
+	d := emptyDriver(t)
+	spec := created(t, d)
+	attached := make(chan error, 1)
+	go func() {
+		_, err := d.Attach(t.Context(), spec.ID, false, drivers.Streams{})
+		attached <- err
+	}()
+	waitFor(t, func() bool {
+		d.starts.mu.Lock()
+		defer d.starts.mu.Unlock()
+		return len(d.starts.waiting) == 1
+	})
+	d.starts.announce(spec.ID, errors.New("no hypervisor"))
+	if err := <-attached; err == nil || err.Error() != "no hypervisor" {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := d.Attach(ctx, spec.ID, false, drivers.Streams{}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if len(d.starts.waiting) != 0 {
+		t.Errorf("an attacher that left is still waited for: %v", d.starts.waiting)
+	}
+}
+
+func TestMissingProgramsAreNamed(t *testing.T) {
+	d := emptyDriver(t)
+	d.cfg.QEMU = "/nowhere/qemu"
+	_, _, err := d.Resolve(t.Context(), drivers.Spec{Hypervisor: "qemu"})
+	refused(t, err, "find QEMU: it is not installed")
+	if !strings.Contains(drivers.HintOf(err), "apt install qemu-system-") {
+		t.Error(drivers.HintOf(err))
+	}
+	_, err = func() (tool, error) { d.cfg.Virtiofsd = "/nowhere/virtiofsd"; return d.virtiofsd(t.Context()) }()
+	refused(t, err, "find virtiofsd: it is not installed")
+	_, _, err = d.Resolve(t.Context(), drivers.Spec{Hypervisor: "krun"})
+	refused(t, err, "use the krun hypervisor")
+	_, _, err = d.Resolve(t.Context(), drivers.Spec{Hypervisor: "xen"})
+	refused(t, err, `there is none called "xen"`)
+	_, _, err = d.Resolve(t.Context(), drivers.Spec{Image: "debian"})
+	refused(t, err, "the vm driver runs directories")
+	if info := d.Probe(t.Context()); info.Usable || info.Problem == "" || info.Hint == "" {
+		t.Errorf("%+v", info)
+	}
+}
+
+func TestBootSpec(t *testing.T) {
+	spec := drivers.Spec{
+		ID: "abc", Name: "a_name", Auth: mounts(t, "/share", drivers.AuthDir)[0], Mounts: mounts(t, "/srv", "/data"),
+		Process: drivers.Process{Args: []string{"sh"}, Env: []string{"PATH=/mine", "A=B"}}, TokenUser: "agent", Ephemeral: true, Stdin: true,
+	}
+	b := bootSpec(spec)
+	env := []string{
+		"PATH=/mine", "A=B",
+		"OPENSHELL_SANDBOX_TOKEN_FILE=/etc/openshell/auth/sandbox.jwt", "OPENSHELL_SANDBOX_AUTH_MODE=gateway-managed-file",
+	}
+	if !slices.Equal(b.Process.Env, env) {
+		t.Errorf("%q", b.Process.Env)
+	}
+	if b.Version != guest.Version || b.Hostname != "a-name" || b.AuthDir != drivers.AuthDir || b.TokenUser != "agent" ||
+		!b.Ephemeral || !b.Stdin || len(b.Mounts) != 1 || b.Mounts[0] != (guest.GuestMount{Name: guest.MountName(0), Target: "/data"}) {
+		t.Errorf("%+v", b)
+	}
+	if len(spec.Process.Env) != 2 {
+		t.Error("the spec's own environment was changed")
+	}
+}
+
+func TestTheErrorOfAHungBoot(t *testing.T) {
+	cfg := monitor.Config{Dir: "/state/abc", Attempt: 2}
+	err := startError(cfg, &monitor.Ready{Problem: "the guest did not boot within 1m0s", Hung: true, Console: "one\ntwo"})
+	want := "start the VM: the guest did not boot within 1m0s, in 2 tries; the last lines of its console:\n  one\n  two"
+	if err.Error() != want || !strings.Contains(drivers.HintOf(err), "/state/abc/console.log") {
+		t.Errorf("%v\n%s", err, drivers.HintOf(err))
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	vars := map[string]string{initramfs.KernelEnv: "/k", AccelEnv: "tcg", BootDeadlineEnv: "45s", RequireJailEnv: "1", VirtiofsdEnv: "/v"}
+	get := func(k string) string { return vars[k] }
+	c, err := Config{}.WithEnvironment(get)
+	if err != nil || c.Kernel != "/k" || c.Accel != qemu.TCG || c.BootDeadline != 45*time.Second || !c.RequireJail || c.Virtiofsd != "/v" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for name, bad := range map[string]string{AccelEnv: "hvf", BootDeadlineEnv: "soon"} {
+		vars = map[string]string{name: bad}
+		_, err := Config{}.WithEnvironment(get)
+		refused(t, err, "read "+name)
+	}
+}
+
+func waitFor(t *testing.T, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come in time")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

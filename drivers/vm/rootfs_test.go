@@ -1,0 +1,105 @@
+package vm
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"openshell-vm/drivers"
+)
+
+// refused checks a user's line, and that it has a hint.
+func refused(t *testing.T, err error, text string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v\nwant … %s", err, text)
+	} else if drivers.HintOf(err) == "" {
+		t.Errorf("no hint with: %v", err)
+	}
+}
+
+func TestRootsThatAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "rootfs.tar")
+	secret := filepath.Join(dir, "state")
+	link := filepath.Join(dir, "link")
+	for _, err := range []error{
+		os.WriteFile(file, nil, 0o644), os.MkdirAll(filepath.Join(secret, "sandboxes"), 0o700), os.Symlink(secret, link),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := New(Config{})
+	d.host.uid = os.Getuid()
+	for root, text := range map[string]string{
+		filepath.Join(dir, "nowhere"):     "nowhere does not exist",
+		file:                              "rootfs.tar is a file, not a directory",
+		"relative":                        `"relative" is not an absolute path`,
+		secret:                            "which holds keys",
+		filepath.Join(link, "sandboxes"):  "which holds keys",
+		filepath.Join(file, "below/file"): "not a directory",
+	} {
+		refused(t, d.checkRootfs(t.Context(), root, []string{secret}), text)
+	}
+	if err := d.checkRootfs(t.Context(), t.TempDir(), []string{secret}); err != nil {
+		t.Errorf("an empty directory: %v", err)
+	}
+}
+
+// What belongs to others shows as nobody's in an ordinary user's VM.
+func TestForeignOwnersAreCounted(t *testing.T) {
+	root := t.TempDir()
+	for _, name := range []string{"bin/sh", "etc/shadow"} {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := New(Config{})
+	d.host.uid = os.Getuid() + 1
+	err := d.checkRootfs(t.Context(), root, nil)
+	refused(t, err, "5 files in "+root+" belong to other users")
+	if n, err := foreignOwners(t.Context(), root, uint32(os.Getuid())); n != 0 || err != nil {
+		t.Errorf("own files: %d, %v", n, err)
+	}
+}
+
+func mounts(t *testing.T, pairs ...string) []drivers.Mount {
+	t.Helper()
+	var all []drivers.Mount
+	for i := 0; i < len(pairs); i += 2 {
+		m, err := drivers.NewMount(pairs[i], pairs[i+1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+func TestMountsThatAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	auth := mounts(t, dir, drivers.AuthDir)[0]
+	for _, test := range []struct {
+		mounts []drivers.Mount
+		text   string
+	}{
+		{mounts(t, dir, "/etc"), "would hide the token"},
+		{mounts(t, dir, "/etc/openshell"), "would hide the token"},
+		{mounts(t, dir, "/etc/openshell/auth"), "would hide the token"},
+		{mounts(t, dir, "/etc/openshell/auth/more"), "would hide the token"},
+		{mounts(t, dir, "/data", dir, "/data"), "/data is taken"},
+		{mounts(t, dir+"/none", "/data"), "does not exist"},
+	} {
+		refused(t, checkMounts(drivers.Spec{Auth: auth, Mounts: test.mounts}), test.text)
+	}
+	good := drivers.Spec{Auth: auth, Mounts: mounts(t, dir, "/data", dir, "/etc/openshell-other", dir, "/data/below")}
+	if err := checkMounts(good); err != nil {
+		t.Error(err)
+	}
+}
