@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -14,11 +15,15 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	engine := driverstest.Engine(t, "podman")
+	name := "podman"
+	if os.Getuid() != 0 {
+		name = "rootless"
+	}
+	engine := driverstest.Engine(t, name)
 	raw := &engineAPI{}
 	dir, mountable := driverstest.WorkDir(t)
 	driverstest.Run(t, driverstest.Harness{
-		Name: New(Config{}).Probe(t.Context()).Version,
+		Name: New(Config{}).Probe(t.Context()).Version + ", " + name,
 		New: func(gatewayID string) drivers.Driver {
 			return New(Config{GatewayID: gatewayID})
 		},
@@ -28,6 +33,12 @@ func TestConformance(t *testing.T) {
 		RemoveBehind:  raw.remove,
 		Metadata:      raw.metadata,
 	})
+}
+
+// The same as an ordinary user with a rootless service of their own.
+func TestConformanceRootless(t *testing.T) {
+	driverstest.Engine(t, "rootless")
+	driverstest.AsUser(t, 16000, nil, "^TestConformance$", "CONTAINER_HOST="+os.Getenv("OPENSHELL_ROOTLESS_HOST"))
 }
 
 // engineAPI asks the service without the driver.

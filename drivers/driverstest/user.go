@@ -1,0 +1,135 @@
+package driverstest
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// What AsUser gives the test binary that it runs.
+const (
+	envWitness = "OPENSHELL_SUITE_WITNESS" // the built witness
+	envServant = "OPENSHELL_SUITE_SERVANT" // a socket that takes orders for scripts/engines
+	envWorkDir = "OPENSHELL_SUITE_DIR"     // a directory of the user's own
+)
+
+// AsUser runs the tests that pattern names once more, in this test's binary as
+// another user: a gateway that is not root, on an engine that may be. What
+// needs root is done by this process for it: starting and ending the engine.
+// Without root there is nobody else to be, and the test is skipped.
+func AsUser(t *testing.T, uid int, groups []int, pattern string, env ...string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("only root can be another user")
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "suite-user-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	own := filepath.Join(dir, "own")
+	if err := os.Mkdir(own, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{os.Chmod(dir, 0o755), os.Chown(own, uid, uid)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	binary := filepath.Join(dir, "test")
+	copyProgram(t, "/proc/self/exe", binary)
+	servant := serve(t, filepath.Join(dir, "servant.sock"))
+	cmd := exec.Command(binary, "-test.run", pattern, "-test.v")
+	cmd.Dir = own
+	cmd.Env = append(os.Environ(), envWitness+"="+buildWitness(t, dir), envServant+"="+servant, envWorkDir+"="+own, "HOME="+own)
+	cmd.Env = append(cmd.Env, env...)
+	credential := &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
+	for _, g := range groups {
+		credential.Groups = append(credential.Groups, uint32(g))
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential, Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	t.Logf("as uid %d:\n%s", uid, out)
+	if err != nil {
+		t.Errorf("as uid %d: %v", uid, err)
+	}
+	if !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("as uid %d: no test passed", uid)
+	}
+}
+
+func copyProgram(t testing.TB, from, to string) {
+	t.Helper()
+	in, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := io.Copy(out, in); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// serve takes orders, a line each, "restart podman", and answers with a line
+// that is empty when it was done.
+func serve(t testing.TB, path string) string {
+	t.Helper()
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	if err := os.Chmod(path, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	script, err := filepath.Abs("../../scripts/engines")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			order, err := bufio.NewReader(conn).ReadString('\n')
+			if err == nil {
+				out, err := exec.Command(script, strings.Fields(order)...).CombinedOutput()
+				if err == nil {
+					out = nil
+				}
+				fmt.Fprintln(conn, strconv.Quote(string(out)))
+			}
+			conn.Close()
+		}
+	}()
+	return path
+}
+
+// order has the servant of AsUser do something.
+func order(t testing.TB, servant, what, engine string) {
+	t.Helper()
+	conn, err := net.Dial("unix", servant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintln(conn, what, engine)
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil || strings.TrimSpace(answer) != `""` {
+		t.Fatalf("scripts/engines %s %s: %s, %v", what, engine, answer, err)
+	}
+}
