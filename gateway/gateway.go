@@ -18,6 +18,10 @@ import (
 	"openshell-vm/tokens"
 )
 
+// GCPercent is what the program sets for runtime/debug: ten thousand records are
+// idle memory, which the default would double.
+const GCPercent = 30
+
 // Options are what a gateway is given beside its directories.
 type Options struct {
 	Drivers    []drivers.Driver // in the order in which auto prefers them

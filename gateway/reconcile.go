@@ -117,20 +117,20 @@ func (g *Gateway) lookLocked(ctx context.Context, e *engine) {
 		g.unreachable(e, err, live)
 		return
 	}
-	found := make(map[string]drivers.Status, len(list))
+	known := make(map[string]bool, len(list))
 	for _, status := range list {
-		found[status.ID] = status
+		if s := g.byID(status.ID); s != nil {
+			known[s.id] = true
+			g.converge(ctx, s, status, true, live, asked)
+		} else {
+			g.adopt(ctx, e.driver, status)
+			known[status.ID] = true
+		}
 	}
 	for _, s := range g.all() {
-		if s.rec().Driver != e.driver.Name() {
-			continue
+		if !known[s.id] && s.rec().Driver == e.driver.Name() {
+			g.converge(ctx, s, drivers.Status{}, false, live, asked)
 		}
-		status, ok := found[s.id]
-		delete(found, s.id)
-		g.converge(ctx, s, status, ok, live, asked)
-	}
-	for _, status := range found {
-		g.adopt(ctx, e.driver, status)
 	}
 }
 

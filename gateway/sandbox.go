@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -166,20 +165,14 @@ func (g *Gateway) byID(id string) *sandbox {
 	return g.sandboxes[id]
 }
 
-// all gives every sandbox, oldest first.
+// all gives every sandbox, in no order.
 func (g *Gateway) all() []*sandbox {
 	g.mu.RLock()
+	defer g.mu.RUnlock()
 	all := make([]*sandbox, 0, len(g.sandboxes))
 	for _, s := range g.sandboxes {
 		all = append(all, s)
 	}
-	g.mu.RUnlock()
-	slices.SortFunc(all, func(a, b *sandbox) int {
-		if c := a.rec().CreatedAt.Compare(b.rec().CreatedAt); c != 0 {
-			return c
-		}
-		return strings.Compare(a.id, b.id)
-	})
 	return all
 }
 

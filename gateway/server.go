@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +12,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -257,6 +260,9 @@ func (g *Gateway) getSandboxes(r *http.Request) (any, error) {
 		view.Details = nil
 		views = append(views, view)
 	}
+	slices.SortFunc(views, func(a, b api.Sandbox) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
+	})
 	return views, nil
 }
 

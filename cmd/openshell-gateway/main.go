@@ -81,8 +81,7 @@ func serve(supervisor string, idle time.Duration, debugging bool) int {
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return refuse(fmt.Errorf("switch core dumps off: %w", err))
 	}
-	// Ten thousand records are mostly idle memory: collect early rather than double it.
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(gateway.GCPercent)
 
 	home, err := gateway.OpenHome()
 	if err != nil {

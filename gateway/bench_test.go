@@ -1,0 +1,180 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+)
+
+// manySandboxes writes the records of n running sandboxes and their engine, on
+// tmpfs if there is one.
+func manySandboxes(b *testing.B, n int) (*Home, *noop) {
+	base := ""
+	if onTmpfs("/dev/shm") {
+		base = "/dev/shm"
+	}
+	dir, err := os.MkdirTemp(base, "gw")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { os.RemoveAll(dir) })
+	b.Setenv(api.EnvStateDir, filepath.Join(dir, "state"))
+	b.Setenv(api.EnvRuntimeDir, filepath.Join(dir, "run"))
+	home, err := OpenHome()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(home.Close)
+	b.Logf("shares on %s, %d processors", fileSystem(home.Shares), runtime.GOMAXPROCS(0))
+	engine := &noop{fake: newFake("fake")}
+	writer := &Gateway{home: home}
+	for i := range n {
+		r := &Record{Version: recordVersion, ID: fmt.Sprintf("sandbox%05d", i), Name: fmt.Sprint("name-", i), Driver: "fake", CreatedAt: time.Now(),
+			Request: api.CreateRequest{Name: fmt.Sprint("name-", i), Driver: "fake", Rootfs: "/srv/rootfs", TTL: time.Hour,
+				Process: api.Process{Args: []string{"/usr/bin/agent", "--serve"}, Env: []string{"LANG=C.UTF-8", "AGENT=1"}}},
+			Staleness: time.Second, Share: filepath.Join(home.Shares, fmt.Sprintf("sandbox%05d", i)),
+			Made: true, GenerationLimit: generationStep}
+		r.want(wantRunning)
+		if err := os.Mkdir(home.sandboxDir(r.ID), 0o700); err != nil {
+			b.Fatal(err)
+		}
+		if err := home.save(r); err != nil {
+			b.Fatal(err)
+		}
+		if err := writer.makeShare(r); err != nil {
+			b.Fatal(err)
+		}
+		engine.running = append(engine.running, drivers.Status{ID: r.ID, State: drivers.Running, StartedAt: time.Now()})
+	}
+	return home, engine
+}
+
+// noop is an engine in which a fixed set of sandboxes runs. It costs little
+// memory: what is measured is the gateway's.
+type noop struct {
+	*fake
+	running []drivers.Status
+}
+
+func (n *noop) List(context.Context) ([]drivers.Status, error) { return slices.Clone(n.running), nil }
+
+func newBenchGateway(b *testing.B, home *Home, engine drivers.Driver) *Gateway {
+	g, err := New(home, Options{Drivers: []drivers.Driver{engine}, Supervisor: "none", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return g
+}
+
+func renewals(g *Gateway) (n uint64) {
+	for _, s := range g.sandboxes {
+		s.set(func() { n += s.token.Renewals })
+	}
+	return n
+}
+
+// Benchmark10000DueRenewals: real mint and publish of 10,000 sandboxes that are
+// due at once, through the schedule. The bound is 2 s.
+func Benchmark10000DueRenewals(b *testing.B) {
+	const n = 10_000
+	home, engine := manySandboxes(b, n)
+	g := newBenchGateway(b, home, engine)
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	go g.schedule.serve(ctx)
+	began, worked := time.Now(), processorTime(b)
+	done := uint64(0)
+	for b.Loop() {
+		now := time.Now()
+		for id := range g.sandboxes {
+			g.schedule.set(id, now)
+		}
+		for done += n; renewals(g) < done; time.Sleep(10 * time.Millisecond) {
+		}
+	}
+	b.ReportMetric(time.Since(began).Seconds()/float64(b.N), "s/10000-renewals")
+	b.ReportMetric((processorTime(b)-worked).Seconds()/float64(b.N), "cpu-s/10000-renewals")
+}
+
+// processorTime is what this process has used, which says something even if
+// others keep the processors busy.
+func processorTime(b *testing.B) time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// Benchmark10000Idle runs a gateway with 10,000 running sandboxes: its memory,
+// goroutines and descriptors, against one without any. It also says how long it
+// took until all of them, which were due, had a token.
+func Benchmark10000Idle(b *testing.B) {
+	for _, n := range []int{0, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			home, engine := manySandboxes(b, n)
+			debug.SetGCPercent(GCPercent) // as the program does
+			fresh := 0.0
+			for b.Loop() {
+				began := time.Now()
+				g := newBenchGateway(b, home, engine)
+				ctx, cancel := context.WithCancel(b.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- g.Run(ctx) }()
+				for renewals(g) < uint64(n) {
+					time.Sleep(time.Millisecond)
+				}
+				fresh = time.Since(began).Seconds()
+				time.Sleep(5 * time.Second) // looks at the engine, and no request
+				b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")
+				b.ReportMetric(float64(descriptors(b)), "descriptors")
+				b.ReportMetric(float64(residentKB(b, "VmRSS:"))/1024, "MB-RSS")
+				b.ReportMetric(float64(residentKB(b, "RssAnon:"))/1024, "MB-anonymous")
+				cancel()
+				if err := <-ended; err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(fresh, "s-until-fresh")
+		})
+	}
+}
+
+func descriptors(b *testing.B) int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		b.Fatal(err)
+	}
+	return len(entries)
+}
+
+func residentKB(b *testing.B, kind string) int {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, kind); ok {
+			kb, err := strconv.Atoi(strings.Fields(rest)[0])
+			if err != nil {
+				b.Fatal(err)
+			}
+			return kb
+		}
+	}
+	b.Fatal("no ", kind)
+	return 0
+}
