@@ -53,14 +53,33 @@ func runChild(t testing.TB, cmd *exec.Cmd) {
 
 var plainOptions = Options{UID: Keep, GID: Keep}
 
+// newTestShare lies in memory, if there is any, and on disk if it is durable.
 func newTestShare(t testing.TB, opts Options) *Share {
 	t.Helper()
-	s, err := Create(filepath.Join(t.TempDir(), "s"), opts)
+	dir := t.TempDir()
+	if !opts.Durable {
+		dir = fastDir(t)
+	}
+	s, err := Create(filepath.Join(dir, "s"), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { removable(filepath.Dir(s.Dir())) })
 	return s
+}
+
+// fastDir is a directory in memory, if there is any, that an ordinary user can reach.
+func fastDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "share-test-")
+	if err != nil {
+		dir, err = os.MkdirTemp("", "share-test-")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // removable lets a user who is not root remove the tree, whose directories

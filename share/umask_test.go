@@ -35,20 +35,6 @@ func TestEveryUmask(t *testing.T) {
 
 const ordinaryUser = 54321
 
-// fastDir is a directory in memory, if there is any, that an ordinary user can reach.
-func fastDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "share-test-")
-	if err != nil {
-		dir, err = os.MkdirTemp("", "share-test-")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 // childUmasks makes a share below args[0] under each umask there is.
 func childUmasks(args []string) error {
 	for mask := 0; mask <= 0o777; mask++ {
