@@ -415,7 +415,7 @@ func foreign(t *testing.T, s *suite) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer os.RemoveAll(dir)
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 		auth := filepath.Join(dir, "auth")
 		if same {
 			if err := os.Mkdir(auth, 0o755); err != nil {
