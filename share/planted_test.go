@@ -17,7 +17,7 @@ import (
 // like a generation, so that following a link would succeed.
 func victim(t *testing.T) (dir string, unharmed func()) {
 	t.Helper()
-	dir = t.TempDir()
+	dir = fastDir(t) // where shares are: a hard link must be possible
 	for _, name := range []string{"token", "meta", "secret"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("victim's "+name), 0o644); err != nil {
 			t.Fatal(err)
@@ -141,7 +141,7 @@ func TestPlantedAroundAuth(t *testing.T) {
 				mustPublish(t, s, provenFiles("token"))
 				outside, unharmed := victim(t)
 				path := filepath.Join(s.Dir(), name)
-				moved := filepath.Join(t.TempDir(), "moved")
+				moved := filepath.Join(fastDir(t), "moved")
 				t.Cleanup(func() { removable(moved) })
 				if err := errors.Join(os.Rename(path, moved), os.Symlink(filepath.Join(outside, target), path)); err != nil {
 					t.Fatal(err)
