@@ -10,7 +10,7 @@ import (
 
 // Names on disk. Those that begin with ".." are reserved for the package.
 const (
-	lockName = "lock" // in the share's directory: flock'ed; see number.go
+	lockName = "lock" // in the share's directory: flock'ed; see txn.noteNumber
 	authName = "auth" // in the share's directory: what is mounted
 
 	reserved   = ".."
