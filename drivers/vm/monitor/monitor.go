@@ -65,6 +65,7 @@ func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) erro
 		stdioEnd: make(chan struct{}), ended: make(chan struct{}), stop: make(chan time.Duration, 16),
 		status: Report{Attempt: cfg.Attempt},
 	}
+	defer lock.Close() // and not before: the garbage collector closes a file that nothing refers to
 	if err := writePID(lock); err != nil {
 		return m.failed(ready, err)
 	}
