@@ -155,10 +155,11 @@ func (c *Cmd) Report() (Report, error) {
 		case err != nil:
 			c.Process.Kill()
 			return Report{}, failure(err)
-		case m.Error != "":
+		}
+		c.report, complete = m.Report, true
+		if m.Error != "" {
 			return Report{}, failure(errors.New(m.Error))
 		}
-		c.report, complete = *m.Report, true
 	}
 }
 

@@ -29,13 +29,15 @@ func Main(args []string) {
 		os.Exit(125)
 	}
 	parent := json.NewEncoder(os.NewFile(uintptr(answer), "report"))
-	parent.Encode(message{Error: enter(config, parent).Error()})
+	report := &Report{}
+	err := enter(config, report, parent)
+	parent.Encode(message{Report: *report, Error: err.Error()})
 	os.Exit(125)
 }
 
 // enter applies the steps that the package comment lists. It returns only on
-// failure.
-func enter(configFD int, parent *json.Encoder) error {
+// failure, and then report says how far it came.
+func enter(configFD int, report *Report, parent *json.Encoder) error {
 	// 1. Only the Config's extra files lie below its own descriptor.
 	if err := unix.CloseRange(uint(configFD), math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close_range: %w", err)
@@ -45,7 +47,7 @@ func enter(configFD int, parent *json.Encoder) error {
 		return fmt.Errorf("read the jail's configuration: %w", err)
 	}
 	cfg := s.Config
-	report := &Report{Profile: cfg.Profile, ProfileLacks: cfg.Profile.Lacks()}
+	report.Profile, report.ProfileLacks = cfg.Profile, cfg.Profile.Lacks()
 	if err := reportNamespaces(s, report); err != nil {
 		return err
 	}
@@ -90,7 +92,7 @@ func become(s setup, report *Report, parent *json.Encoder) error {
 	if cfg.Require && len(report.Missing) > 0 {
 		return fmt.Errorf("this host can't give a complete jail: no %s: %s", report.Missing[0].Name, report.Missing[0].Why)
 	}
-	if err := parent.Encode(message{Report: report}); err != nil {
+	if err := parent.Encode(message{Report: *report}); err != nil {
 		return err
 	}
 	if s.Trial {

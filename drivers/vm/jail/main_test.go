@@ -5,13 +5,15 @@ import (
 	"testing"
 )
 
-// TestMain lets the test binary stand in for openshell-vmm, and for the program
-// in the jail.
+// roles are what the test binary is besides a test, by its first argument: it
+// stands in for openshell-vmm, and for programs in a jail.
+var roles = map[string]func(args []string){"jail": Main}
+
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case "jail":
-			Main(os.Args[2:])
+		if role, ok := roles[os.Args[1]]; ok {
+			role(os.Args[2:])
+			os.Exit(0)
 		}
 	}
 	os.Exit(m.Run())

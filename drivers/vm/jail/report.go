@@ -28,9 +28,9 @@ func (r *Report) miss(name string, why error) {
 	r.Missing = append(r.Missing, Gap{Name: name, Why: why.Error()})
 }
 
-// message is what the jail writes to its parent: a Report before the exec, and
-// an error where it failed, both when the exec itself did.
+// message is what the jail writes to its parent: one without an error before the
+// exec, and one with it where something failed, the exec too.
 type message struct {
-	Report *Report `json:"report,omitempty"`
-	Error  string  `json:"error,omitempty"`
+	Report Report `json:"report"`
+	Error  string `json:"error,omitempty"`
 }

@@ -1,0 +1,252 @@
+//go:build e2e && amd64
+
+package jail
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/initramfs"
+)
+
+// daemon is one kind of virtiofsd.
+type daemon struct {
+	name, path string
+	profile    Profile
+	args       []string
+}
+
+// daemons are those that must work: Debian 12's, and Debian 13's as
+// scripts/rust-virtiofsd or a system has it.
+func daemons() []daemon {
+	rust := os.Getenv("OPENSHELL_RUST_VIRTIOFSD")
+	if rust == "" {
+		rust = "/usr/libexec/virtiofsd"
+	}
+	return []daemon{
+		{"C", "/usr/lib/qemu/virtiofsd", ChrootServer, []string{"--fd=3", "-f", "--rlimit-nofile=0",
+			"-o", "source=/shared", "-o", "cache=none", "-o", "sandbox=chroot", "-o", "modcaps=" + ChrootServerCaps}},
+		{"Rust", rust, FileServer, []string{"--fd=3", "--rlimit-nofile=0", "--shared-dir=/shared", "--cache=never",
+			"--sandbox=none", "--inode-file-handles=never", "--announce-submounts", "--modcaps=" + ChrootServerCaps}},
+	}
+}
+
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("E2E_REQUIRE") == "1" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
+// TestGuest boots a guest by QEMU in a jail, which mounts a share from a
+// virtiofsd in another, for each kind of virtiofsd.
+func TestGuest(t *testing.T) {
+	emulator, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		missing(t, err.Error())
+	}
+	archive := os.Getenv("JAIL_TEST_INITRAMFS") // made by root for the ordinary user
+	kernel, err := initramfs.FindKernel(initramfs.Search{})
+	if err != nil {
+		missing(t, err.Error())
+	}
+	if archive == "" {
+		archive = buildInitramfs(t, kernel)
+		t.Setenv("JAIL_TEST_INITRAMFS", archive)
+	}
+	asBoth(t, func(t *testing.T) {
+		for _, d := range daemons() {
+			t.Run(d.name, func(t *testing.T) {
+				if _, err := os.Stat(d.path); err != nil {
+					missing(t, err.Error())
+				}
+				bootWith(t, d, emulator, kernel.Image, archive)
+			})
+		}
+	})
+}
+
+func buildInitramfs(t *testing.T, kernel initramfs.Kernel) string {
+	dir := openDir(t)
+	init := filepath.Join(dir, "init")
+	cmd := exec.Command("go", "build", "-o", init, "./testdata/guest")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build the guest's init: %v\n%s", err, out)
+	}
+	f, err := os.Create(filepath.Join(dir, "initramfs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := initramfs.Write(f, kernel, init); err != nil {
+		t.Fatal(err)
+	}
+	return f.Name()
+}
+
+func bootWith(t *testing.T, d daemon, emulator, kernel, archive string) {
+	h := makeHostTree(t)
+	submount(t, h)
+	listening, connected := socketPair(t)
+	server := Config{
+		Name: fmt.Sprintf("server-%d", os.Getpid()), Profile: d.profile, Path: d.path, Args: d.args,
+		Binds: append(program(t, d.path), Bind{Source: h.share, Target: "/shared"}), Masks: []string{"/shared/hidden"},
+		Devices: []string{"/dev/null", "/dev/urandom"}, Proc: true, Tasks: 64,
+	}
+	var said output
+	fs, fsReport := start(t, server, func(c *Cmd) { c.Stdout, c.Stderr = &said, &said }, listening)
+	defer end(fs)
+	vmm := Config{
+		Name: fmt.Sprintf("qemu-%d", os.Getpid()), Profile: Strict, Path: emulator, Args: emulatorArgs(),
+		Binds: append(program(t, emulator, "/usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so"),
+			Bind{Source: "/usr/share/qemu", Target: "/usr/share/qemu"}, Bind{Source: "/usr/share/seabios", Target: "/usr/share/seabios"},
+			Bind{Source: kernel, Target: "/vm/kernel"}, Bind{Source: archive, Target: "/vm/initramfs"}),
+		Devices: []string{"/dev/null", "/dev/urandom"}, Tasks: 128,
+	}
+	var console output
+	qemu, report := start(t, vmm, func(c *Cmd) { c.Stdout, c.Stderr = &console, &console }, connected)
+	ended := make(chan error, 1)
+	go func() { ended <- qemu.Wait() }()
+	if !console.await("GUEST READ", time.Minute) {
+		qemu.Process.Kill()
+		t.Fatalf("no guest in a minute\nvirtiofsd: %s\nconsole: %s", said.String(), console.String())
+	}
+	checkServing(t, fs.Process.Pid)
+	select {
+	case err := <-ended:
+		t.Logf("QEMU ended: %v", err)
+	case <-time.After(time.Minute):
+		qemu.Process.Kill()
+		t.Errorf("QEMU did not end")
+	}
+	t.Logf("%s", guestLines(console.String()))
+	checkGuest(t, console.String())
+	for _, r := range []Report{fsReport, report} {
+		text, _ := json.Marshal(struct {
+			Profile          Profile
+			Namespaces, Caps []string
+			ABI              int
+			Missing          []Gap
+			Lacks            []string
+			NewProcesses     bool
+		}{r.Profile, r.Namespaces, r.Capabilities, r.LandlockABI, r.Missing, r.ProfileLacks, r.NewProcesses})
+		t.Logf("%s", text)
+	}
+}
+
+// checkServing wants the C and the Rust daemon alike to serve with nothing.
+func checkServing(t *testing.T, pid int) {
+	checkStatus(t, fmt.Sprintf("/proc/%d/", pid))
+}
+
+func checkGuest(t *testing.T, console string) {
+	for _, want := range []string{`GUEST READ "content" <nil>`, "no such file or directory", "GUEST END"} {
+		if !strings.Contains(console, want) {
+			t.Errorf("the guest did not say %q", want)
+		}
+	}
+	tried := 0
+	for line := range strings.Lines(console) {
+		if _, result, ok := strings.Cut(line, "GUEST TRY "); ok {
+			tried++
+			if !strings.Contains(result, "read-only file system") {
+				t.Errorf("the guest's attempt was not refused as read-only: %s", result)
+			}
+		}
+	}
+	if tried != 8 {
+		t.Errorf("the guest tried %d times", tried)
+	}
+}
+
+func guestLines(console string) string {
+	var b strings.Builder
+	for line := range strings.Lines(console) {
+		if strings.Contains(line, "GUEST") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+func program(t *testing.T, path string, plugins ...string) []Bind {
+	binds, err := Program(t.Context(), path, plugins...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binds
+}
+
+// socketPair is a listening socket and one that is connected to it.
+func socketPair(t *testing.T) (listening, connected *os.File) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if listening, err = l.File(); err != nil {
+		t.Fatal(err)
+	}
+	if connected, err = c.File(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listening.Close(); connected.Close() })
+	return listening, connected
+}
+
+func emulatorArgs() []string {
+	return []string{
+		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
+		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+		"-machine", "microvm,pit=on,pic=on,rtc=on,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max",
+		"-m", "256M", "-object", "memory-backend-memfd,id=mem,share=on,size=256M",
+		"-kernel", "/vm/kernel", "-initrd", "/vm/initramfs", "-append", "console=ttyS0 panic=-1 reboot=t quiet",
+		"-serial", "stdio", "-global", "virtio-mmio.force-legacy=false",
+		"-chardev", "socket,id=fs,fd=3", "-device", "vhost-user-fs-device,chardev=fs,tag=" + guest.TagShares,
+	}
+}
+
+// output keeps what is written to it, for waiting on.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// await waits for text.
+func (o *output) await(text string, limit time.Duration) bool {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if strings.Contains(o.String(), text) {
+			return true
+		}
+	}
+	return false
+}
