@@ -96,7 +96,11 @@ func (d *Driver) explainMount(op string, spec drivers.Spec, err error) error {
 			return d.elsewhere(m.Source(), "does not have it")
 		}
 	}
-	if containsAny(err.Error(), "force-recursive", "recursively read-only", "rro") {
+	if containsAny(err.Error(), `mounting "tmpfs"`) {
+		return &drivers.Error{Op: op, Err: fmt.Errorf("a directory with keys or tokens can't be covered: %s", firstLine(err)),
+			Hint: "mount a directory that does not contain openshell-vm's own"}
+	}
+	if containsAny(err.Error(), "force-recursive", "recursively read-only", "recursive read-only") {
 		return &drivers.Error{Op: op, Err: errors.New(firstLine(err)), Hint: "a kernel of 5.12 or later is needed for mounts that are read-only with all submounts"}
 	}
 	return d.engine.Explain(op, err)

@@ -83,6 +83,9 @@ func WorkDir(t testing.TB) (dir string, mountable bool) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { // an engine's user namespace is another user
+		t.Fatal(err)
+	}
 	return dir, mountable
 }
 
