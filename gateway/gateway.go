@@ -96,6 +96,9 @@ func (g *Gateway) loadAll() error {
 		return fmt.Errorf("load the records: %w", err)
 	}
 	for _, r := range records {
+		if !r.Made {
+			r.Desired = wantGone // nobody was told that it exists
+		}
 		if err := g.know(r); err != nil {
 			g.log.Error("a record can't be used; its sandbox is left alone", "sandbox", r.ID, "error", oneLine(err))
 		}

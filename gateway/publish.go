@@ -73,6 +73,7 @@ func (g *Gateway) deliver(ctx context.Context, s *sandbox, start bool) error {
 	if !start {
 		return nil
 	}
+	fault("publish-start")
 	return g.drivers[record.Driver].Start(ctx, s.id) // 4
 }
 

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 )
 
+// newSuffix is of a file that is about to replace the one without it.
+const newSuffix = ".new"
+
 // save puts a record on disk: after it returned nil, this record is what a
 // gateway finds after a power failure; before, the one before.
 func (h *Home) save(r *Record) error {
@@ -39,8 +42,8 @@ func (h *Home) load(id string) (*Record, error) {
 }
 
 // loadAll reads every record. One that can't be read is reported and left as
-// it is: its sandbox may still run. A directory that has nothing in it is what
-// a killed creation or removal left.
+// it is: its sandbox may still run. A directory without a record and with
+// nothing else in it is what a killed creation or removal left.
 func (h *Home) loadAll(report func(id string, err error)) ([]*Record, error) {
 	entries, err := os.ReadDir(filepath.Join(h.State, sandboxesDir))
 	if err != nil {
@@ -55,11 +58,20 @@ func (h *Home) loadAll(report func(id string, err error)) ([]*Record, error) {
 		switch {
 		case err == nil:
 			records = append(records, record)
-		case !errors.Is(err, fs.ErrNotExist) || os.Remove(h.sandboxDir(entry.Name())) != nil:
+		case !errors.Is(err, fs.ErrNotExist) || h.removeEmpty(entry.Name()) != nil:
 			report(entry.Name(), err)
 		}
 	}
 	return records, nil
+}
+
+// removeEmpty deletes a sandbox's directory if there is nothing in it but a
+// record that was never completed.
+func (h *Home) removeEmpty(id string) error {
+	if err := os.Remove(h.recordPath(id) + newSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Remove(h.sandboxDir(id))
 }
 
 // forget deletes a sandbox's directory, the record last: a forget that was
@@ -86,7 +98,7 @@ func (h *Home) forget(id string) error {
 // replaceFile gives path new content, 0600, all at once and durably. What a
 // killed one left is overwritten by the next.
 func replaceFile(path string, data []byte) error {
-	temporary := path + ".new"
+	temporary := path + newSuffix
 	if err := writeSynced(temporary, data); err != nil {
 		os.Remove(temporary)
 		return err

@@ -1,0 +1,41 @@
+//go:build faults
+
+package gateway
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"openshell-vm/gateway/api"
+)
+
+// TestFaultPoints kills the gateway at each named moment of a start; the next
+// one resumes the sandbox with a fresh token.
+func TestFaultPoints(t *testing.T) {
+	for _, point := range []string{"record-start", "mint-write", "mint-commit", "commit-announce", "announce-prune", "publish-start"} {
+		t.Run(point, func(t *testing.T) {
+			w := newWorld(t)
+			file := filepath.Join(w.dir, "fault")
+			c := &child{w: w, env: []string{envFaultFile + "=" + file}}
+			c.run()
+			s := w.create(api.CreateRequest{Name: "one"})
+			w.must(os.WriteFile(file, []byte(point+"\n"), 0o600))
+			if _, err := w.client.Start(t.Context(), "one"); err == nil {
+				t.Error("the start went through")
+			}
+			if _, err := os.Stat(file); !os.IsNotExist(err) {
+				t.Errorf("the point was not passed: %v", err)
+			}
+			c.kill()
+			c.run()
+			w.eventually("it is resumed", func() bool { return w.get("one").State == "running" })
+			checkAll(w, map[string]uint64{s.ID: s.Token.Generation + 1})
+			if age := time.Since(w.get("one").Token.IssuedAt); age > 5*time.Second {
+				t.Errorf("its token is %v old", age)
+			}
+			c.kill()
+		})
+	}
+}
