@@ -215,11 +215,11 @@ func emulatorArgs() []string {
 	return []string{
 		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-		"-machine", "microvm,pit=on,pic=on,rtc=on,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max",
+		"-machine", "q35,memory-backend=mem", "-accel", "tcg,thread=multi", "-cpu", "max",
 		"-m", "256M", "-object", "memory-backend-memfd,id=mem,share=on,size=256M",
 		"-kernel", "/vm/kernel", "-initrd", "/vm/initramfs", "-append", "console=ttyS0 panic=-1 reboot=t quiet",
-		"-serial", "stdio", "-global", "virtio-mmio.force-legacy=false",
-		"-chardev", "socket,id=fs,fd=3", "-device", "vhost-user-fs-device,chardev=fs,tag=" + guest.TagShares,
+		"-serial", "stdio",
+		"-chardev", "socket,id=fs,fd=3", "-device", "vhost-user-fs-pci,chardev=fs,tag=" + guest.TagShares,
 	}
 }
 
