@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"openshell-vm/gateway"
+	"openshell-vm/gateway/api"
+)
+
+// envProgram makes the test program openshell-gateway itself, and whatever it
+// starts too.
+const envProgram = "GATEWAY_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envProgram) != "" {
+		os.Exit(run())
+	}
+	os.Exit(m.Run())
+}
+
+// world is a state directory of its own, without systemd.
+type world struct {
+	*testing.T
+	state string
+}
+
+func newWorld(t *testing.T) *world {
+	dir, err := os.MkdirTemp("", "gw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t, filepath.Join(dir, "state")}
+	t.Setenv(envProgram, "1")
+	t.Setenv("HOME", dir)
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	t.Setenv(api.EnvStateDir, w.state)
+	t.Setenv(api.EnvRuntimeDir, filepath.Join(dir, "run"))
+	t.Cleanup(func() {
+		w.stop()
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(w.state, "gateway.log"))
+			t.Logf("%s", log)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// program runs openshell-gateway and gives its exit code and what it printed.
+func (w *world) program(args ...string) (int, string) {
+	self, err := os.Executable()
+	if err != nil {
+		w.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self, args...)
+	out, err := cmd.CombinedOutput() // returns once nobody holds the pipe any more
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		w.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// connect finds the gateway's process id, 0 if none runs.
+func (w *world) connect() (pid int) {
+	client, err := api.Connect(w.Context())
+	if err != nil {
+		return 0
+	}
+	defer client.Close()
+	status, err := client.Status(w.Context())
+	if err != nil {
+		return 0
+	}
+	return status.PID
+}
+
+func (w *world) stop() {
+	client, err := api.Connect(context.Background())
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	if err := client.Stop(context.Background()); err != nil {
+		w.Error(err)
+	}
+}
+
+func (w *world) eventually(what string, ok func() bool) {
+	w.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.Fatal("not within 10 s: ", what)
+		}
+	}
+}
+
+// parent is a process's parent.
+func parent(pid int) int {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	ppid, _ := strconv.Atoi(strings.Fields(rest)[1])
+	return ppid
+}
+
+func running(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(stat), ") Z ")
+}
+
+// TestStartKillStop: started in the background, killed, restarted by its
+// supervisor, stopped for good.
+func TestStartKillStop(t *testing.T) {
+	w := newWorld(t)
+	if code, out := w.program("--start"); code != 0 || out != "" {
+		t.Fatalf("exit code %d, %q", code, out)
+	}
+	first := w.connect()
+	supervisor := parent(first)
+	if first == 0 || supervisor == os.Getpid() || !running(supervisor) {
+		t.Fatalf("gateway %d, supervisor %d", first, supervisor)
+	}
+	for fd := range 3 {
+		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", first, fd)); err != nil || fd < 2 && target != "/dev/null" {
+			t.Errorf("the gateway's descriptor %d is %s, %v", fd, target, err)
+		}
+	}
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", first))
+	if err != nil || !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max core file size 0 0 bytes") {
+		t.Errorf("core dumps are not off: %v\n%s", err, limits)
+	}
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("another one runs", func() bool { pid := w.connect(); return pid != 0 && pid != first })
+	second := w.connect()
+	if parent(second) != supervisor {
+		t.Errorf("gateway %d has the parent %d, not %d", second, parent(second), supervisor)
+	}
+	w.stop()
+	w.eventually("both are gone", func() bool { return !running(second) && !running(supervisor) })
+	if w.connect() != 0 {
+		t.Error("a stopped gateway came back")
+	}
+}
+
+// TestStartedTwiceAtOnce yields one gateway, and both callers find it.
+func TestStartedTwiceAtOnce(t *testing.T) {
+	w := newWorld(t)
+	for range 3 {
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if code, out := w.program("--start"); code != 0 || out != "" {
+					t.Errorf("exit code %d, %q", code, out)
+				}
+			})
+		}
+		all.Wait()
+		pid := w.connect()
+		owner, err := os.ReadFile(filepath.Join(w.state, "lock"))
+		if err != nil || strings.TrimSpace(string(owner)) != strconv.Itoa(pid) {
+			t.Errorf("gateway %d answers, %s has the lock, %v", pid, owner, err)
+		}
+		w.stop()
+	}
+}
+
+// TestStartRightAfterStop: the old gateway may still hold the lock.
+func TestStartRightAfterStop(t *testing.T) {
+	w := newWorld(t)
+	for range 5 {
+		if code, out := w.program("--start"); code != 0 {
+			t.Fatalf("exit code %d, %s", code, out)
+		}
+		w.stop()
+	}
+}
+
+// TestRefusals are one line and a hint.
+func TestRefusals(t *testing.T) {
+	w := newWorld(t)
+	refused := func(what string, code int, says string, args ...string) {
+		t.Helper()
+		got, out := w.program(args...)
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		if got != code || len(lines) != 2 || !strings.HasPrefix(lines[0], "openshell-gateway: ") || !strings.HasPrefix(lines[1], "hint: ") || !strings.Contains(out, says) {
+			t.Errorf("%s: exit code %d, %s", what, got, out)
+		}
+	}
+	refused("an argument", gateway.ExitRefused, "nonsense", "nonsense")
+	if code, out := w.program("--start"); code != 0 {
+		t.Fatalf("exit code %d, %s", code, out)
+	}
+	refused("a second gateway", gateway.ExitTaken, "another gateway")
+	w.stop()
+
+	keys := filepath.Join(w.state, "keys")
+	if err := os.Chmod(keys, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	refused("open keys", gateway.ExitRefused, "keys")
+	refused("open keys, in the background", gateway.ExitRefused, "keys", "--start")
+	if err := os.Chmod(keys, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(w.state, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	refused("open state", gateway.ExitRefused, "0755")
+	refused("open state, in the background", gateway.ExitRefused, "0755", "--start")
+	if err := os.Chmod(w.state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestClientStarts: what the CLI calls.
+func TestClientStarts(t *testing.T) {
+	w := newWorld(t)
+	if _, err := api.Connect(t.Context()); !errors.Is(err, api.ErrNotRunning) {
+		t.Fatalf("before: %v", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := api.EnsureStarted(t.Context(), self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if status, err := client.Status(t.Context()); err != nil || status.Supervisor != "parent" || status.StateDir != w.state {
+		t.Errorf("%+v, %v", status, err)
+	}
+	w.stop()
+	if err := os.Chmod(w.state, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	_, err = api.EnsureStarted(t.Context(), self)
+	var refusal *api.Error
+	if !errors.As(err, &refusal) || !strings.Contains(refusal.Message, "0750") || !strings.Contains(refusal.Hint, "chmod 700") {
+		t.Errorf("with open modes: %v", err)
+	}
+}
