@@ -97,9 +97,9 @@ func (d *Driver) takeLock(ctx context.Context, id string) (*os.File, error) {
 // prepare looks at the host anew, since it may have changed since the last
 // start, and writes what the guest and the monitor are to read.
 func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (monitor.Config, error) {
-	dir, run := d.dir(spec.ID), d.runDir(spec.ID)
+	dir := d.dir(spec.ID)
 	cfg := monitor.Config{
-		ID: spec.ID, Dir: dir, RunDir: run, Boot: filepath.Join(dir, bootDir),
+		ID: spec.ID, Dir: dir, RunDir: d.runDir(spec.ID), Boot: filepath.Join(dir, bootDir),
 		Auth: spec.Auth.Source(), CPUs: int(spec.CPUs), Memory: spec.Memory,
 		Hypervisor: spec.Hypervisor, RequireJail: d.cfg.RequireJail,
 		StopGrace: outputGrace, Attempt: 1,
@@ -111,12 +111,6 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (monitor.Config
 		return cfg, err
 	}
 	if err := d.chooseTools(ctx, &cfg); err != nil {
-		return cfg, err
-	}
-	if err := os.RemoveAll(run); err != nil {
-		return cfg, err
-	}
-	if err := os.MkdirAll(run, 0o700); err != nil {
 		return cfg, err
 	}
 	if err := os.Remove(filepath.Join(dir, monitor.ExitFile)); err != nil && !os.IsNotExist(err) {
@@ -207,7 +201,8 @@ func withDefaults(env []string, defaults ...string) []string {
 // boot starts a monitor and waits for its report: nil if the workload runs. The
 // lock goes to the monitor; the caller closes its own copy.
 func (d *Driver) boot(ctx context.Context, cfg monitor.Config, lock *os.File) (*monitor.Ready, error) {
-	if err := cfg.Write(); err != nil {
+	// A monitor that was killed has left its socket.
+	if err := errors.Join(os.RemoveAll(cfg.RunDir), os.MkdirAll(cfg.RunDir, 0o700), cfg.Write()); err != nil {
 		return nil, err
 	}
 	report, err := d.spawn(cfg, lock)

@@ -8,11 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/monitor"
 )
 
 // programs builds what a VM needs, once for all tests.
@@ -144,4 +148,212 @@ func expectState(t *testing.T, d *Driver, id string, want drivers.State) drivers
 		t.Fatalf("state %q (%s), %v; want %q", s.State, s.Reason, err, want)
 	}
 	return s
+}
+
+// up is a sandbox that runs the shell script.
+func up(t *testing.T, d *Driver, spec drivers.Spec, script string) drivers.Spec {
+	t.Helper()
+	spec = made(t, d, spec, script)
+	if err := d.Start(t.Context(), spec.ID); err != nil {
+		t.Fatal(err, drivers.HintOf(err))
+	}
+	return spec
+}
+
+// made is a sandbox that is to run the shell script.
+func made(t *testing.T, d *Driver, spec drivers.Spec, script string) drivers.Spec {
+	t.Helper()
+	spec.Process.Args = []string{"/bin/sh", "-c", script}
+	spec, _, err := d.Resolve(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err, drivers.HintOf(err))
+	}
+	if err := d.Create(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Remove(context.Background(), spec.ID) })
+	return spec
+}
+
+// Whatever of a VM is killed, the rest goes with it, the state says so, and the
+// sandbox can be started again.
+func TestKilledProcesses(t *testing.T) {
+	d, spec := place(t)
+	spec = up(t, d, spec, "sleep 1000")
+	for _, victim := range []string{"monitor", "qemu", "virtiofsd-shares"} {
+		t.Run(victim, func(t *testing.T) {
+			if err := d.Start(t.Context(), spec.ID); err != nil {
+				t.Fatal(err)
+			}
+			pids := processes(t, d, spec.ID)
+			if err := syscall.Kill(pids[victim], syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			status, err := d.Wait(ctx, spec.ID)
+			if err != nil || status.State != drivers.Dead || !strings.Contains(status.Reason, victim) {
+				t.Errorf("%+v, %v", status, err)
+			}
+			t.Logf("ps says: %s (%s)", status.State, status.Reason)
+			for name, pid := range pids {
+				waitFor(t, func() bool { return ended(pid) })
+				t.Logf("%s (%d) is gone", name, pid)
+			}
+		})
+	}
+}
+
+// processes are the host's processes of a running sandbox.
+func processes(t *testing.T, d *Driver, id string) map[string]int {
+	t.Helper()
+	report, err := d.ask(t.Context(), id, monitor.Request{Status: &struct{}{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids := report.PIDs
+	if pids["monitor"], err = monitor.PID(d.dir(id)); err != nil {
+		t.Fatal(err)
+	}
+	return pids
+}
+
+// ended says that no such process runs; what only waits for its parent does not.
+func ended(pid int) bool {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	return err != nil || strings.Contains(string(data), ") Z ")
+}
+
+func TestABootThatHangsIsTriedTwice(t *testing.T) {
+	d, spec := place(t)
+	d.cfg.BootDeadline = 700 * time.Millisecond // no guest boots in that under TCG
+	d.cfg.Accel = "tcg"
+	spec = made(t, d, spec, "true")
+	err := d.Start(t.Context(), spec.ID)
+	if err == nil || !strings.Contains(err.Error(), "did not boot within 700ms, in 2 tries") || drivers.HintOf(err) == "" {
+		t.Errorf("%v", err)
+	}
+	if monitor.Alive(d.dir(spec.ID)) {
+		t.Error("a monitor is left")
+	}
+	status := expectState(t, d, spec.ID, drivers.Dead)
+	t.Logf("ps says: %s (%s)", status.State, status.Reason)
+}
+
+// A quick workload's output and exit code reach a client that attached before
+// the start.
+func TestAttachBeforeTheStart(t *testing.T) {
+	d, spec := place(t)
+	spec = made(t, d, spec, "echo quick; echo slow >&2; exit 7")
+	var stdout, stderr waitBuffer
+	code := make(chan int, 1)
+	go func() {
+		c, err := d.Attach(t.Context(), spec.ID, false, drivers.Streams{Stdout: &stdout, Stderr: &stderr})
+		if err != nil {
+			t.Error(err)
+		}
+		code <- c
+	}()
+	waitFor(t, func() bool {
+		d.starts.mu.Lock()
+		defer d.starts.mu.Unlock()
+		return len(d.starts.waiting) == 1
+	})
+	if err := d.Start(t.Context(), spec.ID); err != nil {
+		t.Fatal(err)
+	}
+	if c := <-code; c != 7 || stdout.String() != "quick\n" || stderr.String() != "slow\n" {
+		t.Errorf("%d, %q, %q", c, stdout.String(), stderr.String())
+	}
+}
+
+// The root and a mount that contain hidden directories show them empty, and
+// nothing on a mount can be written.
+func TestWhatAGuestSees(t *testing.T) {
+	d, spec := place(t)
+	ctx := t.Context()
+	root, err := d.userland(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(filepath.Dir(spec.Dir), "..", "data")
+	own := filepath.Clean(filepath.Join(data, "root"))
+	if out, err := exec.Command("mkdir", "-p", data).CombinedOutput(); err != nil {
+		t.Fatal(string(out))
+	}
+	if out, err := exec.Command("cp", "-a", root, own).CombinedOutput(); err != nil {
+		t.Fatal(string(out))
+	}
+	spec.Rootfs = own
+	for _, dir := range []string{"srv/state/keys", "var/open"} {
+		if err := os.MkdirAll(filepath.Join(own, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spec.Hidden = []string{filepath.Join(own, "srv/state")}
+	spec.Mounts = mounts(t, filepath.Join(own, "srv"), "/mnt/one", filepath.Join(own, "var"), "/mnt/two")
+	spec.Ephemeral = true
+	spec = up(t, d, spec, "ls /srv/state /mnt/one/state; ls /mnt/two; echo x > /mnt/two/x; echo y > /y && cat /y; hostname")
+	if _, err := d.Wait(ctx, spec.ID); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	if err := d.Logs(ctx, spec.ID, false, &stdout, &stderr); err != nil {
+		t.Fatal(err)
+	}
+	want := "/mnt/one/state:\n\n/srv/state:\nlog\nopen\ntmp\ny\ne2e\n"
+	if stdout.String() != want || !strings.Contains(stderr.String(), "Read-only file system") {
+		t.Errorf("%q, %q", stdout.String(), stderr.String())
+	}
+}
+
+func TestATerminal(t *testing.T) {
+	d, spec := place(t)
+	spec.Process.Terminal, spec.Process.Size = true, drivers.Size{Rows: 24, Cols: 80}
+	spec = up(t, d, spec, "trap 'stty size; exit 3' WINCH; stty size; while :; do sleep 0.1; done")
+	resize := make(chan drivers.Size, 1)
+	var out waitBuffer
+	code := make(chan int, 1)
+	go func() {
+		c, err := d.Attach(t.Context(), spec.ID, true, drivers.Streams{Stdout: &out, Resize: resize})
+		if err != nil {
+			t.Error(err)
+		}
+		code <- c
+	}()
+	out.await(t, "24 80")
+	resize <- drivers.Size{Rows: 50, Cols: 132}
+	if c := <-code; c != 3 || !strings.Contains(out.String(), "50 132") {
+		t.Errorf("%d, %q", c, out.String())
+	}
+}
+
+// waitBuffer is a writer whose content a test can wait for.
+type waitBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *waitBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *waitBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// await waits until text was written.
+func (b *waitBuffer) await(t *testing.T, text string) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !strings.Contains(b.String(), text) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%q was not written, but %q", text, b.String())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }

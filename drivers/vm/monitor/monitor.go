@@ -28,6 +28,9 @@ const portGrace = time.Second
 // consoleLines of the guest's console go with the report of a failed boot.
 const consoleLines = 8
 
+// toolLines of the tools' log are looked at for a dead program's last one.
+const toolLines = 50
+
 // monitor is one life of one VM.
 type monitor struct {
 	cfg   Config
@@ -309,8 +312,8 @@ func (m *monitor) lost() error {
 
 func (m *monitor) afterDeath(d death) error {
 	text := d.String()
-	if said := tail(m.cfg.file(ToolsFile), 1); len(said) > 0 {
-		text += ": " + said[0]
+	if said := m.said(d.name); said != "" {
+		text += ": " + said
 	}
 	return errors.New(text)
 }

@@ -88,7 +88,7 @@ func TestFailedBoots(t *testing.T) {
 				g.send(guest.Message{Failed: &guest.Failed{Reason: "no\x1b[2J root", Hint: "give one"}})
 				g.until(func(guest.Message) bool { return false })
 			},
-			Ready{Problem: "no[2J root", Hint: "give one"},
+			Ready{Problem: "no root", Hint: "give one"},
 		},
 		"another version": {
 			func(g *fakeGuest) {
@@ -99,11 +99,11 @@ func TestFailedBoots(t *testing.T) {
 		},
 		"dies": {
 			func(g *fakeGuest) {
-				g.monitor.tools.Write([]byte("qemu: no such machine\n"))
+				g.monitor.tools.Write([]byte("qemu: no such machine\nvirtiofsd-root: disconnected\n"))
 				g.monitor.group.died <- death{"qemu", errors.New("exit status 1")}
 				g.until(func(guest.Message) bool { return false })
 			},
-			Ready{Problem: "qemu ended: exit status 1: qemu: no such machine"},
+			Ready{Problem: "qemu ended: exit status 1: no such machine"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,8 +1,11 @@
 package monitor
 
 import (
+	"bufio"
+	"bytes"
 	"os"
 	"slices"
+	"strings"
 
 	"openshell-vm/drivers/vm/jail"
 )
@@ -37,7 +40,7 @@ func (m *monitor) start(p program) error {
 	if err != nil {
 		return err
 	}
-	says, err := m.toolOutput()
+	says, err := m.toolOutput(p.name)
 	if err != nil {
 		cmd.Close()
 		return err
@@ -47,15 +50,36 @@ func (m *monitor) start(p program) error {
 	return m.group.run(p.name, cmd)
 }
 
-// toolOutput is a file whose writes end in the tools' log.
-func (m *monitor) toolOutput() (*os.File, error) {
+// toolOutput is a file whose lines end in the tools' log, with the program's
+// name before each.
+func (m *monitor) toolOutput(name string) (*os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	go func() {
 		defer r.Close()
-		copyTo(m.tools, r)
+		lines := bufio.NewReader(r)
+		for {
+			line, err := lines.ReadSlice('\n') // a longer one than the buffer comes in parts
+			if len(line) > 0 {
+				m.tools.Write(slices.Concat([]byte(name+": "), bytes.TrimRight(line, "\n"), []byte{'\n'}))
+			}
+			if err != nil && err != bufio.ErrBufferFull {
+				return
+			}
+		}
 	}()
 	return w, nil
+}
+
+// said is the last line that a program of the VM wrote; "" if it wrote none.
+func (m *monitor) said(name string) string {
+	lines := tail(m.cfg.file(ToolsFile), toolLines)
+	for _, line := range slices.Backward(lines) {
+		if text, ok := strings.CutPrefix(line, name+": "); ok {
+			return text
+		}
+	}
+	return ""
 }

@@ -59,6 +59,7 @@ func (m *monitor) qemu(ports portFiles, root, shares *os.File) program {
 	}
 	p := program{
 		name: "qemu", Program: m.cfg.QEMU.Binary, profile: jail.Strict, tasks: qemuTasks,
+		devices: []string{"/dev/null"}, // it tries on it whether files can be locked
 		tree: []jail.Bind{
 			{Source: m.cfg.QEMU.Kernel, Target: jailKernel},
 			{Source: m.cfg.QEMU.Initramfs, Target: jailInitramfs},
@@ -70,7 +71,7 @@ func (m *monitor) qemu(ports portFiles, root, shares *os.File) program {
 		p.tree = append(p.tree, jail.Bind{Source: m.cfg.Upper, Target: jailUpper, Writable: true})
 	}
 	if m.cfg.QEMU.Accel == qemu.KVM {
-		p.devices = []string{"/dev/kvm"}
+		p.devices = append(p.devices, "/dev/kvm")
 	}
 	p.args = machine.Args()
 	return p

@@ -1,13 +1,18 @@
 package monitor
 
 import (
+	"regexp"
 	"strings"
 	"unicode"
 )
 
+// escape is a terminal's control sequence.
+var escape = regexp.MustCompile("\x1b(\\[[0-?]*[ -/]*[@-~]|[^\\[])")
+
 // printable makes a line that a guest wrote fit for a user's terminal: what
 // could move the cursor or change a colour is left out.
 func printable(s string) string {
+	s = escape.ReplaceAllString(s, "")
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t':
