@@ -1,0 +1,14 @@
+// Package krun_test runs the vm driver's conformance suite on a real libkrun.
+//
+//	make e2e-krun LIBKRUN=/path/to/libkrun.so.1 LIBKRUNFW=/path/to/libkrunfw.so.5
+//
+// Where KVM runs guests the suite runs on this machine. Elsewhere it runs inside
+// an outer machine, which QEMU emulates with AMD-V, so that KVM works there: its
+// root is this machine's, read-only by virtio-fs, so it has the same programs
+// and libraries. The outer machine boots in some seconds, a VM in it too.
+//
+// Without LIBKRUN a contract library takes libkrun's place: all that leads up
+// to krun_start_enter runs for real (driver, monitor, jail, openshell-krun), no
+// VM does. The last lines say what was covered. E2E_REQUIRE_KRUN=1 makes less
+// than all a failure.
+package krun_test

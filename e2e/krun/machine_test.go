@@ -1,0 +1,213 @@
+//go:build e2e
+
+package krun_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers/vm/initramfs"
+	"openshell-vm/drivers/vm/jail"
+	"openshell-vm/drivers/vm/qemu"
+)
+
+// outerMemory is for the outer machine, which holds the inner VMs and tmpfs.
+const outerMemory = "3G"
+
+// runOutside boots the outer machine and runs this test binary in it, with env
+// added and args for its tests. It returns the exit code.
+func runOutside(t *testing.T, args, env []string) int {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "outer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	kernel, err := initramfs.FindKernel(initramfs.Search{})
+	if err != nil {
+		t.Fatalf("no kernel for the outer machine: %v", err)
+	}
+	archive := outerInitramfs(t, dir, kernel)
+	command := writeCommand(t, dir, args, env)
+	socket := serveRoot(t, dir)
+
+	cmd := exec.Command("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,+svm,+npt", "-smp", "1", "-m", outerMemory,
+		"-object", "memory-backend-memfd,id=mem,share=on,size="+outerMemory, "-numa", "node,memdev=mem",
+		"-chardev", "socket,id=root,path="+socket, "-device", "vhost-user-fs-pci,chardev=root,tag=root",
+		"-kernel", kernel.Image, "-initrd", archive,
+		"-append", "console=ttyS0 quiet panic=-1 OUTER="+command, "-serial", "stdio")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	return follow(t, bufio.NewScanner(out), begin)
+}
+
+// follow shows what the outer machine says, until it says that it is done.
+func follow(t *testing.T, lines *bufio.Scanner, begin time.Time) (code int) {
+	t.Helper()
+	code = -1
+	first := true
+	for lines.Scan() {
+		line := strings.TrimRight(lines.Text(), "\r")
+		if first {
+			first = false
+			t.Logf("the outer machine speaks after %.1f s", time.Since(begin).Seconds())
+		}
+		fmt.Println("| " + line)
+		if n, err := fmt.Sscanf(line, "OUTER EXIT %d", &code); n == 1 && err == nil {
+			return code
+		}
+	}
+	t.Error("the outer machine ended without a word")
+	return code
+}
+
+func outerInitramfs(t *testing.T, dir string, kernel initramfs.Kernel) string {
+	t.Helper()
+	init := filepath.Join(dir, "init")
+	build := exec.Command("go", "build", "-o", init, "openshell-vm/e2e/krun/outer")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the outer machine's init: %v\n%s", err, out)
+	}
+	path := filepath.Join(dir, "initramfs")
+	f, err := os.Create(path)
+	if err == nil {
+		err = initramfs.Write(f, kernel, init)
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// writeCommand says what the outer machine is to run.
+func writeCommand(t *testing.T, dir string, args, env []string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(map[string][]string{
+		"Args": append([]string{self}, args...),
+		"Env": append([]string{
+			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			"HOME=/var/tmp", "TMPDIR=/var/tmp", "LC_ALL=C",
+		}, env...),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "command.json")
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// serveRoot serves this machine's root, read-only, on a socket. It ends with
+// the machine that connects to it.
+func serveRoot(t *testing.T, dir string) (socket string) {
+	t.Helper()
+	path := findVirtiofsd(t)
+	flavor, _, err := qemu.DetectVirtiofsd(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := jail.Program(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := jail.Config{
+		Name: "outer-root", Profile: jail.FileServer, Path: path, Proc: true, Env: []string{"LC_ALL=C"},
+		Binds: append(files, jail.Bind{Source: "/", Target: "/shared"}),
+	}
+	if flavor == qemu.VirtiofsdC {
+		cfg.Profile = jail.ChrootServer
+	}
+	if os.Geteuid() == 0 {
+		cfg.Caps = []string{"CAP_DAC_READ_SEARCH"}
+	}
+	cfg.Args = qemu.VirtiofsdArgs(flavor, qemu.Root, "/shared", 3, cfg.Caps)
+	socket = filepath.Join(dir, "root.sock")
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.SetUnlinkOnClose(false)
+	defer listener.Close()
+	listening, err := listener.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listening.Close()
+	cmd, err := jail.Command(program(t, "openshell-vmm"), cfg, listening)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cmd.Report(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { cmd.Wait(); cancel() }()
+	t.Cleanup(func() { cmd.Process.Kill(); <-ctx.Done() })
+	return socket
+}
+
+func findVirtiofsd(t *testing.T) string {
+	t.Helper()
+	for _, path := range []string{"/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/libexec/qemu/virtiofsd"} {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	t.Fatal("no virtiofsd for the outer machine")
+	return ""
+}
+
+// program is one of the built programs.
+func program(t testing.TB, name string) string {
+	t.Helper()
+	path := filepath.Join(programDir(t), name)
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%v: run make build", err)
+	}
+	return path
+}
+
+func programDir(t testing.TB) string {
+	t.Helper()
+	if dir := os.Getenv("OPENSHELL_BIN"); dir != "" {
+		return dir
+	}
+	dir, err := filepath.Abs("../../bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
