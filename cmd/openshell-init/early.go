@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -76,6 +77,15 @@ func ignoreSignals() <-chan os.Signal {
 		}
 	}()
 	return sigchld
+}
+
+// setLimits gives the sandbox's processes the descriptors that they have on
+// other systems; the kernel's own limit is 4,096.
+func setLimits() {
+	limit := syscall.Rlimit{Cur: 1024, Max: 512 << 10}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		logf("raise the limit on open files: %v", err)
+	}
 }
 
 // setClock sets the guest's clock to the host's.

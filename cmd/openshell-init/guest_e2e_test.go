@@ -88,6 +88,7 @@ func TestGuestUser(t *testing.T) {
 	s := spec(`
 id; echo $HOME; cat /etc/openshell/auth/sandbox.jwt
 echo again >/dev/stdout; echo again >/dev/stderr
+ulimit -n; ulimit -Hn
 [ -e $HOME/kept ] && cat $HOME/kept
 echo "a change" >/tmp/kept; cat /tmp/kept
 exit 7`)
@@ -95,7 +96,7 @@ exit 7`)
 	v.boot(s)
 	v.expect("Started")
 	v.finish(7)
-	want := "uid=1234(jo) gid=1235(jo) groups=44(video)\n/home/jo\ntoken 1\nagain\na change\n"
+	want := "uid=1234(jo) gid=1235(jo) groups=44(video)\n/home/jo\ntoken 1\nagain\n1024\n524288\na change\n"
 	if got := v.out(0, stream.Stdout); got != want || v.out(0, stream.Stderr) != "again\n" {
 		t.Errorf("the sandbox says %q, want %q", got, want)
 	}

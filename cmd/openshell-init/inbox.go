@@ -26,16 +26,28 @@ type inbox struct {
 	broken bool // nobody reads any more
 }
 
-// newInbox feeds w from the queue until the end of input or w's first error,
-// and then calls end.
-func newInbox(w io.Writer, end, pause, resume func()) *inbox {
+// newInbox queues until the process is there to feed.
+func newInbox(pause, resume func()) *inbox {
 	b := &inbox{pause: pause, resume: resume}
 	b.wake.L = &b.mu
-	go func() {
-		defer end()
-		b.feed(w)
-	}()
 	return b
+}
+
+// feed writes what is queued to w, until the end of input or w's first error.
+func (b *inbox) feed(w io.Writer) {
+	for {
+		p, resume, ok := b.next()
+		if resume {
+			b.resume()
+		}
+		if !ok {
+			return
+		}
+		if _, err := w.Write(p); err != nil {
+			b.giveUp()
+			return
+		}
+	}
 }
 
 // add queues a copy of p. It never blocks for long; false says that the limit
@@ -70,22 +82,6 @@ func (b *inbox) close() {
 	defer b.mu.Unlock()
 	b.ended = true
 	b.wake.Signal()
-}
-
-func (b *inbox) feed(w io.Writer) {
-	for {
-		p, resume, ok := b.next()
-		if resume {
-			b.resume()
-		}
-		if !ok {
-			return
-		}
-		if _, err := w.Write(p); err != nil {
-			b.giveUp()
-			return
-		}
-	}
 }
 
 // next waits for something to write. resume says that the queue has become

@@ -13,7 +13,12 @@ import (
 type asked struct{ pauses, resumes, ends int }
 
 func (a *asked) inbox(w io.Writer) *inbox {
-	return newInbox(w, func() { a.ends++ }, func() { a.pauses++ }, func() { a.resumes++ })
+	b := newInbox(func() { a.pauses++ }, func() { a.resumes++ })
+	go func() {
+		b.feed(w)
+		a.ends++
+	}()
+	return b
 }
 
 func TestInboxPassesOnInOrder(t *testing.T) {

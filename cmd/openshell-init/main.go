@@ -55,6 +55,7 @@ func boot(sigchld <-chan os.Signal) (outcome, error) {
 		return outcome{}, err
 	}
 	loadModules(guest.ModulesDir)
+	setLimits()
 	h, err := connect(portDeadline)
 	if err != nil {
 		return outcome{}, err
@@ -88,7 +89,9 @@ func bringUp(h *host, procs *procs) (outcome, error) {
 	go s.serveStdio()
 	start, ok := s.awaitStart()
 	if !ok {
-		return outcome{code: 128 + int(unix.SIGTERM), reason: "stopped before it was started", where: where}, nil
+		exit := outcome{code: 128 + int(unix.SIGTERM), reason: "stopped before it was started", where: where}
+		s.takeDown(exit, time.Duration(spec.StopGrace))
+		return exit, nil
 	}
 	setClock(start.UnixNano)
 	if err := startWatch(context.Background(), where.shares, h); err != nil {

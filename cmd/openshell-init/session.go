@@ -21,14 +21,15 @@ type session struct {
 	procs *procs
 
 	mu    sync.Mutex
-	live  bool // the fields below are set, and frames are handled
+	live  bool // the process runs: what is below gate is set
 	early []stream.Frame
 
+	stdin  *inbox
+	gate   gate // what holds output back
 	pid    int
 	done   <-chan unix.WaitStatus
+	input  *os.File // where stdin goes; nil for nowhere
 	tty    *os.File // the terminal's master; nil without one
-	stdin  *inbox   // nil: none
-	gate   gate
 	pumps  sync.WaitGroup
 	output []output
 }
@@ -51,13 +52,17 @@ func (p pipes) close() {
 }
 
 func newSession(id uint32, port *stream.Writer, procs *procs) *session {
-	return &session{id: id, port: port, procs: procs}
+	s := &session{id: id, port: port, procs: procs}
+	s.stdin = newInbox(
+		func() { port.Write(stream.Pause, id, nil) },
+		func() { port.Write(stream.Continue, id, nil) })
+	return s
 }
 
 // run runs p in the sandbox. An error that is the user's is a *notRunnable.
 func (s *session) run(r *root, p drivers.Process, stdin bool) error {
 	if err := r.do(func() error { return s.start(p, stdin) }); err != nil {
-		s.closeOutput()
+		s.closeFiles()
 		return err
 	}
 	for _, o := range s.output {
@@ -86,12 +91,10 @@ func (s *session) start(p drivers.Process, stdin bool) error {
 		return err
 	}
 	var theirs pipes
-	var input *os.File
 	if p.Terminal {
 		theirs, err = s.openTerminal(c, p.Size)
-		input = s.tty
 	} else {
-		theirs, input, err = s.openPipes(c, stdin)
+		theirs, err = s.openPipes(c, stdin)
 	}
 	defer theirs.close()
 	if err != nil {
@@ -104,35 +107,32 @@ func (s *session) start(p drivers.Process, stdin bool) error {
 		Sys:   &syscall.SysProcAttr{Credential: &c.cred, Setsid: true, Setctty: p.Terminal, Ctty: 0},
 	})
 	if err != nil {
-		if input != nil && input != s.tty {
-			input.Close()
-		}
 		return execError(p.Args[0], err)
 	}
-	s.connectStdin(input)
+	s.connectStdin()
 	return nil
 }
 
 // openPipes gives three pipes that the process's user owns, as it may open
 // them again as /dev/stdout. Without stdin, its input is /dev/null.
-func (s *session) openPipes(c command, stdin bool) (theirs pipes, input *os.File, err error) {
+func (s *session) openPipes(c command, stdin bool) (theirs pipes, err error) {
 	for _, o := range []struct {
 		kind stream.Kind
 		end  **os.File
 	}{{stream.Stdout, &theirs.out}, {stream.Stderr, &theirs.err}} {
 		var ours *os.File
 		if ours, *o.end, err = os.Pipe(); err != nil {
-			return theirs, nil, err
+			return theirs, err
 		}
 		s.output = append(s.output, output{o.kind, ours})
 	}
 	if stdin {
-		theirs.in, input, err = os.Pipe()
+		theirs.in, s.input, err = os.Pipe()
 	} else {
 		theirs.in, err = os.Open(os.DevNull)
 	}
 	if err != nil {
-		return theirs, nil, err
+		return theirs, err
 	}
 	owned := []*os.File{theirs.out, theirs.err}
 	if stdin {
@@ -141,7 +141,7 @@ func (s *session) openPipes(c command, stdin bool) (theirs pipes, input *os.File
 	for _, f := range owned {
 		err = errors.Join(err, f.Chown(int(c.cred.Uid), int(c.cred.Gid)))
 	}
-	return theirs, input, err
+	return theirs, err
 }
 
 // openTerminal gives a new terminal that the process's user owns.
@@ -150,7 +150,7 @@ func (s *session) openTerminal(c command, size drivers.Size) (theirs pipes, err 
 	if err != nil {
 		return theirs, err
 	}
-	s.tty = master
+	s.tty, s.input = master, master
 	s.output = []output{{stream.Stdout, master}}
 	theirs.in = tty
 	if err := tty.Chown(int(c.cred.Uid), -1); err != nil {
@@ -172,19 +172,21 @@ func duplicate(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// connectStdin queues frames for the process. The end of input closes a pipe;
-// on a terminal it is the character that means it.
-func (s *session) connectStdin(input *os.File) {
-	if input == nil {
+// connectStdin feeds the process. The end of input closes a pipe; on a
+// terminal it is the character that means it.
+func (s *session) connectStdin() {
+	if s.input == nil {
+		s.stdin.giveUp()
 		return
 	}
-	end := func() { input.Close() }
-	if s.tty != nil {
-		end = func() { input.Write([]byte{endOfTransmission}) }
-	}
-	s.stdin = newInbox(input, end,
-		func() { s.port.Write(stream.Pause, s.id, nil) },
-		func() { s.port.Write(stream.Continue, s.id, nil) })
+	go func() {
+		s.stdin.feed(s.input)
+		if s.tty != nil {
+			s.tty.Write([]byte{endOfTransmission})
+			return
+		}
+		s.input.Close()
+	}()
 }
 
 // pump frames output until its end. The end of the process interrupts it:
@@ -203,34 +205,42 @@ func (s *session) pump(o output) {
 	}
 }
 
-// maxEarly bounds the frames that are kept until the process runs. The host
-// is not told to hold back before; what is more than this is dropped.
-const maxEarly = 4096
+// maxEarly bounds the window sizes and signals that are kept until the process
+// runs. More of them mean nothing more.
+const maxEarly = 100
 
 // take takes a frame from the host. It does not block for long.
 func (s *session) take(f stream.Frame) {
+	switch f.Kind {
+	case stream.Stdin:
+		if !s.stdin.add(f.Payload) {
+			logf("session %d: the host sends input faster than it is read, in spite of being told", s.id)
+		}
+	case stream.StdinClose:
+		s.stdin.close()
+	case stream.Pause:
+		s.gate.shut()
+	case stream.Continue:
+		s.gate.open()
+	case stream.Resize, stream.Signal:
+		s.whenLive(f)
+	}
+}
+
+// whenLive handles a frame now, or else as soon as the process runs.
+func (s *session) whenLive(f stream.Frame) {
 	s.mu.Lock()
-	if !s.live && len(s.early) < maxEarly {
+	defer s.mu.Unlock()
+	if s.live {
+		s.handle(f)
+	} else if len(s.early) < maxEarly {
 		f.Payload = bytes.Clone(f.Payload)
 		s.early = append(s.early, f)
-	}
-	live := s.live
-	s.mu.Unlock()
-	if live {
-		s.handle(f)
 	}
 }
 
 func (s *session) handle(f stream.Frame) {
 	switch f.Kind {
-	case stream.Stdin:
-		if s.stdin != nil && !s.stdin.add(f.Payload) {
-			logf("session %d: the host sends input faster than it is read, in spite of being told", s.id)
-		}
-	case stream.StdinClose:
-		if s.stdin != nil {
-			s.stdin.close()
-		}
 	case stream.Resize:
 		if rows, cols, err := stream.DecodeSize(f.Payload); err == nil {
 			s.resize(rows, cols)
@@ -239,10 +249,6 @@ func (s *session) handle(f stream.Frame) {
 		if len(f.Payload) == 1 {
 			s.signal(int(f.Payload[0]))
 		}
-	case stream.Pause:
-		s.gate.shut()
-	case stream.Continue:
-		s.gate.open()
 	}
 }
 
@@ -267,6 +273,9 @@ func (s *session) resize(rows, cols uint16) {
 	})
 }
 
+// last sends the session's last frame.
+func (s *session) last(kind stream.Kind, payload []byte) { s.port.Write(kind, s.id, payload) }
+
 // finish is called when the process has ended: it sends what the process had
 // written until then, and closes its streams. Output of what it left behind in
 // the background is not waited for.
@@ -278,11 +287,9 @@ func (s *session) finish() {
 	for _, o := range s.output {
 		s.drain(o)
 	}
-	if s.stdin != nil {
-		s.stdin.close()
-		s.stdin.giveUp()
-	}
-	s.closeOutput()
+	s.stdin.close()
+	s.stdin.giveUp()
+	s.closeFiles()
 }
 
 // maxLeft is the most that a pipe can hold.
@@ -305,7 +312,10 @@ func (s *session) drain(o output) {
 	}
 }
 
-func (s *session) closeOutput() {
+func (s *session) closeFiles() {
+	if s.input != nil {
+		s.input.Close()
+	}
 	for _, o := range s.output {
 		o.file.Close()
 	}

@@ -24,8 +24,11 @@ type supervisor struct {
 
 	workload *session
 
+	busy sync.WaitGroup // execs
+
 	mu      sync.Mutex
 	stopped bool
+	ending  bool // no exec begins any more
 	ended   bool // Exited goes out: the next Stop means that it was read
 	execs   map[uint32]*session
 }
@@ -150,12 +153,25 @@ func (s *supervisor) runWorkload() outcome {
 	}
 	s.host.send(guest.Message{Started: &guest.Started{PID: w.pid}})
 	status := <-w.done
+	s.mu.Lock()
+	s.ending = true
+	s.mu.Unlock()
 	s.procs.killAll(killDeadline)
-	// The host may have held the output back; it is told all before the end.
-	release := time.AfterFunc(killDeadline, w.gate.open)
+	// The host may have held output back; it is told all before the end.
+	release := time.AfterFunc(killDeadline, s.openGates)
+	defer release.Stop()
 	w.finish()
-	release.Stop()
+	s.busy.Wait()
 	return outcome{code: exitCode(status)}
+}
+
+func (s *supervisor) openGates() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.workload.gate.open()
+	for _, x := range s.execs {
+		x.gate.open()
+	}
 }
 
 // killDeadline is how long the kernel may take to end killed processes, and
@@ -174,22 +190,26 @@ func refusal(err error) outcome {
 // after this one find its session.
 func (s *supervisor) exec(id uint32, e guest.Exec) {
 	x := newSession(id, s.host.control, s.procs)
-	s.mu.Lock()
-	_, taken := s.execs[id]
-	if !taken && id != 0 {
-		s.execs[id] = x
-	}
-	s.mu.Unlock()
-	switch {
-	case id == 0 || taken:
-		logf("exec: session %d is taken", id)
-	case !s.workload.running():
-		s.forget(x, stream.Error, []byte("the workload does not run yet"))
+	switch running := s.workload.running(); {
+	case id == 0:
+		logf("exec: session 0 is the workload's")
 	case len(e.Process.Args) == 0:
-		s.forget(x, stream.Error, []byte("there is no command"))
-	default:
-		go s.runExec(x, e)
+		x.last(stream.Error, []byte("there is no command"))
+	case !running || !s.begin(x, e):
+		x.last(stream.Error, []byte("the workload does not run"))
 	}
+}
+
+// begin runs an exec unless the sandbox is ending.
+func (s *supervisor) begin(x *session, e guest.Exec) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending || s.execs[x.id] != nil {
+		return false
+	}
+	s.execs[x.id] = x
+	s.busy.Go(func() { s.runExec(x, e) })
+	return true
 }
 
 func (s *supervisor) runExec(x *session, e guest.Exec) {
@@ -197,18 +217,19 @@ func (s *supervisor) runExec(x *session, e guest.Exec) {
 	if err := x.run(s.root, p, e.Stdin || p.Terminal); err != nil {
 		refused := refusal(err)
 		x.port.Write(stream.Stderr, x.id, []byte("openshell-vm: "+refused.reason+"\n"))
-		s.forget(x, stream.Exit, stream.EncodeExit(refused.code))
+		s.forget(x)
+		x.last(stream.Exit, stream.EncodeExit(refused.code))
 		return
 	}
 	status := <-x.done
 	x.finish()
-	s.forget(x, stream.Exit, stream.EncodeExit(exitCode(status)))
+	s.forget(x)
+	x.last(stream.Exit, stream.EncodeExit(exitCode(status)))
 }
 
-// forget ends a session with its last frame.
-func (s *supervisor) forget(x *session, last stream.Kind, payload []byte) {
+// forget makes a session's number free before its last frame says so.
+func (s *supervisor) forget(x *session) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.execs, x.id)
-	s.mu.Unlock()
-	x.port.Write(last, x.id, payload)
 }
