@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -53,7 +54,7 @@ func dropGroups() error {
 // lastCapability asks this kernel, which may know more than we do.
 func lastCapability() (int, error) {
 	for bit := range 64 {
-		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(bit), 0, 0, 0); err == unix.EINVAL {
+		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(bit), 0, 0, 0); errors.Is(err, unix.EINVAL) {
 			return bit - 1, nil
 		} else if err != nil {
 			return 0, fmt.Errorf("read the bounding set: %w", err)

@@ -8,8 +8,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
+
+// cgroupPrefix begins the names of the cgroups of all jails.
+const cgroupPrefix = "openshell-jail-"
 
 // joinCgroup moves this process into cgroups of its own, below those that it
 // was started in: in the unified hierarchy, so that all of the jail can be
@@ -23,12 +27,13 @@ func joinCgroup(cfg Config, r *Report) {
 		return
 	}
 	for _, parent := range parents {
-		dir := filepath.Join(parent, "openshell-jail-"+cfg.Name)
+		dir := filepath.Join(parent, cgroupPrefix+cfg.Name)
 		if err := enterCgroup(dir); err != nil {
 			r.NoCgroup = err.Error()
 			continue
 		}
 		r.Cgroups = append(r.Cgroups, dir)
+		sweepCgroups(parent)
 		if cfg.Tasks > 0 && limitCgroup(dir, cfg.Tasks) == nil {
 			r.Tasks = cfg.Tasks
 		}
@@ -40,15 +45,31 @@ func limitCgroup(dir string, tasks uint64) error {
 	return os.WriteFile(filepath.Join(dir, "pids.max"), []byte(strconv.FormatUint(tasks, 10)), 0)
 }
 
+// enterCgroup makes dir and moves this process into it. It tries again where
+// another jail has swept dir away before it was in use.
 func enterCgroup(dir string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
+	for attempt := 1; ; attempt++ {
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENODEV) || attempt == 5 {
+			os.Remove(dir)
+			return err
+		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0); err != nil {
+}
+
+// sweepCgroups removes what killed monitors have left. The kernel refuses to
+// remove a cgroup that is in use.
+func sweepCgroups(parent string) {
+	dirs, _ := filepath.Glob(filepath.Join(parent, cgroupPrefix+"*"))
+	for _, dir := range dirs {
 		os.Remove(dir)
-		return err
 	}
-	return nil
 }
 
 // ownCgroups are the directories of this process's cgroups that matter here.
@@ -99,7 +120,7 @@ func cgroupMount(mountinfo string, unified bool) string {
 
 // RemoveCgroups removes what a jail's Report lists, once the jail has ended.
 // The kernel may count a dead process for some milliseconds, which is waited
-// for. It is for the next monitor too, when one was killed.
+// for. What a killed parent left is removed by the next jail that starts.
 func RemoveCgroups(dirs []string) error {
 	var errs []error
 	for _, dir := range dirs {

@@ -170,18 +170,6 @@ func (c *Cmd) Wait() error {
 	return err
 }
 
-// Run starts the program and waits for its end; for short-lived programs.
-func (c *Cmd) Run() error {
-	if err := c.Start(); err != nil {
-		return err
-	}
-	if _, err := c.Report(); err != nil {
-		c.Wait()
-		return err
-	}
-	return c.Wait()
-}
-
 // attributes asks for the jail's namespaces. In the user namespace root is the
 // caller and, if the caller is root, everybody else is who they are.
 func attributes(network bool) (*syscall.SysProcAttr, error) {

@@ -533,9 +533,17 @@ func TestDeathOfTheMonitor(t *testing.T) {
 				t.Fatalf("process %d of the jail outlived its monitor", pid)
 			}
 		}
-		leftovers, _ := filepath.Glob("/sys/fs/cgroup/*/openshell-jail-" + cfg.Name)
-		if err := RemoveCgroups(leftovers); err != nil {
-			t.Error(err)
+		for deadline := time.Now().Add(10 * time.Second); ; {
+			if _, err := Support(selfPath(t)); err != nil { // the next jail sweeps
+				t.Fatal(err)
+			}
+			left, _ := filepath.Glob("/sys/fs/cgroup/*/" + cgroupPrefix + cfg.Name)
+			if len(left) == 0 {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("cgroups are left: %v", left)
+			}
 		}
 	})
 }
@@ -561,6 +569,7 @@ func TestFailuresAreTold(t *testing.T) {
 			{"a missing source", func(c *Config) { c.Binds = append(c.Binds, Bind{Source: "/nonexistent", Target: "/x"}) }, "take /nonexistent into the jail"},
 			{"a missing device", func(c *Config) { c.Devices = []string{"/dev/nonexistent"} }, "take /dev/nonexistent"},
 			{"a file as a device", func(c *Config) { c.Devices = []string{"/etc/passwd"} }, "no character device"},
+			{"a missing working directory", func(c *Config) { c.Dir = "/none" }, "enter /none"},
 			{"a missing program", func(c *Config) { c.Path = "/none" }, "exec /none"},
 			{"a mask over nothing", func(c *Config) {
 				c.Binds = append(c.Binds, Bind{Source: dir, Target: "/shared"})
@@ -592,7 +601,7 @@ func TestFailuresAreTold(t *testing.T) {
 					cmd.Process.Kill()
 				}
 				cmd.Wait()
-				if left, _ := filepath.Glob("/sys/fs/cgroup/*/openshell-jail-" + cfg.Name); len(left) > 0 {
+				if left, _ := filepath.Glob("/sys/fs/cgroup/*/" + cgroupPrefix + cfg.Name); len(left) > 0 {
 					t.Errorf("cgroups are left: %v", left)
 				}
 			})

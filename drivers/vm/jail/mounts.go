@@ -61,7 +61,10 @@ func composeRoot(cfg Config, r *Report) ([]clone, error) {
 	if err := setAttributes(root, unix.MOUNT_ATTR_RDONLY, 0); err != nil {
 		return nil, fmt.Errorf("make the jail's root read-only: %w", err)
 	}
-	return clones, enterRoot(staging)
+	if err := enterRoot(staging); err != nil {
+		return nil, err
+	}
+	return clones, enterDir(cfg.Dir)
 }
 
 // gather clones every source, in the order in which they are to be attached.
@@ -262,4 +265,15 @@ func enterRoot(dir string) error {
 		return fmt.Errorf("detach the old root: %w", err)
 	}
 	return unix.Chdir("/")
+}
+
+// enterDir takes the program's working directory, which is as a rule the root.
+func enterDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := unix.Chdir(dir); err != nil {
+		return fmt.Errorf("enter %s in the jail: %w", dir, err)
+	}
+	return nil
 }

@@ -126,6 +126,8 @@ func tries(t targets) []try {
 		{"connect to the gateway's socket", func() error { _, err := net.Dial("unix", t.Socket); return err }},
 		{"connect to an abstract socket", func() error { _, err := net.Dial("unix", t.Abstract); return err }},
 		{"connect to the host's loopback", func() error { _, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", t.Port)); return err }},
+		{"a vsock, which reaches the host", call(unix.SYS_SOCKET, unix.AF_VSOCK, unix.SOCK_STREAM)},
+		{"a netlink socket", call(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW)},
 		{"signal the host's process", func() error { return unix.Kill(t.PID, 0) }},
 		{"ptrace", call(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(t.PID))},
 		{"process_vm_readv", call(unix.SYS_PROCESS_VM_READV, uintptr(t.PID))},

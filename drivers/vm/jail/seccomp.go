@@ -40,6 +40,15 @@ var deniedCalls = []string{
 const newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
 	unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
+// otherSockets are those that are neither local nor IP: vsock, which no network
+// namespace confines, and families that are little more than ways into the
+// kernel.
+var otherSockets = seccomp.NameWithConditions{Name: "socket", Conditions: seccomp.ArgumentConditions{
+	{Argument: 0, Operation: seccomp.NotEqual, Value: unix.AF_UNIX},
+	{Argument: 0, Operation: seccomp.NotEqual, Value: unix.AF_INET},
+	{Argument: 0, Operation: seccomp.NotEqual, Value: unix.AF_INET6},
+}}
+
 func fail(errno unix.Errno) seccomp.Action {
 	return seccomp.Action(unix.SECCOMP_RET_ERRNO | uint32(errno))
 }
@@ -71,6 +80,7 @@ func filter(noGroups bool) ([]bpf.Instruction, error) {
 					flags("clone", seccomp.BitsSet, newNamespaces),
 					flags("clone", seccomp.BitsNotSet, unix.CLONE_THREAD),
 					flags("unshare", seccomp.BitsSet, newNamespaces|unix.CLONE_NEWTIME),
+					otherSockets,
 				},
 			},
 			{Action: fail(unix.ENOSYS), Names: []string{"clone3"}},

@@ -64,6 +64,11 @@ func TestFilter(t *testing.T) {
 		{"unshare what is no namespace", "unshare", []uint64{unix.CLONE_FS}, allowed},
 		{"unshare mounts", "unshare", []uint64{unix.CLONE_NEWNS | unix.CLONE_FS}, denied},
 		{"unshare time", "unshare", []uint64{unix.CLONE_NEWTIME}, denied},
+		{"a local socket", "socket", []uint64{unix.AF_UNIX}, allowed},
+		{"an IP socket", "socket", []uint64{unix.AF_INET6}, allowed},
+		{"a vsock", "socket", []uint64{unix.AF_VSOCK}, denied},
+		{"a netlink socket", "socket", []uint64{unix.AF_NETLINK}, denied},
+		{"a packet socket", "socket", []uint64{unix.AF_PACKET}, denied},
 		{"unshare users", "unshare", []uint64{unix.CLONE_NEWUSER}, denied},
 	}
 	for _, name := range known(info, deniedCalls) {

@@ -78,7 +78,7 @@ func openable(device string) (Result, bool) {
 	case err == nil:
 		unix.Close(fd)
 		return Result{}, true
-	case errors.Is(err, fs.ErrNotExist), err == unix.ENODEV, err == unix.ENXIO:
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
 		return Result{Reason: device + " does not exist", Hint: hintAbsent}, false
 	case errors.Is(err, fs.ErrPermission):
 		return Result{Reason: fmt.Sprintf("%s may not be opened by user %d", device, os.Geteuid()), Hint: hintGroup}, false

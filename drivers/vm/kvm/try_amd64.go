@@ -47,28 +47,29 @@ const (
 	exitInternalError = 17
 )
 
+// The kernel's structures, with names for what the program needs.
 type (
-	memoryRegion struct {
-		slot, flags             uint32
-		guest, size, userspaces uint64
+	memoryRegion struct { // kvm_userspace_memory_region, from guest address 0 on
+		_, _        uint64
+		size, where uint64
 	}
-	cpuid struct {
-		count, _ uint32
-		entries  [256][10]uint32
+	cpuid struct { // kvm_cpuid2
+		count uint32
+		_     [1 + 10*maxFeatures]uint32
 	}
-	// registers are kvm_regs; the program needs two of them.
-	registers struct {
+	registers struct { // kvm_regs
 		_           [16]uint64
 		rip, rflags uint64
 	}
-	// segments are kvm_sregs, of which only the code segment is changed.
-	segments struct {
-		codeBase     uint64
-		codeLimit    uint32
-		codeSelector uint16
-		_            [298]byte
+	segments struct { // kvm_sregs: the code segment and the rest
+		base     uint64
+		_        uint32
+		selector uint16
+		_        [298]byte
 	}
 )
+
+const maxFeatures = 256
 
 // prepare gives the VM what every x86 processor must have.
 func prepare(m *machine) error {
@@ -120,11 +121,11 @@ func load(m machine, number uint32) error {
 	}
 	copy(memory[entryPoint:], program)
 	binary.LittleEndian.PutUint32(memory[numberAt:], number)
-	region := memoryRegion{size: memorySize, userspaces: address(memory)}
+	region := memoryRegion{size: memorySize, where: address(memory)}
 	if err := callWith(m.vm, "KVM_SET_USER_MEMORY_REGION", setUserMemoryRegion, &region); err != nil {
 		return err
 	}
-	features := &cpuid{count: 256}
+	features := &cpuid{count: maxFeatures}
 	if err := callWith(m.device, "KVM_GET_SUPPORTED_CPUID", getSupportedCPUID, features); err != nil {
 		return err
 	}
@@ -135,7 +136,7 @@ func load(m machine, number uint32) error {
 	if err := callWith(m.vcpu, "KVM_GET_SREGS", getSregs, &s); err != nil {
 		return err
 	}
-	s.codeBase, s.codeSelector = 0, 0
+	s.base, s.selector = 0, 0
 	if err := callWith(m.vcpu, "KVM_SET_SREGS", setSregs, &s); err != nil {
 		return err
 	}

@@ -1,0 +1,139 @@
+//go:build e2e
+
+package jail
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	roles["poor-host"] = poorHost
+	roles["kvm"] = askKVM
+}
+
+// poorHostSays is what poorHost prints.
+type poorHostSays struct {
+	Report   Report
+	Required string // the error with Config.Require
+}
+
+// poorHost is root on a host that makes no user namespaces: one of its own, in
+// which it has forbidden further ones.
+func poorHost([]string) {
+	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
+		panic(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	var says poorHostSays
+	if says.Report, err = Support(self); err != nil {
+		panic(err)
+	}
+	cmd, err := Command(self, Config{Name: "poor", Profile: Strict, Path: "/none", Require: true})
+	if err != nil {
+		panic(err)
+	}
+	if err := cmd.Start(); err != nil {
+		panic(err)
+	}
+	if _, err := cmd.Report(); err != nil {
+		says.Required = err.Error()
+	}
+	cmd.Wait()
+	json.NewEncoder(os.Stdout).Encode(says)
+}
+
+// TestHostWithoutUserNamespaces wants root's jail made all the same, and what is
+// missing told; and refused where a complete one is required.
+func TestHostWithoutUserNamespaces(t *testing.T) {
+	cmd := exec.Command(selfPath(t), "poor-host")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
+		// Root's jail drops groups.
+		GidMappingsEnableSetgroups: os.Geteuid() == 0,
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to be root of the poor host")
+	}
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, errs.String())
+	}
+	var says poorHostSays
+	if err := json.Unmarshal(out, &says); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v\n%s", says.Report.Missing, says.Required)
+	if slices.Contains(says.Report.Namespaces, "user") ||
+		!slices.ContainsFunc(says.Report.Missing, func(g Gap) bool { return g.Name == "user namespace" }) {
+		t.Errorf("got %+v", says.Report)
+	}
+	if !strings.Contains(says.Required, "user namespace") {
+		t.Errorf("required, it said %q", says.Required)
+	}
+}
+
+// askKVM asks KVM for its version.
+func askKVM([]string) {
+	fd, err := unix.Open("/dev/kvm", unix.O_RDWR, 0)
+	if err != nil {
+		fmt.Println("open:", err)
+		return
+	}
+	version, err := unix.IoctlRetInt(fd, 0xae00)
+	fmt.Println(version, err)
+}
+
+// TestKVMInside wants the device to be usable in a jail by whoever may use it
+// outside: as root, and by membership of its group.
+func TestKVMInside(t *testing.T) {
+	asBoth(t, func(t *testing.T) {
+		fd, err := unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Skipf("/dev/kvm: %v", err)
+		}
+		unix.Close(fd)
+		cfg := ownConfig(t, "kvm")
+		cfg.Devices = append(cfg.Devices, "/dev/kvm")
+		var out bytes.Buffer
+		cmd, _ := start(t, cfg, func(c *Cmd) { c.Stdout = &out })
+		if err := cmd.Wait(); err != nil || out.String() != "12 <nil>\n" {
+			t.Errorf("KVM in the jail: %s%v", out.String(), err)
+		}
+	})
+}
+
+// TestStartIsQuick measures the way to the program, since every VM starts three
+// jails one after the other.
+func TestStartIsQuick(t *testing.T) {
+	cfg := ownConfig(t, "sleep")
+	var times []time.Duration
+	for range 20 {
+		begin := time.Now()
+		cmd, _ := start(t, cfg, nil)
+		times = append(times, time.Since(begin))
+		end(cmd)
+	}
+	slices.Sort(times)
+	t.Logf("%d mounts, 20 starts: median %v, slowest %v", len(cfg.Binds)+len(cfg.Devices)+3, times[10], times[19])
+	if times[10] > time.Second {
+		t.Error("that is slow")
+	}
+}
