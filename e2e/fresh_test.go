@@ -18,7 +18,7 @@ func TestTokenIsAlwaysFresh(t *testing.T) {
 		stopSearch := w.watchForLeaks(j)
 
 		readings, generations := 0, map[uint64]bool{}
-		w.witness("fresh", 3*time.Minute, func(r reading) bool {
+		w.witness("fresh", 5*time.Minute, func(r reading) bool {
 			if err := j.check(r); err != nil {
 				t.Errorf("reading %d: %v", readings, err)
 			}
@@ -46,7 +46,7 @@ func TestPublishIsSeenAtOnce(t *testing.T) {
 		s := w.start("seen", "1h")
 		j := w.judgeOf(s.Share)
 		var delays []time.Duration
-		w.witness("seen", 2*time.Minute, func(r reading) bool {
+		w.witness("seen", 5*time.Minute, func(r reading) bool {
 			if err := j.check(r); err != nil {
 				t.Fatal(err)
 			}
