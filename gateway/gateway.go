@@ -173,7 +173,7 @@ func (g *Gateway) pickUpAll(ctx context.Context) {
 	group.SetLimit(2 * runtime.GOMAXPROCS(0))
 	for _, s := range g.all() {
 		group.Go(func() error {
-			if r := s.rec(); r.Made && r.Desired != wantGone && r.Lost == "" {
+			if s.rec().kept() {
 				g.pickUp(ctx, s)
 			}
 			return nil

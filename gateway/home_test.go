@@ -202,13 +202,13 @@ func TestEndsWhenIdle(t *testing.T) {
 	w := newWorld(t, engine)
 	g := w.open()
 	g.opts.IdleAfter = 50 * time.Millisecond
-	s := &sandbox{id: "abcdefghijkl", record: &Record{Desired: wantRunning, Made: true}}
+	s := &sandbox{id: "abcdefghijkl", record: &Record{Driver: "fake", Desired: wantRunning, Made: true}}
 	g.sandboxes[s.id] = s
 	later := time.Now().Add(time.Hour)
 	if g.idle(later) {
 		t.Error("it ends while a sandbox should run")
 	}
-	s.record = &Record{Desired: wantStopped, Made: true}
+	s.record = &Record{Driver: "fake", Desired: wantStopped, Made: true}
 	s.status.State = drivers.Running
 	if g.idle(later) {
 		t.Error("it ends while a sandbox runs")

@@ -8,8 +8,8 @@ import (
 // upkeepEvery is how often the gateway looks after itself.
 const upkeepEvery = time.Minute
 
-// upkeep ends the gateway when nothing has needed it for a while, and forgets
-// keys whose last token has expired.
+// upkeep ends the gateway when nothing has needed it for a while, takes away
+// what is left of shares, and forgets keys whose last token has expired.
 func (g *Gateway) upkeep(ctx context.Context) error {
 	every := upkeepEvery
 	if g.opts.IdleAfter > 0 {
@@ -19,6 +19,7 @@ func (g *Gateway) upkeep(ctx context.Context) error {
 	defer ticker.Stop()
 	pruned := time.Time{}
 	for {
+		g.tidyShares(ctx)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

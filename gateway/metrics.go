@@ -44,13 +44,14 @@ type census struct{ g *Gateway }
 var (
 	descSandboxes = prometheus.NewDesc("openshell_sandboxes", "Sandboxes with a record.", nil, nil)
 	descRunning   = prometheus.NewDesc("openshell_sandboxes_running", "Sandboxes that run.", nil, nil)
-	descFailing   = prometheus.NewDesc("openshell_sandboxes_failing", "Sandboxes whose last renewal failed.", nil, nil)
-	descExpired   = prometheus.NewDesc("openshell_sandboxes_expired", "Running sandboxes whose token has expired.", nil, nil)
-	descEarliest  = prometheus.NewDesc("openshell_token_earliest_expiry_timestamp_seconds", "When the next token of a running sandbox expires if it is not renewed; 0 if none runs.", nil, nil)
+	descFailing   = prometheus.NewDesc("openshell_sandboxes_failing", "Sandboxes, and shares of the user's own, whose last renewal failed.", nil, nil)
+	descShares    = prometheus.NewDesc("openshell_shares", "Shares for containers of the user's own.", nil, nil)
+	descExpired   = prometheus.NewDesc("openshell_sandboxes_expired", "Running sandboxes whose token has expired, and shares of the user's own.", nil, nil)
+	descEarliest  = prometheus.NewDesc("openshell_token_earliest_expiry_timestamp_seconds", "When the next token in use expires if it is not renewed; 0 if none is.", nil, nil)
 )
 
 func (c *census) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSandboxes, descRunning, descFailing, descExpired, descEarliest} {
+	for _, d := range []*prometheus.Desc{descSandboxes, descRunning, descShares, descFailing, descExpired, descEarliest} {
 		out <- d
 	}
 }
@@ -62,7 +63,7 @@ func (c *census) Collect(out chan<- prometheus.Metric) {
 		earliest = float64(n.earliest.Unix())
 	}
 	for desc, value := range map[*prometheus.Desc]float64{
-		descSandboxes: float64(n.all), descRunning: float64(n.running), descFailing: float64(n.failing),
+		descSandboxes: float64(n.all), descRunning: float64(n.running), descShares: float64(n.shares), descFailing: float64(n.failing),
 		descExpired: float64(n.expired), descEarliest: earliest,
 	} {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
@@ -71,7 +72,8 @@ func (c *census) Collect(out chan<- prometheus.Metric) {
 
 // counts are for metrics, status and the idle end.
 type counts struct {
-	all, running, failing, expired int
+	all, running, failing, expired int // sandboxes, but failing and expired are of shares of the user's own too
+	shares                         int // of the user's own
 	needing                        int // why the gateway must not end: running, or should be running or gone
 	earliest                       time.Time
 }
@@ -79,7 +81,7 @@ type counts struct {
 func (g *Gateway) count(now time.Time) counts {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	n := counts{all: len(g.sandboxes)}
+	n := counts{}
 	for _, s := range g.sandboxes {
 		s.mu.Lock()
 		n.add(s, now)
@@ -90,17 +92,24 @@ func (g *Gateway) count(now time.Time) counts {
 
 // add counts one sandbox, whose lock the caller holds.
 func (n *counts) add(s *sandbox, now time.Time) {
-	running := s.status.State == drivers.Running
+	own := s.record.own() // whether its container runs, nobody here knows
+	running := s.status.State == drivers.Running || own
 	if running || s.needsLook() || s.clients > 0 || s.doing != "" {
 		n.needing++
 	}
 	if s.token.Failures > 0 {
 		n.failing++
 	}
-	if !running {
+	switch {
+	case own:
+		n.shares++
+	case running:
+		n.all++
+		n.running++
+	default:
+		n.all++
 		return
 	}
-	n.running++
 	if now.After(s.token.ExpiresAt) {
 		n.expired++
 	}

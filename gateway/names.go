@@ -18,7 +18,9 @@ const (
 	keysDir      = "keys"         // package tokens
 	sandboxesDir = "sandboxes"    // <id>/sandbox.json and what the driver keeps
 	recordFile   = "sandbox.json" // Record
+	filesFile    = "files.json"   // further files of the share, by name
 	sharesDir    = "shares"       // <id>/: package share; in the runtime directory instead where that is tmpfs and stays
+	namedDir     = "named"        // <name>/: the same, of shares for containers of the user's own
 )
 
 // Names inside a share's auth directory.
@@ -39,7 +41,7 @@ var (
 )
 
 // checkName says what a name must look like. Names go into engines' object
-// names and labels, never into paths.
+// names and labels, and into paths below namedDir.
 func checkName(name string) error {
 	if namePattern.MatchString(name) {
 		return nil

@@ -37,7 +37,7 @@ type Metadata struct {
 //
 //  1. Under the share's lock, where the new generation's number is known: mint
 //     a token that carries it.
-//  2. Publish: the token and its metadata become visible at once, by one rename.
+//  2. Publish: the token, its metadata and further files become visible at once, by one rename.
 //     The publish counts only if the sandbox has this very directory mounted.
 //  3. Note the result and when to come again: at the renewal time, or soon
 //     after a failure. The last good token stays where it is.
@@ -57,7 +57,10 @@ func (g *Gateway) deliver(ctx context.Context, s *sandbox, start bool) error {
 		}
 		minted = claims
 		metadata, err := g.metadata(record, claims)
-		return []share.File{{Name: tokenFile, Data: []byte(raw)}, {Name: metadataFile, Data: metadata}}, err
+		if err != nil {
+			return nil, err
+		}
+		return g.content(s.id, []byte(raw), metadata)
 	}
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()

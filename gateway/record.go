@@ -25,7 +25,7 @@ type Record struct {
 	Version   int       `json:"version"`
 	ID        string    `json:"id"`
 	Name      string    `json:"name"`
-	Driver    string    `json:"driver"`
+	Driver    string    `json:"driver"` // "" for a share of the user's own: see shares.go
 	CreatedAt time.Time `json:"createdAt"`
 
 	// Request is what was asked for, with what the driver filled in.

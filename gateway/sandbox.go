@@ -139,8 +139,7 @@ func (g *Gateway) add(s *sandbox) error {
 		s.record.Name = name
 	}
 	if other := g.names[name]; other != nil {
-		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the name %q is taken by sandbox %s", name, other.id),
-			Hint: fmt.Sprintf("choose another name, or remove that one: openshell-vm rm %s", name)}
+		return nameTaken(other.rec())
 	}
 	g.sandboxes[s.id], g.names[name] = s, s
 	return nil

@@ -99,8 +99,8 @@ func (g *Gateway) routes() http.Handler {
 	mux.Handle("POST /v1/sandboxes/{ref}/stop", of(g.postStopSandbox))
 	mux.Handle("POST /v1/sandboxes/{ref}/signal", of(g.postSignal))
 	mux.Handle("GET /v1/sandboxes/{ref}/wait", of(func(r *http.Request, s *sandbox) (any, error) { return g.wait(r.Context(), s) }))
-	mux.Handle("GET /v1/sandboxes/{ref}/token", of(func(_ *http.Request, s *sandbox) (any, error) { return s.view().Token, nil }))
-	mux.Handle("POST /v1/sandboxes/{ref}/token/rotate", of(g.postRotate))
+	mux.HandleFunc("POST /v1/images/pull", g.postPull)
+	g.shareRoutes(mux)
 
 	mux.HandleFunc("GET /v1/sandboxes/{ref}/logs", g.streams(g.getLogs))
 	mux.HandleFunc("POST /v1/sandboxes/{ref}/attach", g.streams(g.postAttach))
@@ -120,7 +120,7 @@ func (g *Gateway) guard(next http.Handler) http.Handler {
 			fail(w, err)
 			return
 		}
-		if r.URL.Path != "/metrics" && r.URL.Path != "/healthz" {
+		if p := r.URL.Path; p != "/metrics" && p != "/healthz" && p != jwksPath {
 			if err := checkVersion(r.Header.Get(api.Header)); err != nil {
 				fail(w, err)
 				return
@@ -189,7 +189,7 @@ func fail(w http.ResponseWriter, err error) {
 // ofSandbox resolves the ref in the path.
 func (g *Gateway) ofSandbox(f func(*http.Request, *sandbox) (any, error)) func(*http.Request) (any, error) {
 	return func(r *http.Request) (any, error) {
-		s, err := g.find(r.PathValue("ref"))
+		s, err := g.findSandbox(r.PathValue("ref"))
 		if err != nil {
 			return nil, err
 		}
@@ -210,7 +210,7 @@ func (g *Gateway) getStatus(*http.Request) (any, error) {
 	n := g.count(time.Now())
 	return api.Status{ID: g.home.ID, Version: g.opts.Version, PID: os.Getpid(), StartedAt: g.startedAt,
 		StateDir: g.home.State, RuntimeDir: g.home.Runtime, Supervisor: g.opts.Supervisor,
-		Sandboxes: n.all, Running: n.running, Failing: n.failing}, nil
+		Sandboxes: n.all, Running: n.running, Shares: n.shares, Failing: n.failing}, nil
 }
 
 // postStop answers before the end begins.
@@ -256,6 +256,9 @@ func (g *Gateway) getSandboxes(r *http.Request) (any, error) {
 	all := g.all()
 	views := make([]api.Sandbox, 0, len(all))
 	for _, s := range all {
+		if s.rec().own() {
+			continue
+		}
 		view := s.view()
 		view.Details = nil
 		views = append(views, view)

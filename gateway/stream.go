@@ -26,7 +26,7 @@ type session struct {
 // streams makes a handler of a function that prepares a session.
 func (g *Gateway) streams(prepare func(*http.Request, *sandbox) (session, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		s, err := g.find(r.PathValue("ref"))
+		s, err := g.findSandbox(r.PathValue("ref"))
 		if err != nil {
 			fail(w, err)
 			return

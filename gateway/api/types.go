@@ -23,6 +23,16 @@
 //	GET    /v1/sandboxes/{ref}/token       Token
 //	POST   /v1/sandboxes/{ref}/token/rotate → Token
 //	POST   /v1/token/verify                VerifyRequest → VerifyResult
+//	POST   /v1/shares                      ShareRequest → Share, for a container of the user's own
+//	GET    /v1/shares                      []Share, those of the user's own
+//	GET    /v1/shares/{ref}                Share, a sandbox's too
+//	POST   /v1/shares/{ref}/files          FilesRequest → Share
+//	DELETE /v1/shares/{ref}
+//	POST   /v1/images/pull                 CreateRequest, frames: PullProgress (Control), ended by Exit 0 or Error
+//	GET    /v1/keys                        []Key
+//	POST   /v1/keys/rotate                 → RotateResult
+//	DELETE /v1/keys/{kid}[?force=1]        → RotateResult
+//	GET    /.well-known/jwks.json          JSON Web Key Set; no version header needed
 //	GET    /metrics                        Prometheus' text format
 //	GET    /healthz                        200 while the gateway serves
 //
@@ -201,7 +211,8 @@ type Status struct {
 	Supervisor string    `json:"supervisor"` // systemd, parent or none
 	Sandboxes  int       `json:"sandboxes"`
 	Running    int       `json:"running"`
-	Failing    int       `json:"failing"` // with a renewal that failed last time
+	Shares     int       `json:"shares"`  // for containers of the user's own
+	Failing    int       `json:"failing"` // sandboxes and shares with a renewal that failed last time
 }
 
 // Fact is one named line of doctor or inspect.

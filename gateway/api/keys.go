@@ -1,0 +1,44 @@
+package api
+
+import (
+	"context"
+	"net/url"
+	"time"
+)
+
+// Key is what can be said of a signing key.
+type Key struct {
+	ID        string    `json:"kid"`
+	Signs     bool      `json:"signs"` // new tokens; the others only verify
+	CreatedAt time.Time `json:"createdAt"`
+	RetireAt  time.Time `json:"retireAt,omitzero"` // when it verifies no more
+	Shares    int       `json:"shares"`            // that hold a token which it signed
+}
+
+// RotateResult says what became of the shares when a key was made or retired.
+type RotateResult struct {
+	KeyID       string `json:"kid"` // the new key, or the retired one
+	Republished int    `json:"republished"`
+	Failed      int    `json:"failed,omitempty"` // these go on being tried
+}
+
+// Keys lists the signing key, then those that still verify, newest first.
+func (c *Client) Keys(ctx context.Context) ([]Key, error) {
+	return call[[]Key](ctx, c, "GET", "/v1/keys", nil)
+}
+
+// RotateKeys makes a new signing key and returns once every share holds a token
+// of it, or has failed to.
+func (c *Client) RotateKeys(ctx context.Context) (RotateResult, error) {
+	return call[RotateResult](ctx, c, "POST", "/v1/keys/rotate", nil)
+}
+
+// RetireKey makes a key invalid at once, named by its id or a unique beginning
+// of it; one of which shares hold tokens only with force.
+func (c *Client) RetireKey(ctx context.Context, kid string, force bool) (RotateResult, error) {
+	path := "/v1/keys/" + url.PathEscape(kid)
+	if force {
+		path += "?force=1"
+	}
+	return call[RotateResult](ctx, c, "DELETE", path, nil)
+}

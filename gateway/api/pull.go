@@ -1,0 +1,49 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+
+	"openshell-vm/drivers/stream"
+)
+
+// PullProgress is one layer's state while an image is fetched.
+type PullProgress struct {
+	Layer   string `json:"layer,omitempty"`   // short digest; "" for the image as a whole
+	Status  string `json:"status"`            // the engine's words
+	Current int64  `json:"current,omitempty"` // bytes
+	Total   int64  `json:"total,omitempty"`   // bytes; 0 where it is not known
+}
+
+// Pull makes sure that the engine which Create would take for r has r's image.
+// report is called for what the engine says meanwhile, not at all if the
+// image is there. Cancelling ctx ends it.
+func (c *Client) Pull(ctx context.Context, r CreateRequest, report func(PullProgress)) error {
+	body, err := c.send(ctx, "POST", "/v1/images/pull", r)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	frames := stream.NewReader(bufio.NewReader(body))
+	for {
+		frame, err := frames.Read()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			return &Error{Code: CodeInternal, Message: "the gateway ended while the image was fetched", Hint: "try again"}
+		case err != nil:
+			return err
+		case frame.Kind == stream.Exit:
+			return nil
+		case frame.Kind == stream.Error:
+			return DecodeError(frame.Payload)
+		}
+		var p PullProgress
+		if frame.Kind == stream.Control && json.Unmarshal(frame.Payload, &p) == nil {
+			report(p)
+		}
+	}
+}

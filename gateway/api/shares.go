@@ -1,0 +1,69 @@
+package api
+
+import (
+	"context"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// ShareRequest asks for a share for a container of the user's own.
+type ShareRequest struct {
+	Name   string        `json:"name"`
+	TTL    time.Duration `json:"ttl,omitempty"`    // token lifetime, ns; 0 for the default of 1 h
+	Ignore bool          `json:"ignore,omitempty"` // that it exists: then it is given as it is, with a fresh token
+}
+
+// Share is one share as people see it.
+type Share struct {
+	ID        string        `json:"id"`
+	Name      string        `json:"name"`
+	Driver    string        `json:"driver,omitempty"` // of the sandbox that it belongs to; "" for one of the user's own
+	Dir       string        `json:"dir"`              // the host directory to mount, read-only
+	Target    string        `json:"target"`           // where a sandbox has it
+	Env       []string      `json:"env"`              // what a program inside goes by; no secret
+	TTL       time.Duration `json:"ttl"`
+	CreatedAt time.Time     `json:"createdAt"`
+	Token     Token         `json:"token"`
+	Files     []string      `json:"files,omitempty"` // names beside the token
+	Warnings  []string      `json:"warnings,omitempty"`
+}
+
+// FilesRequest changes what a share holds beside the token, in one generation.
+type FilesRequest struct {
+	Files  map[string][]byte `json:"files,omitempty"` // by name; new content
+	Remove []string          `json:"remove,omitempty"`
+}
+
+// CreateShare makes a share, or finds it with Ignore, and returns once it holds
+// a fresh token.
+func (c *Client) CreateShare(ctx context.Context, r ShareRequest) (Share, error) {
+	return call[Share](ctx, c, "POST", "/v1/shares", r)
+}
+
+// Shares gives all shares of the user's own, oldest first.
+func (c *Client) Shares(ctx context.Context) ([]Share, error) {
+	return call[[]Share](ctx, c, "GET", "/v1/shares", nil)
+}
+
+// Share gives one share, a sandbox's too.
+func (c *Client) Share(ctx context.Context, ref string) (Share, error) {
+	return call[Share](ctx, c, "GET", sharePath(ref), nil)
+}
+
+// RemoveShare deletes a share of the user's own. Its token verifies no more.
+func (c *Client) RemoveShare(ctx context.Context, ref string) error {
+	_, err := call[struct{}](ctx, c, "DELETE", sharePath(ref), nil)
+	return err
+}
+
+// PutFiles changes a share's further files, a sandbox's too. It returns once
+// they are published.
+func (c *Client) PutFiles(ctx context.Context, ref string, r FilesRequest) (Share, error) {
+	return call[Share](ctx, c, "POST", sharePath(ref, "files"), r)
+}
+
+// sharePath is /v1/shares/ref/…, with ref escaped.
+func sharePath(ref string, more ...string) string {
+	return strings.Join(append([]string{"/v1/shares", url.PathEscape(ref)}, more...), "/")
+}

@@ -1,0 +1,125 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/share"
+)
+
+// Further files in a share are published with each token, in one generation.
+// They are kept beside the record, so that a lost share gets them again.
+const (
+	maxFiles     = 64
+	maxFilesSize = 512 << 10 // bytes of all of one share: each renewal writes them
+)
+
+func (h *Home) filesPath(id string) string { return filepath.Join(h.sandboxDir(id), filesFile) }
+
+// files are what a share holds beside the token and its metadata; nil if nothing.
+func (h *Home) files(id string) (map[string][]byte, error) {
+	data, err := os.ReadFile(h.filesPath(id))
+	if isNotExist(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	var files map[string][]byte
+	if err := json.Unmarshal(data, &files); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", h.filesPath(id), err)
+	}
+	return files, nil
+}
+
+// content is one generation: the token, its metadata and the further files.
+func (g *Gateway) content(id string, token, metadata []byte) ([]share.File, error) {
+	content := []share.File{{Name: tokenFile, Data: token}, {Name: metadataFile, Data: metadata}}
+	files, err := g.home.files(id)
+	for _, name := range sortedNames(files) {
+		content = append(content, share.File{Name: name, Data: files[name]})
+	}
+	return content, err
+}
+
+// putFiles changes the further files and returns once a generation with them is
+// published. If only publishing fails, the next renewal brings them.
+func (g *Gateway) putFiles(ctx context.Context, s *sandbox, q api.FilesRequest) error {
+	if err := s.present(); err != nil {
+		return err
+	}
+	if err := g.storeFiles(s, q); err != nil {
+		return err
+	}
+	return g.deliver(ctx, s, false)
+}
+
+func (g *Gateway) storeFiles(s *sandbox, q api.FilesRequest) error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	files, err := g.home.files(s.id)
+	if err != nil {
+		return err
+	}
+	if files == nil {
+		files = map[string][]byte{}
+	}
+	if err := change(files, q); err != nil {
+		return err
+	}
+	data, err := json.Marshal(files)
+	if err != nil {
+		return err
+	}
+	return replaceFile(g.home.filesPath(s.id), data)
+}
+
+// change does to files what q asks for, or refuses it.
+func change(files map[string][]byte, q api.FilesRequest) error {
+	for _, name := range q.Remove {
+		if _, ok := files[name]; !ok {
+			return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("the share has no file %q", name), Hint: "openshell-vm share inspect lists its files"}
+		}
+		delete(files, name)
+	}
+	for name, data := range q.Files {
+		if err := checkFileName(name); err != nil {
+			return err
+		}
+		files[name] = data
+	}
+	size := 0
+	for _, data := range files {
+		size += len(data)
+	}
+	if size > maxFilesSize || len(files) > maxFiles {
+		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%d files with %d bytes are too much for a share", len(files), size),
+			Hint: fmt.Sprintf("at most %d files with %d KiB in all fit; mount a directory of your own for more", maxFiles, maxFilesSize>>10)}
+	}
+	return nil
+}
+
+// checkFileName refuses the gateway's own names and those that no share can publish.
+func checkFileName(name string) error {
+	err := share.CheckName(name)
+	var cause *share.Error
+	if errors.As(err, &cause) {
+		err = cause.Err
+	}
+	if name == tokenFile || name == metadataFile {
+		err = errors.New("the gateway writes it")
+	}
+	if err == nil {
+		return nil
+	}
+	return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the file name %q can't be used: %v", name, err),
+		Hint: "choose another one: openshell-vm share put SHARE NAME=FILE"}
+}
+
+func sortedNames(files map[string][]byte) []string { return slices.Sorted(maps.Keys(files)) }

@@ -1,0 +1,170 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/tokens"
+)
+
+const (
+	// rotateDeadline bounds how long a rotation waits for the shares: longer
+	// than one that hangs takes to show it.
+	rotateDeadline = 2 * publishDeadline
+	rotateLook     = 20 * time.Millisecond
+)
+
+// rotateKeys makes a new signing key and has every share published at once. The
+// old key verifies until the last token that it signed has expired. It returns
+// once every share holds a token of the new key, or has shown that it can't.
+func (g *Gateway) rotateKeys(ctx context.Context) (api.RotateResult, error) {
+	kid, err := g.keys.Rotate(time.Now(), g.longestTTL())
+	if err != nil {
+		return api.RotateResult{}, fmt.Errorf("rotate the keys: %w", err)
+	}
+	g.log.Info("a new key signs", "key", kid)
+	result := g.republish(ctx, func(t api.Token) bool { return t.KeyID != kid })
+	result.KeyID = kid
+	return result, nil
+}
+
+// retireKey makes a key invalid at once. While shares hold tokens that it
+// signed it is refused, unless it is forced: then these are replaced at once.
+func (g *Gateway) retireKey(ctx context.Context, prefix string, force bool) (api.RotateResult, error) {
+	kid, err := g.findKey(prefix)
+	if err != nil {
+		return api.RotateResult{}, err
+	}
+	signed := func(t api.Token) bool { return t.KeyID == kid }
+	if n := len(g.holding(signed)); n > 0 && !force && kid != g.keys.SigningKeyID() {
+		return api.RotateResult{}, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%d shares still hold a token that the key %s signed", n, kid),
+			Hint: "ps and share ls show why they are not renewed; --force makes these tokens invalid at once"}
+	}
+	switch err := g.keys.Retire(kid); {
+	case errors.Is(err, tokens.ErrSigningKey):
+		return api.RotateResult{}, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the key %s is the one that signs", kid),
+			Hint: "make a new one first: openshell-vm keys rotate"}
+	case err != nil:
+		return api.RotateResult{}, fmt.Errorf("retire the key %s: %w", kid, err)
+	}
+	g.log.Info("a key was retired", "key", kid)
+	result := g.republish(ctx, signed)
+	result.KeyID = kid
+	return result, nil
+}
+
+// findKey resolves a key id or a unique beginning of one.
+func (g *Gateway) findKey(prefix string) (string, error) {
+	var found []string
+	for _, key := range g.keys.List() {
+		if prefix != "" && strings.HasPrefix(key.ID, prefix) {
+			found = append(found, key.ID)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no key %q", prefix), Hint: "openshell-vm keys list shows all"}
+	case 1:
+		return found[0], nil
+	}
+	return "", &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("several keys begin with %q", prefix), Hint: "give more of the key's id: openshell-vm keys list"}
+}
+
+// republish brings the renewal of every share with such a token forward to now,
+// on the one schedule, and waits until each is done.
+func (g *Gateway) republish(ctx context.Context, old func(api.Token) bool) api.RotateResult {
+	ctx, cancel := context.WithTimeout(ctx, rotateDeadline)
+	defer cancel()
+	began := time.Now()
+	waiting := g.holding(old)
+	result := api.RotateResult{Republished: len(waiting)}
+	for len(waiting) > 0 {
+		for _, s := range waiting { // again each time: a renewal that was under way has set its own next time
+			g.schedule.set(s.id, began)
+		}
+		select {
+		case <-ctx.Done():
+			result.Failed += len(waiting)
+			waiting = nil
+		case <-time.After(rotateLook):
+		}
+		waiting = slices.DeleteFunc(waiting, func(s *sandbox) bool {
+			t, kept := s.held()
+			if !kept || !old(t) {
+				return true
+			}
+			failed := t.LastErrorAt.After(began)
+			if failed {
+				result.Failed++
+			}
+			return failed
+		})
+	}
+	result.Republished -= result.Failed
+	return result
+}
+
+// holding are the shares whose token is such a one.
+func (g *Gateway) holding(such func(api.Token) bool) []*sandbox {
+	var list []*sandbox
+	for _, s := range g.all() {
+		if t, kept := s.held(); kept && such(t) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// held is the token that the share holds; kept says whether it is renewed at all.
+func (s *sandbox) held() (t api.Token, kept bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.token, s.record.kept() && !s.gone
+}
+
+// longestTTL is the longest lifetime of any token that verifies: those of what
+// was removed do not.
+func (g *Gateway) longestTTL() time.Duration {
+	var longest time.Duration
+	for _, s := range g.all() {
+		longest = max(longest, s.rec().ttl())
+	}
+	return longest
+}
+
+func (g *Gateway) getKeys(*http.Request) (any, error) {
+	now, signing := time.Now(), g.keys.SigningKeyID()
+	keys := []api.Key{}
+	for _, k := range g.keys.List() {
+		if !k.RetireAt.IsZero() && !now.Before(k.RetireAt) {
+			continue
+		}
+		keys = append(keys, api.Key{ID: k.ID, Signs: k.ID == signing, CreatedAt: k.CreatedAt, RetireAt: k.RetireAt,
+			Shares: len(g.holding(func(t api.Token) bool { return t.KeyID == k.ID }))})
+	}
+	return keys, nil
+}
+
+func (g *Gateway) postRotateKeys(r *http.Request) (any, error) { return g.rotateKeys(r.Context()) }
+
+func (g *Gateway) deleteKey(r *http.Request) (any, error) {
+	return g.retireKey(r.Context(), r.PathValue("kid"), r.URL.Query().Get("force") != "")
+}
+
+// getJWKS serves the document that whoever verifies sandboxes' tokens needs.
+func (g *Gateway) getJWKS(w http.ResponseWriter, _ *http.Request) {
+	set, err := g.keys.JWKS(time.Now())
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "no-cache") // a retired key must not verify on
+	_, _ = w.Write(append(set, '\n'))           // the client has gone: nobody to tell
+}

@@ -1,0 +1,191 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/share"
+	"openshell-vm/tokens"
+)
+
+// A share of the user's own is a record without a driver: what mounts it is a
+// container that the user starts. It is minted, published, scheduled, repaired
+// and verified as any sandbox's share is; only nothing is ever started.
+
+// bindStaleness is the bound of a bind mount, which is how containers get it.
+const bindStaleness = time.Second
+
+// own says that the record is of a share of the user's own.
+func (r *Record) own() bool { return r.Driver == "" }
+
+// kept says that the share is there and is renewed: all are but those that are
+// being made or removed, or that were lost.
+func (r *Record) kept() bool { return r.Made && r.Desired != wantGone && r.Lost == "" }
+
+// createShare makes a share of the user's own, with a first token. One that is
+// there already is no error if the request says so: it is given a fresh token
+// if its last one is due, so that what mounts it next finds one.
+func (g *Gateway) createShare(ctx context.Context, q api.ShareRequest) (*sandbox, error) {
+	if s, err := g.find(q.Name); err == nil && q.Ignore && s.rec().own() && s.rec().Name == q.Name {
+		return s, g.freshenShare(ctx, s)
+	}
+	s, err := g.newShare(q)
+	if err != nil {
+		return nil, err
+	}
+	s.op.Lock()
+	defer s.op.Unlock()
+	if err := g.add(s); err != nil {
+		return nil, err
+	}
+	if err := g.makeOwn(ctx, s); err != nil {
+		g.unmake(context.WithoutCancel(ctx), s)
+		return nil, err
+	}
+	return s, nil
+}
+
+// newShare checks a request and makes its record. The share lies in the state
+// directory, by name: the user's containers find it there after a reboot.
+func (g *Gateway) newShare(q api.ShareRequest) (*sandbox, error) {
+	if err := checkName(q.Name); err != nil {
+		return nil, err
+	}
+	if q.TTL == 0 {
+		q.TTL = tokens.DefaultTTL
+	}
+	warning, err := tokens.CheckTTL(q.TTL, bindStaleness)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	id := newID()
+	r := &Record{Version: recordVersion, ID: id, Name: q.Name, CreatedAt: time.Now(),
+		Request: api.CreateRequest{Name: q.Name, TTL: q.TTL}, Staleness: bindStaleness,
+		Share: filepath.Join(g.home.State, namedDir, q.Name), GenerationLimit: generationStep}
+	if warning != "" {
+		r.Warnings = append(r.Warnings, warning)
+	}
+	if err := checkMountable(r.Share); err != nil {
+		return nil, err
+	}
+	r.want(wantRunning)
+	s := &sandbox{id: id, record: r}
+	s.share, err = share.At(r.Share, g.shareOptions(r))
+	return s, err
+}
+
+// checkMountable refuses a path that is not the same everywhere that it may be
+// written to: a shell's substitution, --mount, --volume.
+func checkMountable(path string) error {
+	if !strings.ContainsAny(path, " \t\n,:;\"'\\$`*?[]{}()<>|&!#~") {
+		return nil
+	}
+	return &drivers.Error{Op: "make a share below " + filepath.Dir(path), Err: errors.New("container tools would misread this path"),
+		Hint: "choose a state directory without blanks and special characters with " + api.EnvStateDir}
+}
+
+// makeOwn makes everything on disk, the record first, as makeAll does.
+func (g *Gateway) makeOwn(ctx context.Context, s *sandbox) error {
+	if err := os.Mkdir(g.home.sandboxDir(s.id), 0o700); err != nil {
+		return err
+	}
+	if err := g.home.save(s.rec()); err != nil {
+		return err
+	}
+	if err := g.makeShare(s.rec()); err != nil {
+		return err
+	}
+	if err := g.deliver(ctx, s, false); err != nil {
+		return err
+	}
+	return g.update(s, func(r *Record) { r.Made = true })
+}
+
+// freshenShare returns once the share holds a token that is not due.
+func (g *Gateway) freshenShare(ctx context.Context, s *sandbox) error {
+	s.op.Lock() // it may still be being made
+	defer s.op.Unlock()
+	if err := s.present(); err != nil {
+		return err
+	}
+	now := time.Now()
+	claims, err := g.readToken(s, now)
+	if err == nil && !tokens.Due(now, claims.IssuedAt, s.rec().ttl(), s.id) {
+		return nil
+	}
+	return g.deliver(ctx, s, false)
+}
+
+// removeShare deletes a share of the user's own. A container that still has it
+// mounted sees an empty directory.
+func (g *Gateway) removeShare(ctx context.Context, s *sandbox) error {
+	r := s.rec()
+	if !r.own() {
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share belongs to sandbox %s", r.Name),
+			Hint: "it goes with the sandbox: openshell-vm rm " + r.Name}
+	}
+	s.op.Lock()
+	defer s.op.Unlock()
+	if err := s.present(); err != nil {
+		return err
+	}
+	return g.erase(context.WithoutCancel(ctx), s)
+}
+
+// tidyShares takes away the shares of the user's own that a killed or failed
+// creation or removal left: no engine's reconciler looks after them.
+func (g *Gateway) tidyShares(ctx context.Context) {
+	for _, s := range g.all() {
+		if r := s.rec(); !r.own() || r.kept() || !s.op.TryLock() {
+			continue
+		}
+		if s.rec().kept() { // it has been made in the meantime
+			s.op.Unlock()
+			continue
+		}
+		if err := g.erase(ctx, s); err != nil {
+			g.log.Warn("a share is not removed yet", "share", s.id, "error", oneLine(err))
+		}
+		s.op.Unlock()
+	}
+}
+
+// shareView is the share as people see it.
+func (g *Gateway) shareView(s *sandbox) (api.Share, error) {
+	files, err := g.home.files(s.id)
+	if err != nil {
+		return api.Share{}, err
+	}
+	v := s.view()
+	return api.Share{ID: v.ID, Name: v.Name, Driver: v.Driver, Dir: v.Share, Target: drivers.AuthDir,
+		Env: []string{"OPENSHELL_SANDBOX_TOKEN_FILE=" + drivers.TokenFile, "OPENSHELL_SANDBOX_AUTH_MODE=" + authMode},
+		TTL: v.TTL, CreatedAt: v.CreatedAt, Token: v.Token, Files: sortedNames(files), Warnings: v.Warnings}, nil
+}
+
+// findSandbox is find for what only a sandbox can do.
+func (g *Gateway) findSandbox(ref string) (*sandbox, error) {
+	s, err := g.find(ref)
+	if err != nil || !s.rec().own() {
+		return s, err
+	}
+	r := s.rec()
+	return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%s is a share for a container of your own, not a sandbox", r.Name),
+		Hint: "openshell-vm share inspect shows it; the container is your engine's to start and stop"}
+}
+
+// nameTaken is the answer to who wants a name that something else has.
+func nameTaken(by *Record) error {
+	kind, remove := "sandbox", "openshell-vm rm "
+	if by.own() {
+		kind, remove = "share", "openshell-vm share rm "
+	}
+	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the name %q is taken by %s %s", by.Name, kind, by.ID),
+		Hint: "choose another name, or remove that one: " + remove + by.Name}
+}

@@ -1,0 +1,86 @@
+package gateway
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strings"
+
+	"openshell-vm/gateway/api"
+)
+
+// shareRoutes are the API's on shares and keys.
+func (g *Gateway) shareRoutes(mux *http.ServeMux) {
+	of := func(f func(*http.Request, *sandbox) (any, error)) http.Handler { return answer(g.ofShare(f)) }
+	mux.Handle("POST /v1/shares", answer(g.postShare))
+	mux.Handle("GET /v1/shares", answer(g.getShares))
+	mux.Handle("GET /v1/shares/{ref}", of(func(_ *http.Request, s *sandbox) (any, error) { return g.shareView(s) }))
+	mux.Handle("DELETE /v1/shares/{ref}", of(func(r *http.Request, s *sandbox) (any, error) {
+		return struct{}{}, g.removeShare(r.Context(), s)
+	}))
+	mux.Handle("POST /v1/shares/{ref}/files", of(g.postFiles))
+	mux.Handle("GET /v1/sandboxes/{ref}/token", of(func(_ *http.Request, s *sandbox) (any, error) { return s.view().Token, nil }))
+	mux.Handle("POST /v1/sandboxes/{ref}/token/rotate", of(g.postRotate))
+
+	mux.Handle("GET /v1/keys", answer(g.getKeys))
+	mux.Handle("POST /v1/keys/rotate", answer(g.postRotateKeys))
+	mux.Handle("DELETE /v1/keys/{kid}", answer(g.deleteKey))
+	mux.HandleFunc("GET "+jwksPath, g.getJWKS)
+}
+
+// jwksPath is RFC 8414's usual place.
+const jwksPath = "/.well-known/jwks.json"
+
+// ofShare resolves the ref in the path: every sandbox has a share.
+func (g *Gateway) ofShare(f func(*http.Request, *sandbox) (any, error)) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		s, err := g.find(r.PathValue("ref"))
+		if err != nil {
+			return nil, err
+		}
+		return f(r, s)
+	}
+}
+
+func (g *Gateway) postShare(r *http.Request) (any, error) {
+	var q api.ShareRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	s, err := g.createShare(r.Context(), q)
+	if err != nil {
+		return nil, err
+	}
+	g.log.Info("share for a container of the user's own", "share", s.id, "name", s.rec().Name)
+	return g.shareView(s)
+}
+
+// getShares lists those of the user's own; ps lists the others' sandboxes.
+func (g *Gateway) getShares(*http.Request) (any, error) {
+	views := []api.Share{}
+	for _, s := range g.all() {
+		if r := s.rec(); !r.own() || !r.Made {
+			continue
+		}
+		view, err := g.shareView(s)
+		if err != nil {
+			return nil, err
+		}
+		views = append(views, view)
+	}
+	slices.SortFunc(views, func(a, b api.Share) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
+	})
+	return views, nil
+}
+
+func (g *Gateway) postFiles(r *http.Request, s *sandbox) (any, error) {
+	var q api.FilesRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	if err := g.putFiles(r.Context(), s, q); err != nil {
+		return nil, err
+	}
+	return g.shareView(s)
+}
