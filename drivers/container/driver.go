@@ -189,7 +189,10 @@ func (d *Driver) List(ctx context.Context) ([]drivers.Status, error) {
 
 // Signal is drivers.Signaler's.
 func (d *Driver) Signal(ctx context.Context, id string, sig int) error {
-	err := d.engine.Kill(ctx, nameOf(id), sig)
+	f, err := d.find(ctx, id)
+	if err == nil {
+		err = d.engine.Kill(ctx, f.Name, sig)
+	}
 	if err == nil || errors.Is(err, drivers.ErrNotFound) || errors.Is(err, drivers.ErrNotRunning) {
 		return err
 	}

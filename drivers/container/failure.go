@@ -97,7 +97,7 @@ func (d *Driver) explainPull(image string, err error) error {
 	op := "fetch image " + image
 	text := strings.ToLower(err.Error())
 	switch {
-	case containsAny(text, "manifest unknown", "not found", "access denied", "unauthorized", "denied:", "name unknown", "did not resolve"):
+	case containsAny(text, "manifest unknown", "not found", "access denied", "unauthorized", "is denied", "name unknown", "did not resolve"):
 		return &drivers.Error{Op: op, Err: errors.New("the registry has no such image, or wants a login"),
 			Hint: fmt.Sprintf("check the name; `%s images` lists what is here, `%s login` logs in", d.Name(), d.Name())}
 	case containsAny(text, "dial tcp", "no such host", "lookup ", "timeout", "network is unreachable", "tls", "connection refused"):

@@ -1,0 +1,303 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"openshell-vm/drivers"
+)
+
+const testID = "0123456789ab"
+
+// created makes a driver with one sandbox, not started.
+func created(t *testing.T, f *fake) *Driver {
+	t.Helper()
+	d := New(f, "gateway")
+	if err := d.Create(t.Context(), testSpec(t)); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func testSpec(t *testing.T) drivers.Spec {
+	t.Helper()
+	top := tree(t)
+	return drivers.Spec{ID: testID, Name: "name", GatewayID: "gateway", Dir: top, Image: "image",
+		Auth: newMount(t, top+"/auth", drivers.AuthDir), Process: drivers.Process{Args: []string{"run"}}}
+}
+
+func TestVerify(t *testing.T) {
+	gone := errors.New("the container is about to end")
+	for name, c := range map[string]struct {
+		engine *fake
+		says   string
+	}{
+		"this very directory":     {&fake{}, ""},
+		"after it couldn't look":  {&fake{statErr: []error{gone, gone}}, ""},
+		"never could look":        {&fake{statErr: []error{gone, gone, gone, gone, gone, gone}}, "about to end"},
+		"nothing there":           {&fake{statErr: []error{drivers.ErrNotFound, drivers.ErrNotFound, drivers.ErrNotFound, drivers.ErrNotFound, drivers.ErrNotFound, drivers.ErrNotFound}}, "sees other mounts"},
+		"another directory there": {&fake{stat: Stat{IsDir: true, Modified: time.Unix(1, 0)}}, "sees other mounts"},
+		"writable":                {&fake{writable: true}, "writable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := created(t, c.engine)
+				err := d.Start(t.Context(), testID)
+				if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+					t.Errorf("start: %v", err)
+				}
+				if running := c.engine.state == drivers.Running; running != (err == nil) {
+					t.Errorf("running %v after %v", running, err)
+				}
+			})
+		})
+	}
+}
+
+// What must be refused at a start because it changed since the sandbox was made.
+func TestStartLooksAgain(t *testing.T) {
+	f := &fake{}
+	d := New(f, "gateway")
+	spec := testSpec(t)
+	spec.Mounts = []drivers.Mount{newMount(t, spec.Dir+"/home", "/home")}
+	spec.Hidden = []string{spec.Dir + "/later"}
+	if err := d.Create(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	// The state directory turns up in what is mounted.
+	if err := os.Symlink("home/state", spec.Dir+"/later"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Start(t.Context(), testID); err == nil || !strings.Contains(err.Error(), "/home/state would show") {
+		t.Errorf("with a directory to hide: %v", err)
+	}
+	if err := os.RemoveAll(spec.Dir + "/home"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Start(t.Context(), testID); err == nil || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("with a source that vanished: %v", err)
+	}
+	if f.state == drivers.Running {
+		t.Error("it was started")
+	}
+}
+
+func TestCannotRun(t *testing.T) {
+	f := &fake{startErr: errors.New(`exec: "run": executable file not found in $PATH`)}
+	d := created(t, f)
+	code := make(chan int, 1)
+	go func() {
+		c, err := d.Attach(t.Context(), testID, false, drivers.Streams{})
+		if err != nil {
+			t.Errorf("attach: %v", err)
+		}
+		code <- c
+	}()
+	for { // until it is attached
+		f.mu.Lock()
+		attached := f.output != nil
+		f.mu.Unlock()
+		if attached {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err := d.Start(t.Context(), testID); err != nil {
+		t.Errorf("start: %v", err)
+	}
+	if c := <-code; c != 127 {
+		t.Errorf("attached client: %d", c)
+	}
+	s, err := d.Inspect(t.Context(), testID)
+	if err != nil || s.State != drivers.Exited || s.ExitCode != 127 || s.Reason == "" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if w, err := d.Wait(t.Context(), testID); err != nil || w.ExitCode != 127 {
+		t.Errorf("wait: %+v, %v", w, err)
+	}
+	f.startErr = nil
+	if err := d.Start(t.Context(), testID); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := d.Inspect(t.Context(), testID); s.State != drivers.Running {
+		t.Errorf("after a start that worked: %+v", s)
+	}
+}
+
+// An engine that finds out at the attachment that the command can't be run.
+func TestCannotRunAtAttach(t *testing.T) {
+	d := created(t, &fake{attachErr: errors.New(`runc create failed: exec: "/etc": permission denied`)})
+	code, err := d.Attach(t.Context(), testID, false, drivers.Streams{})
+	if err != nil || code != 126 {
+		t.Errorf("%d, %v", code, err)
+	}
+}
+
+func TestStopKillsAfterTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		d := created(t, f)
+		if err := d.Start(t.Context(), testID); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		if err := d.Stop(t.Context(), testID, 7*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took < 7*time.Second || took > 8*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if len(f.signals) != 2 || f.signals[0] != 15 || f.signals[1] != 9 {
+			t.Errorf("signals %v", f.signals)
+		}
+	})
+}
+
+func TestOtherGateways(t *testing.T) {
+	f := &fake{}
+	created(t, f)
+	other := New(f, "another")
+	if _, err := other.Inspect(t.Context(), testID); !errors.Is(err, drivers.ErrNotFound) {
+		t.Errorf("inspect: %v", err)
+	}
+	if err := other.Start(t.Context(), testID); !errors.Is(err, drivers.ErrNotFound) {
+		t.Errorf("start: %v", err)
+	}
+	if err := other.Signal(t.Context(), testID, 9); !errors.Is(err, drivers.ErrNotFound) {
+		t.Errorf("signal: %v", err)
+	}
+	if err := other.Remove(t.Context(), testID); err != nil || f.made == nil {
+		t.Errorf("remove: %v, made %v", err, f.made)
+	}
+}
+
+func TestLabels(t *testing.T) {
+	f := &fake{}
+	d := New(f, "gateway")
+	spec := testSpec(t)
+	spec.Labels = map[string]string{"mine": "1", drivers.LabelGatewayID: "forged"}
+	if err := d.Create(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	if f.made.Labels["mine"] != "1" || f.made.Labels[drivers.LabelGatewayID] != "gateway" {
+		t.Errorf("%v", f.made.Labels)
+	}
+	if len(spec.Labels) != 2 {
+		t.Errorf("the caller's labels were changed: %v", spec.Labels)
+	}
+	s, err := d.Inspect(t.Context(), testID)
+	if err != nil || s.Spec == nil || s.Spec.Auth != spec.Auth || s.Spec.Image != "image" {
+		t.Errorf("%+v, %v", s.Spec, err)
+	}
+	if err := d.Create(t.Context(), spec); !errors.Is(err, drivers.ErrExists) {
+		t.Errorf("twice: %v", err)
+	}
+}
+
+// A detached client ends its session and nothing else.
+func TestDetach(t *testing.T) {
+	f := &fake{}
+	d := created(t, f)
+	if err := d.Start(t.Context(), testID); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	in, feed := io.Pipe() // a client that says nothing
+	defer feed.Close()
+	done := make(chan error, 1)
+	go func() {
+		_, err := d.Attach(ctx, testID, false, drivers.Streams{Stdin: in, Stdout: io.Discard})
+		done <- err
+	}()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if f.state != drivers.Running {
+		t.Errorf("%s", f.state)
+	}
+}
+
+func TestPumpKeepsStreamsApart(t *testing.T) {
+	var wire, out, problems bytes.Buffer
+	stdcopy.NewStdWriter(&wire, stdcopy.Stdout).Write([]byte("out"))
+	stdcopy.NewStdWriter(&wire, stdcopy.Stderr).Write([]byte("problem"))
+	p := pump{output: &wire, streams: drivers.Streams{Stdout: &out, Stderr: &problems}}
+	if err := p.run(t.Context()); err != nil || out.String() != "out" || problems.String() != "problem" {
+		t.Errorf("%q, %q, %v", out.String(), problems.String(), err)
+	}
+	out.Reset()
+	p = pump{output: strings.NewReader("raw"), terminal: true, streams: drivers.Streams{Stdout: &out}}
+	if err := p.run(t.Context()); err != nil || out.String() != "raw" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
+// A size that can't be set yet is tried again; a newer one takes its place.
+func TestPumpResizes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold, release := io.Pipe()
+		sizes := make(chan drivers.Size, 1)
+		var ready atomic.Bool
+		var set []drivers.Size
+		p := pump{output: hold, terminal: true, streams: drivers.Streams{Resize: sizes},
+			resize: func(s drivers.Size) error {
+				if !ready.Load() {
+					return errors.New("nothing runs")
+				}
+				set = append(set, s)
+				return nil
+			}}
+		done := make(chan error, 1)
+		go func() { done <- p.run(t.Context(), hold) }()
+		sizes <- drivers.Size{Rows: 1, Cols: 1}
+		time.Sleep(time.Second)
+		sizes <- drivers.Size{Rows: 2, Cols: 2}
+		synctest.Wait()
+		ready.Store(true)
+		time.Sleep(time.Second)
+		release.Close()
+		if err := <-done; err != nil || len(set) != 1 || set[0].Rows != 2 {
+			t.Errorf("%v, %v", set, err)
+		}
+	})
+}
+
+func TestSuits(t *testing.T) {
+	d := New(&fake{}, "gateway")
+	for name, change := range map[string]func(*drivers.Spec){
+		"a rootfs":        func(s *drivers.Spec) { s.Rootfs = "/x" },
+		"no image":        func(s *drivers.Spec) { s.Image = "" },
+		"an evil image":   func(s *drivers.Spec) { s.Image = "UPPER:case:twice" },
+		"a hypervisor":    func(s *drivers.Spec) { s.Hypervisor = "krun" },
+		"a token's user":  func(s *drivers.Spec) { s.TokenUser = "me" },
+		"ephemeral":       func(s *drivers.Spec) { s.Ephemeral = true },
+		"CPUs":            func(s *drivers.Spec) { s.CPUs = 3 },
+		"negative CPUs":   func(s *drivers.Spec) { s.CPUs = -1 },
+		"memory":          func(s *drivers.Spec) { s.Memory = 1 << 40 },
+		"too little":      func(s *drivers.Spec) { s.Memory = 1 << 20 },
+		"negative memory": func(s *drivers.Spec) { s.Memory = -1 },
+	} {
+		spec := testSpec(t)
+		change(&spec)
+		_, _, err := d.Resolve(t.Context(), spec)
+		if err == nil || drivers.HintOf(err) == "" || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, hint %q", name, err, drivers.HintOf(err))
+		}
+	}
+	spec := testSpec(t)
+	spec.Hypervisor, spec.CPUs, spec.Memory = "auto", 1.5, 64<<20
+	if _, staleness, err := d.Resolve(t.Context(), spec); err != nil || staleness != time.Second {
+		t.Errorf("%v, %v", staleness, err)
+	}
+}

@@ -1,0 +1,119 @@
+package container
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"openshell-vm/drivers"
+)
+
+func newMount(t *testing.T, source, target string) drivers.Mount {
+	t.Helper()
+	m, err := drivers.NewMount(source, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// tree makes a home with a state directory in it and a file.
+func tree(t *testing.T) string {
+	t.Helper()
+	top, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"home/state/keys", "data", "auth"} {
+		if err := os.MkdirAll(filepath.Join(top, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(top, "file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return top
+}
+
+func TestPlan(t *testing.T) {
+	top := tree(t)
+	for name, c := range map[string]struct {
+		mounts []drivers.Mount
+		masks  []string
+		fails  bool
+	}{
+		"none":                    {},
+		"a directory":             {mounts: []drivers.Mount{newMount(t, top+"/data", "/data")}},
+		"one that holds state":    {mounts: []drivers.Mount{newMount(t, top+"/home", "/h")}, masks: []string{"/h/state"}},
+		"state itself":            {mounts: []drivers.Mount{newMount(t, top+"/home/state", "/s")}, fails: true},
+		"below state":             {mounts: []drivers.Mount{newMount(t, top+"/home/state/keys", "/s")}, fails: true},
+		"missing":                 {mounts: []drivers.Mount{newMount(t, top+"/absent", "/a")}, fails: true},
+		"a file":                  {mounts: []drivers.Mount{newMount(t, top+"/file", "/f")}, fails: true},
+		"the share's target":      {mounts: []drivers.Mount{newMount(t, top+"/data", drivers.AuthDir)}, fails: true},
+		"above the share":         {mounts: []drivers.Mount{newMount(t, top+"/data", "/etc/openshell")}, fails: true},
+		"below the share":         {mounts: []drivers.Mount{newMount(t, top+"/data", drivers.AuthDir+"/x")}, fails: true},
+		"one target twice":        {mounts: []drivers.Mount{newMount(t, top+"/data", "/d"), newMount(t, top+"/home", "/d")}, fails: true},
+		"one in another":          {mounts: []drivers.Mount{newMount(t, top+"/data", "/d"), newMount(t, top+"/data", "/d/state")}},
+		"a name that only begins": {mounts: []drivers.Mount{newMount(t, top+"/data", "/etc/openshell/authority")}},
+	} {
+		for _, recursive := range []bool{false, true} {
+			spec := drivers.Spec{Auth: newMount(t, top+"/auth", drivers.AuthDir), Mounts: c.mounts, Hidden: []string{top + "/home/state"}}
+			p, err := planOf(spec, recursive)
+			if (err != nil) != c.fails || !slices.Equal(p.masks, c.masks) {
+				t.Errorf("%s: masks %v, error %v", name, p.masks, err)
+			}
+			if err != nil && drivers.HintOf(err) == "" {
+				t.Errorf("%s: no hint with %v", name, err)
+			}
+			if err == nil && (p.share.Recursive != recursive || len(p.binds) != len(c.mounts)) {
+				t.Errorf("%s: %+v", name, p)
+			}
+		}
+	}
+}
+
+func TestMapped(t *testing.T) {
+	for _, c := range []struct {
+		uidMap string
+		uid    uint32
+		want   bool
+	}{
+		{"         0          0 4294967295\n", 1000, true},
+		{"         0       1000          1\n         1     100000      65536\n", 1000, true},
+		{"         0       1000          1\n         1     100000      65536\n", 0, false},
+		{"         0     100000       1024\n", 1000, false},
+		{"         0     100000       1024\n", 101023, true},
+		{"         0     100000       1024\n", 101024, false},
+		{"", 0, false},
+	} {
+		if got := mapped(c.uidMap, c.uid); got != c.want {
+			t.Errorf("uid %d in %q: %v", c.uid, c.uidMap, got)
+		}
+	}
+}
+
+// This process sees its own directories, and they are not read-only.
+func TestLook(t *testing.T) {
+	top := tree(t)
+	if err := os.Symlink(top+"/data", top+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		source, target string
+		known          bool
+	}{
+		{top + "/data", top + "/data", true},
+		{top + "/data", top + "/link", true}, // in this root
+		{top + "/data", top + "/home", false},
+		{top + "/data", top + "/absent", false},
+		{top + "/absent", top + "/data", false},
+	} {
+		if got := look(os.Getpid(), newMount(t, c.source, c.target)); got.known != c.known || got.readOnly {
+			t.Errorf("%s at %s: %+v", c.source, c.target, got)
+		}
+	}
+	if look(0, newMount(t, top+"/data", top+"/data")).known {
+		t.Error("no process sees anything")
+	}
+}
