@@ -160,6 +160,13 @@ func (where layout) isUpper(disk string) bool {
 }
 
 func mountOverlay(lower string) error {
+	// Under krun a directory that is mounted on the host becomes a mount in the
+	// guest, too, but only once it is opened.
+	dir, err := os.Open(lower)
+	if err != nil {
+		return fmt.Errorf("open the root directory: %w", err)
+	}
+	defer dir.Close()
 	changes, work := filepath.Join(upperDir, "root"), filepath.Join(upperDir, "work")
 	if err := errors.Join(makeLike(changes, lower), os.MkdirAll(work, 0o700), os.MkdirAll(newRoot, 0o700)); err != nil {
 		return fmt.Errorf("prepare the root's upper layer: %w", err)
