@@ -1,12 +1,15 @@
 package monitor
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/jail"
@@ -18,7 +21,7 @@ import (
 // ends starts them all.
 type group struct {
 	start chan func()
-	died  chan death // holds the first death
+	died  chan death // one for each member
 
 	mu      sync.Mutex
 	members map[string]*jail.Cmd
@@ -41,7 +44,7 @@ func (d death) String() string {
 
 func newGroup() *group {
 	g := &group{
-		start: make(chan func()), died: make(chan death, 1),
+		start: make(chan func()), died: make(chan death, 16),
 		members: map[string]*jail.Cmd{}, reports: map[string]jail.Report{},
 	}
 	go func() {
@@ -70,7 +73,7 @@ func (g *group) run(name string, cmd *jail.Cmd) error {
 	return nil
 }
 
-// report tells of a death, unless an earlier one has not been heard yet.
+// report tells of a death, unless nobody has listened to many.
 func (g *group) report(d death) {
 	select {
 	case g.died <- d:
@@ -88,6 +91,36 @@ func (g *group) wait(name string, cmd *jail.Cmd) error {
 		return jailErr
 	}
 	return err
+}
+
+// causeTime is within how long the others follow the process that died first.
+const causeTime = 100 * time.Millisecond
+
+// cause finds, of a death and those that come with it, the one that brought the
+// others about: one by a signal, else one with an error, else the first.
+func (g *group) cause(first death) death {
+	cause := first
+	for late := time.After(causeTime); ; {
+		select {
+		case d := <-g.died:
+			if d.weight() > cause.weight() {
+				cause = d
+			}
+		case <-late:
+			return cause
+		}
+	}
+}
+
+func (d death) weight() int {
+	var exit *exec.ExitError
+	switch {
+	case d.err == nil:
+		return 0
+	case errors.As(d.err, &exit) && !exit.Exited():
+		return 2
+	}
+	return 1
 }
 
 // kill ends every member and waits until all have ended.

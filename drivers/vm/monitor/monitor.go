@@ -310,7 +310,9 @@ func (m *monitor) lost() error {
 	}
 }
 
+// afterDeath is the error for a VM that has lost a process.
 func (m *monitor) afterDeath(d death) error {
+	d = m.group.cause(d)
 	text := d.String()
 	if said := m.said(d.name); said != "" {
 		text += ": " + said

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -403,5 +404,20 @@ func TestConnectedPairHasNoName(t *testing.T) {
 	defer closeAll(listening, connected)
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+func TestTheCauseOfSeveralDeaths(t *testing.T) {
+	bySignal := exec.Command("sh", "-c", "kill -9 $$").Run()
+	byStatus := exec.Command("sh", "-c", "exit 1").Run()
+	g := newGroup()
+	g.report(death{"virtiofsd-root", byStatus})
+	g.report(death{"qemu", bySignal})
+	if d := g.cause(death{"virtiofsd-shares", nil}); d.String() != "qemu ended: signal: killed" {
+		t.Error(d)
+	}
+	g.report(death{"second", nil})
+	if d := g.cause(death{"first", nil}); d.name != "first" {
+		t.Error(d)
 	}
 }
