@@ -200,10 +200,13 @@ func (f *fake) get(id string) *box {
 }
 
 // Attach echoes input to output, upper case to stderr, until the workload ends.
-func (f *fake) Attach(ctx context.Context, id string, _ bool, s drivers.Streams) (int, error) {
+func (f *fake) Attach(ctx context.Context, id string, replay bool, s drivers.Streams) (int, error) {
 	b := f.get(id)
 	if b == nil {
 		return 0, drivers.ErrNotFound
+	}
+	if err := f.call(fmt.Sprintf("attach-replay-%v", replay), id); err != nil {
+		return 0, err
 	}
 	go func() {
 		buf := make([]byte, 4096)

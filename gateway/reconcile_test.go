@@ -165,14 +165,14 @@ func TestResumeDoesNotWaitForOthers(t *testing.T) {
 func TestLost(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
-	g := w.run()
+	w.run()
 	s := w.create(api.CreateRequest{Name: "one"})
 	before := w.start("one").Token.Generation
 	engine.forget(s.ID)
 	w.eventually("it is reported", func() bool { s := w.get("one"); return s.State == "dead" && strings.Contains(s.Reason, "removed") })
 	w.eventually("its share is gone", func() bool { _, err := os.Stat(filepath.Dir(s.Share)); return os.IsNotExist(err) })
 	w.stop() // a lost one is no failure for the next gateway
-	g = w.run()
+	g := w.run()
 	if s := w.get("one"); s.State != "dead" || s.Token.Failures > 0 {
 		t.Errorf("after a restart: %+v", s)
 	}

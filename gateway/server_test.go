@@ -145,6 +145,9 @@ func TestAttach(t *testing.T) {
 	if n := engine.count("signal-15 " + s.ID); n != 1 {
 		t.Errorf("%d signals arrived", n)
 	}
+	if engine.count("attach-replay-true "+s.ID) != 1 {
+		t.Error("what the start gave before the attachment would be lost")
+	}
 	w.eventually("--rm removed it", func() bool { return w.gateway.byID(s.ID) == nil })
 }
 

@@ -71,7 +71,9 @@ func (g *Gateway) postAttach(r *http.Request, s *sandbox) (session, error) {
 	if err := s.present(); err != nil {
 		return session{}, err
 	}
-	replay := r.URL.Query().Get("replay") != ""
+	// A client that attaches before the start must lose nothing, and its start may
+	// overtake the attachment: the driver then gives what was missed.
+	replay := r.URL.Query().Get("replay") != "" || s.view().State != string(drivers.Running)
 	return session{sandbox: s, upgrade: true, stdin: s.rec().Request.Stdin, run: func(ctx context.Context, streams drivers.Streams) (int, error) {
 		return attacher.Attach(ctx, s.id, replay, streams)
 	}}, nil
