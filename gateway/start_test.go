@@ -39,8 +39,8 @@ func TestTailKeepsTheEnd(t *testing.T) {
 
 func TestPrintedErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"openshell-gateway: it is so\nhint: do that\n":                  "it is so | do that",
-		"":                                                              "the gateway ended with exit code 125 before it listened | read gateway.log in the state directory",
+		"openshell-gateway: it is so\nhint: do that\n": "it is so | do that",
+		"": "the gateway ended with exit code 125 before it listened | read gateway.log in the state directory",
 		"openshell-gateway: a\n\nopenshell-gateway: it is b\nhint: c\n": "it is b | c",
 	} {
 		line, hint := Explain(printed([]byte(text), ExitRefused))
