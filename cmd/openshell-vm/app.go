@@ -44,6 +44,19 @@ func newApp() *cli.App {
 			{Name: "rm", Category: "sandboxes", Usage: "remove sandboxes and their shares", ArgsUsage: "SANDBOX...",
 				Flags: []cli.Flag{forceFlag}, Action: rmAction},
 
+			{Name: "share", Category: "shares", Usage: "shares for containers of your own, which you start yourself", Subcommands: []*cli.Command{
+				{Name: "create", Usage: "make a share, renewed until it is removed, and print the arguments for docker run or podman run", ArgsUsage: "NAME",
+					Flags: []cli.Flag{ttlFlag, ignoreFlag, quietDirFlag, outputFlag}, Action: shareCreateAction},
+				{Name: "ls", Usage: "list the shares and how fresh their tokens are",
+					Flags: []cli.Flag{quietNameFlag, outputFlag}, Action: shareListAction},
+				{Name: "inspect", Usage: "show all about shares, a sandbox's too", ArgsUsage: "SHARE...",
+					Flags: []cli.Flag{outputFlag}, Action: shareInspectAction},
+				{Name: "put", Usage: "publish files beside the token, a sandbox's too, and print their generation", ArgsUsage: "SHARE [NAME=]FILE...",
+					Flags: []cli.Flag{removeFlag}, Action: sharePutAction},
+				{Name: "rm", Usage: "remove shares; their tokens are refused from then on", ArgsUsage: "SHARE...",
+					Flags: []cli.Flag{forceGoneFlag}, Action: shareRmAction},
+			}},
+
 			{Name: "token", Category: "gateway", Usage: "inspect, rotate or verify tokens; none is ever shown", Subcommands: []*cli.Command{
 				{Name: "inspect", Usage: "show what is known of a sandbox's token", ArgsUsage: "SANDBOX",
 					Flags: []cli.Flag{outputFlag}, Action: tokenInspectAction},
@@ -51,6 +64,14 @@ func newApp() *cli.App {
 					Flags: []cli.Flag{outputFlag}, Action: tokenRotateAction},
 				{Name: "verify", Usage: "check a token from a file or standard input; exit code 1 if it is not valid", ArgsUsage: "[FILE|-]",
 					Flags: []cli.Flag{leewayFlag, outputFlag}, Action: tokenVerifyAction},
+			}},
+			{Name: "keys", Category: "gateway", Usage: "the keys that sign tokens", Subcommands: []*cli.Command{
+				{Name: "list", Usage: "list the key that signs and those that still verify",
+					Flags: []cli.Flag{outputFlag}, Action: keysListAction},
+				{Name: "rotate", Usage: "sign with a new key and publish every share anew; the old key verifies until its last token has expired",
+					Flags: []cli.Flag{outputFlag}, Action: keysRotateAction},
+				{Name: "retire", Usage: "make a key that signs no more invalid at once", ArgsUsage: "KEY",
+					Flags: []cli.Flag{forceKeyFlag, outputFlag}, Action: keysRetireAction},
 			}},
 			{Name: "gateway", Category: "gateway", Usage: "the daemon that keeps tokens fresh", Subcommands: []*cli.Command{
 				{Name: "status", Usage: "show the gateway's state; exit code 1 if none runs",
@@ -114,9 +135,20 @@ var (
 	followFlag  = &cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until the sandbox ends", DisableDefaultText: true}
 	forceFlag   = &cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also running ones, and no error for those that are gone", DisableDefaultText: true}
 	detachFlag  = &cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running in the background and print its id", DisableDefaultText: true}
+	ttlFlag     = &cli.DurationFlag{Name: "ttl", Usage: "lifetime of its tokens, renewed at half of it", DefaultText: "1h"}
 	noStdinFlag = &cli.BoolFlag{Name: "no-stdin", Usage: "do not connect standard input", DisableDefaultText: true}
 	graceFlag   = &cli.GenericFlag{Name: "time", Aliases: []string{"t"}, Usage: "`SECONDS` until it is killed", Value: newGrace(), DefaultText: "10"}
 	leewayFlag  = &cli.DurationFlag{Name: "leeway", Usage: "clock difference to allow", DefaultText: "none"}
+)
+
+// Flags of share and keys.
+var (
+	ignoreFlag    = &cli.BoolFlag{Name: "ignore", Usage: "no error if it exists: print its arguments, once its token is fresh", DisableDefaultText: true}
+	quietDirFlag  = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only the directory to mount", DisableDefaultText: true}
+	quietNameFlag = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only names", DisableDefaultText: true}
+	removeFlag    = &cli.StringSliceFlag{Name: "remove", Usage: "take the file `NAME` away (repeatable)"}
+	forceGoneFlag = &cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "no error for those that are gone", DisableDefaultText: true}
+	forceKeyFlag  = &cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also while shares hold tokens that it signed", DisableDefaultText: true}
 )
 
 // wantJSON reads --output.

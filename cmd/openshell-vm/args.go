@@ -140,6 +140,8 @@ func rootOf(app *cli.App) *cli.Command {
 
 func takesCommand(cmd *cli.Command) bool { return strings.Contains(cmd.ArgsUsage, "COMMAND") }
 func takesSandbox(cmd *cli.Command) bool { return strings.HasPrefix(cmd.ArgsUsage, "SANDBOX") }
+func takesShare(cmd *cli.Command) bool   { return strings.HasPrefix(cmd.ArgsUsage, "SHARE") }
+func takesKey(cmd *cli.Command) bool     { return cmd.ArgsUsage == "KEY" }
 
 func unknownCommand(path []string, cmd *cli.Command, word string) error {
 	var names []string

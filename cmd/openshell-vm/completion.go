@@ -66,9 +66,15 @@ func candidates(cmd *cli.Command, pending string, positional int, current string
 		return flagNames(cmd)
 	case len(cmd.Subcommands) > 0:
 		return commandNames(cmd)
-	case takesSandbox(cmd) && (positional == 0 || strings.Contains(cmd.ArgsUsage, "SANDBOX...")):
-		return sandboxNames()
-	case cmd.Name == "completion" && positional == 0:
+	case positional > 0 && !strings.HasSuffix(cmd.ArgsUsage, "SANDBOX...") && !strings.HasSuffix(cmd.ArgsUsage, "SHARE..."):
+		return nil
+	case takesSandbox(cmd):
+		return ask(sandboxNames)
+	case takesShare(cmd):
+		return ask(shareNames)
+	case takesKey(cmd):
+		return ask(keyNames)
+	case cmd.Name == "completion":
 		return strings.Split(cmd.ArgsUsage, "|")
 	}
 	return nil
@@ -124,21 +130,44 @@ func commandNames(cmd *cli.Command) []string {
 	return lines
 }
 
-// sandboxNames asks a gateway that runs; completing a word starts none.
-func sandboxNames() []string {
+// ask asks a gateway that runs; completing a word starts none. Of an error
+// nothing is said.
+func ask(names func(context.Context, *api.Client) ([]string, error)) []string {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	client, err := api.Connect(ctx)
 	if err != nil {
 		return nil
 	}
-	list, err := client.List(ctx)
+	lines, err := names(ctx, client)
 	if err != nil {
 		return nil
 	}
-	var lines []string
+	return lines
+}
+
+func sandboxNames(ctx context.Context, client *api.Client) (lines []string, err error) {
+	list, err := client.List(ctx)
 	for _, s := range list {
 		lines = append(lines, s.Name+"\t"+s.State)
 	}
-	return lines
+	return lines, err
+}
+
+func shareNames(ctx context.Context, client *api.Client) (lines []string, err error) {
+	list, err := client.Shares(ctx)
+	for _, s := range list {
+		lines = append(lines, s.Name+"\t"+shareFreshness(s, time.Now()))
+	}
+	return lines, err
+}
+
+func keyNames(ctx context.Context, client *api.Client) (lines []string, err error) {
+	list, err := client.Keys(ctx)
+	for _, k := range list {
+		if !k.Signs {
+			lines = append(lines, k.ID+"\tverifies for "+span(time.Until(k.RetireAt)))
+		}
+	}
+	return lines, err
 }

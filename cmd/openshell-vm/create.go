@@ -34,7 +34,7 @@ func createFlags() []cli.Flag {
 	return append(processFlags(),
 		&cli.StringFlag{Name: "name", Usage: "call it `NAME`"},
 		&cli.BoolFlag{Name: "rm", Usage: "remove it once it has ended", DisableDefaultText: true},
-		&cli.DurationFlag{Name: "ttl", Usage: "lifetime of its tokens, renewed at half of it", DefaultText: "1h"},
+		ttlFlag,
 		&cli.StringFlag{Name: "driver", Usage: "auto, vm, docker or podman", Value: "auto"},
 		&cli.StringFlag{Name: "hypervisor", Usage: "auto, krun or qemu", Value: "auto"},
 		&cli.StringFlag{Name: "rootfs", Usage: "`DIR` as its root, below an overlay; without: a minimal busybox userland"},
@@ -60,30 +60,36 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 		Ephemeral:  c.Bool("ephemeral"),
 		AutoRemove: c.Bool("rm"),
 		CPUs:       c.Float64("cpus"),
-		TTL:        c.Duration("ttl"),
 		TokenUser:  c.String("token-user"),
 	}
 	if c.IsSet("rootfs") && c.IsSet("image") {
 		return r, usage("leave one of them out", "--rootfs and --image are both given")
 	}
-	if c.IsSet("ttl") && r.TTL <= 0 {
-		return r, usage("leave --ttl out for 1h, or give a lifetime such as 15m",
-			"token lifetime %v: there is no token without expiry", r.TTL)
-	}
 	if c.IsSet("cpus") && !(r.CPUs > 0 && r.CPUs <= math.MaxInt32) {
 		return r, usage("give a number above 0, such as 1.5", "%v CPUs", r.CPUs)
 	}
-	var errs [4]error
+	var errs [5]error
 	r.Process, errs[0] = process(c, c.Args().Slice())
 	r.Rootfs, errs[1] = rootfs(c)
 	r.Memory, errs[2] = memory(c)
 	r.Mounts, errs[3] = mounts(c.StringSlice("mount"))
+	r.TTL, errs[4] = lifetime(c)
 	for _, err := range errs {
 		if err != nil {
 			return r, err
 		}
 	}
 	return r, nil
+}
+
+// lifetime reads --ttl; 0 leaves it to the gateway.
+func lifetime(c *cli.Context) (time.Duration, error) {
+	ttl := c.Duration("ttl")
+	if c.IsSet("ttl") && ttl <= 0 {
+		return 0, usage("leave --ttl out for 1h, or give a lifetime such as 15m",
+			"token lifetime %v: there is no token without expiry", ttl)
+	}
+	return ttl, nil
 }
 
 func process(c *cli.Context, args []string) (api.Process, error) {

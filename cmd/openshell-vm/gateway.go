@@ -82,8 +82,11 @@ func printStatus(w io.Writer, s api.Status, now time.Time) error {
 		{Name: "Runtime", Value: s.RuntimeDir},
 		{Name: "Sandboxes", Value: fmt.Sprintf("%d, %d running", s.Sandboxes, s.Running)},
 	}
+	if s.Shares > 0 {
+		facts = append(facts, api.Fact{Name: "Shares", Value: fmt.Sprintf("%d for containers of your own", s.Shares)})
+	}
 	if s.Failing > 0 {
-		facts = append(facts, api.Fact{Name: "Failing", Value: fmt.Sprintf("the last renewal of %s failed: see %s ps -a", plural(s.Failing, "token"), appName)})
+		facts = append(facts, api.Fact{Name: "Failing", Value: fmt.Sprintf("the last renewal of %s failed: see %s ps -a and share ls", plural(s.Failing, "token"), appName)})
 	}
 	return printFacts(w, facts)
 }

@@ -34,7 +34,10 @@ func newProgress(out *os.File) *progress {
 }
 
 // step says what is under way from now on.
-func (p *progress) step(what string) {
+func (p *progress) step(what string) { p.stepOf(func() string { return what }) }
+
+// stepOf is step for a text that changes; it is asked for each time.
+func (p *progress) stepOf(what func() string) {
 	if p == nil {
 		return
 	}
@@ -63,7 +66,7 @@ func (p *progress) done() {
 	}
 }
 
-func (p *progress) show(what string, since time.Time, stop chan struct{}) {
+func (p *progress) show(what func() string, since time.Time, stop chan struct{}) {
 	wait := time.NewTimer(progressAfter)
 	defer wait.Stop()
 	for {
@@ -73,13 +76,27 @@ func (p *progress) show(what string, since time.Time, stop chan struct{}) {
 		case <-wait.C:
 			wait.Reset(time.Until(since.Add(time.Since(since).Truncate(progressEvery) + progressEvery)))
 		}
+		line := p.fit(fmt.Sprintf("%s … %.0fs", what(), time.Since(since).Seconds()))
 		p.mu.Lock()
 		if p.stop == stop {
-			fmt.Fprintf(p.out, "%s%s … %.0fs", clearLine, what, time.Since(since).Seconds())
+			fmt.Fprint(p.out, clearLine, line)
 			p.shown = true
 		}
 		p.mu.Unlock()
 	}
+}
+
+// fit cuts a line to the terminal: one that wraps could not be taken away.
+func (p *progress) fit(line string) string {
+	f, ok := p.out.(*os.File)
+	if !ok {
+		return line
+	}
+	cols, _, err := term.GetSize(int(f.Fd()))
+	if r := []rune(line); err == nil && cols > 0 && len(r) >= cols {
+		return string(r[:cols-1])
+	}
+	return line
 }
 
 // before gives a writer that takes the line away before the first output.

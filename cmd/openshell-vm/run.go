@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -69,14 +68,15 @@ func (s *session) create(ctx context.Context, r api.CreateRequest) (client *api.
 		if client, err = connect(ctx, s.progress); err != nil {
 			return err
 		}
+		if err = s.pull(ctx, client, r); err != nil {
+			return err
+		}
 		s.progress.step("creating the sandbox")
 		defer s.progress.done()
 		sandbox, err = client.Create(ctx, r)
 		return err
 	})
-	for _, warning := range sandbox.Warnings {
-		fmt.Fprintf(os.Stderr, "openshell-vm: warning: %s\n", oneLine(warning))
-	}
+	warn(sandbox.Warnings)
 	return client, sandbox, err
 }
 

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"openshell-vm/gateway/api"
+)
+
+func keysListAction(c *cli.Context) error {
+	asJSON, err := wantJSON(c)
+	if err != nil {
+		return err
+	}
+	if err := noArgs(c); err != nil {
+		return err
+	}
+	client, err := connect(c.Context, newProgress(os.Stderr))
+	if err != nil {
+		return err
+	}
+	keys, err := client.Keys(c.Context)
+	switch {
+	case err != nil:
+		return err
+	case asJSON:
+		return printJSON(c.App.Writer, withoutNil(keys))
+	}
+	return printKeys(c.App.Writer, keys, time.Now())
+}
+
+func printKeys(w io.Writer, keys []api.Key, now time.Time) error {
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(t, "KEY\tUSE\tAGE\tSHARES")
+	for _, k := range keys {
+		use := "signs"
+		if !k.Signs {
+			use = "verifies for " + span(k.RetireAt.Sub(now))
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\n", k.ID, use, span(now.Sub(k.CreatedAt)), k.Shares)
+	}
+	return t.Flush()
+}
+
+// keysRotateAction returns once every share holds a token of the new key.
+func keysRotateAction(c *cli.Context) error {
+	if err := noArgs(c); err != nil {
+		return err
+	}
+	return changeKeys(c, "publishing every share anew", func(client *api.Client) (api.RotateResult, error) {
+		return client.RotateKeys(c.Context)
+	})
+}
+
+func keysRetireAction(c *cli.Context) error {
+	kid, err := oneArg(c)
+	if err != nil {
+		return err
+	}
+	return changeKeys(c, "retiring the key", func(client *api.Client) (api.RotateResult, error) {
+		return client.RetireKey(c.Context, kid, c.Bool("force"))
+	})
+}
+
+func changeKeys(c *cli.Context, doing string, change func(*api.Client) (api.RotateResult, error)) error {
+	asJSON, err := wantJSON(c)
+	if err != nil {
+		return err
+	}
+	p := newProgress(os.Stderr)
+	client, err := connect(c.Context, p)
+	if err != nil {
+		return err
+	}
+	p.step(doing)
+	result, err := change(client)
+	p.done()
+	if err != nil {
+		return err
+	}
+	if result.Failed > 0 {
+		warn([]string{plural(result.Failed, "share") + " could not be published anew and will be tried again: see " + appName + " ps and share ls"})
+	}
+	if asJSON {
+		return printJSON(c.App.Writer, result)
+	}
+	_, err = fmt.Fprintln(c.App.Writer, result.KeyID)
+	return err
+}
