@@ -26,19 +26,34 @@ type daemon struct {
 	args       []string
 }
 
-// daemons are those that must work: Debian 12's, and Debian 13's as
-// scripts/rust-virtiofsd or a system has it.
-func daemons() []daemon {
-	rust := os.Getenv("OPENSHELL_RUST_VIRTIOFSD")
-	if rust == "" {
-		rust = "/usr/libexec/virtiofsd"
-	}
+// daemons are those that must work: Debian 12's and Debian 13's.
+func daemons(rust string) []daemon {
 	return []daemon{
 		{"C", "/usr/lib/qemu/virtiofsd", ChrootServer, []string{"--fd=3", "-f", "--rlimit-nofile=0",
 			"-o", "source=/shared", "-o", "cache=none", "-o", "sandbox=chroot", "-o", "modcaps=" + ChrootServerCaps}},
 		{"Rust", rust, FileServer, []string{"--fd=3", "--rlimit-nofile=0", "--shared-dir=/shared", "--cache=never",
 			"--sandbox=none", "--inode-file-handles=never", "--announce-submounts", "--modcaps=" + ChrootServerCaps}},
 	}
+}
+
+const rustEnv = "OPENSHELL_RUST_VIRTIOFSD"
+
+// rustVirtiofsd is the one that the environment names, or the system's. Where
+// it is required and there is none, the script gets it.
+func rustVirtiofsd(t *testing.T) string {
+	const system = "/usr/libexec/virtiofsd"
+	if path := os.Getenv(rustEnv); path != "" {
+		return path
+	}
+	if _, err := os.Stat(system); err == nil || os.Getenv("E2E_REQUIRE") != "1" {
+		return system
+	}
+	dir := openDir(t)
+	if out, err := exec.Command("../../../scripts/rust-virtiofsd", dir).CombinedOutput(); err != nil {
+		t.Fatalf("get a Rust virtiofsd: %v\n%s", err, out)
+	}
+	t.Setenv(rustEnv, dir+"/virtiofsd")
+	return dir + "/virtiofsd"
 }
 
 func missing(t *testing.T, what string) {
@@ -65,8 +80,9 @@ func TestGuest(t *testing.T) {
 		archive = buildInitramfs(t, kernel)
 		t.Setenv("JAIL_TEST_INITRAMFS", archive)
 	}
+	rust := rustVirtiofsd(t)
 	asBoth(t, func(t *testing.T) {
-		for _, d := range daemons() {
+		for _, d := range daemons(rust) {
 			t.Run(d.name, func(t *testing.T) {
 				if _, err := os.Stat(d.path); err != nil {
 					missing(t, err.Error())
