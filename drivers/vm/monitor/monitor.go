@@ -21,9 +21,9 @@ import (
 // before the VM is powered off under it.
 const stopMargin = 5 * time.Second
 
-// portGrace is how long after the death of a process of the VM its control port
-// may still have something: another process may hold it.
-const portGrace = time.Second
+// portGrace bounds how far the death of a process of the VM and the end of the
+// control port may lie apart, on a host that is busy.
+const portGrace = 5 * time.Second
 
 // consoleLines of the guest's console go with the report of a failed boot.
 const consoleLines = 8

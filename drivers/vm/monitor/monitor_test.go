@@ -102,7 +102,6 @@ func TestFailedBoots(t *testing.T) {
 			func(g *fakeGuest) {
 				g.monitor.tools.Write([]byte("qemu: no such machine\nvirtiofsd-root: disconnected\n"))
 				g.monitor.group.died <- death{"qemu", errors.New("exit status 1")}
-				g.until(func(guest.Message) bool { return false })
 			},
 			Ready{Problem: "qemu ended: exit status 1: no such machine"},
 		},
