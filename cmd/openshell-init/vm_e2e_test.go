@@ -6,19 +6,24 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/initramfs"
+	"openshell-vm/drivers/vm/qemu"
 )
 
 // bootDeadline is generous: the processor is emulated, and other tests run.
@@ -29,11 +34,12 @@ const bootDeadline = 60 * time.Second
 // vm is one real guest under QEMU, with the test as its monitor.
 type vm struct {
 	t     *testing.T
-	dir   string // holds shares/, rootfs/, upper.ext4, the sockets and the console log
+	dir   string // holds shares/, rootfs/ and upper.ext4
 	auth  string
 	qemu  *exec.Cmd
 	ended chan error // QEMU's end
 
+	console        consoleLog
 	control, stdio *stream.Writer
 	messages       chan guest.Message
 
@@ -118,8 +124,9 @@ func must(t *testing.T, err error) {
 // prepare makes a VM's directories without booting it.
 func prepare(t *testing.T) *vm {
 	t.Helper()
-	need(t, "qemu-system-x86_64")
-	need(t, "/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd")
+	program, _ := qemu.Binary(runtime.GOARCH)
+	need(t, program)
+	virtiofsd(t)
 	dir := t.TempDir()
 	v := &vm{t: t, dir: dir, auth: filepath.Join(dir, "shares", guest.AuthName)}
 	must(t, os.MkdirAll(v.auth, 0o755))
@@ -187,83 +194,103 @@ func (v *vm) launch(ephemeral bool) {
 	must(t, err)
 	kernel, err := initramfs.FindKernel(initramfs.Search{Explicit: os.Getenv(initramfs.KernelEnv)})
 	must(t, err)
-	archive, err := initramfs.Cached(filepath.Join(v.dir, "cache"), kernel, init)
+	archive, err := initramfs.Cached(v.path("cache"), kernel, init)
 	must(t, err)
-	v.serve("shares", filepath.Join(v.dir, "shares"), "none", "never")
-	v.serve("root", filepath.Join(v.dir, "rootfs"), "auto", "auto")
-	control, stdio := v.listen("control"), v.listen("stdio")
-	v.qemu = exec.Command("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-machine", "q35,memory-backend=mem,sata=off,smbus=off,usb=off,vmport=off,graphics=off,smm=off,i8042=off",
-		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "512M",
-		"-object", "memory-backend-memfd,id=mem,size=512M,share=on",
-		"-kernel", kernel.Image, "-initrd", archive,
-		"-append", "console=ttyS0 quiet loglevel=4 panic=-1 8250.nr_uarts=1 edd=off cryptomgr.notests",
-		"-chardev", "file,id=console,path="+v.path("console.log"), "-serial", "chardev:console",
-		"-device", "virtio-serial-pci", "-device", "virtio-rng-pci",
-		"-chardev", "socket,id=control,path="+v.path("control"), "-device", "virtserialport,chardev=control,name=control",
-		"-chardev", "socket,id=stdio,path="+v.path("stdio"), "-device", "virtserialport,chardev=stdio,name=stdio",
-		"-chardev", "socket,id=fs-shares,path="+v.path("shares.sock"), "-device", "vhost-user-fs-pci,chardev=fs-shares,tag=shares",
-		"-chardev", "socket,id=fs-root,path="+v.path("root.sock"), "-device", "vhost-user-fs-pci,chardev=fs-root,tag=root")
-	if !ephemeral {
-		v.qemu.Args = append(v.qemu.Args,
-			"-drive", "if=none,id=upper,format=raw,discard=unmap,file="+v.path("upper.ext4"),
-			"-device", "virtio-blk-pci,drive=upper,serial=upper")
+	machine := qemu.Machine{
+		Arch: runtime.GOARCH, Accel: qemu.TCG, CPUs: 1, Memory: 512 << 20,
+		Kernel: kernel.Image, Initramfs: archive, Upper: v.path("upper.ext4"),
 	}
+	if ephemeral {
+		machine.Upper = ""
+	}
+	program, _ := qemu.Binary(machine.Arch)
+	v.qemu = exec.Command(program)
 	v.qemu.Stderr = os.Stderr
+	inherit := func(f *os.File) int {
+		v.qemu.ExtraFiles = append(v.qemu.ExtraFiles, f)
+		return 2 + len(v.qemu.ExtraFiles)
+	}
+	control, stdio, console := v.socket(), v.socket(), v.socket()
+	machine.FDs = qemu.FDs{
+		Stdio: inherit(stdio.guest), Control: inherit(control.guest), Console: inherit(console.guest),
+		Root: inherit(v.serve(qemu.Root, v.path("rootfs"))), Shares: inherit(v.serve(qemu.Shares, v.path("shares"))),
+	}
+	v.qemu.Args = append(v.qemu.Args, machine.Args()...)
 	must(t, v.qemu.Start())
-	ended := make(chan error, 1)
-	v.ended = ended
-	qemu := v.qemu
-	go func() { ended <- qemu.Wait() }()
-	t.Cleanup(func() { qemu.Process.Kill() })
-	v.control = v.accept(control, v.readControl)
-	v.stdio = v.accept(stdio, v.readStdio)
+	for _, f := range v.qemu.ExtraFiles {
+		f.Close() // QEMU's own now, so that its end is seen
+	}
+	v.ended = make(chan error, 1)
+	go func(qemu *exec.Cmd, ended chan<- error) { ended <- qemu.Wait() }(v.qemu, v.ended)
+	t.Cleanup(func() { v.qemu.Process.Kill() })
+	v.control, v.stdio = stream.NewWriter(control.host), stream.NewWriter(stdio.host)
+	go v.readControl(stream.NewReader(control.host), v.messages)
+	go v.readStdio(stream.NewReader(stdio.host))
+	go io.Copy(&v.console, console.host)
 }
 
 func (v *vm) path(name string) string { return filepath.Join(v.dir, name) }
 
-// serve runs a virtiofsd until the test's end; it serves one client.
-func (v *vm) serve(name, dir, cacheC, cacheRust string) {
+// pair is a connected pair of sockets.
+type pair struct{ host, guest *os.File }
+
+func (v *vm) socket() pair {
 	v.t.Helper()
-	socket := v.path(name + ".sock")
-	os.Remove(socket)
-	cmd := exec.Command("/usr/lib/qemu/virtiofsd", "--socket-path="+socket, "-o", "source="+dir, "-o", "cache="+cacheC)
-	if _, err := os.Stat(cmd.Path); err != nil {
-		cmd = exec.Command("/usr/libexec/virtiofsd", "--socket-path="+socket, "--shared-dir="+dir, "--cache="+cacheRust, "--sandbox=none")
-	}
-	must(v.t, cmd.Start())
-	v.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	waitFor(v.t, "virtiofsd's socket", func() bool { _, err := os.Stat(socket); return err == nil })
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(v.t, err)
+	return pair{os.NewFile(uintptr(fds[0]), "host"), os.NewFile(uintptr(fds[1]), "guest")}
 }
 
-func waitFor(t *testing.T, what string, ok func() bool) {
+// serve runs a virtiofsd until the test's end, and gives its one client's socket.
+func (v *vm) serve(device qemu.Device, dir string) *os.File {
+	t := v.t
 	t.Helper()
-	for deadline := time.Now().Add(bootDeadline); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not come", what)
-		}
-	}
+	program := virtiofsd(t)
+	flavor, _, err := qemu.DetectVirtiofsd(t.Context(), program)
+	must(t, err)
+	address := &net.UnixAddr{Name: dir + ".sock", Net: "unix"}
+	listener, err := net.ListenUnix("unix", address)
+	must(t, err)
+	defer listener.Close()
+	socket, err := listener.File()
+	must(t, err)
+	defer socket.Close()
+	cmd := exec.Command(program, qemu.VirtiofsdArgs(flavor, device, dir, 3, nil)...)
+	cmd.ExtraFiles = []*os.File{socket}
+	must(t, cmd.Start())
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	conn, err := net.DialUnix("unix", nil, address)
+	must(t, err)
+	defer conn.Close()
+	client, err := conn.File()
+	must(t, err)
+	return client
 }
 
-func (v *vm) listen(name string) net.Listener {
-	v.t.Helper()
-	os.Remove(v.path(name))
-	l, err := net.Listen("unix", v.path(name))
-	must(v.t, err)
-	v.t.Cleanup(func() { l.Close() })
-	return l
+func virtiofsd(t *testing.T) string {
+	t.Helper()
+	return need(t, "/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd")
 }
 
-func (v *vm) accept(l net.Listener, read func(*stream.Reader)) *stream.Writer {
-	v.t.Helper()
-	conn, err := l.Accept()
-	must(v.t, err)
-	go read(stream.NewReader(conn))
-	return stream.NewWriter(conn)
+// consoleLog is what the guest's kernel and init print.
+type consoleLog struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
 }
 
-func (v *vm) readControl(r *stream.Reader) {
-	messages := v.messages
+func (c *consoleLog) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.buf.Write(p)
+}
+
+func (c *consoleLog) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.buf.String()
+}
+
+func (v *vm) readControl(r *stream.Reader, messages chan<- guest.Message) {
 	var a guest.Assembler
 	for {
 		f, err := r.Read()
@@ -341,20 +368,15 @@ func (v *vm) expect(what string) guest.Message {
 		select {
 		case m, ok := <-v.messages:
 			if !ok {
-				v.t.Fatalf("the guest ended before %s; its console: %s", what, v.console())
+				v.t.Fatalf("the guest ended before %s; its console: %s", what, &v.console)
 			}
 			if m.Seen == nil {
 				return m
 			}
 		case <-deadline:
-			v.t.Fatalf("no %s; the guest's console: %s", what, v.console())
+			v.t.Fatalf("no %s; the guest's console: %s", what, &v.console)
 		}
 	}
-}
-
-func (v *vm) console() string {
-	data, _ := os.ReadFile(v.path("console.log"))
-	return string(data)
 }
 
 // frame gives the next frame that is not output.
@@ -364,7 +386,7 @@ func (v *vm) frame(what string) stream.Frame {
 	case f := <-v.frames:
 		return f
 	case <-time.After(bootDeadline):
-		v.t.Fatalf("no %s; the guest's console: %s", what, v.console())
+		v.t.Fatalf("no %s; the guest's console: %s", what, &v.console)
 		return stream.Frame{}
 	}
 }
@@ -386,9 +408,9 @@ func (v *vm) finish(code int) guest.Exited {
 	case err := <-v.ended:
 		must(v.t, err)
 	case <-time.After(bootDeadline):
-		v.t.Fatalf("the VM does not power off; its console: %s", v.console())
+		v.t.Fatalf("the VM does not power off; its console: %s", &v.console)
 	}
-	if log := v.console(); strings.Contains(log, "openshell-init:") {
+	if log := v.console.String(); strings.Contains(log, "openshell-init:") {
 		v.t.Errorf("the init complains: %s", log)
 	}
 	return *m.Exited
