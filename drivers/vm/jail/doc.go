@@ -14,7 +14,7 @@
 //     read-only while nothing can see them
 //  4. put them together on a new tmpfs, cover what is masked, make it
 //     the root and detach the old one
-//  5. set limits: descriptors up to the hard limit, no core dump
+//  5. set limits: descriptors up to the hard limit, no core dump, tasks
 //  6. drop capabilities from every set
 //  7. set no_new_privs
 //  8. Landlock: the same paths and rights once more, by another mechanism
@@ -24,8 +24,9 @@
 // A jail has always: mount, process, IPC and host-name namespaces, a network
 // namespace of its own unless Config.Network, no_new_privs, no path but those
 // of its Config, no core dump. If one of these cannot be had the program is not
-// started. What a host may lack (a user namespace for root, Landlock, seccomp,
-// a cgroup) is listed in Report.Missing; with Config.Require it is an error.
+// started. What a host may lack (a user namespace for root, Landlock, seccomp, a
+// limit on root's tasks) is listed in Report.Missing; with Config.Require it is
+// an error. Why there is no cgroup is in Report.NoCgroup, and never an error.
 //
 // What is not promised: a jail is no defence against a hole in the kernel's
 // allowed calls. It does not limit memory or processor time. A path is resolved
