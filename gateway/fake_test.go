@@ -26,6 +26,8 @@ type fake struct {
 	block   chan struct{}    // Start waits for it, if it is not nil
 	calls   []string
 	onStart func(spec drivers.Spec)
+
+	hangList chan struct{} // List waits for it, if it is not nil
 }
 
 type box struct {
@@ -179,7 +181,14 @@ func (f *fake) Inspect(_ context.Context, id string) (drivers.Status, error) {
 	return drivers.Status{}, drivers.ErrNotFound
 }
 
-func (f *fake) List(context.Context) ([]drivers.Status, error) {
+func (f *fake) List(ctx context.Context) ([]drivers.Status, error) {
+	if f.hangList != nil {
+		select {
+		case <-f.hangList:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	if err := f.call("list", ""); err != nil {
 		return nil, err
 	}

@@ -225,3 +225,20 @@ func TestEndsWhenIdle(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDeletedSocket: a gateway that nobody can reach ends, with an error, so
+// that its supervisor starts another one.
+func TestDeletedSocket(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	g := w.run()
+	w.must(os.Remove(g.home.socket()))
+	select {
+	case err := <-w.ended:
+		if err == nil || !strings.Contains(err.Error(), "deleted") {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(2 * socketLook):
+		t.Fatal("it goes on")
+	}
+	w.ended = nil
+}

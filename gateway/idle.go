@@ -6,7 +6,7 @@ import (
 )
 
 // upkeepEvery is how often the gateway looks after itself.
-const upkeepEvery = time.Minute
+const upkeepEvery = 10 * time.Second
 
 // upkeep ends the gateway when nothing has needed it for a while, takes away
 // what is left of shares, and forgets keys whose last token has expired.

@@ -57,6 +57,7 @@ func (g *Gateway) create(ctx context.Context, q api.CreateRequest) (*sandbox, er
 		g.unmake(context.WithoutCancel(ctx), s)
 		return nil, err
 	}
+	s.set(func() { s.touched = time.Now() })
 	return s, nil
 }
 
@@ -133,12 +134,14 @@ func (g *Gateway) unmake(ctx context.Context, s *sandbox) {
 
 // start brings a sandbox up for a user. One that runs is left as it is.
 func (g *Gateway) start(ctx context.Context, s *sandbox) error {
-	ctx = context.WithoutCancel(ctx) // a caller that goes away leaves no half-started sandbox
 	s.op.Lock()
 	defer s.op.Unlock()
 	if err := s.present(); err != nil {
 		return err
 	}
+	// A caller that goes away leaves no half-started sandbox.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startDeadline)
+	defer cancel()
 	if status, err := g.drivers[s.rec().Driver].Inspect(ctx, s.id); err == nil && status.State == drivers.Running {
 		s.observe(status, time.Now())
 		if s.rec().Desired == wantRunning {
@@ -256,7 +259,9 @@ func (g *Gateway) remove(ctx context.Context, s *sandbox, force bool) error {
 		return err
 	}
 	if !force {
-		g.refresh(ctx, s)
+		bounded, cancel := context.WithTimeout(ctx, lookDeadline)
+		g.refresh(bounded, s)
+		cancel()
 		if s.view().State == string(drivers.Running) {
 			return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is running", s.rec().Name),
 				Hint: "stop it first, or remove it all the same with --force"}

@@ -32,6 +32,8 @@ const (
 // Sandboxes is the directory with one directory per sandbox.
 func (h *Home) Sandboxes() string { return filepath.Join(h.State, sandboxesDir) }
 
+func (h *Home) socket() string { return filepath.Join(h.Runtime, api.SocketFile) }
+
 func (h *Home) sandboxDir(id string) string { return filepath.Join(h.State, sandboxesDir, id) }
 func (h *Home) recordPath(id string) string { return filepath.Join(h.sandboxDir(id), recordFile) }
 

@@ -19,6 +19,9 @@ const (
 	lookDeadline = 10 * time.Second
 	// firstLook bounds how long the API waits for the engines at the beginning.
 	firstLook = 2 * time.Second
+	// reattachTime is for clients of a gateway that was killed: they come back to
+	// learn how a sandbox ended that is to be removed with its end.
+	reattachTime = 2 * time.Second
 	// maxResumes may be started at once: a VM's boot takes a processor.
 	maxResumes = 4
 )
@@ -168,6 +171,9 @@ func (g *Gateway) converge(ctx context.Context, s *sandbox, status drivers.Statu
 		return
 	}
 	next, ok := s.next(status, found, live, asked, g.bootID)
+	if next == erase && s.rec().Desired != wantGone && time.Since(g.startedAt) < reattachTime {
+		ok = false
+	}
 	if !ok || next == keep {
 		s.op.Unlock()
 		return

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -334,4 +336,48 @@ func TestRenewalLeavesRecordAlone(t *testing.T) {
 	if generation, _ := tokenOf(t, g, s.Share); writes != 1 || generation != 1010 {
 		t.Errorf("%d writes of the record until generation %d, 1 is wanted", writes, generation)
 	}
+}
+
+// TestFreshBeforeEnginesAnswer: the gateway was down for longer than the tokens
+// live. All shares are fresh at once, while an engine hangs.
+func TestFreshBeforeEnginesAnswer(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	w.run()
+	var shares []string
+	for i := range 20 {
+		shares = append(shares, w.create(api.CreateRequest{Name: fmt.Sprint("n", i), TTL: 16 * time.Second}).Share)
+	}
+	first := w.gateway
+	w.stop()
+	for _, s := range first.all() {
+		expire(t, first, s)
+	}
+	engine.hangList = make(chan struct{})
+	defer close(engine.hangList)
+	began := time.Now()
+	g := w.open()
+	w.ended = make(chan error, 1)
+	go func() { w.ended <- g.Run(context.Background()) }()
+	w.eventually("all are fresh", func() bool { return renewed(g) == len(shares) })
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("fresh after %v", took)
+	}
+	for _, dir := range shares {
+		tokenOf(t, g, dir)
+	}
+	w.eventually("it serves all the same", func() bool {
+		client, err := api.Connect(t.Context())
+		w.client = client
+		return err == nil
+	})
+}
+
+func renewed(g *Gateway) (n int) {
+	for _, s := range g.all() {
+		if s.view().Token.Renewals > 0 {
+			n++
+		}
+	}
+	return n
 }

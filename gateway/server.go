@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +25,7 @@ import (
 
 const (
 	maxBody       = 1 << 20          // bytes of a request
+	socketLook    = 5 * time.Second  // how often to see whether the socket is still there
 	headerTimeout = 5 * time.Second  // to read a request's header
 	shutdownGrace = 2 * time.Second  // for answers that are under way at the end
 	maxLeeway     = 10 * time.Minute // that a verify request may ask for
@@ -48,23 +48,39 @@ func (g *Gateway) serve(ctx context.Context) error {
 	g.log.Info("gateway serves", "socket", listener.Addr().String(), "after", time.Since(g.startedAt))
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
-	select {
-	case err := <-ended:
-		return fmt.Errorf("serve the API: %w", err)
-	case <-ctx.Done():
-	}
+	why := g.awaitEnd(ctx, ended)
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
 	if server.Shutdown(bounded) != nil {
 		server.Close()
 	}
-	return ctx.Err()
+	return why
+}
+
+// awaitEnd returns when the gateway is to end, or when nobody can reach it any
+// more: logind deletes the user's runtime directory at a logout. The supervisor
+// then starts one that can be reached.
+func (g *Gateway) awaitEnd(ctx context.Context, served <-chan error) error {
+	ticker := time.NewTicker(socketLook)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-served:
+			return fmt.Errorf("serve the API: %w", err)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+		if _, err := os.Lstat(g.home.socket()); isNotExist(err) {
+			return fmt.Errorf("the socket %s was deleted", g.home.socket())
+		}
+	}
 }
 
 // listen replaces a socket that a killed gateway left: the state lock says that
 // nobody listens there.
 func (g *Gateway) listen() (net.Listener, error) {
-	path := filepath.Join(g.home.Runtime, api.SocketFile)
+	path := g.home.socket()
 	if err := os.Remove(path); err != nil && !isNotExist(err) {
 		return nil, fmt.Errorf("replace the socket: %w", err)
 	}

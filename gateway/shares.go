@@ -32,24 +32,23 @@ func (r *Record) kept() bool { return r.Made && r.Desired != wantGone && r.Lost 
 // createShare makes a share of the user's own, with a first token. One that is
 // there already is no error if the request says so: it is given a fresh token
 // if its last one is due, so that what mounts it next finds one.
-func (g *Gateway) createShare(ctx context.Context, q api.ShareRequest) (*sandbox, error) {
+func (g *Gateway) createShare(ctx context.Context, q api.ShareRequest) (s *sandbox, created bool, err error) {
 	if s, err := g.find(q.Name); err == nil && q.Ignore && s.rec().own() && s.rec().Name == q.Name {
-		return s, g.freshenShare(ctx, s)
+		return s, false, g.freshenShare(ctx, s)
 	}
-	s, err := g.newShare(q)
-	if err != nil {
-		return nil, err
+	if s, err = g.newShare(q); err != nil {
+		return nil, false, err
 	}
 	s.op.Lock()
 	defer s.op.Unlock()
 	if err := g.add(s); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := g.makeOwn(ctx, s); err != nil {
 		g.unmake(context.WithoutCancel(ctx), s)
-		return nil, err
+		return nil, false, err
 	}
-	return s, nil
+	return s, true, nil
 }
 
 // newShare checks a request and makes its record. The share lies in the state
@@ -177,7 +176,7 @@ func (g *Gateway) findSandbox(ref string) (*sandbox, error) {
 	}
 	r := s.rec()
 	return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%s is a share for a container of your own, not a sandbox", r.Name),
-		Hint: "openshell-vm share inspect shows it; the container is your engine's to start and stop"}
+		Hint: "its container is your engine's to start and stop; for the share see openshell-vm share --help"}
 }
 
 // nameTaken is the answer to who wants a name that something else has.

@@ -47,12 +47,17 @@ func (g *Gateway) postShare(r *http.Request) (any, error) {
 	if err := decode(r, &q); err != nil {
 		return nil, err
 	}
-	s, err := g.createShare(r.Context(), q)
+	s, created, err := g.createShare(r.Context(), q)
 	if err != nil {
 		return nil, err
 	}
-	g.log.Info("share for a container of the user's own", "share", s.id, "name", s.rec().Name)
-	return g.shareView(s)
+	view, err := g.shareView(s)
+	if !created {
+		view.Warnings = nil // they were given then
+		return view, err
+	}
+	g.log.Info("created a share for a container of the user's own", "share", s.id, "name", s.rec().Name)
+	return view, err
 }
 
 // getShares lists those of the user's own; ps lists the others' sandboxes.

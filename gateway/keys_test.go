@@ -1,0 +1,109 @@
+package gateway
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"openshell-vm/gateway/api"
+)
+
+// verdict is what the gateway says of the token that a share held.
+func (w *world) verdict(token []byte) bool {
+	w.Helper()
+	r, err := w.client.VerifyToken(w.Context(), api.VerifyRequest{Token: string(token)})
+	w.must(err)
+	return r.Valid
+}
+
+// TestRotateKeys: every share holds a token of the new key when it returns,
+// the old one still verifies, and a retired one's tokens are refused.
+func TestRotateKeys(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	g := w.run()
+	w.create(api.CreateRequest{Name: "box"})
+	own := w.share(api.ShareRequest{Name: "agent", TTL: 2 * time.Hour})
+	old := g.keys.SigningKeyID()
+	token, err := os.ReadFile(filepath.Join(own.Dir, tokenFile))
+	w.must(err)
+
+	result, err := w.client.RotateKeys(t.Context())
+	w.must(err)
+	if result.KeyID == old || result.Republished != 2 || result.Failed != 0 {
+		t.Errorf("rotated: %+v", result)
+	}
+	for _, ref := range []string{"box", "agent"} {
+		if s := w.shareOf(ref); s.Token.KeyID != result.KeyID || s.Token.Generation != 2 {
+			t.Errorf("%s holds %+v", ref, s.Token)
+		}
+	}
+	keys, err := w.client.Keys(t.Context())
+	w.must(err)
+	if len(keys) != 2 || !keys[0].Signs || keys[0].ID != result.KeyID || keys[0].Shares != 2 || keys[1].ID != old || keys[1].Shares != 0 {
+		t.Errorf("the keys are %+v", keys)
+	}
+	if left := time.Until(keys[1].RetireAt); left < 119*time.Minute || left > 2*time.Hour {
+		t.Errorf("the old key verifies for %v, its longest token lives 2 h", left)
+	}
+	if !w.verdict(token) {
+		t.Error("the old key's token is refused")
+	}
+
+	_, err = w.client.RetireKey(t.Context(), result.KeyID, true)
+	refused(t, err, api.CodeConflict, "the one that signs")
+	_, err = w.client.RetireKey(t.Context(), "nope", false)
+	refused(t, err, api.CodeNotFound, `no key "nope"`)
+	_, err = w.client.RetireKey(t.Context(), old[:8], false)
+	w.must(err)
+	if w.verdict(token) {
+		t.Error("a retired key's token is good")
+	}
+}
+
+// TestRotateWithAFailingShare: it is told, it delays no other, and its key is
+// not taken from under it but by force; then it is tried at once.
+func TestRotateWithAFailingShare(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	bad, old := w.share(api.ShareRequest{Name: "bad"}), g.keys.SigningKeyID()
+	w.share(api.ShareRequest{Name: "good"})
+	dir := filepath.Dir(bad.Dir)
+	w.must(os.Rename(dir, dir+".away"))
+	result, err := w.client.RotateKeys(t.Context())
+	w.must(err)
+	if result.Republished != 1 || result.Failed != 1 {
+		t.Errorf("rotated: %+v", result)
+	}
+	_, err = w.client.RetireKey(t.Context(), old, false)
+	refused(t, err, api.CodeConflict, "1 shares still hold")
+	w.must(os.Rename(dir+".away", dir))
+	result, err = w.client.RetireKey(t.Context(), old, true)
+	w.must(err)
+	if result.Republished != 1 || w.shareOf("bad").Token.KeyID == old {
+		t.Errorf("retired: %+v", result)
+	}
+}
+
+// TestJWKS needs no version header: whoever verifies tokens may be any program.
+func TestJWKS(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	_, err := w.client.RotateKeys(t.Context())
+	w.must(err)
+	response, answer := w.raw("GET", "/.well-known/jwks.json", "", nil)
+	var set struct {
+		Keys []map[string]string `json:"keys"`
+	}
+	w.must(json.Unmarshal([]byte(answer), &set))
+	// Nothing was published by the first key, so it verifies nothing.
+	if response.StatusCode != 200 || response.Header.Get("Content-Type") != "application/jwk-set+json" || len(set.Keys) != 1 {
+		t.Fatalf("%d %s", response.StatusCode, answer)
+	}
+	for _, key := range set.Keys {
+		if key["kid"] != g.keys.SigningKeyID() || key["d"] != "" || key["x"] == "" || key["kty"] != "OKP" {
+			t.Errorf("a key: %v", key)
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+)
+
+// pullingFake is a fake engine with images.
+type pullingFake struct {
+	*fake
+	gone chan struct{} // closed when a pull was cancelled
+}
+
+func (f *pullingFake) Pull(ctx context.Context, image string, report func(drivers.PullProgress)) error {
+	switch image {
+	case "here":
+		return nil
+	case "wrong":
+		return &drivers.Error{Op: "fetch image wrong", Err: errors.New("the registry has no such image"), Hint: "check the name"}
+	case "endless":
+		report(drivers.PullProgress{Status: "waiting"})
+		<-ctx.Done()
+		close(f.gone)
+		return ctx.Err()
+	}
+	report(drivers.PullProgress{Layer: "abc", Status: "Downloading", Current: 1, Total: 2})
+	report(drivers.PullProgress{Layer: "abc", Status: "Pull complete"})
+	return nil
+}
+
+func TestPull(t *testing.T) {
+	engine := &pullingFake{newFake("fake"), make(chan struct{})}
+	w := newWorld(t, engine, newFake("vm"))
+	w.run()
+	pull := func(q api.CreateRequest) (said []api.PullProgress, err error) {
+		err = w.client.Pull(t.Context(), q, func(p api.PullProgress) { said = append(said, p) })
+		return said, err
+	}
+	said, err := pull(api.CreateRequest{Driver: "auto", Image: "far"})
+	want := []api.PullProgress{{Layer: "abc", Status: "Downloading", Current: 1, Total: 2}, {Layer: "abc", Status: "Pull complete"}}
+	if err != nil || !slices.Equal(said, want) {
+		t.Errorf("said %+v, %v", said, err)
+	}
+	for _, q := range []api.CreateRequest{{Driver: "fake", Image: "here"}, {Driver: "fake"}, {Driver: "vm", Image: "far"}} {
+		if said, err := pull(q); err != nil || said != nil {
+			t.Errorf("%+v: said %+v, %v", q, said, err)
+		}
+	}
+	_, err = pull(api.CreateRequest{Driver: "fake", Image: "wrong"})
+	refused(t, err, api.CodeDriver, "no such image")
+	_, err = pull(api.CreateRequest{Driver: "none", Image: "far"})
+	refused(t, err, api.CodeInvalid, `no driver "none"`)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	err = w.client.Pull(ctx, api.CreateRequest{Driver: "fake", Image: "endless"}, func(api.PullProgress) { cancel() })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	<-engine.gone
+}

@@ -1,0 +1,323 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/share"
+)
+
+func (w *world) share(q api.ShareRequest) api.Share {
+	w.Helper()
+	s, err := w.client.CreateShare(w.Context(), q)
+	w.must(err)
+	return s
+}
+
+// TestShareOfOnesOwn has no engine at all: none is needed.
+func TestShareOfOnesOwn(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	s := w.share(api.ShareRequest{Name: "agent", TTL: 20 * time.Second})
+	if s.Driver != "" || len(s.Warnings) != 1 || s.Target != "/etc/openshell/auth" || len(s.Env) != 2 {
+		t.Errorf("the share is %+v", s)
+	}
+	if want := filepath.Join(g.home.State, "named/agent/auth"); s.Dir != want {
+		t.Errorf("it lies in %s, not where it can be found by name: %s", s.Dir, want)
+	}
+	generation, expires := tokenOf(t, g, s.Dir)
+	if generation != 1 || time.Until(expires) > 20*time.Second {
+		t.Errorf("generation %d, expires %v", generation, expires)
+	}
+
+	_, err := w.client.CreateShare(t.Context(), api.ShareRequest{Name: "agent"})
+	refused(t, err, api.CodeConflict, `"agent" is taken by share`)
+	again := w.share(api.ShareRequest{Name: "agent", Ignore: true})
+	if again.ID != s.ID || again.Token.Generation != 1 || again.Warnings != nil {
+		t.Errorf("found again as %+v", again)
+	}
+	token, err := w.client.RotateToken(t.Context(), "agent")
+	w.must(err)
+	if now, _ := tokenOf(t, g, s.Dir); token.Generation != 2 || now != 2 {
+		t.Errorf("rotated to generation %d, the share holds %d", token.Generation, now)
+	}
+
+	list, err := w.client.Shares(t.Context())
+	w.must(err)
+	sandboxes, err := w.client.List(t.Context())
+	w.must(err)
+	status, err := w.client.Status(t.Context())
+	w.must(err)
+	if len(list) != 1 || list[0].Token.Generation != 2 || len(sandboxes) != 0 || status.Sandboxes != 0 || status.Shares != 1 {
+		t.Errorf("listed: %+v, sandboxes %+v, status %+v", list, sandboxes, status)
+	}
+	g.opts.IdleAfter = time.Millisecond
+	if g.idle(time.Now().Add(time.Hour)) {
+		t.Error("the gateway ends while a share is to be renewed")
+	}
+
+	w.must(w.client.RemoveShare(t.Context(), "agent"))
+	if _, err := os.Stat(filepath.Dir(s.Dir)); !isNotExist(err) {
+		t.Errorf("the share's directory is left: %v", err)
+	}
+	_, err = w.client.Share(t.Context(), "agent")
+	refused(t, err, api.CodeNotFound, `"agent"`)
+}
+
+// TestShareIsNoSandbox: whatever only a sandbox can do is refused.
+func TestShareIsNoSandbox(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	w.run()
+	w.share(api.ShareRequest{Name: "agent"})
+	box := w.create(api.CreateRequest{Name: "box"})
+	c, ctx := w.client, t.Context()
+	for what, do := range map[string]func() error{
+		"get":    func() error { _, err := c.Get(ctx, "agent"); return err },
+		"start":  func() error { _, err := c.Start(ctx, "agent"); return err },
+		"stop":   func() error { _, err := c.StopSandbox(ctx, "agent", 0); return err },
+		"signal": func() error { return c.Signal(ctx, "agent", 15) },
+		"wait":   func() error { _, err := c.Wait(ctx, "agent"); return err },
+		"remove": func() error { return c.Remove(ctx, "agent", true) },
+		"logs":   func() error { return c.Logs(ctx, "agent", false, nil, nil) },
+		"attach": func() error { _, err := c.Attach(ctx, "agent", false, api.Streams{}, nil); return err },
+		"exec":   func() error { _, err := c.Exec(ctx, "agent", api.ExecRequest{}, api.Streams{}); return err },
+	} {
+		t.Run(what, func(t *testing.T) { refused(t, do(), api.CodeInvalid, "a share for a container of your own") })
+	}
+	refused(t, c.RemoveShare(ctx, "box"), api.CodeConflict, "belongs to sandbox box")
+	if s, err := c.Share(ctx, "box"); err != nil || s.Driver != "fake" || s.Dir != box.Share {
+		t.Errorf("the sandbox's share: %+v, %v", s, err)
+	}
+}
+
+func TestShareRefusals(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	for name, q := range map[string]api.ShareRequest{
+		"no name":      {},
+		"a path":       {Name: "../agent"},
+		"a blank":      {Name: "a b"},
+		"too short":    {Name: "agent", TTL: time.Second},
+		"without end":  {Name: "agent", TTL: -1},
+		"hidden":       {Name: ".agent"},
+		"shell syntax": {Name: "$(id)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := w.client.CreateShare(t.Context(), q)
+			refused(t, err, api.CodeInvalid, "")
+		})
+	}
+	for _, path := range []string{"/home/a b/named/x", "/x,y/named/x", "/x:y/named/x", "/$HOME/x", "/a*/x"} {
+		if checkMountable(path) == nil {
+			t.Errorf("%s is taken for mountable", path)
+		}
+	}
+	if err := checkMountable("/home/josé/.local/state/openshell-vm/named/x"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestShareOutlivesGateway: a share's token that expired while no gateway ran is
+// fresh again once one does, in the directory that a container may have mounted.
+func TestShareOutlivesGateway(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour})
+	w.put("agent", map[string]string{"agent.yaml": "a: 1"})
+	before, err := inodeOf(s.Dir)
+	w.must(err)
+	w.stop()
+
+	// What is in the share has expired, as after a long time without a gateway.
+	g := w.open()
+	publishRaw(t, g.byID(s.ID), []byte("expired"))
+	g.home.Close()
+	g = w.run()
+	w.eventually("the share is fresh", func() bool { return w.shareOf("agent").Token.Renewals > 0 })
+	generation, _ := tokenOf(t, g, s.Dir)
+	after, err := inodeOf(s.Dir)
+	w.must(err)
+	if generation != 4 || after != before {
+		t.Errorf("generation %d in %+v, before %+v", generation, after, before)
+	}
+	if data, err := os.ReadFile(filepath.Join(s.Dir, "agent.yaml")); string(data) != "a: 1" {
+		t.Errorf("agent.yaml is %q, %v", data, err)
+	}
+}
+
+func (w *world) shareOf(ref string) api.Share {
+	w.Helper()
+	s, err := w.client.Share(w.Context(), ref)
+	w.must(err)
+	return s
+}
+
+// TestIgnoreFreshens: who asks for an existing share mounts a fresh token, even
+// if its renewal is waiting for a retry.
+func TestIgnoreFreshens(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	s := w.share(api.ShareRequest{Name: "agent"})
+	publishRaw(t, g.byID(s.ID), []byte("expired"))
+	w.share(api.ShareRequest{Name: "agent", Ignore: true})
+	if generation, _ := tokenOf(t, g, s.Dir); generation != 3 {
+		t.Errorf("generation %d", generation)
+	}
+}
+
+// TestShareFailureIsShown: a share that can't be published to is not fresh, and
+// recovers by itself when its cause has gone.
+func TestShareFailureIsShown(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	s := w.share(api.ShareRequest{Name: "agent"})
+	dir := filepath.Dir(s.Dir)
+	w.must(os.Rename(dir, dir+".away"))
+	_, err := w.client.RotateToken(t.Context(), "agent")
+	if err == nil || w.shareOf("agent").Token.Failures != 1 || g.count(time.Now()).failing != 1 {
+		t.Errorf("rotated into nothing: %v", err)
+	}
+	w.must(os.Rename(dir+".away", dir))
+	w.eventually("it recovers", func() bool { return w.shareOf("agent").Token.Failures == 0 })
+	if generation, _ := tokenOf(t, g, s.Dir); generation != 2 {
+		t.Errorf("generation %d", generation)
+	}
+}
+
+// TestHalfMadeShareIsTakenBack: what a killed creation or removal left goes.
+func TestHalfMadeShareIsTakenBack(t *testing.T) {
+	for name, left := range map[string]func(*Record){
+		"creation": func(r *Record) { r.Made = false },
+		"removal":  func(r *Record) { r.want(wantGone) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			g := w.run()
+			s := w.share(api.ShareRequest{Name: "agent"})
+			w.must(g.update(g.byID(s.ID), left))
+			w.stop()
+			g = w.run()
+			w.eventually("it is gone", func() bool { return g.byID(s.ID) == nil })
+			if _, err := os.Stat(s.Dir); !isNotExist(err) {
+				t.Errorf("its directory: %v", err)
+			}
+			w.share(api.ShareRequest{Name: "agent"})
+		})
+	}
+}
+
+func (w *world) put(ref string, files map[string]string, remove ...string) api.Share {
+	w.Helper()
+	s, err := w.client.PutFiles(w.Context(), ref, filesOf(files, remove...))
+	w.must(err)
+	return s
+}
+
+func filesOf(files map[string]string, remove ...string) api.FilesRequest {
+	q := api.FilesRequest{Files: map[string][]byte{}, Remove: remove}
+	for name, text := range files {
+		q.Files[name] = []byte(text)
+	}
+	return q
+}
+
+// TestFiles are published with the token, in one generation, for shares of the
+// user's own and for sandboxes' alike.
+func TestFiles(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	w.run()
+	w.share(api.ShareRequest{Name: "agent"})
+	w.create(api.CreateRequest{Name: "box"})
+	for _, ref := range []string{"agent", "box"} {
+		w.put(ref, map[string]string{"a.yaml": "a", "b": ""})
+		s := w.put(ref, map[string]string{"a.yaml": "changed"}, "b")
+		content, err := share.Read(s.Dir)
+		w.must(err)
+		if len(content.Files) != 3 || string(content.Files["a.yaml"]) != "changed" || content.Generation != s.Token.Generation || s.Token.Generation != 3 {
+			t.Errorf("%s: generation %d of %v", ref, content.Generation, s.Files)
+		}
+		_, err = w.client.RotateToken(t.Context(), ref)
+		w.must(err)
+		if data, err := os.ReadFile(filepath.Join(s.Dir, "a.yaml")); string(data) != "changed" {
+			t.Errorf("%s: after a renewal it is %q, %v", ref, data, err)
+		}
+	}
+}
+
+func TestFileRefusals(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	w.share(api.ShareRequest{Name: "agent"})
+	many := map[string]string{}
+	for i := range maxFiles + 1 {
+		many[strings.Repeat("x", i+1)] = ""
+	}
+	for name, q := range map[string]api.FilesRequest{
+		"the token":    filesOf(map[string]string{"sandbox.jwt": "mine"}),
+		"its metadata": filesOf(map[string]string{"metadata.json": "{}"}),
+		"a path":       filesOf(map[string]string{"../x": ""}),
+		"reserved":     filesOf(map[string]string{"..data": ""}),
+		"empty":        filesOf(map[string]string{"": ""}),
+		"too long":     filesOf(map[string]string{strings.Repeat("x", 256): ""}),
+		"too many":     filesOf(many),
+		"too large":    {Files: map[string][]byte{"x": bytes.Repeat([]byte("x"), maxFilesSize+1)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := w.client.PutFiles(t.Context(), "agent", q)
+			refused(t, err, api.CodeInvalid, "")
+		})
+	}
+	_, err := w.client.PutFiles(t.Context(), "agent", filesOf(nil, "nope"))
+	refused(t, err, api.CodeNotFound, `no file "nope"`)
+	if s := w.shareOf("agent"); len(s.Files) != 0 || s.Token.Generation != 1 {
+		t.Errorf("a refusal changed the share: %+v", s)
+	}
+	w.put("agent", map[string]string{"x": strings.Repeat("x", maxFilesSize)})
+}
+
+// TestFilesReachTheShareLater: when only publishing fails, the renewal that
+// works brings the files.
+func TestFilesReachTheShareLater(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	s := w.share(api.ShareRequest{Name: "agent"})
+	dir := filepath.Dir(s.Dir)
+	w.must(os.Rename(dir, dir+".away"))
+	_, err := w.client.PutFiles(t.Context(), "agent", filesOf(map[string]string{"x": "1"}))
+	if e := (*api.Error)(nil); !errors.As(err, &e) {
+		t.Fatalf("published into nothing: %v", err)
+	}
+	w.must(os.Rename(dir+".away", dir))
+	w.eventually("the file is there", func() bool {
+		data, _ := os.ReadFile(filepath.Join(s.Dir, "x"))
+		return string(data) == "1"
+	})
+}
+
+// TestShareVerifies: its token is judged as a sandbox's, and not after its end.
+func TestShareVerifies(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	s := w.share(api.ShareRequest{Name: "agent"})
+	token, err := os.ReadFile(filepath.Join(s.Dir, tokenFile))
+	w.must(err)
+	verify := func() bool {
+		r, err := w.client.VerifyToken(context.Background(), api.VerifyRequest{Token: string(token)})
+		w.must(err)
+		return r.Valid
+	}
+	if !verify() {
+		t.Error("the share's token is refused")
+	}
+	w.must(w.client.RemoveShare(t.Context(), "agent"))
+	if verify() {
+		t.Error("the token of a removed share is good")
+	}
+}
