@@ -43,7 +43,7 @@ func (g *Gateway) retireKey(ctx context.Context, prefix string, force bool) (api
 	}
 	signed := func(t api.Token) bool { return t.KeyID == kid }
 	if n := len(g.holding(signed)); n > 0 && !force && kid != g.keys.SigningKeyID() {
-		return api.RotateResult{}, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%d shares still hold a token that the key %s signed", n, kid),
+		return api.RotateResult{}, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("tokens that the key %s signed are still held, by %d of the shares", kid, n),
 			Hint: "ps and share ls show why they are not renewed; --force makes these tokens invalid at once"}
 	}
 	switch err := g.keys.Retire(kid); {

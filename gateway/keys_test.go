@@ -77,7 +77,7 @@ func TestRotateWithAFailingShare(t *testing.T) {
 		t.Errorf("rotated: %+v", result)
 	}
 	_, err = w.client.RetireKey(t.Context(), old, false)
-	refused(t, err, api.CodeConflict, "1 shares still hold")
+	refused(t, err, api.CodeConflict, "still held, by 1 of")
 	w.must(os.Rename(dir+".away", dir))
 	result, err = w.client.RetireKey(t.Context(), old, true)
 	w.must(err)

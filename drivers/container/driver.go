@@ -49,7 +49,7 @@ func (d *Driver) Probe(ctx context.Context) drivers.Info { return d.engine.Probe
 func (d *Driver) Pull(ctx context.Context, image string, report func(drivers.PullProgress)) error {
 	here, err := d.engine.HasImage(ctx, image)
 	if err != nil {
-		return d.engine.Explain("look for image "+image, err)
+		return d.explainPull(image, err)
 	}
 	if here {
 		return nil

@@ -97,6 +97,9 @@ func (d *Driver) explainPull(image string, err error) error {
 	op := "fetch image " + image
 	text := strings.ToLower(err.Error())
 	switch {
+	case containsAny(text, "invalid reference format", "invalid image reference", "repository name must be"):
+		return &drivers.Error{Op: op, Err: errors.New("that is not an image's name"),
+			Hint: "write [REGISTRY/]NAME[:TAG], the name in lower case"}
 	case containsAny(text, "manifest unknown", "not found", "access denied", "unauthorized", "is denied", "name unknown", "did not resolve"):
 		return &drivers.Error{Op: op, Err: errors.New("the registry has no such image, or wants a login"),
 			Hint: fmt.Sprintf("check the name; `%s images` lists what is here, `%s login` logs in", d.Name(), d.Name())}
