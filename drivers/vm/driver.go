@@ -42,6 +42,8 @@ type Driver struct {
 	host   host
 	tools  toolCache
 	starts starts
+
+	confinement confinement
 }
 
 // The driver has every optional interface.

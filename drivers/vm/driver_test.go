@@ -13,6 +13,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/initramfs"
+	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/qemu"
 )
@@ -251,5 +252,19 @@ func waitFor(t *testing.T, holds func() bool) {
 			t.Fatal("it did not come in time")
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestAJailThatIsRequired(t *testing.T) {
+	d := emptyDriver(t)
+	d.confinement.report = &jail.Report{Missing: []jail.Gap{{Name: "Landlock", Why: "the kernel has none"}}}
+	if err := d.checkJail(); err != nil {
+		t.Errorf("a weaker jail is refused though none is required: %v", err)
+	}
+	d.cfg.RequireJail = true
+	refused(t, d.checkJail(), "this host can't give Landlock (the kernel has none)")
+	d.confinement.report = nil // and then no monitor can be started to try
+	if err := d.checkJail(); err == nil {
+		t.Error("no jail at all is taken for one")
 	}
 }

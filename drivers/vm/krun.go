@@ -20,15 +20,14 @@ import (
 const installKrun = "install libkrun " + krunvm.MinVersion + " or later and libkrunfw, or name them by " +
 	LibkrunEnv + " and " + LibkrunfwEnv
 
-// krunWorks says why the krun hypervisor can't be used; nil if it can.
+// krunWorks says why the krun hypervisor can't be used; nil if it can. KVM comes
+// first: what is known of it is remembered, a libkrun that is missing is not.
 func (d *Driver) krunWorks(ctx context.Context) error {
-	if _, err := d.krunTools(ctx); err != nil {
-		return err
-	}
 	if r := d.kvmWorks(ctx, hypervisorKrun); !r.Usable {
 		return &drivers.Error{Op: "use KVM", Err: errors.New(r.Reason), Hint: r.Hint}
 	}
-	return nil
+	_, err := d.krunTools(ctx)
+	return err
 }
 
 // krunTools finds all that a VM of the krun hypervisor is made of.

@@ -13,14 +13,14 @@ import (
 )
 
 // Probe says which hypervisor and accelerator a VM would get, why, and how to
-// get the better one.
+// get the better one; and what of the jail this host can't give.
 func (d *Driver) Probe(ctx context.Context) drivers.Info {
-	krun := d.krunWorks(ctx)
-	tools, err := d.qemuTools(ctx)
-	info := drivers.Info{Usable: krun == nil || err == nil}
+	var info drivers.Info
 	fact := func(name, format string, args ...any) {
 		info.Details = append(info.Details, drivers.Fact{Name: name, Value: fmt.Sprintf(format, args...)})
 	}
+	krun := d.krunWorks(ctx)
+	tools, err := d.qemuTools(ctx)
 	switch {
 	case krun == nil:
 		fact("hypervisor", "krun, since KVM and libkrun work here")
@@ -33,11 +33,28 @@ func (d *Driver) Probe(ctx context.Context) drivers.Info {
 		info.Problem, info.Hint = err.Error(), drivers.HintOf(err)
 		fact("krun", "can't be used: %v", krun)
 	}
-	if err != nil {
-		return info
+	if err == nil {
+		info.Version = d.qemuFacts(ctx, tools, fact)
 	}
-	info.Version = d.qemuFacts(ctx, tools, fact)
+	if err := d.jailFacts(fact); err != nil && info.Problem == "" {
+		info.Problem, info.Hint = err.Error(), drivers.HintOf(err)
+	}
+	info.Usable = info.Problem == ""
 	return info
+}
+
+// jailFacts tries a jail anew, and refuses what Resolve will.
+func (d *Driver) jailFacts(fact func(name, format string, args ...any)) error {
+	report, err := d.tryJail()
+	switch {
+	case err != nil:
+		fact("jail", "can't be made: %v", err)
+	case len(report.Missing) > 0:
+		fact("jail", "this host can't give %s", gaps(report))
+	default:
+		fact("jail", "complete (Landlock %d)", report.LandlockABI)
+	}
+	return d.checkJail()
 }
 
 func (d *Driver) qemuFacts(ctx context.Context, tools monitor.QEMU, fact func(name, format string, args ...any)) (version string) {

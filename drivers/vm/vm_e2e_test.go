@@ -357,3 +357,14 @@ func (b *waitBuffer) await(t *testing.T, text string) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+func TestProbeOnThisHost(t *testing.T) {
+	d, _ := place(t)
+	info := d.Probe(t.Context())
+	if !info.Usable || info.Problem != "" || !strings.Contains(info.Version, "QEMU") {
+		t.Errorf("%+v", info)
+	}
+	for _, f := range info.Details {
+		t.Logf("%s: %s", f.Name, f.Value)
+	}
+}
