@@ -26,7 +26,7 @@ func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error)
 	if err != nil {
 		return drivers.Status{}, err
 	}
-	status := drivers.Status{ID: id, Name: spec.Name}
+	status := drivers.Status{ID: id, Name: spec.Name, Spec: &spec}
 	alive := monitor.Alive(d.dir(id)) // before the exit is looked for: it is on disk before the monitor ends
 	exit, err := monitor.ReadExit(d.dir(id))
 	switch {
