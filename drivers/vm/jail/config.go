@@ -68,16 +68,19 @@ const (
 type profile struct {
 	caps     []string // kept
 	noGroups bool     // it insists on setgroups, which must seem to succeed
+	serves   bool     // it opens files for a guest, which may ask for writing
 	lacks    []string // what a program gets less than Strict, for people
 }
 
 var profiles = map[Profile]profile{
 	Strict: {},
 	FileServer: {
-		caps:  []string{"CAP_SETPCAP"},
-		lacks: []string{"virtiofsd keeps CAP_SETPCAP until it serves"},
+		serves: true,
+		caps:   []string{"CAP_SETPCAP"},
+		lacks:  []string{"virtiofsd keeps CAP_SETPCAP until it serves"},
 	},
 	ChrootServer: {
+		serves:   true,
 		caps:     []string{"CAP_SETPCAP", "CAP_SYS_CHROOT"},
 		noGroups: true,
 		lacks:    []string{"virtiofsd keeps CAP_SETPCAP and CAP_SYS_CHROOT until it has confined itself once more and serves"},

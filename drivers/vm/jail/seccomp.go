@@ -62,13 +62,18 @@ func fail(errno unix.Errno) seccomp.Action {
 // An ordinary user can't drop groups in a user namespace. A program that would
 // give up then is told that it did, with noGroups: it keeps groups that it
 // was started with, which no file in the jail is likely to give rights to.
-func filter(noGroups bool) ([]bpf.Instruction, error) {
+//
+// A program that serves files is told EROFS when it opens one for writing. It
+// would be refused anyway; but the kernel asks for the file's mode before it
+// asks whether the mount is read-only, and without capabilities a guest's root
+// would read EACCES, as if another mode could help.
+func filter(p profile) ([]bpf.Instruction, error) {
 	info, err := arch.GetInfo("")
 	if err != nil {
 		return nil, fmt.Errorf("seccomp: %w", err)
 	}
 	flags := func(call string, op seccomp.Operation, value uint64) seccomp.NameWithConditions {
-		return seccomp.NameWithConditions{Name: call, Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: op, Value: value}}}
+		return argument(call, 0, op, value)
 	}
 	policy := seccomp.Policy{
 		DefaultAction: seccomp.ActionAllow,
@@ -86,11 +91,32 @@ func filter(noGroups bool) ([]bpf.Instruction, error) {
 			{Action: fail(unix.ENOSYS), Names: []string{"clone3"}},
 		},
 	}
+	if p.serves {
+		policy.Syscalls = append(policy.Syscalls, readOnlyCalls(info))
+	}
 	program, err := policy.Assemble()
 	if err != nil {
 		return nil, fmt.Errorf("seccomp: %w", err)
 	}
-	return append(preamble(info, noGroups), program...), nil
+	return append(preamble(info, p.noGroups), program...), nil
+}
+
+// readOnlyCalls are those that open a file, when it is for writing.
+func readOnlyCalls(info *arch.Info) seccomp.SyscallGroup {
+	const forWriting = unix.O_WRONLY | unix.O_RDWR
+	group := seccomp.SyscallGroup{
+		Action:             fail(unix.EROFS),
+		NamesWithCondtions: []seccomp.NameWithConditions{argument("openat", 2, seccomp.BitsSet, forWriting)},
+	}
+	if len(known(info, []string{"open"})) > 0 {
+		group.NamesWithCondtions = append(group.NamesWithCondtions, argument("open", 1, seccomp.BitsSet, forWriting))
+	}
+	return group
+}
+
+// argument is a call with one condition.
+func argument(call string, n uint32, op seccomp.Operation, value uint64) seccomp.NameWithConditions {
+	return seccomp.NameWithConditions{Name: call, Conditions: seccomp.ArgumentConditions{{Argument: n, Operation: op, Value: value}}}
 }
 
 // preamble is what the library can't do. It lets calls by another ABI pass (int
@@ -126,7 +152,7 @@ func known(info *arch.Info, names []string) []string {
 // filterCalls binds the thread to the filter. A kernel without seccomp is
 // reported; anything else is an error.
 func filterCalls(cfg Config, r *Report) error {
-	program, err := filter(profiles[cfg.Profile].noGroups)
+	program, err := filter(profiles[cfg.Profile])
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func TestFilter(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	program, err := filter(false)
+	program, err := filter(profile{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestFilterKnowsEveryName(t *testing.T) {
 }
 
 func TestFilterOfAnotherABI(t *testing.T) {
-	program, err := filter(false)
+	program, err := filter(profile{})
 	if err != nil {
 		t.Skip(err)
 	}
@@ -125,7 +125,7 @@ func TestFilterThatPretends(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	program, err := filter(true)
+	program, err := filter(profile{noGroups: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,5 +137,34 @@ func TestFilterThatPretends(t *testing.T) {
 	}
 	if got := verdict(t, program, uint32(info.ID), unix.SYS_READ); got != unix.SECCOMP_RET_ALLOW {
 		t.Errorf("read: %#x", got)
+	}
+}
+
+func TestFilterOfAServer(t *testing.T) {
+	info, err := arch.GetInfo("")
+	if err != nil {
+		t.Skip(err)
+	}
+	for p, forWriting := range map[Profile]uint32{
+		Strict:       unix.SECCOMP_RET_ALLOW, // QEMU writes to its disk
+		FileServer:   unix.SECCOMP_RET_ERRNO | uint32(unix.EROFS),
+		ChrootServer: unix.SECCOMP_RET_ERRNO | uint32(unix.EROFS),
+	} {
+		program, err := filter(profiles[p])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for flags, want := range map[uint64]uint32{
+			unix.O_RDONLY:                  unix.SECCOMP_RET_ALLOW,
+			unix.O_PATH | unix.O_NOFOLLOW:  unix.SECCOMP_RET_ALLOW,
+			unix.O_WRONLY:                  forWriting,
+			unix.O_RDWR | unix.O_CLOEXEC:   forWriting,
+			unix.O_WRONLY | unix.O_APPEND:  forWriting,
+			unix.O_RDWR | unix.O_TRUNC | 1: forWriting,
+		} {
+			if got := verdict(t, program, uint32(info.ID), unix.SYS_OPENAT, 0, 0, flags); got != want {
+				t.Errorf("%s: openat with flags %#x: %#x, want %#x", p, flags, got, want)
+			}
+		}
 	}
 }
