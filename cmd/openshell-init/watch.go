@@ -18,7 +18,9 @@ import (
 // never that a name was missing. The host makes the name ..is-N after it has
 // committed generation N, so:
 //
-//  1. ask for the name of the next generation, a few times a second
+//  1. ask for the name of the next generation, a few times a second (once a
+//     second where the guest caches no names, which qemu sees to: there it is
+//     for the report only, and an emulated processor's time is dear)
 //  2. when it is there but ..data still leads to an old one, give the cached
 //     names back and look again, a few times at most
 //  3. once a second take N from ..data itself: announcements may have come and
@@ -27,10 +29,11 @@ import (
 //
 // A token's validity does not depend on any of it.
 const (
-	watchEvery  = 200 * time.Millisecond // step 1
-	rereadEvery = 5                      // step 3, in steps 1
-	maxDrops    = 5                      // step 2
-	dropPause   = 20 * time.Millisecond  // between two of them
+	watchCached   = 200 * time.Millisecond // step 1
+	watchUncached = time.Second
+	maxDrops      = 5                     // step 2
+	dropPause     = 20 * time.Millisecond // between two of them
+	rereadEvery   = time.Second           // step 3
 )
 
 // view is a guest's view of a share.
@@ -43,27 +46,28 @@ type view interface {
 	drop() error
 }
 
-// watch follows a share until ctx ends, and calls seen with its first
-// generation and each new one.
-func watch(ctx context.Context, v view, seen func(uint64)) {
-	now := uint64(0)
+// watch follows a share until ctx ends, looking at it every so often, and
+// calls seen with its first generation and each new one.
+func watch(ctx context.Context, v view, every time.Duration, seen func(uint64)) {
+	now, looked := uint64(0), time.Time{}
 	look := func() {
+		looked = time.Now()
 		if n, err := v.current(); err == nil && n != now {
 			now = n
 			seen(n)
 		}
 	}
 	look()
-	tick := time.NewTicker(watchEvery)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	tried := uint64(0) // the announcement whose drops are used up
-	for round := 1; ; round++ {
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if round%rereadEvery == 0 {
+		if time.Since(looked) >= rereadEvery-every/2 {
 			look()
 		}
 		next := now + 1
@@ -87,13 +91,17 @@ func watch(ctx context.Context, v view, seen func(uint64)) {
 }
 
 // startWatch follows the share of this VM and reports to the host.
-func startWatch(ctx context.Context, shares string, h *host) error {
-	auth := filepath.Join(shares, guest.AuthName)
+func startWatch(ctx context.Context, where layout, h *host) error {
+	auth := filepath.Join(where.shares, guest.AuthName)
 	dir, err := unix.Open(auth, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open the share: %w", err)
 	}
-	go watch(ctx, shareView{dir}, func(n uint64) {
+	every := watchUncached
+	if where.krun {
+		every = watchCached
+	}
+	go watch(ctx, shareView{dir}, every, func(n uint64) {
 		h.send(guest.Message{Seen: &guest.Seen{Generation: n, UnixNano: time.Now().UnixNano()}})
 	})
 	return nil

@@ -26,6 +26,7 @@ type fakeShare struct {
 	drops      int
 	dropped    func() // called by drop
 	stuck      bool   // drop has no effect
+	uncached   bool
 }
 
 const cacheTime = 5 * time.Second
@@ -36,7 +37,7 @@ func (s *fakeShare) current() (uint64, error) {
 	if s.generation == 0 {
 		return 0, errors.New("no ..data")
 	}
-	if time.Since(s.cachedAt) >= cacheTime {
+	if s.uncached || time.Since(s.cachedAt) >= cacheTime {
 		s.cached, s.cachedAt = s.generation, time.Now()
 	}
 	return s.cached, nil
@@ -75,12 +76,17 @@ type report struct {
 }
 
 // runWatch watches share while script runs in the bubble's time.
-func runWatch(t *testing.T, share *fakeShare, script func()) (reports []report) {
+func runWatch(t *testing.T, share *fakeShare, script func()) []report {
+	t.Helper()
+	return runWatchEvery(t, share, watchCached, script)
+}
+
+func runWatchEvery(t *testing.T, share *fakeShare, every time.Duration, script func()) (reports []report) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithCancel(t.Context())
-		go watch(ctx, share, func(n uint64) { reports = append(reports, report{n, time.Since(start)}) })
+		go watch(ctx, share, every, func(n uint64) { reports = append(reports, report{n, time.Since(start)}) })
 		script()
 		cancel()
 		synctest.Wait()
@@ -163,9 +169,23 @@ func TestWatchManyPublishes(t *testing.T) {
 		t.Fatalf("%d reports after %d drops, want 50", len(reports), share.drops)
 	}
 	for i, r := range reports[1:] {
-		if late := r.after - time.Duration(i+1)*3*time.Second; r.generation != uint64(i+2) || late > watchEvery {
+		if late := r.after - time.Duration(i+1)*3*time.Second; r.generation != uint64(i+2) || late > watchCached {
 			t.Errorf("generation %d was seen %v after its publish", r.generation, late)
 		}
+	}
+}
+
+// Without a cache each look gives what is there, and nothing is dropped.
+func TestWatchUncached(t *testing.T) {
+	share := &fakeShare{generation: 7, names: map[uint64]bool{7: true}, uncached: true}
+	reports := runWatchEvery(t, share, watchUncached, func() {
+		time.Sleep(1500 * time.Millisecond)
+		share.publish(8)
+		time.Sleep(time.Second)
+	})
+	want := []report{{7, 0}, {8, 2 * time.Second}}
+	if !reflect.DeepEqual(reports, want) || share.drops != 0 {
+		t.Errorf("reports %v after %d drops, want %v after none", reports, share.drops, want)
 	}
 }
 
