@@ -259,7 +259,7 @@ func execs(t *testing.T, s *suite) string {
 		{p: drivers.Process{Args: []string{"id", "-u"}, User: "1000"}, out: "1000"},
 		{p: drivers.Process{Args: []string{"sh", "-c", "kill -9 $$"}}, code: 137},
 		{p: drivers.Process{Args: []string{"no-such-command"}}, code: 127},
-		{p: drivers.Process{Args: []string{"/etc"}}, code: 126},
+		{p: drivers.Process{Args: []string{"/etc/passwd"}}, code: 126},
 	} {
 		client := b.exec(c.p, c.in != "")
 		if c.in != "" {
