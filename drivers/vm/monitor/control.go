@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
@@ -17,6 +18,8 @@ type control struct {
 	out      *stream.Writer
 	queue    chan func() error // what the monitor itself sends; session bytes bypass it
 	messages chan guest.Message
+
+	full atomic.Bool // the last message did not fit into the queue
 
 	mu       sync.Mutex
 	sessions map[uint32]*session
@@ -61,8 +64,11 @@ func (c *control) frame(kind stream.Kind, session uint32, payload []byte) {
 func (c *control) enqueue(send func() error) {
 	select {
 	case c.queue <- send:
+		c.full.Store(false)
 	default:
-		c.log.Warn("the guest does not take control messages")
+		if !c.full.Swap(true) {
+			c.log.Warn("the guest does not take control messages")
+		}
 	}
 }
 
@@ -81,9 +87,11 @@ func (c *control) read(port io.Reader) {
 			continue
 		}
 		m, whole, err := messages.Add(f)
-		if err != nil {
-			c.log.Warn("the guest sent a control message that is none", "error", err)
-		} else if whole {
+		if err != nil { // such a guest is broken, or up to something
+			c.end(err)
+			return
+		}
+		if whole {
 			c.messages <- m
 		}
 	}

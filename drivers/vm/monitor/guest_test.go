@@ -210,3 +210,12 @@ func missing(dir, name string) bool {
 	_, err := os.Stat(filepath.Join(dir, name))
 	return errors.Is(err, os.ErrNotExist)
 }
+
+func waitFor(t *testing.T, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come in time")
+		}
+	}
+}

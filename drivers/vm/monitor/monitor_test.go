@@ -98,6 +98,15 @@ func TestFailedBoots(t *testing.T) {
 			},
 			Ready{Problem: "the guest init speaks version 2 of the protocol, the monitor 1"},
 		},
+		"greets twice": {
+			func(g *fakeGuest) {
+				for range 2 {
+					g.send(guest.Message{Hello: &guest.Hello{Version: guest.Version, Kernel: "6"}})
+				}
+				g.until(func(guest.Message) bool { return false })
+			},
+			Ready{Problem: "the guest greeted twice"},
+		},
 		"dies": {
 			func(g *fakeGuest) {
 				g.monitor.tools.Write([]byte("qemu: no such machine\nvirtiofsd-root: disconnected\n"))
@@ -418,5 +427,39 @@ func TestTheCauseOfSeveralDeaths(t *testing.T) {
 	g.report(death{"second", nil})
 	if d := g.cause(death{"first", nil}); d.name != "first" {
 		t.Error(d)
+	}
+}
+
+// A boot that fails may be tried again, by another monitor: its clients are to
+// wait for the outcome.
+func TestNobodyAttachesToABoot(t *testing.T) {
+	asked := make(chan struct{})
+	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
+		<-asked
+		g.boot()
+		g.exit(0, "")
+	})
+	waitFor(t, func() bool { return !missing(cfg.RunDir, SocketFile) })
+	o := await(t, streamed(t, cfg, attachAll, drivers.Streams{Stdin: strings.NewReader("early")}))
+	if !errors.Is(o.err, drivers.ErrNotRunning) {
+		t.Errorf("%+v", o)
+	}
+	close(asked)
+	wantRunning(t, ready)
+	await(t, end)
+}
+
+// What a hostile guest says must not fill the host's disk with complaints.
+func TestAGuestThatBreaksTheProtocolEnds(t *testing.T) {
+	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
+		g.boot()
+		g.ctl.Write(stream.Control, 0, []byte("{nonsense"))
+		g.monitor.group.died <- death{"qemu", errors.New("killed")}
+		<-g.monitor.ended
+	})
+	wantRunning(t, ready)
+	await(t, end)
+	if e, err := ReadExit(cfg.Dir); err != nil || e.State != drivers.Dead {
+		t.Errorf("%+v, %v", e, err)
 	}
 }

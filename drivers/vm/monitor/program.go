@@ -73,6 +73,9 @@ func (m *monitor) toolOutput(name string) (*os.File, error) {
 	return w, nil
 }
 
+// toolLines of the tools' log are looked at for a dead program's last one.
+const toolLines = 50
+
 // said is the last line that a program of the VM wrote; "" if it wrote none.
 func (m *monitor) said(name string) string {
 	lines := tail(m.cfg.file(ToolsFile), toolLines)

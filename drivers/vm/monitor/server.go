@@ -82,6 +82,9 @@ func (m *monitor) command(r Request) Report {
 // ended or the client has hung up. All output comes from the log, so a slow
 // client lags behind and holds nobody up.
 func (m *monitor) attach(in *stream.Reader, out *stream.Writer, r AttachRequest) error {
+	if m.report().State == "" { // the boot may fail, and be tried again
+		return out.Write(stream.Error, 0, []byte(drivers.ErrNotRunning.Error()))
+	}
 	output, err := m.stdio.follow(r.Replay)
 	if err != nil {
 		return err

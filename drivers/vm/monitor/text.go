@@ -9,6 +9,16 @@ import (
 // escape is a terminal's control sequence.
 var escape = regexp.MustCompile("\x1b(\\[[0-?]*[ -/]*[@-~]|[^\\[])")
 
+// maxLine is how long a line that a guest wrote is shown, in bytes.
+const maxLine = 500
+
+func truncate(s string) string {
+	if len(s) <= maxLine {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxLine], "") + "…"
+}
+
 // printable makes a line that a guest wrote fit for a user's terminal: what
 // could move the cursor or change a colour is left out.
 func printable(s string) string {
@@ -22,5 +32,5 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
-	return strings.TrimSpace(s)
+	return truncate(strings.TrimSpace(s))
 }

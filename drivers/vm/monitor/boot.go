@@ -1,0 +1,105 @@
+package monitor
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/guest"
+)
+
+// consoleLines of the guest's console go with the report of a failed boot.
+const consoleLines = 8
+
+// boot brings the guest from its greeting to the running workload. A workload
+// that ended at once, or could not be run, has booted too: that message is
+// returned, since watch would not see it.
+func (m *monitor) boot() (early *guest.Exited, err error) {
+	deadline := time.NewTimer(m.cfg.BootDeadline)
+	defer deadline.Stop()
+	for {
+		select {
+		case msg, ok := <-m.control.messages:
+			if !ok {
+				return nil, m.lost()
+			}
+			if done, err := m.booting(msg); done || err != nil {
+				return msg.Exited, err
+			}
+		case d := <-m.group.died:
+			return m.bootedBefore(d)
+		case <-m.stop:
+			return nil, errors.New("it was stopped while it booted")
+		case <-deadline.C:
+			return nil, &hungError{m.cfg.BootDeadline}
+		}
+	}
+}
+
+// bootedBefore looks whether a VM that ended had booted: then it is for watch to
+// say how it ended.
+func (m *monitor) bootedBefore(d death) (early *guest.Exited, err error) {
+	for {
+		select {
+		case msg, ok := <-m.control.messages:
+			if !ok {
+				return nil, m.afterDeath(d)
+			}
+			if done, err := m.booting(msg); done || err != nil {
+				m.group.report(d)
+				return msg.Exited, err
+			}
+		case <-time.After(portGrace):
+			return nil, m.afterDeath(d)
+		}
+	}
+}
+
+// booting takes one step of the boot and says whether it was the last.
+func (m *monitor) booting(msg guest.Message) (done bool, err error) {
+	switch {
+	case msg.Hello != nil && m.report().Kernel != "":
+		return false, errors.New("the guest greeted twice")
+	case msg.Hello != nil:
+		if msg.Hello.Version != guest.Version {
+			return false, fmt.Errorf("the guest init speaks version %d of the protocol, the monitor %d",
+				msg.Hello.Version, guest.Version)
+		}
+		m.log.Info("the guest greets", "kernel", printable(msg.Hello.Kernel))
+		m.update(func(r *Report) { r.Kernel = cmp.Or(printable(msg.Hello.Kernel), "unknown") })
+		m.control.send(guest.Message{Start: &guest.Start{UnixNano: time.Now().UnixNano()}})
+	case msg.Started != nil, msg.Exited != nil:
+		m.log.Info("the workload runs")
+		m.update(func(r *Report) { r.State, r.StartedAt = drivers.Running, time.Now() })
+		return true, nil
+	case msg.Failed != nil:
+		return false, &drivers.Error{Err: errors.New(printable(msg.Failed.Reason)), Hint: printable(msg.Failed.Hint)}
+	case msg.Seen != nil:
+		m.seen(*msg.Seen)
+	}
+	return false, nil
+}
+
+// failed reports a VM whose workload never ran.
+func (m *monitor) failed(ready io.WriteCloser, err error) error {
+	r := Ready{Problem: err.Error(), Hint: drivers.HintOf(err)}
+	r.Hung = errors.As(err, new(*hungError))
+	r.Console = strings.Join(tail(m.cfg.file(ConsoleFile), consoleLines), "\n")
+	m.conclude(Exit{State: drivers.Dead, Reason: "the boot failed: " + err.Error()})
+	if m.stdio != nil {
+		m.stdio.Close()
+	}
+	m.tell(ready, r)
+	return err
+}
+
+// hungError is a boot that went past its deadline.
+type hungError struct{ deadline time.Duration }
+
+func (e *hungError) Error() string {
+	return fmt.Sprintf("the guest did not boot within %v", e.deadline)
+}

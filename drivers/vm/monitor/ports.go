@@ -1,0 +1,64 @@
+package monitor
+
+import (
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/vm/guest"
+)
+
+// ports are our ends of the guest's ports.
+type ports struct{ stdio, console, control *net.UnixConn }
+
+// make connects the ports and gives the hypervisor's ends.
+func (p *ports) make() (theirs portFiles, err error) {
+	for _, c := range []struct {
+		name string
+		ours **net.UnixConn
+		file **os.File
+	}{
+		{guest.PortStdio, &p.stdio, &theirs.stdio},
+		{guest.PortConsole, &p.console, &theirs.console},
+		{guest.PortControl, &p.control, &theirs.control},
+	} {
+		if *c.ours, *c.file, err = port(c.name); err != nil {
+			return theirs, err
+		}
+	}
+	return theirs, nil
+}
+
+func (p *ports) close() {
+	for _, c := range []*net.UnixConn{p.stdio, p.console, p.control} {
+		c.Close()
+	}
+}
+
+// portFiles are the hypervisor's ends of the guest's ports: connected sockets
+// that a hypervisor process inherits.
+type portFiles struct{ stdio, console, control *os.File }
+
+func (p portFiles) close() {
+	for _, f := range []*os.File{p.stdio, p.console, p.control} {
+		f.Close()
+	}
+}
+
+// port makes one guest port: our end, and the file that the hypervisor gets.
+func port(name string) (*net.UnixConn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make the port %s: %w", name, err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name)
+	defer ours.Close()
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
