@@ -18,11 +18,12 @@ import (
 
 // Names in the init's own mount namespace. runDir is a tmpfs.
 const (
-	runDir   = "/run"
-	lowerDir = "/run/lower" // qemu: the rootfs device
-	sharesAt = "/run/shares"
-	upperDir = "/run/upper" // the disk, or a tmpfs
-	newRoot  = "/run/root"  // the overlay
+	runDir      = "/run"
+	lowerDir    = "/run/lower" // qemu: the rootfs device
+	sharesAt    = "/run/shares"
+	upperDir    = "/run/upper"    // the disk, or a tmpfs
+	newRoot     = "/run/root"     // the overlay
+	skeletonDir = "/run/skeleton" // see lowerLayers; a tmpfs of its own
 )
 
 // layout says where a hypervisor has put things.

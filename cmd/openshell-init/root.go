@@ -160,18 +160,17 @@ func (where layout) isUpper(disk string) bool {
 }
 
 func mountOverlay(lower string) error {
-	// Under krun a directory that is mounted on the host becomes a mount in the
-	// guest, too, but only once it is opened.
-	dir, err := os.Open(lower)
+	// This also opens it: under krun a directory that is mounted on the host
+	// becomes a mount in the guest, too, but not before.
+	layers, err := lowerLayers(lower, skeletonDir)
 	if err != nil {
-		return fmt.Errorf("open the root directory: %w", err)
+		return err
 	}
-	defer dir.Close()
 	changes, work := filepath.Join(upperDir, "root"), filepath.Join(upperDir, "work")
 	if err := errors.Join(makeLike(changes, lower), os.MkdirAll(work, 0o700), os.MkdirAll(newRoot, 0o700)); err != nil {
 		return fmt.Errorf("prepare the root's upper layer: %w", err)
 	}
-	data := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, changes, work)
+	data := fmt.Sprintf("%s,upperdir=%s,workdir=%s", layers, changes, work)
 	if err := unix.Mount("overlay", newRoot, "overlay", unix.MS_NOATIME, data); err != nil {
 		return fmt.Errorf("mount the root as an overlay: %w", err)
 	}
