@@ -206,7 +206,7 @@ func socketPair(t testing.TB) (ours, theirs *os.File) {
 // vhostPair gives a listening socket and one that is connected to it.
 func vhostPair(t testing.TB, dir, name string) (listening, connected *os.File) {
 	t.Helper()
-	path := filepath.Join(dir, name)
+	path := filepath.Join(dir, name+".sock")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
