@@ -10,12 +10,16 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 )
+
+// lockPatience is how long a gateway waits for the state lock.
+const lockPatience = 500 * time.Millisecond
 
 // Home is one gateway's two directories, held under the state lock: while a
 // process has it open, no other gateway writes there.
@@ -73,7 +77,7 @@ func (h *Home) takeLock() error {
 	if err != nil {
 		return fmt.Errorf("open the state lock: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(lock); err != nil {
 		defer lock.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return fmt.Errorf("lock %s: %w", path, err)
@@ -91,6 +95,17 @@ func (h *Home) takeLock() error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// flock takes a lock whose holder may be about to end: one that was stopped
+// closes its socket a moment before.
+func flock(file *os.File) error {
+	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 50) {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // settle makes the rest, under the lock.
