@@ -28,6 +28,7 @@ type fake struct {
 
 	mu        sync.Mutex
 	sandboxes []*fakeSandbox
+	shares    []api.Share
 }
 
 type fakeSandbox struct {
@@ -115,6 +116,7 @@ func (f *fake) handler() http.Handler {
 	mux.HandleFunc("POST /v1/sandboxes", f.create)
 	mux.HandleFunc("GET /v1/sandboxes", f.list)
 	mux.HandleFunc("POST /v1/token/verify", f.verify)
+	f.shareRoutes(mux)
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request, *fakeSandbox){
 		"GET /v1/sandboxes/{ref}":               func(w http.ResponseWriter, _ *http.Request, s *fakeSandbox) { answer(w, s.Sandbox) },
 		"DELETE /v1/sandboxes/{ref}":            f.remove,

@@ -14,7 +14,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 )
 
 // version is set by the linker.
@@ -38,7 +37,7 @@ func run(args []string) int {
 }
 
 // withoutNil is for lists that JSON shows as [] and not as null.
-func withoutNil[T any](list []T) []T { return slices.Concat([]T{}, list) }
+func withoutNil[T any](list []T) []T { return append([]T{}, list...) }
 
 func plural(n int, one string) string {
 	if n == 1 {
