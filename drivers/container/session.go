@@ -233,8 +233,8 @@ func (d *Driver) execEnd(ctx context.Context, exec string) (int, error) {
 // no request: to the process itself where this user may, else by a kill that
 // runs in the container.
 func (d *Driver) signalExec(ctx context.Context, f Found, exec string, sig int) error {
-	state, err := d.engine.ExecInspect(ctx, exec)
-	if err != nil || !state.Running || state.PID <= 0 {
+	state, err := d.execStarted(ctx, exec)
+	if err != nil || !state.Running {
 		return err
 	}
 	if spec := specOf(f); spec != nil && look(state.PID, spec.Auth).known {
@@ -257,6 +257,19 @@ func (d *Driver) signalExec(ctx context.Context, f Found, exec string, sig int) 
 	defer conn.Close()
 	_, err = io.Copy(io.Discard, conn)
 	return err
+}
+
+// execStarted waits until the engine knows the process of a command that runs:
+// its first output may come before.
+func (d *Driver) execStarted(ctx context.Context, exec string) (ExecState, error) {
+	for range 100 {
+		state, err := d.engine.ExecInspect(ctx, exec)
+		if err != nil || !state.Running || state.PID > 0 {
+			return state, err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return ExecState{}, errors.New("the engine does not tell the command's process")
 }
 
 // signalProcess holds on to the process before it makes sure that pid is
