@@ -75,10 +75,12 @@ func unmountRoot(where layout, ephemeral bool, grace time.Duration) {
 // powerOff ends the VM.
 func powerOff(exit outcome) {
 	unix.Sync()
+	how := unix.LINUX_REBOOT_CMD_POWER_OFF
 	if exit.where.krun {
 		handOut("/", exit.code)
+		how = unix.LINUX_REBOOT_CMD_RESTART // what ends libkrun; its machine has no power switch
 	}
-	err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	err := unix.Reboot(how)
 	logf("power off: %v", err)
 	os.Exit(exit.code) // the kernel panics, and the hypervisor ends on that
 }
