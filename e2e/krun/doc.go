@@ -1,4 +1,4 @@
-// Package krun_test runs the vm driver's conformance suite on a real libkrun.
+// Package krun runs the vm driver's conformance suite on a real libkrun.
 //
 //	make e2e-krun LIBKRUN=/path/to/libkrun.so.1 LIBKRUNFW=/path/to/libkrunfw.so.5
 //
@@ -11,4 +11,4 @@
 // to krun_start_enter runs for real (driver, monitor, jail, openshell-krun), no
 // VM does. The last lines say what was covered. E2E_REQUIRE_KRUN=1 makes less
 // than all a failure.
-package krun_test
+package krun

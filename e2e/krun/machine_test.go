@@ -4,9 +4,9 @@ package krun_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -38,13 +38,26 @@ func runOutside(t *testing.T, args, env []string) int {
 	}
 	archive := outerInitramfs(t, dir, kernel)
 	command := writeCommand(t, dir, args, env)
-	socket := serveRoot(t, dir)
+	for range 3 {
+		if code, hung := boot(t, dir, kernel.Image, archive, command); !hung {
+			return code
+		}
+		t.Log("the outer machine hung")
+	}
+	t.Error("the outer machine hung each time")
+	return -1
+}
 
+// boot is one life of the outer machine.
+func boot(t *testing.T, dir, kernel, archive, command string) (code int, hung bool) {
+	t.Helper()
+	socket, stop := serveRoot(t, dir)
+	defer stop()
 	cmd := exec.Command("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,+svm,+npt", "-smp", "1", "-m", outerMemory,
 		"-object", "memory-backend-memfd,id=mem,share=on,size="+outerMemory, "-numa", "node,memdev=mem",
 		"-chardev", "socket,id=root,path="+socket, "-device", "vhost-user-fs-pci,chardev=root,tag=root",
-		"-kernel", kernel.Image, "-initrd", archive,
+		"-kernel", kernel, "-initrd", archive,
 		"-append", "console=ttyS0 quiet panic=-1 OUTER="+command, "-serial", "stdio")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -57,27 +70,45 @@ func runOutside(t *testing.T, args, env []string) int {
 	}
 	defer cmd.Wait()
 	defer cmd.Process.Kill()
-	return follow(t, bufio.NewScanner(out), begin)
+	return follow(t, out, begin)
 }
 
+// silence is how long a living outer machine says nothing at most: its init
+// gives a sign of life more often.
+const silence = 3 * time.Minute
+
 // follow shows what the outer machine says, until it says that it is done.
-func follow(t *testing.T, lines *bufio.Scanner, begin time.Time) (code int) {
+// hung is a machine that stopped speaking: emulated ones do now and then.
+func follow(t *testing.T, out io.Reader, begin time.Time) (code int, hung bool) {
 	t.Helper()
-	code = -1
-	first := true
-	for lines.Scan() {
-		line := strings.TrimRight(lines.Text(), "\r")
-		if first {
-			first = false
-			t.Logf("the outer machine speaks after %.1f s", time.Since(begin).Seconds())
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			lines <- strings.TrimRight(s.Text(), "\r")
 		}
-		fmt.Println("| " + line)
-		if n, err := fmt.Sscanf(line, "OUTER EXIT %d", &code); n == 1 && err == nil {
-			return code
+	}()
+	for first := true; ; first = false {
+		select {
+		case line, ok := <-lines:
+			if !ok {
+				t.Error("the outer machine ended without a word")
+				return -1, false
+			}
+			if first {
+				t.Logf("the outer machine speaks after %.1f s", time.Since(begin).Seconds())
+			}
+			if strings.Contains(line, "OUTER ALIVE") {
+				continue
+			}
+			fmt.Println("| " + line)
+			if n, _ := fmt.Sscanf(line, "OUTER EXIT %d", &code); n == 1 {
+				return code, false
+			}
+		case <-time.After(silence):
+			return -1, true
 		}
 	}
-	t.Error("the outer machine ended without a word")
-	return code
 }
 
 func outerInitramfs(t *testing.T, dir string, kernel initramfs.Kernel) string {
@@ -128,7 +159,7 @@ func writeCommand(t *testing.T, dir string, args, env []string) string {
 
 // serveRoot serves this machine's root, read-only, on a socket. It ends with
 // the machine that connects to it.
-func serveRoot(t *testing.T, dir string) (socket string) {
+func serveRoot(t *testing.T, dir string) (socket string, stop func()) {
 	t.Helper()
 	path := findVirtiofsd(t)
 	flavor, _, err := qemu.DetectVirtiofsd(t.Context(), path)
@@ -173,10 +204,11 @@ func serveRoot(t *testing.T, dir string) (socket string) {
 	if _, err := cmd.Report(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() { cmd.Wait(); cancel() }()
-	t.Cleanup(func() { cmd.Process.Kill(); <-ctx.Done() })
-	return socket
+	return socket, func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		os.Remove(socket)
+	}
 }
 
 func findVirtiofsd(t *testing.T) string {

@@ -1,4 +1,4 @@
-// Command outer is process 1 of the outer machine of package krun_test. It
+// Command outer is process 1 of the outer machine of package krun. It
 // makes the host's root its own and runs the test binary again.
 package main
 
@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,11 @@ type Command struct {
 const host = "/host"
 
 func main() {
+	go func() {
+		for range time.Tick(30 * time.Second) {
+			fmt.Println("OUTER ALIVE")
+		}
+	}()
 	code, err := run()
 	if err != nil {
 		fmt.Println("OUTER ERROR", err)
