@@ -1,0 +1,314 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// ownEngine is an engine's own command line, as its users have it.
+type ownEngine struct {
+	name, hostVar string
+	command       []string
+}
+
+var ownEngines = []ownEngine{
+	{"docker", "DOCKER_HOST", []string{"docker", "-H"}},
+	{"podman", "CONTAINER_HOST", []string{"podman", "--remote", "--url"}},
+}
+
+// container is one that was started without openshell-vm.
+type container struct {
+	*world
+	cli []string
+	id  string
+}
+
+// eachOwnEngine runs body with each engine that is there.
+func eachOwnEngine(t *testing.T, body func(t *testing.T, w *world, cli []string)) {
+	for _, e := range ownEngines {
+		t.Run(e.name, func(t *testing.T) {
+			host := os.Getenv(e.hostVar)
+			if host == "" && os.Getenv("E2E_REQUIRE") == "1" {
+				t.Fatalf("%s is not set: scripts/e2e starts the engines when run as root", e.hostVar)
+			} else if host == "" {
+				t.Skipf("%s is not set", e.hostVar)
+			}
+			body(t, newWorld(t, os.Getuid()), append(e.command[:len(e.command):len(e.command)], host))
+		})
+	}
+}
+
+// runOwn starts a container in the background; it goes with the test.
+func (w *world) runOwn(cli []string, args ...string) *container {
+	w.Helper()
+	c := &container{world: w, cli: cli}
+	c.id = strings.TrimSpace(c.engine(append([]string{"run", "-d"}, args...)...))
+	w.Cleanup(func() { c.engine("rm", "-f", c.id) })
+	return c
+}
+
+// engine runs the engine's command line and returns what it prints.
+func (c *container) engine(args ...string) string {
+	c.Helper()
+	out, err := exec.Command(c.cli[0], append(c.cli[1:len(c.cli):len(c.cli)], args...)...).CombinedOutput()
+	if err != nil {
+		c.Fatalf("%s %s: %v\n%s", c.cli[0], strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// token reads it as a program inside does: where the environment says.
+func (c *container) token() string {
+	c.Helper()
+	return strings.TrimSpace(c.engine("exec", c.id, "sh", "-c", `cat "$OPENSHELL_SANDBOX_TOKEN_FILE"`))
+}
+
+// readsFreshOverRenewals reads until it has seen three tokens; each must be good
+// when it is read.
+func (c *container) readsFreshOverRenewals(j *judge) {
+	c.Helper()
+	seen := map[string]bool{}
+	c.eventually("the container reads three tokens", time.Minute, func() bool {
+		raw := c.token()
+		seen[raw] = true
+		if err := j.verify(raw, time.Now()); err != nil {
+			c.Fatalf("the container reads a bad token: %v", err)
+		}
+		return len(seen) >= 3
+	})
+}
+
+// makeShare makes a share and gives the directory to mount.
+func (w *world) makeShare(name string) (auth string) {
+	return strings.TrimSpace(w.run("share", "create", "--ttl", "16s", "--quiet", name))
+}
+
+// TestShareForOnesOwnContainer: a container that was started by `docker run
+// $(openshell-vm share create …)` reads a fresh token over renewals, an expired
+// one while no gateway runs, and a fresh one as soon as one does.
+func TestShareForOnesOwnContainer(t *testing.T) {
+	eachOwnEngine(t, func(t *testing.T, w *world, cli []string) {
+		args := strings.Fields(w.run("share", "create", "--ttl", "16s", "agent"))
+		auth := strings.TrimSpace(w.run("share", "create", "--ignore", "--quiet", "agent"))
+		j := w.judgeOf(auth)
+		c := w.runOwn(cli, append(args, engineImage, "sleep", "1000000")...)
+		w.must(os.WriteFile(filepath.Join(w.home, "agent.yaml"), []byte("a: 1\n"), 0o644))
+		w.run("share", "put", "agent", filepath.Join(w.home, "agent.yaml"))
+		if got := c.engine("exec", c.id, "cat", "/etc/openshell/auth/agent.yaml"); got != "a: 1\n" {
+			t.Errorf("the file beside the token reads %q", got)
+		}
+		if out := c.engine("exec", c.id, "sh", "-c", "touch /etc/openshell/auth/x 2>&1 || echo refused"); !strings.Contains(out, "refused") {
+			t.Errorf("the container wrote into its share: %s", out)
+		}
+		c.readsFreshOverRenewals(j)
+		for _, token := range j.tokens() {
+			if strings.Contains(c.engine("inspect", c.id), token) {
+				t.Error("a token stands in the engine's inspect")
+			}
+		}
+
+		before := c.token()
+		w.run("keys", "rotate")
+		if now := c.token(); now == before || j.verify(now, time.Now()) != nil || j.verify(before, time.Now()) != nil {
+			t.Errorf("after keys rotate the token is the same, or one of both is refused")
+		}
+
+		w.killGateway()
+		old := c.token()
+		j.expire(old)
+		if c.token() != old {
+			t.Error("somebody renewed the share without a gateway")
+		}
+		w.run("share", "create", "--ignore", "agent")
+		if err := j.verify(c.token(), time.Now()); err != nil {
+			t.Errorf("the gateway runs, and the container reads: %v", err)
+		}
+		last := c.token()
+		w.run("share", "rm", "agent")
+		w.refuses(last)
+	})
+}
+
+// expanded replaces ${NAME…} as Compose does where NAME is set.
+func expanded(text string, env map[string]string) string {
+	return os.Expand(text, func(expression string) string {
+		name, _, _ := strings.Cut(expression, ":")
+		return env[name]
+	})
+}
+
+// composeFile is what the example uses of the Compose specification.
+type composeFile struct {
+	Services map[string]struct {
+		Image       string
+		Command     []string
+		Environment map[string]string
+		Restart     string
+		Volumes     []struct {
+			Type, Source, Target string
+			ReadOnly             bool `yaml:"read_only"`
+			Bind                 struct {
+				CreateHostPath *bool `yaml:"create_host_path"`
+				SELinux        string
+			}
+		}
+	}
+}
+
+// TestComposeExample runs what examples/compose.yaml says, and has Compose
+// itself read it where that is installed.
+func TestComposeExample(t *testing.T) {
+	text, err := os.ReadFile("../examples/compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if exec.Command("docker", "compose", "version").Run() == nil {
+		compose := exec.Command("docker", "compose", "-f", "../examples/compose.yaml", "config", "--quiet")
+		compose.Env = append(os.Environ(), "OPENSHELL_SHARE=/x")
+		if out, err := compose.CombinedOutput(); err != nil {
+			t.Errorf("docker compose config: %v\n%s", err, out)
+		}
+	}
+	eachOwnEngine(t, func(t *testing.T, w *world, cli []string) {
+		auth := w.makeShare("agent")
+		decoder := yaml.NewDecoder(strings.NewReader(expanded(string(text), map[string]string{"OPENSHELL_SHARE": auth})))
+		decoder.KnownFields(true)
+		var file composeFile
+		w.must(decoder.Decode(&file))
+		service := file.Services["agent"]
+		args := []string{"--restart", service.Restart}
+		for name, value := range service.Environment {
+			args = append(args, "--env", name+"="+value)
+		}
+		for _, v := range service.Volumes {
+			if !v.ReadOnly || v.Bind.CreateHostPath == nil || *v.Bind.CreateHostPath {
+				t.Errorf("%s would be writable, or made if it is missing", v.Target)
+			}
+			args = append(args, "--mount", fmt.Sprintf("type=%s,src=%s,dst=%s,readonly", v.Type, v.Source, v.Target))
+		}
+		if len(service.Volumes) != 1 || service.Image == "" {
+			t.Fatalf("the service is %+v", service)
+		}
+		c := w.runOwn(cli, append(append(args, engineImage), service.Command...)...)
+		c.readsFreshOverRenewals(w.judgeOf(auth))
+		w.eventually("the command reads the metadata", 10*time.Second, func() bool {
+			return strings.Contains(c.engine("logs", c.id), `"authMode":"gateway-managed-file"`)
+		})
+	})
+}
+
+// unitWords splits as systemd does what the example's Exec needs: blanks and double quotes.
+func unitWords(line string) []string {
+	var list []string
+	for _, m := range regexp.MustCompile(`"([^"]*)"|(\S+)`).FindAllStringSubmatch(line, -1) {
+		list = append(list, m[1]+m[2])
+	}
+	return list
+}
+
+// unit reads a unit file: the values of each Section.Key, in order.
+func unit(t *testing.T, path string) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, section := map[string][]string{}, ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		key, value, isValue := strings.Cut(line, "=")
+		switch {
+		case line == "" || line[0] == '#':
+		case line[0] == '[':
+			section = strings.Trim(line, "[]")
+		case isValue:
+			values[section+"."+key] = append(values[section+"."+key], value)
+		default:
+			t.Errorf("%s: a line that is none: %q", path, line)
+		}
+	}
+	return values
+}
+
+// generators are Podman's, in the places where distributions have them.
+var generators = []string{"/usr/lib/systemd/user-generators/podman-user-generator", "/usr/libexec/podman/quadlet", "/usr/lib/podman/quadlet"}
+
+// TestQuadletExample runs what examples/openshell-agent.container says, and has
+// Podman's generator read it where that is installed (Podman 4.4).
+func TestQuadletExample(t *testing.T) {
+	for _, generator := range generators {
+		if _, err := os.Stat(generator); err != nil {
+			continue
+		}
+		examples, err := filepath.Abs("../examples")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(generator, "--user", "--dryrun")
+		cmd.Env = append(os.Environ(), "QUADLET_UNIT_DIRS="+examples)
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "ExecStart=") || !strings.Contains(string(out), ":/etc/openshell/auth:ro,z") {
+			t.Errorf("%s: %v\n%s", generator, err, out)
+		}
+		break
+	}
+	file := unit(t, "../examples/openshell-agent.container")
+	eachOwnEngine(t, func(t *testing.T, w *world, cli []string) {
+		// %h/.local holds the programs and the state of a user with an ordinary home.
+		w.must(os.MkdirAll(filepath.Join(w.home, ".local/state"), 0o755))
+		w.must(os.Symlink(w.bin, filepath.Join(w.home, ".local/bin")))
+		w.must(os.Symlink(w.stateDir(), filepath.Join(w.home, ".local/state/openshell-vm")))
+		specified := func(key string) []string {
+			var list []string
+			for _, value := range file[key] {
+				list = append(list, strings.ReplaceAll(value, "%h", w.home))
+			}
+			return list
+		}
+		w.makeShare("agent") // by hand first, so that its tokens are short-lived
+		for _, line := range specified("Service.ExecStartPre") {
+			first := exec.Command(unitWords(line)[0], unitWords(line)[1:]...)
+			first.Env = w.env
+			if out, err := first.CombinedOutput(); err != nil {
+				t.Fatalf("ExecStartPre %s: %v\n%s", line, err, out)
+			}
+		}
+		var args []string
+		for _, v := range specified("Container.Volume") {
+			args = append(args, "--volume", v)
+		}
+		for _, v := range specified("Container.Environment") {
+			args = append(args, "--env", v)
+		}
+		c := w.runOwn(cli, append(append(args, engineImage), unitWords(specified("Container.Exec")[0])...)...)
+		c.readsFreshOverRenewals(w.judgeOf(filepath.Join(w.stateDir(), "named/agent/auth")))
+		w.eventually("the command reads the metadata", 10*time.Second, func() bool {
+			return strings.Contains(c.engine("logs", c.id), `"generation"`)
+		})
+	})
+}
+
+// TestGatewayUnitExample runs what the unit that starts the gateway at boot says.
+func TestGatewayUnitExample(t *testing.T) {
+	w := newWorld(t, os.Getuid())
+	line := unitWords(unit(t, "../examples/openshell-gateway.service")["Service.ExecStart"][0])
+	gateway := exec.Command(strings.Replace(line[0], "%h/.local/bin", w.bin, 1), line[1:]...)
+	gateway.Env = w.env
+	w.must(gateway.Start())
+	w.eventually("it listens", 10*time.Second, func() bool { return w.gatewayPID() == gateway.Process.Pid })
+	w.run("share", "create", "agent")
+	w.run("gateway", "stop")
+	if err := gateway.Wait(); err != nil {
+		t.Errorf("stopped, it ends with %v: it would be started again", err)
+	}
+}
