@@ -1,22 +1,17 @@
 package vm
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/monitor"
 )
-
-// upperSize is what a guest may write at most; the image is sparse.
-const upperSize = 16 << 30
 
 // Create puts the sandbox's files into its directory: the writable layer, and
 // last the spec, whose presence says that the sandbox exists.
@@ -32,39 +27,11 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 		return err
 	}
 	if !spec.Ephemeral {
-		if err := makeUpper(ctx, filepath.Join(dir, upperFile)); err != nil {
+		if err := d.makeUpper(ctx, filepath.Join(dir, upperFile)); err != nil {
 			return err
 		}
 	}
 	return writeFile(filepath.Join(dir, specFile), spec)
-}
-
-// makeUpper makes an empty file system that takes up next to nothing: what
-// mkfs would write is zero in a new file already.
-func makeUpper(ctx context.Context, path string) error {
-	const op = "make the sandbox's disk"
-	mkfs, err := findMkfs()
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err == nil {
-		err = errors.Join(f.Truncate(upperSize), f.Close())
-	}
-	if err != nil {
-		return &drivers.Error{Op: op, Err: err, Hint: "see that the state directory's file system has room and takes large sparse files"}
-	}
-	cmd := exec.CommandContext(ctx, mkfs, "-q", "-F", "-m", "0", "-J", "size=32",
-		"-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", path)
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	if err := cmd.Run(); err != nil {
-		return &drivers.Error{
-			Op: op, Err: fmt.Errorf("mkfs.ext4: %w: %s", err, bytes.TrimSpace(said.Bytes())),
-			Hint: "free some space in the state directory, or use --ephemeral",
-		}
-	}
-	return nil
 }
 
 // writeFile writes v as JSON, whole or not at all.

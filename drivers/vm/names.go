@@ -15,8 +15,9 @@ const runtimeVMs = "vms"
 // Below Config.CacheDir.
 const (
 	cacheInitramfs = "initramfs"
-	cacheUserland  = "userland" // busybox root directories
-	cacheKVM       = "kvm.json" // whether KVM works
+	cacheUserland  = "userland"     // busybox root directories
+	cacheUpper     = "upper-1.ext4" // what every new upperFile is a copy of; the number is the format's
+	cacheKVM       = "kvm.json"     // whether KVM works
 )
 
 // Programs in Config.Libexec.

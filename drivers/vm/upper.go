@@ -1,0 +1,125 @@
+package vm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers"
+)
+
+// upperSize is what a guest may write at most; the image is sparse.
+const upperSize = 16 << 30
+
+// templateMax is more than an empty file system takes up, in bytes. A template
+// over it lies on a file system that has no sparse files.
+const templateMax = 16 << 20
+
+const (
+	opUpper   = "make the sandbox's disk"
+	hintUpper = "see that the state directory has room and its file system takes large sparse files, or use --ephemeral"
+)
+
+// makeUpper makes an empty file system. It is a copy of one that mkfs made
+// once: mkfs syncs what it writes, which on a busy disk takes longer than all
+// the rest of a start.
+func (d *Driver) makeUpper(ctx context.Context, path string) error {
+	template, err := d.upperTemplate(ctx)
+	if err != nil {
+		return err
+	}
+	if err := copySparse(template, path); err != nil {
+		return &drivers.Error{Op: opUpper, Err: err, Hint: hintUpper}
+	}
+	return nil
+}
+
+// upperTemplate gives the empty file system in the cache, and makes it first if
+// there is none. Of two that make it at once, the later one's stays.
+func (d *Driver) upperTemplate(ctx context.Context) (string, error) {
+	path := filepath.Join(d.cfg.CacheDir, cacheUpper)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	mkfs, err := findMkfs()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(d.cfg.CacheDir, 0o700); err != nil {
+		return "", &drivers.Error{Op: opUpper, Err: err, Hint: hintUpper}
+	}
+	f, err := os.CreateTemp(d.cfg.CacheDir, ".new-*")
+	if err != nil {
+		return "", &drivers.Error{Op: opUpper, Err: err, Hint: hintUpper}
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if err := makeFileSystem(ctx, mkfs, f); err != nil {
+		return "", &drivers.Error{Op: opUpper, Err: err, Hint: hintUpper}
+	}
+	return path, os.Rename(f.Name(), path)
+}
+
+// makeFileSystem has mkfs write only what is not zero in a new file already.
+func makeFileSystem(ctx context.Context, mkfs string, f *os.File) error {
+	if err := f.Truncate(upperSize); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, mkfs, "-t", "ext4", "-q", "-F", "-m", "0", "-J", "size=32", "-O", "^resize_inode",
+		"-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", f.Name())
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("mkfs.ext4: %w: %s", err, bytes.TrimSpace(said.Bytes()))
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if st.Blocks*512 > templateMax {
+		return errors.New("this file system has no sparse files")
+	}
+	return nil
+}
+
+// copySparse copies a file's data and leaves its holes.
+func copySparse(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if err := out.Truncate(info.Size()); err != nil {
+		return err
+	}
+	for end := int64(0); ; {
+		start, err := unix.Seek(int(in.Fd()), end, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) { // no more data
+			return out.Close()
+		} else if err != nil {
+			return err
+		}
+		if end, err = unix.Seek(int(in.Fd()), start, unix.SEEK_HOLE); err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.NewOffsetWriter(out, start), io.NewSectionReader(in, start, end-start)); err != nil {
+			return err
+		}
+	}
+}
