@@ -293,7 +293,7 @@ func mountAuth(spec guest.BootSpec, tree int) error {
 	}
 	id, err := lookUpUser(owner)
 	if err != nil {
-		return fmt.Errorf("find the token's owner: %w", err)
+		return &drivers.Error{Op: "find the token's owner", Err: err, Hint: "name a user of the rootfs's /etc/passwd, or give a number"}
 	}
 	parent := path.Dir(spec.AuthDir)
 	if err := os.MkdirAll(parent, 0o755); err != nil {

@@ -77,7 +77,7 @@ func (m *monitor) booting(msg guest.Message) (done bool, err error) {
 		m.update(func(r *Report) { r.State, r.StartedAt = drivers.Running, time.Now() })
 		return true, nil
 	case msg.Failed != nil:
-		return false, &drivers.Error{Err: errors.New(printable(msg.Failed.Reason)), Hint: printable(msg.Failed.Hint)}
+		return false, &refusal{&drivers.Error{Err: errors.New(printable(msg.Failed.Reason)), Hint: printable(msg.Failed.Hint)}}
 	case msg.Seen != nil:
 		m.seen(*msg.Seen)
 	}
@@ -88,7 +88,9 @@ func (m *monitor) booting(msg guest.Message) (done bool, err error) {
 func (m *monitor) failed(ready io.WriteCloser, err error) error {
 	r := Ready{Problem: err.Error(), Hint: drivers.HintOf(err)}
 	r.Hung = errors.As(err, new(*hungError))
-	r.Console = strings.Join(tail(m.cfg.file(ConsoleFile), consoleLines), "\n")
+	if !errors.As(err, new(*refusal)) { // which says it all
+		r.Console = strings.Join(tail(m.cfg.file(ConsoleFile), consoleLines), "\n")
+	}
 	m.conclude(Exit{State: drivers.Dead, Reason: "the boot failed: " + err.Error()})
 	if m.stdio != nil {
 		m.stdio.Close()
@@ -96,6 +98,12 @@ func (m *monitor) failed(ready io.WriteCloser, err error) error {
 	m.tell(ready, r)
 	return err
 }
+
+// refusal is the guest init's own word why it can't go on.
+type refusal struct{ said *drivers.Error }
+
+func (r *refusal) Error() string { return r.said.Error() }
+func (r *refusal) Unwrap() error { return r.said }
 
 // hungError is a boot that went past its deadline.
 type hungError struct{ deadline time.Duration }
