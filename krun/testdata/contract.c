@@ -1,7 +1,7 @@
 /*
  * A stand-in for libkrun with its ABI and none of its work: each function
- * appends one line with its arguments to the file named by CONTRACT_LOG and
- * returns 0, or what CONTRACT_RETURN says ("krun_set_root=-22,…").
+ * appends one line with its arguments to the file named by CONTRACT_LOG, or else
+ * writes it to standard error, and returns 0, or what CONTRACT_RETURN says ("krun_set_root=-22,…").
  *
  * VERSION pretends to be a release, as major * 10000 + minor * 100 + patch: a
  * function that came later is not there. krun_start_enter ends the process with
@@ -41,7 +41,7 @@ static void quoted(FILE *f, str s)
 static int32_t record(int32_t ret, str name, str kinds, ...)
 {
 	str path = getenv("CONTRACT_LOG");
-	FILE *f = fopen(path ? path : "/dev/null", "a");
+	FILE *f = path ? fopen(path, "a") : stderr;
 	va_list ap;
 	va_start(ap, kinds);
 	fputs(name, f);
@@ -79,7 +79,8 @@ static int32_t record(int32_t ret, str name, str kinds, ...)
 	}
 	va_end(ap);
 	fputc('\n', f);
-	fclose(f);
+	if (path)
+		fclose(f);
 	for (str r = getenv("CONTRACT_RETURN"); r && *r; r = strchr(r, ',') ? strchr(r, ',') + 1 : "") {
 		size_t n = strlen(name);
 		if (!strncmp(r, name, n) && r[n] == '=')
