@@ -72,7 +72,7 @@ func TestOnLibkrun(t *testing.T) {
 	args := []string{"-test.v", "-test.run=^TestOnLibkrun$/" + os.Getenv("KRUN_RUN"), "-test.timeout=60m"}
 	if code := runOutside(t, args, []string{
 		"KRUN_INSIDE=1", "E2E_REQUIRE=1", "LIBKRUN=" + lib, "LIBKRUNFW=" + firmware, "OPENSHELL_BIN=" + programDir(t),
-		"OPENSHELL_WITNESS=" + buildWitness(t),
+		"OPENSHELL_WITNESS=" + witnessPath(t), "KRUN_UNWATCHED=" + os.Getenv("KRUN_UNWATCHED"),
 	}); code != 0 {
 		t.Errorf("exit code %d in the outer machine", code)
 	}
@@ -118,6 +118,8 @@ func note(t *testing.T, where string) {
 // onKVM is all that wants a working KVM.
 func onKVM(t *testing.T) {
 	t.Run("conformance", conformance)
+	t.Run("freshness", freshness)
+	t.Run("deaths", deaths)
 }
 
 // conformance is the suite that every driver passes.
@@ -144,10 +146,13 @@ func newDriver(t testing.TB, dir, gateway string) *vm.Driver {
 	})
 }
 
-// buildWitness compiles the suite's program here: in the outer machine that
-// would take minutes.
-func buildWitness(t *testing.T) string {
+// witnessPath is the suite's program. The outer machine gets it from here:
+// compiling would take minutes there.
+func witnessPath(t *testing.T) string {
 	t.Helper()
+	if path := os.Getenv("OPENSHELL_WITNESS"); path != "" {
+		return path
+	}
 	path := filepath.Join(t.TempDir(), "witness")
 	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "openshell-vm/drivers/driverstest/witness")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
