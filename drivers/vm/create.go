@@ -31,25 +31,7 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 			return err
 		}
 	}
-	return writeFile(filepath.Join(dir, specFile), spec)
-}
-
-// writeFile writes v as JSON, whole or not at all.
-func writeFile(path string, v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(append(data, '\n'))
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return monitor.WriteJSON(filepath.Join(dir, specFile), spec, true)
 }
 
 // spec reads what Create was given.

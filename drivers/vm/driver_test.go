@@ -80,7 +80,7 @@ func TestStatesWithoutAMonitor(t *testing.T) {
 	}
 	expect(drivers.Status{State: drivers.Dead, Reason: "its monitor ended without an exit status"})
 	exit := monitor.Exit{State: drivers.Exited, ExitCode: 7}
-	if err := writeFile(filepath.Join(spec.Dir, monitor.ExitFile), exit); err != nil {
+	if err := monitor.WriteJSON(filepath.Join(spec.Dir, monitor.ExitFile), exit, false); err != nil {
 		t.Fatal(err)
 	}
 	expect(drivers.Status{State: drivers.Exited, ExitCode: 7})

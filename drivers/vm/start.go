@@ -116,7 +116,7 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (monitor.Config
 	if err := os.Remove(filepath.Join(dir, monitor.ExitFile)); err != nil && !os.IsNotExist(err) {
 		return cfg, err
 	}
-	return cfg, writeFile(filepath.Join(cfg.Boot, guest.SpecFile), bootSpec(spec))
+	return cfg, monitor.WriteJSON(filepath.Join(cfg.Boot, guest.SpecFile), bootSpec(spec), false)
 }
 
 // shareTrees says what the guest is to see, and what of it not.

@@ -82,7 +82,7 @@ func ReadConfig(dir string) (Config, error) {
 
 // Write puts the Config where the monitor finds it.
 func (c Config) Write() error {
-	return writeJSON(filepath.Join(c.Dir, ConfigFile), c)
+	return WriteJSON(filepath.Join(c.Dir, ConfigFile), c, false)
 }
 
 // file is a path in the sandbox's directory.

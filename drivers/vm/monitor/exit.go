@@ -33,10 +33,11 @@ func ReadExit(dir string) (Exit, error) {
 	return e, json.Unmarshal(data, &e)
 }
 
-func (e Exit) write(dir string) error { return writeJSON(filepath.Join(dir, ExitFile), e) }
+func (e Exit) write(dir string) error { return WriteJSON(filepath.Join(dir, ExitFile), e, true) }
 
-// writeJSON replaces a file by a whole new one that survives a power cut.
-func writeJSON(path string, v any) error {
+// WriteJSON replaces a file (0600) by a whole new one; readers see the old or the
+// new. Only a durable one is sure to survive a power cut.
+func WriteJSON(path string, v any, durable bool) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
@@ -47,10 +48,13 @@ func writeJSON(path string, v any) error {
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(append(data, '\n'))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := os.Rename(f.Name(), path); err != nil || !durable {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
