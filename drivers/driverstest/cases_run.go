@@ -112,6 +112,19 @@ func attachAgain(t *testing.T, s *suite) string {
 	return ""
 }
 
+// again: an engine that still tidies up after the last run does not take the
+// next one down.
+func again(t *testing.T, s *suite) string {
+	const times = 8
+	b := s.box(t, func(b *box) { b.shell("echo hello; exit 5") })
+	for i := range times {
+		if out, code := b.run(false).rest(); code != 5 || !slices.Equal(out, []string{"hello"}) {
+			t.Errorf("run %d: code %d, output %q", i, code, out)
+		}
+	}
+	return fmt.Sprintf("%d times", times)
+}
+
 // stdin: what is sent arrives, and its end too.
 func stdin(t *testing.T, s *suite) string {
 	b := s.box(t, func(b *box) {
@@ -324,8 +337,8 @@ func refused(t *testing.T, s *suite) string {
 		"a hidden source":    func(b *box) { b.mount(b.s.state+"/keys", "/keys") },
 		"over the share":     func(b *box) { b.mount(b.s.Dir+"/sources", "/etc/openshell/auth/x") },
 		"the share's target": func(b *box) { b.mount(b.s.Dir+"/sources", drivers.AuthDir) },
-		"nothing to run from": func(b *box) {
-			b.spec.Image, b.spec.Rootfs = "", ""
+		"a rootfs that is not there": func(b *box) {
+			b.spec.Image, b.spec.Rootfs = "", b.s.Dir+"/sources/absent"
 		},
 	} {
 		b := s.prepare(t, change)

@@ -43,6 +43,7 @@ var cases = []testCase{
 	{"starts, runs and ends with the workload's exit code", exitCodes},
 	{"attached before the start, nothing is lost", attachEarly},
 	{"attached again, with and without replay", attachAgain},
+	{"started again as soon as it has ended", again},
 	{"read-only from inside, submounts too", readOnly},
 	{"publish to visible", visible},
 	{"1,000 publishes, one racing reader", racing},

@@ -111,7 +111,27 @@ func (e *engine) Create(ctx context.Context, o container.Object) error {
 
 // Start is container.Engine's.
 func (e *engine) Start(ctx context.Context, name string) error {
+	if err := e.settle(ctx, name); err != nil {
+		return err
+	}
 	return e.call(ctx, http.MethodPost, "/containers/%s/start", nil, nil, nil, name)
+}
+
+// settle waits until Podman has tidied up after a container's last run. A
+// process of its own does that some time after the end, and would take down
+// what was made ready for the next run. One that never comes is not waited for.
+func (e *engine) settle(ctx context.Context, name string) error {
+	for range 150 {
+		var c description
+		if err := e.call(ctx, http.MethodGet, "/containers/%s/json", nil, nil, &c, name); err != nil {
+			return err
+		}
+		if c.State.Status != "stopped" {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return nil
 }
 
 // Kill is container.Engine's.

@@ -25,6 +25,9 @@ func (e *engine) Logs(ctx context.Context, name string, follow bool, since time.
 // Attach is container.Engine's. Podman makes a container that does not run
 // ready to start for it.
 func (e *engine) Attach(ctx context.Context, name string, stdin, output bool) (container.Conn, error) {
+	if err := e.settle(ctx, name); err != nil {
+		return nil, err
+	}
 	query := values("stream", "true", "detachKeys", "") // empty: no keys detach
 	if stdin {
 		query.Set("stdin", "true")
