@@ -26,6 +26,7 @@ func TestUpToStart(t *testing.T) {
 		missing = append(missing, "the way to krun_start_enter: no /dev/kvm to put into the jail")
 		t.Skip(err)
 	}
+	program(t, "openshell-krun")
 	dir, err := os.MkdirTemp("", "krun")
 	if err != nil {
 		t.Fatal(err)
@@ -76,6 +77,7 @@ func TestRefusedLibraries(t *testing.T) {
 	if inside {
 		t.Skip("it needs no outer machine")
 	}
+	program(t, "openshell-krun")
 	dir := t.TempDir()
 	firmware := contract(t, dir, "libkrunfw.so.5", "-DFIRMWARE", "-Wl,-soname,libkrunfw.so.5")
 	for _, test := range []struct{ name, library, want string }{

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"openshell-vm/drivers/driverstest"
 	"openshell-vm/drivers/vm/initramfs"
 	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/qemu"
@@ -34,7 +35,7 @@ func runOutside(t *testing.T, args, env []string) int {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	kernel, err := initramfs.FindKernel(initramfs.Search{})
 	if err != nil {
-		t.Fatalf("no kernel for the outer machine: %v", err)
+		driverstest.Missing(t, "no kernel for the outer machine: %v", err)
 	}
 	archive := outerInitramfs(t, dir, kernel)
 	command := writeCommand(t, dir, args, env)
@@ -218,7 +219,7 @@ func findVirtiofsd(t *testing.T) string {
 			return path
 		}
 	}
-	t.Fatal("no virtiofsd for the outer machine")
+	driverstest.Missing(t, "no virtiofsd for the outer machine")
 	return ""
 }
 
@@ -227,7 +228,7 @@ func program(t testing.TB, name string) string {
 	t.Helper()
 	path := filepath.Join(programDir(t), name)
 	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("%v: run make build", err)
+		driverstest.Missing(t, "%v: run make build", err)
 	}
 	return path
 }
