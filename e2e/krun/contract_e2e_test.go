@@ -22,9 +22,13 @@ func TestUpToStart(t *testing.T) {
 	if inside {
 		t.Skip("it needs no outer machine")
 	}
+	t.Cleanup(func() {
+		if t.Skipped() {
+			missing = append(missing, "the way up to krun_start_enter")
+		}
+	})
 	if _, err := os.Stat("/dev/kvm"); err != nil {
-		missing = append(missing, "the way to krun_start_enter: no /dev/kvm to put into the jail")
-		t.Skip(err)
+		t.Skip("there is no device to put into the jail:", err)
 	}
 	program(t, "openshell-krun")
 	dir, err := os.MkdirTemp("", "krun")
