@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,11 +99,11 @@ func (h *Home) takeLock() error {
 }
 
 // flock takes a lock whose holder may be about to end: one that was stopped
-// closes its socket a moment before.
+// closes its socket a moment before. One that listens keeps it.
 func flock(file *os.File) error {
 	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 50) {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) || listens(context.Background()) {
 			return err
 		}
 	}

@@ -18,8 +18,12 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// connectEvery is how often a start looks whether the gateway listens.
-const connectEvery = 5 * time.Millisecond
+const (
+	// connectEvery is how often a start looks whether the gateway listens.
+	connectEvery = 5 * time.Millisecond
+	// withdrawTime bounds how long a start waits for a supervisor that it ends.
+	withdrawTime = 2 * time.Second
+)
 
 // Start starts a gateway in the background, under a supervisor, and returns
 // once one listens. program is openshell-gateway's path. Started twice at once,
@@ -71,9 +75,39 @@ func startParent(ctx context.Context, program string) error {
 			ended <- cmd.ProcessState.ExitCode()
 		}()
 		again, err := awaitParent(ctx, ended, said)
+		if err == nil && !again && !supervises(ctx, cmd.Process.Pid) {
+			withdraw(cmd.Process, ended)
+		}
 		if !again {
 			return err
 		}
+	}
+}
+
+// supervises says whether the gateway that listens was started by this process.
+func supervises(ctx context.Context, supervisor int) bool {
+	client, err := api.Connect(ctx)
+	if err != nil {
+		return false
+	}
+	defer client.Close()
+	status, err := client.Status(ctx)
+	if err != nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", status.PID))
+	_, rest, _ := bytes.Cut(stat, []byte(") ")) // state, parent, …
+	fields := bytes.Fields(rest)
+	return err == nil && len(fields) > 1 && string(fields[1]) == fmt.Sprint(supervisor)
+}
+
+// withdraw ends our supervisor where another one's gateway was quicker: ours
+// must not come up later, perhaps after that one was stopped.
+func withdraw(supervisor *os.Process, ended <-chan int) {
+	_ = supervisor.Signal(syscall.SIGTERM) // it may have ended
+	select {
+	case <-ended:
+	case <-time.After(withdrawTime):
 	}
 }
 

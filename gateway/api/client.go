@@ -72,20 +72,22 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return call[Status](ctx, c, "GET", "/v1/status", nil)
 }
 
-// Stop ends the gateway; sandboxes go on. It returns once the gateway has
-// closed its socket.
+// Stop ends the gateway; sandboxes go on. It returns once this gateway serves
+// no more. Somebody else may have started another one by then.
 func (c *Client) Stop(ctx context.Context) error {
+	before, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
 	if _, err := call[struct{}](ctx, c, "POST", "/v1/stop", nil); err != nil {
 		return err
 	}
 	for {
-		conn, err := c.dial(ctx)
-		if errors.Is(err, ErrNotRunning) {
+		// One that is ending may fail in any way; only its successor answers.
+		now, err := c.Status(ctx)
+		if errors.Is(err, ErrNotRunning) || err == nil && now.PID != before.PID {
 			return nil
-		} else if err != nil {
-			return err
 		}
-		conn.Close()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
