@@ -80,10 +80,16 @@ func (d *Driver) inspectStopped(id string, status *drivers.Status) {
 // facts are what is known of a sandbox whatever its state.
 func (d *Driver) facts(spec drivers.Spec) []drivers.Fact {
 	facts := []drivers.Fact{{Name: "hypervisor", Value: spec.Hypervisor}}
-	if cfg, err := monitor.ReadConfig(d.dir(spec.ID)); err == nil && cfg.Hypervisor == hypervisorQEMU {
+	switch cfg, err := monitor.ReadConfig(d.dir(spec.ID)); {
+	case err != nil:
+	case cfg.Hypervisor == hypervisorQEMU:
 		facts = append(facts,
 			drivers.Fact{Name: "accelerator", Value: string(cfg.QEMU.Accel)},
 			drivers.Fact{Name: "virtiofsd", Value: cfg.QEMU.Virtiofsd.Path + " (" + string(cfg.QEMU.Flavor) + ")"})
+	case cfg.Hypervisor == hypervisorKrun:
+		facts = append(facts,
+			drivers.Fact{Name: "libkrun", Value: cfg.Krun.Library},
+			drivers.Fact{Name: "libkrunfw", Value: cfg.Krun.Firmware})
 	}
 	return append(facts, drivers.Fact{Name: "console log", Value: filepath.Join(d.dir(spec.ID), monitor.ConsoleFile)})
 }
