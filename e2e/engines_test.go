@@ -163,7 +163,7 @@ func TestResumedByTheGateway(t *testing.T) {
 // TestEngineExitCodes holds containers to the codes that VMs are held to.
 func TestEngineExitCodes(t *testing.T) {
 	eachEngine(t, func(t *testing.T, w *world, e engine) {
-		for command, code := range map[string]int{"exit 0": 0, "exit 7": 7, "kill -TERM $$": 143} {
+		for command, code := range map[string]int{"exit 0": 0, "exit 7": 7, "sh -c 'kill -TERM $$'; exit $?": 143} {
 			args := append([]string{"run", "--rm"}, e.flags...)
 			if r := w.try(append(args, "--", "sh", "-c", command)...); r.code != code {
 				t.Errorf("%s: exit code %d, %d is wanted\n%s", command, r.code, code, r.stderr)
