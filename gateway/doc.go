@@ -9,7 +9,7 @@
 // Around it: records on disk (record.go, store.go), one heap of renewal times
 // (schedule.go), a reconciler that moves what the engines report to what the
 // records want (reconcile.go), the operations that users ask for
-// (lifecycle.go), the API's server (server.go), and what starts the daemon and
+// (create.go, lifecycle.go), the API's server (server.go), and what starts the daemon and
 // restarts it (start.go, supervise.go).
 //
 // What it promises: killed at any instruction, it leaves sandboxes running and

@@ -1,0 +1,191 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/share"
+	"openshell-vm/tokens"
+)
+
+// create makes a sandbox, its record and its share with a first token. It does
+// not start it. A failure leaves nothing behind.
+func (g *Gateway) create(ctx context.Context, q api.CreateRequest) (*sandbox, error) {
+	if err := checkRequest(&q); err != nil {
+		return nil, err
+	}
+	driver, err := g.choose(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	id := newID()
+	r := &Record{Version: recordVersion, ID: id, Name: q.Name, Driver: driver.Name(), CreatedAt: time.Now(), Request: q,
+		Share: filepath.Join(g.home.Shares, id), GenerationLimit: generationStep}
+	r.want(wantStopped)
+	s := &sandbox{id: id, record: r}
+	s.op.Lock()
+	defer s.op.Unlock()
+	spec, err := g.resolve(ctx, driver, r)
+	if err != nil {
+		return nil, err
+	}
+	if s.share, err = share.At(r.Share, g.shareOptions(r)); err != nil {
+		return nil, err
+	}
+	if err := g.add(s); err != nil {
+		return nil, err
+	}
+	spec.Name = r.Name // add may have made it up
+	if err := g.makeAll(ctx, s, driver, spec); err != nil {
+		g.unmake(context.WithoutCancel(ctx), s)
+		return nil, err
+	}
+	s.set(func() { s.touched = time.Now() })
+	return s, nil
+}
+
+// resolve lets the driver check and complete the request, and checks what the
+// driver does not: what is exposed, and that the token lives long enough.
+func (g *Gateway) resolve(ctx context.Context, driver drivers.Driver, r *Record) (drivers.Spec, error) {
+	at, err := share.At(r.Share, g.shareOptions(r))
+	if err != nil {
+		return drivers.Spec{}, err
+	}
+	spec, err := r.spec(g.home, at.AuthDir())
+	if err != nil {
+		return spec, invalid(err)
+	}
+	if err := checkSources(spec); err != nil {
+		return spec, invalid(err)
+	}
+	spec, staleness, err := driver.Resolve(ctx, spec)
+	if err != nil {
+		return spec, invalid(err)
+	}
+	warning, err := tokens.CheckTTL(r.ttl(), staleness)
+	if err != nil {
+		return spec, invalid(err)
+	}
+	if warning != "" {
+		r.Warnings = append(r.Warnings, warning)
+	}
+	r.Staleness = staleness
+	r.resolve(spec)
+	return spec, nil
+}
+
+// makeAll makes everything on disk and in the engine. The record comes first:
+// a gateway that finds it without Made takes back what there is.
+func (g *Gateway) makeAll(ctx context.Context, s *sandbox, driver drivers.Driver, spec drivers.Spec) error {
+	if err := os.Mkdir(spec.Dir, 0o700); err != nil {
+		return err
+	}
+	if err := g.home.save(s.rec()); err != nil {
+		return err
+	}
+	if err := g.makeShare(s.rec()); err != nil {
+		return err
+	}
+	if err := g.deliver(ctx, s, false); err != nil {
+		return err
+	}
+	if err := driver.Create(ctx, spec); err != nil {
+		return err
+	}
+	s.set(func() { s.status = drivers.Status{ID: s.id, State: drivers.Created} })
+	return g.update(s, func(r *Record) { r.Made = true })
+}
+
+// makeShare makes what is missing of a share, and its parent: that may have
+// been on tmpfs too.
+func (g *Gateway) makeShare(r *Record) error {
+	if err := privateDir(filepath.Dir(r.Share)); err != nil {
+		return err
+	}
+	_, err := share.Create(r.Share, g.shareOptions(r))
+	return err
+}
+
+// unmake takes back a failed creation. What it can't take back now, the
+// reconciler does: the record says that it is to be gone.
+func (g *Gateway) unmake(ctx context.Context, s *sandbox) {
+	s.set(func() { s.touched = time.Now() })
+	if err := g.erase(ctx, s); err != nil {
+		g.log.Warn("a failed creation is not taken back yet", "sandbox", s.id, "error", oneLine(err))
+	}
+}
+
+// checkRequest refuses what no driver could do, and fills in defaults.
+func checkRequest(q *api.CreateRequest) error {
+	if q.Name != "" {
+		if err := checkName(q.Name); err != nil {
+			return err
+		}
+	}
+	if q.TTL == 0 {
+		q.TTL = tokens.DefaultTTL
+	}
+	switch q.Hypervisor {
+	case "":
+		q.Hypervisor = auto
+	case auto, "krun", "qemu":
+	default:
+		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("there is no hypervisor %q", q.Hypervisor), Hint: "use auto, krun or qemu"}
+	}
+	if q.Rootfs != "" && q.Image != "" {
+		return &api.Error{Code: api.CodeInvalid, Message: "both a rootfs and an image are given", Hint: "use one of --rootfs and --image"}
+	}
+	for _, variable := range q.Process.Env {
+		if name, _, ok := strings.Cut(variable, "="); !ok || name == "" || strings.ContainsRune(variable, 0) {
+			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the environment entry %q is malformed", variable), Hint: "use --env NAME=VALUE"}
+		}
+	}
+	if q.CPUs < 0 || q.Memory < 0 {
+		return &api.Error{Code: api.CodeInvalid, Message: "CPUs and memory can't be negative", Hint: "leave them out for the defaults"}
+	}
+	return nil
+}
+
+// checkSources refuses directories of the user's that are none, or that would
+// expose the gateway's own.
+func checkSources(spec drivers.Spec) error {
+	sources := make([]string, 0, 1+len(spec.Mounts))
+	if spec.Rootfs != "" {
+		sources = append(sources, spec.Rootfs)
+	}
+	for _, m := range spec.Mounts {
+		sources = append(sources, m.Source())
+	}
+	for _, source := range sources {
+		if err := checkSource(source, spec.Hidden); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkSource(source string, hidden []string) error {
+	if !filepath.IsAbs(source) {
+		return &drivers.Error{Op: "use the directory " + source, Err: errors.New("it is not an absolute path"), Hint: "give the whole path"}
+	}
+	info, err := os.Stat(source)
+	if err == nil && !info.IsDir() {
+		err = errors.New("it is not a directory")
+	}
+	if err != nil {
+		var path *os.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		return &drivers.Error{Op: "use the directory " + source, Err: err, Hint: "name a directory on this host that you can read"}
+	}
+	_, err = drivers.Exposure(source, hidden)
+	return err
+}
