@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -36,6 +38,33 @@ func TestTokenIsAlwaysFresh(t *testing.T) {
 			t.Errorf("in %d searches a token was found in %v", rounds, found)
 		}
 		w.provesSearch(j.tokens()[0])
+	})
+}
+
+// TestRustVirtiofsd reads the token over three renewals through the Rust
+// virtiofsd, where the other tests take the one that is installed.
+func TestRustVirtiofsd(t *testing.T) {
+	program := os.Getenv("OPENSHELL_RUST_VIRTIOFSD")
+	switch {
+	case program == "" && os.Getenv("E2E_REQUIRE") == "1":
+		t.Fatal("OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
+	case program == "":
+		t.Skip("OPENSHELL_RUST_VIRTIOFSD names no program")
+	}
+	eachUser(t, func(t *testing.T, w *world) {
+		w.setenv("OPENSHELL_VIRTIOFSD", program)
+		j := w.judgeOf(w.start("rust", "16s").Share)
+		generations := map[uint64]bool{}
+		w.witness("rust", 3*time.Minute, func(r reading) bool {
+			if err := j.check(r); err != nil {
+				t.Error(err)
+			}
+			generations[r.Generation] = true
+			return len(generations) < 4
+		}, "-count", "0", "-every", "20ms")
+		if out := w.run("inspect", "rust"); !strings.Contains(out, program) {
+			t.Errorf("the sandbox does not run with %s:\n%s", program, out)
+		}
 	})
 }
 

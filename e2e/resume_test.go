@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -169,10 +170,10 @@ func (w *world) killGateway() {
 	w.Fatal("the gateway cannot be killed")
 }
 
-// startGateway starts the gateway itself, unsupervised, until the test ends.
+// startGateway starts the gateway itself, unsupervised; the world's end stops it.
 func (w *world) startGateway() {
 	w.Helper()
-	cmd := w.command(w.Context(), "openshell-gateway")
+	cmd := w.command(context.Background(), "openshell-gateway")
 	w.must(cmd.Start())
 	go func() { _ = cmd.Wait() }()
 }
