@@ -25,7 +25,7 @@ type Client struct {
 func Dial(runDir string) (*Client, error) {
 	conn, err := dial(runDir, SocketFile)
 	if err != nil {
-		return nil, fmt.Errorf("%w (%v)", drivers.ErrNotRunning, err)
+		return nil, fmt.Errorf("%w (%w)", drivers.ErrNotRunning, err)
 	}
 	return &Client{conn: conn, in: stream.NewReader(conn), out: stream.NewWriter(conn)}, nil
 }

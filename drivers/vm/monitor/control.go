@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"sync"
@@ -108,7 +109,7 @@ func (c *control) deliver(f stream.Frame) {
 
 // end tells all sessions that nothing will come any more.
 func (c *control) end(err error) {
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		c.log.Warn("the control port ended", "error", err)
 	}
 	c.mu.Lock()

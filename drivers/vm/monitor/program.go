@@ -3,6 +3,7 @@ package monitor
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -65,7 +66,7 @@ func (m *monitor) toolOutput(name string) (*os.File, error) {
 			if len(line) > 0 {
 				m.tools.Write(slices.Concat([]byte(name+": "), bytes.TrimRight(line, "\n"), []byte{'\n'}))
 			}
-			if err != nil && err != bufio.ErrBufferFull {
+			if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 				return
 			}
 		}

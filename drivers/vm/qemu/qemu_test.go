@@ -61,6 +61,7 @@ func TestVirtiofsdArgs(t *testing.T) {
 		{"c-shares", VirtiofsdC, Shares, nil},
 		{"rust-root", VirtiofsdRust, Root, []string{"CAP_DAC_READ_SEARCH"}},
 		{"rust-shares", VirtiofsdRust, Shares, nil},
+		{"rust-old-shares", VirtiofsdRustOld, Shares, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			compare(t, "virtiofsd-"+test.name, VirtiofsdArgs(test.flavor, test.device, "/shared", 3, test.caps))
@@ -70,7 +71,7 @@ func TestVirtiofsdArgs(t *testing.T) {
 
 // A share that a guest caches hides renewals from it.
 func TestSharesAreNeverCached(t *testing.T) {
-	for _, flavor := range []Virtiofsd{VirtiofsdC, VirtiofsdRust} {
+	for _, flavor := range []Virtiofsd{VirtiofsdC, VirtiofsdRust, VirtiofsdRustOld} {
 		line := strings.Join(VirtiofsdArgs(flavor, Shares, "/shared", 3, nil), " ")
 		if !strings.Contains(line, "cache=none") && !strings.Contains(line, "cache=never") {
 			t.Errorf("%s: %s", flavor, line)
@@ -117,12 +118,20 @@ func TestParseVirtiofsdVersion(t *testing.T) {
 }
 
 func TestDetectVirtiofsdRunsTheProgram(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "virtiofsd")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\necho virtiofsd 1.13.0\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if flavor, version, err := DetectVirtiofsd(context.Background(), program); flavor != VirtiofsdRust || version != "1.13.0" || err != nil {
-		t.Error(flavor, version, err)
+	for script, want := range map[string]Virtiofsd{
+		"echo virtiofsd version 7.2.22":                       VirtiofsdC,
+		`[ "$1" = --help ] || echo virtiofsd 1.10.0`:          VirtiofsdRustOld,
+		`echo virtiofsd 1.13.0; echo --no-announce-submounts`: VirtiofsdRust,
+		"echo virtiofsd 1.13.0; exit 1":                       "",
+	} {
+		program := filepath.Join(t.TempDir(), "virtiofsd")
+		if err := os.WriteFile(program, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		flavor, _, err := DetectVirtiofsd(context.Background(), program)
+		if flavor != want || (err != nil) != (want == "") {
+			t.Errorf("%s: %q, %v", script, flavor, err)
+		}
 	}
 	if _, _, err := DetectVirtiofsd(context.Background(), "/nowhere/virtiofsd"); err == nil {
 		t.Error("a missing program has a version")

@@ -14,14 +14,21 @@ import (
 // Virtiofsd tells the two virtio-fs daemons apart.
 type Virtiofsd string
 
-// The C daemon came with QEMU until 7.2; the Rust one took its place.
+// The C daemon came with QEMU until 7.2; the Rust one took its place. Older ones
+// of that announce submounts to the guest only if they are asked to, newer ones
+// unless they are asked not to.
 const (
-	VirtiofsdC    Virtiofsd = "c"
-	VirtiofsdRust Virtiofsd = "rust"
+	VirtiofsdC       Virtiofsd = "c"
+	VirtiofsdRust    Virtiofsd = "rust"
+	VirtiofsdRustOld Virtiofsd = "rust-old"
 )
 
-// DetectVirtiofsd runs the program at path for its version and says which of
-// the two it is.
+// noAnnounce is the option of newer Rust daemons. An announced submount of a
+// root, such as what covers a hidden directory, is an error in an overlay.
+const noAnnounce = "--no-announce-submounts"
+
+// DetectVirtiofsd runs the program at path for its version and options, and says
+// which it is.
 func DetectVirtiofsd(ctx context.Context, path string) (flavor Virtiofsd, version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -29,7 +36,18 @@ func DetectVirtiofsd(ctx context.Context, path string) (flavor Virtiofsd, versio
 	if err != nil {
 		return "", "", fmt.Errorf("%s --version: %w", path, err)
 	}
-	return parseVirtiofsdVersion(string(out))
+	flavor, version, err = parseVirtiofsdVersion(string(out))
+	if err != nil || flavor != VirtiofsdRust {
+		return flavor, version, err
+	}
+	help, err := exec.CommandContext(ctx, path, "--help").CombinedOutput()
+	if err != nil {
+		return "", "", fmt.Errorf("%s --help: %w", path, err)
+	}
+	if !strings.Contains(string(help), noAnnounce) {
+		flavor = VirtiofsdRustOld
+	}
+	return flavor, version, nil
 }
 
 // parseVirtiofsdVersion knows "virtiofsd version 7.2.22 (Debian …)" of the C
@@ -73,12 +91,16 @@ func VirtiofsdArgs(flavor Virtiofsd, device Device, dir string, fd int, caps []s
 		}
 	}
 	cache := map[Device]string{Root: "auto", Shares: "never"}[device]
-	return []string{
+	args := []string{
 		"--fd=" + strconv.Itoa(fd), "--rlimit-nofile=0",
 		"--shared-dir=" + dir, "--cache=" + cache,
 		"--sandbox=none", "--modcaps=" + modCaps(caps),
 		"--inode-file-handles=never", "--log-level=warn",
 	}
+	if flavor == VirtiofsdRust {
+		args = append(args, noAnnounce)
+	}
+	return args
 }
 
 // modCaps makes either daemon ask for the capabilities of its jail and no others.
