@@ -94,7 +94,8 @@ func (d *Driver) facts(spec drivers.Spec) []drivers.Fact {
 	return append(facts, drivers.Fact{Name: "console log", Value: filepath.Join(d.dir(spec.ID), monitor.ConsoleFile)})
 }
 
-// List reports every sandbox that has a directory with a spec of this driver.
+// List reports every sandbox that has a directory with a spec of this driver
+// and gateway.
 func (d *Driver) List(ctx context.Context) ([]drivers.Status, error) {
 	entries, err := os.ReadDir(d.cfg.SandboxesDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -102,6 +103,9 @@ func (d *Driver) List(ctx context.Context) ([]drivers.Status, error) {
 	}
 	var all []drivers.Status
 	for _, e := range entries {
+		if spec, err := d.spec(e.Name()); err == nil && spec.GatewayID != d.cfg.GatewayID {
+			continue
+		}
 		status, err := d.Inspect(ctx, e.Name())
 		if errors.Is(err, drivers.ErrNotFound) {
 			continue
