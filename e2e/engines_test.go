@@ -120,6 +120,7 @@ func TestResumedByTheGateway(t *testing.T) {
 				continue // a VM's engine is its monitor, which died above
 			}
 			t.Run(c.name, func(t *testing.T) {
+				w := w.as(t)
 				s := w.start(c.name, "16s", e.flags...)
 				j := w.judgeOf(s.Share)
 				w.run("exec", c.name, "sh", "-c", "echo here >/marker; sync")
@@ -143,6 +144,7 @@ func TestResumedByTheGateway(t *testing.T) {
 			})
 		}
 		t.Run("stopped-before-expiry", func(t *testing.T) {
+			w := w.as(t)
 			s := w.start("stopped", "16s", e.flags...)
 			j := w.judgeOf(s.Share)
 			w.run("exec", "stopped", "sh", "-c", "echo here >/marker; sync")

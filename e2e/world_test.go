@@ -83,6 +83,13 @@ func newWorld(t testing.TB, uid int) *world {
 	return w
 }
 
+// as is the same world, whose failures are those of a subtest.
+func (w *world) as(t *testing.T) *world {
+	sub := *w
+	sub.TB = t
+	return &sub
+}
+
 // stateDir is the gateway's state directory.
 func (w *world) stateDir() string { return filepath.Join(w.home, "state") }
 
