@@ -53,6 +53,7 @@ func eachEngine(t *testing.T, body func(t *testing.T, w *world, e engine)) {
 				}
 				t.Skipf("%s is not set", host)
 			}
+			t.Parallel() // most of the time is spent waiting for tokens to expire
 			w := newWorld(t, os.Getuid())
 			for _, name := range []string{"DOCKER_HOST", "CONTAINER_HOST"} {
 				w.setenv(name, os.Getenv(name))

@@ -14,7 +14,7 @@ import (
 // renews it: at least 5 renewals and 2,000 readings, none torn, missing or
 // expired, and all the while no token shows anywhere but in the share.
 func TestTokenIsAlwaysFresh(t *testing.T) {
-	eachUser(t, func(t *testing.T, w *world) {
+	usersAtOnce(t, func(t *testing.T, w *world) {
 		s := w.start("fresh", "16s")
 		j := w.judgeOf(s.Share)
 		stopSearch := w.watchForLeaks(j)
@@ -51,7 +51,7 @@ func TestRustVirtiofsd(t *testing.T) {
 	case program == "":
 		t.Skip("OPENSHELL_RUST_VIRTIOFSD names no program")
 	}
-	eachUser(t, func(t *testing.T, w *world) {
+	usersAtOnce(t, func(t *testing.T, w *world) {
 		w.setenv("OPENSHELL_VIRTIOFSD", program)
 		j := w.judgeOf(w.start("rust", "16s").Share)
 		generations := map[uint64]bool{}

@@ -52,7 +52,7 @@ func (w *world) refuses(raw string) {
 // TestResumeAfterExpiry stops a VM, lets its token die, and starts it again:
 // it boots with a fresh one, its marker is still there, the old one is refused.
 func TestResumeAfterExpiry(t *testing.T) {
-	eachUser(t, func(t *testing.T, w *world) {
+	usersAtOnce(t, func(t *testing.T, w *world) {
 		s := w.start("sleeper", "16s")
 		j := w.judgeOf(s.Share)
 		w.run("exec", "sleeper", "sh", "-c", "echo here >/marker; sync")
@@ -72,7 +72,7 @@ func TestResumeAfterExpiry(t *testing.T) {
 // TestResumeAfterKill is the same with the gateway killed in the middle, at
 // each named moment: the next one finds a consistent share and goes on.
 func TestResumeAfterKill(t *testing.T) {
-	eachUser(t, func(t *testing.T, w *world) {
+	usersAtOnce(t, func(t *testing.T, w *world) {
 		w.faulty()
 		s := w.start("victim", "16s")
 		j := w.judgeOf(s.Share)

@@ -52,12 +52,26 @@ type world struct {
 // eachUser runs body in a fresh world, as the caller and, if that is root,
 // as an ordinary user too: fresh uid, no XDG_RUNTIME_DIR, no subuid, no group.
 func eachUser(t *testing.T, body func(t *testing.T, w *world)) {
-	if os.Getuid() == 0 {
-		t.Run("root", func(t *testing.T) { body(t, newWorld(t, 0)) })
-		t.Run("user", func(t *testing.T) { body(t, newWorld(t, ordinaryUser)) })
-		return
+	for name, uid := range users() {
+		t.Run(name, func(t *testing.T) { body(t, newWorld(t, uid)) })
 	}
-	t.Run("user", func(t *testing.T) { body(t, newWorld(t, os.Getuid())) })
+}
+
+// usersAtOnce is eachUser for a body that mostly waits, for a token to expire.
+func usersAtOnce(t *testing.T, body func(t *testing.T, w *world)) {
+	for name, uid := range users() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			body(t, newWorld(t, uid))
+		})
+	}
+}
+
+func users() map[string]int {
+	if os.Getuid() != 0 {
+		return map[string]int{"user": os.Getuid()}
+	}
+	return map[string]int{"root": 0, "user": ordinaryUser}
 }
 
 // newWorld makes a home under /var/tmp (shares must not lie where a private

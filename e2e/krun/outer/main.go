@@ -107,12 +107,26 @@ func runCommand(file string) (int, error) {
 	cmd := exec.Command(c.Args[0], c.Args[1:]...)
 	cmd.Env, cmd.Dir = c.Env, "/"
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
-	err = cmd.Run()
-	if exit := new(exec.ExitError); errors.As(err, &exit) {
-		return exit.ExitCode(), nil
-	}
-	if err != nil {
+	if err := cmd.Start(); err != nil {
 		return 125, err
 	}
-	return 0, nil
+	for { // orphans, too: they are ours to reap
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		} else if err != nil {
+			return 125, err
+		}
+		if pid == cmd.Process.Pid {
+			return exitCode(status), nil
+		}
+	}
+}
+
+func exitCode(status unix.WaitStatus) int {
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
 }
