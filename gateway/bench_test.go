@@ -95,15 +95,19 @@ func Benchmark10000DueRenewals(b *testing.B) {
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	go g.schedule.serve(ctx)
-	began, worked := time.Now(), processorTime(b)
 	done := uint64(0)
-	for b.Loop() {
+	renewAll := func() {
 		now := time.Now()
 		for id := range g.sandboxes {
 			g.schedule.set(id, now)
 		}
 		for done += n; renewals(g) < done; time.Sleep(10 * time.Millisecond) {
 		}
+	}
+	renewAll() // their first tokens, which are no renewals
+	began, worked := time.Now(), processorTime(b)
+	for b.Loop() {
+		renewAll()
 	}
 	b.ReportMetric(time.Since(began).Seconds()/float64(b.N), "s/10000-renewals")
 	b.ReportMetric((processorTime(b)-worked).Seconds()/float64(b.N), "cpu-s/10000-renewals")
