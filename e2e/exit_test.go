@@ -93,7 +93,10 @@ func TestTerminal(t *testing.T) {
 			time.Sleep(200 * time.Millisecond)
 			return strings.Contains(screen.String(), "40 132")
 		})
-		ask("sleep 1000", "sleep 1000")
+		ask("cat", "cat")
+		_, err = io.WriteString(terminal, "hello\r")
+		w.must(err)
+		w.eventually("cat runs", 20*time.Second, func() bool { return strings.Count(screen.String(), "hello") > 1 }) // the echo, and cat's own
 		_, err = terminal.Write([]byte{3}) // ctrl-c goes to the workload, not to the CLI
 		w.must(err)
 		ask("echo stopped=$?", "stopped=130")
