@@ -97,7 +97,7 @@ func TestTerminal(t *testing.T) {
 		_, err = io.WriteString(terminal, "hello\r")
 		w.must(err)
 		w.eventually("cat runs", 20*time.Second, func() bool { return strings.Count(screen.String(), "hello") > 1 }) // the echo, and cat's own
-		_, err = terminal.Write([]byte{3}) // ctrl-c goes to the workload, not to the CLI
+		_, err = terminal.Write([]byte{3})                                                                           // ctrl-c goes to the workload, not to the CLI
 		w.must(err)
 		ask("echo stopped=$?", "stopped=130")
 		ask("exit 5", "exit 5")
