@@ -37,6 +37,7 @@ type container struct {
 func eachOwnEngine(t *testing.T, body func(t *testing.T, w *world, cli []string)) {
 	for _, e := range ownEngines {
 		t.Run(e.name, func(t *testing.T) {
+			t.Parallel() // most of the time is spent waiting for renewals
 			host := os.Getenv(e.hostVar)
 			if host == "" && os.Getenv("E2E_REQUIRE") == "1" {
 				t.Fatalf("%s is not set: scripts/e2e starts the engines when run as root", e.hostVar)
