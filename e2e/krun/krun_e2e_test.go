@@ -112,10 +112,12 @@ func note(t *testing.T, where string) {
 		missing = append(missing, "some cases on "+os.Getenv("LIBKRUN")+" failed, "+where)
 		return
 	}
+	what := "conformance suite, freshness and deaths of a VM"
 	if only := os.Getenv("KRUN_RUN"); only != "" {
-		missing = append(missing, "all but KRUN_RUN="+only)
+		missing = append(missing, what+", but for "+only)
+		what = only
 	}
-	covered = append(covered, "conformance suite, freshness and deaths of a VM on "+os.Getenv("LIBKRUN")+", "+where)
+	covered = append(covered, what+" on "+os.Getenv("LIBKRUN")+", "+where)
 }
 
 // onKVM is all that wants a working KVM.
