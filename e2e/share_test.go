@@ -71,7 +71,13 @@ func (c *container) engine(args ...string) string {
 // token reads it as a program inside does: where the environment says.
 func (c *container) token() string {
 	c.Helper()
-	return strings.TrimSpace(c.engine("exec", c.id, "sh", "-c", `cat "$OPENSHELL_SANDBOX_TOKEN_FILE"`))
+	for {
+		out := c.engine("exec", c.id, "sh", "-c", `cat "$OPENSHELL_SANDBOX_TOKEN_FILE" && echo " read"`)
+		if raw, whole := strings.CutSuffix(strings.TrimSpace(out), " read"); whole {
+			return strings.TrimSpace(raw)
+		}
+		c.Logf("the engine lost what the exec printed: %q", out)
+	}
 }
 
 // readsFreshOverRenewals reads until it has seen three tokens; each must be good
