@@ -24,6 +24,9 @@ type engine struct {
 	restart func(w *world)            // the engine, as by a crash; nil if there is none
 }
 
+// hostVars name each container engine to its clients, and to the gateway.
+var hostVars = map[string]string{"docker": "DOCKER_HOST", "podman": "CONTAINER_HOST"}
+
 // engines are all drivers; one that is not there is skipped, or a failure with E2E_REQUIRE=1.
 var engines = []engine{
 	{driver: "vm", kill: killMonitor},
@@ -46,7 +49,7 @@ var engines = []engine{
 func eachEngine(t *testing.T, body func(t *testing.T, w *world, e engine)) {
 	for _, e := range engines {
 		t.Run(e.driver, func(t *testing.T) {
-			host := map[string]string{"docker": "DOCKER_HOST", "podman": "CONTAINER_HOST"}[e.driver]
+			host := hostVars[e.driver]
 			if host != "" && os.Getenv(host) == "" {
 				if os.Getenv("E2E_REQUIRE") == "1" {
 					t.Fatalf("%s is not set: scripts/e2e starts the engines when run as root", host)
@@ -55,7 +58,7 @@ func eachEngine(t *testing.T, body func(t *testing.T, w *world, e engine)) {
 			}
 			t.Parallel() // most of the time is spent waiting for tokens to expire
 			w := newWorld(t, os.Getuid())
-			for _, name := range []string{"DOCKER_HOST", "CONTAINER_HOST"} {
+			for _, name := range hostVars {
 				w.setenv(name, os.Getenv(name))
 			}
 			body(t, w, e)

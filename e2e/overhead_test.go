@@ -53,7 +53,7 @@ func BenchmarkRunVM(b *testing.B) {
 func BenchmarkRunContainer(b *testing.B) {
 	for _, e := range engines[1:] {
 		b.Run(e.driver, func(b *testing.B) {
-			host := map[string]string{"docker": "DOCKER_HOST", "podman": "CONTAINER_HOST"}[e.driver]
+			host := hostVars[e.driver]
 			if os.Getenv(host) == "" {
 				b.Skipf("%s is not set", host)
 			}

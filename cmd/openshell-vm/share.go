@@ -115,38 +115,7 @@ func shareFreshness(s api.Share, now time.Time) string {
 }
 
 func shareInspectAction(c *cli.Context) error {
-	asJSON, err := wantJSON(c)
-	if err != nil {
-		return err
-	}
-	refs, err := someArgs(c)
-	if err != nil {
-		return err
-	}
-	client, err := connect(c.Context, newProgress(os.Stderr))
-	if err != nil {
-		return err
-	}
-	var list []api.Share
-	for _, ref := range refs {
-		s, err := client.Share(c.Context, ref)
-		if err != nil {
-			return err
-		}
-		list = append(list, s)
-	}
-	if asJSON {
-		return printJSON(c.App.Writer, list)
-	}
-	for i, s := range list {
-		if i > 0 {
-			fmt.Fprintln(c.App.Writer)
-		}
-		if err := printFacts(c.App.Writer, shareFacts(s, time.Now())); err != nil {
-			return err
-		}
-	}
-	return nil
+	return inspect(c, (*api.Client).Share, shareFacts)
 }
 
 // shareFacts are share inspect's lines.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -136,11 +137,17 @@ func shorten(s string) string {
 }
 
 func inspectAction(c *cli.Context) error {
+	return inspect(c, (*api.Client).Get, sandboxFacts)
+}
+
+// inspect gets what each argument names and prints all of it: as one list in
+// JSON, else as blocks of lines.
+func inspect[T any](c *cli.Context, get func(*api.Client, context.Context, string) (T, error), facts func(T, time.Time) []api.Fact) error {
 	asJSON, err := wantJSON(c)
 	if err != nil {
 		return err
 	}
-	var list []api.Sandbox
+	var list []T
 	refs, err := someArgs(c)
 	if err != nil {
 		return err
@@ -150,7 +157,7 @@ func inspectAction(c *cli.Context) error {
 		return err
 	}
 	for _, ref := range refs {
-		s, err := client.Get(c.Context, ref)
+		s, err := get(client, c.Context, ref)
 		if err != nil {
 			return err
 		}
@@ -163,7 +170,7 @@ func inspectAction(c *cli.Context) error {
 		if i > 0 {
 			fmt.Fprintln(c.App.Writer)
 		}
-		if err := printFacts(c.App.Writer, sandboxFacts(s, time.Now())); err != nil {
+		if err := printFacts(c.App.Writer, facts(s, time.Now())); err != nil {
 			return err
 		}
 	}
