@@ -2,7 +2,6 @@ package driverstest
 
 import (
 	"context"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -18,16 +17,7 @@ import (
 // its arguments up to the workload's.
 func Overhead(t *testing.T, h Harness, baseline []string) {
 	const pairs = 20
-	s := &suite{Harness: h, gateway: newID(), state: filepath.Join(h.Dir, "state"), witness: "/bin/true"}
-	for _, dir := range []string{"state/sandboxes", "state/shares", "state/keys"} {
-		if err := os.MkdirAll(filepath.Join(h.Dir, dir), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.driver = h.New(s.gateway)
-	if info := s.driver.Probe(t.Context()); !info.Usable {
-		Missing(t, "%s can't be used: %s (%s)", h.Name, info.Problem, info.Hint)
-	}
+	s := newSuite(t, h)
 	workload := []string{"echo", "hello"}
 	var ours, theirs []time.Duration
 	for range pairs {

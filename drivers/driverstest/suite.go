@@ -68,6 +68,17 @@ var cases = []testCase{
 
 // Run runs every case against h and logs a table at the end.
 func Run(t *testing.T, h Harness) {
+	s := newSuite(t, h)
+	t.Cleanup(func() { t.Log(s.table()) })
+	for _, c := range cases {
+		s.one(t, c)
+	}
+}
+
+// newSuite lays out what a gateway would have, and sees that the driver can be
+// used.
+func newSuite(t *testing.T, h Harness) *suite {
+	t.Helper()
 	s := &suite{Harness: h, gateway: newID(), state: filepath.Join(h.Dir, "state")}
 	for _, dir := range []string{"bin", "state", "state/sandboxes", "state/shares", "state/keys", "sources"} {
 		if err := os.MkdirAll(filepath.Join(h.Dir, dir), 0o755); err != nil {
@@ -82,10 +93,7 @@ func Run(t *testing.T, h Harness) {
 	if info := s.driver.Probe(t.Context()); !info.Usable {
 		Missing(t, "%s can't be used: %s (%s)", h.Name, info.Problem, info.Hint)
 	}
-	t.Cleanup(func() { t.Log(s.table()) })
-	for _, c := range cases {
-		s.one(t, c)
-	}
+	return s
 }
 
 // one runs a case and notes its result.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest"
@@ -13,10 +14,29 @@ import (
 
 // TestConformance is the suite that every driver passes, on qemu with the best
 // accelerator that works here.
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { driverstest.Run(t, harness(t)) }
+
+// TestFreshness: virtiofsd is told to cache nothing, so the guest's watch makes
+// no difference on qemu.
+func TestFreshness(t *testing.T) {
+	rust := os.Getenv("OPENSHELL_RUST_VIRTIOFSD")
+	for name, virtiofsd := range map[string]string{"installed": os.Getenv(VirtiofsdEnv), "rust": rust} {
+		t.Run(name, func(t *testing.T) {
+			if name == "rust" && rust == "" {
+				driverstest.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
+			}
+			t.Setenv(VirtiofsdEnv, virtiofsd)
+			seen := driverstest.Delays{Publishes: 200, P99: 150 * time.Millisecond, Max: time.Second}
+			driverstest.Freshness(t, harness(t), seen, seen)
+		})
+	}
+}
+
+// harness is this driver on qemu.
+func harness(t *testing.T) driverstest.Harness {
 	dir, mountable := driverstest.WorkDir(t)
 	libexec := programs(t)
-	driverstest.Run(t, driverstest.Harness{
+	return driverstest.Harness{
 		Name: "vm, qemu",
 		New: func(gatewayID string) drivers.Driver {
 			return New(Config{
@@ -27,5 +47,5 @@ func TestConformance(t *testing.T) {
 		},
 		Dir: dir, Mountable: mountable || os.Getuid() == 0,
 		Complete: func(_ testing.TB, s *drivers.Spec) { s.Hypervisor, s.Memory = "qemu", 256<<20 },
-	})
+	}
 }

@@ -1,0 +1,154 @@
+package driverstest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/content"
+)
+
+// Delays is how late publishes may be seen inside. What is measured has the
+// way of the workload's report back to the host in it.
+type Delays struct {
+	Publishes int // how many are measured
+	P99, Max  time.Duration
+}
+
+// Freshness measures publish to visible with the guest's watch and without it,
+// and wants the VM's processes to hold no more descriptors after 2,000 publishes
+// than after 20.
+func Freshness(t *testing.T, h Harness, watched, unwatched Delays) {
+	s := newSuite(t, h)
+	b := s.box(t, func(b *box) { b.runs("watch", drivers.AuthDir) })
+	client := b.run(false)
+	client.expect("1 ok")
+
+	made := 0
+	publish := func() uint64 {
+		n, _ := b.publish()
+		made++
+		return n
+	}
+	var after20 map[string]int
+	b.measure(client, "with the watch", watched, func() uint64 {
+		if made == 20 {
+			after20 = b.descriptors()
+		}
+		return publish()
+	})
+
+	last := uint64(0)
+	for made < 2000 {
+		last = publish()
+	}
+	client.sees(last)
+	after2000 := b.descriptors()
+	t.Logf("descriptors after 20 publishes %v, after 2,000 %v", after20, after2000)
+	for name, n := range after2000 {
+		// A generation costs two where they are kept: thousands, not some.
+		if n > after20[name]+50 {
+			t.Errorf("%s holds %d descriptors after 2,000 publishes, %d after 20", name, n, after20[name])
+		}
+	}
+
+	b.measure(client, "without the watch", unwatched, func() uint64 {
+		last++
+		b.unannounced(last)
+		return last
+	})
+}
+
+// measure publishes again and again and holds what it took until the workload
+// saw it against the bounds.
+func (b *box) measure(client *session, what string, want Delays, publish func() uint64) {
+	b.t.Helper()
+	took := make([]time.Duration, want.Publishes)
+	for i := range took {
+		n := publish()
+		begin := time.Now()
+		client.sees(n)
+		took[i] = time.Since(begin)
+	}
+	slices.Sort(took)
+	at := func(p int) time.Duration { return took[(len(took)-1)*p/100].Round(100 * time.Microsecond) }
+	b.t.Logf("publish to visible %s, %d times: p50 %v, p99 %v, max %v", what, len(took), at(50), at(99), at(100))
+	if at(99) > want.P99 || at(100) > want.Max {
+		b.t.Errorf("publish to visible %s: p99 %v and max %v, at most %v and %v are wanted", what, at(99), at(100), want.P99, want.Max)
+	}
+}
+
+// sees reads up to the generation that is wanted. Everything on the way must be
+// whole and none a later one.
+func (s *session) sees(generation uint64) {
+	s.t.Helper()
+	for {
+		line := s.line()
+		digits, whole := strings.CutSuffix(line, " ok")
+		n, err := strconv.ParseUint(digits, 10, 64)
+		if !whole || err != nil || n > generation {
+			s.t.Fatalf("waiting for generation %d, the workload saw %q", generation, line)
+		}
+		if n == generation {
+			return
+		}
+	}
+}
+
+// unannounced makes generation n current as package share does, but for the
+// announcement, which is all that a guest's watch knows a publish by.
+func (b *box) unannounced(n uint64) {
+	b.t.Helper()
+	auth := b.share.AuthDir()
+	gen := fmt.Sprintf("..gen-%08d", n)
+	next := filepath.Join(auth, "..next")
+	for _, err := range []error{
+		os.Mkdir(filepath.Join(auth, gen), 0o755),
+		os.WriteFile(filepath.Join(auth, gen, "sandbox.jwt"), content.New(n), 0o444),
+		os.Symlink(gen, next),
+		os.Rename(next, filepath.Join(auth, "..data")),
+	} {
+		if err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// processes are the host's processes of the sandbox, as the driver tells them.
+func (b *box) processes() map[string]int {
+	b.t.Helper()
+	pids := map[string]int{}
+	for _, f := range b.inspect().Details {
+		if name, ok := strings.CutPrefix(f.Name, "pid of "); ok {
+			pid, err := strconv.Atoi(f.Value)
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			pids[name] = pid
+		}
+	}
+	if len(pids) == 0 {
+		b.t.Fatal("the driver tells no process of the sandbox")
+	}
+	return pids
+}
+
+// descriptors counts what each process of the sandbox has open.
+func (b *box) descriptors() map[string]int {
+	b.t.Helper()
+	counts := map[string]int{}
+	for name, pid := range b.processes() {
+		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		counts[name] = len(entries)
+	}
+	return counts
+}
