@@ -462,7 +462,7 @@ func noLeak(t *testing.T, s *suite) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = planted.Process.Kill(); _ = planted.Wait() }()
-	found := searchProcesses(t, needles)
+	found := searchProcesses(t, needles, "cmdline", "environ")
 	want := "/proc/" + strconv.Itoa(planted.Process.Pid) + "/environ"
 	if !slices.Equal(found, []string{want}) {
 		t.Errorf("found in %q, only %s was planted", found, want)

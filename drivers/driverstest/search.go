@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,28 +28,25 @@ func formsOf(t testing.TB, token []byte) []string {
 	return forms
 }
 
-// searchProcesses looks for the needles in the arguments and the environment
-// of every process that may be read.
-func searchProcesses(t testing.TB, needles []string) (found []string) {
+// searchProcesses looks for the needles in these files of every process that
+// may be read: cmdline, environ, mountinfo.
+func searchProcesses(t testing.TB, needles []string, names ...string) (found []string) {
 	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/*")
+	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range files {
-		if name := filepath.Base(path); name != "cmdline" && name != "environ" {
-			continue
-		}
-		data, err := os.ReadFile(path) // gone, or another user's
-		if err != nil {
-			continue
-		}
-		for _, needle := range needles {
-			if strings.Contains(string(data), needle) {
-				found = append(found, path)
-				break
+	for _, process := range processes {
+		for _, name := range names {
+			data, err := os.ReadFile(filepath.Join(process, name)) // gone, or another user's
+			if err == nil && containsAny(string(data), needles) {
+				found = append(found, filepath.Join(process, name))
 			}
 		}
 	}
 	return found
+}
+
+func containsAny(text string, needles []string) bool {
+	return slices.ContainsFunc(needles, func(n string) bool { return strings.Contains(text, n) })
 }

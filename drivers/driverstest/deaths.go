@@ -1,0 +1,97 @@
+package driverstest
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"openshell-vm/drivers"
+)
+
+// Deaths kills each process of a VM in turn, its monitor too, and lets the guest
+// run out of memory: the state says what happened, nothing of the VM is left,
+// and the next start finds what was published meanwhile.
+func Deaths(t *testing.T, h Harness) {
+	s := newSuite(t, h)
+	b := s.box(t, func(b *box) { b.runs("hold") })
+	b.start()
+	for _, victim := range slices.Sorted(maps.Keys(b.processes())) {
+		t.Run(victim, func(t *testing.T) { s.killed(t, victim) })
+	}
+	t.Run("guest memory", s.outOfMemory)
+}
+
+func (s *suite) killed(t *testing.T, victim string) {
+	b := s.box(t, func(b *box) { b.runs("watch", drivers.AuthDir) })
+	b.run(false).expect("1 ok")
+	pids := b.processes()
+	if err := syscall.Kill(pids[victim], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.gone(pids)
+	status := b.ended()
+	t.Logf("%s killed: %s, %s", victim, status.State, status.Reason)
+	if status.State != drivers.Dead || !strings.Contains(status.Reason, victim) {
+		t.Errorf("state %q (%s)", status.State, status.Reason)
+	}
+	n, _ := b.publish()
+	b.run(false).expect(fmt.Sprintf("%d ok", n))
+}
+
+// outOfMemory: the guest's kernel kills the workload that takes it all. The
+// shell's child would leave the shell alive, so it takes the shell's place.
+func (s *suite) outOfMemory(t *testing.T) {
+	b := s.box(t, func(b *box) { b.shell("exec tail /dev/zero") })
+	b.start()
+	pids := b.processes()
+	status := b.ended()
+	t.Logf("out of memory: %s, %d, %s", status.State, status.ExitCode, status.Reason)
+	if status.State != drivers.Exited || status.ExitCode != 128+int(syscall.SIGKILL) || !strings.Contains(status.Reason, "memory") {
+		t.Errorf("state %q (%s), code %d", status.State, status.Reason, status.ExitCode)
+	}
+	b.gone(pids)
+}
+
+// HungBoot wants a guest that does not get to its workload in time given up:
+// h's drivers give it less than any guest needs.
+func HungBoot(t *testing.T, h Harness) {
+	s := newSuite(t, h)
+	b := s.box(t, nil)
+	err := b.driver.Start(t.Context(), b.id)
+	if err == nil || !strings.Contains(err.Error(), "did not boot within") || drivers.HintOf(err) == "" {
+		t.Errorf("%v (%s)", err, drivers.HintOf(err))
+	}
+	status := b.inspect()
+	t.Logf("hung: %s, %s", status.State, status.Reason)
+	if status.State != drivers.Dead {
+		t.Errorf("state %q", status.State)
+	}
+	b.gone(nil)
+}
+
+// gone waits until none of the processes runs and none has a directory of the
+// sandbox mounted, this one and its like included.
+func (b *box) gone(pids map[string]int) {
+	b.t.Helper()
+	b.s.eventually(b.t, func() error {
+		for name, pid := range pids {
+			if running(pid) {
+				return fmt.Errorf("%s (%d) is left", name, pid)
+			}
+		}
+		if left := searchProcesses(b.t, []string{b.id}, "cmdline", "mountinfo"); len(left) > 0 {
+			return fmt.Errorf("the sandbox is still in %v", left)
+		}
+		return nil
+	})
+}
+
+// running is false for a process that only waits for its parent.
+func running(pid int) bool {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(data), ") Z ")
+}
