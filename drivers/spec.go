@@ -124,6 +124,10 @@ type Spec struct {
 	// user; "" for that user. Docker and podman refuse it.
 	TokenUser string
 
+	// RequireJail refuses, at Resolve and at each Start, a host that can't
+	// confine the VM fully. Docker and podman refuse it.
+	RequireJail bool
+
 	Hypervisor string            // vm: "auto", "krun" or "qemu"
 	Labels     map[string]string // further labels, for docker and podman
 }

@@ -91,7 +91,7 @@ func (g *Gateway) choose(ctx context.Context, q api.CreateRequest) (drivers.Driv
 func candidates(all []drivers.Driver, q api.CreateRequest) []drivers.Driver {
 	var fit []drivers.Driver
 	for _, d := range all {
-		forVM := q.Rootfs != "" || q.Hypervisor != auto && q.Hypervisor != ""
+		forVM := q.Rootfs != "" || q.RequireJail || q.Hypervisor != auto && q.Hypervisor != ""
 		if d.Name() == vm && q.Image == "" || d.Name() != vm && !forVM {
 			fit = append(fit, d)
 		}

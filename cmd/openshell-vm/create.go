@@ -40,6 +40,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "rootfs", Usage: "`DIR` as its root, below an overlay; without: a minimal busybox userland"},
 		&cli.StringFlag{Name: "image", Usage: "container image `REF`"},
 		&cli.BoolFlag{Name: "ephemeral", Usage: "keep what it writes in memory; gone when it stops", DisableDefaultText: true},
+		&cli.BoolFlag{Name: "require-jail", Usage: "rather not run than in a VM that this host can't confine fully", DisableDefaultText: true},
 		&cli.StringSliceFlag{Name: "mount", Usage: "show it the directory `SRC:DST`, read-only (repeatable)"},
 		&cli.Float64Flag{Name: "cpus", Usage: "number of CPUs", DefaultText: "the driver's choice"},
 		&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` such as 512m", DefaultText: "the driver's choice"},
@@ -52,15 +53,16 @@ func createFlags() []cli.Flag {
 // it makes sense is for the gateway to judge.
 func createRequest(c *cli.Context) (api.CreateRequest, error) {
 	r := api.CreateRequest{
-		Name:       c.String("name"),
-		Driver:     c.String("driver"),
-		Hypervisor: c.String("hypervisor"),
-		Image:      c.String("image"),
-		Stdin:      c.Bool("interactive"),
-		Ephemeral:  c.Bool("ephemeral"),
-		AutoRemove: c.Bool("rm"),
-		CPUs:       c.Float64("cpus"),
-		TokenUser:  c.String("token-user"),
+		Name:        c.String("name"),
+		Driver:      c.String("driver"),
+		Hypervisor:  c.String("hypervisor"),
+		Image:       c.String("image"),
+		Stdin:       c.Bool("interactive"),
+		Ephemeral:   c.Bool("ephemeral"),
+		AutoRemove:  c.Bool("rm"),
+		CPUs:        c.Float64("cpus"),
+		RequireJail: c.Bool("require-jail"),
+		TokenUser:   c.String("token-user"),
 	}
 	if c.IsSet("rootfs") && c.IsSet("image") {
 		return r, usage("leave one of them out", "--rootfs and --image are both given")

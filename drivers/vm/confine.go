@@ -40,17 +40,17 @@ func (d *Driver) jailSupport() (jail.Report, error) {
 }
 
 // checkJail refuses a host on which a VM can't be confined: at all, or fully
-// where that is required.
-func (d *Driver) checkJail() error {
+// where that is required of this sandbox or of all.
+func (d *Driver) checkJail(required bool) error {
 	report, err := d.jailSupport()
 	if err != nil {
 		return err
 	}
-	if d.cfg.RequireJail && len(report.Missing) > 0 {
+	if (required || d.cfg.RequireJail) && len(report.Missing) > 0 {
 		return &drivers.Error{
 			Op:   "confine the VM",
 			Err:  errors.New("this host can't give " + gaps(report)),
-			Hint: "unset " + RequireJailEnv + " to run with a weaker jail, as openshell-vm inspect then shows",
+			Hint: "leave out --require-jail and unset " + RequireJailEnv + " for a weaker jail, as openshell-vm inspect then shows",
 		}
 	}
 	return nil

@@ -258,13 +258,14 @@ func waitFor(t *testing.T, holds func() bool) {
 func TestAJailThatIsRequired(t *testing.T) {
 	d := emptyDriver(t)
 	d.confinement.report = &jail.Report{Missing: []jail.Gap{{Name: "Landlock", Why: "the kernel has none"}}}
-	if err := d.checkJail(); err != nil {
+	if err := d.checkJail(false); err != nil {
 		t.Errorf("a weaker jail is refused though none is required: %v", err)
 	}
+	refused(t, d.checkJail(true), "this host can't give Landlock (the kernel has none)")
 	d.cfg.RequireJail = true
-	refused(t, d.checkJail(), "this host can't give Landlock (the kernel has none)")
+	refused(t, d.checkJail(false), "this host can't give Landlock (the kernel has none)")
 	d.confinement.report = nil // and then no monitor can be started to try
-	if err := d.checkJail(); err == nil {
+	if err := d.checkJail(false); err == nil {
 		t.Error("no jail at all is taken for one")
 	}
 }

@@ -54,7 +54,7 @@ func (d *Driver) jailFacts(fact func(name, format string, args ...any)) error {
 	default:
 		fact("jail", "complete (Landlock %d)", report.LandlockABI)
 	}
-	return d.checkJail()
+	return d.checkJail(false)
 }
 
 func (d *Driver) qemuFacts(ctx context.Context, tools monitor.QEMU, fact func(name, format string, args ...any)) (version string) {

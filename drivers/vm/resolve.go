@@ -38,7 +38,7 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	if spec.Hypervisor, err = d.chooseHypervisor(ctx, spec.Hypervisor); err != nil {
 		return spec, 0, err
 	}
-	if err := d.checkJail(); err != nil {
+	if err := d.checkJail(spec.RequireJail); err != nil {
 		return spec, 0, err
 	}
 	if spec.CPUs, err = d.host.checkCPUs(spec.CPUs); err != nil {

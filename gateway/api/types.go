@@ -103,20 +103,21 @@ type Mount struct {
 
 // CreateRequest asks for one sandbox.
 type CreateRequest struct {
-	Name       string        `json:"name,omitempty"` // "" for a made-up one
-	Driver     string        `json:"driver"`         // auto, vm, docker, podman
-	Hypervisor string        `json:"hypervisor"`     // auto, krun, qemu
-	Rootfs     string        `json:"rootfs,omitempty"`
-	Image      string        `json:"image,omitempty"`
-	Process    Process       `json:"process"`
-	Stdin      bool          `json:"stdin,omitempty"`
-	Ephemeral  bool          `json:"ephemeral,omitempty"`
-	AutoRemove bool          `json:"autoRemove,omitempty"` // --rm: removed once it has ended
-	CPUs       float64       `json:"cpus,omitempty"`
-	Memory     int64         `json:"memory,omitempty"` // bytes
-	Mounts     []Mount       `json:"mounts,omitempty"`
-	TTL        time.Duration `json:"ttl,omitempty"` // token lifetime, ns; 0 for the default of 1 h
-	TokenUser  string        `json:"tokenUser,omitempty"`
+	Name        string        `json:"name,omitempty"` // "" for a made-up one
+	Driver      string        `json:"driver"`         // auto, vm, docker, podman
+	Hypervisor  string        `json:"hypervisor"`     // auto, krun, qemu
+	Rootfs      string        `json:"rootfs,omitempty"`
+	Image       string        `json:"image,omitempty"`
+	Process     Process       `json:"process"`
+	Stdin       bool          `json:"stdin,omitempty"`
+	Ephemeral   bool          `json:"ephemeral,omitempty"`
+	AutoRemove  bool          `json:"autoRemove,omitempty"`  // --rm: removed once it has ended
+	RequireJail bool          `json:"requireJail,omitempty"` // refused, now and at each start, where the VM can't be confined fully
+	CPUs        float64       `json:"cpus,omitempty"`
+	Memory      int64         `json:"memory,omitempty"` // bytes
+	Mounts      []Mount       `json:"mounts,omitempty"`
+	TTL         time.Duration `json:"ttl,omitempty"` // token lifetime, ns; 0 for the default of 1 h
+	TokenUser   string        `json:"tokenUser,omitempty"`
 }
 
 // Sandbox is one sandbox as people see it.
