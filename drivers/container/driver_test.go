@@ -280,7 +280,7 @@ func TestSuits(t *testing.T) {
 		"no image":        func(s *drivers.Spec) { s.Image = "" },
 		"an evil image":   func(s *drivers.Spec) { s.Image = "UPPER:case:twice" },
 		"a hypervisor":    func(s *drivers.Spec) { s.Hypervisor = "krun" },
-		"a jail":           func(s *drivers.Spec) { s.RequireJail = true },
+		"a jail":          func(s *drivers.Spec) { s.RequireJail = true },
 		"a token's user":  func(s *drivers.Spec) { s.TokenUser = "me" },
 		"ephemeral":       func(s *drivers.Spec) { s.Ephemeral = true },
 		"CPUs":            func(s *drivers.Spec) { s.CPUs = 3 },
