@@ -45,6 +45,7 @@ func TestBadInput(t *testing.T) {
 			{"unknown driver", run("--driver", "vmware"), []string{"vmware"}},
 			{"unknown hypervisor", run("--hypervisor", "xen"), []string{"xen"}},
 			{"image for a VM", run("--driver", "vm", "--image", "alpine"), []string{"--rootfs"}},
+			{"jail for an image", run("--image", "alpine", "--require-jail"), []string{"--rootfs", "--require-jail"}},
 			{"unknown user", run("--user", "nobody-knows-me"), []string{"nobody-knows-me"}},
 			{"environment malformed", run("--env", "=x"), []string{"=x"}},
 			{"unknown sandbox", []string{"inspect", "nobody"}, []string{"nobody"}},

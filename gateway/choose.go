@@ -73,8 +73,13 @@ func (g *Gateway) choose(ctx context.Context, q api.CreateRequest) (drivers.Driv
 		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("there is no driver %q", q.Driver),
 			Hint: "use one of " + strings.Join(append([]string{auto}, g.driverNames()...), ", ")}
 	}
+	fit := candidates(g.opts.Drivers, q)
+	if len(fit) == 0 {
+		return nil, &api.Error{Code: api.CodeInvalid, Message: "an image is wanted, and what only a VM has: VMs run directories, not images",
+			Hint: "give --rootfs DIR for --image, or leave out --hypervisor and --require-jail"}
+	}
 	refusal := &api.Error{Code: api.CodeDriver, Message: "no driver can be used here", Hint: "openshell-vm doctor says what is missing"}
-	for i, d := range candidates(g.opts.Drivers, q) {
+	for i, d := range fit {
 		info := g.probe(ctx, d)
 		if info.Usable {
 			return d, nil
