@@ -13,25 +13,8 @@ import (
 )
 
 func keysListAction(c *cli.Context) error {
-	asJSON, err := wantJSON(c)
-	if err != nil {
-		return err
-	}
-	if err := noArgs(c); err != nil {
-		return err
-	}
-	client, err := connect(c.Context, newProgress(os.Stderr))
-	if err != nil {
-		return err
-	}
-	keys, err := client.Keys(c.Context)
-	switch {
-	case err != nil:
-		return err
-	case asJSON:
-		return printJSON(c.App.Writer, withoutNil(keys))
-	}
-	return printKeys(c.App.Writer, keys, time.Now())
+	all := func(client *api.Client) ([]api.Key, error) { return client.Keys(c.Context) }
+	return list(c, all, func(k api.Key) string { return k.ID }, printKeys)
 }
 
 func printKeys(w io.Writer, keys []api.Key, now time.Time) error {

@@ -74,30 +74,8 @@ func selinux() bool {
 }
 
 func shareListAction(c *cli.Context) error {
-	asJSON, err := wantJSON(c)
-	if err != nil {
-		return err
-	}
-	if err := noArgs(c); err != nil {
-		return err
-	}
-	client, err := connect(c.Context, newProgress(os.Stderr))
-	if err != nil {
-		return err
-	}
-	list, err := client.Shares(c.Context)
-	switch {
-	case err != nil:
-		return err
-	case asJSON:
-		return printJSON(c.App.Writer, withoutNil(list))
-	case c.Bool("quiet"):
-		for _, s := range list {
-			fmt.Fprintln(c.App.Writer, s.Name)
-		}
-		return nil
-	}
-	return printShares(c.App.Writer, list, time.Now())
+	all := func(client *api.Client) ([]api.Share, error) { return client.Shares(c.Context) }
+	return list(c, all, func(s api.Share) string { return s.Name }, printShares)
 }
 
 func printShares(w io.Writer, list []api.Share, now time.Time) error {

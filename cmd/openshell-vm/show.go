@@ -17,6 +17,18 @@ import (
 )
 
 func psAction(c *cli.Context) error {
+	all := func(client *api.Client) ([]api.Sandbox, error) {
+		list, err := client.List(c.Context)
+		if !c.Bool("all") {
+			list = current(list)
+		}
+		return list, err
+	}
+	return list(c, all, func(s api.Sandbox) string { return s.ID }, printSandboxes)
+}
+
+// list prints what get gives: as JSON, or each one's name alone, or as a table.
+func list[T any](c *cli.Context, get func(*api.Client) ([]T, error), name func(T) string, table func(io.Writer, []T, time.Time) error) error {
 	asJSON, err := wantJSON(c)
 	if err != nil {
 		return err
@@ -28,23 +40,19 @@ func psAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := client.List(c.Context)
-	if err != nil {
-		return err
-	}
-	if !c.Bool("all") {
-		list = current(list)
-	}
+	all, err := get(client)
 	switch {
+	case err != nil:
+		return err
 	case asJSON:
-		return printJSON(c.App.Writer, withoutNil(list))
+		return printJSON(c.App.Writer, withoutNil(all))
 	case c.Bool("quiet"):
-		for _, s := range list {
-			fmt.Fprintln(c.App.Writer, s.ID)
+		for _, one := range all {
+			fmt.Fprintln(c.App.Writer, name(one))
 		}
 		return nil
 	}
-	return printSandboxes(c.App.Writer, list, time.Now())
+	return table(c.App.Writer, all, time.Now())
 }
 
 // current leaves out what was stopped or ended as it should; what should run
