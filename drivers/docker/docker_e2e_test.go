@@ -101,39 +101,11 @@ func TestOverhead(t *testing.T) {
 	}, []string{command, "run", "--rm", "--mount", "type=bind,readonly,src=/usr,dst=/data", driverstest.Image})
 }
 
-// What a user sees of an engine that is down: one line and a hint.
 func TestEngineGone(t *testing.T) {
-	engine := driverstest.Engine(t, "docker")
-	d := New(Config{GatewayID: "gone00000000"})
-	if info := d.Probe(t.Context()); !info.Usable {
-		driverstest.Missing(t, "%s", info.Problem)
-	}
-	engine.Do(t, "kill")
-	t.Cleanup(func() { engine.Do(t, "start") })
-	_, err := d.Inspect(t.Context(), "abcdefabcdef")
-	if err == nil || strings.Contains(err.Error(), "\n") || drivers.HintOf(err) == "" {
-		t.Errorf("%v, hint %q", err, drivers.HintOf(err))
-	}
-	info := d.Probe(t.Context())
-	if info.Usable || info.Problem == "" || info.Hint == "" {
-		t.Errorf("%+v", info)
-	}
-	t.Logf("killed dockerd: %v (hint: %s)", err, drivers.HintOf(err))
-	engine.Do(t, "start")
-	if info := d.Probe(t.Context()); !info.Usable {
-		t.Errorf("not found again: %+v", info)
-	}
+	driverstest.EngineGone(t, "docker", New(Config{GatewayID: "gone00000000"}))
 }
 
-// An image that is not to be had.
 func TestWrongImage(t *testing.T) {
 	driverstest.Engine(t, "docker")
-	d := New(Config{GatewayID: "gone00000000"})
-	for _, image := range []string{"localhost:1/no/such:image", "no-such-image-here:none"} {
-		err := d.Pull(t.Context(), image, nil)
-		if err == nil || strings.Contains(err.Error(), "\n") || drivers.HintOf(err) == "" {
-			t.Errorf("%s: %v, hint %q", image, err, drivers.HintOf(err))
-		}
-		t.Logf("%v (hint: %s)", err, drivers.HintOf(err))
-	}
+	driverstest.WrongImages(t, New(Config{GatewayID: "gone00000000"}), "localhost:1/no/such:image", "no-such-image-here:none")
 }

@@ -344,14 +344,7 @@ func refused(t *testing.T, s *suite) string {
 	} {
 		b := s.prepare(t, change)
 		_, _, err := b.driver.Resolve(t.Context(), b.spec)
-		switch {
-		case err == nil:
-			t.Errorf("%s: not refused", name)
-		case strings.Contains(err.Error(), "\n") || drivers.HintOf(err) == "":
-			t.Errorf("%s: %q, hint %q", name, err, drivers.HintOf(err))
-		default:
-			t.Logf("%s: %v\n\thint: %s", name, err, drivers.HintOf(err))
-		}
+		plain(t, name, err)
 		if _, err := b.driver.Inspect(t.Context(), b.id); !errors.Is(err, drivers.ErrNotFound) {
 			t.Errorf("%s: something was made: %v", name, err)
 		}

@@ -4,7 +4,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"openshell-vm/drivers"
 )
 
 // Image is what scripts/engines puts into each engine: busybox, nothing else.
@@ -41,4 +44,41 @@ func (e TestEngine) Do(t testing.TB, what string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("scripts/engines %s %s: %v\n%s", what, e.name, err, out)
 	}
+}
+
+// EngineGone kills the engine: a user sees one line and a hint, and the driver
+// finds it again once it is back.
+func EngineGone(t *testing.T, name string, d drivers.Driver) {
+	engine := Engine(t, name)
+	if info := d.Probe(t.Context()); !info.Usable {
+		Missing(t, "%s", info.Problem)
+	}
+	engine.Do(t, "kill")
+	t.Cleanup(func() { engine.Do(t, "start") })
+	_, err := d.Inspect(t.Context(), "abcdefabcdef")
+	plain(t, "inspect with a killed "+name, err)
+	if info := d.Probe(t.Context()); info.Usable || info.Problem == "" || info.Hint == "" {
+		t.Errorf("%+v", info)
+	}
+	engine.Do(t, "start")
+	if info := d.Probe(t.Context()); !info.Usable {
+		t.Errorf("not found again: %+v", info)
+	}
+}
+
+// WrongImages pulls images that are not to be had.
+func WrongImages(t *testing.T, d drivers.Puller, images ...string) {
+	for _, image := range images {
+		plain(t, "pull "+image, d.Pull(t.Context(), image, nil))
+	}
+}
+
+// plain wants an error of one line, and a hint.
+func plain(t testing.TB, what string, err error) {
+	t.Helper()
+	if err == nil || strings.Contains(err.Error(), "\n") || drivers.HintOf(err) == "" {
+		t.Errorf("%s: %v, hint %q", what, err, drivers.HintOf(err))
+		return
+	}
+	t.Logf("%s: %v\n\thint: %s", what, err, drivers.HintOf(err))
 }

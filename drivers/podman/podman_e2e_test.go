@@ -3,12 +3,10 @@
 package podman
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"openshell-vm/drivers"
@@ -80,38 +78,11 @@ func TestOverhead(t *testing.T) {
 	}, []string{command, "--remote", "--url", os.Getenv("CONTAINER_HOST"), "run", "--rm", "--mount", "type=bind,ro,src=/usr,dst=/data", driverstest.Image})
 }
 
-// What a user sees of a service that is down: one line and a hint.
 func TestEngineGone(t *testing.T) {
-	engine := driverstest.Engine(t, "podman")
-	d := New(Config{GatewayID: "gone00000000"})
-	if info := d.Probe(t.Context()); !info.Usable {
-		driverstest.Missing(t, "%s", info.Problem)
-	}
-	engine.Do(t, "kill")
-	t.Cleanup(func() { engine.Do(t, "start") })
-	_, err := d.Inspect(t.Context(), "abcdefabcdef")
-	if err == nil || strings.Contains(err.Error(), "\n") || drivers.HintOf(err) == "" {
-		t.Errorf("%v, hint %q", err, drivers.HintOf(err))
-	}
-	t.Logf("killed service: %v (hint: %s)", err, drivers.HintOf(err))
-	if info := d.Probe(t.Context()); info.Usable || info.Problem == "" || info.Hint == "" {
-		t.Errorf("%+v", info)
-	}
-	engine.Do(t, "start")
-	if info := d.Probe(t.Context()); !info.Usable {
-		t.Errorf("not found again: %+v", info)
-	}
+	driverstest.EngineGone(t, "podman", New(Config{GatewayID: "gone00000000"}))
 }
 
-// An image that is not to be had.
 func TestWrongImage(t *testing.T) {
 	driverstest.Engine(t, "podman")
-	d := New(Config{GatewayID: "gone00000000"})
-	for _, image := range []string{"localhost:1/no/such:image", "localhost/no-such-image-here:none"} {
-		err := d.Pull(context.Background(), image, nil)
-		if err == nil || strings.Contains(err.Error(), "\n") || drivers.HintOf(err) == "" {
-			t.Errorf("%s: %v, hint %q", image, err, drivers.HintOf(err))
-		}
-		t.Logf("%v (hint: %s)", err, drivers.HintOf(err))
-	}
+	driverstest.WrongImages(t, New(Config{GatewayID: "gone00000000"}), "localhost:1/no/such:image", "localhost/no-such-image-here:none")
 }
