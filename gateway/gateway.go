@@ -129,11 +129,12 @@ func (g *Gateway) shareOptions(r *Record) share.Options {
 // serves the API, until ctx ends, Stop is asked for or nothing needs the
 // gateway any more. Sandboxes go on. The order of its beginning matters:
 //
-//  1. Every share is repaired, and renewed if it is due, before anything that
-//     depends on an engine, which may hang.
+//  1. Every share is repaired, and its renewal begins if it is due, before
+//     anything that depends on an engine, which may hang.
 //  2. The engines are asked what runs, for a moment at most; what should run
 //     and doesn't is resumed, through deliver, while the API is served already.
-//  3. The API: whoever connects finds fresh tokens and observed states.
+//  3. The API: whoever connects finds observed states, and each token fresh or
+//     being renewed.
 func (g *Gateway) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
