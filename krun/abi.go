@@ -1,6 +1,9 @@
 package krun
 
-import "unsafe"
+import (
+	"os"
+	"unsafe"
+)
 
 // An arg is one argument of a C function. Its Go type says its C type, and the
 // types of all arguments together, as a word of these letters, choose the
@@ -20,6 +23,7 @@ type (
 	mem  struct { // const uint8_t *: C memory that outlives the call
 		p unsafe.Pointer
 	}
+	file struct{ f *os.File } // int: a descriptor that duplicateFiles is to make; -1 for nil
 )
 
 func (u8) letter() byte   { return 'c' }
@@ -32,3 +36,37 @@ func (opt) letter() byte  { return 's' }
 func (vec) letter() byte  { return 'v' }
 func (mac) letter() byte  { return 'm' }
 func (mem) letter() byte  { return 'p' }
+func (file) letter() byte { return 'i' }
+
+// duplicateFiles replaces each file among args by the number of a descriptor of
+// our own, so that neither the caller's Close, a finalizer, nor a C function that
+// takes a descriptor over can close it under another's hands. Those made are
+// returned; after an error there are none.
+func duplicateFiles(symbol string, args []arg) ([]int, error) {
+	var made []int
+	for i, a := range args {
+		a, ok := a.(file)
+		if !ok {
+			continue
+		}
+		if a.f == nil {
+			args[i] = i32(-1)
+			continue
+		}
+		// Fd also makes the file blocking, which libkrun takes for granted.
+		fd, err := duplicate(a.f.Fd())
+		if err != nil {
+			shutAll(made)
+			return nil, invalid(symbol, "descriptor of %s: %v", a.f.Name(), err)
+		}
+		made = append(made, fd)
+		args[i] = i32(fd)
+	}
+	return made, nil
+}
+
+func shutAll(fds []int) {
+	for _, fd := range fds {
+		shut(fd)
+	}
+}

@@ -17,12 +17,17 @@ const (
 	maxTag = 36
 	// maxSocketPath is the room in a sockaddr_un, less the NUL.
 	maxSocketPath = 107
+	// maxGramPath leaves room for "-krun.sock", which libkrun before 1.19
+	// appends to make the name of its own end.
+	maxGramPath = maxSocketPath - len("-krun.sock")
 	// maxCommandLine bounds what this package's caller puts on the guest's
 	// kernel command line. libkrun's own part and the kernel's limit of 2,048
 	// leave a little more: 1,320 bytes were seen to boot, 1,650 to hang.
 	maxCommandLine = 1320
 	// rootTag is the tag of the guest's root.
 	rootTag = "/dev/root"
+	// initName is libkrun's own init, in the guest's root.
+	initName = "init.krun"
 )
 
 // RootTag is the tag under which AddVirtioFS3 gives the guest its root.
@@ -105,9 +110,12 @@ func checkEnv(symbol string, env []string) error {
 	return nil
 }
 
-// checkDir refuses share roots that fail when the guest mounts them, or are
+// checkShare refuses share roots that fail when the guest mounts them, or are
 // another directory by then.
-func checkDir(symbol, path string) error {
+func checkShare(symbol, path string) error {
+	if clean := filepath.Clean(path); clean != path { // link/ would be followed
+		return invalid(symbol, "%q is not a clean path, as %q is", path, clean)
+	}
 	info, err := checkPath(symbol, path)
 	if err != nil {
 		return err
@@ -116,6 +124,16 @@ func checkDir(symbol, path string) error {
 		return invalid(symbol, "%s is a symlink, and libkrun follows none: resolve it first", path)
 	}
 	if !info.IsDir() {
+		return invalid(symbol, "%s is not a directory", path)
+	}
+	return nil
+}
+
+// checkDir refuses what is not a directory; symlinks are followed.
+func checkDir(symbol, path string) error {
+	if info, err := os.Stat(path); err != nil {
+		return invalid(symbol, "%v", err)
+	} else if !info.IsDir() {
 		return invalid(symbol, "%s is not a directory", path)
 	}
 	return nil
@@ -146,9 +164,6 @@ func checkPath(symbol, path string) (fs.FileInfo, error) {
 }
 
 func checkAbsolute(symbol, path string) error {
-	if strings.ContainsRune(path, 0) {
-		return invalid(symbol, "%q has a NUL byte", path)
-	}
 	if !filepath.IsAbs(path) {
 		return invalid(symbol, "%q is not an absolute path", path)
 	}
@@ -156,23 +171,25 @@ func checkAbsolute(symbol, path string) error {
 }
 
 // checkSocketPath refuses paths that do not fit into a socket's address.
-func checkSocketPath(symbol, path string) error {
-	if len(path) > maxSocketPath {
-		return invalid(symbol, "a socket's path has at most %d bytes, this one %d", maxSocketPath, len(path))
+func checkSocketPath(symbol, path string, most int) error {
+	if len(path) > most {
+		return invalid(symbol, "this socket's path can have %d bytes at most, and has %d", most, len(path))
 	}
 	return checkAbsolute(symbol, path)
 }
 
-// descriptor gives the number of a file that C will duplicate, -1 for none, and
-// refuses a closed one, on which C would panic.
-func descriptor(symbol string, f *os.File) (i32, error) {
-	if f == nil {
-		return -1, nil
+// checkSocket refuses what is not a socket now: libkrun connects when the guest
+// starts the device, and a virtual CPU's thread panics when that fails.
+func checkSocket(symbol, path string, most int) error {
+	if err := checkSocketPath(symbol, path, most); err != nil {
+		return err
 	}
-	if _, err := f.Stat(); err != nil {
-		return 0, invalid(symbol, "%v", err)
+	if info, err := os.Stat(path); err != nil {
+		return invalid(symbol, "%v", err)
+	} else if info.Mode()&fs.ModeSocket == 0 {
+		return invalid(symbol, "%s is not a socket", path)
 	}
-	return i32(f.Fd()), nil
+	return nil
 }
 
 // interruptLines is how many virtio devices a VM can have: on x86-64 the lines 5

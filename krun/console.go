@@ -2,6 +2,7 @@ package krun
 
 import (
 	"os"
+	"runtime"
 	"slices"
 )
 
@@ -12,6 +13,7 @@ func (c *Context) DisableImplicitConsole() error {
 }
 
 // SetConsoleOutput sends the implicit console's output to a file, which is made.
+// It does nothing to other consoles.
 func (c *Context) SetConsoleOutput(path string) error {
 	return c.apply(change{f: setConsoleOutput, args: []arg{str(path)},
 		check: func(symbol string) error { return checkAbsolute(symbol, path) }})
@@ -21,38 +23,32 @@ func (c *Context) SetConsoleOutput(path string) error {
 // other files become ports named krun-stdin, krun-stdout and krun-stderr, which
 // libkrun's init connects to the command. Any of them may be nil.
 func (c *Context) AddVirtioConsoleDefault(in, out, err *os.File) error {
-	return c.addConsole(addVirtioConsoleDefault, 1, in, out, err)
+	return c.apply(change{f: addVirtioConsoleDefault, args: []arg{file{in}, file{out}, file{err}}, devices: 1})
 }
 
-// AddSerialConsoleDefault adds a serial port, /dev/ttyS0 and so on. Either may be nil.
+// maxSerial is how many serial ports an x86-64 machine wires up. libkrun leaves
+// further ones unconnected and says nothing.
+const maxSerial = 4
+
+// AddSerialConsoleDefault adds a serial port, /dev/ttyS0 and so on. Either file
+// may be nil.
 func (c *Context) AddSerialConsoleDefault(in, out *os.File) error {
-	return c.addConsole(addSerialConsoleDefault, 0, in, out)
+	return c.apply(change{f: addSerialConsoleDefault, args: []arg{file{in}, file{out}},
+		check: func(symbol string) error {
+			if c.serials == maxSerial && runtime.GOARCH == "amd64" {
+				return invalid(symbol, "a VM has %d serial ports at most", maxSerial)
+			}
+			return nil
+		},
+		remember: func() { c.serials++ }})
 }
 
-func (c *Context) addConsole(f fn, devices int, files ...*os.File) error {
-	args, err := descriptors(bound[f].Name, files...)
-	if err != nil {
-		return err
-	}
-	return c.apply(change{f: f, args: args, devices: devices, remember: func() { c.hold(files...) }})
-}
-
-func descriptors(symbol string, files ...*os.File) ([]arg, error) {
-	var args []arg
-	for _, file := range files {
-		fd, err := descriptor(symbol, file)
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, fd)
-	}
-	return args, nil
-}
-
-// Console is a console device with ports.
+// Console is a console device with ports, of which it needs at least one before
+// the start.
 type Console struct {
-	c  *Context
-	id uint32
+	c     *Context
+	id    u32
+	ports int
 }
 
 // AddVirtioConsoleMultiport adds a console device without ports. Only a
@@ -60,60 +56,45 @@ type Console struct {
 // streams that the guest finds by name under /sys/class/virtio-ports.
 func (c *Context) AddVirtioConsoleMultiport() (*Console, error) {
 	console := &Console{c: c}
-	id, err := c.applyNumber(change{f: addVirtioConsoleMultiport, devices: 1}, true)
+	id, err := c.applyNumber(change{f: addVirtioConsoleMultiport, devices: 1,
+		remember: func() { c.consoles = append(c.consoles, console) }}, true)
 	if err != nil {
 		return nil, err
 	}
-	console.id = uint32(id)
+	console.id = u32(id)
 	return console, nil
 }
 
-// AddTTY adds a port on a terminal. libkrun puts the terminal into raw mode
-// and aborts on descriptor 0, which is therefore refused.
+// AddTTY adds a port on a terminal, which libkrun puts into raw mode at the start.
 func (p *Console) AddTTY(name string, tty *os.File) error {
-	symbol := bound[addConsolePortTTY].Name
-	fd, err := descriptor(symbol, tty)
-	if err != nil {
-		return err
-	}
-	return p.addPort(addConsolePortTTY, name, []arg{fd}, []*os.File{tty}, func() error {
-		if fd <= 0 {
-			return invalid(symbol, "descriptor %d cannot be a port's terminal", fd)
-		}
-		return nil
-	})
+	return p.addPort(addConsolePortTTY, name, []*os.File{tty}, "a terminal")
 }
 
 // AddInOut adds a port that takes its input from one file and gives its output
 // to another, which may be the same one, or nil for none.
 func (p *Console) AddInOut(name string, in, out *os.File) error {
-	symbol := bound[addConsolePortInOut].Name
-	args, err := descriptors(symbol, in, out)
-	if err != nil {
-		return err
-	}
-	return p.addPort(addConsolePortInOut, name, args, []*os.File{in, out}, func() error {
-		if in == nil && out == nil {
-			return invalid(symbol, "a port without input and output")
-		}
-		return nil
-	})
+	return p.addPort(addConsolePortInOut, name, []*os.File{in, out}, "input or output")
 }
 
-func (p *Console) addPort(f fn, name string, fds []arg, files []*os.File, check func() error) error {
+func (p *Console) addPort(f fn, name string, files []*os.File, needed string) error {
 	c := p.c
-	return c.apply(change{
-		f:    f,
-		args: append([]arg{u32(p.id), str(name)}, fds...),
+	args := []arg{p.id, str(name)}
+	for _, f := range files {
+		args = append(args, file{f})
+	}
+	return c.apply(change{f: f, args: args,
 		check: func(symbol string) error {
 			if name != "" && slices.Contains(c.ports, name) {
 				return invalid(symbol, "the port name %q is in use", name)
 			}
-			return check()
+			if !slices.ContainsFunc(files, func(f *os.File) bool { return f != nil }) {
+				return invalid(symbol, "a port without %s", needed)
+			}
+			return nil
 		},
 		remember: func() {
 			c.ports = append(c.ports, name)
-			c.hold(files...)
+			p.ports++
 		},
 	})
 }

@@ -1,15 +1,16 @@
 package krun
 
 import (
-	"os"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
 	"unsafe"
 )
 
-// Context is one VM that is being configured. Its methods may be called
-// concurrently. A method that fails leaves the configuration as it was.
+// Context is one VM that is being configured. NewContext makes it; the zero value
+// is of no use. Its methods may be called concurrently. A method that fails leaves
+// the configuration as it was.
 type Context struct {
 	lib *Library
 
@@ -19,16 +20,22 @@ type Context struct {
 	state
 }
 
-// state is what the checks need to know of the calls before.
+// state is what the checks need to know of the calls before, and what the VM uses.
 type state struct {
 	tags, disks, ports []string         // names in use
+	overlays           []overlayName    // entries put over shares
+	vsockPorts         []uint32         // connected to sockets
+	consoles           []*Console       // each must get a port
+	serials            int              // serial ports added
 	devices            int              // virtio devices added by calls
-	text               map[fn]int       // bytes on the kernel command line, by the call that set them
-	owned              []unsafe.Pointer // C memory that the VM uses
-	files              []*os.File       // descriptors that the VM uses
+	memoryMiB          uint64           // from SetVMConfig
+	kernelEnd          uint64           // in the guest's memory; 0 if not known
+	text               map[fn]int       // bytes on the kernel command line, by whose they are
 	set                map[fn]bool      // calls that succeeded
 	tsiInet            bool             // AddVsock gave the guest the host's network
 	cmdline            string           // from SetKernel
+	owned              []unsafe.Pointer // C memory that the VM uses
+	descriptors        []int            // duplicates that the VM uses
 }
 
 func newState() state { return state{text: map[fn]int{}, set: map[fn]bool{}} }
@@ -39,7 +46,9 @@ func (l *Library) NewContext() (*Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Context{lib: l, id: u32(id), state: newState()}, nil
+	c := &Context{lib: l, id: u32(id), state: newState()}
+	c.kernelEnd = l.kernelEnd
+	return c, nil
 }
 
 // Close frees a context that was not started. Further calls do nothing.
@@ -50,12 +59,15 @@ func (c *Context) Close() error {
 		return nil
 	}
 	c.closed = true
-	err := c.lib.do(freeCtx, c.id)
+	if err := c.lib.do(freeCtx, c.id); err != nil {
+		return err // C may still use what the context owns
+	}
 	for _, p := range c.owned {
 		release(p)
 	}
+	shutAll(c.descriptors)
 	c.state = state{}
-	return err
+	return nil
 }
 
 // A change is one configuring call: checks, the call, and what to remember of it.
@@ -63,9 +75,9 @@ type change struct {
 	f        fn
 	check    func(symbol string) error // nil: nothing but strings to check
 	args     []arg
-	devices  int  // virtio devices that it adds,
-	once     []fn // but none when one of these was done before
-	text     int  // bytes that it puts on the kernel command line
+	devices  int        // virtio devices that it adds,
+	once     []fn       // but none when one of these was done before
+	text     map[fn]int // bytes that it puts on the kernel command line, in place of those there
 	remember func()
 }
 
@@ -79,37 +91,49 @@ func (c *Context) applyNumber(ch change, positive bool) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name := bound[ch.f].Name
-	if c.closed {
-		return 0, &Error{Symbol: name, Err: ErrClosed}
-	}
-	if _, err := c.lib.gate(ch.f); err != nil {
-		return 0, err
-	}
-	if err := checkStrings(name, ch.args); err != nil {
-		return 0, err
-	}
-	if ch.check != nil {
-		if err := ch.check(name); err != nil {
-			return 0, err
-		}
-	}
 	if slices.ContainsFunc(ch.once, func(f fn) bool { return c.set[f] }) {
 		ch.devices = 0
 	}
-	if err := c.checkRoom(name, ch); err != nil {
+	if err := c.checkChange(name, ch); err != nil {
 		return 0, err
 	}
-	n, err := c.lib.call(ch.f, positive, append([]arg{c.id}, ch.args...)...)
+	args := append([]arg{c.id}, ch.args...)
+	made, err := duplicateFiles(name, args)
 	if err != nil {
 		return 0, err
 	}
+	n, err := c.lib.call(ch.f, positive, args...)
+	if err != nil {
+		shutAll(made)
+		return 0, err
+	}
+	c.descriptors = append(c.descriptors, made...)
 	c.set[ch.f] = true
 	c.devices += ch.devices
-	c.text[ch.f] = ch.text
+	maps.Copy(c.text, ch.text)
 	if ch.remember != nil {
 		ch.remember()
 	}
 	return n, nil
+}
+
+// checkChange is all that is looked at before C is called.
+func (c *Context) checkChange(symbol string, ch change) error {
+	if c.closed {
+		return &Error{Symbol: symbol, Err: ErrClosed}
+	}
+	if _, err := c.lib.gate(ch.f); err != nil {
+		return err
+	}
+	if err := checkStrings(symbol, ch.args); err != nil {
+		return err
+	}
+	if ch.check != nil {
+		if err := ch.check(symbol); err != nil {
+			return err
+		}
+	}
+	return c.checkRoom(symbol, ch)
 }
 
 // checkRoom refuses devices without an interrupt line, and text that the guest
@@ -119,13 +143,13 @@ func (c *Context) checkRoom(symbol string, ch change) error {
 		return invalid(symbol, "the VM would have %d virtio devices, and interrupts for %d",
 			c.devices+ch.devices+builtinDevices, interruptLines())
 	}
-	total := ch.text
-	for f, n := range c.text {
-		if f != ch.f {
-			total += n
-		}
+	text := maps.Clone(c.text)
+	maps.Copy(text, ch.text)
+	total := 0
+	for _, n := range text {
+		total += n
 	}
-	if ch.text > 0 && total > maxCommandLine {
+	if len(ch.text) > 0 && total > maxCommandLine {
 		return invalid(symbol, "%d bytes for the guest's kernel command line, at most %d boot", total, maxCommandLine)
 	}
 	return nil
@@ -151,10 +175,14 @@ func (c *Context) implicitDevices() int {
 // and no other goroutine goes on. 125, 126 and 127 mean that libkrun's own init
 // failed, could not execute the command, or did not find it.
 //
-// It returns only with an error from before the start; the context is used up
-// then, too. It refuses to start a VM that would by default expose all its
-// listening ports or get the host's network: call DisableImplicitVsock, or
-// SetPortMap, or add a network device.
+// It returns only with an error from before the start. The context is used up
+// then, too, unless the error is an ErrInvalid, which says what is to be mended.
+//
+// It refuses to start a VM that was not given its size, its environment, and its
+// way to the host: DisableImplicitVsock is needed, then AddVsock or a network
+// device where wanted, and SetPortMap where AddVsock is with TSIInet. A libkrun
+// before 1.17 has no DisableImplicitVsock; there SetPortMap or a network device
+// is needed.
 func (c *Context) StartEnter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -162,17 +190,16 @@ func (c *Context) StartEnter() error {
 	if c.closed {
 		return &Error{Symbol: name, Err: ErrClosed}
 	}
-	if err := c.checkStart(name); err != nil {
-		return err
-	}
 	a, err := c.lib.gate(startEnter)
 	if err != nil {
+		return err
+	}
+	if err := c.checkStart(name); err != nil {
 		return err
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	c.closed = true
-	keepOpen(c.files...)
 	ret := invoke(a, c.id)
 	if _, err := result(name, ret, false); err != nil {
 		return err
@@ -188,19 +215,43 @@ func (c *Context) checkStart(symbol string) error {
 	if !c.set[setExec] && !c.set[setEnv] {
 		return invalid(symbol, "neither SetExec nor SetEnv gave an environment")
 	}
-	network := c.set[addNetUnixStream] || c.set[addNetUnixGram] || c.set[addNetTap] ||
-		c.set[setPasstFD] || c.set[setGvproxyPath]
-	switch {
-	case c.set[setPortMap], network && !c.tsiInet:
-	case !c.set[disableImplicitVsock]:
-		return invalid(symbol, "without a port map, a network or DisableImplicitVsock the guest gets the host's network and all its ports are exposed")
-	case c.tsiInet:
-		return invalid(symbol, "AddVsock gave the guest the host's network, and without a port map all its ports are exposed")
+	if err := c.checkExposure(symbol); err != nil {
+		return err
+	}
+	for _, console := range c.consoles {
+		if console.ports == 0 {
+			return invalid(symbol, "a console without ports")
+		}
+	}
+	if needed := (c.kernelEnd + 1<<20 - 1) >> 20; c.memoryMiB < needed {
+		return invalid(symbol, "the guest's kernel does not fit into %d MiB of memory, %d at least are needed", c.memoryMiB, needed)
 	}
 	if n := c.devices + builtinDevices + c.implicitDevices(); n > interruptLines() {
 		return invalid(symbol, "the VM would have %d virtio devices, and interrupts for %d", n, interruptLines())
 	}
 	return nil
+}
+
+// checkExposure refuses what libkrun would choose itself: a vsock device through
+// which the guest has the host's network, and all its ports exposed.
+func (c *Context) checkExposure(symbol string) error {
+	switch {
+	case c.set[disableImplicitVsock]:
+		if c.tsiInet && !c.set[setPortMap] {
+			return invalid(symbol, "AddVsock gave the guest the host's network, and without SetPortMap all its ports are exposed")
+		}
+	case c.lib.addresses[disableImplicitVsock] != nil:
+		return invalid(symbol, "without DisableImplicitVsock libkrun chooses itself whether the guest gets the host's network")
+	case !c.set[setPortMap] && !c.hasNetwork():
+		return invalid(symbol, "without SetPortMap or a network device all the guest's ports are exposed")
+	}
+	return nil
+}
+
+// hasNetwork says whether a network device was added.
+func (c *Context) hasNetwork() bool {
+	return c.set[addNetUnixStream] || c.set[addNetUnixGram] || c.set[addNetTap] ||
+		c.set[setPasstFD] || c.set[setGvproxyPath]
 }
 
 // hasRoot says whether the guest's root was given as a directory.

@@ -59,7 +59,7 @@ func compile(t *testing.T, name string, flags ...string) string {
 }
 
 // versions that the contract library pretends to be.
-var versions = map[string]string{"1.9.0": "10900", "1.17.0": "11700", "1.18.0": "11800", "1.19.0": "11900"}
+var versions = map[string]string{"1.9.0": "10900", "1.16.0": "11600", "1.17.0": "11700", "1.18.0": "11800", "1.19.0": "11900"}
 
 // contract opens the contract library as a version. What it is called with is
 // read by the function that is returned.
@@ -69,6 +69,7 @@ func contract(t *testing.T, version string) (lib *Library, calls func() []string
 	if err != nil {
 		t.Fatal(err)
 	}
+	clear(logging.started) // the recording library does not mind
 	log := filepath.Join(t.TempDir(), "calls")
 	t.Setenv("CONTRACT_LOG", log)
 	t.Setenv("CONTRACT_RETURN", "")
@@ -112,11 +113,14 @@ func TestEveryFunction(t *testing.T) {
 				on = &Context{lib: c.lib, id: 7, state: newState()}
 			}
 			on.devices, on.disks, on.text = 0, nil, map[fn]int{} // this is about arguments
-			if err := e.call(on, x); err != nil {
+			err := e.call(on, x)
+			shutAll(on.descriptors) // so that the next of FD finds things.out
+			on.descriptors = nil
+			if err != nil {
 				t.Fatal(err)
 			}
 			want := strings.NewReplacer("FD", fmt.Sprint(x.out.Fd()), "TTY", fmt.Sprint(x.tty.Fd()),
-				"DIR", x.dir, "FILE", x.file).Replace(e.want)
+				"DIR", x.dir, "FILE", x.file, "SOCKET", x.socket).Replace(e.want)
 			got := calls()
 			if line := strings.TrimSpace(e.symbol + " " + want); len(got) != 1 || got[0] != line {
 				t.Errorf("C saw %q, want %q", got, line)
@@ -269,55 +273,124 @@ func TestLogStartsOnce(t *testing.T) {
 	if got := calls(); got[0] != "krun_set_log_level 5" {
 		t.Errorf("C saw %q", got)
 	}
-	if err := lib.InitLog(Log{}); !errors.Is(err, ErrInvalid) {
-		t.Errorf("a second start: %v", err)
+	again, err := Open(Options{Path: lib.Path(), NoFirmware: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []*Library{lib, again} {
+		if err := l.InitLog(Log{}); !errors.Is(err, ErrInvalid) {
+			t.Errorf("a second start: %v", err)
+		}
 	}
 	if got := calls(); got[0] != "" {
 		t.Errorf("C saw %q", got)
 	}
 }
 
-func TestOpen(t *testing.T) {
-	lib := compile(t, "1.19.0.so", "-DVERSION=11900")
-	firmware := compile(t, firmware5, "-DFIRMWARE", "-Wl,-soname,"+firmware5)
-	nameless := compile(t, "nameless.so", "-DFIRMWARE", "-Wl,-soname,libother.so.1")
-	broken := filepath.Join(t.TempDir(), libraryName)
-	if err := os.WriteFile(broken, []byte("not a library"), 0o644); err != nil {
+// TestTruth: what answers 0 or 1 answers nothing else.
+func TestTruth(t *testing.T) {
+	lib, _ := contract(t, "1.19.0")
+	for ret, want := range map[string]error{"0": nil, "1": nil, "2": ErrProtocol, "-22": syscall.EINVAL} {
+		t.Setenv("CONTRACT_RETURN", "krun_has_feature="+ret+",krun_check_nested_virt="+ret)
+		has, err := lib.HasFeature(FeatureNet)
+		if !errors.Is(err, want) || has != (ret == "1") {
+			t.Errorf("HasFeature of %s: %v, %v", ret, has, err)
+		}
+		nested, err := lib.CheckNestedVirt()
+		if !errors.Is(err, want) || nested != (ret == "1") {
+			t.Errorf("CheckNestedVirt of %s: %v, %v", ret, nested, err)
+		}
+	}
+}
+
+// TestDescriptors: C has duplicates, which the context closes and nobody else.
+func TestDescriptors(t *testing.T) {
+	x := makeThings(t)
+	c, calls := open(t, "1.19.0")
+	before := descriptors(t)
+	if err := c.AddSerialConsoleDefault(x.out, x.out); err != nil {
 		t.Fatal(err)
 	}
-	ours := t.TempDir()
-	data, err := os.ReadFile(lib)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(ours, libraryName), data, 0o644)
+	if made := descriptors(t) - before; made != 2 {
+		t.Errorf("%d duplicates for one file given twice", made)
 	}
+	t.Setenv("CONTRACT_RETURN", "krun_add_serial_console_default=-22")
+	if err := c.AddSerialConsoleDefault(x.out, nil); !errors.Is(err, syscall.EINVAL) {
+		t.Fatal(err)
+	}
+	closed, err := os.Open(x.file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, test := range []struct {
-		name    string
-		options Options
-		want    string // the path, or what the error says
-	}{
-		{"no firmware by its name", Options{Path: lib, Firmware: nameless}, "by its own name"},
-		{"firmware missing", Options{Path: lib, Firmware: "/nonexistent/fw.so"}, "/nonexistent/fw.so"},
-		{"firmware is something else", Options{Path: lib, Firmware: lib}, "krunfw_get_kernel"},
-		{"explicit", Options{Path: lib, Firmware: firmware}, lib},
-		{"explicit and missing is not searched for", Options{Path: "/nonexistent/krun.so", Dirs: []string{ours}, NoFirmware: true}, "/nonexistent/krun.so"},
-		{"libkrun is something else", Options{Path: firmware, NoFirmware: true}, "krun_create_ctx"},
-		{"our directory", Options{Dirs: []string{t.TempDir(), ours}, NoFirmware: true}, filepath.Join(ours, libraryName)},
-		{"broken in our directory", Options{Dirs: []string{filepath.Dir(broken)}, NoFirmware: true}, broken},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			l, err := Open(test.options)
-			if err != nil {
-				if !errors.Is(err, ErrNoLibrary) || !strings.Contains(err.Error(), test.want) {
-					t.Fatal(err)
-				}
-				return
-			}
-			if l.Path() != test.want || l.Firmware() != test.options.Firmware {
-				t.Errorf("loaded %s and %q", l.Path(), l.Firmware())
-			}
+	closed.Close()
+	if err := c.AddSerialConsoleDefault(x.out, closed); !errors.Is(err, ErrInvalid) {
+		t.Fatal(err)
+	}
+	if made := descriptors(t) - before; made != 2 {
+		t.Errorf("%d duplicates after two failures", made)
+	}
+	t.Setenv("CONTRACT_RETURN", "")
+	calls()
+	x.out.Close()
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if made := descriptors(t) - before; made != -1 {
+		t.Errorf("%d descriptors remained", made+1)
+	}
+}
+
+// descriptors counts this process's.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// TestCloseFails: what C may still use is not freed.
+func TestCloseFails(t *testing.T) {
+	x := makeThings(t)
+	c, _ := open(t, "1.19.0")
+	if err := c.AddSerialConsoleDefault(nil, x.out); err != nil {
+		t.Fatal(err)
+	}
+	before := descriptors(t)
+	t.Setenv("CONTRACT_RETURN", "krun_free_ctx=-2")
+	if err := c.Close(); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("%v", err)
+	}
+	if now := descriptors(t); now != before {
+		t.Errorf("%d descriptors, %d before", now, before)
+	}
+}
+
+// TestConcurrentUse is for the race detector.
+func TestConcurrentUse(t *testing.T) {
+	x := makeThings(t)
+	c, calls := open(t, "1.19.0")
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			c.AddVirtioFS3(fmt.Sprint(i), x.dir, 0, true)
+			c.SetEnv([]string{fmt.Sprintf("I=%d", i)})
+			c.lib.MaxVCPUs()
 		})
+	}
+	all.Wait()
+	for range 2 {
+		all.Go(func() { c.Close() })
+	}
+	all.Wait()
+	freed := 0
+	for _, call := range calls() {
+		if call == "krun_free_ctx 7" {
+			freed++
+		}
+	}
+	if freed != 1 {
+		t.Errorf("the context was freed %d times", freed)
 	}
 }

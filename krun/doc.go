@@ -9,9 +9,12 @@
 // the C name without krun_, in Go's spelling: krun_add_virtiofs3 is
 // Context.AddVirtioFS3. Arguments that C gives as several are one struct where
 // that reads better. Pairs of pointer and length are slices, descriptors are
-// *os.File (nil where C takes -1), MAC addresses are arrays, NULL-terminated
-// vectors are slices and are terminated here; an empty slice is an empty vector
-// and never NULL, because for libkrun a NULL environment means the caller's own.
+// *os.File (nil where C takes -1), MAC addresses are arrays, numbers and masks
+// with names are types of their own, NULL-terminated vectors are slices and are
+// terminated here; an empty slice is an empty vector and never NULL, because for
+// libkrun a NULL environment means the caller's own. Strings that C wants in a
+// format (port maps, limits) are structs. One thing has another number here: the
+// zero DiskSync is the one that loses nothing, and C's is not.
 //
 // Not bound, with the reason, is what Ignored lists: displays, input devices,
 // trusted execution, vhost-user and what upstream has withdrawn.
@@ -24,33 +27,38 @@
 // and ErrProtocol (a return value that the C API does not define).
 //
 // ErrInvalid stands for what libkrun does not answer with an error but with a
-// panic, a hang or a truncated value: strings with NUL bytes, tags over 36
-// bytes or used twice, vectors over 4,095 entries, command lines that the guest
-// kernel would cut, quotes and unprintable characters on it, share roots that
-// are missing, relative or symlinks, numbers too large for their C type, more
-// devices than interrupt lines, and a start that would leave the guest's ports
-// or the host's network exposed by default.
+// panic, a hang or a truncated value, or by ignoring it: strings with NUL bytes,
+// tags over 36 bytes, vectors over 4,095 entries, names, ports and paths used
+// twice, command lines that the guest kernel would cut, quotes and unprintable
+// characters on it, share roots that are missing, relative or symlinks, sockets
+// that are not there, numbers too large for their C type, more devices than
+// interrupt lines, consoles without ports, memory that does not hold the guest's
+// kernel, and a start that would leave the guest's environment, its ports or the
+// host's network to libkrun's choice.
 //
 // # Ownership
 //
-// A Context owns its C context until Close or StartEnter, and its own copies of
-// all that C keeps by pointer. It keeps the *os.File values that it was given
-// reachable, so that no finalizer closes them; the caller must not close them
-// before the VM has ended. A Library is never unloaded.
+// A Context owns its C context until Close or StartEnter; nothing frees one that
+// is only dropped. It owns copies of all that C keeps by pointer (C copies
+// strings itself), and duplicates of the descriptors of files that it was given:
+// the caller may close its own when the method has returned. Close gives both
+// back. After StartEnter they are libkrun's. A Library is never unloaded.
 //
 // # Threads
 //
-// All methods may be called concurrently; those of one Context are serialized.
-// StartEnter holds its thread for ever. libkrun starts threads of its own there,
-// which have the credentials, namespaces and filters of the thread that calls
-// StartEnter: set these up before the process starts, by an exec.
+// All methods may be called concurrently; those of one Context are serialized,
+// and after StartEnter wait for ever, as it holds its thread. libkrun starts
+// threads of its own there, which have the credentials, namespaces and filters of
+// the thread that calls StartEnter: set these up before the process starts, by an
+// exec.
 //
 // # Versions
 //
 // libkrun has no version call, so capability is found symbol by symbol
 // (Library.Has). Library.Version is derived from the newest symbol present. A
 // library whose build left out a feature (disks, network) lacks symbols that its
-// version has; HasFeature tells, from 1.17.3 on.
+// version has; HasFeature tells, from 1.17.3 on. What is newer than 1.19 is not
+// bound: upstream's next functions and those of forks differ under one name.
 //
 // # What is not promised
 //
@@ -61,6 +69,6 @@
 // error: raise it first. Checks of paths are made when a method is called, not
 // when the guest mounts them.
 //
-// On platforms without cgo the package compiles with the same API, and Open
-// fails with ErrNoLibrary.
+// Without cgo, and on systems other than Linux and macOS, the package compiles
+// with the same API, and Open fails with ErrNoLibrary. It is tested on Linux.
 package krun

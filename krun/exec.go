@@ -1,10 +1,16 @@
 package krun
 
+import (
+	"fmt"
+	"math"
+)
+
 // SetExec says what libkrun's init runs: path in the guest, arguments after it,
 // and the whole environment. All of it travels on the guest's kernel command
 // line, where everybody in the guest can read it: put no secret there. It has
 // room for 1,320 bytes in all; what is longer, or has double quotes or
-// characters other than printable ASCII, belongs into a file.
+// characters other than printable ASCII, belongs into a file. A variable that
+// is named like a parameter of the kernel (root, init, quiet) sets that one.
 //
 // The init runs the command as its child and hands its exit code out, or, with
 // KRUN_INIT_PID1=1 in the environment, becomes it.
@@ -12,7 +18,7 @@ func (c *Context) SetExec(path string, args, env []string) error {
 	return c.apply(change{
 		f:    setExec,
 		args: []arg{str(path), vec(args), vec(env)},
-		text: len("KRUN_INIT=") + len(path) + quotedSize(args) + quotedSize(env),
+		text: map[fn]int{setExec: len("KRUN_INIT=") + len(path) + quotedSize(args), setEnv: quotedSize(env)},
 		check: func(symbol string) error {
 			if path == "" {
 				return invalid(symbol, "the path is empty")
@@ -27,30 +33,53 @@ func (c *Context) SetExec(path string, args, env []string) error {
 			}
 			return checkEnv(symbol, env)
 		},
-		remember: func() { delete(c.text, setEnv) },
 	})
 }
 
-// SetEnv replaces the environment of what the guest runs. Nil is an empty one.
+// SetEnv replaces the environment of what the guest runs, also the one that
+// SetExec gave. Nil is an empty one.
 func (c *Context) SetEnv(env []string) error {
-	return c.apply(change{f: setEnv, args: []arg{vec(env)}, text: quotedSize(env),
+	return c.apply(change{f: setEnv, args: []arg{vec(env)}, text: map[fn]int{setEnv: quotedSize(env)},
 		check: func(symbol string) error { return checkEnv(symbol, env) }})
 }
 
 // SetWorkdir sets the working directory, a path in the guest.
 func (c *Context) SetWorkdir(dir string) error {
-	return c.apply(change{f: setWorkdir, args: []arg{str(dir)}, text: len("KRUN_WORKDIR=") + len(dir),
+	return c.apply(change{f: setWorkdir, args: []arg{str(dir)},
+		text:  map[fn]int{setWorkdir: len("KRUN_WORKDIR=") + len(dir)},
 		check: func(symbol string) error { return checkWord(symbol, dir) }})
 }
 
-// SetRlimits sets resource limits, each as "RESOURCE=SOFT:HARD" with the number
-// or the RLIMIT_ name of the resource.
-func (c *Context) SetRlimits(limits []string) error {
-	return c.apply(change{f: setRlimits, args: []arg{vec(limits)}, text: len("KRUN_RLIMITS=") + quotedSize(limits),
+// Rlimit is a resource limit of what the guest runs.
+type Rlimit struct {
+	// Resource is the guest's RLIMIT_ number: on Linux, 7 is the limit of open
+	// files. libkrun's init knows no names, and takes one for the number 0.
+	Resource   int
+	Soft, Hard uint64 // RlimitInfinity for none
+}
+
+// RlimitInfinity is no limit.
+const RlimitInfinity uint64 = math.MaxUint64
+
+// maxRlimit is the last resource of Linux, RLIMIT_RTTIME.
+const maxRlimit = 15
+
+// SetRlimits sets resource limits, one at least: libkrun's init reads past the
+// end of an empty list.
+func (c *Context) SetRlimits(limits []Rlimit) error {
+	var entries []string
+	for _, l := range limits {
+		entries = append(entries, fmt.Sprintf("%d=%d:%d", l.Resource, l.Soft, l.Hard))
+	}
+	return c.apply(change{f: setRlimits, args: []arg{vec(entries)},
+		text: map[fn]int{setRlimits: len("KRUN_RLIMITS=") + quotedSize(entries)},
 		check: func(symbol string) error {
+			if len(limits) == 0 {
+				return invalid(symbol, "no limits")
+			}
 			for _, l := range limits {
-				if err := checkWord(symbol, l); err != nil {
-					return err
+				if l.Resource < 0 || l.Resource > maxRlimit || l.Soft > l.Hard {
+					return invalid(symbol, "%+v is not a limit that Linux has", l)
 				}
 			}
 			return nil

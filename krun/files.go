@@ -18,7 +18,8 @@ func (c *Context) AddVirtioFS(tag, dir string) error {
 	return c.addFS(addVirtioFS, tag, dir, str(tag), str(dir))
 }
 
-// AddVirtioFS2 is AddVirtioFS with the size of the DAX window in bytes; 0 for none.
+// AddVirtioFS2 is AddVirtioFS with the size of the DAX window in bytes; 0, for
+// none, is right for small files.
 func (c *Context) AddVirtioFS2(tag, dir string, shmSize uint64) error {
 	return c.addFS(addVirtioFS2, tag, dir, str(tag), str(dir), u64(shmSize))
 }
@@ -43,7 +44,7 @@ func (c *Context) addFS(f fn, tag, dir string, args ...arg) error {
 				}
 				return nil
 			}
-			return checkDir(symbol, dir)
+			return checkShare(symbol, dir)
 		},
 		remember: func() { c.tags = append(c.tags, tag) },
 	})
@@ -55,8 +56,6 @@ func (c *Context) checkTag(symbol, tag string) error {
 	switch {
 	case tag == "":
 		return invalid(symbol, "the tag is empty")
-	case strings.ContainsRune(tag, 0):
-		return invalid(symbol, "the tag %q has a NUL byte", tag)
 	case len(tag) > maxTag:
 		return invalid(symbol, "the tag %q has %d bytes, at most %d fit", tag, len(tag), maxTag)
 	case slices.Contains(c.tags, tag):
@@ -65,12 +64,15 @@ func (c *Context) checkTag(symbol, tag string) error {
 	return nil
 }
 
+// overlayName is where an overlay entry is.
+type overlayName struct{ tag, path string }
+
 // OverlayFile is a file that exists only in the guest's view of a share.
 type OverlayFile struct {
 	Tag  string // of a share that was added before
 	Path string // in the share; directories on the way must be overlay directories
 	Data []byte // is copied
-	Mode uint32 // with the type: 0100644
+	Mode uint32 // permission bits: 0644
 	// OneShot lets the guest look the file up once only.
 	OneShot bool
 }
@@ -85,6 +87,7 @@ func (c *Context) FSAddOverlayFile(f OverlayFile) error {
 		check: func(symbol string) error { return c.checkOverlay(symbol, f.Tag, f.Path) },
 		remember: func() {
 			c.owned = append(c.owned, data)
+			c.rememberOverlay(f.Tag, f.Path)
 		},
 	})
 	if err != nil {
@@ -94,10 +97,11 @@ func (c *Context) FSAddOverlayFile(f OverlayFile) error {
 }
 
 // FSAddOverlayDir puts an empty directory over a share, as a mount point or to
-// hold overlay files. mode has the type: 040755.
+// hold overlay files. mode is the permission bits: 0755.
 func (c *Context) FSAddOverlayDir(tag, dir string, mode uint32) error {
 	return c.apply(change{f: fsAddOverlayDir, args: []arg{str(tag), str(dir), u32(mode)},
-		check: func(symbol string) error { return c.checkOverlay(symbol, tag, dir) }})
+		check:    func(symbol string) error { return c.checkOverlay(symbol, tag, dir) },
+		remember: func() { c.rememberOverlay(tag, dir) }})
 }
 
 func (c *Context) checkOverlay(symbol, tag, name string) error {
@@ -107,7 +111,17 @@ func (c *Context) checkOverlay(symbol, tag, name string) error {
 	if clean := path.Clean("/" + name); name == "" || clean == "/" || clean != "/"+strings.TrimPrefix(name, "/") {
 		return invalid(symbol, "%q is not a clean path below the share", name)
 	}
+	// libkrun adds a second entry of a name, and the guest sees one of the two.
+	entry := overlayName{tag, strings.TrimPrefix(name, "/")}
+	implicit := entry == overlayName{rootTag, initName} && !c.set[disableImplicitInit]
+	if implicit || slices.Contains(c.overlays, entry) {
+		return invalid(symbol, "%q is over the share %q already", name, tag)
+	}
 	return nil
+}
+
+func (c *Context) rememberOverlay(tag, name string) {
+	c.overlays = append(c.overlays, overlayName{tag, strings.TrimPrefix(name, "/")})
 }
 
 // DisableImplicitInit keeps libkrun's init out of the guest's root. It must
@@ -119,120 +133,4 @@ func (c *Context) DisableImplicitInit() error {
 		}
 		return nil
 	}})
-}
-
-// DiskFormat is the format of a disk image. A format other than raw can make
-// libkrun open further files that the image names: use it only for images that
-// no guest could write to.
-type DiskFormat uint32
-
-// The formats.
-const (
-	DiskRaw DiskFormat = iota
-	DiskQcow2
-	DiskVMDK
-)
-
-// DiskSync says what a guest's flush does.
-type DiskSync uint32
-
-// The modes. On Linux relaxed is the same as full.
-const (
-	SyncNone DiskSync = iota
-	SyncRelaxed
-	SyncFull
-)
-
-// Disk is a disk image or block device on the host. Disks appear in the guest in
-// the order in which they were added: /dev/vda, /dev/vdb. The ID is libkrun's
-// own; the guest does not see it, not even as the serial number.
-type Disk struct {
-	ID       string
-	Path     string // absolute
-	ReadOnly bool
-	Format   DiskFormat // AddDisk2, AddDisk3
-	DirectIO bool       // AddDisk3: bypass the host's page cache
-	Sync     DiskSync   // AddDisk3
-}
-
-// AddDisk adds a raw disk; d.Format must be DiskRaw.
-func (c *Context) AddDisk(d Disk) error {
-	return c.addDisk(addDisk, d, d.Format == DiskRaw && d.onlyFormat(), str(d.ID), str(d.Path), flag(d.ReadOnly))
-}
-
-// AddDisk2 adds a disk of any format.
-func (c *Context) AddDisk2(d Disk) error {
-	return c.addDisk(addDisk2, d, d.onlyFormat(), str(d.ID), str(d.Path), u32(d.Format), flag(d.ReadOnly))
-}
-
-// AddDisk3 adds a disk with all that libkrun can say about it.
-func (c *Context) AddDisk3(d Disk) error {
-	return c.addDisk(addDisk3, d, true, str(d.ID), str(d.Path), u32(d.Format), flag(d.ReadOnly), flag(d.DirectIO), u32(d.Sync))
-}
-
-// onlyFormat says that AddDisk2 can express d.
-func (d Disk) onlyFormat() bool { return !d.DirectIO && d.Sync == SyncNone }
-
-// SetRootDisk is deprecated in libkrun: use AddDisk.
-func (c *Context) SetRootDisk(path string) error {
-	return c.addLegacyDisk(setRootDisk, path)
-}
-
-// SetDataDisk is deprecated in libkrun: use AddDisk.
-func (c *Context) SetDataDisk(path string) error {
-	return c.addLegacyDisk(setDataDisk, path)
-}
-
-func (c *Context) addDisk(f fn, d Disk, expressible bool, args ...arg) error {
-	return c.apply(change{f: f, args: args, devices: 1,
-		check: func(symbol string) error {
-			switch {
-			case !expressible:
-				return invalid(symbol, "it cannot express this disk's format, direct I/O or sync mode")
-			case d.ID == "" || slices.Contains(c.disks, d.ID):
-				return invalid(symbol, "the disk id %q is empty or in use", d.ID)
-			case c.set[setRootDisk] || c.set[setDataDisk]:
-				return invalid(symbol, "SetRootDisk and SetDataDisk exclude it")
-			}
-			return checkFile(symbol, d.Path)
-		},
-		remember: func() { c.disks = append(c.disks, d.ID) },
-	})
-}
-
-func (c *Context) addLegacyDisk(f fn, path string) error {
-	return c.apply(change{f: f, args: []arg{str(path)}, devices: 1, once: []fn{f}, // a second one replaces the first
-		check: func(symbol string) error {
-			if len(c.disks) > 0 {
-				return invalid(symbol, "AddDisk excludes it")
-			}
-			return checkFile(symbol, path)
-		}})
-}
-
-// SetRootDiskRemount makes a disk the guest's root: device as the guest names it
-// ("/dev/vda"), fstype "" or "auto" to try, options as for mount. The disk must
-// have been added, and no other root.
-func (c *Context) SetRootDiskRemount(device, fstype, options string) error {
-	const names = len("KRUN_BLOCK_ROOT_DEVICE= KRUN_BLOCK_ROOT_FSTYPE= KRUN_BLOCK_ROOT_OPTIONS=")
-	return c.apply(change{
-		f:    setRootDiskRemount,
-		args: []arg{str(device), opt(fstype), opt(options)}, devices: 1,
-		text: names + len(device) + len(fstype) + len(options),
-		check: func(symbol string) error {
-			for _, s := range []string{device, fstype, options} {
-				if err := checkWord(symbol, s); err != nil {
-					return err
-				}
-			}
-			if c.hasRoot() {
-				return invalid(symbol, "the guest has a root already")
-			}
-			if len(c.disks) == 0 {
-				return invalid(symbol, "no disk was added")
-			}
-			return nil
-		},
-		remember: func() { c.tags = append(c.tags, rootTag) },
-	})
 }

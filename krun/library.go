@@ -5,18 +5,28 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
-	"sync"
+	"unsafe"
 )
 
-// The names under which the dynamic linker knows the two libraries. A libkrun
-// up to 1.16 is linked with the older libkrunfw.
-const (
-	libraryName = "libkrun.so.1"
-	firmware5   = "libkrunfw.so.5"
-	firmware4   = "libkrunfw.so.4"
+// The names under which the dynamic linker knows the two libraries. libkrun
+// before 1.17 wants the older libkrunfw.
+var (
+	libraryName = soname("krun", 1)
+	firmware5   = soname("krunfw", 5)
+	firmware4   = soname("krunfw", 4)
 )
+
+const firmware5Since = "1.17.0"
+
+func soname(name string, version int) string {
+	if runtime.GOOS == "darwin" {
+		return fmt.Sprintf("lib%s.%d.dylib", name, version)
+	}
+	return fmt.Sprintf("lib%s.so.%d", name, version)
+}
 
 // Options say which libkrun to load. The zero value searches.
 type Options struct {
@@ -32,13 +42,12 @@ type Options struct {
 	NoFirmware bool
 }
 
-// Library is a loaded libkrun. It is safe for concurrent use.
+// Library is a loaded libkrun. Open makes it; the zero value is of no use. It is
+// safe for concurrent use. Two of the same file are the same libkrun.
 type Library struct {
 	path, firmware string
+	kernelEnd      uint64 // of libkrunfw's kernel in the guest's memory; 0 if not known
 	addresses      [fnCount]address
-
-	mu     sync.Mutex
-	logged bool
 }
 
 // Open loads libkrunfw and libkrun. The order for each is the explicit path,
@@ -46,58 +55,68 @@ type Library struct {
 // dynamic linker for it by name, and gets the one that is loaded already.
 func Open(o Options) (*Library, error) {
 	if unavailable != "" {
-		return nil, &Error{Err: ErrNoLibrary, Detail: unavailable}
+		return nil, noLibrary(unavailable)
 	}
 	l := &Library{}
+	var firmware unsafe.Pointer
 	if !o.NoFirmware {
-		if err := l.openFirmware(o); err != nil {
+		var err error
+		if firmware, err = l.openFirmware(o, firmware5, firmware4); err != nil {
 			return nil, err
 		}
 	}
-	for _, path := range candidates(o.Path, o.dirs(), libraryName) {
-		handle, err := load(path, false)
-		if err != nil {
-			if o.Path != "" || !isMissing(path) {
-				return nil, &Error{Err: ErrNoLibrary, Detail: err.Error()}
-			}
-			continue
-		}
-		for i, s := range bound {
-			l.addresses[i] = find(handle, s.Name)
-		}
-		if l.addresses[createCtx] == nil {
-			return nil, &Error{Err: ErrNoLibrary, Detail: path + " is not a libkrun: it lacks krun_create_ctx"}
-		}
-		l.path = cmp.Or(origin(l.addresses[createCtx]), path)
-		return l, nil
+	handle, path, err := loadFirst(o.Path, o.dirs(), libraryName)
+	if err != nil {
+		return nil, err
 	}
-	return nil, &Error{Err: ErrNoLibrary, Detail: "found no " + libraryName}
+	for i, s := range bound {
+		l.addresses[i] = find(handle, s.Name)
+	}
+	if l.addresses[createCtx] == nil {
+		return nil, noLibrary("%s is not a libkrun: it lacks krun_create_ctx", path)
+	}
+	l.path = cmp.Or(origin(l.addresses[createCtx]), path)
+	if !o.NoFirmware {
+		if err := l.matchFirmware(o, firmware); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
 }
 
-// openFirmware loads libkrunfw and makes sure that libkrun will find it.
-func (l *Library) openFirmware(o Options) error {
-	for _, path := range candidates(o.Firmware, o.dirs(), firmware5, firmware4) {
-		handle, err := load(path, false)
-		if err != nil {
-			if o.Firmware != "" || !isMissing(path) {
-				return &Error{Err: ErrNoLibrary, Detail: err.Error()}
-			}
-			continue
-		}
-		kernel := find(handle, "krunfw_get_kernel")
-		if kernel == nil {
-			return &Error{Err: ErrNoLibrary, Detail: path + " is not a libkrunfw: it lacks krunfw_get_kernel"}
-		}
-		_, err5 := load(firmware5, true)
-		_, err4 := load(firmware4, true)
-		if err5 != nil && err4 != nil {
-			return &Error{Err: ErrNoLibrary, Detail: fmt.Sprintf(
-				"%s is neither %s nor %s by its own name, so libkrun would not find it", path, firmware5, firmware4)}
-		}
-		l.firmware = cmp.Or(origin(kernel), path)
-		return nil
+// openFirmware loads libkrunfw by the first of names that there is.
+func (l *Library) openFirmware(o Options, names ...string) (unsafe.Pointer, error) {
+	handle, path, err := loadFirst(o.Firmware, o.dirs(), names...)
+	if err != nil {
+		return nil, err
 	}
-	return &Error{Err: ErrNoLibrary, Detail: "found no " + firmware5 + " (the guest kernel)"}
+	kernel := find(handle, "krunfw_get_kernel")
+	if kernel == nil {
+		return nil, noLibrary("%s is not a libkrunfw: it lacks krunfw_get_kernel", path)
+	}
+	l.firmware = cmp.Or(origin(kernel), path)
+	l.kernelEnd = kernelEnd(kernel)
+	return handle, nil
+}
+
+// matchFirmware makes sure that the libkrunfw loaded is the one that this libkrun
+// will find, and loads another where the search found a newer one than it wants.
+func (l *Library) matchFirmware(o Options, loaded unsafe.Pointer) error {
+	name := firmware5
+	if olderThan(l.Version(), firmware5Since) {
+		name = firmware4
+	}
+	resident, err := load(name, true)
+	if (err != nil || resident != loaded) && o.Firmware == "" {
+		if loaded, err = l.openFirmware(o, name); err != nil {
+			return err
+		}
+		resident, err = load(name, true)
+	}
+	if err != nil || resident != loaded {
+		return noLibrary("%s is not %s by its own name, so libkrun %s would not find it", l.firmware, name, l.Version())
+	}
+	return nil
 }
 
 func (o Options) dirs() []string {
@@ -112,28 +131,43 @@ func (o Options) dirs() []string {
 	return []string{dir, filepath.Join(dir, "..", "libexec", "openshell-vm")}
 }
 
-// candidates lists what to try to load. A bare name is looked up by the
-// dynamic linker.
-func candidates(explicit string, dirs []string, names ...string) []string {
+// loadFirst loads the explicit path, or else the first of names that is in one of
+// dirs, or else known to the dynamic linker. What is there and cannot be loaded
+// ends the search.
+func loadFirst(explicit string, dirs []string, names ...string) (unsafe.Pointer, string, error) {
 	if explicit != "" {
-		return []string{explicit}
+		handle, err := load(explicit, false)
+		if err != nil {
+			return nil, "", noLibrary("%v", err)
+		}
+		return handle, explicit, nil
 	}
-	var paths []string
 	for _, dir := range dirs {
 		for _, name := range names {
-			paths = append(paths, filepath.Join(dir, name))
+			path := filepath.Join(dir, name)
+			if _, err := os.Stat(path); err != nil {
+				continue
+			}
+			handle, err := load(path, false)
+			if err != nil {
+				return nil, "", noLibrary("%v", err)
+			}
+			return handle, path, nil
 		}
 	}
-	return append(paths, names...)
+	var first error
+	for _, name := range names {
+		handle, err := load(name, false)
+		if err == nil {
+			return handle, name, nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return nil, "", noLibrary("%v; nor is it in %s", first, cmp.Or(strings.Join(dirs, " or "), "a directory of ours"))
 }
 
-// isMissing tells a candidate that is not there from one that is broken.
-func isMissing(path string) bool {
-	if !strings.Contains(path, "/") {
-		return true // the linker knows; what it found is not told apart
-	}
-	_, err := os.Stat(path)
-	return err != nil
+func noLibrary(format string, args ...any) error {
+	return &Error{Err: ErrNoLibrary, Detail: fmt.Sprintf(format, args...)}
 }
 
 // Path is the file that libkrun was loaded from.
@@ -226,8 +260,7 @@ const (
 // HasFeature says whether the library was built with f. One that f is unknown
 // to answers with an error that wraps syscall.EINVAL.
 func (l *Library) HasFeature(f Feature) (bool, error) {
-	n, err := l.call(hasFeature, true, u64(f))
-	return n > 0, err
+	return l.truth(hasFeature, u64(f))
 }
 
 // MaxVCPUs is how many virtual CPUs the host's KVM allows a VM.
@@ -235,81 +268,16 @@ func (l *Library) MaxVCPUs() (int, error) { return l.call(getMaxVCPUs, true) }
 
 // CheckNestedVirt says whether guests could run VMs themselves.
 func (l *Library) CheckNestedVirt() (bool, error) {
-	n, err := l.call(checkNestedVirt, true)
-	return n > 0, err
+	return l.truth(checkNestedVirt)
 }
 
-// LogLevel is how much libkrun logs.
-type LogLevel uint32
-
-// The levels.
-const (
-	LogOff LogLevel = iota
-	LogError
-	LogWarn
-	LogInfo
-	LogDebug
-	LogTrace
-)
-
-// LogStyle says when the log has colours.
-type LogStyle uint32
-
-// The styles.
-const (
-	LogStyleAuto LogStyle = iota
-	LogStyleAlways
-	LogStyleNever
-)
-
-// Log says where and how libkrun logs.
-type Log struct {
-	// File gets the log and belongs to libkrun from then on; nil for
-	// standard error.
-	File  *os.File
-	Level LogLevel
-	Style LogStyle
-	// NoEnv ignores RUST_LOG and RUST_LOG_STYLE of the environment.
-	NoEnv bool
-}
-
-// SetLogLevel starts logging to standard error, at level or as RUST_LOG says.
-// libkrun panics when logging is started twice, so the second call of SetLogLevel
-// or InitLog is refused.
-func (l *Library) SetLogLevel(level LogLevel) error {
-	return l.startLog(setLogLevel, u32(level))
-}
-
-// InitLog starts logging. See SetLogLevel.
-func (l *Library) InitLog(c Log) error {
-	target := i32(-1)
-	if c.File != nil {
-		if target = i32(c.File.Fd()); target == 0 {
-			return invalid(bound[initLog].Name, "descriptor 0 cannot take the log")
-		}
+// truth calls a function that answers 0 or 1.
+func (l *Library) truth(f fn, args ...arg) (bool, error) {
+	n, err := l.call(f, true, args...)
+	if err == nil && n > 1 {
+		return false, &Error{Symbol: bound[f].Name, Err: ErrProtocol, Detail: strconv.Itoa(n)}
 	}
-	options := u32(0)
-	if c.NoEnv {
-		options = 1
-	}
-	if err := l.startLog(initLog, target, u32(c.Level), u32(c.Style), options); err != nil {
-		return err
-	}
-	if c.File != nil {
-		keepOpen(c.File)
-	}
-	return nil
-}
-
-func (l *Library) startLog(f fn, args ...arg) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.logged {
-		return invalid(bound[f].Name, "logging was started before")
-	}
-	err := l.do(f, args...)
-	l.logged = err == nil
-	return err
+	return n == 1, err
 }
 
 // DefaultInit is a copy of the init program that libkrun puts into the guest's
@@ -324,17 +292,4 @@ func (l *Library) DefaultInit() ([]byte, error) {
 		return nil, err
 	}
 	return data, nil
-}
-
-var (
-	openMu sync.Mutex
-	opened []*os.File
-)
-
-// keepOpen keeps files reachable for the rest of the process's life, so that no
-// finalizer closes a descriptor that C uses.
-func keepOpen(files ...*os.File) {
-	openMu.Lock()
-	defer openMu.Unlock()
-	opened = append(opened, files...)
 }

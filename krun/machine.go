@@ -2,7 +2,7 @@ package krun
 
 import (
 	"math"
-	"strings"
+	"slices"
 )
 
 // SetVMConfig sets the number of virtual CPUs, 1 to 255, and the memory in MiB.
@@ -16,7 +16,8 @@ func (c *Context) SetVMConfig(vcpus, memoryMiB int) error {
 				return invalid(symbol, "%d MiB of memory", memoryMiB)
 			}
 			return nil
-		}})
+		},
+		remember: func() { c.memoryMiB = uint64(memoryMiB) }})
 }
 
 // SetNestedVirt lets the guest run VMs itself, where the host's KVM can.
@@ -42,25 +43,51 @@ func (c *Context) SetGID(gid uint32) error {
 // SetSMBIOSOEMStrings gives the guest OEM strings in its SMBIOS tables. None
 // removes those that were set.
 func (c *Context) SetSMBIOSOEMStrings(s []string) error {
-	return c.apply(change{f: setSMBIOSOEMStrings, args: []arg{vec(s)}})
+	return c.apply(change{f: setSMBIOSOEMStrings, args: []arg{vec(s)},
+		check: func(symbol string) error {
+			if slices.Contains(s, "") {
+				return invalid(symbol, "an empty string would end the table")
+			}
+			return nil
+		}})
 }
 
-// SetGPUOptions adds a GPU with the given virglrenderer flags.
-func (c *Context) SetGPUOptions(virglFlags uint32) error {
-	return c.addGPU(setGPUOptions, u32(virglFlags))
+// VirglFlags tell virglrenderer, which draws for the guest's GPU on the host, how
+// to do it.
+type VirglFlags uint32
+
+// The flags, as virglrenderer names them.
+const (
+	VirglUseEGL VirglFlags = 1 << iota
+	VirglThreadSync
+	VirglUseGLX
+	VirglUseSurfaceless
+	VirglUseGLES
+	VirglUseExternalBlob
+	VirglVenus
+	VirglNoVirgl
+	VirglUseAsyncFenceCB
+	VirglRenderServer
+	VirglDRM
+)
+
+// SetGPUOptions adds a GPU. A libkrun without FeatureGPU accepts it and adds none.
+func (c *Context) SetGPUOptions(flags VirglFlags) error {
+	return c.addGPU(setGPUOptions, u32(flags))
 }
 
 // SetGPUOptions2 is SetGPUOptions with the size of the GPU's shared memory window
 // in bytes.
-func (c *Context) SetGPUOptions2(virglFlags uint32, shmSize uint64) error {
-	return c.addGPU(setGPUOptions2, u32(virglFlags), u64(shmSize))
+func (c *Context) SetGPUOptions2(flags VirglFlags, shmSize uint64) error {
+	return c.addGPU(setGPUOptions2, u32(flags), u64(shmSize))
 }
 
 func (c *Context) addGPU(f fn, args ...arg) error {
 	return c.apply(change{f: f, args: args, devices: 1, once: []fn{setGPUOptions, setGPUOptions2}})
 }
 
-// SetSndDevice adds a sound device.
+// SetSndDevice adds a sound device. A libkrun without FeatureSnd accepts it and
+// adds none.
 func (c *Context) SetSndDevice(enable bool) error {
 	devices := 0
 	if enable {
@@ -74,78 +101,4 @@ func (c *Context) SetSndDevice(enable bool) error {
 // syscall.EINVAL. The descriptor belongs to libkrun.
 func (c *Context) ShutdownEventFD() (int, error) {
 	return c.applyNumber(change{f: getShutdownEventFD}, true)
-}
-
-// KernelFormat is the format of a kernel file.
-type KernelFormat uint32
-
-// The formats.
-const (
-	KernelRaw KernelFormat = iota
-	KernelELF
-	KernelPEGZ
-	KernelImageBZ2
-	KernelImageGZ
-	KernelImageZstd
-)
-
-// Kernel is a guest kernel that takes the place of libkrunfw's.
-type Kernel struct {
-	Path      string // absolute
-	Format    KernelFormat
-	Initramfs string // absolute; "" for none
-	// CmdLine replaces libkrun's own beginning of the kernel command line;
-	// "" leaves it.
-	CmdLine string
-}
-
-// SetKernel boots another kernel than libkrunfw's.
-func (c *Context) SetKernel(k Kernel) error {
-	return c.apply(change{
-		f:    setKernel,
-		args: []arg{str(k.Path), u32(k.Format), opt(k.Initramfs), opt(k.CmdLine)},
-		text: len(k.CmdLine),
-		check: func(symbol string) error {
-			if k.Initramfs != "" {
-				if err := checkFile(symbol, k.Initramfs); err != nil {
-					return err
-				}
-			}
-			if err := c.checkConsoleWord(symbol, k.CmdLine); err != nil {
-				return err
-			}
-			if err := checkQuoted(symbol, strings.ReplaceAll(k.CmdLine, `"`, "")); err != nil {
-				return err
-			}
-			return checkFile(symbol, k.Path)
-		},
-		remember: func() { c.cmdline = k.CmdLine },
-	})
-}
-
-// SetFirmware boots a firmware image instead of a kernel.
-func (c *Context) SetFirmware(path string) error {
-	return c.apply(change{f: setFirmware, args: []arg{str(path)},
-		check: func(symbol string) error { return checkFile(symbol, path) }})
-}
-
-// SetKernelConsole says which console gets the kernel's messages, "hvc0" or
-// "ttyS0". The kernel command line must have a console= to replace, which
-// libkrun's own has.
-func (c *Context) SetKernelConsole(console string) error {
-	return c.apply(change{f: setKernelConsole, args: []arg{str(console)}, text: len(console),
-		check: func(symbol string) error {
-			if c.cmdline != "" && !strings.Contains(c.cmdline, "console=") {
-				return invalid(symbol, "the kernel command line has no console= to replace")
-			}
-			return checkWord(symbol, console)
-		}})
-}
-
-// checkConsoleWord is SetKernelConsole's condition, for the other order of calls.
-func (c *Context) checkConsoleWord(symbol, cmdline string) error {
-	if cmdline != "" && c.set[setKernelConsole] && !strings.Contains(cmdline, "console=") {
-		return invalid(symbol, "SetKernelConsole needs a console= on the command line")
-	}
-	return nil
 }

@@ -3,6 +3,8 @@ package krun
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 )
 
 // PortMapping makes a guest's TCP port reachable on the host's.
@@ -60,62 +62,82 @@ func (c *Context) AddVsock(features TSI) error {
 }
 
 // AddVsockPort connects a vsock port of the guest to the unix socket at path, on
-// which a host process listens.
+// which a host process listens by the time the guest connects. The VM must have a
+// vsock device.
 func (c *Context) AddVsockPort(port uint32, path string) error {
-	return c.apply(change{f: addVsockPort, args: []arg{u32(port), str(path)},
-		check: func(symbol string) error { return checkSocketPath(symbol, path) }})
+	return c.addVsockPort(addVsockPort, port, path, false)
 }
 
 // AddVsockPort2 is AddVsockPort; with listen libkrun makes the socket, whose
-// path must not exist, and the guest listens.
+// path must not exist and whose directory must, and the guest listens.
 func (c *Context) AddVsockPort2(port uint32, path string, listen bool) error {
-	return c.apply(change{f: addVsockPort2, args: []arg{u32(port), str(path), flag(listen)},
-		check: func(symbol string) error { return checkSocketPath(symbol, path) }})
+	return c.addVsockPort(addVsockPort2, port, path, listen, flag(listen))
 }
 
-// Flags of a network device.
+func (c *Context) addVsockPort(f fn, port uint32, path string, listen bool, more ...arg) error {
+	return c.apply(change{f: f, args: append([]arg{u32(port), str(path)}, more...),
+		check: func(symbol string) error {
+			if slices.Contains(c.vsockPorts, port) {
+				return invalid(symbol, "the port %d is connected already", port)
+			}
+			if err := checkSocketPath(symbol, path, maxSocketPath); err != nil || !listen {
+				return err
+			}
+			return checkDir(symbol, filepath.Dir(path)) // else libkrun goes on without the socket
+		},
+		remember: func() { c.vsockPorts = append(c.vsockPorts, port) }})
+}
+
+// NetFlags say how a network device comes up.
+type NetFlags uint32
+
+// The flags.
 const (
-	NetVfkit      uint32 = 1 << 0 // greet as vfkit does; AddNetUnixGram with a path
-	NetDHCPClient uint32 = 1 << 1 // libkrun's init asks for an address
+	NetVfkit      NetFlags = 1 << 0 // greet as vfkit does; AddNetUnixGram with a path
+	NetDHCPClient NetFlags = 1 << 1 // libkrun's init asks for an address
 )
 
-// Offloads of a network device, as virtio-net numbers them.
+// NetFeatures are what a network device leaves to the host.
+type NetFeatures uint32
+
+// The features, as virtio-net numbers them.
 const (
-	NetCSUM      uint32 = 1 << 0
-	NetGuestCSUM uint32 = 1 << 1
-	NetGuestTSO4 uint32 = 1 << 7
-	NetGuestTSO6 uint32 = 1 << 8
-	NetGuestUFO  uint32 = 1 << 10
-	NetHostTSO4  uint32 = 1 << 11
-	NetHostTSO6  uint32 = 1 << 12
-	NetHostUFO   uint32 = 1 << 14
+	NetCSUM      NetFeatures = 1 << 0
+	NetGuestCSUM NetFeatures = 1 << 1
+	NetGuestTSO4 NetFeatures = 1 << 7
+	NetGuestTSO6 NetFeatures = 1 << 8
+	NetGuestUFO  NetFeatures = 1 << 10
+	NetHostTSO4  NetFeatures = 1 << 11
+	NetHostTSO6  NetFeatures = 1 << 12
+	NetHostUFO   NetFeatures = 1 << 14
 )
 
-// Net is a network device. Its backend is a socket: either the path of one to
-// connect to, or a connected one.
+// Net is a network device. Its backend is a socket: either the path of one that
+// listens, to which libkrun connects when the guest starts the device, or a
+// connected one.
 type Net struct {
 	Path     string
 	File     *os.File
 	MAC      [6]byte
-	Features uint32 // offloads
-	Flags    uint32
+	Features NetFeatures
+	Flags    NetFlags
 }
 
 // AddNetUnixStream adds a network device on a stream socket, as passt and
 // socket_vmnet have them.
-func (c *Context) AddNetUnixStream(n Net) error { return c.addNet(addNetUnixStream, n) }
+func (c *Context) AddNetUnixStream(n Net) error {
+	return c.addNet(addNetUnixStream, n, maxSocketPath)
+}
 
 // AddNetUnixGram adds a network device on a datagram socket, as gvproxy has it.
-func (c *Context) AddNetUnixGram(n Net) error { return c.addNet(addNetUnixGram, n) }
+func (c *Context) AddNetUnixGram(n Net) error {
+	return c.addNet(addNetUnixGram, n, maxGramPath)
+}
 
-func (c *Context) addNet(f fn, n Net) error {
-	fd, err := descriptor(bound[f].Name, n.File)
-	if err != nil {
-		return err
-	}
+func (c *Context) addNet(f fn, n Net, maxPath int) error {
 	return c.apply(change{
 		f:       f,
-		args:    []arg{opt(n.Path), fd, mac(n.MAC), u32(n.Features), u32(n.Flags)},
+		args:    []arg{opt(n.Path), file{n.File}, mac(n.MAC), u32(n.Features), u32(n.Flags)},
 		devices: 1,
 		check: func(symbol string) error {
 			if (n.Path == "") == (n.File == nil) {
@@ -124,9 +146,8 @@ func (c *Context) addNet(f fn, n Net) error {
 			if err := checkMAC(symbol, n.MAC); err != nil || n.Path == "" {
 				return err
 			}
-			return checkSocketPath(symbol, n.Path)
+			return checkSocket(symbol, n.Path, maxPath)
 		},
-		remember: func() { c.hold(n.File) },
 	})
 }
 
@@ -134,8 +155,8 @@ func (c *Context) addNet(f fn, n Net) error {
 type Tap struct {
 	Name     string
 	MAC      [6]byte
-	Features uint32
-	Flags    uint32
+	Features NetFeatures
+	Flags    NetFlags
 }
 
 // AddNetTap adds a network device on a tap interface (Linux only).
@@ -163,24 +184,19 @@ func checkMAC(symbol string, m [6]byte) error {
 
 // SetPasstFD is deprecated in libkrun: use AddNetUnixStream.
 func (c *Context) SetPasstFD(f *os.File) error {
-	fd, err := descriptor(bound[setPasstFD].Name, f)
-	if err != nil {
-		return err
-	}
-	return c.apply(change{f: setPasstFD, args: []arg{fd}, devices: 1, once: legacyNet,
+	return c.apply(change{f: setPasstFD, args: []arg{file{f}}, devices: 1, once: legacyNet,
 		check: func(symbol string) error {
 			if f == nil {
 				return invalid(symbol, "no file")
 			}
 			return nil
-		},
-		remember: func() { c.hold(f) }})
+		}})
 }
 
 // SetGvproxyPath is deprecated in libkrun: use AddNetUnixGram.
 func (c *Context) SetGvproxyPath(path string) error {
 	return c.apply(change{f: setGvproxyPath, args: []arg{str(path)}, devices: 1, once: legacyNet,
-		check: func(symbol string) error { return checkSocketPath(symbol, path) }})
+		check: func(symbol string) error { return checkSocket(symbol, path, maxGramPath) }})
 }
 
 // legacyNet are two calls for one device.
@@ -190,13 +206,4 @@ var legacyNet = []fn{setPasstFD, setGvproxyPath}
 func (c *Context) SetNetMAC(m [6]byte) error {
 	return c.apply(change{f: setNetMAC, args: []arg{mac(m)},
 		check: func(symbol string) error { return checkMAC(symbol, m) }})
-}
-
-// hold keeps a file that the VM uses reachable.
-func (c *Context) hold(files ...*os.File) {
-	for _, f := range files {
-		if f != nil {
-			c.files = append(c.files, f)
-		}
-	}
 }

@@ -26,7 +26,8 @@ func TestTraps(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed.Close()
-	many := slices.Repeat([]string{""}, maxVector+1)
+	missing := filepath.Join(x.dir, "no")
+	many := slices.Repeat([]string{"s"}, maxVector+1)
 	mac := [6]byte{2}
 
 	for _, test := range []struct {
@@ -37,7 +38,7 @@ func TestTraps(t *testing.T) {
 		{"NUL in a tag", func(c *Context) error { return c.AddVirtioFS3("a\x00b", x.dir, 0, true) }},
 		{"NUL in an argument", func(c *Context) error { return c.SetExec("/x", []string{"a\x00b"}, nil) }},
 		{"NUL in an OEM string", func(c *Context) error { return c.SetSMBIOSOEMStrings([]string{"\x00"}) }},
-		{"NUL in a port's name", func(c *Context) error { return (&Console{c, 0}).AddInOut("\x00", nil, x.out) }},
+		{"NUL in a port's name", func(c *Context) error { return (&Console{c: c}).AddInOut("\x00", nil, x.out) }},
 		{"not UTF-8", func(c *Context) error { return c.SetSMBIOSOEMStrings([]string{"\xff"}) }},
 		{"empty tag", func(c *Context) error { return c.AddVirtioFS3("", x.dir, 0, true) }},
 		{"tag of 37 bytes", func(c *Context) error { return c.AddVirtioFS3(strings.Repeat("t", 37), x.dir, 0, true) }},
@@ -50,7 +51,10 @@ func TestTraps(t *testing.T) {
 		{"space in the program's path", func(c *Context) error { return c.SetExec("/a b", nil, nil) }},
 		{"empty program", func(c *Context) error { return c.SetExec("", nil, nil) }},
 		{"space in the working directory", func(c *Context) error { return c.SetWorkdir("/a b") }},
-		{"quote in a limit", func(c *Context) error { return c.SetRlimits([]string{`7="1:2`}) }},
+		{"no limits, past the end of which the init reads", func(c *Context) error { return c.SetRlimits(nil) }},
+		{"limit of a resource that is not there", func(c *Context) error { return c.SetRlimits([]Rlimit{{Resource: 16}}) }},
+		{"limit of a negative resource", func(c *Context) error { return c.SetRlimits([]Rlimit{{Resource: -1}}) }},
+		{"soft limit over the hard one", func(c *Context) error { return c.SetRlimits([]Rlimit{{7, 2, 1}}) }},
 		{"variable without a name", func(c *Context) error { return c.SetEnv([]string{"=v"}) }},
 		{"variable without a value", func(c *Context) error { return c.SetEnv([]string{"V"}) }},
 		{"variable that is a module's parameter", func(c *Context) error { return c.SetEnv([]string{"a.b=c"}) }},
@@ -64,6 +68,8 @@ func TestTraps(t *testing.T) {
 		{"share missing", func(c *Context) error { return c.AddVirtioFS3("t", x.dir+"/no", 0, true) }},
 		{"share relative", func(c *Context) error { return c.AddVirtioFS3("t", ".", 0, true) }},
 		{"share a symlink", func(c *Context) error { return c.AddVirtioFS3("t", link, 0, true) }},
+		{"share a symlink with a slash", func(c *Context) error { return c.AddVirtioFS3("t", link+"/", 0, true) }},
+		{"share a symlink with a dot", func(c *Context) error { return c.AddVirtioFS3("t", link+"/.", 0, true) }},
 		{"share a file", func(c *Context) error { return c.AddVirtioFS3("t", x.file, 0, true) }},
 		{"share without a path", func(c *Context) error { return c.AddVirtioFS2("t", "", 0) }},
 		{"root a symlink", func(c *Context) error { return c.SetRoot(link) }},
@@ -80,15 +86,23 @@ func TestTraps(t *testing.T) {
 		{"port 0", func(c *Context) error { return c.SetPortMap([]PortMapping{{1, 0}}) }},
 		{"vsock beside the implicit one", func(c *Context) error { return c.AddVsock(TSINone) }},
 		{"socket path of 108 bytes", func(c *Context) error { return c.AddVsockPort2(1, "/"+strings.Repeat("a", 107), true) }},
+		{"socket to be made in no directory", func(c *Context) error { return c.AddVsockPort2(1, missing+"/s", true) }},
+		{"network socket missing", func(c *Context) error { return c.AddNetUnixStream(Net{Path: missing, MAC: mac}) }},
+		{"network socket a file", func(c *Context) error { return c.AddNetUnixGram(Net{Path: x.file, MAC: mac}) }},
+		{"network socket without room for libkrun's own", func(c *Context) error { return c.SetGvproxyPath("/" + strings.Repeat("a", 97)) }},
+		{"gvproxy missing", func(c *Context) error { return c.SetGvproxyPath(missing) }},
 		{"network without a backend", func(c *Context) error { return c.AddNetUnixStream(Net{MAC: mac}) }},
-		{"network with two backends", func(c *Context) error { return c.AddNetUnixGram(Net{Path: "/n", File: x.out, MAC: mac}) }},
+		{"network with two backends", func(c *Context) error { return c.AddNetUnixGram(Net{Path: x.socket, File: x.out, MAC: mac}) }},
 		{"network without an address", func(c *Context) error { return c.AddNetTap(Tap{Name: "tap0"}) }},
 		{"tap name of 16 bytes", func(c *Context) error { return c.AddNetTap(Tap{Name: strings.Repeat("t", 16), MAC: mac}) }},
 		{"passt without a descriptor", func(c *Context) error { return c.SetPasstFD(nil) }},
-		{"closed descriptor", func(c *Context) error { return (&Console{c, 0}).AddInOut("p", closed, nil) }},
-		{"port without input and output", func(c *Context) error { return (&Console{c, 0}).AddInOut("p", nil, nil) }},
-		{"terminal port without a terminal", func(c *Context) error { return (&Console{c, 0}).AddTTY("", nil) }},
-		{"log to descriptor 0", func(c *Context) error { return c.lib.InitLog(Log{File: os.NewFile(0, "stdin")}) }},
+		{"closed descriptor", func(c *Context) error { return (&Console{c: c}).AddInOut("p", closed, nil) }},
+		{"port without input and output", func(c *Context) error { return (&Console{c: c}).AddInOut("p", nil, nil) }},
+		{"terminal port without a terminal", func(c *Context) error { return (&Console{c: c}).AddTTY("", nil) }},
+		{"log to a closed file, which would be standard error", func(c *Context) error { return c.lib.InitLog(Log{File: closed}) }},
+		{"log style on which the file is closed", func(c *Context) error { return c.lib.InitLog(Log{File: x.out, Style: 3}) }},
+		{"log level that would be another", func(c *Context) error { return c.lib.SetLogLevel(LogTrace + 1) }},
+		{"empty OEM string", func(c *Context) error { return c.SetSMBIOSOEMStrings([]string{"a", ""}) }},
 		{"overlay on no share", func(c *Context) error { return c.FSAddOverlayDir("t", "etc", 0o40755) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -111,7 +125,23 @@ func TestLimits(t *testing.T) {
 		"4095 OEM strings":  func(c *Context) error { return c.SetSMBIOSOEMStrings(slices.Repeat([]string{"s"}, maxVector)) },
 		"path of 107 bytes": func(c *Context) error { return c.AddVsockPort2(1, "/"+strings.Repeat("a", 106), true) },
 		"1,300 bytes":       func(c *Context) error { return c.SetExec("/x", []string{strings.Repeat("a", 1300)}, nil) },
-		"no directory":      func(c *Context) error { return c.AddVirtioFS3("t", "", 0, true) },
+		"the environment replaced": func(c *Context) error {
+			long := []string{"A=" + strings.Repeat("a", 700)}
+			return errors.Join(c.SetEnv(long), c.SetExec("/x", nil, long), c.SetEnv(long))
+		},
+		"an init of one's own": func(c *Context) error {
+			return errors.Join(c.DisableImplicitInit(), c.SetRoot(x.dir),
+				c.FSAddOverlayFile(OverlayFile{Tag: RootTag, Path: "init.krun", Mode: 0o755}))
+		},
+		"four serial ports": func(c *Context) error {
+			for range 4 {
+				if err := c.AddSerialConsoleDefault(nil, x.out); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"no directory": func(c *Context) error { return c.AddVirtioFS3("t", "", 0, true) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _ := open(t, "1.19.0")
@@ -148,8 +178,8 @@ func TestTwice(t *testing.T) {
 			func(c *Context) error { return c.AddDisk(Disk{ID: "d", Path: x.file}) },
 		},
 		"port name": {
-			func(c *Context) error { return (&Console{c, 0}).AddInOut("p", nil, x.out) },
-			func(c *Context) error { return (&Console{c, 0}).AddInOut("p", x.out, nil) },
+			func(c *Context) error { return (&Console{c: c}).AddInOut("p", nil, x.out) },
+			func(c *Context) error { return (&Console{c: c}).AddInOut("p", x.out, nil) },
 		},
 		"init after the root": {
 			func(c *Context) error { return c.SetRoot(x.dir) },
@@ -163,6 +193,20 @@ func TestTwice(t *testing.T) {
 			func(c *Context) error { return c.SetKernelConsole("ttyS0") },
 			func(c *Context) error { return c.SetKernel(kernel) },
 		},
+		"vsock port": {
+			func(c *Context) error { return c.AddVsockPort(1, "/s") },
+			func(c *Context) error { return c.AddVsockPort2(1, "/t", false) },
+		},
+		"overlay": {
+			func(c *Context) error {
+				return errors.Join(c.AddVirtioFS3("t", x.dir, 0, true), c.FSAddOverlayDir("t", "etc", 0o755))
+			},
+			func(c *Context) error { return c.FSAddOverlayFile(OverlayFile{Tag: "t", Path: "/etc"}) },
+		},
+		"overlay over the implicit init": {
+			func(c *Context) error { return c.SetRoot(x.dir) },
+			func(c *Context) error { return c.FSAddOverlayFile(OverlayFile{Tag: RootTag, Path: "init.krun"}) },
+		},
 		"overlay out of its share": {
 			func(c *Context) error { return c.AddVirtioFS3("t", x.dir, 0, true) },
 			func(c *Context) error { return c.FSAddOverlayDir("t", "a/../../b", 0o40755) },
@@ -170,6 +214,10 @@ func TestTwice(t *testing.T) {
 		"command lines that only together are too long": {
 			func(c *Context) error { return c.SetWorkdir("/" + strings.Repeat("w", 700)) },
 			func(c *Context) error { return c.SetExec("/x", []string{strings.Repeat("a", 700)}, nil) },
+		},
+		"environment beside the command": {
+			func(c *Context) error { return c.SetExec("/x", []string{strings.Repeat("a", 700)}, nil) },
+			func(c *Context) error { return c.SetEnv([]string{"A=" + strings.Repeat("a", 700)}) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -218,24 +266,36 @@ func TestInterruptLines(t *testing.T) {
 // then choose itself.
 func TestNothingByDefault(t *testing.T) {
 	x := makeThings(t)
-	ready := func(c *Context) error { return errors.Join(c.SetVMConfig(1, 128), c.SetEnv(nil)) }
+	size := func(c *Context) error { return c.SetVMConfig(1, 128) }
+	env := func(c *Context) error { return c.SetEnv(nil) }
+	ports := func(c *Context) error { return c.SetPortMap(nil) }
+	inet := func(c *Context) error { return c.AddVsock(TSIInet) }
+	network := func(c *Context) error { return c.AddNetUnixStream(Net{File: x.out, MAC: [6]byte{2}}) }
+	passt := func(c *Context) error { return c.SetPasstFD(x.out) }
+	noVsock := (*Context).DisableImplicitVsock
+	type calls []func(c *Context) error
 	for _, test := range []struct {
-		name    string
-		refused bool
-		calls   []func(c *Context) error
+		name, version string
+		refused       bool
+		calls         calls
 	}{
-		{"nothing", true, nil},
-		{"no environment", true, []func(c *Context) error{func(c *Context) error { return c.SetVMConfig(1, 128) }, (*Context).DisableImplicitVsock}},
-		{"no size", true, []func(c *Context) error{func(c *Context) error { return c.SetEnv(nil) }, (*Context).DisableImplicitVsock}},
-		{"implicit vsock without a port map", true, []func(c *Context) error{ready}},
-		{"implicit vsock with a port map", false, []func(c *Context) error{ready, func(c *Context) error { return c.SetPortMap(nil) }}},
-		{"no vsock", false, []func(c *Context) error{ready, (*Context).DisableImplicitVsock}},
-		{"the host's network without a port map", true, []func(c *Context) error{ready, (*Context).DisableImplicitVsock, func(c *Context) error { return c.AddVsock(TSIInet) }}},
-		{"vsock without the host's network", false, []func(c *Context) error{ready, (*Context).DisableImplicitVsock, func(c *Context) error { return c.AddVsock(TSINone) }}},
-		{"a network of its own", false, []func(c *Context) error{ready, func(c *Context) error { return c.AddNetUnixStream(Net{File: x.out, MAC: [6]byte{2}}) }}},
+		{"nothing", "1.19.0", true, nil},
+		{"no environment", "1.19.0", true, calls{size, noVsock}},
+		{"no size", "1.19.0", true, calls{env, noVsock}},
+		{"implicit vsock", "1.19.0", true, calls{size, env}},
+		{"implicit vsock with a port map", "1.19.0", true, calls{size, env, ports}},
+		{"implicit vsock with a network", "1.19.0", true, calls{size, env, network}},
+		{"no vsock", "1.19.0", false, calls{size, env, noVsock}},
+		{"the host's network without a port map", "1.19.0", true, calls{size, env, noVsock, inet}},
+		{"the host's network with a port map", "1.19.0", false, calls{size, env, noVsock, inet, ports}},
+		{"vsock without the host's network", "1.19.0", false, calls{size, env, noVsock, func(c *Context) error { return c.AddVsock(TSINone) }}},
+		{"a network of its own", "1.19.0", false, calls{size, env, noVsock, network}},
+		{"vsock that cannot be disabled", "1.9.0", true, calls{size, env}},
+		{"vsock that cannot be disabled with a port map", "1.9.0", false, calls{size, env, ports}},
+		{"vsock that cannot be disabled with a network", "1.9.0", false, calls{size, env, passt}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c, calls := open(t, "1.19.0")
+			c, calls := open(t, test.version)
 			for _, call := range test.calls {
 				if err := call(c); err != nil {
 					t.Fatal(err)
@@ -249,6 +309,94 @@ func TestNothingByDefault(t *testing.T) {
 			}
 			if got := calls()[0] == ""; got != test.refused {
 				t.Errorf("C was called: %v", !got)
+			}
+		})
+	}
+}
+
+// TestAbortsAtTheStart has what libkrun would accept, and then not survive.
+func TestAbortsAtTheStart(t *testing.T) {
+	x := makeThings(t)
+	firmware := compile(t, firmware5, "-DFIRMWARE", "-Wl,-soname,"+firmware5) // its kernel ends at 64 MiB
+	memory := func(mib int) func(c *Context) error {
+		return func(c *Context) error { return c.SetVMConfig(1, mib) }
+	}
+	console := func(ports int) func(c *Context) error {
+		return func(c *Context) error {
+			p, err := c.AddVirtioConsoleMultiport()
+			for i := range ports {
+				err = errors.Join(err, p.AddInOut(fmt.Sprint(i), nil, x.out))
+			}
+			return err
+		}
+	}
+	raw := func(c *Context) error { return c.SetKernel(Kernel{Path: x.file}) }
+	elf := func(c *Context) error { return c.SetKernel(Kernel{Path: x.file, Format: KernelELF}) }
+	type calls []func(c *Context) error
+	for _, test := range []struct {
+		name    string
+		refused bool
+		amd64   bool
+		calls   calls
+	}{
+		{"memory that the kernel fills", false, false, calls{memory(64)}},
+		{"memory that the kernel does not fit into", true, false, calls{memory(63)}},
+		{"little memory for a kernel not known", false, false, calls{memory(63), elf}},
+		{"raw kernel above the memory", true, true, calls{memory(2048), raw}},
+		{"raw kernel in the memory", false, true, calls{memory(2049), raw}},
+		{"console without ports", true, false, calls{memory(64), console(0)}},
+		{"console with a port", false, false, calls{memory(64), console(1)}},
+		{"two consoles, one without ports", true, false, calls{memory(64), console(1), console(0)}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.amd64 && runtime.GOARCH != "amd64" {
+				t.Skip("only x86-64 loads raw kernels so")
+			}
+			if err := os.WriteFile(x.file, []byte("kernel"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			old, _ := contract(t, "1.19.0")
+			lib, err := Open(Options{Path: old.Path(), Firmware: firmware})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := lib.NewContext()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, call := range append(test.calls, (*Context).DisableImplicitVsock, func(c *Context) error { return c.SetEnv(nil) }) {
+				if err := call(c); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Setenv("CONTRACT_RETURN", "krun_start_enter=-22")
+			if err := c.StartEnter(); errors.Is(err, ErrInvalid) != test.refused {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestX86 has what only x86-64 does not survive or ignores.
+func TestX86(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("these are x86-64's")
+	}
+	x := makeThings(t)
+	for name, call := range map[string]func(c *Context) error{
+		"initramfs of a raw kernel":    func(c *Context) error { return c.SetKernel(Kernel{Path: x.file, Initramfs: x.file}) },
+		"command line of a raw kernel": func(c *Context) error { return c.SetKernel(Kernel{Path: x.file, CmdLine: "quiet"}) },
+		"fifth serial port": func(c *Context) (err error) {
+			for range 5 {
+				err = errors.Join(err, c.AddSerialConsoleDefault(nil, x.out))
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := open(t, "1.19.0")
+			if err := call(c); !errors.Is(err, ErrInvalid) {
+				t.Error(err)
 			}
 		})
 	}

@@ -6,7 +6,11 @@
  * VERSION pretends to be a release, as major * 10000 + minor * 100 + patch: a
  * function that came later is not there. krun_start_enter ends the process with
  * the status CONTRACT_EXIT, as a VM does, unless CONTRACT_RETURN names it.
+ *
+ * Of a descriptor it records the lowest other number that stands for the same
+ * file, if any: the caller's own, when it was given a duplicate.
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -14,12 +18,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifdef FIRMWARE
+/* A kernel that ends at 64 MiB. */
 char *krunfw_get_kernel(uint64_t *guest, uint64_t *entry, size_t *size)
 {
-	*guest = *entry = *size = 0;
+	*guest = *entry = 16 << 20;
+	*size = 48 << 20;
 	return NULL;
 }
 #else
@@ -36,7 +43,22 @@ static void quoted(FILE *f, str s)
 		fputs("NULL", f);
 }
 
-/* record: u uint32, c uint8, i int, b bool, w uint64, s string, v vector,
+/* original finds the descriptor that fd duplicates; -1 when fd is not open, and
+ * -2 for one that an exec would not close. */
+static int original(int fd)
+{
+	struct stat want, have;
+	if (fstat(fd, &want))
+		return -1;
+	if (fd > 2 && !(fcntl(fd, F_GETFD) & FD_CLOEXEC))
+		return -2;
+	for (int i = 0; i < 1024; i++)
+		if (i != fd && !fstat(i, &have) && have.st_dev == want.st_dev && have.st_ino == want.st_ino)
+			return i;
+	return fd;
+}
+
+/* record: u uint32, c uint8, f descriptor, b bool, w uint64, s string, v vector,
  * m six bytes, p bytes whose length comes next. */
 static int32_t record(int32_t ret, str name, str kinds, ...)
 {
@@ -49,7 +71,8 @@ static int32_t record(int32_t ret, str name, str kinds, ...)
 		fputc(' ', f);
 		switch (*k) {
 		case 'u': fprintf(f, "%" PRIu32, va_arg(ap, uint32_t)); break;
-		case 'c': case 'i': fprintf(f, "%d", va_arg(ap, int)); break;
+		case 'c': fprintf(f, "%d", va_arg(ap, int)); break;
+		case 'f': fprintf(f, "%d", original(va_arg(ap, int))); break;
 		case 'b': fputs(va_arg(ap, int) ? "true" : "false", f); break;
 		case 'w': fprintf(f, "%" PRIu64, va_arg(ap, uint64_t)); break;
 		case 's': quoted(f, va_arg(ap, str)); break;
@@ -104,7 +127,7 @@ int32_t krun_set_root_disk(uint32_t ctx, str path) RECORD("us", ctx, path)
 int32_t krun_set_exec(uint32_t ctx, str path, vec argv, vec envp) RECORD("usvv", ctx, path, argv, envp)
 int32_t krun_set_env(uint32_t ctx, vec envp) RECORD("uv", ctx, envp)
 int32_t krun_set_data_disk(uint32_t ctx, str path) RECORD("us", ctx, path)
-int32_t krun_set_passt_fd(uint32_t ctx, int fd) RECORD("ui", ctx, fd)
+int32_t krun_set_passt_fd(uint32_t ctx, int fd) RECORD("uf", ctx, fd)
 int32_t krun_add_virtiofs(uint32_t ctx, str tag, str path) RECORD("uss", ctx, tag, path)
 int32_t krun_add_vsock_port(uint32_t ctx, uint32_t port, str path) RECORD("uus", ctx, port, path)
 int32_t krun_get_shutdown_eventfd(uint32_t ctx) { return record(9, __func__, "u", ctx); }
@@ -145,11 +168,11 @@ int32_t krun_check_nested_virt(void) { return record(1, __func__, ""); }
 int32_t krun_split_irqchip(uint32_t ctx, bool enable) RECORD("ub", ctx, enable)
 #endif
 #if VERSION >= 11300
-int32_t krun_init_log(int fd, uint32_t level, uint32_t style, uint32_t options) RECORD("iuuu", fd, level, style, options)
+int32_t krun_init_log(int fd, uint32_t level, uint32_t style, uint32_t options) RECORD("fuuu", fd, level, style, options)
 #endif
 #if VERSION >= 11500
-int32_t krun_add_net_unixstream(uint32_t ctx, str path, int fd, uint8_t *mac, uint32_t features, uint32_t flags) RECORD("usimuu", ctx, path, fd, mac, features, flags)
-int32_t krun_add_net_unixgram(uint32_t ctx, str path, int fd, uint8_t *mac, uint32_t features, uint32_t flags) RECORD("usimuu", ctx, path, fd, mac, features, flags)
+int32_t krun_add_net_unixstream(uint32_t ctx, str path, int fd, uint8_t *mac, uint32_t features, uint32_t flags) RECORD("usfmuu", ctx, path, fd, mac, features, flags)
+int32_t krun_add_net_unixgram(uint32_t ctx, str path, int fd, uint8_t *mac, uint32_t features, uint32_t flags) RECORD("usfmuu", ctx, path, fd, mac, features, flags)
 int32_t krun_add_net_tap(uint32_t ctx, char *name, uint8_t *mac, uint32_t features, uint32_t flags) RECORD("usmuu", ctx, name, mac, features, flags)
 int32_t krun_set_root_disk_remount(uint32_t ctx, str device, str fstype, str options) RECORD("usss", ctx, device, fstype, options)
 #endif
@@ -158,16 +181,16 @@ int32_t krun_set_firmware(uint32_t ctx, str path) RECORD("us", ctx, path)
 int32_t krun_get_max_vcpus(void) { return record(16, __func__, ""); }
 int32_t krun_disable_implicit_console(uint32_t ctx) RECORD("u", ctx)
 int32_t krun_set_kernel_console(uint32_t ctx, str console) RECORD("us", ctx, console)
-int32_t krun_add_virtio_console_default(uint32_t ctx, int in, int out, int err) RECORD("uiii", ctx, in, out, err)
-int32_t krun_add_serial_console_default(uint32_t ctx, int in, int out) RECORD("uii", ctx, in, out)
+int32_t krun_add_virtio_console_default(uint32_t ctx, int in, int out, int err) RECORD("ufff", ctx, in, out, err)
+int32_t krun_add_serial_console_default(uint32_t ctx, int in, int out) RECORD("uff", ctx, in, out)
 #endif
 #if VERSION >= 11700
 int32_t krun_add_disk3(uint32_t ctx, str id, str path, uint32_t format, bool ro, bool direct, uint32_t sync) RECORD("ussubbu", ctx, id, path, format, ro, direct, sync)
 int32_t krun_add_vsock(uint32_t ctx, uint32_t tsi) RECORD("uu", ctx, tsi)
 int32_t krun_disable_implicit_vsock(uint32_t ctx) RECORD("u", ctx)
 int32_t krun_add_virtio_console_multiport(uint32_t ctx) { return record(0, __func__, "u", ctx); }
-int32_t krun_add_console_port_tty(uint32_t ctx, uint32_t console, str name, int fd) RECORD("uusi", ctx, console, name, fd)
-int32_t krun_add_console_port_inout(uint32_t ctx, uint32_t console, str name, int in, int out) RECORD("uusii", ctx, console, name, in, out)
+int32_t krun_add_console_port_tty(uint32_t ctx, uint32_t console, str name, int fd) RECORD("uusf", ctx, console, name, fd)
+int32_t krun_add_console_port_inout(uint32_t ctx, uint32_t console, str name, int in, int out) RECORD("uusff", ctx, console, name, in, out)
 #endif
 #if VERSION >= 11703
 int32_t krun_has_feature(uint64_t feature) { return record(1, __func__, "w", feature); }

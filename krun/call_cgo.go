@@ -3,9 +3,6 @@
 package krun
 
 /*
-#cgo CFLAGS: -D_GNU_SOURCE
-#cgo linux LDFLAGS: -ldl
-#include <dlfcn.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,74 +44,10 @@ static int32_t call_uusii(void *f, uint32_t a, uint32_t b, S c, int d, int e) { 
 static int32_t call_usimuu(void *f, uint32_t a, S b, int c, P d, uint32_t e, uint32_t g) { return ((int32_t (*)(uint32_t, S, int, P, uint32_t, uint32_t))f)(a, b, c, d, e, g); }
 static int32_t call_ussubbu(void *f, uint32_t a, S b, S c, uint32_t d, bool e, bool g, uint32_t h) { return ((int32_t (*)(uint32_t, S, S, uint32_t, bool, bool, uint32_t))f)(a, b, c, d, e, g, h); }
 static int32_t call_usspwub(void *f, uint32_t a, S b, S c, P d, size_t e, uint32_t g, bool h) { return ((int32_t (*)(uint32_t, S, S, P, size_t, uint32_t, bool))f)(a, b, c, d, e, g, h); }
-static int32_t default_init(void *f, P *data, size_t *size) { return ((int32_t (*)(P *, size_t *))f)(data, size); }
 */
 import "C"
 
-import (
-	"errors"
-	"unsafe"
-)
-
-// unavailable says why nothing can be loaded.
-const unavailable = ""
-
-// address is where a C function lies.
-type address unsafe.Pointer
-
-// load opens a shared library for the rest of the process's life. With
-// resident it only finds one that is loaded already.
-func load(path string, resident bool) (unsafe.Pointer, error) {
-	cpath := C.CString(path)
-	defer C.free(unsafe.Pointer(cpath))
-	flags := C.int(C.RTLD_NOW | C.RTLD_LOCAL)
-	if resident {
-		flags |= C.RTLD_NOLOAD
-	}
-	if handle := C.dlopen(cpath, flags); handle != nil {
-		return handle, nil
-	}
-	if text := C.dlerror(); text != nil {
-		return nil, errors.New(C.GoString(text))
-	}
-	return nil, errors.New(path + " is not loaded")
-}
-
-// find gives a symbol's address, nil when the library lacks it.
-func find(handle unsafe.Pointer, symbol string) address {
-	csymbol := C.CString(symbol)
-	defer C.free(unsafe.Pointer(csymbol))
-	return address(C.dlsym(handle, csymbol))
-}
-
-// origin is the file that an address was loaded from; "" if it cannot be told.
-func origin(a address) string {
-	var info C.Dl_info
-	if C.dladdr(unsafe.Pointer(a), &info) == 0 || info.dli_fname == nil {
-		return ""
-	}
-	return C.GoString(info.dli_fname)
-}
-
-// keep copies data to C memory, for as long as the caller likes.
-func keep(data []byte) unsafe.Pointer {
-	if len(data) == 0 {
-		return nil
-	}
-	return C.CBytes(data)
-}
-
-func release(p unsafe.Pointer) { C.free(p) }
-
-// readDefaultInit copies libkrun's built-in init, whose memory is static.
-func readDefaultInit(f address) ([]byte, int32) {
-	var data C.P
-	var size C.size_t
-	if ret := C.default_init(unsafe.Pointer(f), &data, &size); ret != 0 {
-		return nil, int32(ret)
-	}
-	return C.GoBytes(unsafe.Pointer(data), C.int(size)), 0
-}
+import "unsafe"
 
 // frame is the arguments of one call in C's types.
 type frame struct {
@@ -162,12 +95,65 @@ func (fr *frame) m(i int) C.P {
 func (fr *frame) v(i int) C.V {
 	a := fr.args[i].(vec)
 	const word = unsafe.Sizeof(uintptr(0))
-	block := fr.own(C.calloc(C.size_t(len(a)+1), C.size_t(word))) // the last one stays NULL
-	entries := unsafe.Slice((**C.char)(block), len(a)+1)
+	// All the pointers that libkrun takes for its own, though it stops at a NULL.
+	block := fr.own(C.calloc(maxVector+1, C.size_t(word)))
+	entries := unsafe.Slice((**C.char)(block), maxVector+1)
 	for j, s := range a {
 		entries[j] = (*C.char)(fr.own(unsafe.Pointer(C.CString(s))))
 	}
 	return C.V(block)
+}
+
+// prototypes are the C types under which functions are called, by the letters of
+// their arguments.
+var prototypes = map[string]func(f unsafe.Pointer, a *frame) C.int32_t{
+	"":     func(f unsafe.Pointer, _ *frame) C.int32_t { return C.call_(f) },
+	"w":    func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_w(f, a.w(0)) },
+	"u":    func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_u(f, a.u(0)) },
+	"ub":   func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_ub(f, a.u(0), a.b(1)) },
+	"ui":   func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_ui(f, a.u(0), a.i(1)) },
+	"um":   func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_um(f, a.u(0), a.m(1)) },
+	"us":   func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_us(f, a.u(0), a.s(1)) },
+	"uu":   func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_uu(f, a.u(0), a.u(1)) },
+	"uv":   func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_uv(f, a.u(0), a.v(1)) },
+	"ucu":  func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_ucu(f, a.u(0), a.c(1), a.u(2)) },
+	"uii":  func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_uii(f, a.u(0), a.i(1), a.i(2)) },
+	"uss":  func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_uss(f, a.u(0), a.s(1), a.s(2)) },
+	"uus":  func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_uus(f, a.u(0), a.u(1), a.s(2)) },
+	"uuw":  func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_uuw(f, a.u(0), a.u(1), a.w(2)) },
+	"iuuu": func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_iuuu(f, a.i(0), a.u(1), a.u(2), a.u(3)) },
+	"uiii": func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_uiii(f, a.u(0), a.i(1), a.i(2), a.i(3)) },
+	"ussb": func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_ussb(f, a.u(0), a.s(1), a.s(2), a.b(3)) },
+	"usss": func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_usss(f, a.u(0), a.s(1), a.s(2), a.s(3)) },
+	"ussu": func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_ussu(f, a.u(0), a.s(1), a.s(2), a.u(3)) },
+	"ussw": func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_ussw(f, a.u(0), a.s(1), a.s(2), a.w(3)) },
+	"usvv": func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_usvv(f, a.u(0), a.s(1), a.v(2), a.v(3)) },
+	"uusb": func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_uusb(f, a.u(0), a.u(1), a.s(2), a.b(3)) },
+	"uusi": func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_uusi(f, a.u(0), a.u(1), a.s(2), a.i(3)) },
+	"usmuu": func(f unsafe.Pointer, a *frame) C.int32_t {
+		return C.call_usmuu(f, a.u(0), a.s(1), a.m(2), a.u(3), a.u(4))
+	},
+	"ussub": func(f unsafe.Pointer, a *frame) C.int32_t {
+		return C.call_ussub(f, a.u(0), a.s(1), a.s(2), a.u(3), a.b(4))
+	},
+	"usswb": func(f unsafe.Pointer, a *frame) C.int32_t {
+		return C.call_usswb(f, a.u(0), a.s(1), a.s(2), a.w(3), a.b(4))
+	},
+	"ususs": func(f unsafe.Pointer, a *frame) C.int32_t {
+		return C.call_ususs(f, a.u(0), a.s(1), a.u(2), a.s(3), a.s(4))
+	},
+	"uusii": func(f unsafe.Pointer, a *frame) C.int32_t {
+		return C.call_uusii(f, a.u(0), a.u(1), a.s(2), a.i(3), a.i(4))
+	},
+	"usimuu": func(f unsafe.Pointer, a *frame) C.int32_t {
+		return C.call_usimuu(f, a.u(0), a.s(1), a.i(2), a.m(3), a.u(4), a.u(5))
+	},
+	"ussubbu": func(f unsafe.Pointer, a *frame) C.int32_t {
+		return C.call_ussubbu(f, a.u(0), a.s(1), a.s(2), a.u(3), a.b(4), a.b(5), a.u(6))
+	},
+	"usspwub": func(f unsafe.Pointer, a *frame) C.int32_t {
+		return C.call_usspwub(f, a.u(0), a.s(1), a.s(2), a.p(3), C.size_t(a.w(4)), a.u(5), a.b(6))
+	},
 }
 
 // invoke calls the C function at f under the prototype that args spell.
@@ -178,73 +164,9 @@ func invoke(f address, args ...arg) int32 {
 	for i := range args {
 		word[i] = args[i].letter()
 	}
-	p := unsafe.Pointer(f)
-	var ret C.int32_t
-	switch string(word) {
-	case "":
-		ret = C.call_(p)
-	case "w":
-		ret = C.call_w(p, a.w(0))
-	case "u":
-		ret = C.call_u(p, a.u(0))
-	case "ub":
-		ret = C.call_ub(p, a.u(0), a.b(1))
-	case "ui":
-		ret = C.call_ui(p, a.u(0), a.i(1))
-	case "um":
-		ret = C.call_um(p, a.u(0), a.m(1))
-	case "us":
-		ret = C.call_us(p, a.u(0), a.s(1))
-	case "uu":
-		ret = C.call_uu(p, a.u(0), a.u(1))
-	case "uv":
-		ret = C.call_uv(p, a.u(0), a.v(1))
-	case "ucu":
-		ret = C.call_ucu(p, a.u(0), a.c(1), a.u(2))
-	case "uii":
-		ret = C.call_uii(p, a.u(0), a.i(1), a.i(2))
-	case "uss":
-		ret = C.call_uss(p, a.u(0), a.s(1), a.s(2))
-	case "uus":
-		ret = C.call_uus(p, a.u(0), a.u(1), a.s(2))
-	case "uuw":
-		ret = C.call_uuw(p, a.u(0), a.u(1), a.w(2))
-	case "iuuu":
-		ret = C.call_iuuu(p, a.i(0), a.u(1), a.u(2), a.u(3))
-	case "uiii":
-		ret = C.call_uiii(p, a.u(0), a.i(1), a.i(2), a.i(3))
-	case "ussb":
-		ret = C.call_ussb(p, a.u(0), a.s(1), a.s(2), a.b(3))
-	case "usss":
-		ret = C.call_usss(p, a.u(0), a.s(1), a.s(2), a.s(3))
-	case "ussu":
-		ret = C.call_ussu(p, a.u(0), a.s(1), a.s(2), a.u(3))
-	case "ussw":
-		ret = C.call_ussw(p, a.u(0), a.s(1), a.s(2), a.w(3))
-	case "usvv":
-		ret = C.call_usvv(p, a.u(0), a.s(1), a.v(2), a.v(3))
-	case "uusb":
-		ret = C.call_uusb(p, a.u(0), a.u(1), a.s(2), a.b(3))
-	case "uusi":
-		ret = C.call_uusi(p, a.u(0), a.u(1), a.s(2), a.i(3))
-	case "usmuu":
-		ret = C.call_usmuu(p, a.u(0), a.s(1), a.m(2), a.u(3), a.u(4))
-	case "ussub":
-		ret = C.call_ussub(p, a.u(0), a.s(1), a.s(2), a.u(3), a.b(4))
-	case "usswb":
-		ret = C.call_usswb(p, a.u(0), a.s(1), a.s(2), a.w(3), a.b(4))
-	case "ususs":
-		ret = C.call_ususs(p, a.u(0), a.s(1), a.u(2), a.s(3), a.s(4))
-	case "uusii":
-		ret = C.call_uusii(p, a.u(0), a.u(1), a.s(2), a.i(3), a.i(4))
-	case "usimuu":
-		ret = C.call_usimuu(p, a.u(0), a.s(1), a.i(2), a.m(3), a.u(4), a.u(5))
-	case "ussubbu":
-		ret = C.call_ussubbu(p, a.u(0), a.s(1), a.s(2), a.u(3), a.b(4), a.b(5), a.u(6))
-	case "usspwub":
-		ret = C.call_usspwub(p, a.u(0), a.s(1), a.s(2), a.p(3), C.size_t(a.w(4)), a.u(5), a.b(6))
-	default:
+	call, ok := prototypes[string(word)]
+	if !ok {
 		panic("krun: no C prototype " + string(word)) // a mistake in this package
 	}
-	return int32(ret)
+	return int32(call(unsafe.Pointer(f), a))
 }
