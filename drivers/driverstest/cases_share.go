@@ -462,8 +462,14 @@ func noLeak(t *testing.T, s *suite) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = planted.Process.Kill(); _ = planted.Wait() }()
-	found := searchProcesses(t, needles, "cmdline", "environ")
 	want := "/proc/" + strconv.Itoa(planted.Process.Pid) + "/environ"
+	s.eventually(t, func() error { // the kernel fills it in after Start has returned
+		if data, err := os.ReadFile(want); err != nil || len(data) == 0 {
+			return fmt.Errorf("%s: %d bytes, %w", want, len(data), err)
+		}
+		return nil
+	})
+	found := searchProcesses(t, needles, "cmdline", "environ")
 	if !slices.Equal(found, []string{want}) {
 		t.Errorf("found in %q, only %s was planted", found, want)
 	}
