@@ -79,6 +79,9 @@ func (s *suite) prepare(t *testing.T, change func(b *box)) *box {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
+		if t.Failed() {
+			b.logConsole(ctx)
+		}
 		if err := b.driver.Remove(ctx, b.id); err != nil {
 			t.Errorf("remove: %v", err)
 		}
@@ -87,6 +90,21 @@ func (s *suite) prepare(t *testing.T, change func(b *box)) *box {
 		}
 	})
 	return b
+}
+
+// logConsole shows the end of what a guest's kernel and init said.
+func (b *box) logConsole(ctx context.Context) {
+	status, err := b.driver.Inspect(ctx, b.id)
+	if err != nil {
+		return
+	}
+	b.t.Logf("%s: %s, %s", b.spec.Name, status.State, status.Reason)
+	for _, f := range status.Details {
+		if f.Name == "console log" {
+			text, _ := os.ReadFile(f.Value)
+			b.t.Logf("its console:\n%s", text[max(0, len(text)-4000):])
+		}
+	}
 }
 
 // runs makes the witness the workload.
