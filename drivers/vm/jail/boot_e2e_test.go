@@ -15,8 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/initramfs"
+	"openshell-vm/drivers/vm/jail/jailtest"
 )
 
 // daemon is one kind of virtiofsd.
@@ -48,7 +51,7 @@ func rustVirtiofsd(t *testing.T) string {
 	if _, err := os.Stat(system); err == nil || os.Getenv("E2E_REQUIRE") != "1" {
 		return system
 	}
-	dir := openDir(t)
+	dir := jailtest.OpenDir(t)
 	if out, err := exec.Command("../../../scripts/rust-virtiofsd", dir).CombinedOutput(); err != nil {
 		t.Fatalf("get a Rust virtiofsd: %v\n%s", err, out)
 	}
@@ -81,7 +84,7 @@ func TestGuest(t *testing.T) {
 		t.Setenv("JAIL_TEST_INITRAMFS", archive)
 	}
 	rust := rustVirtiofsd(t)
-	asBoth(t, func(t *testing.T) {
+	jailtest.AsBoth(t, func(t *testing.T) {
 		for _, d := range daemons(rust) {
 			t.Run(d.name, func(t *testing.T) {
 				if _, err := os.Stat(d.path); err != nil {
@@ -94,7 +97,7 @@ func TestGuest(t *testing.T) {
 }
 
 func buildInitramfs(t *testing.T, kernel initramfs.Kernel) string {
-	dir := openDir(t)
+	dir := jailtest.OpenDir(t)
 	init := filepath.Join(dir, "init")
 	cmd := exec.Command("go", "build", "-o", init, "./testdata/guest")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -113,12 +116,13 @@ func buildInitramfs(t *testing.T, kernel initramfs.Kernel) string {
 }
 
 func bootWith(t *testing.T, d daemon, emulator, kernel, archive string) {
-	h := makeHostTree(t)
-	submount(t, h)
+	share := t.TempDir()
+	jailtest.FillShare(t, share)
+	submount(t, share)
 	listening, connected := socketPair(t)
 	server := Config{
 		Name: fmt.Sprintf("server-%d", os.Getpid()), Profile: d.profile, Path: d.path, Args: d.args,
-		Binds: append(program(t, d.path), Bind{Source: h.share, Target: "/shared"}), Masks: []string{"/shared/hidden"},
+		Binds: append(program(t, d.path), Bind{Source: share, Target: "/shared"}), Masks: []string{"/shared/hidden"},
 		Devices: []string{"/dev/null", "/dev/urandom"}, Proc: true, Tasks: 64,
 	}
 	var said output
@@ -139,7 +143,7 @@ func bootWith(t *testing.T, d daemon, emulator, kernel, archive string) {
 		qemu.Process.Kill()
 		t.Fatalf("no guest in a minute\nvirtiofsd: %s\nconsole: %s", said.String(), console.String())
 	}
-	checkServing(t, fs.Process.Pid)
+	checkServing(t, d, fs.Process.Pid, fsReport)
 	select {
 	case err := <-ended:
 		t.Logf("QEMU ended: %v", err)
@@ -162,9 +166,18 @@ func bootWith(t *testing.T, d daemon, emulator, kernel, archive string) {
 	}
 }
 
-// checkServing wants the C and the Rust daemon alike to serve with nothing.
-func checkServing(t *testing.T, pid int) {
-	checkStatus(t, fmt.Sprintf("/proc/%d/", pid))
+// checkServing wants the C and the Rust daemon alike to serve with nothing, but
+// for a thread of the C one that does not serve.
+func checkServing(t *testing.T, d daemon, pid int, r Report) {
+	want := seen(r)
+	want.Sockets, want.Pipes = 2, 1 // the listening one and QEMU's; its output
+	if d.profile == ChrootServer {
+		want.Root, want.Kept = "/shared", 1<<unix.CAP_SETPCAP|1<<unix.CAP_SYS_CHROOT
+	}
+	if os.Geteuid() == 0 {
+		want.Paths = append(want.Paths, "/shared/sub") // see submount
+	}
+	jailtest.Check(t, pid, want)
 }
 
 func checkGuest(t *testing.T, console string) {

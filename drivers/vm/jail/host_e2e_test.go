@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/vm/jail/jailtest"
 )
 
 func init() {
@@ -59,7 +61,7 @@ func poorHost([]string) {
 // TestHostWithoutUserNamespaces wants root's jail made all the same, and what is
 // missing told; and refused where a complete one is required.
 func TestHostWithoutUserNamespaces(t *testing.T) {
-	cmd := exec.Command(selfPath(t), "poor-host")
+	cmd := exec.Command(jailtest.Self(t), "poor-host")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
@@ -104,7 +106,7 @@ func askKVM([]string) {
 // TestKVMInside wants the device to be usable in a jail by whoever may use it
 // outside: as root, and by membership of its group.
 func TestKVMInside(t *testing.T) {
-	asBoth(t, func(t *testing.T) {
+	jailtest.AsBoth(t, func(t *testing.T) {
 		fd, err := unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0)
 		if err != nil {
 			t.Skipf("/dev/kvm: %v", err)

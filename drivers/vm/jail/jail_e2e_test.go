@@ -5,108 +5,27 @@ package jail
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/vm/jail/jailtest"
 )
 
-const ordinaryUser = 1500
-
-// asBoth runs test as whoever runs the tests and, if that is root, once more as an
-// ordinary user, by a process of its own.
-func asBoth(t *testing.T, test func(t *testing.T)) {
-	if os.Geteuid() != 0 {
-		t.Run("user", test)
-		return
-	}
-	t.Run("root", test)
-	t.Run("user", func(t *testing.T) {
-		dir := openDir(t)
-		binary := filepath.Join(dir, "jail.test")
-		copyFile(t, selfPath(t), binary)
-		parent, _, _ := strings.Cut(t.Name(), "/")
-		cmd := exec.Command(binary, "-test.run=^"+parent+"$", "-test.v")
-		cmd.Dir = "/"
-		cmd.Env = append(os.Environ(), "TMPDIR="+userDir(t), "HOME=/")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{
-			Uid: ordinaryUser, Gid: ordinaryUser, Groups: append([]uint32{ordinaryUser}, kvmGroup()...),
-		}}
-		out, err := cmd.CombinedOutput()
-		t.Logf("%s", out)
-		if err != nil {
-			t.Errorf("as user %d: %v", ordinaryUser, err)
-		}
-	})
-}
-
-// openDir is a temporary directory that everybody may enter.
-func openDir(t *testing.T) string {
-	dir, err := os.MkdirTemp("", "jail")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-// userDir belongs to the ordinary user.
-func userDir(t *testing.T) string {
-	dir := openDir(t)
-	if err := os.Chown(dir, ordinaryUser, ordinaryUser); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-func kvmGroup() []uint32 {
-	g, err := user.LookupGroup("kvm")
-	if err != nil {
-		return nil
-	}
-	id, err := strconv.ParseUint(g.Gid, 10, 32)
-	if err != nil {
-		return nil
-	}
-	return []uint32{uint32(id)}
-}
-
-func copyFile(t *testing.T, from, to string) {
-	data, err := os.ReadFile(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(to, data, 0o755); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func selfPath(t *testing.T) string {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return self
+func init() {
+	roles["sleep"] = func([]string) { time.Sleep(time.Hour) }
 }
 
 // ownConfig is a jail for the test binary in one of its roles.
 func ownConfig(t *testing.T, args ...string) Config {
-	self := selfPath(t)
+	self := jailtest.Self(t)
 	binds, err := Program(t.Context(), self)
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +44,7 @@ func ownConfig(t *testing.T, args ...string) Config {
 // start starts cfg's program and ends it with the test.
 func start(t *testing.T, cfg Config, prepare func(*Cmd), extra ...*os.File) (*Cmd, Report) {
 	t.Helper()
-	cmd, err := Command(selfPath(t), cfg, extra...)
+	cmd, err := Command(jailtest.Self(t), cfg, extra...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,333 +62,32 @@ func start(t *testing.T, cfg Config, prepare func(*Cmd), extra ...*os.File) (*Cm
 	return cmd, report
 }
 
-// hostTree is a little host: a share with something hidden in it, another
-// share, and keys.
-type hostTree struct{ share, other, keys, socket string }
-
-func makeHostTree(t *testing.T) hostTree {
-	root := t.TempDir()
-	h := hostTree{
-		share: filepath.Join(root, "shares/a/auth"), other: filepath.Join(root, "shares/b/auth"),
-		keys: filepath.Join(root, "keys/1.pem"), socket: filepath.Join(root, "gateway.sock"),
-	}
-	for _, dir := range []string{h.share + "/hidden", h.share + "/sub", h.other, filepath.Dir(h.keys)} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, file := range []string{h.share + "/file", h.share + "/hidden/secret", h.other + "/sandbox.jwt", h.keys} {
-		if err := os.WriteFile(file, []byte("content"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	copyFile(t, "/bin/true", h.share+"/program")
-	return h
-}
-
-// TestIntruder puts a hostile program in the VMM's place. Every attempt of it
-// must fail, as it does here.
+// TestIntruder puts a hostile program in a jail. Every attempt of it must fail, as
+// it does here.
 func TestIntruder(t *testing.T) {
-	asBoth(t, func(t *testing.T) {
-		h := makeHostTree(t)
-		targets := targets{Keys: h.keys, OtherShare: h.other + "/sandbox.jwt", Socket: h.socket, PID: os.Getpid()}
-		targets.Abstract, targets.Port = listenAll(t, h.socket)
-		for _, check := range []struct{ name, path string }{{"keys", targets.Keys}, {"share", targets.OtherShare}} {
-			if _, err := os.ReadFile(check.path); err != nil {
-				t.Fatalf("the attempt would prove nothing: %v", err)
-			}
+	jailtest.BuildIntruder(t)
+	jailtest.AsBoth(t, func(t *testing.T) {
+		dir := t.TempDir()
+		share, program := filepath.Join(dir, "shares/own/auth"), filepath.Join(dir, "intruder")
+		targets := jailtest.Targets{
+			Host: jailtest.NewHost(t, dir, dir), Share: "/shared", Covered: "/shared/hidden", Scratch: "/tmp",
 		}
-		argument, err := json.Marshal(targets)
-		if err != nil {
-			t.Fatal(err)
+		jailtest.Control(t, targets)
+		jailtest.FillShare(t, share)
+		jailtest.WriteIntruder(t, program, jailtest.Role{Targets: targets})
+		submount(t, share)
+		cfg := Config{
+			Name: fmt.Sprintf("test-%d", os.Getpid()), Profile: Strict, Path: "/program",
+			Binds: []Bind{{Source: program, Target: "/program", Exec: true}, {Source: share, Target: "/shared"}},
+			Masks: []string{targets.Covered}, Tmpfs: []string{targets.Scratch}, Proc: true, Tasks: 40,
 		}
-		submount(t, h)
-		cfg := ownConfig(t, "intrude", string(argument))
-		cfg.Binds = append(cfg.Binds, Bind{Source: h.share, Target: "/shared"})
-		cfg.Masks = []string{"/shared/hidden"}
-		cfg.Tmpfs = []string{"/tmp"}
 		var out, errs bytes.Buffer
-		cmd, _ := start(t, cfg, func(c *Cmd) { c.Stdout, c.Stderr = &out, &errs })
-		if err := cmd.Wait(); err != nil {
-			t.Fatalf("the intruder ended with %v\n%s", err, errs.String())
-		}
-		judge(t, &out, len(tries(targets)))
-		if data, err := os.ReadFile(h.share + "/file"); err != nil || string(data) != "content" {
+		cmd, report := start(t, cfg, func(c *Cmd) { c.Stdout, c.Stderr = &out, &errs })
+		cmd.Wait() // it ends in failure, for want of a thread
+		jailtest.Judge(t, out.String(), "", targets, nil)
+		jailtest.JudgeThreads(t, out.String()+errs.String(), report.Tasks)
+		if data, err := os.ReadFile(share + "/file"); err != nil || string(data) != "content" {
 			t.Errorf("the host's file is now %q, %v", data, err)
-		}
-	})
-}
-
-// submount mounts a writable tmpfs below the share, where root can.
-func submount(t *testing.T, h hostTree) {
-	if os.Geteuid() != 0 {
-		return
-	}
-	if err := unix.Mount("none", h.share+"/sub", "tmpfs", 0, ""); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Unmount(h.share+"/sub", unix.MNT_DETACH) })
-}
-
-// listenAll listens on the host in every way that the intruder tries.
-func listenAll(t *testing.T, path string) (abstract string, port int) {
-	abstract = fmt.Sprintf("@jail-test-%d", os.Getpid())
-	for _, name := range []string{path, abstract} {
-		l, err := net.Listen("unix", name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	return abstract, l.Addr().(*net.TCPAddr).Port
-}
-
-// judge prints each attempt with its errno and compares it with what it should
-// be: EPERM unless listed.
-func judge(t *testing.T, out io.Reader, want int) {
-	expected := map[string][]syscall.Errno{
-		"a call of the x32 ABI": {unix.ENOSYS}, "clone3": {unix.ENOSYS},
-		"list the root":                      {unix.EACCES},
-		"mknod a device in the jail's tmpfs": {unix.EACCES, unix.EPERM},
-		"run a program of the share":         {unix.EACCES},
-		"run a program of the jail's tmpfs":  {unix.EACCES},
-		"connect to the host's loopback":     {unix.EACCES, unix.ENETUNREACH},
-		"connect to an abstract socket":      {unix.ECONNREFUSED},
-		"signal the host's process":          {unix.ESRCH},
-	}
-	for _, name := range []string{
-		"open /etc/shadow", "open the keys", "open another share", "open .. out of the share: /etc/shadow",
-		"open .. out of the share: the keys", "open .. out of the share: another share", "open by the process's root",
-		"open by the process's directory", "see the host's process", "list a masked directory", "connect to the gateway's socket",
-	} {
-		expected[name] = []syscall.Errno{unix.ENOENT}
-	}
-	for _, name := range []string{
-		"write to the share", "open a file of the share for writing", "truncate", "unlink", "rename", "chmod", "link", "symlink",
-		"mkdir", "mknod a device in the share", "write below a submount of the share", "write to the jail's root", "write to /proc/sys",
-	} {
-		expected[name] = []syscall.Errno{unix.EROFS}
-	}
-	n := 0
-	for dec := json.NewDecoder(out); ; n++ {
-		var a attempt
-		if err := dec.Decode(&a); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		allowed, ok := expected[a.Name]
-		if !ok {
-			allowed = []syscall.Errno{unix.EPERM}
-		}
-		t.Logf("%-42s %s", a.Name, unix.ErrnoName(a.Errno))
-		if !slices.Contains(allowed, a.Errno) {
-			t.Errorf("%s: %v (%s), not one of %v", a.Name, a.Errno, a.Says, allowed)
-		}
-	}
-	if n != want {
-		t.Errorf("%d attempts came back of %d", n, want)
-	}
-}
-
-// TestSeenFromOutside looks at a running jail in the host's /proc.
-func TestSeenFromOutside(t *testing.T) {
-	asBoth(t, func(t *testing.T) {
-		h := makeHostTree(t)
-		cfg := ownConfig(t, "sleep")
-		cfg.Binds = append(cfg.Binds, Bind{Source: h.share, Target: "/shared"})
-		cfg.Masks = []string{"/shared/hidden"}
-		given, err := os.Open(os.DevNull)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer given.Close()
-		leaked, err := os.Open(h.keys) // inherited by nobody
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer leaked.Close()
-		cmd, report := start(t, cfg, nil, given)
-		defer end(cmd)
-		proc := fmt.Sprintf("/proc/%d/", cmd.Process.Pid)
-		checkStatus(t, proc)
-		checkMounts(t, proc, report)
-		checkTree(t, proc+"root", report)
-		checkDescriptors(t, proc+"fd", 4)
-		checkLimits(t, proc)
-		if env, err := os.ReadFile(proc + "environ"); err != nil || len(env) != 0 {
-			t.Errorf("environment %q, %v", env, err)
-		}
-	})
-}
-
-func end(cmd *Cmd) {
-	cmd.Process.Kill()
-	cmd.Wait()
-}
-
-// checkStatus wants what the kernel says to be what was promised.
-func checkStatus(t *testing.T, proc string) {
-	status, err := os.ReadFile(proc + "status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for field, want := range map[string]string{
-		"CapInh": "0000000000000000", "CapPrm": "0000000000000000", "CapEff": "0000000000000000",
-		"CapBnd": "0000000000000000", "CapAmb": "0000000000000000", "NoNewPrivs": "1", "Seccomp": "2",
-	} {
-		found := false
-		for line := range strings.Lines(string(status)) {
-			if name, value, _ := strings.Cut(line, ":"); name == field {
-				found = true
-				t.Logf("%s %s", field, strings.TrimSpace(value))
-				if strings.TrimSpace(value) != want {
-					t.Errorf("%s is %s, not %s", field, strings.TrimSpace(value), want)
-				}
-			}
-		}
-		if !found {
-			t.Errorf("the kernel does not tell %s", field)
-		}
-	}
-}
-
-// checkMounts wants the listed mounts, with what is mounted below them, and all
-// of them read-only.
-func checkMounts(t *testing.T, proc string, r Report) {
-	data, err := os.ReadFile(proc + "mountinfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listed := map[string]bool{"/": true}
-	for _, m := range r.Mounts {
-		target, _, _ := strings.Cut(m, " ")
-		listed[target] = true
-	}
-	for line := range strings.Lines(string(data)) {
-		f := strings.Fields(line)
-		point, options := f[4], strings.Split(f[5], ",")
-		if !listed[point] {
-			t.Errorf("mount %s is not in the report", point)
-		}
-		delete(listed, point)
-		if !slices.Contains(options, "ro") || !slices.Contains(options, "nosuid") {
-			t.Errorf("mount %s has %v", point, options)
-		}
-		if strings.Contains(line, "shared:") || strings.Contains(line, "master:") {
-			t.Errorf("mount %s is not private: %s", point, line)
-		}
-	}
-	for point := range listed {
-		t.Errorf("%s was reported and is not mounted", point)
-	}
-}
-
-// checkTree wants no path but the mounts and the way to them.
-func checkTree(t *testing.T, root string, r Report) {
-	allowed := map[string]bool{"/proc": true, "/proc/self": true, "/proc/thread-self": true}
-	mounts := map[string]bool{}
-	for _, m := range r.Mounts {
-		target, _, _ := strings.Cut(m, " ")
-		mounts[target] = true
-		for dir := target; dir != "/"; dir = filepath.Dir(dir) {
-			allowed[dir] = true
-		}
-	}
-	seen := 0
-	err := filepath.WalkDir(root+"/", func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		inside := "/" + strings.Trim(strings.TrimPrefix(path, root), "/")
-		if inside == "/" {
-			return nil
-		}
-		seen++
-		if !allowed[inside] {
-			t.Errorf("the jail has %s", inside)
-		}
-		if mounts[inside] && d.IsDir() {
-			return filepath.SkipDir
-		}
-		return nil
-	})
-	if err != nil || seen < len(r.Mounts) {
-		t.Errorf("saw %d paths: %v", seen, err)
-	}
-}
-
-// checkDescriptors wants n of them.
-func checkDescriptors(t *testing.T, dir string, n int) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		link, err := os.Readlink(dir + "/" + e.Name())
-		if err != nil {
-			continue // closed since it was listed
-		}
-		t.Logf("descriptor %s %s", e.Name(), link)
-		// The Go runtime of the program opens some of its own.
-		if strings.HasPrefix(link, "anon_inode:") {
-			continue
-		}
-		n--
-		if strings.Contains(link, "1.pem") || strings.Contains(link, "memfd") {
-			t.Errorf("it has %s", link)
-		}
-	}
-	if n != 0 {
-		t.Errorf("%d descriptors more or less than given", -n)
-	}
-}
-
-func checkLimits(t *testing.T, proc string) {
-	data, err := os.ReadFile(proc + "limits")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(data)) {
-		f := strings.Fields(line)
-		switch {
-		case strings.HasPrefix(line, "Max core file size") && (f[4] != "0" || f[5] != "0"):
-			t.Errorf("core dumps: %s", line)
-		case strings.HasPrefix(line, "Max open files") && f[3] != strconv.FormatUint(files.Max, 10):
-			t.Errorf("descriptors: %s", line)
-		}
-	}
-	if filter, err := os.ReadFile(proc + "coredump_filter"); err != nil || strings.Trim(string(filter), "0\n") != "" {
-		t.Errorf("what goes into a core dump: %q, %v", filter, err)
-	}
-}
-
-// TestTaskLimit lets a program start threads until it can't.
-func TestTaskLimit(t *testing.T) {
-	asBoth(t, func(t *testing.T) {
-		cfg := ownConfig(t, "threads")
-		cfg.Tasks = 40
-		var errs bytes.Buffer
-		cmd, report := start(t, cfg, func(c *Cmd) { c.Stderr = &errs })
-		err := cmd.Wait()
-		if report.Tasks == 0 {
-			t.Skipf("nothing limits root's tasks here: %s", report.NoCgroup)
-		}
-		line, _, _ := strings.Cut(errs.String(), "\n")
-		t.Logf("tasks %d: %s", report.Tasks, line)
-		// The Go runtime says it in one of two ways, without cgo and with.
-		told := strings.Contains(line, fmt.Sprintf("errno=%d", unix.EAGAIN)) || strings.Contains(line, "Resource temporarily unavailable")
-		if err == nil || !told {
-			t.Errorf("ended with %v: %s", err, line)
 		}
 		for _, dir := range report.Cgroups {
 			if _, err := os.Stat(dir); err == nil {
@@ -477,6 +95,58 @@ func TestTaskLimit(t *testing.T) {
 			}
 		}
 	})
+}
+
+// submount mounts a writable tmpfs below the share, where root can.
+func submount(t *testing.T, share string) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	if err := unix.Mount("none", share+"/sub", "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(share+"/sub", unix.MNT_DETACH) })
+}
+
+// TestSeenFromOutside looks at a running jail in the host's /proc.
+func TestSeenFromOutside(t *testing.T) {
+	jailtest.AsBoth(t, func(t *testing.T) {
+		share := t.TempDir()
+		jailtest.FillShare(t, share)
+		cfg := ownConfig(t, "sleep")
+		cfg.Binds = append(cfg.Binds, Bind{Source: share, Target: "/shared"})
+		cfg.Masks = []string{"/shared/hidden"}
+		given, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer given.Close()
+		leaked, err := os.Open(share + "/file") // inherited by nobody
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer leaked.Close()
+		cmd, report := start(t, cfg, nil, given)
+		defer end(cmd)
+		want := seen(report)
+		want.Devices = cfg.Devices
+		jailtest.Check(t, cmd.Process.Pid, want)
+	})
+}
+
+// seen is what a process may have in the jail of that report.
+func seen(r Report) jailtest.Want {
+	want := jailtest.Want{Tasks: 64, HostFiles: []string{os.DevNull}}
+	for _, m := range r.Mounts {
+		target, _, _ := strings.Cut(m, " ")
+		want.Paths = append(want.Paths, target)
+	}
+	return want
+}
+
+func end(cmd *Cmd) {
+	cmd.Process.Kill()
+	cmd.Wait()
 }
 
 func init() {
@@ -507,13 +177,13 @@ func init() {
 
 // TestDeathOfTheMonitor kills it, and wants the jail gone.
 func TestDeathOfTheMonitor(t *testing.T) {
-	asBoth(t, func(t *testing.T) {
+	jailtest.AsBoth(t, func(t *testing.T) {
 		cfg := ownConfig(t, "sleep")
 		argument, err := json.Marshal(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		monitor := exec.Command(selfPath(t), "monitor", string(argument))
+		monitor := exec.Command(jailtest.Self(t), "monitor", string(argument))
 		monitor.Stderr = os.Stderr
 		out, err := monitor.StdoutPipe()
 		if err != nil {
@@ -537,7 +207,7 @@ func TestDeathOfTheMonitor(t *testing.T) {
 			}
 		}
 		for deadline := time.Now().Add(10 * time.Second); ; {
-			if _, err := Support(selfPath(t)); err != nil { // the next jail sweeps
+			if _, err := Support(jailtest.Self(t)); err != nil { // the next jail sweeps
 				t.Fatal(err)
 			}
 			left, _ := filepath.Glob("/sys/fs/cgroup/*/" + cgroupPrefix + cfg.Name)
@@ -559,7 +229,7 @@ func gone(pid int) bool {
 
 // TestFailuresAreTold spoils a jail in each way that is only found inside.
 func TestFailuresAreTold(t *testing.T) {
-	asBoth(t, func(t *testing.T) {
+	jailtest.AsBoth(t, func(t *testing.T) {
 		dir := t.TempDir()
 		if err := os.Symlink("/etc", dir+"/link"); err != nil {
 			t.Fatal(err)
@@ -590,7 +260,7 @@ func TestFailuresAreTold(t *testing.T) {
 			t.Run(tt.name, func(t *testing.T) {
 				cfg := ownConfig(t, "sleep")
 				tt.spoil(&cfg)
-				cmd, err := Command(selfPath(t), cfg)
+				cmd, err := Command(jailtest.Self(t), cfg)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -614,8 +284,8 @@ func TestFailuresAreTold(t *testing.T) {
 
 // TestSupport asks what this host can't give.
 func TestSupport(t *testing.T) {
-	asBoth(t, func(t *testing.T) {
-		r, err := Support(selfPath(t))
+	jailtest.AsBoth(t, func(t *testing.T) {
+		r, err := Support(jailtest.Self(t))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,37 @@
+// Command intruder is put in the place of a program that runs in a jail, and
+// tries to get out of it. What it is to do is at the end of its own file.
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"openshell-vm/drivers/vm/jail/jailtest"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "intruder:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	role, err := jailtest.ReadRole(os.Args[0])
+	if err != nil {
+		return err
+	}
+	if answer, ok := role.Answers[strings.Join(os.Args[1:], " ")]; ok {
+		_, err := fmt.Print(answer)
+		return err
+	}
+	if role.Outside {
+		return jailtest.IntrudeOutside(role.Targets, os.Stdout)
+	}
+	if err := jailtest.Intrude(role.Targets, os.Stdout); err != nil {
+		return err
+	}
+	jailtest.StartThreads(os.Stdout)
+	return nil
+}

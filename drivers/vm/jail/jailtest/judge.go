@@ -1,0 +1,156 @@
+package jailtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Errnos are what attempts may come to, by their names; 0 is success.
+type Errnos map[string][]syscall.Errno
+
+// expected is how every attempt fails; one that is not listed by EPERM.
+var expected = func() Errnos {
+	e := Errnos{
+		"a call of the x32 ABI": {unix.ENOSYS}, "clone3": {unix.ENOSYS},
+		"list the root":                        {unix.EACCES},
+		"mknod a device in the jail's tmpfs":   {unix.EACCES, unix.EPERM},
+		"run a program of the share":           {unix.EACCES},
+		"run a program of the jail's tmpfs":    {unix.EACCES},
+		"run a program of the VM's disk":       {unix.EACCES},
+		"connect to the host's loopback":       {unix.EACCES, unix.ENETUNREACH},
+		"connect to an abstract socket":        {unix.ECONNREFUSED},
+		"signal the host's process":            {unix.ESRCH},
+		"open .. from an inherited descriptor": {unix.ENOTDIR, unix.EBADF},
+		"write to /proc/sys":                   {unix.EROFS, unix.ENOENT}, // it has one or not
+		"become another user":                  {unix.EPERM, unix.EINVAL}, // who is known there or not
+	}
+	for _, name := range []string{
+		"open /etc/shadow", "open the keys", "open another share", "open .. out of the share: /etc/shadow",
+		"open .. out of the share: the keys", "open .. out of the share: another share", "open by the process's root",
+		"open by the process's directory", "see the host's process", "list a masked directory", "connect to the gateway's socket",
+	} {
+		e[name] = []syscall.Errno{unix.ENOENT}
+	}
+	for _, name := range []string{
+		"write to the share", "open a file of the share for writing", "truncate", "unlink", "rename", "chmod", "link", "symlink",
+		"mkdir", "mknod a device in the share", "write below a submount of the share", "write to the jail's root",
+		"write to a masked directory",
+	} {
+		e[name] = []syscall.Errno{unix.EROFS}
+	}
+	return e
+}()
+
+// Judge prints what Intrude wrote and compares it with what was to come of it. Of
+// out only the lines count that begin with prefix. except are the attempts that
+// end in another way than elsewhere, all of them.
+func Judge(t *testing.T, out, prefix string, targets Targets, except Errnos) {
+	t.Helper()
+	want := maps.Clone(expected)
+	maps.Copy(want, except)
+	made := readAttempts(t, out, prefix)
+	for _, a := range made {
+		allowed, ok := want[a.Name]
+		if !ok {
+			allowed = []syscall.Errno{unix.EPERM}
+		}
+		t.Logf("%-42s %s", a.Name, a.errno())
+		if !slices.Contains(allowed, a.Errno) {
+			t.Errorf("%s: %s (%s), not one of %v", a.Name, a.errno(), a.Says, allowed)
+		}
+	}
+	expectAll(t, made, tries(targets))
+}
+
+// JudgeOutside wants every attempt that IntrudeOutside made to have succeeded:
+// another one would prove nothing when it fails in a jail.
+func JudgeOutside(t *testing.T, out string, targets Targets) {
+	t.Helper()
+	made := readAttempts(t, out, "")
+	for _, a := range made {
+		if a.Errno != 0 {
+			t.Errorf("in a jail the attempt would prove nothing: %s: %s", a.Name, a.Says)
+		}
+	}
+	expectAll(t, made, outside(tries(targets)))
+	t.Logf("%d attempts succeed outside", len(made))
+}
+
+// expectAll wants each to have been made.
+func expectAll(t *testing.T, made []Attempt, want []try) {
+	t.Helper()
+	for i, try := range want {
+		if i >= len(made) || made[i].Name != try.name {
+			t.Fatalf("%d attempts were made of %d; number %d was to be: %s", len(made), len(want), i+1, try.name)
+		}
+	}
+	if len(made) != len(want) {
+		t.Fatalf("%d attempts were made of %d", len(made), len(want))
+	}
+}
+
+func readAttempts(t *testing.T, out, prefix string) (made []Attempt) {
+	t.Helper()
+	for line := range strings.Lines(out) {
+		text, ok := strings.CutPrefix(line, prefix+"{")
+		if !ok {
+			continue
+		}
+		var a Attempt
+		if err := json.Unmarshal([]byte("{"+text), &a); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		made = append(made, a)
+	}
+	return made
+}
+
+func (a Attempt) errno() string {
+	switch a.Errno {
+	case 0:
+		return "succeeds"
+	case unknownErrno:
+		return a.Says
+	}
+	return unix.ErrnoName(a.Errno)
+}
+
+var (
+	someThread = regexp.MustCompile(`(?m)^.*thread (\d+)$`)
+	noThread   = regexp.MustCompile(`failed to create new OS thread .*errno=(\d+)\)`)
+)
+
+// runtimeThreads are how many the Go runtime may have for itself.
+const runtimeThreads = 12
+
+// JudgeThreads wants the end of StartThreads in what a program wrote: the kernel
+// refused a thread by EAGAIN when there were as many as limit. It is 0 on a
+// host that can't limit them.
+func JudgeThreads(t *testing.T, out string, limit uint64) {
+	t.Helper()
+	if limit == 0 {
+		t.Log("nothing limits root's tasks here")
+		return
+	}
+	refused, started := noThread.FindStringSubmatch(out), someThread.FindAllStringSubmatch(out, -1)
+	if refused == nil || started == nil {
+		t.Errorf("%d threads were started and none was refused, of at most %d", len(started), limit)
+		return
+	}
+	n, _ := strconv.ParseUint(started[len(started)-1][1], 10, 64)
+	errno, _ := strconv.Atoi(refused[1])
+	name := unix.ErrnoName(syscall.Errno(errno))
+	t.Logf("%-42s %s", fmt.Sprintf("start thread %d, with a limit of %d", n+1, limit), name)
+	if syscall.Errno(errno) != unix.EAGAIN || n > limit || n+runtimeThreads < limit {
+		t.Errorf("thread %d was refused by %s, with a limit of %d", n+1, name, limit)
+	}
+}

@@ -1,0 +1,141 @@
+// Package listed is the list of what each process of a VM may have in its jail.
+// It is written by hand, so that a test can compare with it what package monitor
+// really gives: a path that is added there is to be added here, with a reason.
+package listed
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/jail/jailtest"
+	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/qemu"
+)
+
+// of are the lists, by the process's name in a monitor's report.
+var of = map[string]func(c monitor.Config) jailtest.Want{
+	"qemu": ofQEMU, "krun": ofKrun,
+	"virtiofsd-root": ofRootServer, "virtiofsd-shares": ofSharesServer,
+}
+
+// Want is the list of a running process of the sandbox whose directory is dir.
+func Want(dir, process string) (jailtest.Want, error) {
+	c, err := monitor.ReadConfig(dir)
+	if err != nil {
+		return jailtest.Want{}, err
+	}
+	list, ok := of[process]
+	if !ok {
+		return jailtest.Want{}, fmt.Errorf("no process of a VM is called %q", process)
+	}
+	want := list(c)
+	want.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
+	want.Pipes = 1 // its output
+	want.HostFiles = append(want.HostFiles, os.DevNull)
+	return want, nil
+}
+
+// ofQEMU: no directory of a user's, nothing of the host's but the kernel.
+func ofQEMU(c monitor.Config) jailtest.Want {
+	w := jailtest.Want{
+		Paths:   append(targets(c.QEMU.Binary), "/vm/kernel", "/vm/initramfs"),
+		Devices: []string{os.DevNull}, Tasks: 128,
+		Sockets: 5, // the guest's three ports and two virtiofsds
+	}
+	if c.QEMU.Accel == qemu.KVM {
+		w.Devices = append(w.Devices, "/dev/kvm")
+	}
+	return withDisk(withDevices(w), c)
+}
+
+// ofKrun: file server and hypervisor are one process.
+func ofKrun(c monitor.Config) jailtest.Want {
+	const root = "/vm/root"
+	w := jailtest.Want{
+		Paths: slices.Concat(targets(c.Krun.Binary), proc, below(root, "openshell-init", "dev", "proc", "sys", "run"),
+			tree(path.Join(root, guest.RootDir), c.Rootfs), shares(path.Join(root, guest.SharesDir), c)),
+		Devices: []string{"/dev/kvm"}, Tasks: uint64(64 + c.CPUs), Caps: serverCaps(),
+		Sockets:   2,                      // the guest's ports, but for the console
+		HostFiles: []string{"/dev/pts/*"}, // that
+	}
+	return withDisk(withDevices(w), c)
+}
+
+func ofRootServer(c monitor.Config) jailtest.Want {
+	return server(c, tree("/shared", c.Rootfs))
+}
+
+func ofSharesServer(c monitor.Config) jailtest.Want {
+	return server(c, shares("/shared", c))
+}
+
+// server is a virtiofsd that serves.
+func server(c monitor.Config, served []string) jailtest.Want {
+	w := jailtest.Want{
+		Paths: slices.Concat(targets(c.QEMU.Virtiofsd), proc, served), Tasks: 64, Caps: serverCaps(),
+		Sockets: 2, // the one it listens on, and QEMU
+	}
+	if c.QEMU.Flavor == qemu.VirtiofsdC {
+		// A thread that it starts before it confines itself never gives them up.
+		w.Root, w.Kept = "/shared", serverCaps()|1<<unix.CAP_SETPCAP|1<<unix.CAP_SYS_CHROOT
+	}
+	return w
+}
+
+// serverCaps: root's server opens files of all users, each with its mode.
+func serverCaps() uint64 {
+	if os.Geteuid() == 0 {
+		return 1 << unix.CAP_DAC_READ_SEARCH
+	}
+	return 0
+}
+
+// proc is a jail's /proc.
+var proc = []string{"/.proc", "/proc/sys/fs/file-max", "/proc/sys/fs/nr_open"}
+
+func shares(dir string, c monitor.Config) []string {
+	list := below(dir, guest.BootDir, guest.AuthName)
+	for _, m := range c.Mounts {
+		list = append(list, tree(path.Join(dir, m.Name), m.Tree)...)
+	}
+	return list
+}
+
+// tree is a directory with what covers parts of it.
+func tree(dir string, t monitor.Tree) []string {
+	return append([]string{dir}, below(dir, t.Masks...)...)
+}
+
+func below(dir string, names ...string) (paths []string) {
+	for _, name := range names {
+		paths = append(paths, path.Join(dir, name))
+	}
+	return paths
+}
+
+// targets are a program's own files.
+func targets(p monitor.Program) (paths []string) {
+	for _, b := range p.Files {
+		paths = append(paths, b.Target)
+	}
+	return paths
+}
+
+func withDevices(w jailtest.Want) jailtest.Want {
+	w.Paths = append(w.Paths, w.Devices...)
+	return w
+}
+
+// withDisk adds the one thing that a VM may change on its host.
+func withDisk(w jailtest.Want, c monitor.Config) jailtest.Want {
+	if c.Upper != "" {
+		const disk = "/vm/upper.ext4"
+		w.Paths, w.Writable = append(w.Paths, disk), []string{disk}
+	}
+	return w
+}

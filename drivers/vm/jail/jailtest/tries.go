@@ -1,0 +1,188 @@
+package jailtest
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// try is one attempt to be made.
+type try struct {
+	name    string
+	do      func() error
+	outside bool // it succeeds outside of a jail, and does no harm there
+}
+
+// outside are those tries.
+func outside(list []try) []try {
+	return slices.DeleteFunc(list, func(t try) bool { return !t.outside })
+}
+
+// tries are all attempts on t.
+func tries(t Targets) []try {
+	list := slices.Concat(triesToRead(t), triesToConnect(t.Host), triesOnProcesses(t.Host), triesToMount(t.Share), triesOnKernel())
+	if t.Share != "" {
+		list = append(list, triesToWrite(t.Share)...)
+	}
+	if t.Covered != "" {
+		list = append(list, triesOnCover(t)...)
+	}
+	if t.Scratch != "" {
+		list = append(list, triesInScratch(t.Scratch)...)
+	}
+	if t.Disk != "" {
+		list = append(list, try{name: "run a program of the VM's disk", do: runs(t.Disk)})
+	}
+	return list
+}
+
+func triesToRead(t Targets) []try {
+	return []try{
+		{"open /etc/shadow", opens("/etc/shadow"), os.Geteuid() == 0},
+		{"open the keys", opens(t.Keys), true},
+		{"open another share", opens(t.OtherShare), true},
+		{"open .. out of the share: /etc/shadow", upwards(t.Share, "/etc/shadow"), os.Geteuid() == 0},
+		{"open .. out of the share: the keys", upwards(t.Share, t.Keys), true},
+		{"open .. out of the share: another share", upwards(t.Share, t.OtherShare), true},
+		{name: "open .. from an inherited descriptor", do: upwardsFromInherited("/etc/shadow")},
+		{name: "open .. out of a chroot", do: upwardsFromChroot(t.Share, t.Keys)},
+		{"open by the process's root", opens("/proc/self/root/etc/shadow"), os.Geteuid() == 0},
+		{"open by the process's directory", opens("/proc/self/cwd/../etc/shadow"), false},
+		{"see the host's process", opens("/.proc/" + strconv.Itoa(t.PID) + "/status"), false},
+		{"list the root", func() error { _, err := os.ReadDir("/"); return err }, true},
+		{"write to the jail's root", creates("/new"), false},
+		{"write to /proc/sys", func() error { return os.WriteFile("/proc/sys/fs/file-max", []byte("1"), 0) }, false},
+	}
+}
+
+func triesToConnect(h Host) []try {
+	return []try{
+		{"connect to the gateway's socket", dials("unix", h.Socket), true},
+		{"connect to an abstract socket", dials("unix", h.Abstract), true},
+		{"connect to the host's loopback", dials("tcp", fmt.Sprintf("127.0.0.1:%d", h.Port)), true},
+		{name: "a vsock, which reaches the host", do: call(unix.SYS_SOCKET, unix.AF_VSOCK, unix.SOCK_STREAM)},
+		{"a netlink socket", call(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW), true},
+	}
+}
+
+func triesOnProcesses(h Host) []try {
+	list := []try{
+		{"signal the host's process", func() error { return unix.Kill(h.PID, 0) }, true},
+		{"ptrace", call(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(h.PID)), mayTrace()},
+		{name: "process_vm_readv", do: call(unix.SYS_PROCESS_VM_READV, uintptr(h.PID))},
+		{name: "pidfd_getfd", do: call(unix.SYS_PIDFD_GETFD)},
+		{"fork", forks(0), true},
+		{"clone a user namespace", forks(unix.CLONE_NEWUSER), true},
+		{name: "clone3", do: call(unix.SYS_CLONE3)},
+		{name: "unshare a user namespace", do: func() error { return unix.Unshare(unix.CLONE_NEWUSER) }},
+		{name: "unshare a mount namespace", do: func() error { return unix.Unshare(unix.CLONE_NEWNS) }},
+		{name: "setns", do: call(unix.SYS_SETNS)},
+		{name: "get capabilities back", do: func() error {
+			h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+			d := [2]unix.CapUserData{{Effective: 1 << unix.CAP_SYS_ADMIN, Permitted: 1 << unix.CAP_SYS_ADMIN}}
+			return unix.Capset(&h, &d[0])
+		}},
+		{name: "become another user", do: call(unix.SYS_SETRESUID, 1, 1, 1)},
+		{name: "join a group", do: joinsGroup},
+		{name: "raise the limit on core dumps", do: func() error {
+			return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20})
+		}},
+	}
+	if runtime.GOARCH == "amd64" {
+		const x32 = 0x40000000
+		list = append(list, try{name: "a call of the x32 ABI", do: call(x32 | unix.SYS_GETPID)})
+	}
+	return list
+}
+
+func triesToWrite(share string) []try {
+	file := path.Join(share, "file")
+	return []try{
+		{"write to the share", creates(share + "/new"), true},
+		{"open a file of the share for writing", func() error { return closing(os.OpenFile(file, os.O_RDWR, 0)) }, true},
+		{"truncate", func() error { return os.Truncate(file, 0) }, true},
+		{"chmod", func() error { return os.Chmod(file, 0o777) }, true},
+		{"link", func() error { return os.Link(file, share+"/link") }, true},
+		{"symlink", func() error { return os.Symlink("/", share+"/symlink") }, true},
+		{"mkdir", func() error { return os.Mkdir(share+"/dir", 0o755) }, true},
+		{"rename", func() error { return os.Rename(share+"/program", share+"/other") }, true},
+		{"unlink", func() error { return os.Remove(file) }, true},
+		{"write below a submount of the share", creates(share + "/sub/new"), true},
+		{name: "mknod a device in the share", do: makesDevice(share)},
+		{name: "run a program of the share", do: runs(share + "/program")},
+	}
+}
+
+func triesOnCover(t Targets) []try {
+	return []try{
+		{name: "list a masked directory", do: func() error {
+			names, err := os.ReadDir(t.Covered)
+			if err == nil && len(names) == 0 {
+				return syscall.ENOENT
+			}
+			return err
+		}},
+		{name: "write to a masked directory", do: creates(t.Covered + "/new")},
+		{name: "umount the mask", do: func() error { return unix.Unmount(t.Covered, unix.MNT_DETACH) }},
+	}
+}
+
+func triesInScratch(dir string) []try {
+	return []try{
+		{name: "mknod a device in the jail's tmpfs", do: makesDevice(dir)},
+		{name: "run a program of the jail's tmpfs", do: func() error {
+			if err := os.WriteFile(dir+"/program", []byte("#!/bin/sh\n"), 0o755); err != nil {
+				return err
+			}
+			return runs(dir + "/program")()
+		}},
+	}
+}
+
+func triesToMount(share string) []try {
+	return []try{
+		{name: "mount", do: func() error { return unix.Mount("none", share, "tmpfs", 0, "") }},
+		{name: "remount rw", do: func() error { return unix.Mount("", share, "", unix.MS_REMOUNT|unix.MS_BIND, "") }},
+		{name: "mount_setattr", do: func() error {
+			return unix.MountSetattr(unix.AT_FDCWD, share, 0, &unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY})
+		}},
+		{name: "open_tree", do: call(unix.SYS_OPEN_TREE)},
+		{name: "fsopen", do: func() error { _, err := unix.Fsopen("tmpfs", 0); return err }},
+		{name: "pivot_root", do: func() error { return unix.PivotRoot(share, share) }},
+		{name: "chroot", do: apart(func() error { return unix.Chroot(share) })},
+	}
+}
+
+func triesOnKernel() []try {
+	text := func(s string) uintptr { p, _ := unix.BytePtrFromString(s); return uintptr(unsafe.Pointer(p)) }
+	return []try{
+		{name: "bpf", do: call(unix.SYS_BPF)},
+		{name: "perf_event_open", do: call(unix.SYS_PERF_EVENT_OPEN)},
+		{name: "userfaultfd", do: call(unix.SYS_USERFAULTFD)},
+		{name: "io_uring_setup", do: call(unix.SYS_IO_URING_SETUP)},
+		{name: "open_by_handle_at", do: call(unix.SYS_OPEN_BY_HANDLE_AT)},
+		{name: "keyctl", do: call(unix.SYS_KEYCTL)},
+		{name: "add_key", do: call(unix.SYS_ADD_KEY, text("user"), text("k"), text("v"), 1)},
+		{name: "request_key", do: call(unix.SYS_REQUEST_KEY)},
+		{name: "kexec_load", do: call(unix.SYS_KEXEC_LOAD)},
+		{name: "init_module", do: call(unix.SYS_INIT_MODULE)},
+		{name: "finit_module", do: call(unix.SYS_FINIT_MODULE)},
+		{name: "reboot", do: call(unix.SYS_REBOOT)},
+		{name: "settimeofday", do: call(unix.SYS_SETTIMEOFDAY)},
+		{name: "sethostname", do: call(unix.SYS_SETHOSTNAME)},
+	}
+}
+
+// mayTrace says whether a process may trace another one of its user.
+func mayTrace() bool {
+	scope, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
+	return err != nil || strings.TrimSpace(string(scope)) == "0"
+}

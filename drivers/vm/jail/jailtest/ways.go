@@ -1,0 +1,157 @@
+package jailtest
+
+import (
+	"io"
+	"net"
+	"os"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func closing(c io.Closer, err error) error {
+	if err == nil {
+		c.Close()
+	}
+	return err
+}
+
+func opens(name string) func() error {
+	return func() error { return closing(os.Open(name)) }
+}
+
+func creates(name string) func() error {
+	return func() error { return os.WriteFile(name, nil, 0o644) }
+}
+
+func runs(name string) func() error {
+	return func() error { return syscall.Exec(name, nil, nil) }
+}
+
+func dials(network, address string) func() error {
+	return func() error { return closing(net.Dial(network, address)) }
+}
+
+func makesDevice(dir string) func() error {
+	return func() error { return unix.Mknod(path.Join(dir, "sda"), unix.S_IFBLK|0o666, 8<<8) }
+}
+
+// call makes a system call.
+func call(number uintptr, args ...uintptr) func() error {
+	return func() error {
+		var a [6]uintptr
+		copy(a[:], args)
+		if _, _, errno := unix.RawSyscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]); errno != 0 {
+			return errno
+		}
+		return nil
+	}
+}
+
+// forks makes a process that ends at once.
+func forks(flags uintptr) func() error {
+	return func() error {
+		pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, flags|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+		if errno != 0 {
+			return errno
+		}
+		if pid == 0 {
+			unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+		}
+		_, err := unix.Wait4(int(pid), nil, 0, nil)
+		return err
+	}
+}
+
+// joinsGroup fails, too, where the call only seems to succeed.
+func joinsGroup() error {
+	group := uint32(4711)
+	if err := call(unix.SYS_SETGROUPS, 1, uintptr(unsafe.Pointer(&group)))(); err != nil {
+		return err
+	}
+	groups, err := unix.Getgroups()
+	if err == nil && !slices.Contains(groups, int(group)) {
+		return unix.EPERM
+	}
+	return err
+}
+
+// apart calls f on a thread whose root and directory are its own, and which
+// ends with it.
+func apart(f func() error) func() error {
+	return func() error {
+		result := make(chan error)
+		go func() {
+			runtime.LockOSThread() // never unlocked
+			err := unix.Unshare(unix.CLONE_FS)
+			if err == nil {
+				err = f()
+			}
+			result <- err
+		}()
+		return <-result
+	}
+}
+
+// upwards climbs out of dir by one ".." after the other.
+func upwards(dir, name string) func() error {
+	return func() error {
+		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return err
+		}
+		return climb(fd, name)
+	}
+}
+
+// climb goes up from the directory fd, which it closes, and then to name.
+func climb(fd int, name string) error {
+	for range 20 {
+		up, err := unix.Openat(fd, "..", unix.O_PATH|unix.O_DIRECTORY, 0)
+		unix.Close(fd)
+		if err != nil {
+			return err
+		}
+		fd = up
+	}
+	defer unix.Close(fd)
+	file, err := unix.Openat(fd, strings.TrimPrefix(name, "/"), unix.O_RDONLY, 0)
+	if err == nil {
+		unix.Close(file)
+	}
+	return err
+}
+
+// upwardsFromChroot is the old way out of a chroot: by a directory that was
+// opened before it.
+func upwardsFromChroot(dir, name string) func() error {
+	return apart(func() error {
+		fd, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return err
+		}
+		if err := unix.Chroot(dir); err != nil {
+			unix.Close(fd)
+			return err
+		}
+		return climb(fd, name)
+	})
+}
+
+// upwardsFromInherited tries every descriptor as a directory. None is one.
+func upwardsFromInherited(name string) func() error {
+	return func() (err error) {
+		for fd := range 256 {
+			up := strings.Repeat("../", 20) + strings.TrimPrefix(name, "/")
+			if _, err = unix.Openat(fd, up, unix.O_RDONLY, 0); err != unix.ENOTDIR && err != unix.EBADF {
+				return err
+			}
+		}
+		return err
+	}
+}
