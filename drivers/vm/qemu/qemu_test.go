@@ -123,6 +123,7 @@ func TestDetectVirtiofsdRunsTheProgram(t *testing.T) {
 		`[ "$1" = --help ] || echo virtiofsd 1.10.0`:          VirtiofsdRustOld,
 		`echo virtiofsd 1.13.0; echo --no-announce-submounts`: VirtiofsdRust,
 		"echo virtiofsd 1.13.0; exit 1":                       "",
+		`echo "setgroups() failed with error=1" >&2; exit 1`:  VirtiofsdC,
 	} {
 		program := filepath.Join(t.TempDir(), "virtiofsd")
 		if err := os.WriteFile(program, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {

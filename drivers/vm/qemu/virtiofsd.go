@@ -27,13 +27,19 @@ const (
 // root, such as what covers a hidden directory, is an error in an overlay.
 const noAnnounce = "--no-announce-submounts"
 
+// noGroups is what the C daemon says, whatever it is asked, to an ordinary user
+// who is in any group beside the first. In its jail it believes that it left them.
+const noGroups = "setgroups() failed"
+
 // DetectVirtiofsd runs the program at path for its version and options, and says
 // which it is.
 func DetectVirtiofsd(ctx context.Context, path string) (flavor Virtiofsd, version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, path, "--version").CombinedOutput()
-	if err != nil {
+	if err != nil && strings.Contains(string(out), noGroups) {
+		return VirtiofsdC, "of unknown version", nil
+	} else if err != nil {
 		return "", "", fmt.Errorf("%s --version: %w", path, err)
 	}
 	flavor, version, err = parseVirtiofsdVersion(string(out))
