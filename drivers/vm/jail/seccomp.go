@@ -73,7 +73,7 @@ func filter(p profile) ([]bpf.Instruction, error) {
 		return nil, fmt.Errorf("seccomp: %w", err)
 	}
 	flags := func(call string, op seccomp.Operation, value uint64) seccomp.NameWithConditions {
-		return argument(call, 0, op, value)
+		return seccomp.NameWithConditions{Name: call, Conditions: seccomp.ArgumentConditions{{Operation: op, Value: value}}}
 	}
 	policy := seccomp.Policy{
 		DefaultAction: seccomp.ActionAllow,
@@ -91,51 +91,54 @@ func filter(p profile) ([]bpf.Instruction, error) {
 			{Action: fail(unix.ENOSYS), Names: []string{"clone3"}},
 		},
 	}
-	if p.serves {
-		policy.Syscalls = append(policy.Syscalls, readOnlyCalls(info))
-	}
 	program, err := policy.Assemble()
 	if err != nil {
 		return nil, fmt.Errorf("seccomp: %w", err)
 	}
-	return append(preamble(info, p.noGroups), program...), nil
-}
-
-// readOnlyCalls are those that open a file, when it is for writing.
-func readOnlyCalls(info *arch.Info) seccomp.SyscallGroup {
-	const forWriting = unix.O_WRONLY | unix.O_RDWR
-	group := seccomp.SyscallGroup{
-		Action:             fail(unix.EROFS),
-		NamesWithCondtions: []seccomp.NameWithConditions{argument("openat", 2, seccomp.BitsSet, forWriting)},
-	}
-	if len(known(info, []string{"open"})) > 0 {
-		group.NamesWithCondtions = append(group.NamesWithCondtions, argument("open", 1, seccomp.BitsSet, forWriting))
-	}
-	return group
-}
-
-// argument is a call with one condition.
-func argument(call string, n uint32, op seccomp.Operation, value uint64) seccomp.NameWithConditions {
-	return seccomp.NameWithConditions{Name: call, Conditions: seccomp.ArgumentConditions{{Argument: n, Operation: op, Value: value}}}
+	return append(preamble(info, p), program...), nil
 }
 
 // preamble is what the library can't do. It lets calls by another ABI pass (int
 // 0x80 on x86-64 means other calls by the same numbers), which are refused
-// first; and it has no way to skip a call and say that it succeeded.
-func preamble(info *arch.Info, noGroups bool) []bpf.Instruction {
-	const numberOffset, archOffset = 0, 4 // in struct seccomp_data
+// first; it has no way to skip a call and say that it succeeded; and it goes on
+// with the argument in place of the number after a condition that does not
+// hold, so that only numbers that no such argument can be may follow on one.
+func preamble(info *arch.Info, p profile) []bpf.Instruction {
+	const archOffset = 4 // in struct seccomp_data
 	code := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: archOffset, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1},
 		bpf.RetConstant{Val: uint32(fail(unix.EPERM))},
 	}
-	if noGroups {
+	if p.noGroups {
 		code = append(code,
-			bpf.LoadAbsolute{Off: numberOffset, Size: 4},
+			loadNumber,
 			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_SETGROUPS, SkipTrue: 1},
 			bpf.RetConstant{Val: uint32(fail(0))})
 	}
+	if p.serves {
+		for name, flags := range map[string]uint32{"open": 1, "openat": 2} {
+			if number, ok := info.SyscallNames[name]; ok {
+				code = append(code, refuseWriting(uint32(number), flags)...)
+			}
+		}
+	}
 	return code
+}
+
+var loadNumber = bpf.LoadAbsolute{Off: 0, Size: 4}
+
+// refuseWriting says EROFS to a call that opens a file for writing by the flags
+// in its argument n. Either processor of ours has the lower half of it first.
+func refuseWriting(number, n uint32) []bpf.Instruction {
+	const argsOffset = 16 // in struct seccomp_data
+	return []bpf.Instruction{
+		loadNumber,
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: number, SkipTrue: 3},
+		bpf.LoadAbsolute{Off: argsOffset + 8*n, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: unix.O_WRONLY | unix.O_RDWR, SkipTrue: 1},
+		bpf.RetConstant{Val: uint32(fail(unix.EROFS))},
+	}
 }
 
 // known drops the names that this architecture has no call for.

@@ -166,5 +166,9 @@ func TestFilterOfAServer(t *testing.T) {
 				t.Errorf("%s: openat with flags %#x: %#x, want %#x", p, flags, got, want)
 			}
 		}
+		// A network that it does not have is for the namespace to refuse.
+		if got := verdict(t, program, uint32(info.ID), unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_TCP); got != unix.SECCOMP_RET_ALLOW {
+			t.Errorf("%s: an IP socket: %#x", p, got)
+		}
 	}
 }
