@@ -85,6 +85,7 @@ func TestIntruder(t *testing.T) {
 		cmd, report := start(t, cfg, func(c *Cmd) { c.Stdout, c.Stderr = &out, &errs })
 		cmd.Wait() // it ends in failure, for want of a thread
 		jailtest.Judge(t, out.String(), "", targets, nil)
+		t.Logf("at most %d tasks, by the cgroups %v %s", report.Tasks, report.Cgroups, report.NoCgroup)
 		jailtest.JudgeThreads(t, out.String()+errs.String(), report.Tasks)
 		if data, err := os.ReadFile(share + "/file"); err != nil || string(data) != "content" {
 			t.Errorf("the host's file is now %q, %v", data, err)

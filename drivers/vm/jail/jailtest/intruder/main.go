@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"openshell-vm/drivers/vm/jail/jailtest"
 )
@@ -28,6 +29,10 @@ func run() error {
 	}
 	if role.Outside {
 		return jailtest.IntrudeOutside(role.Targets, os.Stdout)
+	}
+	if _, err := os.Stat(role.Targets.Share); err != nil {
+		time.Sleep(time.Minute) // it is for another one of the same program
+		return err
 	}
 	if err := jailtest.Intrude(role.Targets, os.Stdout); err != nil {
 		return err

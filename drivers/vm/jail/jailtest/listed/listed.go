@@ -45,7 +45,7 @@ func ofQEMU(c monitor.Config) jailtest.Want {
 	w := jailtest.Want{
 		Paths:   append(targets(c.QEMU.Binary), "/vm/kernel", "/vm/initramfs"),
 		Devices: []string{os.DevNull}, Tasks: 128,
-		Sockets: 5, // the guest's three ports and two virtiofsds
+		Sockets: 3 + 2*2, // the guest's ports, and for each virtiofsd one and a pair's end
 	}
 	if c.QEMU.Accel == qemu.KVM {
 		w.Devices = append(w.Devices, "/dev/kvm")
@@ -78,7 +78,7 @@ func ofSharesServer(c monitor.Config) jailtest.Want {
 func server(c monitor.Config, served []string) jailtest.Want {
 	w := jailtest.Want{
 		Paths: slices.Concat(targets(c.QEMU.Virtiofsd), proc, served), Tasks: 64, Caps: serverCaps(),
-		Sockets: 2, // the one it listens on, and QEMU
+		Sockets: 2, // QEMU's, and the other end of that pair
 	}
 	if c.QEMU.Flavor == qemu.VirtiofsdC {
 		// A thread that it starts before it confines itself never gives them up.
