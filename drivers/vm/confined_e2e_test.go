@@ -5,8 +5,10 @@ package vm
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,6 +36,8 @@ type stand struct {
 	// put makes d take a program that lies elsewhere. It returns where that is
 	// to be, and what it is to answer to the driver's questions.
 	put func(t *testing.T, d *Driver) (program string, answers map[string]string)
+	// write puts it there.
+	write func(t *testing.T, program string, role jailtest.Role)
 	// sees is what of the host the program sees in its jail.
 	sees   func(program string) jailtest.Targets
 	except jailtest.Errnos
@@ -53,22 +57,29 @@ var mountedState = "/" + guest.MountName(0) + "/" + stateDir
 var chroots = jailtest.Errnos{"chroot": {0}, "open .. out of a chroot": {unix.ENOENT}}
 
 var stands = []stand{
-	{name: "krun", process: "krun", hypervisor: hypervisorKrun, put: inKrunsPlace, sees: always(jailtest.Targets{
-		Share: "/vm/root/shares/auth", Covered: "/vm/root/shares" + mountedState, Disk: "/vm/upper.ext4",
-	})},
-	{name: "qemu", process: "qemu", hypervisor: hypervisorQEMU, put: inQEMUsPlace, sees: func(program string) jailtest.Targets {
-		return jailtest.Targets{Share: firmware(program), Disk: "/vm/upper.ext4"}
-	}},
-	{name: "rust shares", process: "virtiofsd-shares", hypervisor: hypervisorQEMU, put: inRustsPlace, sees: servedShares},
-	{name: "rust root", process: "virtiofsd-root", hypervisor: hypervisorQEMU, put: inRustsPlace, sees: servedRoot},
-	{name: "C shares", process: "virtiofsd-shares", hypervisor: hypervisorQEMU, put: inCsPlace, sees: servedShares, except: chroots},
-	{name: "C root", process: "virtiofsd-root", hypervisor: hypervisorQEMU, put: inCsPlace, sees: servedRoot, except: chroots},
+	{"krun", "krun", hypervisorKrun, inKrunsPlace, jailtest.WriteIntruder, krunsRoot, nil},
+	libkrun,
+	{"qemu", "qemu", hypervisorQEMU, inQEMUsPlace, jailtest.WriteIntruder, qemusFiles, nil},
+	{"rust shares", "virtiofsd-shares", hypervisorQEMU, inRustsPlace, jailtest.WriteIntruder, servedShares, nil},
+	{"rust root", "virtiofsd-root", hypervisorQEMU, inRustsPlace, jailtest.WriteIntruder, servedRoot, nil},
+	{"C shares", "virtiofsd-shares", hypervisorQEMU, inCsPlace, jailtest.WriteIntruder, servedShares, chroots},
+	{"C root", "virtiofsd-root", hypervisorQEMU, inCsPlace, jailtest.WriteIntruder, servedRoot, chroots},
 }
 
+// libkrun is the one that the real openshell-krun loads.
+var libkrun = stand{"libkrun", "krun", hypervisorKrun, inLibkrunsPlace, jailtest.WriteLibkrun, krunsRoot, nil}
+
 var (
+	krunsRoot = always(jailtest.Targets{
+		Share: "/vm/root/shares/auth", Covered: "/vm/root/shares" + mountedState, Disk: "/vm/upper.ext4",
+	})
 	servedShares = always(jailtest.Targets{Share: "/shared/auth", Covered: "/shared" + mountedState})
 	servedRoot   = always(jailtest.Targets{Share: "/shared/" + ownDir, Covered: "/shared/" + stateDir})
 )
+
+func qemusFiles(program string) jailtest.Targets {
+	return jailtest.Targets{Share: firmware(program), Disk: "/vm/upper.ext4"}
+}
 
 func always(t jailtest.Targets) func(string) jailtest.Targets {
 	return func(string) jailtest.Targets { return t }
@@ -76,9 +87,7 @@ func always(t jailtest.Targets) func(string) jailtest.Targets {
 
 // inKrunsPlace takes two files for the libraries, which nobody loads.
 func inKrunsPlace(t *testing.T, d *Driver) (string, map[string]string) {
-	if _, err := os.Stat("/dev/kvm"); err != nil {
-		driverstest.Missing(t, "there is no device to put into the jail: %v", err)
-	}
+	needKVM(t)
 	dir := openPrograms(t)
 	d.cfg.Libexec = dir
 	found := krunvm.Found{
@@ -89,6 +98,28 @@ func inKrunsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 		t.Fatal(err)
 	}
 	return filepath.Join(dir, krunProgram), map[string]string{krunvm.ProbeCommand: string(text)}
+}
+
+// inLibkrunsPlace is what openshell-krun has loaded and handed everything over to.
+func inLibkrunsPlace(t *testing.T, d *Driver) (string, map[string]string) {
+	needKVM(t)
+	built := jailtest.BuildLibkrun(t)
+	if built == "" {
+		driverstest.Missing(t, "there is no C compiler")
+	}
+	if _, err := os.Stat(d.libexec(krunProgram)); err != nil {
+		driverstest.Missing(t, "%v", err)
+	}
+	d.cfg.Libkrun = filepath.Join(jailtest.OpenDir(t), "libkrun.so.1")
+	d.cfg.Libkrunfw = filepath.Join(built, "libkrunfw.so.5")
+	return d.cfg.Libkrun, nil
+}
+
+func needKVM(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat("/dev/kvm"); err != nil {
+		driverstest.Missing(t, "there is no device to put into the jail: %v", err)
+	}
 }
 
 func inQEMUsPlace(t *testing.T, d *Driver) (string, map[string]string) {
@@ -120,14 +151,42 @@ func needQEMU(t *testing.T, d *Driver) {
 	}
 }
 
-// openPrograms are the programs where everybody may run them.
+// buildAll builds what the tests of any user need.
+func buildAll(t *testing.T) {
+	t.Helper()
+	jailtest.BuildIntruder(t)
+	bin := openPrograms(t)
+	if jailtest.BuildLibkrun(t) != "" {
+		buildKrun(t, bin)
+	}
+	t.Setenv("OPENSHELL_BIN", bin)
+}
+
+// openPrograms are the programs where everybody may run them; openshell-krun if
+// it is built.
 func openPrograms(t *testing.T) string {
 	t.Helper()
 	from, dir := programs(t), jailtest.OpenDir(t)
-	for _, name := range []string{monitorProgram, initProgram} {
-		jailtest.CopyFile(t, filepath.Join(from, name), filepath.Join(dir, name))
+	for _, name := range []string{monitorProgram, initProgram, krunProgram} {
+		if _, err := os.Stat(filepath.Join(from, name)); err == nil {
+			jailtest.CopyFile(t, filepath.Join(from, name), filepath.Join(dir, name))
+		}
 	}
 	return dir
+}
+
+// buildKrun adds openshell-krun, which needs a C compiler.
+func buildKrun(t *testing.T, dir string) {
+	t.Helper()
+	path := filepath.Join(dir, krunProgram)
+	if _, err := os.Stat(path); err == nil {
+		return
+	}
+	cmd := exec.Command("go", "build", "-o", path, "openshell-vm/cmd/"+krunProgram)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", krunProgram, err, out)
+	}
 }
 
 // surroundings are a driver and a sandbox as a gateway has them: its directories
@@ -156,8 +215,7 @@ func surroundings(t *testing.T) (d *Driver, spec drivers.Spec, host jailtest.Hos
 // jail that the driver and the monitor make for it, with all that a gateway has
 // around it. What it tries must fail, as it does here.
 func TestIntruders(t *testing.T) {
-	jailtest.BuildIntruder(t)
-	t.Setenv("OPENSHELL_BIN", openPrograms(t))
+	buildAll(t)
 	jailtest.AsBoth(t, func(t *testing.T) {
 		for _, s := range stands {
 			t.Run(s.name, s.intrude)
@@ -166,31 +224,42 @@ func TestIntruders(t *testing.T) {
 }
 
 func (s stand) intrude(t *testing.T) {
-	d, spec, host, base := surroundings(t)
-	program, answers := s.put(t, d)
-	targets := s.sees(program)
-	targets.Host = host
-	jailtest.Control(t, targets)
-	jailtest.WriteIntruder(t, program, jailtest.Role{Targets: targets, Answers: answers})
-	if s.hypervisor == hypervisorQEMU {
-		needQEMU(t, d)
-	}
-	jailtest.FillShare(t, spec.Auth.Source())
-	jailtest.FillShare(t, filepath.Join(base, ownDir))
-
-	spec.Rootfs, spec.Hypervisor, spec.CPUs, spec.Memory = base, s.hypervisor, 1, 256<<20
-	spec.Process.Args = []string{"/bin/true"}
-	if err := d.Create(t.Context(), spec); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Remove(context.Background(), spec.ID) })
+	d, spec, role, program := s.sandbox(t)
+	jailtest.Control(t, role.Targets)
+	s.write(t, program, role)
+	s.create(t, d, spec)
 	out := s.said(t, d, spec)
-	jailtest.Judge(t, out, s.process+": ", targets, s.except)
+	jailtest.Judge(t, out, s.process+": ", role.Targets, s.except)
 	want, err := listed.Want(spec.Dir, s.process)
 	if err != nil {
 		t.Fatal(err)
 	}
 	jailtest.JudgeThreads(t, out, want.Tasks)
+}
+
+// sandbox is one in which there is to be an intruder, and its role.
+func (s stand) sandbox(t *testing.T) (d *Driver, spec drivers.Spec, role jailtest.Role, program string) {
+	t.Helper()
+	d, spec, host, base := surroundings(t)
+	program, role.Answers = s.put(t, d)
+	role.Targets = s.sees(program)
+	role.Targets.Host = host
+	jailtest.FillShare(t, spec.Auth.Source())
+	jailtest.FillShare(t, filepath.Join(base, ownDir))
+	spec.Rootfs, spec.Hypervisor, spec.CPUs, spec.Memory = base, s.hypervisor, 1, 256<<20
+	spec.Process.Args = []string{"/bin/true"}
+	return d, spec, role, program
+}
+
+func (s stand) create(t *testing.T, d *Driver, spec drivers.Spec) {
+	t.Helper()
+	if s.hypervisor == hypervisorQEMU {
+		needQEMU(t, d)
+	}
+	if err := d.Create(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Remove(context.Background(), spec.ID) })
 }
 
 // said starts the VM, for as long as the intruder has something to say.
@@ -219,6 +288,42 @@ func (s stand) said(t *testing.T, d *Driver, spec drivers.Spec) string {
 	}
 	t.Logf("%v (%s)", failure, drivers.HintOf(failure))
 	return strings.Join(said, "\n")
+}
+
+// TestKrunFromOutside looks at openshell-krun's process where there is no libkrun to
+// make a VM of it: what stands in for that does nothing.
+func TestKrunFromOutside(t *testing.T) {
+	buildAll(t)
+	jailtest.AsBoth(t, func(t *testing.T) {
+		d, spec, role, program := libkrun.sandbox(t)
+		role.Targets.Share = "/nowhere"
+		libkrun.write(t, program, role)
+		libkrun.create(t, d, spec)
+		ctx, cancel := context.WithCancel(t.Context())
+		started := make(chan error, 1)
+		go func() { started <- d.Start(ctx, spec.ID) }()
+		defer func() {
+			cancel()
+			t.Log(<-started)
+		}()
+		var pid int
+		waitFor(t, func() bool {
+			r, err := d.ask(ctx, spec.ID, monitor.Request{Status: &struct{}{}})
+			pid = r.PIDs[libkrun.process]
+			return err == nil && pid > 0 && runs(pid, program)
+		})
+		want, err := listed.Want(spec.Dir, libkrun.process)
+		if err != nil {
+			t.Fatal(err)
+		}
+		jailtest.Check(t, pid, want)
+	})
+}
+
+// runs says whether the process has become the program.
+func runs(pid int, program string) bool {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && strings.TrimRight(string(line), "\x00") == program
 }
 
 // TestProcessesOfAVM boots a guest with either kind of virtiofsd and looks at the

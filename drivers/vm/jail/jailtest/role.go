@@ -37,9 +37,14 @@ func BuildIntruder(t *testing.T) string {
 	return path
 }
 
-// WriteIntruder puts an intruder with a role at path. The file ends in the role
-// and its length.
+// WriteIntruder puts an intruder with a role at path.
 func WriteIntruder(t *testing.T, path string, role Role) {
+	t.Helper()
+	writeProgram(t, path, intruder(t, role))
+}
+
+// intruder is the program's file, which ends in the role and its length.
+func intruder(t *testing.T, role Role) []byte {
 	t.Helper()
 	program, err := os.ReadFile(BuildIntruder(t))
 	if err != nil {
@@ -49,7 +54,11 @@ func WriteIntruder(t *testing.T, path string, role Role) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	program = binary.BigEndian.AppendUint32(append(program, text...), uint32(len(text)))
+	return binary.BigEndian.AppendUint32(append(program, text...), uint32(len(text)))
+}
+
+func writeProgram(t *testing.T, path string, program []byte) {
+	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}

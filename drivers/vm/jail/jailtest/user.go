@@ -83,9 +83,7 @@ func CopyFile(t *testing.T, from, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(to, data, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeProgram(t, to, data)
 }
 
 // Self is the test binary.
