@@ -162,7 +162,18 @@ func (s *supervisor) runWorkload() outcome {
 	defer release.Stop()
 	w.finish()
 	s.busy.Wait()
-	return outcome{code: exitCode(status)}
+	exit := outcome{code: exitCode(status)}
+	if status.Signal() == unix.SIGKILL && !s.stopping() && killedForMemory(w.pid) {
+		exit.reason = outOfMemory
+	}
+	return exit
+}
+
+// stopping says that the host has asked for the end.
+func (s *supervisor) stopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
 }
 
 func (s *supervisor) openGates() {

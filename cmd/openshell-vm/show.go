@@ -94,7 +94,11 @@ func state(s api.Sandbox, now time.Time) string {
 	case s.State == "running" && !s.StartedAt.IsZero():
 		return "running " + span(now.Sub(s.StartedAt))
 	case s.State == "exited" && s.ExitCode != nil:
-		return fmt.Sprintf("exited (%d) %s ago", *s.ExitCode, span(now.Sub(s.ExitedAt)))
+		text := fmt.Sprintf("exited (%d) %s ago", *s.ExitCode, span(now.Sub(s.ExitedAt)))
+		if s.Reason != "" {
+			text += ": " + shorten(s.Reason)
+		}
+		return text
 	case s.Reason != "":
 		return s.State + ": " + shorten(s.Reason)
 	}

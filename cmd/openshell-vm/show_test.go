@@ -45,6 +45,7 @@ func TestState(t *testing.T) {
 		{api.Sandbox{State: "running", StartedAt: noon.Add(-90 * time.Minute)}, "running 90m"},
 		{api.Sandbox{State: "running"}, "running"},
 		{api.Sandbox{State: "exited", ExitCode: &seven, ExitedAt: noon.Add(-50 * time.Hour)}, "exited (7) 2d ago"},
+		{api.Sandbox{State: "exited", ExitCode: &seven, ExitedAt: noon, Reason: "no memory"}, "exited (7) 0s ago: no memory"},
 		{api.Sandbox{State: "dead", Reason: "virtiofsd\nwas killed"}, "dead: virtiofsd; was killed"},
 		{api.Sandbox{State: "dead", Reason: strings.Repeat("é", 100)}, "dead: " + strings.Repeat("é", 79) + "…"},
 		{api.Sandbox{State: "starting"}, "starting"},

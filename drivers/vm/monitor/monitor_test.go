@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -149,6 +150,19 @@ func TestADeadHypervisorHasNoExitCode(t *testing.T) {
 	if stdout.String() != "last words\n" {
 		t.Errorf("%q", stdout.String())
 	}
+}
+
+// QEMU and libkrun end well when a guest's kernel gives up: the guest's console
+// says why.
+func TestAPanickedGuest(t *testing.T) {
+	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
+		g.boot()
+		io.WriteString(g.console, "[    9.0] Kernel panic - not syncing: no \x1b[31mmore\n[    9.1] Rebooting\n")
+		g.monitor.group.died <- death{"qemu", nil}
+	})
+	wantRunning(t, ready)
+	await(t, end)
+	wantExit(t, cfg, Exit{State: drivers.Dead, Reason: "the guest's kernel panicked: no more"})
 }
 
 // A guest that has said how its workload ended, and whose VM then ended before

@@ -2,6 +2,8 @@ package monitor
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"openshell-vm/drivers"
@@ -87,6 +89,11 @@ func (m *monitor) lost() error {
 // afterDeath is the error for a VM that has lost a process.
 func (m *monitor) afterDeath(d death) error {
 	d = m.group.cause(d)
+	if d.err == nil { // the guest's own doing
+		if said := m.panicked(); said != "" {
+			return errors.New("the guest's kernel panicked: " + said)
+		}
+	}
 	text := d.String()
 	if said := m.said(d.name); said != "" {
 		text += ": " + said
@@ -109,4 +116,14 @@ func (m *monitor) dead(err error) Exit {
 func (m *monitor) killed(why string) Exit {
 	m.group.kill()
 	return Exit{State: drivers.Exited, ExitCode: 128 + 9, Reason: why}
+}
+
+// panicked is what the guest's kernel said last, if it gave up.
+func (m *monitor) panicked() string {
+	for _, line := range slices.Backward(tail(m.cfg.file(ConsoleFile), toolLines)) {
+		if _, why, found := strings.Cut(line, "Kernel panic - not syncing: "); found {
+			return why
+		}
+	}
+	return ""
 }
