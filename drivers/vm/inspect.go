@@ -61,8 +61,13 @@ func (d *Driver) inspectRunning(ctx context.Context, id string, status *drivers.
 		status.Reason = fmt.Sprintf("the guest hung at its first boot; this is boot %d", r.Attempt)
 	}
 	status.Details = append(status.Details, drivers.Fact{Name: "guest kernel", Value: r.Kernel})
-	for _, name := range slices.Sorted(maps.Keys(r.PIDs)) {
-		status.Details = append(status.Details, drivers.Fact{Name: "pid of " + name, Value: strconv.Itoa(r.PIDs[name])})
+	pids := map[string]int{}
+	maps.Copy(pids, r.PIDs)
+	if pid, err := monitor.PID(d.dir(id)); err == nil {
+		pids["monitor"] = pid
+	}
+	for _, name := range slices.Sorted(maps.Keys(pids)) {
+		status.Details = append(status.Details, drivers.Fact{Name: "pid of " + name, Value: strconv.Itoa(pids[name])})
 	}
 	status.Details = append(status.Details, r.Jail...)
 }

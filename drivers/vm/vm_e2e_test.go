@@ -8,10 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -175,35 +173,6 @@ func made(t *testing.T, d *Driver, spec drivers.Spec, script string) drivers.Spe
 	return spec
 }
 
-// Whatever of a VM is killed, the rest goes with it, the state says so, and the
-// sandbox can be started again.
-func TestKilledProcesses(t *testing.T) {
-	d, spec := place(t)
-	spec = up(t, d, spec, "sleep 1000")
-	for _, victim := range []string{"monitor", "qemu", "virtiofsd-shares"} {
-		t.Run(victim, func(t *testing.T) {
-			if err := d.Start(t.Context(), spec.ID); err != nil {
-				t.Fatal(err)
-			}
-			pids := processes(t, d, spec.ID)
-			if err := syscall.Kill(pids[victim], syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			status, err := d.Wait(ctx, spec.ID)
-			if err != nil || status.State != drivers.Dead || !strings.Contains(status.Reason, victim) {
-				t.Errorf("%+v, %v", status, err)
-			}
-			t.Logf("ps says: %s (%s)", status.State, status.Reason)
-			for name, pid := range pids {
-				waitFor(t, func() bool { return ended(pid) })
-				t.Logf("%s (%d) is gone", name, pid)
-			}
-		})
-	}
-}
-
 // processes are the host's processes of a running sandbox.
 func processes(t *testing.T, d *Driver, id string) map[string]int {
 	t.Helper()
@@ -216,28 +185,6 @@ func processes(t *testing.T, d *Driver, id string) map[string]int {
 		t.Fatal(err)
 	}
 	return pids
-}
-
-// ended says that no such process runs; what only waits for its parent does not.
-func ended(pid int) bool {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	return err != nil || strings.Contains(string(data), ") Z ")
-}
-
-func TestABootThatHangsIsTriedTwice(t *testing.T) {
-	d, spec := place(t)
-	d.cfg.BootDeadline = 700 * time.Millisecond // no guest boots in that under TCG
-	d.cfg.Accel = "tcg"
-	spec = made(t, d, spec, "true")
-	err := d.Start(t.Context(), spec.ID)
-	if err == nil || !strings.Contains(err.Error(), "did not boot within 700ms, in 2 tries") || drivers.HintOf(err) == "" {
-		t.Errorf("%v", err)
-	}
-	if monitor.Alive(d.dir(spec.ID)) {
-		t.Error("a monitor is left")
-	}
-	status := expectState(t, d, spec.ID, drivers.Dead)
-	t.Logf("ps says: %s (%s)", status.State, status.Reason)
 }
 
 // A quick workload's output and exit code reach a client that attached before
