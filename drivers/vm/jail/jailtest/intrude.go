@@ -43,6 +43,7 @@ func IntrudeOutside(t Targets, out io.Writer) error {
 
 func attemptAll(list []try, out io.Writer) error {
 	runtime.LockOSThread()
+	runtime.GOMAXPROCS(2) // the runtime's own threads count, too: see JudgeThreads
 	lines := json.NewEncoder(out)
 	for _, try := range list {
 		if err := lines.Encode(attempt(try)); err != nil {
