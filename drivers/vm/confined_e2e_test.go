@@ -195,6 +195,7 @@ func surroundings(t *testing.T) (d *Driver, spec drivers.Spec, host jailtest.Hos
 	t.Helper()
 	d, spec = place(t)
 	base = filepath.Dir(d.cfg.RuntimeDir)
+	spec.ID = fmt.Sprintf("e2ec%08x", os.Getpid()) // its cgroups are looked for
 	state := filepath.Join(base, stateDir)
 	share := filepath.Join(state, "shares", spec.ID, "auth")
 	if err := os.MkdirAll(filepath.Dir(share), 0o700); err != nil {
@@ -259,7 +260,22 @@ func (s stand) create(t *testing.T, d *Driver, spec drivers.Spec) {
 	if err := d.Create(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Remove(context.Background(), spec.ID) })
+	t.Cleanup(func() {
+		d.Remove(context.Background(), spec.ID)
+		sweep(t, d, spec.ID)
+	})
+}
+
+// sweep makes jails until nothing is left of those whose monitor was killed.
+func sweep(t *testing.T, d *Driver, id string) {
+	t.Helper()
+	waitFor(t, func() bool {
+		left, err := filepath.Glob("/sys/fs/cgroup/*/openshell-jail-*-" + id)
+		if len(left) > 0 {
+			_, err = d.tryJail()
+		}
+		return err == nil && len(left) == 0
+	})
 }
 
 // said starts the VM, for as long as the intruder has something to say.
