@@ -43,18 +43,19 @@ func (m *monitor) boot() (early *guest.Exited, err error) {
 // bootedBefore looks whether a VM that ended had booted: then it is for watch to
 // say how it ended.
 func (m *monitor) bootedBefore(d death) (early *guest.Exited, err error) {
+	d = m.group.bury(d)
 	for {
 		select {
 		case msg, ok := <-m.control.messages:
 			if !ok {
-				return nil, m.afterDeath(d)
+				return nil, m.blame(d)
 			}
 			if done, err := m.booting(msg); done || err != nil {
 				m.group.report(d)
 				return msg.Exited, err
 			}
 		case <-time.After(portGrace):
-			return nil, m.afterDeath(d)
+			return nil, m.blame(d)
 		}
 	}
 }

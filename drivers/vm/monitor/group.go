@@ -133,6 +133,20 @@ func (g *group) kill() {
 	g.all.Wait()
 }
 
+// bury ends what is left of a VM after a death, and gives the one that brought
+// it about. What the VM has said can still be read.
+func (g *group) bury(first death) death {
+	cause := g.cause(first)
+	g.kill()
+	for {
+		select {
+		case <-g.died:
+		default:
+			return cause
+		}
+	}
+}
+
 // pids are the members' process ids by name.
 func (g *group) pids() map[string]int {
 	g.mu.Lock()

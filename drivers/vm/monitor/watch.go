@@ -60,17 +60,18 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 // lastWords looks for an exit status among the messages that a VM left behind
 // when it ended.
 func (m *monitor) lastWords(d death) Exit {
+	d = m.group.bury(d)
 	for {
 		select {
 		case msg, ok := <-m.control.messages:
 			if !ok {
-				return m.dead(m.afterDeath(d))
+				return m.dead(m.blame(d))
 			}
 			if msg.Exited != nil {
 				return exited(*msg.Exited)
 			}
 		case <-time.After(portGrace):
-			return m.dead(m.afterDeath(d))
+			return m.dead(m.blame(d))
 		}
 	}
 }
@@ -80,15 +81,14 @@ func (m *monitor) lastWords(d death) Exit {
 func (m *monitor) lost() error {
 	select {
 	case d := <-m.group.died:
-		return m.afterDeath(d)
+		return m.blame(m.group.bury(d))
 	case <-time.After(portGrace):
 		return errors.New("the guest closed its control port")
 	}
 }
 
-// afterDeath is the error for a VM that has lost a process.
-func (m *monitor) afterDeath(d death) error {
-	d = m.group.cause(d)
+// blame is the error for a VM that a death has brought down.
+func (m *monitor) blame(d death) error {
 	if d.err == nil { // the guest's own doing
 		if said := m.panicked(); said != "" {
 			return errors.New("the guest's kernel panicked: " + said)
