@@ -56,6 +56,17 @@ func (s *suite) outOfMemory(t *testing.T) {
 	b.gone(pids)
 }
 
+// EachProcess calls look for each process on the host of a running sandbox,
+// whose directory is dir.
+func EachProcess(t *testing.T, h Harness, look func(t *testing.T, dir, name string, pid int)) {
+	s := newSuite(t, h)
+	b := s.box(t, nil)
+	b.run(false).expect("ready")
+	for name, pid := range b.processes() {
+		t.Run(name, func(t *testing.T) { look(t, b.spec.Dir, name, pid) })
+	}
+}
+
 // HungBoot wants a guest that does not get to its workload in time given up:
 // h's drivers give it less than any guest needs.
 func HungBoot(t *testing.T, h Harness) {

@@ -16,6 +16,8 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest"
 	"openshell-vm/drivers/vm"
+	"openshell-vm/drivers/vm/jail/jailtest"
+	"openshell-vm/drivers/vm/jail/jailtest/listed"
 	"openshell-vm/drivers/vm/kvm"
 )
 
@@ -54,6 +56,7 @@ var parts = []part{
 	{"conformance", func(t *testing.T) { driverstest.Run(t, harness(t, 2*time.Minute)) }},
 	{"freshness", freshness},
 	{"deaths", func(t *testing.T) { driverstest.Deaths(t, harness(t, 2*time.Minute)) }},
+	{"confined", func(t *testing.T) { driverstest.EachProcess(t, harness(t, 2*time.Minute), confined) }},
 	{"hung-boot", func(t *testing.T) { driverstest.HungBoot(t, harness(t, 50*time.Millisecond)) }},
 }
 
@@ -165,6 +168,18 @@ func freshness(t *testing.T) {
 	driverstest.Freshness(t, harness(t, 2*time.Minute),
 		driverstest.Delays{Publishes: 200, P99: time.Second, Max: 6 * time.Second},
 		driverstest.Delays{Publishes: unwatched, P99: 6 * time.Second, Max: 6 * time.Second})
+}
+
+// confined looks at what a VM's process has in its jail.
+func confined(t *testing.T, dir, name string, pid int) {
+	if name == "monitor" {
+		t.Skip("it is what makes the jails")
+	}
+	want, err := listed.Want(dir, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jailtest.Check(t, pid, want)
 }
 
 // harness is the vm driver with the libkrun that is under test. The deadline is
