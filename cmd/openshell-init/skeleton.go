@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,7 +22,9 @@ import (
 // calls that metacopy). The directory itself is a layer for data only.
 //
 // The skeleton is made anew at each boot, so that it fits what the host has; it
-// takes a look at each file and about a kilobyte of memory for it.
+// takes a look at each file and about a kilobyte of memory for it. libkrun has a
+// descriptor open for each name that this kernel remembers, and lists a directory
+// short when it has none left, so the names are forgotten on the way.
 
 // overlay's names for a stub and for the file it stands for.
 const (
@@ -55,7 +58,10 @@ func lowerLayers(lower, skeleton string) (string, error) {
 // systems.
 func makeSkeleton(from, skeleton string) error {
 	s := skeletonMaker{from: from, to: skeleton, links: map[[2]uint64]string{}}
-	if err := filepath.WalkDir(from, s.visit); err != nil {
+	if err := s.visit(from); err != nil {
+		return err
+	}
+	if err := s.walk(from); err != nil {
 		return err
 	}
 	// Last, since each entry made in a directory changes its time.
@@ -69,6 +75,7 @@ func makeSkeleton(from, skeleton string) error {
 
 type skeletonMaker struct {
 	from, to string
+	visited  int
 	dirs     []madeDir
 	links    map[[2]uint64]string // files with several names, by device and inode
 }
@@ -78,9 +85,50 @@ type madeDir struct {
 	stat unix.Stat_t
 }
 
-func (s *skeletonMaker) visit(name string, _ fs.DirEntry, err error) error {
+// atOnce is how many names are asked for before they are forgotten: a fraction
+// of the 4,096 descriptors that Linux gives a process where nobody gave it more.
+const atOnce = 500
+
+// walk visits what is in a directory, and then what is below.
+func (s *skeletonMaker) walk(name string) error {
+	dir, err := os.Open(name)
 	if err != nil {
 		return err
+	}
+	defer dir.Close()
+	var below []string
+	for {
+		entries, err := dir.ReadDir(atOnce)
+		for _, e := range entries {
+			entry := filepath.Join(name, e.Name())
+			if err := s.visit(entry); err != nil {
+				return err
+			}
+			if e.IsDir() {
+				below = append(below, entry)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return err
+		}
+	}
+	dir.Close()
+	for _, name := range below {
+		if err := s.walk(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visit makes the skeleton of one name.
+func (s *skeletonMaker) visit(name string) error {
+	if s.visited++; s.visited%atOnce == 0 {
+		if err := forgetNames(); err != nil {
+			return fmt.Errorf("forget names: %w", err)
+		}
 	}
 	rel := strings.TrimPrefix(name, s.from)
 	target := s.to + rel

@@ -129,6 +129,10 @@ func (v shareView) announced(n uint64) bool {
 	return unix.Fstatat(v.dir, fmt.Sprintf("..is-%08d", n), &st, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
 
-func (v shareView) drop() error {
+func (v shareView) drop() error { return forgetNames() }
+
+// forgetNames makes the kernel drop the names and inodes that it remembers and
+// nobody uses.
+func forgetNames() error {
 	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0)
 }

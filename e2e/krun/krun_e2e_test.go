@@ -57,6 +57,7 @@ var parts = []part{
 	{"freshness", freshness},
 	{"deaths", func(t *testing.T) { driverstest.Deaths(t, harness(t, 2*time.Minute)) }},
 	{"confined", func(t *testing.T) { driverstest.EachProcess(t, harness(t, 2*time.Minute), confined) }},
+	{"large-root", func(t *testing.T) { driverstest.LargeRoot(t, harness(t, 5*time.Minute), 5_000) }},
 	{"hung-boot", func(t *testing.T) { driverstest.HungBoot(t, harness(t, 50*time.Millisecond)) }},
 }
 

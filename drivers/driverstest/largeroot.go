@@ -1,0 +1,54 @@
+package driverstest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"openshell-vm/drivers"
+)
+
+// LargeRoot wants every file of a root to be seen, where it has more of them
+// than the process that serves it may have open at once.
+func LargeRoot(t *testing.T, h Harness, files int) {
+	s := newSuite(t, h)
+	root := filepath.Join(h.Dir, "large")
+	b := s.prepare(t, func(b *box) {
+		b.spec.Stdin = false
+		b.shell("find /many -type f | wc -l; cat /many/*/last; echo changed >/many/0/last; cat /many/0/last")
+	})
+	spec, _, err := b.driver.Resolve(t.Context(), b.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(root, os.DirFS(spec.Rootfs)); err != nil {
+		t.Fatal(err)
+	}
+	const dirs = 4
+	for i := range files {
+		name := filepath.Join(root, "many", fmt.Sprint(i%dirs), fmt.Sprint(i/dirs))
+		if i/dirs == files/dirs-1 {
+			name = filepath.Join(filepath.Dir(name), "last")
+		}
+		if err := writeFile(name, fmt.Sprintln("last of", i%dirs)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spec.Rootfs = root
+	if err := b.driver.Create(t.Context(), spec); err != nil {
+		t.Fatal(err, drivers.HintOf(err))
+	}
+	lines, _ := b.run(false).rest()
+	want := fmt.Sprintf("[%d last of 0 last of 1 last of 2 last of 3 changed]", files)
+	if got := fmt.Sprint(lines); got != want {
+		t.Errorf("of %d files the sandbox sees %s", files, got)
+	}
+}
+
+func writeFile(name, text string) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(name, []byte(text), 0o644)
+}
