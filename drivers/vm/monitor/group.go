@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"openshell-vm/drivers"
@@ -41,6 +42,26 @@ func (d death) String() string {
 	}
 	return d.name + " ended: " + d.err.Error()
 }
+
+// forced says that the process did not end by itself: a signal ended it, or its
+// jail could not be made.
+func (d death) forced() bool {
+	var exit *exec.ExitError
+	return d.err != nil && (!errors.As(d.err, &exit) || !exit.Exited())
+}
+
+// bySIGKILL says that the process knew nothing of its end.
+func (d death) bySIGKILL() bool {
+	var exit *exec.ExitError
+	if !errors.As(d.err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+// ofFileServer says that it was not the hypervisor's.
+func (d death) ofFileServer() bool { return strings.HasPrefix(d.name, fileServer) }
 
 func newGroup() *group {
 	g := &group{
@@ -97,14 +118,22 @@ func (g *group) wait(name string, cmd *jail.Cmd) error {
 const causeTime = 100 * time.Millisecond
 
 // cause finds, of a death and those that come with it, the one that brought the
-// others about: one by a signal, else one with an error, else the first.
+// others about. A file server that ended by itself has most likely lost its
+// hypervisor, which takes longer to end.
 func (g *group) cause(first death) death {
-	cause := first
-	for late := time.After(causeTime); ; {
+	within := causeTime
+	if first.ofFileServer() && !first.forced() {
+		within = portGrace
+	}
+	cause, late := first, time.After(within)
+	for {
 		select {
 		case d := <-g.died:
 			if d.weight() > cause.weight() {
 				cause = d
+			}
+			if d.forced() || !d.ofFileServer() {
+				late = time.After(causeTime)
 			}
 		case <-late:
 			return cause
@@ -112,15 +141,19 @@ func (g *group) cause(first death) death {
 	}
 }
 
+// weight is how well a death explains others: a forced one best; a hypervisor
+// that ended well did what the guest wanted, and its file servers follow with
+// or without an error.
 func (d death) weight() int {
-	var exit *exec.ExitError
 	switch {
-	case d.err == nil:
-		return 0
-	case errors.As(d.err, &exit) && !exit.Exited():
+	case d.forced():
+		return 3
+	case d.err == nil && !d.ofFileServer():
 		return 2
+	case d.err != nil:
+		return 1
 	}
-	return 1
+	return 0
 }
 
 // kill ends every member and waits until all have ended.

@@ -63,10 +63,10 @@ func (m *monitor) openConsole() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	go func() {
+	m.consoles.Go(func() {
 		defer ours.Close()
 		copyTo(m.console, ours) // ends when no process has the other end any more
-	}()
+	})
 	return theirs, nil
 }
 

@@ -23,7 +23,8 @@ type monitor struct {
 	stdin                 *stream.Writer
 	control               *control
 	ports                 ports
-	stdioEnd              chan struct{} // closed when the workload's output is complete
+	stdioEnd              chan struct{}  // closed when the workload's output is complete
+	consoles              sync.WaitGroup // what copies into console
 
 	clients sync.WaitGroup
 	stop    chan time.Duration // grace; negative for now
@@ -121,8 +122,18 @@ func (m *monitor) launch(theirs portFiles) error {
 	m.log.Info("the hypervisor runs", "hypervisor", m.cfg.Hypervisor, "attempt", m.cfg.Attempt)
 	go m.control.read(m.ports.control)
 	go m.readStdio(m.ports.stdio)
-	go copyTo(m.console, m.ports.console)
+	m.consoles.Go(func() { copyTo(m.console, m.ports.console) })
 	return nil
+}
+
+// awaitConsole waits until what an ended guest said last is in the log.
+func (m *monitor) awaitConsole() {
+	copied := make(chan struct{})
+	go func() { m.consoles.Wait(); close(copied) }()
+	select {
+	case <-copied:
+	case <-time.After(portGrace):
+	}
 }
 
 // readStdio puts the workload's output into the log until its last frame. What

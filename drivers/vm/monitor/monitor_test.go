@@ -152,17 +152,27 @@ func TestADeadHypervisorHasNoExitCode(t *testing.T) {
 	}
 }
 
-// QEMU and libkrun end well when a guest's kernel gives up: the guest's console
-// says why.
-func TestAPanickedGuest(t *testing.T) {
-	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
-		g.boot()
-		io.WriteString(g.console, "[    9.0] Kernel panic - not syncing: no \x1b[31mmore\n[    9.1] Rebooting\n")
-		g.monitor.group.died <- death{"qemu", nil}
-	})
-	wantRunning(t, ready)
-	await(t, end)
-	wantExit(t, cfg, Exit{State: drivers.Dead, Reason: "the guest's kernel panicked: no more"})
+// QEMU and libkrun end well when a guest's kernel gives up or is told to: the
+// guest's console says why. Its file servers may end first, and worse.
+func TestAGuestThatGoesDown(t *testing.T) {
+	byStatus := exec.Command("sh", "-c", "exit 1").Run()
+	for console, want := range map[string]string{
+		"one\ntwo\n[    8.9] three\n[    9.0] Kernel panic - not syncing: no \x1b[31mmore\n[    9.1] Call Trace:\n": "the guest's kernel panicked: no more; " +
+			"the last lines of its console: two | [    8.9] three | [    9.0] Kernel panic - not syncing: no more",
+		"[    9.0] reboot: Restarting system\n": "the guest was powered off or restarted from inside; " +
+			"the last lines of its console: [    9.0] reboot: Restarting system",
+		"": "the guest was powered off or restarted from inside",
+	} {
+		cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
+			g.boot()
+			io.WriteString(g.console, console)
+			g.monitor.group.died <- death{"virtiofsd-root", byStatus}
+			g.monitor.group.died <- death{"qemu", nil}
+		})
+		wantRunning(t, ready)
+		await(t, end)
+		wantExit(t, cfg, Exit{State: drivers.Dead, Reason: want})
+	}
 }
 
 // A guest that has said how its workload ended, and whose VM then ended before
@@ -432,14 +442,31 @@ func TestConnectedPairHasNoName(t *testing.T) {
 func TestTheCauseOfSeveralDeaths(t *testing.T) {
 	bySignal := exec.Command("sh", "-c", "kill -9 $$").Run()
 	byStatus := exec.Command("sh", "-c", "exit 1").Run()
-	g := newGroup()
-	g.report(death{"virtiofsd-root", byStatus})
-	g.report(death{"qemu", bySignal})
-	if d := g.cause(death{"virtiofsd-shares", nil}); d.String() != "qemu ended: signal: killed" {
-		t.Error(d)
+	root, shares := "virtiofsd-root", "virtiofsd-shares"
+	for want, deaths := range map[string][]death{
+		"qemu ended: signal: killed":           {{shares, nil}, {root, byStatus}, {"qemu", bySignal}},
+		"virtiofsd-root ended: signal: killed": {{root, bySignal}, {"qemu", byStatus}},
+		"virtiofsd-root ended: exit status 1":  {{root, byStatus}, {"qemu", byStatus}},
+		"virtiofsd-root ended: no jail":        {{"qemu", byStatus}, {root, errors.New("no jail")}},
+		"qemu ended: exit status 1":            {{shares, nil}, {"qemu", byStatus}},
+		"qemu ended":                           {{root, byStatus}, {shares, nil}, {"qemu", nil}},
+		"krun ended":                           {{"krun", nil}},
+	} {
+		g := newGroup()
+		for _, d := range deaths[1:] {
+			g.report(d)
+		}
+		if d := g.cause(deaths[0]); d.String() != want {
+			t.Errorf("%q is the cause, not %q", d, want)
+		}
 	}
-	g.report(death{"second", nil})
-	if d := g.cause(death{"first", nil}); d.name != "first" {
+}
+
+// The hypervisor may take its time to end after its file servers have.
+func TestTheCauseComesLate(t *testing.T) {
+	g := newGroup()
+	time.AfterFunc(3*causeTime, func() { g.report(death{"qemu", nil}) })
+	if d := g.cause(death{"virtiofsd-root", nil}); d.name != "qemu" {
 		t.Error(d)
 	}
 }

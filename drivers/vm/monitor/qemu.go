@@ -25,6 +25,9 @@ const (
 	virtiofsdTasks = 64
 )
 
+// fileServer begins the names of the file servers' processes.
+const fileServer = "virtiofsd-"
+
 // startQEMU starts a virtiofsd for the root, one for the shares, and QEMU. They
 // find each other by inherited sockets, so none waits for another.
 func startQEMU(m *monitor, ports portFiles) error {
@@ -40,8 +43,8 @@ func startQEMU(m *monitor, ports portFiles) error {
 	defer closeAll(sharesListening, sharesConnected)
 	for _, p := range []program{
 		m.qemu(ports, rootConnected, sharesConnected),
-		m.virtiofsd("virtiofsd-root", qemu.Root, rootListening),
-		m.virtiofsd("virtiofsd-shares", qemu.Shares, sharesListening),
+		m.virtiofsd(fileServer+"root", qemu.Root, rootListening),
+		m.virtiofsd(fileServer+"shares", qemu.Shares, sharesListening),
 	} {
 		if err := m.start(p); err != nil {
 			return err

@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -89,13 +88,13 @@ func (m *monitor) lost() error {
 
 // blame is the error for a VM that a death has brought down.
 func (m *monitor) blame(d death) error {
-	if d.err == nil { // the guest's own doing
-		if said := m.panicked(); said != "" {
-			return errors.New("the guest's kernel panicked: " + said)
+	if !d.forced() && !d.ofFileServer() {
+		if down := m.wentDown(); d.err == nil || down.panic != "" {
+			return down
 		}
 	}
 	text := d.String()
-	if said := m.said(d.name); said != "" {
+	if said := m.said(d.name); said != "" && !d.bySIGKILL() {
 		text += ": " + said
 	}
 	return errors.New(text)
@@ -109,7 +108,11 @@ func exited(e guest.Exited) Exit {
 // ports end, and with them the output.
 func (m *monitor) dead(err error) Exit {
 	m.group.kill()
-	return Exit{State: drivers.Dead, Reason: err.Error()}
+	reason := err.Error()
+	if down := (*guestDown)(nil); errors.As(err, &down) && len(down.console) > 0 {
+		reason += "; the last lines of its console: " + strings.Join(down.console, " | ")
+	}
+	return Exit{State: drivers.Dead, Reason: reason}
 }
 
 // killed is the end that somebody asked for.
@@ -118,12 +121,34 @@ func (m *monitor) killed(why string) Exit {
 	return Exit{State: drivers.Exited, ExitCode: 128 + 9, Reason: why}
 }
 
-// panicked is what the guest's kernel said last, if it gave up.
-func (m *monitor) panicked() string {
-	for _, line := range slices.Backward(tail(m.cfg.file(ConsoleFile), toolLines)) {
+// guestDown is a guest that ended its VM without a word of its workload.
+type guestDown struct {
+	panic   string   // what its kernel gave up for; "" if it did not
+	console []string // what it said last: of a panic, up to there
+}
+
+func (e *guestDown) Error() string {
+	if e.panic != "" {
+		return "the guest's kernel panicked: " + e.panic
+	}
+	return "the guest was powered off or restarted from inside"
+}
+
+const (
+	panicLines = 100 // of the console are looked at for a panic, which a trace follows
+	downLines  = 3   // of the console are told
+)
+
+// wentDown finds in the guest's console why it ended.
+func (m *monitor) wentDown() *guestDown {
+	m.awaitConsole()
+	lines, down := tail(m.cfg.file(ConsoleFile), panicLines), &guestDown{}
+	for i, line := range lines {
 		if _, why, found := strings.Cut(line, "Kernel panic - not syncing: "); found {
-			return why
+			lines, down.panic = lines[:i+1], why
+			break
 		}
 	}
-	return ""
+	down.console = lines[max(0, len(lines)-downLines):]
+	return down
 }
