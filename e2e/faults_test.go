@@ -71,6 +71,22 @@ func TestFaults(t *testing.T) {
 	})
 }
 
+// TestDiesWithoutGateway: what died while nobody looked was not ended by its
+// user. The next gateway says so and starts it again, with a fresh token.
+func TestDiesWithoutGateway(t *testing.T) {
+	usersAtOnce(t, func(t *testing.T, w *world) {
+		s := w.start("box", "1h")
+		j := w.judgeOf(s.Share)
+		vm := w.vm("box")
+		w.killGateway()
+		w.must(syscall.Kill(vm.named["monitor"], syscall.SIGKILL))
+		w.gone(vm)
+		t.Logf("ps -a at first: %s", w.shows("box", "vm"))
+		t.Logf("ps -a then: %s", w.shows("box", "running"))
+		w.readsFresh("box", j, s.Token.Generation)
+	})
+}
+
 // deaths are the ends that each of a VM's processes can have.
 func deaths(vm remains) (all []fault) {
 	for _, name := range slices.Sorted(maps.Keys(vm.named)) {
@@ -121,7 +137,7 @@ func TestHungBoot(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
 		w.setenv("OPENSHELL_ACCEL", "tcg")
 		w.setenv("OPENSHELL_BOOT_DEADLINE", "600ms") // no guest boots in that under TCG
-		w.run("create", "--name", "box", "--", "true")
+		w.run("create", "--name", "box", "--hypervisor", "qemu", "--", "true")
 		id := w.sandbox("box").ID
 		r := w.try("start", "box")
 		t.Logf("start: %s", r.stderr)
