@@ -94,7 +94,7 @@ func bringUp(h *host, procs *procs) (outcome, error) {
 		return exit, nil
 	}
 	setClock(start.UnixNano)
-	if err := startWatch(context.Background(), where, h); err != nil {
+	if err := startWatch(context.Background(), where, spec, h); err != nil {
 		return outcome{}, err
 	}
 	exit := s.runWorkload()

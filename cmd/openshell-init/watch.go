@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -90,17 +89,19 @@ func watch(ctx context.Context, v view, every time.Duration, seen func(uint64)) 
 	}
 }
 
-// startWatch follows the share of this VM and reports to the host.
-func startWatch(ctx context.Context, where layout, h *host) error {
+// startWatch follows the share of this VM and reports to the host; and it bounds
+// the names that are remembered.
+func startWatch(ctx context.Context, where layout, spec guest.BootSpec, h *host) error {
 	auth := filepath.Join(where.shares, guest.AuthName)
 	dir, err := unix.Open(auth, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open the share: %w", err)
 	}
-	every := watchUncached
+	every, count := watchUncached, countRarely
 	if where.krun {
-		every = watchCached
+		every, count = watchCached, countOften
 	}
+	go boundNames(ctx, spec.Names, count)
 	go watch(ctx, shareView{dir}, every, func(n uint64) {
 		h.send(guest.Message{Seen: &guest.Seen{Generation: n, UnixNano: time.Now().UnixNano()}})
 	})
@@ -130,9 +131,3 @@ func (v shareView) announced(n uint64) bool {
 }
 
 func (v shareView) drop() error { return forgetNames() }
-
-// forgetNames makes the kernel drop the names and inodes that it remembers and
-// nobody uses.
-func forgetNames() error {
-	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0)
-}

@@ -9,14 +9,14 @@ import (
 	"openshell-vm/drivers"
 )
 
-// LargeRoot wants every file of a root to be seen, where it has more of them
-// than the process that serves it may have open at once.
+// LargeRoot wants every file of a root and of a mount to be seen, where there are
+// more of them than the process that serves them may have open at once.
 func LargeRoot(t *testing.T, h Harness, files int) {
 	s := newSuite(t, h)
 	root := filepath.Join(h.Dir, "large")
 	b := s.prepare(t, func(b *box) {
 		b.spec.Stdin = false
-		b.shell("find /many -type f | wc -l; cat /many/*/last; echo changed >/many/0/last; cat /many/0/last")
+		b.shell("find /many -type f | wc -l; find /data -type f | wc -l; cat /many/*/last; echo changed >/many/0/last; cat /many/0/last")
 	})
 	spec, _, err := b.driver.Resolve(t.Context(), b.spec)
 	if err != nil {
@@ -36,11 +36,12 @@ func LargeRoot(t *testing.T, h Harness, files int) {
 		}
 	}
 	spec.Rootfs = root
+	spec.Mounts = append(spec.Mounts, mount(t, filepath.Join(root, "many"), "/data"))
 	if err := b.driver.Create(t.Context(), spec); err != nil {
 		t.Fatal(err, drivers.HintOf(err))
 	}
 	lines, _ := b.run(false).rest()
-	want := fmt.Sprintf("[%d last of 0 last of 1 last of 2 last of 3 changed]", files)
+	want := fmt.Sprintf("[%[1]d %[1]d last of 0 last of 1 last of 2 last of 3 changed]", files)
 	if got := fmt.Sprint(lines); got != want {
 		t.Errorf("of %d files the sandbox sees %s", files, got)
 	}

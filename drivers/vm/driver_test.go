@@ -269,3 +269,13 @@ func TestAJailThatIsRequired(t *testing.T) {
 		t.Error("no jail at all is taken for one")
 	}
 }
+
+func TestNamesLimit(t *testing.T) {
+	for descriptors, want := range map[uint64]uint64{
+		0: 0, 1024: 128, 4096: 512, 20_000: 20_000 - namesMargin, 64 << 10: 32 << 10, 512 << 10: 256 << 10,
+	} {
+		if n := namesLimit(descriptors); n != want {
+			t.Errorf("of %d descriptors, %d names; %d are wanted", descriptors, n, want)
+		}
+	}
+}

@@ -171,11 +171,32 @@ func bootSpec(spec drivers.Spec) guest.BootSpec {
 		Version: guest.Version, ID: spec.ID, Hostname: hostname(spec), Process: spec.Process, Stdin: spec.Stdin,
 		Ephemeral: spec.Ephemeral, AuthDir: spec.Auth.Target(), TokenUser: spec.TokenUser, StopGrace: int64(outputGrace),
 	}
+	b.Names = namesLimit(maxDescriptors())
 	b.Process.Env = withDefaults(spec.Process.Env, guestDefaults...)
 	for i, m := range spec.Mounts {
 		b.Mounts = append(b.Mounts, guest.GuestMount{Name: guest.MountName(i), Target: m.Target()})
 	}
 	return b
+}
+
+// namesMargin is more names than a guest looks up before it notices how many it
+// remembers.
+const namesMargin = 16 << 10
+
+// namesLimit is for the descriptors that a jail gives to a file server. At least
+// half of them are left for what the guest has in use.
+func namesLimit(descriptors uint64) uint64 {
+	return min(descriptors/2, max(descriptors/8, descriptors-min(descriptors, namesMargin)))
+}
+
+// maxDescriptors is the limit that a jail raises a program's to; 0 if it is not
+// known.
+func maxDescriptors() uint64 {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return 0
+	}
+	return files.Max
 }
 
 // hostname is the sandbox's name as far as it can be one.

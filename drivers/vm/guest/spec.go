@@ -49,6 +49,10 @@ type BootSpec struct {
 	Ephemeral bool         `json:"ephemeral"` // overlay's upper layer on tmpfs instead of the disk
 	Mounts    []GuestMount `json:"mounts"`
 
+	// Names is how many names of the host's directories the guest may remember
+	// without using them, each of which costs their server a descriptor; 0 for any number.
+	Names uint64 `json:"names,omitempty"`
+
 	AuthDir   string `json:"authDir"`   // where the share is mounted
 	TokenUser string `json:"tokenUser"` // owner of /etc/openshell; "" for the workload's user
 
