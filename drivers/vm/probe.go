@@ -43,6 +43,9 @@ func (d *Driver) Probe(ctx context.Context) drivers.Info {
 	return info
 }
 
+// fewDescriptors is less than large source trees have files.
+const fewDescriptors = 64 << 10
+
 // jailFacts tries a jail anew, and refuses what Resolve will.
 func (d *Driver) jailFacts(fact func(name, format string, args ...any)) error {
 	report, err := d.tryJail()
@@ -53,6 +56,9 @@ func (d *Driver) jailFacts(fact func(name, format string, args ...any)) error {
 		fact("jail", "this host can't give %s", gaps(report))
 	default:
 		fact("jail", "complete (Landlock %d)", report.LandlockABI)
+	}
+	if err == nil && report.NoFile < fewDescriptors {
+		fact("open files", "at most %d of the host's in use by a guest; a higher hard limit (ulimit -Hn) allows more", report.NoFile)
 	}
 	return d.checkJail(false)
 }
