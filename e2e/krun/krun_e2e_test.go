@@ -3,6 +3,7 @@
 package krun_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,6 +60,7 @@ var parts = []part{
 	{"deaths", func(t *testing.T) { driverstest.Deaths(t, harness(t, 2*time.Minute)) }},
 	{"confined", func(t *testing.T) { driverstest.EachProcess(t, harness(t, 2*time.Minute), confined) }},
 	{"large-root", func(t *testing.T) { driverstest.LargeRoot(t, harness(t, 5*time.Minute), 5_000) }},
+	{"user", asUser},
 	{"hung-boot", func(t *testing.T) { driverstest.HungBoot(t, harness(t, 50*time.Millisecond)) }},
 }
 
@@ -130,8 +133,10 @@ func inOuterMachine(t *testing.T, p part) {
 	}
 }
 
-// cacheDir is the drivers' in this run.
-func cacheDir() string { return filepath.Join(os.TempDir(), "openshell-krun-test-cache") }
+// cacheDir is the drivers' of this user in this run.
+func cacheDir() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("openshell-krun-test-cache-%d", os.Getuid()))
+}
 
 // probeKVM finds out whether KVM works and has the drivers remember it. The
 // outer machine, where it must, gets some tries: the probe has 2 s, and a busy
@@ -171,6 +176,36 @@ func freshness(t *testing.T) {
 		driverstest.Delays{Publishes: unwatched, P99: 6 * time.Second, Max: 6 * time.Second})
 }
 
+// asUser runs two parts as an ordinary user, who may use KVM. Programs and
+// libraries may lie where only root can go, so the user gets copies.
+func asUser(t *testing.T) {
+	info, err := os.Stat("/dev/kvm")
+	if err == nil && inside { // where nobody else is
+		err = os.Chmod("/dev/kvm", 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "krun-user-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	env := []string{"KRUN_RUN=", "OPENSHELL_BIN=" + filepath.Join(dir, "bin")}
+	errs := []error{os.Chmod(dir, 0o755), os.CopyFS(filepath.Join(dir, "bin"), os.DirFS(programDir(t)))}
+	for _, name := range []string{"LIBKRUN", "LIBKRUNFW"} {
+		path := os.Getenv(name)
+		data, err := os.ReadFile(path)
+		errs = append(errs, err, os.WriteFile(filepath.Join(dir, filepath.Base(path)), data, 0o755))
+		env = append(env, name+"="+filepath.Join(dir, filepath.Base(path)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	driverstest.AsUser(t, 15000, []int{int(info.Sys().(*syscall.Stat_t).Gid)},
+		"^TestOnLibkrun$/^(conformance|confined)$", env...)
+}
+
 // confined looks at what a VM's process has in its jail.
 func confined(t *testing.T, dir, name string, pid int) {
 	if name == "monitor" {
@@ -190,7 +225,7 @@ func harness(t *testing.T, bootDeadline time.Duration) driverstest.Harness {
 	return driverstest.Harness{
 		Name:      "vm, krun",
 		Dir:       dir,
-		Mountable: mountable || inside,
+		Mountable: mountable || inside && os.Getuid() == 0,
 		New: func(gateway string) drivers.Driver {
 			return vm.New(vm.Config{
 				GatewayID: gateway, SandboxesDir: filepath.Join(dir, "state", "sandboxes"), RuntimeDir: filepath.Join(dir, "run"),
