@@ -1,0 +1,186 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// remains is what there is of a VM on the host, to be looked for when it is gone.
+type remains struct {
+	id         string
+	named      map[string]int // the process ids that inspect tells
+	processes  map[int]string // these and what they started, each with the time of its start
+	namespaces []string       // the mount namespaces of the jails
+	listening  []string       // the sockets' inodes
+}
+
+// vm finds all of a running one, and so proves that gone would.
+func (w *world) vm(name string) remains {
+	w.Helper()
+	s := w.sandbox(name)
+	vm := remains{id: s.ID, named: map[string]int{}}
+	for _, fact := range s.Details {
+		if what, ok := strings.CutPrefix(fact.Name, "pid of "); ok {
+			pid, err := strconv.Atoi(fact.Value)
+			w.must(err)
+			vm.named[what] = pid
+		}
+	}
+	vm.processes = family(vm.named["monitor"])
+	listening := listeners()
+	for pid := range vm.processes {
+		if ns := mountNamespace(pid); ns != "" && ns != mountNamespace(os.Getpid()) && !slices.Contains(vm.namespaces, ns) {
+			vm.namespaces = append(vm.namespaces, ns)
+		}
+		vm.listening = append(vm.listening, slices.DeleteFunc(sockets(pid), func(inode string) bool { return !listening[inode] })...)
+	}
+	for what, pid := range vm.named {
+		if vm.processes[pid] == "" {
+			w.Fatalf("%s, which is process %d, is none of the monitor's: %v", what, pid, vm.processes)
+		}
+	}
+	// Only root may look into jails.
+	if len(vm.listening) == 0 || os.Getuid() == 0 && (len(vm.namespaces) < len(vm.named)-1 || len(w.mounted(vm)) < len(vm.named)-1) {
+		w.Fatalf("not all of the VM is found: %+v", vm)
+	}
+	return vm
+}
+
+// gone waits until nothing of a VM is left but processes that wait for their
+// parent.
+func (w *world) gone(vm remains) {
+	w.Helper()
+	var left []string
+	defer func() {
+		if len(left) > 0 {
+			w.Errorf("left behind of %s: %v", vm.id, left)
+		}
+	}()
+	w.eventually("nothing of the VM is left", 20*time.Second, func() bool {
+		left = slices.Concat(running(vm), w.mounted(vm), jailed(vm.id))
+		open := listeners()
+		for _, inode := range vm.listening {
+			if open[inode] {
+				left = append(left, "a socket that listens: "+inode)
+			}
+		}
+		return len(left) == 0
+	})
+}
+
+// running are the processes of a VM that run, and any other that has to do with
+// it by its arguments.
+func running(vm remains) (found []string) {
+	for pid, p := range hostProcesses() {
+		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // empty for one that has ended
+		if (vm.processes[pid] == p.started || strings.Contains(string(cmdline), vm.id)) && p.state != "Z" && p.state != "X" {
+			found = append(found, fmt.Sprintf("process %d %q", pid, cmdline))
+		}
+	}
+	return found
+}
+
+// mounted are the processes, this one included, that are in a jail's mount
+// namespace, or in whose own one something of a VM or its world is mounted, or
+// such a namespace is kept.
+func (w *world) mounted(vm remains) (found []string) {
+	marks := append([]string{vm.id, w.home + "/state", w.home + "/run"}, vm.namespaces...)
+	for pid := range hostProcesses() {
+		mounts, _ := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid)) // it may just end
+		has := func(mark string) bool { return strings.Contains(string(mounts), mark) }
+		if slices.ContainsFunc(marks, has) || slices.Contains(vm.namespaces, mountNamespace(pid)) {
+			found = append(found, fmt.Sprintf("a mount that process %d sees", pid))
+		}
+	}
+	return found
+}
+
+// jailed are a sandbox's cgroups that processes are in.
+func jailed(id string) (found []string) {
+	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.Contains(d.Name(), id) {
+			if procs, err := os.ReadFile(filepath.Join(path, "cgroup.procs")); err == nil && len(procs) > 0 {
+				found = append(found, path)
+			}
+		}
+		return nil
+	})
+	return found
+}
+
+// process is one line of ps, for the host's processes.
+type process struct {
+	parent  int
+	state   string
+	started string // in the kernel's ticks: with it a process id is unique
+}
+
+func hostProcesses() map[int]process {
+	all := map[int]process{}
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range files {
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		stat, _ := os.ReadFile(file) // it may just end
+		fields := strings.Fields(string(stat)[strings.LastIndexByte(string(stat), ')')+1:])
+		if len(fields) < 20 {
+			continue
+		}
+		parent, _ := strconv.Atoi(fields[1])
+		all[pid] = process{parent, fields[0], fields[19]}
+	}
+	return all
+}
+
+// family is a process and all that it and its children started.
+func family(root int) map[int]string {
+	all := hostProcesses()
+	found := map[int]string{root: all[root].started}
+	for before := 0; before < len(found); {
+		before = len(found)
+		for pid, p := range all {
+			if _, ok := found[p.parent]; ok {
+				found[pid] = p.started
+			}
+		}
+	}
+	return found
+}
+
+// mountNamespace is what a process's is called, "" if that can't be seen.
+func mountNamespace(pid int) string {
+	name, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	return name
+}
+
+// sockets are the inodes of those that a process has open.
+func sockets(pid int) (inodes []string) {
+	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, link := range links {
+		name, _ := os.Readlink(link)
+		if inode, ok := strings.CutPrefix(name, "socket:["); ok {
+			inodes = append(inodes, strings.TrimSuffix(inode, "]"))
+		}
+	}
+	return inodes
+}
+
+// listeners are the inodes of the unix sockets that take connections.
+func listeners() map[string]bool {
+	const acceptsConnections = "00010000"
+	found := map[string]bool{}
+	table, _ := os.ReadFile("/proc/net/unix")
+	for line := range strings.Lines(string(table)) {
+		if f := strings.Fields(line); len(f) >= 7 && f[3] == acceptsConnections {
+			found[f[6]] = true
+		}
+	}
+	return found
+}
