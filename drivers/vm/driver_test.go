@@ -224,7 +224,7 @@ func TestBootSpec(t *testing.T) {
 func TestTheErrorOfAHungBoot(t *testing.T) {
 	cfg := monitor.Config{Dir: "/state/abc", Attempt: 2}
 	err := startError(cfg, &monitor.Ready{Problem: "the guest did not boot within 1m0s", Hung: true, Console: "one\ntwo"})
-	want := "start the VM: the guest did not boot within 1m0s, in 2 tries; the last lines of its console:\n  one\n  two"
+	want := "start the VM: the guest did not boot within 1m0s, in 2 tries; the last lines of its console: one | two"
 	if err.Error() != want || !strings.Contains(drivers.HintOf(err), "/state/abc/console.log") {
 		t.Errorf("%v\n%s", err, drivers.HintOf(err))
 	}

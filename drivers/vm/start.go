@@ -286,7 +286,7 @@ func startError(cfg monitor.Config, r *monitor.Ready) error {
 		text += fmt.Sprintf(", in %d tries", cfg.Attempt)
 	}
 	if r.Console != "" {
-		text += "; the last lines of its console:\n  " + strings.ReplaceAll(r.Console, "\n", "\n  ")
+		text += "; the last lines of its console: " + strings.ReplaceAll(r.Console, "\n", " | ")
 	}
 	hint := r.Hint
 	if hint == "" {
