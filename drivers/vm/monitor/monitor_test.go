@@ -115,6 +115,10 @@ func TestFailedBoots(t *testing.T) {
 			},
 			Ready{Problem: "qemu ended: exit status 1: no such machine"},
 		},
+		"ends": {
+			func(g *fakeGuest) { g.monitor.group.died <- death{"qemu", nil} },
+			Ready{Problem: "qemu ended, before the guest said anything"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg, ready, end := startMonitor(t, func(c *Config) { c.BootDeadline = 200 * time.Millisecond }, test.life)

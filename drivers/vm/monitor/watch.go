@@ -88,12 +88,16 @@ func (m *monitor) lost() error {
 
 // blame is the error for a VM that a death has brought down.
 func (m *monitor) blame(d death) error {
+	greeted := m.report().Kernel != ""
 	if !d.forced() && !d.ofFileServer() {
-		if down := m.wentDown(); d.err == nil || down.panic != "" {
+		if down := m.wentDown(); d.err == nil && greeted || down.panic != "" {
 			return down
 		}
 	}
 	text := d.String()
+	if d.err == nil && !greeted {
+		text += ", before the guest said anything"
+	}
 	if said := m.said(d.name); said != "" && !d.bySIGKILL() {
 		text += ": " + said
 	}
