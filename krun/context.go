@@ -2,7 +2,6 @@ package krun
 
 import (
 	"maps"
-	"runtime"
 	"slices"
 	"sync"
 	"unsafe"
@@ -197,8 +196,6 @@ func (c *Context) StartEnter() error {
 	if err := c.checkStart(name); err != nil {
 		return err
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	c.closed = true
 	ret := invoke(a, c.id)
 	if _, err := result(name, ret, false); err != nil {

@@ -260,6 +260,20 @@ func TestRootDiskRemount(t *testing.T) {
 	}
 }
 
+// TestDiskSync: C's numbers are the other way round.
+func TestDiskSync(t *testing.T) {
+	x := makeThings(t)
+	for sync, want := range map[DiskSync]string{SyncFull: "2", SyncRelaxed: "1", SyncNone: "0"} {
+		c, calls := open(t, "1.19.0")
+		if err := c.AddDisk3(Disk{ID: "d", Path: x.file, Sync: sync}); err != nil {
+			t.Fatal(err)
+		}
+		if got := calls()[0]; !strings.HasSuffix(got, " "+want) {
+			t.Errorf("mode %d: C saw %s", sync, got)
+		}
+	}
+}
+
 func TestLogStartsOnce(t *testing.T) {
 	lib, calls := contract(t, "1.19.0")
 	t.Setenv("CONTRACT_RETURN", "krun_set_log_level=-22")

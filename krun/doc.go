@@ -49,8 +49,8 @@
 // All methods may be called concurrently; those of one Context are serialized,
 // and after StartEnter wait for ever, as it holds its thread. libkrun starts
 // threads of its own there, which have the credentials, namespaces and filters of
-// the thread that calls StartEnter: set these up before the process starts, by an
-// exec.
+// the thread that calls StartEnter. Set these up before the process starts, by an
+// exec, or on a thread that the caller has locked (runtime.LockOSThread).
 //
 // # Versions
 //

@@ -111,8 +111,8 @@ var each = []struct {
 	{"krun_add_virtio_console_default", func(c *Context, x things) error { return c.AddVirtioConsoleDefault(x.tty, x.out, nil) }, `7 TTY FD -1`},
 	{"krun_add_serial_console_default", func(c *Context, x things) error { return c.AddSerialConsoleDefault(nil, x.out) }, `7 -1 FD`},
 	{"krun_add_disk3", func(c *Context, x things) error {
-		return c.AddDisk3(Disk{ID: "d", Path: x.file, Format: DiskVMDK, DirectIO: true, Sync: SyncRelaxed})
-	}, `7 "d" "FILE" 2 false true 1`},
+		return c.AddDisk3(Disk{ID: "d", Path: x.file, Format: DiskVMDK, DirectIO: true})
+	}, `7 "d" "FILE" 2 false true 2`},
 	{"krun_disable_implicit_vsock", func(c *Context, x things) error { return c.DisableImplicitVsock() }, `7`},
 	{"krun_add_vsock", func(c *Context, x things) error { return c.AddVsock(TSIUnix) }, `7 2`},
 	{"krun_add_virtio_console_multiport", func(c *Context, x things) error {

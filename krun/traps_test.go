@@ -5,6 +5,7 @@ package krun
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -27,6 +28,7 @@ func TestTraps(t *testing.T) {
 	}
 	closed.Close()
 	missing := filepath.Join(x.dir, "no")
+	long := longSocket(t, x.dir, 98)
 	many := slices.Repeat([]string{"s"}, maxVector+1)
 	mac := [6]byte{2}
 
@@ -82,18 +84,21 @@ func TestTraps(t *testing.T) {
 		{"256 CPUs, which would be 0", func(c *Context) error { return c.SetVMConfig(256, 128) }},
 		{"no memory", func(c *Context) error { return c.SetVMConfig(1, 0) }},
 		{"4 EiB of memory, which would be 0", func(c *Context) error { return c.SetVMConfig(1, 1<<32) }},
-		{"port mapped twice", func(c *Context) error { return c.SetPortMap([]PortMapping{{1, 2}, {1, 3}}) }},
+		{"guest's port mapped twice", func(c *Context) error { return c.SetPortMap([]PortMapping{{1, 2}, {3, 2}}) }},
+		{"host's port mapped twice", func(c *Context) error { return c.SetPortMap([]PortMapping{{1, 2}, {1, 3}}) }},
 		{"port 0", func(c *Context) error { return c.SetPortMap([]PortMapping{{1, 0}}) }},
 		{"vsock beside the implicit one", func(c *Context) error { return c.AddVsock(TSINone) }},
 		{"socket path of 108 bytes", func(c *Context) error { return c.AddVsockPort2(1, "/"+strings.Repeat("a", 107), true) }},
 		{"socket to be made in no directory", func(c *Context) error { return c.AddVsockPort2(1, missing+"/s", true) }},
 		{"network socket missing", func(c *Context) error { return c.AddNetUnixStream(Net{Path: missing, MAC: mac}) }},
 		{"network socket a file", func(c *Context) error { return c.AddNetUnixGram(Net{Path: x.file, MAC: mac}) }},
-		{"network socket without room for libkrun's own", func(c *Context) error { return c.SetGvproxyPath("/" + strings.Repeat("a", 97)) }},
+		{"network socket without room for libkrun's own", func(c *Context) error { return c.AddNetUnixGram(Net{Path: long, MAC: mac}) }},
+		{"gvproxy without room for libkrun's own", func(c *Context) error { return c.SetGvproxyPath(long) }},
 		{"gvproxy missing", func(c *Context) error { return c.SetGvproxyPath(missing) }},
 		{"network without a backend", func(c *Context) error { return c.AddNetUnixStream(Net{MAC: mac}) }},
 		{"network with two backends", func(c *Context) error { return c.AddNetUnixGram(Net{Path: x.socket, File: x.out, MAC: mac}) }},
 		{"network without an address", func(c *Context) error { return c.AddNetTap(Tap{Name: "tap0"}) }},
+		{"network with a multicast address", func(c *Context) error { return c.SetNetMAC([6]byte{1, 2, 3, 4, 5, 6}) }},
 		{"tap name of 16 bytes", func(c *Context) error { return c.AddNetTap(Tap{Name: strings.Repeat("t", 16), MAC: mac}) }},
 		{"passt without a descriptor", func(c *Context) error { return c.SetPasstFD(nil) }},
 		{"closed descriptor", func(c *Context) error { return (&Console{c: c}).AddInOut("p", closed, nil) }},
@@ -117,12 +122,30 @@ func TestTraps(t *testing.T) {
 	}
 }
 
+// longSocket makes a socket whose path has so many bytes.
+func longSocket(t *testing.T, dir string, size int) string {
+	t.Helper()
+	path := filepath.Join(dir, strings.Repeat("s", size-len(dir)-1))
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	return path
+}
+
 // TestLimits is the other side of the numbers in TestTraps: what just fits, fits.
 func TestLimits(t *testing.T) {
 	x := makeThings(t)
 	for name, call := range map[string]func(c *Context) error{
-		"tag of 36 bytes":   func(c *Context) error { return c.AddVirtioFS3(strings.Repeat("t", 36), x.dir, 0, true) },
-		"4095 OEM strings":  func(c *Context) error { return c.SetSMBIOSOEMStrings(slices.Repeat([]string{"s"}, maxVector)) },
+		"tag of 36 bytes":  func(c *Context) error { return c.AddVirtioFS3(strings.Repeat("t", 36), x.dir, 0, true) },
+		"4095 OEM strings": func(c *Context) error { return c.SetSMBIOSOEMStrings(slices.Repeat([]string{"s"}, maxVector)) },
+		"network socket of 97 bytes": func(c *Context) error {
+			return c.AddNetUnixGram(Net{Path: longSocket(t, x.dir, 97), MAC: [6]byte{2}})
+		},
+		"stream socket of 107 bytes": func(c *Context) error {
+			return c.AddNetUnixStream(Net{Path: longSocket(t, x.dir, 107), MAC: [6]byte{2}})
+		},
 		"path of 107 bytes": func(c *Context) error { return c.AddVsockPort2(1, "/"+strings.Repeat("a", 106), true) },
 		"1,300 bytes":       func(c *Context) error { return c.SetExec("/x", []string{strings.Repeat("a", 1300)}, nil) },
 		"the environment replaced": func(c *Context) error {
@@ -176,6 +199,16 @@ func TestTwice(t *testing.T) {
 		"old and new disks": {
 			func(c *Context) error { return c.SetRootDisk(x.file) },
 			func(c *Context) error { return c.AddDisk(Disk{ID: "d", Path: x.file}) },
+		},
+		"new and old disks": {
+			func(c *Context) error { return c.AddDisk(Disk{ID: "d", Path: x.file}) },
+			func(c *Context) error { return c.SetDataDisk(x.file) },
+		},
+		"root on a disk, too": {
+			func(c *Context) error {
+				return errors.Join(c.SetRoot(x.dir), c.AddDisk(Disk{ID: "d", Path: x.file}))
+			},
+			func(c *Context) error { return c.SetRootDiskRemount("/dev/vda", "", "") },
 		},
 		"port name": {
 			func(c *Context) error { return (&Console{c: c}).AddInOut("p", nil, x.out) },

@@ -5,7 +5,8 @@
  *
  * VERSION pretends to be a release, as major * 10000 + minor * 100 + patch: a
  * function that came later is not there. krun_start_enter ends the process with
- * the status CONTRACT_EXIT, as a VM does, unless CONTRACT_RETURN names it.
+ * the status CONTRACT_EXIT, as a VM does, unless CONTRACT_RETURN names it. Without
+ * a status it is 99: a test that starts a VM by mistake does not look passed.
  *
  * Of a descriptor it records the lowest other number that stands for the same
  * file, if any: the caller's own, when it was given a duplicate.
@@ -142,7 +143,7 @@ int32_t krun_start_enter(uint32_t ctx)
 	str code = getenv("CONTRACT_EXIT");
 	if (ret != 1)
 		return ret == 2 ? 0 : ret; /* 2 stands for a start that returns 0 */
-	exit(code ? atoi(code) : 0);
+	exit(code ? atoi(code) : 99);
 }
 
 #if VERSION >= 10901
