@@ -3,15 +3,15 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
+
+	"openshell-vm/drivers/driverstest/capture"
 )
 
 // TestExitCodes are those of container tools.
@@ -76,7 +76,7 @@ func TestTerminal(t *testing.T) {
 		terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
 		w.must(err)
 		defer terminal.Close()
-		screen := &screen{}
+		screen := &capture.Buffer{}
 		go func() { _, _ = io.Copy(screen, terminal) }()
 
 		// A shell drops what is typed while it changes the terminal's mode, before
@@ -112,22 +112,4 @@ func TestTerminal(t *testing.T) {
 			t.Errorf("exit code %d, 5 is wanted (%v)\n%s", cmd.ProcessState.ExitCode(), err, screen)
 		}
 	})
-}
-
-// screen collects what a terminal shows.
-type screen struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buf.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buf.String()
 }

@@ -10,12 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/gateway/api"
 )
 
@@ -91,24 +91,6 @@ func TestOnlyOwnUserAndRoot(t *testing.T) {
 	}
 }
 
-// lockedBuffer is an io.Writer for a goroutine of the client.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
 // TestAttach is a foreground run: attach, start, input, resize, signal, exit code.
 func TestAttach(t *testing.T) {
 	engine := newFake("fake")
@@ -116,7 +98,7 @@ func TestAttach(t *testing.T) {
 	w.run()
 	s := w.create(api.CreateRequest{Name: "one", Stdin: true, AutoRemove: true})
 	stdin, typed := io.Pipe()
-	var stdout, stderr lockedBuffer
+	var stdout, stderr capture.Buffer
 	sizes, signals := make(chan api.Size, 1), make(chan int, 1)
 	connected := make(chan struct{})
 	type end struct {
@@ -207,7 +189,7 @@ func TestExec(t *testing.T) {
 	if err != nil || code != 3 {
 		t.Errorf("exit code %d, %v", code, err)
 	}
-	var stdout lockedBuffer
+	var stdout capture.Buffer
 	cat := command("cat")
 	cat.Stdin = true
 	input := strings.Repeat("0123456789abcdef", 20_000) // ten frames
@@ -236,7 +218,7 @@ func TestLogs(t *testing.T) {
 	w := newWorld(t, engine)
 	w.run()
 	w.create(api.CreateRequest{Name: "one"})
-	var stdout, stderr lockedBuffer
+	var stdout, stderr capture.Buffer
 	err := w.client.Logs(t.Context(), "one", false, &stdout, &stderr)
 	if err != nil || stdout.String() != "to stdout" || stderr.String() != "to stderr" {
 		t.Errorf("%q, %q, %v", stdout.String(), stderr.String(), err)

@@ -1,17 +1,16 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/gateway/api"
 	"openshell-vm/share"
 )
@@ -21,29 +20,11 @@ type world struct {
 	testing.TB
 	dir     string
 	engines []drivers.Driver
-	log     *logBuffer
+	log     *capture.Buffer // also goes to the test's output if it fails
 
 	gateway *Gateway
 	client  *api.Client
 	ended   chan error
-}
-
-// logBuffer also goes to the test's output if it fails.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
 
 // newWorld points the environment to fresh directories. They are short: socket
@@ -54,7 +35,7 @@ func newWorld(t testing.TB, engines ...drivers.Driver) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{TB: t, dir: dir, engines: engines, log: &logBuffer{}}
+	w := &world{TB: t, dir: dir, engines: engines, log: &capture.Buffer{}}
 	t.Setenv(api.EnvStateDir, filepath.Join(dir, "state"))
 	t.Setenv(api.EnvRuntimeDir, filepath.Join(dir, "run"))
 	t.Cleanup(func() {

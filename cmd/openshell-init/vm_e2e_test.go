@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/initramfs"
@@ -39,7 +40,7 @@ type vm struct {
 	qemu  *exec.Cmd
 	ended chan error // QEMU's end
 
-	console        consoleLog
+	console        capture.Buffer // what the guest's kernel and init print
 	control, stdio *stream.Writer
 	messages       chan guest.Message
 
@@ -270,24 +271,6 @@ func (v *vm) serve(device qemu.Device, dir string) *os.File {
 func virtiofsd(t *testing.T) string {
 	t.Helper()
 	return need(t, "/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd")
-}
-
-// consoleLog is what the guest's kernel and init print.
-type consoleLog struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (c *consoleLog) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.buf.Write(p)
-}
-
-func (c *consoleLog) String() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.buf.String()
 }
 
 func (v *vm) readControl(r *stream.Reader, messages chan<- guest.Message) {

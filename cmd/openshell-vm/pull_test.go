@@ -36,7 +36,7 @@ func TestPullOnTerminal(t *testing.T) {
 	term.sees("fetching slow [==========          ] 5MiB of 10MiB, 0 of 1 layer")
 	term.ends(0)
 	term.sees("c0ffee00c0ff")
-	if s := term.screen(); strings.Count(s, "\n") != 1 {
+	if s := term.screen.String(); strings.Count(s, "\n") != 1 {
 		t.Errorf("more than one line: %q", s)
 	}
 }

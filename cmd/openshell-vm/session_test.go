@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/iotest"
@@ -16,6 +14,8 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/driverstest/capture"
 )
 
 // terminal is the CLI in a pseudo-terminal, against a fake gateway.
@@ -23,9 +23,7 @@ type terminal struct {
 	*testing.T
 	pty, tty *os.File
 	cmd      *exec.Cmd
-
-	mu    sync.Mutex
-	shown bytes.Buffer
+	screen   capture.Buffer // what it has shown
 }
 
 // onTerminal's gateway has one running sandbox, web, whose workload is cat on
@@ -43,7 +41,7 @@ func onTerminal(t *testing.T, args ...string) *terminal {
 	term.cmd.Stdin, term.cmd.Stdout, term.cmd.Stderr = tty, tty, tty
 	term.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	check(t, term.cmd.Start())
-	go func() { _, _ = io.Copy(term, p) }()
+	go func() { _, _ = io.Copy(&term.screen, p) }()
 	t.Cleanup(func() {
 		_ = term.cmd.Process.Kill()
 		p.Close()
@@ -52,28 +50,16 @@ func onTerminal(t *testing.T, args ...string) *terminal {
 	return term
 }
 
-func (term *terminal) Write(p []byte) (int, error) {
-	term.mu.Lock()
-	defer term.mu.Unlock()
-	return term.shown.Write(p)
-}
-
-func (term *terminal) screen() string {
-	term.mu.Lock()
-	defer term.mu.Unlock()
-	return term.shown.String()
-}
-
 func (term *terminal) sees(text string) {
 	term.Helper()
-	term.until("the screen shows "+text, func() bool { return strings.Contains(term.screen(), text) })
+	term.until("the screen shows "+text, func() bool { return strings.Contains(term.screen.String(), text) })
 }
 
 func (term *terminal) until(what string, ok func() bool) {
 	term.Helper()
 	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			term.Fatalf("not within 10 s: %s\n%q", what, term.screen())
+			term.Fatalf("not within 10 s: %s\n%q", what, term.screen.String())
 		}
 	}
 }
@@ -98,7 +84,7 @@ func (term *terminal) ends(code int) {
 	term.Helper()
 	_ = term.cmd.Wait()
 	if got := term.cmd.ProcessState.ExitCode(); got != code {
-		term.Errorf("exit code %d, want %d\n%q", got, code, term.screen())
+		term.Errorf("exit code %d, want %d\n%q", got, code, term.screen.String())
 	}
 	if !term.cooked() {
 		term.Error("the terminal is left raw")
@@ -175,7 +161,7 @@ func TestProgressIsShownAndTakenAway(t *testing.T) {
 	term.sees("starting made-up … 1s")
 	term.types("\x03")
 	term.ends(130)
-	if screen := term.screen(); !strings.HasSuffix(screen, clearLine) {
+	if screen := term.screen.String(); !strings.HasSuffix(screen, clearLine) {
 		t.Errorf("the progress line stays: %q", screen)
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/drivers/driverstest/content"
 	"openshell-vm/share"
 )
@@ -190,7 +190,7 @@ func (b *box) ended() drivers.Status {
 type session struct {
 	t      *testing.T
 	lines  chan string // stdout
-	stderr syncBuffer
+	stderr capture.Buffer
 	size   chan drivers.Size
 	signal chan int
 	stdin  *io.PipeWriter
@@ -325,24 +325,4 @@ func (s *session) detach() {
 	if !errors.Is(s.err, context.Canceled) {
 		s.t.Errorf("a cancelled session ended with %v", s.err)
 	}
-}
-
-// syncBuffer is a bytes.Buffer for several goroutines.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write is io.Writer's.
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-// String is what was written so far.
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

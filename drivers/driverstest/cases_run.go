@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/capture"
 )
 
 // exitCodes: as container tools give them.
@@ -155,7 +156,7 @@ func logs(t *testing.T, s *suite) string {
 		t.Fatal("this driver can't give back logs")
 	}
 	read := func() (string, string) {
-		var out, problems syncBuffer
+		var out, problems capture.Buffer
 		if err := logger.Logs(t.Context(), b.id, false, &out, &problems); err != nil {
 			t.Fatalf("logs: %v", err)
 		}
@@ -177,7 +178,7 @@ func logs(t *testing.T, s *suite) string {
 		}
 		return nil
 	})
-	var followed syncBuffer
+	var followed capture.Buffer
 	done := make(chan error, 1)
 	go func() { done <- logger.Logs(t.Context(), b.id, true, &followed, io.Discard) }()
 	b.stop(0)

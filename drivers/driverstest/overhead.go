@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/capture"
 )
 
 // Overhead runs a short workload by the driver and by the engine's own command
@@ -51,7 +52,7 @@ func runToEnd(t *testing.T, b *box) {
 	if err := b.driver.Create(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
-	var out syncBuffer
+	var out capture.Buffer
 	code := make(chan int, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -9,11 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/drivers/vm/monitor"
 )
 
@@ -95,9 +95,9 @@ func TestLifeOfAVM(t *testing.T) {
 	expectState(t, d, spec.ID, drivers.Running)
 
 	attached, stop := context.WithCancel(ctx)
-	var out waitBuffer
+	var out capture.Buffer
 	go d.Attach(attached, spec.ID, true, drivers.Streams{Stdin: strings.NewReader("hello\n"), Stdout: &out})
-	out.await(t, "a token\ngot hello\n")
+	await(t, &out, "a token\ngot hello\n")
 	stop()
 
 	var stdout bytes.Buffer
@@ -192,7 +192,7 @@ func processes(t *testing.T, d *Driver, id string) map[string]int {
 func TestAttachBeforeTheStart(t *testing.T) {
 	d, spec := place(t)
 	spec = made(t, d, spec, "echo quick; echo slow >&2; exit 7")
-	var stdout, stderr waitBuffer
+	var stdout, stderr capture.Buffer
 	code := make(chan int, 1)
 	go func() {
 		c, err := d.Attach(t.Context(), spec.ID, false, drivers.Streams{Stdout: &stdout, Stderr: &stderr})
@@ -259,7 +259,7 @@ func TestATerminal(t *testing.T) {
 	spec.Process.Terminal, spec.Process.Size = true, drivers.Size{Rows: 24, Cols: 80}
 	spec = up(t, d, spec, "trap 'stty size; exit 3' WINCH; stty size; while :; do sleep 0.1; done")
 	resize := make(chan drivers.Size, 1)
-	var out waitBuffer
+	var out capture.Buffer
 	code := make(chan int, 1)
 	go func() {
 		c, err := d.Attach(t.Context(), spec.ID, true, drivers.Streams{Stdout: &out, Resize: resize})
@@ -268,40 +268,17 @@ func TestATerminal(t *testing.T) {
 		}
 		code <- c
 	}()
-	out.await(t, "24 80")
+	await(t, &out, "24 80")
 	resize <- drivers.Size{Rows: 50, Cols: 132}
 	if c := <-code; c != 3 || !strings.Contains(out.String(), "50 132") {
 		t.Errorf("%d, %q", c, out.String())
 	}
 }
 
-// waitBuffer is a writer whose content a test can wait for.
-type waitBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *waitBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *waitBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// await waits until text was written.
-func (b *waitBuffer) await(t *testing.T, text string) {
+func await(t *testing.T, out *capture.Buffer, text string) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !strings.Contains(b.String(), text) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%q was not written, but %q", text, b.String())
-		}
-		time.Sleep(5 * time.Millisecond)
+	if !out.Await(text, 30*time.Second) {
+		t.Fatalf("%q was not written, but %q", text, out)
 	}
 }
 

@@ -3,7 +3,6 @@
 package jail
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -11,12 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/initramfs"
 	"openshell-vm/drivers/vm/jail/jailtest"
@@ -125,7 +124,7 @@ func bootWith(t *testing.T, d daemon, emulator, kernel, archive string) {
 		Binds: append(program(t, d.path), Bind{Source: share, Target: "/shared"}), Masks: []string{"/shared/hidden"},
 		Devices: []string{"/dev/null", "/dev/urandom"}, Proc: true, Tasks: 64,
 	}
-	var said output
+	var said capture.Buffer
 	fs, fsReport := start(t, server, func(c *Cmd) { c.Stdout, c.Stderr = &said, &said }, listening)
 	defer end(fs)
 	vmm := Config{
@@ -135,11 +134,11 @@ func bootWith(t *testing.T, d daemon, emulator, kernel, archive string) {
 			Bind{Source: kernel, Target: "/vm/kernel"}, Bind{Source: archive, Target: "/vm/initramfs"}),
 		Devices: []string{"/dev/null", "/dev/urandom"}, Tasks: 128,
 	}
-	var console output
+	var console capture.Buffer
 	qemu, report := start(t, vmm, func(c *Cmd) { c.Stdout, c.Stderr = &console, &console }, connected)
 	ended := make(chan error, 1)
 	go func() { ended <- qemu.Wait() }()
-	if !console.await("GUEST READ", time.Minute) {
+	if !console.Await("GUEST READ", time.Minute) {
 		qemu.Process.Kill()
 		t.Fatalf("no guest in a minute\nvirtiofsd: %s\nconsole: %s", said.String(), console.String())
 	}
@@ -250,32 +249,4 @@ func emulatorArgs() []string {
 		"-serial", "stdio",
 		"-chardev", "socket,id=fs,fd=3", "-device", "vhost-user-fs-pci,chardev=fs,tag=" + guest.TagShares,
 	}
-}
-
-// output keeps what is written to it, for waiting on.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// await waits for text.
-func (o *output) await(text string, limit time.Duration) bool {
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if strings.Contains(o.String(), text) {
-			return true
-		}
-	}
-	return false
 }
