@@ -36,7 +36,7 @@ test-unit: race
 
 race: ## unit tests with the race detector
 	$(GO) vet ./...
-	$(GO) vet -tags e2e,faults ./...
+	$(GO) vet -tags e2e,faults,storm ./...
 	$(GO) test -race -tags faults ./...
 
 e2e: build ## end-to-end tests: real engines, real guests, real expiry
@@ -45,6 +45,10 @@ e2e: build ## end-to-end tests: real engines, real guests, real expiry
 # Without KVM it takes its time: two emulations lie below each guest.
 e2e-krun: setup build ## the VM suite on a real libkrun: LIBKRUN=… LIBKRUNFW=…
 	LIBKRUN=$(LIBKRUN) LIBKRUNFW=$(LIBKRUNFW) $(GO) test -tags e2e -count=1 -v -timeout 2h ./e2e/krun
+
+# STORM=30s for a short one.
+storm: build ## kill the gateway for 10 minutes while 200 shares and six sandboxes are read
+	@scripts/e2e -tags e2e,storm -timeout 40m -run 'TestStorm$$' ./e2e
 
 lint: ## gofmt, vet, staticcheck, tidy, govulncheck where they can run
 	@scripts/lint
@@ -58,4 +62,4 @@ bench: build ## the figures, as ratios against a baseline in the same run
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help setup setup-test build run test test-unit race e2e e2e-krun lint fuzz bench clean
+.PHONY: help setup setup-test build run test test-unit race e2e e2e-krun storm lint fuzz bench clean

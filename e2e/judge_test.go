@@ -63,8 +63,7 @@ func (j *judge) collect() {
 	if err != nil {
 		return
 	}
-	sum := sha256.Sum256(data)
-	hash := hex.EncodeToString(sum[:])
+	hash := hashOf(data)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if _, known := j.published[hash]; known {
@@ -79,6 +78,12 @@ func (j *judge) collect() {
 	if _, _, err := jwt.NewParser().ParseUnverified(raw, &claims); err == nil {
 		j.appeared[claims.Generation] = time.Now()
 	}
+}
+
+// hashOf is a token file's hash as the witness reports it.
+func hashOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // tokens are all that were published so far.

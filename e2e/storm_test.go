@@ -1,0 +1,443 @@
+//go:build e2e && storm
+
+package e2e
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const (
+	stormShares = 200
+	stormTTL    = 16 * time.Second
+	// served is how long a gateway has to run before an expired token is its
+	// fault, where nobody renewed for longer than the token's life before.
+	served = time.Second
+)
+
+// stormLength is STORM, 10 minutes by default.
+func stormLength(t *testing.T) time.Duration {
+	length, err := time.ParseDuration(cmp.Or(os.Getenv("STORM"), "10m"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return length
+}
+
+// TestStorm kills the gateway again and again while readers on the host read 200
+// shares and readers in two sandboxes of each driver read their own. Every
+// reading is verified with the public key and no leeway. A reading may be
+// expired only while no gateway has run for a second after a gap. Then come the
+// faults that took a running sandbox's renewals away: the readers read on.
+func TestStorm(t *testing.T) {
+	w := newWorld(t, os.Getuid())
+	for _, name := range hostVars {
+		w.setenv(name, os.Getenv(name))
+	}
+	s := newStorm(w)
+	s.fill()
+	s.read()
+	s.phase("storm", func() { s.kill(stormLength(t)) })
+	s.phase("held locks", s.heldLocks)
+	s.phase("a state directory that can't be used for seconds", s.closedState)
+	s.phase("a removal that fails", s.failedRemoval)
+	s.end()
+}
+
+// storm is one run: who reads, who kills, and what was read.
+type storm struct {
+	*world
+	sandboxes []string
+	shares    []string // their directories, sandboxes' too
+
+	mu    sync.Mutex
+	keys  map[string]ed25519.PublicKey
+	known map[string]string // hash → token, of the sandboxes' shares
+	up    []span            // when a gateway ran
+	bad   map[string]int    // what was wrong → how often
+	first map[string]string // one example of each
+	// forgiven are shares whose renewal is held up from outside; holding while it is
+	forgiven map[string]bool
+	holding  bool
+
+	reads, expired, kills, gaps atomic.Int64
+	stop                        chan struct{}
+	running                     sync.WaitGroup
+}
+
+// span is a time during which one gateway process ran; to is zero while it does.
+type span struct{ from, to time.Time }
+
+func newStorm(w *world) *storm {
+	return &storm{world: w, keys: map[string]ed25519.PublicKey{}, known: map[string]string{},
+		bad: map[string]int{}, first: map[string]string{}, stop: make(chan struct{})}
+}
+
+// fill makes the shares and the sandboxes, whose workload is the witness.
+func (s *storm) fill() {
+	s.Helper()
+	for i := range stormShares {
+		s.shares = append(s.shares, s.makeShare(fmt.Sprintf("s%03d", i)))
+	}
+	for _, e := range engines {
+		for i := range 2 {
+			name := fmt.Sprintf("%s%d", e.driver, i)
+			args := append([]string{"run", "-d", "--name", name, "--ttl", stormTTL.String(), "--mount", s.readerDir() + ":/witness"}, e.flags...)
+			s.run(append(args, "--", "/witness/reader", "-count", "0", "-every", "100ms")...)
+			s.sandboxes = append(s.sandboxes, name)
+			s.shares = append(s.shares, s.sandbox(name).Share)
+		}
+	}
+}
+
+// read starts the host's readers and the watch over the gateway.
+func (s *storm) read() {
+	s.loop(50*time.Millisecond, s.watchGateway)
+	for i := range 2 {
+		n := i
+		last := map[string]uint64{}
+		s.loop(time.Millisecond, func() {
+			dir := s.shares[n%len(s.shares)]
+			n += 2
+			s.readOne(dir, last)
+		})
+	}
+	// The sandboxes' readers report hashes: who judges them has to know each token.
+	s.loop(20*time.Millisecond, func() {
+		for _, dir := range s.shares[stormShares:] {
+			s.learn(filepath.Join(dir, "sandbox.jwt"))
+		}
+	})
+}
+
+// loop runs f again and again until the end.
+func (s *storm) loop(every time.Duration, f func()) {
+	s.running.Go(func() {
+		for {
+			select {
+			case <-s.stop:
+				return
+			case <-time.After(every):
+				f()
+			}
+		}
+	})
+}
+
+// gatewayProcess is the process that serves: the one that holds the state
+// directory's lock is a gateway without --supervise.
+func (s *storm) gatewayProcess() int {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		cmdline, _ := os.ReadFile(dir + "/cmdline")
+		args := strings.Split(string(cmdline), "\x00")
+		if filepath.Base(args[0]) == "openshell-gateway" && strings.HasPrefix(args[0], s.home) && !slices.Contains(args, "--supervise") &&
+			!slices.Contains(args, "--start") && !slices.Contains(args, "supervise") && !slices.Contains(args, "start") {
+			pid, _ := strconv.Atoi(filepath.Base(dir))
+			return pid
+		}
+	}
+	return 0
+}
+
+// watchGateway notes since when a gateway runs, and until when.
+func (s *storm) watchGateway() {
+	pid, now := s.gatewayProcess(), time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	runs := len(s.up) > 0 && s.up[len(s.up)-1].to.IsZero()
+	switch {
+	case pid != 0 && !runs:
+		s.up = append(s.up, span{from: now})
+	case pid == 0 && runs:
+		s.up[len(s.up)-1].to = now
+	}
+}
+
+// excused says whether no gateway had run for long enough at that time.
+func (s *storm) excused(at time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, up := range s.up {
+		if !at.Before(up.from.Add(served)) && (up.to.IsZero() || at.Before(up.to)) {
+			return false
+		}
+	}
+	return true
+}
+
+// readOne reads a share as a program on the host does.
+func (s *storm) readOne(dir string, last map[string]uint64) {
+	data, err := os.ReadFile(filepath.Join(dir, "sandbox.jwt"))
+	at := time.Now()
+	s.reads.Add(1)
+	if err != nil {
+		s.note("missing", fmt.Sprintf("%s: %v", dir, err))
+		return
+	}
+	claims, err := s.verify(strings.TrimSpace(string(data)), at)
+	if err != nil {
+		s.judge(err, at, dir)
+		return
+	}
+	if claims.Generation < last[dir] {
+		s.note("a generation that goes back", fmt.Sprintf("%s: %d after %d", dir, claims.Generation, last[dir]))
+	}
+	last[dir] = claims.Generation
+	s.wasFresh(dir)
+}
+
+// judge sorts a refused reading.
+func (s *storm) judge(err error, at time.Time, where string) {
+	kind := "refused"
+	if errors.Is(err, jwt.ErrTokenExpired) {
+		if s.excused(at) || s.isForgiven(where) {
+			s.expired.Add(1)
+			return
+		}
+		kind = "expired while a gateway runs"
+	}
+	s.note(kind, fmt.Sprintf("%s at %s: %v", where, at.Format(time.StampMilli), err))
+}
+
+func (s *storm) note(kind, example string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bad[kind]++
+	if s.first[kind] == "" {
+		s.first[kind] = example
+	}
+}
+
+type stormClaims struct {
+	jwt.RegisteredClaims
+	Generation uint64 `json:"gen"`
+}
+
+// verify is a resource server's check, with no leeway.
+func (s *storm) verify(raw string, at time.Time) (c stormClaims, err error) {
+	_, err = jwt.ParseWithClaims(raw, &c, func(t *jwt.Token) (any, error) { return s.key(t.Header["kid"]) },
+		jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(0),
+		jwt.WithTimeFunc(func() time.Time { return at }))
+	return c, err
+}
+
+func (s *storm) key(kid any) (ed25519.PublicKey, error) {
+	id := fmt.Sprint(kid)
+	s.mu.Lock()
+	key := s.keys[id]
+	s.mu.Unlock()
+	if key != nil {
+		return key, nil
+	}
+	public, err := publicKey(filepath.Join(s.stateDir(), "keys"), kid)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys[id] = public.(ed25519.PublicKey)
+	return s.keys[id], nil
+}
+
+// learn notes the token that a sandbox's share holds now.
+func (s *storm) learn(path string) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known[hashOf(data)] = strings.TrimSpace(string(data))
+}
+
+// kill is the storm: SIGKILL of the gateway, at times of its supervisor too,
+// and a few gaps longer than a token's life.
+func (s *storm) kill(length time.Duration) {
+	for end, n := time.Now().Add(length), 1; time.Now().Before(end); n++ {
+		time.Sleep(time.Duration(200+rand.IntN(6000)) * time.Millisecond)
+		if n%20 == 0 {
+			s.gap(stormTTL + 2*time.Second)
+			continue
+		}
+		if pid := s.gatewayProcess(); pid != 0 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			s.kills.Add(1)
+		}
+		if n%7 == 0 {
+			s.killGateway()
+			s.try("ps")
+		}
+	}
+	s.run("ps")
+}
+
+// gap lets every token die.
+func (s *storm) gap(length time.Duration) {
+	s.killGateway()
+	s.gaps.Add(1)
+	time.Sleep(length)
+	s.try("ps")
+}
+
+// heldLocks lets another program hold the locks of 24 shares over a restart.
+// Those can't be renewed; all others have to be.
+func (s *storm) heldLocks() {
+	held := s.shares[:24]
+	s.forgive(held, func() {
+		for _, dir := range held {
+			lock, err := os.OpenFile(filepath.Join(filepath.Dir(dir), "lock"), os.O_RDWR, 0)
+			s.must(err)
+			defer lock.Close()
+			s.must(syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+		}
+		s.killGateway()
+		began := time.Now()
+		s.run("gateway", "status")
+		s.Logf("the API answered %v after a start with %d held locks", time.Since(began).Round(10*time.Millisecond), len(held))
+		time.Sleep(stormTTL + stormTTL/2)
+	})
+}
+
+// closedState makes the state directory unusable for the next gateway, for
+// some seconds, while its supervisor restarts it.
+func (s *storm) closedState() {
+	s.must(os.Chmod(s.stateDir(), 0o755))
+	s.must(syscall.Kill(s.gatewayProcess(), syscall.SIGKILL))
+	time.Sleep(4 * time.Second)
+	s.must(os.Chmod(s.stateDir(), 0o700))
+	s.eventually("the supervisor brings a gateway back, with nobody's help", 20*time.Second, func() bool { return s.gatewayProcess() != 0 })
+	time.Sleep(stormTTL)
+}
+
+// failedRemoval has a removal fail: its engine hangs. Until the engine has
+// removed the sandbox, its token is renewed.
+func (s *storm) failedRemoval() {
+	data, err := os.ReadFile(filepath.Join(os.Getenv("OPENSHELL_ENGINES"), "docker.pid"))
+	s.must(err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	s.must(err)
+	s.must(syscall.Kill(pid, syscall.SIGSTOP))
+	removal := s.command(context.Background(), "openshell-vm", "rm", "-f", "docker0")
+	var said bytes.Buffer
+	removal.Stderr = &said
+	err = removal.Run()
+	s.Logf("rm -f while the engine hangs: %v: %s", err, strings.TrimSpace(said.String()))
+	time.Sleep(stormTTL)
+	s.must(syscall.Kill(pid, syscall.SIGCONT))
+	time.Sleep(stormTTL)
+}
+
+// forgive excuses the expired readings of some shares, until each has been read
+// fresh again after f has run.
+func (s *storm) forgive(dirs []string, f func()) {
+	s.mu.Lock()
+	s.forgiven, s.holding = map[string]bool{}, true
+	for _, dir := range dirs {
+		s.forgiven[dir] = true
+	}
+	s.mu.Unlock()
+	f()
+	s.mu.Lock()
+	s.holding = false
+	s.mu.Unlock()
+	s.eventually("the held shares are fresh again", time.Minute, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.forgiven) == 0
+	})
+}
+
+// isForgiven says whether an expired reading of dir is nobody's fault now.
+func (s *storm) isForgiven(dir string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.forgiven[dir]
+}
+
+// wasFresh notes a good reading.
+func (s *storm) wasFresh(dir string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.holding {
+		delete(s.forgiven, dir)
+	}
+}
+
+// phase runs one part and says what was read during it.
+func (s *storm) phase(name string, f func()) {
+	s.Helper()
+	began, reads, expired := time.Now(), s.reads.Load(), s.expired.Load()
+	f()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Logf("%s: %v, %d reads, %d expired in a gap; bad so far: %v", name, time.Since(began).Round(time.Second),
+		s.reads.Load()-reads, s.expired.Load()-expired, s.bad)
+}
+
+// end judges what the sandboxes' readers said, and reports.
+func (s *storm) end() {
+	s.Helper()
+	close(s.stop)
+	s.running.Wait()
+	inside := 0
+	for _, name := range s.sandboxes {
+		if r := s.try("logs", name); r.code == 0 {
+			inside += s.judgeInside(name, r.stdout)
+		}
+	}
+	s.Logf("%d kills, %d gaps; %d reads on the host, %d in sandboxes; %d expired in a gap", s.kills.Load(), s.gaps.Load(), s.reads.Load(), inside, s.expired.Load())
+	for kind, n := range s.bad {
+		s.Errorf("%d × %s, such as %s", n, kind, s.first[kind])
+	}
+	if inside == 0 || s.reads.Load() == 0 {
+		s.Error("nothing was read")
+	}
+}
+
+// judgeInside judges the readings of one sandbox by its own clock.
+func (s *storm) judgeInside(name, log string) (n int) {
+	last := uint64(0)
+	for line := range strings.Lines(log) {
+		var r reading
+		if json.Unmarshal([]byte(line), &r) != nil {
+			continue // the first line after a rotation
+		}
+		n++
+		at := time.Unix(0, r.UnixNano)
+		raw, known := s.known[r.Hash]
+		switch {
+		case r.Error != "":
+			s.note("unreadable in a sandbox", name+": "+r.Error)
+			continue
+		case !known:
+			s.note("unknown in a sandbox", fmt.Sprintf("%s: generation %d", name, r.Generation))
+			continue
+		case r.Generation < last:
+			s.note("a generation that goes back", fmt.Sprintf("%s: %d after %d", name, r.Generation, last))
+		}
+		last = r.Generation
+		if _, err := s.verify(raw, at); err != nil {
+			s.judge(err, at, name)
+		}
+	}
+	return n
+}
