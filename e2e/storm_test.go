@@ -311,7 +311,7 @@ func (s *storm) heldLocks() {
 		}
 		s.killGateway()
 		began := time.Now()
-		s.run("gateway", "status")
+		s.run("ps")
 		s.Logf("the API answered %v after a start with %d held locks", time.Since(began).Round(10*time.Millisecond), len(held))
 		time.Sleep(stormTTL + stormTTL/2)
 	})
