@@ -7,7 +7,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -89,16 +88,5 @@ func setLimits() {
 	limit := syscall.Rlimit{Cur: 1024, Max: 512 << 10}
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		logf("raise the limit on open files: %v", err)
-	}
-}
-
-// setClock sets the guest's clock to the host's.
-func setClock(unixNano int64) {
-	if unixNano <= 0 {
-		return
-	}
-	ts := unix.NsecToTimespec(unixNano)
-	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
-		logf("set the clock to %v: %v", time.Unix(0, unixNano).UTC(), err)
 	}
 }

@@ -106,6 +106,10 @@ func (s *supervisor) message(id uint32, m guest.Message) {
 		s.signalWorkload(m.Signal.Number)
 	case m.SetClock != nil:
 		setClock(m.SetClock.UnixNano)
+	case m.AskClock != nil:
+		s.host.send(guest.Message{Clock: &guest.Clock{Number: m.AskClock.Number, UnixNano: time.Now().UnixNano()}})
+	case m.StepClock != nil:
+		stepClock(m.StepClock.Nano)
 	case m.Exec != nil:
 		s.exec(id, *m.Exec)
 	}

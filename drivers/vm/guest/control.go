@@ -13,6 +13,7 @@ type Message struct {
 	Exited  *Exited  `json:"exited,omitempty"`  // the workload ended; shutdown follows
 	Seen    *Seen    `json:"seen,omitempty"`    // the guest's view of the share moved on
 	Failed  *Failed  `json:"failed,omitempty"`  // the boot failed; power-off follows
+	Clock   *Clock   `json:"clock,omitempty"`   // answer to AskClock
 
 	// Host to guest.
 	Start    *Start    `json:"start,omitempty"`    // answer to Hello: go on
@@ -20,6 +21,9 @@ type Message struct {
 	Signal   *Signal   `json:"signal,omitempty"`   // to the workload
 	SetClock *SetClock `json:"setClock,omitempty"` // after the host woke up or stepped its clock
 	Exec     *Exec     `json:"exec,omitempty"`     // new session; Exit or Error frame ends it
+
+	AskClock  *AskClock  `json:"askClock,omitempty"`  // answered at once by Clock
+	StepClock *StepClock `json:"stepClock,omitempty"` // after an answer that was wrong
 }
 
 // Hello is the init's greeting.
@@ -70,6 +74,23 @@ type Signal struct {
 // SetClock sets the guest's realtime clock.
 type SetClock struct {
 	UnixNano int64 `json:"unixNano"`
+}
+
+// AskClock asks for the guest's clock. Number is the answer's, too.
+type AskClock struct {
+	Number uint64 `json:"number"`
+}
+
+// Clock is the guest's clock at some time between the question and its answer.
+type Clock struct {
+	Number   uint64 `json:"number"`
+	UnixNano int64  `json:"unixNano"`
+}
+
+// StepClock moves the guest's clock, by a span and not to a time: how long the
+// message takes does not matter.
+type StepClock struct {
+	Nano int64 `json:"nano"` // negative: back
 }
 
 // Exec runs a further command; its streams use the frame's session.

@@ -24,10 +24,11 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 	}
 	steps, stopClock, err := clockSteps()
 	if err != nil {
-		m.log.Warn("the guest's clock will not follow the host's", "error", err)
+		m.log.Warn("the guest's clock will not follow the host's at once", "error", err)
 		stopClock = func() {}
 	}
 	defer stopClock()
+	clock := newGuestClock()
 	var patience <-chan time.Time // with a guest that was asked to stop
 	for {
 		select {
@@ -39,11 +40,16 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 				return exited(*msg.Exited)
 			case msg.Seen != nil:
 				m.seen(*msg.Seen)
+				clock.look(msg.Seen.UnixNano)
+			case msg.Clock != nil:
+				clock.answer(m, *msg.Clock)
 			}
 		case d := <-m.group.died:
 			return m.lastWords(d)
 		case <-steps:
-			m.control.send(guest.Message{SetClock: &guest.SetClock{UnixNano: time.Now().UnixNano()}})
+			clock.set(m)
+		case <-clock.due.C:
+			clock.tick(m)
 		case grace := <-m.stop:
 			if grace < 0 {
 				return m.killed("it was killed")

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// setClock sets the guest's clock to the host's.
+func setClock(unixNano int64) {
+	if unixNano <= 0 {
+		return
+	}
+	ts := unix.NsecToTimespec(unixNano)
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &ts); err != nil {
+		logf("set the clock to %v: %v", time.Unix(0, unixNano).UTC(), err)
+	}
+}
+
+// stepClock moves the guest's clock.
+func stepClock(nano int64) {
+	sec, rest := nano/int64(time.Second), nano%int64(time.Second)
+	if rest < 0 { // the kernel wants it positive
+		sec, rest = sec-1, rest+int64(time.Second)
+	}
+	step := unix.Timeval{Sec: sec, Usec: rest} // nanoseconds, by ADJ_NANO
+	if _, err := unix.ClockAdjtime(unix.CLOCK_REALTIME, &unix.Timex{Modes: unix.ADJ_SETOFFSET | unix.ADJ_NANO, Time: step}); err != nil {
+		logf("step the clock by %v: %v", time.Duration(nano), err)
+	}
+}
