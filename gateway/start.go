@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 )
@@ -23,6 +25,8 @@ const (
 	connectEvery = 5 * time.Millisecond
 	// withdrawTime bounds how long a start waits for a supervisor that it ends.
 	withdrawTime = 2 * time.Second
+	// takenPatience is for another gateway that is beginning, or ending.
+	takenPatience = time.Second
 )
 
 // Start starts a gateway in the background, under a supervisor, and returns
@@ -35,8 +39,16 @@ func Start(ctx context.Context, program string) error {
 	if err := CheckHome(); err != nil {
 		return err
 	}
-	if unit, err := startUnit(ctx, program); err == nil {
-		return awaitUnit(ctx, unit)
+	for userManager() {
+		u, err := startUnit(ctx, program)
+		if err != nil {
+			break
+		}
+		again, err := u.await(ctx)
+		u.close()
+		if !again {
+			return err
+		}
 	}
 	return startParent(ctx, program)
 }
@@ -54,34 +66,50 @@ func listens(ctx context.Context) bool {
 // holds none of our descriptors but a pipe, on which it says why it ends.
 func startParent(ctx context.Context, program string) error {
 	for {
-		said := &tail{}
-		reason, write, err := os.Pipe()
+		p, err := runParent(program)
 		if err != nil {
 			return err
 		}
-		cmd := exec.Command(program, "--supervise")
-		cmd.Dir, cmd.Stderr = "/", write
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		err = cmd.Start()
-		write.Close()
-		if err != nil {
-			reason.Close()
-			return fmt.Errorf("start %s: %w", program, err)
-		}
-		ended := make(chan int, 1)
-		go func() {
-			_, _ = reason.WriteTo(said) // ends with the supervisor
-			_ = cmd.Wait()              // the code tells all
-			ended <- cmd.ProcessState.ExitCode()
-		}()
-		again, err := awaitParent(ctx, ended, said)
-		if err == nil && !again && !supervises(ctx, cmd.Process.Pid) {
-			withdraw(cmd.Process, ended)
+		again, err := p.await(ctx)
+		if err == nil && !again && !supervises(ctx, p.process.Pid) {
+			p.withdraw()
 		}
 		if !again {
 			return err
 		}
 	}
+}
+
+// parent is a supervisor that was started here.
+type parent struct {
+	process *os.Process
+	ended   chan struct{} // closed at its end; then the rest holds
+	code    int
+	said    tail
+}
+
+func runParent(program string) (*parent, error) {
+	reason, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(program, "--supervise")
+	cmd.Dir, cmd.Stderr = "/", write
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = cmd.Start()
+	write.Close()
+	if err != nil {
+		reason.Close()
+		return nil, fmt.Errorf("start %s: %w", program, err)
+	}
+	p := &parent{process: cmd.Process, ended: make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		_, _ = reason.WriteTo(&p.said) // ends with the supervisor
+		_ = cmd.Wait()                 // the code tells all
+		p.code = cmd.ProcessState.ExitCode()
+	}()
+	return p, nil
 }
 
 // supervises says whether the gateway that listens was started by this process.
@@ -103,18 +131,19 @@ func supervises(ctx context.Context, supervisor int) bool {
 
 // withdraw ends our supervisor where another one's gateway was quicker: ours
 // must not come up later, perhaps after that one was stopped.
-func withdraw(supervisor *os.Process, ended <-chan int) {
-	_ = supervisor.Signal(syscall.SIGTERM) // it may have ended
+func (p *parent) withdraw() {
+	_ = p.process.Signal(syscall.SIGTERM) // it may have ended
 	select {
-	case <-ended:
+	case <-p.ended:
 	case <-time.After(withdrawTime):
 	}
 }
 
-// awaitParent waits until a gateway listens, ours or another. again means that
+// await waits until a gateway listens, ours or another. again means that
 // another held the lock, and has ended since without listening.
-func awaitParent(ctx context.Context, ended <-chan int, said *tail) (again bool, err error) {
-	patience := time.Now().Add(24 * time.Hour)
+func (p *parent) await(ctx context.Context) (again bool, err error) {
+	ended := p.ended
+	var patience <-chan time.Time // runs once ours has ended
 	for {
 		if listens(ctx) {
 			return false, nil
@@ -122,15 +151,14 @@ func awaitParent(ctx context.Context, ended <-chan int, said *tail) (again bool,
 		select {
 		case <-ctx.Done():
 			return false, ctx.Err()
-		case code := <-ended:
-			if code != ExitTaken {
-				return false, printed(said.bytes(), code)
+		case <-ended:
+			if p.code != ExitTaken {
+				return false, printed(p.said.bytes(), p.code)
 			}
-			patience = time.Now().Add(time.Second) // the other one is beginning, or ending
+			ended, patience = nil, time.After(takenPatience)
+		case <-patience:
+			return true, nil
 		case <-time.After(connectEvery):
-			if time.Now().After(patience) {
-				return true, nil
-			}
 		}
 	}
 }
@@ -149,26 +177,104 @@ func printed(text []byte, code int) error {
 	return e
 }
 
-// startUnit runs the gateway as a unit of the user's systemd, where there is one.
-func startUnit(ctx context.Context, program string) (unit string, err error) {
-	run, err := exec.LookPath("systemd-run")
-	if err != nil {
-		return "", err
+// userManager says whether the user's systemd runs: it listens here. Without it
+// systemd-run could only fail, slowly.
+func userManager() bool {
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if dir == "" {
+		return false
 	}
-	// The user's manager listens here; without it systemd-run could only fail, slowly.
-	if _, err := os.Stat(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/private")); err != nil || os.Getenv("XDG_RUNTIME_DIR") == "" {
-		return "", errors.New("no user manager")
-	}
+	_, err := os.Stat(filepath.Join(dir, "systemd/private"))
+	return err == nil
+}
+
+// unit is a gateway that the user's systemd runs, and the FIFO on which it says
+// why it can't.
+type unit struct {
+	name   string
+	joined bool   // another one has started it
+	dir    string // the FIFO's
+	fifo   *os.File
+	said   chan []byte
+}
+
+// startUnit runs the gateway as a unit of the user's systemd. One that is there
+// and being restarted is waited for.
+func startUnit(ctx context.Context, program string) (*unit, error) {
 	state, err := api.StateDir()
 	if err != nil {
+		return nil, err
+	}
+	u := &unit{name: unitName(state), said: make(chan []byte, 1)}
+	refusals, err := u.listen()
+	if err != nil {
+		return nil, err
+	}
+	run := exec.CommandContext(ctx, "systemd-run", unitArgs(u.name, program, refusals, os.Environ())...)
+	if err := run.Run(); err != nil {
+		if u.joined = u.alive(ctx); !u.joined {
+			u.close()
+			return nil, fmt.Errorf("systemd-run: %w", err)
+		}
+	}
+	return u, nil
+}
+
+// listen makes the FIFO. While it is open here, a refusal is the gateway's end.
+func (u *unit) listen() (path string, err error) {
+	if u.dir, err = os.MkdirTemp("", "openshell-gateway-start-"); err != nil {
 		return "", err
 	}
-	unit = unitName(state)
-	out, err := exec.CommandContext(ctx, run, unitArgs(unit, program, os.Environ())...).CombinedOutput()
-	if err != nil && !strings.Contains(string(out), "already") { // it is being restarted: wait for it
-		return "", fmt.Errorf("systemd-run: %w", err)
+	path = filepath.Join(u.dir, "refusals")
+	if err = unix.Mkfifo(path, 0o600); err == nil {
+		// Open for writing, too: it has no end before it is closed.
+		u.fifo, err = os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	}
-	return unit, nil
+	if err != nil {
+		os.RemoveAll(u.dir)
+		return "", err
+	}
+	go func() {
+		text := make([]byte, maxTail)
+		if n, err := u.fifo.Read(text); err == nil {
+			u.said <- text[:n]
+		}
+	}()
+	return path, nil
+}
+
+func (u *unit) close() {
+	u.fifo.Close()
+	os.RemoveAll(u.dir)
+}
+
+// alive asks systemd for the unit's state, in words that are its interface.
+func (u *unit) alive(ctx context.Context) bool {
+	out, err := exec.CommandContext(ctx, "systemctl", "--user", "show", "--property=ActiveState", "--value", u.name).Output()
+	return err == nil && slices.Contains([]string{"active", "activating", "reloading", "deactivating"}, strings.TrimSpace(string(out)))
+}
+
+// await waits until the unit's gateway listens, or has ended. again means that
+// it was another one's, and was being stopped.
+func (u *unit) await(ctx context.Context) (again bool, err error) {
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for !listens(ctx) {
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case text := <-u.said:
+			return false, printed(text, ExitRefused)
+		case <-time.After(connectEvery):
+			continue
+		case <-look.C:
+		}
+		if !u.alive(ctx) && !listens(ctx) {
+			return u.joined, &drivers.Error{Op: "start the gateway", Err: fmt.Errorf("the unit %s has ended", u.name),
+				Hint: "journalctl --user -u " + u.name + " and " + logFile + " in the state directory tell why"}
+		}
+	}
+	return false, nil
 }
 
 // unitName is one per state directory.
@@ -178,9 +284,9 @@ func unitName(stateDir string) string {
 }
 
 // unitArgs are systemd-run's. Sandboxes outlive the unit: only its own process is
-// killed. Of the environment it gets what says where things are, by name:
+// killed. A refusal that nobody reads is no end: see Persist. Of the environment it gets what says where things are, by name:
 // values don't go into arguments.
-func unitArgs(unit, program string, environ []string) []string {
+func unitArgs(unit, program, refusals string, environ []string) []string {
 	args := []string{"--user", "--quiet", "--collect", "--unit=" + unit, "--description=openshell-vm gateway",
 		"--property=Type=exec", "--property=Restart=always", "--property=RestartSec=100ms", "--property=StartLimitIntervalSec=0",
 		fmt.Sprintf("--property=RestartPreventExitStatus=%d %d %d", ExitOrderly, ExitTaken, ExitRefused),
@@ -192,28 +298,9 @@ func unitArgs(unit, program string, environ []string) []string {
 			args = append(args, "--setenv="+name)
 		}
 	}
-	return append(args, "--", program, "--supervised=systemd")
+	return append(args, "--", program, "--supervised=systemd", "--refusals="+refusals)
 }
 
 func hasAnyPrefix(s string, prefixes ...string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
-}
-
-// awaitUnit waits until the unit's gateway listens, or until the unit has ended.
-func awaitUnit(ctx context.Context, unit string) error {
-	for tries := 1; !listens(ctx); tries++ {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(connectEvery):
-		}
-		if tries%200 != 0 {
-			continue
-		}
-		if exec.CommandContext(ctx, "systemctl", "--user", "--quiet", "is-active", unit).Run() != nil && !listens(ctx) {
-			return &drivers.Error{Op: "start the gateway", Err: fmt.Errorf("the unit %s has ended", unit),
-				Hint: "journalctl --user -u " + unit + " and " + logFile + " in the state directory tell why"}
-		}
-	}
-	return nil
 }

@@ -1,9 +1,15 @@
 package gateway
 
 import (
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"openshell-vm/gateway/api"
 )
 
 // TestUnitArgs: the unit gets the environment that says where things are, by
@@ -13,14 +19,14 @@ func TestUnitArgs(t *testing.T) {
 	if unit == unitName("/home/y/.local/state/openshell-vm") || !strings.HasSuffix(unit, ".service") {
 		t.Errorf("unit %s", unit)
 	}
-	args := unitArgs(unit, "/usr/libexec/openshell-vm/openshell-gateway", []string{
+	args := unitArgs(unit, "/usr/libexec/openshell-vm/openshell-gateway", "/tmp/x/refusals", []string{
 		"SECRET=1", "XDG_STATE_HOME=/s", "PATH=/bin", "OPENSHELL_QEMU=/q", "DOCKER_HOST=tcp://user:pass@h", "HOME=/home/x", "LD_PRELOAD=/x",
 	})
 	want := []string{"--user", "--quiet", "--collect", "--unit=" + unit, "--description=openshell-vm gateway",
 		"--property=Type=exec", "--property=Restart=always", "--property=RestartSec=100ms", "--property=StartLimitIntervalSec=0",
 		"--property=RestartPreventExitStatus=0 3 125", "--property=KillMode=process", "--property=LimitCORE=0",
 		"--setenv=DOCKER_HOST", "--setenv=HOME", "--setenv=OPENSHELL_QEMU", "--setenv=PATH", "--setenv=XDG_STATE_HOME",
-		"--", "/usr/libexec/openshell-vm/openshell-gateway", "--supervised=systemd"}
+		"--", "/usr/libexec/openshell-vm/openshell-gateway", "--supervised=systemd", "--refusals=/tmp/x/refusals"}
 	if !slices.Equal(args, want) {
 		t.Errorf("got  %q\nwant %q", args, want)
 	}
@@ -48,4 +54,40 @@ func TestPrintedErrors(t *testing.T) {
 			t.Errorf("%q: %s", text, got)
 		}
 	}
+}
+
+// TestWithdrawAfterTheEnd: a supervisor whose gateway found the lock taken has
+// ended before it is withdrawn, and nothing is waited for.
+func TestWithdrawAfterTheEnd(t *testing.T) {
+	t.Setenv(api.EnvStateDir, filepath.Join(t.TempDir(), "state"))
+	cmd := exec.Command("/bin/sh", "-c", "exit 3")
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != ExitTaken {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p := &parent{process: cmd.Process, ended: make(chan struct{}), code: ExitTaken}
+		close(p.ended)
+		began := time.Now()
+		if again, err := p.await(t.Context()); !again || err != nil || time.Since(began) < takenPatience {
+			t.Errorf("again %v, %v after %v", again, err, time.Since(began))
+		}
+		began = time.Now()
+		p.withdraw()
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("waited %v for what had ended", waited)
+		}
+	})
+}
+
+// TestRestartDelay doubles, and is bounded.
+func TestRestartDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &restartDelay{}
+		for _, want := range []time.Duration{50, 100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000} {
+			began := time.Now()
+			if err := d.wait(t.Context()); err != nil || time.Since(began) != want*time.Millisecond {
+				t.Errorf("waited %v, not %d ms: %v", time.Since(began), want, err)
+			}
+		}
+	})
 }

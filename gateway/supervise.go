@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -15,11 +16,12 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// Exit codes of openshell-gateway. A supervisor restarts it after any other.
+// Exit codes of openshell-gateway. A supervisor restarts it after any other, and
+// after a refusal that nobody waits for: its cause may pass.
 const (
 	ExitOrderly = 0   // it was stopped, or nothing needed it
 	ExitTaken   = 3   // another gateway holds the state directory
-	ExitRefused = 125 // the state directory or the keys can't be used
+	ExitRefused = 125 // the state directory or the keys can't be used now
 )
 
 const (
@@ -31,53 +33,80 @@ const (
 // Supervise runs a gateway (program args…) and runs it again when it dies,
 // until it ends by itself, and returns its exit code. SIGTERM and SIGINT are
 // passed on and end it. What the gateway says at its end, such as the stack of a
-// panic, goes to its log, and at a refusal to stderr too, for who waits for the start.
+// panic, goes to its log.
+//
+// Only the first gateway's refusal is final: who waits for the start reads it on
+// stderr. Later ones are tried again, as deaths are. A file system may be
+// read-only for a moment, descriptors may be short, the program be replaced.
 func Supervise(program string, args ...string) int {
 	// Whoever started us may have gone: writing to them must not kill us.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	delay := restartFirst
-	for {
+	delay := &restartDelay{}
+	for first := true; ; first = false {
 		began := time.Now()
 		last := &tail{}
 		code := runOnce(ctx, last, program, args...)
 		switch {
-		case code == ExitTaken || code == ExitRefused:
+		case code == ExitOrderly || ctx.Err() != nil:
+			return code
+		case first && (code == ExitTaken || code == ExitRefused):
 			_, _ = os.Stderr.Write(last.bytes()) // nobody may be left to read it
 			return code
-		case code == ExitOrderly || ctx.Err() != nil:
+		case code == ExitTaken && listens(ctx): // under a supervisor of its own
 			return code
 		}
 		appendLog(last.bytes())
 		if time.Since(began) > restartReset {
-			delay = restartFirst
+			delay = &restartDelay{}
 		}
-		select {
-		case <-ctx.Done():
+		if delay.wait(ctx) != nil {
 			return code
-		case <-time.After(delay):
 		}
-		delay = min(2*delay, restartLongest)
 	}
 }
 
-// runOnce runs the gateway until it ends; -1 means that a signal ended it.
+// restartDelay is the time until the next try; it doubles up to restartLongest.
+// The zero value begins with restartFirst.
+type restartDelay struct{ last time.Duration }
+
+// wait ends early, with an error, when ctx does.
+func (r *restartDelay) wait(ctx context.Context) error {
+	r.last = min(max(2*r.last, restartFirst), restartLongest)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(r.last):
+		return nil
+	}
+}
+
+// Persist calls open until it succeeds. It is for a gateway that systemd
+// restarts, where nobody may read why it is refused: an error is final only if
+// told says that somebody was told of it, or if another gateway serves.
+func Persist(ctx context.Context, open func() error, told func(error) bool) error {
+	for delay := (restartDelay{}); ; {
+		err := open()
+		if err == nil || errors.Is(err, ErrTaken) && listens(ctx) || told(err) || delay.wait(ctx) != nil {
+			return err
+		}
+	}
+}
+
+// runOnce runs the gateway until it ends; -1 means that a signal ended it. One
+// that could not be started counts as refused.
 func runOnce(ctx context.Context, stderr io.Writer, program string, args ...string) int {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stderr = stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = time.Second // sandboxes' processes may have inherited stderr
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
-		return ExitOrderly
-	}
-	if !errors.As(err, &exit) {
-		_, _ = io.WriteString(stderr, err.Error()+"\n")
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintf(stderr, "openshell-gateway: start it: %v\n", err)
 		return ExitRefused
 	}
-	return exit.ExitCode()
+	_ = cmd.Wait() // the state tells all
+	return cmd.ProcessState.ExitCode()
 }
 
 // appendLog keeps what a dying gateway said.

@@ -36,6 +36,7 @@ func run() int {
 	supervise := flag.Bool("supervise", false, "run the gateway, and run it again when it dies")
 	supervisor := flag.String("supervised", "none", "who restarts this gateway: systemd, parent or none; it logs to the state directory unless none")
 	idle := flag.Duration("idle", -1, "end when nothing has needed the gateway for so long; 0 for never (default: 10m if supervised, else never)")
+	refusals := flag.String("refusals", "", "a FIFO that is read by who waits for this start; with --supervised=systemd a refusal that nobody reads is no end")
 	debugging := flag.Bool("debug", false, "log each publish")
 	showVersion := flag.Bool("version", false, "print the version")
 	flag.Parse()
@@ -62,7 +63,15 @@ func run() int {
 			*idle = idleAfter
 		}
 	}
-	return serve(*supervisor, *idle, *debugging)
+	return serve(settings{*supervisor, *idle, *refusals, *debugging})
+}
+
+// settings are the flags of a gateway that serves.
+type settings struct {
+	supervisor string
+	idle       time.Duration
+	refusals   string
+	debugging  bool
 }
 
 func startGateway(self string) int {
@@ -75,40 +84,79 @@ func startGateway(self string) int {
 }
 
 // serve is the gateway itself.
-func serve(supervisor string, idle time.Duration, debugging bool) int {
+func serve(s settings) int {
 	// Keys and tokens are in this memory: it must not get into a core file. The
 	// kernel's dumpable flag is no choice: user namespaces of our children need it.
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return refuse(fmt.Errorf("switch core dumps off: %w", err))
 	}
 	debug.SetGCPercent(gateway.GCPercent)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer stop()
 
-	home, err := gateway.OpenHome()
+	var home *gateway.Home
+	var g *gateway.Gateway
+	open := func() (err error) { home, g, err = s.open(); return err }
+	var err error
+	if s.supervisor == "systemd" {
+		err = gateway.Persist(ctx, open, s.tell)
+	} else {
+		err = open()
+	}
 	if err != nil {
 		return refuse(err)
 	}
 	defer home.Close()
-	log, err := openLog(home, supervisor, debugging)
-	if err != nil {
-		return refuse(err)
-	}
-	engines, err := newDrivers(home, log)
-	if err != nil {
-		return refuse(err)
-	}
-	g, err := gateway.New(home, gateway.Options{
-		Drivers: engines, Version: version, Supervisor: supervisor, Log: log, IdleAfter: idle,
-	})
-	if err != nil {
-		return refuse(err)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer stop()
 	if err := g.Run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "openshell-gateway:", err)
 		return 1
 	}
 	return gateway.ExitOrderly
+}
+
+// open takes the state directory and reads what is there.
+func (s settings) open() (*gateway.Home, *gateway.Gateway, error) {
+	home, err := gateway.OpenHome()
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := s.newGateway(home)
+	if err != nil {
+		home.Close()
+		return nil, nil, err
+	}
+	return home, g, nil
+}
+
+func (s settings) newGateway(home *gateway.Home) (*gateway.Gateway, error) {
+	log, err := openLog(home, s.supervisor, s.debugging)
+	if err != nil {
+		return nil, err
+	}
+	engines, err := newDrivers(home, log)
+	if err != nil {
+		return nil, err
+	}
+	return gateway.New(home, gateway.Options{
+		Drivers: engines, Version: version, Supervisor: s.supervisor, Log: log, IdleAfter: s.idle,
+	})
+}
+
+// tell writes a refusal to who waits for the start, and says whether there is one.
+// The journal gets it in any case.
+func (s settings) tell(err error) bool {
+	if s.refusals != "" {
+		reader, openErr := os.OpenFile(s.refusals, os.O_WRONLY|unix.O_NONBLOCK, 0) // fails where nobody reads
+		if openErr == nil {
+			defer reader.Close()
+			_, openErr = fmt.Fprint(reader, describe(err))
+		}
+		if openErr == nil {
+			return true
+		}
+	}
+	fmt.Fprint(os.Stderr, describe(err))
+	return false
 }
 
 func openLog(home *gateway.Home, supervisor string, debugging bool) (*slog.Logger, error) {
@@ -124,10 +172,15 @@ func openLog(home *gateway.Home, supervisor string, debugging bool) (*slog.Logge
 
 // refuse prints why the gateway can't run, and a hint, and gives the exit code.
 func refuse(err error) int {
-	line, hint := gateway.Explain(err)
-	fmt.Fprintf(os.Stderr, "openshell-gateway: %s\nhint: %s\n", line, hint)
+	fmt.Fprint(os.Stderr, describe(err))
 	if errors.Is(err, gateway.ErrTaken) {
 		return gateway.ExitTaken
 	}
 	return gateway.ExitRefused
+}
+
+// describe is an error as our programs print it: a line and a hint.
+func describe(err error) string {
+	line, hint := gateway.Explain(err)
+	return fmt.Sprintf("openshell-gateway: %s\nhint: %s\n", line, hint)
 }

@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 // world is a state directory of its own, without systemd.
 type world struct {
 	*testing.T
-	state string
+	state   string
+	gateway string // where install puts the program
 }
 
 func newWorld(t *testing.T) *world {
@@ -40,7 +41,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t, filepath.Join(dir, "state")}
+	w := &world{t, filepath.Join(dir, "state"), filepath.Join(dir, "openshell-gateway")}
 	t.Setenv(envProgram, "1")
 	t.Setenv("HOME", dir)
 	t.Setenv("XDG_RUNTIME_DIR", "")
