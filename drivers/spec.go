@@ -17,14 +17,6 @@ const (
 	LabelSpec      = "openshell.ai/spec" // the record's Spec as JSON; holds no secret
 )
 
-// AuthDir is where a sandbox finds its share, TokenFile the token in it and
-// MetadataFile the generation, its times and the gateway's address.
-const (
-	AuthDir      = "/etc/openshell/auth"
-	TokenFile    = AuthDir + "/sandbox.jwt"
-	MetadataFile = AuthDir + "/metadata.json"
-)
-
 // Mount exposes a host directory inside a sandbox, always read-only,
 // submounts too. There is no writable form of it: a driver that cannot enforce
 // that refuses the sandbox.
@@ -120,8 +112,8 @@ type Spec struct {
 	CPUs   float64 // 0: the driver's default
 	Memory int64   // bytes; 0: the driver's default
 
-	// TokenUser owns the share inside a VM when it is not the workload's
-	// user; "" for that user. Docker and podman refuse it.
+	// TokenUser is the only user inside a VM who may read the share; "" for
+	// all of them. Docker and podman refuse it.
 	TokenUser string
 
 	// RequireJail refuses, at Resolve and at each Start, a host that can't

@@ -17,19 +17,8 @@ import (
 // without a visible failure.
 const publishDeadline = 5 * time.Second
 
-// authMode is the contract with what runs inside.
-const authMode = "gateway-managed-file"
-
-// Metadata is the file beside the token, for programs that want to know how
-// long it lasts without parsing it.
-type Metadata struct {
-	Generation uint64    `json:"generation"`
-	IssuedAt   time.Time `json:"issuedAt"`
-	ExpiresAt  time.Time `json:"expiresAt"`
-	RenewAt    time.Time `json:"renewAt"` // when the gateway means to replace it
-	Gateway    string    `json:"gateway"` // the gateway's id
-	AuthMode   string    `json:"authMode"`
-}
+// Metadata is the file beside the token.
+type Metadata = drivers.Metadata
 
 // deliver is the data path: mint, publish, start. Each renewal takes it without
 // the last step, each start and each resume with it, so there is no way to a
@@ -90,7 +79,7 @@ func (g *Gateway) reserve(s *sandbox, generation uint64) error {
 
 func (g *Gateway) metadata(r *Record, c tokens.Claims) ([]byte, error) {
 	data, err := json.Marshal(Metadata{Generation: c.Generation, IssuedAt: c.IssuedAt.UTC(), ExpiresAt: c.ExpiresAt.UTC(),
-		RenewAt: tokens.RenewAt(c.IssuedAt, r.ttl(), r.ID).UTC(), Gateway: g.home.ID, AuthMode: authMode})
+		RenewAt: tokens.RenewAt(c.IssuedAt, r.ttl(), r.ID).UTC(), Gateway: g.home.ID, AuthMode: drivers.AuthMode})
 	return append(data, '\n'), err
 }
 

@@ -164,7 +164,7 @@ func (g *Gateway) shareView(s *sandbox) (api.Share, error) {
 	}
 	v := s.view()
 	return api.Share{ID: v.ID, Name: v.Name, Driver: v.Driver, Dir: v.Share, Target: drivers.AuthDir,
-		Env: []string{"OPENSHELL_SANDBOX_TOKEN_FILE=" + drivers.TokenFile, "OPENSHELL_SANDBOX_AUTH_MODE=" + authMode},
+		Env: drivers.ContractEnv(),
 		TTL: v.TTL, CreatedAt: v.CreatedAt, Token: v.Token, Files: sortedNames(files), Warnings: v.Warnings}, nil
 }
 

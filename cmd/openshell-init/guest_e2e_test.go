@@ -57,7 +57,7 @@ box
 user 0, home /somewhere, path /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin, term none, var a 'b' "c", in /home
 changed
 no write to the share
-/etc/openshell 700 0
+/etc/openshell 755 0
 / 755 0
 /srv ro,nosuid,nodev
 /srv/deep ro,nosuid,nodev

@@ -284,8 +284,9 @@ func furnish(spec guest.BootSpec, t *trees) error {
 	return setNames(spec.Hostname)
 }
 
-// mountAuth mounts the share last, so that nothing covers it, in a directory
-// that only the token's owner may enter.
+// mountAuth mounts the share last, so that nothing covers it. Every user of the
+// sandbox may read it, as in a container; where a token's owner is named, only
+// that user may enter the directory around it.
 func mountAuth(spec guest.BootSpec, tree int) error {
 	owner := spec.TokenUser
 	if owner == "" {
@@ -299,7 +300,11 @@ func mountAuth(spec guest.BootSpec, tree int) error {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", parent, err)
 	}
-	data := "mode=0700,size=64k,nr_inodes=16,uid=" + strconv.Itoa(id.Uid) + ",gid=" + strconv.Itoa(id.Gid)
+	mode := "mode=0755"
+	if spec.TokenUser != "" {
+		mode = "mode=0700"
+	}
+	data := mode + ",size=64k,nr_inodes=16,uid=" + strconv.Itoa(id.Uid) + ",gid=" + strconv.Itoa(id.Gid)
 	if err := unix.Mount("tmpfs", parent, "tmpfs", plain, data); err != nil {
 		return fmt.Errorf("mount %s: %w", parent, err)
 	}

@@ -44,7 +44,7 @@ func createFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "mount", Usage: "show it the directory `SRC:DST`, read-only (repeatable)"},
 		&cli.Float64Flag{Name: "cpus", Usage: "number of CPUs", DefaultText: "the driver's choice"},
 		&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` such as 512m", DefaultText: "the driver's choice"},
-		&cli.StringFlag{Name: "token-user", Usage: "`USER` inside who may read the token", DefaultText: "the workload's"},
+		&cli.StringFlag{Name: "token-user", Usage: "the only `USER` inside who may read the token", DefaultText: "all of them"},
 	)
 }
 

@@ -86,8 +86,10 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	if err := d.Pull(ctx, spec.Image, nil); err != nil {
 		return err
 	}
+	process := spec.Process
+	process.Env = drivers.WithContract(process.Env) // not in the label: the spec is what was asked for
 	err = d.engine.Create(ctx, Object{
-		Name: nameOf(spec.ID), Image: spec.Image, Process: spec.Process, Stdin: spec.Stdin,
+		Name: nameOf(spec.ID), Image: spec.Image, Process: process, Stdin: spec.Stdin,
 		Share: p.share, Binds: p.binds, Masks: p.masks, Labels: labels, CPUs: spec.CPUs, Memory: spec.Memory,
 	})
 	if errors.Is(err, drivers.ErrExists) {
@@ -232,6 +234,11 @@ func (d *Driver) status(f Found) drivers.Status {
 		ID: f.Labels[drivers.LabelSandboxID], Name: f.Labels[drivers.LabelName], Spec: specOf(f),
 		State: f.State, ExitCode: f.ExitCode, Reason: f.Reason, StartedAt: f.StartedAt, ExitedAt: f.ExitedAt,
 		Details: []drivers.Fact{{Name: "container", Value: f.Name}, {Name: "image", Value: f.Image}},
+	}
+	if !drivers.HasEnv(f.Env, drivers.TokenFileEnv) {
+		s.Details = append(s.Details, drivers.Fact{Name: "environment",
+			Value: "made by an older version, without " + drivers.TokenFileEnv + "; the token is in " + drivers.TokenFile +
+				" all the same. Remove the sandbox and run it again to have it set"})
 	}
 	d.mu.Lock()
 	u, failed := d.unstart[s.ID]

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -201,6 +202,36 @@ func TestLabels(t *testing.T) {
 	}
 	if err := d.Create(t.Context(), spec); !errors.Is(err, drivers.ErrExists) {
 		t.Errorf("twice: %v", err)
+	}
+}
+
+// What a program inside relies on is in its environment, and not in the spec
+// that comes back. What an older version made says what it lacks.
+func TestContractEnv(t *testing.T) {
+	f := &fake{}
+	d := New(f, "gateway")
+	spec := testSpec(t)
+	spec.Process.Env = []string{drivers.AuthModeEnv + "=own"}
+	if err := d.Create(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{drivers.AuthModeEnv + "=own", drivers.TokenFileEnv + "=" + drivers.TokenFile}
+	if !slices.Equal(f.made.Process.Env, want) {
+		t.Errorf("environment %q", f.made.Process.Env)
+	}
+	lacks := func() bool {
+		s, err := d.Inspect(t.Context(), testID)
+		if err != nil || len(s.Spec.Process.Env) != 1 {
+			t.Errorf("%+v, %v", s.Spec, err)
+		}
+		return slices.ContainsFunc(s.Details, func(f drivers.Fact) bool { return strings.Contains(f.Value, "older version") })
+	}
+	if lacks() {
+		t.Error("a sandbox of this version is said to be of an older one")
+	}
+	f.made.Process.Env = nil
+	if !lacks() {
+		t.Error("an older sandbox's lack is not told")
 	}
 }
 

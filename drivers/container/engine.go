@@ -123,6 +123,7 @@ type Found struct {
 	Name      string
 	Image     string
 	Labels    map[string]string
+	Env       []string // K=V, the image's too
 	State     drivers.State
 	ExitCode  int
 	Reason    string

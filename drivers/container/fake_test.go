@@ -82,7 +82,7 @@ func (f *fake) Inspect(_ context.Context, name string) (Found, error) {
 	if f.made == nil || f.made.Name != name {
 		return Found{}, drivers.ErrNotFound
 	}
-	found := Found{Name: name, Labels: f.made.Labels, State: f.state, ExitCode: f.code, Writable: map[string]bool{
+	found := Found{Name: name, Labels: f.made.Labels, Env: f.made.Process.Env, State: f.state, ExitCode: f.code, Writable: map[string]bool{
 		f.made.Share.Target: f.writable,
 	}}
 	for _, m := range f.made.Masks {

@@ -191,7 +191,7 @@ func (e *engine) Inspect(ctx context.Context, name string) (container.Found, err
 	if err != nil {
 		return container.Found{}, wrap(err)
 	}
-	f := container.Found{Name: c.Name[1:], Image: c.Config.Image, Labels: c.Config.Labels, Writable: map[string]bool{}}
+	f := container.Found{Name: c.Name[1:], Image: c.Config.Image, Labels: c.Config.Labels, Env: c.Config.Env, Writable: map[string]bool{}}
 	for _, m := range c.Mounts {
 		f.Writable[m.Destination] = m.RW
 	}

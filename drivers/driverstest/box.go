@@ -132,7 +132,7 @@ func (b *box) publish() (generation uint64, token []byte) {
 	b.t.Helper()
 	p, err := b.share.Publish(b.t.Context(), 0, func(n uint64) ([]share.File, error) {
 		token = content.New(n)
-		return []share.File{{Name: "sandbox.jwt", Data: token}, {Name: "metadata.json", Data: []byte("{}")}}, nil
+		return []share.File{{Name: "sandbox.jwt", Data: token}, {Name: "metadata.json", Data: metadataOf(n, b.s.gateway)}}, nil
 	})
 	if err != nil {
 		b.t.Fatalf("publish: %v", err)

@@ -41,6 +41,8 @@ const notApplicable = "n/a: "
 
 var cases = []testCase{
 	{"starts, runs and ends with the workload's exit code", exitCodes},
+	{"the contract with what runs inside, for every user", contract},
+	{"both files of one generation through ..data", pairs},
 	{"attached before the start, nothing is lost", attachEarly},
 	{"attached again, with and without replay", attachAgain},
 	{"started again as soon as it has ended", again},

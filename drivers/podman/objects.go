@@ -197,9 +197,12 @@ func (e *engine) List(ctx context.Context, label, value string) ([]container.Fou
 type description struct {
 	Name      string
 	ImageName string
-	Config    struct{ Labels map[string]string }
-	State     define.InspectContainerState
-	Mounts    []struct {
+	Config    struct {
+		Labels map[string]string
+		Env    []string
+	}
+	State  define.InspectContainerState
+	Mounts []struct {
 		Destination string
 		RW          bool
 	}
@@ -212,7 +215,7 @@ func (e *engine) Inspect(ctx context.Context, name string) (container.Found, err
 	if err := e.call(ctx, http.MethodGet, "/containers/%s/json", nil, nil, &c, name); err != nil {
 		return container.Found{}, err
 	}
-	f := container.Found{Name: c.Name, Image: c.ImageName, Labels: c.Config.Labels, Writable: map[string]bool{}}
+	f := container.Found{Name: c.Name, Image: c.ImageName, Labels: c.Config.Labels, Env: c.Config.Env, Writable: map[string]bool{}}
 	for _, m := range c.Mounts {
 		f.Writable[m.Destination] = m.RW
 	}

@@ -95,7 +95,7 @@ func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drive
 	if _, err := d.spec(id); err != nil {
 		return 0, err
 	}
-	p.Env = withDefaults(p.Env, guestDefaults...)
+	p.Env = drivers.WithDefaults(p.Env, guestDefaults...)
 	return d.stream(ctx, id, monitor.Request{Exec: &monitor.ExecRequest{Process: p, Stdin: s.Stdin != nil}}, s)
 }
 

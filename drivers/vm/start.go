@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,11 +26,8 @@ const (
 )
 
 // guestDefaults are in the environment of every process in a guest, unless set.
-var guestDefaults = []string{
-	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-	"OPENSHELL_SANDBOX_TOKEN_FILE=" + drivers.TokenFile,
-	"OPENSHELL_SANDBOX_AUTH_MODE=gateway-managed-file",
-}
+var guestDefaults = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+	drivers.ContractEnv()...)
 
 // Start boots the VM and returns once the workload runs. Where boots are known
 // to hang now and then, one that did is tried once more.
@@ -172,7 +168,7 @@ func bootSpec(spec drivers.Spec) guest.BootSpec {
 		Ephemeral: spec.Ephemeral, AuthDir: spec.Auth.Target(), TokenUser: spec.TokenUser, StopGrace: int64(outputGrace),
 	}
 	b.Names = namesLimit(maxDescriptors())
-	b.Process.Env = withDefaults(spec.Process.Env, guestDefaults...)
+	b.Process.Env = drivers.WithDefaults(spec.Process.Env, guestDefaults...)
 	for i, m := range spec.Mounts {
 		b.Mounts = append(b.Mounts, guest.GuestMount{Name: guest.MountName(i), Target: m.Target()})
 	}
@@ -205,18 +201,6 @@ func hostname(spec drivers.Spec) string {
 		return spec.ID
 	}
 	return strings.ReplaceAll(spec.Name, "_", "-")
-}
-
-// withDefaults adds each K=V whose K is not set.
-func withDefaults(env []string, defaults ...string) []string {
-	env = slices.Clone(env)
-	for _, d := range defaults {
-		key, _, _ := strings.Cut(d, "=")
-		if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, key+"=") }) {
-			env = append(env, d)
-		}
-	}
-	return env
 }
 
 // boot starts a monitor and waits for its report: nil if the workload runs. The

@@ -3,6 +3,8 @@
 //
 //	witness watch DIR          "N TEXT" for each new content of DIR/sandbox.jwt
 //	witness race DIR           reads as fast as it can until its input ends, then "reads=N bad=N last=N"
+//	witness contract           as JSON, what of the contract this process sees (content.Contract)
+//	witness pairs DIR          reads both files through ..data until its input ends, then "pairs=N bad=N last=N"
 //	witness tamper DIR…        tries to change each directory in every way; "WAY PATH: ERROR" or "WAY PATH: DONE"
 //	witness ls DIR…            every path below, one line each
 //	witness size               "ROWSxCOLS" of its terminal, again when it changes
@@ -11,6 +13,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -24,6 +27,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest/content"
 )
 
@@ -38,6 +42,10 @@ func main() {
 		watch(filepath.Join(args[0], "sandbox.jwt"))
 	case "race":
 		race(filepath.Join(args[0], "sandbox.jwt"))
+	case "contract":
+		contract()
+	case "pairs":
+		pairs(args[0])
 	case "tamper":
 		for _, dir := range args {
 			tamper(dir)
@@ -77,12 +85,18 @@ func watch(path string) {
 	}
 }
 
-func race(path string) {
-	var done atomic.Bool
+// inputEnded turns true at the input's end.
+func inputEnded() *atomic.Bool {
+	done := new(atomic.Bool)
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		done.Store(true)
 	}()
+	return done
+}
+
+func race(path string) {
+	done := inputEnded()
 	fmt.Println("ready")
 	reads, bad, last := 0, 0, uint64(0)
 	for !done.Load() {
@@ -102,6 +116,78 @@ func race(path string) {
 		last = max(last, n)
 	}
 	fmt.Printf("reads=%d bad=%d last=%d\n", reads, bad, last)
+}
+
+// contract reports; the suite knows what is right.
+func contract() {
+	c := content.Contract{UID: os.Getuid(), Env: map[string]string{}, Errors: map[string]string{}}
+	for _, name := range []string{drivers.TokenFileEnv, drivers.AuthModeEnv} {
+		c.Env[name] = os.Getenv(name)
+	}
+	note := func(what string, err error) {
+		if err != nil {
+			c.Errors[what] = err.Error()
+		}
+	}
+	token, err := os.ReadFile(os.Getenv(drivers.TokenFileEnv))
+	note("token", err)
+	c.Token, err = content.Check(token)
+	note("content", err)
+	c.Metadata, err = os.ReadFile(drivers.MetadataFile)
+	note("metadata", err)
+	entries, err := os.ReadDir(drivers.AuthDir)
+	note("list", err)
+	for _, e := range entries {
+		c.Names = append(c.Names, e.Name())
+	}
+	_, err = os.OpenFile(drivers.TokenFile, os.O_WRONLY, 0)
+	note("write", err)
+	_ = json.NewEncoder(os.Stdout).Encode(c)
+}
+
+// pairs reads both files as a program does that needs them of one generation.
+func pairs(dir string) {
+	done := inputEnded()
+	fmt.Println("ready")
+	n, bad, last := 0, 0, uint64(0)
+	for !done.Load() {
+		generation, err := pair(filepath.Join(dir, "..data"))
+		if err != nil {
+			bad++
+			fmt.Println("bad:", err)
+		}
+		n++
+		last = max(last, generation)
+	}
+	fmt.Printf("pairs=%d bad=%d last=%d\n", n, bad, last)
+}
+
+func pair(dir string) (uint64, error) {
+	data, err := os.OpenRoot(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer data.Close()
+	token, err := data.ReadFile("sandbox.jwt")
+	if err != nil {
+		return 0, err
+	}
+	generation, err := content.Check(token)
+	if err != nil {
+		return 0, err
+	}
+	raw, err := data.ReadFile("metadata.json")
+	if err != nil {
+		return generation, err
+	}
+	var m drivers.Metadata
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return generation, err
+	}
+	if m.Generation != generation {
+		return generation, fmt.Errorf("the token is of generation %d, its metadata of %d", generation, m.Generation)
+	}
+	return generation, nil
 }
 
 // tamper tries what a hostile root in the sandbox would.

@@ -54,7 +54,7 @@ type BootSpec struct {
 	Names uint64 `json:"names,omitempty"`
 
 	AuthDir   string `json:"authDir"`   // where the share is mounted
-	TokenUser string `json:"tokenUser"` // owner of /etc/openshell; "" for the workload's user
+	TokenUser string `json:"tokenUser"` // the only one who may read the share; "" for every user
 
 	// StopGrace bounds how long an orderly shutdown may take after the
 	// workload ended, in nanoseconds of the guest's monotonic clock.

@@ -1,0 +1,68 @@
+package drivers
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// The contract with what runs inside a sandbox is the same under every driver:
+// these variables, these paths, these fields, all of it read-only and readable
+// by every user of the sandbox, unless a TokenUser is named. Package driverstest
+// holds each driver to it, word by word.
+
+// AuthDir is where a sandbox finds its share, TokenFile the token in it and
+// MetadataFile the generation, its times and the gateway's id (Metadata).
+// DataDir leads to the current generation's directory: who opens it once and
+// reads both files through it has them of one generation.
+const (
+	AuthDir      = "/etc/openshell/auth"
+	TokenFile    = AuthDir + "/sandbox.jwt"
+	MetadataFile = AuthDir + "/metadata.json"
+	DataDir      = AuthDir + "/..data"
+)
+
+// The variables that every process of a sandbox has, and AuthMode, the one mode
+// that there is: the gateway keeps the file fresh, and nobody inside has to.
+const (
+	TokenFileEnv = "OPENSHELL_SANDBOX_TOKEN_FILE"
+	AuthModeEnv  = "OPENSHELL_SANDBOX_AUTH_MODE"
+	AuthMode     = "gateway-managed-file"
+)
+
+// Metadata is MetadataFile's content, for programs that want to know how long
+// the token lasts without parsing it.
+type Metadata struct {
+	Generation uint64    `json:"generation"`
+	IssuedAt   time.Time `json:"issuedAt"`
+	ExpiresAt  time.Time `json:"expiresAt"`
+	RenewAt    time.Time `json:"renewAt"` // when the gateway means to replace it
+	Gateway    string    `json:"gateway"` // the gateway's id
+	AuthMode   string    `json:"authMode"`
+}
+
+// ContractEnv gives the contract's variables as K=V.
+func ContractEnv() []string {
+	return []string{TokenFileEnv + "=" + TokenFile, AuthModeEnv + "=" + AuthMode}
+}
+
+// WithContract adds to env those of the contract's variables that the user did
+// not set, and leaves env itself as it is.
+func WithContract(env []string) []string { return WithDefaults(env, ContractEnv()...) }
+
+// WithDefaults adds each K=V whose K is not set, and leaves env itself as it is.
+func WithDefaults(env []string, defaults ...string) []string {
+	env = slices.Clone(env)
+	for _, d := range defaults {
+		name, _, _ := strings.Cut(d, "=")
+		if !HasEnv(env, name) {
+			env = append(env, d)
+		}
+	}
+	return env
+}
+
+// HasEnv says whether env sets the variable.
+func HasEnv(env []string, name string) bool {
+	return slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"=") })
+}

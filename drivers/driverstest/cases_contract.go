@@ -1,0 +1,134 @@
+package driverstest
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/content"
+)
+
+// metadataOf is what a gateway would write beside generation n's token.
+func metadataOf(n uint64, gateway string) []byte {
+	issued := time.Unix(1_700_000_000, 0).UTC().Add(time.Duration(n) * time.Minute)
+	data, err := json.Marshal(drivers.Metadata{Generation: n, IssuedAt: issued, RenewAt: issued.Add(time.Minute),
+		ExpiresAt: issued.Add(2 * time.Minute), Gateway: gateway, AuthMode: drivers.AuthMode})
+	if err != nil {
+		panic(err) // never: it has no field that can't be written
+	}
+	return data
+}
+
+// contract: the variables, the paths, the fields, read-only, for the workload
+// and for every command that any user runs beside it.
+func contract(t *testing.T, s *suite) string {
+	// A fact that is written out here, not taken from package drivers: a change of
+	// either side breaks programs that run in sandboxes.
+	env := map[string]string{
+		"OPENSHELL_SANDBOX_TOKEN_FILE": "/etc/openshell/auth/sandbox.jwt",
+		"OPENSHELL_SANDBOX_AUTH_MODE":  "gateway-managed-file",
+	}
+	fields := []string{"authMode", "expiresAt", "gateway", "generation", "issuedAt", "renewAt"}
+	users := []string{"", "0", "1000", "1000:1000", "65534"}
+	b := s.box(t, func(b *box) { b.shell(b.tool + " contract; exec " + b.tool + " hold") })
+	workload := b.run(false)
+	check := func(who, line string, uid int) {
+		var c content.Contract
+		if err := json.Unmarshal([]byte(line), &c); err != nil {
+			t.Errorf("%s says %q: %v", who, line, err)
+			return
+		}
+		if uid >= 0 && c.UID != uid {
+			t.Errorf("%s runs as %d", who, c.UID)
+		}
+		for name, want := range env {
+			if c.Env[name] != want {
+				t.Errorf("%s has %s=%q, wanted %q", who, name, c.Env[name], want)
+			}
+		}
+		if !strings.Contains(c.Errors["write"], "read-only") && uid <= 0 || c.Errors["write"] == "" {
+			t.Errorf("%s may write the token: %q", who, c.Errors["write"])
+		}
+		delete(c.Errors, "write")
+		if len(c.Errors) > 0 || c.Token != 1 {
+			t.Errorf("%s reads generation %d, errors %v", who, c.Token, c.Errors)
+		}
+		checkMetadata(t, who, c.Metadata, metadataOf(1, s.gateway), fields)
+		for _, name := range []string{"sandbox.jwt", "metadata.json", "..data"} {
+			if !slices.Contains(c.Names, name) {
+				t.Errorf("%s lists %q, without %s", who, c.Names, name)
+			}
+		}
+	}
+	check("the workload", workload.line(), -1)
+	workload.expect("ready")
+	for _, user := range users {
+		uid := -1
+		_, _ = fmt.Sscan(user, &uid)
+		out, code := b.exec(drivers.Process{Args: []string{b.tool, "contract"}, User: user}, false).rest()
+		if code != 0 || len(out) != 1 {
+			t.Errorf("a command of user %q: code %d, %q", user, code, out)
+			continue
+		}
+		check(fmt.Sprintf("a command of user %q", user), out[0], uid)
+	}
+	own := s.box(t, func(b *box) {
+		b.spec.Process.Env = []string{"OPENSHELL_SANDBOX_TOKEN_FILE=/mine", "OTHER=1"}
+		b.shell("echo $OPENSHELL_SANDBOX_TOKEN_FILE $OPENSHELL_SANDBOX_AUTH_MODE $OTHER")
+	})
+	if out, _ := own.run(false).rest(); !slices.Equal(out, []string{"/mine gateway-managed-file 1"}) {
+		t.Errorf("what the user sets is %q", out)
+	}
+	return fmt.Sprintf("the workload and commands of %d users", len(users))
+}
+
+// checkMetadata wants the very bytes that were published, and these fields in them.
+func checkMetadata(t *testing.T, who string, got, want []byte, fields []string) {
+	t.Helper()
+	var all map[string]any
+	if err := json.Unmarshal(got, &all); err != nil || string(got) != string(want) {
+		t.Errorf("%s reads the metadata %q, %q was published: %v", who, got, want, err)
+	}
+	for _, f := range fields {
+		if all[f] == nil {
+			t.Errorf("%s finds no %s in the metadata %q", who, f, got)
+		}
+	}
+	if len(all) != len(fields) {
+		t.Errorf("%s finds %d fields in the metadata %q, the contract has %d", who, len(all), got, len(fields))
+	}
+}
+
+// pairs: who opens ..data once has both files of one generation, whatever is
+// published meanwhile.
+func pairs(t *testing.T, s *suite) string {
+	const publishes = 200
+	b := s.box(t, func(b *box) {
+		b.runs("pairs", drivers.AuthDir)
+		b.spec.Stdin = true
+	})
+	client := b.run(true)
+	client.expect("ready")
+	for range publishes {
+		b.publish()
+		time.Sleep(5 * time.Millisecond) // leave an emulated reader some of the processor
+	}
+	client.stdin.Close()
+	out, _ := client.rest()
+	var read, bad int
+	var last uint64
+	if len(out) == 0 {
+		t.Fatal("no report")
+	}
+	if _, err := fmt.Sscanf(out[len(out)-1], "pairs=%d bad=%d last=%d", &read, &bad, &last); err != nil {
+		t.Fatalf("%q: %v", out, err)
+	}
+	if bad != 0 || read == 0 || last < 2 {
+		t.Errorf("%d pairs, %d bad, generation %d seen; %q", read, bad, last, out)
+	}
+	return fmt.Sprintf("%d pairs in %d publishes, %d bad", read, publishes, bad)
+}
