@@ -29,6 +29,10 @@ type Config struct {
 	Libkrun   string // libkrun.so.1 for krun
 	Libkrunfw string // libkrunfw.so.5 for krun
 
+	// KVM is the device node that a VM has as /dev/kvm; "" for that of this name. A
+	// test that gives another needs none; the probe of KVM asks the host's.
+	KVM string
+
 	Accel        qemu.Accel    // for qemu; "" for the best that works
 	BootDeadline time.Duration // 0: 60 s under TCG, else 20 s
 	RequireJail  bool          // refuse a host that can't confine a VM fully

@@ -97,7 +97,7 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (monitor.Config
 	cfg := monitor.Config{
 		ID: spec.ID, Dir: dir, RunDir: d.runDir(spec.ID), Boot: filepath.Join(dir, bootDir),
 		Auth: spec.Auth.Source(), CPUs: int(spec.CPUs), Memory: spec.Memory,
-		Hypervisor: spec.Hypervisor, RequireJail: d.cfg.RequireJail || spec.RequireJail,
+		Hypervisor: spec.Hypervisor, KVM: d.cfg.KVM, RequireJail: d.cfg.RequireJail || spec.RequireJail,
 		StopGrace: outputGrace, Attempt: 1,
 	}
 	if !spec.Ephemeral {

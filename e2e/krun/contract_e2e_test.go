@@ -22,14 +22,6 @@ func TestUpToStart(t *testing.T) {
 	if inside {
 		t.Skip("it needs no outer machine")
 	}
-	t.Cleanup(func() {
-		if t.Skipped() {
-			missing = append(missing, "the way up to krun_start_enter")
-		}
-	})
-	if _, err := os.Stat("/dev/kvm"); err != nil {
-		t.Skip("there is no device to put into the jail:", err)
-	}
 	program(t, "openshell-krun")
 	dir, err := os.MkdirTemp("", "krun")
 	if err != nil {
@@ -39,6 +31,7 @@ func TestUpToStart(t *testing.T) {
 	driver := vm.New(vm.Config{
 		GatewayID: "0123456789ab", SandboxesDir: filepath.Join(dir, "sandboxes"), RuntimeDir: filepath.Join(dir, "run"),
 		CacheDir: filepath.Join(dir, "cache"), Libexec: programDir(t),
+		KVM:       os.DevNull, // a library that only records opens none
 		Libkrun:   contract(t, dir, "libkrun.so.1", "-DVERSION=11900"),
 		Libkrunfw: contract(t, dir, "libkrunfw.so.5", "-DFIRMWARE", "-Wl,-soname,libkrunfw.so.5"),
 	})

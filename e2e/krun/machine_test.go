@@ -18,6 +18,7 @@ import (
 	"openshell-vm/drivers/driverstest"
 	"openshell-vm/drivers/vm/initramfs"
 	"openshell-vm/drivers/vm/jail"
+	"openshell-vm/drivers/vm/jail/jailtest"
 	"openshell-vm/drivers/vm/qemu"
 )
 
@@ -33,6 +34,7 @@ func runOutside(t *testing.T, args, env []string) int {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	expectSeen(t, append([]string{dir, jailtest.Self(t)}, paths(env)...))
 	kernel, err := initramfs.FindKernel(initramfs.Search{})
 	if err != nil {
 		driverstest.Missing(t, "no kernel for the outer machine: %v", err)
@@ -47,6 +49,36 @@ func runOutside(t *testing.T, args, env []string) int {
 	}
 	t.Error("the outer machine hung each time")
 	return -1
+}
+
+// covers are where the outer machine mounts something of its own over what it has
+// of this one's root.
+var covers = []string{"/dev", "/proc", "/run", "/sys", "/var/tmp"}
+
+// expectSeen wants the outer machine to have these files of this one, too.
+func expectSeen(t *testing.T, files []string) {
+	t.Helper()
+	for _, file := range files {
+		real, err := filepath.EvalSymlinks(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range covers {
+			if strings.HasPrefix(real, dir+"/") {
+				t.Fatalf("%s can't be seen in the outer machine, which has a %s of its own: set TMPDIR to another directory, such as /tmp, or move the file", real, dir)
+			}
+		}
+	}
+}
+
+// paths are those that variables name.
+func paths(env []string) (all []string) {
+	for _, e := range env {
+		if _, value, _ := strings.Cut(e, "="); filepath.IsAbs(value) {
+			all = append(all, value)
+		}
+	}
+	return all
 }
 
 // boot is one life of the outer machine.

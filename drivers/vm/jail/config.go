@@ -46,7 +46,8 @@ type Bind struct {
 	Source   string `json:"source"`
 	Target   string `json:"target"`
 	Writable bool   `json:"writable,omitempty"`
-	Exec     bool   `json:"exec,omitempty"` // programs and libraries
+	Exec     bool   `json:"exec,omitempty"`   // programs and libraries
+	Device   bool   `json:"device,omitempty"` // a device node, which works; nothing else of Bind counts
 }
 
 // Profile names what a program gets.

@@ -78,7 +78,7 @@ func gather(cfg Config) ([]clone, error) {
 		clones = append(clones, c)
 	}
 	for _, dev := range cfg.Devices {
-		c, err := cloneDevice(dev)
+		c, err := cloneDevice(dev, dev)
 		if err != nil {
 			return nil, fmt.Errorf("take %s into the jail: %w", dev, err)
 		}
@@ -113,6 +113,9 @@ func gather(cfg Config) ([]clone, error) {
 
 // cloneBind clones a file or a directory with all that is mounted below it.
 func cloneBind(b Bind) (clone, error) {
+	if b.Device {
+		return cloneDevice(b.Source, b.Target)
+	}
 	var st unix.Stat_t
 	if err := unix.Stat(b.Source, &st); err != nil {
 		return clone{}, err
@@ -142,7 +145,7 @@ func cloneBind(b Bind) (clone, error) {
 
 // cloneDevice clones one device node. That it is read-only keeps its mode and
 // owner from change and does not hinder the device.
-func cloneDevice(name string) (clone, error) {
+func cloneDevice(name, target string) (clone, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(name, &st); err != nil {
 		return clone{}, err
@@ -151,7 +154,7 @@ func cloneDevice(name string) (clone, error) {
 		return clone{}, errors.New("it is no character device")
 	}
 	fd, err := cloneMount(name, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY)
-	return clone{fd: fd, target: name, rights: device, label: "device"}, err
+	return clone{fd: fd, target: target, rights: device, label: "device"}, err
 }
 
 func cloneMount(source string, attr uint64) (int, error) {

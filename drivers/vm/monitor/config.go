@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers/vm/jail"
+	"openshell-vm/drivers/vm/kvm"
 	"openshell-vm/drivers/vm/qemu"
 )
 
@@ -30,12 +32,18 @@ type Config struct {
 	Hypervisor string `json:"hypervisor"` // "qemu" or "krun"
 	QEMU       QEMU   `json:"qemu,omitzero"`
 	Krun       Krun   `json:"krun,omitzero"`
+	KVM        string `json:"kvm,omitempty"` // device node that the VM has as /dev/kvm; "" for the host's
 
 	RequireJail bool `json:"requireJail,omitempty"` // refuse a host that can't confine the VM fully
 
 	BootDeadline time.Duration `json:"bootDeadline"` // from the start of the hypervisor to the workload's
 	StopGrace    time.Duration `json:"stopGrace"`    // for the last output, after the workload ended
 	Attempt      int           `json:"attempt"`      // 1, or 2 after a boot that hung
+}
+
+// kvmDevice is KVM's node in a jail.
+func (c Config) kvmDevice() jail.Bind {
+	return jail.Bind{Source: cmp.Or(c.KVM, kvm.Device), Target: kvm.Device, Device: true}
 }
 
 // Tree is a host directory with what must not be seen of it: Masks are paths

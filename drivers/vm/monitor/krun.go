@@ -46,13 +46,14 @@ func startKrun(m *monitor, ports portFiles) error {
 	p := program{
 		name: "krun", Program: m.cfg.Krun.Binary, profile: jail.Strict, proc: true,
 		tasks: uint64(krunTasks + m.cfg.CPUs),
-		args:  []string{krunvm.RunCommand}, devices: []string{"/dev/kvm"},
+		args:  []string{krunvm.RunCommand},
 		files: []*os.File{config, console, ports.stdio, ports.control}, // from krunvm.ConfigFD on
 	}
 	if os.Geteuid() == 0 {
 		p.caps = []string{"CAP_DAC_READ_SEARCH"} // files of all users are served, each with its mode
 	}
 	p.tree, p.masks = composeKrun(m.cfg)
+	p.tree = append(p.tree, m.cfg.kvmDevice())
 	return m.start(p)
 }
 

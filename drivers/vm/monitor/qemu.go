@@ -74,7 +74,7 @@ func (m *monitor) qemu(ports portFiles, root, shares *os.File) program {
 		p.tree = append(p.tree, jail.Bind{Source: m.cfg.Upper, Target: jailUpper, Writable: true})
 	}
 	if m.cfg.QEMU.Accel == qemu.KVM {
-		p.devices = append(p.devices, "/dev/kvm")
+		p.tree = append(p.tree, m.cfg.kvmDevice())
 	}
 	p.args = machine.Args()
 	return p
