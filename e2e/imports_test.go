@@ -18,14 +18,16 @@ var importRule = map[string][]string{
 	"tokens": {},
 	"krun":   {},
 
+	"internal/text": {},
+
 	"drivers/stream":      {},
-	"drivers":             {"drivers"},
+	"drivers":             {"drivers", "internal/text"},
 	"drivers/driverstest": {"drivers", "share"}, // publishes what it tests
 
 	"gateway/api": {"drivers/stream"},
-	"gateway":     {"gateway", "drivers", "share", "tokens"},
+	"gateway":     {"gateway", "drivers", "share", "tokens", "internal/text"},
 
-	"cmd/openshell-vm":      {"gateway/api"},
+	"cmd/openshell-vm":      {"gateway/api", "internal/text"},
 	"cmd/openshell-gateway": {"gateway", "drivers"},
 	"cmd/openshell-vmm":     {"drivers"},
 	"cmd/openshell-init":    {"drivers"},

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"strings"
 	"syscall"
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/text"
 	"openshell-vm/tokens"
 )
 
@@ -43,9 +43,9 @@ func invalid(err error) error {
 func explain(err error) *api.Error {
 	var known *api.Error
 	if errors.As(err, &known) {
-		return known
+		return &api.Error{Code: known.Code, Message: text.Line(known.Message), Hint: text.Line(known.Hint)}
 	}
-	e := &api.Error{Code: api.CodeInternal, Message: oneLine(err), Hint: hintOf(err)}
+	e := &api.Error{Code: api.CodeInternal, Message: oneLine(err), Hint: text.Line(hintOf(err))}
 	hint := "gateway.log in the state directory and openshell-vm doctor tell more"
 	var engine *drivers.Error
 	switch {
@@ -86,10 +86,8 @@ func noRoom(err error) bool {
 	return false
 }
 
-// oneLine is an error's text without line breaks.
-func oneLine(err error) string {
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
-}
+// oneLine is an error's text, whoever wrote it, fit to be shown.
+func oneLine(err error) string { return text.Line(err.Error()) }
 
 // notSupported says that a driver can't do it.
 func notSupported(driver, what string) error {

@@ -9,6 +9,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/text"
 	"openshell-vm/share"
 )
 
@@ -100,8 +101,9 @@ func (s *sandbox) view() api.Sandbox {
 		v.ExitCode = &code
 	}
 	for _, fact := range s.status.Details {
-		v.Details = append(v.Details, api.Fact(fact))
+		v.Details = append(v.Details, api.Fact{Name: text.Line(fact.Name), Value: text.Line(fact.Value)})
 	}
+	v.Reason = text.Line(v.Reason) // an engine, an image or a guest may have written it
 	return v
 }
 

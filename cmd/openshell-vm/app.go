@@ -26,7 +26,7 @@ func newApp() *cli.App {
 			{Name: "create", Category: "sandboxes", Usage: "create a sandbox without starting it", ArgsUsage: "[COMMAND [ARG...]]",
 				Flags: createFlags(), Action: createAction},
 			{Name: "ps", Category: "sandboxes", Usage: "list sandboxes and how fresh their tokens are",
-				Flags: []cli.Flag{allFlag, quietFlag, outputFlag}, Action: psAction},
+				Flags: []cli.Flag{allFlag, quietFlag, noTruncFlag, outputFlag}, Action: psAction},
 			{Name: "inspect", Category: "sandboxes", Usage: "show all about sandboxes", ArgsUsage: "SANDBOX...",
 				Flags: []cli.Flag{outputFlag}, Action: inspectAction},
 			{Name: "logs", Category: "sandboxes", Usage: "show the workload's output since its last start", ArgsUsage: "SANDBOX",
@@ -48,7 +48,7 @@ func newApp() *cli.App {
 				{Name: "create", Usage: "make a share, renewed until it is removed, and print the arguments for docker run or podman run", ArgsUsage: "NAME",
 					Flags: []cli.Flag{ttlFlag, ignoreFlag, quietDirFlag, outputFlag}, Action: shareCreateAction},
 				{Name: "ls", Usage: "list the shares and how fresh their tokens are",
-					Flags: []cli.Flag{quietNameFlag, outputFlag}, Action: shareListAction},
+					Flags: []cli.Flag{quietNameFlag, noTruncFlag, outputFlag}, Action: shareListAction},
 				{Name: "inspect", Usage: "show all about shares, a sandbox's too", ArgsUsage: "SHARE...",
 					Flags: []cli.Flag{outputFlag}, Action: shareInspectAction},
 				{Name: "put", Usage: "publish files beside the token, a sandbox's too, and print their generation", ArgsUsage: "SHARE [NAME=]FILE...",
@@ -132,6 +132,7 @@ var (
 	outputFlag  = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "json, or text for people", DefaultText: "text"}
 	allFlag     = &cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that do not run", DisableDefaultText: true}
 	quietFlag   = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids", DisableDefaultText: true}
+	noTruncFlag = &cli.BoolFlag{Name: "no-trunc", Usage: "cut nothing to fit the terminal", DisableDefaultText: true}
 	followFlag  = &cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until the sandbox ends", DisableDefaultText: true}
 	forceFlag   = &cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also running ones, and no error for those that are gone", DisableDefaultText: true}
 	detachFlag  = &cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running in the background and print its id", DisableDefaultText: true}

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/text"
 )
 
 // Exit codes of our own.
@@ -87,14 +87,6 @@ func notFound(err error) bool {
 	return errors.As(err, &answer) && answer.Code == api.CodeNotFound
 }
 
-// oneLine makes one line of any text, and no control characters: messages
-// quote what users and engines wrote.
-func oneLine(s string) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, s)
-}
+// oneLine makes one harmless line of any text: messages quote what users,
+// sandboxes and engines wrote.
+func oneLine(s string) string { return text.Line(s) }

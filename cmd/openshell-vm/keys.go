@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -14,20 +12,19 @@ import (
 
 func keysListAction(c *cli.Context) error {
 	all := func(client *api.Client) ([]api.Key, error) { return client.Keys(c.Context) }
-	return list(c, all, func(k api.Key) string { return k.ID }, printKeys)
+	return list(c, all, func(k api.Key) string { return k.ID }, keyTable)
 }
 
-func printKeys(w io.Writer, keys []api.Key, now time.Time) error {
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "KEY\tUSE\tAGE\tSHARES")
+func keyTable(keys []api.Key, now time.Time) *table {
+	t := newTable("KEY", "USE", "AGE", "SHARES")
 	for _, k := range keys {
 		use := "signs"
 		if !k.Signs {
 			use = "verifies for " + span(k.RetireAt.Sub(now))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\n", k.ID, use, span(now.Sub(k.CreatedAt)), k.Shares)
+		t.add(k.ID, use, span(now.Sub(k.CreatedAt)), fmt.Sprint(k.Shares))
 	}
-	return t.Flush()
+	return t
 }
 
 // keysRotateAction returns once every share holds a token of the new key.

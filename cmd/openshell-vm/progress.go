@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"openshell-vm/internal/text"
 )
 
 // progress is one line on a terminal that says what is under way, once it has
@@ -93,10 +95,10 @@ func (p *progress) fit(line string) string {
 		return line
 	}
 	cols, _, err := term.GetSize(int(f.Fd()))
-	if r := []rune(line); err == nil && cols > 0 && len(r) >= cols {
-		return string(r[:cols-1])
+	if err != nil || cols <= 0 {
+		return line
 	}
-	return line
+	return text.Short(line, cols-1)
 }
 
 // before gives a writer that takes the line away before the first output.

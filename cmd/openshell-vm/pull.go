@@ -11,6 +11,7 @@ import (
 	"github.com/docker/go-units"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/text"
 )
 
 // pull fetches the request's image, if there is one and the engine lacks it,
@@ -99,7 +100,7 @@ func (p *pulling) text() string {
 		}
 	}
 	if total == 0 {
-		return shorten("fetching " + p.image + ": " + said)
+		return text.Short("fetching "+p.image+": "+said, 80)
 	}
 	full := int(barWidth * current / total)
 	return fmt.Sprintf("fetching %s [%s%s] %s of %s, %d of %s", p.image, strings.Repeat("=", full), strings.Repeat(" ", barWidth-full),

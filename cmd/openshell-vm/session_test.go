@@ -30,9 +30,14 @@ type terminal struct {
 // a terminal.
 func onTerminal(t *testing.T, args ...string) *terminal {
 	t.Helper()
+	return onTerminalWith(t, `[{"id": "aaaaaaaaaaaa", "name": "web", "state": "running", "process": {"args": ["cat"], "terminal": true}}]`, args...)
+}
+
+// onTerminalWith is onTerminal with other sandboxes.
+func onTerminalWith(t *testing.T, sandboxes string, args ...string) *terminal {
+	t.Helper()
 	dir := t.TempDir()
-	check(t, os.WriteFile(filepath.Join(dir, "sandboxes.json"),
-		[]byte(`[{"id": "aaaaaaaaaaaa", "name": "web", "state": "running", "process": {"args": ["cat"], "terminal": true}}]`), 0o600))
+	check(t, os.WriteFile(filepath.Join(dir, "sandboxes.json"), []byte(sandboxes), 0o600))
 	p, tty, err := pty.Open()
 	check(t, err)
 	check(t, pty.Setsize(p, &pty.Winsize{Rows: 24, Cols: 80}))

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -75,16 +74,15 @@ func selinux() bool {
 
 func shareListAction(c *cli.Context) error {
 	all := func(client *api.Client) ([]api.Share, error) { return client.Shares(c.Context) }
-	return list(c, all, func(s api.Share) string { return s.Name }, printShares)
+	return list(c, all, func(s api.Share) string { return s.Name }, shareTable)
 }
 
-func printShares(w io.Writer, list []api.Share, now time.Time) error {
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "NAME\tTOKEN\tDIRECTORY")
+func shareTable(list []api.Share, now time.Time) *table {
+	t := newTable("NAME~16", "TOKEN~16", "DIRECTORY")
 	for _, s := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", s.Name, shareFreshness(s, now), s.Dir)
+		t.add(s.Name, shareFreshness(s, now), s.Dir)
 	}
-	return t.Flush()
+	return t
 }
 
 // shareFreshness is a share's as a running sandbox's: its container may run.

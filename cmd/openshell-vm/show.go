@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/text"
 )
 
 func psAction(c *cli.Context) error {
@@ -24,11 +26,11 @@ func psAction(c *cli.Context) error {
 		}
 		return list, err
 	}
-	return list(c, all, func(s api.Sandbox) string { return s.ID }, printSandboxes)
+	return list(c, all, func(s api.Sandbox) string { return s.ID }, sandboxTable)
 }
 
 // list prints what get gives: as JSON, or each one's name alone, or as a table.
-func list[T any](c *cli.Context, get func(*api.Client) ([]T, error), name func(T) string, table func(io.Writer, []T, time.Time) error) error {
+func list[T any](c *cli.Context, get func(*api.Client) ([]T, error), name func(T) string, rows func([]T, time.Time) *table) error {
 	asJSON, err := wantJSON(c)
 	if err != nil {
 		return err
@@ -52,7 +54,11 @@ func list[T any](c *cli.Context, get func(*api.Client) ([]T, error), name func(T
 		}
 		return nil
 	}
-	return table(c.App.Writer, all, time.Now())
+	width := terminalWidth()
+	if c.Bool("no-trunc") {
+		width = 0
+	}
+	return rows(all, time.Now()).print(c.App.Writer, width)
 }
 
 // current leaves out what was stopped or ended as it should; what should run
@@ -72,35 +78,38 @@ func current(list []api.Sandbox) []api.Sandbox {
 	return some
 }
 
-func printSandboxes(w io.Writer, list []api.Sandbox, now time.Time) error {
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "NAME\tID\tDRIVER\tSTATE\tTOKEN")
+func sandboxTable(list []api.Sandbox, now time.Time) *table {
+	t := newTable("NAME~16", "ID", "DRIVER", "STATE~16", "TOKEN~16")
 	for _, s := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", s.Name, s.ID, driver(s), state(s, now), freshness(s, now))
+		t.add(s.Name, s.ID, driver(s), explained(s, now), freshness(s, now))
 	}
-	return t.Flush()
+	return t
 }
 
+// driver names the hypervisor, too, once it is known: auto is none.
 func driver(s api.Sandbox) string {
-	if s.Hypervisor != "" {
+	if s.Hypervisor != "" && s.Hypervisor != "auto" {
 		return s.Driver + "/" + s.Hypervisor
 	}
 	return s.Driver
 }
 
-// state is the sandbox's state, with what there is to say about it.
+// explained is the sandbox's state, and the reason if there is one.
+func explained(s api.Sandbox, now time.Time) string {
+	running := s.State == "running" && !s.StartedAt.IsZero()
+	if s.Reason == "" || running {
+		return state(s, now)
+	}
+	return state(s, now) + ": " + oneLine(s.Reason)
+}
+
+// state is the sandbox's state, and for how long it has been in it.
 func state(s api.Sandbox, now time.Time) string {
 	switch {
 	case s.State == "running" && !s.StartedAt.IsZero():
 		return "running " + span(now.Sub(s.StartedAt))
 	case s.State == "exited" && s.ExitCode != nil:
-		text := fmt.Sprintf("exited (%d) %s ago", *s.ExitCode, span(now.Sub(s.ExitedAt)))
-		if s.Reason != "" {
-			text += ": " + shorten(s.Reason)
-		}
-		return text
-	case s.Reason != "":
-		return s.State + ": " + shorten(s.Reason)
+		return fmt.Sprintf("exited (%d) %s ago", *s.ExitCode, span(now.Sub(s.ExitedAt)))
 	}
 	return s.State
 }
@@ -121,7 +130,7 @@ func freshness(s api.Sandbox, now time.Time) string {
 		text = "expired " + span(-left) + " ago"
 	}
 	if s.Token.Failures > 0 {
-		text += fmt.Sprintf("; renewal failed ×%d: %s", s.Token.Failures, shorten(s.Token.LastError))
+		text += fmt.Sprintf("; renewal failed ×%d: %s", s.Token.Failures, oneLine(s.Token.LastError))
 	}
 	return text
 }
@@ -137,15 +146,6 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%dh", int(d.Hours()))
 	}
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
-}
-
-// shorten keeps a table's rows on one line; inspect has the whole text.
-func shorten(s string) string {
-	const most = 80
-	if r := []rune(oneLine(s)); len(r) > most {
-		return string(r[:most-1]) + "…"
-	}
-	return oneLine(s)
 }
 
 func inspectAction(c *cli.Context) error {
@@ -243,17 +243,22 @@ func printFacts(w io.Writer, facts []api.Fact) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, f := range facts {
 		if f.Value != "" {
-			fmt.Fprintf(t, "%s:\t%s\n", f.Name, oneLine(f.Value))
+			fmt.Fprintf(t, "%s:\t%s\n", oneLine(f.Name), oneLine(f.Value))
 		}
 	}
 	return t.Flush()
 }
 
 func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(text.JSON(b.Bytes()))
+	return err
 }
 
 func moment(t time.Time) string {

@@ -3,11 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/text"
 )
 
 var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
@@ -47,10 +49,10 @@ func TestState(t *testing.T) {
 		{api.Sandbox{State: "exited", ExitCode: &seven, ExitedAt: noon.Add(-50 * time.Hour)}, "exited (7) 2d ago"},
 		{api.Sandbox{State: "exited", ExitCode: &seven, ExitedAt: noon, Reason: "no memory"}, "exited (7) 0s ago: no memory"},
 		{api.Sandbox{State: "dead", Reason: "virtiofsd\nwas killed"}, "dead: virtiofsd; was killed"},
-		{api.Sandbox{State: "dead", Reason: strings.Repeat("é", 100)}, "dead: " + strings.Repeat("é", 79) + "…"},
+		{api.Sandbox{State: "dead", Reason: strings.Repeat("é", 100)}, "dead: " + strings.Repeat("é", 100)},
 		{api.Sandbox{State: "starting"}, "starting"},
 	} {
-		if got := state(c.s, noon); got != c.want {
+		if got := explained(c.s, noon); got != c.want {
 			t.Errorf("%+v: %q, want %q", c.s, got, c.want)
 		}
 	}
@@ -71,7 +73,7 @@ func TestReport(t *testing.T) {
 		{nil, 0, ""},
 		{exit(7), 7, ""},
 		{fmt.Errorf("x: %w", exit(143)), 143, ""},
-		{&api.Error{Message: "a\nb\x1b[31m", Hint: "do\nit"}, 125, "openshell-vm: a; b?[31m\nhint: do; it\n"},
+		{&api.Error{Message: "a\nb\x1b[31m", Hint: "do\nit"}, 125, "openshell-vm: a; b\nhint: do; it\n"},
 		{&api.Error{Code: api.CodeNoCommand, Message: "a", Hint: "b"}, 127, "openshell-vm: a\nhint: b\n"},
 		{&api.Error{Code: api.CodeNotExecutable, Message: "a", Hint: "b"}, 126, "openshell-vm: a\nhint: b\n"},
 		{usage("b", "a %d", 1), 125, "openshell-vm: a 1\nhint: b\n"},
@@ -104,6 +106,42 @@ func TestEnvironment(t *testing.T) {
 	for _, bad := range []string{"", "=x", "A B=x", "A\x00=x", "A=\x00"} {
 		if got, err := environment(nil, []string{bad}); err == nil {
 			t.Errorf("%q is taken: %q", bad, got)
+		}
+	}
+}
+
+// TestHostileText: whatever an engine or a guest calls itself or says, what is
+// shown of it is lines of printable text.
+func TestHostileText(t *testing.T) {
+	const evil = "a\u009b31m\x1b]0;x\x07\u202eb\ufeffc\td\u200b"
+	now := time.Now()
+	s := api.Sandbox{ID: evil, Name: evil, Driver: evil, Hypervisor: evil, State: evil, Reason: evil, Image: evil, Warnings: []string{evil},
+		Process: api.Process{Args: []string{evil}, User: evil}, Mounts: []api.Mount{{Source: evil, Target: evil}},
+		Token: api.Token{Failures: 1, LastError: evil, KeyID: evil, TokenID: evil}, Details: []api.Fact{{Name: evil, Value: evil}}}
+	share := api.Share{ID: evil, Name: evil, Dir: evil, Target: evil, Files: []string{evil}, Token: s.Token}
+	answer := &api.Error{Message: evil, Hint: evil}
+	for name, show := range map[string]func(io.Writer) error{
+		"ps":            func(w io.Writer) error { return sandboxTable([]api.Sandbox{s}, now).print(w, 80) },
+		"inspect":       func(w io.Writer) error { return printFacts(w, sandboxFacts(s, now)) },
+		"json":          func(w io.Writer) error { return printJSON(w, s) },
+		"share ls":      func(w io.Writer) error { return shareTable([]api.Share{share}, now).print(w, 0) },
+		"share inspect": func(w io.Writer) error { return printFacts(w, shareFacts(share, now)) },
+		"keys list":     func(w io.Writer) error { return keyTable([]api.Key{{ID: evil}}, now).print(w, 0) },
+		"error":         func(w io.Writer) error { report(w, answer); return nil },
+		"pull": func(w io.Writer) error {
+			_, err := io.WriteString(w, (&pulling{image: evil}).line(api.PullProgress{Layer: evil, Status: evil}))
+			return err
+		},
+	} {
+		var out strings.Builder
+		if err := show(&out); err != nil || out.Len() == 0 {
+			t.Errorf("%s: %q, %v", name, out.String(), err)
+		}
+		for _, r := range out.String() {
+			if r != '\n' && !text.Printable(r) {
+				t.Errorf("%s lets %q through: %q", name, r, out.String())
+				break
+			}
 		}
 	}
 }
