@@ -187,14 +187,17 @@ func (d dir) list() ([]string, error) {
 }
 
 // removeAll removes name and, if it is a directory, all below it. That it does
-// not exist is no error.
+// not exist is no error. What can't be removed keeps nothing else there.
 func (d dir) removeAll(name string) error {
 	err := d.unlink(name, 0)
 	if err == nil || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
-	if !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.EPERM) {
+	if !d.isDir(name) { // a directory says EISDIR, or EPERM as what is immutable does
 		return err
+	}
+	if d.isMountPoint(name) {
+		return &Error{Op: "remove", Path: filepath.Join(d.path, name), Err: unix.EBUSY} // as rmdir would, in the end
 	}
 	if err := d.empty(name); err != nil {
 		return err
@@ -202,7 +205,16 @@ func (d dir) removeAll(name string) error {
 	return d.unlink(name, unix.AT_REMOVEDIR)
 }
 
-// empty removes all below the directory name, which may be read-only.
+// isMountPoint says whether another tree is mounted there: it is not ours to
+// empty. A kernel before 5.8 does not tell.
+func (d dir) isMountPoint(name string) bool {
+	var st unix.Statx_t
+	err := retry(func() error { return unix.Statx(d.fd, name, unix.AT_SYMLINK_NOFOLLOW, 0, &st) })
+	return err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+}
+
+// empty removes all below the directory name, which may be read-only, and
+// returns the first error.
 func (d dir) empty(name string) error {
 	sub, err := d.openClosed(name)
 	if err != nil {
@@ -210,13 +222,10 @@ func (d dir) empty(name string) error {
 	}
 	defer sub.close()
 	names, err := sub.list()
-	if err != nil {
-		return err
-	}
 	for _, name := range names {
-		if err := sub.removeAll(name); err != nil {
-			return err
+		if e := sub.removeAll(name); err == nil {
+			err = e
 		}
 	}
-	return nil
+	return err
 }

@@ -33,7 +33,8 @@
 //     generations. Use [Read], or open ..data once and read through it.
 //   - Without [Options.Durable] nothing survives a power failure.
 //   - Everything in auth/ belongs to this package: what it does not know there
-//     is removed.
+//     is removed. What can't be removed keeps no publish back; it is told in
+//     [Published.Warning]. What is mounted there is not emptied.
 //   - It protects from a sandbox and from other users, not from the user that
 //     runs the writer.
 //   - flock does not exclude writers on different hosts.

@@ -18,7 +18,13 @@ import (
 // TestFullDisk runs in a mount namespace of its own, where it may mount small
 // tmpfs; a user that is not root gets one inside a user namespace.
 func TestFullDisk(t *testing.T) {
-	cmd := child(t, "full", t.TempDir())
+	inMountNamespace(t, "full")
+}
+
+// inMountNamespace runs a child that may mount.
+func inMountNamespace(t *testing.T, name string) {
+	t.Helper()
+	cmd := child(t, name, t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if os.Geteuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
@@ -40,11 +46,16 @@ func TestFullDisk(t *testing.T) {
 // cantMount is the exit code of a child whose namespace is not allowed to mount.
 const cantMount = 3
 
-func childFull(args []string) error {
+// keepMounts keeps what a child mounts from the namespace that it came from.
+func keepMounts() {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		fmt.Println(err)
 		os.Exit(cantMount)
 	}
+}
+
+func childFull(args []string) error {
+	keepMounts()
 	if err := fullOfBlocks(args[0]); err != nil {
 		return fmt.Errorf("no blocks left: %w", err)
 	}

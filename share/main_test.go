@@ -22,6 +22,7 @@ var children = map[string]func(args []string) error{
 	"hammer":  childHammer,
 	"umasks":  childUmasks,
 	"full":    childFull,
+	"stuck":   childStuck,
 }
 
 func TestMain(m *testing.M) {
@@ -199,4 +200,9 @@ func eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatal("not within 20 s: " + what)
 		}
 	}
+}
+
+// is compares what a publish came to, without warnings.
+func (p Published) is(generation uint64, changed bool) bool {
+	return p.Generation == generation && p.Changed == changed && p.Warning == nil
 }

@@ -15,7 +15,7 @@ const (
 
 	reserved   = ".."
 	dataName   = "..data" // in auth: the link to the current generation
-	newName    = "..new"  // in auth: a link that is about to be renamed
+	newPrefix  = "..new-" // in auth: a link that is about to be renamed
 	genPrefix  = "..gen-" // in auth: a generation's directory
 	isPrefix   = "..is-"  // in auth: a generation's announcement
 	numberForm = "%08d"   // sorts by name up to 99,999,999; longer after that
@@ -31,6 +31,10 @@ func GenerationName(n uint64) string { return fmt.Sprintf(genPrefix+numberForm, 
 
 // AnnouncementName is the name that appears in auth/ after n was committed.
 func AnnouncementName(n uint64) string { return fmt.Sprintf(isPrefix+numberForm, n) }
+
+// newName is the name of a link that is about to be renamed. It is of one number,
+// so that one that can't be removed is in nobody's way.
+func newName(n uint64) string { return fmt.Sprintf(newPrefix+numberForm, n) }
 
 // ParseGenerationName is the inverse of [GenerationName]. It accepts no other
 // spelling of a number, so that a link's target is a name and nothing else.

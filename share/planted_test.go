@@ -59,7 +59,7 @@ func describe(t *testing.T, dir string) string {
 // publish, and must be gone after it.
 func TestPlantedInAuth(t *testing.T) {
 	names := []string{
-		dataName, newName,
+		dataName, newName(2), newName(3), "..new", // as it was named once
 		GenerationName(1), GenerationName(2), GenerationName(3), // old, current, next
 		AnnouncementName(1), AnnouncementName(2), AnnouncementName(3),
 		"token", "meta", "foreign", "..foreign",

@@ -14,58 +14,56 @@ import (
 //
 // A generation's announcement goes before the generation: one that is
 // announced is complete, and Read relies on it.
-func (t *txn) prune(v *view, now time.Time) error {
+func (t *txn) prune(v *view, now time.Time) {
 	set := steps.observe()
-	for len(v.generations) > 0 && v.generations[0] < v.current {
-		past, err := t.pastGrace(v, now, set)
-		if err != nil {
-			return err
+	v.generations = slices.DeleteFunc(v.generations, func(n uint64) bool {
+		if n >= v.current || !t.pastGrace(v, n, now, set) || !t.dropAnnouncements(v, n, n+1) {
+			return false
 		}
-		if !past {
-			break
-		}
-		if err := t.dropAnnouncements(v, v.generations[0]+1); err != nil {
-			return err
-		}
-		if err := t.auth.removeAll(GenerationName(v.generations[0])); err != nil {
-			return err
-		}
-		v.generations = v.generations[1:]
+		err := t.auth.removeAll(GenerationName(n))
+		t.warn(err)
+		return err == nil
+	})
+	if len(v.generations) > 0 {
+		t.dropAnnouncements(v, 0, v.generations[0]) // of skipped numbers
 	}
-	if len(v.generations) == 0 {
-		return nil
-	}
-	return t.dropAnnouncements(v, v.generations[0]) // of skipped numbers
 }
 
-// dropAnnouncements removes those below a number.
-func (t *txn) dropAnnouncements(v *view, below uint64) error {
-	for len(v.announced) > 0 && v.announced[0] < below {
-		if err := t.auth.removeAll(AnnouncementName(v.announced[0])); err != nil {
-			return err
+// dropAnnouncements removes those from one number up to below another, and says
+// whether none of them is left.
+func (t *txn) dropAnnouncements(v *view, from, below uint64) (dropped bool) {
+	dropped = true
+	v.announced = slices.DeleteFunc(v.announced, func(n uint64) bool {
+		if n < from || n >= below {
+			return false
 		}
-		v.announced = v.announced[1:]
-	}
-	return nil
+		err := t.auth.removeAll(AnnouncementName(n))
+		t.warn(err)
+		dropped = dropped && err == nil
+		return err == nil
+	})
+	return dropped
 }
 
-// pastGrace says whether the oldest generation was superseded at least the
-// grace ago. set is when the clock was last set, zero if it was not.
-func (t *txn) pastGrace(v *view, now, set time.Time) (bool, error) {
-	i := slices.IndexFunc(v.announced, func(n uint64) bool { return n > v.generations[0] })
+// pastGrace says whether generation n was superseded at least the grace ago.
+// set is when the clock was last set, zero if it was not.
+func (t *txn) pastGrace(v *view, n uint64, now, set time.Time) bool {
+	i := slices.IndexFunc(v.announced, func(a uint64) bool { return a > n })
 	if i < 0 {
-		return false, nil
+		return false
 	}
 	announcement := AnnouncementName(v.announced[i])
 	st, err := t.auth.lstat(announcement)
 	if err != nil {
-		return false, err
+		t.warn(err)
+		return false
 	}
 	since := time.Unix(st.Mtim.Unix())
 	if since.After(now) || since.Before(set) {
-		return false, t.auth.touch(announcement, now)
+		t.warn(t.auth.touch(announcement, now))
+		return false
 	}
-	return now.Sub(since) >= t.opts.Grace, nil
+	return now.Sub(since) >= t.opts.Grace
 }
 
 // touch sets the modification time.

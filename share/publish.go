@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -19,6 +20,11 @@ type File struct {
 type Published struct {
 	Generation uint64 // the current one now
 	Changed    bool   // false: the content was current already, no new generation was made
+
+	// Warning is what could not be tidied up, told in at most a few lines, or nil:
+	// something foreign in auth/, or an old generation, that can't be removed. It
+	// keeps nobody from the new generation; each Publish tries it again.
+	Warning error
 }
 
 // Publish makes the files that build returns the share's content, all at once.
@@ -30,7 +36,7 @@ type Published struct {
 //
 // When the error is not nil and Published.Changed is true, the new generation is
 // current all the same, and the next Publish or Repair does what is missing
-// (links to new names, the announcement, pruning). When Changed is false with
+// (links to new names, the announcement, the sync). When Changed is false with
 // an error, the old generation stays current, complete, and nothing new stays
 // in auth/.
 //
@@ -60,6 +66,7 @@ func (s *Share) Publish(ctx context.Context, floor uint64, build func(generation
 	s.step(1)
 	err = s.locked(ctx, func(t *txn) error {
 		p, err = t.publish(floor, build)
+		p.Warning = t.warning()
 		t.step(15) // locked unlocks
 		return err
 	})
@@ -121,77 +128,65 @@ func (t *txn) content(next uint64, build func(uint64) ([]File, error)) ([]File, 
 // commit is steps 9 and 10.
 func (t *txn) commit(n uint64) error {
 	t.step(9)
-	if err := t.auth.symlink(GenerationName(n), newName); err != nil {
+	link := newName(n)
+	if err := t.auth.symlink(GenerationName(n), link); err != nil {
 		return err
 	}
 	t.step(10)
-	return t.auth.replace(newName, dataName)
+	return t.auth.replace(link, dataName)
 }
 
 // abandon is the other exit than commit: it takes generation n away and
 // returns err. What it can't remove, the next repair does. Old generations
 // past their grace go too: they may be what fills the disk.
 func (t *txn) abandon(n uint64, v *view, err error) error {
-	_ = t.auth.removeAll(newName)
-	_ = t.auth.removeAll(GenerationName(n))
-	_ = t.prune(v, time.Now())
+	t.warn(t.auth.removeAll(newName(n)))
+	t.warn(t.auth.removeAll(GenerationName(n)))
+	t.prune(v, time.Now())
 	return err
 }
 
 // settle is steps 11 to 14: what follows a commit, and what stays to be done when there was
-// nothing to commit.
+// nothing to commit. None of them waits for another to succeed.
 func (t *txn) settle(v *view, files []File) error {
 	t.step(11)
-	if err := t.syncAuth(); err != nil {
-		return err
-	}
-	if err := t.fixLinks(v.visible, names(files)); err != nil { // step 12
-		return err
-	}
+	err := t.syncAuth()
+	err = errors.Join(err, t.fixLinks(v.visible, names(files))) // step 12
 	t.step(13)
-	if err := t.announce(v); err != nil {
-		return err
-	}
+	err = errors.Join(err, t.announce(v))
 	t.step(14)
-	return t.prune(v, time.Now())
+	t.prune(v, time.Now())
+	return err
 }
 
 // fixLinks is step 12: the user-visible names become links to those of wanted,
-// and no others.
+// and no others. The error is about wanted ones.
 func (t *txn) fixLinks(visible, wanted []string) error {
 	changed := false
+	var failed error
 	for _, name := range wanted {
 		t.step(12)
 		if target, err := t.auth.readlink(name); err == nil && target == linkTarget(name) {
 			continue
 		}
 		changed = true
-		if err := t.auth.place(linkTarget(name), name); err != nil {
-			return err
-		}
+		failed = errors.Join(failed, t.place(linkTarget(name), name))
 	}
 	for _, name := range visible {
-		if slices.Contains(wanted, name) {
-			continue
-		}
-		changed = true
-		if err := t.auth.removeAll(name); err != nil {
-			return err
+		if !slices.Contains(wanted, name) {
+			changed = true
+			t.warn(t.auth.removeAll(name))
 		}
 	}
 	if !changed {
-		return nil
+		return failed
 	}
-	return t.syncAuth()
+	return errors.Join(failed, t.syncAuth())
 }
 
 // announce is step 13. ..is-N comes last: where it is, nothing is missing.
 func (t *txn) announce(v *view) error {
-	asked := v.current
-	if i, _ := slices.BinarySearch(v.generations, v.current); i > 0 {
-		asked = v.generations[i-1] + 1
-	}
-	for _, n := range slices.Compact([]uint64{asked, v.current}) {
+	for _, n := range slices.Compact([]uint64{v.asked(), v.current}) {
 		if contains(v.announced, n) {
 			continue
 		}
@@ -202,6 +197,18 @@ func (t *txn) announce(v *view) error {
 		slices.Sort(v.announced)
 	}
 	return nil
+}
+
+// asked is the number that a guest asks for: the one after the last that was
+// current before, which is the last that was announced as complete.
+func (v *view) asked() uint64 {
+	i, _ := slices.BinarySearch(v.generations, v.current)
+	for i--; i >= 0; i-- {
+		if n := v.generations[i]; contains(v.announced, n) {
+			return n + 1
+		}
+	}
+	return v.current
 }
 
 func (t *txn) syncAuth() error {
@@ -221,11 +228,16 @@ func names(files []File) []string {
 
 // place makes name a link to target, whatever was there, without a moment in
 // which there is none.
-func (d dir) place(target, name string) error {
-	if err := d.symlink(target, newName); err != nil {
+func (t *txn) place(target, name string) error {
+	link := newName(t.usedNumber())
+	if err := t.auth.symlink(target, link); err != nil {
 		return err
 	}
-	return d.replace(newName, name)
+	err := t.auth.replace(link, name)
+	if err != nil {
+		t.warn(t.auth.removeAll(link))
+	}
+	return err
 }
 
 // replace renames from to name; where a directory is in the way, it goes.

@@ -19,13 +19,13 @@ func TestPublishMakesAllFilesCurrentAtOnce(t *testing.T) {
 		t.Errorf("Read before the first publish gives %v", err)
 	}
 	first := mustPublish(t, s, provenFiles("token", "meta"))
-	if first != (Published{1, true}) {
+	if !first.is(1, true) {
 		t.Errorf("first publish gives %+v", first)
 	}
 	wantFiles(t, s, File{"token", proven(1, "token")}, File{"meta", proven(1, "meta")})
 	wantEntries(t, s, "token", "meta", "..data", "..gen-00000001", "..is-00000001")
 
-	if second := mustPublish(t, s, provenFiles("token", "meta")); second != (Published{2, true}) {
+	if second := mustPublish(t, s, provenFiles("token", "meta")); !second.is(2, true) {
 		t.Errorf("second publish gives %+v", second)
 	}
 	wantFiles(t, s, File{"token", proven(2, "token")}, File{"meta", proven(2, "meta")})
@@ -59,7 +59,7 @@ func TestUnchangedContentIsNotPublishedAgain(t *testing.T) {
 	a, b := File{"a", []byte("1")}, File{"b", []byte("2")}
 	mustPublish(t, s, with(a, b))
 	before := entries(t, s)
-	if again := mustPublish(t, s, with(b, a)); again != (Published{1, false}) {
+	if again := mustPublish(t, s, with(b, a)); !again.is(1, false) {
 		t.Errorf("the same content again gives %+v", again)
 	}
 	wantEntries(t, s, before...)
@@ -73,7 +73,7 @@ func TestUnchangedContentIsNotPublishedAgain(t *testing.T) {
 		{a, {"c", []byte("2")}},                  // another name
 		{{"a", []byte("2")}, {"c", []byte("1")}}, // swapped
 	} {
-		if got := mustPublish(t, s, with(changed...)); got != (Published{uint64(i + 2), true}) {
+		if got := mustPublish(t, s, with(changed...)); !got.is(uint64(i+2), true) {
 			t.Errorf("change %d gives %+v", i, got)
 		}
 	}

@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"path/filepath"
 	"time"
@@ -170,25 +171,27 @@ func (s *Share) check() error {
 // Repair completes or takes away what a killed writer left: half-written
 // generations, temporary links, a missing announcement, wrong user-visible
 // links. It also restores ..data from the newest announced generation when it
-// was damaged. ctx bounds the wait for the lock.
+// was damaged. What can't be mended keeps nothing else from it, and is in the
+// error. ctx bounds the wait for the lock.
 func (s *Share) Repair(ctx context.Context) error {
 	return s.locked(ctx, func(t *txn) error {
 		_, err := t.repair()
-		return err
+		return errors.Join(err, t.warning())
 	})
 }
 
 // Prune removes the generations that were superseded at least the grace
 // before now, as each Publish does too. Call it some time after a publish so that
-// an old token does not stay until the next one. ctx bounds the wait for
-// the lock.
+// an old token does not stay until the next one. What can't be removed keeps
+// nothing else, and is in the error. ctx bounds the wait for the lock.
 func (s *Share) Prune(ctx context.Context, now time.Time) error {
 	return s.locked(ctx, func(t *txn) error {
 		seen, err := t.look()
 		if err != nil {
 			return err
 		}
-		return t.prune(seen, now)
+		t.prune(seen, now)
+		return t.warning()
 	})
 }
 

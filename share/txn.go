@@ -21,6 +21,8 @@ type txn struct {
 	auth   dir
 	lockFD int
 	owned  bool // auth's owner and mode are as they should be
+
+	warnings []error // see warn
 }
 
 // locked runs f with the share open and locked.

@@ -1,0 +1,29 @@
+package share
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// maxWarnings of one operation are told in words; the others are counted.
+const maxWarnings = 3
+
+// warn notes what could not be tidied up: something foreign in auth/, or an old
+// generation, that can't be removed. It must not keep a publish from its end.
+// The same thing may be met twice in one operation.
+func (t *txn) warn(err error) {
+	same := func(other error) bool { return other.Error() == err.Error() }
+	if err != nil && !slices.ContainsFunc(t.warnings, same) {
+		t.warnings = append(t.warnings, err)
+	}
+}
+
+// warning is what was noted, as one error of bounded length, or nil.
+func (t *txn) warning() error {
+	list := t.warnings
+	if n := len(list); n > maxWarnings {
+		list = append(slices.Clone(list[:maxWarnings]), fmt.Errorf("and %d more", n-maxWarnings))
+	}
+	return errors.Join(list...)
+}
