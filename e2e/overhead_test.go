@@ -16,10 +16,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/qemu"
+	"openshell-vm/internal/stream"
 )
 
 // pairs is how many alternating pairs an overhead is the median of.

@@ -6,8 +6,8 @@ import (
 	"net/http"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/stream"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/stream"
 )
 
 // postPull fetches the image that a sandbox of this request would have, with

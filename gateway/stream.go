@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/stream"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/stream"
 )
 
 // session is one client's streams, ready to run. What can be refused is

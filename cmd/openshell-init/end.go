@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/stream"
 )
 
 // answerDeadline is how long the host may take to say that it has read how

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/stream"
 )
 
 // TestGuestView looks at the sandbox from inside, as its root.

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/stream"
 )
 
 // portDeadline is how long the ports may take to appear after their driver

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/stream"
+	"openshell-vm/internal/stream"
 )
 
 // session is one process, the workload or an exec, with its streams framed.

@@ -7,8 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/stream"
 )
 
 // supervisor runs the workload and the execs, and does what the host asks.

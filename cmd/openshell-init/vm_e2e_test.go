@@ -21,10 +21,10 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest/capture"
-	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/initramfs"
 	"openshell-vm/drivers/vm/qemu"
+	"openshell-vm/internal/stream"
 )
 
 // bootDeadline is generous: the processor is emulated, and other tests run.

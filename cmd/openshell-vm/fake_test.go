@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"openshell-vm/drivers/stream"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/stream"
 )
 
 // fake is a gateway's API on its real socket. Its sandboxes come from the

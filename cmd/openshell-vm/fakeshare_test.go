@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"openshell-vm/drivers/stream"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/stream"
 )
 
 // shareRoutes are the fake's for share, keys and pull.

@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"io"
 
-	"openshell-vm/drivers/stream"
+	"openshell-vm/internal/stream"
 )
 
 // PullProgress is one layer's state while an image is fetched.

@@ -12,7 +12,7 @@ import (
 	"net/url"
 	"syscall"
 
-	"openshell-vm/drivers/stream"
+	"openshell-vm/internal/stream"
 )
 
 // ErrStreamLost says that the gateway closed a stream without a last frame:

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"openshell-vm/drivers/stream"
+	"openshell-vm/internal/stream"
 )
 
 // maxMessage bounds a control message, in bytes: an Exec with the longest

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/stream"
+	"openshell-vm/internal/stream"
 )
 
 func TestSendAndAssemble(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/stream"
+	"openshell-vm/internal/stream"
 )
 
 // Client is a connection to a monitor for one request.

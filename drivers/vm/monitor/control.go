@@ -7,8 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/stream"
 )
 
 // control is the host's side of the guest's control port. Reading never waits

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"time"
 
-	"openshell-vm/drivers/stream"
+	"openshell-vm/internal/stream"
 )
 
 // The stdio log is in the format of Kubernetes' container runtimes:

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/stream"
+	"openshell-vm/internal/stream"
 )
 
 // finish makes the exit known: the rest of the output, then the disk, then the

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/stream"
 )
 
 // fakeGuest is the other end of the ports: a guest init in the test's process.

@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/stream"
 )
 
 // emulated is a guest with a clock of its own, on a host that takes its time.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"openshell-vm/drivers/stream"
+	"openshell-vm/internal/stream"
 )
 
 var someTime = time.Date(2026, 11, 23, 19, 3, 4, 5, time.UTC)

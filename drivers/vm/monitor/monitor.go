@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/stream"
 )
 
 // monitor is one life of one VM.

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/stream"
 )
 
 var attachAll = Request{Attach: &AttachRequest{Replay: true}}

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/stream"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/stream"
 )
 
 // requestTimeout bounds how long a client may take to say what it wants.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sync"
 
-	"openshell-vm/drivers/stream"
+	"openshell-vm/internal/stream"
 )
 
 // How many bytes of an exec's output wait for a slow client: at pauseAt the

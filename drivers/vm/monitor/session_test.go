@@ -7,7 +7,7 @@ import (
 	"net"
 	"testing"
 
-	"openshell-vm/drivers/stream"
+	"openshell-vm/internal/stream"
 )
 
 // guestPort is a port to a guest that takes what it gets; frames are what it got.

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"openshell-vm/drivers/stream"
+	"openshell-vm/internal/stream"
 )
 
 // ReadLog writes the workload's stored output since the last start to the two

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/stream"
+	"openshell-vm/internal/stream"
 )
 
 // Request is what a client asks for: the first frame on a connection to the

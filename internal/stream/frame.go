@@ -1,16 +1,3 @@
-// Package stream is the one framing for standard streams and control messages
-// on their way between a workload and a user's terminal: guest init ↔ monitor
-// (virtio-console), monitor ↔ gateway (unix socket) and gateway ↔ CLI (HTTP
-// upgrade) all speak it, so each hop can copy frames without looking inside.
-//
-// A frame is an 8-byte header and a payload of at most MaxPayload bytes:
-//
-//	byte 0     kind
-//	bytes 1-3  session, big-endian: 0 is the workload, others are execs
-//	bytes 4-7  payload length, big-endian
-//
-// Nothing here authenticates: each hop's socket does. No token ever travels
-// in a frame.
 package stream
 
 import (
@@ -35,7 +22,9 @@ const (
 	Error      Kind = 8  // text: why the session could not go on; the session's last frame
 	Pause      Kind = 9  // no payload: the other side holds this session's bytes back
 	Continue   Kind = 10 // no payload: it may send them again
-	Control    Kind = 16 // JSON: a control message (guest protocol)
+	Credit     Kind = 11 // 4 bytes: how many more bytes the other side may send, big-endian uint32
+	Abort      Kind = 12 // text: why a side gives the session up; its last frame
+	Control    Kind = 16 // JSON: a control message
 )
 
 // MaxPayload bounds a frame's payload, in bytes. A longer one is a protocol
@@ -69,7 +58,7 @@ func (r *Reader) Read() (Frame, error) {
 	}
 	n := binary.BigEndian.Uint32(header[4:])
 	if n > MaxPayload {
-		return Frame{}, fmt.Errorf("frame of %d bytes, at most %d are allowed", n, MaxPayload)
+		return Frame{}, broken("frame of %d bytes, at most %d are allowed", n, MaxPayload)
 	}
 	session := binary.BigEndian.Uint32(header[:4]) & 0xffffff
 	kind := Kind(header[0])
@@ -146,6 +135,16 @@ func DecodeExit(p []byte) (int, error) {
 // EncodeSize is the payload of a Resize frame.
 func EncodeSize(rows, cols uint16) []byte {
 	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, rows), cols)
+}
+
+// encodeCredit is the payload of a Credit frame.
+func encodeCredit(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
+
+func decodeCredit(p []byte) (int, error) {
+	if len(p) != 4 {
+		return 0, fmt.Errorf("credit frame of %d bytes, 4 are wanted", len(p))
+	}
+	return int(binary.BigEndian.Uint32(p)), nil
 }
 
 // DecodeSize reads the payload of a Resize frame.

@@ -1,0 +1,28 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrHangup says that the connection ended before the session had. It is never
+// an end of input.
+var ErrHangup = errors.New("the other side hung up")
+
+// ErrClosed says that this side has closed the session itself.
+var ErrClosed = errors.New("the session is closed")
+
+// AbortError is the other side's reason for giving a session up.
+type AbortError struct{ Reason string }
+
+func (e *AbortError) Error() string { return e.Reason }
+
+// ProtocolError is a breach of the protocol by the other side, after which
+// nothing more is read from it.
+type ProtocolError struct{ What string }
+
+func (e *ProtocolError) Error() string { return "protocol error: " + e.What }
+
+func broken(format string, args ...any) error {
+	return &ProtocolError{fmt.Sprintf(format, args...)}
+}

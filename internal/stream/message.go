@@ -1,0 +1,76 @@
+package stream
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// MaxMessage bounds a control message of a trusted side, in bytes: a command with
+// the longest argument list that Linux takes fits.
+const MaxMessage = 4 << 20
+
+// WriteJSON sends v as one control message.
+func WriteJSON(w *Writer, session uint32, v any) error {
+	data, err := encodeMessage(v)
+	if err != nil {
+		return err
+	}
+	return w.Write(Control, session, data)
+}
+
+func encodeMessage(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err == nil && len(data)%MaxPayload == 0 {
+		data = append(data, ' ') // so that the last frame is not a full one
+	}
+	return data, err
+}
+
+// ReadJSON reads one control message of at most MaxMessage bytes into v. Any
+// other frame is an error.
+func ReadJSON(r *Reader, v any) error {
+	parts := Assembler{Max: MaxMessage}
+	for {
+		f, err := r.Read()
+		if err != nil {
+			return err
+		}
+		if f.Kind != Control {
+			return fmt.Errorf("not a message: a frame of kind %d", f.Kind)
+		}
+		if data, whole, err := parts.Add(f); err != nil {
+			return err
+		} else if whole {
+			return json.Unmarshal(data, v)
+		}
+	}
+}
+
+// Assembler puts control messages together. It holds one at a time, of at most
+// Max bytes, whatever the other side sends. It is not safe for concurrent use.
+type Assembler struct {
+	Max     int
+	session uint32
+	partial []byte
+}
+
+// Add takes a Control frame. whole says that it completed a message, whose data
+// stays valid until the next call.
+func (a *Assembler) Add(f Frame) (data []byte, whole bool, err error) {
+	switch {
+	case len(a.partial) > 0 && f.Session != a.session:
+		return nil, false, broken("a control message for session %d amid one for session %d", f.Session, a.session)
+	case len(a.partial)+len(f.Payload) > a.Max:
+		return nil, false, broken("a control message of more than %d bytes", a.Max)
+	}
+	if len(f.Payload) == MaxPayload {
+		a.session, a.partial = f.Session, append(a.partial, f.Payload...)
+		return nil, false, nil
+	}
+	if len(a.partial) == 0 {
+		return f.Payload, true, nil
+	}
+	data = append(a.partial, f.Payload...)
+	a.partial = nil
+	return data, true, nil
+}

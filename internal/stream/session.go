@@ -1,0 +1,395 @@
+package stream
+
+import (
+	"bytes"
+	"context"
+	"sync"
+)
+
+// Session is one process's streams on a Conn. Its methods are safe for concurrent
+// use; it is the caller's to Close.
+type Session struct {
+	conn *Conn
+	id   uint32
+	done chan struct{}
+
+	signals chan int
+	sizes   chan Size
+
+	// All below is under conn.mu; changed tells of it.
+	changed sync.Cond
+	err     error // why it ended, before its last frame or by Close
+
+	got       []chunk
+	held      int  // cost of got; without credit only
+	granted   int  // what the other side may still send
+	owed      int  // taken, but not given back yet
+	discard   bool // what comes is taken at once
+	inputOver bool // StdinClose came
+	over      bool // the last frame came, or went
+
+	credit int // what may still be sent
+	queued int // frames of ours that wait to be written
+}
+
+// chunk is bytes that wait for their consumer, or a frame that ends something.
+type chunk struct {
+	kind Kind
+	data []byte
+	cost int
+}
+
+// sendAhead is how many frames of a session wait for the connection at a time.
+const sendAhead = 2
+
+// maxSignals wait to be taken. One more of them tells a process nothing new.
+const maxSignals = 64
+
+func newSession(c *Conn, id uint32) *Session {
+	s := &Session{
+		conn: c, id: id, done: make(chan struct{}), granted: Window, credit: Window,
+		signals: make(chan int, maxSignals), sizes: make(chan Size, 1),
+	}
+	s.changed.L = &c.mu
+	return s
+}
+
+// ID is the session's number on the wire.
+func (s *Session) ID() uint32 { return s.id }
+
+// Done is closed when the other side is gone, has given the session up, or this
+// side has closed it: also while there is something to read.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err says why Done is closed; nil before.
+func (s *Session) Err() error {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.err
+}
+
+// Signals are the client's for the process.
+func (s *Session) Signals() <-chan int { return s.signals }
+
+// Sizes are the client's window sizes; one that nobody took is replaced.
+func (s *Session) Sizes() <-chan Size { return s.sizes }
+
+// take takes a frame from the reading loop, with conn.mu held.
+func (s *Session) take(f Frame) error {
+	if s.over && f.Kind != Credit && f.Kind != Abort && !s.conn.opt.Process {
+		return nil // nothing comes after a last frame
+	}
+	if wrongWay(f.Kind, s.conn.opt.Process) {
+		return broken("a frame of kind %d in session %d from the wrong side", f.Kind, s.id)
+	}
+	switch f.Kind {
+	case Stdin, Stdout, Stderr:
+		return s.takeBytes(f)
+	case StdinClose:
+		if !s.inputOver {
+			s.inputOver = true
+			s.push(chunk{kind: f.Kind})
+		}
+	case Exit, Error:
+		s.over = true
+		s.push(chunk{kind: f.Kind, data: bytes.Clone(f.Payload)})
+	case Signal:
+		s.takeSignal(f.Payload)
+	case Resize:
+		s.takeSize(f.Payload)
+	case Credit:
+		return s.takeCredit(f.Payload)
+	case Abort:
+		s.got = nil
+		s.end(&AbortError{string(f.Payload)})
+	}
+	return nil
+}
+
+func wrongWay(k Kind, toProcess bool) bool {
+	switch k {
+	case Stdin, StdinClose, Signal, Resize:
+		return !toProcess
+	case Stdout, Stderr, Exit, Error:
+		return toProcess
+	}
+	return false
+}
+
+// takeBytes keeps bytes for the consumer. It waits only for an old peer's.
+func (s *Session) takeBytes(f Frame) error {
+	cost := frameCost + len(f.Payload)
+	if !s.conn.opt.Credit {
+		for s.held+cost > legacyRoom && s.err == nil && !s.discard {
+			s.changed.Wait()
+		}
+	} else if s.granted -= cost; s.granted < 0 {
+		return broken("session %d: %d bytes more than there was room for", s.id, -s.granted)
+	}
+	if s.discard || s.err != nil || s.inputOver {
+		s.giveBack(cost)
+		return nil
+	}
+	s.held += cost
+	if n := len(s.got); n > 0 && s.got[n-1].kind == f.Kind && len(s.got[n-1].data)+len(f.Payload) <= MaxPayload {
+		s.got[n-1].data, s.got[n-1].cost = append(s.got[n-1].data, f.Payload...), s.got[n-1].cost+cost
+		return nil
+	}
+	s.push(chunk{f.Kind, bytes.Clone(f.Payload), cost})
+	return nil
+}
+
+func (s *Session) push(c chunk) {
+	s.got = append(s.got, c)
+	s.changed.Broadcast()
+}
+
+// giveBack lets the other side send cost more, once it is worth a frame.
+func (s *Session) giveBack(cost int) {
+	s.owed += cost
+	if s.conn.opt.Credit && s.owed >= Window/2 && s.err == nil {
+		s.granted += s.owed
+		s.overtake(Credit, encodeCredit(s.owed))
+		s.owed = 0
+	}
+}
+
+func (s *Session) takeSignal(p []byte) {
+	if len(p) == 1 {
+		select {
+		case s.signals <- int(p[0]):
+		default:
+		}
+	}
+}
+
+func (s *Session) takeSize(p []byte) {
+	rows, cols, err := DecodeSize(p)
+	if err != nil {
+		return
+	}
+	select {
+	case <-s.sizes:
+	default:
+	}
+	s.sizes <- Size{rows, cols} // room: the reading loop is the only sender
+}
+
+func (s *Session) takeCredit(p []byte) error {
+	n, err := decodeCredit(p)
+	if err != nil || n > Window-s.credit {
+		return broken("session %d: credit for more than the window", s.id)
+	}
+	s.credit += n
+	s.changed.Broadcast()
+	return nil
+}
+
+// end ends the session for both directions, with conn.mu held.
+func (s *Session) end(why error) {
+	if s.err != nil {
+		return
+	}
+	s.err = why
+	close(s.done)
+	s.changed.Broadcast()
+}
+
+// Next waits for the next frame: bytes, StdinClose, Exit or Error. What came before
+// a hang-up comes before its error. The payload is the caller's.
+func (s *Session) Next(ctx context.Context) (Frame, error) {
+	defer s.wakeWith(ctx)()
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	for len(s.got) == 0 {
+		if s.err != nil {
+			return Frame{}, s.err
+		}
+		if ctx.Err() != nil {
+			return Frame{}, ctx.Err()
+		}
+		s.changed.Wait()
+	}
+	c := s.got[0]
+	s.got[0] = chunk{}
+	s.got = s.got[1:]
+	if s.held -= c.cost; !s.conn.opt.Credit {
+		s.changed.Broadcast()
+	}
+	s.giveBack(c.cost)
+	return Frame{Kind: c.kind, Session: s.id, Payload: c.data}, nil
+}
+
+// wakeWith lets a wait for changed see ctx's end.
+func (s *Session) wakeWith(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		s.conn.mu.Lock()
+		defer s.conn.mu.Unlock()
+		s.changed.Broadcast()
+	})
+}
+
+// DiscardInput takes what waits and what comes, for nobody.
+func (s *Session) DiscardInput() {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.discard = true
+	for _, c := range s.got {
+		s.giveBack(c.cost)
+	}
+	s.got, s.held = nil, 0
+	s.changed.Broadcast()
+}
+
+// Send sends p as bytes of the given kind and waits for the credit and the room that
+// it takes. When it returns nil, p is queued: Conn.Flush waits for the wire.
+func (s *Session) Send(ctx context.Context, kind Kind, p []byte) error {
+	for len(p) > 0 {
+		n, err := s.sendSome(ctx, kind, p)
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+func (s *Session) sendSome(ctx context.Context, kind Kind, p []byte) (int, error) {
+	defer s.wakeWith(ctx)()
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	for {
+		switch n := s.sendable(len(p)); {
+		case s.err != nil:
+			return 0, s.err
+		case s.conn.unsent != nil:
+			return 0, s.conn.unsent
+		case ctx.Err() != nil:
+			return 0, ctx.Err()
+		case n > 0 && s.queued < sendAhead:
+			if s.conn.opt.Credit {
+				s.credit -= frameCost + n
+			}
+			s.queued++
+			s.queue(kind, bytes.Clone(p[:n]))
+			return n, nil
+		}
+		s.changed.Wait()
+	}
+}
+
+// sendable is how many of n bytes may go in one frame now: none rather than a few.
+func (s *Session) sendable(n int) int {
+	n = min(n, MaxPayload)
+	if !s.conn.opt.Credit {
+		return n
+	}
+	room := s.credit - frameCost
+	if room < min(n, MaxPayload/8) {
+		return 0
+	}
+	return min(n, room)
+}
+
+// queue sends a frame after all that was queued before.
+func (s *Session) queue(kind Kind, payload []byte) {
+	if s.conn.unsent == nil {
+		s.conn.data = append(s.conn.data, &outFrame{s, kind, s.id, payload})
+		s.conn.out.Signal()
+	}
+}
+
+// overtake sends a frame before all bytes that wait. A signal or size that still
+// waits itself is not sent twice, and credit adds up: what waits stays bounded.
+func (s *Session) overtake(kind Kind, payload []byte) {
+	for _, f := range s.conn.urgent {
+		if f.session != s || f.kind != kind {
+			continue
+		}
+		switch kind {
+		case Credit:
+			had, _ := decodeCredit(f.payload)
+			more, _ := decodeCredit(payload)
+			f.payload = encodeCredit(had + more)
+			return
+		case Resize:
+			f.payload = payload
+			return
+		case Signal:
+			if bytes.Equal(f.payload, payload) {
+				return
+			}
+		}
+	}
+	s.conn.overtake(&outFrame{s, kind, s.id, payload})
+}
+
+// CloseInput tells the process that its input has ended, after all that was sent.
+func (s *Session) CloseInput() { s.locked(func() { s.queue(StdinClose, nil) }) }
+
+// Signal sends the process a signal, before all bytes that wait to be sent.
+func (s *Session) Signal(number int) {
+	s.locked(func() { s.overtake(Signal, []byte{byte(number)}) })
+}
+
+// Resize tells the process its window's size, before all bytes that wait to be sent.
+func (s *Session) Resize(size Size) {
+	s.locked(func() { s.overtake(Resize, EncodeSize(size.Rows, size.Cols)) })
+}
+
+// Exit sends the exit code as the session's last frame, after all bytes.
+func (s *Session) Exit(code int) { s.last(Exit, EncodeExit(code)) }
+
+// Fail sends text, cut to MaxPayload, as the session's last frame: why there is no exit code.
+func (s *Session) Fail(text []byte) { s.last(Error, text[:min(len(text), MaxPayload)]) }
+
+func (s *Session) last(kind Kind, payload []byte) {
+	s.locked(func() {
+		s.over = true
+		s.queue(kind, payload)
+	})
+}
+
+func (s *Session) locked(f func()) {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if s.err == nil {
+		f()
+	}
+}
+
+// Abort gives the session up: the other side's Done closes with an AbortError that
+// has the reason. What is unread or unsent is thrown away, on both sides.
+func (s *Session) Abort(reason string) {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if s.err == nil && !s.over {
+		s.unqueue()
+		if s.conn.opt.Credit {
+			s.overtake(Abort, []byte(reason[:min(len(reason), MaxPayload)]))
+		}
+	}
+	s.forget()
+}
+
+// Close gives a session up that has not ended, and makes its number free.
+func (s *Session) Close() { s.Abort("the other side gave the session up") }
+
+func (s *Session) forget() {
+	s.end(ErrClosed)
+	s.got = nil
+	if s.conn.sessions[s.id] == s {
+		delete(s.conn.sessions, s.id)
+	}
+}
+
+// unqueue takes back the bytes that wait to be written.
+func (s *Session) unqueue() {
+	var others []*outFrame
+	for _, f := range s.conn.data {
+		if f.session != s {
+			others = append(others, f)
+		}
+	}
+	s.conn.data, s.queued = others, 0
+}

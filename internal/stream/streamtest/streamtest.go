@@ -1,0 +1,290 @@
+// Package streamtest is the test kit that each hop of package stream passes: a
+// slow reader, a dead client, much input, a signal behind input, many sessions.
+package streamtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"openshell-vm/internal/stream"
+)
+
+// Process plays a process at the far end of a hop: ctx ends when its client is
+// gone. What it returns is its exit code.
+type Process func(ctx context.Context, s stream.Streams) (code int)
+
+// Run runs p at the far end of a hop with a client's ends here, as
+// drivers.Execer does. It may be called concurrently.
+type Run func(ctx context.Context, ends stream.Streams, p Process) (code int, err error)
+
+// Big is how much the big cases send, in bytes.
+const Big = 32 << 20
+
+// patience bounds one wait for something to happen.
+const patience = 60 * time.Second
+
+// Test runs all cases over the hop that open makes.
+func Test(t *testing.T, open func(t *testing.T) Run) {
+	for name, c := range map[string]func(*testing.T, Run){
+		"input to a reader that sleeps first":  InputWaits,
+		"output to a client that sleeps first": OutputWaits,
+		"a client that dies":                   DeadClient,
+		"signals and sizes behind input":       SignalBehindInput,
+		"50 sessions, one of them stuck":       Sessions,
+		"an end of input is no hang-up":        Ends,
+	} {
+		t.Run(name, func(t *testing.T) { c(t, open(t)) })
+	}
+}
+
+// InputWaits: Big bytes to a process that reads nothing until its client can
+// send no more. All of them arrive.
+func InputWaits(t *testing.T, run Run) {
+	in, read := NewSource(Big), make(chan struct{})
+	var got sum
+	done := start(t, run, stream.Streams{Stdin: in}, func(ctx context.Context, s stream.Streams) int {
+		<-read
+		_, err := io.Copy(&got, s.Stdin)
+		return code(err)
+	})
+	in.awaitStall(t)
+	close(read)
+	wantCode(t, done, 0)
+	if in.sum.String() != got.String() {
+		t.Errorf("sent %v, arrived %v", &in.sum, &got)
+	}
+}
+
+// OutputWaits: Big bytes to a client that reads nothing until the process can send
+// no more. All of them arrive, and the exit code after them.
+func OutputWaits(t *testing.T, run Run) {
+	out, read := NewSource(Big), make(chan struct{})
+	var got sum
+	done := start(t, run, stream.Streams{Stdout: gated{read, &got}}, func(ctx context.Context, s stream.Streams) int {
+		_, err := io.Copy(s.Stdout, out)
+		return code(err) + 3
+	})
+	out.awaitStall(t)
+	close(read)
+	wantCode(t, done, 3)
+	if out.sum.String() != got.String() {
+		t.Errorf("sent %v, arrived %v", &out.sum, &got)
+	}
+}
+
+// DeadClient: a client that dies while its input is unread ends its process.
+func DeadClient(t *testing.T, run Run) {
+	in, ended := NewSource(Big), make(chan struct{})
+	ctx, die := context.WithCancel(t.Context())
+	go run(ctx, stream.Streams{Stdin: in}, func(ctx context.Context, s stream.Streams) int {
+		<-ctx.Done()
+		close(ended)
+		return 1
+	})
+	in.awaitStall(t)
+	die()
+	await(t, ended, "the process lives on")
+}
+
+// SignalBehindInput: neither waits for input that nobody reads.
+func SignalBehindInput(t *testing.T, run Run) {
+	in, signals, sizes := NewSource(Big), make(chan int), make(chan stream.Size)
+	done := start(t, run, stream.Streams{Stdin: in, Signals: signals, Resize: sizes}, func(ctx context.Context, s stream.Streams) int {
+		select {
+		case size := <-s.Resize:
+			if size != (stream.Size{Rows: 24, Cols: 80}) {
+				return 1
+			}
+		case <-ctx.Done():
+			return 2
+		}
+		select {
+		case n := <-s.Signals:
+			return 128 + n
+		case <-ctx.Done():
+			return 2
+		}
+	})
+	in.awaitStall(t)
+	sizes <- stream.Size{Rows: 24, Cols: 80}
+	signals <- 2
+	wantCode(t, done, 130)
+}
+
+// Sessions: what one of many does not read is in no other's way.
+func Sessions(t *testing.T, run Run) {
+	stuck := NewSource(Big)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go run(ctx, stream.Streams{Stdin: stuck}, func(ctx context.Context, s stream.Streams) int { <-ctx.Done(); return 1 })
+	stuck.awaitStall(t)
+	var all sync.WaitGroup
+	for i := range 49 {
+		all.Go(func() {
+			in := NewSource(stream.Window + 10_000*i)
+			var got sum
+			code, err := run(ctx, stream.Streams{Stdin: in, Stdout: &got}, func(ctx context.Context, s stream.Streams) int {
+				_, err := io.Copy(s.Stdout, s.Stdin)
+				return code(err) + i
+			})
+			if code != i || err != nil || in.sum.String() != got.String() {
+				t.Errorf("session %d: code %d, %v; sent %v, arrived %v", i, code, err, &in.sum, &got)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	await(t, done, "the other sessions do not end")
+}
+
+// Ends: the end of input is io.EOF, a hang-up is another error.
+func Ends(t *testing.T, run Run) {
+	done := start(t, run, stream.Streams{Stdin: bytes.NewReader([]byte("hello"))}, func(_ context.Context, s stream.Streams) int {
+		data, err := io.ReadAll(s.Stdin)
+		return code(err) + len(data)
+	})
+	wantCode(t, done, 5)
+	r, w := io.Pipe()
+	defer w.Close()
+	ctx, die := context.WithCancel(t.Context())
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	go run(ctx, stream.Streams{Stdin: r}, func(_ context.Context, s stream.Streams) int {
+		close(begun)
+		_, err := io.ReadAll(s.Stdin)
+		ended <- err
+		return 1
+	})
+	await(t, begun, "the process does not begin")
+	die()
+	if err := await(t, ended, "the input does not end"); err == nil {
+		t.Error("a hang-up looks like an end of input")
+	}
+}
+
+func code(err error) int {
+	if err != nil {
+		return 100
+	}
+	return 0
+}
+
+type outcome struct {
+	code int
+	err  error
+}
+
+func start(t *testing.T, run Run, ends stream.Streams, p Process) <-chan outcome {
+	done := make(chan outcome, 1)
+	go func() {
+		code, err := run(t.Context(), ends, p)
+		done <- outcome{code, err}
+	}()
+	return done
+}
+
+func wantCode(t *testing.T, done <-chan outcome, want int) {
+	t.Helper()
+	if o := await(t, done, "the process does not end"); o.code != want || o.err != nil {
+		t.Errorf("code %d, %v; %d is wanted", o.code, o.err, want)
+	}
+}
+
+func await[T any](t *testing.T, c <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatal(what)
+		panic("unreachable")
+	}
+}
+
+// Source gives so many pseudo-random bytes, sums what it gave, and can tell that
+// nobody takes more. It is for one reader.
+type Source struct {
+	left  int
+	given atomic.Int64
+	bytes rand.ChaCha8
+	sum   sum
+}
+
+// NewSource gives n bytes, then io.EOF.
+func NewSource(n int) *Source {
+	return &Source{left: n, bytes: *rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)})}
+}
+
+func (s *Source) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, io.EOF
+	}
+	p = p[:min(len(p), s.left)]
+	n, err := s.bytes.Read(p)
+	s.left -= n
+	s.sum.Write(p[:n])
+	s.given.Add(int64(n))
+	return n, err
+}
+
+// Sum names what was given: its length and hash.
+func (s *Source) Sum() string { return s.sum.String() }
+
+// awaitStall waits until some was taken and then nothing for a while, and sees that
+// far from all was taken: what waits in between is bounded.
+func (s *Source) awaitStall(t *testing.T) {
+	t.Helper()
+	last, since := int64(0), time.Now()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if now := s.given.Load(); now != last {
+			last, since = now, time.Now()
+		}
+		switch {
+		case last == Big:
+			t.Fatal("all was taken though nobody reads")
+		case last > 0 && time.Since(since) > 300*time.Millisecond:
+			return
+		case time.Now().After(deadline):
+			t.Fatalf("after %d bytes it still goes on", last)
+		}
+	}
+}
+
+// sum is a hash with a length. The zero value is ready.
+type sum struct {
+	n    int64
+	hash [32]byte // chained, so that the zero value is ready
+	rest []byte
+}
+
+func (s *sum) Write(p []byte) (int, error) {
+	s.n += int64(len(p))
+	s.rest = append(s.rest, p...)
+	for len(s.rest) >= 4096 {
+		s.hash = sha256.Sum256(append(s.hash[:], s.rest[:4096]...))
+		s.rest = s.rest[4096:]
+	}
+	return len(p), nil
+}
+
+func (s *sum) String() string {
+	return fmt.Sprintf("%d bytes, %x", s.n, sha256.Sum256(append(s.hash[:], s.rest...)))
+}
+
+// gated holds writes back until open is closed.
+type gated struct {
+	open <-chan struct{}
+	w    io.Writer
+}
+
+func (g gated) Write(p []byte) (int, error) {
+	<-g.open
+	return g.w.Write(p)
+}
