@@ -18,13 +18,14 @@ var importRule = map[string][]string{
 	"tokens": {},
 	"krun":   {},
 
+	"internal/peer":   {},
 	"internal/text":   {},
 	"internal/stream": {},
 
 	"drivers":             {"drivers", "internal"},
 	"drivers/driverstest": {"drivers", "share"}, // publishes what it tests
 
-	"gateway/api": {"internal/stream"},
+	"gateway/api": {"internal/peer", "internal/stream"},
 	"gateway":     {"gateway", "drivers", "share", "tokens", "internal"},
 
 	"cmd/openshell-vm":      {"gateway/api", "internal/text"},

@@ -132,6 +132,9 @@ func (h *Home) settle() error {
 			return err
 		}
 	}
+	if err := h.checkSocket(); err != nil {
+		return err
+	}
 	if identity.RuntimeDir == h.Runtime {
 		return nil
 	}
@@ -140,6 +143,20 @@ func (h *Home) settle() error {
 		return err
 	}
 	return replaceFile(filepath.Join(h.State, api.IdentityFile), append(data, '\n'))
+}
+
+// checkSocket refuses where another state directory's gateway listens: that of
+// one which this one was copied from, since both have one id. The lock says that
+// it is not of this state directory, or is about to be gone.
+func (h *Home) checkSocket() error {
+	for end := time.Now().Add(lockPatience); listens(context.Background()); time.Sleep(lockPatience / 50) {
+		if time.Now().After(end) {
+			return &drivers.Error{Op: "listen on " + h.socket(),
+				Err:  errors.New("the gateway of another state directory listens there: this one was copied, or both share a runtime directory"),
+				Hint: "give each its own " + api.EnvRuntimeDir + ", or end that gateway"}
+		}
+	}
+	return nil
 }
 
 // chooseShares takes the runtime directory where it is tmpfs and outlives the

@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -241,4 +242,29 @@ func TestDeletedSocket(t *testing.T) {
 		t.Fatal("it goes on")
 	}
 	w.ended = nil
+}
+
+// TestCopiedState: the copy's id, and so its socket, is that of a gateway that runs.
+func TestCopiedState(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	g := w.run()
+	state := g.home.State
+	copied := filepath.Join(w.dir, "copied")
+	w.must(os.CopyFS(copied, os.DirFS(state)))
+	w.must(filepath.WalkDir(copied, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			err = os.Chmod(path, 0o700)
+		}
+		return err
+	}))
+	t.Setenv(api.EnvStateDir, copied)
+	if _, err := OpenHome(); err == nil || !strings.Contains(err.Error(), "another state directory") || errors.Is(err, ErrTaken) {
+		t.Errorf("the copy opens: %v", err)
+	}
+	_, err := api.Connect(t.Context())
+	refused(t, err, api.CodeConflict, state)
+	t.Setenv(api.EnvStateDir, state)
+	if _, err := w.client.Status(t.Context()); err != nil {
+		t.Errorf("the first gateway lost its socket: %v", err)
+	}
 }

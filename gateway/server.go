@@ -20,6 +20,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/peer"
 	"openshell-vm/tokens"
 )
 
@@ -162,20 +163,16 @@ type peerKey struct{}
 
 func withPeer(ctx context.Context, conn net.Conn) context.Context {
 	if unixConn, ok := conn.(*net.UnixConn); ok {
-		if raw, err := unixConn.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) {
-				if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-					ctx = context.WithValue(ctx, peerKey{}, peer)
-				}
-			})
+		if cred, err := peer.Of(unixConn); err == nil {
+			ctx = context.WithValue(ctx, peerKey{}, cred)
 		}
 	}
 	return ctx
 }
 
 func checkPeer(ctx context.Context) error {
-	peer, ok := ctx.Value(peerKey{}).(*unix.Ucred)
-	if ok && (peer.Uid == 0 || int(peer.Uid) == os.Geteuid()) {
+	cred, ok := ctx.Value(peerKey{}).(*unix.Ucred)
+	if ok && peer.Trusted(cred.Uid) {
 		return nil
 	}
 	return &api.Error{Code: api.CodeForbidden, Message: "this gateway serves its own user and root only", Hint: "run as the user whose gateway this is"}

@@ -54,7 +54,7 @@ func Start(ctx context.Context, program string) error {
 }
 
 func listens(ctx context.Context) bool {
-	client, err := api.Connect(ctx)
+	client, err := api.Reach(ctx)
 	if err != nil {
 		return false
 	}
@@ -114,7 +114,7 @@ func runParent(program string) (*parent, error) {
 
 // supervises says whether the gateway that listens was started by this process.
 func supervises(ctx context.Context, supervisor int) bool {
-	client, err := api.Connect(ctx)
+	client, err := api.Reach(ctx)
 	if err != nil {
 		return false
 	}

@@ -24,7 +24,8 @@ import (
 // workloads are the words that workload knows. What it is asked for it writes
 // into files, for scripts to look at.
 type fake struct {
-	dir string
+	dir   string
+	state string
 
 	mu        sync.Mutex
 	sandboxes []*fakeSandbox
@@ -50,7 +51,7 @@ func serve(t testing.TB, dir string) (env []string) {
 	check(t, os.WriteFile(filepath.Join(state, api.IdentityFile), []byte(`{"id":"g1"}`), 0o600))
 	l, err := net.Listen("unix", filepath.Join(short, "run/g1", api.SocketFile))
 	check(t, err)
-	f := &fake{dir: dir}
+	f := &fake{dir: dir, state: state}
 	f.load(t)
 	server := &http.Server{Handler: f.handler()}
 	go func() { _ = server.Serve(l) }()
@@ -110,7 +111,7 @@ func (f *fake) find(ref string) (*fakeSandbox, *api.Error) {
 func (f *fake) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, api.Status{ID: "g1", Version: "9.9", PID: 4711, StartedAt: time.Now().Add(-3 * time.Hour), StateDir: "/s", RuntimeDir: "/r", Supervisor: "parent", Sandboxes: 2, Running: 1, Failing: 1})
+		answer(w, api.Status{ID: "g1", Version: "9.9", PID: 4711, StartedAt: time.Now().Add(-3 * time.Hour), StateDir: f.state, RuntimeDir: "/r", Supervisor: "parent", Sandboxes: 2, Running: 1, Failing: 1})
 	})
 	mux.HandleFunc("GET /v1/doctor", f.doctor)
 	mux.HandleFunc("POST /v1/sandboxes", f.create)

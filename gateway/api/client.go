@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"openshell-vm/internal/peer"
 )
 
 // ErrNotRunning says that no gateway listens. EnsureStarted starts one.
@@ -23,12 +25,29 @@ var ErrNotRunning = errors.New("the gateway is not running")
 // gateway answered are *Error; others say that it could not be reached.
 type Client struct {
 	socket string
+	owner  uint32 // of the state directory
 	http   *http.Client
+	met    Status
 }
 
-// Connect finds the gateway of this environment (see Socket). Its error wraps
-// ErrNotRunning where none listens.
+// Connect finds the gateway of this environment (see Socket), and makes sure that
+// it answers and is the one of the state directory that the environment names.
+// Its error wraps ErrNotRunning where none listens.
 func Connect(ctx context.Context) (*Client, error) {
+	c, err := Reach(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.meet(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Reach is Connect without a word: that something of this user's listens is all
+// that is known then.
+func Reach(ctx context.Context) (*Client, error) {
 	socket, err := Socket()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -39,12 +58,7 @@ func Connect(ctx context.Context) (*Client, error) {
 	case err != nil:
 		return nil, err
 	}
-	return Dial(ctx, socket)
-}
-
-// Dial connects to the gateway that listens on socket.
-func Dial(ctx context.Context, socket string) (*Client, error) {
-	c := &Client{socket: socket}
+	c := &Client{socket: socket, owner: stateOwner()}
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
@@ -59,18 +73,35 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 // Close drops idle connections. The client must not be used afterwards.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// dial connects to what is this user's or root's; root also goes to a gateway
+// of the user whose state directory it was given.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.socket)
-	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
+	conn, err := peer.Dial(ctx, c.socket, c.owner)
+	switch {
+	case err == nil:
+		return conn, nil
+	case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("%w: nobody listens on %s", ErrNotRunning, c.socket)
+	case errors.Is(err, peer.ErrForeign):
+		return nil, &Error{Code: CodeForbidden, Message: fmt.Sprintf("the socket %s can't be trusted: %v", c.socket, err),
+			Hint: "have it removed, or choose another place with " + EnvRuntimeDir}
+	case errors.Is(err, fs.ErrPermission):
+		return nil, &Error{Code: CodeForbidden, Message: fmt.Sprintf("connect to the gateway: permission denied on %s", c.socket),
+			Hint: "run as the user whose gateway this is"}
 	}
-	return conn, err
+	return nil, err
 }
 
 // Status reports on the gateway itself.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	return call[Status](ctx, c, "GET", "/v1/status", nil)
+	return short[Status](ctx, c, "GET", "/v1/status", nil)
 }
+
+// Met is what the gateway said of itself when Connect met it.
+func (c *Client) Met() Status { return c.met }
+
+// stopDeadline is for a gateway to end: it gives what it does some seconds.
+const stopDeadline = 30 * time.Second
 
 // Stop ends the gateway; sandboxes go on. It returns once this gateway serves
 // no more. Somebody else may have started another one by then.
@@ -79,18 +110,23 @@ func (c *Client) Stop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := call[struct{}](ctx, c, "POST", "/v1/stop", nil); err != nil {
+	if _, err := short[struct{}](ctx, c, "POST", "/v1/stop", nil); err != nil {
 		return err
 	}
+	bounded, cancel := context.WithTimeout(ctx, stopDeadline)
+	defer cancel()
 	for {
 		// One that is ending may fail in any way; only its successor answers.
-		now, err := c.Status(ctx)
+		now, err := c.Status(bounded)
 		if errors.Is(err, ErrNotRunning) || err == nil && now.PID != before.PID {
 			return nil
 		}
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-bounded.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return silent(before.PID, stopDeadline)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
@@ -108,12 +144,12 @@ func (c *Client) Create(ctx context.Context, r CreateRequest) (Sandbox, error) {
 
 // List gives all sandboxes, oldest first.
 func (c *Client) List(ctx context.Context) ([]Sandbox, error) {
-	return call[[]Sandbox](ctx, c, "GET", "/v1/sandboxes", nil)
+	return short[[]Sandbox](ctx, c, "GET", "/v1/sandboxes", nil)
 }
 
 // Get gives one sandbox, with the driver's own facts.
 func (c *Client) Get(ctx context.Context, ref string) (Sandbox, error) {
-	return call[Sandbox](ctx, c, "GET", sandboxPath(ref), nil)
+	return short[Sandbox](ctx, c, "GET", sandboxPath(ref), nil)
 }
 
 // Start publishes a fresh token and starts the sandbox. One that runs already
@@ -151,7 +187,7 @@ func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 
 // Token says all but the token itself.
 func (c *Client) Token(ctx context.Context, ref string) (Token, error) {
-	return call[Token](ctx, c, "GET", sandboxPath(ref, "token"), nil)
+	return short[Token](ctx, c, "GET", sandboxPath(ref, "token"), nil)
 }
 
 // RotateToken publishes a new token now. It returns once that is on disk.
@@ -162,11 +198,13 @@ func (c *Client) RotateToken(ctx context.Context, ref string) (Token, error) {
 // VerifyToken asks whether a token is good at this moment. A bad token is not
 // an error: see VerifyResult.Valid.
 func (c *Client) VerifyToken(ctx context.Context, r VerifyRequest) (VerifyResult, error) {
-	return call[VerifyResult](ctx, c, "POST", "/v1/token/verify", r)
+	return short[VerifyResult](ctx, c, "POST", "/v1/token/verify", r)
 }
 
 // Metrics copies the gateway's metrics, in Prometheus' text format, to w.
 func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
+	ctx, cancel := bound(ctx, c, shortDeadline)
+	defer cancel()
 	body, err := c.send(ctx, "GET", "/metrics", nil)
 	if err != nil {
 		return err
@@ -202,6 +240,10 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (io.Read
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
+		var late *Error
+		if errors.As(context.Cause(ctx), &late) {
+			return nil, late
+		}
 		return nil, unwrapURL(err)
 	}
 	if response.StatusCode >= 400 {
@@ -248,8 +290,10 @@ func unwrapURL(err error) error {
 		return err
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-		return &Error{Code: CodeInternal, Message: "the gateway ended before it answered",
-			Hint: "try again; if it happens again, read gateway.log in the state directory"}
+		return errEnded
 	}
 	return wrapped.Err
 }
+
+var errEnded = &Error{Code: CodeInternal, Message: "the gateway ended before it answered",
+	Hint: "try again; if it happens again, read gateway.log in the state directory"}

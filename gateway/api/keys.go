@@ -24,7 +24,7 @@ type RotateResult struct {
 
 // Keys lists the signing key, then those that still verify, newest first.
 func (c *Client) Keys(ctx context.Context) ([]Key, error) {
-	return call[[]Key](ctx, c, "GET", "/v1/keys", nil)
+	return short[[]Key](ctx, c, "GET", "/v1/keys", nil)
 }
 
 // RotateKeys makes a new signing key and returns once every share holds a token

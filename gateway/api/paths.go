@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Environment variables that move the two directories, for tests and for
@@ -117,6 +118,22 @@ func Socket() (string, error) {
 		return "", err
 	}
 	return filepath.Join(dir, SocketFile), nil
+}
+
+// stateOwner is the owner of the state directory; root if that can't be known.
+func stateOwner() uint32 {
+	if os.Geteuid() != 0 {
+		return 0
+	}
+	state, err := StateDir()
+	if err != nil {
+		return 0
+	}
+	info, err := os.Stat(state)
+	if err != nil {
+		return 0
+	}
+	return info.Sys().(*syscall.Stat_t).Uid
 }
 
 func absolute(variable, dir string) (string, error) {

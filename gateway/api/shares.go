@@ -43,12 +43,12 @@ func (c *Client) CreateShare(ctx context.Context, r ShareRequest) (Share, error)
 
 // Shares gives all shares of the user's own, oldest first.
 func (c *Client) Shares(ctx context.Context) ([]Share, error) {
-	return call[[]Share](ctx, c, "GET", "/v1/shares", nil)
+	return short[[]Share](ctx, c, "GET", "/v1/shares", nil)
 }
 
 // Share gives one share, a sandbox's too.
 func (c *Client) Share(ctx context.Context, ref string) (Share, error) {
-	return call[Share](ctx, c, "GET", sharePath(ref), nil)
+	return short[Share](ctx, c, "GET", sharePath(ref), nil)
 }
 
 // RemoveShare deletes a share of the user's own. Its token verifies no more.

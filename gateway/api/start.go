@@ -16,12 +16,18 @@ import (
 // repairs and renews every share first.
 const startDeadline = 30 * time.Second
 
+// How often a gateway that is ending is tried again, and after which time.
+const (
+	endingTries = 50
+	endingWait  = 100 * time.Millisecond
+)
+
 // EnsureStarted connects to this environment's gateway and starts one first if
 // none listens. Callers that do so at once end up with the same gateway. gateway is
 // the path of openshell-gateway; "" looks where the running program is
 // installed. A gateway that can't start gives its own *Error.
 func EnsureStarted(ctx context.Context, gateway string) (*Client, error) {
-	client, err := Connect(ctx)
+	client, err := connectPatiently(ctx)
 	if !errors.Is(err, ErrNotRunning) {
 		return client, err
 	}
@@ -35,7 +41,23 @@ func EnsureStarted(ctx context.Context, gateway string) (*Client, error) {
 	if err := runStart(ctx, gateway); err != nil {
 		return nil, err
 	}
-	return Connect(ctx)
+	return connectPatiently(ctx)
+}
+
+// connectPatiently is Connect, again while a gateway ends: it is met by one that
+// is about to be gone.
+func connectPatiently(ctx context.Context) (*Client, error) {
+	for tries := 1; ; tries++ {
+		client, err := Connect(ctx)
+		if !errors.Is(err, errEnded) || tries == endingTries {
+			return client, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(endingWait):
+		}
+	}
 }
 
 // runStart runs `openshell-gateway --start`, which returns once a gateway listens.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/peer"
 	"openshell-vm/internal/stream"
 )
 
@@ -24,7 +25,9 @@ type Client struct {
 // not there is drivers.ErrNotRunning.
 func Dial(runDir string) (*Client, error) {
 	conn, err := dial(runDir, SocketFile)
-	if err != nil {
+	if errors.Is(err, peer.ErrForeign) {
+		return nil, err // whether the monitor runs can't be known
+	} else if err != nil {
 		return nil, fmt.Errorf("%w (%w)", drivers.ErrNotRunning, err)
 	}
 	return &Client{conn: conn, in: stream.NewReader(conn), out: stream.NewWriter(conn)}, nil

@@ -1,12 +1,15 @@
 package monitor
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/internal/peer"
 )
 
 // viaDir gives a short name for a socket in dir, however long dir's path is:
@@ -38,28 +41,18 @@ func listen(dir, name string) (*net.UnixListener, error) {
 	return l, os.Chmod(path, 0o600)
 }
 
+// dial connects to a socket that this user or root listens on.
 func dial(dir, name string) (*net.UnixConn, error) {
 	path, done, err := viaDir(dir, name)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	return net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	return peer.Dial(context.Background(), path)
 }
 
 // peerAllowed says whether the other end is this user or root.
-func peerAllowed(c *net.UnixConn) bool {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return false
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	return err == nil && credErr == nil && (cred.Uid == 0 || cred.Uid == uint32(os.Getuid()))
-}
+func peerAllowed(c *net.UnixConn) bool { return peer.Check(c) == nil }
 
 // connectedPair makes a socket that already listens, and a connection that
 // waits in its queue: vhost-user's two ends, without a name that another
