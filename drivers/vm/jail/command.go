@@ -26,6 +26,7 @@ type Cmd struct {
 	*exec.Cmd
 	config *os.File // the child's, closed by Start
 	answer *os.File // the child's end of reports, closed by Start
+	parent *os.File // this process, for the child to see whether it lives; closed by Start
 	reader *os.File
 	report Report
 }
@@ -35,7 +36,8 @@ type Cmd struct {
 // of the program, which inherits none but these and the standard ones; the
 // caller goes on owning its copies.
 //
-// The jail dies with the operating system thread that calls Start. So that is
+// The jail dies with the operating system thread that calls Start, at whatever
+// moment that ends. So that is
 // to be a thread that lives as long as the process: a goroutine that called
 // runtime.LockOSThread and never returns, or any goroutine of a process in which
 // none ends while locked to its thread.
@@ -56,24 +58,30 @@ func command(self string, s setup, extra ...*os.File) (*Cmd, error) {
 		return nil, err
 	}
 	s.Root = os.Geteuid() == 0
+	first := 3 + len(extra)
+	s.ParentFD = first + 2
 	config, err := memoryFile(s)
 	if err != nil {
 		return nil, err
 	}
-	reader, answer, err := os.Pipe()
+	parent, err := ownProcess()
 	if err != nil {
 		config.Close()
 		return nil, err
 	}
-	first := 3 + len(extra)
+	reader, answer, err := os.Pipe()
+	if err != nil {
+		closeFiles(config, parent)
+		return nil, err
+	}
 	cmd := exec.Command(self, "jail", strconv.Itoa(first), strconv.Itoa(first+1))
 	cmd.Env = []string{}
 	cmd.Dir = "/"
-	cmd.ExtraFiles = append(append([]*os.File{}, extra...), config, answer)
+	cmd.ExtraFiles = append(append([]*os.File{}, extra...), config, answer, parent)
 	cmd.SysProcAttr, err = attributes(s.Config.Network)
-	c := &Cmd{Cmd: cmd, config: config, answer: answer, reader: reader}
+	c := &Cmd{Cmd: cmd, config: config, answer: answer, parent: parent, reader: reader}
 	if err != nil {
-		c.closeFiles()
+		c.Close()
 		return nil, err
 	}
 	return c, nil
@@ -83,6 +91,7 @@ func command(self string, s setup, extra ...*os.File) (*Cmd, error) {
 type setup struct {
 	Config       Config
 	ParentUserNS string
+	ParentFD     int  // a pidfd of the parent; 0: none, since the parent is older than the jail's binary
 	Root         bool // the parent's user is root
 	Trial        bool // report only
 }
@@ -118,8 +127,7 @@ func (c *Cmd) Start() error {
 		c.Cmd = &again
 		err = c.Cmd.Start()
 	}
-	c.config.Close()
-	c.answer.Close()
+	closeFiles(c.config, c.answer, c.parent)
 	if err != nil {
 		c.reader.Close()
 		return failure(err)
@@ -128,12 +136,12 @@ func (c *Cmd) Start() error {
 }
 
 // Close gives up a Cmd that was never started.
-func (c *Cmd) Close() { c.closeFiles() }
+func (c *Cmd) Close() { closeFiles(c.config, c.answer, c.parent, c.reader) }
 
-func (c *Cmd) closeFiles() {
-	c.config.Close()
-	c.answer.Close()
-	c.reader.Close()
+func closeFiles(files ...*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }
 
 // Report waits until the program runs in its jail and tells what it has; or
@@ -174,8 +182,8 @@ func (c *Cmd) Wait() error {
 // caller and, if the caller is root, everybody else is who they are.
 func attributes(network bool) (*syscall.SysProcAttr, error) {
 	attr := &syscall.SysProcAttr{
-		Setsid:    true, // no controlling terminal
-		Pdeathsig: syscall.SIGKILL,
+		Setsid:    true,            // no controlling terminal
+		Pdeathsig: syscall.SIGKILL, // until dieWithParent has set it anew
 		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID |
 			unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 	}

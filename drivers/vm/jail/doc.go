@@ -18,8 +18,9 @@
 //  6. drop capabilities from every set
 //  7. set no_new_privs
 //  8. Landlock: the same paths and rights once more, by another mechanism
-//  9. seccomp: calls that no hypervisor needs fail with EPERM
-//  10. report to the parent what is in force, and exec the program
+//  9. have the program die with the parent, and see that the parent lives
+//  10. seccomp: calls that no hypervisor needs fail with EPERM
+//  11. report to the parent what is in force, and exec the program
 //
 // A jail has always: mount, process, IPC and host-name namespaces, a network
 // namespace of its own unless Config.Network, no_new_privs, no path but those

@@ -80,10 +80,13 @@ func enter(configFD int, report *Report, parent *json.Encoder) error {
 	if err := restrictPaths(cfg, places, report); err != nil { // 8
 		return err
 	}
-	if err := filterCalls(cfg, report); err != nil { // 9
+	if err := dieWithParent(s.ParentFD); err != nil { // 9
 		return err
 	}
-	return become(s, report, parent) // 10
+	if err := filterCalls(cfg, report); err != nil { // 10
+		return err
+	}
+	return become(s, report, parent) // 11
 }
 
 // become reports and execs; a trial ends after the report.

@@ -40,7 +40,7 @@ func (e *emulated) run(in io.Reader, clock chan<- guest.Message) {
 		m, _, _ := messages.Add(f)
 		switch {
 		case m.SetClock != nil:
-			e.off, e.since = time.Unix(0, m.SetClock.UnixNano).Sub(time.Now()), time.Now()
+			e.off, e.since = time.Until(time.Unix(0, m.SetClock.UnixNano)), time.Now()
 		case m.StepClock != nil:
 			e.off += time.Duration(m.StepClock.Nano)
 			e.steps = append(e.steps, time.Duration(m.StepClock.Nano))

@@ -1,0 +1,48 @@
+package jail
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ownProcess is a pidfd of this process.
+func ownProcess() (*os.File, error) {
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return nil, fmt.Errorf("pidfd_open: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "parent"), nil
+}
+
+// dieWithParent has the kernel kill the calling thread's process when the
+// parent's thread that started it ends, and fails if the parent has ended
+// already.
+//
+// SysProcAttr.Pdeathsig is not enough. It belongs to the thread that was forked,
+// and no thread gets it from another: the Go runtime may have gone on on another
+// one, whose exec then loses it. And a process in a new process namespace can't
+// see by getppid that its parent has gone.
+func dieWithParent(parent int) error {
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("set the parent-death signal: %w", err)
+	}
+	if parent == 0 {
+		return nil
+	}
+	ended := []unix.PollFd{{Fd: int32(parent), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(ended, 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return fmt.Errorf("look after the parent: %w", err)
+		case n > 0:
+			return errors.New("what started it has ended")
+		default:
+			return nil
+		}
+	}
+}
