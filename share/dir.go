@@ -229,3 +229,27 @@ func (d dir) empty(name string) error {
 	}
 	return err
 }
+
+// removeFiles removes some of the files in the directory name, whose owner and
+// mode are o: it stays open to readers.
+func (d dir) removeFiles(name string, files []string, o owner) error {
+	sub, err := d.openDir(name)
+	if err != nil {
+		return err
+	}
+	defer sub.close()
+	writable := o
+	writable.mode |= 0o200
+	if err := sub.own(writable); err != nil {
+		return err
+	}
+	for _, file := range files {
+		if e := sub.removeAll(file); err == nil {
+			err = e
+		}
+	}
+	if e := sub.own(o); err == nil {
+		err = e
+	}
+	return err
+}

@@ -9,15 +9,18 @@
 //	    ..data   -> ..gen-00000042
 //	    ..gen-00000042/token
 //	    ..gen-00000041/token
-//	    ..is-00000041        announcements, made after the commit
-//	    ..is-00000042
+//	    ..is-00000041        announcements, made after the commit;
+//	    ..is-00000042        ..was-N once generation N is no longer complete
 //
 // What it promises:
 //
 //   - Whoever opens a published name gets the whole file of the old or of the
 //     new generation, also when the writer is killed at any instruction.
 //     A file that is open, or found by a name that a cache still holds, stays
-//     readable until the grace has passed after its generation was superseded.
+//     readable until the grace has passed after its generation was superseded;
+//     one that only a renewal has superseded until the overlap has, for readers
+//     that resolved its path. What was withdrawn is gone after the grace, if
+//     [Share.Prune] is called when it should be.
 //   - [Read] gives all files of one and the same generation.
 //   - Owner and mode of every file and directory are exactly those in
 //     [Options], whatever the umask.

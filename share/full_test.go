@@ -142,7 +142,7 @@ func busy(dir string) error {
 		if err := unix.Mount("share-test", in, "tmpfs", 0, ""); err != nil {
 			return err
 		}
-		if err := s.Prune(ctx, time.Now().Add(time.Hour)); !errors.Is(err, unix.EBUSY) {
+		if _, err := s.Prune(ctx, time.Now().Add(time.Hour)); !errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("prune gives %v, want EBUSY", err)
 		}
 		if list := mustList(s); slices.Contains(list, AnnouncementName(1)) {
@@ -253,7 +253,7 @@ func recovers(s *Share, filler string) error {
 	if err != nil {
 		return fmt.Errorf("with free space again: %w", err)
 	}
-	if err := s.Prune(ctx, time.Now().Add(time.Hour)); err != nil {
+	if _, err := s.Prune(ctx, time.Now().Add(time.Hour)); err != nil {
 		return err
 	}
 	want := []string{"a", dataName, GenerationName(p.Generation), AnnouncementName(p.Generation)}

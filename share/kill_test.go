@@ -187,7 +187,8 @@ func childHammer(args []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := Open(args[0], Options{UID: Keep, GID: Keep, Grace: grace})
+	s, err := Open(args[0], Options{UID: Keep, GID: Keep, Grace: grace, Overlap: 4 * grace,
+		Renewed: func(name string, _ []byte) bool { return name == "token" }})
 	if err != nil {
 		return err
 	}
@@ -251,7 +252,7 @@ func TestKilledAnywhere(t *testing.T) {
 	if err := s.Repair(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
+	if _, err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	wantEntries(t, s, "token", "meta", dataName, GenerationName(newest), AnnouncementName(newest))

@@ -10,6 +10,7 @@ type view struct {
 	current     uint64   // what ..data names; 0 if that is not a generation here
 	generations []uint64 // ascending
 	announced   []uint64 // ascending
+	retired     []uint64 // ascending; announced once, not complete any more
 	visible     []string // names that are not reserved
 	litter      []string // reserved names that nothing here accounts for
 	highest     uint64   // number known from any of this or noted in the lock file
@@ -28,6 +29,8 @@ func (t *txn) look() (*view, error) {
 			v.generations = append(v.generations, n)
 		} else if n, ok := parseAnnouncement(name); ok {
 			v.announced = append(v.announced, n)
+		} else if n, ok := parseRetired(name); ok {
+			v.retired = append(v.retired, n)
 		} else if name == dataName {
 			linked = true
 		} else if strings.HasPrefix(name, reserved) {
@@ -38,7 +41,8 @@ func (t *txn) look() (*view, error) {
 	}
 	slices.Sort(v.generations)
 	slices.Sort(v.announced)
-	v.highest = max(last(v.generations), last(v.announced), t.usedNumber())
+	slices.Sort(v.retired)
+	v.highest = max(last(v.generations), last(v.announced), last(v.retired), t.usedNumber())
 	if linked {
 		v.readLink(t)
 	}
@@ -63,7 +67,7 @@ func (v *view) readLink(t *txn) {
 // finished says whether the last publish came to its announcement: then
 // all before it is done too, and nothing is left to repair.
 func (v *view) finished() bool {
-	return v.current != 0 && v.current == last(v.generations) && v.current == last(v.announced) && len(v.litter) == 0
+	return v.current != 0 && v.current == last(v.generations) && v.current == last(v.announced) && v.current > last(v.retired) && len(v.litter) == 0
 }
 
 func last(numbers []uint64) uint64 {

@@ -18,6 +18,7 @@ const (
 	newPrefix  = "..new-" // in auth: a link that is about to be renamed
 	genPrefix  = "..gen-" // in auth: a generation's directory
 	isPrefix   = "..is-"  // in auth: a generation's announcement
+	wasPrefix  = "..was-" // in auth: the same, once the generation is no longer complete
 	numberForm = "%08d"   // sorts by name up to 99,999,999; longer after that
 
 	maxName = 255 // bytes; NAME_MAX of every file system we run on
@@ -44,6 +45,13 @@ func ParseGenerationName(name string) (n uint64, ok bool) {
 
 func parseAnnouncement(name string) (uint64, bool) {
 	return parseNumber(name, isPrefix, AnnouncementName)
+}
+
+// retiredName is what an announcement is renamed to.
+func retiredName(n uint64) string { return fmt.Sprintf(wasPrefix+numberForm, n) }
+
+func parseRetired(name string) (uint64, bool) {
+	return parseNumber(name, wasPrefix, retiredName)
 }
 
 func parseNumber(name, prefix string, format func(uint64) string) (uint64, bool) {

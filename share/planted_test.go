@@ -107,11 +107,11 @@ func testPlanted(t *testing.T, name string, plant func(path, outside string) err
 	if err := mend(s, t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
+	if _, err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	p := mustPublish(t, s, provenFiles("token", "meta"))
-	if err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
+	if _, err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	wantFiles(t, s, File{"token", proven(p.Generation, "token")}, File{"meta", proven(p.Generation, "meta")})

@@ -54,7 +54,7 @@ func TestPruneByAge(t *testing.T) {
 			}
 			superseded(t, s, 2, c.second)
 			superseded(t, s, 3, c.third)
-			if err := s.Prune(t.Context(), c.at); err != nil {
+			if _, err := s.Prune(t.Context(), c.at); err != nil {
 				t.Fatal(err)
 			}
 			if got := kept(t, s, 3); got[0] != c.first || len(got) != int(4-c.first) {
@@ -92,7 +92,7 @@ func TestPruneAfterClockWentBack(t *testing.T) {
 	}{
 		{year, 2}, {year.Add(grace / 2), 2}, {year.Add(grace - 1), 2}, {year.Add(grace), 1},
 	} {
-		if err := s.Prune(t.Context(), c.at); err != nil {
+		if _, err := s.Prune(t.Context(), c.at); err != nil {
 			t.Fatal(err)
 		}
 		if got := kept(t, s, 2); len(got) != c.want {
@@ -116,7 +116,7 @@ func TestPruneAfterClockStepped(t *testing.T) {
 	}{
 		{now, 2}, {now.Add(time.Minute - 1), 2}, {now.Add(time.Minute), 1},
 	} {
-		if err := s.Prune(t.Context(), c.at); err != nil {
+		if _, err := s.Prune(t.Context(), c.at); err != nil {
 			t.Fatal(err)
 		}
 		if got := kept(t, s, 2); len(got) != c.want {
@@ -158,7 +158,7 @@ func TestUnannouncedSuccessorKeeps(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.close()
-	tx.prune(&view{current: 2, generations: []uint64{1, 2}, announced: []uint64{1}}, time.Now())
+	tx.prune(&view{current: 2, generations: []uint64{1, 2}, announced: []uint64{1}}, time.Now(), 0)
 	if got := kept(t, s, 1); len(got) != 1 {
 		t.Error("generation 1 was removed")
 	}

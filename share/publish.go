@@ -21,6 +21,10 @@ type Published struct {
 	Generation uint64 // the current one now
 	Changed    bool   // false: the content was current already, no new generation was made
 
+	// PruneAt is when to call Prune, so that nothing stays longer than it should;
+	// zero if nothing is superseded.
+	PruneAt time.Time
+
 	// Warning is what could not be tidied up, told in at most a few lines, or nil:
 	// something foreign in auth/, or an old generation, that can't be removed. It
 	// keeps nobody from the new generation; each Publish tries it again.
@@ -60,7 +64,7 @@ type Published struct {
 //  13. Announce: make ..is-N. Who sees it finds N current. If the number before N
 //     was never current, make ..is-M too, where M follows the number
 //     that was, because that is the one a guest asks for.
-//  14. Prune the generations superseded longer ago than the grace.
+//  14. Prune what is due of the superseded generations.
 //  15. Unlock.
 func (s *Share) Publish(ctx context.Context, floor uint64, build func(generation uint64) ([]File, error)) (p Published, err error) {
 	s.step(1)
@@ -96,7 +100,8 @@ func (t *txn) publish(floor uint64, build func(uint64) ([]File, error)) (Publish
 
 	t.step(5)
 	if t.isCurrent(v.current, files) {
-		return Published{Generation: v.current}, t.settle(v, files)
+		pruneAt, err := t.settle(v, files)
+		return Published{Generation: v.current, PruneAt: pruneAt}, err
 	}
 
 	if err := t.write(next, files); err != nil { // steps 6 to 8
@@ -107,7 +112,8 @@ func (t *txn) publish(floor uint64, build func(uint64) ([]File, error)) (Publish
 	}
 	v.generations = append(v.generations, next)
 	v.current = next
-	return Published{Generation: next, Changed: true}, t.settle(v, files)
+	pruneAt, err := t.settle(v, files)
+	return Published{Generation: next, Changed: true, PruneAt: pruneAt}, err
 }
 
 // content is step 4.
@@ -137,26 +143,25 @@ func (t *txn) commit(n uint64) error {
 }
 
 // abandon is the other exit than commit: it takes generation n away and
-// returns err. What it can't remove, the next repair does. Old generations
-// past their grace go too: they may be what fills the disk.
+// returns err. What it can't remove, the next repair does. All that is past the
+// grace goes too: it may be what fills the disk.
 func (t *txn) abandon(n uint64, v *view, err error) error {
 	t.warn(t.auth.removeAll(newName(n)))
 	t.warn(t.auth.removeAll(GenerationName(n)))
-	t.prune(v, time.Now())
+	t.prune(v, time.Now(), 0)
 	return err
 }
 
 // settle is steps 11 to 14: what follows a commit, and what stays to be done when there was
 // nothing to commit. None of them waits for another to succeed.
-func (t *txn) settle(v *view, files []File) error {
+func (t *txn) settle(v *view, files []File) (pruneAt time.Time, err error) {
 	t.step(11)
-	err := t.syncAuth()
+	err = t.syncAuth()
 	err = errors.Join(err, t.fixLinks(v.visible, names(files))) // step 12
 	t.step(13)
 	err = errors.Join(err, t.announce(v))
 	t.step(14)
-	t.prune(v, time.Now())
-	return err
+	return t.prune(v, time.Now(), t.opts.Overlap), err
 }
 
 // fixLinks is step 12: the user-visible names become links to those of wanted,

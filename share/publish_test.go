@@ -175,11 +175,11 @@ func TestSkippedNumbersAreAnnounced(t *testing.T) {
 	if err := s.Repair(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
+	if _, err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	mustPublish(t, s, provenFiles("a"))
-	if err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
+	if _, err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	wantEntries(t, s, "a", "..data", "..gen-00000011", "..is-00000011")

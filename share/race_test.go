@@ -149,7 +149,7 @@ func TestContextBoundsTheWaitForTheLock(t *testing.T) {
 	for name, op := range map[string]func() error{
 		"Publish": func() error { _, err := s.Publish(ctx, 0, provenFiles("a")); return err },
 		"Repair":  func() error { return s.Repair(ctx) },
-		"Prune":   func() error { return s.Prune(ctx, time.Now()) },
+		"Prune":   func() error { _, err := s.Prune(ctx, time.Now()); return err },
 		"Remove":  func() error { return s.Remove(ctx) },
 	} {
 		if err := op(); !os.IsTimeout(err) && err.(*Error).Err != context.DeadlineExceeded {

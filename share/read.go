@@ -75,22 +75,31 @@ func (d dir) snapshot() (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	gen, err := d.openDir(GenerationName(n))
+	files, err := d.generation(n)
 	if err != nil {
 		return Snapshot{}, err
+	}
+	return Snapshot{Generation: n, Files: files}, d.stillComplete(n)
+}
+
+// generation reads what lies in generation n.
+func (d dir) generation(n uint64) (map[string][]byte, error) {
+	gen, err := d.openDir(GenerationName(n))
+	if err != nil {
+		return nil, err
 	}
 	defer gen.close()
 	names, err := gen.list()
 	if err != nil {
-		return Snapshot{}, err
+		return nil, err
 	}
-	s := Snapshot{Generation: n, Files: make(map[string][]byte, len(names))}
+	files := make(map[string][]byte, len(names))
 	for _, name := range names {
-		if s.Files[name], _, err = gen.read(name); err != nil {
-			return Snapshot{}, err
+		if files[name], _, err = gen.read(name); err != nil {
+			return nil, err
 		}
 	}
-	return s, d.stillComplete(n)
+	return files, nil
 }
 
 // stillComplete tells whether pruning of generation n had not begun: it is

@@ -40,8 +40,8 @@ func (t *txn) mendData(v *view) error {
 	return t.auth.removeAll(dataName)
 }
 
-// removeUncommitted removes the generations and announcements after the
-// current one, and unknown names that are reserved.
+// removeUncommitted removes the generations and their marks after the current
+// one, and unknown names that are reserved.
 func (t *txn) removeUncommitted(v *view) {
 	for _, name := range v.litter {
 		t.warn(t.auth.removeAll(name))
@@ -54,6 +54,11 @@ func (t *txn) removeUncommitted(v *view) {
 	for _, n := range v.announced {
 		if n > v.current {
 			t.warn(t.auth.removeAll(AnnouncementName(n)))
+		}
+	}
+	for _, n := range v.retired {
+		if n >= v.current {
+			t.warn(t.auth.removeAll(retiredName(n)))
 		}
 	}
 }

@@ -33,9 +33,19 @@ type Options struct {
 	// is root, which only root can give.
 	UID, GID int
 
-	// Grace is how long a superseded generation stays readable; zero means
-	// DefaultGrace.
+	// Grace is how long a superseded generation stays readable as a whole; zero
+	// means DefaultGrace. Whoever may still have its name in a cache needs it.
 	Grace time.Duration
+
+	// Overlap is how long that stays readable of it which was not withdrawn: some
+	// readers resolve a path once and hold on to that. Less than Grace means Grace.
+	Overlap time.Duration
+
+	// Renewed says of a file in a superseded generation, of which the current one
+	// has none or another, whether a mere renewal superseded it. Any other was
+	// withdrawn: somebody removed or replaced it, and it goes after the grace. Nil
+	// means that all were. It is called under the share's lock.
+	Renewed func(name string, data []byte) bool
 
 	// Step, if set, is called as each numbered step of Publish begins, once
 	// per file in the steps that go through files. Tests inject faults there.
@@ -180,19 +190,21 @@ func (s *Share) Repair(ctx context.Context) error {
 	})
 }
 
-// Prune removes the generations that were superseded at least the grace
-// before now, as each Publish does too. Call it some time after a publish so that
-// an old token does not stay until the next one. What can't be removed keeps
-// nothing else, and is in the error. ctx bounds the wait for the lock.
-func (s *Share) Prune(ctx context.Context, now time.Time) error {
-	return s.locked(ctx, func(t *txn) error {
+// Prune removes what is due of the superseded generations, as each Publish does
+// too: after the grace what was withdrawn, after the overlap all. It returns
+// when the next of it will be due, zero if nothing is superseded; call it then, so
+// that an old secret does not stay until the next publish. What can't be removed
+// keeps nothing else, and is in the error. ctx bounds the wait for the lock.
+func (s *Share) Prune(ctx context.Context, now time.Time) (next time.Time, err error) {
+	err = s.locked(ctx, func(t *txn) error {
 		seen, err := t.look()
 		if err != nil {
 			return err
 		}
-		t.prune(seen, now)
+		next = t.prune(seen, now, t.opts.Overlap)
 		return t.warning()
 	})
+	return next, err
 }
 
 // Remove deletes the share and all in it. A sandbox that still has it mounted
