@@ -159,9 +159,20 @@ const (
 	Dead    State = "dead"   // ended without one: killed hypervisor, lost engine object
 )
 
+// Keeper is a driver whose engine gives each object an id of its own, which
+// nobody can choose. Names and labels are anybody's to set, an image's too: they
+// only find what was lost. Whoever keeps a record keeps the object's id in it.
+type Keeper interface {
+	// Keep says which object is the sandbox's; "" that it is not known. Until
+	// then the driver goes by name, labels and mounts, and after it by nothing
+	// else. Create and the first sight of a sandbox keep its object, too.
+	Keep(id, object string)
+}
+
 // Status is one sandbox as its engine sees it.
 type Status struct {
 	ID        string    `json:"id"`
+	Object    string    `json:"object,omitempty"` // the engine's own id of it, where the driver is a Keeper
 	Name      string    `json:"name,omitempty"`
 	State     State     `json:"state"`
 	ExitCode  int       `json:"exitCode"`         // valid when State is Exited; 128+n for signal n

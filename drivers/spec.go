@@ -9,7 +9,7 @@ import (
 )
 
 // Labels on everything that an engine keeps for us. A gateway that has lost
-// its records finds its sandboxes again by them.
+// its records finds its sandboxes again by them. They prove nothing: see Keeper.
 const (
 	LabelSandboxID = "openshell.ai/sandbox-id"
 	LabelName      = "openshell.ai/sandbox-name"

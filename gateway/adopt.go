@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"openshell-vm/drivers"
@@ -23,6 +24,9 @@ const unknownStaleness = 6 * time.Second
 func (g *Gateway) adopt(ctx context.Context, driver drivers.Driver, status drivers.Status) {
 	if !idPattern.MatchString(status.ID) || g.byID(status.ID) != nil {
 		return
+	}
+	if status.Spec != nil && !g.oursToMount(status.ID, status.Spec.Auth.Source()) {
+		return // whatever it says, it has no share of this gateway's
 	}
 	if _, err := os.Stat(g.home.recordPath(status.ID)); err == nil {
 		return // there is a record that can't be read: loadAll has said so
@@ -44,14 +48,14 @@ func (g *Gateway) adopt(ctx context.Context, driver drivers.Driver, status drive
 func (g *Gateway) guess(driver drivers.Driver, status drivers.Status) *Record {
 	r := &Record{Version: recordVersion, ID: status.ID, Name: status.Name, Driver: driver.Name(), CreatedAt: time.Now(),
 		Request: api.CreateRequest{Driver: driver.Name(), TTL: tokens.DefaultTTL}, Staleness: unknownStaleness,
-		Share: filepath.Join(g.home.Shares, status.ID), Made: true}
+		Share: filepath.Join(g.home.Shares, status.ID), Object: status.Object, Made: true}
 	if checkName(r.Name) != nil || g.named(r.Name) {
 		r.Name = ""
 	}
 	if !status.StartedAt.IsZero() {
 		r.CreatedAt = status.StartedAt
 	}
-	for _, place := range []string{g.home.Shares, filepath.Join(g.home.State, sharesDir), filepath.Join(g.home.Runtime, sharesDir)} {
+	for _, place := range g.sharePlaces() {
 		if _, err := os.Stat(filepath.Join(place, status.ID)); err == nil {
 			r.Share = filepath.Join(place, status.ID)
 			break
@@ -64,6 +68,17 @@ func (g *Gateway) guess(driver drivers.Driver, status drivers.Status) *Record {
 		r.Start.BootID = g.bootID
 	}
 	return r
+}
+
+// sharePlaces are where this gateway may have made a sandbox's share.
+func (g *Gateway) sharePlaces() []string {
+	return []string{g.home.Shares, filepath.Join(g.home.State, sharesDir), filepath.Join(g.home.Runtime, sharesDir)}
+}
+
+// oursToMount says whether a mounted directory is where this gateway makes the
+// sandbox's share.
+func (g *Gateway) oursToMount(id, source string) bool {
+	return slices.Contains(g.sharePlaces(), filepath.Dir(filepath.Dir(source))) && filepath.Base(filepath.Dir(source)) == id
 }
 
 // guessLifetime reads it off the last token's metadata.

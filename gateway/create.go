@@ -100,7 +100,21 @@ func (g *Gateway) makeAll(ctx context.Context, s *sandbox, driver drivers.Driver
 		return err
 	}
 	s.set(func() { s.status = drivers.Status{ID: s.id, State: drivers.Created} })
-	return g.update(s, func(r *Record) { r.Made = true })
+	object := objectOf(ctx, driver, s.id)
+	return g.update(s, func(r *Record) { r.Made, r.Object = true, object })
+}
+
+// objectOf asks for the engine's own id of what was just made; "" where there is
+// none, or where the next look will tell it.
+func objectOf(ctx context.Context, driver drivers.Driver, id string) string {
+	if _, ok := driver.(drivers.Keeper); !ok {
+		return ""
+	}
+	status, err := driver.Inspect(ctx, id)
+	if err != nil {
+		return ""
+	}
+	return status.Object
 }
 
 // makeShare makes what is missing of a share, and its parent: that may have

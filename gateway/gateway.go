@@ -113,6 +113,9 @@ func (g *Gateway) know(r *Record) error {
 	if s.share, err = share.At(r.Share, g.shareOptions(r)); err != nil {
 		return err
 	}
+	if keeper, ok := g.drivers[r.Driver].(drivers.Keeper); ok {
+		keeper.Keep(r.ID, r.Object)
+	}
 	return g.add(s)
 }
 

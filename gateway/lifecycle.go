@@ -93,6 +93,9 @@ func (g *Gateway) remake(ctx context.Context, s *sandbox) error {
 	}
 	driver := g.drivers[r.Driver]
 	r.Warnings = nil
+	if keeper, ok := driver.(drivers.Keeper); ok {
+		keeper.Keep(r.ID, "") // what it was is gone
+	}
 	spec, err := g.resolve(ctx, driver, &r)
 	if err != nil {
 		return err
@@ -100,7 +103,8 @@ func (g *Gateway) remake(ctx context.Context, s *sandbox) error {
 	if err := driver.Create(ctx, spec); err != nil && !errors.Is(err, drivers.ErrExists) {
 		return err
 	}
-	return g.update(s, func(r *Record) { r.Lost = "" })
+	object := objectOf(ctx, driver, r.ID)
+	return g.update(s, func(r *Record) { r.Lost, r.Object = "", object })
 }
 
 // refresh takes over the engine's view after an operation. The caller holds s.op.

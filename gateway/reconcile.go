@@ -122,12 +122,15 @@ func (g *Gateway) lookLocked(ctx context.Context, e *engine) {
 	}
 	known := make(map[string]bool, len(list))
 	for _, status := range list {
-		if s := g.byID(status.ID); s != nil {
-			known[s.id] = true
-			g.converge(ctx, s, status, true, live, asked)
-		} else {
+		switch s := g.byID(status.ID); {
+		case s == nil:
 			g.adopt(ctx, e.driver, status)
 			known[status.ID] = true
+		case s.rec().Driver == e.driver.Name():
+			known[s.id] = true
+			g.converge(ctx, s, status, true, live, asked)
+		default: // it says that it is another engine's sandbox
+			g.log.Debug("an object of another sandbox's id is left alone", "driver", e.driver.Name(), "sandbox", s.id, "object", status.Object)
 		}
 	}
 	for _, s := range g.all() {
@@ -170,6 +173,7 @@ func (g *Gateway) converge(ctx context.Context, s *sandbox, status drivers.Statu
 	if !s.op.TryLock() {
 		return
 	}
+	g.keepObject(s, status)
 	next, ok := s.next(status, found, live, asked, g.bootID)
 	if next == erase && s.rec().Desired != wantGone && time.Since(g.startedAt) < reattachTime {
 		ok = false
@@ -182,6 +186,17 @@ func (g *Gateway) converge(ctx context.Context, s *sandbox, status drivers.Statu
 		defer s.op.Unlock()
 		g.act(context.WithoutCancel(ctx), s, next, status)
 	})
+}
+
+// keepObject writes down the engine's own id of a sandbox of whose record an
+// older gateway left it out. The caller holds s.op.
+func (g *Gateway) keepObject(s *sandbox, status drivers.Status) {
+	if status.Object == "" || s.rec().Object != "" || s.rec().Lost != "" {
+		return
+	}
+	if err := g.update(s, func(r *Record) { r.Object = status.Object }); err != nil {
+		g.log.Warn("the engine's id of a sandbox is not written down yet", "sandbox", s.id, "error", oneLine(err))
+	}
 }
 
 // next is what to do; false means that the report is outdated or it is not time yet.

@@ -49,6 +49,10 @@ type Record struct {
 	DesiredAt time.Time `json:"desiredAt"`
 	// Start says under which circumstances the sandbox was started last.
 	Start StartRecord `json:"start,omitzero"`
+	// Object is the engine's own id of the sandbox, which decides where names and
+	// labels only claim; "" where the driver is no drivers.Keeper, and in an
+	// older gateway's record until the engine was asked.
+	Object string `json:"object,omitempty"`
 	// Lost is one line that says why the engine has the sandbox no more.
 	Lost string `json:"lost,omitempty"`
 }

@@ -16,6 +16,7 @@ type Driver struct {
 	gateway string
 
 	mu       sync.Mutex
+	kept     map[string]string                      // the engine's own ids, by id: see Keep
 	doors    map[string]*sync.Mutex                 // see door
 	unstart  map[string]unstarted                   // workloads that could not be run, by id
 	attached map[string]map[chan unstarted]struct{} // who waits for a start, by id
@@ -33,6 +34,7 @@ func New(engine Engine, gatewayID string) *Driver {
 	return &Driver{
 		engine:   engine,
 		gateway:  gatewayID,
+		kept:     map[string]string{},
 		doors:    map[string]*sync.Mutex{},
 		unstart:  map[string]unstarted{},
 		attached: map[string]map[chan unstarted]struct{}{},
@@ -88,16 +90,33 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	}
 	process := spec.Process
 	process.Env = drivers.WithContract(process.Env) // not in the label: the spec is what was asked for
-	err = d.engine.Create(ctx, Object{
+	object, err := d.engine.Create(ctx, Object{
 		Name: nameOf(spec.ID), Image: spec.Image, Process: process, Stdin: spec.Stdin,
 		Share: p.share, Binds: p.binds, Masks: p.masks, Labels: labels, CPUs: spec.CPUs, Memory: spec.Memory,
 	})
 	if errors.Is(err, drivers.ErrExists) {
-		return err
+		return d.inTheWay(ctx, spec.ID, err)
 	} else if err != nil {
 		return d.explainMount("create the container", spec, err)
 	}
+	d.Keep(spec.ID, object)
 	return nil
+}
+
+// inTheWay sees whether what has the name already is the sandbox, which exists
+// then, or somebody else's container.
+func (d *Driver) inTheWay(ctx context.Context, id string, exists error) error {
+	f, err := d.engine.Inspect(ctx, nameOf(id))
+	switch {
+	case err != nil:
+		return exists
+	case d.ours(f, id):
+		d.Keep(id, f.ID)
+		return exists
+	}
+	return &drivers.Error{Op: "create the container",
+		Err:  fmt.Errorf("its name %s is taken by a container that openshell-vm did not make", nameOf(id)),
+		Hint: fmt.Sprintf("see what it is, and remove it: %s rm %s", d.Name(), nameOf(id))}
 }
 
 // Stop is drivers.Driver's.
@@ -110,11 +129,11 @@ func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error
 		return nil
 	}
 	if grace > 0 {
-		if ended, err := d.end(ctx, f.Name, 15, grace); ended || err != nil {
+		if ended, err := d.end(ctx, f.ID, 15, grace); ended || err != nil {
 			return err
 		}
 	}
-	_, err = d.end(ctx, f.Name, 9, time.Minute)
+	_, err = d.end(ctx, f.ID, 9, time.Minute)
 	return err
 }
 
@@ -142,15 +161,16 @@ func (d *Driver) end(ctx context.Context, name string, sig int, patience time.Du
 
 // Remove is drivers.Driver's.
 func (d *Driver) Remove(ctx context.Context, id string) error {
-	_, err := d.find(ctx, id)
+	f, err := d.find(ctx, id)
 	if err == nil {
-		err = d.engine.Remove(ctx, nameOf(id))
+		err = d.engine.Remove(ctx, f.ID)
 	}
 	if err != nil && !errors.Is(err, drivers.ErrNotFound) {
 		return d.engine.Explain("remove the container", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	delete(d.kept, id)
 	delete(d.unstart, id)
 	delete(d.doors, id)
 	return nil
@@ -184,7 +204,9 @@ func (d *Driver) List(ctx context.Context) ([]drivers.Status, error) {
 	}
 	list := make([]drivers.Status, 0, len(found))
 	for _, f := range found {
-		list = append(list, d.status(f))
+		if id := f.Labels[drivers.LabelSandboxID]; d.known(f, id) {
+			list = append(list, d.status(f))
+		}
 	}
 	return list, nil
 }
@@ -193,7 +215,7 @@ func (d *Driver) List(ctx context.Context) ([]drivers.Status, error) {
 func (d *Driver) Signal(ctx context.Context, id string, sig int) error {
 	f, err := d.find(ctx, id)
 	if err == nil {
-		err = d.engine.Kill(ctx, f.Name, sig)
+		err = d.engine.Kill(ctx, f.ID, sig)
 	}
 	if err == nil || errors.Is(err, drivers.ErrNotFound) || errors.Is(err, drivers.ErrNotRunning) {
 		return err
@@ -204,34 +226,85 @@ func (d *Driver) Signal(ctx context.Context, id string, sig int) error {
 // Wait is drivers.Waiter's.
 func (d *Driver) Wait(ctx context.Context, id string) (drivers.Status, error) {
 	for {
-		s, err := d.Inspect(ctx, id)
-		if err != nil || s.State != drivers.Running {
-			return s, err
+		f, err := d.find(ctx, id)
+		if err != nil {
+			return drivers.Status{}, err
 		}
-		_, err = d.engine.Wait(ctx, nameOf(id), false)
+		if f.State != drivers.Running {
+			return d.status(f), nil
+		}
+		_, err = d.engine.Wait(ctx, f.ID, false)
 		if err != nil && !errors.Is(err, drivers.ErrNotFound) {
 			return drivers.Status{}, d.engine.Explain("wait for the container's end", err)
 		}
 	}
 }
 
-// find inspects the container and makes sure that it is this gateway's.
+// Keep is drivers.Keeper's.
+func (d *Driver) Keep(id, object string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if object == "" {
+		delete(d.kept, id)
+		return
+	}
+	d.kept[id] = object
+}
+
+// keptAs is the engine's own id of the sandbox; "" if it is not known.
+func (d *Driver) keptAs(id string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.kept[id]
+}
+
+// find inspects the sandbox's container, and no other.
 func (d *Driver) find(ctx context.Context, id string) (Found, error) {
-	f, err := d.engine.Inspect(ctx, nameOf(id))
+	ref := d.keptAs(id)
+	if ref == "" {
+		ref = nameOf(id)
+	}
+	f, err := d.engine.Inspect(ctx, ref)
 	if errors.Is(err, drivers.ErrNotFound) {
 		return f, err
 	} else if err != nil {
 		return f, d.engine.Explain("inspect the container", err)
 	}
-	if f.Labels[drivers.LabelGatewayID] != d.gateway || f.Labels[drivers.LabelSandboxID] != id {
-		return f, drivers.ErrNotFound
+	if !d.known(f, id) {
+		return Found{}, drivers.ErrNotFound
 	}
 	return f, nil
 }
 
+// known says whether f is the sandbox's container: the one that is kept, else
+// one that can only be ours, which is kept from now on.
+func (d *Driver) known(f Found, id string) bool {
+	// An engine also finds a container that was given the id for a name.
+	if object := d.keptAs(id); object != "" {
+		return f.ID == object
+	}
+	if !d.ours(f, id) {
+		return false
+	}
+	d.Keep(id, f.ID)
+	return true
+}
+
+// ours says whether a container of which nothing is kept is the sandbox's. An
+// image can bring labels, but neither a name nor a mount of the share.
+func (d *Driver) ours(f Found, id string) bool {
+	spec := specOf(f)
+	if spec == nil || spec.ID != id || spec.GatewayID != d.gateway || f.Name != nameOf(id) ||
+		f.Labels[drivers.LabelGatewayID] != d.gateway || f.Labels[drivers.LabelSandboxID] != id {
+		return false
+	}
+	writable, mounted := f.Writable[spec.Auth.Target()]
+	return mounted && !writable && f.Sources[spec.Auth.Target()] == spec.Auth.Source()
+}
+
 func (d *Driver) status(f Found) drivers.Status {
 	s := drivers.Status{
-		ID: f.Labels[drivers.LabelSandboxID], Name: f.Labels[drivers.LabelName], Spec: specOf(f),
+		ID: f.Labels[drivers.LabelSandboxID], Object: f.ID, Name: f.Labels[drivers.LabelName], Spec: specOf(f),
 		State: f.State, ExitCode: f.ExitCode, Reason: f.Reason, StartedAt: f.StartedAt, ExitedAt: f.ExitedAt,
 		Details: []drivers.Fact{{Name: "container", Value: f.Name}, {Name: "image", Value: f.Image}},
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -179,6 +180,52 @@ func TestOtherGateways(t *testing.T) {
 	}
 	if err := other.Remove(t.Context(), testID); err != nil || f.made == nil {
 		t.Errorf("remove: %v, made %v", err, f.made)
+	}
+}
+
+// The engine's own id decides; without it, what an image can't bring.
+func TestKeep(t *testing.T) {
+	f := &fake{}
+	d := created(t, f)
+	fresh := New(f, "gateway")
+	if s, err := fresh.Inspect(t.Context(), testID); err != nil || s.Object != "id of openshell-"+testID {
+		t.Errorf("found anew: %+v, %v", s, err)
+	}
+	f.id = "another" // removed, and made again by somebody else
+	for name, d := range map[string]*Driver{"made": d, "found": fresh} {
+		if _, err := d.Inspect(t.Context(), testID); !errors.Is(err, drivers.ErrNotFound) {
+			t.Errorf("%s: inspect %v", name, err)
+		}
+		if list, err := d.List(t.Context()); err != nil || len(list) != 0 {
+			t.Errorf("%s: list %+v, %v", name, list, err)
+		}
+		if err := d.Start(t.Context(), testID); !errors.Is(err, drivers.ErrNotFound) {
+			t.Errorf("%s: start %v", name, err)
+		}
+	}
+	fresh.Keep(testID, "another")
+	if _, err := fresh.Inspect(t.Context(), testID); err != nil {
+		t.Errorf("the one that the record names: %v", err)
+	}
+	fresh.Keep(testID, "")
+	for name, change := range map[string]func(o *Object){
+		"another name":     func(o *Object) { o.Name = "evil" },
+		"no spec":          func(o *Object) { delete(o.Labels, drivers.LabelSpec) },
+		"another's spec":   func(o *Object) { o.Labels[drivers.LabelSpec] = `{"ID":"ffffffffffff"}` },
+		"another share":    func(o *Object) { o.Share.Source = "/elsewhere" },
+		"another target":   func(o *Object) { o.Share.Target = "/elsewhere" },
+		"another gateway":  func(o *Object) { o.Labels[drivers.LabelGatewayID] = "another" },
+		"another sandbox":  func(o *Object) { o.Labels[drivers.LabelSandboxID] = "ffffffffffff" },
+		"nothing is wrong": func(*Object) {},
+	} {
+		o := *f.made
+		o.Labels = maps.Clone(o.Labels)
+		change(&o)
+		d := New(&fake{made: &o, state: drivers.Running}, "gateway")
+		list, err := d.List(t.Context())
+		if found := len(list) == 1; err != nil || found != (name == "nothing is wrong") {
+			t.Errorf("%s: %+v, %v", name, list, err)
+		}
 	}
 }
 

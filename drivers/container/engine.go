@@ -24,7 +24,8 @@ import (
 	"openshell-vm/drivers"
 )
 
-// Engine is one container engine's API. Containers are named by Name. Methods
+// Engine is one container engine's API. Containers are named by their name or
+// by the engine's own id. Methods
 // give the engine's own errors but for drivers.ErrNotFound, ErrExists and
 // ErrNotRunning, which they wrap where they apply; Explain makes a line for
 // users of the rest.
@@ -46,7 +47,7 @@ type Engine interface {
 
 // Objects are the requests about containers.
 type Objects interface {
-	Create(ctx context.Context, o Object) error
+	Create(ctx context.Context, o Object) (id string, err error)
 	Start(ctx context.Context, name string) error
 	Kill(ctx context.Context, name string, sig int) error
 	Remove(ctx context.Context, name string) error
@@ -120,6 +121,7 @@ type Bind struct {
 
 // Found is a container as its engine describes it.
 type Found struct {
+	ID        string // the engine's own
 	Name      string
 	Image     string
 	Labels    map[string]string
@@ -129,8 +131,9 @@ type Found struct {
 	Reason    string
 	StartedAt time.Time
 	ExitedAt  time.Time
-	PID       int             // on the engine's host; 0 unless running
-	Writable  map[string]bool // per mount target
+	PID       int               // on the engine's host; 0 unless running
+	Writable  map[string]bool   // per mount target
+	Sources   map[string]string // of the bind mounts, per target
 }
 
 // Stat identifies a directory well enough to tell two apart.

@@ -17,6 +17,7 @@ import (
 type fake struct {
 	mu      sync.Mutex
 	made    *Object
+	id      string // of what was made; "" for one that goes by the name's
 	state   drivers.State
 	code    int
 	signals []int
@@ -34,14 +35,21 @@ func (f *fake) Probe(context.Context) drivers.Info { return drivers.Info{Usable:
 func (f *fake) Host(context.Context) (Host, error) { return Host{CPUs: 2, Memory: 1 << 30}, nil }
 func (f *fake) Explain(op string, err error) error { return Plain(op, err) }
 
-func (f *fake) Create(_ context.Context, o Object) error {
+func (f *fake) Create(_ context.Context, o Object) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.made != nil {
-		return drivers.ErrExists
+		return "", drivers.ErrExists
 	}
 	f.made, f.state = &o, drivers.Created
-	return nil
+	return f.ref(), nil
+}
+
+func (f *fake) ref() string {
+	if f.id != "" {
+		return f.id
+	}
+	return "id of " + f.made.Name
 }
 
 func (f *fake) Start(context.Context, string) error {
@@ -79,12 +87,11 @@ func (f *fake) Remove(context.Context, string) error {
 func (f *fake) Inspect(_ context.Context, name string) (Found, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.made == nil || f.made.Name != name {
+	if f.made == nil || f.made.Name != name && f.ref() != name {
 		return Found{}, drivers.ErrNotFound
 	}
-	found := Found{Name: name, Labels: f.made.Labels, Env: f.made.Process.Env, State: f.state, ExitCode: f.code, Writable: map[string]bool{
-		f.made.Share.Target: f.writable,
-	}}
+	found := Found{ID: f.ref(), Name: f.made.Name, Labels: f.made.Labels, Env: f.made.Process.Env, State: f.state, ExitCode: f.code,
+		Writable: map[string]bool{f.made.Share.Target: f.writable}, Sources: map[string]string{f.made.Share.Target: f.made.Share.Source}}
 	for _, m := range f.made.Masks {
 		found.Writable[m] = false
 	}

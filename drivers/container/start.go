@@ -32,16 +32,16 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 	if err := noteStart(*spec); err != nil {
 		return &drivers.Error{Op: "start the container", Err: err, Hint: "see that the state directory is there and has room"}
 	}
-	if err := d.engine.Start(ctx, f.Name); err != nil {
+	if err := d.engine.Start(ctx, f.ID); err != nil {
 		return d.startFailed(ctx, *spec, err)
 	}
 	if err := d.verify(ctx, *spec); err != nil {
-		_, _ = d.end(context.WithoutCancel(ctx), f.Name, 9, 10*time.Second)
+		_, _ = d.end(context.WithoutCancel(ctx), f.ID, 9, 10*time.Second)
 		return err
 	}
 	if p := spec.Process; p.Terminal && p.Size != (drivers.Size{}) {
 		// A workload that has ended already has no terminal any more.
-		_ = d.engine.Resize(ctx, f.Name, p.Size)
+		_ = d.engine.Resize(ctx, f.ID, p.Size)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (d *Driver) verify(ctx context.Context, spec drivers.Spec) error {
 			Hint: "this engine can't be used: it does not keep mounts read-only"}
 	}
 	if !seen.known {
-		if err := d.compare(ctx, f.Name, spec.Auth); err != nil {
+		if err := d.compare(ctx, f.ID, spec.Auth); err != nil {
 			return err
 		}
 	}

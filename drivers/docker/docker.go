@@ -41,5 +41,6 @@ var _ interface {
 	drivers.Execer
 	drivers.Signaler
 	drivers.Waiter
+	drivers.Keeper
 	drivers.Puller
 } = (*Driver)(nil)

@@ -4,16 +4,21 @@ package docker
 
 import (
 	"bytes"
+	"context"
+	"crypto/rand"
 	"encoding/json"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	api "github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 
 	"openshell-vm/drivers"
@@ -40,8 +45,57 @@ func TestConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		Impostor: func(t testing.TB, name string, labels map[string]string, onImage bool) {
+			impostor(t, cli, name, labels, onImage)
+		},
 		Metadata: func(t testing.TB, id string) []byte { return metadata(t, cli, id) },
 	})
+}
+
+// impostor does what `docker import --change LABEL …` and `docker run` do.
+func impostor(t testing.TB, cli *client.Client, name string, labels map[string]string, onImage bool) {
+	t.Helper()
+	config := &api.Config{Image: driverstest.Image, Cmd: []string{"sh", "-c", "exit 3"}, Labels: labels}
+	if onImage {
+		config.Image, config.Labels = importLabelled(t, cli, labels), nil
+	}
+	made, err := cli.ContainerCreate(t.Context(), config, nil, nil, nil, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cli.ContainerRemove(context.Background(), made.ID, api.RemoveOptions{Force: true})
+	})
+	if err := cli.ContainerStart(t.Context(), made.ID, api.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// importLabelled imports the test image's content again, with labels.
+func importLabelled(t testing.TB, cli *client.Client, labels map[string]string) (id string) {
+	t.Helper()
+	root, err := os.Open(filepath.Join(os.Getenv("OPENSHELL_ENGINES"), "busybox.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	var changes []string
+	for k, v := range labels {
+		changes = append(changes, "LABEL "+k+"="+strconv.Quote(v))
+	}
+	ref := "localhost/openshell-impostor:" + strings.ToLower(rand.Text())
+	answer, err := cli.ImageImport(t.Context(), image.ImportSource{Source: root, SourceName: "-"}, ref, image.ImportOptions{Changes: changes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Close()
+	if text, err := io.ReadAll(answer); err != nil || strings.Contains(string(text), "errorDetail") {
+		t.Fatalf("import: %s, %v", text, err)
+	}
+	t.Cleanup(func() {
+		_, _ = cli.ImageRemove(context.Background(), ref, image.RemoveOptions{Force: true})
+	})
+	return ref
 }
 
 // The same as an ordinary user of the engine's group, who can neither look into

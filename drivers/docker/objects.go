@@ -27,21 +27,21 @@ func wrap(err error) error {
 }
 
 // Create is container.Engine's.
-func (e *engine) Create(ctx context.Context, o container.Object) error {
+func (e *engine) Create(ctx context.Context, o container.Object) (string, error) {
 	info, err := e.ask(ctx, false)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if secured(info, "selinux") {
 		if err := label(o.Share.Source); err != nil {
-			return err
+			return "", err
 		}
 	}
-	_, err = e.cli.ContainerCreate(ctx, configOf(o), hostConfigOf(o), nil, nil, o.Name)
+	made, err := e.cli.ContainerCreate(ctx, configOf(o), hostConfigOf(o), nil, nil, o.Name)
 	if cerrdefs.IsConflict(err) {
-		return fmt.Errorf("%w (%v)", drivers.ErrExists, err)
+		err = fmt.Errorf("%w (%v)", drivers.ErrExists, err)
 	}
-	return err
+	return made.ID, err
 }
 
 func configOf(o container.Object) *api.Config {
@@ -191,9 +191,13 @@ func (e *engine) Inspect(ctx context.Context, name string) (container.Found, err
 	if err != nil {
 		return container.Found{}, wrap(err)
 	}
-	f := container.Found{Name: c.Name[1:], Image: c.Config.Image, Labels: c.Config.Labels, Env: c.Config.Env, Writable: map[string]bool{}}
+	f := container.Found{ID: c.ID, Name: c.Name[1:], Image: c.Config.Image, Labels: c.Config.Labels, Env: c.Config.Env,
+		Writable: map[string]bool{}, Sources: map[string]string{}}
 	for _, m := range c.Mounts {
 		f.Writable[m.Destination] = m.RW
+		if m.Type == mount.TypeBind {
+			f.Sources[m.Destination] = m.Source
+		}
 	}
 	f.State, f.ExitCode, f.Reason = stateOf(c.State)
 	f.StartedAt, f.ExitedAt = timeOf(c.State.StartedAt), timeOf(c.State.FinishedAt)

@@ -1,6 +1,7 @@
 package driverstest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -338,6 +339,73 @@ func recordsLost(t *testing.T, s *suite) string {
 		}
 	}
 	return ""
+}
+
+// impostors: labels, on a container or on its image, make nobody's container a
+// sandbox; nor does its name, once the sandbox itself was known.
+func impostors(t *testing.T, s *suite) string {
+	if s.Impostor == nil {
+		return notApplicable + "no engine of others runs its sandboxes"
+	}
+	b, removed := s.box(t, nil), s.box(t, nil)
+	b.run(false).expect("ready")
+	status := b.inspect()
+	if status.Object == "" {
+		t.Error("the engine's own id is not told")
+	}
+	forged := func(b *box) map[string]string {
+		spec, err := json.Marshal(b.spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return map[string]string{drivers.LabelGatewayID: s.gateway, drivers.LabelSandboxID: b.id,
+			drivers.LabelName: b.spec.Name, drivers.LabelSpec: string(spec)}
+	}
+	stranger := *b
+	stranger.id = newID()
+	stranger.spec.ID = stranger.id
+	s.Impostor(t, "", forged(b), true)
+	s.Impostor(t, "", forged(b), false)
+	s.Impostor(t, "openshell-"+stranger.id, forged(&stranger), true)
+	s.RemoveBehind(t, removed.id)
+	s.Impostor(t, "openshell-"+removed.id, forged(removed), false)
+	for who, d := range map[string]drivers.Driver{"this gateway": s.driver, "one without records": s.New(s.gateway)} {
+		list, err := d.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := 0
+		for _, l := range list {
+			switch l.ID {
+			case b.id:
+				seen++
+				if l.Object != status.Object || l.State != drivers.Running {
+					t.Errorf("%s lists %s as %s %s, it is %s", who, l.ID, l.State, l.Object, status.Object)
+				}
+			case removed.id, stranger.id:
+				t.Errorf("%s takes an impostor for %s, %s", who, l.ID, l.State)
+			}
+		}
+		if seen != 1 {
+			t.Errorf("%s lists %d containers for one sandbox", who, seen)
+		}
+		for _, id := range []string{removed.id, stranger.id} {
+			if err := d.Stop(t.Context(), id, 0); !errors.Is(err, drivers.ErrNotFound) {
+				t.Errorf("%s stops an impostor: %v", who, err)
+			}
+			if err := d.Remove(t.Context(), id); err != nil {
+				t.Errorf("%s: remove of what is not there: %v", who, err)
+			}
+		}
+	}
+	err := s.driver.Create(t.Context(), removed.spec)
+	if err == nil || errors.Is(err, drivers.ErrExists) || !strings.Contains(err.Error(), "openshell-vm did not make") || drivers.HintOf(err) == "" {
+		t.Errorf("with an impostor in the way: %v, hint %q", err, drivers.HintOf(err))
+	}
+	if got := b.inspect(); got.State != drivers.Running || got.Object != status.Object {
+		t.Errorf("the sandbox is %s", got.State)
+	}
+	return "by the image's labels, its own, with the name of one that is lost"
 }
 
 // apart: what one sandbox can find anywhere is not the other's.

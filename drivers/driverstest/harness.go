@@ -45,6 +45,10 @@ type Harness struct {
 	// RemoveBehind removes the sandbox without asking the driver.
 	RemoveBehind func(t testing.TB, id string)
 
+	// Impostor runs a container of somebody else's that ends at once with 3; it is
+	// gone at the test's end. Its labels are the image's or its own; name may be "".
+	Impostor func(t testing.TB, name string, labels map[string]string, onImage bool)
+
 	// Metadata is all that the engine keeps about a sandbox: its inspect, its
 	// files.
 	Metadata func(t testing.TB, id string) []byte

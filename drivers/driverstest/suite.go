@@ -54,6 +54,7 @@ var cases = []testCase{
 	{"the engine is restarted in between", engineRestarted},
 	{"removed behind the driver's back", removedBehind},
 	{"a gateway without records finds its sandboxes", recordsLost},
+	{"who only says that it is a sandbox is none", impostors},
 	{"two sandboxes never see each other's share", apart},
 	{"no mount reaches a hidden directory", hiddenDirs},
 	{"no token in metadata, argv or environment", noLeak},

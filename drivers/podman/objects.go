@@ -105,8 +105,10 @@ func bind(b container.Bind, more ...string) mount {
 }
 
 // Create is container.Engine's.
-func (e *engine) Create(ctx context.Context, o container.Object) error {
-	return e.call(ctx, http.MethodPost, "/containers/create", nil, requestOf(o), nil)
+func (e *engine) Create(ctx context.Context, o container.Object) (string, error) {
+	var made struct{ ID string }
+	err := e.call(ctx, http.MethodPost, "/containers/create", nil, requestOf(o), &made)
+	return made.ID, err
 }
 
 // Start is container.Engine's.
@@ -195,6 +197,7 @@ func (e *engine) List(ctx context.Context, label, value string) ([]container.Fou
 
 // description is what of Podman's answer to inspect matters here.
 type description struct {
+	ID        string
 	Name      string
 	ImageName string
 	Config    struct {
@@ -203,6 +206,8 @@ type description struct {
 	}
 	State  define.InspectContainerState
 	Mounts []struct {
+		Type        string
+		Source      string
 		Destination string
 		RW          bool
 	}
@@ -215,9 +220,13 @@ func (e *engine) Inspect(ctx context.Context, name string) (container.Found, err
 	if err := e.call(ctx, http.MethodGet, "/containers/%s/json", nil, nil, &c, name); err != nil {
 		return container.Found{}, err
 	}
-	f := container.Found{Name: c.Name, Image: c.ImageName, Labels: c.Config.Labels, Env: c.Config.Env, Writable: map[string]bool{}}
+	f := container.Found{ID: c.ID, Name: c.Name, Image: c.ImageName, Labels: c.Config.Labels, Env: c.Config.Env,
+		Writable: map[string]bool{}, Sources: map[string]string{}}
 	for _, m := range c.Mounts {
 		f.Writable[m.Destination] = m.RW
+		if m.Type == "bind" {
+			f.Sources[m.Destination] = m.Source
+		}
 	}
 	for target, options := range c.HostConfig.Tmpfs {
 		f.Writable[target] = !strings.HasPrefix(options, "ro,") && !strings.Contains(options, ",ro,")

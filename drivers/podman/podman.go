@@ -42,5 +42,6 @@ var _ interface {
 	drivers.Execer
 	drivers.Signaler
 	drivers.Waiter
+	drivers.Keeper
 	drivers.Puller
 } = (*Driver)(nil)

@@ -3,10 +3,16 @@
 package podman
 
 import (
+	"context"
+	"crypto/rand"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"openshell-vm/drivers"
@@ -30,6 +36,7 @@ func TestConformance(t *testing.T) {
 		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Image = driverstest.Image },
 		RestartEngine: func(t testing.TB) { engine.Do(t, "restart") },
 		RemoveBehind:  raw.remove,
+		Impostor:      raw.impostor,
 		Metadata:      raw.metadata,
 	})
 }
@@ -47,6 +54,54 @@ func (e *engineAPI) remove(t testing.TB, id string) {
 	if err := e.Remove(t.Context(), "openshell-"+id); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// impostor does what `podman import --change LABEL=…` and `podman run` do.
+func (e *engineAPI) impostor(t testing.TB, name string, labels map[string]string, onImage bool) {
+	t.Helper()
+	request := map[string]any{"name": name, "image": driverstest.Image, "command": []string{"sh", "-c", "exit 3"}, "labels": labels}
+	if onImage {
+		request["image"], request["labels"] = e.importLabelled(t, labels), nil
+	}
+	var made struct{ ID string }
+	if err := e.call(t.Context(), http.MethodPost, "/containers/create", nil, request, &made); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Remove(context.Background(), made.ID) })
+	if err := e.call(t.Context(), http.MethodPost, "/containers/%s/start", nil, nil, nil, made.ID); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// importLabelled imports the test image's content again, with labels.
+func (e *engineAPI) importLabelled(t testing.TB, labels map[string]string) (ref string) {
+	t.Helper()
+	root, err := os.Open(filepath.Join(os.Getenv("OPENSHELL_ENGINES"), "busybox.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	ref = "localhost/openshell-impostor:" + strings.ToLower(rand.Text())
+	query := url.Values{"reference": {ref}}
+	for k, v := range labels {
+		query.Add("changes", "LABEL "+k+"="+strconv.Quote(v))
+	}
+	conn, err := e.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := conn.DoRequest(t.Context(), root, http.MethodPost, "/images/import", query, http.Header{"Content-Type": {"application/x-tar"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if err := response.Process(nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = e.call(context.Background(), http.MethodDelete, "/images/%s", values("force", "true"), nil, nil, ref)
+	})
+	return ref
 }
 
 // metadata is all that inspect says, the process's own view of its spec included.
