@@ -44,6 +44,7 @@ type Gateway struct {
 	verifier tokens.Verifier // without leeway
 	drivers  map[string]drivers.Driver
 	schedule *schedule
+	prunes   *schedule // see prune.go
 	metrics  *metrics
 
 	mu        sync.RWMutex
@@ -82,6 +83,7 @@ func New(home *Home, opts Options) (*Gateway, error) {
 		g.engines[d.Name()] = &engine{driver: d, looked: make(chan struct{})}
 	}
 	g.schedule = newSchedule(g.renew)
+	g.prunes = newSchedule(g.prune)
 	g.metrics = newMetrics(g)
 	g.touch()
 	return g, g.loadAll()
@@ -123,8 +125,8 @@ func (g *Gateway) know(r *Record) error {
 func (g *Gateway) shareOptions(r *Record) share.Options {
 	return share.Options{
 		Durable: !onTmpfs(r.Share), UID: share.Keep, GID: share.Keep,
-		Grace: max(share.DefaultGrace, 2*r.Staleness),
-		Step:  faultStep(),
+		Grace: max(share.DefaultGrace, 2*r.Staleness), Overlap: overlap, Renewed: g.renewed,
+		Step: faultStep(),
 	}
 }
 
@@ -153,6 +155,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 		return ctx.Err()
 	})
 	tasks.Go(func() error { g.schedule.serve(ctx); return nil })
+	tasks.Go(func() error { g.prunes.serve(ctx); return nil })
+	g.pruneAll(firstPrune)
 	tasks.Go(func() error { return watchClock(ctx, g.clockStepped) })
 	tasks.Go(func() error { return g.upkeep(ctx) })
 	g.pickUpAll(ctx) // 1

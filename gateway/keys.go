@@ -54,6 +54,7 @@ func (g *Gateway) retireKey(ctx context.Context, prefix string, force bool) (api
 		return api.RotateResult{}, fmt.Errorf("retire the key %s: %w", kid, err)
 	}
 	g.log.Info("a key was retired", "key", kid)
+	g.pruneAll(0) // its tokens are withdrawn
 	result := g.republish(ctx, signed)
 	result.KeyID = kid
 	return result, nil

@@ -54,7 +54,8 @@ func (g *Gateway) deliver(ctx context.Context, s *sandbox, start bool) error {
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
 	began := time.Now()
-	_, err := s.share.Publish(bounded, s.floor(), mint) // 2
+	published, err := s.share.Publish(bounded, s.floor(), mint) // 2
+	g.pruneAt(s, published.PruneAt)
 	if err == nil && !start {
 		err = s.checkMounted()
 	}
@@ -207,4 +208,5 @@ func (g *Gateway) clockStepped() {
 		s.mu.Unlock()
 	}
 	g.schedule.recheck()
+	g.prunes.recheck()
 }

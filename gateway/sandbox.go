@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,6 +33,7 @@ type sandbox struct {
 	up      bool           // seen running, or started, with no gap since in which it could have been ended from outside
 	doing   string         // starting or stopping, while that is under way
 	problem string         // why the reconciler could not do its work, one line
+	untidy  string         // why old content of the share can't be removed, one line
 	retry   backoff        // of the reconciler's work
 	touched time.Time      // when an operation changed it last: older reports of the engine are void
 	clients int            // streams that are connected: --rm waits for them
@@ -100,6 +102,9 @@ func (s *sandbox) view() api.Sandbox {
 		code := s.status.ExitCode
 		v.ExitCode = &code
 	}
+	if s.untidy != "" {
+		v.Warnings = append(slices.Clip(v.Warnings), s.untidy)
+	}
 	for _, fact := range s.status.Details {
 		v.Details = append(v.Details, api.Fact{Name: text.Line(fact.Name), Value: text.Line(fact.Value)})
 	}
@@ -157,6 +162,7 @@ func (g *Gateway) drop(s *sandbox) {
 	g.mu.Unlock()
 	s.set(func() { s.gone = true })
 	g.schedule.remove(s.id)
+	g.prunes.remove(s.id)
 }
 
 // byID finds a sandbox, nil if there is none.

@@ -66,7 +66,7 @@ func TestOverlap(t *testing.T) {
 		want    []string      // of each old generation, after Prune
 		next    time.Duration // from now; zero if nothing is superseded any more
 	}{
-		"renewed just now":    {[]past{{50 * time.Second, files{"token": "1111"}}, {0, files{"token": "2222"}}}, []string{"token "}, testOverlap},
+		"renewed just now":    {[]past{{50 * time.Second, files{"token": "1111"}}, {0, files{"token": "2222"}}}, []string{"token "}, testGrace},
 		"renewed a while ago": {[]past{{500 * time.Second, files{"token": "1111"}}, {100 * time.Second, files{"token": "2222"}}}, []string{"token "}, 20 * time.Second},
 		"renewed long ago":    {[]past{{500 * time.Second, files{"token": "1111"}}, {120 * time.Second, files{"token": "2222"}}}, []string{"gone"}, 0},
 		"beside what stayed": {[]past{{500 * time.Second, files{"token": "1111", "key": "k"}}, {100 * time.Second, files{"token": "2222", "key": "k"}}},
@@ -144,8 +144,13 @@ func TestPublishTellsWhenToPrune(t *testing.T) {
 			t.Errorf("to be pruned in %v, want %v", d, want)
 		}
 	}
-	within(mustPublish(t, s, with(File{"token", []byte("2222")}, File{"key", []byte("k")})), testOverlap)
-	within(mustPublish(t, s, with(File{"token", []byte("3333")})), testGrace)
+	within(mustPublish(t, s, with(File{"token", []byte("2222")}, File{"key", []byte("k")})), testGrace)
+	superseded(t, s, 2, time.Now().Add(-testGrace))
+	p, err := s.Publish(t.Context(), 0, with(File{"token", []byte("2222")}, File{"key", []byte("k")}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(p, testOverlap-testGrace)
 }
 
 // A generation from which something was withdrawn is not complete: Read must not

@@ -67,11 +67,11 @@ func (p *pruning) generation(n uint64) time.Time {
 		return p.now.Add(pruneRetry)
 	}
 	grace, all := since.Add(p.opts.Grace), since.Add(p.overlap)
-	if !p.now.Before(all) {
+	switch {
+	case !p.now.Before(all):
 		return p.remove(n)
-	}
-	if p.overlap == p.opts.Grace {
-		return all
+	case p.now.Before(grace):
+		return grace // nothing is read before it has to be
 	}
 	withdrawn, left, err := p.withdrawn(n)
 	switch {
@@ -80,8 +80,6 @@ func (p *pruning) generation(n uint64) time.Time {
 		return earlier(all, p.now.Add(pruneRetry))
 	case len(withdrawn) == 0:
 		return all
-	case p.now.Before(grace):
-		return grace
 	case left == 0:
 		return p.remove(n)
 	}

@@ -162,6 +162,20 @@ func (k *Keys) JWKS(now time.Time) ([]byte, error) {
 	return json.Marshal(set)
 }
 
+// Know says whether raw names a key that verifies at the time now, which is no
+// more than that: it does not verify raw.
+func (k *Keys) Know(raw string, now time.Time) bool {
+	if len(raw) > MaxSize {
+		return false
+	}
+	kid, err := checkForm(raw)
+	if err != nil {
+		return false
+	}
+	_, err = k.verifier(kid, now)
+	return err == nil
+}
+
 func (k *Keys) signer() (string, ed25519.PrivateKey) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()

@@ -384,3 +384,36 @@ func TestConcurrentUse(t *testing.T) {
 		t.Errorf("%d keys after ten rotations", n)
 	}
 }
+
+// Know is asked of old tokens: it looks at the key alone.
+func TestKnow(t *testing.T) {
+	k := openKeys(t)
+	old := mint(t, k, noon, time.Minute)
+	kid := k.SigningKeyID()
+	if _, err := k.Rotate(noon, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		raw  string
+		now  time.Time
+		want bool
+	}{
+		"the signing key's": {mint(t, k, noon, time.Minute), noon, true},
+		"an expired one":    {mint(t, k, noon, time.Minute), noon.Add(time.Hour), true},
+		"the old key's":     {old, noon, true},
+		"an over key's":     {old, noon.Add(time.Hour), false},
+		"another gateway's": {mint(t, openKeys(t), noon, time.Minute), noon, false},
+		"no token":          {"void", noon, false},
+		"too large":         {strings.Repeat("x", MaxSize+1), noon, false},
+	} {
+		if got := k.Know(c.raw, c.now); got != c.want {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	if err := k.Retire(kid); err != nil {
+		t.Fatal(err)
+	}
+	if k.Know(old, noon) {
+		t.Error("a retired key's token is known")
+	}
+}

@@ -1,0 +1,171 @@
+package gateway
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/share"
+)
+
+// aged sets back when the generations of a share were superseded.
+func aged(t *testing.T, dir string, by time.Duration) {
+	t.Helper()
+	marks, err := filepath.Glob(filepath.Join(dir, "..is-*"))
+	if err != nil || len(marks) == 0 {
+		t.Fatalf("announcements: %v, %v", marks, err)
+	}
+	for _, mark := range marks {
+		info, err := os.Stat(mark)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(mark, time.Time{}, info.ModTime().Add(-by)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// pruneIn is in how long the share is pruned next.
+func pruneIn(t *testing.T, g *Gateway, id string) time.Duration {
+	t.Helper()
+	g.prunes.mu.Lock()
+	defer g.prunes.mu.Unlock()
+	e := g.prunes.entries[id]
+	if e == nil {
+		t.Fatal("the share is not to be pruned")
+	}
+	return time.Until(e.at)
+}
+
+func wantAbout(t *testing.T, what string, got, want time.Duration) {
+	t.Helper()
+	if (got - want).Abs() > 8*time.Second {
+		t.Errorf("%s: in %v, want about %v", what, got, want)
+	}
+}
+
+// resolved is a file's path in its generation, as a reader holds on to it that
+// resolves paths once.
+func resolved(t *testing.T, dir, name string) string {
+	t.Helper()
+	path, err := filepath.EvalSymlinks(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestRemovedFileIsGone: a file that was removed or replaced is gone from old
+// generations after the grace, without a further publish; what was only renewed
+// stays readable by its resolved path for two minutes.
+func TestRemovedFileIsGone(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour})
+	w.put("agent", map[string]string{"api.key": "secret", "other": "1"})
+	key, token := resolved(t, s.Dir, "api.key"), resolved(t, s.Dir, tokenFile)
+	_, err := w.client.RotateToken(t.Context(), "agent")
+	w.must(err)
+	w.put("agent", map[string]string{"other": "2"}, "api.key")
+	wantAbout(t, "after a removal", pruneIn(t, g, s.ID), share.DefaultGrace)
+
+	aged(t, s.Dir, share.DefaultGrace)
+	g.prunes.set(s.ID, time.Now())
+	w.eventually("the removed file is gone", func() bool {
+		left, _ := filepath.Glob(filepath.Join(s.Dir, "*", "api.key"))
+		return left == nil
+	})
+	if _, err := os.Stat(key); !isNotExist(err) {
+		t.Errorf("by its resolved path: %v", err)
+	}
+	if _, err := os.ReadFile(token); err != nil {
+		t.Errorf("the token is not readable by its resolved path: %v", err)
+	}
+	w.eventually("it is to be pruned again", func() bool {
+		g.prunes.mu.Lock()
+		defer g.prunes.mu.Unlock()
+		e := g.prunes.entries[s.ID]
+		return e != nil && time.Until(e.at) > time.Minute
+	})
+	if now := w.shareOf("agent").Token.Generation; now != 4 {
+		t.Errorf("generation %d: something was published", now)
+	}
+}
+
+// TestPruneAfterRestart: what a gateway did not live to prune, the next one does.
+func TestPruneAfterRestart(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour})
+	w.put("agent", map[string]string{"api.key": "secret"})
+	key := resolved(t, s.Dir, "api.key")
+	w.put("agent", nil, "api.key")
+	w.stop()
+	g := w.run()
+	wantAbout(t, "after a restart", pruneIn(t, g, s.ID), firstPrune)
+	aged(t, s.Dir, share.DefaultGrace)
+	g.prunes.set(s.ID, time.Now())
+	w.eventually("the removed file is gone", func() bool { _, err := os.Stat(key); return isNotExist(err) })
+}
+
+// TestRetiredKeysTokenIsGone: a token whose key was retired is gone from old
+// generations after the grace, also where none is current.
+func TestRetiredKeysTokenIsGone(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour})
+	w.put("agent", map[string]string{"other": "1"})
+	token, other := resolved(t, s.Dir, tokenFile), resolved(t, s.Dir, "other")
+	old := g.keys.SigningKeyID()
+	_, err := w.client.RotateKeys(t.Context())
+	w.must(err)
+	aged(t, s.Dir, share.DefaultGrace)
+	g.prunes.set(s.ID, time.Now())
+	w.eventually("it waits for the overlap's end", func() bool {
+		g.prunes.mu.Lock()
+		defer g.prunes.mu.Unlock()
+		e := g.prunes.entries[s.ID]
+		return e != nil && time.Until(e.at) > time.Minute
+	})
+	if _, err := os.ReadFile(token); err != nil {
+		t.Errorf("the key still verifies, but: %v", err)
+	}
+	_, err = w.client.RetireKey(t.Context(), old, false)
+	w.must(err)
+	w.eventually("the token is gone", func() bool { _, err := os.Stat(token); return isNotExist(err) })
+	if _, err := os.ReadFile(other); err != nil {
+		t.Errorf("what stays in the share is not readable by its resolved path: %v", err)
+	}
+}
+
+// TestPruneEndsWithShare: nothing of a removed share stays scheduled, and what
+// can't be pruned is shown.
+func TestPruneEndsWithShare(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour})
+	w.put("agent", map[string]string{"other": "1"})
+	away := filepath.Join(filepath.Dir(s.Dir), "away")
+	w.must(os.Rename(s.Dir, away))
+	w.must(os.WriteFile(s.Dir, nil, 0o600))
+	g.prunes.set(s.ID, time.Now())
+	w.eventually("it is shown", func() bool {
+		return strings.Contains(strings.Join(w.shareOf("agent").Warnings, "\n"), "not a directory")
+	})
+	w.must(os.Remove(s.Dir))
+	w.must(os.Rename(away, s.Dir))
+	g.prunes.set(s.ID, time.Now())
+	w.eventually("it is not shown any more", func() bool {
+		return !strings.Contains(strings.Join(w.shareOf("agent").Warnings, "\n"), "not a directory")
+	})
+	w.must(w.client.RemoveShare(t.Context(), "agent"))
+	w.eventually("it is not scheduled any more", func() bool {
+		g.prunes.mu.Lock()
+		defer g.prunes.mu.Unlock()
+		return len(g.prunes.entries) == 0
+	})
+}
