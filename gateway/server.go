@@ -222,7 +222,8 @@ func decode(r *http.Request, v any) error {
 func (g *Gateway) getStatus(*http.Request) (any, error) {
 	n := g.count(time.Now())
 	return api.Status{ID: g.home.ID, Version: g.opts.Version, PID: os.Getpid(), StartedAt: g.startedAt,
-		StateDir: g.home.State, RuntimeDir: g.home.Runtime, Supervisor: g.opts.Supervisor,
+		StateDir: g.home.State, RuntimeDir: g.home.Runtime, Socket: g.home.socket(),
+		Supervisor: g.opts.Supervisor, Unit: g.unit(), Environment: api.OwnEnvironment(),
 		Sandboxes: n.all, Running: n.running, Shares: n.shares, Failing: n.failing}, nil
 }
 

@@ -283,6 +283,33 @@ func unitName(stateDir string) string {
 	return fmt.Sprintf("openshell-gateway-%x.service", sum[:4])
 }
 
+// unit is the name of a unit that is not of startUnit's making; "" if there is none.
+func (g *Gateway) unit() string {
+	cgroups, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil || g.opts.Supervisor != "systemd" {
+		return ""
+	}
+	unit := unitOf(string(cgroups))
+	if unit == unitName(g.home.State) {
+		return ""
+	}
+	return unit
+}
+
+// unitOf finds the service in what /proc/PID/cgroup says, of either version.
+func unitOf(cgroups string) string {
+	for line := range strings.Lines(cgroups) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) < 3 || parts[1] != "" && parts[1] != "name=systemd" {
+			continue
+		}
+		if unit := filepath.Base(parts[2]); strings.HasSuffix(unit, ".service") {
+			return unit
+		}
+	}
+	return ""
+}
+
 // unitArgs are systemd-run's. Sandboxes outlive the unit: only its own process is
 // killed. A refusal that nobody reads is no end: see Persist. Of the environment it gets what says where things are, by name:
 // values don't go into arguments.

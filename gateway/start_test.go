@@ -91,3 +91,18 @@ func TestRestartDelay(t *testing.T) {
 		}
 	})
 }
+
+// TestUnitOf: the service is the last part of the path.
+func TestUnitOf(t *testing.T) {
+	for cgroups, want := range map[string]string{
+		"0::/user.slice/user-1000.slice/user@1000.service/app.slice/openshell-gateway.service\n":        "openshell-gateway.service",
+		"9:name=systemd:/user.slice/user-0.slice/user@0.service/app.slice/a.service\n8:pids:/x\n0::/\n": "a.service",
+		"0::/user.slice/user-1000.slice/session-3.scope\n":                                              "",
+		"0::/\n": "",
+		"":       "",
+	} {
+		if got := unitOf(cgroups); got != want {
+			t.Errorf("%q: %q, not %q", cgroups, got, want)
+		}
+	}
+}

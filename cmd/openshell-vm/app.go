@@ -78,6 +78,7 @@ func newApp() *cli.App {
 					Flags: []cli.Flag{outputFlag}, Action: gatewayStatusAction},
 				{Name: "start", Usage: "start it if none runs", Action: gatewayStartAction},
 				{Name: "stop", Usage: "end it; sandboxes go on, their tokens are no longer renewed", Action: gatewayStopAction},
+				{Name: "restart", Usage: "end it and start the installed version with this environment; sandboxes go on", Action: gatewayRestartAction},
 			}},
 			{Name: "doctor", Category: "gateway", Usage: "show which drivers work on this host, and what the others lack",
 				Flags: []cli.Flag{outputFlag}, Action: doctorAction},

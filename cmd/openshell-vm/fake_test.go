@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -108,10 +109,30 @@ func (f *fake) find(ref string) (*fakeSandbox, *api.Error) {
 	return nil, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("no sandbox is called %q", ref)}
 }
 
+// read gives a file that a script has put beside the fake; "" if there is none.
+func (f *fake) read(name string) string {
+	text, _ := os.ReadFile(filepath.Join(f.dir, name))
+	return strings.TrimSpace(string(text))
+}
+
+func (f *fake) version() string { return cmp.Or(f.read("gateway-version"), version) }
+
+// environment is what a gateway of today tells, if there is a file docker-host.
+func (f *fake) environment() *api.Environment {
+	host := f.read("docker-host")
+	switch host {
+	case "":
+		return nil
+	case "unset":
+		return &api.Environment{}
+	}
+	return &api.Environment{Variables: []api.Fact{{Name: "DOCKER_HOST", Value: host}}}
+}
+
 func (f *fake) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, api.Status{ID: "g1", Version: "9.9", PID: 4711, StartedAt: time.Now().Add(-3 * time.Hour), StateDir: f.state, RuntimeDir: "/r", Supervisor: "parent", Sandboxes: 2, Running: 1, Failing: 1})
+		answer(w, api.Status{ID: "g1", Version: f.version(), Environment: f.environment(), Unit: f.read("unit"), PID: 4711, StartedAt: time.Now().Add(-3 * time.Hour), StateDir: f.state, RuntimeDir: "/r", Supervisor: "parent", Sandboxes: 2, Running: 1, Failing: 1})
 	})
 	mux.HandleFunc("GET /v1/doctor", f.doctor)
 	mux.HandleFunc("POST /v1/sandboxes", f.create)

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -31,14 +34,21 @@ func gatewayStatusAction(c *cli.Context) error {
 	} else if err != nil {
 		return err
 	}
-	status, err := client.Status(c.Context)
-	if err != nil {
-		return err
-	}
+	tellStale(client.Met())
 	if asJSON {
-		return printJSON(c.App.Writer, status)
+		return printJSON(c.App.Writer, client.Met())
 	}
-	return printStatus(c.App.Writer, status, time.Now())
+	return printStatus(c.App.Writer, client.Met(), time.Now())
+}
+
+// tellStale says what the gateway keeps of the version and environment that it was
+// started with.
+func tellStale(s api.Status) {
+	lines := s.Stale(version, api.OwnEnvironment())
+	if len(lines) == 0 {
+		return
+	}
+	warn([]string{fmt.Sprintf("the gateway goes on as it was started (%s): %s gateway restart takes this over; sandboxes go on", strings.Join(lines, "; "), appName)})
 }
 
 func gatewayStartAction(c *cli.Context) error {
@@ -49,11 +59,33 @@ func gatewayStartAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	status, err := client.Status(c.Context)
-	if err != nil {
+	return printStatus(c.App.Writer, client.Met(), time.Now())
+}
+
+// gatewayRestartAction ends the gateway, if one runs, and starts one of the version
+// that is installed and with this environment.
+func gatewayRestartAction(c *cli.Context) error {
+	if err := noArgs(c); err != nil {
 		return err
 	}
-	return printStatus(c.App.Writer, status, time.Now())
+	p := newProgress(os.Stderr)
+	old, err := api.Connect(c.Context)
+	switch {
+	case errors.Is(err, api.ErrNotRunning):
+	case err != nil:
+		return err
+	case old.Met().Unit != "":
+		return usage(fmt.Sprintf("systemctl --user restart %s restarts it, with the unit's environment", old.Met().Unit),
+			"the gateway is run by the unit %s", old.Met().Unit)
+	default:
+		p.step("stopping the gateway")
+		err = old.Stop(c.Context)
+		p.done()
+		if err != nil {
+			return err
+		}
+	}
+	return gatewayStartAction(c)
 }
 
 func gatewayStopAction(c *cli.Context) error {
@@ -77,10 +109,14 @@ func printStatus(w io.Writer, s api.Status, now time.Time) error {
 		{Name: "Gateway", Value: s.ID},
 		{Name: "Version", Value: s.Version},
 		{Name: "Process", Value: fmt.Sprintf("%d, for %s", s.PID, span(now.Sub(s.StartedAt)))},
-		{Name: "Restarted by", Value: s.Supervisor},
+		{Name: "Restarted by", Value: strings.TrimSpace(s.Supervisor + " " + s.Unit)},
 		{Name: "State", Value: s.StateDir},
 		{Name: "Runtime", Value: s.RuntimeDir},
+		{Name: "Socket", Value: cmp.Or(s.Socket, filepath.Join(s.RuntimeDir, api.SocketFile))},
 		{Name: "Sandboxes", Value: fmt.Sprintf("%d, %d running", s.Sandboxes, s.Running)},
+	}
+	if s.Environment != nil {
+		facts = append(facts, api.Fact{Name: "Engines", Value: engineVariables(s.Environment)})
 	}
 	if s.Shares > 0 {
 		facts = append(facts, api.Fact{Name: "Shares", Value: fmt.Sprintf("%d for containers of your own", s.Shares)})
@@ -89,6 +125,18 @@ func printStatus(w io.Writer, s api.Status, now time.Time) error {
 		facts = append(facts, api.Fact{Name: "Failing", Value: fmt.Sprintf("the last renewal of %s failed: see %s ps -a and share ls", plural(s.Failing, "token"), appName)})
 	}
 	return printFacts(w, facts)
+}
+
+// engineVariables are those that the gateway goes by.
+func engineVariables(e *api.Environment) string {
+	var set []string
+	for _, f := range e.Variables {
+		set = append(set, f.Name+"="+f.Value)
+	}
+	if len(set) == 0 {
+		return "where they usually are (none of " + strings.Join(api.EngineVariables, ", ") + " was set when it was started)"
+	}
+	return strings.Join(set, " ") + " (set when it was started)"
 }
 
 func doctorAction(c *cli.Context) error {

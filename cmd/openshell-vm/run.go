@@ -11,11 +11,16 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// connect gives a client of the gateway, which it starts if none listens.
+// connect gives a client of the gateway, which it starts if none listens. What
+// that gateway does not have of this version and environment is told once.
 func connect(ctx context.Context, p *progress) (*api.Client, error) {
 	p.step("starting the gateway")
-	defer p.done()
-	return api.EnsureStarted(ctx, "")
+	client, err := api.EnsureStarted(ctx, "")
+	p.done()
+	if err == nil {
+		tellStale(client.Met())
+	}
+	return client, err
 }
 
 func createAction(c *cli.Context) error {

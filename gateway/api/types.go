@@ -209,11 +209,15 @@ type Status struct {
 	StartedAt  time.Time `json:"startedAt"`
 	StateDir   string    `json:"stateDir"`
 	RuntimeDir string    `json:"runtimeDir"`
-	Supervisor string    `json:"supervisor"` // systemd, parent or none
+	Socket     string    `json:"socket,omitempty"` // where this API and the JWKS are served
+	Supervisor string    `json:"supervisor"`       // systemd, parent or none
+	Unit       string    `json:"unit,omitempty"`   // of the user's own making, that runs it
 	Sandboxes  int       `json:"sandboxes"`
 	Running    int       `json:"running"`
 	Shares     int       `json:"shares"`  // for containers of the user's own
 	Failing    int       `json:"failing"` // sandboxes and shares with a renewal that failed last time
+
+	Environment *Environment `json:"environment,omitempty"` // nil: an older gateway
 }
 
 // Fact is one named line of doctor or inspect.

@@ -1,0 +1,99 @@
+package api
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+)
+
+// EngineVariables say where the container engines listen. The gateway takes them
+// from the environment in which it was started, as it takes VMVariables.
+var EngineVariables = []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "CONTAINER_HOST"}
+
+// VMVariables choose the programs and files that VMs are made of.
+var VMVariables = []string{"OPENSHELL_QEMU", "OPENSHELL_VIRTIOFSD", "OPENSHELL_BUSYBOX", "OPENSHELL_LIBKRUN", "OPENSHELL_LIBKRUNFW",
+	"OPENSHELL_KERNEL", "OPENSHELL_ACCEL", "OPENSHELL_BOOT_DEADLINE", "OPENSHELL_REQUIRE_JAIL"}
+
+// engineGroups let a user use an engine or a device. Who joins one has it in new logins only.
+var engineGroups = []string{"docker", "kvm"}
+
+// Environment is what a process was started with, of what decides which engines
+// and devices it can use. Passwords in addresses are left out.
+type Environment struct {
+	Variables []Fact `json:"variables"` // those of EngineVariables and VMVariables that are set
+	Path      string `json:"path"`
+	Groups    []int  `json:"groups"` // docker and kvm let in by group
+}
+
+// OwnEnvironment is this process's.
+func OwnEnvironment() *Environment {
+	e := &Environment{Path: os.Getenv("PATH"), Variables: []Fact{}}
+	groups, _ := os.Getgroups() // none then
+	e.Groups = append(groups, os.Getegid())
+	for _, name := range slices.Concat(EngineVariables, VMVariables) {
+		if value := os.Getenv(name); value != "" {
+			e.Variables = append(e.Variables, Fact{name, withoutPassword(value)})
+		}
+	}
+	return e
+}
+
+func withoutPassword(value string) string {
+	u, err := url.Parse(value)
+	if err != nil || u.User == nil {
+		return value
+	}
+	return u.Redacted()
+}
+
+func (e *Environment) value(name string) string {
+	for _, f := range e.Variables {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return ""
+}
+
+// Stale says, one line each, what a gateway does not have of a caller's version
+// and environment: it keeps those that it was started with. One that is too old
+// to tell its environment is judged by its version alone.
+func (s Status) Stale(version string, caller *Environment) []string {
+	var lines []string
+	if s.Version != version {
+		lines = append(lines, fmt.Sprintf("it is of version %s, this is %s", s.Version, version))
+	}
+	if s.Environment == nil {
+		return lines
+	}
+	for _, name := range slices.Concat(EngineVariables, VMVariables) {
+		if has, wants := s.Environment.value(name), caller.value(name); has != wants {
+			lines = append(lines, fmt.Sprintf("%s is %s here, and %s there", name, orUnset(wants), orUnset(has)))
+		}
+	}
+	for _, gid := range caller.Groups {
+		if name := groupName(gid); !slices.Contains(s.Environment.Groups, gid) && slices.Contains(engineGroups, name) {
+			lines = append(lines, "it was started without your group "+name)
+		}
+	}
+	return lines
+}
+
+func orUnset(value string) string {
+	if value == "" {
+		return "unset"
+	}
+	return value
+}
+
+// groupName is "" for a group without a name.
+func groupName(gid int) string {
+	g, err := user.LookupGroupId(strconv.Itoa(gid))
+	if err != nil {
+		return ""
+	}
+	return g.Name
+}

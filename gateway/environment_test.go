@@ -1,0 +1,45 @@
+package gateway
+
+import (
+	"slices"
+	"testing"
+
+	vmdriver "openshell-vm/drivers/vm"
+	"openshell-vm/gateway/api"
+)
+
+// TestVariablesAreAllTold: what the vm driver reads is what status and the CLI
+// compare.
+func TestVariablesAreAllTold(t *testing.T) {
+	var read []string
+	_, err := vmdriver.Config{}.WithEnvironment(func(name string) string {
+		read = append(read, name)
+		return ""
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := slices.Sorted(slices.Values(api.VMVariables))
+	slices.Sort(read)
+	if !slices.Equal(read, told) {
+		t.Errorf("read: %v\ntold: %v", read, told)
+	}
+}
+
+func TestStale(t *testing.T) {
+	there := &api.Environment{Groups: []int{0}, Variables: []api.Fact{{Name: "CONTAINER_HOST", Value: "unix:///a"}, {Name: "OPENSHELL_ACCEL", Value: "tcg"}}}
+	here := &api.Environment{Groups: []int{0, 1 << 30}, Variables: []api.Fact{{Name: "OPENSHELL_ACCEL", Value: "tcg"}}}
+	for _, c := range []struct {
+		status api.Status
+		want   []string
+	}{
+		{api.Status{Version: "v2"}, nil},
+		{api.Status{Version: "v1"}, []string{"it is of version v1, this is v2"}},
+		{api.Status{Version: "v2", Environment: here}, nil},
+		{api.Status{Version: "v2", Environment: there}, []string{"CONTAINER_HOST is unset here, and unix:///a there"}},
+	} {
+		if got := c.status.Stale("v2", here); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %q", c.status, got)
+		}
+	}
+}
