@@ -1,53 +1,90 @@
 package drivers
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
+
+	"openshell-vm/internal/mounts"
 )
 
-// Exposure says how a directory that a sandbox is to see lies towards the
-// hidden directories (state and runtime). A source inside one is an error. For
-// each hidden directory inside the source it returns the path relative to
-// the source, over which the driver puts an empty read-only directory.
+// Exposure says what of a directory that a sandbox is to see it must not see.
+// It refuses a source that lies in a hidden directory (state and runtime), on
+// one of the kernel's own file systems, or beside the host's control sockets.
+// Where such things lie below the source it returns their paths relative to it,
+// outermost only, over which the driver puts an empty read-only directory.
+// sockets are further control sockets than those that are known.
 //
 // Directories are compared by device and inode, so a bind mount or a symlink
-// on the way to one is seen through. A hidden directory that does not exist
-// cannot be exposed and is passed over.
-func Exposure(source string, hidden []string) (masks []string, err error) {
+// on the way to one is seen through. What does not exist cannot be exposed and
+// is passed over.
+func Exposure(source string, hidden []string, sockets ...string) (masks []string, err error) {
+	table, err := mounts.Read(mounts.Self)
+	if err != nil {
+		return nil, err
+	}
+	if err := refuseKernelFS(source, table); err != nil {
+		return nil, err
+	}
 	real, err := filepath.EvalSymlinks(source)
 	if err != nil {
 		return nil, err
 	}
+	masks = kernelFSBelow(real, table)
 	for _, h := range hidden {
-		secret, err := identify(h)
-		if os.IsNotExist(err) {
-			continue
-		} else if err != nil {
-			return nil, err
-		}
-		for dir := real; ; dir = filepath.Dir(dir) {
-			if id, err := identify(dir); err == nil && id == secret {
-				return nil, &Error{
-					Op:   fmt.Sprintf("expose %s", source),
-					Err:  fmt.Errorf("it lies in %s, which holds keys and other sandboxes' tokens", h),
-					Hint: "copy what the sandbox needs to another directory",
-				}
-			}
-			if dir == "/" {
-				break
-			}
-		}
-		below, err := pathsBelow(real, h)
+		below, err := hiddenBelow(source, real, h, table)
 		if err != nil {
 			return nil, err
 		}
 		masks = append(masks, below...)
 	}
-	return masks, nil
+	for _, dir := range controlDirs(sockets) {
+		below, err := controlsBelow(source, real, dir, table)
+		if err != nil {
+			return nil, err
+		}
+		masks = append(masks, below...)
+	}
+	return outermost(masks), nil
+}
+
+// hiddenBelow refuses a source inside the hidden directory and finds that below it.
+func hiddenBelow(source, real, hidden string, table []mounts.Entry) ([]string, error) {
+	secret, err := identify(hidden)
+	if os.IsNotExist(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	for dir := real; ; dir = filepath.Dir(dir) {
+		if id, err := identify(dir); err == nil && id == secret {
+			return nil, &Error{
+				Op:   fmt.Sprintf("expose %s", source),
+				Err:  fmt.Errorf("it lies in %s, which holds keys and other sandboxes' tokens", hidden),
+				Hint: "copy what the sandbox needs to another directory",
+			}
+		}
+		if dir == "/" {
+			break
+		}
+	}
+	return pathsBelow(real, hidden, table)
+}
+
+// outermost drops what lies in another one, and what is there twice.
+func outermost(paths []string) (outer []string) {
+	slices.Sort(paths) // a parent comes before what is in it
+	for _, p := range paths {
+		if !slices.ContainsFunc(outer, func(o string) bool { return p == o || mounts.Below(p, o) }) {
+			outer = append(outer, p)
+		}
+	}
+	return outer
 }
 
 // inode identifies a directory on this host whatever path led to it.
@@ -63,9 +100,11 @@ func identify(path string) (inode, error) {
 
 // pathsBelow finds where hidden shows below source, relative to it: by its own
 // name, and through every mount below source whose root leads to it.
-func pathsBelow(source, hidden string) ([]string, error) {
+func pathsBelow(source, hidden string, table []mounts.Entry) ([]string, error) {
 	real, err := filepath.EvalSymlinks(hidden)
-	if err != nil {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
 		return nil, err
 	}
 	secret, err := identify(real)
@@ -83,15 +122,14 @@ func pathsBelow(source, hidden string) ([]string, error) {
 	}
 	// The source itself may be a bind mount of an ancestor of hidden, and so
 	// may mounts below it: try hidden's path tail under each.
-	points, err := mountPoints()
-	if err != nil {
-		return nil, err
-	}
 	candidates := map[string]bool{real: true}
-	for _, base := range append(points, source) {
-		if base != source && !strings.HasPrefix(base, strings.TrimSuffix(source, "/")+"/") {
-			continue
+	bases := []string{source}
+	for _, m := range table {
+		if mounts.Below(m.Point, source) {
+			bases = append(bases, m.Point)
 		}
+	}
+	for _, base := range bases {
 		tail := ""
 		for dir := real; ; dir = filepath.Dir(dir) {
 			candidates[filepath.Join(base, tail)] = true
@@ -105,20 +143,4 @@ func pathsBelow(source, hidden string) ([]string, error) {
 		add(path)
 	}
 	return below, nil
-}
-
-// mountPoints lists this process's mount points.
-func mountPoints() ([]string, error) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil, err
-	}
-	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-	var points []string
-	for line := range strings.Lines(string(data)) {
-		if f := strings.Fields(line); len(f) > 4 {
-			points = append(points, unescape.Replace(f[4]))
-		}
-	}
-	return points, nil
 }

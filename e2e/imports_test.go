@@ -18,6 +18,7 @@ var importRule = map[string][]string{
 	"tokens": {},
 	"krun":   {},
 
+	"internal/mounts": {},
 	"internal/peer":   {},
 	"internal/text":   {},
 	"internal/stream": {},

@@ -77,7 +77,7 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	if err := checkSource(spec.Auth.Source()); err != nil {
 		return err
 	}
-	p, err := planOf(spec, host.RecursiveReadOnly)
+	p, err := planOf(spec, host)
 	if err != nil {
 		return err
 	}

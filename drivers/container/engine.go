@@ -97,6 +97,9 @@ type Host struct {
 	// submounts, and fails where the kernel cannot. Without it submounts are
 	// left out.
 	RecursiveReadOnly bool
+	// Socket is where the engine listens; "" where that is no unix socket. No
+	// sandbox is to see it.
+	Socket string
 }
 
 // Object is a container to be made.

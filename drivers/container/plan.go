@@ -22,7 +22,12 @@ type plan struct {
 
 // planOf checks each source and says what is mounted where. It refuses what
 // would show a hidden directory or hide the share.
-func planOf(spec drivers.Spec, recursive bool) (plan, error) {
+func planOf(spec drivers.Spec, host Host) (plan, error) {
+	recursive := host.RecursiveReadOnly
+	var sockets []string
+	if host.Socket != "" {
+		sockets = append(sockets, host.Socket)
+	}
 	p := plan{share: Bind{spec.Auth.Source(), spec.Auth.Target(), recursive}}
 	taken := []string{spec.Auth.Target()}
 	for _, m := range spec.Mounts {
@@ -39,7 +44,7 @@ func planOf(spec drivers.Spec, recursive bool) (plan, error) {
 		if err := checkSource(m.Source()); err != nil {
 			return plan{}, err
 		}
-		masks, err := drivers.Exposure(m.Source(), spec.Hidden)
+		masks, err := drivers.Exposure(m.Source(), spec.Hidden, sockets...)
 		if err != nil {
 			return plan{}, err
 		}

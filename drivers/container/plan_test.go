@@ -59,7 +59,7 @@ func TestPlan(t *testing.T) {
 	} {
 		for _, recursive := range []bool{false, true} {
 			spec := drivers.Spec{Auth: newMount(t, top+"/auth", drivers.AuthDir), Mounts: c.mounts, Hidden: []string{top + "/home/state"}}
-			p, err := planOf(spec, recursive)
+			p, err := planOf(spec, Host{RecursiveReadOnly: recursive})
 			if (err != nil) != c.fails || !slices.Equal(p.masks, c.masks) {
 				t.Errorf("%s: masks %v, error %v", name, p.masks, err)
 			}

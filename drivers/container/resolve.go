@@ -34,7 +34,7 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 		return spec, 0, refuse(fmt.Errorf("%d MiB of memory are wanted, the host has %d", spec.Memory>>20, host.Memory>>20),
 			"give a smaller --memory")
 	}
-	if _, err := planOf(spec, host.RecursiveReadOnly); err != nil {
+	if _, err := planOf(spec, host); err != nil {
 		return spec, 0, err
 	}
 	return spec, Staleness, nil

@@ -56,14 +56,14 @@ func (d *Driver) checkSources(ctx context.Context, spec drivers.Spec, f Found) e
 	if err != nil {
 		return d.engine.Explain("ask "+d.Name()+" about its host", err)
 	}
-	p, err := planOf(spec, host.RecursiveReadOnly)
+	p, err := planOf(spec, host)
 	if err != nil {
 		return err
 	}
 	for _, mask := range p.masks {
 		if _, covered := f.Writable[mask]; !covered {
 			return &drivers.Error{Op: "start the container",
-				Err:  fmt.Errorf("%s would show a directory that holds keys or tokens, which it did not when the sandbox was made", mask),
+				Err:  fmt.Errorf("%s would show what no sandbox may see (keys, tokens, control sockets, the kernel); nothing covers it since the sandbox was made", mask),
 				Hint: "remove the sandbox and make it again"}
 		}
 	}
@@ -95,6 +95,10 @@ func (d *Driver) explainMount(op string, spec drivers.Spec, err error) error {
 			}
 			return d.elsewhere(m.Source(), "does not have it")
 		}
+	}
+	if containsAny(err.Error(), "within the daemon root") {
+		return &drivers.Error{Op: op, Err: fmt.Errorf("%s mounts no directory that contains its own data: %s", d.Name(), firstLine(err)),
+			Hint: "mount the directories below it that the sandbox needs"}
 	}
 	if containsAny(err.Error(), `mounting "tmpfs"`) {
 		return &drivers.Error{Op: op, Err: fmt.Errorf("a directory with keys or tokens can't be covered: %s", firstLine(err)),

@@ -146,7 +146,7 @@ func (e *engine) Host(ctx context.Context) (container.Host, error) {
 	if err != nil {
 		return container.Host{}, err
 	}
-	return container.Host{CPUs: info.NCPU, Memory: info.MemTotal, RecursiveReadOnly: e.recursive(info)}, nil
+	return container.Host{CPUs: info.NCPU, Memory: info.MemTotal, RecursiveReadOnly: e.recursive(info), Socket: e.at.socket()}, nil
 }
 
 // recursive says whether mounts can be read-only with all submounts.

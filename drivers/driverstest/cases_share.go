@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -472,6 +473,80 @@ func hiddenDirs(t *testing.T, s *suite) string {
 		}
 	}
 	return note
+}
+
+// kernelAndControls: a procfs leads to every directory of the host, and a control
+// socket rules it, however read-only the mount is in which they are.
+func kernelAndControls(t *testing.T, s *suite) string {
+	refused := []string{"/proc", "/proc/self/root", "/run"}
+	for _, source := range refused {
+		b := s.prepare(t, func(b *box) { b.mount(source, "/data") })
+		_, _, err := b.driver.Resolve(t.Context(), b.spec)
+		plain(t, source, err)
+	}
+	source := s.source(t)
+	socket := filepath.Join(source, "engine", "e.sock")
+	if err := os.Mkdir(filepath.Dir(socket), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	listen(t, socket)
+	t.Setenv("CONTAINER_HOST", "unix://"+socket)
+	if s.driver.Name() == "podman" {
+		t.Setenv("DOCKER_HOST", "unix://"+socket)
+	}
+	note := "a socket"
+	if s.Mountable {
+		sub := filepath.Join(source, "sub")
+		if err := syscall.Mount("proc", sub, "proc", 0, ""); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = syscall.Unmount(sub, syscall.MNT_DETACH) })
+		note += ", and a procfs as a submount"
+	}
+	b := s.box(t, func(b *box) {
+		b.mount(source, "/data")
+		b.runs("ls", "/data")
+	})
+	out, code := b.run(false).rest()
+	if want := []string{"/data", "/data/engine", "/data/file", "/data/sub"}; code != 0 || !slices.Equal(out, want) {
+		t.Errorf("inside: %q, wanted %q", out, want)
+	}
+	// What comes later is found at the next start.
+	late := s.source(t)
+	b = s.box(t, func(b *box) { b.mount(late, "/data") })
+	listen(t, filepath.Join(late, "sub", "e.sock"))
+	t.Setenv("CONTAINER_HOST", "unix://"+filepath.Join(late, "sub", "e.sock"))
+	if s.driver.Name() == "podman" {
+		t.Setenv("DOCKER_HOST", os.Getenv("CONTAINER_HOST"))
+	}
+	if err := b.driver.Start(t.Context(), b.id); err == nil {
+		out, _ := b.exec(drivers.Process{Args: []string{b.tool, "ls", "/data/sub"}}, false).rest()
+		if !slices.Equal(out, []string{"/data/sub"}) {
+			t.Errorf("a socket that came later shows: %q", out)
+		}
+	} else {
+		plain(t, "a socket that came later", err)
+	}
+	return note
+}
+
+// listen makes a socket in a directory whose path may be too long for one.
+func listen(t *testing.T, path string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	link := filepath.Join(dir, "d")
+	if err := os.Symlink(filepath.Dir(path), link); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(link, filepath.Base(path)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
 }
 
 // foreign: a share in a place where the engine has nothing, and one where it

@@ -57,6 +57,7 @@ var cases = []testCase{
 	{"who only says that it is a sandbox is none", impostors},
 	{"two sandboxes never see each other's share", apart},
 	{"no mount reaches a hidden directory", hiddenDirs},
+	{"no mount reaches the kernel or a control socket", kernelAndControls},
 	{"no token in metadata, argv or environment", noLeak},
 	{"an engine that sees other mounts is refused", foreign},
 	{"what vanished since is refused in one line", vanished},

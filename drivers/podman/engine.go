@@ -174,7 +174,7 @@ func (e *engine) Host(ctx context.Context) (container.Host, error) {
 	if err != nil {
 		return container.Host{}, err
 	}
-	return container.Host{CPUs: info.Host.CPUs, Memory: info.Host.MemTotal}, nil
+	return container.Host{CPUs: info.Host.CPUs, Memory: info.Host.MemTotal, Socket: socketOf(e.at)}, nil
 }
 
 // values makes a query of pairs.

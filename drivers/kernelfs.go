@@ -1,0 +1,102 @@
+package drivers
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/internal/mounts"
+)
+
+// kernelTypes are the file systems through which the kernel shows itself and
+// its processes. They hold no files of anybody's, and read-only they still are
+// doors: /proc/PID/root leads to any directory of the host, past every mask.
+// A sandbox has its own of those that it needs.
+var kernelTypes = []string{
+	"proc", "sysfs", "devtmpfs", "devpts", "debugfs", "tracefs", "securityfs", "configfs", "cgroup", "cgroup2", "bpf",
+	"pstore", "efivarfs", "selinuxfs", "smackfs", "binfmt_misc", "mqueue", "fusectl", "rpc_pipefs", "nfsd", "resctrl",
+}
+
+// refuseKernelFS refuses a directory on such a file system, and a path that
+// leads through one: where its magic links end is not to be seen from the path.
+func refuseKernelFS(source string, table []mounts.Entry) error {
+	refuse := func(why string) error {
+		return &Error{Op: fmt.Sprintf("expose %s", source), Err: errors.New(why),
+			Hint: "a sandbox has a /proc, /sys and /dev of its own; mount a directory with files"}
+	}
+	if source == "/proc" || mounts.Below(source, "/proc") {
+		return refuse("it lies in /proc, whose links lead to every directory of this host")
+	}
+	fd, err := openPlain(source)
+	if errors.Is(err, unix.ELOOP) {
+		return refuse("its path leads through a link of /proc")
+	} else if err != nil {
+		return &os.PathError{Op: "open", Path: source, Err: err}
+	}
+	defer unix.Close(fd)
+	if kind := typeOf(fd, table); slices.Contains(kernelTypes, kind) {
+		return refuse(fmt.Sprintf("it lies on the kernel's own file system %s, which shows the host and not files", kind))
+	}
+	return nil
+}
+
+// kernelFSBelow finds the mounts of such file systems below a directory,
+// relative to it. One that can't be looked at counts, too.
+func kernelFSBelow(real string, table []mounts.Entry) (below []string) {
+	for _, m := range table {
+		if !slices.Contains(kernelTypes, m.Type) || !mounts.Below(m.Point, real) {
+			continue
+		}
+		fd, err := openPlain(m.Point)
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+			continue // below another mount, or a single file, which has no links
+		}
+		if err == nil {
+			kind := typeOf(fd, table)
+			unix.Close(fd)
+			if !slices.Contains(kernelTypes, kind) {
+				continue // another mount lies over it
+			}
+		}
+		if rel, err := filepath.Rel(real, m.Point); err == nil {
+			below = append(below, rel)
+		}
+	}
+	return below
+}
+
+// openPlain opens a directory only to name it, and follows no magic link where
+// the kernel can be told so (5.6).
+func openPlain(path string) (int, error) {
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_NO_MAGICLINKS})
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		return unix.Open(path, flags, 0)
+	}
+	return fd, err
+}
+
+// typeOf is the type of the file system that an open directory is on; "" if
+// its mount is not in the table.
+func typeOf(fd int, table []mounts.Entry) string {
+	data, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(fd))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if text, ok := strings.CutPrefix(line, "mnt_id:"); ok {
+			id, _ := strconv.Atoi(strings.TrimSpace(text))
+			i := slices.IndexFunc(table, func(m mounts.Entry) bool { return m.ID == id })
+			if i >= 0 {
+				return table[i].Type
+			}
+		}
+	}
+	return ""
+}
