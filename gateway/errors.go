@@ -55,7 +55,7 @@ func explain(err error) *api.Error {
 		e.Code, hint = api.CodeNotFound, "openshell-vm ps -a lists what there is"
 	case errors.Is(err, drivers.ErrNotRunning), errors.Is(err, drivers.ErrExists):
 		e.Code, hint = api.CodeConflict, "openshell-vm ps -a shows its state; openshell-vm start starts it"
-	case errors.Is(err, tokens.ErrTTL):
+	case errors.Is(err, tokens.ErrTTL), errors.Is(err, tokens.ErrLongTTL):
 		e.Code = api.CodeInvalid
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Code, hint = api.CodeDriver, "try again; openshell-vm doctor says how the engine is"

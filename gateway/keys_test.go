@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/tokens"
 )
 
 // verdict is what the gateway says of the token that a share held.
@@ -105,5 +106,32 @@ func TestJWKS(t *testing.T) {
 		if key["kid"] != g.keys.SigningKeyID() || key["d"] != "" || key["x"] == "" || key["kty"] != "OKP" {
 			t.Errorf("a key: %v", key)
 		}
+	}
+}
+
+// TestOldLongLifetime: a share that an older gateway made with a lifetime that is
+// refused now goes on, with the longest that is not; a rotation keeps the old
+// key for no longer.
+func TestOldLongLifetime(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour})
+	w.must(g.update(g.byID(s.ID), func(r *Record) { r.Request.TTL = 1<<63 - 1 }))
+	w.stop()
+	g = w.run()
+	_, err := w.client.RotateToken(t.Context(), "agent")
+	w.must(err)
+	if _, expires := tokenOf(t, g, s.Dir); time.Until(expires) > tokens.MaxTTL {
+		t.Errorf("the token expires %v", expires)
+	}
+	_, err = w.client.RotateKeys(t.Context())
+	w.must(err)
+	list, err := w.client.Keys(t.Context())
+	w.must(err)
+	if len(list) != 2 || time.Until(list[1].RetireAt) > tokens.MaxTTL {
+		t.Errorf("keys %+v", list)
+	}
+	if now := w.shareOf("agent"); now.TTL != tokens.MaxTTL {
+		t.Errorf("the share says that its tokens live for %v", now.TTL)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/tokens"
 )
 
 // recordVersion is written into each record; a gateway refuses newer ones.
@@ -73,8 +74,8 @@ type inode struct {
 // generationStep is how far GenerationLimit is advanced at a time.
 const generationStep = 1000
 
-// ttl is the token lifetime.
-func (r *Record) ttl() time.Duration { return r.Request.TTL }
+// ttl is the token lifetime. Older gateways took longer ones than are minted now.
+func (r *Record) ttl() time.Duration { return min(r.Request.TTL, tokens.MaxTTL) }
 
 // spec is what the driver needs to make the sandbox. hidden are the
 // directories that it must not see.

@@ -106,6 +106,7 @@ func TestShareRefusals(t *testing.T) {
 		"a blank":      {Name: "a b"},
 		"too short":    {Name: "agent", TTL: time.Second},
 		"without end":  {Name: "agent", TTL: -1},
+		"292 years":    {Name: "agent", TTL: 1<<63 - 1},
 		"hidden":       {Name: ".agent"},
 		"shell syntax": {Name: "$(id)"},
 	} {

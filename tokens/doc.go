@@ -7,9 +7,10 @@
 //	iss, aud     openshell-gateway:<gateway id>
 //	sub          spiffe://openshell/sandbox/<sandbox id>
 //	sandbox_id   the same id, alone
-//	iat          when it was made, whole seconds
-//	nbf          iat - 1 s: a sandbox's clock may be behind its host's
-//	exp          iat + lifetime; there is no token without
+//	iat          when it was made less 1 s, whole seconds: a sandbox's clock may
+//	             be behind its host's, and a strict verifier looks at it
+//	nbf          iat
+//	exp          iat + lifetime, at most a day; there is no token without
 //	jti          128 random bits, hex
 //	gen          the generation of the share that carries it
 //

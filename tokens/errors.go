@@ -24,6 +24,7 @@ var (
 	ErrNoSuchKey   = errors.New("no key has this id")
 	ErrSigningKey  = errors.New("this is the signing key: rotate first")
 	ErrTTL         = errors.New("too short")
+	ErrLongTTL     = errors.New("too long")
 )
 
 // Error is a failure that a user can do something about.

@@ -193,7 +193,7 @@ func TestRotate(t *testing.T) {
 			at   time.Duration
 			want error
 		}{
-			{old, 59 * time.Second, nil},
+			{old, 58 * time.Second, nil},
 			{old, 60 * time.Second, ErrExpired},
 			{old, 61 * time.Second, ErrUnknownKey},
 			{fresh, 61 * time.Second, nil},

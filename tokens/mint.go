@@ -32,7 +32,7 @@ type Claims struct {
 	Generation uint64
 	KeyID      string    // the header's kid
 	TokenID    string    // jti
-	IssuedAt   time.Time // whole seconds, like the next
+	IssuedAt   time.Time // iat: a second before it was made, whole seconds like the next
 	ExpiresAt  time.Time
 }
 
@@ -83,28 +83,28 @@ type Issuer struct {
 type Request struct {
 	SandboxID  string
 	Generation uint64        // from 1
-	TTL        time.Duration // at least 1 s; CheckTTL knows what makes sense
+	TTL        time.Duration // from 3 s to MaxTTL; CheckTTL knows what makes sense
 	Now        time.Time
 }
 
-// Mint signs a new token. Its times are whole seconds: it may live up to a
-// second less than TTL from Now, never longer.
+// Mint signs a new token. It counts from a second before Now, and its times are
+// whole seconds: it lives up to two seconds less than TTL from Now, never longer.
 func (i Issuer) Mint(r Request) (Raw, Claims, error) {
 	switch {
 	case !validID(i.GatewayID) || !validID(r.SandboxID):
 		return "", Claims{}, errors.New("mint a token: malformed gateway or sandbox id")
 	case r.Generation == 0:
 		return "", Claims{}, errors.New("mint a token: no generation")
-	case r.TTL < time.Second:
-		return "", Claims{}, errors.New("mint a token: a lifetime under a second")
+	case r.TTL < leastTTL || r.TTL > MaxTTL:
+		return "", Claims{}, fmt.Errorf("mint a token: a lifetime of %v", r.TTL)
 	}
 	kid, key := i.Keys.signer()
+	issued := r.Now.Add(-skew).Truncate(time.Second)
 	w := wire{
 		Issuer: issuerPrefix + i.GatewayID, Audience: issuerPrefix + i.GatewayID,
 		Subject: subjectPrefix + r.SandboxID, SandboxID: r.SandboxID,
-		IssuedAt: r.Now.Unix(), NotBefore: r.Now.Add(-skew).Unix(),
-		ExpiresAt: r.Now.Truncate(time.Second).Add(r.TTL).Unix(),
-		TokenID:   newTokenID(), Generation: r.Generation,
+		IssuedAt: issued.Unix(), NotBefore: issued.Unix(), ExpiresAt: issued.Add(r.TTL).Unix(),
+		TokenID: newTokenID(), Generation: r.Generation,
 	}
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, &w)
 	token.Header["kid"] = kid

@@ -10,13 +10,22 @@ import (
 // DefaultTTL is the lifetime of a token when the user names none.
 const DefaultTTL = time.Hour
 
+// MaxTTL is the longest lifetime of a token. Whoever has copied one has it for
+// no longer than a day, and an old key verifies for no longer. A gateway that is down
+// for longer than a token lives gives each sandbox a fresh one when it is back.
+const MaxTTL = 24 * time.Hour
+
 const (
+	// leastTTL is what Mint takes at least: less is over before it can be read.
+	leastTTL = skew + 2*time.Second
+
 	// slack is what may pass between the renewal and the expiry beside the
 	// driver's staleness: retry 3 s, scheduling 1 s, skew 1 s, truncation 1 s.
 	slack = 6 * time.Second
 
 	// skew is how far a sandbox's clock may be from its host's: a guest's is
-	// set by a message that takes its time.
+	// set by a message that takes its time. A token is dated back by it, and its
+	// renewal counts from that date, so only a clock that is ahead uses the slack up.
 	skew = time.Second
 
 	// cacheTime is how long readers in the wild keep a token file's content.
@@ -47,9 +56,17 @@ func MinTTL(staleness time.Duration) time.Duration {
 	return bound.Truncate(time.Second) + time.Second
 }
 
-// CheckTTL refuses a lifetime below MinTTL with an *Error that wraps ErrTTL
-// and names the smallest that works. The warning is one line, or empty.
+// CheckTTL refuses a lifetime below MinTTL or above MaxTTL with an *Error that
+// wraps ErrTTL or ErrLongTTL and names the nearest that works. The warning is one
+// line, or empty.
 func CheckTTL(ttl, staleness time.Duration) (warning string, err error) {
+	if ttl > MaxTTL {
+		return "", &Error{
+			Op:   fmt.Sprintf("token lifetime %v", ttl),
+			Err:  fmt.Errorf("%w: at most %s, so that a copied token is soon worthless", ErrLongTTL, hours(MaxTTL)),
+			Hint: fmt.Sprintf("use --ttl %s or shorter: a token is renewed at half of its lifetime, as long as a gateway runs", hours(MaxTTL)),
+		}
+	}
 	least := MinTTL(staleness)
 	if ttl < least {
 		return "", &Error{
@@ -64,4 +81,5 @@ func CheckTTL(ttl, staleness time.Duration) (warning string, err error) {
 	return "", nil
 }
 
+func hours(d time.Duration) string   { return fmt.Sprintf("%dh", int(d.Hours())) }
 func minutes(d time.Duration) string { return fmt.Sprintf("%d minutes", int(d.Minutes())) }

@@ -48,6 +48,7 @@ func TestCheckTTL(t *testing.T) {
 		{20*time.Minute - 1, time.Second, "", true},
 		{20 * time.Minute, time.Second, "", false},
 		{DefaultTTL, 6 * time.Second, "", false},
+		{MaxTTL, time.Second, "", false},
 	} {
 		warning, err := CheckTTL(c.ttl, c.staleness)
 		if (warning != "") != c.warned || warning != "" && !strings.Contains(warning, "10 minutes") {
@@ -65,6 +66,17 @@ func TestCheckTTL(t *testing.T) {
 		}
 		if !strings.Contains(e.Error(), c.least) || !strings.Contains(e.Hint, c.least) {
 			t.Errorf("CheckTTL(%v, %v) does not name %s: %v (%s)", c.ttl, c.staleness, c.least, e, e.Hint)
+		}
+	}
+}
+
+// Without an upper bound a token that never expires is one that expires in 292 years.
+func TestTooLongTTL(t *testing.T) {
+	for _, ttl := range []time.Duration{MaxTTL + 1, 1<<63 - 1} {
+		_, err := CheckTTL(ttl, time.Second)
+		var e *Error
+		if !errors.As(err, &e) || !errors.Is(err, ErrLongTTL) || !strings.Contains(e.Error(), "at most 24h") || !strings.Contains(e.Hint, "--ttl 24h or shorter") {
+			t.Errorf("CheckTTL(%v): %v", ttl, err)
 		}
 	}
 }

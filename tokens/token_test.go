@@ -59,7 +59,7 @@ func TestMintAndVerify(t *testing.T) {
 	if got != minted {
 		t.Errorf("verified %+v, minted %+v", got, minted)
 	}
-	if !got.IssuedAt.Equal(noon) || !got.ExpiresAt.Equal(noon.Add(time.Minute)) || got.Generation != 7 ||
+	if !got.IssuedAt.Equal(noon.Add(-skew)) || !got.ExpiresAt.Equal(noon.Add(time.Minute-skew)) || got.Generation != 7 ||
 		got.SandboxID != sandboxID || got.KeyID != k.SigningKeyID() || len(got.TokenID) != 32 {
 		t.Errorf("claims %+v", got)
 	}
@@ -84,7 +84,7 @@ func TestWireFormat(t *testing.T) {
 	want := map[string]any{
 		"iss": "openshell-gateway:g1", "aud": "openshell-gateway:g1",
 		"sub": "spiffe://openshell/sandbox/" + sandboxID, "sandbox_id": sandboxID,
-		"iat": float64(noon.Unix()), "nbf": float64(noon.Unix() - 1), "exp": float64(noon.Unix() + 60), "gen": 7.0,
+		"iat": float64(noon.Unix() - 1), "nbf": float64(noon.Unix() - 1), "exp": float64(noon.Unix() + 59), "gen": 7.0,
 	}
 	if fmt.Sprint(claims) != fmt.Sprint(want) || jti == "" {
 		t.Errorf("claims %v, want %v", claims, want)
@@ -109,6 +109,8 @@ func TestMintRefuses(t *testing.T) {
 		{"no generation", gatewayID, Request{sandboxID, 0, time.Hour, noon}},
 		{"no lifetime", gatewayID, Request{sandboxID, 1, 0, noon}},
 		{"a negative lifetime", gatewayID, Request{sandboxID, 1, -time.Hour, noon}},
+		{"a lifetime that is over at once", gatewayID, Request{sandboxID, 1, 2 * time.Second, noon}},
+		{"a lifetime without end", gatewayID, Request{sandboxID, 1, MaxTTL + 1, noon}},
 	} {
 		if raw, _, err := (Issuer{k, c.gateway}).Mint(c.r); err == nil || raw != "" {
 			t.Errorf("%s: minted", c.name)
@@ -119,20 +121,22 @@ func TestMintRefuses(t *testing.T) {
 func TestTimes(t *testing.T) {
 	k := openKeys(t)
 	raw := mint(t, k, noon, time.Minute)
+	const end = time.Minute - skew
 	for _, c := range []struct {
 		at     time.Duration
 		leeway time.Duration
 		want   error
 	}{
 		{0, 0, nil},
-		{time.Minute - 1, 0, nil},
-		{time.Minute, 0, ErrExpired}, // exp itself is too late
-		{time.Minute, time.Second, nil},
-		{time.Minute + DefaultLeeway - 1, DefaultLeeway, nil},
-		{time.Minute + DefaultLeeway, DefaultLeeway, ErrExpired},
-		{-1, 0, ErrNotYetValid},
-		{-DefaultLeeway, DefaultLeeway, nil},
-		{-DefaultLeeway - 1, DefaultLeeway, ErrNotYetValid},
+		{end - 1, 0, nil},
+		{end, 0, ErrExpired}, // exp itself is too late
+		{end, time.Second, nil},
+		{end + DefaultLeeway - 1, DefaultLeeway, nil},
+		{end + DefaultLeeway, DefaultLeeway, ErrExpired},
+		{-skew, 0, nil},
+		{-skew - 1, 0, ErrNotYetValid},
+		{-skew - DefaultLeeway, DefaultLeeway, nil},
+		{-skew - DefaultLeeway - 1, DefaultLeeway, ErrNotYetValid},
 	} {
 		v := verifier(k)
 		v.Leeway = c.leeway
@@ -141,8 +145,50 @@ func TestTimes(t *testing.T) {
 		}
 	}
 	_, err := verifier(k).Verify(raw, noon.Add(4*time.Minute))
-	if err == nil || !strings.Contains(err.Error(), "3m0s ago") {
+	if err == nil || !strings.Contains(err.Error(), "3m1s ago") {
 		t.Errorf("an expired token is not told how long: %v", err)
+	}
+}
+
+// A verifier whose clock is a second behind or ahead takes a new token without
+// leeway, whatever the part of a second it was minted in. Another library's
+// strictest settings do, too: they look at nbf and iat.
+func TestSkewedVerifiers(t *testing.T) {
+	k := openKeys(t)
+	for part := time.Duration(0); part < time.Second; part += 50 * time.Millisecond {
+		now := noon.Add(part)
+		raw := mint(t, k, now, MinTTL(time.Second))
+		for _, off := range []time.Duration{-skew, 0, skew} {
+			if _, err := verifier(k).Verify(raw, now.Add(off)); err != nil {
+				t.Errorf("minted %v after the full second, a clock %v off: %v", part, off, err)
+			}
+		}
+	}
+}
+
+// The arithmetic of renewals with what is really minted: from the latest renewal
+// on, what is left is 0.45 of the lifetime; and no token lives longer than asked for.
+func TestMintedLifetime(t *testing.T) {
+	k := openKeys(t)
+	for _, ttl := range []time.Duration{MinTTL(time.Second), time.Hour, MaxTTL} {
+		for part := time.Duration(0); part < time.Second; part += 90 * time.Millisecond {
+			now := noon.Add(part)
+			_, c, err := Issuer{k, gatewayID}.Mint(Request{sandboxID, 7, ttl, now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.ExpiresAt.Sub(c.IssuedAt) != ttl {
+				t.Errorf("it says that it lives for %v, want %v", c.ExpiresAt.Sub(c.IssuedAt), ttl)
+			}
+			if left := c.ExpiresAt.Sub(now); left > ttl || left <= ttl-skew-time.Second {
+				t.Errorf("of %v are left %v at the beginning", ttl, left)
+			}
+			for i := range 50 {
+				if left := c.ExpiresAt.Sub(RenewAt(c.IssuedAt, ttl, fmt.Sprint(i))); left < ttl*45/100 {
+					t.Errorf("of %v are left %v at the renewal", ttl, left)
+				}
+			}
+		}
 	}
 }
 
@@ -245,6 +291,13 @@ func TestVerifyRefuses(t *testing.T) {
 		{"sandbox_id of another", claims(`"sandbox_id":"`+sandboxID, `"sandbox_id":"other`), ErrSubject},
 		{"nbf later", claims(fmt.Sprintf(`"nbf":%d`, noon.Unix()), fmt.Sprintf(`"nbf":%d`, noon.Unix()+9)), ErrNotYetValid},
 		{"iat later", claims(fmt.Sprintf(`"iat":%d`, noon.Unix()), fmt.Sprintf(`"iat":%d`, noon.Unix()+9)), ErrNotYetValid},
+		{"nbf beyond time", claims(fmt.Sprintf(`"nbf":%d`, noon.Unix()), `"nbf":9223372036854775807`), ErrMalformed},
+		{"nbf that wraps around", claims(fmt.Sprintf(`"nbf":%d`, noon.Unix()), `"nbf":9223371974719179008`), ErrMalformed},
+		{"iat beyond time", claims(fmt.Sprintf(`"iat":%d`, noon.Unix()), `"iat":9223372036854775807`), ErrMalformed},
+		{"exp beyond time", claims(fmt.Sprintf(`"exp":%d`, noon.Unix()+60), `"exp":9223372036854775807`), ErrMalformed},
+		{"exp far beyond any lifetime", claims(fmt.Sprintf(`"exp":%d`, noon.Unix()+60), fmt.Sprintf(`"exp":%d`, int64(1)<<40)), ErrMalformed},
+		{"nbf before time", claims(fmt.Sprintf(`"nbf":%d`, noon.Unix()), `"nbf":-9223372036854775808`), ErrMalformed},
+		{"iat negative", claims(fmt.Sprintf(`"iat":%d`, noon.Unix()), `"iat":-1`), ErrMalformed},
 		{"a sandbox that is gone", forge(k, goodHeader, strings.ReplaceAll(goodClaims, sandboxID, "gone")), ErrNoSandbox},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -84,6 +84,9 @@ func reason(err error, w wire, now time.Time) error {
 		if !errors.Is(err, r.theirs) {
 			continue
 		}
+		if (r.ours == ErrExpired || r.ours == ErrNotYetValid) && !w.possible() {
+			return ErrMalformed
+		}
 		if r.ours == ErrExpired {
 			ago := now.Sub(time.Unix(w.ExpiresAt, 0)).Truncate(time.Second)
 			return fmt.Errorf("%w, %v ago", ErrExpired, ago)
@@ -98,10 +101,18 @@ func (w *wire) complete() error {
 	switch {
 	case w.IssuedAt == 0 || w.TokenID == "" || w.SandboxID == "" || w.Subject == "" || w.Generation == 0:
 		return ErrMissingClaim
+	case !w.possible():
+		return ErrMalformed
 	case w.Subject != subjectPrefix+w.SandboxID:
 		return ErrSubject
 	}
 	return nil
+}
+
+// possible refuses times that wrap around in some arithmetic; none of them is
+// minted. The limit is in the year 36,812.
+func (w *wire) possible() bool {
+	return min(w.IssuedAt, w.NotBefore, w.ExpiresAt) >= 0 && max(w.IssuedAt, w.NotBefore, w.ExpiresAt) < 1<<40
 }
 
 // checkForm checks a token's form before anything is believed of it and
