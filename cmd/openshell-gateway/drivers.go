@@ -26,7 +26,7 @@ func newDrivers(home *gateway.Home, log *slog.Logger) ([]drivers.Driver, error) 
 	return []drivers.Driver{
 		vm.New(forVM),
 		podman.New(podman.Config{GatewayID: home.ID}),
-		docker.New(docker.Config{GatewayID: home.ID}),
+		docker.New(docker.Config{GatewayID: home.ID, Shares: home.Shares}),
 	}, nil
 }
 

@@ -45,6 +45,12 @@ type Engine interface {
 	Sessions
 }
 
+// Blind is an Engine that may be kept from seeing all of this host's directories.
+type Blind interface {
+	// BlindTo gives the hint for a directory that the engine does not see; "" for others.
+	BlindTo(path string) (hint string)
+}
+
 // Objects are the requests about containers.
 type Objects interface {
 	Create(ctx context.Context, o Object) (id string, err error)

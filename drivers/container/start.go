@@ -112,6 +112,11 @@ func (d *Driver) explainMount(op string, spec drivers.Spec, err error) error {
 
 // elsewhere refuses an engine that does not see this host's directories.
 func (d *Driver) elsewhere(source, how string) error {
+	if blind, ok := d.engine.(Blind); ok {
+		if hint := blind.BlindTo(source); hint != "" {
+			return &drivers.Error{Op: "mount " + source, Err: fmt.Errorf("%s %s", d.Name(), how), Hint: hint}
+		}
+	}
 	return &drivers.Error{
 		Op:   "mount " + source,
 		Err:  fmt.Errorf("%s %s: it runs on another machine or sees other mounts", d.Name(), how),

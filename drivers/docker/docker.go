@@ -22,6 +22,7 @@ import (
 type Config struct {
 	GatewayID string // sandboxes of other gateways are not touched
 	Host      string // as DOCKER_HOST; "" to find it as the docker command does
+	Shares    string // where shares are: Probe says whether the engine can see it; "" if that is open
 }
 
 // Driver is a drivers.Driver with all optional interfaces. It connects at its
@@ -31,7 +32,7 @@ type Driver struct{ *container.Driver }
 // New makes a driver. It does not fail where there is no engine: Probe and
 // every other method say so.
 func New(c Config) *Driver {
-	return &Driver{container.New(&engine{host: c.Host}, c.GatewayID)}
+	return &Driver{container.New(&engine{host: c.Host, shares: c.Shares}, c.GatewayID)}
 }
 
 var _ interface {

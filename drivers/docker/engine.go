@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +25,8 @@ const (
 
 // engine is a container.Engine.
 type engine struct {
-	host string
+	host   string
+	shares string
 
 	mu   sync.Mutex
 	at   endpoint
@@ -58,7 +60,7 @@ func (e *engine) client() (*client.Client, error) {
 
 var hints = container.Hints{
 	Missing: "install and start Docker (systemctl start docker), or take another --driver",
-	Denied:  "add yourself to the group docker and log in again (sudo usermod -aG docker $USER), or take another --driver",
+	Denied:  "add yourself to the group docker and log in again (sudo usermod -aG docker $USER), then openshell-vm gateway restart; or take another --driver",
 	Dead:    "start Docker: systemctl start docker",
 }
 
@@ -105,6 +107,10 @@ func (e *engine) Probe(ctx context.Context) drivers.Info {
 			{Name: "submounts", Value: map[bool]string{true: "read-only", false: "not shown"}[e.recursive(info)]},
 		},
 	}
+	if hint := e.BlindTo(e.shares); e.shares != "" && hint != "" {
+		found.Hint = hint
+		found.Details = append(found.Details, drivers.Fact{Name: "snap", Value: "does not see " + e.shares})
+	}
 	switch {
 	case versions.LessThan(e.cli.ClientVersion(), minAPI):
 		found.Usable = false
@@ -116,6 +122,17 @@ func (e *engine) Probe(ctx context.Context) drivers.Info {
 		found.Hint = "switch Docker to Linux containers"
 	}
 	return found
+}
+
+// BlindTo is container.Blind's.
+func (e *engine) BlindTo(path string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	home, err := os.UserHomeDir()
+	if e.info == nil || err != nil {
+		return ""
+	}
+	return snapHint(e.info.DockerRootDir, home, path)
 }
 
 // ask gives what the engine says of itself, which is kept until a Probe.
