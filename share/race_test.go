@@ -2,7 +2,9 @@ package share
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -224,5 +226,43 @@ func TestHalfPrunedGenerationIsNotComplete(t *testing.T) {
 	}
 	if err := auth.stillComplete(2); err != nil {
 		t.Errorf("generation 2 is current, but: %v", err)
+	}
+}
+
+// TestRemoveUnderWriters: writers that come while a share is removed make its lock
+// file anew, which must not keep the directory.
+func TestRemoveUnderWriters(t *testing.T) {
+	dir := fastDir(t)
+	for i := range 300 {
+		s, err := Create(filepath.Join(dir, strconv.Itoa(i)), plainOptions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustPublish(t, s, provenFiles("a"))
+		var writers sync.WaitGroup
+		ended := make(chan struct{})
+		for range 3 {
+			writers.Go(func() {
+				for {
+					select {
+					case <-ended:
+						return
+					default:
+						if tx, err := s.openRoot(); err == nil { // as each writer begins
+							tx.close()
+						}
+					}
+				}
+			})
+		}
+		err = s.Remove(t.Context())
+		close(ended)
+		writers.Wait()
+		if err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		if list, err := os.ReadDir(s.Dir()); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("round %d: left %v, %v", i, list, err)
+		}
 	}
 }

@@ -207,6 +207,10 @@ func (s *Share) Prune(ctx context.Context, now time.Time) (next time.Time, err e
 	return next, err
 }
 
+// removeTries bounds the races that Remove may lose against writers that come
+// all the time.
+const removeTries = 1000
+
 // Remove deletes the share and all in it. A sandbox that still has it mounted
 // keeps an empty directory. That there is none is no error, so a Remove that
 // was killed can be repeated. ctx bounds the wait for the lock.
@@ -234,8 +238,22 @@ func (s *Share) Remove(ctx context.Context) error {
 	if err := t.root.removeAll(authName); err != nil {
 		return err
 	}
-	if err := t.root.removeAll(lockName); err != nil {
-		return err
+	return t.removeRoot(parent, name)
+}
+
+// removeRoot removes the lock file and then the share's directory. A writer that
+// comes in between makes the lock file anew and fails for want of auth/.
+func (t *txn) removeRoot(parent dir, name string) (err error) {
+	for range removeTries {
+		if err := t.root.removeAll(lockName); err != nil {
+			return err
+		}
+		if err = parent.unlink(name, unix.AT_REMOVEDIR); !isErrno(err, unix.ENOTEMPTY) || t.root.isDir(authName) {
+			break
+		}
 	}
-	return parent.unlink(name, unix.AT_REMOVEDIR)
+	if isNotExist(err) {
+		return nil // another Remove was faster
+	}
+	return err
 }
