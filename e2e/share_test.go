@@ -106,6 +106,9 @@ func (w *world) makeShare(name string) (auth string) {
 func TestShareForOnesOwnContainer(t *testing.T) {
 	eachOwnEngine(t, func(t *testing.T, w *world, cli []string) {
 		args := strings.Fields(w.run("share", "create", "--ttl", "16s", "agent"))
+		if again := w.run("share", "create", "agent"); again != strings.Join(args, " ")+"\n" {
+			t.Errorf("the second time it prints %q, not %q", again, args)
+		}
 		auth := strings.TrimSpace(w.run("share", "create", "--ignore", "--quiet", "agent"))
 		j := w.judgeOf(auth)
 		c := w.runOwn(cli, append(args, engineImage, "sleep", "1000000")...)
@@ -143,6 +146,23 @@ func TestShareForOnesOwnContainer(t *testing.T) {
 		last := c.token()
 		w.run("share", "rm", "agent")
 		w.refuses(last)
+	})
+}
+
+// TestFailedShareStartsNothing: in `docker run $(openshell-vm share create NAME)
+// IMAGE` the shell goes on when the command fails. What it prints then keeps the
+// engine from running the container without a token.
+func TestFailedShareStartsNothing(t *testing.T) {
+	eachOwnEngine(t, func(t *testing.T, w *world, cli []string) {
+		w.run("share", "create", "agent")
+		for _, create := range [][]string{{"agent", "--ttl", "20m"}, {"--ttl", "1s", "other"}, {"--nosuch", "agent"}, {"a/b"}} {
+			r := w.try(append([]string{"share", "create"}, create...)...)
+			args := append(append([]string{"run", "--rm"}, strings.Fields(r.stdout)...), engineImage, "echo", "it runs")
+			out, err := exec.Command(cli[0], append(cli[1:len(cli):len(cli)], args...)...).CombinedOutput()
+			if r.code != 125 || err == nil || strings.Contains(string(out), "it runs") {
+				t.Errorf("share create %s: code %d; %s run: %v\n%s", strings.Join(create, " "), r.code, cli[0], err, out)
+			}
+		}
 	})
 }
 

@@ -55,9 +55,9 @@ func (g *Gateway) putFiles(ctx context.Context, s *sandbox, q api.FilesRequest) 
 		return err
 	}
 	if err := g.storeFiles(s, q); err != nil {
-		return err
+		return s.blame(err)
 	}
-	return g.deliver(ctx, s, false)
+	return s.blame(g.deliver(ctx, s, false))
 }
 
 func (g *Gateway) storeFiles(s *sandbox, q api.FilesRequest) error {

@@ -70,8 +70,7 @@ func TestRotateWithAFailingShare(t *testing.T) {
 	g := w.run()
 	bad, old := w.share(api.ShareRequest{Name: "bad"}), g.keys.SigningKeyID()
 	w.share(api.ShareRequest{Name: "good"})
-	dir := filepath.Dir(bad.Dir)
-	w.must(os.Rename(dir, dir+".away"))
+	mend := w.breakShare(bad)
 	result, err := w.client.RotateKeys(t.Context())
 	w.must(err)
 	if result.Republished != 1 || result.Failed != 1 {
@@ -79,7 +78,7 @@ func TestRotateWithAFailingShare(t *testing.T) {
 	}
 	_, err = w.client.RetireKey(t.Context(), old, false)
 	refused(t, err, api.CodeConflict, "still held, by 1 of")
-	w.must(os.Rename(dir+".away", dir))
+	mend()
 	result, err = w.client.RetireKey(t.Context(), old, true)
 	w.must(err)
 	if result.Republished != 1 || w.shareOf("bad").Token.KeyID == old {

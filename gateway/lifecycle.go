@@ -240,7 +240,7 @@ func (g *Gateway) rotate(ctx context.Context, s *sandbox) error {
 	if err := s.present(); err != nil {
 		return err
 	}
-	return g.deliver(ctx, s, false)
+	return s.blame(g.deliver(ctx, s, false))
 }
 
 // present refuses what was removed while somebody waited for it.

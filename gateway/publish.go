@@ -54,7 +54,7 @@ func (g *Gateway) deliver(ctx context.Context, s *sandbox, start bool) error {
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
 	began := time.Now()
-	published, err := s.share.Publish(bounded, s.floor(), mint) // 2
+	published, err := g.publish(bounded, s, mint) // 2
 	g.pruneAt(s, published.PruneAt)
 	if err == nil && !start {
 		err = s.checkMounted()

@@ -34,6 +34,7 @@ type sandbox struct {
 	doing   string         // starting or stopping, while that is under way
 	problem string         // why the reconciler could not do its work, one line
 	untidy  string         // why old content of the share can't be removed, one line
+	remade  string         // that the share was lost and made anew, one line
 	retry   backoff        // of the reconciler's work
 	touched time.Time      // when an operation changed it last: older reports of the engine are void
 	clients int            // streams that are connected: --rm waits for them

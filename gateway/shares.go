@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,26 +30,73 @@ func (r *Record) own() bool { return r.Driver == "" }
 // being made or removed, or that were lost.
 func (r *Record) kept() bool { return r.Made && r.Desired != wantGone && r.Lost == "" }
 
-// createShare makes a share of the user's own, with a first token. One that is
-// there already is no error if the request says so: it is given a fresh token
-// if its last one is due, so that what mounts it next finds one.
+// createTries bounds how often a share may vanish, or appear, while one is asked for.
+const createTries = 5
+
+// createShare makes a share of the user's own, with a first token, or finds the
+// one that is there: who asks twice has one share. It is given a fresh token if its
+// last one is due, so that what mounts it next finds one.
 func (g *Gateway) createShare(ctx context.Context, q api.ShareRequest) (s *sandbox, created bool, err error) {
-	if s, err := g.find(q.Name); err == nil && q.Ignore && s.rec().own() && s.rec().Name == q.Name {
-		return s, false, g.freshenShare(ctx, s)
+	for range createTries {
+		if s = g.ownShare(q.Name); s != nil {
+			if err = g.takeShare(ctx, s, q); !isGone(err) {
+				return s, false, err
+			}
+		}
+		if s, err = g.makeNew(ctx, q); err == nil || g.ownShare(q.Name) == nil {
+			return s, true, err
+		}
 	}
-	if s, err = g.newShare(q); err != nil {
-		return nil, false, err
+	return nil, false, err
+}
+
+// makeNew makes one of which there is none.
+func (g *Gateway) makeNew(ctx context.Context, q api.ShareRequest) (*sandbox, error) {
+	s, err := g.newShare(q)
+	if err != nil {
+		return nil, err
 	}
 	s.op.Lock()
 	defer s.op.Unlock()
 	if err := g.add(s); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if err := g.makeOwn(ctx, s); err != nil {
 		g.unmake(context.WithoutCancel(ctx), s)
-		return nil, false, err
+		return nil, err
 	}
-	return s, true, nil
+	return s, nil
+}
+
+// isGone says of an error that what was asked for was removed meanwhile.
+func isGone(err error) bool {
+	var e *api.Error
+	return errors.As(err, &e) && e.Code == api.CodeNotFound
+}
+
+// blame says why a file of a share was not found: because it was removed
+// meanwhile, or is still being made.
+func (s *sandbox) blame(err error) error {
+	if !isNotExist(err) {
+		return err
+	}
+	if gone := s.present(); gone != nil {
+		return gone
+	}
+	if r := s.rec(); !r.Made {
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s is still being made", r.Name), Hint: "try again in a moment"}
+	}
+	return err
+}
+
+// ownShare finds a share of the user's own by its whole name, nil if there is none.
+func (g *Gateway) ownShare(name string) *sandbox {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if s := g.names[name]; s != nil && s.rec().own() {
+		return s
+	}
+	return nil
 }
 
 // newShare checks a request and makes its record. The share lies in the state
@@ -107,19 +155,63 @@ func (g *Gateway) makeOwn(ctx context.Context, s *sandbox) error {
 	return g.update(s, func(r *Record) { r.Made = true })
 }
 
-// freshenShare returns once the share holds a token that is not due.
-func (g *Gateway) freshenShare(ctx context.Context, s *sandbox) error {
+// takeShare gives what a request asks for from a share that exists, once it
+// holds a token that is not due.
+func (g *Gateway) takeShare(ctx context.Context, s *sandbox, q api.ShareRequest) error {
 	s.op.Lock() // it may still be being made
 	defer s.op.Unlock()
 	if err := s.present(); err != nil {
 		return err
 	}
+	r := s.rec()
+	if q.TTL != 0 && q.TTL != r.ttl() && !q.Ignore {
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %q has a token lifetime of %v, not %v", r.Name, r.ttl(), q.TTL),
+			Hint: "leave --ttl out to take it as it is, or remove it first: openshell-vm share rm " + r.Name}
+	}
+	if err := g.restore(s); err != nil {
+		return err
+	}
 	now := time.Now()
 	claims, err := g.readToken(s, now)
-	if err == nil && !tokens.Due(now, claims.IssuedAt, s.rec().ttl(), s.id) {
+	if err == nil && !tokens.Due(now, claims.IssuedAt, r.ttl(), s.id) {
 		return nil
 	}
 	return g.deliver(ctx, s, false)
+}
+
+// publish is share.Publish for deliver. A share of the user's own whose directory
+// is gone is made anew: nothing that has the old one mounted can see it any
+// more, and what mounts it next finds it. A sandbox's is made at its next start.
+func (g *Gateway) publish(ctx context.Context, s *sandbox, build func(uint64) ([]share.File, error)) (share.Published, error) {
+	p, err := s.share.Publish(ctx, s.floor(), build)
+	if !isNotExist(err) || !s.rec().own() || !s.op.TryLock() {
+		return p, err // whoever holds op makes it, or removes it
+	}
+	defer s.op.Unlock()
+	if !s.rec().kept() || g.restore(s) != nil {
+		return p, err
+	}
+	return s.share.Publish(ctx, s.floor(), build)
+}
+
+// restore makes what is gone of a share, unless the whole state directory is. The
+// caller holds s.op.
+func (g *Gateway) restore(s *sandbox) error {
+	_, err := os.Lstat(s.share.AuthDir())
+	if !isNotExist(err) {
+		return nil // if it is damaged, Publish says how
+	}
+	if _, err := os.Lstat(g.home.recordPath(s.id)); err != nil {
+		return err
+	}
+	if err := g.makeShare(s.rec()); err != nil {
+		return err
+	}
+	s.set(func() {
+		s.remade = fmt.Sprintf("its directory was gone and was made anew at %s: restart what had it mounted", time.Now().Format(time.TimeOnly))
+	})
+	g.log.Warn("the directory of a share was gone and was made anew", "share", s.id, "name", s.rec().Name)
+	return nil
 }
 
 // removeShare deletes a share of the user's own. A container that still has it
@@ -163,9 +255,19 @@ func (g *Gateway) shareView(s *sandbox) (api.Share, error) {
 		return api.Share{}, err
 	}
 	v := s.view()
+	if remade := s.wasRemade(); remade != "" {
+		v.Warnings = append(slices.Clip(v.Warnings), remade)
+	}
 	return api.Share{ID: v.ID, Name: v.Name, Driver: v.Driver, Dir: v.Share, Target: drivers.AuthDir,
 		Env: drivers.ContractEnv(),
 		TTL: v.TTL, CreatedAt: v.CreatedAt, Token: v.Token, Files: sortedNames(files), Warnings: v.Warnings}, nil
+}
+
+// wasRemade is one line that says so, "" if it was not since the gateway began.
+func (s *sandbox) wasRemade() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.remade
 }
 
 // findSandbox is find for what only a sandbox can do.

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,12 +40,18 @@ func TestShareOfOnesOwn(t *testing.T) {
 		t.Errorf("generation %d, expires %v", generation, expires)
 	}
 
-	_, err := w.client.CreateShare(t.Context(), api.ShareRequest{Name: "agent"})
-	refused(t, err, api.CodeConflict, `"agent" is taken by share`)
-	again := w.share(api.ShareRequest{Name: "agent", Ignore: true})
-	if again.ID != s.ID || again.Token.Generation != 1 || again.Warnings != nil {
-		t.Errorf("found again as %+v", again)
+	for name, q := range map[string]api.ShareRequest{
+		"as it is":        {Name: "agent"},
+		"the same":        {Name: "agent", TTL: 20 * time.Second},
+		"ignored":         {Name: "agent", Ignore: true},
+		"another ignored": {Name: "agent", Ignore: true, TTL: time.Hour},
+	} {
+		if again := w.share(q); again.ID != s.ID || again.Token.Generation != 1 || again.Warnings != nil || again.TTL != s.TTL {
+			t.Errorf("%s: found again as %+v", name, again)
+		}
 	}
+	_, err := w.client.CreateShare(t.Context(), api.ShareRequest{Name: "agent", TTL: time.Hour})
+	refused(t, err, api.CodeConflict, `the share "agent" has a token lifetime of 20s, not 1h`)
 	token, err := w.client.RotateToken(t.Context(), "agent")
 	w.must(err)
 	if now, _ := tokenOf(t, g, s.Dir); token.Generation != 2 || now != 2 {
@@ -179,13 +188,12 @@ func TestShareFailureIsShown(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
 	s := w.share(api.ShareRequest{Name: "agent"})
-	dir := filepath.Dir(s.Dir)
-	w.must(os.Rename(dir, dir+".away"))
+	mend := w.breakShare(s)
 	_, err := w.client.RotateToken(t.Context(), "agent")
 	if err == nil || w.shareOf("agent").Token.Failures != 1 || g.count(time.Now()).failing != 1 {
 		t.Errorf("rotated into nothing: %v", err)
 	}
-	w.must(os.Rename(dir+".away", dir))
+	mend()
 	w.eventually("it recovers", func() bool { return w.shareOf("agent").Token.Failures == 0 })
 	if generation, _ := tokenOf(t, g, s.Dir); generation != 2 {
 		t.Errorf("generation %d", generation)
@@ -289,13 +297,12 @@ func TestFilesReachTheShareLater(t *testing.T) {
 	w := newWorld(t)
 	w.run()
 	s := w.share(api.ShareRequest{Name: "agent"})
-	dir := filepath.Dir(s.Dir)
-	w.must(os.Rename(dir, dir+".away"))
+	mend := w.breakShare(s)
 	_, err := w.client.PutFiles(t.Context(), "agent", filesOf(map[string]string{"x": "1"}))
 	if e := (*api.Error)(nil); !errors.As(err, &e) {
 		t.Fatalf("published into nothing: %v", err)
 	}
-	w.must(os.Rename(dir+".away", dir))
+	mend()
 	w.eventually("the file is there", func() bool {
 		data, _ := os.ReadFile(filepath.Join(s.Dir, "x"))
 		return string(data) == "1"
@@ -321,4 +328,140 @@ func TestShareVerifies(t *testing.T) {
 	if verify() {
 		t.Error("the token of a removed share is good")
 	}
+}
+
+// breakShare puts something into the place of the share's directory.
+func (w *world) breakShare(s api.Share) (mend func()) {
+	w.Helper()
+	dir := filepath.Dir(s.Dir)
+	w.must(os.Rename(dir, dir+".away"))
+	w.must(os.WriteFile(dir, nil, 0o600))
+	return func() {
+		w.Helper()
+		w.must(os.Remove(dir))
+		w.must(os.Rename(dir+".away", dir))
+	}
+}
+
+// TestLostShareComesBack: a share of the user's own whose directory is gone is made
+// anew, with its files, by whatever looks at it next; and it says so, because
+// a container that had the old one mounted sees nothing any more.
+func TestLostShareComesBack(t *testing.T) {
+	for lost, path := range map[string]func(s api.Share) string{
+		"auth":  func(s api.Share) string { return s.Dir },
+		"all":   func(s api.Share) string { return filepath.Dir(s.Dir) },
+		"named": func(s api.Share) string { return filepath.Dir(filepath.Dir(s.Dir)) },
+	} {
+		for by, back := range map[string]func(w *world){
+			"create":  func(w *world) { w.share(api.ShareRequest{Name: "agent"}) },
+			"ignore":  func(w *world) { w.share(api.ShareRequest{Name: "agent", Ignore: true}) },
+			"renewal": func(w *world) { w.gateway.renew(w.Context(), w.shareOf("agent").ID) },
+			"rotate":  func(w *world) { _, err := w.client.RotateToken(w.Context(), "agent"); w.must(err) },
+			"put":     func(w *world) { w.put("agent", map[string]string{"y": "2"}) },
+			"restart": func(w *world) { w.stop(); w.run() },
+		} {
+			t.Run(lost+"/"+by, func(t *testing.T) {
+				w := newWorld(t)
+				w.run()
+				s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour})
+				w.put("agent", map[string]string{"x": "1"})
+				w.must(os.RemoveAll(path(s)))
+				back(w)
+				w.eventually("it is back", func() bool { return w.shareOf("agent").Token.Renewals > 0 && !isNotExist(lstat(s.Dir)) })
+				if generation, _ := tokenOf(t, w.gateway, s.Dir); generation < 3 {
+					t.Errorf("generation %d was used before", generation)
+				}
+				if data, err := os.ReadFile(filepath.Join(s.Dir, "x")); string(data) != "1" {
+					t.Errorf("its file reads %q, %v", data, err)
+				}
+				if now := w.shareOf("agent"); now.Token.Failures != 0 || !strings.Contains(strings.Join(now.Warnings, "\n"), "was gone") {
+					t.Errorf("it does not say so: %+v", now)
+				}
+			})
+		}
+	}
+}
+
+// A share whose whole state directory is away is not made anew in its place.
+func TestLostStateIsNotMade(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	s := w.share(api.ShareRequest{Name: "agent"})
+	w.must(os.Rename(g.home.State, g.home.State+".away"))
+	if err := g.deliver(t.Context(), g.byID(s.ID), false); err == nil {
+		t.Error("delivered into nothing")
+	}
+	if _, err := os.Stat(g.home.State); !isNotExist(err) {
+		t.Errorf("the state directory: %v", err)
+	}
+	w.must(os.Rename(g.home.State+".away", g.home.State))
+}
+
+// TestCreateShareAtOnce: of many at once for one name, one makes the share, and
+// all others find it.
+func TestCreateShareAtOnce(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	for round := range 20 {
+		name := fmt.Sprint("agent", round)
+		var made atomic.Int64
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				_, created, err := g.createShare(t.Context(), api.ShareRequest{Name: name})
+				if err != nil {
+					t.Error(err)
+				}
+				if created {
+					made.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := made.Load(); n != 1 {
+			t.Errorf("%s was made %d times", name, n)
+		}
+	}
+}
+
+// TestShareTurmoil: whatever is done to one name at once, each answer is one
+// that the user can understand.
+func TestShareTurmoil(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	ctx := t.Context()
+	var all sync.WaitGroup
+	for range 2 {
+		for what, do := range map[string]func() error{
+			"create": func() error { _, err := w.client.CreateShare(ctx, api.ShareRequest{Name: "agent"}); return err },
+			"remove": func() error { return w.client.RemoveShare(ctx, "agent") },
+			"put": func() error {
+				_, err := w.client.PutFiles(ctx, "agent", filesOf(map[string]string{"x": "1"}))
+				return err
+			},
+			"rotate":  func() error { _, err := w.client.RotateToken(ctx, "agent"); return err },
+			"inspect": func() error { _, err := w.client.Share(ctx, "agent"); return err },
+			"list":    func() error { _, err := w.client.Shares(ctx); return err },
+		} {
+			all.Go(func() {
+				for range 300 {
+					err := do()
+					if e := (*api.Error)(nil); err != nil && (!errors.As(err, &e) || e.Code != api.CodeNotFound && e.Code != api.CodeConflict) {
+						t.Errorf("%s: %v", what, err)
+						return
+					}
+				}
+			})
+		}
+	}
+	all.Wait()
+	_ = w.client.RemoveShare(ctx, "agent")
+	if left, _ := os.ReadDir(filepath.Join(g.home.State, namedDir)); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func lstat(path string) error {
+	_, err := os.Lstat(path)
+	return err
 }

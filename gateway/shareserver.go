@@ -54,6 +54,9 @@ func (g *Gateway) postShare(r *http.Request) (any, error) {
 	view, err := g.shareView(s)
 	if !created {
 		view.Warnings = nil // they were given then
+		if remade := s.wasRemade(); remade != "" {
+			view.Warnings = []string{remade}
+		}
 		return view, err
 	}
 	g.log.Info("created a share for a container of the user's own", "share", s.id, "name", s.rec().Name)

@@ -45,7 +45,7 @@ func newApp() *cli.App {
 				Flags: []cli.Flag{forceFlag}, Action: rmAction},
 
 			{Name: "share", Category: "shares", Usage: "shares for containers of your own, which you start yourself", Subcommands: []*cli.Command{
-				{Name: "create", Usage: "make a share, renewed until it is removed, and print the arguments for docker run or podman run", ArgsUsage: "NAME",
+				{Name: "create", Usage: "make a share, or take the one that exists, and print the arguments for docker run or podman run", ArgsUsage: "NAME",
 					Flags: []cli.Flag{ttlFlag, ignoreFlag, quietDirFlag, outputFlag}, Action: shareCreateAction},
 				{Name: "ls", Usage: "list the shares and how fresh their tokens are",
 					Flags: []cli.Flag{quietNameFlag, noTruncFlag, outputFlag}, Action: shareListAction},
@@ -145,7 +145,7 @@ var (
 
 // Flags of share and keys.
 var (
-	ignoreFlag    = &cli.BoolFlag{Name: "ignore", Usage: "no error if it exists: print its arguments, once its token is fresh", DisableDefaultText: true}
+	ignoreFlag    = &cli.BoolFlag{Name: "ignore", Usage: "take one that exists as it is, whatever --ttl says", DisableDefaultText: true}
 	quietDirFlag  = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only the directory to mount", DisableDefaultText: true}
 	quietNameFlag = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only names", DisableDefaultText: true}
 	removeFlag    = &cli.StringSliceFlag{Name: "remove", Usage: "take the file `NAME` away (repeatable)"}

@@ -62,8 +62,8 @@ func (f *fake) createShare(w http.ResponseWriter, r *http.Request) {
 	var q api.ShareRequest
 	_ = json.NewDecoder(r.Body).Decode(&q)
 	f.note("share.json", q)
-	if len(f.shares) > 0 && !q.Ignore {
-		refuse(w, &api.Error{Code: api.CodeConflict, Message: "the name is taken", Hint: "choose another"})
+	if len(f.shares) > 0 && q.TTL != 0 && !q.Ignore {
+		refuse(w, &api.Error{Code: api.CodeConflict, Message: "it has another lifetime", Hint: "leave it out"})
 		return
 	}
 	if len(f.shares) == 0 {

@@ -29,10 +29,11 @@ func run(args []string) int {
 		complete(os.Stdout, app, args[2:])
 		return 0
 	}
-	args, err := arrange(app, args)
+	arranged, err := arrange(app, args)
 	if err == nil {
-		err = app.RunContext(context.Background(), args)
+		err = app.RunContext(context.Background(), arranged)
 	}
+	failClosed(os.Stdout, args, err)
 	return report(os.Stderr, err)
 }
 

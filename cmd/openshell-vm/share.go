@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 
 	"openshell-vm/gateway/api"
 )
@@ -49,6 +50,25 @@ func shareCreateAction(c *cli.Context) error {
 		_, err = fmt.Fprintln(c.App.Writer, strings.Join(runArgs(share, selinux()), " "))
 	}
 	return err
+}
+
+// failedArg is an option that no engine has.
+const failedArg = "--openshell-vm-share-create-failed"
+
+// failClosed prints it in the place of a failed share create's arguments. With
+// nothing there, `docker run $(openshell-vm share create NAME) IMAGE` would run the
+// container without a token, and say nothing. A script that asked for the directory
+// or for JSON, and a person, get nothing.
+func failClosed(out *os.File, args []string, err error) {
+	if err == nil || len(args) < 3 || args[1] != "share" || args[2] != "create" || term.IsTerminal(int(out.Fd())) {
+		return
+	}
+	for _, arg := range args[3:] {
+		if arg == "-q" || arg == "--quiet" || strings.HasSuffix(arg, "json") {
+			return
+		}
+	}
+	fmt.Fprintln(out, failedArg)
 }
 
 // runArgs are the arguments that give a container the share, the same for

@@ -11,7 +11,7 @@ import (
 type ShareRequest struct {
 	Name   string        `json:"name"`
 	TTL    time.Duration `json:"ttl,omitempty"`    // token lifetime, ns; 0 for the default of 1 h
-	Ignore bool          `json:"ignore,omitempty"` // that it exists: then it is given as it is, with a fresh token
+	Ignore bool          `json:"ignore,omitempty"` // that it exists with another lifetime: it is given as it is
 }
 
 // Share is one share as people see it.
@@ -35,8 +35,8 @@ type FilesRequest struct {
 	Remove []string          `json:"remove,omitempty"`
 }
 
-// CreateShare makes a share, or finds it with Ignore, and returns once it holds
-// a fresh token.
+// CreateShare makes a share, or finds the one of that name, and returns once it
+// holds a fresh token.
 func (c *Client) CreateShare(ctx context.Context, r ShareRequest) (Share, error) {
 	return call[Share](ctx, c, "POST", "/v1/shares", r)
 }
