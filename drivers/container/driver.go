@@ -133,9 +133,17 @@ func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error
 			return err
 		}
 	}
-	_, err = d.end(ctx, f.ID, 9, time.Minute)
+	ended, err := d.end(ctx, f.ID, 9, killPatience)
+	if err == nil && !ended {
+		err = &drivers.Error{Op: "stop the container", Err: fmt.Errorf("it still runs %v after it was killed", killPatience),
+			Hint: "a process in it waits for the kernel, for a disk or a file server that does not answer: see dmesg"}
+	}
 	return err
 }
+
+// killPatience is how long a killed container may take to end: less than the
+// gateway waits, so that it is told why.
+const killPatience = 45 * time.Second
 
 // end sends sig and waits that long for the end. ended is false when the time is up.
 func (d *Driver) end(ctx context.Context, name string, sig int, patience time.Duration) (ended bool, err error) {

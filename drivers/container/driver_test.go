@@ -165,6 +165,36 @@ func TestStopKillsAfterTheGrace(t *testing.T) {
 	})
 }
 
+// What a kill did not end still runs, and nobody is told otherwise.
+func TestStopOfTheImmortal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{immortal: true}
+		d := created(t, f)
+		if err := d.Start(t.Context(), testID); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // as the gateway bounds it
+		defer cancel()
+		err := d.Stop(ctx, testID, 0)
+		if err == nil || !strings.Contains(err.Error(), "still runs") || drivers.HintOf(err) == "" {
+			t.Errorf("%v, hint %q", err, drivers.HintOf(err))
+		}
+	})
+}
+
+// A start that can't be looked after is given up with its caller.
+func TestVerifyEndsWithItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := errors.New("the container is about to end")
+		d := created(t, &fake{statErr: []error{gone, gone, gone, gone, gone, gone}})
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
+		defer cancel()
+		if err := d.Start(ctx, testID); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 func TestOtherGateways(t *testing.T) {
 	f := &fake{}
 	created(t, f)
@@ -376,7 +406,7 @@ func TestSuits(t *testing.T) {
 	}
 	spec := testSpec(t)
 	spec.Hypervisor, spec.CPUs, spec.Memory = "auto", 1.5, 64<<20
-	if _, staleness, err := d.Resolve(t.Context(), spec); err != nil || staleness != time.Second {
-		t.Errorf("%v, %v", staleness, err)
+	if resolved, staleness, err := d.Resolve(t.Context(), spec); err != nil || staleness != time.Second || resolved.Hypervisor != "" {
+		t.Errorf("%v, %v, hypervisor %q", staleness, err, resolved.Hypervisor)
 	}
 }

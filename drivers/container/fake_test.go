@@ -27,6 +27,7 @@ type fake struct {
 	stat      Stat
 	statErr   []error // one per call
 	writable  bool
+	immortal  bool // survives SIGKILL
 	attachErr error
 }
 
@@ -68,7 +69,7 @@ func (f *fake) Kill(_ context.Context, _ string, sig int) error {
 		return drivers.ErrNotRunning
 	}
 	f.signals = append(f.signals, sig)
-	if sig == 9 {
+	if sig == 9 && !f.immortal {
 		f.state, f.code = drivers.Exited, 137
 		if f.output != nil {
 			f.output.Close()

@@ -18,7 +18,8 @@ const Staleness = time.Second
 // minMemory is the least that both engines take.
 const minMemory = 6 << 20
 
-// Resolve is drivers.Driver's. It leaves the spec as it is.
+// Resolve is drivers.Driver's. It leaves the spec as it is, but for the
+// hypervisor: there is none.
 func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, time.Duration, error) {
 	if err := d.suits(spec); err != nil {
 		return spec, 0, err
@@ -37,6 +38,7 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	if _, err := planOf(spec, host); err != nil {
 		return spec, 0, err
 	}
+	spec.Hypervisor = ""
 	return spec, Staleness, nil
 }
 

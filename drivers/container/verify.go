@@ -82,7 +82,9 @@ func look(pid int, share drivers.Mount) (s sight) {
 func (d *Driver) compare(ctx context.Context, name string, share drivers.Mount) (err error) {
 	for try := range 6 {
 		if try > 0 {
-			time.Sleep(time.Duration(try) * 50 * time.Millisecond)
+			if failed := Pause(ctx, time.Duration(try)*50*time.Millisecond); failed != nil {
+				return failed
+			}
 		}
 		outside, failed := os.Stat(share.Source())
 		if failed != nil {
@@ -116,7 +118,7 @@ func readable(pid int, source string) error {
 	}
 	return &drivers.Error{Op: "start the container",
 		Err:  fmt.Errorf("the share belongs to uid %d and only that may read it, and the container's user namespace does not have it", st.Uid),
-		Hint: "leave out --token-mode, or start the engine without userns-remap or --userns=auto"}
+		Hint: "let others read it (chmod o+rx " + source + "), or start the engine without userns-remap or --userns=auto"}
 }
 
 // mapped says whether a uid_map holds the host's uid.

@@ -16,8 +16,8 @@ import (
 	"openshell-vm/drivers/container"
 )
 
-// systemSocket is where a Docker engine of root listens.
-const systemSocket = "/var/run/docker.sock"
+// systemSocket is where a Docker engine of root listens; tests have another place.
+var systemSocket = "/var/run/docker.sock"
 
 // endpoint is where an engine listens.
 type endpoint struct {

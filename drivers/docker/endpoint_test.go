@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,6 +104,33 @@ func TestFindsRootless(t *testing.T) {
 	defer l.Close()
 	if e, err := find(""); err != nil || e.host != "unix://"+filepath.Join(dir, "docker.sock") {
 		t.Errorf("%+v, %v", e, err)
+	}
+}
+
+// An engine that was not there at first is found once it is.
+func TestFoundLater(t *testing.T) {
+	dir := home(t)
+	system := systemSocket
+	systemSocket = filepath.Join(dir, "system.sock")
+	t.Cleanup(func() { systemSocket = system })
+	d := New(Config{GatewayID: "gateway"})
+	if info := d.Probe(t.Context()); info.Usable || !strings.Contains(info.Problem, "system.sock") {
+		t.Errorf("%+v", info)
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, "docker.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("API-Version", "1.43")
+		if strings.HasSuffix(r.URL.Path, "/info") {
+			_, _ = w.Write([]byte(`{"ServerVersion":"rootless","OSType":"linux"}`))
+		}
+	})}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	if info := d.Probe(t.Context()); !info.Usable || info.Version != "Docker rootless" {
+		t.Errorf("%+v", info)
 	}
 }
 

@@ -37,16 +37,23 @@ type engine struct {
 // Name is container.Engine's.
 func (e *engine) Name() string { return "docker" }
 
-// client connects at the first use. What was found then is kept.
+// client finds the engine at the first use. One that listens is kept: another
+// one would not have its sandboxes. Until then it is looked for each time.
 func (e *engine) client() (*client.Client, error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.cli != nil {
-		return e.cli, nil
+	known := e.cli
+	e.mu.Unlock()
+	if known != nil {
+		return known, nil
 	}
 	at, err := find(e.host)
 	if err != nil {
 		return nil, err
+	}
+	if socket := at.socket(); socket != "" {
+		if err := container.Dial("connect to docker", socket, hints); err != nil {
+			return nil, err
+		}
 	}
 	opts := append([]client.Opt{client.WithHost(at.host), client.WithAPIVersionNegotiation()}, at.opts...)
 	cli, err := client.NewClientWithOpts(opts...)
@@ -54,8 +61,19 @@ func (e *engine) client() (*client.Client, error) {
 		return nil, &drivers.Error{Op: "connect to docker", Err: fmt.Errorf("%s (from %s): %w", at.host, at.from, err),
 			Hint: "check DOCKER_HOST, or docker context ls"}
 	}
-	e.at, e.cli = at, cli
-	return cli, nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cli == nil { // else another call was first
+		e.at, e.cli = at, cli
+	}
+	return e.cli, nil
+}
+
+// endpoint is where the engine was found.
+func (e *engine) endpoint() endpoint {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.at
 }
 
 var hints = container.Hints{
@@ -70,9 +88,7 @@ func (e *engine) Explain(op string, err error) error {
 	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	e.mu.Lock()
-	at := e.at
-	e.mu.Unlock()
+	at := e.endpoint()
 	if isConnection(err) {
 		if socket := at.socket(); socket != "" {
 			return container.Unreachable(op, socket, err, hints)
@@ -96,11 +112,12 @@ func (e *engine) Probe(ctx context.Context) drivers.Info {
 		err = e.Explain("connect to docker", err)
 		return drivers.Info{Problem: err.Error(), Hint: drivers.HintOf(err)}
 	}
+	at := e.endpoint()
 	found := drivers.Info{
 		Usable:  true,
 		Version: "Docker " + info.ServerVersion,
 		Details: []drivers.Fact{
-			{Name: "engine", Value: e.at.host + " (from " + e.at.from + ")"},
+			{Name: "engine", Value: at.host + " (from " + at.from + ")"},
 			{Name: "api", Value: e.cli.ClientVersion()},
 			{Name: "rootless", Value: strconv.FormatBool(secured(info, "rootless"))},
 			{Name: "user namespace", Value: strconv.FormatBool(secured(info, "userns"))},
@@ -163,7 +180,7 @@ func (e *engine) Host(ctx context.Context) (container.Host, error) {
 	if err != nil {
 		return container.Host{}, err
 	}
-	return container.Host{CPUs: info.NCPU, Memory: info.MemTotal, RecursiveReadOnly: e.recursive(info), Socket: e.at.socket()}, nil
+	return container.Host{CPUs: info.NCPU, Memory: info.MemTotal, RecursiveReadOnly: e.recursive(info), Socket: e.endpoint().socket()}, nil
 }
 
 // recursive says whether mounts can be read-only with all submounts.

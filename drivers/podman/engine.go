@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/containers/podman/v5/libpod/define"
 	"github.com/containers/podman/v5/pkg/bindings"
@@ -25,11 +26,22 @@ const systemSocket = "/run/podman/podman.sock"
 type engine struct {
 	host string
 
-	mu   sync.Mutex
-	at   string // unix:///…, tcp://…
-	conn *bindings.Connection
-	info *define.Info // of the last Probe, or of the first need
+	mu     sync.Mutex // never held while the service is asked
+	at     string     // unix:///…, tcp://…: where it was found or looked for last
+	conn   *bindings.Connection
+	trying *attempt     // to connect, by whoever was first
+	info   *define.Info // of the last Probe, or of the first need
 }
+
+// attempt is one try to connect, for all who want it at that time.
+type attempt struct {
+	done chan struct{} // closed at its end; conn and err are set then
+	conn *bindings.Connection
+	err  error
+}
+
+// connectDeadline bounds one attempt. Each call has its own deadline beside it.
+const connectDeadline = 10 * time.Second
 
 // Name is container.Engine's.
 func (e *engine) Name() string { return "podman" }
@@ -47,31 +59,70 @@ func (e *engine) find() string {
 	return "unix://" + container.FirstListening(container.UserSocket("podman/podman.sock"), systemSocket)
 }
 
-// connect connects at the first use. What was found then is kept.
+// connect connects at the first use; a service that answered is kept. Calls that
+// come while the first is still at it wait for the same attempt, none beyond
+// its ctx.
 func (e *engine) connect(ctx context.Context) (*bindings.Connection, error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.conn != nil {
+		defer e.mu.Unlock()
 		return e.conn, nil
 	}
-	e.at = e.find()
-	if strings.HasPrefix(e.at, "ssh://") {
+	try := e.trying
+	if try == nil {
+		try = &attempt{done: make(chan struct{})}
+		e.trying = try
+		go e.attempt(try)
+	}
+	e.mu.Unlock()
+	select {
+	case <-try.done:
+		return try.conn, try.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (e *engine) attempt(try *attempt) {
+	at := e.find()
+	e.mu.Lock()
+	e.at = at
+	e.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), connectDeadline)
+	defer cancel()
+	try.conn, try.err = dial(ctx, at)
+	e.mu.Lock()
+	e.conn, e.trying = try.conn, nil
+	e.mu.Unlock()
+	close(try.done)
+}
+
+func dial(ctx context.Context, at string) (*bindings.Connection, error) {
+	if strings.HasPrefix(at, "ssh://") {
 		return nil, &drivers.Error{Op: "connect to podman",
-			Err:  fmt.Errorf("%s is another machine, which does not see this one's directories", e.at),
+			Err:  fmt.Errorf("%s is another machine, which does not see this one's directories", at),
 			Hint: "take the Podman of this machine: unset CONTAINER_HOST"}
 	}
-	if socket := socketOf(e.at); socket != "" {
+	if socket := socketOf(at); socket != "" {
 		// The bindings would try three times, and not say why.
 		if err := container.Dial("connect to podman", socket, hints()); err != nil {
 			return nil, err
 		}
 	}
-	with, err := bindings.NewConnection(ctx, e.at)
-	if err != nil {
+	with, err := bindings.NewConnection(ctx, at)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, &drivers.Error{Op: "connect to podman", Err: fmt.Errorf("the service at %s does not answer", at), Hint: hints().Dead}
+	} else if err != nil {
 		return nil, err
 	}
-	e.conn, err = bindings.GetClient(with)
-	return e.conn, err
+	return bindings.GetClient(with)
+}
+
+// place is where the service was found, or looked for last.
+func (e *engine) place() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.at
 }
 
 // socketOf is the unix socket of an address; "" if it is none.
@@ -102,10 +153,7 @@ func (e *engine) Explain(op string, err error) error {
 	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	e.mu.Lock()
-	at := e.at
-	e.mu.Unlock()
-	if container.IsBroken(err) {
+	if at := e.place(); container.IsBroken(err) {
 		if socket := socketOf(at); socket != "" {
 			return container.Unreachable(op, socket, err, hints())
 		}
@@ -126,7 +174,7 @@ func (e *engine) Probe(ctx context.Context) drivers.Info {
 		Usable:  true,
 		Version: "Podman " + info.Version.Version,
 		Details: []drivers.Fact{
-			{Name: "engine", Value: e.at},
+			{Name: "engine", Value: e.place()},
 			{Name: "rootless", Value: strconv.FormatBool(security.Rootless)},
 			{Name: "runtime", Value: runtimeOf(info)},
 			{Name: "submounts", Value: "not shown"},
@@ -174,7 +222,7 @@ func (e *engine) Host(ctx context.Context) (container.Host, error) {
 	if err != nil {
 		return container.Host{}, err
 	}
-	return container.Host{CPUs: info.Host.CPUs, Memory: info.Host.MemTotal, Socket: socketOf(e.at)}, nil
+	return container.Host{CPUs: info.Host.CPUs, Memory: info.Host.MemTotal, Socket: socketOf(e.place())}, nil
 }
 
 // values makes a query of pairs.

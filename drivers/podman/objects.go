@@ -131,7 +131,9 @@ func (e *engine) settle(ctx context.Context, name string) error {
 		if c.State.Status != "stopped" {
 			return nil
 		}
-		time.Sleep(20 * time.Millisecond)
+		if err := container.Pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -141,10 +143,25 @@ func (e *engine) Kill(ctx context.Context, name string, sig int) error {
 	return e.call(ctx, http.MethodPost, "/containers/%s/kill", values("signal", strconv.Itoa(sig)), nil, nil, name)
 }
 
-// Remove is container.Engine's.
+// Remove is container.Engine's. A container that ends at this very moment is in
+// a state that Podman does not remove it in; a moment later it does.
 func (e *engine) Remove(ctx context.Context, name string) error {
-	return e.call(ctx, http.MethodDelete, "/containers/%s", values("force", "true", "v", "true", "timeout", "0"), nil, nil, name)
+	for try := 0; ; try++ {
+		err := e.call(ctx, http.MethodDelete, "/containers/%s", values("force", "true", "v", "true", "timeout", "0"), nil, nil, name)
+		if err == nil || errors.Is(err, drivers.ErrNotFound) || !strings.Contains(err.Error(), "state improper") || try == removeTries {
+			return err
+		}
+		if container.Pause(ctx, removePause) != nil {
+			return err
+		}
+	}
 }
+
+// How often and how long a removal waits for a container's end: 10 s in all.
+const (
+	removeTries = 100
+	removePause = 100 * time.Millisecond
+)
 
 // Wait is container.Engine's. The service polls; a container that has ended
 // is told at once.

@@ -148,8 +148,11 @@ func (e *engine) hijack(ctx context.Context, path string, query url.Values, body
 		},
 	}}
 	headers := http.Header{"Connection": {"Upgrade"}, "Upgrade": {"tcp"}}
-	// The stream outlives this request's context, which ends it by closing it.
-	response, err := request(context.WithoutCancel(ctx), &own, http.MethodPost, path, query, body, headers, parts...)
+	// The stream outlives this request's context, which ends it by closing it;
+	// until there is one, ctx bounds the wait for it.
+	response, err := prompt(ctx, func() (*bindings.APIResponse, error) {
+		return request(context.WithoutCancel(ctx), &own, http.MethodPost, path, query, body, headers, parts...)
+	})
 	if err != nil {
 		return nil, err
 	}
