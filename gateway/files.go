@@ -38,14 +38,33 @@ func (h *Home) files(id string) (map[string][]byte, error) {
 	return files, nil
 }
 
+// filesOf are the files that a share holds. Where they can't be read, it gives those
+// that were published last beside the error: they must not keep a token back.
+func (g *Gateway) filesOf(s *sandbox) (map[string][]byte, error) {
+	files, err := g.home.files(s.id)
+	if err == nil {
+		return files, nil
+	}
+	last, readErr := share.Read(s.share.AuthDir())
+	if readErr != nil {
+		return nil, errors.Join(err, readErr)
+	}
+	delete(last.Files, tokenFile)
+	delete(last.Files, metadataFile)
+	return last.Files, err
+}
+
 // content is one generation: the token, its metadata and the further files.
-func (g *Gateway) content(id string, token, metadata []byte) ([]share.File, error) {
+func (g *Gateway) content(s *sandbox, token, metadata []byte) ([]share.File, error) {
 	content := []share.File{{Name: tokenFile, Data: token}, {Name: metadataFile, Data: metadata}}
-	files, err := g.home.files(id)
+	files, err := g.filesOf(s)
+	if err != nil {
+		g.log.Warn("the files beside a token can't be read; those published last stay", "sandbox", s.id, "error", oneLine(err))
+	}
 	for _, name := range sortedNames(files) {
 		content = append(content, share.File{Name: name, Data: files[name]})
 	}
-	return content, err
+	return content, nil
 }
 
 // putFiles changes the further files and returns once a generation with them is
@@ -63,8 +82,8 @@ func (g *Gateway) putFiles(ctx context.Context, s *sandbox, q api.FilesRequest) 
 func (g *Gateway) storeFiles(s *sandbox, q api.FilesRequest) error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
-	files, err := g.home.files(s.id)
-	if err != nil {
+	files, err := g.filesOf(s)
+	if err != nil && files == nil {
 		return err
 	}
 	if files == nil {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
@@ -51,6 +52,8 @@ type Gateway struct {
 	sandboxes map[string]*sandbox // by id
 	names     map[string]*sandbox // by name
 
+	unreadable map[string]api.Unreadable // by id; see unread.go
+
 	engines map[string]*engine // by driver; what the reconciler knows of each
 	probes  probeCache
 	resumes chan struct{} // one place per resume that is running
@@ -74,7 +77,8 @@ func New(home *Home, opts Options) (*Gateway, error) {
 		keys: keys, issuer: tokens.Issuer{Keys: keys, GatewayID: home.ID},
 		drivers:   map[string]drivers.Driver{},
 		sandboxes: map[string]*sandbox{}, names: map[string]*sandbox{},
-		engines: map[string]*engine{}, resumes: make(chan struct{}, maxResumes),
+		unreadable: map[string]api.Unreadable{},
+		engines:    map[string]*engine{}, resumes: make(chan struct{}, maxResumes),
 		stopped: make(chan struct{}),
 	}
 	g.verifier = tokens.Verifier{Keys: keys, GatewayID: home.ID, Exists: g.exists}
@@ -91,9 +95,7 @@ func New(home *Home, opts Options) (*Gateway, error) {
 
 // loadAll makes the recorded sandboxes known.
 func (g *Gateway) loadAll() error {
-	records, err := g.home.loadAll(func(id string, err error) {
-		g.log.Error("a record can't be read; its sandbox is left alone", "sandbox", id, "error", oneLine(err))
-	})
+	records, err := g.home.loadAll(g.cantUse)
 	if err != nil {
 		return fmt.Errorf("load the records: %w", err)
 	}
@@ -102,7 +104,7 @@ func (g *Gateway) loadAll() error {
 			r.Desired = wantGone // nobody was told that it exists
 		}
 		if err := g.know(r); err != nil {
-			g.log.Error("a record can't be used; its sandbox is left alone", "sandbox", r.ID, "error", oneLine(err))
+			g.cantUse(r.ID, err)
 		}
 	}
 	return nil

@@ -171,7 +171,7 @@ func TestDamagedRecordIsLeftAlone(t *testing.T) {
 	}
 	w.run()
 	all, err := w.client.List(t.Context())
-	if err != nil || len(all) != 1 || all[0].Name != "fine" {
+	if err != nil || len(all) != 3 || all[2].Name != "fine" || all[0].State != "unreadable" || all[1].State != "unreadable" {
 		t.Errorf("%+v, %v", all, err)
 	}
 	for _, id := range []string{damaged.ID, newer.ID} {

@@ -18,7 +18,7 @@ func bootID() string {
 // hostFacts are doctor's lines about what is no driver's.
 func (g *Gateway) hostFacts() []api.Fact {
 	where := func(dir string) string { return dir + " (" + fileSystem(dir) + ")" }
-	return []api.Fact{
+	facts := []api.Fact{
 		{Name: "state", Value: where(g.home.State)},
 		{Name: "runtime", Value: where(g.home.Runtime)},
 		{Name: "shares", Value: where(g.home.Shares)},
@@ -26,6 +26,10 @@ func (g *Gateway) hostFacts() []api.Fact {
 		{Name: "clock", Value: clockState()},
 		{Name: "kernel", Value: kernelRelease()},
 	}
+	for _, u := range g.unread("") {
+		facts = append(facts, api.Fact{Name: "record", Value: u.ID + " can't be used: " + u.Problem})
+	}
+	return facts
 }
 
 // clockState says whether something keeps the host's clock right: tokens are

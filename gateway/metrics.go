@@ -47,11 +47,12 @@ var (
 	descFailing   = prometheus.NewDesc("openshell_sandboxes_failing", "Sandboxes, and shares of the user's own, whose last renewal failed.", nil, nil)
 	descShares    = prometheus.NewDesc("openshell_shares", "Shares for containers of the user's own.", nil, nil)
 	descExpired   = prometheus.NewDesc("openshell_sandboxes_expired", "Running sandboxes whose token has expired, and shares of the user's own.", nil, nil)
+	descUnread    = prometheus.NewDesc("openshell_records_unreadable", "Records that can't be used: their tokens are not renewed.", nil, nil)
 	descEarliest  = prometheus.NewDesc("openshell_token_earliest_expiry_timestamp_seconds", "When the next token in use expires if it is not renewed; 0 if none is.", nil, nil)
 )
 
 func (c *census) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSandboxes, descRunning, descShares, descFailing, descExpired, descEarliest} {
+	for _, d := range []*prometheus.Desc{descSandboxes, descRunning, descShares, descFailing, descExpired, descEarliest, descUnread} {
 		out <- d
 	}
 }
@@ -64,7 +65,7 @@ func (c *census) Collect(out chan<- prometheus.Metric) {
 	}
 	for desc, value := range map[*prometheus.Desc]float64{
 		descSandboxes: float64(n.all), descRunning: float64(n.running), descShares: float64(n.shares), descFailing: float64(n.failing),
-		descExpired: float64(n.expired), descEarliest: earliest,
+		descExpired: float64(n.expired), descEarliest: earliest, descUnread: float64(len(c.g.unread(""))),
 	} {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
 	}

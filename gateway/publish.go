@@ -49,7 +49,7 @@ func (g *Gateway) deliver(ctx context.Context, s *sandbox, start bool) error {
 		if err != nil {
 			return nil, err
 		}
-		return g.content(s.id, []byte(raw), metadata)
+		return g.content(s, []byte(raw), metadata)
 	}
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()

@@ -205,6 +205,9 @@ func (g *Gateway) find(ref string) (*sandbox, error) {
 		}
 		found = s
 	}
+	if err := g.refuseUnread(ref); found == nil && err != nil {
+		return nil, err
+	}
 	if found == nil {
 		return nil, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no sandbox %q", ref),
 			Hint: "openshell-vm ps -a lists all"}

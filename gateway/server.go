@@ -224,7 +224,7 @@ func (g *Gateway) getStatus(*http.Request) (any, error) {
 	return api.Status{ID: g.home.ID, Version: g.opts.Version, PID: os.Getpid(), StartedAt: g.startedAt,
 		StateDir: g.home.State, RuntimeDir: g.home.Runtime, Socket: g.home.socket(),
 		Supervisor: g.opts.Supervisor, Unit: g.unit(), Environment: api.OwnEnvironment(),
-		Sandboxes: n.all, Running: n.running, Shares: n.shares, Failing: n.failing}, nil
+		Sandboxes: n.all, Running: n.running, Shares: n.shares, Failing: n.failing, Unreadable: g.unread("")}, nil
 }
 
 // postStop answers before the end begins.
@@ -277,6 +277,7 @@ func (g *Gateway) getSandboxes(r *http.Request) (any, error) {
 		view.Details = nil
 		views = append(views, view)
 	}
+	views = append(views, g.unreadSandboxes()...)
 	slices.SortFunc(views, func(a, b api.Sandbox) int {
 		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
 	})

@@ -249,10 +249,11 @@ func (g *Gateway) tidyShares(ctx context.Context) {
 }
 
 // shareView is the share as people see it.
-func (g *Gateway) shareView(s *sandbox) (api.Share, error) {
+func (g *Gateway) shareView(s *sandbox) api.Share {
 	files, err := g.home.files(s.id)
+	problem := ""
 	if err != nil {
-		return api.Share{}, err
+		problem = oneLine(err)
 	}
 	v := s.view()
 	if remade := s.wasRemade(); remade != "" {
@@ -260,7 +261,7 @@ func (g *Gateway) shareView(s *sandbox) (api.Share, error) {
 	}
 	return api.Share{ID: v.ID, Name: v.Name, Driver: v.Driver, Dir: v.Share, Target: drivers.AuthDir,
 		Env: drivers.ContractEnv(),
-		TTL: v.TTL, CreatedAt: v.CreatedAt, Token: v.Token, Files: sortedNames(files), Warnings: v.Warnings}, nil
+		TTL: v.TTL, CreatedAt: v.CreatedAt, Token: v.Token, Files: sortedNames(files), Warnings: v.Warnings, Problem: problem}
 }
 
 // wasRemade is one line that says so, "" if it was not since the gateway began.

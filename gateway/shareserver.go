@@ -14,7 +14,7 @@ func (g *Gateway) shareRoutes(mux *http.ServeMux) {
 	of := func(f func(*http.Request, *sandbox) (any, error)) http.Handler { return answer(g.ofShare(f)) }
 	mux.Handle("POST /v1/shares", answer(g.postShare))
 	mux.Handle("GET /v1/shares", answer(g.getShares))
-	mux.Handle("GET /v1/shares/{ref}", of(func(_ *http.Request, s *sandbox) (any, error) { return g.shareView(s) }))
+	mux.Handle("GET /v1/shares/{ref}", of(func(_ *http.Request, s *sandbox) (any, error) { return g.shareView(s), nil }))
 	mux.Handle("DELETE /v1/shares/{ref}", of(func(r *http.Request, s *sandbox) (any, error) {
 		return struct{}{}, g.removeShare(r.Context(), s)
 	}))
@@ -51,16 +51,16 @@ func (g *Gateway) postShare(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	view, err := g.shareView(s)
+	view := g.shareView(s)
 	if !created {
 		view.Warnings = nil // they were given then
 		if remade := s.wasRemade(); remade != "" {
 			view.Warnings = []string{remade}
 		}
-		return view, err
+		return view, nil
 	}
 	g.log.Info("created a share for a container of the user's own", "share", s.id, "name", s.rec().Name)
-	return view, err
+	return view, nil
 }
 
 // getShares lists those of the user's own; ps lists the others' sandboxes.
@@ -70,12 +70,9 @@ func (g *Gateway) getShares(*http.Request) (any, error) {
 		if r := s.rec(); !r.own() || !r.Made {
 			continue
 		}
-		view, err := g.shareView(s)
-		if err != nil {
-			return nil, err
-		}
-		views = append(views, view)
+		views = append(views, g.shareView(s))
 	}
+	views = append(views, g.unreadShares()...)
 	slices.SortFunc(views, func(a, b api.Share) int {
 		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
 	})
@@ -90,5 +87,5 @@ func (g *Gateway) postFiles(r *http.Request, s *sandbox) (any, error) {
 	if err := g.putFiles(r.Context(), s, q); err != nil {
 		return nil, err
 	}
-	return g.shareView(s)
+	return g.shareView(s), nil
 }

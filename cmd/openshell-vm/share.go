@@ -107,6 +107,9 @@ func shareTable(list []api.Share, now time.Time) *table {
 
 // shareFreshness is a share's as a running sandbox's: its container may run.
 func shareFreshness(s api.Share, now time.Time) string {
+	if s.Problem != "" {
+		return "unknown: " + oneLine(s.Problem)
+	}
 	return freshness(api.Sandbox{State: "running", Token: s.Token}, now)
 }
 

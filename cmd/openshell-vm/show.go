@@ -67,7 +67,7 @@ func current(list []api.Sandbox) []api.Sandbox {
 	var some []api.Sandbox
 	for _, s := range list {
 		switch s.State {
-		case "running", "starting", "stopping":
+		case "running", "starting", "stopping", "unreadable": // that one may run, too
 			some = append(some, s)
 		case "dead":
 			if s.Desired == "running" {
@@ -120,6 +120,8 @@ func freshness(s api.Sandbox, now time.Time) string {
 	var text string
 	left := s.Token.ExpiresAt.Sub(now)
 	switch {
+	case s.State == "unreadable":
+		text = "not renewed"
 	case s.Token.ExpiresAt.IsZero():
 		text = "none yet"
 	case left > 0:

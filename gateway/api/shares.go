@@ -27,6 +27,7 @@ type Share struct {
 	Token     Token         `json:"token"`
 	Files     []string      `json:"files,omitempty"` // names beside the token
 	Warnings  []string      `json:"warnings,omitempty"`
+	Problem   string        `json:"problem,omitempty"` // one line: why something of it can't be read, or all but its name
 }
 
 // FilesRequest changes what a share holds beside the token, in one generation.

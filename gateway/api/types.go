@@ -126,7 +126,7 @@ type Sandbox struct {
 	Name       string        `json:"name"`
 	Driver     string        `json:"driver"`
 	Hypervisor string        `json:"hypervisor,omitempty"` // the one taken, for vm
-	State      string        `json:"state"`                // created, running, exited, dead, starting, stopping
+	State      string        `json:"state"`                // created, running, exited, dead, starting, stopping, unreadable
 	Desired    string        `json:"desired"`              // running, stopped, gone
 	ExitCode   *int          `json:"exitCode,omitempty"`
 	Reason     string        `json:"reason,omitempty"` // one line, when something is wrong
@@ -217,7 +217,24 @@ type Status struct {
 	Shares     int       `json:"shares"`  // for containers of the user's own
 	Failing    int       `json:"failing"` // sandboxes and shares with a renewal that failed last time
 
+	Unreadable []Unreadable `json:"unreadable,omitempty"`
+
 	Environment *Environment `json:"environment,omitempty"` // nil: an older gateway
+}
+
+// Kinds of what a record is of.
+const (
+	KindSandbox = "sandbox"
+	KindShare   = "share"
+)
+
+// Unreadable is a record that can't be used. It is left as it is, and its token is
+// not renewed.
+type Unreadable struct {
+	ID      string `json:"id"`
+	Name    string `json:"name,omitempty"` // as far as it can be told, as is the kind
+	Kind    string `json:"kind,omitempty"`
+	Problem string `json:"problem"` // one line
 }
 
 // Fact is one named line of doctor or inspect.

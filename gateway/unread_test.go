@@ -1,0 +1,153 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/gateway/api"
+)
+
+// TestUnreadableRecords: a record that can't be used is shown wherever somebody
+// looks, is left as it is, and harms no other.
+func TestUnreadableRecords(t *testing.T) {
+	for name, c := range map[string]struct {
+		damage func(path string) error
+		says   string
+		kind   string // share or "" if it can't be told
+	}{
+		"empty":   {func(path string) error { return os.Truncate(path, 0) }, "damaged", ""},
+		"cut off": {func(path string) error { return os.Truncate(path, 40) }, "damaged", ""},
+		"missing": {func(path string) error {
+			return os.Rename(path, filepath.Join(filepath.Dir(path), "elsewhere"))
+		}, "no such file", ""},
+		"newer": {func(path string) error {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(path, []byte(strings.Replace(string(data), `"version":`, `"version":9`, 1)), 0o600)
+		}, "newer gateway", "share"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, newFake("fake"))
+			g := w.run()
+			s := w.share(api.ShareRequest{Name: "agent"})
+			w.share(api.ShareRequest{Name: "other"})
+			w.stop()
+			path := g.home.recordPath(s.ID)
+			w.must(c.damage(path))
+			before, _ := os.ReadFile(path)
+			w.run()
+			w.showsUnreadable(s.ID, c.says, c.kind)
+			if _, err := w.client.Share(t.Context(), "other"); err != nil {
+				t.Errorf("the other share: %v", err)
+			}
+			_, err := w.client.Share(t.Context(), s.ID)
+			refused(t, err, api.CodeConflict, c.says)
+			if after, _ := os.ReadFile(path); string(after) != string(before) {
+				t.Error("the record was changed")
+			}
+			if _, err := os.Stat(s.Dir); err != nil {
+				t.Errorf("the share: %v", err)
+			}
+		})
+	}
+}
+
+// showsUnreadable looks wherever a user looks.
+func (w *world) showsUnreadable(id, says, kind string) {
+	w.Helper()
+	status, err := w.client.Status(w.Context())
+	w.must(err)
+	if len(status.Unreadable) != 1 || status.Unreadable[0].ID != id || !strings.Contains(status.Unreadable[0].Problem, says) {
+		w.Errorf("status: %+v", status.Unreadable)
+	}
+	shares, err := w.client.Shares(w.Context())
+	w.must(err)
+	found := 0
+	for _, s := range shares {
+		if s.ID == id && strings.Contains(s.Problem, says) {
+			found++
+		}
+	}
+	if found != 1 {
+		w.Errorf("share ls: %+v", shares)
+	}
+	sandboxes, err := w.client.List(w.Context())
+	w.must(err)
+	switch {
+	case kind == "share" && len(sandboxes) != 0:
+		w.Errorf("a share among the sandboxes: %+v", sandboxes)
+	case kind == "" && (len(sandboxes) != 1 || sandboxes[0].ID != id || sandboxes[0].State != "unreadable" || !strings.Contains(sandboxes[0].Reason, says)):
+		w.Errorf("ps -a: %+v", sandboxes)
+	}
+	doctor, err := w.client.Doctor(w.Context())
+	w.must(err)
+	if text := fmt.Sprint(doctor.Host); !strings.Contains(text, id) || !strings.Contains(text, says) {
+		w.Errorf("doctor: %s", text)
+	}
+	if text := w.metricsText(); !strings.Contains(text, "\nopenshell_records_unreadable 1\n") {
+		w.Errorf("metrics:\n%s", text)
+	}
+}
+
+func (w *world) metricsText() string {
+	w.Helper()
+	response, text := w.raw("GET", "/metrics", "", nil)
+	if response.StatusCode != http.StatusOK {
+		w.Fatal(response.Status)
+	}
+	return text
+}
+
+// TestTwoOfOneName: two records of one name and directory, as after a newer one
+// became readable again: one is used, the other is told, and neither is changed.
+func TestTwoOfOneName(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	s := w.share(api.ShareRequest{Name: "agent"})
+	w.stop()
+	twin := *g.byID(s.ID).rec()
+	twin.ID = "zzzzzzzzzzzz"
+	w.must(os.Mkdir(g.home.sandboxDir(twin.ID), 0o700))
+	w.must(g.home.save(&twin))
+	g = w.run()
+	w.showsUnreadable(twin.ID, `the name "agent" is taken by share `+s.ID, "share")
+	if _, err := os.Stat(g.home.recordPath(twin.ID)); err != nil {
+		t.Error(err)
+	}
+	if generation, _ := tokenOf(t, g, s.Dir); generation == 0 || g.byID(twin.ID) != nil {
+		t.Error("the other is used, too")
+	}
+}
+
+// TestDamagedFilesOfOneShare: they keep neither the list nor the other shares.
+func TestDamagedFilesOfOneShare(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	s := w.share(api.ShareRequest{Name: "agent"})
+	w.put("agent", map[string]string{"x": "1"})
+	w.share(api.ShareRequest{Name: "other"})
+	w.must(os.Truncate(g.home.filesPath(s.ID), 3))
+	list, err := w.client.Shares(t.Context())
+	w.must(err)
+	if len(list) != 2 || !strings.Contains(list[0].Problem+list[1].Problem, "files.json is damaged") {
+		t.Errorf("listed: %+v", list)
+	}
+	if s := w.shareOf("agent"); !strings.Contains(s.Problem, "files.json is damaged") || s.Token.ExpiresAt.Before(time.Now()) {
+		t.Errorf("inspected: %+v", s)
+	}
+	_, err = w.client.RotateToken(t.Context(), "agent")
+	w.must(err)
+	if data, err := os.ReadFile(filepath.Join(s.Dir, "x")); string(data) != "1" {
+		t.Errorf("after a renewal x reads %q, %v", data, err)
+	}
+	if s := w.put("agent", map[string]string{"y": "2"}); s.Problem != "" || len(s.Files) != 2 {
+		t.Errorf("after a put: %+v", s)
+	}
+}
