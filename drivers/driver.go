@@ -15,6 +15,8 @@ import (
 	"context"
 	"io"
 	"time"
+
+	"openshell-vm/internal/stream"
 )
 
 // Driver runs sandboxes on one engine. Every method is idempotent: stopping
@@ -114,20 +116,12 @@ type PullProgress struct {
 	Total   int64  `json:"total,omitempty"`   // bytes; 0 where it is not known
 }
 
-// Streams are one client's ends. Nil fields are not connected. The caller
-// owns the readers and writers and closes them.
-type Streams struct {
-	Stdin          io.Reader   // EOF is passed on to the workload
-	Stdout, Stderr io.Writer   // with a terminal, all output is on Stdout
-	Resize         <-chan Size // window sizes, latest wins; terminal only
-	Signals        <-chan int  // signal numbers for the process
-}
+// Streams are one client's ends. A Stdin that ends with another error than io.EOF
+// is a client that is gone: the workload is told of no end of input.
+type Streams = stream.Streams
 
 // Size is a terminal window in character cells.
-type Size struct {
-	Rows uint16 `json:"rows"`
-	Cols uint16 `json:"cols"`
-}
+type Size = stream.Size
 
 // Info is what Probe found.
 type Info struct {

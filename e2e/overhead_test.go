@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"net"
 	"os"
 	"os/exec"
@@ -166,8 +167,10 @@ func bootByHand(t testing.TB, cfg monitor.Config) time.Duration {
 	defer cancel() // before the waits
 
 	go answerHello(control)
-	for frames := stream.NewReader(stdio); ; {
-		frame, err := frames.Read()
+	conn, workload := stream.Single(stdio, stream.Options{Credit: true})
+	defer conn.Close()
+	for {
+		frame, err := workload.Next(t.Context())
 		if err != nil {
 			t.Fatalf("by hand: %v", err)
 		}
@@ -179,16 +182,15 @@ func bootByHand(t testing.TB, cfg monitor.Config) time.Duration {
 
 // answerHello tells the guest to go on, and reads what else it says.
 func answerHello(control *os.File) {
-	frames, assembler := stream.NewReader(control), guest.Assembler{}
-	for {
-		frame, err := frames.Read()
-		if err != nil {
-			return
+	var c *stream.Conn
+	c = stream.New(control, stream.Options{Credit: true, MaxMessage: 64 << 10, Message: func(_ uint32, data []byte) error {
+		var m guest.Message
+		if json.Unmarshal(data, &m) == nil && m.Hello != nil {
+			return c.Send(0, guest.Message{Start: &guest.Start{UnixNano: time.Now().UnixNano()}})
 		}
-		if m, ok, _ := assembler.Add(frame); ok && m.Hello != nil {
-			_ = guest.Send(stream.NewWriter(control), 0, guest.Message{Start: &guest.Start{UnixNano: time.Now().UnixNano()}})
-		}
-	}
+		return nil
+	}})
+	c.Run()
 }
 
 // socketPair gives two connected sockets; the first is closed with the test.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
@@ -39,16 +40,15 @@ func (g *Gateway) streams(prepare func(*http.Request, *sandbox) (session, error)
 		defer g.client(s)()
 		if !p.upgrade {
 			w.Header().Set("Content-Type", "application/octet-stream")
-			p.serve(r.Context(), nil, flusher{w, http.NewResponseController(w)})
+			p.give(r.Context(), stream.NewWriter(flusher{w, http.NewResponseController(w)}))
 			return
 		}
-		conn, input, err := takeOver(w, r)
+		conn, err := takeOver(w, r)
 		if err != nil {
 			fail(w, err)
 			return
 		}
-		defer conn.Close()
-		p.serve(r.Context(), input, conn)
+		p.serve(r.Context(), conn, r.Header.Get(api.StreamHeader) == api.StreamCredit)
 	}
 }
 
@@ -106,105 +106,87 @@ func (g *Gateway) postExec(r *http.Request, s *sandbox) (session, error) {
 }
 
 // takeOver switches the connection to frames.
-func takeOver(w http.ResponseWriter, r *http.Request) (net.Conn, *bufio.Reader, error) {
+func takeOver(w http.ResponseWriter, r *http.Request) (io.ReadWriteCloser, error) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), api.UpgradeProtocol) {
-		return nil, nil, &api.Error{Code: api.CodeInvalid, Message: "this request needs an upgrade to " + api.UpgradeProtocol, Hint: "use openshell-vm or package api"}
+		return nil, &api.Error{Code: api.CodeInvalid, Message: "this request needs an upgrade to " + api.UpgradeProtocol, Hint: "use openshell-vm or package api"}
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	_, err = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", api.UpgradeProtocol)
+	answer := http.Header{"Connection": {"Upgrade"}, "Upgrade": {api.UpgradeProtocol}, api.StreamHeader: {api.StreamCredit}}
+	_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n")
+	if err == nil {
+		err = answer.Write(conn)
+	}
+	if err == nil {
+		_, err = io.WriteString(conn, "\r\n")
+	}
 	if err != nil {
 		conn.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return conn, buffered.Reader, nil
+	return taken{conn, buffered.Reader}, nil
 }
 
-// serve runs the session until its last frame. A client that closes its end
-// cancels it: an attachment is detached, a command is killed.
-func (p session) serve(ctx context.Context, input io.Reader, output io.Writer) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	frames := stream.NewWriter(output)
-	streams := drivers.Streams{Stdout: frames.To(stream.Stdout, 0), Stderr: frames.To(stream.Stderr, 0)}
-	if input != nil {
-		in := newInput()
-		defer in.close()
-		streams.Resize, streams.Signals = in.resize, in.signals
-		if p.stdin {
-			streams.Stdin = in.stdin
-		} else {
-			in.close() // input is read on, and dropped
-		}
-		go func() {
-			defer cancel()
-			in.receive(stream.NewReader(input))
-		}()
-	}
-	code, err := p.run(ctx, streams)
+// taken reads through the buffer that the request was read with.
+type taken struct {
+	net.Conn
+	buffered *bufio.Reader
+}
+
+func (t taken) Read(p []byte) (int, error) { return t.buffered.Read(p) }
+
+// give runs a session that has only output to its last frame.
+func (p session) give(ctx context.Context, frames *stream.Writer) {
+	code, err := p.run(ctx, drivers.Streams{Stdout: frames.To(stream.Stdout, 0), Stderr: frames.To(stream.Stderr, 0)})
 	if err != nil {
-		if ctx.Err() != nil {
-			err = &api.Error{Code: api.CodeInternal, Message: "the gateway ended the stream", Hint: "the sandbox goes on: attach again once the gateway runs"}
-		}
-		_ = frames.Write(stream.Error, 0, api.EncodeError(explain(err))) // a client that has gone needs none
+		_ = frames.Write(stream.Error, 0, p.refusal(ctx, err)) // a client that has gone needs none
 		return
 	}
 	_ = frames.Write(stream.Exit, 0, stream.EncodeExit(code))
 }
 
-// input sorts a client's frames into the channels of drivers.Streams.
-type input struct {
-	stdin   *io.PipeReader
-	write   *io.PipeWriter
-	resize  chan drivers.Size
-	signals chan int
-}
-
-func newInput() *input {
-	r, w := io.Pipe()
-	return &input{stdin: r, write: w, resize: make(chan drivers.Size, 1), signals: make(chan int, 8)}
-}
-
-// close releases a receive that waits for somebody to read the input.
-func (in *input) close() { in.stdin.Close() }
-
-// receive returns when the client's end is closed or sends nonsense.
-func (in *input) receive(frames *stream.Reader) {
-	defer in.write.CloseWithError(io.ErrUnexpectedEOF)
-	for {
-		frame, err := frames.Read()
-		if err != nil {
-			return
+// serve runs the session to its last frame. A client that closes its end
+// cancels it: an attachment is detached, a command is killed.
+func (p session) serve(ctx context.Context, rwc io.ReadWriteCloser, credit bool) {
+	conn, client := stream.Single(rwc, stream.Options{Process: true, Credit: credit})
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-client.Done():
+		case <-ctx.Done():
 		}
-		switch frame.Kind {
-		case stream.Stdin:
-			_, _ = in.write.Write(frame.Payload) // nobody reads it any more: dropped
-		case stream.StdinClose:
-			in.write.Close()
-		case stream.Resize:
-			if rows, cols, err := stream.DecodeSize(frame.Payload); err == nil {
-				in.latest(drivers.Size{Rows: rows, Cols: cols})
-			}
-		case stream.Signal:
-			if len(frame.Payload) == 1 {
-				select {
-				case in.signals <- int(frame.Payload[0]):
-				default: // eight wait already
-				}
-			}
-		}
+	}()
+	streams := client.Streams()
+	if !p.stdin {
+		streams.Stdin = nil
+		client.DiscardInput()
 	}
+	if code, err := p.run(ctx, streams); err != nil {
+		client.Fail(p.refusal(ctx, err))
+	} else {
+		client.Exit(code)
+	}
+	client.DiscardInput() // so that an old client can say that it has gone
+	flushing := ctx
+	if ctx.Err() != nil {
+		var stop context.CancelFunc
+		flushing, stop = context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer stop()
+	}
+	_ = conn.Flush(flushing) // a client that has gone needs no last frame
 }
 
-// latest replaces a size that nobody has taken yet.
-func (in *input) latest(size drivers.Size) {
-	select {
-	case <-in.resize:
-	default:
+// refusal is an Error frame's payload.
+func (p session) refusal(ctx context.Context, err error) []byte {
+	if ctx.Err() != nil {
+		err = &api.Error{Code: api.CodeInternal, Message: "the gateway ended the stream", Hint: "the sandbox goes on: attach again once the gateway runs"}
 	}
-	in.resize <- size
+	return api.EncodeError(explain(err))
 }
 
 // flusher sends each frame at once.

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers/vm/guest"
-	"openshell-vm/internal/stream"
 )
 
 // answerDeadline is how long the host may take to say that it has read how
@@ -24,13 +23,15 @@ const answerDeadline = time.Second
 //  3. Exited on the control port: from here on the host may end the VM
 //  4. the host's answer, which is awaited for a moment only
 func (s *supervisor) takeDown(exit outcome, grace time.Duration) {
-	s.host.stdio.Write(stream.Exit, 0, stream.EncodeExit(exit.code))
+	s.host.workload.Exit(exit.code)
+	flush(s.host.stdio, killDeadline)
 	s.root.leave()
 	unmountRoot(exit.where, s.spec.Ephemeral, grace)
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
 	s.host.send(guest.Message{Exited: &guest.Exited{Code: exit.code, Reason: exit.reason}})
+	flush(s.host.control, answerDeadline)
 	select {
 	case <-s.over:
 	case <-time.After(answerDeadline):

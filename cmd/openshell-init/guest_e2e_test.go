@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -153,15 +155,15 @@ func TestGuestStop(t *testing.T) {
 	v.boot(s)
 	v.expect("Started")
 	v.awaitOutput(0, "ready")
-	must(t, guest.Send(v.control, 0, guest.Message{Stop: &guest.Stop{GraceNano: int64(time.Minute)}}))
+	must(t, v.control.Send(0, guest.Message{Stop: &guest.Stop{GraceNano: int64(time.Minute)}}))
 	v.finish(3)
 
 	s.Process.Args = []string{"sh", "-c", `trap '' TERM; echo ready; while :; do sleep 0.1; done`}
 	v.boot(s)
 	v.expect("Started")
 	v.awaitOutput(0, "ready")
-	must(t, guest.Send(v.control, 0, guest.Message{Signal: &guest.Signal{Number: int(unix.SIGTERM)}}))
-	must(t, guest.Send(v.control, 0, guest.Message{Stop: &guest.Stop{GraceNano: int64(time.Second)}}))
+	must(t, v.control.Send(0, guest.Message{Signal: &guest.Signal{Number: int(unix.SIGTERM)}}))
+	must(t, v.control.Send(0, guest.Message{Stop: &guest.Stop{GraceNano: int64(time.Second)}}))
 	v.finish(128 + int(unix.SIGKILL))
 }
 
@@ -176,7 +178,7 @@ func TestGuestExec(t *testing.T) {
 	v.expect("Started")
 	v.awaitOutput(0, "ready")
 
-	v.exec(1, guest.Exec{Process: drivers.Process{
+	v.exec(guest.Exec{Process: drivers.Process{
 		Args: []string{"sh", "-c", `id -un; echo $FROM $BOTH; pwd; echo err >&2; exit 9`}, Env: []string{"BOTH=exec"}, Dir: "/tmp",
 	}})
 	v.expectExit(1, 9)
@@ -184,66 +186,63 @@ func TestGuestExec(t *testing.T) {
 		t.Errorf("exec says %q, want %q", got, want)
 	}
 
-	v.exec(2, guest.Exec{Process: drivers.Process{Args: []string{"no-such-program"}}})
+	v.exec(guest.Exec{Process: drivers.Process{Args: []string{"no-such-program"}}})
 	v.expectExit(2, 127)
 	if got := v.out(2, stream.Stderr); !strings.Contains(got, "not found in $PATH") {
 		t.Errorf("exec's reason is %q", got)
 	}
 
 	// Input, sent before the process can run, and more output than a pipe holds.
-	v.exec(3, guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "wc -c; seq 100000"}}, Stdin: true})
-	must(t, v.control.Write(stream.Stdin, 3, bytes.Repeat([]byte("x"), 100_000)))
-	must(t, v.control.Write(stream.StdinClose, 3, nil))
+	x := v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "wc -c; seq 100000"}}, Stdin: true})
+	v.send(x, bytes.Repeat([]byte("x"), 100_000))
+	x.CloseInput()
 	v.expectExit(3, 0)
 	if got := v.out(3, stream.Stdout); !strings.HasPrefix(got, "100000\n1\n") || !strings.HasSuffix(got, "\n100000\n") || len(got) != 7+588_895 {
 		t.Errorf("exec gives %d bytes of output", len(got))
 	}
 
-	// Input that is not read: the host is told, and nothing else is held up.
-	v.exec(4, guest.Exec{Process: drivers.Process{Args: []string{"sleep", "1000"}}, Stdin: true})
-	must(t, v.control.Write(stream.Stdin, 4, make([]byte, 1<<20)))
-	if f := v.frame("Pause"); f.Kind != stream.Pause || f.Session != 4 {
-		t.Errorf("instead of Pause: %+v", f)
+	// Input that is not read: nothing else is held up, and a signal gets past it.
+	unread := func(x *stream.Session) {
+		t.Helper()
+		full, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		if err := x.Send(full, stream.Stdin, make([]byte, 1<<20)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("what nobody reads is taken: %v", err)
+		}
 	}
-	v.exec(5, guest.Exec{Process: drivers.Process{Args: []string{"true"}}})
+	x = v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sleep", "1000"}}, Stdin: true})
+	unread(x)
+	v.exec(guest.Exec{Process: drivers.Process{Args: []string{"true"}}})
 	v.expectExit(5, 0)
-	must(t, v.control.Write(stream.Signal, 4, []byte{byte(unix.SIGKILL)}))
-	if f := v.frame("Continue"); f.Kind != stream.Continue || f.Session != 4 {
-		t.Errorf("instead of Continue: %+v", f)
-	}
-	v.expectExit(4, 128+int(unix.SIGKILL))
+	x.Signal(int(unix.SIGTERM))
+	v.expectExit(4, 128+int(unix.SIGTERM))
 
 	// What is left in the background keeps no exec alive.
-	v.exec(6, guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "sleep 1000 & echo done"}}})
+	v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "sleep 1000 & echo done"}}})
 	v.expectExit(6, 0)
 	if got := v.out(6, stream.Stdout); got != "done\n" {
 		t.Errorf("exec with a background process says %q", got)
 	}
 
-	// Output is held back while the host asks for it.
-	v.exec(7, guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "read x; echo $x"}}, Stdin: true})
-	must(t, v.control.Write(stream.Pause, 7, nil))
-	must(t, v.control.Write(stream.Stdin, 7, []byte("held\n")))
-	v.exec(8, guest.Exec{Process: drivers.Process{Args: []string{"sleep", "0.5"}}})
+	// An exec that the host gives up is killed.
+	x = v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "echo $$; exec sleep 77777"}}, Stdin: true})
+	v.awaitOutput(7, "\n")
+	unread(x)
+	x.Abort("enough")
+	v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "while kill -0 $1 2>/dev/null; do sleep 0.1; done", "sh", strings.TrimSpace(v.out(7, stream.Stdout))}}})
 	v.expectExit(8, 0)
-	held := len(v.out(7, stream.Stdout))
-	must(t, v.control.Write(stream.Continue, 7, nil))
-	v.expectExit(7, 0)
-	if got := v.out(7, stream.Stdout); held > len("held\n") || got != "held\n" {
-		t.Errorf("held back: %d bytes came early, in all %q", held, got)
-	}
 
 	// A long argument list, longer than a frame.
 	long := strings.Repeat("y", 100_000)
-	v.exec(9, guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "echo ${#1}", "sh", long}}})
+	v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "echo ${#1}", "sh", long}}})
 	v.expectExit(9, 0)
 	if got := v.out(9, stream.Stdout); got != "100000\n" {
 		t.Errorf("a long argument arrived as %q", got)
 	}
 
-	must(t, v.stdio.Write(stream.Stdin, 0, []byte("to the workload\n")))
+	v.send(v.workload, []byte("to the workload\n"))
 	v.awaitOutput(0, "to the workload")
-	must(t, v.stdio.Write(stream.StdinClose, 0, nil))
+	v.workload.CloseInput()
 	v.finish(0)
 	if got := v.out(0, stream.Stdout); got != "ready\nto the workload\nbye\n" {
 		t.Errorf("the workload says %q", got)
@@ -259,17 +258,17 @@ func TestGuestTerminal(t *testing.T) {
 	v.boot(s)
 	v.expect("Started")
 	v.awaitOutput(0, "/dev/pts/0\r\n30 101\r\nxterm\r\n")
-	must(t, v.control.Write(stream.Resize, 0, stream.EncodeSize(40, 77)))
+	v.workload.Resize(drivers.Size{Rows: 40, Cols: 77})
 	v.awaitOutput(0, "40 77\r\n")
-	must(t, v.stdio.Write(stream.Stdin, 0, []byte("typed\n")))
+	v.send(v.workload, []byte("typed\n"))
 	v.awaitOutput(0, "typed\r\ntyped\r\n")
 
-	v.exec(1, guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "tty; stty size; sleep 1000"}, Terminal: true, Size: drivers.Size{Rows: 5, Cols: 6}}, Stdin: true})
+	x := v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "tty; stty size; sleep 1000"}, Terminal: true, Size: drivers.Size{Rows: 5, Cols: 6}}, Stdin: true})
 	v.awaitOutput(1, "/dev/pts/1\r\n5 6\r\n")
-	must(t, v.control.Write(stream.Stdin, 1, []byte{3})) // Ctrl-C
+	v.send(x, []byte{3}) // Ctrl-C
 	v.expectExit(1, 128+int(unix.SIGINT))
 
-	must(t, v.stdio.Write(stream.StdinClose, 0, nil))
+	v.workload.CloseInput()
 	v.finish(0)
 	if got := v.out(0, stream.Stdout); !strings.HasSuffix(got, "end\r\n") {
 		t.Errorf("the terminal ends with %q", got)
@@ -303,11 +302,11 @@ func TestGuestSeesGenerations(t *testing.T) {
 		await(n)
 	}
 	clock := time.Date(2031, 5, 6, 0, 0, 0, 0, time.UTC)
-	must(t, guest.Send(v.control, 0, guest.Message{SetClock: &guest.SetClock{UnixNano: clock.UnixNano()}}))
+	must(t, v.control.Send(0, guest.Message{SetClock: &guest.SetClock{UnixNano: clock.UnixNano()}}))
 	// The two ports are not in order: an exec on the same port is.
-	v.exec(1, guest.Exec{Process: drivers.Process{Args: []string{"true"}}})
+	v.exec(guest.Exec{Process: drivers.Process{Args: []string{"true"}}})
 	v.expectExit(1, 0)
-	must(t, v.stdio.Write(stream.Stdin, 0, []byte("go\n")))
+	v.send(v.workload, []byte("go\n"))
 	v.finish(0)
 	if got, want := v.out(0, stream.Stdout), "2031\ntoken 6\n"; got != want {
 		t.Errorf("the sandbox says %q, want %q", got, want)

@@ -85,8 +85,8 @@ func bringUp(h *host, procs *procs) (outcome, error) {
 		return outcome{}, err
 	}
 	s := newSupervisor(h, procs, r, spec)
-	go s.serveControl()
-	go s.serveStdio()
+	h.message = s.message
+	h.serve()
 	start, ok := s.awaitStart()
 	if !ok {
 		exit := outcome{code: 128 + int(unix.SIGTERM), reason: "stopped before it was started", where: where}
@@ -114,6 +114,7 @@ type outcome struct {
 // nothing says when the host has read it, so it gets a moment.
 func (h *host) fail(err error) {
 	h.send(guest.Message{Failed: &guest.Failed{Reason: err.Error(), Hint: drivers.HintOf(err)}})
+	flush(h.control, failedPause)
 	time.Sleep(failedPause)
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,8 +25,12 @@ const portsDir = "/sys/class/virtio-ports"
 
 // host is the monitor at the other end of the two ports.
 type host struct {
-	control, stdio         *stream.Writer
-	controlPort, stdioPort io.Reader
+	control *stream.Conn // messages, and a session for each exec
+	stdio   *stream.Conn // the workload's session
+	// workload is stdio's only session.
+	workload *stream.Session
+	// message gets what comes on control; it is set before control runs, and must not wait.
+	message func(session uint32, m guest.Message)
 }
 
 // connect waits for the two ports and opens them.
@@ -40,14 +46,45 @@ func connect(wait time.Duration) (*host, error) {
 			return nil, err
 		}
 	}
-	control, stdio := files[guest.PortControl], files[guest.PortStdio]
-	return &host{
-		control: stream.NewWriter(control), controlPort: portReader{control},
-		stdio: stream.NewWriter(stdio), stdioPort: portReader{stdio},
-	}, nil
+	return newHost(port{files[guest.PortControl]}, port{files[guest.PortStdio]})
 }
 
-func (h *host) send(m guest.Message) error { return guest.Send(h.control, 0, m) }
+func newHost(control, stdio io.ReadWriteCloser) (h *host, err error) {
+	h = &host{stdio: stream.New(stdio, stream.Options{Process: true, Credit: true})}
+	h.control = stream.New(control, stream.Options{
+		Process: true, Credit: true, MaxMessage: stream.MaxMessage, Message: h.take,
+	})
+	h.workload, err = h.stdio.Accept(0)
+	return h, err
+}
+
+// serve reads both ports from now on.
+func (h *host) serve() {
+	for _, c := range []*stream.Conn{h.control, h.stdio} {
+		go func() { logf("the host can't be understood any more: %v", c.Run()) }()
+	}
+}
+
+func (h *host) take(session uint32, data []byte) error {
+	var m guest.Message
+	if err := json.Unmarshal(data, &m); err != nil {
+		logf("session %d: control message: %v", session, err)
+		return nil
+	}
+	h.message(session, m)
+	return nil
+}
+
+func (h *host) send(m guest.Message) error { return h.control.Send(0, m) }
+
+// flush waits for what was sent to be on its way, for a time at most.
+func flush(c *stream.Conn, within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	if err := c.Flush(ctx); err != nil {
+		logf("the host does not take what it is told: %v", err)
+	}
+}
 
 // awaitPort finds a port's device by the name that the hypervisor gave it. The
 // kernel's notice of a new name is not worth a netlink socket: it takes a few
@@ -88,13 +125,13 @@ func openPort(dev string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), dev), nil
 }
 
-// portReader reads a port on which end of file means only that the host has
-// not connected its end yet, or not any more.
-type portReader struct{ f *os.File }
+// port is a port on which end of file means only that the host has not
+// connected its end yet, or not any more.
+type port struct{ *os.File }
 
-func (p portReader) Read(b []byte) (int, error) {
+func (p port) Read(b []byte) (int, error) {
 	for {
-		n, err := p.f.Read(b)
+		n, err := p.File.Read(b)
 		if n > 0 || !errors.Is(err, io.EOF) {
 			return n, err
 		}

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"os"
 	"sync"
@@ -13,25 +13,27 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// session is one process, the workload or an exec, with its streams framed.
-// Frames may come for it before the process runs: they are kept until then.
+// session is one process, the workload or an exec, with its streams. What comes for
+// it before the process runs waits in the stream.
 type session struct {
-	id    uint32
-	port  *stream.Writer
-	procs *procs
+	stream *stream.Session
+	procs  *procs
+	asked  chan int // signals that a control message asked for
 
-	mu    sync.Mutex
-	live  bool // the process runs: what is below gate is set
-	early []stream.Frame
+	mu   sync.Mutex
+	live bool // the process runs: what is below is set
 
-	stdin  *inbox
-	gate   gate // what holds output back
 	pid    int
 	done   <-chan unix.WaitStatus
-	input  *os.File // where stdin goes; nil for nowhere
-	tty    *os.File // the terminal's master; nil without one
+	ended  chan struct{} // closed by finish
+	input  *os.File      // where stdin goes; nil for nowhere
+	tty    *os.File      // the terminal's master; nil without one
 	pumps  sync.WaitGroup
 	output []output
+
+	// patience is how long the host may hold output back: until giveUp is called.
+	patience context.Context
+	giveUp   context.CancelFunc
 }
 
 // output is one of the process's output streams.
@@ -51,11 +53,13 @@ func (p pipes) close() {
 	}
 }
 
-func newSession(id uint32, port *stream.Writer, procs *procs) *session {
-	s := &session{id: id, port: port, procs: procs}
-	s.stdin = newInbox(
-		func() { port.Write(stream.Pause, id, nil) },
-		func() { port.Write(stream.Continue, id, nil) })
+// maxAsked bounds the signals that wait until the process runs. More of them mean
+// nothing more.
+const maxAsked = 100
+
+func newSession(from *stream.Session, procs *procs) *session {
+	s := &session{stream: from, procs: procs, asked: make(chan int, maxAsked), ended: make(chan struct{})}
+	s.patience, s.giveUp = context.WithCancel(context.Background())
 	return s
 }
 
@@ -65,16 +69,20 @@ func (s *session) run(r *root, p drivers.Process, stdin bool) error {
 		s.closeFiles()
 		return err
 	}
+	s.connect()
+	return nil
+}
+
+// connect copies between the host and the process, which runs.
+func (s *session) connect() {
 	for _, o := range s.output {
 		s.pumps.Go(func() { s.pump(o) })
 	}
+	go s.feed()
+	go s.obey()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, f := range s.early {
-		s.handle(f)
-	}
-	s.live, s.early = true, nil
-	return nil
+	s.live = true
 }
 
 // running says whether the process has been started; it may have ended since.
@@ -109,7 +117,6 @@ func (s *session) start(p drivers.Process, stdin bool) error {
 	if err != nil {
 		return execError(p.Args[0], err)
 	}
-	s.connectStdin()
 	return nil
 }
 
@@ -156,7 +163,7 @@ func (s *session) openTerminal(c command, size drivers.Size) (theirs pipes, err 
 	if err := tty.Chown(int(c.cred.Uid), -1); err != nil {
 		return theirs, err
 	}
-	s.resize(size.Rows, size.Cols)
+	s.resize(size)
 	if theirs.out, err = duplicate(tty); err != nil {
 		return theirs, err
 	}
@@ -172,31 +179,39 @@ func duplicate(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// connectStdin feeds the process. The end of input closes a pipe; on a
-// terminal it is the character that means it.
-func (s *session) connectStdin() {
+// feed passes the input on. Its end closes a pipe; on a terminal it is the
+// character that means it. A host that hung up has ended no input.
+func (s *session) feed() {
 	if s.input == nil {
-		s.stdin.giveUp()
+		s.stream.DiscardInput()
 		return
 	}
-	go func() {
-		s.stdin.feed(s.input)
-		if s.tty != nil {
-			s.tty.Write([]byte{endOfTransmission})
+	for {
+		f, err := s.stream.Next(s.patience)
+		switch {
+		case err != nil:
+			return
+		case f.Kind == stream.Stdin:
+			_, err = s.input.Write(f.Payload)
+		case s.tty != nil:
+			_, err = s.tty.Write([]byte{endOfTransmission})
+		default:
+			s.input.Close()
+		}
+		if err != nil { // nobody reads it any more
+			s.stream.DiscardInput()
 			return
 		}
-		s.input.Close()
-	}()
+	}
 }
 
-// pump frames output until its end. The end of the process interrupts it:
+// pump sends output until its end. The end of the process interrupts it:
 // what is left then is finish's.
 func (s *session) pump(o output) {
 	buf := make([]byte, stream.MaxPayload)
 	for {
-		s.gate.wait()
 		n, err := o.file.Read(buf)
-		if n > 0 && s.port.Write(o.kind, s.id, buf[:n]) != nil {
+		if n > 0 && s.stream.Send(s.patience, o.kind, buf[:n]) != nil {
 			return
 		}
 		if err != nil {
@@ -205,76 +220,53 @@ func (s *session) pump(o output) {
 	}
 }
 
-// maxEarly bounds the window sizes and signals that are kept until the process
-// runs. More of them mean nothing more.
-const maxEarly = 100
-
-// take takes a frame from the host. It does not block for long.
-func (s *session) take(f stream.Frame) {
-	switch f.Kind {
-	case stream.Stdin:
-		if !s.stdin.add(f.Payload) {
-			logf("session %d: the host sends input faster than it is read, in spite of being told", s.id)
-		}
-	case stream.StdinClose:
-		s.stdin.close()
-	case stream.Pause:
-		s.gate.shut()
-	case stream.Continue:
-		s.gate.open()
-	case stream.Resize, stream.Signal:
-		s.whenLive(f)
-	}
-}
-
-// whenLive handles a frame now, or else as soon as the process runs.
-func (s *session) whenLive(f stream.Frame) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.live {
-		s.handle(f)
-	} else if len(s.early) < maxEarly {
-		f.Payload = bytes.Clone(f.Payload)
-		s.early = append(s.early, f)
-	}
-}
-
-func (s *session) handle(f stream.Frame) {
-	switch f.Kind {
-	case stream.Resize:
-		if rows, cols, err := stream.DecodeSize(f.Payload); err == nil {
-			s.resize(rows, cols)
-		}
-	case stream.Signal:
-		if len(f.Payload) == 1 {
-			s.signal(int(f.Payload[0]))
+// obey does what comes beside the input until the process has ended. The host
+// that gives an exec up has it killed.
+func (s *session) obey() {
+	gone := s.stream.Done()
+	for {
+		select {
+		case number := <-s.asked:
+			s.signal(number)
+		case number := <-s.stream.Signals():
+			s.signal(number)
+		case size := <-s.stream.Sizes():
+			s.resize(size)
+		case <-gone:
+			if gone = nil; s.stream.ID() != 0 {
+				s.signal(int(unix.SIGKILL))
+			}
+		case <-s.ended:
+			return
 		}
 	}
 }
 
-// signal sends a signal to the process. SIGKILL is how the host ends an exec
-// whose client is gone: it reaches the whole group, and nobody waits for the
-// output any more.
+// ask signals the process, at its start if it does not run yet.
+func (s *session) ask(number int) {
+	select {
+	case s.asked <- number:
+	default:
+	}
+}
+
+// signal sends a signal to the process. SIGKILL reaches its whole group.
 func (s *session) signal(number int) {
 	if number == int(unix.SIGKILL) {
 		s.procs.killGroup(s.pid)
-		s.gate.open()
 		return
 	}
 	s.procs.signal(s.pid, unix.Signal(number))
 }
 
-func (s *session) resize(rows, cols uint16) {
-	if s.tty == nil || rows == 0 || cols == 0 {
+func (s *session) resize(size drivers.Size) {
+	if s.tty == nil || size.Rows == 0 || size.Cols == 0 {
 		return
 	}
 	control(s.tty, func(fd int) error {
-		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: size.Rows, Col: size.Cols})
 	})
 }
-
-// last sends the session's last frame.
-func (s *session) last(kind stream.Kind, payload []byte) { s.port.Write(kind, s.id, payload) }
 
 // finish is called when the process has ended: it sends what the process had
 // written until then, and closes its streams. Output of what it left behind in
@@ -287,8 +279,8 @@ func (s *session) finish() {
 	for _, o := range s.output {
 		s.drain(o)
 	}
-	s.stdin.close()
-	s.stdin.giveUp()
+	close(s.ended)
+	s.giveUp()
 	s.closeFiles()
 }
 
@@ -304,8 +296,7 @@ func (s *session) drain(o output) {
 		if n <= 0 {
 			return
 		}
-		s.gate.wait()
-		if s.port.Write(o.kind, s.id, buf[:n]) != nil {
+		if s.stream.Send(s.patience, o.kind, buf[:n]) != nil {
 			return
 		}
 		sent += n

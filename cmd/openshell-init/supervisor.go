@@ -37,62 +37,11 @@ func newSupervisor(h *host, p *procs, r *root, spec guest.BootSpec) *supervisor 
 	return &supervisor{
 		host: h, procs: p, root: r, spec: spec,
 		started: make(chan guest.Start, 1), stop: make(chan struct{}), over: make(chan struct{}),
-		workload: newSession(0, h.stdio, p), execs: map[uint32]*session{},
+		workload: newSession(h.workload, p), execs: map[uint32]*session{},
 	}
 }
 
-// serveControl does what comes in on the control port.
-func (s *supervisor) serveControl() {
-	var messages guest.Assembler
-	s.serve(stream.NewReader(s.host.controlPort), func(f stream.Frame) {
-		if f.Kind != stream.Control {
-			s.frame(f)
-			return
-		}
-		m, ok, err := messages.Add(f)
-		if err != nil {
-			logf("session %d: %v", f.Session, err)
-		} else if ok {
-			s.message(f.Session, m)
-		}
-	})
-}
-
-// serveStdio passes on the workload's input.
-func (s *supervisor) serveStdio() {
-	s.serve(stream.NewReader(s.host.stdioPort), func(f stream.Frame) {
-		if f.Session == 0 {
-			s.frame(f)
-		}
-	})
-}
-
-func (s *supervisor) serve(r *stream.Reader, do func(stream.Frame)) {
-	for {
-		f, err := r.Read()
-		if err != nil {
-			logf("the host can't be understood any more: %v", err)
-			return
-		}
-		do(f)
-	}
-}
-
-// frame gives a frame to its session. What comes for an exec that has ended is
-// dropped.
-func (s *supervisor) frame(f stream.Frame) {
-	if f.Session == 0 {
-		s.workload.take(f)
-		return
-	}
-	s.mu.Lock()
-	exec := s.execs[f.Session]
-	s.mu.Unlock()
-	if exec != nil {
-		exec.take(f)
-	}
-}
-
+// message does what a control message asks for. It does not wait.
 func (s *supervisor) message(id uint32, m guest.Message) {
 	switch {
 	case m.Start != nil:
@@ -146,7 +95,7 @@ func (s *supervisor) end(grace time.Duration) {
 
 // signalWorkload signals the workload, at its start if it does not run yet.
 func (s *supervisor) signalWorkload(number int) {
-	s.workload.take(stream.Frame{Kind: stream.Signal, Payload: []byte{byte(number)}})
+	s.workload.ask(number)
 }
 
 // runWorkload runs the workload to its end, and ends everything else.
@@ -162,7 +111,7 @@ func (s *supervisor) runWorkload() outcome {
 	s.mu.Unlock()
 	s.procs.killAll(killDeadline)
 	// The host may have held output back; it is told all before the end.
-	release := time.AfterFunc(killDeadline, s.openGates)
+	release := time.AfterFunc(killDeadline, s.giveUp)
 	defer release.Stop()
 	w.finish()
 	s.busy.Wait()
@@ -180,12 +129,13 @@ func (s *supervisor) stopping() bool {
 	return s.stopped
 }
 
-func (s *supervisor) openGates() {
+// giveUp waits no longer for a host that holds output back.
+func (s *supervisor) giveUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.workload.gate.open()
+	s.workload.giveUp()
 	for _, x := range s.execs {
-		x.gate.open()
+		x.giveUp()
 	}
 }
 
@@ -201,50 +151,62 @@ func refusal(err error) outcome {
 	return outcome{code: codeNotExecutable, reason: err.Error()}
 }
 
-// exec runs a further command in its own time: the frames that come right
-// after this one find its session.
+// exec runs a further command in its own time: what comes right after this
+// message finds its session.
 func (s *supervisor) exec(id uint32, e guest.Exec) {
-	x := newSession(id, s.host.control, s.procs)
-	switch running := s.workload.running(); {
-	case id == 0:
+	if id == 0 {
 		logf("exec: session 0 is the workload's")
-	case len(e.Process.Args) == 0:
-		x.last(stream.Error, []byte("there is no command"))
-	case !running || !s.begin(x, e):
-		x.last(stream.Error, []byte("the workload does not run"))
+		return
 	}
+	from, err := s.host.control.Accept(id)
+	if err != nil {
+		logf("exec: %v", err)
+		return
+	}
+	x := newSession(from, s.procs)
+	switch running := s.workload.running(); {
+	case len(e.Process.Args) == 0:
+		s.refuse(x, "there is no command")
+	case !running || !s.begin(x, e):
+		s.refuse(x, "the workload does not run")
+	}
+}
+
+func (s *supervisor) refuse(x *session, why string) {
+	x.stream.Fail([]byte(why))
+	x.stream.Close()
 }
 
 // begin runs an exec unless the sandbox is ending.
 func (s *supervisor) begin(x *session, e guest.Exec) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ending || s.execs[x.id] != nil {
+	if s.ending {
 		return false
 	}
-	s.execs[x.id] = x
+	s.execs[x.stream.ID()] = x
 	s.busy.Go(func() { s.runExec(x, e) })
 	return true
 }
 
 func (s *supervisor) runExec(x *session, e guest.Exec) {
+	defer s.forget(x)
 	p := inherit(e.Process, s.spec.Process)
 	if err := x.run(s.root, p, e.Stdin || p.Terminal); err != nil {
 		refused := refusal(err)
-		x.port.Write(stream.Stderr, x.id, []byte("openshell-vm: "+refused.reason+"\n"))
-		s.forget(x)
-		x.last(stream.Exit, stream.EncodeExit(refused.code))
+		x.stream.Send(x.patience, stream.Stderr, []byte("openshell-vm: "+refused.reason+"\n"))
+		x.stream.Exit(refused.code)
 		return
 	}
 	status := <-x.done
 	x.finish()
-	s.forget(x)
-	x.last(stream.Exit, stream.EncodeExit(exitCode(status)))
+	x.stream.Exit(exitCode(status))
 }
 
-// forget makes a session's number free before its last frame says so.
+// forget makes a session's number free.
 func (s *supervisor) forget(x *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.execs, x.id)
+	delete(s.execs, x.stream.ID())
+	x.stream.Close()
 }

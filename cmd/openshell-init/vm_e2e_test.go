@@ -41,12 +41,13 @@ type vm struct {
 	ended chan error // QEMU's end
 
 	console        capture.Buffer // what the guest's kernel and init print
-	control, stdio *stream.Writer
+	control, stdio *stream.Conn
+	workload       *stream.Session
 	messages       chan guest.Message
 
 	mu     sync.Mutex
 	output map[uint32]map[stream.Kind]*bytes.Buffer
-	frames chan stream.Frame // Exit, Error, Pause and Continue
+	frames chan stream.Frame // Exit and Error
 	nudge  chan struct{}     // some output has come
 }
 
@@ -180,7 +181,7 @@ func (v *vm) boot(s guest.BootSpec) {
 	if m.Hello == nil {
 		v.t.Fatalf("the first message is %s", show(m))
 	}
-	must(v.t, guest.Send(v.control, 0, guest.Message{Start: &guest.Start{UnixNano: time.Now().UnixNano()}}))
+	must(v.t, v.control.Send(0, guest.Message{Start: &guest.Start{UnixNano: time.Now().UnixNano()}}))
 }
 
 func show(m guest.Message) string {
@@ -224,9 +225,16 @@ func (v *vm) launch(ephemeral bool) {
 	v.ended = make(chan error, 1)
 	go func(qemu *exec.Cmd, ended chan<- error) { ended <- qemu.Wait() }(v.qemu, v.ended)
 	t.Cleanup(func() { v.qemu.Process.Kill() })
-	v.control, v.stdio = stream.NewWriter(control.host), stream.NewWriter(stdio.host)
-	go v.readControl(stream.NewReader(control.host), v.messages)
-	go v.readStdio(stream.NewReader(stdio.host))
+	messages := v.messages
+	v.control = stream.New(control.host, stream.Options{Credit: true, MaxMessage: 64 << 10, Message: func(_ uint32, data []byte) error {
+		var m guest.Message
+		err := json.Unmarshal(data, &m)
+		messages <- m
+		return err
+	}})
+	go func() { v.control.Run(); close(messages) }()
+	v.stdio, v.workload = stream.Single(stdio.host, stream.Options{Credit: true})
+	go v.keep(v.workload)
 	go io.Copy(&v.console, console.host)
 }
 
@@ -273,53 +281,28 @@ func virtiofsd(t *testing.T) string {
 	return need(t, "/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd")
 }
 
-func (v *vm) readControl(r *stream.Reader, messages chan<- guest.Message) {
-	var a guest.Assembler
+// keep takes all that a process sends.
+func (v *vm) keep(s *stream.Session) {
 	for {
-		f, err := r.Read()
-		if err != nil {
-			close(messages)
-			return
-		}
-		if f.Kind != stream.Control {
-			v.keep(f)
-			continue
-		}
-		m, ok, err := a.Add(f)
-		if err != nil {
-			v.t.Error(err)
-		}
-		if ok {
-			messages <- m
-		}
-	}
-}
-
-func (v *vm) readStdio(r *stream.Reader) {
-	for {
-		f, err := r.Read()
+		f, err := s.Next(v.t.Context())
 		if err != nil {
 			return
 		}
-		v.keep(f)
-	}
-}
-
-func (v *vm) keep(f stream.Frame) {
-	if f.Kind != stream.Stdout && f.Kind != stream.Stderr {
-		f.Payload = bytes.Clone(f.Payload)
-		v.frames <- f
-		return
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.output[f.Session] == nil {
-		v.output[f.Session] = map[stream.Kind]*bytes.Buffer{stream.Stdout: {}, stream.Stderr: {}}
-	}
-	v.output[f.Session][f.Kind].Write(f.Payload)
-	select {
-	case v.nudge <- struct{}{}:
-	default:
+		if f.Kind != stream.Stdout && f.Kind != stream.Stderr {
+			s.Close()
+			v.frames <- f
+			return
+		}
+		v.mu.Lock()
+		if v.output[f.Session] == nil {
+			v.output[f.Session] = map[stream.Kind]*bytes.Buffer{stream.Stdout: {}, stream.Stderr: {}}
+		}
+		v.output[f.Session][f.Kind].Write(f.Payload)
+		v.mu.Unlock()
+		select {
+		case v.nudge <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -386,7 +369,7 @@ func (v *vm) finish(code int) guest.Exited {
 	if m.Exited == nil || m.Exited.Code != code {
 		v.t.Fatalf("the end is %s, want code %d; stderr: %s", show(m), code, v.out(0, stream.Stderr))
 	}
-	must(v.t, guest.Send(v.control, 0, guest.Message{Stop: &guest.Stop{}}))
+	must(v.t, v.control.Send(0, guest.Message{Stop: &guest.Stop{}}))
 	select {
 	case err := <-v.ended:
 		must(v.t, err)
@@ -409,9 +392,20 @@ func (v *vm) expectCleanDisk() {
 	}
 }
 
-func (v *vm) exec(session uint32, e guest.Exec) {
+// exec runs a further command; the sessions are numbered from 1.
+func (v *vm) exec(e guest.Exec) *stream.Session {
 	v.t.Helper()
-	must(v.t, guest.Send(v.control, session, guest.Message{Exec: &e}))
+	s, err := v.control.Open()
+	must(v.t, err)
+	must(v.t, v.control.Send(s.ID(), guest.Message{Exec: &e}))
+	go v.keep(s)
+	return s
+}
+
+// send sends input to a process.
+func (v *vm) send(s *stream.Session, data []byte) {
+	v.t.Helper()
+	must(v.t, s.Send(v.t.Context(), stream.Stdin, data))
 }
 
 func (v *vm) expectExit(session uint32, code int) {

@@ -59,7 +59,7 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	}
 	started, cancel := d.starts.next(id)
 	defer cancel()
-	code, err := d.stream(ctx, id, monitor.Request{Attach: &monitor.AttachRequest{Replay: replay}}, s)
+	code, err := d.stream(ctx, id, monitor.StreamRequest{Attach: &monitor.AttachRequest{Replay: replay}}, s)
 	if !errors.Is(err, drivers.ErrNotRunning) {
 		return code, err
 	}
@@ -71,7 +71,7 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	code, err = d.stream(ctx, id, monitor.Request{Attach: &monitor.AttachRequest{Replay: true}}, s)
+	code, err = d.stream(ctx, id, monitor.StreamRequest{Attach: &monitor.AttachRequest{Replay: true}}, s)
 	if errors.Is(err, drivers.ErrNotRunning) { // it has run and ended since
 		return d.stored(id, s)
 	}
@@ -96,10 +96,10 @@ func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drive
 		return 0, err
 	}
 	p.Env = drivers.WithDefaults(p.Env, guestDefaults...)
-	return d.stream(ctx, id, monitor.Request{Exec: &monitor.ExecRequest{Process: p, Stdin: s.Stdin != nil}}, s)
+	return d.stream(ctx, id, monitor.StreamRequest{Exec: &monitor.ExecRequest{Process: p, Stdin: s.Stdin != nil}}, s)
 }
 
-func (d *Driver) stream(ctx context.Context, id string, r monitor.Request, s drivers.Streams) (int, error) {
+func (d *Driver) stream(ctx context.Context, id string, r monitor.StreamRequest, s drivers.Streams) (int, error) {
 	c, err := monitor.Dial(d.runDir(id))
 	if err != nil {
 		return 0, err
@@ -114,7 +114,7 @@ func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stder
 		return err
 	}
 	if follow {
-		request := monitor.Request{Attach: &monitor.AttachRequest{Replay: true}}
+		request := monitor.StreamRequest{Attach: &monitor.AttachRequest{Replay: true}}
 		_, err := d.stream(ctx, id, request, drivers.Streams{Stdout: stdout, Stderr: stderr})
 		var ended *monitor.EndedError
 		if errors.As(err, &ended) {

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"syscall"
 
 	"openshell-vm/internal/stream"
 )
@@ -25,15 +24,8 @@ func lost() error {
 		Hint: "the sandbox goes on: see openshell-vm ps, and attach again"})
 }
 
-// Streams are the caller's ends of a sandbox's standard streams. Nil fields
-// are not connected. The caller owns and closes them; a Read of Stdin that
-// blocks may outlive the call that used it.
-type Streams struct {
-	Stdin          io.Reader
-	Stdout, Stderr io.Writer   // with a terminal, all output is on Stdout
-	Resize         <-chan Size // window sizes, latest wins; terminal only
-	Signals        <-chan int  // signal numbers for the process
-}
+// Streams are the caller's ends of a sandbox's standard streams.
+type Streams = stream.Streams
 
 // Attach connects s to the workload and returns its exit code. It may be
 // called before Start: then no output is lost, and connected (may be nil) is
@@ -52,20 +44,14 @@ func (c *Client) Attach(ctx context.Context, ref string, replay bool, s Streams,
 	if connected != nil {
 		connected()
 	}
-	// Signals go by a request of their own: input that the workload doesn't
-	// read must not keep an interrupt from it.
+	// Signals go by a request of their own: they reach a workload that its driver
+	// has not connected yet, and by an old gateway one that reads no input.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	signals := s.Signals
 	s.Signals = nil
-	go forward(ctx, signals, func(sig int) error {
-		var refused *Error
-		if err := c.Signal(ctx, ref, sig); err != nil && !errors.As(err, &refused) {
-			return err
-		}
-		return nil
-	})
-	return copyFrames(ctx, conn, s)
+	go c.forward(ctx, ref, signals)
+	return converse(ctx, conn, s)
 }
 
 // Exec runs a further command in a running sandbox and returns its exit code:
@@ -75,7 +61,7 @@ func (c *Client) Exec(ctx context.Context, ref string, r ExecRequest, s Streams)
 	if err != nil {
 		return 0, err
 	}
-	return copyFrames(ctx, conn, s)
+	return converse(ctx, conn, s)
 }
 
 // Logs writes the workload's stored output and, with follow, goes on until the
@@ -90,25 +76,55 @@ func (c *Client) Logs(ctx context.Context, ref string, follow bool, stdout, stde
 		return err
 	}
 	defer body.Close()
-	_, ended, err := receive(stream.NewReader(bufio.NewReader(body)), Streams{Stdout: stdout, Stderr: stderr})
-	if err == nil && !ended {
-		err = lost()
-	}
+	err = receive(stream.NewReader(bufio.NewReader(body)), stdout, stderr)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return err
 }
 
+// receive writes output until the answer's last frame.
+func receive(frames *stream.Reader, stdout, stderr io.Writer) error {
+	for {
+		frame, err := frames.Read()
+		switch {
+		case err == io.EOF:
+			return lost()
+		case err != nil:
+			return err
+		case frame.Kind == stream.Stdout:
+			err = write(stdout, frame.Payload)
+		case frame.Kind == stream.Stderr:
+			err = write(stderr, frame.Payload)
+		case frame.Kind == stream.Exit:
+			return nil
+		case frame.Kind == stream.Error:
+			return DecodeError(frame.Payload)
+		}
+		if err != nil {
+			return fmt.Errorf("write the sandbox's output: %w", err)
+		}
+	}
+}
+
+func write(w io.Writer, p []byte) error {
+	if w == nil {
+		return nil
+	}
+	_, err := w.Write(p)
+	return err
+}
+
 // upgrade posts in and takes the connection over. Once the gateway has
 // switched protocols, the connection carries frames only and is the caller's.
-func (c *Client) upgrade(ctx context.Context, path string, in any) (io.ReadWriteCloser, error) {
+func (c *Client) upgrade(ctx context.Context, path string, in any) (*upgraded, error) {
 	request, err := newRequest(ctx, "POST", path, in)
 	if err != nil {
 		return nil, err
 	}
 	request.Header.Set("Connection", "Upgrade")
 	request.Header.Set("Upgrade", UpgradeProtocol)
+	request.Header.Set(StreamHeader, StreamCredit)
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
@@ -128,7 +144,7 @@ func (c *Client) upgrade(ctx context.Context, path string, in any) (io.ReadWrite
 		defer conn.Close()
 		return nil, readError(response)
 	}
-	return upgraded{conn, buffered}, nil
+	return &upgraded{conn, buffered, response.Header.Get(StreamHeader) == StreamCredit}, nil
 }
 
 func exchange(conn net.Conn, buffered *bufio.Reader, request *http.Request) (*http.Response, error) {
@@ -142,86 +158,44 @@ func exchange(conn net.Conn, buffered *bufio.Reader, request *http.Request) (*ht
 type upgraded struct {
 	net.Conn
 	buffered *bufio.Reader
+	credit   bool // the gateway knows of it
 }
 
-func (u upgraded) Read(p []byte) (int, error) { return u.buffered.Read(p) }
+func (u *upgraded) Read(p []byte) (int, error) { return u.buffered.Read(p) }
 
-// copyFrames serves one session until its last frame, and closes conn.
-func copyFrames(ctx context.Context, conn io.ReadWriteCloser, s Streams) (exitCode int, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	context.AfterFunc(ctx, func() { conn.Close() })
-	w := stream.NewWriter(conn)
-	go sendInput(w, s.Stdin)
-	go forward(ctx, s.Resize, func(size Size) error {
-		return w.Write(stream.Resize, 0, stream.EncodeSize(size.Rows, size.Cols))
-	})
-	go forward(ctx, s.Signals, func(sig int) error { return w.Write(stream.Signal, 0, []byte{byte(sig)}) })
-
-	exitCode, ended, err := receive(stream.NewReader(conn), s)
+// converse serves one session until its last frame, and closes conn.
+func converse(ctx context.Context, conn *upgraded, s Streams) (exitCode int, err error) {
+	c, session := stream.Single(conn, stream.Options{Credit: conn.credit})
+	defer c.Close()
+	last, err := session.Connect(ctx, s)
+	var ours *stream.OutputError
 	switch {
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
-	case err == nil && !ended, errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+	case errors.As(err, &ours):
+		return 0, fmt.Errorf("write the sandbox's output: %w", ours.Err)
+	case errors.Is(err, stream.ErrHangup):
 		return 0, lost()
+	case err != nil:
+		return 0, err
+	case last.Kind == stream.Error:
+		return 0, DecodeError(last.Payload)
 	}
-	return exitCode, err
+	return stream.DecodeExit(last.Payload)
 }
 
-// receive writes output frames to s until the session's last frame, or until
-// the stream ends without one.
-func receive(frames *stream.Reader, s Streams) (exitCode int, ended bool, err error) {
-	for {
-		frame, err := frames.Read()
-		if err == io.EOF {
-			return 0, false, nil
-		} else if err != nil {
-			return 0, false, err
-		}
-		switch frame.Kind {
-		case stream.Stdout:
-			err = write(s.Stdout, frame.Payload)
-		case stream.Stderr:
-			err = write(s.Stderr, frame.Payload)
-		case stream.Exit:
-			exitCode, err = stream.DecodeExit(frame.Payload)
-			return exitCode, true, err
-		case stream.Error:
-			return 0, true, DecodeError(frame.Payload)
-		}
-		if err != nil {
-			return 0, false, fmt.Errorf("write the sandbox's output: %w", err)
-		}
-	}
-}
-
-func write(w io.Writer, p []byte) error {
-	if w == nil {
-		return nil
-	}
-	_, err := w.Write(p)
-	return err
-}
-
-// sendInput copies stdin into frames and says when it ends.
-func sendInput(w *stream.Writer, stdin io.Reader) {
-	if stdin == nil {
-		return
-	}
-	if _, err := io.Copy(w.To(stream.Stdin, 0), stdin); err != nil {
-		return
-	}
-	_ = w.Write(stream.StdinClose, 0, nil) // the connection may be closed: then receive says so
-}
-
-// forward sends each value until the channel or ctx ends, or send fails.
-func forward[T any](ctx context.Context, values <-chan T, send func(T) error) {
+// forward sends each signal until ctx ends or the gateway can't be reached.
+func (c *Client) forward(ctx context.Context, ref string, signals <-chan int) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case v, ok := <-values:
-			if !ok || send(v) != nil {
+		case sig, ok := <-signals:
+			if !ok {
+				return
+			}
+			var refused *Error
+			if err := c.Signal(ctx, ref, sig); err != nil && !errors.As(err, &refused) {
 				return
 			}
 		}

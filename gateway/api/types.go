@@ -36,6 +36,10 @@
 //	GET    /metrics                        Prometheus' text format
 //	GET    /healthz                        200 while the gateway serves
 //
+// An upgrade to frames is session 0 of package stream. It has credit where both
+// sides send the header Openshell-Stream: credit; a side from before there was credit
+// does not, and is spoken to without.
+//
 // An Error frame's payload is an Error as JSON.
 //
 // A ref is a sandbox's name, its id, or a prefix that is unique among the ids.
@@ -43,6 +47,8 @@ package api
 
 import (
 	"time"
+
+	"openshell-vm/internal/stream"
 )
 
 // Version is the API's version, sent with each request.
@@ -53,6 +59,12 @@ const Header = "Openshell-Api"
 
 // UpgradeProtocol is the Upgrade header's value on attach and exec.
 const UpgradeProtocol = "openshell-stream"
+
+// StreamHeader is StreamCredit from a side that gives and heeds credit.
+const (
+	StreamHeader = "Openshell-Stream"
+	StreamCredit = "credit"
+)
 
 // Error codes. The CLI decides by them; people read Message and Hint.
 const (
@@ -80,10 +92,7 @@ type Error struct {
 func (e *Error) Error() string { return e.Message }
 
 // Size is a terminal window in character cells.
-type Size struct {
-	Rows uint16 `json:"rows"`
-	Cols uint16 `json:"cols"`
-}
+type Size = stream.Size
 
 // Process is what to run.
 type Process struct {

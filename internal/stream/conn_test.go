@@ -17,22 +17,6 @@ import (
 	"openshell-vm/internal/stream/streamtest"
 )
 
-// serve runs p as session s's process, as every hop does.
-func serve(c *stream.Conn, s *stream.Session, p streamtest.Process) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-s.Done():
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	s.Exit(p(ctx, s.Streams()))
-	c.Flush(ctx)
-	s.Close()
-}
-
 // use is the client's side of a session.
 func use(ctx context.Context, s *stream.Session, ends stream.Streams) (int, error) {
 	defer s.Close()
@@ -51,7 +35,7 @@ func perSession(connect func(*testing.T) (a, b io.ReadWriteCloser), credit bool)
 			there, process := stream.Single(far, stream.Options{Credit: credit, Process: true})
 			go func() {
 				defer there.Close()
-				serve(there, process, p)
+				streamtest.Serve(there, process, p)
 			}()
 			here, s := stream.Single(near, stream.Options{Credit: credit})
 			defer here.Close()
@@ -69,7 +53,7 @@ func shared(t *testing.T) streamtest.Run {
 	there = stream.New(far, stream.Options{Credit: true, Process: true, MaxMessage: 100, Message: func(id uint32, _ []byte) error {
 		s, err := there.Accept(id)
 		if err == nil {
-			go serve(there, s, <-processes)
+			go streamtest.Serve(there, s, <-processes)
 		}
 		return err
 	}})

@@ -16,15 +16,14 @@ const (
 	StdinClose Kind = 2 // no payload: end of standard input
 	Stdout     Kind = 3
 	Stderr     Kind = 4
-	Resize     Kind = 5  // 4 bytes: rows, cols, big-endian uint16
-	Signal     Kind = 6  // 1 byte: signal number
-	Exit       Kind = 7  // 4 bytes: exit code, big-endian; the session's last frame
-	Error      Kind = 8  // text: why the session could not go on; the session's last frame
-	Pause      Kind = 9  // no payload: the other side holds this session's bytes back
-	Continue   Kind = 10 // no payload: it may send them again
-	Credit     Kind = 11 // 4 bytes: how many more bytes the other side may send, big-endian uint32
-	Abort      Kind = 12 // text: why a side gives the session up; its last frame
-	Control    Kind = 16 // JSON: a control message
+	Resize     Kind = 5 // 4 bytes: rows, cols, big-endian uint16
+	Signal     Kind = 6 // 1 byte: signal number
+	Exit       Kind = 7 // 4 bytes: exit code, big-endian; the session's last frame
+	Error      Kind = 8 // text: why the session could not go on; the session's last frame
+	// 9 and 10 were Pause and Continue, between a VM's monitor and its guest init only.
+	Credit  Kind = 11 // 4 bytes: how many more bytes the other side may send, big-endian uint32
+	Abort   Kind = 12 // text: why a side gives the session up; its last frame
+	Control Kind = 16 // JSON: a control message
 )
 
 // MaxPayload bounds a frame's payload, in bytes. A longer one is a protocol

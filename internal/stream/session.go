@@ -343,6 +343,9 @@ func (s *Session) Exit(code int) { s.last(Exit, EncodeExit(code)) }
 // Fail sends text, cut to MaxPayload, as the session's last frame: why there is no exit code.
 func (s *Session) Fail(text []byte) { s.last(Error, text[:min(len(text), MaxPayload)]) }
 
+// Last sends another session's last frame as this one's.
+func (s *Session) Last(f Frame) { s.last(f.Kind, f.Payload) }
+
 func (s *Session) last(kind Kind, payload []byte) {
 	s.locked(func() {
 		s.over = true

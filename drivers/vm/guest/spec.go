@@ -12,7 +12,7 @@ import "openshell-vm/drivers"
 
 // Version is the boot spec's and the control channel's. The init says its own
 // in Hello; the monitor refuses another one.
-const Version = 1
+const Version = 2
 
 // Device tags and port names, the same under both hypervisors.
 const (

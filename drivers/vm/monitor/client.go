@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"time"
 
@@ -16,9 +15,8 @@ import (
 
 // Client is a connection to a monitor for one request.
 type Client struct {
-	conn *net.UnixConn
-	in   *stream.Reader
-	out  *stream.Writer
+	runDir string
+	conn   *net.UnixConn
 }
 
 // Dial connects to the monitor whose socket lies in runDir. A monitor that is
@@ -30,7 +28,7 @@ func Dial(runDir string) (*Client, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("%w (%w)", drivers.ErrNotRunning, err)
 	}
-	return &Client{conn: conn, in: stream.NewReader(conn), out: stream.NewWriter(conn)}, nil
+	return &Client{runDir: runDir, conn: conn}, nil
 }
 
 // Close hangs up. An exec is killed by it, the workload is not.
@@ -40,11 +38,11 @@ func (c *Client) Close() error { return c.conn.Close() }
 func (c *Client) Do(ctx context.Context, r Request) (Report, error) {
 	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if err := sendJSON(c.out, r); err != nil {
+	if err := stream.WriteJSON(stream.NewWriter(c.conn), 0, r); err != nil {
 		return Report{}, err
 	}
 	var answer Report
-	if err := readJSON(c.in, &answer); err != nil {
+	if err := stream.ReadJSON(stream.NewReader(c.conn), &answer); err != nil {
 		return answer, fmt.Errorf("the monitor did not answer: %w", errors.Join(err, ctx.Err()))
 	}
 	if answer.Problem != "" {
@@ -53,90 +51,46 @@ func (c *Client) Do(ctx context.Context, r Request) (Report, error) {
 	return answer, nil
 }
 
-// Stream sends an Attach or Exec request and copies between s and the
-// process until it has ended; it returns the exit code. When ctx ends it hangs up.
-func (c *Client) Stream(ctx context.Context, r Request, s drivers.Streams) (int, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { c.conn.Close() })
-	defer stop()
-	if err := sendJSON(c.out, r); err != nil {
+// Stream asks for a session and copies between s and the process until it has
+// ended; it returns the exit code. When ctx ends it hangs up.
+func (c *Client) Stream(ctx context.Context, r StreamRequest, s drivers.Streams) (int, error) {
+	defer c.Close()
+	credit, err := c.begin(ctx, r)
+	if err != nil {
 		return 0, cmp.Or(ctx.Err(), err)
 	}
-	if s.Stdin != nil {
-		go c.sendInput(s.Stdin)
+	conn, session := stream.Single(c.conn, stream.Options{Credit: credit})
+	defer conn.Close() // its sessions, too
+	last, err := session.Connect(ctx, s)
+	switch {
+	case errors.Is(err, stream.ErrHangup):
+		return 0, fmt.Errorf("the monitor hung up: %w", err)
+	case err != nil:
+		return 0, err
+	case last.Kind == stream.Error:
+		return 0, errorOf(string(last.Payload))
 	}
-	go c.sendEvents(ctx, s)
-	code, err := c.receive(s)
-	if err != nil && ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	return code, err
+	return stream.DecodeExit(last.Payload)
 }
 
-// sendInput copies standard input. It ends with the reader or the connection;
-// until then it keeps the reader busy, as every copy from a terminal does.
-func (c *Client) sendInput(r io.Reader) {
-	if _, err := io.Copy(c.out.To(stream.Stdin, 0), r); err == nil {
-		c.out.Write(stream.StdinClose, 0, nil)
+// begin asks for the session, with credit or as an old monitor knows it.
+func (c *Client) begin(ctx context.Context, r StreamRequest) (credit bool, err error) {
+	if answer, err := c.Do(ctx, Request{Stream: &r}); answer.Stream {
+		return true, nil
+	} else if !answer.old() {
+		return false, err
 	}
+	old, err := Dial(c.runDir)
+	if err != nil {
+		return false, err
+	}
+	c.conn.Close()
+	c.conn = old.conn
+	return false, stream.WriteJSON(stream.NewWriter(c.conn), 0, Request{Attach: r.Attach, Exec: r.Exec})
 }
 
-func (c *Client) sendEvents(ctx context.Context, s drivers.Streams) {
-	for {
-		var err error
-		select {
-		case size, ok := <-s.Resize:
-			if !ok {
-				s.Resize = nil
-				continue
-			}
-			err = c.out.Write(stream.Resize, 0, stream.EncodeSize(size.Rows, size.Cols))
-		case sig, ok := <-s.Signals:
-			if !ok {
-				s.Signals = nil
-				continue
-			}
-			err = c.out.Write(stream.Signal, 0, []byte{byte(sig)})
-		case <-ctx.Done():
-			return
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// receive copies output until the last frame.
-func (c *Client) receive(s drivers.Streams) (int, error) {
-	for {
-		f, err := c.in.Read()
-		if err != nil {
-			return 0, fmt.Errorf("the monitor hung up: %w", err)
-		}
-		switch f.Kind {
-		case stream.Stdout:
-			err = write(s.Stdout, f.Payload)
-		case stream.Stderr:
-			err = write(s.Stderr, f.Payload)
-		case stream.Exit:
-			return stream.DecodeExit(f.Payload)
-		case stream.Error:
-			return 0, errorOf(string(f.Payload))
-		}
-		if err != nil {
-			return 0, err
-		}
-	}
-}
-
-func write(w io.Writer, p []byte) error {
-	if w == nil {
-		return nil
-	}
-	_, err := w.Write(p)
-	return err
-}
+// old says that a monitor which was asked for a session knows no Stream request.
+func (r Report) old() bool { return r.Problem == unknownRequest }
 
 // EndedError is why a process has no exit code: its sandbox ended under it, or
 // the monitor gave it up.

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -11,138 +12,84 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// control is the host's side of the guest's control port. Reading never waits
-// for anything but the guest: messages for the monitor go to messages, bytes
-// of execs to their sessions' queues.
+// maxGuestMessage bounds one message of the guest's, in bytes. It says little: the
+// longest is why a boot failed.
+const maxGuestMessage = 64 << 10
+
+// control is the host's side of the guest's control port: messages, and a session
+// for each exec, which the host alone opens.
 type control struct {
 	log      *slog.Logger
-	out      *stream.Writer
-	queue    chan func() error // what the monitor itself sends; session bytes bypass it
-	messages chan guest.Message
+	conn     *stream.Conn
+	messages chan guest.Message // closed when nothing comes any more
 
-	full atomic.Bool // the last message did not fit into the queue
+	full atomic.Bool // the last message was not taken
 
-	mu       sync.Mutex
-	sessions map[uint32]*session
-	last     uint32
-	ended    bool
+	mu     sync.Mutex
+	breach *stream.ProtocolError
 }
 
-func newControl(log *slog.Logger, port io.Writer) *control {
-	c := &control{
-		log:      log,
-		out:      stream.NewWriter(port),
-		queue:    make(chan func() error, 64),
-		messages: make(chan guest.Message, 64),
-		sessions: map[uint32]*session{},
-	}
-	go c.write()
+func newControl(log *slog.Logger, port io.ReadWriteCloser) *control {
+	c := &control{log: log, messages: make(chan guest.Message, 64)}
+	c.conn = stream.New(port, stream.Options{Credit: true, MaxMessage: maxGuestMessage, Message: c.take})
 	return c
 }
 
-// write sends the queue, so that nobody who queues waits for the guest.
-func (c *control) write() {
-	for send := range c.queue {
-		if err := send(); err != nil {
-			c.log.Warn("the guest does not take control messages", "error", err)
-			return
-		}
-	}
-}
-
-// send queues a message for the guest.
+// send queues a message for the guest and never waits. A guest that takes none is
+// not well: what matters has a deadline of its own.
 func (c *control) send(m guest.Message) {
-	c.enqueue(func() error { return guest.Send(c.out, 0, m) })
+	err := c.conn.Send(0, m)
+	if full := err != nil; c.full.Swap(full) != full && full {
+		c.log.Warn("the guest does not take control messages", "error", err)
+	}
 }
 
-// frame queues one frame of a session.
-func (c *control) frame(kind stream.Kind, session uint32, payload []byte) {
-	c.enqueue(func() error { return c.out.Write(kind, session, payload) })
-}
-
-// enqueue never waits. A guest that has not taken the last 64 is not well: a
-// further one is dropped, and what matters has a deadline of its own.
-func (c *control) enqueue(send func() error) {
+// take hands a message of the guest's on. A guest that says more than is read, or
+// what can't be read, is broken, or up to something.
+func (c *control) take(_ uint32, data []byte) error {
+	var m guest.Message
+	if err := json.Unmarshal(data, &m); err != nil {
+		return &stream.ProtocolError{What: "a control message that is no JSON"}
+	}
 	select {
-	case c.queue <- send:
-		c.full.Store(false)
+	case c.messages <- m:
+		return nil
 	default:
-		if !c.full.Swap(true) {
-			c.log.Warn("the guest does not take control messages")
-		}
+		return &stream.ProtocolError{What: "more control messages than can be read"}
 	}
 }
 
-// read dispatches what the guest sends until its port ends.
-func (c *control) read(port io.Reader) {
-	frames := stream.NewReader(port)
-	var messages guest.Assembler
-	for {
-		f, err := frames.Read()
-		if err != nil {
-			c.end(err)
-			return
-		}
-		if f.Kind != stream.Control {
-			c.deliver(f)
-			continue
-		}
-		m, whole, err := messages.Add(f)
-		if err != nil { // such a guest is broken, or up to something
-			c.end(err)
-			return
-		}
-		if whole {
-			c.messages <- m
-		}
-	}
-}
-
-func (c *control) deliver(f stream.Frame) {
-	c.mu.Lock()
-	s := c.sessions[f.Session]
-	c.mu.Unlock()
-	if s != nil {
-		s.push(f)
-	}
-}
-
-// end tells all sessions that nothing will come any more.
-func (c *control) end(err error) {
-	if !errors.Is(err, io.EOF) {
+// read is the port's reading loop.
+func (c *control) read() {
+	err := c.conn.Run()
+	c.broke(err)
+	if !errors.Is(err, stream.ErrHangup) {
 		c.log.Warn("the control port ended", "error", err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ended = true
-	for _, s := range c.sessions {
-		s.fail("the sandbox has ended")
 	}
 	close(c.messages)
 }
 
-// open makes a session for one exec.
-func (c *control) open() *session {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.last = c.last%0xffffff + 1
-	s := &session{id: c.last, control: c, ready: make(chan struct{}, 1)}
-	if c.ended {
-		s.fail("the sandbox has ended")
+// broke notes that the guest broke the protocol on one of its ports, and ends
+// the port, which ends the VM.
+func (c *control) broke(err error) {
+	var breach *stream.ProtocolError
+	if !errors.As(err, &breach) {
+		return
 	}
-	c.sessions[s.id] = s
-	return s
+	c.mu.Lock()
+	if c.breach == nil {
+		c.breach = breach
+	}
+	c.mu.Unlock()
+	c.conn.Close()
 }
 
-// close forgets a session. What the guest still holds back for it may come, and
-// is thrown away.
-func (c *control) close(s *session) {
-	s.mu.Lock()
-	if s.paused {
-		c.frame(stream.Continue, s.id, nil)
-	}
-	s.mu.Unlock()
+// broken is how the guest broke the protocol; nil if it did not.
+func (c *control) broken() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.sessions, s.id)
+	if c.breach == nil {
+		return nil
+	}
+	return errors.New("the guest broke the protocol: " + c.breach.What)
 }

@@ -27,7 +27,7 @@ type fakeGuest struct {
 
 	out, ctl *stream.Writer
 	frames   *stream.Reader // of control
-	messages guest.Assembler
+	messages stream.Assembler
 }
 
 // startMonitor runs a monitor whose hypervisor is the given guest. It returns
@@ -69,6 +69,7 @@ func startMonitor(t *testing.T, change func(*Config), life func(*fakeGuest)) (cf
 	go func() {
 		g := <-lives
 		defer g.end()
+		g.messages.Max = stream.MaxMessage
 		g.out, g.ctl, g.frames = stream.NewWriter(g.stdio), stream.NewWriter(g.control), stream.NewReader(g.control)
 		life(g)
 	}()
@@ -92,18 +93,21 @@ func (g *fakeGuest) end() {
 }
 
 func (g *fakeGuest) send(m guest.Message) {
-	if err := guest.Send(g.ctl, 0, m); err != nil {
+	if err := stream.WriteJSON(g.ctl, 0, m); err != nil {
 		g.t.Logf("the guest's message: %v", err)
 	}
 }
 
 // next is the next frame on control, with its message if it has one.
-func (g *fakeGuest) next() (stream.Frame, guest.Message, error) {
-	f, err := g.frames.Read()
+func (g *fakeGuest) next() (f stream.Frame, m guest.Message, err error) {
+	f, err = g.frames.Read()
 	if err != nil || f.Kind != stream.Control {
-		return f, guest.Message{}, err
+		return f, m, err
 	}
-	m, _, err := g.messages.Add(f)
+	data, whole, err := g.messages.Add(f)
+	if whole {
+		err = json.Unmarshal(data, &m)
+	}
 	return f, m, err
 }
 
@@ -190,12 +194,12 @@ type outcome struct {
 	err  error
 }
 
-func streamed(t *testing.T, cfg Config, r Request, s drivers.Streams) <-chan outcome {
+func streamed(t *testing.T, cfg Config, r StreamRequest, s drivers.Streams) <-chan outcome {
 	t.Helper()
 	return streamedFor(t, t.Context(), cfg, r, s)
 }
 
-func streamedFor(t *testing.T, ctx context.Context, cfg Config, r Request, s drivers.Streams) <-chan outcome {
+func streamedFor(t *testing.T, ctx context.Context, cfg Config, r StreamRequest, s drivers.Streams) <-chan outcome {
 	t.Helper()
 	c := dialed(t, cfg)
 	result := make(chan outcome, 1)

@@ -3,6 +3,7 @@ package monitor
 import (
 	"io"
 	"log/slog"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,13 +32,11 @@ func (e *emulated) now() time.Time {
 
 // run answers until the port is closed.
 func (e *emulated) run(in io.Reader, clock chan<- guest.Message) {
-	frames, messages := stream.NewReader(in), guest.Assembler{}
-	for {
-		f, err := frames.Read()
-		if err != nil {
+	for frames := stream.NewReader(in); ; {
+		var m guest.Message
+		if err := stream.ReadJSON(frames, &m); err != nil {
 			return
 		}
-		m, _, _ := messages.Add(f)
 		switch {
 		case m.SetClock != nil:
 			e.off, e.since = time.Until(time.Unix(0, m.SetClock.UnixNano)), time.Now()
@@ -57,7 +56,7 @@ func (e *emulated) run(in io.Reader, clock chan<- guest.Message) {
 
 // keep lets a monitor keep e's clock for a while.
 func keep(e *emulated, d time.Duration) {
-	r, w := io.Pipe()
+	r, w := net.Pipe()
 	m := &monitor{log: slog.New(slog.DiscardHandler), group: newGroup()}
 	m.control = newControl(m.log, w)
 	e.since = time.Now()
@@ -77,9 +76,8 @@ func keep(e *emulated, d time.Duration) {
 			over = true
 		}
 	}
-	w.Close()
+	m.control.conn.Close()
 	<-ended
-	close(m.control.queue)
 	close(m.group.start)
 }
 

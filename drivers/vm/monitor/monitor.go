@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,7 +21,8 @@ type monitor struct {
 	group *group
 
 	tools, stdio, console *rotated
-	stdin                 *stream.Writer
+	stdioConn             *stream.Conn
+	workload              *stream.Session // its only one
 	control               *control
 	ports                 ports
 	stdioEnd              chan struct{}  // closed when the workload's output is complete
@@ -103,7 +105,10 @@ func (m *monitor) open() (portFiles, *net.UnixListener, error) {
 	if err != nil {
 		return portFiles{}, nil, err
 	}
-	m.stdin = stream.NewWriter(m.ports.stdio)
+	m.stdioConn = stream.New(m.ports.stdio, stream.Options{Credit: true})
+	if m.workload, err = m.stdioConn.Accept(0); err != nil {
+		return theirs, nil, err
+	}
 	m.control = newControl(m.log, m.ports.control)
 	listener, err := listen(m.cfg.RunDir, SocketFile)
 	return theirs, listener, err
@@ -120,8 +125,9 @@ func (m *monitor) launch(theirs portFiles) error {
 		return err
 	}
 	m.log.Info("the hypervisor runs", "hypervisor", m.cfg.Hypervisor, "attempt", m.cfg.Attempt)
-	go m.control.read(m.ports.control)
-	go m.readStdio(m.ports.stdio)
+	go m.control.read()
+	go func() { m.control.broke(m.stdioConn.Run()) }()
+	go m.readStdio()
 	m.consoles.Go(func() { copyTo(m.console, m.ports.console) })
 	return nil
 }
@@ -138,18 +144,14 @@ func (m *monitor) awaitConsole() {
 
 // readStdio puts the workload's output into the log until its last frame. What
 // the log can't take is lost: a full disk must not stop the workload.
-func (m *monitor) readStdio(port io.Reader) {
+func (m *monitor) readStdio() {
 	defer close(m.stdioEnd)
-	frames := stream.NewReader(port)
 	var records []byte
 	lost := false
 	for {
-		f, err := frames.Read()
-		if err != nil || f.Kind == stream.Exit {
+		f, err := m.workload.Next(context.Background())
+		if err != nil || f.Kind == stream.Exit || f.Kind == stream.Error {
 			return
-		}
-		if f.Kind != stream.Stdout && f.Kind != stream.Stderr {
-			continue
 		}
 		records = appendRecords(records[:0], time.Now(), f.Kind, f.Payload)
 		_, err = m.stdio.Write(records)

@@ -16,7 +16,7 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-var attachAll = Request{Attach: &AttachRequest{Replay: true}}
+var attachAll = StreamRequest{Attach: &AttachRequest{Replay: true}}
 
 func TestALife(t *testing.T) {
 	begin := make(chan struct{})
@@ -97,7 +97,7 @@ func TestFailedBoots(t *testing.T) {
 				g.send(guest.Message{Hello: &guest.Hello{Version: guest.Version + 1}})
 				g.until(func(guest.Message) bool { return false })
 			},
-			Ready{Problem: "the guest init speaks version 2 of the protocol, the monitor 1"},
+			Ready{Problem: "the guest init speaks version 3 of the protocol, the monitor 2"},
 		},
 		"greets twice": {
 			func(g *fakeGuest) {
@@ -228,24 +228,15 @@ func TestInputSignalsAndSizes(t *testing.T) {
 	cfg, ready, _ := startMonitor(t, nil, func(g *fakeGuest) {
 		g.boot()
 		in := stream.NewReader(g.stdio)
-		for range 2 {
+		for range 3 {
 			f, err := in.Read()
 			if err != nil {
 				t.Error(err)
 			}
-			got <- map[stream.Kind]string{stream.Stdin: "in ", stream.StdinClose: "close"}[f.Kind] + string(f.Payload)
+			got <- map[stream.Kind]string{stream.Stdin: "in ", stream.StdinClose: "close", stream.Resize: "size "}[f.Kind] + string(f.Payload)
 		}
-		for range 2 {
-			f, m, err := g.next()
-			switch {
-			case err != nil:
-				t.Error(err)
-			case f.Kind == stream.Resize:
-				got <- "resize"
-			case m.Signal != nil && m.Signal.Number == 2:
-				got <- "signal"
-			}
-		}
+		g.until(func(m guest.Message) bool { return m.Signal != nil && m.Signal.Number == 2 })
+		got <- "signal"
 		g.exit(0, "")
 	})
 	wantRunning(t, ready)
@@ -259,8 +250,8 @@ func TestInputSignalsAndSizes(t *testing.T) {
 		}
 	}
 	resize <- drivers.Size{Rows: 24, Cols: 80}
-	if text := await(t, got); text != "resize" {
-		t.Error(text)
+	if text := await(t, got); text != "size "+string(stream.EncodeSize(24, 80)) {
+		t.Errorf("%q", text)
 	}
 	signals <- 2
 	if text := await(t, got); text != "signal" {
@@ -309,8 +300,8 @@ func echo(g *fakeGuest) {
 	}
 }
 
-func execOf(args ...string) Request {
-	return Request{Exec: &ExecRequest{Process: drivers.Process{Args: args}, Stdin: true}}
+func execOf(args ...string) StreamRequest {
+	return StreamRequest{Exec: &ExecRequest{Process: drivers.Process{Args: args}, Stdin: true}}
 }
 
 func TestExecs(t *testing.T) {
@@ -345,7 +336,7 @@ func TestAnExecDiesWithItsClient(t *testing.T) {
 			if m.Exec != nil {
 				close(begun)
 			}
-			if f.Kind == stream.Signal && f.Payload[0] == 9 {
+			if f.Kind == stream.Abort {
 				close(killed)
 			}
 		}

@@ -37,7 +37,7 @@ func (m *monitor) serve(l *net.UnixListener) {
 
 // gone says that err only means that a client has hung up.
 func gone(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled) ||
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, stream.ErrHangup) || errors.Is(err, context.Canceled) ||
 		errors.As(err, new(*net.OpError))
 }
 
@@ -45,21 +45,60 @@ func (m *monitor) answer(c *net.UnixConn) error {
 	if !peerAllowed(c) {
 		return errors.New("another user's process connected")
 	}
-	in, out := stream.NewReader(c), stream.NewWriter(c)
 	c.SetReadDeadline(time.Now().Add(requestTimeout))
 	var r Request
-	if err := readJSON(in, &r); err != nil {
+	if err := stream.ReadJSON(stream.NewReader(c), &r); err != nil {
 		return err
 	}
 	c.SetReadDeadline(time.Time{})
+	out := stream.NewWriter(c)
+	switch {
+	case r.Stream != nil:
+		if err := stream.WriteJSON(out, 0, Report{Stream: true}); err != nil {
+			return err
+		}
+		return m.stream(c, *r.Stream, true)
+	case r.Attach != nil, r.Exec != nil:
+		return m.stream(c, StreamRequest{Attach: r.Attach, Exec: r.Exec}, false)
+	}
+	return stream.WriteJSON(out, 0, m.command(r))
+}
+
+// stream serves a client's session to its last frame, or until the client hangs up.
+func (m *monitor) stream(c *net.UnixConn, r StreamRequest, credit bool) error {
+	conn, client := stream.Single(c, stream.Options{Credit: credit, Process: true})
+	defer conn.Close()
+	ctx, cancel := whileOpen(client)
+	defer cancel()
+	var err error
 	switch {
 	case r.Attach != nil:
-		return m.attach(in, out, *r.Attach)
+		err = m.attach(ctx, client, *r.Attach)
 	case r.Exec != nil:
-		return m.exec(in, out, *r.Exec)
+		err = m.exec(ctx, client, *r.Exec)
 	}
-	return sendJSON(out, m.command(r))
+	if err != nil {
+		return err
+	}
+	return conn.Flush(ctx)
 }
+
+// whileOpen is a context that ends with a session.
+func whileOpen(s *stream.Session) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		defer cancel()
+		select {
+		case <-s.Done():
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// unknownRequest is what every monitor has said of a request that it does not
+// know. Clients go by it: it never changes.
+const unknownRequest = "this monitor does not know the request; it is older than the gateway"
 
 // command does what needs no stream.
 func (m *monitor) command(r Request) Report {
@@ -73,7 +112,7 @@ func (m *monitor) command(r Request) Report {
 		}
 		m.control.send(guest.Message{Signal: &guest.Signal{Number: r.Signal.Number}})
 	default:
-		return Report{Problem: "this monitor does not know the request; it is older than the gateway"}
+		return Report{Problem: unknownRequest}
 	}
 	return m.report()
 }
@@ -81,22 +120,19 @@ func (m *monitor) command(r Request) Report {
 // attach connects a client to the workload's streams until the workload has
 // ended or the client has hung up. All output comes from the log, so a slow
 // client lags behind and holds nobody up.
-func (m *monitor) attach(in *stream.Reader, out *stream.Writer, r AttachRequest) error {
+func (m *monitor) attach(ctx context.Context, client *stream.Session, r AttachRequest) error {
 	if m.report().State == "" { // the boot may fail, and be tried again
-		return out.Write(stream.Error, 0, []byte(drivers.ErrNotRunning.Error()))
+		client.Fail([]byte(drivers.ErrNotRunning.Error()))
+		return nil
 	}
 	output, err := m.stdio.follow(r.Replay)
 	if err != nil {
 		return err
 	}
 	defer output.close()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		defer cancel() // the client hung up
-		m.takeInput(in)
-	}()
-	write := func(kind stream.Kind, data []byte) error { return out.Write(kind, 0, data) }
+	go m.takeInput(ctx, client)
+	go m.takeEvents(ctx, client)
+	write := func(kind stream.Kind, data []byte) error { return client.Send(ctx, kind, data) }
 	for {
 		lines, err := output.next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -114,69 +150,122 @@ func (m *monitor) attach(in *stream.Reader, out *stream.Writer, r AttachRequest)
 		return ctx.Err()
 	}
 	if e := m.exit; e.State == drivers.Dead {
-		return out.Write(stream.Error, 0, []byte(e.Reason))
+		client.Fail([]byte(e.Reason))
+	} else {
+		client.Exit(e.ExitCode)
 	}
-	return out.Write(stream.Exit, 0, stream.EncodeExit(m.exit.ExitCode))
+	return nil
 }
 
-// takeInput passes what a client sends on to the workload. Signals and sizes go
-// by the control port: input that the workload does not read must not be in
-// their way.
-func (m *monitor) takeInput(in *stream.Reader) {
+// takeInput passes a client's input on to the workload. A client that hangs up
+// ends nothing: others may attach.
+func (m *monitor) takeInput(ctx context.Context, client *stream.Session) {
 	for {
-		f, err := in.Read()
+		f, err := client.Next(ctx)
+		switch {
+		case err != nil:
+			return
+		case f.Kind == stream.StdinClose:
+			m.workload.CloseInput()
+		default:
+			err = m.workload.Send(ctx, stream.Stdin, f.Payload)
+		}
 		if err != nil {
 			return
 		}
-		switch f.Kind {
-		case stream.Stdin, stream.StdinClose:
-			err = m.stdin.Write(f.Kind, 0, f.Payload)
-		case stream.Resize:
-			err = m.control.out.Write(f.Kind, 0, f.Payload)
-		case stream.Signal:
-			if len(f.Payload) == 1 {
-				m.control.send(guest.Message{Signal: &guest.Signal{Number: int(f.Payload[0])}})
-			}
-		}
-		if err != nil {
+	}
+}
+
+func (m *monitor) takeEvents(ctx context.Context, client *stream.Session) {
+	for {
+		select {
+		case size := <-client.Sizes():
+			m.workload.Resize(size)
+		case number := <-client.Signals():
+			m.control.send(guest.Message{Signal: &guest.Signal{Number: number}})
+		case <-ctx.Done():
 			return
 		}
 	}
 }
 
 // exec runs a further command for a client, and kills it when the client hangs up.
-func (m *monitor) exec(in *stream.Reader, out *stream.Writer, r ExecRequest) error {
+func (m *monitor) exec(ctx context.Context, client *stream.Session, r ExecRequest) error {
 	if m.report().State != drivers.Running {
-		return out.Write(stream.Error, 0, []byte(drivers.ErrNotRunning.Error()))
+		client.Fail([]byte(drivers.ErrNotRunning.Error()))
+		return nil
 	}
-	s := m.control.open()
-	defer m.control.close(s)
-	message := guest.Message{Exec: &guest.Exec{Process: r.Process, Stdin: r.Stdin}}
-	if err := guest.Send(m.control.out, s.id, message); err != nil {
-		return err
+	process, err := m.control.conn.Open()
+	if err == nil {
+		defer process.Close()
+		err = m.control.conn.Send(process.ID(), guest.Message{Exec: &guest.Exec{Process: r.Process, Stdin: r.Stdin}})
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	if errors.Is(err, stream.ErrHangup) || errors.Is(err, stream.ErrClosed) {
+		err = errEnded
+	}
+	if err != nil {
+		client.Fail([]byte(err.Error()))
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() {
-		defer cancel()
-		for {
-			f, err := in.Read()
-			if err != nil || s.stdin(ctx, f) != nil {
-				return
-			}
-		}
-	}()
+	go passInput(ctx, client, process)
+	go passEvents(ctx, client, process)
+	return passOutput(ctx, process, client)
+}
+
+// errEnded is what the client of an exec is told whose sandbox ended under it.
+var errEnded = errors.New("the sandbox has ended")
+
+func passInput(ctx context.Context, client, process *stream.Session) {
 	for {
-		f, err := s.pop(ctx)
-		if err == nil {
-			err = out.Write(f.Kind, 0, f.Payload)
+		f, err := client.Next(ctx)
+		switch {
+		case err != nil:
+			return
+		case f.Kind == stream.StdinClose:
+			process.CloseInput()
+		case process.Send(ctx, f.Kind, f.Payload) != nil:
+			return
 		}
-		if err != nil {
-			m.control.frame(stream.Signal, s.id, []byte{9})
-			return err
+	}
+}
+
+func passEvents(ctx context.Context, client, process *stream.Session) {
+	for {
+		select {
+		case size := <-client.Sizes():
+			process.Resize(size)
+		case number := <-client.Signals():
+			process.Signal(number)
+		case <-ctx.Done():
+			return
 		}
-		if f.Kind == stream.Exit || f.Kind == stream.Error {
+	}
+}
+
+// passOutput ends with the process's last frame, or with the client.
+func passOutput(ctx context.Context, process, client *stream.Session) error {
+	for {
+		f, err := process.Next(ctx)
+		var abort *stream.AbortError
+		switch {
+		case ctx.Err() != nil:
+			process.Abort("its client is gone")
+			return ctx.Err()
+		case errors.As(err, &abort):
+			client.Fail([]byte(abort.Reason))
 			return nil
+		case err != nil:
+			client.Fail([]byte(errEnded.Error()))
+			return nil
+		case f.Kind == stream.Exit, f.Kind == stream.Error:
+			client.Last(f)
+			return nil
+		}
+		if err := client.Send(ctx, f.Kind, f.Payload); err != nil {
+			process.Abort("its client is gone")
+			return err
 		}
 	}
 }

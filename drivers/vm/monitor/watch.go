@@ -84,6 +84,9 @@ func (m *monitor) lastWords(d death) Exit {
 // lost is the error for a control port that ended: the process that held it
 // has died or is about to.
 func (m *monitor) lost() error {
+	if err := m.control.broken(); err != nil {
+		return err
+	}
 	select {
 	case d := <-m.group.died:
 		return m.blame(m.group.bury(d))

@@ -1,22 +1,28 @@
 package monitor
 
 import (
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/internal/stream"
 )
 
 // Request is what a client asks for: the first frame on a connection to the
 // monitor's socket, of kind stream.Control. Exactly one field is set. Attach
-// and Exec turn the connection into session 0 of frames; the others are
-// answered with one Report.
+// Stream, answered by a Report that says Stream, turns the connection into a
+// session with credit. A monitor from before there was credit answers that it does
+// not know the request: it is asked for Attach or Exec, which turn the connection into a
+// session without. The others are answered with one Report.
 type Request struct {
 	Status *struct{}      `json:"status,omitempty"`
 	Stop   *StopRequest   `json:"stop,omitempty"`
 	Signal *SignalRequest `json:"signal,omitempty"`
+	Stream *StreamRequest `json:"stream,omitempty"`
+	Attach *AttachRequest `json:"attach,omitempty"`
+	Exec   *ExecRequest   `json:"exec,omitempty"`
+}
+
+// StreamRequest asks for a session. One field is set.
+type StreamRequest struct {
 	Attach *AttachRequest `json:"attach,omitempty"`
 	Exec   *ExecRequest   `json:"exec,omitempty"`
 }
@@ -46,6 +52,7 @@ type ExecRequest struct {
 // Report is the monitor's answer.
 type Report struct {
 	Problem        string         `json:"problem,omitempty"` // why the request was refused
+	Stream         bool           `json:"stream,omitempty"`  // a session with credit follows
 	State          drivers.State  `json:"state,omitempty"`   // "" while the guest boots
 	StartedAt      time.Time      `json:"startedAt,omitzero"`
 	SeenGeneration uint64         `json:"seenGeneration,omitempty"`
@@ -62,38 +69,4 @@ type Ready struct {
 	Hint    string `json:"hint,omitempty"`
 	Hung    bool   `json:"hung,omitempty"`    // the boot went past its deadline
 	Console string `json:"console,omitempty"` // last lines, when the boot failed
-}
-
-// maxJSON bounds a request or report, in bytes.
-const maxJSON = 4 << 20
-
-// sendJSON writes v as frames of kind Control, of which all but the last are
-// full, as guest.Send does.
-func sendJSON(w *stream.Writer, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	if len(data)%stream.MaxPayload == 0 {
-		data = append(data, ' ')
-	}
-	return w.Write(stream.Control, 0, data)
-}
-
-// readJSON reads what sendJSON wrote.
-func readJSON(r *stream.Reader, v any) error {
-	var data []byte
-	for {
-		f, err := r.Read()
-		if err != nil {
-			return err
-		}
-		if f.Kind != stream.Control || len(data) > maxJSON {
-			return fmt.Errorf("not a request or report: a frame of kind %d", f.Kind)
-		}
-		data = append(data, f.Payload...)
-		if len(f.Payload) < stream.MaxPayload {
-			return json.Unmarshal(data, v)
-		}
-	}
 }

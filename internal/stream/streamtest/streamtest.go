@@ -25,6 +25,22 @@ type Process func(ctx context.Context, s stream.Streams) (code int)
 // drivers.Execer does. It may be called concurrently.
 type Run func(ctx context.Context, ends stream.Streams, p Process) (code int, err error)
 
+// Serve runs p as the process of session s, and sends its exit code.
+func Serve(c *stream.Conn, s *stream.Session, p Process) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-s.Done():
+		case <-ctx.Done():
+		}
+	}()
+	s.Exit(p(ctx, s.Streams()))
+	_ = c.Flush(ctx) // a client that is gone needs none
+	s.Close()
+}
+
 // Big is how much the big cases send, in bytes.
 const Big = 32 << 20
 
@@ -49,7 +65,7 @@ func Test(t *testing.T, open func(t *testing.T) Run) {
 // send no more. All of them arrive.
 func InputWaits(t *testing.T, run Run) {
 	in, read := NewSource(Big), make(chan struct{})
-	var got sum
+	var got Sum
 	done := start(t, run, stream.Streams{Stdin: in}, func(ctx context.Context, s stream.Streams) int {
 		<-read
 		_, err := io.Copy(&got, s.Stdin)
@@ -67,7 +83,7 @@ func InputWaits(t *testing.T, run Run) {
 // no more. All of them arrive, and the exit code after them.
 func OutputWaits(t *testing.T, run Run) {
 	out, read := NewSource(Big), make(chan struct{})
-	var got sum
+	var got Sum
 	done := start(t, run, stream.Streams{Stdout: gated{read, &got}}, func(ctx context.Context, s stream.Streams) int {
 		_, err := io.Copy(s.Stdout, out)
 		return code(err) + 3
@@ -130,7 +146,7 @@ func Sessions(t *testing.T, run Run) {
 	for i := range 49 {
 		all.Go(func() {
 			in := NewSource(stream.Window + 10_000*i)
-			var got sum
+			var got Sum
 			code, err := run(ctx, stream.Streams{Stdin: in, Stdout: &got}, func(ctx context.Context, s stream.Streams) int {
 				_, err := io.Copy(s.Stdout, s.Stdin)
 				return code(err) + i
@@ -214,7 +230,7 @@ type Source struct {
 	left  int
 	given atomic.Int64
 	bytes rand.ChaCha8
-	sum   sum
+	sum   Sum
 }
 
 // NewSource gives n bytes, then io.EOF.
@@ -257,14 +273,15 @@ func (s *Source) awaitStall(t *testing.T) {
 	}
 }
 
-// sum is a hash with a length. The zero value is ready.
-type sum struct {
+// Sum is a hash of what is written to it, with the length. The zero value is ready.
+type Sum struct {
 	n    int64
 	hash [32]byte // chained, so that the zero value is ready
 	rest []byte
 }
 
-func (s *sum) Write(p []byte) (int, error) {
+// Write never fails.
+func (s *Sum) Write(p []byte) (int, error) {
 	s.n += int64(len(p))
 	s.rest = append(s.rest, p...)
 	for len(s.rest) >= 4096 {
@@ -274,7 +291,7 @@ func (s *sum) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (s *sum) String() string {
+func (s *Sum) String() string {
 	return fmt.Sprintf("%d bytes, %x", s.n, sha256.Sum256(append(s.hash[:], s.rest...)))
 }
 
