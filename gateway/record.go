@@ -93,12 +93,16 @@ func (r *Record) spec(h *Home, authDir string) (drivers.Spec, error) {
 		mounts = append(mounts, mount)
 	}
 	q := r.Request
+	var entrypoint []string
+	if q.Entrypoint != "" {
+		entrypoint = []string{q.Entrypoint}
+	}
 	return drivers.Spec{
 		ID: r.ID, Name: r.Name, GatewayID: h.ID, Dir: h.sandboxDir(r.ID),
 		Auth: auth, Mounts: mounts, Hidden: []string{h.State, h.Runtime},
 		Rootfs: q.Rootfs, Image: q.Image, Ephemeral: q.Ephemeral,
 		Process: drivers.Process{Args: q.Process.Args, Env: q.Process.Env, Dir: q.Process.Dir,
-			User: q.Process.User, Terminal: q.Process.Terminal, Size: drivers.Size(q.Process.Size)},
+			User: q.Process.User, Terminal: q.Process.Terminal, Size: drivers.Size(q.Process.Size), Entrypoint: entrypoint},
 		Stdin: q.Stdin, CPUs: q.CPUs, Memory: q.Memory, TokenUser: q.TokenUser, Hypervisor: q.Hypervisor,
 		RequireJail: q.RequireJail,
 	}, nil

@@ -13,8 +13,9 @@ const appName = "openshell-vm"
 // arrange and complete, too: see takesCommand and takesSandbox.
 func newApp() *cli.App {
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true}
-	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
+	cli.VersionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}
 	cli.VersionPrinter = func(c *cli.Context) { fmt.Fprintf(c.App.Writer, "%s %s\n", appName, version) }
+	cli.FlagStringer = flagHelp
 	app := &cli.App{
 		Name:        appName,
 		Usage:       "run sandboxes (microVMs, containers) whose token is always fresh",
@@ -22,66 +23,70 @@ func newApp() *cli.App {
 		HideVersion: false,
 		Commands: []*cli.Command{
 			{Name: "run", Category: "sandboxes", Usage: "create a sandbox and run a command in it", ArgsUsage: "[COMMAND [ARG...]]",
-				Flags: append(createFlags(), detachFlag), Action: runAction},
+				Flags: append(createFlags(), detachFlag()), Action: runAction},
 			{Name: "create", Category: "sandboxes", Usage: "create a sandbox without starting it", ArgsUsage: "[COMMAND [ARG...]]",
 				Flags: createFlags(), Action: createAction},
-			{Name: "ps", Category: "sandboxes", Usage: "list sandboxes and how fresh their tokens are",
-				Flags: []cli.Flag{allFlag, quietFlag, noTruncFlag, outputFlag}, Action: psAction},
+			{Name: "ps", Aliases: []string{"ls", "list"}, Category: "sandboxes", Usage: "list sandboxes and how fresh their tokens are",
+				Flags: []cli.Flag{allFlag(), filterFlag(), quietFlag(), noTruncFlag(), outputFlag()}, Action: psAction},
 			{Name: "inspect", Category: "sandboxes", Usage: "show all about sandboxes", ArgsUsage: "SANDBOX...",
-				Flags: []cli.Flag{outputFlag}, Action: inspectAction},
+				Flags: []cli.Flag{outputFlag()}, Action: inspectAction},
 			{Name: "logs", Category: "sandboxes", Usage: "show the workload's output since its last start", ArgsUsage: "SANDBOX",
-				Flags: []cli.Flag{followFlag}, Action: logsAction},
+				Flags: []cli.Flag{followFlag(), tailFlag()}, Action: logsAction},
 			{Name: "exec", Category: "sandboxes", Usage: "run a further command in a running sandbox", ArgsUsage: "SANDBOX COMMAND [ARG...]",
 				Flags: processFlags(), Action: execAction},
 			{Name: "attach", Category: "sandboxes", Usage: "connect to a running sandbox's standard streams", ArgsUsage: "SANDBOX",
-				Flags: []cli.Flag{noStdinFlag}, Action: attachAction},
+				Flags: []cli.Flag{noStdinFlag()}, Action: attachAction},
 			{Name: "start", Category: "sandboxes", Usage: "start stopped sandboxes, each with a fresh token", ArgsUsage: "SANDBOX...",
 				Action: startAction},
 			{Name: "stop", Category: "sandboxes", Usage: "stop sandboxes", ArgsUsage: "SANDBOX...",
-				Flags: []cli.Flag{graceFlag}, Action: stopAction},
+				Flags: []cli.Flag{graceFlag()}, Action: stopAction},
+			{Name: "restart", Category: "sandboxes", Usage: "stop sandboxes and start them again, each with a fresh token", ArgsUsage: "SANDBOX...",
+				Flags: []cli.Flag{graceFlag()}, Action: restartAction},
+			{Name: "kill", Category: "sandboxes", Usage: "end sandboxes at once, or send them another signal", ArgsUsage: "SANDBOX...",
+				Flags: []cli.Flag{signalFlag()}, Action: killAction},
 			{Name: "wait", Category: "sandboxes", Usage: "wait until sandboxes have ended and print their exit codes", ArgsUsage: "SANDBOX...",
 				Action: waitAction},
 			{Name: "rm", Category: "sandboxes", Usage: "remove sandboxes and their shares", ArgsUsage: "SANDBOX...",
-				Flags: []cli.Flag{forceFlag}, Action: rmAction},
+				Flags: []cli.Flag{forceFlag()}, Action: rmAction},
 
 			{Name: "share", Category: "shares", Usage: "shares for containers of your own, which you start yourself", Subcommands: []*cli.Command{
 				{Name: "create", Usage: "make a share, or take the one that exists, and print the arguments for docker run or podman run", ArgsUsage: "NAME",
-					Flags: []cli.Flag{ttlFlag, ignoreFlag, quietDirFlag, outputFlag}, Action: shareCreateAction},
-				{Name: "ls", Usage: "list the shares and how fresh their tokens are",
-					Flags: []cli.Flag{quietNameFlag, noTruncFlag, outputFlag}, Action: shareListAction},
+					Flags: []cli.Flag{ttlFlag(), ignoreFlag(), quietDirFlag(), outputFlag()}, Action: shareCreateAction},
+				{Name: "ls", Aliases: []string{"list"}, Usage: "list the shares and how fresh their tokens are",
+					Flags: []cli.Flag{quietNameFlag(), noTruncFlag(), outputFlag()}, Action: shareListAction},
 				{Name: "inspect", Usage: "show all about shares, a sandbox's too", ArgsUsage: "SHARE...",
-					Flags: []cli.Flag{outputFlag}, Action: shareInspectAction},
+					Flags: []cli.Flag{outputFlag()}, Action: shareInspectAction},
 				{Name: "put", Usage: "publish files beside the token, a sandbox's too, and print their generation", ArgsUsage: "SHARE [NAME=]FILE...",
-					Flags: []cli.Flag{removeFlag}, Action: sharePutAction},
+					Flags: []cli.Flag{removeFlag()}, Action: sharePutAction},
 				{Name: "rm", Usage: "remove shares; their tokens are refused from then on", ArgsUsage: "SHARE...",
-					Flags: []cli.Flag{forceGoneFlag}, Action: shareRmAction},
+					Flags: []cli.Flag{forceGoneFlag()}, Action: shareRmAction},
 			}},
 
 			{Name: "token", Category: "gateway", Usage: "inspect, rotate or verify tokens; none is ever shown", Subcommands: []*cli.Command{
 				{Name: "inspect", Usage: "show what is known of a sandbox's token", ArgsUsage: "SANDBOX",
-					Flags: []cli.Flag{outputFlag}, Action: tokenInspectAction},
+					Flags: []cli.Flag{outputFlag()}, Action: tokenInspectAction},
 				{Name: "rotate", Usage: "publish a new token now", ArgsUsage: "SANDBOX",
-					Flags: []cli.Flag{outputFlag}, Action: tokenRotateAction},
+					Flags: []cli.Flag{outputFlag()}, Action: tokenRotateAction},
 				{Name: "verify", Usage: "check a token from a file or standard input; exit code 1 if it is not valid", ArgsUsage: "[FILE|-]",
-					Flags: []cli.Flag{leewayFlag, outputFlag}, Action: tokenVerifyAction},
+					Flags: []cli.Flag{leewayFlag(), outputFlag()}, Action: tokenVerifyAction},
 			}},
 			{Name: "keys", Category: "gateway", Usage: "the keys that sign tokens", Subcommands: []*cli.Command{
-				{Name: "list", Usage: "list the key that signs and those that still verify",
-					Flags: []cli.Flag{outputFlag}, Action: keysListAction},
+				{Name: "list", Aliases: []string{"ls"}, Usage: "list the key that signs and those that still verify",
+					Flags: []cli.Flag{outputFlag()}, Action: keysListAction},
 				{Name: "rotate", Usage: "sign with a new key and publish every share anew; the old key verifies until its last token has expired",
-					Flags: []cli.Flag{outputFlag}, Action: keysRotateAction},
+					Flags: []cli.Flag{outputFlag()}, Action: keysRotateAction},
 				{Name: "retire", Usage: "make a key that signs no more invalid at once", ArgsUsage: "KEY",
-					Flags: []cli.Flag{forceKeyFlag, outputFlag}, Action: keysRetireAction},
+					Flags: []cli.Flag{forceKeyFlag(), outputFlag()}, Action: keysRetireAction},
 			}},
 			{Name: "gateway", Category: "gateway", Usage: "the daemon that keeps tokens fresh", Subcommands: []*cli.Command{
 				{Name: "status", Usage: "show the gateway's state; exit code 1 if none runs",
-					Flags: []cli.Flag{outputFlag}, Action: gatewayStatusAction},
+					Flags: []cli.Flag{outputFlag()}, Action: gatewayStatusAction},
 				{Name: "start", Usage: "start it if none runs", Action: gatewayStartAction},
 				{Name: "stop", Usage: "end it; sandboxes go on, their tokens are no longer renewed", Action: gatewayStopAction},
 				{Name: "restart", Usage: "end it and start the installed version with this environment; sandboxes go on", Action: gatewayRestartAction},
 			}},
 			{Name: "doctor", Category: "gateway", Usage: "show which drivers work on this host, and what the others lack",
-				Flags: []cli.Flag{outputFlag}, Action: doctorAction},
+				Flags: []cli.Flag{outputFlag()}, Action: doctorAction},
 			{Name: "version", Category: "gateway", Usage: "print the versions of the CLI and of the gateway", Action: versionAction},
 			{Name: "completion", Category: "gateway", Usage: "print a shell's completion script", ArgsUsage: "bash|zsh|fish", Action: completionAction},
 		},
@@ -128,30 +133,58 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 	return usage(fmt.Sprintf("%s %s --help explains it", appName, c.Command.Name), "%s", text)
 }
 
-// Flags that several commands share.
-var (
-	outputFlag  = &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "json, or text for people", DefaultText: "text"}
-	allFlag     = &cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that do not run", DisableDefaultText: true}
-	quietFlag   = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids", DisableDefaultText: true}
-	noTruncFlag = &cli.BoolFlag{Name: "no-trunc", Usage: "cut nothing to fit the terminal", DisableDefaultText: true}
-	followFlag  = &cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until the sandbox ends", DisableDefaultText: true}
-	forceFlag   = &cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also running ones, and no error for those that are gone", DisableDefaultText: true}
-	detachFlag  = &cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running in the background and print its id", DisableDefaultText: true}
-	ttlFlag     = &cli.DurationFlag{Name: "ttl", Usage: "lifetime of its tokens, renewed at half of it", DefaultText: "1h"}
-	noStdinFlag = &cli.BoolFlag{Name: "no-stdin", Usage: "do not connect standard input", DisableDefaultText: true}
-	graceFlag   = &cli.GenericFlag{Name: "time", Aliases: []string{"t"}, Usage: "`SECONDS` until it is killed", Value: newGrace(), DefaultText: "10"}
-	leewayFlag  = &cli.DurationFlag{Name: "leeway", Usage: "clock difference to allow", DefaultText: "none"}
-)
+// Flags, made anew for each app: the parser leaves in them what it has read.
 
-// Flags of share and keys.
-var (
-	ignoreFlag    = &cli.BoolFlag{Name: "ignore", Usage: "take one that exists as it is, whatever --ttl says", DisableDefaultText: true}
-	quietDirFlag  = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only the directory to mount", DisableDefaultText: true}
-	quietNameFlag = &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only names", DisableDefaultText: true}
-	removeFlag    = &cli.StringSliceFlag{Name: "remove", Usage: "take the file `NAME` away (repeatable)"}
-	forceGoneFlag = &cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "no error for those that are gone", DisableDefaultText: true}
-	forceKeyFlag  = &cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also while shares hold tokens that it signed", DisableDefaultText: true}
-)
+func outputFlag() cli.Flag {
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o", "format"}, Usage: "as `FORMAT`: text for people, or json, where durations are in nanoseconds", DefaultText: "text"}
+}
+func ttlFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "ttl", Usage: "`DURATION` such as 15m that its tokens live, renewed at half of it", DefaultText: "1h"}
+}
+func graceFlag() cli.Flag {
+	return &cli.GenericFlag{Name: "time", Aliases: []string{"t", "timeout"}, Usage: "`SECONDS` until it is killed", Value: newGrace(), DefaultText: "10"}
+}
+func leewayFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "leeway", Usage: "clock difference to allow, a `DURATION` such as 5s", DefaultText: "none"}
+}
+func signalFlag() cli.Flag {
+	return &cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "`SIGNAL` to send, a name or a number", DefaultText: "KILL"}
+}
+func tailFlag() cli.Flag {
+	return &cli.StringFlag{Name: "tail", Aliases: []string{"n"}, Usage: "only the last `N` lines", DefaultText: "all"}
+}
+func filterFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only those with `KEY=VALUE`: name, id, status, driver (repeatable)"}
+}
+func removeFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "remove", Usage: "take the file `NAME` away (repeatable)"}
+}
+
+// boolFlag is one that is there or not.
+func boolFlag(usage, name string, aliases ...string) cli.Flag {
+	return &cli.BoolFlag{Name: name, Aliases: aliases, Usage: usage, DisableDefaultText: true}
+}
+
+func allFlag() cli.Flag     { return boolFlag("also those that do not run", "all", "a") }
+func quietFlag() cli.Flag   { return boolFlag("only ids", "quiet", "q") }
+func noTruncFlag() cli.Flag { return boolFlag("cut nothing to fit the terminal", "no-trunc") }
+func followFlag() cli.Flag  { return boolFlag("go on until the sandbox ends", "follow", "f") }
+func forceFlag() cli.Flag {
+	return boolFlag("also running ones, and no error for those that are gone", "force", "f")
+}
+func detachFlag() cli.Flag {
+	return boolFlag("leave it running in the background and print its id", "detach", "d")
+}
+func noStdinFlag() cli.Flag { return boolFlag("do not connect standard input", "no-stdin") }
+func ignoreFlag() cli.Flag {
+	return boolFlag("take one that exists as it is, whatever --ttl says", "ignore")
+}
+func quietDirFlag() cli.Flag  { return boolFlag("only the directory to mount", "quiet", "q") }
+func quietNameFlag() cli.Flag { return boolFlag("only names", "quiet", "q") }
+func forceGoneFlag() cli.Flag { return boolFlag("no error for those that are gone", "force", "f") }
+func forceKeyFlag() cli.Flag {
+	return boolFlag("also while shares hold tokens that it signed", "force", "f")
+}
 
 // wantJSON reads --output.
 func wantJSON(c *cli.Context) (bool, error) {
@@ -161,7 +194,7 @@ func wantJSON(c *cli.Context) (bool, error) {
 	case "", "text", "table":
 		return false, nil
 	default:
-		return false, usage("use -o json, or leave it out", "unknown output format %q", format)
+		return false, usage("use -o json, for jq to choose from, or leave it out", "unknown output format %q", format)
 	}
 }
 
@@ -187,11 +220,50 @@ func noArgs(c *cli.Context) error {
 	return nil
 }
 
+// argsError says which argument is missing or one too many, by the command's
+// ArgsUsage.
 func argsError(c *cli.Context) error {
-	name := c.Command.HelpName
-	hint := fmt.Sprintf("usage: %s", strings.TrimSpace(name+" [flags] "+c.Command.ArgsUsage))
-	if c.NArg() == 0 {
-		return usage(hint, "%s needs an argument", c.Command.Name)
+	name := strings.TrimPrefix(c.Command.HelpName, appName+" ")
+	hint := "usage: " + strings.TrimSpace(c.Command.HelpName+" [flags] "+c.Command.ArgsUsage)
+	var needed []string
+	for _, word := range strings.Fields(c.Command.ArgsUsage) {
+		if !strings.HasPrefix(word, "[") {
+			needed = append(needed, strings.TrimSuffix(word, "..."))
+		}
 	}
-	return usage(hint, "%s does not take %s", c.Command.Name, plural(c.NArg(), "argument"))
+	given := c.Args().Slice()
+	switch {
+	case len(given) < len(needed):
+		return usage(hint, "%s needs a %s", name, needed[len(given)])
+	case len(given) == 1 && given[0] == "":
+		return usage(hint, "%s: the %s is empty", name, needed[0])
+	case c.Command.ArgsUsage == "":
+		return usage(hint, "%s takes no argument: %q", name, given[0])
+	}
+	return usage(hint, "%s takes one %s: %q is one too many", name, strings.Trim(c.Command.ArgsUsage, "[]"), given[1])
+}
+
+// flagHelp is a flag's line of a help text: each of its names once.
+func flagHelp(f cli.Flag) string {
+	d, ok := f.(cli.DocGenerationFlag)
+	if !ok {
+		return ""
+	}
+	usage, value := d.GetUsage(), ""
+	if before, rest, quoted := strings.Cut(usage, "`"); quoted {
+		word, after, _ := strings.Cut(rest, "`")
+		usage, value = before+word+after, " "+word
+	}
+	var names []string
+	for _, n := range f.Names() {
+		dashes := "--"
+		if len(n) == 1 {
+			dashes = "-"
+		}
+		names = append(names, dashes+n)
+	}
+	if text := d.GetDefaultText(); d.TakesValue() && text != "" {
+		usage += " (default: " + strings.Trim(text, `"`) + ")"
+	}
+	return strings.Join(names, ", ") + value + "\t" + usage
 }

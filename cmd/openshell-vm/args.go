@@ -6,7 +6,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
-	"github.com/xrash/smetrics"
 )
 
 // arrange brings a command line into the one form that the flag parser can't
@@ -143,7 +142,12 @@ func takesSandbox(cmd *cli.Command) bool { return strings.HasPrefix(cmd.ArgsUsag
 func takesShare(cmd *cli.Command) bool   { return strings.HasPrefix(cmd.ArgsUsage, "SHARE") }
 func takesKey(cmd *cli.Command) bool     { return cmd.ArgsUsage == "KEY" }
 
+// unknownCommand answers a word that is no command: with what is here in place
+// of docker's or podman's, else with what was probably meant.
 func unknownCommand(path []string, cmd *cli.Command, word string) error {
+	if h := commandHabit(path[1:], word); h != nil {
+		return usage(h.hint, "there is no command %q: %s", word, h.why)
+	}
 	var names []string
 	for _, c := range cmd.Subcommands {
 		names = append(names, c.Names()...)
@@ -155,7 +159,15 @@ func unknownCommand(path []string, cmd *cli.Command, word string) error {
 	return usage(hint, "unknown command %q", word)
 }
 
+// unknownFlag is unknownCommand for flags. Of combined short ones, typed is all.
 func unknownFlag(path []string, cmd *cli.Command, typed string) error {
+	flag := typed
+	if !strings.HasPrefix(typed, "--") && len(typed) > 2 {
+		flag = unknownShort(cmd, typed)
+	}
+	if h := flagHabit(path[1:], flag); h != nil {
+		return usage(h.hint, "there is no flag %s: %s", flag, h.why)
+	}
 	var names []string
 	for _, f := range flagsOf(cmd) {
 		for _, n := range f.Names() {
@@ -171,6 +183,16 @@ func unknownFlag(path []string, cmd *cli.Command, typed string) error {
 	return usage(hint, "unknown flag %s", typed)
 }
 
+// unknownShort is the first of combined short flags that cmd doesn't have.
+func unknownShort(cmd *cli.Command, typed string) string {
+	for _, r := range typed[1:] {
+		if name, _ := lookup(cmd, string(r)); name == "" {
+			return "-" + string(r)
+		}
+	}
+	return typed
+}
+
 func noValue(path []string, flag string) error {
 	return usage(strings.Join(helpFor(path), " ")+" explains it", "%s needs a value", flag)
 }
@@ -179,13 +201,45 @@ func helpFor(path []string) []string {
 	return slices.Concat([]string{appName}, path[1:], []string{"--help"})
 }
 
-// nearest is the name that was probably meant, or "".
+// nearest is the name that was probably meant, or "": one slip of the finger
+// away, two in a long word.
 func nearest(typed string, names []string) string {
-	best, near := 0.8, ""
+	if utf8.RuneCountInString(typed) < 3 {
+		return ""
+	}
+	near, best := "", 2
+	if len(typed) > 6 {
+		best = 3
+	}
 	for _, n := range names {
-		if d := smetrics.JaroWinkler(n, typed, 0.7, 4); d > best {
+		if d := slips([]rune(typed), []rune(n)); d < best {
 			best, near = d, n
 		}
 	}
 	return near
+}
+
+// slips counts the letters left out, put in, replaced, or changed with their
+// neighbour between two words (the optimal string alignment distance).
+func slips(a, b []rune) int {
+	before, last := []int(nil), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := range a {
+		row := make([]int, len(b)+1)
+		row[0] = i + 1
+		for j := range b {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			row[j+1] = min(last[j+1]+1, row[j]+1, last[j]+cost)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
 }

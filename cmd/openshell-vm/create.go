@@ -20,8 +20,8 @@ import (
 // processFlags are those of a command in a sandbox: run, create and exec.
 func processFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "connect standard input", DisableDefaultText: true},
-		&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "with a terminal; ctrl-p ctrl-q detaches from it", DisableDefaultText: true},
+		boolFlag("connect standard input", "interactive", "i"),
+		boolFlag("with a terminal; ctrl-p ctrl-q detaches from it", "tty", "t"),
 		&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `K=V`, or K as it is here (repeatable)"},
 		&cli.StringSliceFlag{Name: "env-file", Usage: "read K=V lines from `FILE` (repeatable)"},
 		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`"},
@@ -33,18 +33,21 @@ func processFlags() []cli.Flag {
 func createFlags() []cli.Flag {
 	return append(processFlags(),
 		&cli.StringFlag{Name: "name", Usage: "call it `NAME`"},
-		&cli.BoolFlag{Name: "rm", Usage: "remove it once it has ended", DisableDefaultText: true},
-		ttlFlag,
-		&cli.StringFlag{Name: "driver", Usage: "auto, vm, docker or podman", Value: "auto"},
-		&cli.StringFlag{Name: "hypervisor", Usage: "auto, krun or qemu", Value: "auto"},
+		boolFlag("remove it once it has ended", "rm"),
+		boolFlag("no warnings, and no word about images", "quiet", "q"),
+		ttlFlag(),
+		&cli.StringFlag{Name: "driver", Usage: "`DRIVER`: auto, vm, docker or podman", Value: "auto"},
+		&cli.StringFlag{Name: "hypervisor", Usage: "`HYPERVISOR` of a VM: auto, krun or qemu", Value: "auto"},
 		&cli.StringFlag{Name: "rootfs", Usage: "`DIR` as its root, below an overlay; without: a minimal busybox userland"},
 		&cli.StringFlag{Name: "image", Usage: "container image `REF`"},
-		&cli.BoolFlag{Name: "ephemeral", Usage: "keep what it writes in memory; gone when it stops", DisableDefaultText: true},
-		&cli.BoolFlag{Name: "require-jail", Usage: "rather not run than in a VM that this host can't confine fully", DisableDefaultText: true},
-		&cli.StringSliceFlag{Name: "mount", Usage: "show it the directory `SRC:DST`, read-only (repeatable)"},
-		&cli.Float64Flag{Name: "cpus", Usage: "number of CPUs", DefaultText: "the driver's choice"},
+		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` in place of the image's, with COMMAND as its arguments"},
+		boolFlag("keep what it writes in memory; gone when it stops", "ephemeral"),
+		boolFlag("rather not run than in a VM that this host can't confine fully", "require-jail"),
+		&cli.StringSliceFlag{Name: "mount", Usage: "show it the directory `SRC:DST`, read-only (repeatable); type=bind,source=SRC,target=DST,readonly, too"},
+		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "docker's spelling of --mount: `SRC:DST:ro` (repeatable)"},
+		&cli.Float64Flag{Name: "cpus", Usage: "`N` CPUs", DefaultText: "the driver's choice"},
 		&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` such as 512m", DefaultText: "the driver's choice"},
-		&cli.StringFlag{Name: "token-user", Usage: "the only `USER` inside who may read the token", DefaultText: "all of them"},
+		&cli.StringFlag{Name: "token-user", Usage: "`USER` inside who may read the token", DefaultText: "the workload's"},
 	)
 }
 
@@ -74,14 +77,30 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 	r.Process, errs[0] = process(c, c.Args().Slice())
 	r.Rootfs, errs[1] = rootfs(c)
 	r.Memory, errs[2] = memory(c)
-	r.Mounts, errs[3] = mounts(c.StringSlice("mount"))
+	var warnings []string
+	r.Mounts, warnings, errs[3] = mounts(c.StringSlice("mount"), c.StringSlice("volume"))
 	r.TTL, errs[4] = lifetime(c)
 	for _, err := range errs {
 		if err != nil {
 			return r, err
 		}
 	}
-	return r, nil
+	if !c.Bool("quiet") {
+		warn(warnings)
+	}
+	return entrypoint(r, c.String("entrypoint")), nil
+}
+
+// entrypoint puts the program first: an image's own is replaced by its engine,
+// a directory has none.
+func entrypoint(r api.CreateRequest, program string) api.CreateRequest {
+	switch {
+	case r.Image != "":
+		r.Entrypoint = program
+	case program != "":
+		r.Process.Args = append([]string{program}, r.Process.Args...)
+	}
+	return r
 }
 
 // lifetime reads --ttl; 0 leaves it to the gateway.
@@ -121,27 +140,6 @@ func memory(c *cli.Context) (int64, error) {
 		return 0, usage("give a size such as 512m or 2g", "memory %q is not a size", text)
 	}
 	return n, nil
-}
-
-// mounts reads SRC:DST[:ro] each.
-func mounts(texts []string) ([]api.Mount, error) {
-	var list []api.Mount
-	for _, text := range texts {
-		parts := strings.Split(text, ":")
-		if len(parts) == 3 && parts[2] != "ro" {
-			return nil, usage("write "+parts[0]+":"+parts[1]+"; what a sandbox writes stays in the sandbox",
-				"mount %q: %q is refused, every mount is read-only", text, parts[2])
-		}
-		if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || !filepath.IsAbs(parts[1]) {
-			return nil, usage("write SOURCE:TARGET, the target an absolute path in the sandbox; neither may contain a colon", "mount %q is malformed", text)
-		}
-		source, err := filepath.Abs(parts[0])
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, api.Mount{Source: source, Target: filepath.Clean(parts[1])})
-	}
-	return list, nil
 }
 
 // environment reads the files, then the flags; the later of two settings of a

@@ -344,6 +344,8 @@ func workload(conn net.Conn, rw *bufio.ReadWriter, p api.Process, signals chan i
 	case "echo":
 		fmt.Fprintln(out.To(stream.Stdout, 0), strings.Join(p.Args[1:], " "))
 		end(0)
+	case "true":
+		end(0)
 	case "exit":
 		fmt.Fprintln(out.To(stream.Stderr, 0), "ending")
 		code, _ := strconv.Atoi(p.Args[1])

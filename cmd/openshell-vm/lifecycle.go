@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"openshell-vm/gateway/api"
 )
@@ -54,6 +58,58 @@ func stopAction(c *cli.Context) error {
 	})
 }
 
+func restartAction(c *cli.Context) error {
+	grace := time.Duration(*c.Generic("time").(*grace))
+	return forEach(c, "restarting", func(ctx context.Context, client *api.Client, ref string) error {
+		_, err := client.StopSandbox(ctx, ref, grace)
+		if err == nil {
+			_, err = client.Start(ctx, ref)
+		}
+		return done(c, ref, err)
+	})
+}
+
+// killAction stops without a grace: a sandbox that was only sent the signal
+// would be one that should run. Other signals are the workload's own affair.
+func killAction(c *cli.Context) error {
+	number := unix.SIGKILL
+	if name := c.String("signal"); name != "" {
+		var err error
+		if number, err = signalNumber(name); err != nil {
+			return err
+		}
+	}
+	return forEach(c, "killing", func(ctx context.Context, client *api.Client, ref string) error {
+		if number != unix.SIGKILL {
+			return done(c, ref, client.Signal(ctx, ref, int(number)))
+		}
+		sandbox, err := client.Get(ctx, ref)
+		if err == nil && sandbox.State != "running" {
+			err = &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s does not run: it is %s", sandbox.Name, sandbox.State),
+				Hint: appName + " rm " + sandbox.Name + " removes it"}
+		}
+		if err == nil {
+			_, err = client.StopSandbox(ctx, ref, 0)
+		}
+		return done(c, ref, err)
+	})
+}
+
+// signalNumber reads KILL, SIGKILL or 9.
+func signalNumber(name string) (syscall.Signal, error) {
+	if n, err := strconv.Atoi(name); err == nil && n > 0 && n <= 64 {
+		return syscall.Signal(n), nil
+	}
+	upper := strings.ToUpper(name)
+	if !strings.HasPrefix(upper, "SIG") {
+		upper = "SIG" + upper
+	}
+	if n := unix.SignalNum(upper); n != 0 {
+		return n, nil
+	}
+	return 0, usage("give a name such as HUP, or a number between 1 and 64", "there is no signal %q", name)
+}
+
 func rmAction(c *cli.Context) error {
 	force := c.Bool("force")
 	return forEach(c, "removing", func(ctx context.Context, client *api.Client, ref string) error {
@@ -90,9 +146,36 @@ func logsAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	last, err := tailLines(c.String("tail"))
+	if err != nil {
+		return err
+	}
+	follow := c.Bool("follow")
+	if follow && last >= 0 {
+		return usage("leave one of both out", "--tail and --follow don't go together: what comes after the end has none")
+	}
 	client, err := connect(c.Context, newProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
-	return client.Logs(c.Context, ref, c.Bool("follow"), os.Stdout, os.Stderr)
+	if last < 0 {
+		return client.Logs(c.Context, ref, follow, os.Stdout, os.Stderr)
+	}
+	var end tail
+	if err := client.Logs(c.Context, ref, false, end.to(os.Stdout, last), end.to(os.Stderr, last)); err != nil {
+		return err
+	}
+	return end.print(last)
+}
+
+// tailLines reads --tail's value; -1 means all.
+func tailLines(text string) (int, error) {
+	if text == "" || text == "all" {
+		return -1, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, usage("give a number of lines, or all", "--tail %q is no number", text)
+	}
+	return n, nil
 }

@@ -15,14 +15,17 @@ import (
 )
 
 // pull fetches the request's image, if there is one and the engine lacks it,
-// and shows how that goes.
-func (s *session) pull(ctx context.Context, client *api.Client, r api.CreateRequest) error {
+// and shows how that goes, if it is not to be quiet.
+func (s *session) pull(ctx context.Context, client *api.Client, r api.CreateRequest, quiet bool) error {
 	if r.Image == "" {
 		return nil
 	}
 	shown := &pulling{image: r.Image, layers: map[string]api.PullProgress{}, bar: s.progress, lines: os.Stderr}
 	s.progress.step("looking for " + r.Image)
 	defer s.progress.done()
+	if quiet {
+		return client.Pull(ctx, r, func(api.PullProgress) {})
+	}
 	return client.Pull(ctx, r, shown.update)
 }
 

@@ -33,7 +33,7 @@ func createAction(c *cli.Context) error {
 		return err
 	}
 	defer s.close()
-	_, sandbox, err := s.create(c.Context, request)
+	_, sandbox, err := s.create(c.Context, request, c.Bool("quiet"))
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func runAction(c *cli.Context) error {
 	}
 	defer s.close()
 	request.Process.Size = s.size()
-	client, sandbox, err := s.create(c.Context, request)
+	client, sandbox, err := s.create(c.Context, request, c.Bool("quiet"))
 	if err != nil {
 		return err
 	}
@@ -67,13 +67,13 @@ func runAction(c *cli.Context) error {
 	return nil
 }
 
-// create makes the sandbox and prints the gateway's warnings.
-func (s *session) create(ctx context.Context, r api.CreateRequest) (client *api.Client, sandbox api.Sandbox, err error) {
+// create makes the sandbox and prints the gateway's warnings, if it is not to be quiet.
+func (s *session) create(ctx context.Context, r api.CreateRequest, quiet bool) (client *api.Client, sandbox api.Sandbox, err error) {
 	err = s.interruptible(ctx, func(ctx context.Context) error {
 		if client, err = connect(ctx, s.progress); err != nil {
 			return err
 		}
-		if err = s.pull(ctx, client, r); err != nil {
+		if err = s.pull(ctx, client, r, quiet); err != nil {
 			return err
 		}
 		s.progress.step("creating the sandbox")
@@ -81,7 +81,9 @@ func (s *session) create(ctx context.Context, r api.CreateRequest) (client *api.
 		sandbox, err = client.Create(ctx, r)
 		return err
 	})
-	warn(sandbox.Warnings)
+	if !quiet {
+		warn(sandbox.Warnings)
+	}
 	return client, sandbox, err
 }
 

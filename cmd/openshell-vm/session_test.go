@@ -166,9 +166,7 @@ func TestProgressIsShownAndTakenAway(t *testing.T) {
 	term.sees("starting made-up … 1s")
 	term.types("\x03")
 	term.ends(130)
-	if screen := term.screen.String(); !strings.HasSuffix(screen, clearLine) {
-		t.Errorf("the progress line stays: %q", screen)
-	}
+	term.until("the progress line is taken away", func() bool { return strings.HasSuffix(term.screen.String(), clearLine) })
 }
 
 func TestDetachReader(t *testing.T) {

@@ -19,12 +19,16 @@ import (
 )
 
 func psAction(c *cli.Context) error {
+	filter, err := readFilter(c.StringSlice("filter"))
+	if err != nil {
+		return err
+	}
 	all := func(client *api.Client) ([]api.Sandbox, error) {
 		list, err := client.List(c.Context)
-		if !c.Bool("all") {
+		if !c.Bool("all") && len(filter["status"]) == 0 {
 			list = current(list)
 		}
-		return list, err
+		return filter.choose(list), err
 	}
 	return list(c, all, func(s api.Sandbox) string { return s.ID }, sandboxTable)
 }

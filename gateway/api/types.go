@@ -118,6 +118,7 @@ type CreateRequest struct {
 	Rootfs      string        `json:"rootfs,omitempty"`
 	Image       string        `json:"image,omitempty"`
 	Process     Process       `json:"process"`
+	Entrypoint  string        `json:"entrypoint,omitempty"` // with an image: in place of its own
 	Stdin       bool          `json:"stdin,omitempty"`
 	Ephemeral   bool          `json:"ephemeral,omitempty"`
 	AutoRemove  bool          `json:"autoRemove,omitempty"`  // --rm: removed once it has ended
