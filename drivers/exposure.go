@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -24,18 +25,43 @@ import (
 // on the way to one is seen through. What does not exist cannot be exposed and
 // is passed over.
 func Exposure(source string, hidden []string, sockets ...string) (masks []string, err error) {
+	_, masks, err = Judge(source, hidden, sockets...)
+	return masks, err
+}
+
+// Directory is one directory of this host, whatever has come to its path since.
+type Directory struct{ Device, Inode uint64 }
+
+// Judge is Exposure, and says which directory it judged. Who mounts the source
+// resolves its path anew, and somebody else may have changed it in between:
+// what was mounted is to be compared.
+func Judge(source string, hidden []string, sockets ...string) (judged Directory, masks []string, err error) {
 	table, err := mounts.Read(mounts.Self)
 	if err != nil {
-		return nil, err
+		return judged, nil, err
 	}
-	if err := refuseKernelFS(source, table); err != nil {
-		return nil, err
-	}
-	real, err := filepath.EvalSymlinks(source)
+	fd, err := openSource(source, table)
 	if err != nil {
-		return nil, err
+		return judged, nil, err
 	}
-	masks = kernelFSBelow(real, table)
+	defer syscall.Close(fd)
+	var st syscall.Stat_t
+	if err := syscall.Fstat(fd, &st); err != nil {
+		return judged, nil, &fs.PathError{Op: "stat", Path: source, Err: err}
+	}
+	// The kernel's own word on where this very directory is.
+	real, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+	if err != nil {
+		return judged, nil, err
+	}
+	masks, err = masksBelow(source, real, hidden, sockets, table)
+	return Directory{uint64(st.Dev), st.Ino}, masks, err
+}
+
+// masksBelow refuses a source, which really is at real, or finds what of it is
+// to be covered.
+func masksBelow(source, real string, hidden, sockets []string, table []mounts.Entry) ([]string, error) {
+	masks := kernelFSBelow(real, table)
 	for _, h := range hidden {
 		below, err := hiddenBelow(source, real, h, table)
 		if err != nil {

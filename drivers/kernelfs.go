@@ -23,11 +23,12 @@ var kernelTypes = []string{
 	"pstore", "efivarfs", "selinuxfs", "smackfs", "binfmt_misc", "mqueue", "fusectl", "rpc_pipefs", "nfsd", "resctrl",
 }
 
-// refuseKernelFS refuses a directory on such a file system, and a path that
-// leads through one: where its magic links end is not to be seen from the path.
-func refuseKernelFS(source string, table []mounts.Entry) error {
-	refuse := func(why string) error {
-		return &Error{Op: fmt.Sprintf("expose %s", source), Err: errors.New(why),
+// openSource opens a directory to name it. It refuses one on such a file system,
+// and a path that leads through one: where its magic links end is not to be seen
+// from the path. The caller closes it.
+func openSource(source string, table []mounts.Entry) (int, error) {
+	refuse := func(why string) (int, error) {
+		return -1, &Error{Op: fmt.Sprintf("expose %s", source), Err: errors.New(why),
 			Hint: "a sandbox has a /proc, /sys and /dev of its own; mount a directory with files"}
 	}
 	if source == "/proc" || mounts.Below(source, "/proc") {
@@ -37,13 +38,13 @@ func refuseKernelFS(source string, table []mounts.Entry) error {
 	if errors.Is(err, unix.ELOOP) {
 		return refuse("its path leads through a link of /proc")
 	} else if err != nil {
-		return &os.PathError{Op: "open", Path: source, Err: err}
+		return -1, &os.PathError{Op: "open", Path: source, Err: err}
 	}
-	defer unix.Close(fd)
 	if kind := typeOf(fd, table); slices.Contains(kernelTypes, kind) {
+		unix.Close(fd)
 		return refuse(fmt.Sprintf("it lies on the kernel's own file system %s, which shows the host and not files", kind))
 	}
-	return nil
+	return fd, nil
 }
 
 // kernelFSBelow finds the mounts of such file systems below a directory,

@@ -18,6 +18,8 @@ type plan struct {
 	share Bind
 	binds []Bind
 	masks []string
+	// judged is which directory was found at each of the user's sources, by target.
+	judged map[string]drivers.Directory
 }
 
 // planOf checks each source and says what is mounted where. It refuses what
@@ -28,7 +30,7 @@ func planOf(spec drivers.Spec, host Host) (plan, error) {
 	if host.Socket != "" {
 		sockets = append(sockets, host.Socket)
 	}
-	p := plan{share: Bind{spec.Auth.Source(), spec.Auth.Target(), recursive}}
+	p := plan{share: Bind{spec.Auth.Source(), spec.Auth.Target(), recursive}, judged: map[string]drivers.Directory{}}
 	taken := []string{spec.Auth.Target()}
 	for _, m := range spec.Mounts {
 		for _, other := range taken {
@@ -44,10 +46,11 @@ func planOf(spec drivers.Spec, host Host) (plan, error) {
 		if err := checkSource(m.Source()); err != nil {
 			return plan{}, err
 		}
-		masks, err := drivers.Exposure(m.Source(), spec.Hidden, sockets...)
+		judged, masks, err := drivers.Judge(m.Source(), spec.Hidden, sockets...)
 		if err != nil {
 			return plan{}, err
 		}
+		p.judged[m.Target()] = judged
 		p.binds = append(p.binds, Bind{m.Source(), m.Target(), recursive})
 		for _, mask := range masks {
 			if recursive || sameMount(m.Source(), mask) {

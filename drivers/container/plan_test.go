@@ -1,10 +1,12 @@
 package container
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"openshell-vm/drivers"
 )
@@ -115,5 +117,58 @@ func TestLook(t *testing.T) {
 	}
 	if look(0, newMount(t, top+"/data", top+"/data")).known {
 		t.Error("no process sees anything")
+	}
+}
+
+// What was judged is told from what has its path now, through /proc or by the
+// engine's word alone.
+func TestHolds(t *testing.T) {
+	top := tree(t)
+	judged, _, err := drivers.Judge(top+"/data", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := func() time.Time {
+		info, err := os.Stat(top + "/data")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.ModTime()
+	}
+	for name, c := range map[string]struct {
+		engine *fake
+		target string
+		pid    int
+		state  drivers.State
+		want   bool
+	}{
+		"this very directory":        {&fake{}, "/data", os.Getpid(), drivers.Running, true},
+		"another":                    {&fake{}, "/home", os.Getpid(), drivers.Running, false},
+		"nothing there":              {&fake{}, "/absent", os.Getpid(), drivers.Running, false},
+		"its process has ended":      {&fake{}, "/data", 1 << 30, drivers.Running, true},
+		"by the engine":              {&fake{stat: Stat{true, changed()}}, "/data", 0, drivers.Running, true},
+		"another by the engine":      {&fake{stat: Stat{true, changed().Add(-time.Hour)}}, "/data", 0, drivers.Running, false},
+		"a file by the engine":       {&fake{stat: Stat{false, changed()}}, "/data", 0, drivers.Running, false},
+		"gone when the engine looks": {&fake{statErr: []error{drivers.ErrNotFound}}, "/data", 0, drivers.Running, false},
+		"ended before it looks":      {&fake{statErr: []error{errors.New("about to end")}}, "/data", 0, drivers.Exited, true},
+	} {
+		d := created(t, c.engine)
+		c.engine.state = c.state
+		f, err := d.find(t.Context(), testID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.PID = c.pid
+		if got := d.holds(t.Context(), f, newMount(t, top+"/data", top+c.target), judged, c.pid > 0); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if err := errors.Join(os.Rename(top+"/data", top+"/moved"), os.Mkdir(top+"/data", 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	d := created(t, &fake{stat: Stat{true, changed()}})
+	f, _ := d.find(t.Context(), testID)
+	if d.holds(t.Context(), f, newMount(t, top+"/data", "/data"), judged, false) {
+		t.Error("a source that was exchanged is taken for the judged one")
 	}
 }

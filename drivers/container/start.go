@@ -25,7 +25,8 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 		return &drivers.Error{Op: "start the container", Err: fmt.Errorf("its label %s can't be read", drivers.LabelSpec),
 			Hint: "remove the sandbox and make it again"}
 	}
-	if err := d.checkSources(ctx, *spec, f); err != nil {
+	plan, err := d.checkSources(ctx, *spec, f)
+	if err != nil {
 		return err
 	}
 	d.forget(id)
@@ -35,7 +36,7 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 	if err := d.engine.Start(ctx, f.ID); err != nil {
 		return d.startFailed(ctx, *spec, err)
 	}
-	if err := d.verify(ctx, *spec); err != nil {
+	if err := d.verify(ctx, *spec, plan.judged); err != nil {
 		_, _ = d.end(context.WithoutCancel(ctx), f.ID, 9, 10*time.Second)
 		return err
 	}
@@ -48,26 +49,26 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 
 // checkSources looks again at what may have changed since Create: a source
 // that vanished, or one that shows a hidden directory now.
-func (d *Driver) checkSources(ctx context.Context, spec drivers.Spec, f Found) error {
+func (d *Driver) checkSources(ctx context.Context, spec drivers.Spec, f Found) (plan, error) {
 	if err := checkSource(spec.Auth.Source()); err != nil {
-		return err
+		return plan{}, err
 	}
 	host, err := d.engine.Host(ctx)
 	if err != nil {
-		return d.engine.Explain("ask "+d.Name()+" about its host", err)
+		return plan{}, d.engine.Explain("ask "+d.Name()+" about its host", err)
 	}
 	p, err := planOf(spec, host)
 	if err != nil {
-		return err
+		return plan{}, err
 	}
 	for _, mask := range p.masks {
 		if _, covered := f.Writable[mask]; !covered {
-			return &drivers.Error{Op: "start the container",
+			return plan{}, &drivers.Error{Op: "start the container",
 				Err:  fmt.Errorf("%s would show what no sandbox may see (keys, tokens, control sockets, the kernel); nothing covers it since the sandbox was made", mask),
 				Hint: "remove the sandbox and make it again"}
 		}
 	}
-	return nil
+	return p, nil
 }
 
 // startFailed sorts an engine's refusal: the workload's own fault is remembered

@@ -15,9 +15,10 @@ import (
 )
 
 // verify makes sure, once the container runs, that its share is this host's
-// directory, is read-only and can be read. It looks through /proc where it
-// may; else it asks the engine.
-func (d *Driver) verify(ctx context.Context, spec drivers.Spec) error {
+// directory, is read-only and can be read, and that the user's directories are
+// those that were judged. It looks through /proc where it may; else it asks the
+// engine.
+func (d *Driver) verify(ctx context.Context, spec drivers.Spec, judged map[string]drivers.Directory) error {
 	f, err := d.find(ctx, spec.ID)
 	if err != nil {
 		return err
@@ -38,7 +39,85 @@ func (d *Driver) verify(ctx context.Context, spec drivers.Spec) error {
 			return err
 		}
 	}
+	for _, m := range spec.Mounts {
+		if !d.holds(ctx, f, m, judged[m.Target()], seen.known) {
+			return &drivers.Error{Op: "mount " + m.Source(),
+				Err:  fmt.Errorf("the container has another directory at %s than the one that was checked: its path was changed meanwhile, or %s sees other mounts", m.Target(), d.Name()),
+				Hint: "mount a directory whose path nobody else can change, with the " + d.Name() + " of this machine"}
+		}
+	}
 	return readable(f.PID, spec.Auth.Source())
+}
+
+// holds says whether the container has the judged directory at m's target. One
+// that has ended can't be looked at any more, and counts.
+func (d *Driver) holds(ctx context.Context, f Found, m drivers.Mount, judged drivers.Directory, byProc bool) bool {
+	if byProc {
+		inside, err := directoryAt(f.PID, m.Target())
+		return inside == judged || errors.Is(err, os.ErrProcessDone)
+	}
+	for try := range compareTries {
+		if Pause(ctx, time.Duration(try)*comparePause) != nil {
+			return false
+		}
+		before, err := modified(m.Source(), judged)
+		if err != nil {
+			return false // what is at the source now is another one, too
+		}
+		inside, err := d.engine.Stat(ctx, f.ID, m.Target())
+		if errors.Is(err, drivers.ErrNotFound) {
+			return false
+		}
+		after, failed := modified(m.Source(), judged)
+		// It may be written to at this very time.
+		if err == nil && failed == nil && inside.IsDir && !inside.Modified.Before(before) && !inside.Modified.After(after) {
+			return true
+		}
+		if now, err := d.find(ctx, f.Labels[drivers.LabelSandboxID]); err == nil && now.State != drivers.Running {
+			return true
+		}
+	}
+	return false
+}
+
+// modified is when the directory at path, if it is the judged one, was changed last.
+func modified(path string, judged drivers.Directory) (time.Time, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return time.Time{}, err
+	}
+	if (drivers.Directory{Device: uint64(st.Dev), Inode: st.Ino}) != judged {
+		return time.Time{}, errors.New("another directory")
+	}
+	return time.Unix(st.Mtim.Unix()), nil
+}
+
+// directoryAt is what process pid has at a path in its root; os.ErrProcessDone
+// if it has ended.
+func directoryAt(pid int, path string) (drivers.Directory, error) {
+	root, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return drivers.Directory{}, os.ErrProcessDone // it could be opened a moment ago
+	}
+	defer unix.Close(root)
+	fd, err := openIn(root, path)
+	if err != nil {
+		return drivers.Directory{}, err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return drivers.Directory{}, err
+	}
+	return drivers.Directory{Device: uint64(st.Dev), Inode: st.Ino}, nil
+}
+
+// openIn opens a directory in a container's root. The container's own links
+// must not lead out of it.
+func openIn(root int, path string) (int, error) {
+	return unix.Openat2(root, path, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
 }
 
 // sight is what /proc shows of a container's share.
@@ -58,10 +137,7 @@ func look(pid int, share drivers.Mount) (s sight) {
 		return s
 	}
 	defer unix.Close(root)
-	// The container's own links must not lead out of its root.
-	fd, err := unix.Openat2(root, share.Target(), &unix.OpenHow{
-		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
+	fd, err := openIn(root, share.Target())
 	if err != nil {
 		return s
 	}
@@ -76,15 +152,20 @@ func look(pid int, share drivers.Mount) (s sight) {
 	return s
 }
 
+// How often the engine is asked what a container has, and by how much longer
+// each pause between is.
+const (
+	compareTries = 6
+	comparePause = 50 * time.Millisecond
+)
+
 // compare asks the engine what it has at the share's target, and whether that
 // changed when the source did. Some tries: a publish may come between, and
 // Podman can't look into a container that is just about to end.
 func (d *Driver) compare(ctx context.Context, name string, share drivers.Mount) (err error) {
-	for try := range 6 {
-		if try > 0 {
-			if failed := Pause(ctx, time.Duration(try)*50*time.Millisecond); failed != nil {
-				return failed
-			}
+	for try := range compareTries {
+		if failed := Pause(ctx, time.Duration(try)*comparePause); failed != nil {
+			return failed
 		}
 		outside, failed := os.Stat(share.Source())
 		if failed != nil {

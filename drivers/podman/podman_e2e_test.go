@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/container"
 	"openshell-vm/drivers/driverstest"
 )
 
@@ -131,6 +132,27 @@ func TestOverhead(t *testing.T) {
 		Dir:      dir,
 		Complete: func(_ testing.TB, s *drivers.Spec) { s.Image = driverstest.Image },
 	}, []string{command, "--remote", "--url", os.Getenv("CONTAINER_HOST"), "run", "--rm", "--mount", "type=bind,ro,src=/usr,dst=/data", driverstest.Image})
+}
+
+// around is the engine with something that happens around each start.
+type around struct {
+	*engine
+	start func(start func() error) error
+}
+
+func (a around) Start(ctx context.Context, name string) error {
+	return a.start(func() error { return a.engine.Start(ctx, name) })
+}
+
+func TestSwappedSource(t *testing.T) {
+	driverstest.Engine(t, "podman")
+	dir, mountable := driverstest.WorkDir(t)
+	driverstest.Swapped(t, driverstest.Harness{
+		Name: "podman", New: func(gatewayID string) drivers.Driver { return New(Config{GatewayID: gatewayID}) },
+		Dir: dir, Mountable: mountable, Complete: func(_ testing.TB, s *drivers.Spec) { s.Image = driverstest.Image },
+	}, func(gatewayID string, start func(func() error) error) drivers.Driver {
+		return container.New(around{&engine{}, start}, gatewayID)
+	})
 }
 
 func TestEngineGone(t *testing.T) {

@@ -1,0 +1,51 @@
+package driverstest
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers"
+)
+
+// Swapped sees that a source which somebody exchanges between the driver's look
+// at it and the engine's leaves no container with another directory. with makes
+// the driver, whose requests to start go through around.
+func Swapped(t *testing.T, h Harness, with func(gatewayID string, around func(start func() error) error) drivers.Driver) {
+	s := newSuite(t, h)
+	for name, back := range map[string]bool{"and back": true, "for good": false} {
+		t.Run(name, func(t *testing.T) {
+			dir := s.source(t)
+			source, link := filepath.Join(dir, "sub"), filepath.Join(dir, "link")
+			if err := os.Symlink(filepath.Join(s.state, "keys"), link); err != nil {
+				t.Fatal(err)
+			}
+			exchange := func() {
+				if err := unix.Renameat2(unix.AT_FDCWD, source, unix.AT_FDCWD, link, unix.RENAME_EXCHANGE); err != nil {
+					t.Fatal(err)
+				}
+			}
+			own := *s
+			own.driver = with(s.gateway, func(start func() error) error {
+				exchange()
+				err := start()
+				if back {
+					exchange()
+				}
+				return err
+			})
+			b := own.box(t, func(b *box) { b.mount(source, "/data") })
+			err := b.driver.Start(t.Context(), b.id)
+			if err == nil || !strings.Contains(err.Error(), "another directory") || drivers.HintOf(err) == "" {
+				t.Errorf("started with an exchanged source: %v, hint %q", err, drivers.HintOf(err))
+			}
+			t.Log(err)
+			if got := b.inspect().State; got == drivers.Running {
+				t.Error("it runs all the same")
+			}
+		})
+	}
+}
