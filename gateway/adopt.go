@@ -103,7 +103,7 @@ func (g *Gateway) guessLifetime(r *Record) {
 // takeIn writes the record and makes the sandbox known. If its share is gone, a
 // running one can't be helped before its next start, but it is shown.
 func (g *Gateway) takeIn(ctx context.Context, r *Record, status drivers.Status) error {
-	if err := os.Mkdir(g.home.sandboxDir(r.ID), 0o700); err != nil && !os.IsExist(err) {
+	if err := g.home.makeSandboxDir(r.ID); err != nil && !os.IsExist(err) {
 		return err
 	}
 	if err := g.know(r); err != nil {

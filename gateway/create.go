@@ -84,7 +84,7 @@ func (g *Gateway) resolve(ctx context.Context, driver drivers.Driver, r *Record)
 // makeAll makes everything on disk and in the engine. The record comes first:
 // a gateway that finds it without Made takes back what there is.
 func (g *Gateway) makeAll(ctx context.Context, s *sandbox, driver drivers.Driver, spec drivers.Spec) error {
-	if err := os.Mkdir(spec.Dir, 0o700); err != nil {
+	if err := g.home.makeSandboxDir(s.id); err != nil {
 		return err
 	}
 	if err := g.home.save(s.rec()); err != nil {
@@ -120,8 +120,15 @@ func objectOf(ctx context.Context, driver drivers.Driver, id string) string {
 // makeShare makes what is missing of a share, and its parent: that may have
 // been on tmpfs too.
 func (g *Gateway) makeShare(r *Record) error {
-	if err := privateDir(filepath.Dir(r.Share)); err != nil {
+	parent := filepath.Dir(r.Share)
+	_, before := os.Lstat(parent)
+	if err := privateDir(parent); err != nil {
 		return err
+	}
+	if before != nil && !onTmpfs(parent) {
+		if err := syncDir(filepath.Dir(parent)); err != nil {
+			return err
+		}
 	}
 	_, err := share.Create(r.Share, g.shareOptions(r))
 	return err

@@ -89,6 +89,7 @@ func New(home *Home, opts Options) (*Gateway, error) {
 	g.schedule = newSchedule(g.renew)
 	g.prunes = newSchedule(g.prune)
 	g.metrics = newMetrics(g)
+	g.tellUntidyKeys()
 	g.touch()
 	return g, g.loadAll()
 }

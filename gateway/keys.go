@@ -54,10 +54,18 @@ func (g *Gateway) retireKey(ctx context.Context, prefix string, force bool) (api
 		return api.RotateResult{}, fmt.Errorf("retire the key %s: %w", kid, err)
 	}
 	g.log.Info("a key was retired", "key", kid)
+	g.tellUntidyKeys()
 	g.pruneAll(0) // its tokens are withdrawn
 	result := g.republish(ctx, signed)
 	result.KeyID = kid
 	return result, nil
+}
+
+// tellUntidyKeys logs what is not as it should be in the key directory.
+func (g *Gateway) tellUntidyKeys() {
+	if err := g.keys.Untidy(); err != nil {
+		g.log.Warn("the key directory is not tidy", "error", oneLine(err))
+	}
 }
 
 // findKey resolves a key id or a unique beginning of one.

@@ -140,7 +140,7 @@ func checkMountable(path string) error {
 
 // makeOwn makes everything on disk, the record first, as makeAll does.
 func (g *Gateway) makeOwn(ctx context.Context, s *sandbox) error {
-	if err := os.Mkdir(g.home.sandboxDir(s.id), 0o700); err != nil {
+	if err := g.home.makeSandboxDir(s.id); err != nil {
 		return err
 	}
 	if err := g.home.save(s.rec()); err != nil {

@@ -465,3 +465,28 @@ func lstat(path string) error {
 	_, err := os.Lstat(path)
 	return err
 }
+
+// TestNewDirectoriesAreDurable: a record and a share survive a power failure only if
+// the names of the directories that they lie in do.
+func TestNewDirectoriesAreDurable(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	g := w.run()
+	var mu sync.Mutex
+	synced := map[string]bool{}
+	old := syncDir
+	t.Cleanup(func() { syncDir = old })
+	syncDir = func(path string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		synced[path] = true
+		return old(path)
+	}
+	w.share(api.ShareRequest{Name: "agent"})
+	w.create(api.CreateRequest{Name: "box"})
+	w.stop()
+	for _, dir := range []string{g.home.State, g.home.Sandboxes()} {
+		if !synced[dir] {
+			t.Errorf("%s was not synced, but %v", dir, synced)
+		}
+	}
+}

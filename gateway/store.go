@@ -22,6 +22,15 @@ func (h *Home) save(r *Record) error {
 	return replaceFile(h.recordPath(r.ID), append(data, '\n'))
 }
 
+// makeSandboxDir makes the directory that a record is saved in. Its name is
+// durable before the record is.
+func (h *Home) makeSandboxDir(id string) error {
+	if err := os.Mkdir(h.sandboxDir(id), 0o700); err != nil {
+		return err
+	}
+	return syncDir(h.Sandboxes())
+}
+
 // load reads the record of one sandbox.
 func (h *Home) load(id string) (*Record, error) {
 	data, err := os.ReadFile(h.recordPath(id))
@@ -122,7 +131,8 @@ func writeSynced(path string, data []byte) error {
 	return file.Sync()
 }
 
-func syncDir(path string) error {
+// syncDir is a variable so that a test can see it.
+var syncDir = func(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package tokens
 import (
 	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -22,11 +23,18 @@ type state struct {
 	Keys    []KeyInfo `json:"keys"`
 }
 
-const maxFile = 64 << 10
+const (
+	maxFile    = 64 << 10
+	maxForeign = 5 // names that are told
+)
 
 // load reads a key directory; the ring is empty where there is no key yet.
 func load(dir string) (ring, error) {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := os.Mkdir(dir, 0o700)
+	if err == nil {
+		err = syncDir(filepath.Dir(dir))
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return ring{}, failed("create the key directory", err)
 	}
 	if err := private(dir, fs.ModeDir|0o700); err != nil {
@@ -47,14 +55,14 @@ func load(dir string) (ring, error) {
 	if _, ok := r.keys[r.signing]; !ok && r.signing != "" {
 		return ring{}, corrupt(filepath.Join(dir, stateName), errors.New("the signing key is not in its list"))
 	}
-	return r, sweep(dir, r)
+	return r, nil
 }
 
 // save writes next in an order that leaves a usable directory whatever moment
 // the process is killed at:
 //  1. new keys, which nothing refers to yet;
 //  2. the state file, in one rename: the commit;
-//  3. keys that the state no longer names are deleted.
+//  3. keys that the state no longer names are deleted: see sweep.
 func save(dir string, next ring) error {
 	for kid, e := range next.keys { // 1
 		name := filepath.Join(dir, kid+keySuffix)
@@ -76,26 +84,41 @@ func save(dir string, next ring) error {
 	if err := writeFile(dir, stateName, append(text, '\n')); err != nil { // 2
 		return failed("write the list of keys", err)
 	}
-	return sweep(dir, next) // 3
+	return nil
 }
 
 // sweep deletes what r does not name: files of a killed save, and keys whose
-// time is over. Files whose names are not ours stay.
-func sweep(dir string, r ring) error {
+// time is over. It tells what it can't delete, and what is not ours and stays.
+func sweep(dir string, r ring) (untidy error) {
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		return failed("list the signing keys", err)
 	}
+	var foreign []string
 	for _, f := range list {
-		kid, isKey := strings.CutSuffix(f.Name(), keySuffix)
+		kid, isKey := keyFile(f.Name())
 		_, known := r.keys[kid]
-		if isKey && !known || strings.HasPrefix(f.Name(), tmpPrefix) {
+		switch {
+		case isKey && !known || strings.HasPrefix(f.Name(), tmpPrefix):
 			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
-				return failed("delete an old signing key", err)
+				untidy = errors.Join(untidy, failed("delete an old signing key", err))
 			}
+		case !isKey && f.Name() != stateName:
+			foreign = append(foreign, f.Name())
 		}
 	}
-	return nil
+	if len(foreign) > 0 {
+		what := fmt.Errorf("%q in it are not the gateway's and are left alone", foreign[:min(len(foreign), maxForeign)])
+		untidy = errors.Join(untidy, failed("tidy "+dir, what))
+	}
+	return untidy
+}
+
+// keyFile says whether a name is of the form that ours have, and of which key.
+func keyFile(name string) (kid string, ok bool) {
+	kid, ok = strings.CutSuffix(name, keySuffix)
+	raw, err := hex.DecodeString(kid)
+	return kid, ok && err == nil && len(raw) == kidSize && kid == strings.ToLower(kid)
 }
 
 // readState gives an empty state where there is nothing yet. A lone key with
@@ -122,9 +145,18 @@ func readState(dir string) (state, error) {
 // adopt makes up the state for a directory without one. Of several keys nobody
 // knows which one signs and which are over, so that is refused.
 func adopt(dir string) (state, error) {
-	keys, err := filepath.Glob(filepath.Join(dir, "*"+keySuffix))
-	if err != nil || len(keys) == 0 {
-		return state{}, err
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return state{}, failed("list the signing keys", err)
+	}
+	var keys []string
+	for _, f := range list {
+		if _, ok := keyFile(f.Name()); ok {
+			keys = append(keys, filepath.Join(dir, f.Name()))
+		}
+	}
+	if len(keys) == 0 {
+		return state{}, nil
 	}
 	if len(keys) > 1 {
 		return state{}, corrupt(filepath.Join(dir, stateName), fmt.Errorf("missing, beside %d keys", len(keys)))
@@ -254,7 +286,8 @@ func writeFile(dir, name string, text []byte) (err error) {
 	return syncDir(dir)
 }
 
-func syncDir(dir string) error {
+// syncDir is a variable so that a test can see it.
+var syncDir = func(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

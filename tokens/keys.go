@@ -20,8 +20,9 @@ import (
 type Keys struct {
 	dir string
 
-	mu   sync.RWMutex
-	ring ring
+	mu     sync.RWMutex
+	ring   ring
+	untidy error // of the last sweep
 }
 
 // ring is the keys in memory, each with its entry of the state file.
@@ -54,7 +55,7 @@ func OpenKeys(dir string) (*Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Keys{dir: dir, ring: r}
+	k := &Keys{dir: dir, ring: r, untidy: sweep(dir, r)}
 	if r.signing != "" {
 		return k, nil
 	}
@@ -128,6 +129,14 @@ func (k *Keys) List() []KeyInfo {
 	return k.ring.infos()
 }
 
+// Untidy tells what lies in the key directory that is not ours and is left alone,
+// and what of ours could not be deleted there; nil if there is nothing.
+func (k *Keys) Untidy() error {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.untidy
+}
+
 // SigningKeyID is the kid of the key that signs.
 func (k *Keys) SigningKeyID() string {
 	k.mu.RLock()
@@ -198,6 +207,7 @@ func (k *Keys) commit(next ring) error {
 		return err
 	}
 	k.ring = next
+	k.untidy = sweep(k.dir, next)
 	return nil
 }
 
@@ -250,5 +260,5 @@ func keyID(public crypto.PublicKey) (string, error) {
 		return "", fmt.Errorf("name a key: %w", err)
 	}
 	sum := sha256.Sum256(der)
-	return hex.EncodeToString(sum[:16]), nil
+	return hex.EncodeToString(sum[:kidSize]), nil
 }

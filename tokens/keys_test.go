@@ -417,3 +417,78 @@ func TestKnow(t *testing.T) {
 		t.Error("a retired key's token is known")
 	}
 }
+
+// What is not ours in the key directory stays, and is told; what is ours and can't
+// be deleted is told, too, and keeps nothing from its work.
+func TestForeignInKeyDirectory(t *testing.T) {
+	k := openKeys(t)
+	if err := k.Untidy(); err != nil {
+		t.Errorf("nothing is wrong, but: %v", err)
+	}
+	dir, first := k.dir, k.SigningKeyID()
+	foreign := []string{"my-backup.pem", "README", strings.Repeat("0", 31) + ".pem", strings.Repeat("Z", 32) + ".pem"}
+	for _, name := range foreign {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A directory with something in it can't be deleted as a file can, even by root.
+	for _, stuck := range []string{strings.Repeat("0", 32) + ".pem", ".new-" + stateName + "x"} {
+		if err := os.MkdirAll(filepath.Join(dir, stuck, "deep"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := OpenKeys(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := again.Untidy()
+	if told == nil || strings.Count(told.Error(), "not empty") != 2 {
+		t.Fatalf("told: %v", told)
+	}
+	second, err := again.Rotate(noon, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Retire(first); err != nil || again.SigningKeyID() != second || len(again.List()) != 1 {
+		t.Errorf("retired: %v, %v", again.List(), err)
+	}
+	for _, name := range foreign {
+		if data, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(data) != "mine" {
+			t.Errorf("%s reads %q, %v", name, data, err)
+		}
+		if !strings.Contains(told.Error(), name) {
+			t.Errorf("%s is not told: %v", name, told)
+		}
+	}
+}
+
+// A foreign key beside the one that a killed first save left is not taken for one.
+func TestAdoptBesideForeign(t *testing.T) {
+	k := openKeys(t)
+	if err := errors.Join(os.Remove(filepath.Join(k.dir, stateName)), os.WriteFile(filepath.Join(k.dir, "my-backup.pem"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	again, err := OpenKeys(k.dir)
+	if err != nil || again.SigningKeyID() != k.SigningKeyID() {
+		t.Errorf("opened: %v", err)
+	}
+}
+
+// The directory's own name must be there after a power failure, too.
+func TestKeyDirectoryIsSynced(t *testing.T) {
+	var synced []string
+	old := syncDir
+	t.Cleanup(func() { syncDir = old })
+	syncDir = func(dir string) error {
+		synced = append(synced, dir)
+		return old(dir)
+	}
+	parent := t.TempDir()
+	if _, err := OpenKeys(filepath.Join(parent, "keys")); err != nil {
+		t.Fatal(err)
+	}
+	if len(synced) == 0 || synced[0] != parent {
+		t.Errorf("synced: %q", synced)
+	}
+}

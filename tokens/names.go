@@ -5,12 +5,15 @@ package tokens
 //	<kid>.pem     a private key, PKCS#8 in PEM, 0600
 //	keys.json     which key signs, and until when the others verify
 //	.new-*        a file being written; left behind only by a kill
+//
+// Anything else there is not ours, and is left alone.
 const (
 	stateName   = "keys.json"
 	keySuffix   = ".pem"
 	tmpPrefix   = ".new-"
 	keyBlock    = "PRIVATE KEY"
 	stateFormat = 1
+	kidSize     = 16 // bytes, written in hex
 )
 
 // MaxSize bounds a raw token, in bytes. Ours have about 600.
