@@ -111,6 +111,7 @@ type Spec struct {
 
 	CPUs   float64 // 0: the driver's default
 	Memory int64   // bytes; 0: the driver's default
+	Disk   int64   // vm: bytes that the sandbox may write; 0: the driver's default
 
 	// TokenUser is the only user inside a VM who may read the share; "" for
 	// all of them. Docker and podman refuse it.

@@ -168,8 +168,8 @@ func checkRequest(q *api.CreateRequest) error {
 			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the environment entry %q is malformed", variable), Hint: "use --env NAME=VALUE"}
 		}
 	}
-	if q.CPUs < 0 || q.Memory < 0 {
-		return &api.Error{Code: api.CodeInvalid, Message: "CPUs and memory can't be negative", Hint: "leave them out for the defaults"}
+	if q.CPUs < 0 || q.Memory < 0 || q.Disk < 0 {
+		return &api.Error{Code: api.CodeInvalid, Message: "CPUs, memory and disk can't be negative", Hint: "leave them out for the defaults"}
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func (r *Record) spec(h *Home, authDir string) (drivers.Spec, error) {
 		Rootfs: q.Rootfs, Image: q.Image, Ephemeral: q.Ephemeral,
 		Process: drivers.Process{Args: q.Process.Args, Env: q.Process.Env, Dir: q.Process.Dir,
 			User: q.Process.User, Terminal: q.Process.Terminal, Size: drivers.Size(q.Process.Size), Entrypoint: entrypoint},
-		Stdin: q.Stdin, CPUs: q.CPUs, Memory: q.Memory, TokenUser: q.TokenUser, Hypervisor: q.Hypervisor,
+		Stdin: q.Stdin, CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk, TokenUser: q.TokenUser, Hypervisor: q.Hypervisor,
 		RequireJail: q.RequireJail,
 	}, nil
 }
@@ -112,7 +112,7 @@ func (r *Record) spec(h *Home, authDir string) (drivers.Spec, error) {
 func (r *Record) resolve(spec drivers.Spec) {
 	q := &r.Request
 	q.Rootfs, q.Image, q.Ephemeral, q.Hypervisor = spec.Rootfs, spec.Image, spec.Ephemeral, spec.Hypervisor
-	q.CPUs, q.Memory, q.TokenUser = spec.CPUs, spec.Memory, spec.TokenUser
+	q.CPUs, q.Memory, q.Disk, q.TokenUser = spec.CPUs, spec.Memory, spec.Disk, spec.TokenUser
 	q.Process = api.Process{Args: spec.Process.Args, Env: spec.Process.Env, Dir: spec.Process.Dir,
 		User: spec.Process.User, Terminal: spec.Process.Terminal, Size: api.Size(spec.Process.Size)}
 }

@@ -83,7 +83,7 @@ func (s *sandbox) view() api.Sandbox {
 	v := api.Sandbox{
 		ID: r.ID, Name: r.Name, Driver: r.Driver, Hypervisor: q.Hypervisor,
 		State: string(s.status.State), Desired: r.Desired, Reason: s.status.Reason,
-		Rootfs: q.Rootfs, Image: q.Image, Process: q.Process, Mounts: q.Mounts, CPUs: q.CPUs, Memory: q.Memory,
+		Rootfs: q.Rootfs, Image: q.Image, Process: q.Process, Mounts: q.Mounts, CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk,
 		AutoRemove: q.AutoRemove, CreatedAt: r.CreatedAt, StartedAt: s.status.StartedAt, ExitedAt: s.status.ExitedAt,
 		Share: s.share.AuthDir(), TTL: r.ttl(), Token: s.token, Warnings: r.Warnings,
 	}

@@ -47,6 +47,7 @@ func createFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "docker's spelling of --mount: `SRC:DST:ro` (repeatable)"},
 		&cli.Float64Flag{Name: "cpus", Usage: "`N` CPUs", DefaultText: "the driver's choice"},
 		&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` such as 512m", DefaultText: "the driver's choice"},
+		&cli.StringFlag{Name: "disk", Usage: "`SIZE` of what a VM may write, such as 2g", DefaultText: "16g, or half of what is free"},
 		&cli.StringFlag{Name: "token-user", Usage: "`USER` inside who may read the token", DefaultText: "the workload's"},
 	)
 }
@@ -73,13 +74,14 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 	if c.IsSet("cpus") && !(r.CPUs > 0 && r.CPUs <= math.MaxInt32) {
 		return r, usage("give a number above 0, such as 1.5", "%v CPUs", r.CPUs)
 	}
-	var errs [5]error
+	var errs [6]error
 	r.Process, errs[0] = process(c, c.Args().Slice())
 	r.Rootfs, errs[1] = rootfs(c)
-	r.Memory, errs[2] = memory(c)
+	r.Memory, errs[2] = sizeFlag(c, "memory", "512m or 2g")
 	var warnings []string
 	r.Mounts, warnings, errs[3] = mounts(c.StringSlice("mount"), c.StringSlice("volume"))
 	r.TTL, errs[4] = lifetime(c)
+	r.Disk, errs[5] = sizeFlag(c, "disk", "512m or 20g")
 	for _, err := range errs {
 		if err != nil {
 			return r, err
@@ -130,14 +132,15 @@ func rootfs(c *cli.Context) (string, error) {
 	return "", nil
 }
 
-func memory(c *cli.Context) (int64, error) {
-	text := c.String("memory")
-	if !c.IsSet("memory") {
+// sizeFlag reads a flag that is a size; 0 if it is not given.
+func sizeFlag(c *cli.Context, flag, such string) (int64, error) {
+	text := c.String(flag)
+	if !c.IsSet(flag) {
 		return 0, nil
 	}
 	n, err := units.RAMInBytes(text)
 	if err != nil || n <= 0 {
-		return 0, usage("give a size such as 512m or 2g", "memory %q is not a size", text)
+		return 0, usage("give a size such as "+such, "%s %q is not a size", flag, text)
 	}
 	return n, nil
 }

@@ -101,7 +101,10 @@ func driver(s api.Sandbox) string {
 // explained is the sandbox's state, and the reason if there is one.
 func explained(s api.Sandbox, now time.Time) string {
 	running := s.State == "running" && !s.StartedAt.IsZero()
-	if s.Reason == "" || running {
+	switch frozen := strings.HasPrefix(s.Reason, "frozen: "); {
+	case running && frozen: // it needs its user
+		return state(s, now) + ", " + oneLine(s.Reason)
+	case s.Reason == "" || running:
 		return state(s, now)
 	}
 	return state(s, now) + ": " + oneLine(s.Reason)
@@ -211,6 +214,7 @@ func sandboxFacts(s api.Sandbox, now time.Time) []api.Fact {
 		{Name: "Image", Value: s.Image},
 		{Name: "CPUs", Value: nonZero(s.CPUs)},
 		{Name: "Memory", Value: size(s.Memory)},
+		{Name: "Disk", Value: size(s.Disk)},
 		{Name: "Created", Value: moment(s.CreatedAt)},
 		{Name: "Started", Value: moment(s.StartedAt)},
 		{Name: "Ended", Value: moment(s.ExitedAt)},

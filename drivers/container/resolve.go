@@ -55,6 +55,8 @@ func (d *Driver) suits(spec drivers.Spec) error {
 		return refuse(fmt.Errorf("%s can't give the share to user %q", d.Name(), spec.TokenUser), "leave out --token-user")
 	case spec.RequireJail:
 		return refuse(fmt.Errorf("%s confines a container as it does, not in a jail of ours", d.Name()), "take --driver vm for --require-jail")
+	case spec.Disk != 0:
+		return refuse(fmt.Errorf("%s does not bound what one container writes", d.Name()), "leave out --disk, or take --driver vm")
 	case spec.Ephemeral:
 		return refuse(fmt.Errorf("%s keeps what a sandbox changed until it is removed", d.Name()), "take --rm for --ephemeral")
 	case spec.CPUs < 0:

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,7 +28,7 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 		return err
 	}
 	if !spec.Ephemeral {
-		if err := d.makeUpper(ctx, filepath.Join(dir, upperFile)); err != nil {
+		if err := d.makeUpper(ctx, filepath.Join(dir, upperFile), cmp.Or(spec.Disk, defaultDisk)); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,6 +61,7 @@ func (d *Driver) inspectRunning(ctx context.Context, id string, status *drivers.
 	if r.Attempt > 1 {
 		status.Reason = fmt.Sprintf("the guest hung at its first boot; this is boot %d", r.Attempt)
 	}
+	status.Reason = cmp.Or(r.Reason, status.Reason)
 	status.Details = append(status.Details, drivers.Fact{Name: "guest kernel", Value: r.Kernel})
 	pids := map[string]int{}
 	maps.Copy(pids, r.PIDs)

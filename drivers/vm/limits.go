@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/docker/go-units"
+	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
 )
@@ -20,6 +21,10 @@ const (
 	defaultCPUs   = 2
 	defaultMemory = 512 << 20
 	minMemory     = 128 << 20 // below it the guest kernel and its initramfs don't fit
+
+	defaultDisk = 16 << 30 // or half of what is free
+	minDisk     = 64 << 20 // below it a file system with a journal has little room
+	maxDisk     = 1 << 40
 )
 
 // host is what the checks need to know of the machine; tests make one up.
@@ -37,14 +42,21 @@ func (h host) checkCPUs(wanted float64) (float64, error) {
 	if wanted < 0 || math.IsNaN(wanted) {
 		return 0, &drivers.Error{Op: "give the VM CPUs", Err: fmt.Errorf("%g is no number of CPUs", wanted), Hint: "use --cpus 1 or more"}
 	}
-	if whole := math.Ceil(wanted); whole <= float64(h.cpus) {
-		return whole, nil
+	if wanted > float64(h.cpus) {
+		return 0, &drivers.Error{
+			Op:   "give the VM CPUs",
+			Err:  fmt.Errorf("%g CPUs were asked for, this host has %d", wanted, h.cpus),
+			Hint: fmt.Sprintf("use --cpus %d or less", h.cpus),
+		}
 	}
-	return 0, &drivers.Error{
-		Op:   "give the VM CPUs",
-		Err:  fmt.Errorf("%g CPUs were asked for, this host has %d", wanted, h.cpus),
-		Hint: fmt.Sprintf("use --cpus %d or less", h.cpus),
+	if whole := math.Ceil(wanted); whole != wanted {
+		return 0, &drivers.Error{
+			Op:   "give the VM CPUs",
+			Err:  fmt.Errorf("%g CPUs were asked for, a VM has whole ones", wanted),
+			Hint: fmt.Sprintf("use --cpus %g, or --driver docker or podman", whole),
+		}
 	}
+	return wanted, nil
 }
 
 // checkMemory fills in and checks the guest's memory, in bytes.
@@ -52,7 +64,6 @@ func (h host) checkMemory(wanted int64) (int64, error) {
 	if wanted == 0 {
 		wanted = defaultMemory
 	}
-	wanted = (wanted + 1<<20 - 1) &^ (1<<20 - 1)
 	if wanted < minMemory {
 		return 0, &drivers.Error{
 			Op:   "give the VM memory",
@@ -60,6 +71,7 @@ func (h host) checkMemory(wanted int64) (int64, error) {
 			Hint: "use --memory " + size(minMemory) + " or more",
 		}
 	}
+	wanted = (wanted + 1<<20 - 1) &^ (1<<20 - 1)
 	limit, what, err := h.memory()
 	if err != nil {
 		return 0, err
@@ -74,8 +86,42 @@ func (h host) checkMemory(wanted int64) (int64, error) {
 	}
 }
 
+// checkDisk fills in and checks how much the VM may write, in bytes. dir is where
+// its disk is to lie.
+func checkDisk(wanted int64, dir string) (int64, error) {
+	refused := func(limit int64, hint string) error {
+		return &drivers.Error{
+			Op: "give the VM a disk", Hint: hint,
+			Err: fmt.Errorf("%s were asked for, the limit is %s", size(wanted), size(limit)),
+		}
+	}
+	switch {
+	case wanted == 0:
+		return freeDisk(dir), nil
+	case wanted < minDisk:
+		return 0, refused(minDisk, "use --disk "+size(minDisk)+" or more")
+	case wanted > maxDisk:
+		return 0, refused(maxDisk, "use --disk "+size(maxDisk)+" or less")
+	}
+	return (wanted + 1<<20 - 1) &^ (1<<20 - 1), nil
+}
+
+// freeDisk is the default, or the half of it, the quarter, … that is no more
+// than half of what is free now.
+func freeDisk(dir string) int64 {
+	var st unix.Statfs_t
+	for unix.Statfs(dir, &st) != nil && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir) // the driver makes it later
+	}
+	disk, free := int64(defaultDisk), int64(st.Bavail)*st.Bsize
+	for disk > minDisk && disk > free/2 {
+		disk /= 2
+	}
+	return disk
+}
+
 func size(n int64) string {
-	return units.CustomSize("%.4g%s", float64(n), 1024, []string{"", "KiB", "MiB", "GiB", "TiB", "PiB"})
+	return units.CustomSize("%.4g%s", float64(n), 1024, []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"})
 }
 
 // memory is the smallest bound on what a VM can have, and its name.

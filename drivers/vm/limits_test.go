@@ -39,6 +39,7 @@ func TestMemory(t *testing.T) {
 		"rounded up":   {nil, 300<<20 + 1, 301 << 20, ""},
 		"all there is": {nil, 16 << 30, 16 << 30, ""},
 		"too much":     {nil, 17 << 30, 0, "give the VM memory: 17GiB were asked for, MemAvailable of this host is 16GiB"},
+		"nearly none":  {nil, 4, 0, "give the VM memory: 4B were asked for, a guest needs at least 128MiB"},
 		"too little":   {nil, 1 << 20, 0, "give the VM memory: 1MiB were asked for, a guest needs at least 128MiB"},
 		"v2 limit": {map[string]string{
 			"proc/self/cgroup": "0::/user.slice/a.scope\n", "sys/fs/cgroup/user.slice/a.scope/memory.max": "max\n",
@@ -76,7 +77,7 @@ func TestMemory(t *testing.T) {
 
 func TestCPUs(t *testing.T) {
 	h := host{cpus: 4}
-	for wanted, want := range map[float64]float64{0: defaultCPUs, 1: 1, 1.5: 2, 4: 4} {
+	for wanted, want := range map[float64]float64{0: defaultCPUs, 1: 1, 2: 2, 4: 4} {
 		if got, err := h.checkCPUs(wanted); got != want || err != nil {
 			t.Errorf("%g: %g, %v", wanted, got, err)
 		}
@@ -87,6 +88,8 @@ func TestCPUs(t *testing.T) {
 	for wanted, text := range map[float64]string{
 		5:   "give the VM CPUs: 5 CPUs were asked for, this host has 4",
 		4.5: "give the VM CPUs: 4.5 CPUs were asked for, this host has 4",
+		0.5: "give the VM CPUs: 0.5 CPUs were asked for, a VM has whole ones",
+		2.5: "give the VM CPUs: 2.5 CPUs were asked for, a VM has whole ones",
 		-1:  "give the VM CPUs: -1 is no number of CPUs",
 	} {
 		if _, err := h.checkCPUs(wanted); err == nil || err.Error() != text || drivers.HintOf(err) == "" {

@@ -47,6 +47,16 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	if spec.Memory, err = d.host.checkMemory(spec.Memory); err != nil {
 		return spec, 0, err
 	}
+	switch {
+	case !spec.Ephemeral:
+		if spec.Disk, err = checkDisk(spec.Disk, d.cfg.SandboxesDir); err != nil {
+			return spec, 0, err
+		}
+	case spec.Disk != 0:
+		return spec, 0, &drivers.Error{
+			Op: "give the VM a disk", Err: errors.New("an ephemeral sandbox writes into its memory"), Hint: "leave out --disk or --ephemeral",
+		}
+	}
 	if spec.Rootfs == "" {
 		if spec.Rootfs, err = d.userland(ctx); err != nil {
 			return spec, 0, err

@@ -3,20 +3,19 @@ package vm
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
 )
-
-// upperSize is what a guest may write at most; the image is sparse.
-const upperSize = 16 << 30
 
 // templateMax is more than an empty file system takes up, in bytes. A template
 // over it lies on a file system that has no sparse files.
@@ -27,10 +26,13 @@ const (
 	hintUpper = "see that the state directory has room and its file system takes large sparse files, or use --ephemeral"
 )
 
-// makeUpper makes an empty file system. It is a copy of one that mkfs made
-// once: mkfs syncs what it writes, which on a busy disk takes longer than all
-// the rest of a start.
-func (d *Driver) makeUpper(ctx context.Context, path string) error {
+// makeUpper makes an empty file system of so many bytes in a sparse file. One of
+// the default's size is a copy of one that mkfs made once: mkfs syncs what it
+// writes, which on a busy disk takes longer than all the rest of a start.
+func (d *Driver) makeUpper(ctx context.Context, path string, size int64) error {
+	if size != defaultDisk {
+		return newUpper(ctx, path, size)
+	}
 	template, err := d.upperTemplate(ctx)
 	if err != nil {
 		return err
@@ -42,37 +44,71 @@ func (d *Driver) makeUpper(ctx context.Context, path string) error {
 }
 
 // upperTemplate gives the empty file system in the cache, and makes it first if
-// there is none. Of two that make it at once, the later one's stays.
+// there is none that is whole. Of two that make it at once, the later one's
+// stays.
 func (d *Driver) upperTemplate(ctx context.Context) (string, error) {
 	path := filepath.Join(d.cfg.CacheDir, cacheUpper)
-	if _, err := os.Stat(path); err == nil {
+	if wholeFileSystem(path, defaultDisk) {
 		return path, nil
-	}
-	mkfs, err := findMkfs()
-	if err != nil {
-		return "", err
 	}
 	if err := os.MkdirAll(d.cfg.CacheDir, 0o700); err != nil {
 		return "", &drivers.Error{Op: opUpper, Err: err, Hint: hintUpper}
 	}
-	f, err := os.CreateTemp(d.cfg.CacheDir, ".new-*")
+	return path, newUpper(ctx, path, defaultDisk)
+}
+
+// wholeFileSystem says whether a file has the size and the superblock of an
+// ext4 that fills it. Clean-up programs and power cuts leave others.
+func wholeFileSystem(path string, size int64) bool {
+	const (
+		superblock = 1024
+		blocks     = superblock + 0x4
+		blockSize  = superblock + 0x18 // 1024 << it
+		magic      = superblock + 0x38
+	)
+	f, err := os.Open(path)
 	if err != nil {
-		return "", &drivers.Error{Op: opUpper, Err: err, Hint: hintUpper}
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, 2*superblock)
+	info, err := f.Stat()
+	if err != nil || info.Size() != size {
+		return false
+	}
+	if _, err := f.ReadAt(head, 0); err != nil {
+		return false
+	}
+	le := binary.LittleEndian
+	return le.Uint16(head[magic:]) == 0xef53 &&
+		int64(le.Uint32(head[blocks:]))<<(10+le.Uint32(head[blockSize:])) == size
+}
+
+// newUpper makes a file system beside path and puts it there when it is whole.
+func newUpper(ctx context.Context, path string, size int64) error {
+	mkfs, err := findMkfs()
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return &drivers.Error{Op: opUpper, Err: err, Hint: hintUpper}
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	if err := makeFileSystem(ctx, mkfs, f); err != nil {
-		return "", &drivers.Error{Op: opUpper, Err: err, Hint: hintUpper}
+	if err := makeFileSystem(ctx, mkfs, f, size); err != nil {
+		return &drivers.Error{Op: opUpper, Err: err, Hint: hintUpper}
 	}
-	return path, os.Rename(f.Name(), path)
+	return os.Rename(f.Name(), path)
 }
 
 // makeFileSystem has mkfs write only what is not zero in a new file already.
-func makeFileSystem(ctx context.Context, mkfs string, f *os.File) error {
-	if err := f.Truncate(upperSize); err != nil {
+func makeFileSystem(ctx context.Context, mkfs string, f *os.File, size int64) error {
+	if err := f.Truncate(size); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, mkfs, "-t", "ext4", "-q", "-F", "-m", "0", "-J", "size=32", "-O", "^resize_inode",
+	journal := "size=" + strconv.FormatInt(min(32, size>>24), 10) // MiB
+	cmd := exec.CommandContext(ctx, mkfs, "-t", "ext4", "-q", "-F", "-b", "4096", "-m", "0", "-J", journal, "-O", "^resize_inode",
 		"-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", f.Name())
 	var said bytes.Buffer
 	cmd.Stderr = &said

@@ -2,9 +2,13 @@ package vm
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"openshell-vm/drivers"
 )
 
 func TestCopySparse(t *testing.T) {
@@ -37,5 +41,68 @@ func TestCopySparse(t *testing.T) {
 	got, err := os.ReadFile(to)
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%d bytes of %d, %v", len(got), len(want), err)
+	}
+}
+
+// TestADamagedTemplateIsMadeAnew leaves in the cache what clean-ups and power
+// cuts leave.
+func TestADamagedTemplateIsMadeAnew(t *testing.T) {
+	if _, err := findMkfs(); err != nil {
+		t.Skip(err)
+	}
+	d := New(Config{CacheDir: t.TempDir()})
+	template := filepath.Join(d.cfg.CacheDir, cacheUpper)
+	made := filepath.Join(t.TempDir(), "upper")
+	for name, damage := range map[string]func() error{
+		"missing": func() error { return nil },
+		"empty":   func() error { return os.WriteFile(template, nil, 0o600) },
+		"zero": func() error {
+			return errors.Join(os.WriteFile(template, nil, 0o600), os.Truncate(template, defaultDisk))
+		},
+		"cut":     func() error { return os.Truncate(template, 1<<20) },
+		"another": func() error { return newUpper(t.Context(), template, minDisk) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.makeUpper(t.Context(), made, defaultDisk); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !wholeFileSystem(made, defaultDisk) {
+			t.Errorf("%s: the disk is no whole file system", name)
+		}
+	}
+}
+
+func TestDisksOfEachSize(t *testing.T) {
+	if _, err := findMkfs(); err != nil {
+		t.Skip(err)
+	}
+	d := New(Config{CacheDir: t.TempDir()})
+	for size := int64(maxDisk); size >= minDisk; size /= 2 {
+		path := filepath.Join(t.TempDir(), "upper")
+		if err := d.makeUpper(t.Context(), path, size); err != nil {
+			t.Fatal(size, err)
+		}
+		if !wholeFileSystem(path, size) {
+			t.Errorf("no whole file system of %d bytes", size)
+		}
+	}
+}
+
+func TestDiskSizes(t *testing.T) {
+	for wanted, text := range map[int64]string{
+		1: "give the VM a disk: 1B were asked for, the limit is 64MiB", 63 << 20: "63MiB were asked for", 2 << 40: "the limit is 1TiB",
+	} {
+		if _, err := checkDisk(wanted, "/"); err == nil || !strings.Contains(err.Error(), text) || drivers.HintOf(err) == "" {
+			t.Errorf("%d: %v", wanted, err)
+		}
+	}
+	if got, err := checkDisk(64<<20+1, "/"); got != 65<<20 || err != nil {
+		t.Errorf("rounded up: %d, %v", got, err)
+	}
+	got, err := checkDisk(0, filepath.Join(t.TempDir(), "not", "made", "yet"))
+	if err != nil || got < minDisk || got > defaultDisk {
+		t.Errorf("the default: %d, %v", got, err)
 	}
 }

@@ -125,6 +125,7 @@ type CreateRequest struct {
 	RequireJail bool          `json:"requireJail,omitempty"` // refused, now and at each start, where the VM can't be confined fully
 	CPUs        float64       `json:"cpus,omitempty"`
 	Memory      int64         `json:"memory,omitempty"` // bytes
+	Disk        int64         `json:"disk,omitempty"`   // bytes that a VM may write; 0 for the default
 	Mounts      []Mount       `json:"mounts,omitempty"`
 	TTL         time.Duration `json:"ttl,omitempty"` // token lifetime, ns; 0 for the default of 1 h
 	TokenUser   string        `json:"tokenUser,omitempty"`
@@ -146,6 +147,7 @@ type Sandbox struct {
 	Mounts     []Mount       `json:"mounts,omitempty"`
 	CPUs       float64       `json:"cpus,omitempty"`
 	Memory     int64         `json:"memory,omitempty"`
+	Disk       int64         `json:"disk,omitempty"`
 	AutoRemove bool          `json:"autoRemove,omitempty"`
 	CreatedAt  time.Time     `json:"createdAt"`
 	StartedAt  time.Time     `json:"startedAt,omitzero"`

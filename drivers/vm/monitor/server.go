@@ -195,6 +195,10 @@ func (m *monitor) exec(ctx context.Context, client *stream.Session, r ExecReques
 		client.Fail([]byte(drivers.ErrNotRunning.Error()))
 		return nil
 	}
+	if why := m.report().Reason; why != "" {
+		client.Fail([]byte("the sandbox is " + why))
+		return nil
+	}
 	process, err := m.control.conn.Open()
 	if err == nil {
 		defer process.Close()

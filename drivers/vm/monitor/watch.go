@@ -28,7 +28,7 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 		stopClock = func() {}
 	}
 	defer stopClock()
-	clock := newGuestClock()
+	clock, room := newGuestClock(), newRoom(m.cfg.Upper)
 	var patience <-chan time.Time // with a guest that was asked to stop
 	for {
 		select {
@@ -50,10 +50,15 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 			clock.set(m)
 		case <-clock.due.C:
 			clock.tick(m)
+		case <-room.due.C:
+			if m.keepRoom(room, patience != nil) {
+				return m.killed("it was killed: it filled the host's disk before it had stopped")
+			}
 		case grace := <-m.stop:
 			if grace < 0 {
 				return m.killed("it was killed")
 			}
+			m.thaw(room)
 			m.control.send(guest.Message{Stop: &guest.Stop{GraceNano: int64(grace)}})
 			patience = time.After(grace + stopMargin)
 		case <-patience:

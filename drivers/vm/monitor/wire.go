@@ -54,6 +54,7 @@ type Report struct {
 	Problem        string         `json:"problem,omitempty"` // why the request was refused
 	Stream         bool           `json:"stream,omitempty"`  // a session with credit follows
 	State          drivers.State  `json:"state,omitempty"`   // "" while the guest boots
+	Reason         string         `json:"reason,omitempty"`  // why it runs and yet does nothing
 	StartedAt      time.Time      `json:"startedAt,omitzero"`
 	SeenGeneration uint64         `json:"seenGeneration,omitempty"`
 	Attempt        int            `json:"attempt,omitempty"`
