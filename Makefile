@@ -9,7 +9,7 @@ GO ?= go
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
 STATIC := openshell-vm openshell-gateway openshell-vmm openshell-init
 LDFLAGS := -s -w -X main.version=$(VERSION)
-E2E_TIMEOUT ?= 30m
+E2E_TIMEOUT ?= 2h
 FUZZTIME ?= 20s
 
 help: ## list the targets

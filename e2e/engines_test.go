@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // engineImage is what scripts/engines puts into each engine: busybox alone.
@@ -135,7 +134,7 @@ func TestResumedByTheGateway(t *testing.T) {
 				j.expire(old)
 
 				w.run("ps") // starts the next gateway
-				w.eventually("the gateway resumes it", time.Minute, func() bool { return w.sandbox(c.name).State == "running" })
+				w.eventually("the gateway resumes it", patience, func() bool { return w.sandbox(c.name).State == "running" })
 				w.readsFresh(c.name, j, s.Token.Generation)
 				w.refuses(old)
 				if got := w.run("exec", c.name, "cat", "/marker"); got != "here\n" {
@@ -186,13 +185,13 @@ func TestOneFailureDelaysNobody(t *testing.T) {
 		j := w.judgeOf(good.Share)
 		immutable(t, bad.Share, true)
 		defer immutable(t, bad.Share, false)
-		w.eventually("ps and inspect show the failure", 25*time.Second, func() bool {
+		w.eventually("ps and inspect show the failure", patience, func() bool {
 			s := w.sandbox("bad")
 			return s.Token.Failures > 0 && s.Token.LastError != "" && strings.Contains(w.run("ps"), "failed")
 		})
 		t.Log(w.run("ps"))
 		seen := map[uint64]bool{}
-		w.witness("good", time.Minute, func(r reading) bool {
+		w.witness("good", patience, func(r reading) bool {
 			if err := j.check(r); err != nil {
 				t.Error(err)
 			}
@@ -200,7 +199,7 @@ func TestOneFailureDelaysNobody(t *testing.T) {
 			return len(seen) < 3
 		}, "-count", "0", "-every", "50ms")
 		immutable(t, bad.Share, false)
-		w.eventually("it recovers by itself", 40*time.Second, func() bool { return w.sandbox("bad").Token.Failures == 0 })
+		w.eventually("it recovers by itself", patience, func() bool { return w.sandbox("bad").Token.Failures == 0 })
 		w.readsFresh("bad", w.judgeOf(bad.Share), bad.Token.Generation)
 	})
 }

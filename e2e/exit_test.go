@@ -52,7 +52,7 @@ func words(s string) []string {
 	return out
 }
 
-// TestTwentyBoots boots twenty VMs in a row; each must answer in time.
+// TestTwentyBoots boots twenty VMs in a row; each must answer.
 func TestTwentyBoots(t *testing.T) {
 	eachUser(t, func(t *testing.T, w *world) {
 		var took []time.Duration
@@ -63,14 +63,14 @@ func TestTwentyBoots(t *testing.T) {
 			}
 			took = append(took, r.took)
 		}
-		report(t, "run to exit", took, 20*time.Second, 30*time.Second)
+		report(t, "run to exit", took)
 	})
 }
 
 // TestTerminal runs a shell in a pseudo-terminal, resizes it, and ends it.
 func TestTerminal(t *testing.T) {
 	eachUser(t, func(t *testing.T, w *world) {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 		defer cancel()
 		cmd := w.command(ctx, "openshell-vm", "run", "-it", "--rm", "--ephemeral", "--", "sh")
 		terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
@@ -84,7 +84,7 @@ func TestTerminal(t *testing.T) {
 		ask := func(line string, answered func() bool) {
 			t.Helper()
 			var typed time.Time
-			w.eventually(line+" is answered", 30*time.Second, func() bool {
+			w.eventually(line+" is answered", patience, func() bool {
 				if answered() {
 					return true
 				}
@@ -98,7 +98,7 @@ func TestTerminal(t *testing.T) {
 		shows := func(text string) func() bool {
 			return func() bool { return strings.Contains(screen.String(), text) }
 		}
-		w.eventually("a prompt", 40*time.Second, func() bool { return shows("# ")() || shows("$ ")() })
+		w.eventually("a prompt", patience, func() bool { return shows("# ")() || shows("$ ")() })
 		ask("tty; stty size", shows("24 80"))
 		w.must(pty.Setsize(terminal, &pty.Winsize{Rows: 40, Cols: 132}))
 		ask("stty size", shows("40 132"))

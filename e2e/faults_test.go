@@ -113,11 +113,11 @@ func (w *world) starveWorkload(remains) {
 // has nothing to do with memory then.
 func (w *world) starveChild(remains) {
 	w.run("exec", "box", "touch", "/child")
-	w.eventually("the shell goes on after its child was killed", 30*time.Second, func() bool {
+	w.eventually("the shell goes on after its child was killed", patience, func() bool {
 		return strings.Contains(w.run("logs", "box"), "goes on after 137\n")
 	})
 	w.run("token", "rotate", "box")
-	w.eventually("the guest's init sees the next generation", 10*time.Second, func() bool {
+	w.eventually("the guest's init sees the next generation", patience, func() bool {
 		token := w.sandbox("box").Token
 		return token.SeenGeneration == token.Generation
 	})
@@ -155,7 +155,7 @@ func (w *world) shows(name string, words ...string) (line string) {
 			w.Logf("ps -a: %s", line)
 		}
 	}()
-	w.eventually(fmt.Sprintf("ps -a shows %q", words), time.Minute, func() bool {
+	w.eventually(fmt.Sprintf("ps -a shows %q", words), patience, func() bool {
 		for line = range strings.Lines(w.run("ps", "-a")) {
 			if strings.HasPrefix(line, name+" ") {
 				return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) })
@@ -170,7 +170,7 @@ func (w *world) shows(name string, words ...string) (line string) {
 // started again behind its user's back, and inspect has the whole reason.
 func (w *world) staysEnded(f fault) {
 	w.Helper()
-	w.eventually("it is to be stopped", 10*time.Second, func() bool { return w.sandbox("box").Desired == "stopped" })
+	w.eventually("it is to be stopped", patience, func() bool { return w.sandbox("box").Desired == "stopped" })
 	s, text := w.sandbox("box"), w.run("inspect", "box")
 	if !strings.HasPrefix(s.Reason, f.reason) || f.reason == "" && s.Reason != "" || !strings.Contains(text, f.reason) {
 		w.Errorf("the reason is %q, %q is wanted; inspect says\n%s", s.Reason, f.reason, text)

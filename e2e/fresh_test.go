@@ -3,6 +3,9 @@
 package e2e
 
 import (
+	"bufio"
+	"context"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -17,25 +20,26 @@ func TestTokenIsAlwaysFresh(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
 		s := w.start("fresh", "16s")
 		j := w.judgeOf(s.Share)
-		stopSearch := w.watchForLeaks(j)
+		rounds, stopSearch := w.watchForLeaks(j)
 
 		readings, generations := 0, map[uint64]bool{}
-		w.witness("fresh", 5*time.Minute, func(r reading) bool {
+		more := func() bool { return readings < 2000 || len(generations) < 6 || rounds.Load() < 50 }
+		w.witness("fresh", 10*time.Minute, func(r reading) bool {
 			if err := j.check(r); err != nil {
 				t.Errorf("reading %d: %v", readings, err)
 			}
 			readings++
 			generations[r.Generation] = true
-			return readings < 2000 || len(generations) < 6
+			return more()
 		}, "-count", "0", "-every", "15ms")
 
-		rounds, found := stopSearch()
-		t.Logf("%d readings over %d renewals; %d searches for leaks", readings, len(generations)-1, rounds)
-		if readings < 2000 || len(generations) < 6 {
+		found := stopSearch()
+		t.Logf("%d readings over %d renewals; %d searches for leaks", readings, len(generations)-1, rounds.Load())
+		if more() {
 			t.Errorf("only %d readings and %d renewals", readings, len(generations)-1)
 		}
-		if len(found) > 0 || rounds < 50 {
-			t.Errorf("in %d searches a token was found in %v", rounds, found)
+		if len(found) > 0 {
+			t.Errorf("in %d searches a token was found in %v", rounds.Load(), found)
 		}
 		w.provesSearch(j.tokens()[0])
 	})
@@ -55,7 +59,7 @@ func TestRustVirtiofsd(t *testing.T) {
 		w.setenv("OPENSHELL_VIRTIOFSD", program)
 		j := w.judgeOf(w.start("rust", "16s").Share)
 		generations := map[uint64]bool{}
-		w.witness("rust", 3*time.Minute, func(r reading) bool {
+		w.witness("rust", 10*time.Minute, func(r reading) bool {
 			if err := j.check(r); err != nil {
 				t.Error(err)
 			}
@@ -68,43 +72,109 @@ func TestRustVirtiofsd(t *testing.T) {
 	})
 }
 
-// TestPublishIsSeenAtOnce measures publish to visible in the guest, over 50
-// publishes: half of them within 150 ms, all within 1 s.
-func TestPublishIsSeenAtOnce(t *testing.T) {
+// staleness is how long a guest under QEMU may read what was current before.
+const staleness = time.Second
+
+// TestPublishIsSeen reads as often as it can while the gateway publishes 50 times:
+// no read that begins later than the driver's bound after a publish finds what
+// was there before. How soon it is seen as a rule is a benchmark's matter.
+func TestPublishIsSeen(t *testing.T) {
 	eachUser(t, func(t *testing.T, w *world) {
 		s := w.start("seen", "1h")
 		j := w.judgeOf(s.Share)
-		var delays []time.Duration
-		w.witness("seen", 5*time.Minute, func(r reading) bool {
+		publishes, most := 0, time.Duration(0)
+		w.witness("seen", 10*time.Minute, func(r reading) bool {
 			if err := j.check(r); err != nil {
 				t.Fatal(err)
 			}
 			if r.Generation > s.Token.Generation { // not the one it started with
-				j.mu.Lock()
-				delays = append(delays, r.arrived.Sub(j.appeared[r.Generation]))
-				j.mu.Unlock()
+				publishes++
+				late := time.Unix(0, r.Before).Sub(j.since(r.Generation))
+				if most = max(most, late); late > staleness+clockSlack {
+					t.Errorf("%v after generation %d was current, the one before it was read", late, r.Generation)
+				}
 			}
-			if len(delays) < 50 {
+			if publishes < 50 {
 				go w.try("token", "rotate", "seen")
 				return true
 			}
 			return false
 		}, "-count", "0", "-every", "2ms", "-changes")
-		report(t, "publish to visible in the guest", delays, 150*time.Millisecond, time.Second)
+		t.Logf("%d publishes; the last read of what was before began at most %v after one", publishes, most)
 	})
 }
 
-// report prints the distribution of delays and holds it against bounds.
-func report(t *testing.T, what string, delays []time.Duration, p50, most time.Duration) {
+// BenchmarkSeen measures publish to visible against one question to the sandbox
+// and its answer, which both have in them: the way to the test's process and the
+// reader's turn on the processor.
+func BenchmarkSeen(b *testing.B) {
+	for _, e := range engines {
+		b.Run(e.driver, func(b *testing.B) {
+			w := newWorld(b, os.Getuid())
+			if host := hostVars[e.driver]; host != "" && os.Getenv(host) == "" {
+				b.Skipf("%s is not set", host)
+			} else if host != "" {
+				w.setenv(host, os.Getenv(host))
+			}
+			s := w.start("seen", "1h", e.flags...)
+			for b.Loop() {
+				answers, publishes := w.answers("seen"), w.publishes("seen", w.judgeOf(s.Share))
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(float64(median(answers).Microseconds())/1000, "ms-answer")
+				b.ReportMetric(float64(median(publishes).Microseconds())/1000, "ms-seen")
+				b.ReportMetric(float64(median(publishes))/float64(median(answers)), "ratio")
+			}
+		})
+	}
+}
+
+// answers are what questions to the witness take.
+func (w *world) answers(name string) (took []time.Duration) {
+	w.Helper()
+	cmd := w.command(context.Background(), "openshell-vm", "exec", "-i", name, "/witness/reader", "-count", "0", "-every", "0s", "-asked")
+	in, err := cmd.StdinPipe()
+	w.must(err)
+	out, err := cmd.StdoutPipe()
+	w.must(err)
+	w.must(cmd.Start())
+	for lines := bufio.NewReader(out); len(took) < 50; {
+		began := time.Now()
+		_, err := io.WriteString(in, "?\n")
+		w.must(err)
+		_, err = lines.ReadString('\n')
+		w.must(err)
+		took = append(took, time.Since(began))
+	}
+	w.must(in.Close())
+	w.must(cmd.Wait())
+	return took
+}
+
+// publishes are what it takes until the witness reports them.
+func (w *world) publishes(name string, j *judge) (took []time.Duration) {
+	w.Helper()
+	generation := w.sandbox(name).Token.Generation
+	w.witness(name, 10*time.Minute, func(r reading) bool {
+		if r.Generation > generation {
+			took = append(took, r.arrived.Sub(j.since(r.Generation)))
+		}
+		if len(took) < 50 {
+			go w.try("token", "rotate", name)
+		}
+		return len(took) < 50
+	}, "-count", "0", "-every", "2ms", "-changes")
+	return took
+}
+
+// report prints the distribution of what something took.
+func report(t testing.TB, what string, took []time.Duration) {
 	t.Helper()
-	if len(delays) == 0 {
+	if len(took) == 0 {
 		t.Fatalf("%s: nothing was measured", what)
 	}
-	slices.Sort(delays)
-	at := func(q int) time.Duration { return delays[min(len(delays)-1, len(delays)*q/100)] }
-	t.Logf("%s, %d times: p50 %v, p99 %v, max %v", what, len(delays),
-		at(50).Round(time.Millisecond), at(99).Round(time.Millisecond), at(100).Round(time.Millisecond))
-	if at(50) > p50 || at(100) > most {
-		t.Errorf("%s: p50 %v and max %v, at most %v and %v are wanted", what, at(50), at(100), p50, most)
+	slices.Sort(took)
+	at := func(q int) time.Duration {
+		return took[min(len(took)-1, len(took)*q/100)].Round(time.Millisecond)
 	}
+	t.Logf("%s, %d times: p50 %v, p99 %v, max %v", what, len(took), at(50), at(99), at(100))
 }

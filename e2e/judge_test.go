@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,7 +27,9 @@ type reading struct {
 	KeyID      string `json:"kid"`
 	Generation uint64 `json:"gen"`
 	Hash       string `json:"hash"`
+	Opened     int64  `json:"opened"`
 	UnixNano   int64  `json:"t"`
+	Before     int64  `json:"before"`
 	Error      string `json:"error"`
 
 	arrived time.Time // on the host
@@ -41,6 +44,8 @@ type judge struct {
 	mu        sync.Mutex
 	published map[string]string    // hash → token
 	appeared  map[uint64]time.Time // generation → when the host first saw it current
+	readings  int
+	delay     time.Duration // the least that a reading took from the sandbox to the test
 }
 
 // judgeOf watches the share of a sandbox until the test ends.
@@ -78,6 +83,13 @@ func (j *judge) collect() {
 	if _, _, err := jwt.NewParser().ParseUnverified(raw, &claims); err == nil {
 		j.appeared[claims.Generation] = time.Now()
 	}
+}
+
+// since is when the host first saw a generation current.
+func (j *judge) since(generation uint64) time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.appeared[generation]
 }
 
 // hashOf is a token file's hash as the witness reports it.
@@ -130,6 +142,20 @@ func publicKey(dir string, kid any) (any, error) {
 	return nil, fmt.Errorf("no key %v", kid)
 }
 
+// inTime is verify for a token that was read at some moment between two: a busy
+// machine may stop the reader before and after that, and the reading on its way.
+func (j *judge) inTime(raw string, from, to time.Time) error {
+	err := j.verify(raw, from)
+	if errors.Is(err, jwt.ErrTokenNotValidYet) {
+		err = j.verify(raw, to)
+	}
+	return err
+}
+
+// clockSlack is how far a sandbox's clock may be off, with what else makes it
+// hard to compare.
+const clockSlack = time.Second
+
 // check says what is wrong with one reading: torn, missing, unknown or expired.
 func (j *judge) check(r reading) error {
 	if r.Error != "" {
@@ -142,11 +168,22 @@ func (j *judge) check(r reading) error {
 	if !known {
 		return fmt.Errorf("generation %d with hash %s was never published", r.Generation, r.Hash)
 	}
-	if err := j.verify(raw, time.Unix(0, r.UnixNano)); err != nil {
+	if err := j.inTime(raw, time.Unix(0, r.Opened), time.Unix(0, r.UnixNano)); err != nil {
 		return fmt.Errorf("generation %d, by the sandbox's clock: %w", r.Generation, err)
 	}
-	if err := j.verify(raw, r.arrived); err != nil {
-		return fmt.Errorf("generation %d, when the reading arrived: %w", r.Generation, err)
+	return j.checkClock(r)
+}
+
+// checkClock: what the sandbox's clock says would prove nothing if it were wrong.
+// A reading may arrive late, but not all of many.
+func (j *judge) checkClock(r reading) error {
+	delay := r.arrived.Sub(time.Unix(0, r.Opened))
+	if j.readings++; j.readings == 1 || delay < j.delay {
+		j.delay = delay
+	}
+	if delay < -clockSlack || j.readings > 100 && j.delay > clockSlack {
+		return fmt.Errorf("the sandbox's clock is off: of %d readings one arrived %v after it was made, by that clock, and none after less than %v",
+			j.readings, delay, j.delay)
 	}
 	return nil
 }

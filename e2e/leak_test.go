@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -64,24 +65,21 @@ func (w *world) leaks(tokens []string) []string {
 	return found
 }
 
-// watchForLeaks searches until stop is called, which returns how many rounds
-// it made and what it found.
-func (w *world) watchForLeaks(j *judge) (stop func() (rounds int, found []string)) {
+// watchForLeaks searches until stop is called, which returns what was found.
+// rounds is how often all was searched so far.
+func (w *world) watchForLeaks(j *judge) (rounds *atomic.Int64, stop func() (found []string)) {
 	ctx, cancel := context.WithCancel(context.Background())
-	type outcome struct {
-		rounds int
-		found  []string
-	}
-	done := make(chan outcome)
+	rounds = new(atomic.Int64)
+	done := make(chan []string)
 	go func() {
-		var o outcome
+		var found []string
 		for ; ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
-			o.found = append(o.found, w.leaks(j.tokens())...)
-			o.rounds++
+			found = append(found, w.leaks(j.tokens())...)
+			rounds.Add(1)
 		}
-		done <- o
+		done <- found
 	}()
-	return func() (int, []string) { cancel(); o := <-done; return o.rounds, o.found }
+	return rounds, func() []string { cancel(); return <-done }
 }
 
 // provesSearch plants a token in a process's environment, in one's arguments
@@ -108,7 +106,7 @@ func (w *world) provesSearch(token string) {
 		}
 		w.must(cmd.Start())
 		place := fmt.Sprintf("/proc/%d/%s", cmd.Process.Pid, form)
-		w.eventually("a planted token in "+form+" is found", 5*time.Second, func() bool {
+		w.eventually("a planted token in "+form+" is found", patience, func() bool {
 			return slices.Contains(w.leaks([]string{token}), place)
 		})
 		cancel()

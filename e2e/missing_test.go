@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,7 +76,7 @@ func TestDiskFull(t *testing.T) {
 	release := full()
 
 	last := w.token(s.Share)
-	w.eventually("ps shows the failure", 20*time.Second, func() bool {
+	w.eventually("ps shows the failure", patience, func() bool {
 		token := w.sandbox("full").Token
 		return token.Failures > 0 && strings.Contains(token.LastError, "no space")
 	})
@@ -86,7 +85,7 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("the share changed although nothing could be published")
 	}
 	release()
-	w.eventually("it recovers by itself", 20*time.Second, func() bool { return w.sandbox("full").Token.Failures == 0 })
+	w.eventually("it recovers by itself", patience, func() bool { return w.sandbox("full").Token.Failures == 0 })
 	w.readsFresh("full", j, s.Token.Generation)
 }
 

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // remains is what there is of a VM on the host, to be looked for when it is gone.
@@ -64,7 +63,7 @@ func (w *world) gone(vm remains) {
 			w.Errorf("left behind of %s: %v", vm.id, left)
 		}
 	}()
-	w.eventually("nothing of the VM is left", 20*time.Second, func() bool {
+	w.eventually("nothing of the VM is left", patience, func() bool {
 		left = slices.Concat(running(vm), w.mounted(vm), jailed(vm.id))
 		open := listeners()
 		for _, inode := range vm.listening {

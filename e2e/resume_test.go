@@ -25,13 +25,13 @@ func (w *world) token(auth string) string {
 // expire waits until a token is refused with no leeway.
 func (j *judge) expire(raw string) {
 	j.w.Helper()
-	j.w.eventually("the token expires", time.Minute, func() bool { return j.verify(raw, time.Now()) != nil })
+	j.w.eventually("the token expires", patience, func() bool { return j.verify(raw, time.Now()) != nil })
 }
 
 // readsFresh expects one good reading inside, newer than the generation given.
 func (w *world) readsFresh(name string, j *judge, than uint64) {
 	w.Helper()
-	w.witness(name, time.Minute, func(r reading) bool {
+	w.witness(name, patience, func(r reading) bool {
 		if err := j.check(r); err != nil {
 			w.Errorf("%s: %v", name, err)
 		}
@@ -85,13 +85,13 @@ func TestResumeAfterKill(t *testing.T) {
 			// The killed gateway takes this call with it; the next call finds the
 			// next gateway, which may already have started the sandbox.
 			first := w.try("start", "victim")
-			w.eventually("the gateway was killed at "+point, 20*time.Second, func() bool {
+			w.eventually("the gateway was killed at "+point, patience, func() bool {
 				_, err := os.Stat(w.faultFile())
 				return os.IsNotExist(err)
 			})
-			w.eventually("another gateway runs", 20*time.Second, func() bool { pid := w.gatewayPID(); return pid != 0 && pid != before })
+			w.eventually("another gateway runs", patience, func() bool { pid := w.gatewayPID(); return pid != 0 && pid != before })
 			w.run("start", "victim")
-			w.eventually("it runs", time.Minute, func() bool { return w.sandbox("victim").State == "running" })
+			w.eventually("it runs", patience, func() bool { return w.sandbox("victim").State == "running" })
 			w.readsFresh("victim", j, s.Token.Generation)
 			w.refuses(old)
 			t.Logf("killed at %s: the call said %q (exit code %d), the sandbox came back with generation %d",
@@ -101,9 +101,9 @@ func TestResumeAfterKill(t *testing.T) {
 }
 
 // TestGatewayDownLongerThanTTL kills the gateway and its supervisor while 20
-// shares exist, lets every token die, and starts a gateway by hand: all shares
-// are fresh within 2 s of its exec, and the running guest reads its own within
-// 1 s more.
+// shares exist, lets every token die, and starts a gateway by hand: it makes all
+// shares fresh by itself, and no read in the running guest that begins later than
+// the driver's bound after that finds what was there before.
 func TestGatewayDownLongerThanTTL(t *testing.T) {
 	eachUser(t, func(t *testing.T, w *world) {
 		// The workload itself is the witness: the monitor notes what it says, and
@@ -130,21 +130,22 @@ func TestGatewayDownLongerThanTTL(t *testing.T) {
 		began := time.Now()
 		w.startGateway()
 		for i, j := range judges {
-			w.eventually("share "+j.auth+" is fresh", 20*time.Second, func() bool {
+			w.eventually("share "+j.auth+" is fresh", patience, func() bool {
 				now := w.token(j.auth)
 				return now != old[i] && j.verify(now, time.Now()) == nil
 			})
 		}
 		onDisk := time.Since(began)
-		w.eventually("the guest reads another token", 20*time.Second, func() bool { return len(w.said(s.ID)) > before })
+		w.eventually("the guest reads another token", patience, func() bool { return len(w.said(s.ID)) > before })
 		first := w.said(s.ID)[before]
 		if err := judges[0].check(first); err != nil {
 			t.Error(err)
 		}
-		inGuest := first.arrived.Sub(began)
-		t.Logf("%d shares fresh %v after the gateway's exec, read in the guest after %v", len(judges), onDisk.Round(time.Millisecond), inGuest.Round(time.Millisecond))
-		if onDisk > 2*time.Second || inGuest > onDisk+time.Second {
-			t.Errorf("wanted: at most 2 s, and 1 s more in the guest")
+		late := time.Unix(0, first.Before).Sub(judges[0].since(first.Generation))
+		t.Logf("%d shares fresh %v after the gateway's exec; the guest's last read of what was before began %v after its own was",
+			len(judges), onDisk.Round(time.Millisecond), late.Round(time.Millisecond))
+		if late > staleness+clockSlack {
+			t.Errorf("a guest may read what was before for %v", staleness)
 		}
 		for _, raw := range old {
 			w.refuses(raw)

@@ -54,7 +54,7 @@ func BenchmarkRunShares(b *testing.B) {
 		w.killGateway()
 		began := time.Now()
 		w.startGateway()
-		w.eventually("the API answers", time.Minute, func() bool {
+		w.eventually("the API answers", patience, func() bool {
 			answer, err := client.Do(request("GET", "/v1/status", nil))
 			if err == nil {
 				answer.Body.Close()

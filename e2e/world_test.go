@@ -35,6 +35,10 @@ func programs(t testing.TB) string {
 	return dir
 }
 
+// patience bounds one wait for something to happen. It is generous: nothing here
+// promises speed, guests are emulated, and other tests keep the machine busy.
+const patience = 3 * time.Minute
+
 // ordinaryUser is a uid that no passwd file knows.
 const ordinaryUser = 15000
 
@@ -92,7 +96,7 @@ func newWorld(t testing.TB, uid int) *world {
 		}
 	}
 	w.env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "TERM=xterm", "LANG=C.UTF-8",
-		"OPENSHELL_STATE_DIR=" + filepath.Join(home, "state"), "OPENSHELL_RUNTIME_DIR=" + filepath.Join(home, "run")}
+		"OPENSHELL_STATE_DIR=" + filepath.Join(home, "state"), "OPENSHELL_RUNTIME_DIR=" + filepath.Join(home, "run"), "OPENSHELL_BOOT_DEADLINE=" + patience.String()}
 	t.Cleanup(w.end)
 	return w
 }
@@ -146,7 +150,7 @@ type result struct {
 	took           time.Duration
 }
 
-// try runs the CLI, for at most two minutes, and reports how it ended.
+// try runs the CLI, and reports how it ended.
 func (w *world) try(args ...string) result {
 	w.Helper()
 	return w.tryWith("", args...)
@@ -154,7 +158,7 @@ func (w *world) try(args ...string) result {
 
 func (w *world) tryWith(stdin string, args ...string) result {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 	defer cancel()
 	cmd := w.command(ctx, "openshell-vm", args...)
 	var stdout, stderr bytes.Buffer
@@ -242,7 +246,7 @@ func (w *world) end() {
 		}
 		w.run("gateway", "stop")
 	}
-	for end := time.Now().Add(10 * time.Second); len(w.processes()) > 0; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); len(w.processes()) > 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			for pid, cmdline := range w.processes() {
 				w.Errorf("left running: %d %s", pid, cmdline)

@@ -55,8 +55,9 @@ type filed struct {
 }
 
 type filedBox struct {
-	Status drivers.Status
-	Auth   string
+	Status     drivers.Status
+	Auth       string
+	Generation uint64 // that it was started with last
 }
 
 func (f *filed) with(change func(boxes map[string]*filedBox) error) error {
@@ -84,13 +85,13 @@ func (f *filed) Create(_ context.Context, spec drivers.Spec) error {
 		if boxes[spec.ID] != nil {
 			return drivers.ErrExists
 		}
-		boxes[spec.ID] = &filedBox{drivers.Status{ID: spec.ID, Name: spec.Name, State: drivers.Created}, spec.Auth.Source()}
+		boxes[spec.ID] = &filedBox{Status: drivers.Status{ID: spec.ID, Name: spec.Name, State: drivers.Created}, Auth: spec.Auth.Source()}
 		return nil
 	})
 }
 
-// Start refuses to start without a token that a sandbox could use: the test
-// would fail by it.
+// Start refuses to start without a token that was published since the last start:
+// the test would fail by it.
 func (f *filed) Start(_ context.Context, id string) error {
 	return f.with(func(boxes map[string]*filedBox) error {
 		b := boxes[id]
@@ -102,9 +103,10 @@ func (f *filed) Start(_ context.Context, id string) error {
 		if err == nil {
 			err = json.Unmarshal(content.Files[metadataFile], &m)
 		}
-		if err != nil || time.Since(m.IssuedAt) > 2*time.Second {
-			return fmt.Errorf("no fresh token at the start: %+v, %v", m, err)
+		if err != nil || m.Generation <= b.Generation || time.Now().After(m.RenewAt) {
+			return fmt.Errorf("no fresh token at the start: %+v after generation %d, %v", m, b.Generation, err)
 		}
+		b.Generation = m.Generation
 		b.Status.State, b.Status.StartedAt = drivers.Running, time.Now()
 		return nil
 	})

@@ -238,7 +238,7 @@ func TestDeletedSocket(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "deleted") {
 			t.Errorf("it ended with %v", err)
 		}
-	case <-time.After(2 * socketLook):
+	case <-time.After(patience):
 		t.Fatal("it goes on")
 	}
 	w.ended = nil

@@ -15,6 +15,10 @@ import (
 	"openshell-vm/share"
 )
 
+// patience bounds one wait for something to happen. It is generous: nothing here
+// promises speed, and other tests keep the machine busy.
+const patience = 2 * time.Minute
+
 // world is a state directory with engines, and gateways one after the other.
 type world struct {
 	testing.TB
@@ -95,7 +99,7 @@ func (w *world) stop() {
 	select {
 	case err := <-w.ended:
 		w.must(err)
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		w.Fatal("the gateway does not end")
 	}
 	w.gateway.home.Close()
@@ -104,9 +108,9 @@ func (w *world) stop() {
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			w.Fatalf("not within 10 s: %s\n%s", what, w.log)
+			w.Fatalf("not within %v: %s\n%s", patience, what, w.log)
 		}
 	}
 }

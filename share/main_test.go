@@ -13,6 +13,10 @@ import (
 	"time"
 )
 
+// patience bounds one wait for something to happen. It is generous: nothing here
+// promises speed, and other tests keep the machine busy.
+const patience = 2 * time.Minute
+
 // A test that needs another process runs this binary again, with childEnv
 // naming what it shall do.
 const childEnv = "SHARE_TEST_CHILD"
@@ -195,9 +199,9 @@ func need(t testing.TB, what string) {
 // eventually waits for a condition with a deadline.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("not within 20 s: " + what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }

@@ -206,7 +206,7 @@ func TestPanickingBuildUnlocks(t *testing.T) {
 		defer func() { recover() }()
 		s.Publish(t.Context(), 0, func(uint64) ([]File, error) { panic("build") })
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, err := s.Publish(ctx, 0, provenFiles("a")); err != nil {
 		t.Error(err)

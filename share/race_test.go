@@ -46,7 +46,7 @@ func raceReaders(t *testing.T, opens, publishes int64, grace time.Duration, read
 	var opened atomic.Int64
 	var newest atomic.Uint64
 	enough := first.Generation + uint64(publishes)
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(2 * patience)
 	var readers sync.WaitGroup
 	for range 2 {
 		readers.Go(func() {
@@ -196,7 +196,7 @@ func TestUnlockedThoughTheLockIsHeldOpen(t *testing.T) {
 	}
 	defer syscall.Close(inChild)
 	tx.close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, err := s.Publish(ctx, 0, provenFiles("a")); err != nil {
 		t.Error(err)

@@ -188,7 +188,7 @@ func TestFirstRefusalIsRead(t *testing.T) {
 	w.must(err)
 	defer reader.Close()
 	cmd := w.systemd("--refusals=" + fifo)
-	w.must(reader.SetReadDeadline(time.Now().Add(time.Minute)))
+	w.must(reader.SetReadDeadline(time.Now().Add(patience)))
 	text := make([]byte, 4096)
 	n, err := reader.Read(text)
 	if err != nil || !strings.Contains(string(text[:n]), "mode 0755") || !strings.Contains(string(text[:n]), "\nhint: ") {
@@ -247,7 +247,7 @@ func TestUnitIsThere(t *testing.T) {
 	w.manager("touch "+mark+"; echo 'Es gibt sie schon' >&2; exit 1", "[ \"$2\" = show ] && echo activating")
 	ended := make(chan string, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		self, _ := os.Executable()
 		out, err := exec.CommandContext(ctx, self, "--start").CombinedOutput()

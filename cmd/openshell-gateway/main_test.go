@@ -18,6 +18,10 @@ import (
 	"openshell-vm/gateway/api"
 )
 
+// patience bounds one wait for something to happen. It is generous: nothing here
+// promises speed, and other tests keep the machine busy.
+const patience = 2 * time.Minute
+
 // envProgram makes the test program openshell-gateway itself, and whatever it
 // starts too.
 const envProgram = "GATEWAY_TEST_PROGRAM"
@@ -66,7 +70,7 @@ func (w *world) program(args ...string) (int, string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self, args...)
 	out, err := cmd.CombinedOutput() // returns once nobody holds the pipe any more
@@ -104,9 +108,9 @@ func (w *world) stop() {
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			w.Fatal("not within 10 s: ", what)
+			w.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }

@@ -28,7 +28,7 @@ import (
 )
 
 // bootDeadline is generous: the processor is emulated, and other tests run.
-const bootDeadline = 60 * time.Second
+const bootDeadline = 5 * time.Minute
 
 // These tests boot real guests: the init can be shown to work nowhere else.
 

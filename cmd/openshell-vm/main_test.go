@@ -14,6 +14,10 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){appName: main})
 }
 
+// patience bounds one wait for something to happen. It is generous: nothing here
+// promises speed, and other tests keep the machine busy.
+const patience = 2 * time.Minute
+
 // noExitDelay spares each of many short runs the race detector's second at exit.
 const noExitDelay = "atexit_sleep_ms=0"
 
@@ -49,7 +53,7 @@ func TestScripts(t *testing.T) {
 			},
 			// waitfor FILE: until it exists.
 			"waitfor": func(ts *testscript.TestScript, _ bool, args []string) {
-				for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+				for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 					if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
 						return
 					} else if time.Now().After(end) {

@@ -62,9 +62,9 @@ func (term *terminal) sees(text string) {
 
 func (term *terminal) until(what string, ok func() bool) {
 	term.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			term.Fatalf("not within 10 s: %s\n%q", what, term.screen.String())
+			term.Fatalf("not within %v: %s\n%q", patience, what, term.screen.String())
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -139,21 +138,6 @@ func metadata(t testing.TB, cli *client.Client, id string) []byte {
 		t.Fatalf("%d files in %s: %v", files, kept, err)
 	}
 	return all.Bytes()
-}
-
-func TestOverhead(t *testing.T) {
-	driverstest.Engine(t, "docker")
-	command, err := exec.LookPath("docker")
-	if err != nil {
-		driverstest.Missing(t, "no docker command to compare with: %v", err)
-	}
-	dir, _ := driverstest.WorkDir(t)
-	driverstest.Overhead(t, driverstest.Harness{
-		Name:     New(Config{}).Probe(t.Context()).Version,
-		New:      func(gatewayID string) drivers.Driver { return New(Config{GatewayID: gatewayID}) },
-		Dir:      dir,
-		Complete: func(_ testing.TB, s *drivers.Spec) { s.Image = driverstest.Image },
-	}, []string{command, "run", "--rm", "--mount", "type=bind,readonly,src=/usr,dst=/data", driverstest.Image})
 }
 
 // around is the engine with something that happens around each start.

@@ -14,17 +14,12 @@ import (
 	"openshell-vm/drivers/driverstest/content"
 )
 
-// Delays is how late publishes may be seen inside. What is measured has the
-// way of the workload's report back to the host in it.
-type Delays struct {
-	Publishes int // how many are measured
-	P99, Max  time.Duration
-}
-
-// Freshness measures publish to visible with the guest's watch and without it,
-// and wants the VM's processes to hold no more descriptors after 2,000 publishes
-// than after 20.
-func Freshness(t *testing.T, h Harness, watched, unwatched Delays) {
+// Freshness wants every publish seen inside, with the guest's watch and without
+// it, and the driver's bound kept either way; and the VM's processes to hold no
+// more descriptors after 2,000 publishes than after 20. With the watch 200
+// publishes are measured; the figures have the way of the workload's report back
+// to the host in them. Without it, there are as many as unwatched.
+func Freshness(t *testing.T, h Harness, unwatched int) {
 	s := newSuite(t, h)
 	b := s.box(t, func(b *box) { b.runs("watch", drivers.AuthDir) })
 	client := b.run(false)
@@ -37,12 +32,13 @@ func Freshness(t *testing.T, h Harness, watched, unwatched Delays) {
 		return n
 	}
 	var after20 map[string]int
-	b.measure(client, "with the watch", watched, func() uint64 {
+	b.measure(client, "with the watch", 200, func() uint64 {
 		if made == 20 {
 			after20 = b.descriptors()
 		}
 		return publish()
 	})
+	t.Logf("with the watch, %v is kept", b.promised(10, publish))
 
 	last := uint64(0)
 	for made < 2000 {
@@ -58,18 +54,20 @@ func Freshness(t *testing.T, h Harness, watched, unwatched Delays) {
 		}
 	}
 
-	b.measure(client, "without the watch", unwatched, func() uint64 {
+	silent := func() uint64 {
 		last++
 		b.unannounced(last)
 		return last
-	})
+	}
+	b.measure(client, "without the watch", unwatched, silent)
+	t.Logf("without the watch, %v is kept", b.promised(max(1, unwatched/2), silent))
 }
 
-// measure publishes again and again and holds what it took until the workload
-// saw it against the bounds.
-func (b *box) measure(client *session, what string, want Delays, publish func() uint64) {
+// measure publishes again and again and logs what it took until the workload
+// saw it.
+func (b *box) measure(client *session, what string, publishes int, publish func() uint64) {
 	b.t.Helper()
-	took := make([]time.Duration, want.Publishes)
+	took := make([]time.Duration, publishes)
 	for i := range took {
 		n := publish()
 		begin := time.Now()
@@ -79,9 +77,6 @@ func (b *box) measure(client *session, what string, want Delays, publish func() 
 	slices.Sort(took)
 	at := func(p int) time.Duration { return took[(len(took)-1)*p/100].Round(100 * time.Microsecond) }
 	b.t.Logf("publish to visible %s, %d times: p50 %v, p99 %v, max %v", what, len(took), at(50), at(99), at(100))
-	if at(99) > want.P99 || at(100) > want.Max {
-		b.t.Errorf("publish to visible %s: p99 %v and max %v, at most %v and %v are wanted", what, at(99), at(100), want.P99, want.Max)
-	}
 }
 
 // sees reads up to the generation that is wanted. Everything on the way must be

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -117,21 +116,6 @@ func (e *engineAPI) metadata(t testing.TB, id string) []byte {
 		t.Fatal(err)
 	}
 	return data
-}
-
-func TestOverhead(t *testing.T) {
-	driverstest.Engine(t, "podman")
-	command, err := exec.LookPath("podman")
-	if err != nil {
-		driverstest.Missing(t, "no podman command to compare with: %v", err)
-	}
-	dir, _ := driverstest.WorkDir(t)
-	driverstest.Overhead(t, driverstest.Harness{
-		Name:     New(Config{}).Probe(t.Context()).Version,
-		New:      func(gatewayID string) drivers.Driver { return New(Config{GatewayID: gatewayID}) },
-		Dir:      dir,
-		Complete: func(_ testing.TB, s *drivers.Spec) { s.Image = driverstest.Image },
-	}, []string{command, "--remote", "--url", os.Getenv("CONTAINER_HOST"), "run", "--rm", "--mount", "type=bind,ro,src=/usr,dst=/data", driverstest.Image})
 }
 
 // around is the engine with something that happens around each start.

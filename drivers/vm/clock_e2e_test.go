@@ -20,7 +20,7 @@ import (
 func TestAStalledGuestIsOnTimeAgain(t *testing.T) {
 	d, spec := place(t)
 	spec = up(t, d, spec, "sleep 1000")
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	defer cancel()
 	before := guestOff(t, ctx, d, spec.ID)
 
@@ -33,7 +33,7 @@ func TestAStalledGuestIsOnTimeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	first, deadline := guestOff(t, ctx, d, spec.ID), time.Now().Add(30*time.Second)
+	first, deadline := guestOff(t, ctx, d, spec.ID), time.Now().Add(patience)
 	off := first
 	for off.Abs() > time.Second && time.Now().Before(deadline) {
 		off = guestOff(t, ctx, d, spec.ID)

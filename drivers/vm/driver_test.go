@@ -18,6 +18,10 @@ import (
 	"openshell-vm/drivers/vm/qemu"
 )
 
+// patience bounds one wait for something to happen. It is generous: nothing here
+// promises speed, and other tests keep the machine busy.
+const patience = 2 * time.Minute
+
 // emptyDriver has directories and no programs.
 func emptyDriver(t *testing.T) *Driver {
 	dir := t.TempDir()
@@ -246,7 +250,7 @@ func TestEnvironment(t *testing.T) {
 
 func waitFor(t *testing.T, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not come in time")

@@ -54,7 +54,7 @@ func TestWaitGone(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("its end was not seen")
 	}
 }

@@ -47,6 +47,7 @@ func place(t *testing.T) (*Driver, drivers.Spec) {
 		GatewayID: "test", SandboxesDir: filepath.Join(base, "sandboxes"), RuntimeDir: filepath.Join(base, "run"),
 		CacheDir: filepath.Join(os.TempDir(), "openshell-vm-test-cache"), Libexec: programs(t),
 		Kernel: os.Getenv("OPENSHELL_KERNEL"), Virtiofsd: os.Getenv(VirtiofsdEnv),
+		BootDeadline: patience,
 	})
 	auth := filepath.Join(base, "auth")
 	gen := filepath.Join(auth, "..gen-00000001")
@@ -73,7 +74,7 @@ func place(t *testing.T) (*Driver, drivers.Spec) {
 
 func TestLifeOfAVM(t *testing.T) {
 	d, spec := place(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	defer cancel()
 	spec.Process.Args = []string{"/bin/sh", "-c",
 		"cat $OPENSHELL_SANDBOX_TOKEN_FILE; echo; echo oops >&2; touch /marker; read line; echo got $line; sleep 1000"}
@@ -277,7 +278,7 @@ func TestATerminal(t *testing.T) {
 
 func await(t *testing.T, out *capture.Buffer, text string) {
 	t.Helper()
-	if !out.Await(text, 30*time.Second) {
+	if !out.Await(text, patience) {
 		t.Fatalf("%q was not written, but %q", text, out)
 	}
 }

@@ -55,10 +55,10 @@ type part struct {
 }
 
 var parts = []part{
-	{"conformance", func(t *testing.T) { driverstest.Run(t, harness(t, 2*time.Minute)) }},
+	{"conformance", func(t *testing.T) { driverstest.Run(t, harness(t, 5*time.Minute)) }},
 	{"freshness", freshness},
-	{"deaths", func(t *testing.T) { driverstest.Deaths(t, harness(t, 2*time.Minute)) }},
-	{"confined", func(t *testing.T) { driverstest.EachProcess(t, harness(t, 2*time.Minute), confined) }},
+	{"deaths", func(t *testing.T) { driverstest.Deaths(t, harness(t, 5*time.Minute)) }},
+	{"confined", func(t *testing.T) { driverstest.EachProcess(t, harness(t, 5*time.Minute), confined) }},
 	{"large-root", func(t *testing.T) { driverstest.LargeRoot(t, harness(t, 5*time.Minute), 5_000) }},
 	{"user", asUser},
 	{"hung-boot", func(t *testing.T) { driverstest.HungBoot(t, harness(t, 50*time.Millisecond)) }},
@@ -171,9 +171,7 @@ func freshness(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("KRUN_UNWATCHED")); err == nil && n > 0 {
 		unwatched = n
 	}
-	driverstest.Freshness(t, harness(t, 2*time.Minute),
-		driverstest.Delays{Publishes: 200, P99: time.Second, Max: 6 * time.Second},
-		driverstest.Delays{Publishes: unwatched, P99: 6 * time.Second, Max: 6 * time.Second})
+	driverstest.Freshness(t, harness(t, 5*time.Minute), unwatched)
 }
 
 // asUser runs two parts as an ordinary user, who may use KVM. Programs and

@@ -22,7 +22,9 @@ type reading struct {
 	KeyID      string `json:"kid,omitempty"`
 	Generation uint64 `json:"gen,omitempty"`
 	Hash       string `json:"hash,omitempty"` // SHA-256 of the file, hex
-	UnixNano   int64  `json:"t"`              // after the read, this sandbox's clock
+	Opened     int64  `json:"opened"`         // when the read began, by this sandbox's clock, in ns
+	UnixNano   int64  `json:"t"`              // when it had ended
+	Before     int64  `json:"before"`         // when the reading before this one began; 0 if there is none
 	Error      string `json:"error,omitempty"`
 }
 
@@ -31,12 +33,17 @@ func main() {
 	count := flag.Int("count", 1, "readings; 0 for no end")
 	every := flag.Duration("every", 10*time.Millisecond, "pause between readings")
 	changes := flag.Bool("changes", false, "report only readings that differ from the one before, and errors")
+	asked := flag.Bool("asked", false, "read once for each line of standard input")
 	flag.Parse()
 
-	out := bufio.NewWriter(os.Stdout)
-	last := ""
+	in, out := bufio.NewScanner(os.Stdin), bufio.NewWriter(os.Stdout)
+	last, before := "", int64(0)
 	for n := 0; *count == 0 || n < *count; n++ {
+		if *asked && !in.Scan() {
+			return
+		}
 		r := read(*path)
+		r.Before, before = before, r.Opened
 		if !*changes || r.Hash != last || r.Error != "" {
 			line, _ := json.Marshal(r)
 			fmt.Fprintf(out, "%s\n", line)
@@ -50,6 +57,7 @@ func main() {
 }
 
 func read(path string) (r reading) {
+	r.Opened = time.Now().UnixNano()
 	data, err := os.ReadFile(path)
 	r.UnixNano = time.Now().UnixNano()
 	if err != nil {

@@ -2,6 +2,7 @@
 // what it sees and what it can do, one line each; the suite judges.
 //
 //	witness watch DIR          "N TEXT" for each new content of DIR/sandbox.jwt
+//	witness answer DIR         for each line of its input what DIR/sandbox.jwt has then, as "N TEXT"
 //	witness race DIR           reads as fast as it can until its input ends, then "reads=N bad=N last=N"
 //	witness contract           as JSON, what of the contract this process sees (content.Contract)
 //	witness pairs DIR          reads both files through ..data until its input ends, then "pairs=N bad=N last=N"
@@ -13,6 +14,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -40,6 +42,8 @@ func main() {
 	switch os.Args[1] {
 	case "watch":
 		watch(filepath.Join(args[0], "sandbox.jwt"))
+	case "answer":
+		answer(filepath.Join(args[0], "sandbox.jwt"))
 	case "race":
 		race(filepath.Join(args[0], "sandbox.jwt"))
 	case "contract":
@@ -70,18 +74,29 @@ func main() {
 func watch(path string) {
 	last := ""
 	for ; ; time.Sleep(time.Millisecond) {
-		now := ""
-		if data, err := os.ReadFile(path); err != nil {
-			now = "0 " + err.Error()
-		} else if n, err := content.Check(data); err != nil {
-			now = "0 " + err.Error()
-		} else {
-			now = fmt.Sprintf("%d ok", n)
-		}
-		if now != last {
+		if now := look(path); now != last {
 			fmt.Println(now)
 			last = now
 		}
+	}
+}
+
+// look reads once.
+func look(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "0 " + err.Error()
+	}
+	n, err := content.Check(data)
+	if err != nil {
+		return "0 " + err.Error()
+	}
+	return fmt.Sprintf("%d ok", n)
+}
+
+func answer(path string) {
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		fmt.Println(look(path))
 	}
 }
 

@@ -138,15 +138,15 @@ func bootWith(t *testing.T, d daemon, emulator, kernel, archive string) {
 	qemu, report := start(t, vmm, func(c *Cmd) { c.Stdout, c.Stderr = &console, &console }, connected)
 	ended := make(chan error, 1)
 	go func() { ended <- qemu.Wait() }()
-	if !console.Await("GUEST READ", time.Minute) {
+	if !console.Await("GUEST READ", patience) {
 		qemu.Process.Kill()
-		t.Fatalf("no guest in a minute\nvirtiofsd: %s\nconsole: %s", said.String(), console.String())
+		t.Fatalf("no guest in time\nvirtiofsd: %s\nconsole: %s", said.String(), console.String())
 	}
 	checkServing(t, d, fs.Process.Pid, fsReport)
 	select {
 	case err := <-ended:
 		t.Logf("QEMU ended: %v", err)
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		qemu.Process.Kill()
 		t.Errorf("QEMU did not end")
 	}

@@ -19,12 +19,16 @@ import (
 	"openshell-vm/drivers/vm/jail/jailtest"
 )
 
+// patience bounds one wait for something to happen. It is generous: nothing here
+// promises speed, and other tests keep the machine busy.
+const patience = 2 * time.Minute
+
 func init() {
 	roles["sleep"] = func([]string) { time.Sleep(time.Hour) }
 }
 
 // ownConfig is a jail for the test binary in one of its roles.
-func ownConfig(t *testing.T, args ...string) Config {
+func ownConfig(t testing.TB, args ...string) Config {
 	self := jailtest.Self(t)
 	binds, err := Program(t.Context(), self)
 	if err != nil {
@@ -42,7 +46,7 @@ func ownConfig(t *testing.T, args ...string) Config {
 }
 
 // start starts cfg's program and ends it with the test.
-func start(t *testing.T, cfg Config, prepare func(*Cmd), extra ...*os.File) (*Cmd, Report) {
+func start(t testing.TB, cfg Config, prepare func(*Cmd), extra ...*os.File) (*Cmd, Report) {
 	t.Helper()
 	cmd, err := Command(jailtest.Self(t), cfg, extra...)
 	if err != nil {
@@ -202,12 +206,12 @@ func TestDeathOfTheMonitor(t *testing.T) {
 		}
 		monitor.Process.Kill()
 		monitor.Wait()
-		for deadline := time.Now().Add(10 * time.Second); !gone(pid); time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(patience); !gone(pid); time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("process %d of the jail outlived its monitor", pid)
 			}
 		}
-		for deadline := time.Now().Add(10 * time.Second); ; {
+		for deadline := time.Now().Add(patience); ; {
 			if _, err := Support(jailtest.Self(t)); err != nil { // the next jail sweeps
 				t.Fatal(err)
 			}

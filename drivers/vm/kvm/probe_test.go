@@ -54,17 +54,17 @@ func TestChild(t *testing.T) {
 		{"no", `echo '{"usable":false,"reason":"it fails"}'`, false, false, "it fails"},
 		{"crash", `echo broken >&2; kill -SEGV $$`, false, true, "broken"},
 		{"nonsense", `echo hello`, false, true, "not understood"},
-		{"hang", `exec sleep 60`, false, true, "hangs"},
+		{"hang", `exec sleep 3600`, false, true, "hangs"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			start := time.Now()
-			r := runChild(t.Context(), 500*time.Millisecond, "/bin/sh", "-c", tt.script)
+			limit := time.Minute
+			if tt.name == "hang" {
+				limit = 100 * time.Millisecond
+			}
+			r := runChild(t.Context(), limit, "/bin/sh", "-c", tt.script)
 			if r.Usable != tt.usable || r.passing != tt.passing || !strings.Contains(r.Reason, tt.reason) {
 				t.Errorf("got %+v", r)
-			}
-			if d := time.Since(start); d > 10*time.Second {
-				t.Errorf("took %v", d)
 			}
 		})
 	}

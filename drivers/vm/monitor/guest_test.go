@@ -17,6 +17,10 @@ import (
 	"openshell-vm/internal/stream"
 )
 
+// patience bounds one wait for something to happen. It is generous: nothing here
+// promises speed, and other tests keep the machine busy.
+const patience = 2 * time.Minute
+
 // fakeGuest is the other end of the ports: a guest init in the test's process.
 type fakeGuest struct {
 	t       *testing.T
@@ -36,7 +40,7 @@ func startMonitor(t *testing.T, change func(*Config), life func(*fakeGuest)) (cf
 	t.Helper()
 	cfg = Config{
 		ID: "abc", Dir: t.TempDir(), RunDir: t.TempDir(), Hypervisor: "fake " + t.Name(),
-		BootDeadline: 10 * time.Second, StopGrace: 2 * time.Second, Attempt: 1,
+		BootDeadline: patience, StopGrace: 2 * time.Second, Attempt: 1,
 	}
 	if change != nil {
 		change(&cfg)
@@ -158,7 +162,7 @@ func await[T any](t *testing.T, c <-chan T) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nothing came in time")
 		panic("unreachable")
 	}
@@ -217,7 +221,7 @@ func missing(dir, name string) bool {
 
 func waitFor(t *testing.T, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not come in time")
 		}

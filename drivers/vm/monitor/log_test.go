@@ -128,7 +128,7 @@ func TestANewLogForgetsTheLastStart(t *testing.T) {
 // readAll reads what a follower gives until the log ends.
 func readAll(t *testing.T, f *follower) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var all strings.Builder
 	for {

@@ -121,7 +121,11 @@ func TestFailedBoots(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg, ready, end := startMonitor(t, func(c *Config) { c.BootDeadline = 200 * time.Millisecond }, test.life)
+			cfg, ready, end := startMonitor(t, func(c *Config) {
+				if test.want.Hung {
+					c.BootDeadline = 200 * time.Millisecond
+				}
+			}, test.life)
 			if got := await(t, ready); got != test.want {
 				t.Errorf("%+v\nwant %+v", got, test.want)
 			}

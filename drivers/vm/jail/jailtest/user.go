@@ -87,7 +87,7 @@ func CopyFile(t *testing.T, from, to string) {
 }
 
 // Self is the test binary.
-func Self(t *testing.T) string {
+func Self(t testing.TB) string {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
