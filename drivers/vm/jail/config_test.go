@@ -1,6 +1,8 @@
 package jail
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -67,6 +69,20 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
+// TestAppArmorProfile: the file that the hint names is there, and is for the
+// programs that make user namespaces.
+func TestAppArmorProfile(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("../../..", apparmorProfile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"\n  userns,\n", "/openshell-{gateway,vmm} ", "abi <abi/4.0>,\n", "apparmor_parser -r"} {
+		if !strings.Contains(string(text), part) {
+			t.Errorf("it has no %q", part)
+		}
+	}
+}
+
 func TestUserNamespaceHint(t *testing.T) {
 	const limit, clone, armor = "/proc/sys/user/max_user_namespaces",
 		"/proc/sys/kernel/unprivileged_userns_clone", "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
@@ -79,7 +95,7 @@ func TestUserNamespaceHint(t *testing.T) {
 		{"allowed by all", map[string]string{limit: "100\n", clone: "1\n", armor: "0\n"}, ""},
 		{"none at all", map[string]string{limit: "0\n"}, "max_user_namespaces"},
 		{"Debian's switch", map[string]string{limit: "100\n", clone: "0\n"}, "unprivileged_userns_clone"},
-		{"Ubuntu's switch", map[string]string{limit: "100\n", clone: "1\n", armor: "1\n"}, "AppArmor"},
+		{"Ubuntu's switch", map[string]string{limit: "100\n", clone: "1\n", armor: "1\n"}, "install the profile " + apparmorProfile},
 		{"not built", nil, "built without"},
 	}
 	for _, tt := range tests {

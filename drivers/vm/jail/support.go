@@ -8,6 +8,9 @@ import (
 	"openshell-vm/drivers"
 )
 
+// apparmorProfile lies in the source tree; it names the programs by path.
+const apparmorProfile = "examples/openshell-vm.apparmor"
+
 // Support makes a jail for nothing and reports what it had: Missing is then
 // what this host can't give to this user. An error says that no jail can be made
 // at all, with a hint where the reason is known. self is as for Command.
@@ -45,7 +48,8 @@ func userNamespaceHint(readFile func(string) ([]byte, error)) string {
 		{"/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000 allows user namespaces"},
 		{"/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1 allows user namespaces"},
 		{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1",
-			"AppArmor forbids user namespaces: give openshell-vmm a profile with userns, or sysctl kernel.apparmor_restrict_unprivileged_userns=0"},
+			"AppArmor forbids user namespaces: install the profile " + apparmorProfile + ", whose first lines say how, " +
+				"or allow them to all: sysctl kernel.apparmor_restrict_unprivileged_userns=0"},
 	} {
 		value, err := readFile(s.file)
 		if errors.Is(err, os.ErrNotExist) && s.file == "/proc/sys/user/max_user_namespaces" {
