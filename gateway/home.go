@@ -174,12 +174,7 @@ func outlivesLogout() bool {
 	if os.Geteuid() == 0 {
 		return true
 	}
-	user := os.Getenv("USER")
-	if user == "" || strings.Contains(user, "/") {
-		return false
-	}
-	_, err := os.Stat(filepath.Join("/var/lib/systemd/linger", user))
-	return err == nil
+	return lingers(hostRoot(), userName())
 }
 
 // onTmpfs looks at the nearest ancestor that exists.

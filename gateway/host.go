@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"os"
 	"strings"
 
@@ -25,11 +26,30 @@ func (g *Gateway) hostFacts() []api.Fact {
 		{Name: "supervisor", Value: g.opts.Supervisor},
 		{Name: "clock", Value: clockState()},
 		{Name: "kernel", Value: kernelRelease()},
+		{Name: "logout", Value: cmp.Or(strings.Join(g.advice(), "; "), "nothing of this gateway ends with it")},
+		{Name: "environment", Value: environmentLine(api.OwnEnvironment())},
 	}
 	for _, u := range g.unread("") {
 		facts = append(facts, api.Fact{Name: "record", Value: u.ID + " can't be used: " + u.Problem})
 	}
 	return facts
+}
+
+// environmentLine is what the gateway was started with.
+func environmentLine(e *api.Environment) string {
+	line := "PATH=" + e.Path
+	for _, f := range e.Variables {
+		line += " " + f.Name + "=" + f.Value
+	}
+	return line
+}
+
+// advice is for who leaves something running.
+func (g *Gateway) advice() []string {
+	if line := logoutAdvice(hostRoot(), os.Geteuid(), userName(), g.opts.Supervisor); line != "" {
+		return []string{line}
+	}
+	return nil
 }
 
 // clockState says whether something keeps the host's clock right: tokens are

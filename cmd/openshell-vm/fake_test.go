@@ -117,6 +117,13 @@ func (f *fake) read(name string) string {
 
 func (f *fake) version() string { return cmp.Or(f.read("gateway-version"), version) }
 
+func (f *fake) advice() []string {
+	if line := f.read("advice"); line != "" {
+		return []string{line}
+	}
+	return nil
+}
+
 // environment is what a gateway of today tells, if there is a file docker-host.
 func (f *fake) environment() *api.Environment {
 	host := f.read("docker-host")
@@ -132,7 +139,7 @@ func (f *fake) environment() *api.Environment {
 func (f *fake) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, api.Status{ID: "g1", Version: f.version(), Environment: f.environment(), Unit: f.read("unit"), PID: 4711, StartedAt: time.Now().Add(-3 * time.Hour), StateDir: f.state, RuntimeDir: "/r", Supervisor: "parent", Sandboxes: 2, Running: 1, Failing: 1})
+		answer(w, api.Status{ID: "g1", Version: f.version(), Environment: f.environment(), Unit: f.read("unit"), Advice: f.advice(), PID: 4711, StartedAt: time.Now().Add(-3 * time.Hour), StateDir: f.state, RuntimeDir: "/r", Supervisor: "parent", Sandboxes: 2, Running: 1, Failing: 1})
 	})
 	mux.HandleFunc("GET /v1/doctor", f.doctor)
 	mux.HandleFunc("POST /v1/sandboxes", f.create)

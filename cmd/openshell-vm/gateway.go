@@ -118,6 +118,9 @@ func printStatus(w io.Writer, s api.Status, now time.Time) error {
 	if s.Environment != nil {
 		facts = append(facts, api.Fact{Name: "Engines", Value: engineVariables(s.Environment)})
 	}
+	for _, line := range s.Advice {
+		facts = append(facts, api.Fact{Name: "Advice", Value: line})
+	}
 	if s.Shares > 0 {
 		facts = append(facts, api.Fact{Name: "Shares", Value: fmt.Sprintf("%d for containers of your own", s.Shares)})
 	}

@@ -60,6 +60,7 @@ func runAction(c *cli.Context) error {
 	if !detach {
 		return s.foreground(c.Context, client, sandbox, request.AutoRemove)
 	}
+	warn(client.Met().Advice)
 	if err := s.start(c.Context, client, sandbox); err != nil {
 		return err
 	}

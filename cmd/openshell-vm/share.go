@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,7 +41,7 @@ func shareCreateAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	warn(share.Warnings)
+	warn(slices.Concat(share.Warnings, client.Met().Advice))
 	switch {
 	case asJSON:
 		return printJSON(c.App.Writer, share)

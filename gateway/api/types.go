@@ -229,8 +229,8 @@ type Status struct {
 	Shares     int       `json:"shares"`  // for containers of the user's own
 	Failing    int       `json:"failing"` // sandboxes and shares with a renewal that failed last time
 
-	Unreadable []Unreadable `json:"unreadable,omitempty"`
-
+	Unreadable  []Unreadable `json:"unreadable,omitempty"`
+	Advice      []string     `json:"advice,omitempty"`      // one line each: what will end or hide sandboxes on this host, and what to do
 	Environment *Environment `json:"environment,omitempty"` // nil: an older gateway
 }
 
