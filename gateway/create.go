@@ -33,6 +33,9 @@ func (g *Gateway) create(ctx context.Context, q api.CreateRequest) (*sandbox, er
 	s.op.Lock()
 	defer s.op.Unlock()
 	spec, err := g.resolve(ctx, driver, r)
+	if err == nil {
+		err = checkCommand(spec)
+	}
 	if err != nil {
 		return nil, err
 	}

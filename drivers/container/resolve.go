@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/distribution/reference"
@@ -48,7 +49,11 @@ func (d *Driver) suits(spec drivers.Spec) error {
 	case spec.Rootfs != "":
 		return refuse(fmt.Errorf("%s runs images, not a rootfs", d.Name()), "give --image, or take --driver vm")
 	case spec.Image == "":
-		return refuse(errors.New("no image is given"), "give --image")
+		hint := "give --image REF"
+		if args := spec.Process.Args; len(args) > 0 && args[0] != "" {
+			hint = "did you mean --image " + strings.Join(args, " ") + "? As docker's first word, the image has a flag of its own here"
+		}
+		return refuse(errors.New("no image is given"), hint)
 	case spec.Hypervisor != "" && spec.Hypervisor != "auto":
 		return refuse(fmt.Errorf("%s has no hypervisor %q", d.Name(), spec.Hypervisor), "take --driver vm with --hypervisor")
 	case spec.TokenUser != "":
