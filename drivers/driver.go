@@ -163,6 +163,16 @@ type Keeper interface {
 	Keep(id, object string)
 }
 
+// Surveyor is a driver whose engine runs other containers than ours, too.
+type Surveyor interface {
+	// Mounting lists the containers, stopped ones too, that mount something
+	// inside of dir. What mounts dir itself is not among them.
+	Mounting(ctx context.Context, dir string) ([]Mounting, error)
+}
+
+// Mounting is one mount of a container of the user's own.
+type Mounting struct{ Object, Source, Target string }
+
 // Status is one sandbox as its engine sees it.
 type Status struct {
 	ID        string    `json:"id"`

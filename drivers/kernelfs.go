@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -86,18 +84,10 @@ func openPlain(path string) (int, error) {
 // typeOf is the type of the file system that an open directory is on; "" if
 // its mount is not in the table.
 func typeOf(fd int, table []mounts.Entry) string {
-	data, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(fd))
-	if err != nil {
+	id, err := mounts.IDOf(fd)
+	i := slices.IndexFunc(table, func(m mounts.Entry) bool { return m.ID == id })
+	if err != nil || i < 0 {
 		return ""
 	}
-	for line := range strings.Lines(string(data)) {
-		if text, ok := strings.CutPrefix(line, "mnt_id:"); ok {
-			id, _ := strconv.Atoi(strings.TrimSpace(text))
-			i := slices.IndexFunc(table, func(m mounts.Entry) bool { return m.ID == id })
-			if i >= 0 {
-				return table[i].Type
-			}
-		}
-	}
-	return ""
+	return table[i].Type
 }

@@ -14,7 +14,7 @@ func (g *Gateway) shareRoutes(mux *http.ServeMux) {
 	of := func(f func(*http.Request, *sandbox) (any, error)) http.Handler { return answer(g.ofShare(f)) }
 	mux.Handle("POST /v1/shares", answer(g.postShare))
 	mux.Handle("GET /v1/shares", answer(g.getShares))
-	mux.Handle("GET /v1/shares/{ref}", of(func(_ *http.Request, s *sandbox) (any, error) { return g.shareView(s), nil }))
+	mux.Handle("GET /v1/shares/{ref}", of(g.getShare))
 	mux.Handle("DELETE /v1/shares/{ref}", of(func(r *http.Request, s *sandbox) (any, error) {
 		return struct{}{}, g.removeShare(r.Context(), s)
 	}))
@@ -60,6 +60,14 @@ func (g *Gateway) postShare(r *http.Request) (any, error) {
 		return view, nil
 	}
 	g.log.Info("created a share for a container of the user's own", "share", s.id, "name", s.rec().Name)
+	return view, nil
+}
+
+// getShare also looks for who has something of the share mounted that no renewal
+// reaches.
+func (g *Gateway) getShare(r *http.Request, s *sandbox) (any, error) {
+	view := g.shareView(s)
+	view.Warnings = append(slices.Clip(view.Warnings), g.strays(r.Context(), view.Dir)...)
 	return view, nil
 }
 

@@ -60,6 +60,8 @@ type Objects interface {
 	Inspect(ctx context.Context, name string) (Found, error)
 	// List finds containers by one label, stopped ones too.
 	List(ctx context.Context, label, value string) ([]Found, error)
+	// Mounts lists the bind mounts of all containers, whoever made them.
+	Mounts(ctx context.Context) ([]drivers.Mounting, error)
 	// Wait returns the exit code once the container no longer runs; with next,
 	// which may come before the start, once it has run and ended.
 	Wait(ctx context.Context, name string, next bool) (exitCode int, err error)

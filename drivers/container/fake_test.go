@@ -142,6 +142,11 @@ func (f *fake) Stat(context.Context, string, string) (Stat, error) {
 	return f.stat, nil
 }
 
+func (f *fake) Mounts(context.Context) ([]drivers.Mounting, error) {
+	return []drivers.Mounting{{Object: "a", Source: f.made.Share.Source, Target: "/whole"},
+		{Object: "b", Source: f.made.Share.Source + "/sandbox.jwt", Target: "/single"}}, nil
+}
+
 func (f *fake) HasImage(context.Context, string) (bool, error) { return true, nil }
 func (f *fake) Pull(context.Context, string, func(drivers.PullProgress)) error {
 	return errors.New("nothing to pull from")

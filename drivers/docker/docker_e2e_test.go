@@ -161,6 +161,24 @@ func TestSwappedSource(t *testing.T) {
 	})
 }
 
+func TestMounting(t *testing.T) {
+	driverstest.Engine(t, "docker")
+	cli, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	driverstest.Mounting(t, New(Config{}), func(t testing.TB, name, source, target string) {
+		made, err := cli.ContainerCreate(t.Context(), &api.Config{Image: driverstest.Image, Cmd: []string{"true"}},
+			&api.HostConfig{Binds: []string{source + ":" + target + ":ro"}}, nil, nil, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cli.ContainerRemove(context.Background(), made.ID, api.RemoveOptions{Force: true})
+		})
+	})
+}
+
 func TestEngineGone(t *testing.T) {
 	driverstest.EngineGone(t, "docker", New(Config{GatewayID: "gone00000000"}))
 }

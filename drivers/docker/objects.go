@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -176,6 +177,31 @@ func (e *engine) List(ctx context.Context, label, value string) ([]container.Fou
 			found = append(found, f)
 		} else if !cerrdefs.IsNotFound(err) { // gone since
 			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// Mounts is container.Engine's.
+func (e *engine) Mounts(ctx context.Context) ([]drivers.Mounting, error) {
+	cli, err := e.client()
+	if err != nil {
+		return nil, err
+	}
+	all, err := cli.ContainerList(ctx, api.ListOptions{All: true})
+	if err != nil {
+		return nil, err
+	}
+	var found []drivers.Mounting
+	for _, c := range all {
+		name := c.ID
+		if len(c.Names) > 0 {
+			name = strings.TrimPrefix(c.Names[0], "/")
+		}
+		for _, m := range c.Mounts {
+			if m.Type == mount.TypeBind {
+				found = append(found, drivers.Mounting{Object: name, Source: m.Source, Target: m.Destination})
+			}
 		}
 	}
 	return found, nil

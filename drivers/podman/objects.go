@@ -212,6 +212,34 @@ func (e *engine) List(ctx context.Context, label, value string) ([]container.Fou
 	return found, nil
 }
 
+// Mounts is container.Engine's. Podman's list tells no sources: each container
+// that has mounts is looked at.
+func (e *engine) Mounts(ctx context.Context) ([]drivers.Mounting, error) {
+	var all []struct {
+		ID     string
+		Mounts []string
+	}
+	if err := e.call(ctx, http.MethodGet, "/containers/json", values("all", "true"), nil, &all); err != nil {
+		return nil, err
+	}
+	var found []drivers.Mounting
+	for _, c := range all {
+		if len(c.Mounts) == 0 {
+			continue
+		}
+		f, err := e.Inspect(ctx, c.ID)
+		if errors.Is(err, drivers.ErrNotFound) {
+			continue // gone since
+		} else if err != nil {
+			return nil, err
+		}
+		for target, source := range f.Sources {
+			found = append(found, drivers.Mounting{Object: f.Name, Source: source, Target: target})
+		}
+	}
+	return found, nil
+}
+
 // description is what of Podman's answer to inspect matters here.
 type description struct {
 	ID        string

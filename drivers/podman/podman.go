@@ -43,5 +43,6 @@ var _ interface {
 	drivers.Signaler
 	drivers.Waiter
 	drivers.Keeper
+	drivers.Surveyor
 	drivers.Puller
 } = (*Driver)(nil)

@@ -139,6 +139,19 @@ func TestSwappedSource(t *testing.T) {
 	})
 }
 
+func TestMounting(t *testing.T) {
+	driverstest.Engine(t, "podman")
+	raw := &engineAPI{}
+	driverstest.Mounting(t, New(Config{}), func(t testing.TB, name, source, target string) {
+		err := raw.call(t.Context(), http.MethodPost, "/containers/create", nil, map[string]any{"name": name, "image": driverstest.Image,
+			"command": []string{"true"}, "mounts": []mount{{"bind", source, target, []string{"ro"}}}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = raw.Remove(context.Background(), name) })
+	})
+}
+
 func TestEngineGone(t *testing.T) {
 	driverstest.EngineGone(t, "podman", New(Config{GatewayID: "gone00000000"}))
 }

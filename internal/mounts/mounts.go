@@ -2,7 +2,9 @@
 package mounts
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -51,4 +53,49 @@ func parse(line string) (e Entry, ok bool) {
 // Below says whether path lies strictly below dir, both being clean.
 func Below(path, dir string) bool {
 	return path != dir && strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// Locate says on which device a directory lies, and where in its file system:
+// as Device and Root of a mount of it would have it.
+func Locate(dir string) (device, root string, err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return "", "", err
+	}
+	defer f.Close()
+	self := "/proc/self/fd/" + strconv.Itoa(int(f.Fd()))
+	real, err := os.Readlink(self)
+	if err != nil {
+		return "", "", err
+	}
+	id, err := IDOf(int(f.Fd()))
+	if err != nil {
+		return "", "", err
+	}
+	table, err := Read(Self)
+	if err != nil {
+		return "", "", err
+	}
+	for _, e := range table {
+		if e.ID == id {
+			rel, err := filepath.Rel(e.Point, real)
+			return e.Device, filepath.Join(e.Root, rel), err
+		}
+	}
+	return "", "", fmt.Errorf("the mount of %s is not in %s", dir, Self)
+}
+
+// IDOf is the id of the mount that an open file is on.
+func IDOf(fd int) (int, error) {
+	path := "/proc/self/fdinfo/" + strconv.Itoa(fd)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if id, ok := strings.CutPrefix(line, "mnt_id:"); ok {
+			return strconv.Atoi(strings.TrimSpace(id))
+		}
+	}
+	return 0, fmt.Errorf("no mnt_id in %s", path)
 }

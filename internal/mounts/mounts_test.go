@@ -43,3 +43,17 @@ func TestBelow(t *testing.T) {
 		}
 	}
 }
+
+func TestLocate(t *testing.T) {
+	dir := t.TempDir()
+	device, root, err := Locate(dir)
+	if err != nil || device == "" || !filepath.IsAbs(root) || filepath.Base(root) != filepath.Base(dir) {
+		t.Errorf("%s at %q of device %q, %v", dir, root, device, err)
+	}
+	if _, root, err := Locate("/proc"); err != nil || root != "/" {
+		t.Errorf("/proc at %q, %v", root, err)
+	}
+	if _, _, err := Locate(dir + "/absent"); err == nil {
+		t.Error("what is absent lies somewhere")
+	}
+}

@@ -1,0 +1,29 @@
+package container
+
+import (
+	"context"
+	"path/filepath"
+
+	"openshell-vm/drivers"
+	"openshell-vm/internal/mounts"
+)
+
+// Mounting is drivers.Surveyor's.
+func (d *Driver) Mounting(ctx context.Context, dir string) ([]drivers.Mounting, error) {
+	all, err := d.engine.Mounts(ctx)
+	if err != nil {
+		return nil, d.engine.Explain("ask "+d.Name()+" what its containers mount", err)
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		real = dir
+	}
+	var inside []drivers.Mounting
+	for _, m := range all {
+		source := filepath.Clean(m.Source)
+		if mounts.Below(source, dir) || mounts.Below(source, real) {
+			inside = append(inside, m)
+		}
+	}
+	return inside, nil
+}

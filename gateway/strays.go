@@ -1,0 +1,104 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/internal/mounts"
+	"openshell-vm/internal/text"
+)
+
+// strayDeadline bounds how long the engines are asked for who mounts what.
+const strayDeadline = 3 * time.Second
+
+// strays warns of mounts of something inside a share: a single file, or a
+// generation's directory. Such a mount holds what was there when it was made, and
+// a renewal never reaches it. It finds what this user may see.
+func (g *Gateway) strays(ctx context.Context, authDir string) (warnings []string) {
+	for _, m := range g.engineMounts(ctx, authDir) {
+		warnings = append(warnings, fmt.Sprintf("container %s has %s mounted at %s, which no renewal reaches: mount the directory %s",
+			text.Line(m.Object), text.Line(inShare(m.Source, authDir)), text.Line(m.Target), authDir))
+	}
+	if len(warnings) > 0 {
+		return warnings // the processes are those of these containers
+	}
+	for _, m := range processMounts(authDir) {
+		warnings = append(warnings, fmt.Sprintf("process %d (%s) has %s mounted at %s, which no renewal reaches: mount the directory %s",
+			m.pid, text.Line(m.command), text.Line(m.source), text.Line(m.target), authDir))
+	}
+	return warnings
+}
+
+// inShare is a path as seen from the share's directory.
+func inShare(source, authDir string) string {
+	if rel, err := filepath.Rel(authDir, source); err == nil {
+		return rel
+	}
+	return source
+}
+
+// engineMounts asks every engine that runs containers of others, stopped ones too.
+func (g *Gateway) engineMounts(ctx context.Context, authDir string) (all []drivers.Mounting) {
+	ctx, cancel := context.WithTimeout(ctx, strayDeadline)
+	defer cancel()
+	for _, name := range slices.Sorted(maps.Keys(g.drivers)) {
+		if s, ok := g.drivers[name].(drivers.Surveyor); ok {
+			found, err := s.Mounting(ctx, authDir)
+			if err != nil {
+				continue // it has no containers that could be told of
+			}
+			all = append(all, found...)
+		}
+	}
+	return all
+}
+
+// strayMount is a mount of something inside a share, seen from one process that
+// has it.
+type strayMount struct {
+	pid            int
+	command        string
+	source, target string
+}
+
+// processMounts looks into the mount table of every process. One of each mount
+// namespace is told.
+func processMounts(authDir string) (found []strayMount) {
+	device, inFS, err := mounts.Locate(authDir)
+	if err != nil {
+		return nil
+	}
+	pids, _ := filepath.Glob("/proc/[0-9]*")
+	seen := map[string]bool{}
+	for _, dir := range pids {
+		table, err := mounts.Read(filepath.Join(dir, "mountinfo"))
+		if err != nil {
+			continue // it has ended
+		}
+		for _, m := range table {
+			root := strings.TrimSuffix(m.Root, "//deleted")
+			key := fmt.Sprint(m.ID, root, m.Point)
+			if m.Device != device || !mounts.Below(root, inFS) || seen[key] {
+				continue
+			}
+			seen[key] = true
+			pid, _ := strconv.Atoi(filepath.Base(dir))
+			command, _ := os.ReadFile(filepath.Join(dir, "comm"))
+			source := strings.TrimPrefix(root, strings.TrimSuffix(inFS, "/")+"/")
+			if root != m.Root {
+				source += " (deleted)"
+			}
+			found = append(found, strayMount{pid, strings.TrimSpace(string(command)), path.Clean(source), m.Point})
+		}
+	}
+	return found
+}
