@@ -41,6 +41,9 @@ func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error)
 	default:
 		d.inspectStopped(id, &status)
 	}
+	if status.SeenGeneration > monitor.Generation(spec.Auth.Source()) {
+		status.SeenGeneration = 0 // an older monitor believed its guest
+	}
 	status.Details = append(d.facts(spec), status.Details...)
 	return status, nil
 }

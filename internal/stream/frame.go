@@ -123,12 +123,17 @@ func EncodeExit(code int) []byte {
 	return binary.BigEndian.AppendUint32(nil, uint32(int32(code)))
 }
 
-// DecodeExit reads the payload of an Exit frame.
+// DecodeExit reads the payload of an Exit frame. What is no exit code is an
+// error: a guest may send any number, and 256 would be a success for a shell.
 func DecodeExit(p []byte) (int, error) {
 	if len(p) != 4 {
 		return 0, fmt.Errorf("exit frame of %d bytes, 4 are wanted", len(p))
 	}
-	return int(int32(binary.BigEndian.Uint32(p))), nil
+	code := int(int32(binary.BigEndian.Uint32(p)))
+	if code < 0 || code > 255 {
+		return 0, fmt.Errorf("%d is no exit code", code)
+	}
+	return code, nil
 }
 
 // EncodeSize is the payload of a Resize frame.

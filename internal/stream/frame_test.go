@@ -71,9 +71,14 @@ func TestWriterTo(t *testing.T) {
 }
 
 func TestPayloads(t *testing.T) {
-	for _, code := range []int{0, 1, 255, -1} {
+	for _, code := range []int{0, 1, 255} {
 		if got, err := DecodeExit(EncodeExit(code)); got != code || err != nil {
 			t.Errorf("exit code %d came out as %d, %v", code, got, err)
+		}
+	}
+	for _, code := range []int{-1, 256, 1 << 30} {
+		if got, err := DecodeExit(EncodeExit(code)); err == nil {
+			t.Errorf("exit code %d was taken, as %d", code, got)
 		}
 	}
 	if rows, cols, err := DecodeSize(EncodeSize(24, 80)); rows != 24 || cols != 80 || err != nil {

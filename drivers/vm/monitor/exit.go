@@ -3,6 +3,7 @@ package monitor
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -30,7 +31,19 @@ func ReadExit(dir string) (Exit, error) {
 	if err != nil {
 		return e, err
 	}
-	return e, json.Unmarshal(data, &e)
+	err = json.Unmarshal(data, &e)
+	return e.checked(), err // an older monitor wrote what its guest said
+}
+
+// checked takes a guest that told an impossible exit code for one that told
+// none.
+func (e Exit) checked() Exit {
+	if e.State != drivers.Exited || e.ExitCode >= 0 && e.ExitCode <= 255 {
+		return e
+	}
+	e.State, e.Reason = drivers.Dead, fmt.Sprintf("the guest told an exit code that is none: %d", e.ExitCode)
+	e.ExitCode = 0
+	return e
 }
 
 func (e Exit) write(dir string) error { return WriteJSON(filepath.Join(dir, ExitFile), e, true) }

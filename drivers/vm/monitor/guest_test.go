@@ -42,6 +42,10 @@ func startMonitor(t *testing.T, change func(*Config), life func(*fakeGuest)) (cf
 		ID: "abc", Dir: t.TempDir(), RunDir: t.TempDir(), Hypervisor: "fake " + t.Name(),
 		BootDeadline: patience, StopGrace: 2 * time.Second, Attempt: 1,
 	}
+	cfg.Auth = t.TempDir()
+	if err := os.Symlink("..gen-00000042", filepath.Join(cfg.Auth, "..data")); err != nil {
+		t.Fatal(err)
+	}
 	if change != nil {
 		change(&cfg)
 	}

@@ -171,7 +171,11 @@ func (m *monitor) requestStop(grace time.Duration) {
 	}
 }
 
+// seen believes no guest that has seen what does not exist yet.
 func (m *monitor) seen(s guest.Seen) {
+	if s.Generation > Generation(m.cfg.Auth) {
+		return
+	}
 	m.update(func(r *Report) { r.SeenGeneration = max(r.SeenGeneration, s.Generation) })
 }
 

@@ -118,8 +118,9 @@ func (m *monitor) blame(d death) error {
 	return errors.New(text)
 }
 
+// exited is the end that the guest tells. What is no exit code is none.
 func exited(e guest.Exited) Exit {
-	return Exit{State: drivers.Exited, ExitCode: e.Code, Reason: printable(e.Reason)}
+	return Exit{State: drivers.Exited, ExitCode: e.Code, Reason: printable(e.Reason)}.checked()
 }
 
 // dead is the end without an exit status. What is left of the VM goes now: its
