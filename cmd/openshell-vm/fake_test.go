@@ -240,7 +240,10 @@ func (f *fake) start(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
 	case "not-executable":
 		refuse(w, &api.Error{Code: api.CodeNotExecutable, Message: "not-executable: permission denied", Hint: "chmod"})
 		return
-	case "boots-for-ever":
+	case "fails-with-files":
+		refuse(w, &api.Error{Code: api.CodeDriver, Message: "start the VM: no root", Hint: "see /s/sandboxes/" + s.ID + "/console.log"})
+		return
+	case "boots-for-ever", "stays-for-ever":
 		f.note("booting", "")
 		<-r.Context().Done()
 		return
@@ -260,6 +263,10 @@ func (f *fake) stop(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
 }
 
 func (f *fake) remove(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
+	if strings.Join(s.Process.Args, " ") == "stays-for-ever" {
+		<-r.Context().Done()
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s.State == "running" && r.URL.Query().Get("force") != "1" {

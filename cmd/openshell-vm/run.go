@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -97,10 +99,35 @@ func (s *session) start(ctx context.Context, client *api.Client, sandbox api.San
 		return err
 	})
 	s.progress.done()
-	if err != nil {
-		err = withCleanup(err, remove(client, sandbox.ID))
+	if err == nil {
+		return nil
+	}
+	return withCleanup(withoutFiles(err, sandbox.ID), s.takeBack(client, sandbox))
+}
+
+// takeBack removes a sandbox that did not start. A signal leaves it to the user.
+func (s *session) takeBack(client *api.Client, sandbox api.Sandbox) error {
+	s.progress.step("removing " + sandbox.Name)
+	err := s.interruptible(context.Background(), func(ctx context.Context) error { return remove(ctx, client, sandbox.ID) })
+	s.progress.done()
+	var interrupted exit
+	if errors.As(err, &interrupted) {
+		report(os.Stderr, usage(appName+" rm -f "+sandbox.Name+" removes it", "interrupted while %s was being removed: it may still be there", sandbox.Name))
+		return nil
 	}
 	return err
+}
+
+// withoutFiles replaces a hint that names files of a sandbox that is removed
+// for its failed start.
+func withoutFiles(err error, id string) error {
+	var answer *api.Error
+	if !errors.As(err, &answer) || !strings.Contains(answer.Hint, id) {
+		return err
+	}
+	kept := *answer
+	kept.Hint = "it is removed; " + appName + " create, then start, keeps one that does not start, and its logs"
+	return &kept
 }
 
 // foreground attaches, starts, and stays until the workload ends. Attaching
@@ -110,17 +137,17 @@ func (s *session) foreground(ctx context.Context, client *api.Client, sandbox ap
 	select {
 	case <-attached.connected:
 	case <-attached.done:
-		return withCleanup(attached.err, remove(client, sandbox.ID))
+		return withCleanup(attached.err, s.takeBack(client, sandbox))
 	}
 	if err := s.start(ctx, client, sandbox); err != nil {
 		return err
 	}
 	if err := s.live(); err != nil {
-		return withCleanup(err, remove(client, sandbox.ID))
+		return withCleanup(err, s.takeBack(client, sandbox))
 	}
 	err := s.follow(ctx, attached, sandbox)
 	if removeAfter && !errors.Is(err, errDetached) {
-		err = withCleanup(err, remove(client, sandbox.ID))
+		err = withCleanup(err, remove(context.Background(), client, sandbox.ID))
 	}
 	return s.farewell(err, sandbox.Name)
 }
@@ -132,9 +159,9 @@ func workloadCode(code int) error {
 	return exit(code)
 }
 
-// remove deletes what this command made, also when its own context has ended.
-func remove(client *api.Client, id string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+// remove deletes what this command made.
+func remove(ctx context.Context, client *api.Client, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	if err := client.Remove(ctx, id, true); err != nil && !notFound(err) {
 		return err

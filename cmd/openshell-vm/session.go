@@ -83,7 +83,8 @@ func (s *session) streams() api.Streams {
 }
 
 // interruptible runs f. A signal cancels f's context, and then the error is
-// the exit code of a program that the signal ended.
+// the exit code of a program that the signal ended. A second one ends this
+// program, whatever f is at.
 func (s *session) interruptible(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -94,10 +95,17 @@ func (s *session) interruptible(ctx context.Context, f func(context.Context) err
 		return err
 	case sig := <-s.received:
 		cancel()
-		<-done
-		return exit(128 + int(sig.(syscall.Signal)))
+		select {
+		case <-done:
+		case sig = <-s.received:
+			s.close()
+			os.Exit(codeOfSignal(sig))
+		}
+		return exit(codeOfSignal(sig))
 	}
 }
+
+func codeOfSignal(sig os.Signal) int { return 128 + int(sig.(syscall.Signal)) }
 
 // live makes the terminal the workload's: keys go to it unchanged, sizes and
 // signals follow. It returns at once; s.close ends it.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -167,6 +169,46 @@ func TestProgressIsShownAndTakenAway(t *testing.T) {
 	term.types("\x03")
 	term.ends(130)
 	term.until("the progress line is taken away", func() bool { return strings.HasSuffix(term.screen.String(), clearLine) })
+}
+
+// TestSecondInterruptLeaves: what is begun is removed, unless the user won't wait.
+func TestSecondInterruptLeaves(t *testing.T) {
+	term := onTerminal(t, "run", "stays-for-ever")
+	term.sees("starting made-up")
+	term.types("\x03")
+	term.sees("removing made-up")
+	term.types("\x03")
+	term.sees("interrupted while made-up was being removed")
+	term.sees("openshell-vm rm -f made-up removes it")
+	term.ends(130)
+}
+
+// TestInterruptedTwiceAtOnce: an end that can't be waited for isn't.
+func TestInterruptedTwiceAtOnce(t *testing.T) {
+	if os.Getenv("OPENSHELL_TEST_STUCK") == "1" {
+		s, err := newSession(false, false)
+		check(t, err)
+		fmt.Println("stuck")
+		_ = s.interruptible(context.Background(), func(context.Context) error { select {} })
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestInterruptedTwiceAtOnce$")
+	cmd.Env = append(os.Environ(), "OPENSHELL_TEST_STUCK=1")
+	var out capture.Buffer
+	cmd.Stdout = &out
+	check(t, cmd.Start())
+	defer func() { _ = cmd.Process.Kill() }()
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(out.String(), "stuck"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not begin")
+		}
+	}
+	check(t, cmd.Process.Signal(syscall.SIGINT))
+	check(t, cmd.Process.Signal(syscall.SIGTERM))
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 130 && code != 143 {
+		t.Errorf("exit code %d", code)
+	}
 }
 
 func TestDetachReader(t *testing.T) {
