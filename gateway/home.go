@@ -119,6 +119,9 @@ func (h *Home) settle() error {
 			Hint: "restore the file; without it the running sandboxes' tokens name an unknown gateway"}
 	}
 	h.ID = identity.ID
+	if err := h.checkOriginal(identity); err != nil {
+		return err
+	}
 	if h.Runtime, err = api.RuntimeDir(h.State, identity); err != nil {
 		return err
 	}
@@ -135,10 +138,11 @@ func (h *Home) settle() error {
 	if err := h.checkSocket(); err != nil {
 		return err
 	}
-	if identity.RuntimeDir == h.Runtime {
+	now := api.Identity{ID: h.ID, RuntimeDir: h.Runtime, StateDir: h.State}
+	if identity == now {
 		return nil
 	}
-	data, err := json.Marshal(api.Identity{ID: h.ID, RuntimeDir: h.Runtime})
+	data, err := json.Marshal(now)
 	if err != nil {
 		return err
 	}

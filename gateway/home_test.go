@@ -257,6 +257,7 @@ func TestCopiedState(t *testing.T) {
 		}
 		return err
 	}))
+	w.edit(filepath.Join(copied, api.IdentityFile), func(o map[string]any) { delete(o, "stateDir") }) // it does not know its original
 	t.Setenv(api.EnvStateDir, copied)
 	if _, err := OpenHome(); err == nil || !strings.Contains(err.Error(), "another state directory") || errors.Is(err, ErrTaken) {
 		t.Errorf("the copy opens: %v", err)

@@ -35,8 +35,10 @@ type Record struct {
 	Staleness time.Duration `json:"staleness"`
 	Warnings  []string      `json:"warnings,omitempty"`
 
-	// Share is the share's own directory, fixed for the sandbox's life.
+	// Share is the share's own directory, fixed for the sandbox's life. Place is the
+	// same by its place in the state directory, if it lies there: that may be moved.
 	Share string `json:"share"`
+	Place string `json:"place,omitempty"`
 	// GenerationLimit is the highest generation that may have been used. It is
 	// advanced by generationStep before a higher one is used, so that numbers
 	// grow even after the share itself was lost.

@@ -15,7 +15,9 @@ const newSuffix = ".new"
 // save puts a record on disk: after it returned nil, this record is what a
 // gateway finds after a power failure; before, the one before.
 func (h *Home) save(r *Record) error {
-	data, err := json.Marshal(r)
+	placed := *r
+	placed.Place = h.placeOf(r.Share)
+	data, err := json.Marshal(placed)
 	if err != nil {
 		return err
 	}
@@ -44,8 +46,11 @@ func (h *Home) load(id string) (*Record, error) {
 	if r.Version > recordVersion {
 		return nil, fmt.Errorf("%s was written by a newer gateway", h.recordPath(id))
 	}
-	if r.ID != id || !filepath.IsAbs(r.Share) {
+	if r.ID != id {
 		return nil, fmt.Errorf("%s is damaged", h.recordPath(id))
+	}
+	if err := h.settleShare(r); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", h.recordPath(id), err)
 	}
 	return r, nil
 }

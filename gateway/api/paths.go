@@ -34,6 +34,8 @@ type Identity struct {
 	// there, so that a client with another environment finds the gateway, and
 	// the next gateway the sandboxes' sockets.
 	RuntimeDir string `json:"runtimeDir,omitempty"`
+	// StateDir is where the state directory was last, by which a copy is known.
+	StateDir string `json:"stateDir,omitempty"`
 }
 
 // StateDir is the state directory that this process's environment names.

@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+)
+
+// A state directory can be moved while no gateway runs: what lies in it is
+// recorded by its place there. A copy beside its original is refused: both would have
+// one identity and the same sandboxes.
+
+// checkOriginal refuses a copy whose original is still there.
+func (h *Home) checkOriginal(identity api.Identity) error {
+	original := identity.StateDir
+	if original == "" && identity.ID != "" {
+		original = h.formerState()
+	}
+	if original == "" || original == h.State || sameFile(original, h.State) {
+		return nil
+	}
+	if other, err := api.ReadIdentity(original); err != nil || other.ID != identity.ID {
+		return nil // it was moved
+	}
+	return &drivers.Error{Op: "use the state directory " + h.State, Err: fmt.Errorf("it is a copy of %s, which is still there", original),
+		Hint: "use that one, or move it away; another gateway begins in an empty directory"}
+}
+
+// formerState is where the state directory was, by the records of gateways that
+// kept nothing else of it; "" if they do not tell.
+func (h *Home) formerState() string {
+	paths, err := filepath.Glob(filepath.Join(h.Sandboxes(), "*", recordFile))
+	if err != nil {
+		return ""
+	}
+	for _, path := range paths {
+		var r Record
+		data, err := os.ReadFile(path)
+		if err != nil || json.Unmarshal(data, &r) != nil {
+			continue
+		}
+		if place := h.formerPlace(&r); place != "" {
+			return strings.TrimSuffix(filepath.Clean(r.Share), "/"+place)
+		}
+	}
+	return ""
+}
+
+// formerPlace is the place in a state directory of a share that is recorded by its
+// path alone; "" if it lies in a runtime directory, which has the gateway's id.
+func (h *Home) formerPlace(r *Record) string {
+	for _, place := range []string{filepath.Join(namedDir, r.Name), filepath.Join(sharesDir, r.ID)} {
+		state, ok := strings.CutSuffix(filepath.Clean(r.Share), "/"+place)
+		if ok && filepath.Base(state) != h.ID {
+			return place
+		}
+	}
+	return ""
+}
+
+// placeOf is a path's place in the state directory, "" if it lies elsewhere.
+func (h *Home) placeOf(path string) string {
+	place, err := filepath.Rel(h.State, path)
+	if err != nil || !filepath.IsLocal(place) {
+		return ""
+	}
+	return place
+}
+
+// settleShare finds out where a record's share lies now.
+func (h *Home) settleShare(r *Record) error {
+	if r.Place == "" {
+		r.Place = h.formerPlace(r)
+	}
+	if r.Place != "" {
+		if !filepath.IsLocal(r.Place) {
+			return errors.New("its share lies outside of the state directory")
+		}
+		h.noteMove(r, filepath.Join(h.State, r.Place))
+	}
+	if !filepath.IsAbs(r.Share) {
+		return errors.New("it names no share")
+	}
+	return nil
+}
+
+// noteMove warns of what an engine may have kept of the old path.
+func (h *Home) noteMove(r *Record, to string) {
+	if r.Share != to && !r.own() && !sameFile(r.Share, to) {
+		r.Warnings = append(r.Warnings, "the state directory was moved here from "+strings.TrimSuffix(r.Share, "/"+r.Place)+
+			": if its engine can't start it again, remove it and run it anew")
+	}
+	r.Share = to
+}
+
+func sameFile(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(x, y)
+}
