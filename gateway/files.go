@@ -17,8 +17,8 @@ import (
 // Further files in a share are published with each token, in one generation.
 // They are kept beside the record, so that a lost share gets them again.
 const (
-	maxFiles     = 64
-	maxFilesSize = 512 << 10 // bytes of all of one share: each renewal writes them
+	maxFiles     = api.MaxFiles
+	maxFilesSize = api.MaxFilesSize // each renewal writes them
 )
 
 func (h *Home) filesPath(id string) string { return filepath.Join(h.sandboxDir(id), filesFile) }

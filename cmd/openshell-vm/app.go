@@ -56,7 +56,7 @@ func newApp() *cli.App {
 					Flags: []cli.Flag{quietNameFlag(), noTruncFlag(), outputFlag()}, Action: shareListAction},
 				{Name: "inspect", Usage: "show all about shares, a sandbox's too", ArgsUsage: "SHARE...",
 					Flags: []cli.Flag{outputFlag()}, Action: shareInspectAction},
-				{Name: "put", Usage: "publish files beside the token, a sandbox's too, and print their generation", ArgsUsage: "SHARE [NAME=]FILE...",
+				{Name: "put", Usage: "publish files (- is standard input) beside the token, a sandbox's too, and print their generation", ArgsUsage: "SHARE [NAME=]FILE...",
 					Flags: []cli.Flag{removeFlag()}, Action: sharePutAction},
 				{Name: "rm", Usage: "remove shares; their tokens are refused from then on", ArgsUsage: "SHARE...",
 					Flags: []cli.Flag{forceGoneFlag()}, Action: shareRmAction},

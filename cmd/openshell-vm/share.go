@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -174,41 +173,54 @@ func sharePutAction(c *cli.Context) error {
 	return err
 }
 
-// maxFile is in bytes, and more than the gateway takes: it has the word.
-const maxFile = 600 << 10
-
-// readFiles reads [NAME=]FILE each; without a NAME it is the file's own.
+// readFiles reads [NAME=]FILE each; without a NAME it is the file's own. As
+// FILE, - is standard input.
 func readFiles(args []string) (map[string][]byte, error) {
 	files := map[string][]byte{}
+	left := api.MaxFilesSize
 	for _, arg := range args {
 		name, path, named := strings.Cut(arg, "=")
 		if !named {
 			name, path = filepath.Base(arg), arg
 		}
+		if name == "-" {
+			return nil, usage("give it a name: NAME=-", "standard input has no name of its own")
+		}
 		if _, twice := files[name]; twice {
 			return nil, usage("give each a name of its own: NAME=FILE", "two files are called %q", name)
 		}
-		data, err := readFile(path)
-		if err != nil {
+		data, err := readFile(path, left)
+		switch {
+		case errors.Is(err, errTooLarge):
+			return nil, usage("mount a directory of your own for more: --mount, or docker's --volume",
+				"%s is too large: all files of a share together have at most %d KiB", path, api.MaxFilesSize>>10)
+		case err != nil:
 			return nil, usage("give readable files, as FILE or NAME=FILE", "read the file: %v", err)
 		}
 		files[name] = data
+		left -= len(data)
 	}
 	return files, nil
 }
 
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+var errTooLarge = errors.New("too large")
+
+// readFile reads a file of at most so many bytes.
+func readFile(path string, most int) ([]byte, error) {
+	f := os.Stdin
+	if path != "-" {
+		var err error
+		if f, err = os.Open(path); err != nil {
+			return nil, err
+		}
+		defer f.Close()
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() && info.Mode()&fs.ModeNamedPipe == 0 {
+	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%s is not a file", path)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = errors.New(path + " is too large for a share")
+	data, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
+	if err == nil && len(data) > most {
+		err = errTooLarge
 	}
 	return data, err
 }

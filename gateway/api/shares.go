@@ -30,6 +30,12 @@ type Share struct {
 	Problem   string        `json:"problem,omitempty"` // one line: why something of it can't be read, or all but its name
 }
 
+// What a share may hold beside the token, all its files together.
+const (
+	MaxFiles     = 64
+	MaxFilesSize = 512 << 10 // bytes
+)
+
 // FilesRequest changes what a share holds beside the token, in one generation.
 type FilesRequest struct {
 	Files  map[string][]byte `json:"files,omitempty"` // by name; new content
