@@ -15,6 +15,7 @@ var (
 	ErrAudience     = errors.New("the token's audience is not this gateway")
 	ErrSubject      = errors.New("the token's subject is not its sandbox")
 	ErrMissingClaim = errors.New("the token lacks a claim")
+	ErrLifetime     = errors.New("the token lives longer than any that is minted")
 	ErrNoSandbox    = errors.New("the token's sandbox no longer exists")
 )
 

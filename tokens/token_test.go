@@ -296,6 +296,7 @@ func TestVerifyRefuses(t *testing.T) {
 		{"iat beyond time", claims(fmt.Sprintf(`"iat":%d`, noon.Unix()), `"iat":9223372036854775807`), ErrMalformed},
 		{"exp beyond time", claims(fmt.Sprintf(`"exp":%d`, noon.Unix()+60), `"exp":9223372036854775807`), ErrMalformed},
 		{"exp far beyond any lifetime", claims(fmt.Sprintf(`"exp":%d`, noon.Unix()+60), fmt.Sprintf(`"exp":%d`, int64(1)<<40)), ErrMalformed},
+		{"a lifetime over a day", claims(fmt.Sprintf(`"exp":%d`, noon.Unix()+60), fmt.Sprintf(`"exp":%d`, noon.Add(MaxTTL).Unix()+1)), ErrLifetime},
 		{"nbf before time", claims(fmt.Sprintf(`"nbf":%d`, noon.Unix()), `"nbf":-9223372036854775808`), ErrMalformed},
 		{"iat negative", claims(fmt.Sprintf(`"iat":%d`, noon.Unix()), `"iat":-1`), ErrMalformed},
 		{"a sandbox that is gone", forge(k, goodHeader, strings.ReplaceAll(goodClaims, sandboxID, "gone")), ErrNoSandbox},

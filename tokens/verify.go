@@ -103,6 +103,8 @@ func (w *wire) complete() error {
 		return ErrMissingClaim
 	case !w.possible():
 		return ErrMalformed
+	case w.ExpiresAt-w.IssuedAt > int64(MaxTTL/time.Second): // of an older gateway, which had no limit
+		return ErrLifetime
 	case w.Subject != subjectPrefix+w.SandboxID:
 		return ErrSubject
 	}
