@@ -36,6 +36,7 @@ func (t *txn) prune(v *view, now time.Time, overlap time.Duration) (next time.Ti
 		if old-i <= maxOverlapping {
 			p.overlap = max(overlap, t.opts.Grace)
 		}
+		p.oldest = len(kept) == 0
 		due := p.generation(n)
 		if due.IsZero() {
 			continue
@@ -56,6 +57,7 @@ type pruning struct {
 	view     *view
 	now, set time.Time // set is when the clock was last set, zero if it was not
 	overlap  time.Duration
+	oldest   bool              // no older generation is kept
 	current  map[string][]byte // the current generation, once it was needed
 }
 
@@ -114,15 +116,24 @@ func (p *pruning) withdraw(n uint64, names []string) (done bool) {
 }
 
 // retire marks generation n as not complete any more, before it is touched. The
-// mark keeps the announcement's time: that is when the one before n was superseded.
-func (p *pruning) retire(n uint64) error {
+// mark keeps the announcement's time, if there is one before n: that is when it
+// was superseded.
+func (p *pruning) retire(n uint64) (err error) {
 	if !contains(p.view.announced, n) {
 		return nil
 	}
-	if err := p.auth.rename(AnnouncementName(n), retiredName(n)); err != nil {
+	if p.oldest {
+		err = p.auth.removeAll(AnnouncementName(n))
+	} else {
+		err = p.auth.rename(AnnouncementName(n), retiredName(n))
+	}
+	if err != nil {
 		return err
 	}
 	p.view.announced = slices.DeleteFunc(p.view.announced, func(a uint64) bool { return a == n })
+	if p.oldest {
+		return nil
+	}
 	p.view.retired = append(p.view.retired, n)
 	slices.Sort(p.view.retired)
 	return nil
