@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -43,6 +44,9 @@ func run() int {
 	if flag.NArg() > 0 {
 		return refuse(&api.Error{Message: fmt.Sprintf("unexpected argument %q", flag.Arg(0)), Hint: "openshell-gateway --help lists the flags"})
 	}
+	if err := noCore(); err != nil {
+		return refuse(fmt.Errorf("switch core dumps off: %w", err))
+	}
 	switch {
 	case *showVersion:
 		fmt.Println("openshell-gateway", version)
@@ -74,6 +78,18 @@ type settings struct {
 	debugging  bool
 }
 
+// noCore keeps keys and tokens, and what monitors are told to run, out of core
+// files: children inherit it. A limit of nothing does not hold where core_pattern
+// names a program, so no memory is dumped at all. The kernel's dumpable flag is no
+// choice: user namespaces of our children need it.
+func noCore() error {
+	err := os.WriteFile("/proc/self/coredump_filter", []byte("0"), 0)
+	if errors.Is(err, fs.ErrNotExist) { // a kernel that dumps no core
+		err = nil
+	}
+	return errors.Join(err, unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}))
+}
+
 func startGateway(self string) int {
 	ctx, cancel := context.WithTimeout(context.Background(), startDeadline)
 	defer cancel()
@@ -85,11 +101,6 @@ func startGateway(self string) int {
 
 // serve is the gateway itself.
 func serve(s settings) int {
-	// Keys and tokens are in this memory: it must not get into a core file. The
-	// kernel's dumpable flag is no choice: user namespaces of our children need it.
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		return refuse(fmt.Errorf("switch core dumps off: %w", err))
-	}
 	debug.SetGCPercent(gateway.GCPercent)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()

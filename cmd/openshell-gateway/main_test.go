@@ -148,9 +148,16 @@ func TestStartKillStop(t *testing.T) {
 			t.Errorf("the gateway's descriptor %d is %s, %v", fd, target, err)
 		}
 	}
-	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", first))
-	if err != nil || !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max core file size 0 0 bytes") {
-		t.Errorf("core dumps are not off: %v\n%s", err, limits)
+	for _, pid := range []int{first, supervisor} {
+		limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+		if err != nil || !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max core file size 0 0 bytes") {
+			t.Errorf("core dumps of %d are not off: %v\n%s", pid, err, limits)
+		}
+		// A program that core_pattern names gets one all the same: of no memory.
+		filter, err := os.ReadFile(fmt.Sprintf("/proc/%d/coredump_filter", pid))
+		if err != nil || strings.Trim(string(filter), "0\n") != "" {
+			t.Errorf("a core dump of %d has memory in it: %v, %s", pid, err, filter)
+		}
 	}
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
