@@ -138,6 +138,9 @@ func (h *Home) settle() error {
 	if err := h.checkSocket(); err != nil {
 		return err
 	}
+	if err := replaceLink(h.State, filepath.Join(h.Runtime, stateLink)); err != nil {
+		return fmt.Errorf("note the state directory for other gateways: %w", err)
+	}
 	now := api.Identity{ID: h.ID, RuntimeDir: h.Runtime, StateDir: h.State}
 	if identity == now {
 		return nil

@@ -13,6 +13,7 @@ import (
 // Names in the state directory. gateway.json is api.IdentityFile; the vm driver
 // puts its own files beside a sandbox's record.
 const (
+	stateLink    = "state"        // in the runtime directory: a link to the state directory, for other gateways
 	lockFile     = "lock"         // flock'ed by the one writer; its content is that gateway's pid
 	logFile      = "gateway.log"  // under a supervisor; rotated
 	keysDir      = "keys"         // package tokens

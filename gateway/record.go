@@ -101,7 +101,7 @@ func (r *Record) spec(h *Home, authDir string) (drivers.Spec, error) {
 	}
 	return drivers.Spec{
 		ID: r.ID, Name: r.Name, GatewayID: h.ID, Dir: h.sandboxDir(r.ID),
-		Auth: auth, Mounts: mounts, Hidden: []string{h.State, h.Runtime},
+		Auth: auth, Mounts: mounts, Hidden: h.hidden(),
 		Rootfs: q.Rootfs, Image: q.Image, Ephemeral: q.Ephemeral,
 		Process: drivers.Process{Args: q.Process.Args, Env: q.Process.Env, Dir: q.Process.Dir,
 			User: q.Process.User, Terminal: q.Process.Terminal, Size: drivers.Size(q.Process.Size), Entrypoint: entrypoint},

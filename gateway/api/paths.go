@@ -44,6 +44,11 @@ func StateDir() (string, error) {
 	if dir := os.Getenv(EnvStateDir); dir != "" {
 		return absolute(EnvStateDir, dir)
 	}
+	return UsualStateDir()
+}
+
+// UsualStateDir is StateDir where EnvStateDir is not set.
+func UsualStateDir() (string, error) {
 	if os.Geteuid() == 0 {
 		return filepath.Join("/var/lib", projectDir), nil
 	}

@@ -1,0 +1,49 @@
+package gateway
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/internal/peer"
+)
+
+// hidden are the directories that no sandbox may see: this gateway's, and those of
+// the user's other gateways, as far as they can be known. A socket among them
+// would take orders from a sandbox that runs as the user.
+func (h *Home) hidden() []string {
+	hidden := []string{h.State, h.Runtime}
+	if usual, err := api.UsualStateDir(); err == nil {
+		hidden = append(hidden, usual)
+	}
+	links, _ := filepath.Glob(filepath.Join(filepath.Dir(h.Runtime), "*", stateLink)) // the pattern is good
+	for _, link := range links {
+		runtime := filepath.Dir(link)
+		if peer.CheckDir(runtime) != nil { // anybody could have it name anything
+			continue
+		}
+		hidden = append(hidden, runtime)
+		if state, err := os.Readlink(link); err == nil && filepath.IsAbs(state) {
+			hidden = append(hidden, state)
+		}
+	}
+	var once []string
+	for _, dir := range hidden {
+		if !slices.Contains(once, dir) {
+			once = append(once, dir)
+		}
+	}
+	return once
+}
+
+// replaceLink makes path a link to target.
+func replaceLink(target, path string) error {
+	if now, err := os.Readlink(path); err == nil && now == target {
+		return nil
+	}
+	if err := os.Remove(path); err != nil && !isNotExist(err) {
+		return err
+	}
+	return os.Symlink(target, path)
+}
