@@ -392,6 +392,7 @@ func TestSuits(t *testing.T) {
 		"a token's user":  func(s *drivers.Spec) { s.TokenUser = "me" },
 		"ephemeral":       func(s *drivers.Spec) { s.Ephemeral = true },
 		"CPUs":            func(s *drivers.Spec) { s.CPUs = 3 },
+		"almost no CPU":   func(s *drivers.Spec) { s.CPUs = 0.001 },
 		"negative CPUs":   func(s *drivers.Spec) { s.CPUs = -1 },
 		"memory":          func(s *drivers.Spec) { s.Memory = 1 << 40 },
 		"too little":      func(s *drivers.Spec) { s.Memory = 1 << 20 },
@@ -402,6 +403,11 @@ func TestSuits(t *testing.T) {
 		_, _, err := d.Resolve(t.Context(), spec)
 		if err == nil || drivers.HintOf(err) == "" || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, hint %q", name, err, drivers.HintOf(err))
+		}
+	}
+	for bytes, want := range map[int64]string{4: "4b", 1 << 10: "1k", 4 << 20: "4m", 1<<20 + 1: "1048577b", 3 << 30: "3g"} {
+		if got := size(bytes); got != want {
+			t.Errorf("%d is %s", bytes, got)
 		}
 	}
 	spec := testSpec(t)

@@ -16,8 +16,12 @@ import (
 // bind mount shows a change within 10 ms, and the rest is for a loaded host.
 const Staleness = time.Second
 
-// minMemory is the least that both engines take.
-const minMemory = 6 << 20
+// minMemory is the least that Docker takes, and that a container starts with
+// under Podman; minCPUs is the least that the kernel's scheduler can give.
+const (
+	minMemory = 6 << 20
+	minCPUs   = 0.01
+)
 
 // Resolve is drivers.Driver's. It leaves the spec as it is, but for the
 // hypervisor: there is none.
@@ -29,8 +33,9 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	if err != nil {
 		return spec, 0, d.engine.Explain("ask "+d.Name()+" about its host", err)
 	}
-	if spec.CPUs > float64(host.CPUs) {
-		return spec, 0, refuse(fmt.Errorf("%g CPUs are wanted, the host has %d", spec.CPUs, host.CPUs), "give a smaller --cpus")
+	if spec.CPUs > float64(host.CPUs) || spec.CPUs > 0 && spec.CPUs < minCPUs {
+		return spec, 0, refuse(fmt.Errorf("%g CPUs are wanted; the range is from %g to %d, as the host has %d", spec.CPUs, minCPUs, host.CPUs, host.CPUs),
+			"give --cpus in that range, such as 0.5")
 	}
 	if host.Memory > 0 && spec.Memory > host.Memory {
 		return spec, 0, refuse(fmt.Errorf("%d MiB of memory are wanted, the host has %d", spec.Memory>>20, host.Memory>>20),
@@ -67,12 +72,25 @@ func (d *Driver) suits(spec drivers.Spec) error {
 	case spec.CPUs < 0:
 		return refuse(fmt.Errorf("%g CPUs are less than none", spec.CPUs), "give a positive --cpus")
 	case spec.Memory < 0 || spec.Memory > 0 && spec.Memory < minMemory:
-		return refuse(fmt.Errorf("%d bytes of memory are too little for a container", spec.Memory), "give --memory 6m or more")
+		return refuse(fmt.Errorf("a memory limit of %s is too small: the minimum is 6m", size(spec.Memory)), "give --memory 6m or more")
 	}
 	if _, err := reference.ParseAnyReference(spec.Image); err != nil {
 		return refuse(fmt.Errorf("image %q: %w", spec.Image, err), "give an image as NAME[:TAG], such as debian:12")
 	}
 	return nil
+}
+
+// size is a number of bytes as it would be given: 4b, 512k, 4m.
+func size(bytes int64) string {
+	for _, unit := range []struct {
+		name  string
+		bytes int64
+	}{{"g", 1 << 30}, {"m", 1 << 20}, {"k", 1 << 10}} {
+		if bytes >= unit.bytes && bytes%unit.bytes == 0 {
+			return fmt.Sprintf("%d%s", bytes/unit.bytes, unit.name)
+		}
+	}
+	return fmt.Sprintf("%db", bytes)
 }
 
 func refuse(err error, hint string) error { return &drivers.Error{Err: err, Hint: hint} }

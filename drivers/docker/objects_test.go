@@ -37,6 +37,15 @@ func TestHostConfig(t *testing.T) {
 	}
 }
 
+// A fraction is passed on as it was given, not a billionth less.
+func TestFractionOfACPU(t *testing.T) {
+	for cpus, want := range map[float64]int64{0.5: 500_000_000, 0.29: 290_000_000, 1.15: 1_150_000_000, 0: 0} {
+		if got := hostConfigOf(container.Object{CPUs: cpus}).NanoCPUs; got != want {
+			t.Errorf("%g CPUs are %d", cpus, got)
+		}
+	}
+}
+
 func TestState(t *testing.T) {
 	for _, c := range []struct {
 		in     api.State

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -90,7 +91,7 @@ func requestOf(o container.Object) createRequest {
 		r.Mounts = append(r.Mounts, mount{"tmpfs", "tmpfs", target, []string{"ro", "notmpcopyup", "size=4096", "mode=0555"}})
 	}
 	if o.CPUs > 0 {
-		r.Limits.CPU = &cpuLimit{int64(o.CPUs * cpuPeriod), cpuPeriod}
+		r.Limits.CPU = &cpuLimit{int64(math.Round(o.CPUs * cpuPeriod)), cpuPeriod}
 	}
 	if o.Memory > 0 {
 		r.Limits.Memory = &memoryLimit{o.Memory, o.Memory}
