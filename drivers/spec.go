@@ -109,6 +109,8 @@ type Spec struct {
 	Process Process
 	Stdin   bool // keep standard input open for Attach
 
+	AutoRemove bool // the gateway removes it with its end; kept for one that lost its record
+
 	CPUs   float64 // 0: the driver's default
 	Memory int64   // bytes; 0: the driver's default
 	Disk   int64   // vm: bytes that the sandbox may write; 0: the driver's default

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,12 +33,14 @@ func (g *Gateway) adopt(ctx context.Context, driver drivers.Driver, status drive
 		return // there is a record that can't be read: loadAll has said so
 	}
 	// It may have been removed since the engine gave the list.
-	if _, err := driver.Inspect(ctx, status.ID); err != nil {
+	bounded, cancel := context.WithTimeout(ctx, lookDeadline)
+	defer cancel()
+	if _, err := driver.Inspect(bounded, status.ID); err != nil {
 		return
 	}
 	log := g.log.With("sandbox", status.ID, "driver", driver.Name())
 	r := g.guess(driver, status)
-	if err := g.takeIn(ctx, r, status); err != nil {
+	if err := g.takeIn(r, status); err != nil {
 		log.Warn("a sandbox without a record can't be taken in", "error", oneLine(err))
 		return
 	}
@@ -60,6 +63,9 @@ func (g *Gateway) guess(driver drivers.Driver, status drivers.Status) *Record {
 			r.Share = filepath.Join(place, status.ID)
 			break
 		}
+	}
+	if status.Spec != nil {
+		r.remember(*status.Spec)
 	}
 	g.guessLifetime(r)
 	r.want(wantStopped)
@@ -100,32 +106,46 @@ func (g *Gateway) guessLifetime(r *Record) {
 	}
 }
 
+// remember takes over what the sandbox was made with, as its engine keeps it.
+func (r *Record) remember(spec drivers.Spec) {
+	r.resolve(spec)
+	q := &r.Request
+	q.Stdin, q.AutoRemove, q.RequireJail = spec.Stdin, spec.AutoRemove, spec.RequireJail
+	for _, m := range spec.Mounts {
+		q.Mounts = append(q.Mounts, api.Mount{Source: m.Source(), Target: m.Target()})
+	}
+}
+
 // takeIn writes the record and makes the sandbox known. If its share is gone, a
 // running one can't be helped before its next start, but it is shown.
-func (g *Gateway) takeIn(ctx context.Context, r *Record, status drivers.Status) error {
+func (g *Gateway) takeIn(r *Record, status drivers.Status) (err error) {
 	if err := g.home.makeSandboxDir(r.ID); err != nil && !os.IsExist(err) {
 		return err
 	}
-	if err := g.know(r); err != nil {
+	s := &sandbox{id: r.ID, record: r, status: status, up: r.Desired == wantRunning}
+	if s.share, err = share.At(r.Share, g.shareOptions(r)); err != nil {
 		return err
 	}
-	s := g.byID(r.ID)
-	s.op.Lock()
-	defer s.op.Unlock()
-	if r.Desired == wantRunning {
-		s.set(func() { s.up = true })
+	if s.up {
 		r.Start.Share, _ = inodeOf(s.share.AuthDir()) // unknown if it is gone
 	}
-	s.observe(status, time.Now())
-	if err := g.home.save(r); err != nil {
-		g.drop(s)
-		return err
-	}
 	if err := g.makeShare(r); err != nil {
+		return err
+	}
+	if claims, err := g.readToken(s, time.Now()); err == nil {
+		s.set(func() { s.holds(claims) }) // else it is renewed at once
+	}
+	if !s.op.tryLock() {
+		return errors.New("it is busy") // nobody else knows it yet
+	}
+	defer g.release(s)
+	if err := g.add(s); err != nil { // from here on the record is others' too
+		return err
+	}
+	if err := g.update(s, func(*Record) {}); err != nil {
 		g.drop(s)
 		return err
 	}
-	g.pickUp(ctx, s)
 	return nil
 }
 

@@ -99,7 +99,7 @@ func Benchmark10000DueRenewals(b *testing.B) {
 	renewAll := func() {
 		now := time.Now()
 		for id := range g.sandboxes {
-			g.schedule.set(id, now)
+			g.schedule.set(id, now, now)
 		}
 		for done += n; renewals(g) < done; time.Sleep(10 * time.Millisecond) {
 		}

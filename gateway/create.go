@@ -30,8 +30,12 @@ func (g *Gateway) create(ctx context.Context, q api.CreateRequest) (*sandbox, er
 		Share: filepath.Join(g.home.Shares, id), GenerationLimit: generationStep}
 	r.want(wantStopped)
 	s := &sandbox{id: id, record: r}
-	s.op.Lock()
-	defer s.op.Unlock()
+	if err := s.op.lock(ctx); err != nil { // nobody else knows it yet
+		return nil, err
+	}
+	defer g.release(s)
+	ctx, done := s.op.cancellable(ctx, starting)
+	defer done()
 	spec, err := g.resolve(ctx, driver, r)
 	if err == nil {
 		err = checkCommand(spec)
@@ -48,7 +52,7 @@ func (g *Gateway) create(ctx context.Context, q api.CreateRequest) (*sandbox, er
 	spec.Name = r.Name // add may have made it up
 	if err := g.makeAll(ctx, s, driver, spec); err != nil {
 		g.unmake(context.WithoutCancel(ctx), s)
-		return nil, err
+		return nil, ended(ctx, err)
 	}
 	s.set(func() { s.touched = time.Now() })
 	return s, nil

@@ -24,6 +24,7 @@ type fake struct {
 	boxes   map[string]*box
 	fail    map[string]error // by method
 	block   chan struct{}    // Start waits for it, if it is not nil
+	deaf    bool             // and does not heed its context
 	calls   []string
 	onStart func(spec drivers.Spec)
 
@@ -105,9 +106,11 @@ func (f *fake) Start(ctx context.Context, id string) error {
 		return err
 	}
 	f.mu.Lock()
-	block := f.block
+	block, deaf := f.block, f.deaf
 	f.mu.Unlock()
-	if block != nil {
+	if deaf && block != nil {
+		<-block
+	} else if block != nil {
 		select {
 		case <-block:
 		case <-ctx.Done():

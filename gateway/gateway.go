@@ -56,7 +56,6 @@ type Gateway struct {
 
 	engines map[string]*engine // by driver; what the reconciler knows of each
 	probes  probeCache
-	resumes chan struct{} // one place per resume that is running
 	workMu  sync.Mutex
 	work    sync.WaitGroup // operations that go on without a request
 	ending  bool           // no more of them
@@ -78,13 +77,13 @@ func New(home *Home, opts Options) (*Gateway, error) {
 		drivers:   map[string]drivers.Driver{},
 		sandboxes: map[string]*sandbox{}, names: map[string]*sandbox{},
 		unreadable: map[string]api.Unreadable{},
-		engines:    map[string]*engine{}, resumes: make(chan struct{}, maxResumes),
-		stopped: make(chan struct{}),
+		engines:    map[string]*engine{},
+		stopped:    make(chan struct{}),
 	}
 	g.verifier = tokens.Verifier{Keys: keys, GatewayID: home.ID, Exists: g.exists}
 	for _, d := range opts.Drivers {
 		g.drivers[d.Name()] = d
-		g.engines[d.Name()] = &engine{driver: d, looked: make(chan struct{})}
+		g.engines[d.Name()] = newEngine(d)
 	}
 	g.schedule = newSchedule(g.renew)
 	g.prunes = newSchedule(g.prune)
@@ -137,12 +136,15 @@ func (g *Gateway) shareOptions(r *Record) share.Options {
 // serves the API, until ctx ends, Stop is asked for or nothing needs the
 // gateway any more. Sandboxes go on. The order of its beginning matters:
 //
-//  1. Every share is repaired, and its renewal begins if it is due, before
-//     anything that depends on an engine, which may hang.
+//  1. Every share's token is read, without a lock, and its renewal is planned;
+//     a share that hangs is passed by. Then the renewals begin, the most urgent
+//     first, before anything that depends on an engine, which may hang.
 //  2. The engines are asked what runs, for a moment at most; what should run
 //     and doesn't is resumed, through deliver, while the API is served already.
 //  3. The API: whoever connects finds observed states, and each token fresh or
 //     being renewed.
+//  4. Shares that a killed gateway left half-published are repaired, if no
+//     publish has done it.
 func (g *Gateway) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -157,15 +159,16 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 		return ctx.Err()
 	})
-	tasks.Go(func() error { g.schedule.serve(ctx); return nil })
 	tasks.Go(func() error { g.prunes.serve(ctx); return nil })
 	g.pruneAll(firstPrune)
 	tasks.Go(func() error { return watchClock(ctx, g.clockStepped) })
 	tasks.Go(func() error { return g.upkeep(ctx) })
 	g.pickUpAll(ctx) // 1
+	tasks.Go(func() error { g.schedule.serve(ctx); return nil })
 	tasks.Go(func() error { return g.reconcile(ctx) })
-	g.awaitFirstLook(ctx)                          // 2
-	tasks.Go(func() error { return g.serve(ctx) }) // 3
+	g.awaitFirstLook(ctx)                                   // 2
+	tasks.Go(func() error { return g.serve(ctx) })          // 3
+	tasks.Go(func() error { g.repairAll(ctx); return nil }) // 4
 	err := tasks.Wait()
 	g.awaitWork()
 	if errors.Is(err, context.Canceled) {
@@ -178,19 +181,55 @@ func (g *Gateway) Run(ctx context.Context) error {
 // Stop makes Run end, now or as soon as it is called.
 func (g *Gateway) Stop() { g.stop.Do(func() { close(g.stopped) }) }
 
-// pickUpAll repairs every share and schedules its renewal.
+// pickUpTime bounds how long the renewals wait for the shares' tokens to be
+// read. What could not be read by then is renewed last.
+const pickUpTime = time.Second
+
+// pickUpAll reads every share's token and plans its renewal.
 func (g *Gateway) pickUpAll(ctx context.Context) {
-	var group errgroup.Group
-	group.SetLimit(2 * runtime.GOMAXPROCS(0))
-	for _, s := range g.all() {
-		group.Go(func() error {
-			if s.rec().kept() {
-				g.pickUp(ctx, s)
+	done := make(chan struct{})
+	go func() {
+		each(ctx, g.all(), 4*runtime.GOMAXPROCS(0), g.pickUp)
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(pickUpTime):
+		g.log.Warn("not all tokens could be read in time; those shares are renewed last")
+	case <-ctx.Done():
+	}
+}
+
+// repairAll repairs one share after the other: nothing waits for it.
+func (g *Gateway) repairAll(ctx context.Context) {
+	each(ctx, g.all(), 1, func(s *sandbox) { g.repair(ctx, s) })
+}
+
+// each runs f for all of list, so many at once, and returns when all have
+// ended, or ctx has. One that hangs delays nobody: it gives its place to the
+// next, as in the schedule.
+func each(ctx context.Context, list []*sandbox, atOnce int, f func(*sandbox)) {
+	places, slow := make(chan struct{}, atOnce), make(chan struct{}, maxSlow)
+	var running sync.WaitGroup
+	for _, s := range list {
+		for _, place := range []chan struct{}{slow, places} {
+			select {
+			case place <- struct{}{}:
+			case <-ctx.Done():
+				return
 			}
-			return nil
+		}
+		running.Go(func() {
+			var once sync.Once
+			leave := func() { once.Do(func() { <-places }) }
+			timer := time.AfterFunc(slowAfter, leave)
+			f(s)
+			timer.Stop()
+			leave()
+			<-slow
 		})
 	}
-	_ = group.Wait() // no function returns an error
+	running.Wait()
 }
 
 // background runs work that outlives the request that asked for it. What the
@@ -223,7 +262,12 @@ func (g *Gateway) awaitWork() {
 // exists is what the verifier asks of a token's sandbox.
 func (g *Gateway) exists(id string) bool {
 	s := g.byID(id)
-	return s != nil && s.rec().Desired != wantGone
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.renewed() || s.record.Desired != wantGone
 }
 
 // touch notes a use, which puts off the gateway's idle end.

@@ -9,7 +9,8 @@ import (
 const upkeepEvery = 10 * time.Second
 
 // upkeep ends the gateway when nothing has needed it for a while, takes away
-// what is left of shares, and forgets keys whose last token has expired.
+// what is left of shares, forgets keys whose last token has expired, and sees
+// that all is renewed that should be.
 func (g *Gateway) upkeep(ctx context.Context) error {
 	every := upkeepEvery
 	if g.opts.IdleAfter > 0 {
@@ -24,6 +25,9 @@ func (g *Gateway) upkeep(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-ticker.C:
+		}
+		for _, s := range g.all() {
+			g.uphold(s)
 		}
 		now := time.Now()
 		if now.Sub(pruned) > time.Hour {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,16 +12,13 @@ import (
 	"openshell-vm/tokens"
 )
 
-const (
-	// rotateDeadline bounds how long a rotation waits for the shares: longer
-	// than one that hangs takes to show it.
-	rotateDeadline = 2 * publishDeadline
-	rotateLook     = 20 * time.Millisecond
-)
+// rotatePatience bounds how long a rotation waits for a share while no other
+// gets anywhere either: longer than one that hangs takes to show it.
+const rotatePatience = 2 * publishDeadline
 
 // rotateKeys makes a new signing key and has every share published at once. The
 // old key verifies until the last token that it signed has expired. It returns
-// once every share holds a token of the new key, or has shown that it can't.
+// once every share holds a token of the new key, has shown that it can't, or hangs.
 func (g *Gateway) rotateKeys(ctx context.Context) (api.RotateResult, error) {
 	kid, err := g.keys.Rotate(time.Now(), g.longestTTL())
 	if err != nil {
@@ -86,37 +82,89 @@ func (g *Gateway) findKey(prefix string) (string, error) {
 }
 
 // republish brings the renewal of every share with such a token forward to now,
-// on the one schedule, and waits until each is done.
+// on the one schedule, and waits until each is done or has failed, as long as
+// any of them gets there.
 func (g *Gateway) republish(ctx context.Context, old func(api.Token) bool) api.RotateResult {
-	ctx, cancel := context.WithTimeout(ctx, rotateDeadline)
-	defer cancel()
 	began := time.Now()
-	waiting := g.holding(old)
-	result := api.RotateResult{Republished: len(waiting)}
-	for len(waiting) > 0 {
-		for _, s := range waiting { // again each time: a renewal that was under way has set its own next time
-			g.schedule.set(s.id, began)
-		}
-		select {
-		case <-ctx.Done():
-			result.Failed += len(waiting)
-			waiting = nil
-		case <-time.After(rotateLook):
-		}
-		waiting = slices.DeleteFunc(waiting, func(s *sandbox) bool {
-			t, kept := s.held()
-			if !kept || !old(t) {
-				return true
+	var list []*sandbox
+	for _, s := range g.all() {
+		s.set(func() {
+			if s.renewed() && old(s.token) {
+				s.schedule.set(s.id, began, s.urgency())
+				list = append(list, s)
 			}
-			failed := t.LastErrorAt.After(began)
-			if failed {
-				result.Failed++
-			}
-			return failed
 		})
 	}
-	result.Republished -= result.Failed
-	return result
+	before := api.RotateResult{Waiting: len(list)}
+	for _, s := range list {
+		if s.await(ctx, began, old) {
+			continue
+		}
+		now := tally(list, began, old)
+		if ctx.Err() != nil || now == before {
+			break
+		}
+		before = now // this one hangs, others don't
+	}
+	return tally(list, began, old)
+}
+
+// await returns once a share's renewal is done or has failed; false means that
+// neither came in time.
+func (s *sandbox) await(ctx context.Context, began time.Time, old func(api.Token) bool) bool {
+	patience := time.NewTimer(rotatePatience)
+	defer patience.Stop()
+	for {
+		var news chan struct{}
+		s.set(func() {
+			if waits, _ := s.outcome(began, old); !waits {
+				return
+			}
+			if s.news == nil {
+				s.news = make(chan struct{})
+			}
+			news = s.news
+		})
+		if news == nil {
+			return true
+		}
+		select {
+		case <-news:
+		case <-patience.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// outcome says what has come of a renewal so far. The caller holds s.mu.
+func (s *sandbox) outcome(began time.Time, old func(api.Token) bool) (waits, failed bool) {
+	switch {
+	case !s.renewed() || !old(s.token):
+		return false, false
+	case s.token.LastErrorAt.After(began):
+		return false, true
+	}
+	return true, false
+}
+
+// tally counts what has come of each.
+func tally(list []*sandbox, began time.Time, old func(api.Token) bool) (r api.RotateResult) {
+	for _, s := range list {
+		s.mu.Lock()
+		waits, failed := s.outcome(began, old)
+		s.mu.Unlock()
+		switch {
+		case failed:
+			r.Failed++
+		case waits:
+			r.Waiting++
+		default:
+			r.Republished++
+		}
+	}
+	return r
 }
 
 // holding are the shares whose token is such a one.
@@ -134,7 +182,7 @@ func (g *Gateway) holding(such func(api.Token) bool) []*sandbox {
 func (s *sandbox) held() (t api.Token, kept bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.token, s.record.kept() && !s.gone
+	return s.token, s.renewed()
 }
 
 // longestTTL is the longest lifetime of any token that verifies: those of what

@@ -15,6 +15,8 @@ const (
 	startDeadline = 3 * time.Minute  // of a driver's Start
 	endDeadline   = time.Minute      // of a driver's Stop after the grace, and of Remove
 	waitEvery     = 200 * time.Millisecond
+
+	starting, stopping = "starting", "stopping" // what sandbox.doing says
 )
 
 // want changes the desired state.
@@ -22,13 +24,17 @@ func (r *Record) want(desired string) { r.Desired, r.DesiredAt = desired, time.N
 
 // start brings a sandbox up for a user. One that runs is left as it is.
 func (g *Gateway) start(ctx context.Context, s *sandbox) error {
-	s.op.Lock()
-	defer s.op.Unlock()
+	if err := g.acquire(ctx, s, startDeadline+endDeadline); err != nil {
+		return err
+	}
+	defer g.release(s)
 	if err := s.present(); err != nil {
 		return err
 	}
 	// A caller that goes away leaves no half-started sandbox.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startDeadline)
+	ctx, done := s.op.cancellable(context.WithoutCancel(ctx), starting)
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, startDeadline)
 	defer cancel()
 	if status, err := g.drivers[s.rec().Driver].Inspect(ctx, s.id); err == nil && status.State == drivers.Running {
 		s.observe(status, time.Now())
@@ -45,14 +51,42 @@ func (g *Gateway) start(ctx context.Context, s *sandbox) error {
 	if undo := g.update(s, func(r *Record) { r.want(wantStopped) }); undo != nil {
 		g.log.Warn("a failed start stays desired", "sandbox", s.id, "error", oneLine(undo))
 	}
-	g.refresh(ctx, s)
-	return err
+	g.refresh(context.WithoutCancel(ctx), s)
+	return ended(ctx, err)
+}
+
+// acquire waits for its turn to operate on a sandbox, but not for ever.
+func (g *Gateway) acquire(ctx context.Context, s *sandbox, patience time.Duration) error {
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return s.busy(s.op.lock(bounded))
+}
+
+// acquireUrgently cancels what is under way, if it is of one of these kinds,
+// and waits for its turn.
+func (g *Gateway) acquireUrgently(ctx context.Context, s *sandbox, kinds ...string) error {
+	bounded, cancel := context.WithTimeout(ctx, endDeadline)
+	defer cancel()
+	why := &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s was stopped or removed meanwhile", s.rec().Name),
+		Hint: "openshell-vm ps -a shows what became of it"}
+	return s.busy(s.op.lockUrgently(bounded, why, kinds...))
+}
+
+// busy explains why the lock could not be had.
+func (s *sandbox) busy(err error) error {
+	if err == nil {
+		return nil
+	}
+	v := s.view()
+	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s is busy (%s): %v", v.Name, v.State, err),
+		Hint: "nothing was done; openshell-vm doctor says how its engine is"}
 }
 
 // bringUp starts or resumes a sandbox. The caller holds s.op. Killed in
 // between, the next gateway finds the wish and does it all again.
 func (g *Gateway) bringUp(ctx context.Context, s *sandbox) error {
-	defer s.begin("starting")()
+	s.op.mustBeHeld()
+	defer s.begin(starting)()
 	ctx, cancel := context.WithTimeout(ctx, startDeadline)
 	defer cancel()
 	if s.rec().Lost != "" {
@@ -104,11 +138,15 @@ func (g *Gateway) remake(ctx context.Context, s *sandbox) error {
 		return err
 	}
 	object := objectOf(ctx, driver, r.ID)
-	return g.update(s, func(r *Record) { r.Lost, r.Object = "", object })
+	err = g.update(s, func(r *Record) { r.Lost, r.Object = "", object })
+	s.set(func() { s.removed = err != nil })
+	return err
 }
 
 // refresh takes over the engine's view after an operation. The caller holds s.op.
 func (g *Gateway) refresh(ctx context.Context, s *sandbox) {
+	ctx, cancel := context.WithTimeout(ctx, lookDeadline)
+	defer cancel()
 	asked := time.Now()
 	if status, err := g.drivers[s.rec().Driver].Inspect(ctx, s.id); err == nil {
 		s.observe(status, asked)
@@ -117,75 +155,128 @@ func (g *Gateway) refresh(ctx context.Context, s *sandbox) {
 
 // stopSandbox ends the workload and leaves the sandbox.
 func (g *Gateway) stopSandbox(ctx context.Context, s *sandbox, grace time.Duration) error {
-	ctx = context.WithoutCancel(ctx)
-	s.op.Lock()
-	defer s.op.Unlock()
+	if err := g.acquireUrgently(ctx, s, starting); err != nil {
+		return err
+	}
+	defer g.release(s)
 	if err := s.present(); err != nil {
 		return err
 	}
 	if err := g.update(s, func(r *Record) { r.want(wantStopped) }); err != nil {
 		return err
 	}
-	return g.halt(ctx, s, grace)
+	ctx, done := s.op.cancellable(context.WithoutCancel(ctx), stopping)
+	defer done()
+	return ended(ctx, g.halt(ctx, s, grace))
 }
 
 // halt stops it in the engine. The caller holds s.op.
 func (g *Gateway) halt(ctx context.Context, s *sandbox, grace time.Duration) error {
-	defer s.begin("stopping")()
+	s.op.mustBeHeld()
+	defer s.begin(stopping)()
 	ctx, cancel := context.WithTimeout(ctx, grace+endDeadline)
 	defer cancel()
 	if err := g.drivers[s.rec().Driver].Stop(ctx, s.id, grace); err != nil {
 		return err
 	}
-	s.set(func() { s.up = false })
+	s.set(func() { s.up, s.problem = false, "" })
 	g.refresh(ctx, s)
 	return nil
 }
 
-// remove deletes a sandbox, a running one only by force.
+// remove deletes a sandbox, a running one only by force. One whose removal
+// failed before is tried again.
 func (g *Gateway) remove(ctx context.Context, s *sandbox, force bool) error {
-	ctx = context.WithoutCancel(ctx)
-	s.op.Lock()
-	defer s.op.Unlock()
-	if err := s.present(); err != nil {
+	if !force {
+		if err := s.refuseRunning(starting); err != nil {
+			return err
+		}
+		if err := g.acquire(ctx, s, endDeadline); err != nil {
+			return err
+		}
+	} else if err := g.acquireUrgently(ctx, s, starting, stopping); err != nil {
 		return err
 	}
+	defer g.release(s)
+	if s.isGone() {
+		return s.present()
+	}
+	ctx = context.WithoutCancel(ctx)
 	if !force {
-		bounded, cancel := context.WithTimeout(ctx, lookDeadline)
-		g.refresh(bounded, s)
-		cancel()
-		if s.view().State == string(drivers.Running) {
-			return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is running", s.rec().Name),
-				Hint: "stop it first, or remove it all the same with --force"}
+		g.refresh(ctx, s)
+		if err := s.refuseRunning(string(drivers.Running)); err != nil {
+			return err
 		}
 	}
-	return g.erase(ctx, s)
+	return g.explainRemoval(s, g.erase(ctx, s))
+}
+
+// refuseRunning refuses to remove what is in such a state.
+func (s *sandbox) refuseRunning(state string) error {
+	v := s.view()
+	if v.State != state {
+		return nil
+	}
+	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is %s", v.Name, state),
+		Hint: "stop it first, or remove it all the same with --force"}
+}
+
+// explainRemoval says what becomes of what could not be removed: the removal
+// goes on if the wish stands on disk, and is forgotten otherwise. While it runs
+// it is renewed.
+func (g *Gateway) explainRemoval(s *sandbox, err error) error {
+	if err == nil {
+		return nil
+	}
+	var goesOn bool
+	s.set(func() {
+		if goesOn = s.record.Desired == wantGone; goesOn {
+			s.problem = "it can't be removed yet: " + oneLine(err)
+		}
+	})
+	e := *explain(err)
+	e.Message = fmt.Sprintf("%s is not removed: %s", s.rec().Name, e.Message)
+	if goesOn {
+		e.Hint = "the gateway goes on trying, and renews its token until then; " + e.Hint
+	}
+	return &e
 }
 
 // erase removes a sandbox from the engine, its share, and at last its record.
 // The caller holds s.op. Killed or failed in between, it is repeated by the
-// reconciler.
+// reconciler. Its token is renewed until there is nothing that could hold it.
 func (g *Gateway) erase(ctx context.Context, s *sandbox) error {
+	s.op.mustBeHeld()
 	ctx, cancel := context.WithTimeout(ctx, endDeadline)
 	defer cancel()
 	if err := g.update(s, func(r *Record) { r.want(wantGone) }); err != nil {
 		// On a full disk a removal is what helps: it goes on without the note.
 		g.log.Warn("a removal begins without a note on disk", "sandbox", s.id, "error", oneLine(err))
 	}
-	g.schedule.remove(s.id)
 	if driver := g.drivers[s.rec().Driver]; driver != nil {
 		if err := driver.Remove(ctx, s.id); err != nil && !errors.Is(err, drivers.ErrNotFound) {
 			return err
 		}
+		s.set(s.wasRemoved)
 	}
 	if err := s.share.Remove(ctx); err != nil {
 		return err
 	}
+	s.set(func() { s.removed = true })
 	if err := g.home.forget(s.id); err != nil {
 		return err
 	}
 	g.drop(s)
 	return nil
+}
+
+// wasRemoved notes that the engine has it no more. The caller holds s.mu.
+func (s *sandbox) wasRemoved() {
+	s.removed, s.up, s.touched = true, false, time.Now()
+	if s.status.State == drivers.Running {
+		s.status.State, s.status.ExitCode, s.status.ExitedAt = drivers.Exited, 128+9, s.touched
+		s.status.Reason = "it was removed while it ran"
+	}
 }
 
 // wait returns once the sandbox no longer runs.
@@ -198,12 +289,13 @@ func (g *Gateway) wait(ctx context.Context, s *sandbox) (api.WaitResult, error) 
 			status, err = waiter.Wait(ctx, s.id)
 		}
 		if errors.Is(err, drivers.ErrNotFound) {
+			g.lookAt(ctx, s)                              // unless it knows it already
 			s.set(func() { status, err = s.status, nil }) // it was removed: its last state tells
 		}
 		if err != nil {
 			return api.WaitResult{}, err
 		}
-		if status.State != drivers.Running && s.view().State != "starting" {
+		if status.State != drivers.Running && s.view().State != starting {
 			return waitResult(status), nil
 		}
 		select {
@@ -240,6 +332,10 @@ func (g *Gateway) rotate(ctx context.Context, s *sandbox) error {
 	if err := s.present(); err != nil {
 		return err
 	}
+	if r := s.rec(); r.Lost != "" {
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s has no share: %s", r.Name, r.Lost),
+			Hint: "openshell-vm start makes it anew, with a fresh token"}
+	}
 	return s.blame(g.deliver(ctx, s, false))
 }
 
@@ -247,9 +343,19 @@ func (g *Gateway) rotate(ctx context.Context, s *sandbox) error {
 func (s *sandbox) present() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.gone || s.record.Desired == wantGone {
+	switch {
+	case s.gone:
 		return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("sandbox %s was removed", s.record.Name),
 			Hint: "openshell-vm ps -a lists all"}
+	case s.record.Desired == wantGone:
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is being removed", s.record.Name),
+			Hint: "openshell-vm ps -a shows it until it is gone, and why it is not"}
 	}
 	return nil
+}
+
+func (s *sandbox) isGone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gone
 }

@@ -16,6 +16,7 @@ type metrics struct {
 	registry  *prometheus.Registry
 	published prometheus.Histogram
 	failures  prometheus.Counter
+	repairs   prometheus.Counter
 }
 
 func newMetrics(g *Gateway) *metrics {
@@ -29,7 +30,10 @@ func newMetrics(g *Gateway) *metrics {
 			Name: "openshell_publish_failures_total", Help: "Renewals that failed and are retried.",
 		}),
 	}
-	m.registry.MustRegister(m.published, m.failures, &census{g})
+	m.repairs = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "openshell_schedule_repairs_total", Help: "Tokens that were not going to be renewed and had to be: a fault of the gateway's. 0 if all is well.",
+	})
+	m.registry.MustRegister(m.published, m.failures, m.repairs, &census{g})
 	return m
 }
 
@@ -98,7 +102,7 @@ func (n *counts) add(s *sandbox, now time.Time) {
 	if running || s.needsLook() || s.clients > 0 || s.doing != "" {
 		n.needing++
 	}
-	if s.token.Failures > 0 {
+	if s.token.Failures > 0 && s.renewed() {
 		n.failing++
 	}
 	switch {

@@ -68,7 +68,7 @@ func (g *Gateway) pruneAt(s *sandbox, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !at.IsZero() && !s.gone {
-		g.prunes.set(s.id, at)
+		g.prunes.set(s.id, at, at)
 	}
 }
 

@@ -74,7 +74,7 @@ func TestRemovedFileIsGone(t *testing.T) {
 	wantAbout(t, "after a removal", pruneIn(t, g, s.ID), share.DefaultGrace)
 
 	aged(t, s.Dir, share.DefaultGrace)
-	g.prunes.set(s.ID, time.Now())
+	g.prunes.set(s.ID, time.Now(), time.Now())
 	w.eventually("the removed file is gone", func() bool {
 		left, _ := filepath.Glob(filepath.Join(s.Dir, "*", "api.key"))
 		return left == nil
@@ -108,7 +108,7 @@ func TestPruneAfterRestart(t *testing.T) {
 	g := w.run()
 	wantAbout(t, "after a restart", pruneIn(t, g, s.ID), firstPrune)
 	aged(t, s.Dir, share.DefaultGrace)
-	g.prunes.set(s.ID, time.Now())
+	g.prunes.set(s.ID, time.Now(), time.Now())
 	w.eventually("the removed file is gone", func() bool { _, err := os.Stat(key); return isNotExist(err) })
 }
 
@@ -124,7 +124,7 @@ func TestRetiredKeysTokenIsGone(t *testing.T) {
 	_, err := w.client.RotateKeys(t.Context())
 	w.must(err)
 	aged(t, s.Dir, share.DefaultGrace)
-	g.prunes.set(s.ID, time.Now())
+	g.prunes.set(s.ID, time.Now(), time.Now())
 	w.eventually("it waits for the overlap's end", func() bool {
 		g.prunes.mu.Lock()
 		defer g.prunes.mu.Unlock()
@@ -152,13 +152,13 @@ func TestPruneEndsWithShare(t *testing.T) {
 	away := filepath.Join(filepath.Dir(s.Dir), "away")
 	w.must(os.Rename(s.Dir, away))
 	w.must(os.WriteFile(s.Dir, nil, 0o600))
-	g.prunes.set(s.ID, time.Now())
+	g.prunes.set(s.ID, time.Now(), time.Now())
 	w.eventually("it is shown", func() bool {
 		return strings.Contains(strings.Join(w.shareOf("agent").Warnings, "\n"), "not a directory")
 	})
 	w.must(os.Remove(s.Dir))
 	w.must(os.Rename(away, s.Dir))
-	g.prunes.set(s.ID, time.Now())
+	g.prunes.set(s.ID, time.Now(), time.Now())
 	w.eventually("it is not shown any more", func() bool {
 		return !strings.Contains(strings.Join(w.shareOf("agent").Warnings, "\n"), "not a directory")
 	})

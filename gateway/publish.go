@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"openshell-vm/drivers"
@@ -36,6 +38,7 @@ type Metadata = drivers.Metadata
 func (g *Gateway) deliver(ctx context.Context, s *sandbox, start bool) error {
 	record := s.rec()
 	var minted tokens.Claims
+	var content []share.File
 	mint := func(generation uint64) ([]share.File, error) {
 		if err := g.reserve(s, generation); err != nil {
 			return nil, err
@@ -49,17 +52,22 @@ func (g *Gateway) deliver(ctx context.Context, s *sandbox, start bool) error {
 		if err != nil {
 			return nil, err
 		}
-		return g.content(s, []byte(raw), metadata)
+		content, err = g.content(s, []byte(raw), metadata)
+		return content, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
 	began := time.Now()
 	published, err := g.publish(bounded, s, mint) // 2
 	g.pruneAt(s, published.PruneAt)
+	warning := published.Warning
+	if err != nil && published.Changed && s.shows(published.Generation, content) {
+		warning, err = errors.Join(err, warning), nil // the sandbox reads the new token: that is no failure
+	}
 	if err == nil && !start {
 		err = s.checkMounted()
 	}
-	g.note(s, minted, err, time.Since(began)) // 3
+	g.note(s, minted, err, warning, time.Since(began)) // 3
 	if err != nil {
 		return fmt.Errorf("publish a token for %s: %w", record.Name, err)
 	}
@@ -84,6 +92,23 @@ func (g *Gateway) metadata(r *Record, c tokens.Claims) ([]byte, error) {
 	return append(data, '\n'), err
 }
 
+// shows says whether whoever opens the share's files by their names gets those
+// of this generation.
+func (s *sandbox) shows(generation uint64, content []share.File) bool {
+	auth := s.share.AuthDir()
+	for _, file := range content {
+		seen, err := os.Stat(filepath.Join(auth, file.Name))
+		if err != nil {
+			return false
+		}
+		meant, err := os.Stat(filepath.Join(auth, share.GenerationName(generation), file.Name))
+		if err != nil || !os.SameFile(seen, meant) {
+			return false
+		}
+	}
+	return true
+}
+
 // checkMounted tells whether the share's directory is the one that a running
 // sandbox has mounted. What is published elsewhere is not delivered.
 func (s *sandbox) checkMounted() error {
@@ -104,23 +129,35 @@ func (s *sandbox) checkMounted() error {
 	return nil
 }
 
-// note keeps what became of a publish and sets the time of the next.
-func (g *Gateway) note(s *sandbox, minted tokens.Claims, err error, took time.Duration) {
+// note keeps what became of a publish and sets the time of the next, if there
+// is to be one.
+func (g *Gateway) note(s *sandbox, minted tokens.Claims, err, warning error, took time.Duration) {
 	var failures int
+	var before string
+	gone := false
 	s.set(func() {
-		failures = s.token.Failures
+		failures, before, gone = s.token.Failures, s.warning, s.removed
 		var next time.Time
 		if err != nil {
 			next = s.noteFailure(err)
 		} else {
-			next = s.noteSuccess(minted)
+			next = s.noteSuccess(minted, warning)
 		}
-		if !s.gone {
-			g.schedule.set(s.id, next)
+		if minted.KeyID != g.keys.SigningKeyID() && err == nil {
+			next = time.Now() // the key was replaced while this was under way
 		}
+		if s.renewed() {
+			s.schedule.set(s.id, next, s.urgency())
+		}
+		s.tell()
 	})
 	log := g.log.With("sandbox", s.id, "name", s.rec().Name)
+	if warning != nil && oneLine(warning) != before {
+		log.Warn("published, but not tidied up", "error", oneLine(warning))
+	}
 	switch {
+	case err != nil && gone:
+		return // it was removed meanwhile
 	case err != nil:
 		g.metrics.failures.Inc()
 		log.Warn("renewal failed", "failures", failures+1, "error", oneLine(err))
@@ -141,8 +178,12 @@ func (s *sandbox) holds(c tokens.Claims) {
 }
 
 // noteSuccess and noteFailure say when to come again. The caller holds s.mu.
-func (s *sandbox) noteSuccess(minted tokens.Claims) (next time.Time) {
+func (s *sandbox) noteSuccess(minted tokens.Claims, warning error) (next time.Time) {
 	t := &s.token
+	s.warning = ""
+	if warning != nil {
+		s.warning = "the token is renewed, but the share can't be tidied up: " + oneLine(warning)
+	}
 	t.Renewals++
 	t.Failures, t.LastError, t.LastErrorAt = 0, "", time.Time{}
 	s.holds(minted)
@@ -158,28 +199,43 @@ func (s *sandbox) noteFailure(err error) (next time.Time) {
 
 // renew is what the schedule runs.
 func (g *Gateway) renew(ctx context.Context, id string) {
-	if s := g.byID(id); s != nil {
+	s := g.byID(id)
+	if s == nil {
+		return
+	}
+	if _, kept := s.held(); kept {
 		_ = g.deliver(ctx, s, false) // deliver has noted and logged it
 	}
 }
 
-// pickUp repairs a share after a restart and says when it is due: at once,
-// unless it holds a token that verifies. That a share is lost is no error
-// here: the publish that follows reports it.
-func (g *Gateway) pickUp(ctx context.Context, s *sandbox) {
+// pickUp says when a share is due after a restart: at once, unless it holds a
+// token that verifies. It needs no lock, and leaves a share that is locked or
+// damaged to the publish that follows.
+func (g *Gateway) pickUp(s *sandbox) {
+	claims, err := g.readToken(s, time.Now())
+	s.set(func() {
+		if s.token.Renewals > 0 || !s.renewed() {
+			return // what was published since is newer
+		}
+		if err != nil {
+			s.schedule.set(s.id, time.Time{}, s.token.ExpiresAt)
+			return
+		}
+		s.holds(claims)
+		s.schedule.set(s.id, s.token.RenewAt, s.token.ExpiresAt)
+	})
+}
+
+// repair completes what a killed publish left of a share that is not due yet.
+func (g *Gateway) repair(ctx context.Context, s *sandbox) {
+	if t, kept := s.held(); !kept || t.Renewals > 0 {
+		return // a publish has repaired it
+	}
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
-	if err := s.share.Repair(bounded); err != nil {
+	if err := s.share.Repair(bounded); err != nil && ctx.Err() == nil {
 		g.log.Warn("repair failed", "sandbox", s.id, "error", oneLine(err))
 	}
-	now, next := time.Now(), time.Time{}
-	if claims, err := g.readToken(s, now); err == nil {
-		s.set(func() { s.holds(claims) })
-		if ttl := s.rec().ttl(); !tokens.Due(now, claims.IssuedAt, ttl, s.id) {
-			next = tokens.RenewAt(claims.IssuedAt, ttl, s.id)
-		}
-	}
-	g.schedule.set(s.id, next)
 }
 
 // readToken verifies what a share holds.
@@ -188,11 +244,23 @@ func (g *Gateway) readToken(s *sandbox, now time.Time) (tokens.Claims, error) {
 	if err != nil {
 		return tokens.Claims{}, err
 	}
-	claims, err := g.verifier.Verify(string(content.Files[tokenFile]), now)
+	verifier := g.verifier
+	verifier.Exists = func(string) bool { return true } // s does, whether or not it is known yet
+	claims, err := verifier.Verify(string(content.Files[tokenFile]), now)
 	if err == nil && (claims.SandboxID != s.id || claims.Generation != content.Generation) {
 		err = errors.New("the share holds another sandbox's token")
 	}
-	s.set(func() { s.token.Generation = content.Generation })
+	var m Metadata
+	if errors.Is(err, tokens.ErrExpired) {
+		_ = json.Unmarshal(content.Files[metadataFile], &m) // only to show for how long
+	}
+	s.set(func() {
+		t := &s.token
+		t.Generation = max(t.Generation, content.Generation)
+		if t.IssuedAt.IsZero() {
+			t.IssuedAt, t.ExpiresAt = m.IssuedAt, m.ExpiresAt
+		}
+	})
 	return claims, err
 }
 
@@ -201,11 +269,11 @@ func (g *Gateway) readToken(s *sandbox, now time.Time) (tokens.Claims, error) {
 func (g *Gateway) clockStepped() {
 	now := time.Now()
 	for _, s := range g.all() {
-		s.mu.Lock()
-		if now.Before(s.token.IssuedAt) && !s.gone {
-			g.schedule.set(s.id, now)
-		}
-		s.mu.Unlock()
+		s.set(func() {
+			if now.Before(s.token.IssuedAt) && s.renewed() {
+				s.schedule.set(s.id, now, now)
+			}
+		})
 	}
 	g.schedule.recheck()
 	g.prunes.recheck()

@@ -18,11 +18,11 @@ const (
 	// lookDeadline bounds one answer of an engine.
 	lookDeadline = 10 * time.Second
 	// firstLook bounds how long the API waits for the engines at the beginning.
-	firstLook = 2 * time.Second
+	firstLook = 500 * time.Millisecond
 	// reattachTime is for clients of a gateway that was killed: they come back to
 	// learn how a sandbox ended that is to be removed with its end.
 	reattachTime = 2 * time.Second
-	// maxResumes may be started at once: a VM's boot takes a processor.
+	// maxResumes may be started at once by one engine: a VM's boot takes a processor.
 	maxResumes = 4
 )
 
@@ -30,9 +30,15 @@ const (
 type engine struct {
 	driver drivers.Driver
 
-	mu       sync.Mutex // held while the engine is asked
-	answered bool       // the last time; without it, what ended in between is not known to have ended by itself
-	looked   chan struct{}
+	mu       sync.Mutex    // held while the engine is asked
+	answered bool          // the last time; without it, what ended in between is not known to have ended by itself
+	looked   chan struct{} // closed once it has answered, or failed to, for the first time
+
+	resumes chan struct{} // one place per resume that is under way, which a start that hangs keeps
+}
+
+func newEngine(d drivers.Driver) *engine {
+	return &engine{driver: d, looked: make(chan struct{}), resumes: make(chan struct{}, maxResumes)}
 }
 
 // reconcile moves every sandbox to its desired state, each engine on its own:
@@ -170,7 +176,7 @@ func (g *Gateway) lookAt(ctx context.Context, s *sandbox) {
 // converge takes over what the engine said of a sandbox and begins what follows
 // from it. A sandbox with an operation under way is left to that.
 func (g *Gateway) converge(ctx context.Context, s *sandbox, status drivers.Status, found, live bool, asked time.Time) {
-	if !s.op.TryLock() {
+	if !s.op.tryLock() {
 		return
 	}
 	g.keepObject(s, status)
@@ -179,11 +185,11 @@ func (g *Gateway) converge(ctx context.Context, s *sandbox, status drivers.Statu
 		ok = false
 	}
 	if !ok || next == keep {
-		s.op.Unlock()
+		g.release(s)
 		return
 	}
 	g.background(func() {
-		defer s.op.Unlock()
+		defer g.release(s)
 		g.act(context.WithoutCancel(ctx), s, next, status)
 	})
 }
@@ -203,11 +209,18 @@ func (g *Gateway) keepObject(s *sandbox, status drivers.Status) {
 func (s *sandbox) next(status drivers.Status, found, live bool, asked time.Time, bootID string) (action, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.plan()
 	if s.gone || asked.Before(s.touched) {
 		return keep, false
 	}
 	live = live && s.up
-	s.status, s.up = status, status.State == drivers.Running
+	s.up = status.State == drivers.Running
+	switch {
+	case found:
+		s.status = status
+	case s.status.State != drivers.Exited && s.status.State != drivers.Dead: // how it ended before stays known
+		s.status = drivers.Status{ID: s.id, State: drivers.Dead, Reason: s.record.lostReason()}
+	}
 	s.token.SeenGeneration = status.SeenGeneration
 	next := decide(s.record, status, found, live, bootID)
 	if next == keep {
@@ -288,9 +301,10 @@ func (g *Gateway) act(ctx context.Context, s *sandbox, next action, status drive
 	case settle:
 		err = g.update(s, func(r *Record) { r.want(wantStopped) })
 	case resume:
-		g.resumes <- struct{}{}
-		err = g.bringUp(ctx, s)
-		<-g.resumes
+		err = g.resume(ctx, s)
+	}
+	if errors.Is(err, errInterrupted) {
+		return // by a user's operation, which waits for its turn
 	}
 	s.set(func() {
 		if err == nil {
@@ -298,6 +312,9 @@ func (g *Gateway) act(ctx context.Context, s *sandbox, next action, status drive
 			return
 		}
 		s.problem = fmt.Sprintf("%s failed: %s", next, oneLine(err))
+		if next == erase {
+			s.problem = "it can't be removed yet: " + oneLine(err)
+		}
 		s.retry.failed(time.Now())
 	})
 	if err != nil {
@@ -305,19 +322,54 @@ func (g *Gateway) act(ctx context.Context, s *sandbox, next action, status drive
 	}
 }
 
+// errInterrupted ends a resume that a user's operation cancelled.
+var errInterrupted = errors.New("interrupted by an operation of the user's")
+
+// resume starts what should run, in one of its engine's places. A stop or a
+// forced removal may cancel it, and its wait for a place.
+func (g *Gateway) resume(ctx context.Context, s *sandbox) error {
+	ctx, done := s.op.cancellable(ctx, starting)
+	defer done()
+	places := g.engines[s.rec().Driver].resumes
+	select {
+	case places <- struct{}{}:
+	case <-ctx.Done():
+		return errInterrupted
+	}
+	err := g.bringUp(ctx, s)
+	<-places
+	if err != nil && ctx.Err() != nil {
+		return errInterrupted
+	}
+	return err
+}
+
 // lose notes that the engine has a sandbox no more: removed behind the
 // gateway's back. Its share goes, its record stays for ps; start makes it anew.
+// That it was missing in a list is not enough: what runs must not lose its share.
 func (g *Gateway) lose(ctx context.Context, s *sandbox) error {
+	bounded, cancel := context.WithTimeout(ctx, lookDeadline)
+	defer cancel()
+	if _, err := g.drivers[s.rec().Driver].Inspect(bounded, s.id); !errors.Is(err, drivers.ErrNotFound) {
+		return err // the next look decides
+	}
+	s.set(s.wasRemoved)
+	if err := s.share.Remove(bounded); err != nil {
+		return err
+	}
 	err := g.update(s, func(r *Record) {
 		r.want(wantStopped)
-		r.Lost = "it was removed from " + r.Driver + " without openshell-vm"
+		r.Lost = r.lostReason()
 	})
 	if err != nil {
 		return err
 	}
-	g.schedule.remove(s.id)
 	s.set(func() { s.token = api.Token{Generation: s.token.Generation, Renewals: s.token.Renewals} })
-	return s.share.Remove(ctx)
+	return nil
+}
+
+func (r *Record) lostReason() string {
+	return "it was removed from " + r.Driver + " without openshell-vm"
 }
 
 // freshenDeadline bounds how long a user waits for the engines' newest word.
@@ -334,12 +386,20 @@ func (g *Gateway) freshen(ctx context.Context) {
 	}
 	var all sync.WaitGroup
 	for name, e := range g.engines {
-		if used[name] && e.mu.TryLock() {
-			all.Go(func() {
+		if !used[name] {
+			continue
+		}
+		all.Go(func() {
+			if e.mu.TryLock() {
 				defer e.mu.Unlock()
 				g.lookLocked(ctx, e)
-			})
-		}
+				return
+			}
+			select { // somebody asks it already; until its first answer nothing is known
+			case <-e.looked:
+			case <-ctx.Done():
+			}
+		})
 	}
 	all.Wait()
 }

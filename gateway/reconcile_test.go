@@ -89,11 +89,15 @@ func TestDecide(t *testing.T) {
 // old one.
 func expire(t *testing.T, g *Gateway, s *sandbox) (raw string) {
 	t.Helper()
-	old, _, err := g.issuer.Mint(tokens.Request{SandboxID: s.id, Generation: s.token.Generation + 1, TTL: s.rec().ttl(), Now: time.Now().Add(-2 * s.rec().ttl())})
+	old, claims, err := g.issuer.Mint(tokens.Request{SandboxID: s.id, Generation: s.token.Generation + 1, TTL: s.rec().ttl(), Now: time.Now().Add(-2 * s.rec().ttl())})
 	if err != nil {
 		t.Fatal(err)
 	}
-	publishRaw(t, s, []byte(old))
+	metadata, err := g.metadata(s.rec(), claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publishRaw(t, s, []byte(old), metadata)
 	return string(old)
 }
 

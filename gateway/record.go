@@ -106,7 +106,7 @@ func (r *Record) spec(h *Home, authDir string) (drivers.Spec, error) {
 		Process: drivers.Process{Args: q.Process.Args, Env: q.Process.Env, Dir: q.Process.Dir,
 			User: q.Process.User, Terminal: q.Process.Terminal, Size: drivers.Size(q.Process.Size), Entrypoint: entrypoint},
 		Stdin: q.Stdin, CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk, TokenUser: q.TokenUser, Hypervisor: q.Hypervisor,
-		RequireJail: q.RequireJail,
+		RequireJail: q.RequireJail, AutoRemove: q.AutoRemove,
 	}, nil
 }
 

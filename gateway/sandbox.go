@@ -19,26 +19,33 @@ import (
 type sandbox struct {
 	id string
 
+	// Locks are taken in this order, each may be left out: an engine's mu, op,
+	// saving, Gateway.mu, mu, the schedule's mu.
+
 	// op is held by whoever creates, starts, stops or removes the sandbox.
 	// Publishing needs no such order: the share's own lock gives it.
-	op sync.Mutex
+	op opLock
 	// saving is held while a changed record is on its way to the disk.
 	saving sync.Mutex
 
-	mu      sync.Mutex // guards the rest, never held over a system call
-	record  *Record    // replaced, never changed
-	share   *share.Share
-	token   api.Token
-	status  drivers.Status // what the engine said last; State is "" before it said anything
-	up      bool           // seen running, or started, with no gap since in which it could have been ended from outside
-	doing   string         // starting or stopping, while that is under way
-	problem string         // why the reconciler could not do its work, one line
-	untidy  string         // why old content of the share can't be removed, one line
-	remade  string         // that the share was lost and made anew, one line
-	retry   backoff        // of the reconciler's work
-	touched time.Time      // when an operation changed it last: older reports of the engine are void
-	clients int            // streams that are connected: --rm waits for them
-	gone    bool           // removed: nothing may schedule it again
+	mu       sync.Mutex // guards the rest, never held over a system call
+	schedule *schedule  // follows every change: see plan; nil until the sandbox is known
+	record   *Record    // replaced, never changed
+	share    *share.Share
+	token    api.Token
+	warning  string         // of the last publish, which succeeded all the same; one line
+	news     chan struct{}  // closed when the token changed, or a renewal failed; nil if nobody waits
+	status   drivers.Status // what the engine said last; State is "" before it said anything
+	up       bool           // seen running, or started, with no gap since in which it could have been ended from outside
+	doing    string         // starting or stopping, while that is under way
+	problem  string         // why the reconciler could not do its work, one line
+	untidy   string         // why old content of the share can't be removed, one line
+	remade   string         // that the share was lost and made anew, one line
+	retry    backoff        // of the reconciler's work
+	touched  time.Time      // when an operation changed it last: older reports of the engine are void
+	clients  int            // streams that are connected: --rm waits for them
+	removed  bool           // the engine has it no more, or its own share is removed: nothing is left to renew
+	gone     bool           // its record, too
 }
 
 func (s *sandbox) rec() *Record {
@@ -47,24 +54,25 @@ func (s *sandbox) rec() *Record {
 	return s.record
 }
 
-// set runs f with the state locked.
+// set runs f, which may change the state, with the state locked. The schedule follows.
 func (s *sandbox) set(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f()
+	s.plan()
 }
 
 // observe takes over what the engine says. asked is when it was asked: what an
 // operation did since then is not to be overwritten. It says whether it took it.
 func (s *sandbox) observe(status drivers.Status, asked time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if asked.Before(s.touched) {
-		return false
-	}
-	s.status = status
-	s.token.SeenGeneration = status.SeenGeneration
-	return true
+	taken := false
+	s.set(func() {
+		if taken = !asked.Before(s.touched); taken {
+			s.status = status
+			s.token.SeenGeneration = status.SeenGeneration
+		}
+	})
+	return taken
 }
 
 // begin marks a long operation, for ps. The caller holds op and calls the end.
@@ -90,8 +98,19 @@ func (s *sandbox) view() api.Sandbox {
 	switch {
 	case s.doing != "":
 		v.State = s.doing
-	case v.State == "" || r.Lost != "":
+	case r.Lost != "":
 		v.State = string(drivers.Dead)
+	case v.State == "":
+		v.State = "unknown"
+		if v.Reason == "" && s.problem == "" {
+			v.Reason = r.Driver + " has not said yet what has become of it"
+		}
+	}
+	if s.warning != "" {
+		v.Warnings = append(slices.Clip(v.Warnings), s.warning)
+	}
+	if r.own() && s.problem != "" {
+		v.Warnings = append(slices.Clip(v.Warnings), s.problem)
 	}
 	if v.Reason == "" {
 		v.Reason = r.Lost
@@ -150,6 +169,7 @@ func (g *Gateway) add(s *sandbox) error {
 		return nameTaken(other.rec())
 	}
 	g.sandboxes[s.id], g.names[name] = s, s
+	s.set(func() { s.schedule = g.schedule })
 	return nil
 }
 
@@ -162,7 +182,6 @@ func (g *Gateway) drop(s *sandbox) {
 	}
 	g.mu.Unlock()
 	s.set(func() { s.gone = true })
-	g.schedule.remove(s.id)
 	g.prunes.remove(s.id)
 }
 

@@ -21,59 +21,74 @@ const (
 	longestSleep = time.Minute
 )
 
-// schedule runs a function for each key when the key's time has come: one heap,
-// one goroutine that sleeps, and goroutines only for what is running. Times are
-// the wall clock's. It is safe for concurrent use.
+// schedule runs a function for each key when the key's time has come: one heap
+// of what waits for its time, one of what is due, one goroutine that sleeps, and
+// goroutines only for what is running. What is due runs in the order in which it
+// expires: after a time without a gateway, the most urgent first. Times are the
+// wall clock's. It is safe for concurrent use.
 type schedule struct {
 	run func(ctx context.Context, key string) // calls set for the key's next time
 
 	mu      sync.Mutex
-	due     dueHeap
-	entries map[string]*entry
-	wake    chan struct{} // capacity 1: the heap's top or the clock has changed
+	waiting entryHeap         // by time
+	due     entryHeap         // by expiry
+	entries map[string]*entry // in a heap, or running
+	wake    chan struct{}     // capacity 1: the first time or the clock has changed
 
 	places chan struct{} // one per worker
 	slow   chan struct{} // one per renewal that is running
 }
 
-// entry is one key. It stands in the heap, or it is running and has perhaps a
-// next time already, or it waits for its next set.
+// entry is one key. It stands in a heap, or it is running and has perhaps a
+// next time already.
 type entry struct {
 	key     string
 	at      time.Time
-	index   int // in the heap, -1 if it is not there
-	running bool
-	again   bool // set was called while it ran
+	expires time.Time  // when it is too late
+	heap    *entryHeap // nil while it runs
+	index   int        // there
+	again   bool       // set was called while it ran
 }
 
 func newSchedule(run func(ctx context.Context, key string)) *schedule {
 	return &schedule{run: run, entries: map[string]*entry{}, wake: make(chan struct{}, 1),
-		places: make(chan struct{}, workers), slow: make(chan struct{}, workers+maxSlow)}
+		waiting: entryHeap{before: func(a, b *entry) bool { return a.at.Before(b.at) }},
+		due:     entryHeap{before: func(a, b *entry) bool { return a.expires.Before(b.expires) }},
+		places:  make(chan struct{}, workers), slow: make(chan struct{}, workers+maxSlow)}
 }
 
-// set gives key its next time, in place of any it had.
-func (s *schedule) set(key string, at time.Time) {
-	at = at.Round(0) // the wall clock decides, not the time that the host was awake
+// set gives key its next time, in place of any it had, and says when it is too late.
+func (s *schedule) set(key string, at, expires time.Time) {
+	at, expires = at.Round(0), expires.Round(0) // the wall clock decides, not the time that the host was awake
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
 	if e == nil {
-		e = &entry{key: key, index: -1}
+		e = &entry{key: key}
 		s.entries[key] = e
-	}
-	e.at = at
-	switch {
-	case e.running:
-		e.again = true
+	} else if e.heap == nil {
+		e.at, e.expires, e.again = at, expires, true
 		return
-	case e.index < 0:
-		heap.Push(&s.due, e)
-	default:
-		heap.Fix(&s.due, e.index)
+	} else {
+		heap.Remove(e.heap, e.index)
 	}
+	e.at, e.expires = at, expires
+	s.wait(e)
+}
+
+// wait puts an entry where it waits for its time. The caller holds s.mu.
+func (s *schedule) wait(e *entry) {
+	heap.Push(&s.waiting, e)
 	if e.index == 0 {
 		s.recheck()
 	}
+}
+
+// has says whether key has a time, or is running.
+func (s *schedule) has(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entries[key] != nil
 }
 
 // remove forgets key. A run that is under way goes on.
@@ -84,10 +99,9 @@ func (s *schedule) remove(key string) {
 	if e == nil {
 		return
 	}
-	if e.index >= 0 {
-		heap.Remove(&s.due, e.index)
+	if e.heap != nil {
+		heap.Remove(e.heap, e.index)
 	}
-	e.again = false
 	delete(s.entries, key)
 }
 
@@ -106,9 +120,9 @@ func (s *schedule) serve(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		e, sleep := s.next(time.Now())
-		if e != nil {
-			if !s.begin(ctx, e, &running) {
+		sleep := s.collect(time.Now())
+		if sleep == 0 {
+			if !s.begin(ctx, &running) {
 				return
 			}
 			continue
@@ -123,30 +137,49 @@ func (s *schedule) serve(ctx context.Context) {
 	}
 }
 
-// next takes the first due entry out of the heap, or says how long there is none.
-func (s *schedule) next(now time.Time) (*entry, time.Duration) {
+// collect gathers what is due, and says how long there is nothing; 0 if there is.
+func (s *schedule) collect(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.due) == 0 {
-		return nil, longestSleep
+	now = now.Round(0) // without its monotonic part it is compared by the wall clock
+	for len(s.waiting.entries) > 0 && !s.waiting.entries[0].at.After(now) {
+		heap.Push(&s.due, heap.Pop(&s.waiting))
 	}
-	// Without its monotonic part, now is compared by the wall clock.
-	if wait := s.due[0].at.Sub(now.Round(0)); wait > 0 {
-		return nil, min(wait, longestSleep)
+	switch {
+	case len(s.due.entries) > 0:
+		return 0
+	case len(s.waiting.entries) > 0:
+		return min(s.waiting.entries[0].at.Sub(now), longestSleep)
 	}
-	e := heap.Pop(&s.due).(*entry)
-	e.running = true
-	return e, 0
+	return longestSleep
 }
 
-// begin waits for a worker's place and runs e there; false means ctx has ended.
-func (s *schedule) begin(ctx context.Context, e *entry, running *sync.WaitGroup) bool {
+// take is the most urgent of what is due; nil if all of it was put off meanwhile.
+func (s *schedule) take() *entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.due.entries) == 0 {
+		return nil
+	}
+	return heap.Pop(&s.due).(*entry)
+}
+
+// begin waits for a worker's place and runs there what is then the most urgent;
+// false means ctx has ended.
+func (s *schedule) begin(ctx context.Context, running *sync.WaitGroup) bool {
 	for _, place := range []chan struct{}{s.slow, s.places} {
 		select {
 		case place <- struct{}{}:
 		case <-ctx.Done():
 			return false
 		}
+	}
+	s.collect(time.Now()) // what came due while it waited may be more urgent
+	e := s.take()
+	if e == nil {
+		<-s.places
+		<-s.slow
+		return true
 	}
 	running.Go(func() {
 		var once sync.Once
@@ -161,40 +194,43 @@ func (s *schedule) begin(ctx context.Context, e *entry, running *sync.WaitGroup)
 	return true
 }
 
-// end puts e back into the heap if its next time is known.
+// end puts e back into the heap if its next time is known, else it is forgotten.
 func (s *schedule) end(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e.running = false
-	if !e.again || s.entries[e.key] != e {
+	if s.entries[e.key] != e { // it was removed, and perhaps set anew
+		return
+	}
+	if !e.again {
+		delete(s.entries, e.key)
 		return
 	}
 	e.again = false
-	heap.Push(&s.due, e)
-	if e.index == 0 {
-		s.recheck()
-	}
+	s.wait(e)
 }
 
-// dueHeap implements heap.Interface, the earliest time first.
-type dueHeap []*entry
-
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h dueHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+// entryHeap implements heap.Interface. An entry knows where it stands.
+type entryHeap struct {
+	entries []*entry
+	before  func(a, b *entry) bool
 }
-func (h *dueHeap) Push(x any) {
+
+func (h *entryHeap) Len() int           { return len(h.entries) }
+func (h *entryHeap) Less(i, j int) bool { return h.before(h.entries[i], h.entries[j]) }
+func (h *entryHeap) Swap(i, j int) {
+	h.entries[i], h.entries[j] = h.entries[j], h.entries[i]
+	h.entries[i].index, h.entries[j].index = i, j
+}
+func (h *entryHeap) Push(x any) {
 	e := x.(*entry)
-	e.index = len(*h)
-	*h = append(*h, e)
+	e.heap, e.index = h, len(h.entries)
+	h.entries = append(h.entries, e)
 }
-func (h *dueHeap) Pop() any {
-	old := *h
-	e := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	e.index = -1
+func (h *entryHeap) Pop() any {
+	last := len(h.entries) - 1
+	e := h.entries[last]
+	h.entries[last] = nil
+	h.entries = h.entries[:last]
+	e.heap = nil
 	return e
 }

@@ -33,24 +33,53 @@ func TestScheduleRunsInOrder(t *testing.T) {
 			ran = append(ran, fmt.Sprint(key, "@", time.Since(began)))
 			mu.Unlock()
 			if key == "twice" && time.Since(began) < 5*time.Minute {
-				s.set(key, began.Add(5*time.Minute))
+				s.set(key, began.Add(5*time.Minute), time.Time{})
 			}
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		go s.serve(ctx)
-		s.set("late", began.Add(time.Hour))
-		s.set("twice", began.Add(time.Second))
-		s.set("moved", began.Add(time.Hour))
-		s.set("moved", began.Add(2*time.Second))
-		s.set("removed", began.Add(3*time.Second))
+		s.set("late", began.Add(time.Hour), time.Time{})
+		s.set("twice", began.Add(time.Second), time.Time{})
+		s.set("moved", began.Add(time.Hour), time.Time{})
+		s.set("moved", began.Add(2*time.Second), time.Time{})
+		s.set("removed", began.Add(3*time.Second), time.Time{})
 		s.remove("removed")
-		s.set("overdue", began.Add(-time.Hour))
+		s.set("overdue", began.Add(-time.Hour), time.Time{})
 		time.Sleep(2 * time.Hour)
 		cancel()
 		synctest.Wait()
 		want := "overdue@0s twice@1s moved@2s twice@5m0s late@1h0m0s"
 		if got := strings.Join(ran, " "); got != want {
 			t.Errorf("ran  %s\nwant %s", got, want)
+		}
+	})
+}
+
+// TestScheduleMostUrgentFirst: what is overdue runs in the order in which it
+// expires, not in that of its times.
+func TestScheduleMostUrgentFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var mu sync.Mutex
+		var ran []string
+		s := newSchedule(func(_ context.Context, key string) {
+			mu.Lock()
+			ran = append(ran, key)
+			mu.Unlock()
+			time.Sleep(slowAfter / 2)
+		})
+		s.places = make(chan struct{}, 1)
+		s.set("long-lived", began.Add(-20*time.Minute), began.Add(10*time.Minute))
+		s.set("short-lived", began.Add(-time.Second), began.Add(7*time.Second))
+		s.set("not-due", began.Add(time.Hour), began)
+		s.set("expired", began.Add(-time.Minute), began.Add(-time.Second))
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.serve(ctx)
+		time.Sleep(time.Minute)
+		cancel()
+		synctest.Wait()
+		if got, want := strings.Join(ran, " "), "expired short-lived long-lived"; got != want {
+			t.Errorf("ran %s, wanted %s", got, want)
 		}
 	})
 }
@@ -70,9 +99,9 @@ func TestScheduleIsNotDelayedByHanging(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go s.serve(ctx)
 		for i := range 5 * workers {
-			s.set(fmt.Sprint("hangs", i), began)
+			s.set(fmt.Sprint("hangs", i), began, began)
 		}
-		s.set("quick", began.Add(time.Millisecond))
+		s.set("quick", began.Add(time.Millisecond), began.Add(time.Hour))
 		if late := <-ran; late > time.Second {
 			t.Errorf("%v late behind %d that hang", late, 5*workers)
 		}
@@ -96,10 +125,10 @@ func TestScheduleSetWhileRunning(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		go s.serve(ctx)
-		s.set("key", time.Now())
+		s.set("key", time.Now(), time.Time{})
 		time.Sleep(500 * time.Millisecond)
-		s.set("key", time.Now())
-		s.set("key", time.Now().Add(time.Minute))
+		s.set("key", time.Now(), time.Time{})
+		s.set("key", time.Now().Add(time.Minute), time.Time{})
 		time.Sleep(30 * time.Second)
 		if n := runs.Load(); n != 1 {
 			t.Errorf("%d runs before the new time", n)
@@ -153,8 +182,8 @@ func TestDayOfRenewals(t *testing.T) {
 		const ttl = time.Hour
 		g, all := bubbleGateway(t, ttl, 3)
 		ctx, cancel := context.WithCancel(t.Context())
-		go g.schedule.serve(ctx)
 		g.pickUpAll(ctx)
+		go g.schedule.serve(ctx)
 		for range 24 * 12 {
 			time.Sleep(5 * time.Minute)
 			synctest.Wait()
@@ -185,8 +214,8 @@ func TestFailingRenewalKeepsTokenAndOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, all := bubbleGateway(t, time.Hour, 2)
 		ctx, cancel := context.WithCancel(t.Context())
-		go g.schedule.serve(ctx)
 		g.pickUpAll(ctx)
+		go g.schedule.serve(ctx)
 		time.Sleep(time.Second)
 		locked, free := all[0], all[1]
 		before := locked.view().Token.Generation
@@ -221,8 +250,8 @@ func TestShortLivedTokenSurvivesOneFailure(t *testing.T) {
 		g, all := bubbleGateway(t, tokens.MinTTL(time.Second), 1)
 		s := all[0]
 		ctx, cancel := context.WithCancel(t.Context())
-		go g.schedule.serve(ctx)
 		g.pickUpAll(ctx)
+		go g.schedule.serve(ctx)
 		time.Sleep(time.Second)
 		aside := s.share.AuthDir() + ".aside"
 		for range 20 {
@@ -275,17 +304,17 @@ func TestClockWentBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, all := bubbleGateway(t, time.Hour, 2)
 		ctx, cancel := context.WithCancel(t.Context())
-		go g.schedule.serve(ctx)
 		g.pickUpAll(ctx)
+		go g.schedule.serve(ctx)
 		time.Sleep(time.Second)
 		ahead := all[0]
 		raw, claims, err := g.issuer.Mint(tokens.Request{SandboxID: ahead.id, Generation: 2, TTL: time.Hour, Now: time.Now().Add(24 * time.Hour)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		publishRaw(t, ahead, []byte(raw))
+		publishRaw(t, ahead, []byte(raw), []byte("{}"))
 		ahead.set(func() { ahead.holds(claims) })
-		g.schedule.set(ahead.id, ahead.token.RenewAt)
+		g.schedule.set(ahead.id, ahead.token.RenewAt, ahead.token.ExpiresAt)
 		g.clockStepped()
 		time.Sleep(time.Second)
 		if _, err := g.readToken(ahead, time.Now()); err != nil {
@@ -323,8 +352,8 @@ func TestPickUp(t *testing.T) {
 		t.Run(strings.ReplaceAll(c.what, " ", "-"), func(t *testing.T) {
 			g, all := bubbleGateway(t, time.Hour, 1)
 			s := all[0]
-			publishRaw(t, s, c.token(g, s))
-			g.pickUp(t.Context(), s)
+			publishRaw(t, s, c.token(g, s), []byte("{}"))
+			g.pickUp(s)
 			if at := g.schedule.entries[s.id].at; at.Before(time.Now()) != c.now {
 				t.Errorf("it is renewed at %v", at)
 			}
@@ -332,7 +361,7 @@ func TestPickUp(t *testing.T) {
 	}
 	t.Run("nothing", func(t *testing.T) {
 		g, all := bubbleGateway(t, time.Hour, 1)
-		g.pickUp(t.Context(), all[0])
+		g.pickUp(all[0])
 		if _, err := share.Read(all[0].share.AuthDir()); err == nil || g.schedule.entries[all[0].id].at.After(time.Now()) {
 			t.Errorf("%v", err)
 		}

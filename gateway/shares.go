@@ -56,8 +56,10 @@ func (g *Gateway) makeNew(ctx context.Context, q api.ShareRequest) (*sandbox, er
 	if err != nil {
 		return nil, err
 	}
-	s.op.Lock()
-	defer s.op.Unlock()
+	if err := s.op.lock(ctx); err != nil { // nobody else knows it yet
+		return nil, err
+	}
+	defer g.release(s)
 	if err := g.add(s); err != nil {
 		return nil, err
 	}
@@ -158,8 +160,10 @@ func (g *Gateway) makeOwn(ctx context.Context, s *sandbox) error {
 // takeShare gives what a request asks for from a share that exists, once it
 // holds a token that is not due.
 func (g *Gateway) takeShare(ctx context.Context, s *sandbox, q api.ShareRequest) error {
-	s.op.Lock() // it may still be being made
-	defer s.op.Unlock()
+	if err := g.acquire(ctx, s, endDeadline); err != nil { // it may still be being made
+		return err
+	}
+	defer g.release(s)
 	if err := s.present(); err != nil {
 		return err
 	}
@@ -184,10 +188,10 @@ func (g *Gateway) takeShare(ctx context.Context, s *sandbox, q api.ShareRequest)
 // more, and what mounts it next finds it. A sandbox's is made at its next start.
 func (g *Gateway) publish(ctx context.Context, s *sandbox, build func(uint64) ([]share.File, error)) (share.Published, error) {
 	p, err := s.share.Publish(ctx, s.floor(), build)
-	if !isNotExist(err) || !s.rec().own() || !s.op.TryLock() {
+	if !isNotExist(err) || !s.rec().own() || !s.op.tryLock() {
 		return p, err // whoever holds op makes it, or removes it
 	}
-	defer s.op.Unlock()
+	defer s.op.unlock()
 	if !s.rec().kept() || g.restore(s) != nil {
 		return p, err
 	}
@@ -222,29 +226,31 @@ func (g *Gateway) removeShare(ctx context.Context, s *sandbox) error {
 		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share belongs to sandbox %s", r.Name),
 			Hint: "it goes with the sandbox: openshell-vm rm " + r.Name}
 	}
-	s.op.Lock()
-	defer s.op.Unlock()
-	if err := s.present(); err != nil {
+	if err := g.acquire(ctx, s, endDeadline); err != nil {
 		return err
 	}
-	return g.erase(context.WithoutCancel(ctx), s)
+	defer g.release(s)
+	if s.isGone() {
+		return s.present()
+	}
+	return g.explainRemoval(s, g.erase(context.WithoutCancel(ctx), s))
 }
 
 // tidyShares takes away the shares of the user's own that a killed or failed
 // creation or removal left: no engine's reconciler looks after them.
 func (g *Gateway) tidyShares(ctx context.Context) {
 	for _, s := range g.all() {
-		if r := s.rec(); !r.own() || r.kept() || !s.op.TryLock() {
+		if r := s.rec(); !r.own() || r.kept() || !s.op.tryLock() {
 			continue
 		}
 		if s.rec().kept() { // it has been made in the meantime
-			s.op.Unlock()
+			s.op.unlock()
 			continue
 		}
 		if err := g.erase(ctx, s); err != nil {
 			g.log.Warn("a share is not removed yet", "share", s.id, "error", oneLine(err))
 		}
-		s.op.Unlock()
+		g.release(s)
 	}
 }
 

@@ -147,7 +147,7 @@ func TestShareOutlivesGateway(t *testing.T) {
 
 	// What is in the share has expired, as after a long time without a gateway.
 	g := w.open()
-	publishRaw(t, g.byID(s.ID), []byte("expired"))
+	publishRaw(t, g.byID(s.ID), []byte("expired"), []byte("{}"))
 	g.home.Close()
 	g = w.run()
 	w.eventually("the share is fresh", func() bool { return w.shareOf("agent").Token.Renewals > 0 })
@@ -175,7 +175,7 @@ func TestIgnoreFreshens(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
 	s := w.share(api.ShareRequest{Name: "agent"})
-	publishRaw(t, g.byID(s.ID), []byte("expired"))
+	publishRaw(t, g.byID(s.ID), []byte("expired"), []byte("{}"))
 	w.share(api.ShareRequest{Name: "agent", Ignore: true})
 	if generation, _ := tokenOf(t, g, s.Dir); generation != 3 {
 		t.Errorf("generation %d", generation)

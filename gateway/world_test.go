@@ -94,6 +94,7 @@ func (w *world) stop() {
 	if w.ended == nil {
 		return
 	}
+	w.checkSchedule()
 	w.client.Close()
 	w.gateway.Stop()
 	select {
@@ -104,6 +105,33 @@ func (w *world) stop() {
 	}
 	w.gateway.home.Close()
 	w.ended = nil
+}
+
+// checkSchedule expects that the gateway never had to put back anything that it
+// should have renewed.
+func (w *world) checkSchedule() {
+	w.Helper()
+	for _, s := range w.gateway.all() {
+		w.gateway.uphold(s)
+	}
+	if n := repairs(w.TB, w.gateway); n != 0 {
+		w.Errorf("%v times nothing was going to renew a token", n)
+	}
+}
+
+func repairs(t testing.TB, g *Gateway) float64 {
+	t.Helper()
+	families, err := g.metrics.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "openshell_schedule_repairs_total" {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatal("the repairs are not counted")
+	return 0
 }
 
 func (w *world) eventually(what string, ok func() bool) {
@@ -152,11 +180,11 @@ func refused(t testing.TB, err error, code, says string) {
 	}
 }
 
-// publishRaw publishes a token file as it is given.
-func publishRaw(t testing.TB, s *sandbox, raw []byte) {
+// publishRaw publishes a token file and its metadata as they are given.
+func publishRaw(t testing.TB, s *sandbox, raw, metadata []byte) {
 	t.Helper()
 	_, err := s.share.Publish(t.Context(), 0, func(uint64) ([]share.File, error) {
-		return []share.File{{Name: tokenFile, Data: raw}, {Name: metadataFile, Data: []byte("{}")}}, nil
+		return []share.File{{Name: tokenFile, Data: raw}, {Name: metadataFile, Data: metadata}}, nil
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -71,7 +71,7 @@ func current(list []api.Sandbox) []api.Sandbox {
 	var some []api.Sandbox
 	for _, s := range list {
 		switch s.State {
-		case "running", "starting", "stopping", "unreadable": // that one may run, too
+		case "running", "starting", "stopping", "unknown", "unreadable": // that one may run, too
 			some = append(some, s)
 		case "dead":
 			if s.Desired == "running" {

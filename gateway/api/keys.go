@@ -19,7 +19,8 @@ type Key struct {
 type RotateResult struct {
 	KeyID       string `json:"kid"` // the new key, or the retired one
 	Republished int    `json:"republished"`
-	Failed      int    `json:"failed,omitempty"` // these go on being tried
+	Failed      int    `json:"failed,omitempty"`  // these go on being tried
+	Waiting     int    `json:"waiting,omitempty"` // these have not been published yet; they are tried, or hang
 }
 
 // Keys lists the signing key, then those that still verify, newest first.

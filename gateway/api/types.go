@@ -137,7 +137,7 @@ type Sandbox struct {
 	Name       string        `json:"name"`
 	Driver     string        `json:"driver"`
 	Hypervisor string        `json:"hypervisor,omitempty"` // the one taken, for vm
-	State      string        `json:"state"`                // created, running, exited, dead, starting, stopping, unreadable
+	State      string        `json:"state"`                // created, running, exited, dead, starting, stopping, unreadable; unknown until its engine has answered
 	Desired    string        `json:"desired"`              // running, stopped, gone
 	ExitCode   *int          `json:"exitCode,omitempty"`
 	Reason     string        `json:"reason,omitempty"` // one line, when something is wrong

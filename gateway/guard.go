@@ -1,0 +1,81 @@
+package gateway
+
+import (
+	"time"
+
+	"openshell-vm/drivers"
+)
+
+// What has to hold at any moment: whatever runs, may run, or is a kept share of
+// the user's own stands in the schedule. Nothing puts it there or takes it off
+// by hand: each change of a sandbox's state goes through set, and set has the
+// schedule follow. uphold looks for what was missed all the same.
+
+// renewed says whether the token must be kept fresh: while its sandbox runs,
+// should run, or may run because its engine has not been heard of it. What is
+// being removed is renewed until it is. The caller holds s.mu.
+func (s *sandbox) renewed() bool {
+	r := s.record
+	switch {
+	case s.gone || s.removed || !r.Made:
+		return false
+	case r.own() || s.status.State == drivers.Running:
+		return true
+	}
+	return r.Lost == ""
+}
+
+// plan has the schedule follow the sandbox's state. What begins to be renewed
+// is due at the time of the token that it has. The caller holds s.mu.
+func (s *sandbox) plan() {
+	switch {
+	case s.schedule == nil: // not known yet
+	case !s.renewed():
+		s.schedule.remove(s.id)
+		s.tell()
+	case !s.schedule.has(s.id):
+		s.schedule.set(s.id, s.token.RenewAt, s.urgency())
+	}
+}
+
+// urgency is when it is too late to renew, which orders what is due. What has
+// not been read yet, or hangs or fails, comes behind what only waits for its
+// turn. The caller holds s.mu.
+func (s *sandbox) urgency() time.Time {
+	const never, later = 1 << 40, 100 * 365 * 24 * time.Hour
+	switch {
+	case s.token.ExpiresAt.IsZero():
+		return time.Unix(never, 0)
+	case s.token.Failures > 0:
+		return s.token.ExpiresAt.Add(later)
+	}
+	return s.token.ExpiresAt
+}
+
+// uphold puts a sandbox back that ought to be renewed and is not. It never has
+// anything to do, unless the gateway has a fault.
+func (g *Gateway) uphold(s *sandbox) {
+	s.mu.Lock()
+	missed := s.schedule != nil && s.renewed() && !s.schedule.has(s.id)
+	s.mu.Unlock()
+	if !missed {
+		return
+	}
+	s.set(func() {})
+	g.metrics.repairs.Inc()
+	g.log.Error("its token was not going to be renewed; it is now", "sandbox", s.id, "name", s.rec().Name)
+}
+
+// release ends an operation on a sandbox.
+func (g *Gateway) release(s *sandbox) {
+	g.uphold(s)
+	s.op.unlock()
+}
+
+// tell wakes who waits for news of the token. The caller holds s.mu.
+func (s *sandbox) tell() {
+	if s.news != nil {
+		close(s.news)
+		s.news = nil
+	}
+}

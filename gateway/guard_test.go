@@ -1,0 +1,274 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+)
+
+// TestFailedRemovalKeepsRenewing: what the engine did not remove runs on, and so
+// its token is renewed, whether or not the wish could be noted on disk. A wish
+// that was noted is carried out once the engine is well, and seen until then.
+func TestFailedRemovalKeepsRenewing(t *testing.T) {
+	for _, noted := range []bool{true, false} {
+		t.Run(fmt.Sprint("noted-", noted), func(t *testing.T) {
+			engine := newFake("fake")
+			w := newWorld(t, engine)
+			g := w.run()
+			s := w.create(api.CreateRequest{Name: "one"})
+			w.start("one")
+			engine.failing("remove", errors.New("the engine hangs"))
+			inTheWay := g.home.recordPath(s.ID) + newSuffix
+			if !noted {
+				w.must(os.MkdirAll(filepath.Join(inTheWay, "x"), 0o700))
+			}
+			err := w.client.Remove(t.Context(), "one", true)
+			if err == nil || !strings.Contains(err.Error(), "one is not removed") {
+				t.Fatalf("the removal: %v", err)
+			}
+			if goesOn := strings.Contains(err.(*api.Error).Hint, "goes on trying"); goesOn != noted {
+				t.Errorf("the hint is %q", err.(*api.Error).Hint)
+			}
+			if !g.schedule.has(s.ID) {
+				t.Error("it runs, and nothing renews it")
+			}
+			v := w.get("one")
+			if v.State != "running" || noted != strings.Contains(v.Reason, "can't be removed yet") {
+				t.Errorf("it is shown as %s, %s: %q", v.State, v.Desired, v.Reason)
+			}
+			raw, err := os.ReadFile(filepath.Join(s.Share, tokenFile))
+			w.must(err)
+			if !w.verdict(raw) {
+				t.Error("it runs, and its token is refused")
+			}
+			engine.failing("remove", nil)
+			if !noted {
+				w.must(os.RemoveAll(inTheWay))
+				w.must(w.client.Remove(t.Context(), "one", true))
+			}
+			w.eventually("it is removed", func() bool { return g.byID(s.ID) == nil })
+			if g.schedule.has(s.ID) {
+				t.Error("what is gone is renewed")
+			}
+		})
+	}
+}
+
+// TestRemovalOfAShareKeepsRenewing until there is nothing left of it.
+func TestRemovalOfAShareKeepsRenewing(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	own := w.share(api.ShareRequest{Name: "agent"})
+	s := g.byID(own.ID)
+	unlock := hold(t, s)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := g.erase(locked(t, s, ctx), s); err == nil {
+		t.Fatal("the removal went through")
+	}
+	s.op.unlock()
+	if !g.schedule.has(s.id) {
+		t.Error("it is there, and nothing renews it")
+	}
+	unlock()
+	w.must(w.client.RemoveShare(t.Context(), "agent"))
+	if g.schedule.has(s.id) {
+		t.Error("what is gone is renewed")
+	}
+}
+
+// locked takes the lock of a sandbox's operations.
+func locked(t testing.TB, s *sandbox, ctx context.Context) context.Context {
+	t.Helper()
+	if err := s.op.lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// hold takes the lock of a share, as another process could.
+func hold(t testing.TB, s *sandbox) (release func()) {
+	t.Helper()
+	lock, err := os.OpenFile(filepath.Join(s.share.Dir(), "lock"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	return func() { lock.Close() }
+}
+
+// TestUphold: whatever took a token off the schedule, it is put back and counted.
+func TestUphold(t *testing.T) {
+	g, all := bubbleGateway(t, time.Hour, 2)
+	for _, s := range all {
+		g.uphold(s)
+	}
+	if n := repairs(t, g); n != 0 {
+		t.Errorf("%v repairs of nothing", n)
+	}
+	g.schedule.remove(all[0].id)
+	g.uphold(all[0])
+	if n := repairs(t, g); n != 1 || !g.schedule.has(all[0].id) {
+		t.Errorf("%v repairs, planned: %v", n, g.schedule.has(all[0].id))
+	}
+}
+
+// TestLockedSharesDelayNobody: their locks are held when a gateway starts, more
+// of them than are looked at at once. All tokens have expired. The others are
+// fresh, and the API is there, before the first of them is given up.
+func TestLockedSharesDelayNobody(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	for i := range 27 {
+		w.share(api.ShareRequest{Name: fmt.Sprint("n", i), TTL: 16 * time.Second})
+	}
+	first := w.gateway
+	w.stop()
+	for _, s := range first.all() {
+		expire(t, first, s)
+		if s.rec().Name >= "n3" || len(s.rec().Name) > 2 {
+			defer hold(t, s)()
+		}
+	}
+	g := w.run()
+	w.eventually("the others are fresh", func() bool { return renewed(g) == 3 })
+	for _, s := range g.all() {
+		if v := s.view(); v.Token.Failures > 0 {
+			t.Errorf("%s was given up before the others were served", v.Name)
+		} else if v.Token.ExpiresAt.IsZero() {
+			t.Errorf("nothing is known of %s's token", v.Name)
+		}
+	}
+}
+
+// TestHungStartsDelayNoOther engine, and can be stopped and removed, those that
+// wait for their turn as well.
+func TestHungStartsDelayNoOther(t *testing.T) {
+	hangs, well := newFake("hangs"), newFake("well")
+	w := newWorld(t, hangs, well)
+	w.run()
+	var all []api.Sandbox
+	for i := range maxResumes + 2 {
+		all = append(all, w.create(api.CreateRequest{Driver: "hangs", Name: fmt.Sprint("n", i)}))
+	}
+	other := w.create(api.CreateRequest{Driver: "well", Name: "other"})
+	for _, s := range append(all, other) {
+		w.start(s.Name)
+	}
+	w.stop()
+	for _, s := range all {
+		hangs.end(s.ID, 137)
+	}
+	well.end(other.ID, 137)
+	block := make(chan struct{})
+	hangs.block = block
+	defer close(block)
+	w.run()
+	starts := func() (n int) {
+		for _, s := range all {
+			n += hangs.count("start "+s.ID) - 1
+		}
+		return n
+	}
+	w.eventually("the places are taken", func() bool { return starts() == maxResumes })
+	w.eventually("the other engine's runs", func() bool { return w.get("other").State == "running" })
+	stopped, err := w.client.StopSandbox(t.Context(), all[0].Name, 0)
+	if err != nil || stopped.State != "exited" || stopped.Desired != wantStopped {
+		t.Errorf("stopped: %+v, %v", stopped, err)
+	}
+	for _, s := range all {
+		w.must(w.client.Remove(t.Context(), s.Name, true))
+	}
+	for _, s := range all {
+		if hangs.get(s.ID) != nil {
+			t.Errorf("%s is left", s.Name)
+		}
+	}
+}
+
+// TestStartIsToldWhoEndedIt: the one who waits for it.
+func TestStartIsToldWhoEndedIt(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	w.run()
+	s := w.create(api.CreateRequest{Name: "one"})
+	block := make(chan struct{})
+	engine.block = block
+	defer close(block)
+	started := make(chan error, 1)
+	go func() {
+		_, err := w.client.Start(t.Context(), "one")
+		started <- err
+	}()
+	w.eventually("it hangs", func() bool { return engine.count("start "+s.ID) == 1 })
+	refused(t, w.client.Remove(t.Context(), "one", false), api.CodeConflict, "is starting")
+	w.must(w.client.Remove(t.Context(), "one", true))
+	refused(t, <-started, api.CodeConflict, "stopped or removed meanwhile")
+}
+
+// TestGivenUpRemovalLeavesNothingQueued: a start hangs and can't be cancelled.
+// Who wanted the sandbox removed gives up. It stays.
+func TestGivenUpRemovalLeavesNothingQueued(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	g := w.run()
+	s := w.create(api.CreateRequest{Name: "one"})
+	block := make(chan struct{})
+	engine.block, engine.deaf = block, true
+	started := make(chan struct{})
+	go func() {
+		_, _ = w.client.Start(t.Context(), "one")
+		close(started)
+	}()
+	w.eventually("it hangs", func() bool { return engine.count("start "+s.ID) == 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	for _, ask := range []func() error{
+		func() error { return w.client.Remove(ctx, "one", true) },
+		func() error { _, err := w.client.StopSandbox(ctx, "one", 0); return err },
+	} {
+		if err := ask(); err == nil {
+			t.Error("it went through")
+		}
+	}
+	w.eventually("nobody waits", func() bool {
+		op := &g.byID(s.ID).op
+		op.mu.Lock()
+		defer op.mu.Unlock()
+		return op.urgent == 0
+	})
+	close(block)
+	<-started
+	if v := w.get("one"); v.Desired == wantGone || engine.get(s.ID) == nil {
+		t.Errorf("it was removed behind everybody's back: %+v", v)
+	}
+}
+
+// TestLostIsConfirmed: an engine's list may be incomplete.
+func TestLostIsConfirmed(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	g := w.run()
+	s := w.create(api.CreateRequest{Name: "one"})
+	w.start("one")
+	box := g.byID(s.ID)
+	g.converge(t.Context(), box, drivers.Status{}, false, true, time.Now())
+	w.must(box.op.lock(t.Context())) // after what that began
+	box.op.unlock()
+	if v := w.get("one"); v.State != "running" || !g.schedule.has(s.ID) {
+		t.Errorf("it is %s, planned: %v", v.State, g.schedule.has(s.ID))
+	}
+	tokenOf(t, g, s.Share)
+}
