@@ -24,7 +24,7 @@ var importRule = map[string][]string{
 	"internal/stream": {},
 
 	"drivers":             {"drivers", "internal"},
-	"drivers/driverstest": {"drivers", "share"}, // publishes what it tests
+	"drivers/driverstest": {"drivers", "share", "internal"}, // publishes what it tests
 
 	"gateway/api": {"internal/peer", "internal/stream"},
 	"gateway":     {"gateway", "drivers", "share", "tokens", "internal"},

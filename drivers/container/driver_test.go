@@ -11,12 +11,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/stream"
 )
 
 const testID = "0123456789ab"
@@ -350,6 +352,37 @@ func TestPumpKeepsStreamsApart(t *testing.T) {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 }
+
+// The end of input is passed on, and nothing of a client that hangs up is.
+func TestPumpTellsAnEndFromAHangup(t *testing.T) {
+	for _, c := range []struct {
+		end      error
+		terminal bool
+		typed    string
+		closed   bool
+	}{
+		{io.EOF, true, "hello\x04", false},
+		{io.EOF, false, "hello", true},
+		{stream.ErrHangup, true, "hello", false},
+		{stream.ErrHangup, false, "hello", false},
+	} {
+		var to recorder
+		in := io.MultiReader(strings.NewReader("hello"), iotest.ErrReader(c.end))
+		pump{input: &to, terminal: c.terminal, streams: drivers.Streams{Stdin: in}}.feed()
+		if to.String() != c.typed || to.closed != c.closed {
+			t.Errorf("%v, terminal %v: %q was typed, closed %v", c.end, c.terminal, to.String(), to.closed)
+		}
+	}
+}
+
+// recorder is a container's input.
+type recorder struct {
+	bytes.Buffer
+	closed bool
+}
+
+func (r *recorder) CloseWrite() error { r.closed = true; return nil }
+func (r *recorder) Close() error      { return nil }
 
 // A size that can't be set yet is tried again; a newer one takes its place.
 func TestPumpResizes(t *testing.T) {

@@ -51,9 +51,12 @@ func (p pump) run(ctx context.Context, closers ...io.Closer) error {
 	return err
 }
 
-// feed copies the client's input and passes its end on.
+// feed copies the client's input and passes its end on. A client that is gone,
+// or has detached, has ended no input.
 func (p pump) feed() {
-	_, _ = io.Copy(p.input, p.streams.Stdin)
+	if _, err := io.Copy(p.input, p.streams.Stdin); err != nil {
+		return
+	}
 	if p.terminal {
 		_, _ = io.WriteString(p.input, endOfText)
 	} else {

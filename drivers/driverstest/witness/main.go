@@ -10,6 +10,8 @@
 //	witness ls DIR…            every path below, one line each
 //	witness size               "ROWSxCOLS" of its terminal, again when it changes
 //	witness hold               "ready", then nothing until SIGTERM
+//	witness sum                sleeps, then the length and hash of its input
+//	witness give N             N bytes, and on stderr their length and hash
 //	witness signals            the number of each signal it gets; SIGTERM ends it
 package main
 
@@ -22,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -31,6 +34,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest/content"
+	"openshell-vm/internal/stream/streamtest/source"
 )
 
 func main() {
@@ -62,6 +66,10 @@ func main() {
 		size()
 	case "hold":
 		hold()
+	case "sum":
+		sum()
+	case "give":
+		give(args[0])
 	case "signals":
 		signals()
 	default:
@@ -281,6 +289,24 @@ func hold() {
 	signal.Notify(c, syscall.SIGTERM)
 	fmt.Println("ready")
 	<-c
+}
+
+func sum() {
+	time.Sleep(2 * time.Second)
+	var s source.Sum
+	if _, err := io.Copy(&s, os.Stdin); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(&s)
+}
+
+func give(n string) {
+	count, _ := strconv.Atoi(n)
+	from := source.New(count)
+	if _, err := io.Copy(os.Stdout, from); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Fprintln(os.Stderr, from.Sum())
 }
 
 func signals() {

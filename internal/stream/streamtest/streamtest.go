@@ -5,16 +5,13 @@ package streamtest
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"openshell-vm/internal/stream"
+	"openshell-vm/internal/stream/streamtest/source"
 )
 
 // Process plays a process at the far end of a hop: ctx ends when its client is
@@ -71,11 +68,11 @@ func InputWaits(t *testing.T, run Run) {
 		_, err := io.Copy(&got, s.Stdin)
 		return code(err)
 	})
-	in.awaitStall(t)
+	awaitStall(t, in)
 	close(read)
 	wantCode(t, done, 0)
-	if in.sum.String() != got.String() {
-		t.Errorf("sent %v, arrived %v", &in.sum, &got)
+	if in.Sum() != got.String() {
+		t.Errorf("sent %v, arrived %v", in.Sum(), &got)
 	}
 }
 
@@ -88,11 +85,11 @@ func OutputWaits(t *testing.T, run Run) {
 		_, err := io.Copy(s.Stdout, out)
 		return code(err) + 3
 	})
-	out.awaitStall(t)
+	awaitStall(t, out)
 	close(read)
 	wantCode(t, done, 3)
-	if out.sum.String() != got.String() {
-		t.Errorf("sent %v, arrived %v", &out.sum, &got)
+	if out.Sum() != got.String() {
+		t.Errorf("sent %v, arrived %v", out.Sum(), &got)
 	}
 }
 
@@ -105,7 +102,7 @@ func DeadClient(t *testing.T, run Run) {
 		close(ended)
 		return 1
 	})
-	in.awaitStall(t)
+	awaitStall(t, in)
 	die()
 	await(t, ended, "the process lives on")
 }
@@ -129,7 +126,7 @@ func SignalBehindInput(t *testing.T, run Run) {
 			return 2
 		}
 	})
-	in.awaitStall(t)
+	awaitStall(t, in)
 	sizes <- stream.Size{Rows: 24, Cols: 80}
 	signals <- 2
 	wantCode(t, done, 130)
@@ -141,7 +138,7 @@ func Sessions(t *testing.T, run Run) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go run(ctx, stream.Streams{Stdin: stuck}, func(ctx context.Context, s stream.Streams) int { <-ctx.Done(); return 1 })
-	stuck.awaitStall(t)
+	awaitStall(t, stuck)
 	var all sync.WaitGroup
 	for i := range 49 {
 		all.Go(func() {
@@ -151,8 +148,8 @@ func Sessions(t *testing.T, run Run) {
 				_, err := io.Copy(s.Stdout, s.Stdin)
 				return code(err) + i
 			})
-			if code != i || err != nil || in.sum.String() != got.String() {
-				t.Errorf("session %d: code %d, %v; sent %v, arrived %v", i, code, err, &in.sum, &got)
+			if code != i || err != nil || in.Sum() != got.String() {
+				t.Errorf("session %d: code %d, %v; sent %v, arrived %v", i, code, err, in.Sum(), &got)
 			}
 		})
 	}
@@ -224,42 +221,22 @@ func await[T any](t *testing.T, c <-chan T, what string) T {
 	}
 }
 
-// Source gives so many pseudo-random bytes, sums what it gave, and can tell that
-// nobody takes more. It is for one reader.
-type Source struct {
-	left  int
-	given atomic.Int64
-	bytes rand.ChaCha8
-	sum   Sum
-}
+// Source gives so many pseudo-random bytes, then io.EOF.
+type Source = source.Source
 
-// NewSource gives n bytes, then io.EOF.
-func NewSource(n int) *Source {
-	return &Source{left: n, bytes: *rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)})}
-}
+// NewSource gives n bytes.
+func NewSource(n int) *Source { return source.New(n) }
 
-func (s *Source) Read(p []byte) (int, error) {
-	if s.left == 0 {
-		return 0, io.EOF
-	}
-	p = p[:min(len(p), s.left)]
-	n, err := s.bytes.Read(p)
-	s.left -= n
-	s.sum.Write(p[:n])
-	s.given.Add(int64(n))
-	return n, err
-}
-
-// Sum names what was given: its length and hash.
-func (s *Source) Sum() string { return s.sum.String() }
+// Sum is the length and hash of what is written to it.
+type Sum = source.Sum
 
 // awaitStall waits until some was taken and then nothing for a while, and sees that
 // far from all was taken: what waits in between is bounded.
-func (s *Source) awaitStall(t *testing.T) {
+func awaitStall(t *testing.T, s *Source) {
 	t.Helper()
 	last, since := int64(0), time.Now()
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if now := s.given.Load(); now != last {
+		if now := s.Given(); now != last {
 			last, since = now, time.Now()
 		}
 		switch {
@@ -271,28 +248,6 @@ func (s *Source) awaitStall(t *testing.T) {
 			t.Fatalf("after %d bytes it still goes on", last)
 		}
 	}
-}
-
-// Sum is a hash of what is written to it, with the length. The zero value is ready.
-type Sum struct {
-	n    int64
-	hash [32]byte // chained, so that the zero value is ready
-	rest []byte
-}
-
-// Write never fails.
-func (s *Sum) Write(p []byte) (int, error) {
-	s.n += int64(len(p))
-	s.rest = append(s.rest, p...)
-	for len(s.rest) >= 4096 {
-		s.hash = sha256.Sum256(append(s.hash[:], s.rest[:4096]...))
-		s.rest = s.rest[4096:]
-	}
-	return len(p), nil
-}
-
-func (s *Sum) String() string {
-	return fmt.Sprintf("%d bytes, %x", s.n, sha256.Sum256(append(s.hash[:], s.rest...)))
 }
 
 // gated holds writes back until open is closed.

@@ -1,0 +1,65 @@
+// Package source gives bytes that can be told from others, and sums what arrives. It
+// is apart from streamtest, so that programs in a sandbox can use it.
+package source
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync/atomic"
+)
+
+// Source gives so many pseudo-random bytes and sums what it gave. It is for one reader.
+type Source struct {
+	left  int
+	given atomic.Int64
+	bytes *rand.ChaCha8
+	sum   Sum
+}
+
+// New gives n bytes, then io.EOF: the same ones for the same n.
+func New(n int) *Source {
+	return &Source{left: n, bytes: rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)})}
+}
+
+// Read fails only at the end.
+func (s *Source) Read(p []byte) (int, error) {
+	if s.left == 0 {
+		return 0, io.EOF
+	}
+	p = p[:min(len(p), s.left)]
+	n, err := s.bytes.Read(p)
+	s.left -= n
+	s.sum.Write(p[:n])
+	s.given.Add(int64(n))
+	return n, err
+}
+
+// Given is how many bytes were read. It may be asked while they are.
+func (s *Source) Given() int64 { return s.given.Load() }
+
+// Sum names what was given: its length and hash.
+func (s *Source) Sum() string { return s.sum.String() }
+
+// Sum is a hash of what is written to it, with the length. The zero value is ready.
+type Sum struct {
+	n    int64
+	hash [32]byte // chained, so that the zero value is ready
+	rest []byte
+}
+
+// Write never fails.
+func (s *Sum) Write(p []byte) (int, error) {
+	s.n += int64(len(p))
+	s.rest = append(s.rest, p...)
+	for len(s.rest) >= 4096 {
+		s.hash = sha256.Sum256(append(s.hash[:], s.rest[:4096]...))
+		s.rest = s.rest[4096:]
+	}
+	return len(p), nil
+}
+
+func (s *Sum) String() string {
+	return fmt.Sprintf("%d bytes, %x", s.n, sha256.Sum256(append(s.hash[:], s.rest...)))
+}
