@@ -113,9 +113,7 @@ func TestGatewayDownLongerThanTTL(t *testing.T) {
 		s := w.sandbox("runner")
 		judges := []*judge{w.judgeOf(s.Share)}
 		for i := range 19 {
-			name := fmt.Sprintf("idle%02d", i)
-			w.run("create", "--name", name, "--ttl", "16s", "--ephemeral", "--", "sleep", "1000000")
-			judges = append(judges, w.judgeOf(w.sandbox(name).Share))
+			judges = append(judges, w.judgeOf(w.makeShare(fmt.Sprintf("own%02d", i))))
 		}
 		w.killGateway()
 		old := make([]string, len(judges))

@@ -6,14 +6,17 @@ import (
 	"openshell-vm/drivers"
 )
 
-// What has to hold at any moment: whatever runs, may run, or is a kept share of
-// the user's own stands in the schedule. Nothing puts it there or takes it off
+// What has to hold at any moment: whatever runs, should run, may run, or is a kept
+// share of the user's own stands in the schedule, and nothing else does: a token
+// of what is stopped would be a valid credential for nobody. Nothing puts it there or takes it off
 // by hand: each change of a sandbox's state goes through set, and set has the
 // schedule follow. uphold looks for what was missed all the same.
 
 // renewed says whether the token must be kept fresh: while its sandbox runs,
 // should run, or may run because its engine has not been heard of it. What is
-// being removed is renewed until it is. The caller holds s.mu.
+// stopped holds the token that it had, until that expires: an engine's word may be
+// late, and what runs all the same must not lose it. Its start delivers a fresh one
+// first. What is being removed is renewed until it has ended. The caller holds s.mu.
 func (s *sandbox) renewed() bool {
 	r := s.record
 	switch {
@@ -21,8 +24,10 @@ func (s *sandbox) renewed() bool {
 		return false
 	case r.own() || s.status.State == drivers.Running:
 		return true
+	case r.Lost != "" || s.undelivered:
+		return false
 	}
-	return r.Lost == ""
+	return r.Desired == wantRunning || s.status.State == ""
 }
 
 // plan has the schedule follow the sandbox's state. What begins to be renewed
@@ -32,6 +37,9 @@ func (s *sandbox) plan() {
 	case s.schedule == nil: // not known yet
 	case !s.renewed():
 		s.schedule.remove(s.id)
+		if !s.undelivered { // what failed is not tried again
+			s.token.Failures, s.token.LastError, s.token.LastErrorAt = 0, "", time.Time{}
+		}
 		s.tell()
 	case !s.schedule.has(s.id):
 		s.schedule.set(s.id, s.token.RenewAt, s.urgency())

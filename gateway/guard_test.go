@@ -64,6 +64,72 @@ func TestFailedRemovalKeepsRenewing(t *testing.T) {
 	}
 }
 
+// TestStoppedIsNotRenewed: the token of a stopped sandbox is left to expire, also
+// by the next gateway, and counts nowhere. A start delivers one fresh token, and
+// what the engine starts by itself is renewed as soon as that is seen.
+func TestStoppedIsNotRenewed(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	g := w.run()
+	stop := func() {
+		_, err := w.client.StopSandbox(t.Context(), "one", time.Second)
+		w.must(err)
+	}
+	s := w.create(api.CreateRequest{Name: "one"})
+	if g.schedule.has(s.ID) {
+		t.Error("what was never started is renewed")
+	}
+	w.start("one")
+	if !g.schedule.has(s.ID) {
+		t.Fatal("what runs is not renewed")
+	}
+	stop()
+	if g.schedule.has(s.ID) {
+		t.Error("what is stopped is renewed")
+	}
+	before := w.get("one").Token.Generation
+	w.stop()
+	expire(t, g, g.byID(s.ID)) // of generation before+1
+
+	g = w.run()
+	w.eventually("the next gateway has heard that it is stopped", func() bool { return !g.schedule.has(s.ID) })
+	if v := w.get("one"); v.Token.Generation != before+1 || v.Token.Renewals != 0 {
+		t.Errorf("it was renewed: %+v, generation %d before", v.Token, before)
+	}
+	if n := g.count(time.Now()); n.expired != 0 || n.failing != 0 {
+		t.Errorf("counted: %+v", n)
+	}
+	w.start("one")
+	if now := w.get("one").Token.Generation; now != before+2 || !g.schedule.has(s.ID) {
+		t.Errorf("the start came to generation %d after %d; renewed: %v", now, before+1, g.schedule.has(s.ID))
+	}
+	stop()
+	w.must(engine.Start(t.Context(), s.ID))
+	engine.failing("stop", errors.New("it goes on"))
+	g.look(t.Context(), g.engines["fake"])
+	if !g.schedule.has(s.ID) {
+		t.Error("what runs, whoever started it, is not renewed")
+	}
+	engine.failing("stop", nil)
+}
+
+// TestStoppedUnderASilentEngine: what may run is renewed, if not at once.
+func TestStoppedUnderASilentEngine(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	g := w.run()
+	s := w.create(api.CreateRequest{Name: "one"})
+	w.stop()
+	expire(t, g, g.byID(s.ID))
+	engine.hangList = make(chan struct{})
+	defer close(engine.hangList)
+	g = w.run()
+	w.eventually("its token is fresh", func() bool { return g.byID(s.ID).view().Token.Renewals > 0 })
+	if !g.schedule.has(s.ID) {
+		t.Error("nothing renews it any more")
+	}
+}
+
 // TestRemovalOfAShareKeepsRenewing until there is nothing left of it.
 func TestRemovalOfAShareKeepsRenewing(t *testing.T) {
 	w := newWorld(t)

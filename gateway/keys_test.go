@@ -25,6 +25,8 @@ func TestRotateKeys(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	g := w.run()
 	w.create(api.CreateRequest{Name: "box"})
+	w.start("box")
+	before := w.get("box").Token.Generation
 	own := w.share(api.ShareRequest{Name: "agent", TTL: 2 * time.Hour})
 	old := g.keys.SigningKeyID()
 	token, err := os.ReadFile(filepath.Join(own.Dir, tokenFile))
@@ -35,8 +37,8 @@ func TestRotateKeys(t *testing.T) {
 	if result.KeyID == old || result.Republished != 2 || result.Failed != 0 {
 		t.Errorf("rotated: %+v", result)
 	}
-	for _, ref := range []string{"box", "agent"} {
-		if s := w.shareOf(ref); s.Token.KeyID != result.KeyID || s.Token.Generation != 2 {
+	for ref, last := range map[string]uint64{"box": before, "agent": 1} {
+		if s := w.shareOf(ref); s.Token.KeyID != result.KeyID || s.Token.Generation != last+1 {
 			t.Errorf("%s holds %+v", ref, s.Token)
 		}
 	}

@@ -137,6 +137,7 @@ func (g *Gateway) note(s *sandbox, minted tokens.Claims, err, warning error, too
 	gone := false
 	s.set(func() {
 		failures, before, gone = s.token.Failures, s.warning, s.removed
+		s.undelivered = false
 		var next time.Time
 		if err != nil {
 			next = s.noteFailure(err)
@@ -217,13 +218,27 @@ func (g *Gateway) pickUp(s *sandbox) {
 		if s.token.Renewals > 0 || !s.renewed() {
 			return // what was published since is newer
 		}
-		if err != nil {
-			s.schedule.set(s.id, time.Time{}, s.token.ExpiresAt)
-			return
+		due := time.Time{}
+		if err == nil {
+			s.holds(claims)
+			due = s.token.RenewAt
 		}
-		s.holds(claims)
-		s.schedule.set(s.id, s.token.RenewAt, s.token.ExpiresAt)
+		if r := s.record; !r.own() && r.Desired == wantStopped {
+			due = later(due, time.Now().Add(engineWord))
+		}
+		s.schedule.set(s.id, due, s.token.ExpiresAt)
 	})
+}
+
+// engineWord is how long what was stopped waits after a restart for its engine to
+// say so. One that doesn't answer may run it.
+const engineWord = 4 * firstLook
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // repair completes what a killed publish left of a share that is not due yet.

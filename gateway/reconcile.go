@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,8 +14,11 @@ import (
 
 const (
 	// lookEvery is how often an engine is asked while one of its sandboxes runs
-	// or is not where it should be. Otherwise it is left alone.
+	// or is not where it should be.
 	lookEvery = 2 * time.Second
+	// idleLook is how often it is asked otherwise, as long as it has any: a user
+	// may have started one with the engine's own tools.
+	idleLook = 30 * time.Second
 	// lookDeadline bounds one answer of an engine.
 	lookDeadline = 10 * time.Second
 	// firstLook bounds how long the API waits for the engines at the beginning.
@@ -58,16 +62,22 @@ func (g *Gateway) watch(ctx context.Context, e *engine) {
 	close(e.looked)
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
-	for {
+	for last := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if g.concerned(e) {
-				g.look(ctx, e)
-			}
+		}
+		if g.concerned(e) || time.Since(last) >= idleLook && g.has(e) {
+			g.look(ctx, e)
+			last = time.Now()
 		}
 	}
+}
+
+// has says whether any sandbox is the engine's.
+func (g *Gateway) has(e *engine) bool {
+	return slices.ContainsFunc(g.all(), func(s *sandbox) bool { return s.rec().Driver == e.driver.Name() })
 }
 
 // awaitFirstLook returns once every engine has answered, or was given the time to.

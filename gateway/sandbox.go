@@ -38,14 +38,16 @@ type sandbox struct {
 	status   drivers.Status // what the engine said last; State is "" before it said anything
 	up       bool           // seen running, or started, with no gap since in which it could have been ended from outside
 	doing    string         // starting or stopping, while that is under way
-	problem  string         // why the reconciler could not do its work, one line
-	untidy   string         // why old content of the share can't be removed, one line
-	remade   string         // that the share was lost and made anew, one line
-	retry    backoff        // of the reconciler's work
-	touched  time.Time      // when an operation changed it last: older reports of the engine are void
-	clients  int            // streams that are connected: --rm waits for them
-	removed  bool           // the engine has it no more, or its own share is removed: nothing is left to renew
-	gone     bool           // its record, too
+	// undelivered says that a start has not come to its publish yet, which begins the renewals
+	undelivered bool
+	problem     string    // why the reconciler could not do its work, one line
+	untidy      string    // why old content of the share can't be removed, one line
+	remade      string    // that the share was lost and made anew, one line
+	retry       backoff   // of the reconciler's work
+	touched     time.Time // when an operation changed it last: older reports of the engine are void
+	clients     int       // streams that are connected: --rm waits for them
+	removed     bool      // the engine has it no more, or its own share is removed: nothing is left to renew
+	gone        bool      // its record, too
 }
 
 func (s *sandbox) rec() *Record {
@@ -77,9 +79,9 @@ func (s *sandbox) observe(status drivers.Status, asked time.Time) bool {
 
 // begin marks a long operation, for ps. The caller holds op and calls the end.
 func (s *sandbox) begin(doing string) (end func()) {
-	s.set(func() { s.doing = doing })
+	s.set(func() { s.doing, s.undelivered = doing, doing == starting && !s.schedule.has(s.id) })
 	return func() {
-		s.set(func() { s.doing, s.touched = "", time.Now() })
+		s.set(func() { s.doing, s.undelivered, s.touched = "", false, time.Now() })
 	}
 }
 
