@@ -114,3 +114,54 @@ func appendTo(name, text string) error {
 	_, err = f.WriteString(text)
 	return err
 }
+
+// TestSkeletonOfOddFiles: a tree has devices and sockets, and files that the
+// host's user may not read. libkrun's server opens what it is asked the attributes
+// of, and refuses that for these.
+func TestSkeletonOfOddFiles(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("device nodes need root")
+	}
+	base := t.TempDir()
+	lower, made := filepath.Join(base, "lower"), filepath.Join(base, "made")
+	socket := int(unix.S_IFSOCK | 0o600)
+	for _, err := range []error{
+		os.MkdirAll(filepath.Join(lower, "dev"), 0o755), os.Mkdir(made, 0o755),
+		unix.Mknod(filepath.Join(lower, "dev/null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))),
+		unix.Mknod(filepath.Join(lower, "dev/disk"), unix.S_IFBLK|0o600, int(unix.Mkdev(7, 250))),
+		unix.Mknod(filepath.Join(lower, "socket"), uint32(socket), 0),
+		unix.Mkfifo(filepath.Join(lower, "fifo"), 0o600),
+		os.WriteFile(filepath.Join(lower, "shadow"), []byte("secret"), 0),
+		os.Chmod(filepath.Join(lower, "shadow"), 0),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	listAttributes = func(name string, into []byte) (int, error) {
+		var st unix.Stat_t
+		if err := unix.Lstat(name, &st); err != nil {
+			return 0, err
+		}
+		switch kind := st.Mode & unix.S_IFMT; {
+		case kind == unix.S_IFSOCK:
+			return 0, unix.ENXIO
+		case kind == unix.S_IFCHR, kind == unix.S_IFBLK, st.Mode&0o777 == 0:
+			return 0, unix.EACCES
+		}
+		return unix.Llistxattr(name, into)
+	}
+	t.Cleanup(func() { listAttributes = unix.Llistxattr })
+	if err := makeSkeleton(lower, made); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"dev/null", "dev/disk", "socket", "fifo", "shadow"} {
+		var want, got unix.Stat_t
+		if err := unix.Lstat(filepath.Join(lower, name), &want); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Lstat(filepath.Join(made, name), &got); err != nil || got.Mode != want.Mode || got.Rdev != want.Rdev || got.Size != want.Size {
+			t.Errorf("%s: %+v, %v; %+v is wanted", name, got, err, want)
+		}
+	}
+}
