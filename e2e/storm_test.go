@@ -77,6 +77,7 @@ type storm struct {
 	// forgiven are shares whose renewal is held up from outside; holding while it is
 	forgiven map[string]bool
 	holding  bool
+	removing string // the share of a sandbox whose removal was asked for
 
 	reads, expired, kills, gaps atomic.Int64
 	stop                        chan struct{}
@@ -103,7 +104,12 @@ func (s *storm) fill() {
 			args := append([]string{"run", "-d", "--name", name, "--ttl", stormTTL.String(), "--mount", s.readerDir() + ":/witness"}, e.flags...)
 			s.run(append(args, "--", "/witness/reader", "-count", "0", "-every", "100ms")...)
 			s.sandboxes = append(s.sandboxes, name)
-			s.shares = append(s.shares, s.sandbox(name).Share)
+			dir := s.sandbox(name).Share
+			s.shares = append(s.shares, dir)
+			earlier, _ := filepath.Glob(filepath.Join(dir, "..gen-*", "sandbox.jwt")) // read while it started
+			for _, path := range earlier {
+				s.learn(path)
+			}
 		}
 	}
 }
@@ -190,7 +196,9 @@ func (s *storm) readOne(dir string, last map[string]uint64) {
 	at := time.Now()
 	s.reads.Add(1)
 	if err != nil {
-		s.note("missing", fmt.Sprintf("%s: %v", dir, err))
+		if !s.isRemoved(dir) {
+			s.note("missing", fmt.Sprintf("%s: %v", dir, err))
+		}
 		return
 	}
 	claims, err := s.verify(strings.TrimSpace(string(data)), at)
@@ -335,6 +343,10 @@ func (s *storm) failedRemoval() {
 	s.must(err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
 	s.must(err)
+	share := s.sandbox("docker0").Share
+	s.mu.Lock()
+	s.removing = share
+	s.mu.Unlock()
 	s.must(syscall.Kill(pid, syscall.SIGSTOP))
 	removal := s.command(context.Background(), "openshell-vm", "rm", "-f", "docker0")
 	var said bytes.Buffer
@@ -364,6 +376,16 @@ func (s *storm) forgive(dirs []string, f func()) {
 		defer s.mu.Unlock()
 		return len(s.forgiven) == 0
 	})
+}
+
+// isRemoved says whether it is the share of the sandbox that is being removed,
+// and is gone.
+func (s *storm) isRemoved(dir string) bool {
+	s.mu.Lock()
+	removing := s.removing
+	s.mu.Unlock()
+	_, err := os.Stat(dir)
+	return dir == removing && os.IsNotExist(err)
 }
 
 // isForgiven says whether an expired reading of dir is nobody's fault now.
