@@ -85,8 +85,9 @@ func (s *sandbox) blame(err error) error {
 	if gone := s.present(); gone != nil {
 		return gone
 	}
-	if r := s.rec(); !r.Made {
-		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s is still being made", r.Name), Hint: "try again in a moment"}
+	r := s.rec()
+	if _, now := os.Lstat(s.share.AuthDir()); !r.Made || now == nil { // it may have been made since
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s was still being made", r.Name), Hint: "try again"}
 	}
 	return err
 }

@@ -461,6 +461,30 @@ func TestShareTurmoil(t *testing.T) {
 	}
 }
 
+// TestForgetUnderWriters: a renewal that is under way may write beside the record
+// while all of it is removed.
+func TestForgetUnderWriters(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	for i := range 200 {
+		id := fmt.Sprintf("box%d", i)
+		dir := g.home.sandboxDir(id)
+		w.must(os.Mkdir(dir, 0o700))
+		w.must(os.WriteFile(filepath.Join(dir, recordFile), nil, 0o600))
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for os.WriteFile(filepath.Join(dir, recordFile+newSuffix), nil, 0o600) == nil {
+				_ = os.Rename(filepath.Join(dir, recordFile+newSuffix), filepath.Join(dir, recordFile))
+			}
+		}()
+		if err := g.home.forget(id); err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		<-ended
+	}
+}
+
 func lstat(path string) error {
 	_, err := os.Lstat(path)
 	return err

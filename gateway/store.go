@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // newSuffix is of a file that is about to replace the one without it.
@@ -106,7 +107,20 @@ func (h *Home) forget(id string) error {
 			return err
 		}
 	}
-	return os.RemoveAll(dir)
+	return removeBusy(dir)
+}
+
+// removeBusy removes a directory into which a renewal or a put that is still
+// under way may write: what that adds goes, too. Once the directory is gone,
+// nothing can be added.
+func removeBusy(dir string) error {
+	const tries = 100
+	for n := 1; ; n++ {
+		err := os.RemoveAll(dir)
+		if n == tries || !errors.Is(err, syscall.ENOTEMPTY) {
+			return err
+		}
+	}
 }
 
 // replaceFile gives path new content, 0600, all at once and durably. What a
