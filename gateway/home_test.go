@@ -98,6 +98,7 @@ func TestOneGatewayPerState(t *testing.T) {
 	}
 	id, socket := g.home.ID, filepath.Join(g.home.Runtime, api.SocketFile)
 	w.stop()
+	_ = os.Remove(socket)                    // one that was stopped at once may still be about to
 	w.must(os.WriteFile(socket, nil, 0o600)) // as a killed one leaves it
 	if g = w.run(); g.home.ID != id {
 		t.Errorf("the id was %s and is %s", id, g.home.ID)
