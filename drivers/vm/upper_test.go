@@ -53,23 +53,26 @@ func TestADamagedTemplateIsMadeAnew(t *testing.T) {
 	d := New(Config{CacheDir: t.TempDir()})
 	template := filepath.Join(d.cfg.CacheDir, cacheUpper)
 	made := filepath.Join(t.TempDir(), "upper")
-	for name, damage := range map[string]func() error{
-		"missing": func() error { return nil },
-		"empty":   func() error { return os.WriteFile(template, nil, 0o600) },
-		"zero": func() error {
+	for _, tc := range []struct { // in this order: "cut" cuts what "zero" left
+		name   string
+		damage func() error
+	}{
+		{"missing", func() error { return nil }},
+		{"empty", func() error { return os.WriteFile(template, nil, 0o600) }},
+		{"zero", func() error {
 			return errors.Join(os.WriteFile(template, nil, 0o600), os.Truncate(template, defaultDisk))
-		},
-		"cut":     func() error { return os.Truncate(template, 1<<20) },
-		"another": func() error { return newUpper(t.Context(), template, minDisk) },
+		}},
+		{"cut", func() error { return os.Truncate(template, 1<<20) }},
+		{"another", func() error { return newUpper(t.Context(), template, minDisk) }},
 	} {
-		if err := damage(); err != nil {
+		if err := tc.damage(); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.makeUpper(t.Context(), made, defaultDisk); err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: %v", tc.name, err)
 		}
 		if !wholeFileSystem(made, defaultDisk) {
-			t.Errorf("%s: the disk is no whole file system", name)
+			t.Errorf("%s: the disk is no whole file system", tc.name)
 		}
 	}
 }
