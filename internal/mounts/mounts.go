@@ -16,6 +16,8 @@ type Entry struct {
 	Root   string // of the mount, within its file system; ends in "//deleted" when it was removed
 	Point  string // where it is mounted, from the process's own root
 	Type   string // of the file system
+
+	Options string // of the file system, after commas; of a cgroup hierarchy, its controllers
 }
 
 // Self is the table of this process.
@@ -47,7 +49,14 @@ func parse(line string) (e Entry, ok bool) {
 		return e, false
 	}
 	id, err := strconv.Atoi(f[0])
-	return Entry{ID: id, Device: f[2], Root: unescape.Replace(f[3]), Point: unescape.Replace(f[4]), Type: rest[0]}, err == nil
+	if err != nil {
+		return e, false
+	}
+	e.ID, e.Device, e.Root, e.Point, e.Type = id, f[2], unescape.Replace(f[3]), unescape.Replace(f[4]), rest[0]
+	if len(rest) > 2 {
+		e.Options = rest[2]
+	}
+	return e, true
 }
 
 // Below says whether path lies strictly below dir, both being clean.

@@ -19,9 +19,9 @@ nonsense
 		t.Fatal(err)
 	}
 	want := []Entry{
-		{22, "8:1", "/", "/", "ext4"},
-		{40, "0:5", "/", "/proc", "proc"},
-		{41, "8:1", "/a b//deleted", `/mnt/with\slash`, "ext4"},
+		{22, "8:1", "/", "/", "ext4", "rw"},
+		{40, "0:5", "/", "/proc", "proc", "rw"},
+		{41, "8:1", "/a b//deleted", `/mnt/with\slash`, "ext4", "rw"},
 	}
 	if got, err := Read(path); err != nil || !slices.Equal(got, want) {
 		t.Errorf("%+v, %v", got, err)

@@ -1,0 +1,195 @@
+package cgroup
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/internal/mounts"
+)
+
+// Place is where this process may make groups: a directory for each controller,
+// the same in version 2. One that is "" can't be had, and its error says why.
+type Place struct {
+	Memory, Tasks     string
+	NoMemory, NoTasks error
+}
+
+// Here finds the place of this process.
+func Here() Place {
+	return host{mountinfo: mounts.Self, member: "/proc/self/cgroup", writable: writable}.place()
+}
+
+// Hint says what to do where a limit can't be had.
+const Hint = "root's gateway can limit it, and one under systemd --user on a host with cgroup version 2; " +
+	"in a container, /sys/fs/cgroup must be writable"
+
+// Group is the group of that name there, whether it exists or not.
+func (p Place) Group(name string) Group {
+	var g Group
+	if p.Memory != "" {
+		g.Memory = filepath.Join(p.Memory, name)
+	}
+	if p.Tasks != "" {
+		g.Tasks = filepath.Join(p.Tasks, name)
+	}
+	return g
+}
+
+// host is what place needs to know; tests make one up.
+type host struct {
+	mountinfo, member string // files of /proc
+	writable          func(path string) error
+}
+
+const (
+	memory = "memory"
+	tasks  = "pids"
+)
+
+func (h host) place() (p Place) {
+	p.Memory, p.NoMemory = h.find(memory)
+	p.Tasks, p.NoTasks = h.find(tasks)
+	return p
+}
+
+// find gives the directory in which groups with this controller can be made.
+func (h host) find(controller string) (string, error) {
+	table, err := mounts.Read(h.mountinfo)
+	if err != nil {
+		return "", err
+	}
+	member, err := os.ReadFile(h.member)
+	if err != nil {
+		return "", err
+	}
+	own := membership(string(member))
+	if path, ok := own[controller]; ok {
+		isIt := func(m mounts.Entry) bool {
+			return m.Type == "cgroup" && slices.Contains(strings.Split(m.Options, ","), controller)
+		}
+		dir, _, err := locate(table, path, controller, isIt)
+		if err != nil {
+			return "", err
+		}
+		if err := h.mayMake(dir); err != nil {
+			return "", err
+		}
+		return dir, nil
+	}
+	dir, top, err := locate(table, own[""], controller, func(m mounts.Entry) bool { return m.Type == "cgroup2" })
+	if err != nil {
+		return "", err
+	}
+	return h.above(dir, top, controller)
+}
+
+// membership reads /proc/PID/cgroup: the path by controller, "" for version 2.
+func membership(text string) map[string]string {
+	own := map[string]string{}
+	for line := range strings.Lines(text) {
+		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(f) != 3 || f[0] != "0" && f[1] == "" {
+			continue
+		}
+		for _, controller := range strings.Split(f[1], ",") {
+			own[controller] = f[2]
+		}
+	}
+	return own
+}
+
+// locate finds the group at path in a mounted hierarchy, and the topmost group
+// that can be seen there: in a container that is not the hierarchy's own.
+func locate(table []mounts.Entry, path, controller string, isIt func(mounts.Entry) bool) (dir, top string, err error) {
+	if path == "" {
+		return "", "", fmt.Errorf("the kernel has no %s controller", controller)
+	}
+	err = fmt.Errorf("no cgroup hierarchy with the %s controller is mounted", controller)
+	for _, m := range table {
+		if !isIt(m) {
+			continue
+		}
+		if rel, ok := inside(path, m.Root); ok {
+			return filepath.Join(m.Point, rel), m.Point, nil
+		}
+		err = fmt.Errorf("its cgroup %s is not in sight at %s", path, m.Point)
+	}
+	return "", "", err
+}
+
+// inside gives the way to path from a mount's root. What lies outside of a
+// namespace begins with "/..".
+func inside(path, root string) (rel string, ok bool) {
+	if strings.HasPrefix(path, "/..") || path != root && !mounts.Below(path, root) {
+		return "", false
+	}
+	rel, err := filepath.Rel(root, path)
+	return rel, err == nil
+}
+
+// above finds the nearest of dir and its parents that hands the controller on
+// and in which groups can be made.
+func (h host) above(dir, top, controller string) (string, error) {
+	var problem error
+	for at := dir; ; at = filepath.Dir(at) {
+		if hands(at, controller) || isRoot(at) && has(at, "cgroup.controllers", controller) {
+			err := h.mayMake(at)
+			if err == nil {
+				return at, nil
+			}
+			problem = cmp.Or(problem, err)
+		}
+		if at == top || at == "/" {
+			break
+		}
+	}
+	if problem == nil {
+		problem = fmt.Errorf("no cgroup from %s up hands the %s controller on", dir, controller)
+	}
+	return "", problem
+}
+
+// mayMake says whether groups can be made in dir, and this process moved there.
+func (h host) mayMake(dir string) error {
+	return cmp.Or(h.writable(dir), h.writable(filepath.Join(dir, procsFile)))
+}
+
+func writable(path string) error {
+	err := unix.Access(path, unix.W_OK)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EROFS):
+		return fmt.Errorf("%s is read-only", path)
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%s is another user's", path)
+	}
+	return &os.PathError{Op: "access", Path: path, Err: err}
+}
+
+// isRoot says whether dir is the root of all groups of version 2, the only one
+// that may have processes beside children with limits.
+func isRoot(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "cgroup.type"))
+	return errors.Is(err, os.ErrNotExist) && isV2(dir)
+}
+
+func isV2(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "cgroup.controllers"))
+	return err == nil
+}
+
+// hands says whether the groups in dir have the controller.
+func hands(dir, controller string) bool { return has(dir, handsFile, controller) }
+
+func has(dir, file, word string) bool {
+	data, err := os.ReadFile(filepath.Join(dir, file))
+	return err == nil && slices.Contains(strings.Fields(string(data)), word)
+}
