@@ -1,14 +1,20 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"syscall"
+
+	"github.com/moby/sys/user"
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
@@ -20,11 +26,105 @@ const guestPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 // imageName is what names an image, roughly: what docker run takes first.
 var imageName = regexp.MustCompile(`^[a-z0-9]+([._/-][a-z0-9]+|:[0-9]+/[a-z0-9]+)*(:[A-Za-z0-9_.-]+)?(@sha256:[0-9a-f]+)?$`)
 
-// checkCommand refuses a command that the root surely has not, before anything
-// is booted to find that out. It knows only a root that is a directory, and
-// where it is not sure it says nothing: the guest will.
-func checkCommand(spec drivers.Spec) error {
-	if spec.Rootfs == "" || len(spec.Process.Args) == 0 {
+// checkInRoot refuses a user, a directory and a command that the root surely has
+// not, before anything is booted to find that out. It knows only a root that is a
+// directory, and where it is not sure it says nothing: the guest will. own says
+// that the user named the root.
+func checkInRoot(spec drivers.Spec, own bool) error {
+	if spec.Rootfs == "" {
+		return nil
+	}
+	if err := checkUsers(spec); err != nil {
+		return err
+	}
+	if err := checkWorkdir(spec); err != nil {
+		return err
+	}
+	return checkCommand(spec, own)
+}
+
+// checkUsers is for the workload's and the token's.
+func checkUsers(spec drivers.Spec) error {
+	names := map[string][]byte{"/etc/passwd": nil, "/etc/group": nil}
+	for file := range names {
+		if covered(spec, file) {
+			return nil
+		}
+		data, err := readInRoot(spec.Rootfs, file)
+		if err != nil {
+			return nil
+		}
+		names[file] = data
+	}
+	for _, name := range []string{spec.Process.User, spec.TokenUser} {
+		if name == "" {
+			continue
+		}
+		_, err := user.GetExecUser(name, nil, bytes.NewReader(names["/etc/passwd"]), bytes.NewReader(names["/etc/group"]))
+		if err != nil {
+			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("user %q: %v", name, err),
+				Hint: "name a user of the rootfs's /etc/passwd and a group of its /etc/group, or give numbers"}
+		}
+	}
+	return nil
+}
+
+// maxNames bounds what is read of a rootfs's list of users.
+const maxNames = 1 << 20
+
+// readInRoot reads a file that is there, however no link out of the root.
+func readInRoot(dir, file string) ([]byte, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	name := strings.TrimPrefix(file, "/")
+	// Looked at first: opening a FIFO would wait.
+	if info, err := root.Stat(name); err != nil || !info.Mode().IsRegular() || info.Size() > maxNames {
+		return nil, errors.Join(err, fs.ErrInvalid)
+	}
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxNames))
+}
+
+// checkWorkdir is for the directory that the workload starts in.
+func checkWorkdir(spec drivers.Spec) error {
+	dir := path.Clean(spec.Process.Dir)
+	if spec.Process.Dir == "" || madeInside(spec, dir) || !surelyMissing(spec, []string{dir}) {
+		return nil
+	}
+	return &api.Error{Code: api.CodeNotExecutable, Message: fmt.Sprintf("working directory %s: no such directory", dir),
+		Hint: "name a directory of the rootfs, or leave --workdir out and make it in the command"}
+}
+
+// madeInside says whether dir is, or may be, made when the sandbox starts: the
+// kernel's directories, and those that lead to a mount.
+func madeInside(spec drivers.Spec, dir string) bool {
+	targets := []string{"/dev", "/proc", "/sys", "/run", "/tmp", drivers.AuthDir}
+	for _, m := range spec.Mounts {
+		targets = append(targets, m.Target())
+	}
+	return slices.ContainsFunc(targets, func(t string) bool { return within(t, dir) || within(dir, t) })
+}
+
+// within says whether p is dir or lies in it.
+func within(p, dir string) bool {
+	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// covered says whether a mount may stand in the place of what the root has there.
+func covered(spec drivers.Spec, file string) bool {
+	return slices.ContainsFunc(spec.Mounts, func(m drivers.Mount) bool { return within(file, m.Target()) })
+}
+
+// checkCommand is for the program itself.
+func checkCommand(spec drivers.Spec, own bool) error {
+	if len(spec.Process.Args) == 0 {
 		return nil
 	}
 	name := spec.Process.Args[0]
@@ -33,7 +133,7 @@ func checkCommand(spec drivers.Spec) error {
 		return nil
 	}
 	hint := "give a program of its root"
-	if imageName.MatchString(name) {
+	if !own && imageName.MatchString(name) {
 		hint = fmt.Sprintf("give a program of its root; if %s is an image: openshell-vm run --image %s", name, strings.Join(spec.Process.Args, " "))
 	}
 	where := "not found in $PATH"
@@ -73,10 +173,8 @@ func surelyMissing(spec drivers.Spec, files []string) bool {
 	}
 	defer root.Close()
 	for _, file := range files {
-		for _, m := range spec.Mounts {
-			if strings.HasPrefix(file, strings.TrimSuffix(m.Target(), "/")+"/") {
-				return false
-			}
+		if covered(spec, file) {
+			return false
 		}
 		if _, err := root.Lstat(strings.TrimPrefix(file, "/")); !errors.Is(err, fs.ErrNotExist) {
 			return false

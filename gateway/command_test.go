@@ -58,13 +58,78 @@ func TestCommandOfTheRoot(t *testing.T) {
 		{drivers.Spec{Image: "alpine", Process: drivers.Process{Args: []string{"alpine"}}}, ""},
 		{drivers.Spec{Rootfs: "/nonexistent", Process: drivers.Process{Args: []string{"alpine"}}}, ""},
 	} {
-		err := checkCommand(c.spec)
+		err := checkInRoot(c.spec, false)
 		var answer *api.Error
 		switch errors.As(err, &answer); {
 		case c.hint == "" && err != nil:
 			t.Errorf("%v: %v", c.spec.Process, err)
 		case c.hint != "" && (answer == nil || answer.Code != api.CodeNoCommand || !strings.Contains(answer.Hint, c.hint)):
 			t.Errorf("%v: %v, %+v", c.spec.Process, err, answer)
+		}
+	}
+}
+
+// TestUserAndDirectoryOfTheRoot: the same for whom it runs as and where.
+func TestUserAndDirectoryOfTheRoot(t *testing.T) {
+	root, bare := t.TempDir(), t.TempDir()
+	for _, dir := range []string{"etc", "work"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for file, text := range map[string]string{"etc/passwd": "root:x:0:0::/root:/bin/sh\nagent:x:7:7::/:/bin/sh\n", "etc/group": "root:x:0:\nstaff:x:50:\n"} {
+		if err := os.WriteFile(filepath.Join(root, file), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/nowhere", filepath.Join(root, "leads-out")); err != nil {
+		t.Fatal(err)
+	}
+	mount := func(target string) []drivers.Mount {
+		m, err := drivers.NewMount(root, target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []drivers.Mount{m}
+	}
+	as := func(user string) drivers.Process { return drivers.Process{User: user} }
+	in := func(dir string) drivers.Process { return drivers.Process{Dir: dir} }
+	for name, c := range map[string]struct {
+		spec drivers.Spec
+		code string // "" for nothing to say
+		says string
+	}{
+		"a user":            {drivers.Spec{Rootfs: root, Process: as("agent:staff")}, "", ""},
+		"a number":          {drivers.Spec{Rootfs: root, Process: as("4711:4712")}, "", ""},
+		"no such user":      {drivers.Spec{Rootfs: root, Process: as("nosuch")}, api.CodeInvalid, `user "nosuch": unable to find user nosuch`},
+		"no such group":     {drivers.Spec{Rootfs: root, Process: as("agent:nosuch")}, api.CodeInvalid, "unable to find group nosuch"},
+		"no such owner":     {drivers.Spec{Rootfs: root, TokenUser: "nosuch"}, api.CodeInvalid, "unable to find user nosuch"},
+		"a mounted passwd":  {drivers.Spec{Rootfs: root, Process: as("nosuch"), Mounts: mount("/etc")}, "", ""},
+		"no passwd":         {drivers.Spec{Rootfs: bare, Process: as("nosuch")}, "", ""},
+		"an image's user":   {drivers.Spec{Image: "alpine", Process: as("nosuch")}, "", ""},
+		"a directory":       {drivers.Spec{Rootfs: root, Process: in("/work/")}, "", ""},
+		"no such directory": {drivers.Spec{Rootfs: root, Process: in("/work/x")}, api.CodeNotExecutable, "working directory /work/x: no such directory"},
+		"a mount's":         {drivers.Spec{Rootfs: root, Process: in("/x/y"), Mounts: mount("/x")}, "", ""},
+		"above a mount":     {drivers.Spec{Rootfs: root, Process: in("/x"), Mounts: mount("/x/y")}, "", ""},
+		"the kernel's":      {drivers.Spec{Rootfs: bare, Process: in("/proc/1")}, "", ""},
+		"the share's":       {drivers.Spec{Rootfs: bare, Process: in("/etc/openshell")}, "", ""},
+		"behind a link":     {drivers.Spec{Rootfs: root, Process: in("/leads-out/x")}, "", ""},
+	} {
+		err := checkInRoot(c.spec, true)
+		var answer *api.Error
+		switch errors.As(err, &answer); {
+		case c.code == "" && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case c.code != "" && (answer == nil || answer.Code != c.code || !strings.Contains(answer.Message, c.says) || answer.Hint == ""):
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := checkInRoot(drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"alpine"}}}, true); err == nil || strings.Contains(err.(*api.Error).Hint, "image") {
+		t.Errorf("of a root that was named: %v", err)
+	}
+	for dir, ok := range map[string]bool{"": true, "/work": true, "work": false, "./work": false} {
+		if err := checkDir(dir); (err == nil) != ok {
+			t.Errorf("working directory %q: %v", dir, err)
 		}
 	}
 }

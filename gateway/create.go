@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -38,7 +39,7 @@ func (g *Gateway) create(ctx context.Context, q api.CreateRequest) (*sandbox, er
 	defer done()
 	spec, err := g.resolve(ctx, driver, r)
 	if err == nil {
-		err = checkCommand(spec)
+		err = checkInRoot(spec, q.Rootfs != "")
 	}
 	if err != nil {
 		return nil, err
@@ -175,10 +176,22 @@ func checkRequest(q *api.CreateRequest) error {
 			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the environment entry %q is malformed", variable), Hint: "use --env NAME=VALUE"}
 		}
 	}
+	if err := checkDir(q.Process.Dir); err != nil {
+		return err
+	}
 	if q.CPUs < 0 || q.Memory < 0 || q.Disk < 0 {
 		return &api.Error{Code: api.CodeInvalid, Message: "CPUs, memory and disk can't be negative", Hint: "leave them out for the defaults"}
 	}
 	return nil
+}
+
+// checkDir refuses a working directory that would depend on where an engine is.
+func checkDir(dir string) error {
+	if dir == "" || path.IsAbs(dir) {
+		return nil
+	}
+	return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the working directory %q is no absolute path", dir),
+		Hint: "give the whole path inside the sandbox: --workdir /" + dir}
 }
 
 // checkSources refuses directories of the user's that are none, or that would

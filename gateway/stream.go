@@ -91,6 +91,9 @@ func (g *Gateway) postExec(r *http.Request, s *sandbox) (session, error) {
 	if len(q.Process.Args) == 0 {
 		return session{}, &api.Error{Code: api.CodeInvalid, Message: "no command is given", Hint: "openshell-vm exec NAME COMMAND [ARG…]"}
 	}
+	if err := checkDir(q.Process.Dir); err != nil {
+		return session{}, err
+	}
 	if view := s.view(); view.State != string(drivers.Running) {
 		g.lookAt(r.Context(), s) // it may have been started since
 		if view = s.view(); view.State != string(drivers.Running) {

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
+	"regexp"
 	"strings"
-	"syscall"
-	"time"
 
 	"openshell-vm/drivers"
 )
@@ -37,6 +35,25 @@ func execFailure(err error) int {
 	return 0
 }
 
+// onContainer is what Podman puts behind a directory's name.
+var onContainer = regexp.MustCompile(` on container [0-9a-f]{64}`)
+
+// explainProcess gives the line for a user or a directory that the image has not;
+// nil if err is about something else.
+func explainProcess(op string, err error) error {
+	text := onContainer.ReplaceAllString(firstLine(err), "")
+	hint := ""
+	switch {
+	case containsAny(text, "unable to find user", "unable to find group", "no matching entries in"):
+		hint = "name a user of the image's /etc/passwd and a group of its /etc/group, or give numbers"
+	case containsAny(text, "workdir ", "working directory", "chdir to cwd", "Cannot mkdir"):
+		hint = "name a directory of the image, or leave --workdir out"
+	default:
+		return nil
+	}
+	return &drivers.Error{Op: op, Err: &plain{text, err}, Hint: hint}
+}
+
 func containsAny(text string, words ...string) bool {
 	for _, w := range words {
 		if strings.Contains(text, w) {
@@ -58,38 +75,6 @@ func firstLine(err error) string {
 		line = strings.ReplaceAll(line, noise, "")
 	}
 	return strings.TrimSpace(line)
-}
-
-// Hints are what to do about an engine that cannot be reached.
-type Hints struct {
-	Missing string // its socket is not there
-	Denied  string // this user may not use it
-	Dead    string // the socket is there and nobody listens
-}
-
-// Dial connects once to see that an engine listens, because the clients'
-// errors do not say what is wrong if it does not.
-func Dial(op, socket string, hints Hints) error {
-	conn, err := net.DialTimeout("unix", socket, time.Second)
-	switch {
-	case err == nil:
-		return conn.Close()
-	case errors.Is(err, os.ErrNotExist):
-		return &drivers.Error{Op: op, Err: fmt.Errorf("%s does not exist", socket), Hint: hints.Missing}
-	case errors.Is(err, os.ErrPermission):
-		return &drivers.Error{Op: op, Err: fmt.Errorf("permission denied on %s", socket), Hint: hints.Denied}
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return &drivers.Error{Op: op, Err: fmt.Errorf("nothing listens on %s", socket), Hint: hints.Dead}
-	}
-	return &drivers.Error{Op: op, Err: err, Hint: hints.Dead}
-}
-
-// Unreachable gives the line for a connection that failed with cause.
-func Unreachable(op, socket string, cause error, hints Hints) error {
-	if err := Dial(op, socket, hints); err != nil {
-		return err
-	}
-	return &drivers.Error{Op: op, Err: fmt.Errorf("the engine at %s broke off: %s", socket, firstLine(cause)), Hint: hints.Dead}
 }
 
 // explainPull gives the line for an image that cannot be had.

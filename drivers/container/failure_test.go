@@ -2,9 +2,6 @@ package container
 
 import (
 	"errors"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -49,47 +46,25 @@ func TestFirstLine(t *testing.T) {
 	}
 }
 
-func TestDial(t *testing.T) {
-	hints := Hints{Missing: "install", Denied: "join", Dead: "start"}
-	dir := t.TempDir()
-	alive, dead := filepath.Join(dir, "alive"), filepath.Join(dir, "dead")
-	l, err := net.Listen("unix", alive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	d, err := net.ListenUnix("unix", &net.UnixAddr{Name: dead, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.SetUnlinkOnClose(false)
-	d.Close()
-	for _, c := range []struct{ path, says, hint string }{
-		{alive, "", ""},
-		{dead, "nothing listens on " + dead, "start"},
-		{filepath.Join(dir, "absent"), "does not exist", "install"},
+// A user or a directory that the image has not: what engines said, word for word.
+func TestExplainProcess(t *testing.T) {
+	long := strings.Repeat("5", 64)
+	for text, want := range map[string][2]string{
+		"unable to find user nosuch: no matching entries in passwd file":                         {"start it: unable to find user nosuch: no matching entries in passwd file", "/etc/passwd"},
+		"unable to find group nosuch: no matching entries in group file":                         {"start it: unable to find group nosuch: no matching entries in group file", "/etc/group"},
+		`workdir "/nosuch" does not exist on container ` + long:                                  {`start it: workdir "/nosuch" does not exist`, "--workdir"},
+		`workdir "/bin/sh" exists on container ` + long + `, but is not a directory`:             {`start it: workdir "/bin/sh" exists, but is not a directory`, "--workdir"},
+		"Error response from daemon: Cannot mkdir: /bin/sh is not a directory":                   {"start it: Cannot mkdir: /bin/sh is not a directory", "--workdir"},
+		"error creating overlay mount: lowerdir=/a,upperdir=/b,workdir=/c: no such device":       {},
+		`OCI runtime error: runc create failed: error mounting "/x" to rootfs at "/y": no space`: {},
 	} {
-		err := Dial("connect", c.path, hints)
-		if (err == nil) != (c.says == "") || err != nil && (!strings.Contains(err.Error(), c.says) || drivers.HintOf(err) != c.hint) {
-			t.Errorf("%s: %v, hint %q", c.path, err, drivers.HintOf(err))
+		err := explainProcess("start it", errors.New(text))
+		switch {
+		case want[0] == "" && err != nil:
+			t.Errorf("%s: %v", text, err)
+		case want[0] != "" && (err == nil || err.Error() != want[0] || !strings.Contains(drivers.HintOf(err), want[1])):
+			t.Errorf("%s: %v, hint %q", text, err, drivers.HintOf(err))
 		}
-	}
-	if os.Getuid() != 0 {
-		if err := os.Chmod(alive, 0); err != nil {
-			t.Fatal(err)
-		}
-		if err := Dial("connect", alive, hints); drivers.HintOf(err) != "join" {
-			t.Errorf("closed to us: %v", err)
-		}
-	}
-	if err := Unreachable("ask", alive, errors.New("EOF"), hints); !strings.Contains(err.Error(), "broke off: EOF") || drivers.HintOf(err) != "start" {
-		t.Errorf("broken off: %v", err)
-	}
-	if got := FirstListening(dead, alive); got != alive {
-		t.Errorf("%s listens", got)
-	}
-	if got := FirstListening(dead, dir); got != dead {
-		t.Errorf("none listens, and %s was taken", got)
 	}
 }
 

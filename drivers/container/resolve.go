@@ -56,7 +56,7 @@ func (d *Driver) suits(spec drivers.Spec) error {
 	case spec.Image == "":
 		hint := "give --image REF"
 		if args := spec.Process.Args; len(args) > 0 && args[0] != "" {
-			hint = "did you mean --image " + strings.Join(args, " ") + "? As docker's first word, the image has a flag of its own here"
+			hint = fmt.Sprintf("the image has a flag of its own here: --image REF COMMAND; if %s is the image: --image %s", args[0], strings.Join(args, " "))
 		}
 		return refuse(errors.New("no image is given"), hint)
 	case spec.Hypervisor != "" && spec.Hypervisor != "auto":

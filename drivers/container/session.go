@@ -114,6 +114,15 @@ func (d *Driver) connect(ctx context.Context, f Found, replay bool, s drivers.St
 	return p, err
 }
 
+// explainExec is for a command that was not begun.
+func (d *Driver) explainExec(err error) error {
+	const op = "run a command in the container"
+	if known := explainProcess(op, err); known != nil {
+		return known
+	}
+	return d.engine.Explain(op, err)
+}
+
 // closers are the connections that p reads from and writes to.
 func (p pump) closers() (all []io.Closer) {
 	if c, ok := p.output.(io.Closer); ok {
@@ -168,7 +177,7 @@ func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drive
 	}
 	exec, err := d.engine.ExecCreate(ctx, f.Name, p, s.Stdin != nil)
 	if err != nil {
-		return 0, d.engine.Explain("run a command in the container", err)
+		return 0, d.explainExec(err)
 	}
 	first := &head{w: orDiscard(s.Stdout)}
 	s.Stdout = first
@@ -177,7 +186,7 @@ func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drive
 		if code := execFailure(err); code != 0 {
 			return code, nil
 		}
-		return 0, d.engine.Explain("run a command in the container", err)
+		return 0, d.explainExec(err)
 	}
 	err = pump{
 		output: conn, input: conn, terminal: p.Terminal, streams: s,

@@ -97,6 +97,9 @@ func (d *Driver) explainMount(op string, spec drivers.Spec, err error) error {
 			return d.elsewhere(m.Source(), "does not have it")
 		}
 	}
+	if known := explainProcess(op, err); known != nil {
+		return known
+	}
 	if containsAny(err.Error(), "within the daemon root") {
 		return &drivers.Error{Op: op, Err: fmt.Errorf("%s mounts no directory that contains its own data: %s", d.Name(), firstLine(err)),
 			Hint: "mount the directories below it that the sandbox needs"}

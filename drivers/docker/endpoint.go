@@ -19,20 +19,15 @@ import (
 // systemSocket is where a Docker engine of root listens; tests have another place.
 var systemSocket = "/var/run/docker.sock"
 
-// endpoint is where an engine listens.
+// endpoint is where an engine listens, and how to talk to it.
 type endpoint struct {
-	host string // unix:///…, tcp://…
-	from string // what named it, for doctor
+	container.Place
 	opts []client.Opt
 }
 
-// socket is the endpoint's unix socket; "" if it is none.
-func (e endpoint) socket() string {
-	path, ok := strings.CutPrefix(e.host, "unix://")
-	if !ok {
-		return ""
-	}
-	return path
+// at is the engine at host, which from named.
+func at(host, from string, opts ...client.Opt) endpoint {
+	return endpoint{container.Place{Engine: "Docker", Host: host, From: from, Hints: hints}, opts}
 }
 
 // find finds the engine that the docker command would take.
@@ -41,23 +36,20 @@ func find(host string) (endpoint, error) {
 	var err error
 	switch name := contextName(); {
 	case host != "":
-		e = endpoint{host: host, from: "the configuration"}
+		e = at(host, "from the configuration")
 	case os.Getenv(client.EnvOverrideHost) != "":
-		e = endpoint{host: os.Getenv(client.EnvOverrideHost), from: client.EnvOverrideHost,
-			opts: []client.Opt{client.WithTLSClientConfigFromEnv()}}
+		e = at(os.Getenv(client.EnvOverrideHost), container.FromVariable(client.EnvOverrideHost), client.WithTLSClientConfigFromEnv())
 	case name != "":
 		e, err = fromContext(name)
 	default:
 		path := container.FirstListening(systemSocket, container.UserSocket("docker.sock"))
-		e = endpoint{host: "unix://" + path, from: "its usual place"}
+		e = at("unix://"+path, container.FromDefault)
 	}
 	if err != nil {
 		return e, err
 	}
-	if strings.HasPrefix(e.host, "ssh://") {
-		return e, &drivers.Error{Op: "connect to docker",
-			Err:  fmt.Errorf("%s (from %s) is another machine, which does not see this one's directories", e.host, e.from),
-			Hint: "take an engine of this machine: docker context use default"}
+	if strings.HasPrefix(e.Host, "ssh://") {
+		return e, e.Refuse(errors.New("it is another machine, which does not see this one's directories"), "take an engine of this machine: docker context use default")
 	}
 	return e, nil
 }
@@ -125,7 +117,7 @@ func fromContext(name string) (endpoint, error) {
 	if docker.SkipTLSVerify {
 		return fail(errors.New("it leaves the engine's certificate unchecked"))
 	}
-	e := endpoint{host: docker.Host, from: fmt.Sprintf("context %q", name)}
+	e := at(docker.Host, fmt.Sprintf("from docker context %q", name))
 	tls := filepath.Join(configDir(), "contexts", "tls", id, "docker")
 	if _, err := os.Stat(tls); err == nil {
 		e.opts = append(e.opts, client.WithTLSClientConfig(filepath.Join(tls, "ca.pem"), filepath.Join(tls, "cert.pem"), filepath.Join(tls, "key.pem")))

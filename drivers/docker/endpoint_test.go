@@ -52,11 +52,11 @@ func TestFind(t *testing.T) {
 		says       string
 	}{
 		"configured":             {configured: "unix:///a.sock", env: map[string]string{"DOCKER_HOST": "unix:///b.sock"}, host: "unix:///a.sock"},
-		"the variable":           {env: map[string]string{"DOCKER_HOST": "unix:///b.sock"}, current: "mine", host: "unix:///b.sock", from: "DOCKER_HOST"},
-		"the current context":    {current: "mine", host: "unix:///run/mine.sock", from: `context "mine"`},
+		"the variable":           {env: map[string]string{"DOCKER_HOST": "unix:///b.sock"}, current: "mine", host: "unix:///b.sock", from: "from DOCKER_HOST"},
+		"the current context":    {current: "mine", host: "unix:///run/mine.sock", from: `from docker context "mine"`},
 		"the variable's context": {env: map[string]string{"DOCKER_CONTEXT": "mine"}, current: "absent", host: "unix:///run/mine.sock"},
 		"the default context":    {env: map[string]string{"DOCKER_CONTEXT": "default"}, current: "absent", host: "unix://" + systemSocket},
-		"nothing":                {host: "unix://" + systemSocket},
+		"nothing":                {host: "unix://" + systemSocket, from: "the default"},
 		"an absent context":      {current: "absent", says: "no such context"},
 		"a torn context":         {current: "torn", says: "unexpected end"},
 		"one for kubernetes":     {current: "other", says: "no endpoint for docker"},
@@ -84,7 +84,7 @@ func TestFind(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || e.host != c.host || c.from != "" && e.from != c.from {
+			if err != nil || e.Host != c.host || c.from != "" && e.From != c.from {
 				t.Errorf("%+v, %v", e, err)
 			}
 		})
@@ -102,7 +102,7 @@ func TestFindsRootless(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if e, err := find(""); err != nil || e.host != "unix://"+filepath.Join(dir, "docker.sock") {
+	if e, err := find(""); err != nil || e.Host != "unix://"+filepath.Join(dir, "docker.sock") {
 		t.Errorf("%+v, %v", e, err)
 	}
 }
@@ -139,7 +139,7 @@ func TestNoEngine(t *testing.T) {
 	home(t)
 	d := New(Config{GatewayID: "gateway", Host: "unix://" + filepath.Join(t.TempDir(), "absent.sock")})
 	info := d.Probe(t.Context())
-	if info.Usable || !strings.Contains(info.Problem, "absent.sock does not exist") || info.Hint == "" {
+	if info.Usable || !strings.Contains(info.Problem, "absent.sock (from the configuration): the socket does not exist") || info.Hint == "" {
 		t.Errorf("%+v", info)
 	}
 	if _, err := d.List(t.Context()); err == nil || !strings.Contains(err.Error(), "does not exist") || drivers.HintOf(err) == "" {

@@ -50,16 +50,18 @@ func (e *engine) client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if socket := at.socket(); socket != "" {
-		if err := container.Dial("connect to docker", socket, hints); err != nil {
-			return nil, err
-		}
+	e.mu.Lock()
+	if e.cli == nil {
+		e.at = at
 	}
-	opts := append([]client.Opt{client.WithHost(at.host), client.WithAPIVersionNegotiation()}, at.opts...)
+	e.mu.Unlock()
+	if err := at.Dial(""); err != nil {
+		return nil, err
+	}
+	opts := append([]client.Opt{client.WithHost(at.Host), client.WithAPIVersionNegotiation()}, at.opts...)
 	cli, err := client.NewClientWithOpts(opts...)
 	if err != nil {
-		return nil, &drivers.Error{Op: "connect to docker", Err: fmt.Errorf("%s (from %s): %w", at.host, at.from, err),
-			Hint: "check DOCKER_HOST, or docker context ls"}
+		return nil, at.Refuse(err, "check its address and certificates: docker context ls")
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -69,7 +71,7 @@ func (e *engine) client() (*client.Client, error) {
 	return e.cli, nil
 }
 
-// endpoint is where the engine was found.
+// endpoint is where the engine was found, or looked for last.
 func (e *engine) endpoint() endpoint {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -85,15 +87,13 @@ var hints = container.Hints{
 // Explain is container.Engine's.
 func (e *engine) Explain(op string, err error) error {
 	var known *drivers.Error
-	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	switch at := e.endpoint(); {
+	case errors.As(err, &known) || errors.Is(err, context.Canceled):
 		return err
-	}
-	at := e.endpoint()
-	if isConnection(err) {
-		if socket := at.socket(); socket != "" {
-			return container.Unreachable(op, socket, err, hints)
-		}
-		return &drivers.Error{Op: op, Err: err, Hint: "check that the engine at " + at.host + " runs, and its certificates"}
+	case errors.Is(err, context.DeadlineExceeded):
+		return at.Late(op, err)
+	case isConnection(err):
+		return at.Unreachable(op, err)
 	}
 	return container.Plain(op, err)
 }
@@ -109,7 +109,7 @@ func isConnection(err error) bool {
 func (e *engine) Probe(ctx context.Context) drivers.Info {
 	info, err := e.ask(ctx, true)
 	if err != nil {
-		err = e.Explain("connect to docker", err)
+		err = e.Explain("", err)
 		return drivers.Info{Problem: err.Error(), Hint: drivers.HintOf(err)}
 	}
 	at := e.endpoint()
@@ -117,7 +117,7 @@ func (e *engine) Probe(ctx context.Context) drivers.Info {
 		Usable:  true,
 		Version: "Docker " + info.ServerVersion,
 		Details: []drivers.Fact{
-			{Name: "engine", Value: at.host + " (from " + at.from + ")"},
+			{Name: "engine", Value: at.Where()},
 			{Name: "api", Value: e.cli.ClientVersion()},
 			{Name: "rootless", Value: strconv.FormatBool(secured(info, "rootless"))},
 			{Name: "user namespace", Value: strconv.FormatBool(secured(info, "userns"))},
@@ -180,7 +180,7 @@ func (e *engine) Host(ctx context.Context) (container.Host, error) {
 	if err != nil {
 		return container.Host{}, err
 	}
-	return container.Host{CPUs: info.NCPU, Memory: info.MemTotal, RecursiveReadOnly: e.recursive(info), Socket: e.endpoint().socket()}, nil
+	return container.Host{CPUs: info.NCPU, Memory: info.MemTotal, RecursiveReadOnly: e.recursive(info), Socket: e.endpoint().Socket()}, nil
 }
 
 // recursive says whether mounts can be read-only with all submounts.

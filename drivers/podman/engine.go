@@ -19,6 +19,9 @@ import (
 	"openshell-vm/drivers/container"
 )
 
+// hostVariable names another service to podman --remote.
+const hostVariable = "CONTAINER_HOST"
+
 // systemSocket is where root's Podman service listens.
 const systemSocket = "/run/podman/podman.sock"
 
@@ -26,8 +29,8 @@ const systemSocket = "/run/podman/podman.sock"
 type engine struct {
 	host string
 
-	mu     sync.Mutex // never held while the service is asked
-	at     string     // unix:///…, tcp://…: where it was found or looked for last
+	mu     sync.Mutex      // never held while the service is asked
+	at     container.Place // where it was found or looked for last
 	conn   *bindings.Connection
 	trying *attempt     // to connect, by whoever was first
 	info   *define.Info // of the last Probe, or of the first need
@@ -47,16 +50,19 @@ const connectDeadline = 10 * time.Second
 func (e *engine) Name() string { return "podman" }
 
 // find finds the service as podman --remote does.
-func (e *engine) find() string {
-	switch host := os.Getenv("CONTAINER_HOST"); {
+func (e *engine) find() container.Place {
+	p := container.Place{Engine: "Podman", From: container.FromDefault, Hints: hints()}
+	switch host := os.Getenv(hostVariable); {
 	case e.host != "":
-		return e.host
+		p.Host, p.From = e.host, "from the configuration"
 	case host != "":
-		return host
+		p.Host, p.From = host, container.FromVariable(hostVariable)
 	case os.Getuid() == 0:
-		return "unix://" + systemSocket
+		p.Host = "unix://" + systemSocket
+	default:
+		p.Host = "unix://" + container.FirstListening(container.UserSocket("podman/podman.sock"), systemSocket)
 	}
-	return "unix://" + container.FirstListening(container.UserSocket("podman/podman.sock"), systemSocket)
+	return p
 }
 
 // connect connects at the first use; a service that answered is kept. Calls that
@@ -97,41 +103,28 @@ func (e *engine) attempt(try *attempt) {
 	close(try.done)
 }
 
-func dial(ctx context.Context, at string) (*bindings.Connection, error) {
-	if strings.HasPrefix(at, "ssh://") {
-		return nil, &drivers.Error{Op: "connect to podman",
-			Err:  fmt.Errorf("%s is another machine, which does not see this one's directories", at),
-			Hint: "take the Podman of this machine: unset CONTAINER_HOST"}
+func dial(ctx context.Context, at container.Place) (*bindings.Connection, error) {
+	if strings.HasPrefix(at.Host, "ssh://") {
+		return nil, at.Refuse(errors.New("it is another machine, which does not see this one's directories"), "take the Podman of this machine")
 	}
-	if socket := socketOf(at); socket != "" {
-		// The bindings would try three times, and not say why.
-		if err := container.Dial("connect to podman", socket, hints()); err != nil {
-			return nil, err
-		}
-	}
-	with, err := bindings.NewConnection(ctx, at)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, &drivers.Error{Op: "connect to podman", Err: fmt.Errorf("the service at %s does not answer", at), Hint: hints().Dead}
-	} else if err != nil {
+	// The bindings would try three times, and not say why.
+	if err := at.Dial(""); err != nil {
 		return nil, err
+	}
+	with, err := bindings.NewConnection(ctx, at.Host)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, at.Refuse(errors.New("the service does not answer"), hints().Dead)
+	} else if err != nil {
+		return nil, at.Unreachable("", err)
 	}
 	return bindings.GetClient(with)
 }
 
 // place is where the service was found, or looked for last.
-func (e *engine) place() string {
+func (e *engine) place() container.Place {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.at
-}
-
-// socketOf is the unix socket of an address; "" if it is none.
-func socketOf(at string) string {
-	path, ok := strings.CutPrefix(at, "unix://")
-	if !ok {
-		return ""
-	}
-	return "/" + strings.TrimPrefix(path, "/")
 }
 
 // hints name the command that starts the service this user would take.
@@ -150,14 +143,13 @@ func hints() container.Hints {
 // Explain is container.Engine's.
 func (e *engine) Explain(op string, err error) error {
 	var known *drivers.Error
-	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	switch at := e.place(); {
+	case errors.As(err, &known) || errors.Is(err, context.Canceled):
 		return err
-	}
-	if at := e.place(); container.IsBroken(err) {
-		if socket := socketOf(at); socket != "" {
-			return container.Unreachable(op, socket, err, hints())
-		}
-		return &drivers.Error{Op: op, Err: err, Hint: "check that the service at " + at + " runs"}
+	case errors.Is(err, context.DeadlineExceeded):
+		return at.Late(op, err)
+	case container.IsBroken(err):
+		return at.Unreachable(op, err)
 	}
 	return container.Plain(op, err)
 }
@@ -166,7 +158,7 @@ func (e *engine) Explain(op string, err error) error {
 func (e *engine) Probe(ctx context.Context) drivers.Info {
 	info, err := e.ask(ctx, true)
 	if err != nil {
-		err = e.Explain("connect to podman", err)
+		err = e.Explain("", err)
 		return drivers.Info{Problem: err.Error(), Hint: drivers.HintOf(err)}
 	}
 	security := info.Host.Security
@@ -174,7 +166,7 @@ func (e *engine) Probe(ctx context.Context) drivers.Info {
 		Usable:  true,
 		Version: "Podman " + info.Version.Version,
 		Details: []drivers.Fact{
-			{Name: "engine", Value: e.place()},
+			{Name: "engine", Value: e.place().Where()},
 			{Name: "rootless", Value: strconv.FormatBool(security.Rootless)},
 			{Name: "runtime", Value: runtimeOf(info)},
 			{Name: "submounts", Value: "not shown"},
@@ -222,7 +214,7 @@ func (e *engine) Host(ctx context.Context) (container.Host, error) {
 	if err != nil {
 		return container.Host{}, err
 	}
-	return container.Host{CPUs: info.Host.CPUs, Memory: info.Host.MemTotal, Socket: socketOf(e.place())}, nil
+	return container.Host{CPUs: info.Host.CPUs, Memory: info.Host.MemTotal, Socket: e.place().Socket()}, nil
 }
 
 // values makes a query of pairs.

@@ -86,21 +86,22 @@ func TestState(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	t.Setenv("CONTAINER_HOST", "unix:///env.sock")
-	if got := (&engine{host: "unix:///mine.sock"}).find(); got != "unix:///mine.sock" {
+	if got := (&engine{host: "unix:///mine.sock"}).find().Where(); got != "unix:///mine.sock (from the configuration)" {
 		t.Errorf("configured: %s", got)
 	}
-	if got := (&engine{}).find(); got != "unix:///env.sock" {
+	if got := (&engine{}).find().Where(); got != "unix:///env.sock (from CONTAINER_HOST)" {
 		t.Errorf("CONTAINER_HOST: %s", got)
 	}
-	if got := socketOf("unix://run/x.sock"); got != "/run/x.sock" {
-		t.Errorf("with two slashes: %s", got)
+	t.Setenv("CONTAINER_HOST", "")
+	if got := (&engine{}).find().Where(); !strings.HasSuffix(got, "podman.sock (the default)") {
+		t.Errorf("neither: %s", got)
 	}
 }
 
 // No service is a finding of Probe and an error of the rest, with what to do.
 func TestNoService(t *testing.T) {
 	for host, says := range map[string]string{
-		"unix://" + filepath.Join(t.TempDir(), "absent.sock"): "absent.sock does not exist",
+		"unix://" + filepath.Join(t.TempDir(), "absent.sock"): "absent.sock (from the configuration): the socket does not exist",
 		"ssh://me@there/run/podman.sock":                      "another machine",
 		"nonsense://x":                                        "nonsense",
 	} {

@@ -1,0 +1,137 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"openshell-vm/drivers"
+)
+
+// Place is where an engine listens, or was looked for last.
+type Place struct {
+	Engine string // as people write it: Docker, Podman
+	Host   string // unix:///…, tcp://…; "" if it was not looked for yet
+	From   string // what named it: see FromVariable, FromDefault
+	Hints  Hints
+}
+
+// Hints are what to do about an engine that cannot be reached.
+type Hints struct {
+	Missing string // its socket is not there
+	Denied  string // this user may not use it
+	Dead    string // the socket is there and nobody listens
+}
+
+// FromDefault is Place.From where nothing names an engine.
+const FromDefault = "the default"
+
+// FromVariable is Place.From for a variable of the gateway's environment.
+func FromVariable(name string) string { return "from " + name }
+
+// Where is the address and what named it.
+func (p Place) Where() string {
+	if p.From == "" {
+		return p.Host
+	}
+	return p.Host + " (" + p.From + ")"
+}
+
+// Socket is the unix socket; "" if it is none.
+func (p Place) Socket() string {
+	path, ok := strings.CutPrefix(p.Host, "unix://")
+	if !ok || path == "" {
+		return ""
+	}
+	return "/" + strings.TrimPrefix(path, "/")
+}
+
+// Dial connects once to see that an engine listens, because the clients' errors
+// do not say what is wrong if it does not. Without a unix socket it does nothing.
+func (p Place) Dial(op string) error {
+	if p.Socket() == "" {
+		return nil
+	}
+	conn, err := net.DialTimeout("unix", p.Socket(), time.Second)
+	switch {
+	case err == nil:
+		return conn.Close()
+	case errors.Is(err, os.ErrNotExist):
+		return p.fault(op, errors.New("the socket does not exist"), p.Hints.Missing)
+	case errors.Is(err, os.ErrPermission):
+		return p.fault(op, errors.New("permission denied"), p.Hints.Denied)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return p.fault(op, errors.New("nothing listens there"), p.Hints.Dead)
+	}
+	return p.fault(op, cause(err), p.Hints.Dead)
+}
+
+// Unreachable gives the line for a connection that failed with err.
+func (p Place) Unreachable(op string, err error) error {
+	if p.Socket() == "" {
+		return p.fault(op, cause(err), "check that an engine listens there, and its certificates")
+	}
+	if err := p.Dial(op); err != nil {
+		return err
+	}
+	return &drivers.Error{Op: op, Err: fmt.Errorf("%s at %s broke off: %s", p.Engine, p.Where(), firstLine(err)), Hint: p.Hints.Dead}
+}
+
+// Late gives the line for a request that was not answered in time.
+func (p Place) Late(op string, err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) || p.Host == "" {
+		return err
+	}
+	return &drivers.Error{Op: op, Err: &plain{fmt.Sprintf("%s at %s does not answer in time", p.Engine, p.Where()), err},
+		Hint: fmt.Sprintf("see whether `%s ps` answers; if not, restart the engine", strings.ToLower(p.Engine))}
+}
+
+// Refuse is for an address that can't be used at all.
+func (p Place) Refuse(err error, hint string) error { return p.fault("", err, hint) }
+
+func (p Place) fault(op string, err error, hint string) error {
+	if name, ok := strings.CutPrefix(p.From, "from "); ok && name == strings.ToUpper(name) {
+		hint = "correct or unset " + name + ", then openshell-vm gateway restart; or " + hint
+	}
+	return &drivers.Error{Op: op, Err: fmt.Errorf("cannot connect to %s at %s: %w", p.Engine, p.Where(), err), Hint: hint}
+}
+
+// cause is the kernel's word for a failed connection, else all of the text.
+func cause(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	if containsAny(err.Error(), "Cannot connect to the Docker daemon") { // all that its client says
+		return errors.New("nothing answers there")
+	}
+	return errors.New(firstLine(err))
+}
+
+// FirstListening is the first of the sockets that something listens on, else
+// the first.
+func FirstListening(sockets ...string) string {
+	for _, path := range sockets {
+		if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+			conn.Close()
+			return path
+		}
+	}
+	return sockets[0]
+}
+
+// UserSocket is where a rootless engine of this user has the socket name.
+func UserSocket(name string) string {
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if dir == "" {
+		dir = "/run/user/" + strconv.Itoa(os.Getuid())
+	}
+	return filepath.Join(dir, name)
+}
