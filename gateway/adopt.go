@@ -111,6 +111,9 @@ func (r *Record) remember(spec drivers.Spec) {
 	r.resolve(spec)
 	q := &r.Request
 	q.Stdin, q.AutoRemove, q.RequireJail = spec.Stdin, spec.AutoRemove, spec.RequireJail
+	if entrypoint := spec.Process.Entrypoint; len(entrypoint) > 0 {
+		q.Entrypoint = entrypoint[0]
+	}
 	for _, m := range spec.Mounts {
 		q.Mounts = append(q.Mounts, api.Mount{Source: m.Source(), Target: m.Target()})
 	}

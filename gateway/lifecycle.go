@@ -289,8 +289,8 @@ func (g *Gateway) wait(ctx context.Context, s *sandbox) (api.WaitResult, error) 
 			status, err = waiter.Wait(ctx, s.id)
 		}
 		if errors.Is(err, drivers.ErrNotFound) {
-			g.lookAt(ctx, s)                              // unless it knows it already
-			s.set(func() { status, err = s.status, nil }) // it was removed: its last state tells
+			g.lookAt(ctx, s) // unless it knows it already
+			status, err = s.removedAs(), nil
 		}
 		if err != nil {
 			return api.WaitResult{}, err
@@ -304,6 +304,20 @@ func (g *Gateway) wait(ctx context.Context, s *sandbox) (api.WaitResult, error) 
 		case <-time.After(waitEvery):
 		}
 	}
+}
+
+// removedAs is how a sandbox ended that its engine has no more. As long as nobody
+// has noted that, because an operation is under way, it is still running.
+func (s *sandbox) removedAs() drivers.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.status.State == drivers.Exited || s.status.State == drivers.Dead:
+		return s.status
+	case s.removed || s.gone:
+		return drivers.Status{ID: s.id, State: drivers.Dead, Reason: "it was removed, and nothing is known of its end"}
+	}
+	return drivers.Status{ID: s.id, State: drivers.Running}
 }
 
 func waitResult(status drivers.Status) api.WaitResult {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -188,6 +189,139 @@ func TestLost(t *testing.T) {
 	}
 	if s := w.get("one"); s.State != "running" || s.Reason != "" {
 		t.Errorf("made anew: %+v", s)
+	}
+}
+
+// TestWaitForLost: what was removed behind the gateway's back did not end well.
+// How it ended stays known if that was seen.
+func TestWaitForLost(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	g := w.run()
+	wait := func(name string) api.WaitResult {
+		t.Helper()
+		r, err := w.client.Wait(t.Context(), name)
+		w.must(err)
+		return r
+	}
+	ids := map[string]string{}
+	for _, name := range []string{"created", "running", "waited", "ended"} {
+		ids[name] = w.create(api.CreateRequest{Name: name}).ID
+		if name != "created" {
+			w.start(name)
+		}
+	}
+	engine.end(ids["ended"], 7)
+	w.eventually("its end is seen", func() bool { return w.get("ended").State == "exited" })
+	result := make(chan api.WaitResult, 1)
+	go func() {
+		r, err := w.client.Wait(t.Context(), "waited")
+		if err != nil {
+			t.Error(err)
+		}
+		result <- r
+	}()
+	w.eventually("somebody waits", func() bool {
+		s := g.byID(ids["waited"])
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.clients > 0
+	})
+	for _, id := range ids {
+		engine.forget(id)
+	}
+	lost := func(name string, r api.WaitResult) {
+		t.Helper()
+		if r.ExitCode == 0 || !strings.Contains(r.Reason, "removed") {
+			t.Errorf("%s: wait says %+v", name, r)
+		}
+	}
+	select {
+	case r := <-result:
+		lost("waited", r)
+	case <-time.After(patience):
+		t.Fatal("wait hangs")
+	}
+	lost("created", wait("created"))
+	lost("running", wait("running"))
+	if r := wait("ended"); r.ExitCode != 7 {
+		t.Errorf("ended: wait says %+v, it ended with 7", r)
+	}
+	w.eventually("all are lost", func() bool {
+		return !slices.ContainsFunc(g.all(), func(s *sandbox) bool { return s.rec().Lost == "" })
+	})
+	w.stop()
+	w.run() // it has not seen how they ended
+	for name := range ids {
+		lost(name, wait(name))
+	}
+}
+
+// TestWaitForUnknown: what is removed before its engine was heard did not end well
+// either, as far as anybody knows.
+func TestWaitForUnknown(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	w.run()
+	id := w.create(api.CreateRequest{Name: "one"}).ID
+	w.start("one")
+	w.stop()
+	engine.hangList = make(chan struct{})
+	defer close(engine.hangList)
+	s := w.run().byID(id)
+	locked(t, s, t.Context()) // a removal is under way
+	defer s.op.unlock()
+	engine.forget(id)
+	inspected := engine.count("inspect " + id)
+	result := make(chan api.WaitResult, 1)
+	go func() {
+		r, err := w.client.Wait(t.Context(), "one")
+		if err != nil {
+			t.Error(err)
+		}
+		result <- r
+	}()
+	w.eventually("it is found missing", func() bool { return engine.count("inspect "+id) > inspected+2 })
+	s.set(s.wasRemoved)
+	select {
+	case r := <-result:
+		if r.ExitCode != 125 || !strings.Contains(r.Reason, "removed") {
+			t.Errorf("wait says %+v", r)
+		}
+	case <-time.After(patience):
+		t.Fatal("wait hangs")
+	}
+}
+
+// TestLostIsNotRenewed: what the engine has no more is off the schedule for good,
+// whatever was under way when it was noticed, and counts nowhere as failing.
+func TestLostIsNotRenewed(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	g := w.run()
+	id := w.create(api.CreateRequest{Name: "one"}).ID
+	w.start("one")
+	s := g.byID(id)
+	engine.forget(id)
+	w.eventually("it is lost", func() bool { return s.rec().Lost != "" })
+	_, err := w.client.RotateToken(t.Context(), "one")
+	refused(t, err, api.CodeConflict, "has no share")
+	if err := g.deliver(t.Context(), s, false); err == nil { // as a renewal that was under way
+		t.Error("a token was published for it")
+	}
+	if !plannedFor(g, id).IsZero() {
+		t.Error("what is lost is renewed")
+	}
+	for _, metric := range []string{"openshell_publish_failures_total", "openshell_sandboxes_failing", "openshell_sandboxes_expired"} {
+		if n := counted(t, g, metric); n != 0 {
+			t.Errorf("%s is %v", metric, n)
+		}
+	}
+	if v := w.get("one"); v.Token.Failures != 0 || v.Token.LastError != "" {
+		t.Errorf("it fails: %+v", v.Token)
+	}
+	if log := w.log.String(); strings.Contains(log, "renewal failed") {
+		t.Error("the log has a failed renewal")
 	}
 }
 
