@@ -100,6 +100,13 @@ type Waiter interface {
 	Wait(ctx context.Context, id string) (Status, error)
 }
 
+// LongStarter is a driver whose Start may take longer than an engine is given: it
+// has deadlines of its own, which count what gets on.
+type LongStarter interface {
+	// LongestStart bounds one Start.
+	LongestStart() time.Duration
+}
+
 // Puller is a driver whose sandboxes come from images that can be fetched.
 type Puller interface {
 	// Pull makes sure that the engine has image and fetches it if it has not.

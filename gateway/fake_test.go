@@ -165,6 +165,13 @@ func (f *fake) Remove(_ context.Context, id string) error {
 	return nil
 }
 
+// reason is what the engine says of a sandbox from now on.
+func (f *fake) reason(id, reason string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.boxes[id].status.Reason = reason
+}
+
 // forget removes a sandbox behind the gateway's back.
 func (f *fake) forget(id string) {
 	f.mu.Lock()

@@ -338,3 +338,31 @@ func TestLostIsConfirmed(t *testing.T) {
 	}
 	tokenOf(t, g, s.Share)
 }
+
+// TestLongStartIsTold: what a driver says of a sandbox that starts is shown, and
+// forgotten with the start.
+func TestLongStartIsTold(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	w.run()
+	s := w.create(api.CreateRequest{Name: "one"})
+	block := make(chan struct{})
+	engine.block = block
+	started := make(chan error, 1)
+	go func() {
+		_, err := w.client.Start(t.Context(), "one")
+		started <- err
+	}()
+	w.eventually("it starts", func() bool { return engine.count("start "+s.ID) == 1 })
+	engine.reason(s.ID, "preparing its root,\x1b[2J 8000 files so far")
+	w.eventually("it is told", func() bool {
+		v := w.get("one")
+		return v.State == starting && v.Progress == "preparing its root, 8000 files so far" && v.Reason == v.Progress
+	})
+	engine.reason(s.ID, "")
+	close(block)
+	w.must(<-started)
+	if v := w.get("one"); v.Progress != "" || v.Reason != "" {
+		t.Errorf("it runs, and is told as %q, %q", v.Progress, v.Reason)
+	}
+}

@@ -12,7 +12,7 @@ import (
 
 const (
 	defaultGrace  = 10 * time.Second // between asking a workload to end and killing it
-	startDeadline = 3 * time.Minute  // of a driver's Start
+	startDeadline = 3 * time.Minute  // of a driver's Start, unless it is a LongStarter
 	endDeadline   = time.Minute      // of a driver's Stop after the grace, and of Remove
 	waitEvery     = 200 * time.Millisecond
 
@@ -24,7 +24,7 @@ func (r *Record) want(desired string) { r.Desired, r.DesiredAt = desired, time.N
 
 // start brings a sandbox up for a user. One that runs is left as it is.
 func (g *Gateway) start(ctx context.Context, s *sandbox) error {
-	if err := g.acquire(ctx, s, startDeadline+endDeadline); err != nil {
+	if err := g.acquire(ctx, s, g.startDeadline(s)+endDeadline); err != nil {
 		return err
 	}
 	defer g.release(s)
@@ -34,7 +34,7 @@ func (g *Gateway) start(ctx context.Context, s *sandbox) error {
 	// A caller that goes away leaves no half-started sandbox.
 	ctx, done := s.op.cancellable(context.WithoutCancel(ctx), starting)
 	defer done()
-	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	ctx, cancel := context.WithTimeout(ctx, g.startDeadline(s))
 	defer cancel()
 	if status, err := g.drivers[s.rec().Driver].Inspect(ctx, s.id); err == nil && status.State == drivers.Running {
 		s.observe(status, time.Now())
@@ -53,6 +53,14 @@ func (g *Gateway) start(ctx context.Context, s *sandbox) error {
 	}
 	g.refresh(context.WithoutCancel(ctx), s)
 	return ended(ctx, err)
+}
+
+// startDeadline bounds one start of a sandbox.
+func (g *Gateway) startDeadline(s *sandbox) time.Duration {
+	if d, ok := g.drivers[s.rec().Driver].(drivers.LongStarter); ok {
+		return max(startDeadline, d.LongestStart())
+	}
+	return startDeadline
 }
 
 // acquire waits for its turn to operate on a sandbox, but not for ever.
@@ -87,7 +95,7 @@ func (s *sandbox) busy(err error) error {
 func (g *Gateway) bringUp(ctx context.Context, s *sandbox) error {
 	s.op.mustBeHeld()
 	defer s.begin(starting)()
-	ctx, cancel := context.WithTimeout(ctx, startDeadline)
+	ctx, cancel := context.WithTimeout(ctx, g.startDeadline(s))
 	defer cancel()
 	if s.rec().Lost != "" {
 		if err := g.remake(ctx, s); err != nil {

@@ -184,9 +184,15 @@ func (g *Gateway) lookAt(ctx context.Context, s *sandbox) {
 }
 
 // converge takes over what the engine said of a sandbox and begins what follows
-// from it. A sandbox with an operation under way is left to that.
+// from it. A sandbox with an operation under way is left to that; only what a
+// start is at is taken over.
 func (g *Gateway) converge(ctx context.Context, s *sandbox, status drivers.Status, found, live bool, asked time.Time) {
 	if !s.op.tryLock() {
+		s.set(func() {
+			if s.doing == starting && found && status.State == drivers.Created {
+				s.startAt = status.Reason
+			}
+		})
 		return
 	}
 	g.keepObject(s, status)

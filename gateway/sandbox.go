@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ type sandbox struct {
 	status   drivers.Status // what the engine said last; State is "" before it said anything
 	up       bool           // seen running, or started, with no gap since in which it could have been ended from outside
 	doing    string         // starting or stopping, while that is under way
+	startAt  string         // what the start is at, if it takes long; one line
 	// undelivered says that a start has not come to its publish yet, which begins the renewals
 	undelivered bool
 	problem     string    // why the reconciler could not do its work, one line
@@ -79,7 +81,7 @@ func (s *sandbox) observe(status drivers.Status, asked time.Time) bool {
 
 // begin marks a long operation, for ps. The caller holds op and calls the end.
 func (s *sandbox) begin(doing string) (end func()) {
-	s.set(func() { s.doing, s.undelivered = doing, doing == starting && !s.schedule.has(s.id) })
+	s.set(func() { s.doing, s.startAt, s.undelivered = doing, "", doing == starting && !s.schedule.has(s.id) })
 	return func() {
 		s.set(func() { s.doing, s.undelivered, s.touched = "", false, time.Now() })
 	}
@@ -99,7 +101,7 @@ func (s *sandbox) view() api.Sandbox {
 	}
 	switch {
 	case s.doing != "":
-		v.State = s.doing
+		v.State, v.Progress, v.Reason = s.doing, text.Line(s.startAt), cmp.Or(s.startAt, v.Reason)
 	case r.Lost != "":
 		v.State = string(drivers.Dead)
 	case v.State == "":

@@ -80,7 +80,7 @@ func bringUp(h *host, procs *procs) (outcome, error) {
 	if err := h.send(guest.Message{Hello: &guest.Hello{Version: guest.Version, Kernel: kernelRelease()}}); err != nil {
 		return outcome{}, err
 	}
-	r, err := makeRoot(where, spec)
+	r, err := makeRoot(where, spec, h.progress)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -109,6 +109,10 @@ type outcome struct {
 	reason string
 	where  layout
 }
+
+// progress tells the host how far a long boot is. Its own deadlines find a host that
+// can't be told.
+func (h *host) progress(p guest.Progress) { _ = h.send(guest.Message{Progress: &p}) }
 
 // fail tells the host why the boot can't go on. The power goes off next, and
 // nothing says when the host has read it, so it gets a moment.

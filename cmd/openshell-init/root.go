@@ -27,11 +27,12 @@ type root struct {
 
 // makeRoot builds the overlay in the init's namespace, so that the init can
 // unmount it at the end, and then the sandbox's namespace around it.
-func makeRoot(where layout, spec guest.BootSpec) (*root, error) {
+// progress is called now and then where it takes long.
+func makeRoot(where layout, spec guest.BootSpec, progress func(guest.Progress)) (*root, error) {
 	if err := mountUpper(where, spec.Ephemeral); err != nil {
 		return nil, err
 	}
-	if err := mountOverlay(where.lower); err != nil {
+	if err := mountOverlay(where, progress); err != nil {
 		return nil, err
 	}
 	trees, err := cloneTrees(where.shares, spec)
@@ -159,15 +160,15 @@ func (where layout) isUpper(disk string) bool {
 	return err == nil && strings.TrimSpace(string(data)) == guest.UpperSerial
 }
 
-func mountOverlay(lower string) error {
+func mountOverlay(where layout, progress func(guest.Progress)) error {
 	// This also opens it: under krun a directory that is mounted on the host
 	// becomes a mount in the guest, too, but not before.
-	layers, err := lowerLayers(lower, skeletonDir)
+	layers, err := lowerLayers(where, skeletonDir, progress)
 	if err != nil {
 		return err
 	}
 	changes, work := filepath.Join(upperDir, "root"), filepath.Join(upperDir, "work")
-	if err := errors.Join(makeLike(changes, lower), os.MkdirAll(work, 0o700), os.MkdirAll(newRoot, 0o700)); err != nil {
+	if err := errors.Join(makeLike(changes, where.lower), os.MkdirAll(work, 0o700), os.MkdirAll(newRoot, 0o700)); err != nil {
 		return fmt.Errorf("prepare the root's upper layer: %w", err)
 	}
 	data := fmt.Sprintf("%s,upperdir=%s,workdir=%s", layers, changes, work)

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/rootlist"
 )
 
 // When an overlay copies something up it also asks the lower file system for
@@ -21,10 +25,12 @@ import (
 // regular file a stub with the file's metadata that names the file (overlayfs
 // calls that metacopy). The directory itself is a layer for data only.
 //
-// The skeleton is made anew at each boot, so that it fits what the host has; it
-// takes a look at each file and about a kilobyte of memory for it. libkrun has a
-// descriptor open for each name that this kernel remembers, and lists a directory
-// short when it has none left, so the names are forgotten on the way.
+// The skeleton is made anew at each boot, so that it fits what the host has, and
+// takes about a kilobyte of memory for each file. The monitor has listed the files:
+// then none of them is looked at here. A monitor of another version has not, and
+// the init walks the directory. libkrun has a descriptor open for each name that
+// this kernel remembers, and lists a directory short when it has none left, so the
+// names are forgotten on the way.
 
 // overlay's names for a stub and for the file it stands for.
 const (
@@ -32,15 +38,16 @@ const (
 	xattrRedirect = "trusted.overlay.redirect"
 )
 
-// lowerLayers gives the overlay's options for a lower directory.
-func lowerLayers(lower, skeleton string) (string, error) {
-	dir, err := os.Open(lower)
+// lowerLayers gives the overlay's options for the root's directory. progress is
+// called while a skeleton is made.
+func lowerLayers(where layout, skeleton string, progress func(guest.Progress)) (string, error) {
+	dir, err := os.Open(where.lower)
 	if err != nil {
 		return "", fmt.Errorf("open the root directory: %w", err)
 	}
 	defer dir.Close()
 	if _, err := unix.IoctlGetInt(int(dir.Fd()), unix.FS_IOC_GETFLAGS); !errors.Is(err, unix.EOPNOTSUPP) {
-		return "lowerdir=" + lower, nil
+		return "lowerdir=" + where.lower, nil
 	}
 	if err := os.MkdirAll(skeleton, 0o700); err != nil {
 		return "", err
@@ -48,197 +55,173 @@ func lowerLayers(lower, skeleton string) (string, error) {
 	if err := unix.Mount("tmpfs", skeleton, "tmpfs", 0, "mode=0755,nr_inodes=0"); err != nil {
 		return "", fmt.Errorf("mount the root's skeleton: %w", err)
 	}
-	if err := makeSkeleton(lower, skeleton); err != nil {
+	s := newSkeleton(skeleton)
+	ctx, told := context.WithCancel(context.Background())
+	go s.tell(ctx, progress)
+	err = s.make(where)
+	told()
+	if err != nil {
 		return "", fmt.Errorf("make the root's skeleton: %w", err)
 	}
-	return fmt.Sprintf("lowerdir=%s::%s,metacopy=on,redirect_dir=on", skeleton, lower), nil
+	return fmt.Sprintf("lowerdir=%s::%s,metacopy=on,redirect_dir=on", skeleton, where.lower), nil
 }
 
-// makeSkeleton fills the empty directory skeleton. Both lie in different file
-// systems.
-func makeSkeleton(from, skeleton string) error {
-	s := skeletonMaker{from: from, to: skeleton, links: map[[2]uint64]string{}}
-	if err := s.visit(from); err != nil {
-		return err
+// skeleton is one that is being made in the empty directory to.
+type skeleton struct {
+	to    string
+	dirs  []madeDir
+	links map[[2]uint64]string // the first name of each file that has several
+
+	made, of atomic.Uint64 // entries; of is 0 while it is not known
+}
+
+type madeDir struct {
+	name  string
+	times []unix.Timespec
+}
+
+func newSkeleton(to string) *skeleton {
+	return &skeleton{to: to, links: map[[2]uint64]string{}}
+}
+
+// make makes all of it, from the list if there is one.
+func (s *skeleton) make(where layout) error {
+	defer unix.Umask(unix.Umask(0))
+	list, err := os.Open(filepath.Join(where.shares, guest.BootDir, guest.RootListFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = s.walk(where.lower)
+	case err == nil:
+		defer list.Close()
+		err = rootlist.Read(list, s.of.Store, s.add)
 	}
-	if err := s.walk(from); err != nil {
+	if err != nil {
 		return err
 	}
 	// Last, since each entry made in a directory changes its time.
 	for _, dir := range slices.Backward(s.dirs) {
-		if err := setTimes(dir.name, &dir.stat); err != nil {
+		if err := setTimes(dir.name, dir.times); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-type skeletonMaker struct {
-	from, to string
-	visited  int
-	dirs     []madeDir
-	links    map[[2]uint64]string // files with several names, by device and inode
-}
-
-type madeDir struct {
-	name string
-	stat unix.Stat_t
 }
 
 // atOnce is how many names are asked for before they are forgotten: a fraction
 // of the 4,096 descriptors that Linux gives a process where nobody gave it more.
 const atOnce = 500
 
-// walk visits what is in a directory, and then what is below.
-func (s *skeletonMaker) walk(name string) error {
-	dir, err := os.Open(name)
-	if errors.Is(err, fs.ErrPermission) {
-		logf("%s may not be read on the host: it is empty here", strings.TrimPrefix(name, s.from))
-		return nil
-	} else if err != nil {
-		return err
-	}
-	defer dir.Close()
-	var below []string
-	for {
-		entries, err := dir.ReadDir(atOnce)
-		for _, e := range entries {
-			entry := filepath.Join(name, e.Name())
-			if err := s.visit(entry); err != nil {
-				return err
-			}
-			if e.IsDir() {
-				below = append(below, entry)
+// walk adds what is in a directory, which is looked at through its server.
+func (s *skeleton) walk(lower string) error {
+	unread, err := rootlist.Walk(lower, nil, func(e rootlist.Entry) error {
+		if s.made.Load()%atOnce == atOnce-1 {
+			if err := forgetNames(); err != nil {
+				return fmt.Errorf("forget names: %w", err)
 			}
 		}
-		if errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return err
-		}
+		return s.add(e)
+	})
+	if unread.Count > 0 {
+		logf("%d files and directories of the root can't be read on the host, and are missing or empty here: %q for one", unread.Count, unread.First)
 	}
-	dir.Close()
-	for _, name := range below {
-		if err := s.walk(name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
-// visit makes the skeleton of one name.
-func (s *skeletonMaker) visit(name string) error {
-	if s.visited++; s.visited%atOnce == 0 {
-		if err := forgetNames(); err != nil {
-			return fmt.Errorf("forget names: %w", err)
+// tellEvery is how often the host is told.
+const tellEvery = time.Second
+
+// tell tells the host how far it is, until ctx ends. What hangs is no progress.
+func (s *skeleton) tell(ctx context.Context, progress func(guest.Progress)) {
+	tick := time.NewTicker(tellEvery)
+	defer tick.Stop()
+	for last := uint64(0); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if n := s.made.Load(); n > last {
+			last = n
+			progress(guest.Progress{Files: n, Of: s.of.Load()})
 		}
 	}
-	rel := strings.TrimPrefix(name, s.from)
-	target := s.to + rel
-	var st unix.Stat_t
-	if err := unix.Lstat(name, &st); err != nil {
-		return &fs.PathError{Op: "lstat", Path: name, Err: err}
-	}
-	id := [2]uint64{uint64(st.Dev), st.Ino}
-	if first := s.links[id]; first != "" {
+}
+
+// add makes one entry.
+func (s *skeleton) add(e rootlist.Entry) error {
+	s.made.Add(1)
+	target := s.to + e.Name
+	several := e.File != [2]uint64{}
+	if first := s.links[e.File]; several && first != "" {
 		return os.Link(first, target)
 	}
-	if err := s.make(name, rel, target, &st); err != nil {
-		return fmt.Errorf("%s: %w", rel, err)
+	if err := makeEntry(e, target); err != nil {
+		return fmt.Errorf("%q: %w", e.Name, err)
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		s.dirs = append(s.dirs, madeDir{target, st})
+	times := []unix.Timespec{e.Access, e.Modify}
+	if e.Mode&unix.S_IFMT == unix.S_IFDIR {
+		s.dirs = append(s.dirs, madeDir{target, times})
 		return nil
 	}
-	if st.Nlink > 1 {
-		s.links[id] = target
+	if several {
+		s.links[e.File] = target
 	}
-	return setTimes(target, &st)
+	return setTimes(target, times)
 }
 
-// make makes one entry with its owner, mode and attributes.
-func (s *skeletonMaker) make(name, rel, target string, st *unix.Stat_t) error {
+// makeEntry makes it with its owner, mode and attributes: in this order, since a
+// change of owner removes some of both.
+func makeEntry(e rootlist.Entry, target string) error {
 	var err error
-	switch st.Mode & unix.S_IFMT {
+	switch e.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
-		if rel != "" {
+		if e.Name != "" {
 			err = unix.Mkdir(target, 0o700)
 		}
 	case unix.S_IFLNK:
-		var to string
-		if to, err = os.Readlink(name); err == nil {
-			err = os.Symlink(to, target)
-		}
-		return errors.Join(err, os.Lchown(target, int(st.Uid), int(st.Gid)))
+		return errors.Join(unix.Symlink(e.Target, target), os.Lchown(target, int(e.UID), int(e.GID)))
 	case unix.S_IFREG:
-		err = makeStub(target, rel, st.Size)
+		err = makeStub(e, target)
 	default:
-		err = unix.Mknod(target, st.Mode, int(st.Rdev))
+		err = unix.Mknod(target, e.Mode, int(e.Device))
+	}
+	if err == nil {
+		err = os.Lchown(target, int(e.UID), int(e.GID))
+	}
+	if err == nil {
+		err = unix.Chmod(target, e.Mode&0o7777)
 	}
 	if err != nil {
 		return err
 	}
-	if err := os.Lchown(target, int(st.Uid), int(st.Gid)); err != nil {
-		return err
-	}
-	if err := unix.Chmod(target, st.Mode&0o7777); err != nil {
-		return err
-	}
-	if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFDIR && kind != unix.S_IFREG {
-		return nil // the host's server opens what it is asked about, which a device or a socket refuses
-	}
-	return copyAttributes(name, target)
-}
-
-func makeStub(target, rel string, size int64) error {
-	fd, err := unix.Open(target, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	if err := unix.Ftruncate(fd, size); err != nil {
-		return err
-	}
-	if size == 0 {
-		return nil // nothing to look for
-	}
-	return errors.Join(unix.Fsetxattr(fd, xattrMetacopy, nil, 0), unix.Fsetxattr(fd, xattrRedirect, []byte(rel), 0))
-}
-
-// listAttributes is the system call. Tests answer as libkrun's server does.
-var listAttributes = unix.Llistxattr
-
-// copyAttributes copies extended attributes: file capabilities, access lists.
-// After the owner, since a change of owner removes capabilities.
-func copyAttributes(from, to string) error {
-	names := make([]byte, 4<<10)
-	n, err := listAttributes(from, names)
-	switch {
-	case errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS):
-		return nil
-	case errors.Is(err, unix.EACCES):
-		return nil // the host's user may not read the file: nobody in the guest can
-	case err != nil:
-		return fmt.Errorf("list attributes: %w", err)
-	}
-	value := make([]byte, 64<<10)
-	for name := range strings.SplitSeq(strings.TrimRight(string(names[:n]), "\x00"), "\x00") {
-		if name == "" || strings.HasPrefix(name, "trusted.overlay.") {
-			continue
-		}
-		n, err := unix.Lgetxattr(from, name, value)
-		if err == nil {
-			err = unix.Lsetxattr(to, name, value[:n], 0)
-		}
-		if err != nil && !errors.Is(err, unix.ENOTSUP) && !errors.Is(err, unix.ENODATA) {
-			return fmt.Errorf("copy the attribute %s: %w", name, err)
+	for _, a := range e.Attributes {
+		// What this kernel has no use for is left out.
+		err := unix.Lsetxattr(target, a.Name, a.Value, 0)
+		if err != nil && !errors.Is(err, unix.ENOTSUP) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("copy the attribute %q: %w", a.Name, err)
 		}
 	}
 	return nil
 }
 
-func setTimes(name string, st *unix.Stat_t) error {
-	times := []unix.Timespec{st.Atim, st.Mtim}
+// makeStub makes what stands for a regular file. An empty one stands for itself.
+func makeStub(e rootlist.Entry, target string) error {
+	if err := unix.Mknod(target, unix.S_IFREG|0o600, 0); err != nil {
+		return err
+	}
+	if e.Size == 0 {
+		return nil
+	}
+	if err := unix.Truncate(target, e.Size); err != nil {
+		return err
+	}
+	if err := unix.Lsetxattr(target, xattrMetacopy, nil, 0); err != nil {
+		return err
+	}
+	return unix.Lsetxattr(target, xattrRedirect, []byte(e.Name), 0)
+}
+
+func setTimes(name string, times []unix.Timespec) error {
 	if err := unix.UtimesNanoAt(unix.AT_FDCWD, name, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return &fs.PathError{Op: "utimensat", Path: name, Err: err}
 	}

@@ -10,11 +10,20 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/rootlist"
 )
 
 // TestSkeleton puts an overlay over a skeleton and changes everything that an
-// overlay over the directory itself could have had changed.
+// overlay over the directory itself could have had changed. The skeleton is made
+// from a list, or where the monitor made none, by a walk.
 func TestSkeleton(t *testing.T) {
+	t.Run("from a list", func(t *testing.T) { trySkeleton(t, true) })
+	t.Run("by a walk", func(t *testing.T) { trySkeleton(t, false) })
+}
+
+func trySkeleton(t *testing.T, listed bool) {
 	if os.Getuid() != 0 {
 		t.Skip("mounts need root")
 	}
@@ -44,6 +53,10 @@ func TestSkeleton(t *testing.T) {
 		os.Link(lower("etc/file"), lower("etc/deep/hard")),
 		os.Symlink("file", lower("etc/soft")),
 		unix.Mkfifo(lower("etc/fifo"), 0o600),
+		unix.Mknod(lower("etc/null"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))),
+		os.WriteFile(lower("etc/n\xffot text\n"), []byte("odd"), 0o644),
+		os.Mkdir(lower("etc/closed"), 0o000),
+		os.WriteFile(lower("etc/closed/in"), []byte("inside"), 0o000),
 		os.Chtimes(lower("etc/file"), old, old),
 		os.Chtimes(lower("etc"), old, old),
 	} {
@@ -51,8 +64,16 @@ func TestSkeleton(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := makeSkeleton(dir("lower"), dir("skeleton")); err != nil {
-		t.Fatal(err)
+	where := layout{lower: dir("lower"), shares: dir("shares")}
+	must(t, os.MkdirAll(dir("shares/boot"), 0o755))
+	if listed {
+		_, _, err := rootlist.Create(dir("shares/boot/"+guest.RootListFile), dir("lower"), nil, func(uint64) error { return nil })
+		must(t, err)
+	}
+	made := newSkeleton(dir("skeleton"))
+	must(t, made.make(where))
+	if known := made.of.Load() != 0; known != listed || listed && made.of.Load() != made.made.Load() {
+		t.Errorf("%d of %d are made", made.made.Load(), made.of.Load())
 	}
 	options := fmt.Sprintf("lowerdir=%s::%s,metacopy=on,redirect_dir=on,upperdir=%s,workdir=%s",
 		dir("skeleton"), dir("lower"), dir("upper"), dir("work"))
@@ -72,6 +93,8 @@ func TestSkeleton(t *testing.T) {
 	sees("etc/deep/with space", "deep")
 	sees("etc/deep/hard", "from the host")
 	sees("etc/soft", "from the host")
+	sees("etc/n\xffot text\n", "odd")
+	sees("etc/closed/in", "inside")
 	var st unix.Stat_t
 	if err := unix.Stat(root("etc/file"), &st); err != nil || st.Uid != 12 || st.Gid != 34 ||
 		st.Mode&0o7777 != 0o4755 || st.Size != 13 || st.Nlink != 2 || st.Mtim.Sec != old.Unix() {
@@ -79,6 +102,12 @@ func TestSkeleton(t *testing.T) {
 	}
 	if err := unix.Stat(root("etc"), &st); err != nil || st.Mtim.Sec != old.Unix() {
 		t.Errorf("a directory's time: %v, %v", st.Mtim, err)
+	}
+	if err := unix.Stat(root("etc/null"), &st); err != nil || st.Mode != unix.S_IFCHR|0o600 || st.Rdev != unix.Mkdev(1, 3) {
+		t.Errorf("a device: %+v, %v", st, err)
+	}
+	if err := unix.Stat(root("etc/closed"), &st); err != nil || st.Mode != unix.S_IFDIR {
+		t.Errorf("a closed directory: %+v, %v", st, err)
 	}
 	note := make([]byte, 10)
 	if n, err := unix.Getxattr(root("etc/file"), "user.note", note); err != nil || string(note[:n]) != "kept" {
@@ -113,55 +142,4 @@ func appendTo(name, text string) error {
 	defer f.Close()
 	_, err = f.WriteString(text)
 	return err
-}
-
-// TestSkeletonOfOddFiles: a tree has devices and sockets, and files that the
-// host's user may not read. libkrun's server opens what it is asked the attributes
-// of, and refuses that for these.
-func TestSkeletonOfOddFiles(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("device nodes need root")
-	}
-	base := t.TempDir()
-	lower, made := filepath.Join(base, "lower"), filepath.Join(base, "made")
-	socket := int(unix.S_IFSOCK | 0o600)
-	for _, err := range []error{
-		os.MkdirAll(filepath.Join(lower, "dev"), 0o755), os.Mkdir(made, 0o755),
-		unix.Mknod(filepath.Join(lower, "dev/null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))),
-		unix.Mknod(filepath.Join(lower, "dev/disk"), unix.S_IFBLK|0o600, int(unix.Mkdev(7, 250))),
-		unix.Mknod(filepath.Join(lower, "socket"), uint32(socket), 0),
-		unix.Mkfifo(filepath.Join(lower, "fifo"), 0o600),
-		os.WriteFile(filepath.Join(lower, "shadow"), []byte("secret"), 0),
-		os.Chmod(filepath.Join(lower, "shadow"), 0),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	listAttributes = func(name string, into []byte) (int, error) {
-		var st unix.Stat_t
-		if err := unix.Lstat(name, &st); err != nil {
-			return 0, err
-		}
-		switch kind := st.Mode & unix.S_IFMT; {
-		case kind == unix.S_IFSOCK:
-			return 0, unix.ENXIO
-		case kind == unix.S_IFCHR, kind == unix.S_IFBLK, st.Mode&0o777 == 0:
-			return 0, unix.EACCES
-		}
-		return unix.Llistxattr(name, into)
-	}
-	t.Cleanup(func() { listAttributes = unix.Llistxattr })
-	if err := makeSkeleton(lower, made); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"dev/null", "dev/disk", "socket", "fifo", "shadow"} {
-		var want, got unix.Stat_t
-		if err := unix.Lstat(filepath.Join(lower, name), &want); err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.Lstat(filepath.Join(made, name), &got); err != nil || got.Mode != want.Mode || got.Rdev != want.Rdev || got.Size != want.Size {
-			t.Errorf("%s: %+v, %v; %+v is wanted", name, got, err, want)
-		}
-	}
 }

@@ -147,7 +147,7 @@ func (f *fake) handler() http.Handler {
 	mux.HandleFunc("POST /v1/token/verify", f.verify)
 	f.shareRoutes(mux)
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request, *fakeSandbox){
-		"GET /v1/sandboxes/{ref}":               func(w http.ResponseWriter, _ *http.Request, s *fakeSandbox) { answer(w, s.Sandbox) },
+		"GET /v1/sandboxes/{ref}":               f.get,
 		"DELETE /v1/sandboxes/{ref}":            f.remove,
 		"POST /v1/sandboxes/{ref}/start":        f.start,
 		"POST /v1/sandboxes/{ref}/stop":         f.stop,
@@ -229,6 +229,13 @@ func (f *fake) create(w http.ResponseWriter, r *http.Request) {
 	answer(w, f.add(s).Sandbox)
 }
 
+func (f *fake) get(w http.ResponseWriter, _ *http.Request, s *fakeSandbox) {
+	f.mu.Lock()
+	view := s.Sandbox
+	f.mu.Unlock()
+	answer(w, view)
+}
+
 func (f *fake) start(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
 	switch strings.Join(s.Process.Args, " ") {
 	case "fail":
@@ -243,7 +250,12 @@ func (f *fake) start(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
 	case "fails-with-files":
 		refuse(w, &api.Error{Code: api.CodeDriver, Message: "start the VM: no root", Hint: "see /s/sandboxes/" + s.ID + "/console.log"})
 		return
-	case "boots-for-ever", "stays-for-ever":
+	case "boots-for-ever", "stays-for-ever", "prepares-for-ever":
+		if s.Process.Args[0] == "prepares-for-ever" {
+			f.mu.Lock()
+			s.Progress = "preparing its root, 8000 of 100000 files"
+			f.mu.Unlock()
+		}
 		f.note("booting", "")
 		<-r.Context().Done()
 		return

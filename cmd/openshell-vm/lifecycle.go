@@ -30,9 +30,9 @@ func forEach(c *cli.Context, doing string, f func(ctx context.Context, client *a
 	}
 	var errs []error
 	for _, ref := range refs {
-		p.step(doing + " " + ref)
+		told := p.followStart(c.Context, client, doing+" "+ref, ref)
 		err := f(c.Context, client, ref)
-		p.done()
+		told()
 		if err != nil {
 			errs = append(errs, err)
 		}

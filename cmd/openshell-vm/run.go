@@ -94,7 +94,7 @@ func (s *session) create(ctx context.Context, r api.CreateRequest, quiet bool) (
 // start, or is interrupted before it has, leaves nothing behind.
 func (s *session) start(ctx context.Context, client *api.Client, sandbox api.Sandbox) error {
 	err := s.interruptible(ctx, func(ctx context.Context) error {
-		s.progress.step("starting " + sandbox.Name)
+		defer s.progress.followStart(ctx, client, "starting "+sandbox.Name, sandbox.ID)()
 		_, err := client.Start(ctx, sandbox.ID)
 		return err
 	})

@@ -171,6 +171,15 @@ func TestProgressIsShownAndTakenAway(t *testing.T) {
 	term.until("the progress line is taken away", func() bool { return strings.HasSuffix(term.screen.String(), clearLine) })
 }
 
+// TestProgressOfALongBoot: what the gateway knows of it stands in the line, for
+// run as for start.
+func TestProgressOfALongBoot(t *testing.T) {
+	term := onTerminal(t, "run", "prepares-for-ever")
+	term.sees("starting made-up: preparing its root, 8000 of 100000 files … ")
+	term.types("\x03")
+	term.ends(130)
+}
+
 // TestSecondInterruptLeaves: what is begun is removed, unless the user won't wait.
 func TestSecondInterruptLeaves(t *testing.T) {
 	term := onTerminal(t, "run", "stays-for-ever")

@@ -58,6 +58,8 @@ var (
 	_ drivers.Execer   = (*Driver)(nil)
 	_ drivers.Signaler = (*Driver)(nil)
 	_ drivers.Waiter   = (*Driver)(nil)
+
+	_ drivers.LongStarter = (*Driver)(nil)
 )
 
 // New makes a driver. Nothing is looked at before it is used.

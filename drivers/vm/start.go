@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,6 +25,13 @@ const (
 	outputGrace     = 5 * time.Second // for the last output after the workload ended
 	reportMargin    = 30 * time.Second
 )
+
+// LongestStart is for the slowest VM: one that hung at its first try, and tells of
+// progress at the second.
+func (d *Driver) LongestStart() time.Duration {
+	c := monitor.Config{BootDeadline: cmp.Or(d.cfg.BootDeadline, bootDeadlineTCG)}
+	return c.BootDeadline + c.LongestBoot() + 2*reportMargin
+}
 
 // guestDefaults are in the environment of every process in a guest, unless set.
 var guestDefaults = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
@@ -216,7 +224,7 @@ func (d *Driver) boot(ctx context.Context, cfg monitor.Config, lock *os.File) (*
 	}
 	defer report.Close()
 	lock.Close() // so that the monitor's copy is the only one
-	report.SetReadDeadline(time.Now().Add(cfg.BootDeadline + reportMargin))
+	report.SetReadDeadline(time.Now().Add(cfg.LongestBoot() + reportMargin))
 	stop := context.AfterFunc(ctx, func() { report.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	var ready monitor.Ready

@@ -140,7 +140,8 @@ type Sandbox struct {
 	State      string        `json:"state"`                // created, running, exited, dead, starting, stopping, unreadable; unknown until its engine has answered
 	Desired    string        `json:"desired"`              // running, stopped, gone
 	ExitCode   *int          `json:"exitCode,omitempty"`
-	Reason     string        `json:"reason,omitempty"` // one line, when something is wrong
+	Reason     string        `json:"reason,omitempty"`   // one line, when something is wrong
+	Progress   string        `json:"progress,omitempty"` // one line, while it starts: what takes long
 	Rootfs     string        `json:"rootfs,omitempty"`
 	Image      string        `json:"image,omitempty"`
 	Process    Process       `json:"process"`

@@ -15,6 +15,8 @@ type Message struct {
 	Failed  *Failed  `json:"failed,omitempty"`  // the boot failed; power-off follows
 	Clock   *Clock   `json:"clock,omitempty"`   // answer to AskClock
 
+	Progress *Progress `json:"progress,omitempty"` // of a boot that takes long, about once a second
+
 	// Host to guest.
 	Start    *Start    `json:"start,omitempty"`    // answer to Hello: go on
 	Stop     *Stop     `json:"stop,omitempty"`     // SIGTERM to the workload, SIGKILL after the grace
@@ -59,6 +61,13 @@ type Seen struct {
 type Failed struct {
 	Reason string `json:"reason"`
 	Hint   string `json:"hint,omitempty"`
+}
+
+// Progress says how many files of its root a boot has prepared. The deadline counts
+// anew when they are more than before.
+type Progress struct {
+	Files uint64 `json:"files"`
+	Of    uint64 `json:"of,omitempty"` // 0 where it is not known
 }
 
 // Stop asks for an orderly end.

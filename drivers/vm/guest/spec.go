@@ -33,6 +33,10 @@ const (
 	BootDir  = "boot"      // read-only, holds SpecFile
 	SpecFile = "spec.json" // the BootSpec
 	AuthName = "auth"      // the share
+
+	// RootListFile is the list of the root's files, beside SpecFile: see package
+	// rootlist. krun only; an older monitor makes none.
+	RootListFile = "root.list"
 	// MountName(i) holds the i-th user mount.
 	RootDir   = "root"   // krun only: the rootfs
 	SharesDir = "shares" // krun only: BootDir, AuthName, … lie below it

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,9 +19,15 @@ const consoleLines = 8
 // boot brings the guest from its greeting to the running workload. A workload
 // that ended at once, or could not be run, has booted too: that message is
 // returned, since watch would not see it.
+//
+// The deadline counts from the start, and anew when the guest has got on. A guest
+// that gets on for ever is given up in the end.
 func (m *monitor) boot() (early *guest.Exited, err error) {
 	deadline := time.NewTimer(m.cfg.BootDeadline)
 	defer deadline.Stop()
+	longest := time.NewTimer(time.Until(m.began.Add(m.cfg.LongestBoot())))
+	defer longest.Stop()
+	var files uint64
 	for {
 		select {
 		case msg, ok := <-m.control.messages:
@@ -30,15 +37,23 @@ func (m *monitor) boot() (early *guest.Exited, err error) {
 			if done, err := m.booting(msg); done || err != nil {
 				return msg.Exited, err
 			}
+			if p := msg.Progress; p != nil && p.Files > files {
+				files = p.Files
+				deadline.Reset(m.cfg.BootDeadline)
+			}
 		case d := <-m.group.died:
 			return m.bootedBefore(d)
 		case <-m.stop:
-			return nil, errors.New("it was stopped while it booted")
+			return nil, errStopped
 		case <-deadline.C:
-			return nil, &hungError{m.cfg.BootDeadline}
+			return nil, &hungError{m.cfg.BootDeadline, m.report().Doing}
+		case <-longest.C:
+			return nil, m.tooLong()
 		}
 	}
 }
+
+var errStopped = errors.New("it was stopped while it booted")
 
 // bootedBefore looks whether a VM that ended had booted: then it is for watch to
 // say how it ended.
@@ -75,12 +90,14 @@ func (m *monitor) booting(msg guest.Message) (done bool, err error) {
 		m.control.send(guest.Message{Start: &guest.Start{UnixNano: time.Now().UnixNano()}})
 	case msg.Started != nil, msg.Exited != nil:
 		m.log.Info("the workload runs")
-		m.update(func(r *Report) { r.State, r.StartedAt = drivers.Running, time.Now() })
+		m.update(func(r *Report) { r.State, r.StartedAt, r.Doing = drivers.Running, time.Now(), "" })
 		return true, nil
 	case msg.Failed != nil:
 		return false, &refusal{&drivers.Error{Err: errors.New(printable(msg.Failed.Reason)), Hint: printable(msg.Failed.Hint)}}
 	case msg.Seen != nil:
 		m.seen(*msg.Seen)
+	case msg.Progress != nil:
+		m.update(func(r *Report) { r.Doing = preparing(*msg.Progress) })
 	}
 	return false, nil
 }
@@ -106,9 +123,32 @@ type refusal struct{ said *drivers.Error }
 func (r *refusal) Error() string { return r.said.Error() }
 func (r *refusal) Unwrap() error { return r.said }
 
+// preparing is a guest's progress in words.
+func preparing(p guest.Progress) string {
+	if p.Of == 0 {
+		return fmt.Sprintf("preparing its root, %d files so far", p.Files)
+	}
+	return fmt.Sprintf("preparing its root, %d of %d files", min(p.Files, p.Of), p.Of)
+}
+
 // hungError is a boot that went past its deadline.
-type hungError struct{ deadline time.Duration }
+type hungError struct {
+	deadline time.Duration
+	doing    string // what it was at; "" if it never told
+}
 
 func (e *hungError) Error() string {
+	if e.doing != "" {
+		return fmt.Sprintf("the guest got no further within %v; it was %s", e.deadline, e.doing)
+	}
 	return fmt.Sprintf("the guest did not boot within %v", e.deadline)
+}
+
+// tooLong refuses a boot that got on, but did not come to its end. Another try
+// would not help.
+func (m *monitor) tooLong() error {
+	return &refusal{&drivers.Error{
+		Err:  fmt.Errorf("the guest did not boot within %v; it was %s", m.cfg.LongestBoot(), cmp.Or(m.report().Doing, "still booting")),
+		Hint: "give it a root of fewer files, or set OPENSHELL_BOOT_DEADLINE: a boot may take " + strconv.Itoa(longestBoots) + " times as long",
+	}}
 }

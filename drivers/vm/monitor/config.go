@@ -36,10 +36,17 @@ type Config struct {
 
 	RequireJail bool `json:"requireJail,omitempty"` // refuse a host that can't confine the VM fully
 
-	BootDeadline time.Duration `json:"bootDeadline"` // from the start of the hypervisor to the workload's
+	BootDeadline time.Duration `json:"bootDeadline"` // from the start of the hypervisor, or the last word of progress, to the workload's
 	StopGrace    time.Duration `json:"stopGrace"`    // for the last output, after the workload ended
 	Attempt      int           `json:"attempt"`      // 1, or 2 after a boot that hung
 }
+
+// longestBoots is how many deadlines a boot may take in the whole, whatever
+// progress it tells of.
+const longestBoots = 10
+
+// LongestBoot bounds the time from a monitor's start to the workload's.
+func (c Config) LongestBoot() time.Duration { return longestBoots * c.BootDeadline }
 
 // kvmDevice is KVM's node in a jail.
 func (c Config) kvmDevice() jail.Bind {

@@ -43,6 +43,9 @@ func startKrun(m *monitor, ports portFiles) error {
 		return err
 	}
 	defer config.Close()
+	if err := m.listRoot(); err != nil {
+		return err
+	}
 	p := program{
 		name: "krun", Program: m.cfg.Krun.Binary, profile: jail.Strict, proc: true,
 		tasks: uint64(krunTasks + m.cfg.CPUs),

@@ -19,6 +19,7 @@ type monitor struct {
 	cfg   Config
 	log   *slog.Logger
 	group *group
+	began time.Time
 
 	tools, stdio, console *rotated
 	stdioConn             *stream.Conn
@@ -49,7 +50,7 @@ type monitor struct {
 //  6. end what is left of the VM, whose disk is written, and remove the socket
 func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) error {
 	m := &monitor{
-		cfg: cfg, log: log, group: newGroup(),
+		cfg: cfg, log: log, group: newGroup(), began: time.Now(),
 		stdioEnd: make(chan struct{}), ended: make(chan struct{}), stop: make(chan time.Duration, 16),
 		status: Report{Attempt: cfg.Attempt},
 	}
@@ -75,6 +76,9 @@ func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) erro
 		return m.failed(ready, err)
 	}
 	m.tell(ready, Ready{})
+	if err := m.unlistRoot(); err != nil {
+		log.Warn("the list of the root's files is left", "error", err)
+	}
 	exit := m.watch(early) // 4
 	m.finish(exit)         // 5
 	m.group.kill()         // 6

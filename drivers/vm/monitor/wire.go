@@ -59,6 +59,7 @@ type Report struct {
 	SeenGeneration uint64         `json:"seenGeneration,omitempty"`
 	Attempt        int            `json:"attempt,omitempty"`
 	Kernel         string         `json:"kernel,omitempty"` // the guest's uname -r
+	Doing          string         `json:"doing,omitempty"`  // what takes a boot so long
 	PIDs           map[string]int `json:"pids,omitempty"`   // host processes by name
 	Jail           []drivers.Fact `json:"jail,omitempty"`   // what the host could not give
 }

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"openshell-vm/drivers/vm/guest"
+)
+
+// TestTell: a short boot says nothing, and one that hangs nothing more.
+func TestTell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSkeleton("/nowhere")
+		var told []guest.Progress
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.tell(ctx, func(p guest.Progress) { told = append(told, p) })
+		s.made.Store(10)
+		time.Sleep(tellEvery - 1)
+		synctest.Wait()
+		if len(told) > 0 {
+			t.Errorf("before %v: %v", tellEvery, told)
+		}
+		time.Sleep(time.Minute)
+		s.of.Store(50)
+		s.made.Store(40)
+		time.Sleep(tellEvery)
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if want := []guest.Progress{{Files: 10}, {Files: 40, Of: 50}}; !slices.Equal(told, want) {
+			t.Errorf("%v, not %v", told, want)
+		}
+	})
+}

@@ -1,0 +1,70 @@
+package monitor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/rootlist"
+)
+
+// listRoot writes down for the guest init what is in its root. Where that fails the
+// init looks itself, which takes longer.
+func (m *monitor) listRoot() error {
+	if err := m.unlistRoot(); err != nil { // of a boot that failed
+		return err
+	}
+	file := filepath.Join(m.cfg.Boot, guest.RootListFile)
+	told, longest := time.Now(), m.began.Add(m.cfg.LongestBoot())
+	count, unread, err := rootlist.Create(file, m.cfg.Rootfs.Source, m.cfg.Rootfs.Masks, func(n uint64) error {
+		switch now := time.Now(); {
+		case len(m.stop) > 0:
+			return errStopped
+		case now.After(longest):
+			return m.tooLong()
+		case now.Sub(told) > time.Second:
+			told = now
+			m.update(func(r *Report) { r.Doing = fmt.Sprintf("listing its root, %d files so far", n) })
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errStopped), errors.As(err, new(*refusal)):
+		return err
+	case err != nil:
+		m.log.Warn("the guest has to look at the files of its root itself, which takes long", "error", err)
+		return nil
+	case unread.Count > 0:
+		m.log.Warn("files and directories of the root can't be read, and are missing or empty in the guest", "count", unread.Count, "one", unread.First)
+	}
+	return m.roomFor(count)
+}
+
+// unlistRoot removes the list, which is of no use once the guest has booted.
+func (m *monitor) unlistRoot() error {
+	err := os.Remove(filepath.Join(m.cfg.Boot, guest.RootListFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// fileMemory is what the guest needs for each file of its root, in bytes: an inode
+// of tmpfs, its name and two attributes. It was measured with a hundred thousand.
+const fileMemory = 1300
+
+// roomFor refuses a root whose files alone would fill the guest's memory.
+func (m *monitor) roomFor(files uint64) error {
+	if need := files * fileMemory; m.cfg.Memory > 0 && need > uint64(m.cfg.Memory)/2 {
+		return &refusal{&drivers.Error{
+			Err:  fmt.Errorf("the root has %d files, for which a guest of krun needs %d MiB of its %d MiB of memory", files, need>>20, m.cfg.Memory>>20),
+			Hint: fmt.Sprintf("give it --memory %dm, or --hypervisor qemu, which needs none for them", need>>19+1),
+		}}
+	}
+	return nil
+}
