@@ -34,21 +34,35 @@ func Dial(runDir string) (*Client, error) {
 // Close hangs up. An exec is killed by it, the workload is not.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// Do sends a request that is answered by one Report.
+// Do sends a request that is answered by one Report. A monitor that ends before it
+// has taken the connection is drivers.ErrNotRunning, as if it had never listened.
 func (c *Client) Do(ctx context.Context, r Request) (Report, error) {
 	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if err := stream.WriteJSON(stream.NewWriter(c.conn), 0, r); err != nil {
-		return Report{}, err
-	}
 	var answer Report
-	if err := stream.ReadJSON(stream.NewReader(c.conn), &answer); err != nil {
+	err := stream.WriteJSON(stream.NewWriter(c.conn), 0, r)
+	if err == nil {
+		err = stream.ReadJSON(stream.NewReader(c.conn), &answer)
+	}
+	switch {
+	case err != nil && ctx.Err() == nil && c.gone():
+		return answer, fmt.Errorf("%w (%w)", drivers.ErrNotRunning, err)
+	case err != nil:
 		return answer, fmt.Errorf("the monitor did not answer: %w", errors.Join(err, ctx.Err()))
 	}
 	if answer.Problem != "" {
 		return answer, errorOf(answer.Problem)
 	}
 	return answer, nil
+}
+
+// gone says that nobody listens any more.
+func (c *Client) gone() bool {
+	again, err := Dial(c.runDir)
+	if err == nil {
+		again.Close()
+	}
+	return errors.Is(err, drivers.ErrNotRunning)
 }
 
 // Stream asks for a session and copies between s and the process until it has

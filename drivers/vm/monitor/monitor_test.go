@@ -371,6 +371,25 @@ func TestAnExecEndsWithTheSandbox(t *testing.T) {
 	}
 }
 
+// A monitor that ends while a client waits in its queue was not running for that
+// client: the exit that it stored is what counts.
+func TestTheEndOvertakesAClient(t *testing.T) {
+	dir := t.TempDir()
+	l, err := listen(dir, SocketFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Dial(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	l.Close()
+	if _, err := c.Do(t.Context(), Request{}); !errors.Is(err, drivers.ErrNotRunning) {
+		t.Errorf("a request to who is gone: %v", err)
+	}
+}
+
 func TestOneMonitorASandbox(t *testing.T) {
 	dir := t.TempDir()
 	if Alive(dir) {
