@@ -80,6 +80,12 @@ func firstLine(err error) string {
 // explainPull gives the line for an image that cannot be had.
 func (d *Driver) explainPull(image string, err error) error {
 	op := "fetch image " + image
+	// First: the words for a registry that can't be reached fit an engine, too.
+	explained := d.engine.Explain(op, err)
+	var engine *unreachable
+	if errors.As(explained, &engine) {
+		return explained
+	}
 	text := strings.ToLower(err.Error())
 	switch {
 	case containsAny(text, "invalid reference format", "invalid image reference", "repository name must be"):
@@ -92,7 +98,7 @@ func (d *Driver) explainPull(image string, err error) error {
 		return &drivers.Error{Op: op, Err: fmt.Errorf("the registry can't be reached: %s", lastPart(err)),
 			Hint: fmt.Sprintf("check the network, or bring the image with `%s load`", d.Name())}
 	}
-	return d.engine.Explain(op, err)
+	return explained
 }
 
 // lastPart is the innermost cause that a chain of "a: b: c" names.

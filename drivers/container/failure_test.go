@@ -83,3 +83,18 @@ func TestExplainPull(t *testing.T) {
 		}
 	}
 }
+
+// An engine that can't be reached is no registry that can't be.
+func TestExplainPullWithoutEngine(t *testing.T) {
+	d := New(&lost{}, "gateway")
+	if err := d.explainPull("x:y", errors.New("dial tcp 127.0.0.1:1: connection refused")); strings.Contains(err.Error(), "registry") || !strings.Contains(err.Error(), "cannot connect to") {
+		t.Error(err)
+	}
+}
+
+// lost is an engine that nobody can reach.
+type lost struct{ fake }
+
+func (*lost) Explain(op string, err error) error {
+	return Place{Engine: "Fake", Host: "tcp://127.0.0.1:1", From: FromDefault}.Unreachable(op, err)
+}

@@ -81,7 +81,7 @@ func (p Place) Unreachable(op string, err error) error {
 	if err := p.Dial(op); err != nil {
 		return err
 	}
-	return &drivers.Error{Op: op, Err: fmt.Errorf("%s at %s broke off: %s", p.Engine, p.Where(), firstLine(err)), Hint: p.Hints.Dead}
+	return &drivers.Error{Op: op, Err: &unreachable{&plain{fmt.Sprintf("%s at %s broke off: %s", p.Engine, p.Where(), firstLine(err)), err}}, Hint: p.Hints.Dead}
 }
 
 // Late gives the line for a request that was not answered in time.
@@ -100,8 +100,14 @@ func (p Place) fault(op string, err error, hint string) error {
 	if name, ok := strings.CutPrefix(p.From, "from "); ok && name == strings.ToUpper(name) {
 		hint = "correct or unset " + name + ", then openshell-vm gateway restart; or " + hint
 	}
-	return &drivers.Error{Op: op, Err: fmt.Errorf("cannot connect to %s at %s: %w", p.Engine, p.Where(), err), Hint: hint}
+	return &drivers.Error{Op: op, Err: &unreachable{fmt.Errorf("cannot connect to %s at %s: %w", p.Engine, p.Where(), err)}, Hint: hint}
 }
+
+// unreachable marks what is about the engine itself, and not about what it was
+// asked to do.
+type unreachable struct{ error }
+
+func (u *unreachable) Unwrap() error { return u.error }
 
 // cause is the kernel's word for a failed connection, else all of the text.
 func cause(err error) error {
