@@ -300,10 +300,28 @@ func (s *storm) kill(length time.Duration) {
 
 // gap lets every token die.
 func (s *storm) gap(length time.Duration) {
+	s.Helper()
 	s.killGateway()
 	s.gaps.Add(1)
 	time.Sleep(length)
 	s.try("ps")
+	s.mu.Lock()
+	from := s.up[len(s.up)-1].from
+	s.mu.Unlock()
+	s.eventually("every share is fresh again", time.Minute, func() bool {
+		return !slices.ContainsFunc(s.shares, s.isExpired)
+	})
+	s.Logf("all fresh at most %v after a gateway's start that followed a gap", time.Since(from).Round(10*time.Millisecond))
+}
+
+// isExpired reads a share as it is now.
+func (s *storm) isExpired(dir string) bool {
+	data, err := os.ReadFile(filepath.Join(dir, "sandbox.jwt"))
+	if err != nil {
+		return false // readOne judges that
+	}
+	_, err = s.verify(strings.TrimSpace(string(data)), time.Now())
+	return errors.Is(err, jwt.ErrTokenExpired)
 }
 
 // heldLocks lets another program hold the locks of 24 shares over a restart.
@@ -418,13 +436,17 @@ func (s *storm) phase(name string, f func()) {
 // end judges what the sandboxes' readers said, and reports.
 func (s *storm) end() {
 	s.Helper()
-	close(s.stop)
-	s.running.Wait()
-	inside := 0
+	said := map[string]string{}
 	for _, name := range s.sandboxes {
 		if r := s.try("logs", name); r.code == 0 {
-			inside += s.judgeInside(name, r.stdout)
+			said[name] = r.stdout
 		}
+	}
+	close(s.stop) // only now: every token that was read inside has to be known
+	s.running.Wait()
+	inside := 0
+	for name, log := range said {
+		inside += s.judgeInside(name, log)
 	}
 	s.Logf("%d kills, %d gaps; %d reads on the host, %d in sandboxes; %d expired in a gap", s.kills.Load(), s.gaps.Load(), s.reads.Load(), inside, s.expired.Load())
 	for kind, n := range s.bad {
