@@ -95,6 +95,13 @@ func newStorm(w *world) *storm {
 // fill makes the shares and the sandboxes, whose workload is the witness.
 func (s *storm) fill() {
 	s.Helper()
+	// The sandboxes' readers report hashes: who judges them has to know each token.
+	s.loop(20*time.Millisecond, func() {
+		tokens, _ := filepath.Glob(filepath.Join(s.stateDir(), "shares", "*", "auth", "sandbox.jwt"))
+		for _, path := range tokens {
+			s.learn(path)
+		}
+	})
 	for i := range stormShares {
 		s.shares = append(s.shares, s.makeShare(fmt.Sprintf("s%03d", i)))
 	}
@@ -104,12 +111,7 @@ func (s *storm) fill() {
 			args := append([]string{"run", "-d", "--name", name, "--ttl", stormTTL.String(), "--mount", s.readerDir() + ":/witness"}, e.flags...)
 			s.run(append(args, "--", "/witness/reader", "-count", "0", "-every", "100ms")...)
 			s.sandboxes = append(s.sandboxes, name)
-			dir := s.sandbox(name).Share
-			s.shares = append(s.shares, dir)
-			earlier, _ := filepath.Glob(filepath.Join(dir, "..gen-*", "sandbox.jwt")) // read while it started
-			for _, path := range earlier {
-				s.learn(path)
-			}
+			s.shares = append(s.shares, s.sandbox(name).Share)
 		}
 	}
 }
@@ -126,12 +128,6 @@ func (s *storm) read() {
 			s.readOne(dir, last)
 		})
 	}
-	// The sandboxes' readers report hashes: who judges them has to know each token.
-	s.loop(20*time.Millisecond, func() {
-		for _, dir := range s.shares[stormShares:] {
-			s.learn(filepath.Join(dir, "sandbox.jwt"))
-		}
-	})
 }
 
 // loop runs f again and again until the end.
@@ -397,12 +393,12 @@ func (s *storm) forgive(dirs []string, f func()) {
 }
 
 // isRemoved says whether it is the share of the sandbox that is being removed,
-// and is gone.
+// and its token is gone.
 func (s *storm) isRemoved(dir string) bool {
 	s.mu.Lock()
 	removing := s.removing
 	s.mu.Unlock()
-	_, err := os.Stat(dir)
+	_, err := os.Lstat(filepath.Join(dir, "sandbox.jwt"))
 	return dir == removing && os.IsNotExist(err)
 }
 
