@@ -23,8 +23,10 @@
 //
 // Every error is an *Error. It wraps the syscall.Errno that libkrun returned, or
 // one of ErrUnsupported (the loaded library lacks the symbol; Error.Since says
-// which version has it first), ErrInvalid (refused here), ErrClosed, ErrNoLibrary
-// and ErrProtocol (a return value that the C API does not define).
+// which version has it first), ErrNewer (it is of a later major version, or lacks
+// the symbol because it is; Error.Until says which version dropped it), ErrInvalid
+// (refused here), ErrClosed, ErrNoLibrary and ErrProtocol (a return value that the
+// C API does not define).
 //
 // ErrInvalid stands for what libkrun does not answer with an error but with a
 // panic, a hang or a truncated value, or by ignoring it: strings with NUL bytes,
@@ -59,6 +61,11 @@
 // library whose build left out a feature (disks, network) lacks symbols that its
 // version has; HasFeature tells, from 1.17.3 on. What is newer than 1.19 is not
 // bound: upstream's next functions and those of forks differ under one name.
+//
+// libkrun 2.0 drops functions, and others may change under their old names. Open
+// refuses a library that calls itself libkrun.so.2 or later, with ErrNewer. One
+// that has dropped functions under the old name is loaded, and Library.Require
+// tells what it lacks.
 //
 // # What is not promised
 //

@@ -10,6 +10,7 @@ import (
 var (
 	ErrNoLibrary   = errors.New("libkrun is not available")
 	ErrUnsupported = errors.New("not in this libkrun")
+	ErrNewer       = errors.New("this libkrun is newer than known")
 	ErrInvalid     = errors.New("refused")
 	ErrClosed      = errors.New("the VM context is closed or was started")
 	ErrProtocol    = errors.New("libkrun returned an undefined value")
@@ -18,7 +19,8 @@ var (
 // Error is the one error type of this package.
 type Error struct {
 	Symbol string // the C function: "krun_add_virtiofs3"; "" while loading
-	Since  string // with ErrUnsupported: the first libkrun that has it, "1.18.0"
+	Since  string // with ErrUnsupported: the first libkrun that has it, "1.18.0"; "" for one that was left out
+	Until  string // with ErrNewer: the first libkrun that has it no more; "" if that is not known
 	Detail string // what exactly is wrong; may be empty
 	Err    error  // a syscall.Errno, or one of this package's sentinels
 }
@@ -32,6 +34,9 @@ func (e *Error) Error() string {
 	if e.Since != "" {
 		text += ", libkrun " + e.Since + " is the first that has it"
 	}
+	if e.Until != "" {
+		text += ", libkrun " + e.Until + " dropped it"
+	}
 	if e.Symbol != "" {
 		return e.Symbol + ": " + text
 	}
@@ -43,7 +48,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Is makes a missing symbol also an errors.ErrUnsupported.
 func (e *Error) Is(target error) bool {
-	return target == errors.ErrUnsupported && e.Err == ErrUnsupported
+	return target == errors.ErrUnsupported && (e.Err == ErrUnsupported || e.Err == ErrNewer)
 }
 
 // maxErrno is the largest number that Linux uses for an error.

@@ -2,6 +2,7 @@ package krun
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -62,10 +63,13 @@ func Open(o Options) (*Library, error) {
 	if !o.NoFirmware {
 		var err error
 		if firmware, err = l.openFirmware(o, firmware5, firmware4); err != nil {
+			if _, _, newer := openLibrary(o); errors.Is(newer, ErrNewer) {
+				return nil, newer // it has its own libkrunfw
+			}
 			return nil, err
 		}
 	}
-	handle, path, err := loadFirst(o.Path, o.dirs(), libraryName)
+	handle, path, err := openLibrary(o)
 	if err != nil {
 		return nil, err
 	}
@@ -163,10 +167,15 @@ func loadFirst(explicit string, dirs []string, names ...string) (unsafe.Pointer,
 		}
 		first = cmp.Or(first, err)
 	}
-	return nil, "", noLibrary("%v; nor is it in %s", first, cmp.Or(strings.Join(dirs, " or "), "a directory of ours"))
+	nowhere := noLibrary("%v; nor is it in %s", first, cmp.Or(strings.Join(dirs, " or "), "a directory of ours"))
+	nowhere.Err = errNowhere
+	return nil, "", nowhere
 }
 
-func noLibrary(format string, args ...any) error {
+// errNowhere is ErrNoLibrary where there was nothing to load.
+var errNowhere = fmt.Errorf("%w", ErrNoLibrary)
+
+func noLibrary(format string, args ...any) *Error {
 	return &Error{Err: ErrNoLibrary, Detail: fmt.Sprintf(format, args...)}
 }
 
@@ -178,12 +187,8 @@ func (l *Library) Firmware() string { return l.firmware }
 
 // Has says whether the library has a C function of this name.
 func (l *Library) Has(symbol string) bool {
-	for i, s := range bound {
-		if s.Name == symbol {
-			return l.addresses[i] != nil
-		}
-	}
-	return false
+	f, ok := lookup(symbol)
+	return ok && l.addresses[f] != nil
 }
 
 // Version is the version that has the newest of the functions present, so the
@@ -211,12 +216,12 @@ func olderThan(a, b string) bool {
 	return false
 }
 
-// gate finds a function's address, or says since when there is one.
+// gate finds a function's address, or says which libkrun has one.
 func (l *Library) gate(f fn) (address, error) {
 	if a := l.addresses[f]; a != nil {
 		return a, nil
 	}
-	return nil, &Error{Symbol: bound[f].Name, Since: bound[f].Since, Err: ErrUnsupported}
+	return nil, l.lacks(f)
 }
 
 // call is the way of every call to C: gate, check what is the same for all

@@ -13,9 +13,9 @@ var symbolsTable string
 // TestSymbols compares with the whole C API: each function is bound with the
 // right version, or ignored with a reason, and nothing else is either.
 func TestSymbols(t *testing.T) {
-	boundSince := map[string]string{}
+	boundSince, boundUntil := map[string]string{}, map[string]string{}
 	for _, s := range Bound() {
-		boundSince[s.Name] = s.Since
+		boundSince[s.Name], boundUntil[s.Name] = s.Since, s.Until
 	}
 	ignored := Ignored()
 	listed := 0
@@ -27,6 +27,7 @@ func TestSymbols(t *testing.T) {
 		if !ok {
 			t.Fatalf("malformed line %q", line)
 		}
+		since, until, _ := strings.Cut(since, " ")
 		listed++
 		got, isBound := boundSince[name]
 		reason, isIgnored := ignored[name]
@@ -37,6 +38,8 @@ func TestSymbols(t *testing.T) {
 			t.Errorf("%s is newer than 1.19.0 and bound", name)
 		case isBound && got != since:
 			t.Errorf("%s: since %s here, %s in the header", name, got, since)
+		case isBound && boundUntil[name] != until:
+			t.Errorf("%s: until %q here, %q in the table", name, boundUntil[name], until)
 		case isIgnored && len(reason) < 10:
 			t.Errorf("%s is ignored without a reason", name)
 		}

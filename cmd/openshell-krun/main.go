@@ -60,11 +60,11 @@ func probe(o krun.Options) error {
 func find(o krun.Options) krunvm.Found {
 	lib, err := krun.Open(o)
 	if err != nil {
-		return krunvm.Found{Problem: err.Error()}
+		return krunvm.Found{Problem: err.Error(), Newer: errors.Is(err, krun.ErrNewer)}
 	}
 	found := krunvm.Found{Library: lib.Path(), Firmware: lib.Firmware(), Version: lib.Version()}
 	if err := usable(lib); err != nil {
-		found.Problem = err.Error()
+		found.Problem, found.Newer = err.Error(), errors.Is(err, krun.ErrNewer)
 	}
 	return found
 }

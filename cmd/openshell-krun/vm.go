@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -10,29 +11,31 @@ import (
 	"openshell-vm/krun"
 )
 
-// needed are the functions of libkrun that start calls, newest first, so that
-// the first one missing names the version to install.
+// needed are the functions of libkrun that start calls.
 var needed = []string{
 	"krun_add_virtiofs3",
 	"krun_disable_implicit_vsock", "krun_add_virtio_console_multiport",
 	"krun_add_console_port_tty", "krun_add_console_port_inout",
-	"krun_disable_implicit_console", "krun_init_log", "krun_add_disk2",
+	"krun_disable_implicit_console", "krun_init_log", diskFunction,
 	"krun_set_exec", "krun_set_vm_config", "krun_start_enter",
 }
 
-// usable says what this libkrun lacks.
+const diskFunction = "krun_add_disk2"
+
+// usable says what this libkrun lacks, and whether an older or a later one has it.
 func usable(lib *krun.Library) error {
-	for _, symbol := range needed {
-		if lib.Has(symbol) {
-			continue
-		}
-		if symbol == "krun_add_disk2" {
-			return fmt.Errorf("%s was built without disks (%s is missing)", lib.Path(), symbol)
-		}
-		return fmt.Errorf("%s is libkrun %s, which lacks %s: %s or later is needed",
-			lib.Path(), lib.Version(), symbol, krunvm.MinVersion)
+	err := lib.Require(needed...)
+	var lacks *krun.Error
+	if !errors.As(err, &lacks) {
+		return err
 	}
-	return nil
+	switch {
+	case lacks.Since != "":
+		return fmt.Errorf("%s is libkrun %s, which lacks %s: %s or a later 1.x is needed", lib.Path(), lib.Version(), lacks.Symbol, krunvm.MinVersion)
+	case lacks.Symbol == diskFunction && lacks.Err == krun.ErrUnsupported:
+		return fmt.Errorf("%s was built without disks (%s is missing)", lib.Path(), lacks.Symbol)
+	}
+	return fmt.Errorf("%s can't be used: %w", lib.Path(), err)
 }
 
 // ports are the host's ends of the guest's console ports.

@@ -16,9 +16,13 @@ import (
 	"openshell-vm/drivers/vm/monitor"
 )
 
-// installKrun is what to do when there is no usable libkrun.
-const installKrun = "install libkrun " + krunvm.MinVersion + " or later and libkrunfw, or name them by " +
-	LibkrunEnv + " and " + LibkrunfwEnv
+// What to do when there is no usable libkrun.
+const (
+	installKrun = "install libkrun " + krunvm.MinVersion + " or a later 1.x, and libkrunfw, or name them by " +
+		LibkrunEnv + " and " + LibkrunfwEnv
+	pinKrun = "use --hypervisor qemu, or keep a libkrun 1.x (from " + krunvm.MinVersion + " on) beside it and name it by " +
+		LibkrunEnv + ", and its libkrunfw by " + LibkrunfwEnv + "; and tell us, so that openshell-vm learns the newer one"
+)
 
 // krunWorks says why the krun hypervisor can't be used; nil if it can. KVM comes
 // first: what is known of it is remembered, a libkrun that is missing is not.
@@ -76,7 +80,11 @@ func (d *Driver) probeKrun(ctx context.Context, path string) (krunvm.Found, erro
 		return found, fmt.Errorf("ask %s about libkrun: %w", krunProgram, err)
 	}
 	if found.Problem != "" {
-		return found, &drivers.Error{Op: "use libkrun", Err: errors.New(strings.TrimSpace(found.Problem)), Hint: installKrun}
+		hint := installKrun
+		if found.Newer {
+			hint = pinKrun
+		}
+		return found, &drivers.Error{Op: "use libkrun", Err: errors.New(strings.TrimSpace(found.Problem)), Hint: hint}
 	}
 	return found, nil
 }

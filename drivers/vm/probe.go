@@ -29,6 +29,9 @@ func (d *Driver) Probe(ctx context.Context) drivers.Info {
 		}
 	case err == nil:
 		fact("hypervisor", "qemu, since krun can't be used: %v", krun)
+		if hint := drivers.HintOf(krun); hint != "" && d.kvmWorks(ctx, hypervisorKrun).Usable {
+			fact("to use krun", "%s", hint)
+		}
 	default:
 		info.Problem, info.Hint = err.Error(), drivers.HintOf(err)
 		fact("krun", "can't be used: %v", krun)

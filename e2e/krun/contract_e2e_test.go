@@ -77,10 +77,15 @@ func TestRefusedLibraries(t *testing.T) {
 	program(t, "openshell-krun")
 	dir := t.TempDir()
 	firmware := contract(t, dir, "libkrunfw.so.5", "-DFIRMWARE", "-Wl,-soname,libkrunfw.so.5")
-	for _, test := range []struct{ name, library, want string }{
-		{"too old", contract(t, dir, "libkrun-1.17.so", "-DVERSION=11700"), "lacks krun_add_virtiofs3: 1.18.0 or later is needed"},
-		{"missing", "/nonexistent/libkrun.so.1", "/nonexistent/libkrun.so.1"},
-		{"not a library", os.Args[0], "executable"},
+	install, pin := "install libkrun 1.18.0 or a later 1.x", "use --hypervisor qemu, or keep a libkrun 1.x"
+	for _, test := range []struct{ name, library, want, hint string }{
+		{"too old", contract(t, dir, "libkrun-1.17.so", "-DVERSION=11700"), "lacks krun_add_virtiofs3: 1.18.0 or a later 1.x is needed", install},
+		{"newer by its name", contract(t, dir, "libkrun.so.2", "-DVERSION=20000", "-Wl,-soname,libkrun.so.2"), "newer than known: " + filepath.Join(dir, "libkrun.so.2"), pin},
+		{"newer by what it lacks", contract(t, dir, "libkrun-2.so", "-DVERSION=20000", "-Wl,-soname,libkrun.so.1"),
+			"krun_disable_implicit_vsock: this libkrun is newer than known, libkrun 2.0.0 dropped it", pin},
+		{"without disks", contract(t, dir, "libkrun-diskless.so", "-DVERSION=11900", "-Dkrun_add_disk2=left_out"), "was built without disks", install},
+		{"missing", "/nonexistent/libkrun.so.1", "/nonexistent/libkrun.so.1", install},
+		{"not a library", os.Args[0], "executable", install},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			driver := vm.New(vm.Config{
@@ -94,7 +99,7 @@ func TestRefusedLibraries(t *testing.T) {
 			}
 			t.Cleanup(func() { driver.Remove(context.Background(), spec.ID) })
 			err := driver.Start(t.Context(), spec.ID)
-			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(drivers.HintOf(err), "libkrun") {
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(drivers.HintOf(err), test.hint) {
 				t.Errorf("%v (%s)", err, drivers.HintOf(err))
 			}
 		})

@@ -4,9 +4,10 @@
  * writes it to standard error, and returns 0, or what CONTRACT_RETURN says ("krun_set_root=-22,…").
  *
  * VERSION pretends to be a release, as major * 10000 + minor * 100 + patch: a
- * function that came later is not there. krun_start_enter ends the process with
- * the status CONTRACT_EXIT, as a VM does, unless CONTRACT_RETURN names it. Without
- * a status it is 99: a test that starts a VM by mistake does not look passed.
+ * function that came later is not there, nor one that was dropped before.
+ * krun_start_enter ends the process with the status CONTRACT_EXIT, as a VM does,
+ * unless CONTRACT_RETURN names it. Without a status it is 99: a test that starts
+ * a VM by mistake does not look passed.
  *
  * Of a descriptor it records the lowest other number that stands for the same
  * file, if any: the caller's own, when it was given a duplicate.
@@ -117,26 +118,16 @@ static int32_t record(int32_t ret, str name, str kinds, ...)
 
 int32_t krun_create_ctx(void) { return record(7, __func__, ""); }
 int32_t krun_free_ctx(uint32_t ctx) RECORD("u", ctx)
-int32_t krun_set_log_level(uint32_t level) RECORD("u", level)
 int32_t krun_set_vm_config(uint32_t ctx, uint8_t cpus, uint32_t mib) RECORD("ucu", ctx, cpus, mib)
-int32_t krun_set_root(uint32_t ctx, str path) RECORD("us", ctx, path)
-int32_t krun_set_mapped_volumes(uint32_t ctx, vec volumes) RECORD("uv", ctx, volumes)
 int32_t krun_set_port_map(uint32_t ctx, vec ports) RECORD("uv", ctx, ports)
 int32_t krun_set_workdir(uint32_t ctx, str dir) RECORD("us", ctx, dir)
 int32_t krun_set_rlimits(uint32_t ctx, vec limits) RECORD("uv", ctx, limits)
-int32_t krun_set_root_disk(uint32_t ctx, str path) RECORD("us", ctx, path)
 int32_t krun_set_exec(uint32_t ctx, str path, vec argv, vec envp) RECORD("usvv", ctx, path, argv, envp)
 int32_t krun_set_env(uint32_t ctx, vec envp) RECORD("uv", ctx, envp)
-int32_t krun_set_data_disk(uint32_t ctx, str path) RECORD("us", ctx, path)
-int32_t krun_set_passt_fd(uint32_t ctx, int fd) RECORD("uf", ctx, fd)
 int32_t krun_add_virtiofs(uint32_t ctx, str tag, str path) RECORD("uss", ctx, tag, path)
 int32_t krun_add_vsock_port(uint32_t ctx, uint32_t port, str path) RECORD("uus", ctx, port, path)
 int32_t krun_get_shutdown_eventfd(uint32_t ctx) { return record(9, __func__, "u", ctx); }
-int32_t krun_set_console_output(uint32_t ctx, str path) RECORD("us", ctx, path)
-int32_t krun_set_gvproxy_path(uint32_t ctx, str path) RECORD("us", ctx, path)
-int32_t krun_set_net_mac(uint32_t ctx, const uint8_t *mac) RECORD("um", ctx, mac)
 int32_t krun_set_gpu_options(uint32_t ctx, uint32_t flags) RECORD("uu", ctx, flags)
-int32_t krun_set_snd_device(uint32_t ctx, bool enable) RECORD("ub", ctx, enable)
 int32_t krun_start_enter(uint32_t ctx)
 {
 	int32_t ret = record(1, __func__, "u", ctx);
@@ -145,6 +136,25 @@ int32_t krun_start_enter(uint32_t ctx)
 		return ret == 2 ? 0 : ret; /* 2 stands for a start that returns 0 */
 	exit(code ? atoi(code) : 99);
 }
+
+#if VERSION < 20000
+int32_t krun_set_log_level(uint32_t level) RECORD("u", level)
+int32_t krun_set_root(uint32_t ctx, str path) RECORD("us", ctx, path)
+int32_t krun_set_mapped_volumes(uint32_t ctx, vec volumes) RECORD("uv", ctx, volumes)
+int32_t krun_set_root_disk(uint32_t ctx, str path) RECORD("us", ctx, path)
+int32_t krun_set_data_disk(uint32_t ctx, str path) RECORD("us", ctx, path)
+int32_t krun_set_passt_fd(uint32_t ctx, int fd) RECORD("uf", ctx, fd)
+int32_t krun_set_console_output(uint32_t ctx, str path) RECORD("us", ctx, path)
+int32_t krun_set_gvproxy_path(uint32_t ctx, str path) RECORD("us", ctx, path)
+int32_t krun_set_net_mac(uint32_t ctx, const uint8_t *mac) RECORD("um", ctx, mac)
+int32_t krun_set_snd_device(uint32_t ctx, bool enable) RECORD("ub", ctx, enable)
+#endif
+#if VERSION >= 11600 && VERSION < 20000
+int32_t krun_disable_implicit_console(uint32_t ctx) RECORD("u", ctx)
+#endif
+#if VERSION >= 11700 && VERSION < 20000
+int32_t krun_disable_implicit_vsock(uint32_t ctx) RECORD("u", ctx)
+#endif
 
 #if VERSION >= 10901
 int32_t krun_set_smbios_oem_strings(uint32_t ctx, vec strings) RECORD("uv", ctx, strings)
@@ -180,7 +190,6 @@ int32_t krun_set_root_disk_remount(uint32_t ctx, str device, str fstype, str opt
 #if VERSION >= 11600
 int32_t krun_set_firmware(uint32_t ctx, str path) RECORD("us", ctx, path)
 int32_t krun_get_max_vcpus(void) { return record(16, __func__, ""); }
-int32_t krun_disable_implicit_console(uint32_t ctx) RECORD("u", ctx)
 int32_t krun_set_kernel_console(uint32_t ctx, str console) RECORD("us", ctx, console)
 int32_t krun_add_virtio_console_default(uint32_t ctx, int in, int out, int err) RECORD("ufff", ctx, in, out, err)
 int32_t krun_add_serial_console_default(uint32_t ctx, int in, int out) RECORD("uff", ctx, in, out)
@@ -188,7 +197,6 @@ int32_t krun_add_serial_console_default(uint32_t ctx, int in, int out) RECORD("u
 #if VERSION >= 11700
 int32_t krun_add_disk3(uint32_t ctx, str id, str path, uint32_t format, bool ro, bool direct, uint32_t sync) RECORD("ussubbu", ctx, id, path, format, ro, direct, sync)
 int32_t krun_add_vsock(uint32_t ctx, uint32_t tsi) RECORD("uu", ctx, tsi)
-int32_t krun_disable_implicit_vsock(uint32_t ctx) RECORD("u", ctx)
 int32_t krun_add_virtio_console_multiport(uint32_t ctx) { return record(0, __func__, "u", ctx); }
 int32_t krun_add_console_port_tty(uint32_t ctx, uint32_t console, str name, int fd) RECORD("uusf", ctx, console, name, fd)
 int32_t krun_add_console_port_inout(uint32_t ctx, uint32_t console, str name, int in, int out) RECORD("uusff", ctx, console, name, in, out)
@@ -210,5 +218,8 @@ int32_t krun_get_default_init(const uint8_t **data, size_t *size)
 	*size = sizeof init - 1;
 	return record(0, __func__, "");
 }
+#endif
+#if VERSION > 11900
+int32_t krun_add_virtiofs4(uint32_t ctx, str tag, str path, uint64_t shm, bool ro, uint32_t semantics) RECORD("usswbu", ctx, tag, path, shm, ro, semantics)
 #endif
 #endif /* FIRMWARE */

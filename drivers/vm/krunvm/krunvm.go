@@ -91,4 +91,6 @@ type Found struct {
 	Version  string `json:"version"` // this one or later
 	// Problem is why it cannot be used; "" if it can.
 	Problem string `json:"problem,omitempty"`
+	// Newer says that the Problem is a libkrun newer than this project knows.
+	Newer bool `json:"newer,omitempty"`
 }

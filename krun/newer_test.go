@@ -1,0 +1,143 @@
+//go:build cgo && linux
+
+package krun
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// apart runs the test that calls it in a process of its own, and says whether
+// this is that one. A library is never unloaded, and the linker finds by its
+// name one that is loaded.
+func apart(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv("KRUN_APART") == "1" {
+		return true
+	}
+	cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$")
+	cmd.Env = append(os.Environ(), "KRUN_APART=1")
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Error(err)
+	}
+	return false
+}
+
+// named gives a contract library a name of its own.
+func named(t *testing.T, name, file string, flags ...string) string {
+	t.Helper()
+	return compile(t, file, append(flags, "-Wl,-soname,"+name)...)
+}
+
+// TestOlderAndNewer: of a function that is missing the library says whether an
+// older libkrun or a newer one lacks it.
+func TestOlderAndNewer(t *testing.T) {
+	second := "libkrun.so.2"
+	for _, test := range []struct {
+		name   string
+		open   func(t *testing.T) Options
+		symbol string // that is asked for
+		want   Error  // of Open, if it has no symbol; the zero one for none
+		says   string
+	}{
+		{"older", func(t *testing.T) Options { return Options{Path: compile(t, "1.17.0.so", "-DVERSION=11700")} },
+			"krun_add_virtiofs3", Error{Symbol: "krun_add_virtiofs3", Since: "1.18.0", Err: ErrUnsupported}, "1.18.0 is the first that has it"},
+		{"known", func(t *testing.T) Options { return Options{Path: named(t, libraryName, "known.so", "-DVERSION=11900")} },
+			"krun_disable_implicit_vsock", Error{}, ""},
+		{"newer minor version with more", func(t *testing.T) Options { return Options{Path: named(t, libraryName, "more.so", "-DVERSION=12000")} },
+			"krun_disable_implicit_vsock", Error{}, ""},
+		{"newer major version that kept the name", func(t *testing.T) Options { return Options{Path: named(t, libraryName, "kept.so", "-DVERSION=20000")} },
+			"krun_disable_implicit_vsock", Error{Symbol: "krun_disable_implicit_vsock", Until: "2.0.0", Err: ErrNewer}, "libkrun 2.0.0 dropped it"},
+		{"newer major version without a name", func(t *testing.T) Options { return Options{Path: compile(t, "nameless2.so", "-DVERSION=20000")} },
+			"krun_disable_implicit_console", Error{Symbol: "krun_disable_implicit_console", Until: "2.0.0", Err: ErrNewer}, "newer than known"},
+		{"what the newer version still has", func(t *testing.T) Options { return Options{Path: compile(t, "nameless2.so", "-DVERSION=20000")} },
+			"krun_add_virtiofs3", Error{}, ""},
+		{"the first of the functions dropped is gone", func(t *testing.T) Options {
+			return Options{Path: compile(t, "silent.so", "-DVERSION=11900", "-Dkrun_set_snd_device=left_out")}
+		}, "krun_set_snd_device", Error{Symbol: "krun_set_snd_device", Until: "2.0.0", Err: ErrNewer}, "libkrun 2.0.0 dropped it"},
+		{"built without networks", func(t *testing.T) Options {
+			return Options{Path: compile(t, "lonely.so", "-DVERSION=11900", "-Dkrun_set_passt_fd=left_out")}
+		}, "krun_set_passt_fd", Error{Symbol: "krun_set_passt_fd", Err: ErrUnsupported}, "left out of this build"},
+		{"a newer name with all functions", func(t *testing.T) Options { return Options{Path: named(t, second, "all2.so", "-DVERSION=11900")} },
+			"", Error{Err: ErrNewer}, "all2.so is of a later major version"},
+		{"a newer name with none", func(t *testing.T) Options { return Options{Path: named(t, second, "none2.so", "-DFIRMWARE")} },
+			"", Error{Err: ErrNewer}, "none2.so"},
+		{"only a newer one is found", func(t *testing.T) Options {
+			return Options{Dirs: []string{t.TempDir(), directory(t, second, named(t, second, "all2.so", "-DVERSION=11900"))}}
+		}, "", Error{Err: ErrNewer}, "libkrun.so.2"},
+		{"a newer one is found before the known", func(t *testing.T) Options {
+			return Options{Dirs: []string{directory(t, second, named(t, second, "all2.so", "-DVERSION=11900")),
+				directory(t, libraryName, named(t, libraryName, "known.so", "-DVERSION=11900"))}}
+		}, "krun_disable_implicit_vsock", Error{}, ""},
+		{"a known one under a newer file name, too", func(t *testing.T) Options {
+			dir := directory(t, libraryName, named(t, libraryName, "known.so", "-DVERSION=11900"))
+			if err := os.Symlink(libraryName, filepath.Join(dir, second)); err != nil {
+				t.Fatal(err)
+			}
+			return Options{Path: filepath.Join(dir, second)}
+		}, "krun_disable_implicit_vsock", Error{}, ""},
+		{"a broken known one beside a newer", func(t *testing.T) Options {
+			return Options{Dirs: []string{directory(t, libraryName, "contract_test.go"), directory(t, second, named(t, second, "all2.so", "-DVERSION=11900"))}}
+		}, "", Error{Err: ErrNoLibrary}, "invalid ELF header"},
+	} {
+		t.Run(strings.ReplaceAll(test.name, " ", "_"), func(t *testing.T) {
+			if !apart(t) {
+				return
+			}
+			o := test.open(t)
+			o.NoFirmware = true
+			lib, err := Open(o)
+			if test.symbol != "" && err == nil {
+				err = lib.Require("krun_create_ctx", test.symbol)
+			}
+			if test.want.Err == nil {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			var got *Error
+			if !errors.As(err, &got) {
+				t.Fatal(err)
+			}
+			got.Detail, test.want.Detail = "", got.Detail
+			if *got != (Error{Symbol: test.want.Symbol, Since: test.want.Since, Until: test.want.Until, Err: got.Err}) || !errors.Is(err, test.want.Err) {
+				t.Errorf("%+v, want %+v", *got, test.want)
+			}
+			got.Detail = test.want.Detail
+			if !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("it says %q", err)
+			}
+			if test.symbol != "" && !errors.Is(err, errors.ErrUnsupported) {
+				t.Error("it is no errors.ErrUnsupported")
+			}
+		})
+	}
+}
+
+// TestNewerBeforeFirmware: a newer libkrun with its own libkrunfw is newer than
+// known, not without a libkrunfw.
+func TestNewerBeforeFirmware(t *testing.T) {
+	if !apart(t) {
+		return
+	}
+	newer := named(t, "libkrun.so.2", "all2.so", "-DVERSION=11900")
+	for name, o := range map[string]Options{
+		"by its path": {Path: newer, Firmware: "/nonexistent/libkrunfw.so.5"},
+		"found":       {Dirs: []string{directory(t, "libkrun.so.2", newer)}, Firmware: "/nonexistent/libkrunfw.so.5"},
+	} {
+		if _, err := Open(o); !errors.Is(err, ErrNewer) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	known := Options{Path: named(t, libraryName, "known.so", "-DVERSION=11900"), Firmware: "/nonexistent/libkrunfw.so.5"}
+	if _, err := Open(known); !errors.Is(err, ErrNoLibrary) || !strings.Contains(err.Error(), "libkrunfw.so.5") {
+		t.Errorf("the known one: %v", err)
+	}
+}
