@@ -96,20 +96,24 @@ func newApp() *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   onUsageError,
 	}
-	settle(app.Commands)
+	settle("", app.Commands)
 	return app
 }
 
 // settle gives every command what all have in common. A help command below
 // each would take away the words "help" and "h" from what users run and name.
-func settle(commands []*cli.Command) {
+func settle(path string, commands []*cli.Command) {
 	for _, c := range commands {
+		name := strings.TrimSpace(path + " " + c.Name)
+		c.Description = examples[name]
 		c.HideHelpCommand = true
 		c.OnUsageError = onUsageError
 		if len(c.Subcommands) > 0 {
 			c.Action = groupAction
+		} else {
+			c.CustomHelpTemplate = commandHelp
 		}
-		settle(c.Subcommands)
+		settle(name, c.Subcommands)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // shareCreateAction prints one line, so that a shell can put it in place:
-// docker run $(openshell-vm share create NAME) IMAGE.
+// args=$(openshell-vm share create NAME) && docker run $args IMAGE.
 func shareCreateAction(c *cli.Context) error {
 	asJSON, err := wantJSON(c)
 	if err != nil {
@@ -57,8 +57,9 @@ const failedArg = "--openshell-vm-share-create-failed"
 
 // failClosed prints it in the place of a failed share create's arguments. With
 // nothing there, `docker run $(openshell-vm share create NAME) IMAGE` would run the
-// container without a token, and say nothing. A script that asked for the directory
-// or for JSON, and a person, get nothing.
+// container without a token, and say nothing. Where this program is missing or killed
+// it still does, so README's form asks for the exit code, too. A script that asked for
+// the directory or for JSON, and a person, get nothing.
 func failClosed(out *os.File, args []string, err error) {
 	if err == nil || len(args) < 3 || args[1] != "share" || args[2] != "create" || term.IsTerminal(int(out.Fd())) {
 		return

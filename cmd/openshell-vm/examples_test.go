@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+// manyFlags is how many a command has at least that needs an example; --help is
+// not counted.
+const manyFlags = 3
+
+// invocation is our program with its arguments in a line of a shell's.
+var invocation = regexp.MustCompile(appName + `((?: [^|>&$()]+)*)`)
+
+// TestExamples: each command with many flags has an example, and each example is
+// a command line that the parser takes and that its command accepts.
+func TestExamples(t *testing.T) {
+	tried := map[string]bool{}
+	var walk func(path string, commands []*cli.Command)
+	walk = func(path string, commands []*cli.Command) {
+		for _, c := range commands {
+			name := strings.TrimSpace(path + " " + c.Name)
+			if len(c.Flags) >= manyFlags && examples[name] == "" {
+				t.Errorf("%s has %d flags and no example", name, len(c.Flags))
+			}
+			if help := helpOf(t, name); examples[name] != "" && !strings.Contains(strings.ReplaceAll(help, "\n   ", "\n"), "\nEXAMPLES:\n"+examples[name]+"\n") {
+				t.Errorf("%s --help does not show its examples: %s", name, help)
+			}
+			tried[name] = true
+			walk(name, c.Subcommands)
+		}
+	}
+	walk("", newApp().Commands)
+	for name, text := range examples {
+		if !tried[name] {
+			t.Errorf("examples for %s, which is no command", name)
+		}
+		own := false
+		for _, line := range strings.Split(text, "\n") {
+			if line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			if len(line) > 120 {
+				t.Errorf("too long for a terminal: %s", line)
+			}
+			found := invocation.FindAllStringSubmatch(line, -1)
+			if len(found) == 0 {
+				t.Errorf("not about us: %s", line)
+			}
+			for _, m := range found {
+				args := strings.Fields(m[1])
+				own = tryExample(t, args) == name || own
+			}
+		}
+		if !own {
+			t.Errorf("no example of %s is one of %s", name, name)
+		}
+	}
+}
+
+func helpOf(t *testing.T, command string) string {
+	t.Helper()
+	var out strings.Builder
+	app := newApp()
+	app.Writer = &out
+	check(t, app.Run(append(append([]string{appName}, strings.Fields(command)...), "--help")))
+	return out.String()
+}
+
+// tryExample parses args, as main does, and gives the command's name.
+func tryExample(t *testing.T, args []string) (name string) {
+	t.Helper()
+	line := strings.Join(args, " ")
+	app := newApp()
+	var stub func([]*cli.Command)
+	stub = func(commands []*cli.Command) {
+		for _, c := range commands {
+			stub(c.Subcommands)
+			if len(c.Subcommands) > 0 {
+				continue
+			}
+			c.Action = func(c *cli.Context) error {
+				name = strings.TrimPrefix(c.Command.HelpName, appName+" ")
+				return judge(c)
+			}
+		}
+	}
+	stub(app.Commands)
+	arranged, err := arrange(app, append([]string{appName}, args...))
+	if err == nil {
+		err = app.Run(arranged)
+	}
+	if err != nil {
+		t.Errorf("%s: %v", line, err)
+	}
+	return name
+}
+
+// judge does what a command does with its flags and arguments before it asks a
+// gateway. What a shell puts in place of a $(…) is not there.
+func judge(c *cli.Context) error {
+	_, badFormat := wantJSON(c)
+	_, badTTL := lifetime(c)
+	_, badFilter := readFilter(c.StringSlice("filter"))
+	var badRequest, missing error
+	if takesCommand(c.Command) && !takesSandbox(c.Command) {
+		_, badRequest = createRequest(c)
+	}
+	if needed := len(strings.Fields(c.Command.ArgsUsage)); needed > 0 && c.NArg() == 0 && c.Command.ArgsUsage[0] != '[' && c.Command.Name != "rm" {
+		missing = argsError(c)
+	}
+	return errors.Join(badFormat, badTTL, badFilter, badRequest, missing)
+}
