@@ -77,6 +77,7 @@ type skeleton struct {
 
 type madeDir struct {
 	name  string
+	mode  uint32
 	times []unix.Timespec
 }
 
@@ -98,8 +99,12 @@ func (s *skeleton) make(where layout) error {
 	if err != nil {
 		return err
 	}
-	// Last, since each entry made in a directory changes its time.
+	// Last, since each entry made in a directory changes its time, and takes its group
+	// from one that is setgid.
 	for _, dir := range slices.Backward(s.dirs) {
+		if err := unix.Chmod(dir.name, dir.mode); err != nil {
+			return &fs.PathError{Op: "chmod", Path: dir.name, Err: err}
+		}
 		if err := setTimes(dir.name, dir.times); err != nil {
 			return err
 		}
@@ -155,70 +160,83 @@ func (s *skeleton) add(e rootlist.Entry) error {
 	if first := s.links[e.File]; several && first != "" {
 		return os.Link(first, target)
 	}
-	if err := makeEntry(e, target); err != nil {
+	err := makeEntry(e, target)
+	if err != nil {
 		return fmt.Errorf("%q: %w", e.Name, err)
-	}
-	times := []unix.Timespec{e.Access, e.Modify}
-	if e.Mode&unix.S_IFMT == unix.S_IFDIR {
-		s.dirs = append(s.dirs, madeDir{target, times})
-		return nil
 	}
 	if several {
 		s.links[e.File] = target
 	}
-	return setTimes(target, times)
+	if e.Mode&unix.S_IFMT == unix.S_IFDIR {
+		s.dirs = append(s.dirs, madeDir{target, e.Mode & 0o7777, times(e)})
+	}
+	return nil
 }
 
-// makeEntry makes it with its owner, mode and attributes: in this order, since a
-// change of owner removes some of both.
+func times(e rootlist.Entry) []unix.Timespec { return []unix.Timespec{e.Access, e.Modify} }
+
+// makeEntry makes it with its owner, mode, attributes and times: in this order, since
+// a change of owner removes some of both. A directory's mode and times are left to make.
 func makeEntry(e rootlist.Entry, target string) error {
-	var err error
 	switch e.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return makeStub(e, target)
 	case unix.S_IFDIR:
 		if e.Name != "" {
-			err = unix.Mkdir(target, 0o700)
+			if err := unix.Mkdir(target, 0o700); err != nil {
+				return err
+			}
 		}
+		if err := os.Lchown(target, int(e.UID), int(e.GID)); err != nil {
+			return err
+		}
+		return setAttributes(e, func(name string, value []byte) error { return unix.Lsetxattr(target, name, value, 0) })
 	case unix.S_IFLNK:
-		return errors.Join(unix.Symlink(e.Target, target), os.Lchown(target, int(e.UID), int(e.GID)))
-	case unix.S_IFREG:
-		err = makeStub(e, target)
-	default:
-		err = unix.Mknod(target, e.Mode, int(e.Device))
+		if err := unix.Symlink(e.Target, target); err != nil {
+			return err
+		}
+		return errors.Join(os.Lchown(target, int(e.UID), int(e.GID)), setTimes(target, times(e)))
 	}
-	if err == nil {
-		err = os.Lchown(target, int(e.UID), int(e.GID))
+	if err := unix.Mknod(target, e.Mode, int(e.Device)); err != nil {
+		return err
 	}
-	if err == nil {
-		err = unix.Chmod(target, e.Mode&0o7777)
-	}
+	return errors.Join(os.Lchown(target, int(e.UID), int(e.GID)), setTimes(target, times(e)))
+}
+
+// makeStub makes what stands for a regular file. An empty one stands for itself. Most
+// of a root are these: a file of root's without attributes takes as few calls as can be.
+func makeStub(e rootlist.Entry, target string) error {
+	fd, err := unix.Open(target, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, e.Mode&0o7777)
 	if err != nil {
 		return err
 	}
+	defer unix.Close(fd)
+	if e.UID != 0 || e.GID != 0 {
+		if err := errors.Join(unix.Fchown(fd, int(e.UID), int(e.GID)), unix.Fchmod(fd, e.Mode&0o7777)); err != nil {
+			return err
+		}
+	}
+	if e.Size > 0 {
+		err := errors.Join(unix.Ftruncate(fd, e.Size), unix.Fsetxattr(fd, xattrMetacopy, nil, 0), unix.Fsetxattr(fd, xattrRedirect, []byte(e.Name), 0))
+		if err != nil {
+			return err
+		}
+	}
+	if err := setAttributes(e, func(name string, value []byte) error { return unix.Fsetxattr(fd, name, value, 0) }); err != nil {
+		return err
+	}
+	return unix.UtimesNanoAt(fd, "", times(e), unix.AT_EMPTY_PATH)
+}
+
+// setAttributes leaves out what this kernel has no use for.
+func setAttributes(e rootlist.Entry, set func(name string, value []byte) error) error {
 	for _, a := range e.Attributes {
-		// What this kernel has no use for is left out.
-		err := unix.Lsetxattr(target, a.Name, a.Value, 0)
+		err := set(a.Name, a.Value)
 		if err != nil && !errors.Is(err, unix.ENOTSUP) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("copy the attribute %q: %w", a.Name, err)
 		}
 	}
 	return nil
-}
-
-// makeStub makes what stands for a regular file. An empty one stands for itself.
-func makeStub(e rootlist.Entry, target string) error {
-	if err := unix.Mknod(target, unix.S_IFREG|0o600, 0); err != nil {
-		return err
-	}
-	if e.Size == 0 {
-		return nil
-	}
-	if err := unix.Truncate(target, e.Size); err != nil {
-		return err
-	}
-	if err := unix.Lsetxattr(target, xattrMetacopy, nil, 0); err != nil {
-		return err
-	}
-	return unix.Lsetxattr(target, xattrRedirect, []byte(e.Name), 0)
 }
 
 func setTimes(name string, times []unix.Timespec) error {

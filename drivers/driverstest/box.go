@@ -303,16 +303,19 @@ func (s *session) expect(want string) {
 // rest is the output to its end, and how it ended.
 func (s *session) rest() (lines []string, code int) {
 	s.t.Helper()
-	select {
-	case <-s.done:
-	case <-time.After(patience):
-		s.t.Fatal("the session does not end")
+	for more := true; more; {
+		select {
+		case l, ok := <-s.lines:
+			if more = ok; ok {
+				lines = append(lines, l)
+			}
+		case <-time.After(patience):
+			s.t.Fatal("the session does not end")
+		}
 	}
+	<-s.done
 	if s.err != nil {
 		s.t.Fatalf("session: %v (%s)", s.err, drivers.HintOf(s.err))
-	}
-	for l := range s.lines {
-		lines = append(lines, l)
 	}
 	return lines, s.code
 }

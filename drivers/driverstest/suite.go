@@ -69,6 +69,7 @@ var cases = []testCase{
 	{"logs keep stdout and stderr apart, since the last start", logs},
 	{"terminal, with its size", terminal},
 	{"signals", signals},
+	{"a root as people have them", oddRoot},
 	{"exec", execs},
 	{"ends as asked: grace, then kill", graceful},
 	{"bad requests are refused before anything is made", refused},

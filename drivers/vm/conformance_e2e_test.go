@@ -5,6 +5,7 @@ package vm
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"openshell-vm/drivers"
@@ -15,19 +16,57 @@ import (
 // accelerator that works here.
 func TestConformance(t *testing.T) { driverstest.Run(t, harness(t)) }
 
+// TestOddRootAsUser: what an ordinary user may not read of a root is no reason not
+// to start. Both file servers are told by their environment.
+func TestOddRootAsUser(t *testing.T) {
+	bin := openPrograms(t)
+	for name, virtiofsd := range virtiofsds() {
+		t.Run(name, func(t *testing.T) {
+			if virtiofsd == "" && name == "rust" {
+				driverstest.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
+			}
+			driverstest.AsUser(t, 15000, nil, "^TestConformance$/^a-root-as-people-have-them$", "OPENSHELL_BIN="+bin, VirtiofsdEnv+"="+virtiofsd)
+		})
+	}
+}
+
+// TestOddRootRust is the conformance suite's case on the file server that it was not
+// run on.
+func TestOddRootRust(t *testing.T) {
+	rust := virtiofsds()["rust"]
+	if rust == "" {
+		driverstest.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
+	}
+	t.Setenv(VirtiofsdEnv, rust)
+	driverstest.OddRoot(t, harness(t))
+}
+
+// virtiofsds are the two kinds, as the variables name them.
+func virtiofsds() map[string]string {
+	return map[string]string{"installed": os.Getenv(VirtiofsdEnv), "rust": os.Getenv("OPENSHELL_RUST_VIRTIOFSD")}
+}
+
 // TestFreshness: virtiofsd is told to cache nothing, so the guest's watch makes
 // no difference on qemu.
 func TestFreshness(t *testing.T) {
-	rust := os.Getenv("OPENSHELL_RUST_VIRTIOFSD")
-	for name, virtiofsd := range map[string]string{"installed": os.Getenv(VirtiofsdEnv), "rust": rust} {
+	for name, virtiofsd := range virtiofsds() {
 		t.Run(name, func(t *testing.T) {
-			if name == "rust" && rust == "" {
+			if name == "rust" && virtiofsd == "" {
 				driverstest.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
 			}
 			t.Setenv(VirtiofsdEnv, virtiofsd)
 			driverstest.Freshness(t, harness(t), 20)
 		})
 	}
+}
+
+// cacheDir is this user's.
+func cacheDir() string {
+	name := "openshell-vm-test-cache"
+	if uid := os.Getuid(); uid != 0 {
+		name += "-" + strconv.Itoa(uid)
+	}
+	return filepath.Join(os.TempDir(), name)
 }
 
 // harness is this driver on qemu.
@@ -39,7 +78,7 @@ func harness(t *testing.T) driverstest.Harness {
 		New: func(gatewayID string) drivers.Driver {
 			return New(Config{
 				GatewayID: gatewayID, SandboxesDir: filepath.Join(dir, "state", "sandboxes"), RuntimeDir: filepath.Join(dir, "run"),
-				CacheDir: filepath.Join(os.TempDir(), "openshell-vm-test-cache"), Libexec: libexec,
+				CacheDir: cacheDir(), Libexec: libexec,
 				Kernel: os.Getenv("OPENSHELL_KERNEL"), Virtiofsd: os.Getenv(VirtiofsdEnv),
 				BootDeadline: patience,
 			})

@@ -74,7 +74,8 @@ func (d *Driver) checkRootfs(ctx context.Context, dir string, hidden []string) e
 }
 
 // foreignOwners counts what belongs to others than uid. It looks at a bounded
-// number of files for a bounded time, and not into other file systems' mounts.
+// number of files for a bounded time, and not into what the user may not read: that
+// is unreadable in the VM, too.
 func foreignOwners(ctx context.Context, root string, uid uint32) (foreign int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ownerTime)
 	defer cancel()
@@ -83,11 +84,11 @@ func foreignOwners(ctx context.Context, root string, uid uint32) (foreign int, e
 		if seen++; seen > ownerEntries || ctx.Err() != nil {
 			return fs.SkipAll
 		}
-		if err != nil {
-			return err
+		var info fs.FileInfo
+		if err == nil {
+			info, err = entry.Info()
 		}
-		info, err := entry.Info()
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			return nil
 		} else if err != nil {
 			return err

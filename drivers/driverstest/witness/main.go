@@ -8,6 +8,7 @@
 //	witness pairs DIR          reads both files through ..data until its input ends, then "pairs=N bad=N last=N"
 //	witness tamper DIR…        tries to change each directory in every way; "WAY PATH: ERROR" or "WAY PATH: DONE"
 //	witness ls DIR…            every path below, one line each
+//	witness tree DIR           what it sees of each path below, as JSON (content.Seen)
 //	witness size               "ROWSxCOLS" of its terminal, again when it changes
 //	witness hold               "ready", then nothing until SIGTERM
 //	witness sum                sleeps, then the length and hash of its input
@@ -62,6 +63,9 @@ func main() {
 		for _, dir := range args {
 			list(dir)
 		}
+	case "tree":
+		out := json.NewEncoder(os.Stdout)
+		content.Tree(args[0], func(s content.Seen) { _ = out.Encode(s) })
 	case "size":
 		size()
 	case "hold":

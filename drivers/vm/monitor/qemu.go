@@ -90,6 +90,12 @@ func (m *monitor) virtiofsd(name string, device qemu.Device, listening *os.File)
 	}
 	if os.Geteuid() == 0 {
 		p.caps = []string{"CAP_DAC_READ_SEARCH"} // files of all users are served, each with its mode
+		if device == qemu.Root {
+			// An overlay opens the files of its lower layer with O_NOATIME, which the
+			// kernel allows to nobody else but their owners. There is nothing in the
+			// jail that could be changed with it: all mounts are read-only.
+			p.caps = append(p.caps, "CAP_FOWNER")
+		}
 	}
 	p.args = qemu.VirtiofsdArgs(m.cfg.QEMU.Flavor, device, jailShared, 3, p.caps)
 	if device == qemu.Root {

@@ -56,7 +56,7 @@ func TestListRoot(t *testing.T) {
 // TestListRootEnds: with a stop, and when all the time that a boot has is over. A list
 // that can't be made is no reason to fail: the guest looks itself.
 func TestListRootEnds(t *testing.T) {
-	m, list := lister(t)
+	m, _ := lister(t)
 	m.stop <- 0
 	if err := m.listRoot(); !errors.Is(err, errStopped) {
 		t.Errorf("stopped: %v", err)
@@ -66,7 +66,7 @@ func TestListRootEnds(t *testing.T) {
 	if err := m.listRoot(); !errors.As(err, new(*refusal)) {
 		t.Errorf("out of time: %v", err)
 	}
-	m, list = lister(t)
+	m, list := lister(t)
 	if err := os.Remove(m.cfg.Boot); err != nil {
 		t.Fatal(err)
 	}
