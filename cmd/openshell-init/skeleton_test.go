@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,13 +15,25 @@ import (
 func TestTell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSkeleton("/nowhere")
-		var told []guest.Progress
+		var (
+			mu   sync.Mutex
+			told []guest.Progress
+		)
+		so := func() []guest.Progress {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(told)
+		}
 		ctx, cancel := context.WithCancel(t.Context())
-		go s.tell(ctx, func(p guest.Progress) { told = append(told, p) })
+		go s.tell(ctx, func(p guest.Progress) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, p)
+		})
 		s.made.Store(10)
 		time.Sleep(tellEvery - 1)
 		synctest.Wait()
-		if len(told) > 0 {
+		if told := so(); len(told) > 0 {
 			t.Errorf("before %v: %v", tellEvery, told)
 		}
 		time.Sleep(time.Minute)
@@ -30,8 +43,8 @@ func TestTell(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
-		if want := []guest.Progress{{Files: 10}, {Files: 40, Of: 50}}; !slices.Equal(told, want) {
-			t.Errorf("%v, not %v", told, want)
+		if want := []guest.Progress{{Files: 10}, {Files: 40, Of: 50}}; !slices.Equal(so(), want) {
+			t.Errorf("%v, not %v", so(), want)
 		}
 	})
 }
