@@ -134,7 +134,8 @@ func (g *Gateway) shareOptions(r *Record) share.Options {
 
 // Run keeps every token fresh, moves every sandbox to where it should be, and
 // serves the API, until ctx ends, Stop is asked for or nothing needs the
-// gateway any more. Sandboxes go on. The order of its beginning matters:
+// gateway any more. Sandboxes go on. It returns ErrDeleted once there is no state
+// directory any more. The order of its beginning matters:
 //
 //  1. Every share's token is read, without a lock, and its renewal is planned;
 //     a share that hangs is passed by. Then the renewals begin, the most urgent

@@ -8,8 +8,8 @@ import (
 // upkeepEvery is how often the gateway looks after itself.
 const upkeepEvery = 10 * time.Second
 
-// upkeep ends the gateway when nothing has needed it for a while, takes away
-// what is left of shares, forgets keys whose last token has expired, and sees
+// upkeep ends the gateway when nothing has needed it for a while or its state
+// directory was deleted, takes away what is left of shares, forgets keys whose last token has expired, and sees
 // that all is renewed that should be.
 func (g *Gateway) upkeep(ctx context.Context) error {
 	every := upkeepEvery
@@ -25,6 +25,9 @@ func (g *Gateway) upkeep(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-ticker.C:
+		}
+		if err := g.deleted(); err != nil {
+			return err
 		}
 		for _, s := range g.all() {
 			g.uphold(s)

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -29,6 +31,37 @@ func TestUnitArgs(t *testing.T) {
 		"--", "/usr/libexec/openshell-vm/openshell-gateway", "--supervised=systemd", "--refusals=/tmp/x/refusals"}
 	if !slices.Equal(args, want) {
 		t.Errorf("got  %q\nwant %q", args, want)
+	}
+}
+
+// TestShippedUnit: what systemd does by the unit that users copy is what it does by
+// the one that is made for them. By systemd.kill(5), KillMode=process is what leaves
+// the monitors in the unit's control group alone at a stop, a restart, an upgrade.
+func TestShippedUnit(t *testing.T) {
+	text, err := os.ReadFile("../examples/openshell-gateway.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	section, settings := "", map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if name, value, ok := strings.Cut(line, "="); ok && !strings.HasPrefix(line, "#") {
+			settings[section+name] = value
+		} else if strings.HasPrefix(line, "[") {
+			section = line
+		}
+	}
+	for name, want := range map[string]string{
+		"[Service]KillMode": "process", "[Service]OOMPolicy": "continue", "[Service]LimitCORE": "0",
+		"[Service]Restart": "always", "[Unit]StartLimitIntervalSec": "0",
+		"[Service]RestartPreventExitStatus": fmt.Sprint(ExitOrderly, ExitTaken), // refusals are waited out: see Persist
+	} {
+		if settings[name] != want {
+			t.Errorf("%s is %q, wanted %q", name, settings[name], want)
+		}
+	}
+	if start := settings["[Service]ExecStart"]; !strings.HasSuffix(start, "/openshell-gateway --supervised=systemd --idle=0") {
+		t.Errorf("it starts %q", start)
 	}
 }
 

@@ -37,32 +37,53 @@ const (
 //
 // Only the first gateway's refusal is final: who waits for the start reads it on
 // stderr. Later ones are tried again, as deaths are. A file system may be
-// read-only for a moment, descriptors may be short, the program be replaced.
+// read-only or not mounted for a moment, descriptors may be short, the program be
+// replaced. But a state directory that was deleted is not made anew: that ends it.
 func Supervise(program string, args ...string) int {
 	// Whoever started us may have gone: writing to them must not kill us.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	delay := &restartDelay{}
+	state := newLandmark()
+	delay, said := &restartDelay{}, ""
 	for first := true; ; first = false {
 		began := time.Now()
 		last := &tail{}
 		code := runOnce(ctx, last, program, args...)
 		switch {
-		case code == ExitOrderly || ctx.Err() != nil:
-			return code
-		case first && (code == ExitTaken || code == ExitRefused):
+		case code == ExitOrderly || ctx.Err() != nil || first && (code == ExitTaken || code == ExitRefused):
 			_, _ = os.Stderr.Write(last.bytes()) // nobody may be left to read it
 			return code
 		case code == ExitTaken && listens(ctx): // under a supervisor of its own
 			return code
 		}
-		appendLog(last.bytes())
+		if now := string(last.bytes()); now != said { // once, not every time that it is tried
+			said = now
+			appendLog(last.bytes())
+		}
 		if time.Since(began) > restartReset {
 			delay = &restartDelay{}
 		}
-		if delay.wait(ctx) != nil {
+		if state.await(ctx, delay) != nil {
 			return code
+		}
+	}
+}
+
+// await waits for the time of the next try, and until the state directory's file
+// system is mounted. An error says that there is none to wait for.
+func (l landmark) await(ctx context.Context, delay *restartDelay) error {
+	for {
+		if l.find() == deleted {
+			err := fmt.Errorf("%w: %s", ErrDeleted, l.path)
+			fmt.Fprintln(os.Stderr, "openshell-gateway: the supervisor ends:", err)
+			return err
+		}
+		if err := delay.wait(ctx); err != nil {
+			return err
+		}
+		if l.find() == there {
+			return nil
 		}
 	}
 }

@@ -118,7 +118,9 @@ func serve(s settings) int {
 		return refuse(err)
 	}
 	defer home.Close()
-	if err := g.Run(ctx); err != nil {
+	if err := g.Run(ctx); errors.Is(err, gateway.ErrDeleted) {
+		fmt.Fprintln(os.Stderr, "openshell-gateway: it ends:", err)
+	} else if err != nil {
 		fmt.Fprintln(os.Stderr, "openshell-gateway:", err)
 		return 1
 	}
