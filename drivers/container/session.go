@@ -25,7 +25,7 @@ func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stder
 	if f.StartedAt.IsZero() {
 		return nil
 	}
-	out, err := d.engine.Logs(ctx, f.Name, follow, begun(f))
+	out, err := d.engine.Logs(ctx, f.ID, follow, begun(f))
 	if err != nil {
 		return d.engine.Explain("read the container's log", err)
 	}
@@ -42,7 +42,7 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	defer cancel()
 	f, p, err := d.enter(ctx, id, replay, s)
 	switch {
-	case err != nil && f.Name == "":
+	case err != nil && f.ID == "":
 		return 0, err
 	case err != nil && execFailure(err) != 0:
 		d.cannotRun(id, unstarted{execFailure(err), err, time.Now()})
@@ -92,11 +92,11 @@ func errorUnless(ok bool, err error) error {
 func (d *Driver) connect(ctx context.Context, f Found, replay bool, s drivers.Streams) (pump, error) {
 	p := pump{
 		terminal: hasTerminal(f), streams: s,
-		resize: func(size drivers.Size) error { return d.engine.Resize(ctx, f.Name, size) },
-		signal: func(sig int) { _ = d.engine.Kill(ctx, f.Name, sig) },
+		resize: func(size drivers.Size) error { return d.engine.Resize(ctx, f.ID, size) },
+		signal: func(sig int) { _ = d.engine.Kill(ctx, f.ID, sig) },
 	}
 	if replay {
-		out, err := d.engine.Logs(ctx, f.Name, true, begun(f))
+		out, err := d.engine.Logs(ctx, f.ID, true, begun(f))
 		if err != nil {
 			return p, err
 		}
@@ -104,12 +104,12 @@ func (d *Driver) connect(ctx context.Context, f Found, replay bool, s drivers.St
 		if s.Stdin == nil {
 			return p, nil
 		}
-		if p.input, err = d.engine.Attach(ctx, f.Name, true, false); err != nil {
+		if p.input, err = d.engine.Attach(ctx, f.ID, true, false); err != nil {
 			out.Close()
 		}
 		return p, err
 	}
-	conn, err := d.engine.Attach(ctx, f.Name, s.Stdin != nil, true)
+	conn, err := d.engine.Attach(ctx, f.ID, s.Stdin != nil, true)
 	p.input, p.output = conn, conn
 	return p, err
 }
@@ -139,7 +139,7 @@ func (p pump) closers() (all []io.Closer) {
 func (d *Driver) exitOf(ctx context.Context, f Found) <-chan drivers.Status {
 	c := make(chan drivers.Status, 1)
 	go func() {
-		if code, err := d.engine.Wait(ctx, f.Name, f.State != drivers.Running); err == nil {
+		if code, err := d.engine.Wait(ctx, f.ID, f.State != drivers.Running); err == nil {
 			c <- drivers.Status{State: drivers.Exited, ExitCode: code}
 		}
 	}()
@@ -175,7 +175,7 @@ func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drive
 	if f.State != drivers.Running {
 		return 0, drivers.ErrNotRunning
 	}
-	exec, err := d.engine.ExecCreate(ctx, f.Name, p, s.Stdin != nil)
+	exec, err := d.engine.ExecCreate(ctx, f.ID, p, s.Stdin != nil)
 	if err != nil {
 		return 0, d.explainExec(err)
 	}
@@ -253,7 +253,7 @@ func (d *Driver) signalExec(ctx context.Context, f Found, exec string, sig int) 
 	if err != nil {
 		return err
 	}
-	kill, err := d.engine.ExecCreate(ctx, f.Name, drivers.Process{
+	kill, err := d.engine.ExecCreate(ctx, f.ID, drivers.Process{
 		Args: []string{"kill", "-" + strconv.Itoa(sig), strconv.Itoa(inner)}, User: "0",
 	}, false)
 	if err != nil {
