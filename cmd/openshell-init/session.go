@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,7 @@ type session struct {
 	tty    *os.File      // the terminal's master; nil without one
 	pumps  sync.WaitGroup
 	output []output
+	cut    atomic.Bool // output was thrown away
 
 	// patience is how long the host may hold output back: until giveUp is called.
 	patience context.Context
@@ -211,13 +213,21 @@ func (s *session) pump(o output) {
 	buf := make([]byte, stream.MaxPayload)
 	for {
 		n, err := o.file.Read(buf)
-		if n > 0 && s.stream.Send(s.patience, o.kind, buf[:n]) != nil {
+		if n > 0 && !s.send(o.kind, buf[:n]) {
 			return
 		}
 		if err != nil {
 			return
 		}
 	}
+}
+
+func (s *session) send(kind stream.Kind, p []byte) bool {
+	if s.stream.Send(s.patience, kind, p) != nil {
+		s.cut.Store(true)
+		return false
+	}
+	return true
 }
 
 // obey does what comes beside the input until the process has ended. The host
@@ -296,7 +306,7 @@ func (s *session) drain(o output) {
 		if n <= 0 {
 			return
 		}
-		if s.stream.Send(s.patience, o.kind, buf[:n]) != nil {
+		if !s.send(o.kind, buf[:n]) {
 			return
 		}
 		sent += n

@@ -110,12 +110,16 @@ func (s *supervisor) runWorkload() outcome {
 	s.ending = true
 	s.mu.Unlock()
 	s.procs.killAll(killDeadline)
+	s.host.send(guest.Message{Ending: &guest.Ending{}})
 	// The host may have held output back; it is told all before the end.
 	release := time.AfterFunc(killDeadline, s.giveUp)
 	defer release.Stop()
 	w.finish()
 	s.busy.Wait()
 	exit := outcome{code: exitCode(status)}
+	if w.cut.Load() {
+		exit.reason = "the last of its output is missing: the host did not take it"
+	}
 	if status.Signal() == unix.SIGKILL && !s.stopping() && killedForMemory(w.pid) {
 		exit.reason = outOfMemory
 	}

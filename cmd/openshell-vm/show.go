@@ -101,8 +101,9 @@ func driver(s api.Sandbox) string {
 // explained is the sandbox's state, and the reason if there is one.
 func explained(s api.Sandbox, now time.Time) string {
 	running := s.State == "running" && !s.StartedAt.IsZero()
-	switch frozen := strings.HasPrefix(s.Reason, "frozen: "); {
-	case running && frozen: // it needs its user
+	stands := strings.HasPrefix(s.Reason, "frozen: ") || strings.HasPrefix(s.Reason, "held: ")
+	switch {
+	case running && stands: // it needs its user
 		return state(s, now) + ", " + oneLine(s.Reason)
 	case s.Reason == "" || running:
 		return state(s, now)

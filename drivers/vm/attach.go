@@ -52,14 +52,14 @@ func (s *starts) announce(id string, err error) {
 }
 
 // Attach connects streams to the workload. Before the start it waits for it,
-// and then gives all output since.
+// and then gives all output since. The workload waits for a client that does not read.
 func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.Streams) (int, error) {
 	if _, err := d.spec(id); err != nil {
 		return 0, err
 	}
 	started, cancel := d.starts.next(id)
 	defer cancel()
-	code, err := d.stream(ctx, id, monitor.StreamRequest{Attach: &monitor.AttachRequest{Replay: replay}}, s)
+	code, err := d.stream(ctx, id, monitor.StreamRequest{Attach: &monitor.AttachRequest{Replay: replay, Hold: true}}, s)
 	if !errors.Is(err, drivers.ErrNotRunning) {
 		return code, err
 	}
@@ -71,7 +71,7 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	code, err = d.stream(ctx, id, monitor.StreamRequest{Attach: &monitor.AttachRequest{Replay: true}}, s)
+	code, err = d.stream(ctx, id, monitor.StreamRequest{Attach: &monitor.AttachRequest{Replay: true, Hold: true}}, s)
 	if errors.Is(err, drivers.ErrNotRunning) { // it has run and ended since
 		return d.stored(id, s)
 	}
@@ -108,7 +108,8 @@ func (d *Driver) stream(ctx context.Context, id string, r monitor.StreamRequest,
 	return c.Stream(ctx, r, s)
 }
 
-// Logs gives the stored output, and with follow what comes until the end.
+// Logs gives the stored output, and with follow what comes until the end. Nobody waits
+// for its client: what was rotated away meanwhile is told, and missing.
 func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stderr io.Writer) error {
 	if _, err := d.spec(id); err != nil {
 		return err

@@ -42,8 +42,27 @@ func isMonitor(pid int, dir string) bool {
 	return err == nil && strings.HasSuffix(string(args), "\x00monitor\x00"+dir+"\x00")
 }
 
-// waitGone waits until the sandbox in dir has no monitor.
+// waitGone waits until the sandbox in dir has no monitor. One that has given its lock
+// up, and only stays for a client that reads the rest, is none any more.
 func waitGone(ctx context.Context, dir string) error {
+	for {
+		looked, cancel := context.WithTimeout(ctx, aliveEvery)
+		err := waitEnded(looked, dir)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+	}
+}
+
+// aliveEvery is how often a monitor's lock is looked at while its end is waited for.
+const aliveEvery = 200 * time.Millisecond
+
+// waitEnded waits for the process of the monitor in dir to end, if there is one.
+func waitEnded(ctx context.Context, dir string) error {
 	process, err := openMonitor(ctx, dir)
 	if err != nil || process == nil {
 		return err

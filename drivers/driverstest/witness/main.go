@@ -13,12 +13,15 @@
 //	witness hold               "ready", then nothing until SIGTERM
 //	witness sum                sleeps, then the length and hash of its input
 //	witness give N             N bytes, and on stderr their length and hash
+//	witness both N             N bytes, while it sums its input; then both sums on stderr
+//	witness beat FILE          in FILE the time, as nanoseconds since 1970, again and again
 //	witness signals            the number of each signal it gets; SIGTERM ends it
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -74,6 +77,10 @@ func main() {
 		sum()
 	case "give":
 		give(args[0])
+	case "both":
+		both(args[0])
+	case "beat":
+		beat(args[0])
 	case "signals":
 		signals()
 	default:
@@ -311,6 +318,41 @@ func give(n string) {
 		fmt.Println(err)
 	}
 	fmt.Fprintln(os.Stderr, from.Sum())
+}
+
+// both sums its input while it gives output.
+func both(n string) {
+	count, _ := strconv.Atoi(n)
+	var in source.Sum
+	read := make(chan error)
+	go func() {
+		_, err := io.Copy(&in, os.Stdin)
+		read <- err
+	}()
+	out := source.New(count)
+	_, err := io.Copy(os.Stdout, out)
+	if err = errors.Join(err, <-read); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Fprintf(os.Stderr, "in %s\nout %s\n", &in, out.Sum())
+}
+
+// beat tells that it lives. It never reads, and no signal of a terminal ends it.
+func beat(path string) {
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE)
+	for said := false; ; time.Sleep(10 * time.Millisecond) {
+		next := path + ".next"
+		err := os.WriteFile(next, strconv.AppendInt(nil, time.Now().UnixNano(), 10), 0o644)
+		if err = errors.Join(err, os.Rename(next, path)); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		if !said {
+			fmt.Println("ready")
+			said = true
+		}
+	}
 }
 
 func signals() {

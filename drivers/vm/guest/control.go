@@ -10,6 +10,7 @@ type Message struct {
 	// Guest to host.
 	Hello   *Hello   `json:"hello,omitempty"`   // first, once the init can mount the boot spec
 	Started *Started `json:"started,omitempty"` // the workload runs
+	Ending  *Ending  `json:"ending,omitempty"`  // the workload ended; the last of its output follows
 	Exited  *Exited  `json:"exited,omitempty"`  // the workload ended; shutdown follows
 	Seen    *Seen    `json:"seen,omitempty"`    // the guest's view of the share moved on
 	Failed  *Failed  `json:"failed,omitempty"`  // the boot failed; power-off follows
@@ -43,6 +44,10 @@ type Start struct {
 type Started struct {
 	PID int `json:"pid"`
 }
+
+// Ending says that nothing writes output any more but the init, which sends what it
+// has: at most what two pipes and the port hold.
+type Ending struct{}
 
 // Exited reports how the workload ended: 128+n after signal n, 126 and 127 when
 // it could not be run, with Reason saying why.

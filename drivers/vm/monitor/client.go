@@ -66,7 +66,8 @@ func (c *Client) gone() bool {
 }
 
 // Stream asks for a session and copies between s and the process until it has
-// ended; it returns the exit code. When ctx ends it hangs up.
+// ended; it returns the exit code. When ctx ends it hangs up, also while s takes no
+// output.
 func (c *Client) Stream(ctx context.Context, r StreamRequest, s drivers.Streams) (int, error) {
 	defer c.Close()
 	credit, err := c.begin(ctx, r)
@@ -75,8 +76,11 @@ func (c *Client) Stream(ctx context.Context, r StreamRequest, s drivers.Streams)
 	}
 	conn, session := stream.Single(c.conn, stream.Options{Credit: credit})
 	defer conn.Close() // its sessions, too
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	last, err := session.Connect(ctx, s)
 	switch {
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
 	case errors.Is(err, stream.ErrHangup):
 		return 0, fmt.Errorf("the monitor hung up: %w", err)
 	case err != nil:

@@ -6,19 +6,20 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/internal/stream"
 )
 
 // finish makes the exit known: the rest of the output, then the disk, then the
 // clients.
 func (m *monitor) finish(e Exit) {
+	m.stdio.release()
 	select {
 	case <-m.stdioEnd:
 	case <-time.After(m.cfg.StopGrace):
 		m.log.Warn("the workload's output did not end in time")
+		m.stdio.Write(note(missingLate))
 	}
 	if e.Reason != "" && e.State == drivers.Exited {
-		m.stdio.Write(appendRecords(nil, time.Now(), stream.Stderr, []byte("openshell-vm: "+e.Reason+"\n")))
+		m.stdio.Write(note(e.Reason))
 	}
 	m.conclude(e)
 	m.stdio.Close()
@@ -38,8 +39,14 @@ func (m *monitor) conclude(e Exit) {
 	close(m.ended)
 }
 
-// hangUp lets the clients read the rest, within reason.
-func (m *monitor) hangUp() {
+// clientGrace is how long clients may take to read the rest before the sandbox may
+// be started again, or removed, without them.
+const clientGrace = 5 * time.Second
+
+// hangUp lets the clients read the rest. Those that take their time keep nobody
+// waiting: leave gives up all that another monitor of this sandbox would need, and
+// what is left is a process that ends with its last client.
+func (m *monitor) hangUp(leave func()) {
 	m.ports.close()
 	read := make(chan struct{})
 	go func() {
@@ -48,7 +55,10 @@ func (m *monitor) hangUp() {
 	}()
 	select {
 	case <-read:
-	case <-time.After(5 * time.Second):
+	case <-time.After(clientGrace):
+		m.log.Info("a client still reads; the sandbox's files are its own no more")
+		leave()
+		<-read
 	}
 }
 

@@ -7,43 +7,93 @@ import (
 	"os"
 )
 
-// follower reads a rotated log while it is written, at its own pace: it lags
-// behind without holding the writer up. One that lags by more than the log
-// keeps misses what has been rotated away. It is not safe for concurrent use.
+// follower reads a rotated log while it is written, at its own pace. One that
+// holds is waited for before a file is removed that it is yet to read. Another
+// lags behind, and what it missed is told in its place. Not safe for concurrent use.
 type follower struct {
 	log  *rotated
+	hold bool
 	file *os.File
 	seq  int // of file
 	off  int64
 	buf  []byte
+
+	kept map[int]*os.File // the files to come, once the log is closed
+	note []byte           // to be given next
+	told bool             // of a hole at the log's end
 }
 
 // follow starts at the oldest output that is kept or, without replay, at what
-// comes next. Between the two nothing is lost and nothing comes twice.
-func (r *rotated) follow(replay bool) (*follower, error) {
+// comes next. Between the two nothing comes twice, and nothing is lost untold.
+func (r *rotated) follow(replay, hold bool) (*follower, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := &follower{log: r, buf: make([]byte, 64<<10)}
-	if replay {
-		return f, f.openFrom(0)
+	f := &follower{log: r, hold: hold, buf: make([]byte, 64<<10), seq: -1}
+	if r.left {
+		return nil, os.ErrClosed
 	}
-	err := f.openFrom(r.seq)
-	f.off = r.size
-	return f, err
+	if r.closed {
+		f.keep()
+	}
+	var err error
+	if replay {
+		err = f.openFrom(0)
+	} else {
+		err = f.openFrom(r.seq)
+		f.off = r.size
+	}
+	if err != nil {
+		f.dropKept()
+		return nil, err
+	}
+	r.followers[f] = struct{}{}
+	return f, nil
 }
 
 // openFrom opens the file with number seq, or the oldest newer one. The log's
 // lock is held, so names stay what they are.
 func (f *follower) openFrom(seq int) error {
-	for ; ; seq++ {
-		file, err := os.Open(rotatedName(f.log.path, f.log.seq-seq))
+	for wanted := seq; ; seq++ {
+		file, err := f.open(seq)
 		if os.IsNotExist(err) && seq < f.log.seq {
 			continue
 		} else if err != nil {
 			return err
 		}
+		if seq > wanted {
+			f.note = note(missed(wanted))
+		}
 		f.file, f.seq, f.off = file, seq, 0
 		return nil
+	}
+}
+
+func (f *follower) open(seq int) (*os.File, error) {
+	if !f.log.closed {
+		return os.Open(rotatedName(f.log.path, f.log.seq-seq))
+	}
+	file := f.kept[seq]
+	if file == nil {
+		return nil, os.ErrNotExist
+	}
+	delete(f.kept, seq)
+	return file, nil
+}
+
+// keep opens what is still to be read of a log that ends: its names may be
+// another log's soon. The log's lock is held.
+func (f *follower) keep() {
+	f.kept = map[int]*os.File{}
+	for seq := f.seq + 1; seq <= f.log.seq; seq++ {
+		if file, err := os.Open(rotatedName(f.log.path, f.log.seq-seq)); err == nil {
+			f.kept[seq] = file
+		}
+	}
+}
+
+func (f *follower) dropKept() {
+	for _, file := range f.kept {
+		file.Close()
 	}
 }
 
@@ -52,6 +102,10 @@ func (f *follower) openFrom(seq int) error {
 func (f *follower) next(ctx context.Context) ([]byte, error) {
 	for {
 		end, wait, err := f.position()
+		if said := f.note; said != nil {
+			f.note = nil
+			return said, nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -76,15 +130,20 @@ func (f *follower) position() (end int64, wait <-chan struct{}, err error) {
 		if info, err := f.file.Stat(); err != nil || f.off < info.Size() {
 			return -1, nil, err
 		}
-		f.file.Close()
+		old := f.file
 		if err := f.openFrom(f.seq + 1); err != nil {
 			return 0, nil, err
 		}
+		old.Close()
+		r.moved.Broadcast()
 	}
 	switch {
 	case f.off < r.size:
 		return r.size, nil, nil
 	case r.closed:
+		if r.hole && !f.told && r.mark != nil {
+			f.told, f.note = true, r.mark()
+		}
 		return 0, nil, io.EOF
 	}
 	return 0, r.changed, nil
@@ -107,4 +166,12 @@ func (f *follower) read(end int64) ([]byte, error) {
 	return lines, nil
 }
 
-func (f *follower) close() { f.file.Close() }
+// close gives the place in the log up.
+func (f *follower) close() {
+	f.log.mu.Lock()
+	defer f.log.mu.Unlock()
+	delete(f.log.followers, f)
+	f.log.moved.Broadcast()
+	f.file.Close()
+	f.dropKept()
+}

@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -153,7 +155,7 @@ func TestFollowersMissNothing(t *testing.T) {
 	}
 	got := make(chan string, 5)
 	join := func() {
-		f, err := r.follow(true)
+		f, err := r.follow(true, false)
 		if err != nil {
 			t.Error(err)
 			got <- ""
@@ -179,7 +181,7 @@ func TestFollowersMissNothing(t *testing.T) {
 func TestFollowWithoutReplayGivesWhatComes(t *testing.T) {
 	r := newLog(t, 1<<20, 3)
 	addLines(t, r, "before")
-	f, err := r.follow(false)
+	f, err := r.follow(false, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,12 +193,12 @@ func TestFollowWithoutReplayGivesWhatComes(t *testing.T) {
 	}
 }
 
-// A follower that reads nothing does not hold the writer up, and goes on with
-// what is left when it comes back.
+// A follower that reads nothing does not hold the writer up. When it comes back it
+// is told that it missed something, and goes on with what is left.
 func TestASlowFollowerLags(t *testing.T) {
 	r := newLog(t, 100, 3)
 	addLines(t, r, "first")
-	f, err := r.follow(true)
+	f, err := r.follow(true, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,14 +208,221 @@ func TestASlowFollowerLags(t *testing.T) {
 	}
 	r.Close()
 	got := readAll(t, f)
-	if !strings.HasPrefix(got, "first\n") || !strings.HasSuffix(got, "line 998\nline 999\n") {
+	if !strings.HasPrefix(got, "first\n") || !strings.HasSuffix(got, "line 998\nline 999\n") || strings.Count(got, missingHere) != 1 {
 		t.Errorf("%q", got)
+	}
+	late, err := r.follow(true, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.close()
+	if got := readAll(t, late); strings.Count(got, missingEarlier) != 1 || !strings.HasSuffix(got, "line 999\n") {
+		t.Errorf("%q", got)
+	}
+}
+
+// A follower that holds has the writer wait, and misses nothing.
+func TestAHolderMissesNothing(t *testing.T) {
+	r := newLog(t, 100, 3)
+	f, err := r.follow(true, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lines = 1000
+	var want strings.Builder
+	for i := range lines {
+		fmt.Fprintf(&want, "line %d\n", i)
+	}
+	go func() {
+		for i := range lines {
+			addLines(t, r, fmt.Sprintf("line %d", i))
+		}
+		r.Close()
+	}()
+	waitFor(t, func() bool { return r.waited() > 0 })
+	if files, err := filepath.Glob(r.path + "*"); len(files) != 3 || err != nil {
+		t.Errorf("%v, %v", files, err)
+	}
+	got := readAll(t, f)
+	f.close()
+	if got != want.String() {
+		t.Errorf("%d bytes of %d: %q", len(got), want.Len(), got[:min(len(got), 200)])
+	}
+}
+
+// The writer goes on when the holder it waits for goes away, or when it is released.
+func TestAWriterWaitsForNobodyThatIsGone(t *testing.T) {
+	for name, free := range map[string]func(*rotated, *follower){
+		"closed":   func(_ *rotated, f *follower) { f.close() },
+		"released": func(r *rotated, _ *follower) { r.release() },
+		"ended":    func(r *rotated, _ *follower) { r.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newLog(t, 100, 3)
+			f, err := r.follow(true, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for range 1000 {
+					if _, err := r.Write([]byte("some text\n")); err != nil {
+						return
+					}
+				}
+			}()
+			waitFor(t, func() bool { return r.waited() > 0 })
+			free(r, f)
+			await(t, done)
+			r.Close()
+			if name != "closed" {
+				defer f.close()
+			}
+		})
+	}
+}
+
+// What a writer has left when it is released misses no holder.
+func TestTheLastOutputIsNotRotatedAway(t *testing.T) {
+	r := newLog(t, 100, 3)
+	f, err := r.follow(true, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	for r.seq < 2 || !r.full(10) {
+		addLines(t, r, "some text")
+	}
+	r.release()
+	addLines(t, r, "the", "last", "lines")
+	r.Close()
+	if got := readAll(t, f); !strings.HasSuffix(got, "some text\nthe\nlast\nlines\n") || strings.Contains(got, missingHere) {
+		t.Errorf("%q", got)
+	}
+}
+
+// A follower reads a closed log to its end, though a new start has begun another one.
+func TestAClosedLogIsReadToItsEnd(t *testing.T) {
+	r := newLog(t, 100, 3)
+	var followers []*follower
+	follow := func() {
+		f, err := r.follow(true, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer t.Cleanup(f.close)
+		followers = append(followers, f)
+	}
+	follow()
+	var want strings.Builder
+	for i := range 20 {
+		addLines(t, r, fmt.Sprintf("line %d", i))
+		fmt.Fprintf(&want, "line %d\n", i)
+	}
+	r.Close()
+	follow()
+	r.leave()
+	again, err := newRotated(r.path, 100, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	addLines(t, again, "another start")
+	for _, f := range followers {
+		if got := readAll(t, f); got != want.String() {
+			t.Errorf("%q", got)
+		}
+	}
+	if _, err := r.follow(true, false); err == nil {
+		t.Error("what is another log's is followed as this one")
+	}
+}
+
+// What a full disk does not take is told where it is missing.
+func TestWhatTheDiskDoesNotTakeIsTold(t *testing.T) {
+	r, err := newStdioLog(filepath.Join(t.TempDir(), "log"), 1<<20, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := r.follow(true, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	write := func(text string) { r.Write(appendRecords(nil, someTime, stream.Stdout, []byte(text))) }
+	disk := r.file
+	write("before\n")
+	r.file = full
+	write("lost\n")
+	r.file = disk
+	write("after\n")
+	r.file = full
+	write("lost at the end\n")
+	r.Close()
+	var got []string
+	err = decodeLines([]byte(readAll(t, f)), func(_ stream.Kind, data []byte) error {
+		got = append(got, string(data))
+		return nil
+	})
+	lost := "openshell-vm: " + missingOnDisk + "\n"
+	if want := []string{"before\n", lost, "after\n", lost}; !slices.Equal(got, want) || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A reader of the stored log sees each line once, or is told, while the log is rotated.
+func TestReadLogOfALogThatIsRotated(t *testing.T) {
+	dir := t.TempDir()
+	r, err := newStdioLog(filepath.Join(dir, StdioFile), 2000, logCount)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 20_000 {
+			r.Write(appendRecords(nil, someTime, stream.Stdout, fmt.Appendf(nil, "%d\n", i)))
+		}
+	}()
+	for reads, ended := 0, false; !ended; reads++ {
+		select {
+		case <-done:
+			ended = true
+		default:
+		}
+		var out, told bytes.Buffer
+		if err := ReadLog(dir, &out, &told); err != nil {
+			t.Fatal(err)
+		}
+		first, next := 0, 0
+		for i, line := range strings.Fields(out.String()) {
+			n, _ := strconv.Atoi(line)
+			if i == 0 {
+				first = n
+			} else if n != next {
+				t.Fatalf("read %d: line %d after %d", reads, n, next-1)
+			}
+			next = n + 1
+		}
+		if want := map[bool]string{true: "openshell-vm: " + missingEarlier + "\n"}[first > 0]; told.String() != want {
+			t.Fatalf("read %d from line %d on: %q", reads, first, told.String())
+		}
+		if ended && (first == 0 || next != 20_000 || reads < 10) {
+			t.Errorf("%d reads, the last from %d to %d", reads, first, next)
+		}
 	}
 }
 
 func TestAFollowerCanGiveUp(t *testing.T) {
 	r := newLog(t, 100, 3)
-	f, err := r.follow(true)
+	f, err := r.follow(true, false)
 	if err != nil {
 		t.Fatal(err)
 	}

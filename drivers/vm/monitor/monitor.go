@@ -47,23 +47,33 @@ type monitor struct {
 //  3. boot: hello, start, started, within the deadline; report it
 //  4. watch until the workload has ended or a process of the VM has died
 //  5. take the last output, put the exit status on disk, tell the clients
-//  6. end what is left of the VM, whose disk is written, and remove the socket
+//  6. end what is left of the VM, whose disk is written, remove the socket, and stay
+//     for clients that are yet to read the rest
 func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) error {
 	m := &monitor{
 		cfg: cfg, log: log, group: newGroup(), began: time.Now(),
 		stdioEnd: make(chan struct{}), ended: make(chan struct{}), stop: make(chan time.Duration, 16),
 		status: Report{Attempt: cfg.Attempt},
 	}
-	defer lock.Close() // and not before: the garbage collector closes a file that nothing refers to
+	var listener *net.UnixListener
+	leave := sync.OnceFunc(func() {
+		if listener != nil {
+			listener.Close()
+		}
+		if m.stdio != nil {
+			m.stdio.leave()
+		}
+		os.RemoveAll(cfg.RunDir)
+		lock.Close() // and not before: the garbage collector closes a file that nothing refers to
+	})
+	defer leave()
 	if err := writePID(lock); err != nil {
 		return m.failed(ready, err)
 	}
-	defer os.RemoveAll(cfg.RunDir)
 	theirs, listener, err := m.open() // 1
 	if err != nil {
 		return m.failed(ready, err)
 	}
-	defer listener.Close()
 	go m.serve(listener)
 
 	defer m.group.kill()
@@ -82,7 +92,7 @@ func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) erro
 	exit := m.watch(early) // 4
 	m.finish(exit)         // 5
 	m.group.kill()         // 6
-	m.hangUp()
+	m.hangUp(leave)
 	return nil
 }
 
@@ -91,15 +101,16 @@ func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) erro
 func (m *monitor) open() (portFiles, *net.UnixListener, error) {
 	for _, l := range []struct {
 		log  **rotated
+		open func(path string, max int64, count int) (*rotated, error)
 		name string
 		max  int64
 		keep int
 	}{
-		{&m.stdio, StdioFile, logSize, logCount},
-		{&m.console, ConsoleFile, logSize, logCount},
-		{&m.tools, ToolsFile, toolSize, 2},
+		{&m.stdio, newStdioLog, StdioFile, logSize, logCount},
+		{&m.console, newRotated, ConsoleFile, logSize, logCount},
+		{&m.tools, newRotated, ToolsFile, toolSize, 2},
 	} {
-		opened, err := newRotated(m.cfg.file(l.name), l.max, l.keep)
+		opened, err := l.open(m.cfg.file(l.name), l.max, l.keep)
 		if err != nil {
 			return portFiles{}, nil, err
 		}
@@ -146,8 +157,9 @@ func (m *monitor) awaitConsole() {
 	}
 }
 
-// readStdio puts the workload's output into the log until its last frame. What
-// the log can't take is lost: a full disk must not stop the workload.
+// readStdio puts the workload's output into the log until its last frame. It waits
+// with the log for an attached client that does not read, and so does the workload.
+// What the disk can't take is lost: a full one must not stop the workload.
 func (m *monitor) readStdio() {
 	defer close(m.stdioEnd)
 	var records []byte
@@ -189,6 +201,9 @@ func (m *monitor) update(change func(*Report)) {
 	change(&m.status)
 }
 
+// stallShown is how long output waits before that is worth telling.
+const stallShown = 3 * time.Second
+
 // report is the monitor's state now.
 func (m *monitor) report() Report {
 	m.mu.Lock()
@@ -196,5 +211,8 @@ func (m *monitor) report() Report {
 	r := m.status
 	r.PIDs = m.group.pids()
 	r.Jail = m.group.gaps()
+	if m.stdio != nil && m.stdio.waited() > stallShown {
+		r.Output = "held: its output waits for an attached client that does not read"
+	}
 	return r
 }

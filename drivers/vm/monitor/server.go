@@ -118,14 +118,15 @@ func (m *monitor) command(r Request) Report {
 }
 
 // attach connects a client to the workload's streams until the workload has
-// ended or the client has hung up. All output comes from the log, so a slow
-// client lags behind and holds nobody up.
+// ended or the client has hung up. All output comes from the log, so a slow client
+// lags behind, and the workload waits for it only when the log is full of what it has
+// not read. Nothing else waits: not other sessions, and not the workload's end.
 func (m *monitor) attach(ctx context.Context, client *stream.Session, r AttachRequest) error {
 	if m.report().State == "" { // the boot may fail, and be tried again
 		client.Fail([]byte(drivers.ErrNotRunning.Error()))
 		return nil
 	}
-	output, err := m.stdio.follow(r.Replay)
+	output, err := m.stdio.follow(r.Replay, r.Hold)
 	if err != nil {
 		return err
 	}

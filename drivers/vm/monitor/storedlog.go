@@ -11,8 +11,8 @@ import (
 )
 
 // ReadLog writes the workload's stored output since the last start to the two
-// writers. It is for a sandbox whose monitor has ended: of a log that is being
-// written it may miss or repeat a file that is rotated meanwhile.
+// writers, also while it is being written: up to what there is at the call. What
+// is missing is told in its place.
 func ReadLog(dir string, stdout, stderr io.Writer) error {
 	write := func(kind stream.Kind, data []byte) error {
 		w := stdout
@@ -25,28 +25,90 @@ func ReadLog(dir string, stdout, stderr io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	}
-	for age := logCount - 1; age >= 0; age-- {
-		err := readLogFile(rotatedName(filepath.Join(dir, StdioFile), age), write)
-		if err != nil && !os.IsNotExist(err) {
+	files, err := openLog(filepath.Join(dir, StdioFile), logCount)
+	if err != nil {
+		return err
+	}
+	defer closeAll(files...)
+	expected := 0
+	for _, f := range files {
+		if err := readLogFile(f, &expected, write); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func readLogFile(path string, write func(stream.Kind, []byte) error) error {
-	f, err := os.Open(path)
+// openLog opens the files of a log, oldest first. Once all are open they are looked
+// at by name again: if they have been rotated meanwhile, it begins anew. So none is
+// missing, none is there twice, and what is rotated away later can still be read.
+func openLog(path string, count int) ([]*os.File, error) {
+	for {
+		files, err := openByName(path, count)
+		if err != nil {
+			return nil, err
+		}
+		if still, err := sameNames(files, path, count); still || err != nil {
+			return files, err
+		}
+		closeAll(files...)
+	}
+}
+
+func openByName(path string, count int) (files []*os.File, err error) {
+	for age := count - 1; age >= 0; age-- {
+		f, err := os.Open(rotatedName(path, age))
+		if err == nil {
+			files = append(files, f)
+		} else if !os.IsNotExist(err) {
+			closeAll(files...)
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// sameNames says whether the log still consists of these files.
+func sameNames(files []*os.File, path string, count int) (bool, error) {
+	for age := count - 1; age >= 0; age-- {
+		now, err := os.Stat(rotatedName(path, age))
+		if os.IsNotExist(err) {
+			continue
+		} else if err != nil {
+			return false, err
+		}
+		if len(files) == 0 {
+			return false, nil
+		}
+		was, err := files[0].Stat()
+		if err != nil || !os.SameFile(was, now) {
+			return false, err
+		}
+		files = files[1:]
+	}
+	return len(files) == 0, nil
+}
+
+// readLogFile gives what f has now. expected is the number that it should have, and
+// becomes that of the next.
+func readLogFile(f *os.File, expected *int, write func(stream.Kind, []byte) error) error {
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	lines := bufio.NewReaderSize(f, 2*stream.MaxPayload)
+	lines := bufio.NewReaderSize(io.LimitReader(f, info.Size()), 2*stream.MaxPayload)
 	for {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err
+		}
+		if seq, ok := fileNumber(line); ok {
+			if seq != *expected {
+				line = note(missed(*expected))
+			}
+			*expected = seq + 1
 		}
 		if err := decodeLines(line, write); err != nil {
 			return err

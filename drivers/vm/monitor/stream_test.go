@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
@@ -23,6 +24,8 @@ import (
 type processes struct {
 	next atomic.Int64
 	byID sync.Map
+	stop func()       // what the host's Stop does; nil for nothing
+	conn *stream.Conn // of the control port
 }
 
 // add gives p a command.
@@ -38,6 +41,9 @@ func (p *processes) serve(g *fakeGuest) {
 	c = stream.New(g.control, stream.Options{Process: true, Credit: true, MaxMessage: stream.MaxMessage, Message: func(id uint32, data []byte) error {
 		var m guest.Message
 		if err := json.Unmarshal(data, &m); err != nil || m.Exec == nil {
+			if m.Stop != nil && p.stop != nil {
+				go p.stop()
+			}
 			return err
 		}
 		s, err := c.Accept(id)
@@ -48,6 +54,7 @@ func (p *processes) serve(g *fakeGuest) {
 		go streamtest.Serve(c, s, process.(streamtest.Process))
 		return nil
 	}})
+	p.conn = c
 	c.Run()
 }
 
@@ -72,11 +79,12 @@ func TestExecHop(t *testing.T) {
 	})
 }
 
-// TestAttachHop is the way of the workload's: its output goes to the log.
+// TestAttachHop is the way of the workload's: its output goes to the log, which
+// waits for attached clients. The exit code is the workload's, which ends with it.
 func TestAttachHop(t *testing.T) {
 	open := func(t *testing.T) streamtest.Run {
 		return func(ctx context.Context, ends stream.Streams, p streamtest.Process) (int, error) {
-			cfg, ready, _ := startMonitor(t, nil, func(g *fakeGuest) {
+			cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
 				g.boot()
 				c, s := stream.Single(g.stdio, stream.Options{Process: true, Credit: true})
 				signals := make(chan int, 1)
@@ -89,22 +97,93 @@ func TestAttachHop(t *testing.T) {
 				ends := s.Streams()
 				ends.Signals = signals
 				code := p(context.Background(), ends)
+				g.send(guest.Message{Ending: &guest.Ending{}})
 				s.Exit(code)
 				c.Flush(context.Background())
 				g.send(guest.Message{Exited: &guest.Exited{Code: code}})
 			})
+			t.Cleanup(func() { await(t, end) })
 			wantRunning(t, ready)
 			c, err := Dial(cfg.RunDir)
 			if err != nil {
 				return 0, err
 			}
 			defer c.Close()
-			return c.Stream(ctx, attachAll, ends)
+			return c.Stream(ctx, StreamRequest{Attach: &AttachRequest{Replay: true, Hold: true}}, ends)
 		}
 	}
-	t.Run("input waits", func(t *testing.T) { streamtest.InputWaits(t, open(t)) })
-	t.Run("signal behind input", func(t *testing.T) { streamtest.SignalBehindInput(t, open(t)) })
+	streamtest.TestAttached(t, open)
 }
+
+// A client that never reads holds the workload's output up and nothing else. The VM
+// ends as ever, may be started again, and the client still gets all of it.
+func TestAClientThatNeverReads(t *testing.T) {
+	out := streamtest.NewSource(streamtest.Big)
+	var all processes
+	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
+		g.boot()
+		c, s := stream.Single(g.stdio, stream.Options{Process: true, Credit: true})
+		wrote := make(chan struct{})
+		go func() {
+			defer close(wrote)
+			io.Copy(s.Streams().Stdout, out)
+		}()
+		all.stop = func() {
+			<-wrote
+			s.Exit(143)
+			c.Flush(context.Background())
+			all.conn.Send(0, guest.Message{Exited: &guest.Exited{Code: 143}})
+		}
+		all.serve(g)
+	})
+	wantRunning(t, ready)
+	read := make(chan struct{})
+	var got streamtest.Sum
+	attached := streamed(t, cfg, StreamRequest{Attach: &AttachRequest{Replay: true, Hold: true}}, drivers.Streams{Stdout: gatedBy{read, &got}})
+	waitFor(t, func() bool {
+		r, err := ask(t, cfg, Request{Status: &struct{}{}})
+		return err == nil && strings.Contains(r.Output, "does not read")
+	})
+	hello := all.add(func(_ context.Context, s stream.Streams) int { io.WriteString(s.Stdout, "hello"); return 3 })
+	var said bytes.Buffer
+	if o := await(t, streamed(t, cfg, StreamRequest{Exec: &ExecRequest{Process: hello}}, drivers.Streams{Stdout: &said})); o.code != 3 || said.String() != "hello" {
+		t.Errorf("exec: %+v, %q", o, &said)
+	}
+	if _, err := ask(t, cfg, Request{Stop: &StopRequest{Grace: time.Second}}); err != nil {
+		t.Error(err)
+	}
+	waitFor(t, func() bool { return !Alive(cfg.Dir) })
+	wantExit(t, cfg, Exit{State: drivers.Exited, ExitCode: 143})
+	if !missing(cfg.RunDir, SocketFile) {
+		t.Error("the socket is left behind")
+	}
+	lock, err := Lock(cfg.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	again, err := newStdioLog(cfg.file(StdioFile), logSize, logCount)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	close(read)
+	if o := await(t, attached); o.code != 143 || o.err != nil {
+		t.Errorf("attach: %+v", o)
+	}
+	if got.String() != out.Sum() {
+		t.Errorf("written %s, arrived %s", out.Sum(), got.String())
+	}
+	await(t, end)
+}
+
+// gatedBy holds writes back until open is closed.
+type gatedBy struct {
+	open <-chan struct{}
+	w    io.Writer
+}
+
+func (g gatedBy) Write(p []byte) (int, error) { <-g.open; return g.w.Write(p) }
 
 // A client that is gone leaves the workload its input: another may attach.
 func TestAHangupEndsNoInput(t *testing.T) {

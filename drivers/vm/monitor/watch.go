@@ -43,6 +43,8 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 				clock.look(msg.Seen.UnixNano)
 			case msg.Clock != nil:
 				clock.answer(m, *msg.Clock)
+			case msg.Ending != nil:
+				m.stdio.release()
 			}
 		case d := <-m.group.died:
 			return m.lastWords(d)
@@ -59,6 +61,7 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 				return m.killed("it was killed")
 			}
 			m.thaw(room)
+			m.stdio.release() // it may have something to write before it can end
 			m.control.send(guest.Message{Stop: &guest.Stop{GraceNano: int64(grace)}})
 			patience = time.After(grace + stopMargin)
 		case <-patience:

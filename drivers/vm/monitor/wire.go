@@ -41,6 +41,9 @@ type SignalRequest struct {
 // AttachRequest connects to the workload's streams.
 type AttachRequest struct {
 	Replay bool `json:"replay"` // output since the start first
+	// Hold has the workload wait for a client that does not read, once the log has
+	// no more room. Without, the client misses output, and is told so.
+	Hold bool `json:"hold,omitempty"`
 }
 
 // ExecRequest runs a further command.
@@ -55,6 +58,7 @@ type Report struct {
 	Stream         bool           `json:"stream,omitempty"`  // a session with credit follows
 	State          drivers.State  `json:"state,omitempty"`   // "" while the guest boots
 	Reason         string         `json:"reason,omitempty"`  // why it runs and yet does nothing
+	Output         string         `json:"output,omitempty"`  // why it can't write any more now
 	StartedAt      time.Time      `json:"startedAt,omitzero"`
 	SeenGeneration uint64         `json:"seenGeneration,omitempty"`
 	Attempt        int            `json:"attempt,omitempty"`

@@ -58,6 +58,21 @@ func Test(t *testing.T, open func(t *testing.T) Run) {
 	}
 }
 
+// TestAttached runs the cases of a hop to a process that many clients share and none
+// ends: one that dies leaves it its input, and takes its own waiting with it.
+func TestAttached(t *testing.T, open func(t *testing.T) Run) {
+	for name, c := range map[string]func(*testing.T, Run){
+		"input to a reader that sleeps first":           InputWaits,
+		"output to a client that sleeps first":          OutputWaits,
+		"signals and sizes behind input":                SignalBehindInput,
+		"a client that does not read, and dies":         DeadReader,
+		"an end of input":                               EndOfInput,
+		"a client that does not read after the process": LateReader,
+	} {
+		t.Run(name, func(t *testing.T) { c(t, open(t)) })
+	}
+}
+
 // InputWaits: Big bytes to a process that reads nothing until its client can
 // send no more. All of them arrive.
 func InputWaits(t *testing.T, run Run) {
@@ -106,6 +121,47 @@ func DeadClient(t *testing.T, run Run) {
 	die()
 	await(t, ended, "the process lives on")
 }
+
+// DeadReader: a process waits for a client that does not read, and goes on once it dies.
+func DeadReader(t *testing.T, run Run) {
+	out, ended := NewSource(Big), make(chan error, 1)
+	ctx, die := context.WithCancel(t.Context())
+	never := make(chan struct{})
+	defer close(never)
+	go run(ctx, stream.Streams{Stdout: gated{never, io.Discard}}, func(_ context.Context, s stream.Streams) int {
+		_, err := io.Copy(s.Stdout, out)
+		ended <- err
+		return code(err)
+	})
+	awaitStall(t, out)
+	die()
+	if err := await(t, ended, "the process still waits"); err != nil {
+		t.Error(err)
+	}
+}
+
+// LateReader: a client that begins to read when the process has long ended gets all
+// that was written, and the exit code.
+func LateReader(t *testing.T, run Run) {
+	const size = 20 << 20
+	out, ended, read := NewSource(size), make(chan struct{}), make(chan struct{})
+	var got Sum
+	done := start(t, run, stream.Streams{Stdout: gated{read, &got}}, func(_ context.Context, s stream.Streams) int {
+		_, err := io.Copy(s.Stdout, out)
+		close(ended)
+		return code(err) + 4
+	})
+	await(t, ended, "the process does not end")
+	time.Sleep(lateness)
+	close(read)
+	wantCode(t, done, 4)
+	if out.Sum() != got.String() {
+		t.Errorf("sent %v, arrived %v", out.Sum(), &got)
+	}
+}
+
+// lateness is more than anything gives the last clients of a sandbox that has ended.
+const lateness = 8 * time.Second
 
 // SignalBehindInput: neither waits for input that nobody reads.
 func SignalBehindInput(t *testing.T, run Run) {
@@ -158,13 +214,18 @@ func Sessions(t *testing.T, run Run) {
 	await(t, done, "the other sessions do not end")
 }
 
-// Ends: the end of input is io.EOF, a hang-up is another error.
-func Ends(t *testing.T, run Run) {
+// EndOfInput: it is io.EOF, after all input.
+func EndOfInput(t *testing.T, run Run) {
 	done := start(t, run, stream.Streams{Stdin: bytes.NewReader([]byte("hello"))}, func(_ context.Context, s stream.Streams) int {
 		data, err := io.ReadAll(s.Stdin)
 		return code(err) + len(data)
 	})
 	wantCode(t, done, 5)
+}
+
+// Ends: the end of input is io.EOF, a hang-up is another error.
+func Ends(t *testing.T, run Run) {
+	EndOfInput(t, run)
 	r, w := io.Pipe()
 	defer w.Close()
 	ctx, die := context.WithCancel(t.Context())

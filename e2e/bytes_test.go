@@ -1,0 +1,220 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"openshell-vm/drivers/driverstest/capture"
+	"openshell-vm/internal/stream/streamtest"
+)
+
+// sizeVar is how many MiB the tests of the way of bytes send each way. More is for
+// by hand: OPENSHELL_E2E_MIB=1024 scripts/e2e ./e2e -run TestBytes -timeout 0
+const sizeVar = "OPENSHELL_E2E_MIB"
+
+func testSize(t *testing.T) int {
+	text := os.Getenv(sizeVar)
+	if text == "" {
+		return 32 << 20
+	}
+	mib, err := strconv.Atoi(text)
+	if err != nil || mib < 1 {
+		t.Fatalf("%s=%s is no number of MiB", sizeVar, text)
+	}
+	return mib << 20
+}
+
+// witness is the conformance suite's program, inside.
+const witness = "/witness/witness"
+
+// withWitness are a sandbox's flags, and those of run or create before it.
+func (w *world) withWitness(e engine, args ...string) []string {
+	args = append(args, "--mount", w.readerDir()+":/witness")
+	return append(args, e.flags...)
+}
+
+// TestBytes sends bytes both ways at once through run -i and exec -i. Each byte
+// arrives, on both sides, and so does the exit code.
+func TestBytes(t *testing.T) {
+	size := testSize(t)
+	patient := patience + time.Duration(size)*time.Microsecond // a megabyte a second
+	eachEngine(t, func(t *testing.T, w *world, e engine) {
+		w.run(append(w.withWitness(e, "run", "-d", "--name", "box"), "--", "sleep", "1000000")...)
+		for name, args := range map[string][]string{
+			"run":  w.withWitness(e, "run", "-i", "--rm"),
+			"exec": {"exec", "-i", "box"},
+		} {
+			in, want := streamtest.NewSource(size+1234), streamtest.NewSource(size)
+			if _, err := io.Copy(io.Discard, want); err != nil {
+				t.Fatal(err)
+			}
+			if name == "run" {
+				args = append(args, "--")
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patient)
+			defer cancel()
+			cmd := w.command(ctx, "openshell-vm", append(args, witness, "both", fmt.Sprint(size))...)
+			var out streamtest.Sum
+			var said capture.Buffer
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &out, &said
+			began := time.Now()
+			err := cmd.Run()
+			if err != nil || out.String() != want.Sum() || !strings.Contains(said.String(), "in "+in.Sum()+"\nout "+want.Sum()+"\n") {
+				t.Errorf("%s -i: %v\nsent     %s\nexpected %s\narrived  %s\ninside: %s", name, err, in.Sum(), want.Sum(), &out, &said)
+			}
+			t.Logf("%-6s %s -i: %d MiB each way in %v", e.driver, name, size>>20, time.Since(began).Round(10*time.Millisecond))
+		}
+	})
+}
+
+// beats is where the commands of TestClientKilled tell that they live.
+const beats = "/tmp/beat"
+
+// lastBeat is when the command last lived.
+func (w *world) lastBeat(box string) (beat time.Time) {
+	w.Helper()
+	n, err := strconv.ParseInt(strings.TrimSpace(w.run("exec", box, "cat", beats)), 10, 64)
+	w.must(err)
+	return time.Unix(0, n)
+}
+
+// TestClientKilled: the command of a client that was killed ends, whatever input of
+// it is unread. The promise is a second; the test waits longer, and tells.
+func TestClientKilled(t *testing.T) {
+	eachEngine(t, func(t *testing.T, w *world, e engine) {
+		w.run(append(w.withWitness(e, "run", "-d", "--name", "box"), "--", "sleep", "1000000")...)
+		for name, flags := range map[string][]string{"exec": nil, "exec -i": {"-i"}, "exec -it": {"-it"}} {
+			cmd := w.command(context.Background(), "openshell-vm", append(append([]string{"exec"}, flags...), "box", witness, "beat", beats)...)
+			defer w.connect(cmd, name)()
+			w.must(cmd.Process.Kill())
+			killed := time.Now()
+			_ = cmd.Wait() // says that it was killed
+			last := w.lastBeat("box")
+			w.eventually(name+": the command of a client that was killed ends", patience, func() bool {
+				before := last
+				time.Sleep(time.Second)
+				last = w.lastBeat("box")
+				return last.Equal(before)
+			})
+			t.Logf("%-6s %-8s lived for %v after its client", e.driver, name, max(0, last.Sub(killed)).Round(time.Millisecond))
+		}
+	})
+}
+
+// connect starts a client of "beat" with more input than anybody reads, if it takes
+// any, and returns when the command runs.
+func (w *world) connect(cmd *exec.Cmd, how string) (end func()) {
+	w.Helper()
+	said := &capture.Buffer{}
+	var input io.Writer
+	end = func() {}
+	switch how {
+	case "exec -it":
+		terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
+		w.must(err)
+		go func() { _, _ = io.Copy(said, terminal) }()
+		input, end = terminal, func() { terminal.Close() }
+	case "exec -i":
+		pipe, err := cmd.StdinPipe()
+		w.must(err)
+		input = pipe
+		fallthrough
+	default:
+		cmd.Stdout = said
+		w.must(cmd.Start())
+	}
+	w.eventually("the command runs", patience, func() bool { return strings.Contains(said.String(), "ready") })
+	if input != nil {
+		in := streamtest.NewSource(streamtest.Big)
+		go func() { _, _ = io.Copy(input, in) }()
+		w.eventually("its input is full", patience, func() bool {
+			before := in.Given()
+			time.Sleep(300 * time.Millisecond)
+			return before > 0 && before == in.Given()
+		})
+	}
+	return end
+}
+
+// TestSlowReader: the output of a VM waits for a client that reads late, however
+// much there is, and after the workload's end, too. Nothing else waits for it.
+func TestSlowReader(t *testing.T) {
+	w := newWorld(t, os.Getuid())
+	e := engines[0]
+	for name, size := range map[string]int{"more-than-the-log-keeps": 48 << 20, "all-in-the-log": 8 << 20} {
+		t.Run(name, func(t *testing.T) {
+			w := w.as(t)
+			want := streamtest.NewSource(size)
+			if _, err := io.Copy(io.Discard, want); err != nil {
+				t.Fatal(err)
+			}
+			r, wr, err := os.Pipe()
+			w.must(err)
+			defer r.Close()
+			cmd := w.command(context.Background(), "openshell-vm", append(w.withWitness(e, "run", "--name", name), "--", witness, "give", fmt.Sprint(size))...)
+			said := &capture.Buffer{}
+			cmd.Stdout, cmd.Stderr = wr, said
+			w.must(cmd.Start())
+			wr.Close()
+			w.eventually("it waits, or has ended", 5*patience, func() bool {
+				line := w.try("ps", "-a").stdout
+				return strings.Contains(line, "does not read") || strings.Contains(line, "exited (0)")
+			})
+			if size > 30<<20 {
+				if out := w.run("exec", name, "echo", "hello"); out != "hello\n" {
+					t.Errorf("exec: %q", out)
+				}
+				w.run("logs", name)
+			} else {
+				w.run("wait", name)
+			}
+			var got streamtest.Sum
+			if _, err := io.Copy(&got, r); err != nil {
+				t.Error(err)
+			}
+			if err := cmd.Wait(); err != nil || got.String() != want.Sum() || said.String() != want.Sum()+"\n" {
+				t.Errorf("%v\nwritten %s\narrived %s\nsaid %s", err, want.Sum(), &got, said)
+			}
+			w.run("rm", name)
+		})
+	}
+}
+
+// TestStuckReader: a client that reads nothing is in no way of stop and rm, and is
+// told how it ended when it reads after all.
+func TestStuckReader(t *testing.T) {
+	w := newWorld(t, os.Getuid())
+	for _, name := range []string{"stop", "rm"} {
+		r, wr, err := os.Pipe()
+		w.must(err)
+		defer r.Close()
+		cmd := w.command(context.Background(), "openshell-vm", append(w.withWitness(engines[0], "run", "--ephemeral", "--name", name), "--", witness, "give", "1000000000")...)
+		cmd.Stdout = wr
+		w.must(cmd.Start())
+		wr.Close()
+		w.eventually("it waits", 5*patience, func() bool { return strings.Contains(w.try("ps").stdout, "does not read") })
+		if name == "stop" {
+			w.run("stop", name)
+			w.run("start", name)
+		}
+		w.run("rm", "-f", name)
+		_, err = io.Copy(io.Discard, r)
+		w.must(err)
+		var exit *exec.ExitError
+		if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != map[string]int{"stop": 143, "rm": 137}[name] {
+			t.Errorf("%s: the client ends with %v", name, err)
+		}
+	}
+}
