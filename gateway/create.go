@@ -17,7 +17,7 @@ import (
 )
 
 // create makes a sandbox, its record and its share with a first token. It does
-// not start it. A failure leaves nothing behind.
+// not start it. A failure leaves nothing behind, nor does a caller that went away.
 func (g *Gateway) create(ctx context.Context, q api.CreateRequest) (*sandbox, error) {
 	if err := checkRequest(&q); err != nil {
 		return nil, err
@@ -51,7 +51,11 @@ func (g *Gateway) create(ctx context.Context, q api.CreateRequest) (*sandbox, er
 		return nil, err
 	}
 	spec.Name = r.Name // add may have made it up
-	if err := g.makeAll(ctx, s, driver, spec); err != nil {
+	err = g.makeAll(ctx, s, driver, spec)
+	if err == nil {
+		err = context.Cause(ctx) // nobody waits for it any more, or would know of it
+	}
+	if err != nil {
 		g.unmake(context.WithoutCancel(ctx), s)
 		return nil, ended(ctx, err)
 	}

@@ -28,6 +28,8 @@ type fake struct {
 	calls   []string
 	onStart func(spec drivers.Spec)
 
+	onCreate func(context.Context) // if it is not nil
+
 	hangList chan struct{} // List waits for it, if it is not nil
 }
 
@@ -88,9 +90,12 @@ func (f *fake) Resolve(_ context.Context, spec drivers.Spec) (drivers.Spec, time
 	return spec, f.staleness, nil
 }
 
-func (f *fake) Create(_ context.Context, spec drivers.Spec) error {
+func (f *fake) Create(ctx context.Context, spec drivers.Spec) error {
 	if err := f.call("create", spec.ID); err != nil {
 		return err
+	}
+	if f.onCreate != nil {
+		f.onCreate(ctx)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -366,3 +366,27 @@ func TestLongStartIsTold(t *testing.T) {
 		t.Errorf("it runs, and is told as %q, %q", v.Progress, v.Reason)
 	}
 }
+
+// TestCreatedForNobody: whoever went away before a sandbox was made never learns of
+// it, and so it is not kept.
+func TestCreatedForNobody(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	g := w.run()
+	ctx, leave := context.WithCancel(t.Context())
+	engine.onCreate = func(asked context.Context) {
+		leave()
+		<-asked.Done() // and makes it all the same
+	}
+	if _, err := w.client.Create(ctx, api.CreateRequest{Name: "one", Process: api.Process{Args: []string{"sleep"}}}); err == nil {
+		t.Fatal("it is answered")
+	}
+	w.eventually("it is gone", func() bool { return len(g.all()) == 0 })
+	list, err := engine.List(t.Context())
+	w.must(err)
+	left, err := os.ReadDir(g.home.Shares)
+	w.must(err)
+	if len(list) != 0 || len(left) != 0 {
+		t.Errorf("left: %+v, %v", list, left)
+	}
+}

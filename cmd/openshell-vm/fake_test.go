@@ -226,7 +226,11 @@ func (f *fake) create(w http.ResponseWriter, r *http.Request) {
 	if c.TTL == 16*time.Second {
 		s.Warnings = []string{"half of the token lifetime is short"}
 	}
-	answer(w, f.add(s).Sandbox)
+	added := f.add(s).Sandbox
+	if c.Name == "late" {
+		time.Sleep(2 * progressAfter) // meanwhile it is interrupted
+	}
+	answer(w, added)
 }
 
 func (f *fake) get(w http.ResponseWriter, _ *http.Request, s *fakeSandbox) {

@@ -81,13 +81,30 @@ func (s *session) create(ctx context.Context, r api.CreateRequest, quiet bool) (
 		}
 		s.progress.step("creating the sandbox")
 		defer s.progress.done()
-		sandbox, err = client.Create(ctx, r)
+		late, cancel := withGrace(ctx, createGrace)
+		defer cancel()
+		sandbox, err = client.Create(late, r)
 		return err
 	})
+	if err != nil && sandbox.ID != "" { // interrupted, and made all the same
+		return client, sandbox, withCleanup(err, s.takeBack(client, sandbox))
+	}
 	if !quiet {
 		warn(sandbox.Warnings)
 	}
 	return client, sandbox, err
+}
+
+// createGrace is how long an interrupted creation may take to be answered, so that
+// what was made can be removed. Whoever does not wait leaves it to the gateway, which
+// takes back what nobody waits for.
+const createGrace = 2 * time.Second
+
+// withGrace is a context that ends some time after ctx.
+func withGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return late, func() { stop(); cancel() }
 }
 
 // start starts a sandbox that this command has created. One that does not
@@ -136,6 +153,8 @@ func (s *session) foreground(ctx context.Context, client *api.Client, sandbox ap
 	attached := s.attach(ctx, client, sandbox.ID)
 	select {
 	case <-attached.connected:
+	case sig := <-s.received:
+		return withCleanup(exit(codeOfSignal(sig)), s.takeBack(client, sandbox))
 	case <-attached.done:
 		return withCleanup(attached.err, s.takeBack(client, sandbox))
 	}

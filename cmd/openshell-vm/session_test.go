@@ -180,6 +180,19 @@ func TestProgressOfALongBoot(t *testing.T) {
 	term.ends(130)
 }
 
+// TestInterruptedCreation: what is made by then is removed.
+func TestInterruptedCreation(t *testing.T) {
+	term := onTerminal(t, "run", "--name", "late", "--", "sleep", "1")
+	term.sees("creating the sandbox")
+	term.types("\x03")
+	term.ends(130)
+	ps := exec.Command(appName, "ps", "-a")
+	ps.Env = term.cmd.Env
+	if out, err := ps.Output(); err != nil || strings.Contains(string(out), "late") || !strings.Contains(string(out), "web") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // TestSecondInterruptLeaves: what is begun is removed, unless the user won't wait.
 func TestSecondInterruptLeaves(t *testing.T) {
 	term := onTerminal(t, "run", "stays-for-ever")
