@@ -124,20 +124,31 @@ func TestOlderAndNewer(t *testing.T) {
 // TestNewerBeforeFirmware: a newer libkrun with its own libkrunfw is newer than
 // known, not without a libkrunfw.
 func TestNewerBeforeFirmware(t *testing.T) {
-	if !apart(t) {
-		return
-	}
-	newer := named(t, "libkrun.so.2", "all2.so", "-DVERSION=11900")
-	for name, o := range map[string]Options{
-		"by its path": {Path: newer, Firmware: "/nonexistent/libkrunfw.so.5"},
-		"found":       {Dirs: []string{directory(t, "libkrun.so.2", newer)}, Firmware: "/nonexistent/libkrunfw.so.5"},
+	const firmware = "/nonexistent/libkrunfw.so.5"
+	for name, test := range map[string]struct {
+		open func(t *testing.T) Options
+		want error
+		says string
+	}{
+		"by its path": {func(t *testing.T) Options {
+			return Options{Path: named(t, "libkrun.so.2", "all2.so", "-DVERSION=11900"), Firmware: firmware}
+		}, ErrNewer, ""},
+		"found": {func(t *testing.T) Options {
+			newer := named(t, "libkrun.so.2", "all2.so", "-DVERSION=11900")
+			return Options{Dirs: []string{directory(t, "libkrun.so.2", newer)}, Firmware: firmware}
+		}, ErrNewer, ""},
+		"known": {func(t *testing.T) Options {
+			return Options{Path: named(t, libraryName, "known.so", "-DVERSION=11900"), Firmware: firmware}
+		}, ErrNoLibrary, "libkrunfw.so.5"},
 	} {
-		if _, err := Open(o); !errors.Is(err, ErrNewer) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	known := Options{Path: named(t, libraryName, "known.so", "-DVERSION=11900"), Firmware: "/nonexistent/libkrunfw.so.5"}
-	if _, err := Open(known); !errors.Is(err, ErrNoLibrary) || !strings.Contains(err.Error(), "libkrunfw.so.5") {
-		t.Errorf("the known one: %v", err)
+		// The linker knows one library by a name: each has a process of its own.
+		t.Run(name, func(t *testing.T) {
+			if !apart(t) {
+				return
+			}
+			if _, err := Open(test.open(t)); !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) {
+				t.Error(err)
+			}
+		})
 	}
 }
