@@ -62,7 +62,7 @@ func (d *Driver) inspectRunning(ctx context.Context, id string, status *drivers.
 	}
 	status.StartedAt, status.SeenGeneration = r.StartedAt, r.SeenGeneration
 	if r.Attempt > 1 {
-		status.Reason = fmt.Sprintf("the guest hung at its first boot; this is boot %d", r.Attempt)
+		status.Reason = fmt.Sprintf("the first boot hung or crashed; this is boot %d", r.Attempt)
 	}
 	status.Reason = cmp.Or(r.Reason, r.Output, r.Doing, status.Reason)
 	status.Details = append(status.Details, drivers.Fact{Name: "guest kernel", Value: r.Kernel})

@@ -65,11 +65,11 @@ func (d *Driver) start(ctx context.Context, spec drivers.Spec) error {
 		if err != nil || failure == nil {
 			return err
 		}
-		if !failure.Hung || cfg.QEMU.Accel != qemu.TCG || cfg.Attempt > 1 {
+		if !failure.Hung && !failure.Crashed || cfg.QEMU.Accel != qemu.TCG || cfg.Attempt > 1 {
 			return startError(cfg, failure)
 		}
-		d.cfg.Log.Warn("the guest hung at boot, as guests do now and then under TCG; it is started once more",
-			"sandbox", spec.ID, "console", failure.Console)
+		d.cfg.Log.Warn("the boot failed, as boots do now and then under TCG; it is started once more",
+			"sandbox", spec.ID, "reason", failure.Problem, "console", failure.Console)
 		cfg.Attempt++
 		if lock, err = d.takeLock(ctx, spec.ID); err != nil || lock == nil {
 			return err
@@ -274,7 +274,7 @@ func (d *Driver) spawn(cfg monitor.Config, lock *os.File) (report *os.File, err 
 // startError tells the user what a monitor reported.
 func startError(cfg monitor.Config, r *monitor.Ready) error {
 	text := r.Problem
-	if r.Hung && cfg.Attempt > 1 {
+	if (r.Hung || r.Crashed) && cfg.Attempt > 1 {
 		text += fmt.Sprintf(", in %d tries", cfg.Attempt)
 	}
 	if r.Console != "" {

@@ -63,17 +63,29 @@ func (m *monitor) bootedBefore(d death) (early *guest.Exited, err error) {
 		select {
 		case msg, ok := <-m.control.messages:
 			if !ok {
-				return nil, m.blame(d)
+				return nil, m.crash(d)
 			}
 			if done, err := m.booting(msg); done || err != nil {
 				m.group.report(d)
 				return msg.Exited, err
 			}
 		case <-time.After(portGrace):
-			return nil, m.blame(d)
+			return nil, m.crash(d)
 		}
 	}
 }
+
+// crash blames a death, and tells a hypervisor that crashed before its guest
+// had said anything.
+func (m *monitor) crash(d death) error {
+	if d.byFault() && !d.ofFileServer() && m.report().Kernel == "" {
+		return &crashError{m.blame(d)}
+	}
+	return m.blame(d)
+}
+
+// crashError is a boot that ended by a fault of the hypervisor's own.
+type crashError struct{ error }
 
 // booting takes one step of the boot and says whether it was the last.
 func (m *monitor) booting(msg guest.Message) (done bool, err error) {
@@ -105,7 +117,7 @@ func (m *monitor) booting(msg guest.Message) (done bool, err error) {
 // failed reports a VM whose workload never ran.
 func (m *monitor) failed(ready io.WriteCloser, err error) error {
 	r := Ready{Problem: err.Error(), Hint: drivers.HintOf(err)}
-	r.Hung = errors.As(err, new(*hungError))
+	r.Hung, r.Crashed = errors.As(err, new(*hungError)), errors.As(err, new(*crashError))
 	if !errors.As(err, new(*refusal)) { // which says it all
 		r.Console = strings.Join(tail(m.cfg.file(ConsoleFile), consoleLines), "\n")
 	}

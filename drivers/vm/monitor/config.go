@@ -38,7 +38,7 @@ type Config struct {
 
 	BootDeadline time.Duration `json:"bootDeadline"` // from the start of the hypervisor, or the last word of progress, to the workload's
 	StopGrace    time.Duration `json:"stopGrace"`    // for the last output, after the workload ended
-	Attempt      int           `json:"attempt"`      // 1, or 2 after a boot that hung
+	Attempt      int           `json:"attempt"`      // 1, or 2 after a boot that hung or crashed
 }
 
 // longestBoots is how many deadlines a boot may take in the whole, whatever

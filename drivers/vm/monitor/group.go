@@ -60,6 +60,19 @@ func (d death) bySIGKILL() bool {
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
+// byFault says that the process ended by an error of its own: it touched memory
+// that is not there, or gave up.
+func (d death) byFault() bool {
+	var exit *exec.ExitError
+	if !errors.As(d.err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && slices.Contains(faults, status.Signal())
+}
+
+var faults = []syscall.Signal{syscall.SIGSEGV, syscall.SIGABRT, syscall.SIGBUS, syscall.SIGILL, syscall.SIGFPE}
+
 // ofFileServer says that it was not the hypervisor's.
 func (d death) ofFileServer() bool { return strings.HasPrefix(d.name, fileServer) }
 

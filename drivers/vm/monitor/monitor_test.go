@@ -115,6 +115,32 @@ func TestFailedBoots(t *testing.T) {
 			},
 			Ready{Problem: "qemu ended: exit status 1: no such machine"},
 		},
+		"crashes": {
+			func(g *fakeGuest) {
+				g.monitor.group.died <- death{"qemu", exec.Command("sh", "-c", "kill -SEGV $$").Run()}
+			},
+			Ready{Problem: "qemu ended: signal: segmentation fault", Crashed: true},
+		},
+		"crashes later": {
+			func(g *fakeGuest) {
+				g.send(guest.Message{Hello: &guest.Hello{Version: guest.Version, Kernel: "6"}})
+				g.until(func(m guest.Message) bool { return m.Start != nil })
+				g.monitor.group.died <- death{"qemu", exec.Command("sh", "-c", "kill -SEGV $$").Run()}
+			},
+			Ready{Problem: "qemu ended: signal: segmentation fault"},
+		},
+		"its file server crashes": {
+			func(g *fakeGuest) {
+				g.monitor.group.died <- death{"virtiofsd-root", exec.Command("sh", "-c", "kill -SEGV $$").Run()}
+			},
+			Ready{Problem: "virtiofsd-root ended: signal: segmentation fault"},
+		},
+		"is killed": {
+			func(g *fakeGuest) {
+				g.monitor.group.died <- death{"qemu", exec.Command("sh", "-c", "kill -KILL $$").Run()}
+			},
+			Ready{Problem: "qemu ended: signal: killed"},
+		},
 		"ends": {
 			func(g *fakeGuest) { g.monitor.group.died <- death{"qemu", nil} },
 			Ready{Problem: "qemu ended, before the guest said anything"},

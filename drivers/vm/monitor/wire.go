@@ -74,5 +74,6 @@ type Ready struct {
 	Problem string `json:"problem,omitempty"`
 	Hint    string `json:"hint,omitempty"`
 	Hung    bool   `json:"hung,omitempty"`    // the boot went past its deadline
+	Crashed bool   `json:"crashed,omitempty"` // the hypervisor did, before the guest greeted
 	Console string `json:"console,omitempty"` // last lines, when the boot failed
 }
