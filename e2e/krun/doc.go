@@ -8,7 +8,7 @@
 // same programs and libraries. It boots in some seconds, a VM in it too. The
 // parts are the conformance suite, freshness, deaths of a VM's processes, what
 // such a process has in its jail, a root of more files than may be open at once,
-// two of these as an ordinary user, and a boot that hangs.
+// two of these as an ordinary user, a libkrun newer than known, and a boot that hangs.
 //
 // KRUN_RUN=PART or PART/CASE runs only that. KRUN_UNWATCHED=N measures N publishes
 // without the guest's watch, of which each takes some seconds, instead of 20.

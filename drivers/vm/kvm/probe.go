@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +18,11 @@ import (
 // Device is what a user of KVM opens.
 const Device = "/dev/kvm"
 
-// deadline is for the child. The probe takes milliseconds where it works.
-const deadline = 2 * time.Second
+// limits bound the child's life: until it begins, which takes a busy host seconds,
+// and from then on, which takes milliseconds where KVM works.
+type limits struct{ begin, run time.Duration }
+
+var usual = limits{begin: 20 * time.Second, run: 2 * time.Second}
 
 // Result says whether KVM runs guests here for this user.
 type Result struct {
@@ -50,7 +54,7 @@ type Prober struct {
 }
 
 // Probe gives what is remembered, or runs the guest instructions; that takes
-// up to three seconds where KVM hangs. What the device's existence and
+// up to three seconds where KVM hangs, once the program has begun. What the device's existence and
 // permissions alone decide is looked at each time. A cache that cannot be read or
 // written only costs time.
 func (p Prober) Probe(ctx context.Context) Result {
@@ -64,7 +68,7 @@ func (p Prober) Probe(ctx context.Context) Result {
 	if r, ok := recall(p.Cache, key, time.Now()); ok {
 		return r
 	}
-	r := runChild(ctx, deadline, p.Self, "probe-kvm")
+	r := runChild(ctx, usual, p.Self, "probe-kvm")
 	if ctx.Err() == nil {
 		remember(p.Cache, key, r, time.Now())
 	}
@@ -88,8 +92,8 @@ func openable(device string) (Result, bool) {
 
 // runChild runs the probe as a process of its own, since the kernel may not
 // come back from it.
-func runChild(ctx context.Context, limit time.Duration, program string, args ...string) Result {
-	var out, errs bytes.Buffer
+func runChild(ctx context.Context, limit limits, program string, args ...string) Result {
+	out, errs := output{begun: make(chan struct{})}, bytes.Buffer{}
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Start(); err != nil {
@@ -97,20 +101,41 @@ func runChild(ctx context.Context, limit time.Duration, program string, args ...
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	timer := time.NewTimer(limit)
+	timer := time.NewTimer(limit.begin)
 	defer timer.Stop()
-	select {
-	case err := <-ended:
-		return childResult(out.Bytes(), errs.Bytes(), err)
-	case <-timer.C:
+	var r Result
+	for begun := out.begun; ; {
+		select {
+		case err := <-ended:
+			return childResult(out.data.Bytes(), errs.Bytes(), err)
+		case <-begun:
+			begun = nil
+			timer.Reset(limit.run)
+			continue
+		case <-timer.C:
+			r = Result{Reason: fmt.Sprintf("KVM hangs in a guest's first instructions (no result in %v)", limit.run), Hint: hintVirtual, passing: true}
+			if begun != nil {
+				r = Result{Reason: fmt.Sprintf("the KVM probe did not begin within %v: this host is too busy to tell", limit.begin), passing: true}
+			}
+		case <-ctx.Done():
+			r = Result{Reason: ctx.Err().Error(), passing: true}
+		}
 		cmd.Process.Kill()
 		awaitDeath(ended)
-		return Result{Reason: fmt.Sprintf("KVM hangs in a guest's first instructions (no result in %v)", limit), Hint: hintVirtual, passing: true}
-	case <-ctx.Done():
-		cmd.Process.Kill()
-		awaitDeath(ended)
-		return Result{Reason: ctx.Err().Error(), passing: true}
+		return r
 	}
+}
+
+// output keeps what the child says. Its first word means that it has begun.
+type output struct {
+	data  bytes.Buffer
+	once  sync.Once
+	begun chan struct{}
+}
+
+func (o *output) Write(data []byte) (int, error) {
+	o.once.Do(func() { close(o.begun) })
+	return o.data.Write(data)
 }
 
 // awaitDeath gives a killed child a moment. One that the kernel does not let go
@@ -134,11 +159,12 @@ func childResult(out, errs []byte, err error) Result {
 	return r
 }
 
-// Main is what a binary runs for the argument "probe-kvm": it tries KVM, writes
-// the Result and ends the process.
+// Main is what a binary runs for the argument "probe-kvm": it says that it has
+// begun by an empty line, tries KVM, writes the Result and ends the process.
 func Main() {
 	// If the parent dies meanwhile nobody else ends this.
-	time.AfterFunc(2*deadline, func() { os.Exit(1) })
+	time.AfterFunc(2*usual.run, func() { os.Exit(1) })
+	fmt.Println()
 	r := Result{Usable: true}
 	if err := try(Device); err != nil {
 		r = Result{Reason: err.Error(), Hint: hintVirtual}

@@ -54,13 +54,18 @@ func TestChild(t *testing.T) {
 		{"no", `echo '{"usable":false,"reason":"it fails"}'`, false, false, "it fails"},
 		{"crash", `echo broken >&2; kill -SEGV $$`, false, true, "broken"},
 		{"nonsense", `echo hello`, false, true, "not understood"},
-		{"hang", `exec sleep 3600`, false, true, "hangs"},
+		{"begins first", `echo; echo '{"usable":true}'`, true, false, ""},
+		{"never begins", `exec sleep 3600`, false, true, "did not begin"},
+		{"hang", `echo; exec sleep 3600`, false, true, "hangs"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			limit := time.Minute
-			if tt.name == "hang" {
-				limit = 100 * time.Millisecond
+			limit := limits{begin: time.Minute, run: time.Minute}
+			switch tt.name {
+			case "hang":
+				limit.run = 100 * time.Millisecond
+			case "never begins":
+				limit.begin = 100 * time.Millisecond
 			}
 			r := runChild(t.Context(), limit, "/bin/sh", "-c", tt.script)
 			if r.Usable != tt.usable || r.passing != tt.passing || !strings.Contains(r.Reason, tt.reason) {
@@ -73,7 +78,7 @@ func TestChild(t *testing.T) {
 func TestChildOfACancelledProbe(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if r := runChild(ctx, time.Minute, "/bin/sh", "-c", "exec sleep 60"); r.Usable || !r.passing {
+	if r := runChild(ctx, limits{time.Minute, time.Minute}, "/bin/sh", "-c", "exec sleep 60"); r.Usable || !r.passing {
 		t.Errorf("got %+v", r)
 	}
 }
