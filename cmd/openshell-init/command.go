@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -73,11 +75,33 @@ func resolve(p drivers.Process) (command, error) {
 // sandbox's own /etc/passwd and /etc/group; "" is root.
 func lookUpUser(spec string) (*user.ExecUser, error) {
 	defaults := user.ExecUser{Home: "/"}
-	id, err := user.GetExecUserPath(spec, &defaults, "/etc/passwd", "/etc/group")
+	passwd, group := bytes.NewReader(readPlain("/etc/passwd")), bytes.NewReader(readPlain("/etc/group"))
+	id, err := user.GetExecUser(spec, &defaults, passwd, group)
 	if err != nil {
 		return nil, fmt.Errorf("user %q: %w", spec, err)
 	}
 	return id, nil
+}
+
+// maxPlain bounds what is read of a file of the sandbox's, in bytes.
+const maxPlain = 4 << 20
+
+// readPlain reads a file of the sandbox's, which may be anything: opening a FIFO
+// must not wait. What can't be read is as good as missing.
+func readPlain(name string) []byte {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxPlain))
+	if err != nil {
+		return nil
+	}
+	return data
 }
 
 // withDefaults adds what every process can rely on, and lets the last of

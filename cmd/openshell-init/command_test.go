@@ -120,3 +120,25 @@ func TestExitCode(t *testing.T) {
 		}
 	}
 }
+
+// TestReadPlain: what stands in the place of a file is no reason to wait, or to fail.
+func TestReadPlain(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	for _, err := range []error{
+		os.WriteFile(in("file"), []byte("root:x:0:0::/:/bin/sh\n"), 0o644), os.Symlink("file", in("link")),
+		unix.Mkfifo(in("fifo"), 0o600), os.Mkdir(in("directory"), 0o755), os.Symlink("loop", in("loop")),
+		os.WriteFile(in("huge"), nil, 0o644), os.Truncate(in("huge"), 1<<40),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]int{
+		"file": 22, "link": 22, "fifo": 0, "directory": 0, "loop": 0, "missing": 0, "huge": maxPlain,
+	} {
+		if got := len(readPlain(in(name))); got != want {
+			t.Errorf("%s: %d bytes, not %d", name, got, want)
+		}
+	}
+}

@@ -57,6 +57,10 @@ func oddRoot(t *testing.T, s *suite) string {
 		t.Fatal(err)
 	}
 	makeOdd(t, filepath.Join(root, "odd"), files)
+	group := filepath.Join(root, "etc/group") // where a reader would wait for ever
+	if err := errors.Join(os.Remove(group), unix.Mkfifo(group, 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	want := map[string]content.Seen{}
 	content.Tree(filepath.Join(root, "odd"), func(s content.Seen) { want[s.Name] = s })
 
