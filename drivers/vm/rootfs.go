@@ -67,7 +67,7 @@ func (d *Driver) checkRootfs(ctx context.Context, dir string, hidden []string) e
 		return &drivers.Error{
 			Op:   op,
 			Err:  fmt.Errorf("%d files in %s belong to other users, who do not exist in the VM of an ordinary user", foreign, dir),
-			Hint: "unpack it as this user, so that all of it is yours, or run the gateway as root",
+			Hint: "make a copy that is all yours (sudo tar -C DIR --exclude='./dev/*' -c . | tar -xpC COPY), or run the gateway as root",
 		}
 	}
 	return nil

@@ -117,6 +117,7 @@ func inOuterMachine(t *testing.T, p part) {
 	env := []string{
 		"KRUN_INSIDE=1", "KRUN_NEWER=" + newerLibrary(t), "E2E_REQUIRE=1", "OPENSHELL_BIN=" + programDir(t), "OPENSHELL_WITNESS=" + witnessPath(t),
 		"KRUN_RUN=" + only, "KRUN_UNWATCHED=" + os.Getenv("KRUN_UNWATCHED"),
+		"OPENSHELL_ODD_FILES=" + os.Getenv("OPENSHELL_ODD_FILES"),
 	}
 	for _, name := range []string{"LIBKRUN", "LIBKRUNFW"} {
 		path, err := filepath.EvalSymlinks(os.Getenv(name))
