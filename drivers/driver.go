@@ -170,6 +170,20 @@ type Keeper interface {
 	Keep(id, object string)
 }
 
+// Placed is a driver that may find one of several engines of its kind: root's, or
+// one of the user's own. What is in one of them the others don't know, and that
+// says nothing of it: for such a sandbox every method fails with another error than
+// ErrNotFound.
+type Placed interface {
+	// Place is the address of the engine that is asked; "" until one was found.
+	// note is one line if it is not the one that the engine's own tool would take.
+	Place() (address, note string)
+	// KeepPlace says in which engine a sandbox is; "" that it is not known, or
+	// that there is no such sandbox any more. Where nothing names an engine, the one
+	// that most sandboxes are in is taken.
+	KeepPlace(id, address string)
+}
+
 // Surveyor is a driver whose engine runs other containers than ours, too.
 type Surveyor interface {
 	// Mounting lists the containers, stopped ones too, that mount something

@@ -51,7 +51,7 @@ func (g *Gateway) adopt(ctx context.Context, driver drivers.Driver, status drive
 func (g *Gateway) guess(driver drivers.Driver, status drivers.Status) *Record {
 	r := &Record{Version: recordVersion, ID: status.ID, Name: status.Name, Driver: driver.Name(), CreatedAt: time.Now(),
 		Request: api.CreateRequest{Driver: driver.Name(), TTL: tokens.DefaultTTL}, Staleness: unknownStaleness,
-		Share: filepath.Join(g.home.Shares, status.ID), Object: status.Object, Made: true}
+		Share: filepath.Join(g.home.Shares, status.ID), Object: status.Object, Engine: keepPlace(driver, status.ID), Made: true}
 	if checkName(r.Name) != nil || g.named(r.Name) {
 		r.Name = ""
 	}

@@ -88,6 +88,11 @@ func (g *Gateway) resolve(ctx context.Context, driver drivers.Driver, r *Record)
 	if warning != "" {
 		r.Warnings = append(r.Warnings, warning)
 	}
+	if placed, ok := driver.(drivers.Placed); ok {
+		if _, note := placed.Place(); note != "" {
+			r.Warnings = append(r.Warnings, note)
+		}
+	}
 	r.Staleness = staleness
 	r.resolve(spec)
 	return spec, nil
@@ -112,8 +117,20 @@ func (g *Gateway) makeAll(ctx context.Context, s *sandbox, driver drivers.Driver
 		return err
 	}
 	s.set(func() { s.status = drivers.Status{ID: s.id, State: drivers.Created} })
-	object := objectOf(ctx, driver, s.id)
-	return g.update(s, func(r *Record) { r.Made, r.Object = true, object })
+	object, engine := objectOf(ctx, driver, s.id), keepPlace(driver, s.id)
+	return g.update(s, func(r *Record) { r.Made, r.Object, r.Engine = true, object, engine })
+}
+
+// keepPlace is the address of the engine in which a sandbox was made or seen just
+// now, which its driver keeps, too; "" where there is but one.
+func keepPlace(driver drivers.Driver, id string) string {
+	placed, ok := driver.(drivers.Placed)
+	if !ok {
+		return ""
+	}
+	address, _ := placed.Place()
+	placed.KeepPlace(id, address)
+	return address
 }
 
 // objectOf asks for the engine's own id of what was just made; "" where there is

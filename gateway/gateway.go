@@ -120,6 +120,9 @@ func (g *Gateway) know(r *Record) error {
 	if keeper, ok := g.drivers[r.Driver].(drivers.Keeper); ok {
 		keeper.Keep(r.ID, r.Object)
 	}
+	if placed, ok := g.drivers[r.Driver].(drivers.Placed); ok && r.Lost == "" {
+		placed.KeepPlace(r.ID, r.Engine)
+	}
 	return g.add(s)
 }
 

@@ -138,6 +138,9 @@ func (g *Gateway) remake(ctx context.Context, s *sandbox) error {
 	if keeper, ok := driver.(drivers.Keeper); ok {
 		keeper.Keep(r.ID, "") // what it was is gone
 	}
+	if placed, ok := driver.(drivers.Placed); ok {
+		placed.KeepPlace(r.ID, "")
+	}
 	spec, err := g.resolve(ctx, driver, &r)
 	if err != nil {
 		return err
@@ -145,8 +148,8 @@ func (g *Gateway) remake(ctx context.Context, s *sandbox) error {
 	if err := driver.Create(ctx, spec); err != nil && !errors.Is(err, drivers.ErrExists) {
 		return err
 	}
-	object := objectOf(ctx, driver, r.ID)
-	err = g.update(s, func(r *Record) { r.Lost, r.Object = "", object })
+	object, engine := objectOf(ctx, driver, r.ID), keepPlace(driver, r.ID)
+	err = g.update(s, func(r *Record) { r.Lost, r.Object, r.Engine = "", object, engine })
 	s.set(func() { s.removed = err != nil })
 	return err
 }

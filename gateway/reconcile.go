@@ -151,9 +151,27 @@ func (g *Gateway) lookLocked(ctx context.Context, e *engine) {
 	}
 	for _, s := range g.all() {
 		if !known[s.id] && s.rec().Driver == e.driver.Name() {
-			g.converge(ctx, s, drivers.Status{}, false, live, asked)
+			g.missing(ctx, bounded, e, s, live, asked)
 		}
 	}
+}
+
+// missing asks for a sandbox that the engine's list lacked. A list may be
+// incomplete, and the engine that was asked may be another one than the sandbox's:
+// what runs must not lose its share by it.
+func (g *Gateway) missing(ctx, bounded context.Context, e *engine, s *sandbox, live bool, asked time.Time) {
+	if s.rec().Lost == "" {
+		status, err := e.driver.Inspect(bounded, s.id)
+		if err == nil {
+			g.converge(ctx, s, status, true, live, asked)
+			return
+		}
+		if !errors.Is(err, drivers.ErrNotFound) {
+			s.set(func() { s.problem, s.up = oneLine(err), false })
+			return
+		}
+	}
+	g.converge(ctx, s, drivers.Status{}, false, live, asked)
 }
 
 // unreachable shows an engine's failure at those of its sandboxes that need it.
@@ -210,13 +228,18 @@ func (g *Gateway) converge(ctx context.Context, s *sandbox, status drivers.Statu
 	})
 }
 
-// keepObject writes down the engine's own id of a sandbox of whose record an
-// older gateway left it out. The caller holds s.op.
+// keepObject writes down the engine's own id of a sandbox, and the engine's place,
+// where an older gateway left them out of the record, or the engine has moved. The caller holds s.op.
 func (g *Gateway) keepObject(s *sandbox, status drivers.Status) {
-	if status.Object == "" || s.rec().Object != "" || s.rec().Lost != "" {
+	r := s.rec()
+	if status.Object == "" || r.Lost != "" {
 		return
 	}
-	if err := g.update(s, func(r *Record) { r.Object = status.Object }); err != nil {
+	engine := keepPlace(g.drivers[r.Driver], s.id)
+	if r.Object != "" && r.Engine == engine {
+		return
+	}
+	if err := g.update(s, func(r *Record) { r.Object, r.Engine = status.Object, engine }); err != nil {
 		g.log.Warn("the engine's id of a sandbox is not written down yet", "sandbox", s.id, "error", oneLine(err))
 	}
 }

@@ -56,6 +56,9 @@ type Record struct {
 	// labels only claim; "" where the driver is no drivers.Keeper, and in an
 	// older gateway's record until the engine was asked.
 	Object string `json:"object,omitempty"`
+	// Engine is the address of the engine that has it, where the driver is
+	// drivers.Placed; "" in an older gateway's record until the engine was asked.
+	Engine string `json:"engine,omitempty"`
 	// Lost is one line that says why the engine has the sandbox no more.
 	Lost string `json:"lost,omitempty"`
 }

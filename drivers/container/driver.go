@@ -17,6 +17,8 @@ type Driver struct {
 
 	mu       sync.Mutex
 	kept     map[string]string                      // the engine's own ids, by id: see Keep
+	places   map[string]string                      // the engines' addresses, by id: see KeepPlace
+	inPlace  map[string]int                         // how many are in each
 	doors    map[string]*sync.Mutex                 // see door
 	unstart  map[string]unstarted                   // workloads that could not be run, by id
 	attached map[string]map[chan unstarted]struct{} // who waits for a start, by id
@@ -35,6 +37,8 @@ func New(engine Engine, gatewayID string) *Driver {
 		engine:   engine,
 		gateway:  gatewayID,
 		kept:     map[string]string{},
+		places:   map[string]string{},
+		inPlace:  map[string]int{},
 		doors:    map[string]*sync.Mutex{},
 		unstart:  map[string]unstarted{},
 		attached: map[string]map[chan unstarted]struct{}{},
@@ -172,10 +176,13 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 	f, err := d.find(ctx, id)
 	if err == nil {
 		err = d.engine.Remove(ctx, f.ID)
+	} else if d.abandoned(id) {
+		err = drivers.ErrNotFound
 	}
 	if err != nil && !errors.Is(err, drivers.ErrNotFound) {
 		return d.engine.Explain("remove the container", err)
 	}
+	d.KeepPlace(id, "")
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.kept, id)
@@ -273,13 +280,11 @@ func (d *Driver) find(ctx context.Context, id string) (Found, error) {
 		ref = nameOf(id)
 	}
 	f, err := d.engine.Inspect(ctx, ref)
-	if errors.Is(err, drivers.ErrNotFound) {
-		return f, err
-	} else if err != nil {
+	if err != nil && !errors.Is(err, drivers.ErrNotFound) {
 		return f, d.engine.Explain("inspect the container", err)
 	}
-	if !d.known(f, id) {
-		return Found{}, drivers.ErrNotFound
+	if err != nil || !d.known(f, id) {
+		return Found{}, d.notFound(id)
 	}
 	return f, nil
 }

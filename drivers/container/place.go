@@ -21,6 +21,7 @@ type Place struct {
 	Host   string // unix:///…, tcp://…; "" if it was not looked for yet
 	From   string // what named it: see FromVariable, FromDefault
 	Hints  Hints
+	Absent string // the usual socket, where nothing listens, if another is taken for it
 }
 
 // Hints are what to do about an engine that cannot be reached.
@@ -119,6 +120,24 @@ func cause(err error) error {
 		return errors.New("nothing answers there")
 	}
 	return errors.New(firstLine(err))
+}
+
+// Default finds the engine where nothing names one: the one to stay with, if it is
+// one of these sockets, else the first of them that something listens on.
+func (p Place) Default(stay string, sockets ...string) Place {
+	p.From = FromDefault
+	for _, path := range sockets {
+		if stay == "unix://"+path {
+			p.Host, p.From = stay, "where its sandboxes are"
+			return p
+		}
+	}
+	path := FirstListening(sockets...)
+	p.Host = "unix://" + path
+	if path != sockets[0] {
+		p.Absent, p.From = sockets[0], "the default, for nothing listens at "+sockets[0]
+	}
+	return p
 }
 
 // FirstListening is the first of the sockets that something listens on, else

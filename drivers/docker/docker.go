@@ -43,6 +43,7 @@ var _ interface {
 	drivers.Signaler
 	drivers.Waiter
 	drivers.Keeper
+	drivers.Placed
 	drivers.Surveyor
 	drivers.Puller
 } = (*Driver)(nil)

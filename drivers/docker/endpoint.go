@@ -30,8 +30,10 @@ func at(host, from string, opts ...client.Opt) endpoint {
 	return endpoint{container.Place{Engine: "Docker", Host: host, From: from, Hints: hints}, opts}
 }
 
-// find finds the engine that the docker command would take.
-func find(host string) (endpoint, error) {
+// find finds the engine that the docker command would take. Where that takes the
+// default, and nothing listens there, a rootless one is taken; and the one to stay
+// with before all of these.
+func find(host, stay string) (endpoint, error) {
 	var e endpoint
 	var err error
 	switch name := contextName(); {
@@ -42,8 +44,8 @@ func find(host string) (endpoint, error) {
 	case name != "":
 		e, err = fromContext(name)
 	default:
-		path := container.FirstListening(systemSocket, container.UserSocket("docker.sock"))
-		e = at("unix://"+path, container.FromDefault)
+		e = at("", "")
+		e.Place = e.Default(stay, systemSocket, container.UserSocket("docker.sock"))
 	}
 	if err != nil {
 		return e, err

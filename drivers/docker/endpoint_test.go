@@ -77,7 +77,7 @@ func TestFind(t *testing.T) {
 			for k, v := range c.env {
 				t.Setenv(k, v)
 			}
-			e, err := find(c.configured)
+			e, err := find(c.configured, "")
 			if c.says != "" {
 				if err == nil || !strings.Contains(err.Error(), c.says) || drivers.HintOf(err) == "" {
 					t.Errorf("%+v, %v, hint %q", e, err, drivers.HintOf(err))
@@ -102,7 +102,7 @@ func TestFindsRootless(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if e, err := find(""); err != nil || e.Host != "unix://"+filepath.Join(dir, "docker.sock") {
+	if e, err := find("", ""); err != nil || e.Host != "unix://"+filepath.Join(dir, "docker.sock") {
 		t.Errorf("%+v, %v", e, err)
 	}
 }

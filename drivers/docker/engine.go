@@ -29,6 +29,7 @@ type engine struct {
 	shares string
 
 	mu   sync.Mutex
+	stay string // see Stay
 	at   endpoint
 	cli  *client.Client
 	info *system.Info // of the last Probe, or of the first need
@@ -41,12 +42,12 @@ func (e *engine) Name() string { return "docker" }
 // one would not have its sandboxes. Until then it is looked for each time.
 func (e *engine) client() (*client.Client, error) {
 	e.mu.Lock()
-	known := e.cli
+	known, stay := e.cli, e.stay
 	e.mu.Unlock()
 	if known != nil {
 		return known, nil
 	}
-	at, err := find(e.host)
+	at, err := find(e.host, stay)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +77,16 @@ func (e *engine) endpoint() endpoint {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.at
+}
+
+// Place is container.Movable's.
+func (e *engine) Place() container.Place { return e.endpoint().Place }
+
+// Stay is container.Movable's.
+func (e *engine) Stay(host string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stay = host
 }
 
 var hints = container.Hints{

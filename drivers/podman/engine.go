@@ -30,6 +30,7 @@ type engine struct {
 	host string
 
 	mu     sync.Mutex      // never held while the service is asked
+	stay   string          // see Stay
 	at     container.Place // where it was found or looked for last
 	conn   *bindings.Connection
 	trying *attempt     // to connect, by whoever was first
@@ -51,6 +52,9 @@ func (e *engine) Name() string { return "podman" }
 
 // find finds the service as podman --remote does.
 func (e *engine) find() container.Place {
+	e.mu.Lock()
+	stay := e.stay
+	e.mu.Unlock()
 	p := container.Place{Engine: "Podman", From: container.FromDefault, Hints: hints()}
 	switch host := os.Getenv(hostVariable); {
 	case e.host != "":
@@ -60,7 +64,7 @@ func (e *engine) find() container.Place {
 	case os.Getuid() == 0:
 		p.Host = "unix://" + systemSocket
 	default:
-		p.Host = "unix://" + container.FirstListening(container.UserSocket("podman/podman.sock"), systemSocket)
+		return p.Default(stay, container.UserSocket("podman/podman.sock"), systemSocket)
 	}
 	return p
 }
@@ -125,6 +129,16 @@ func (e *engine) place() container.Place {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.at
+}
+
+// Place is container.Movable's.
+func (e *engine) Place() container.Place { return e.place() }
+
+// Stay is container.Movable's.
+func (e *engine) Stay(host string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stay = host
 }
 
 // hints name the command that starts the service this user would take.
