@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -25,7 +24,7 @@ func (h *Home) filesPath(id string) string { return filepath.Join(h.sandboxDir(i
 
 // files are what a share holds beside the token and its metadata; nil if nothing.
 func (h *Home) files(id string) (map[string][]byte, error) {
-	data, err := os.ReadFile(h.filesPath(id))
+	data, err := api.ReadState(h.filesPath(id))
 	if isNotExist(err) {
 		return nil, nil
 	} else if err != nil {

@@ -83,7 +83,7 @@ func (h *Home) takeLock() error {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return fmt.Errorf("lock %s: %w", path, err)
 		}
-		owner, _ := os.ReadFile(path)
+		owner, _ := api.ReadState(path)
 		return &drivers.Error{Op: "open the state directory " + h.State,
 			Err:  fmt.Errorf("%w (pid %s)", ErrTaken, strings.TrimSpace(string(owner))),
 			Hint: "use that gateway, end it with: openshell-vm gateway stop, or set " + api.EnvStateDir + " to another directory"}

@@ -41,7 +41,7 @@ func (h *Home) formerState() string {
 	}
 	for _, path := range paths {
 		var r Record
-		data, err := os.ReadFile(path)
+		data, err := api.ReadState(path)
 		if err != nil || json.Unmarshal(data, &r) != nil {
 			continue
 		}

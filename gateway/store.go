@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"openshell-vm/gateway/api"
 )
 
 // newSuffix is of a file that is about to replace the one without it.
@@ -36,7 +38,7 @@ func (h *Home) makeSandboxDir(id string) error {
 
 // load reads the record of one sandbox.
 func (h *Home) load(id string) (*Record, error) {
-	data, err := os.ReadFile(h.recordPath(id))
+	data, err := api.ReadState(h.recordPath(id))
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +126,7 @@ func removeBusy(dir string) error {
 }
 
 // replaceFile gives path new content, 0600, all at once and durably. What a
-// killed one left is overwritten by the next.
+// killed one left is removed by the next, whatever it is.
 func replaceFile(path string, data []byte) error {
 	temporary := path + newSuffix
 	if err := writeSynced(temporary, data); err != nil {
@@ -139,7 +141,10 @@ func replaceFile(path string, data []byte) error {
 }
 
 func writeSynced(path string, data []byte) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

@@ -136,7 +136,7 @@ func appendLog(text []byte) {
 	if err != nil || len(text) == 0 {
 		return
 	}
-	file, err := os.OpenFile(filepath.Join(state, logFile), os.O_WRONLY|os.O_APPEND, 0o600)
+	file, err := os.OpenFile(filepath.Join(state, logFile), os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 
 	"openshell-vm/gateway/api"
@@ -23,7 +22,7 @@ func (g *Gateway) cantUse(id string, err error) {
 		Name   string
 		Driver *string
 	}
-	if data, err := os.ReadFile(g.home.recordPath(id)); err == nil && json.Unmarshal(data, &known) == nil && known.Driver != nil {
+	if data, err := api.ReadState(g.home.recordPath(id)); err == nil && json.Unmarshal(data, &known) == nil && known.Driver != nil {
 		u.Kind = api.KindSandbox
 		if *known.Driver == "" {
 			u.Kind = api.KindShare

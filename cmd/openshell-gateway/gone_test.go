@@ -172,3 +172,14 @@ func inNamespaces(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// TestRenewsWithoutLog: where it can't be written, the gateway serves all the same.
+func TestRenewsWithoutLog(t *testing.T) {
+	w := newWorld(t)
+	w.must(os.Mkdir(w.state, 0o700))
+	w.must(unix.Mkfifo(filepath.Join(w.state, "gateway.log"), 0o600))
+	if code, out := w.program("--start"); code != 0 {
+		t.Fatalf("exit code %d, %q", code, out)
+	}
+	w.must(os.Remove(filepath.Join(w.state, "gateway.log"))) // what a failed test prints would hang
+}

@@ -142,10 +142,7 @@ func (s settings) open() (*gateway.Home, *gateway.Gateway, error) {
 }
 
 func (s settings) newGateway(home *gateway.Home) (*gateway.Gateway, error) {
-	log, err := openLog(home, s.supervisor, s.debugging)
-	if err != nil {
-		return nil, err
-	}
+	log := openLog(home, s.supervisor, s.debugging)
 	engines, err := newDrivers(home, log)
 	if err != nil {
 		return nil, err
@@ -172,15 +169,22 @@ func (s settings) tell(err error) bool {
 	return false
 }
 
-func openLog(home *gateway.Home, supervisor string, debugging bool) (*slog.Logger, error) {
+// openLog falls back to stderr: renewing must not fail for want of a log.
+func openLog(home *gateway.Home, supervisor string, debugging bool) *slog.Logger {
 	level := slog.LevelInfo
 	if debugging {
 		level = slog.LevelDebug
 	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	if supervisor == "none" {
-		return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})), nil
+		return log
 	}
-	return gateway.LogTo(home.State, level)
+	file, err := gateway.LogTo(home.State, level)
+	if err != nil {
+		log.Warn("the log can't be written into the state directory", "error", err)
+		return log
+	}
+	return file
 }
 
 // refuse prints why the gateway can't run, and a hint, and gives the exit code.

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,7 +68,7 @@ func UsualStateDir() (string, error) {
 // error is fs.ErrNotExist where no gateway has ever run.
 func ReadIdentity(stateDir string) (Identity, error) {
 	var id Identity
-	data, err := os.ReadFile(filepath.Join(stateDir, IdentityFile))
+	data, err := ReadState(filepath.Join(stateDir, IdentityFile))
 	if err != nil {
 		return id, err
 	}
@@ -75,6 +76,30 @@ func ReadIdentity(stateDir string) (Identity, error) {
 		return id, fmt.Errorf("%s is damaged", filepath.Join(stateDir, IdentityFile))
 	}
 	return id, nil
+}
+
+// maxStateFile bounds a file of the state directory, in bytes: the further files of
+// a share are the largest, by far.
+const maxStateFile = 64 << 20
+
+// ReadState reads a file of the state directory. What is no regular file is
+// refused, and delays nobody, as a FIFO would.
+func ReadState(path string) ([]byte, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	case info.Size() > maxStateFile:
+		return nil, fmt.Errorf("%s is too large: %d bytes", path, info.Size())
+	}
+	return io.ReadAll(io.LimitReader(file, maxStateFile))
 }
 
 // RuntimeDir is the directory for the sockets of the gateway with this

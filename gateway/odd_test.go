@@ -1,0 +1,135 @@
+package gateway
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/gateway/api"
+)
+
+// odd makes something of path that is no regular file.
+var odd = map[string]func(path string) error{
+	"fifo":      func(path string) error { return unix.Mkfifo(path, 0o600) },
+	"directory": func(path string) error { return os.MkdirAll(filepath.Join(path, "x"), 0o700) },
+	"dangling":  func(path string) error { return os.Symlink("/nowhere/at/all", path) },
+	"loop":      func(path string) error { return os.Symlink(path, path) },
+	"socket": func(path string) error {
+		return unix.Mknod(path, unix.S_IFSOCK|0o600, 0)
+	},
+}
+
+// inTime expects f to return, whatever lies in its way.
+func inTime(t testing.TB, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(patience / 4):
+		t.Fatalf("%s hangs", what)
+	}
+}
+
+// TestOddRecords: a record that is no file is shown, and keeps no other share
+// from being renewed, nor the gateway from starting.
+func TestOddRecords(t *testing.T) {
+	for kind, make := range odd {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t)
+			g := w.run()
+			bad, good := w.share(api.ShareRequest{Name: "bad"}), w.share(api.ShareRequest{Name: "good"})
+			w.put("good", map[string]string{"kept": "here"})
+			w.stop()
+			w.must(os.Remove(g.home.recordPath(bad.ID)))
+			w.must(make(g.home.recordPath(bad.ID)))
+			expire(t, g, g.byID(good.ID))
+			inTime(t, "the start", func() { g = w.run() })
+			w.eventually("the other is renewed", func() bool { return g.byID(good.ID).view().Token.Renewals > 0 })
+			tokenOf(t, g, good.Dir)
+			if unread := g.unread(""); len(unread) != 1 || unread[0].ID != bad.ID {
+				t.Errorf("shown are %+v", unread)
+			}
+		})
+	}
+}
+
+// TestOddFilesBeside a record, where its new version is written, or where the
+// further files are: they delay nobody, and no token.
+func TestOddFilesBeside(t *testing.T) {
+	for kind, make := range odd {
+		for _, name := range []string{recordFile + newSuffix, filesFile + newSuffix, filesFile} {
+			t.Run(kind+"-"+name, func(t *testing.T) {
+				w := newWorld(t)
+				g := w.run()
+				made := w.share(api.ShareRequest{Name: "one"})
+				s := g.byID(made.ID)
+				path := filepath.Join(g.home.sandboxDir(made.ID), name)
+				w.must(make(path))
+				inTime(t, "a renewal", func() { w.must(g.deliver(t.Context(), s, false)) })
+				tokenOf(t, g, made.Dir)
+				inTime(t, "a write", func() {
+					err := g.update(s, func(r *Record) { r.GenerationLimit += generationStep })
+					if err == nil {
+						err = g.putFiles(t.Context(), s, api.FilesRequest{Files: map[string][]byte{"a": []byte("1")}})
+					}
+					if err != nil && kind != "directory" {
+						t.Error(err)
+					}
+				})
+				inTime(t, "a renewal", func() { w.must(g.deliver(t.Context(), s, false)) })
+				inTime(t, "the removal", func() { w.must(w.client.RemoveShare(t.Context(), "one")) })
+			})
+		}
+	}
+}
+
+// TestOddIdentity is refused, by the gateway and whoever looks for it.
+func TestOddIdentity(t *testing.T) {
+	for kind, make := range odd {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t)
+			home := w.run().home
+			w.stop()
+			path := filepath.Join(home.State, api.IdentityFile)
+			w.must(os.Remove(path))
+			w.must(make(path))
+			inTime(t, "a look", func() {
+				if client, err := api.Connect(t.Context()); err == nil {
+					client.Close()
+					t.Error("somebody answers")
+				}
+			})
+			inTime(t, "the start", func() {
+				home, err := OpenHome()
+				if err == nil {
+					home.Close()
+				}
+				if kind != "dangling" && (err == nil || !strings.Contains(err.Error(), api.IdentityFile)) {
+					t.Errorf("the start: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestOddLog: a gateway renews without its log.
+func TestOddLog(t *testing.T) {
+	for kind, make := range odd {
+		t.Run(kind, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := make(filepath.Join(dir, logFile)); err != nil {
+				t.Fatal(err)
+			}
+			inTime(t, "the log", func() {
+				if _, err := LogTo(dir, 0); err == nil {
+					t.Error("it is taken")
+				}
+			})
+		})
+	}
+}
