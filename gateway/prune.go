@@ -58,8 +58,8 @@ func (g *Gateway) prune(ctx context.Context, id string) {
 func (s *sandbox) notePrune(problem string) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	changed = s.untidy != problem
-	s.untidy = problem
+	changed = s.warnings[untidyPrune] != problem
+	s.warnings[untidyPrune] = problem
 	return changed
 }
 

@@ -136,7 +136,7 @@ func (g *Gateway) note(s *sandbox, minted tokens.Claims, err, warning error, too
 	var before string
 	gone := false
 	s.set(func() {
-		failures, before, gone = s.token.Failures, s.warning, s.removed
+		failures, before, gone = s.token.Failures, s.warnings[untidyPublish], s.removed
 		s.undelivered = false
 		var next time.Time
 		if err != nil {
@@ -153,7 +153,7 @@ func (g *Gateway) note(s *sandbox, minted tokens.Claims, err, warning error, too
 		s.tell()
 	})
 	log := g.log.With("sandbox", s.id, "name", s.rec().Name)
-	if warning != nil && oneLine(warning) != before {
+	if warning != nil && untidyLine(warning) != before {
 		log.Warn("published, but not tidied up", "error", oneLine(warning))
 	}
 	switch {
@@ -178,12 +178,16 @@ func (s *sandbox) holds(c tokens.Claims) {
 	t.RenewAt = tokens.RenewAt(c.IssuedAt, s.record.ttl(), s.id)
 }
 
+func untidyLine(warning error) string {
+	return "the token is renewed, but the share can't be tidied up: " + oneLine(warning)
+}
+
 // noteSuccess and noteFailure say when to come again. The caller holds s.mu.
 func (s *sandbox) noteSuccess(minted tokens.Claims, warning error) (next time.Time) {
 	t := &s.token
-	s.warning = ""
+	s.warnings[untidyPublish] = ""
 	if warning != nil {
-		s.warning = "the token is renewed, but the share can't be tidied up: " + oneLine(warning)
+		s.warnings[untidyPublish] = untidyLine(warning)
 	}
 	t.Renewals++
 	t.Failures, t.LastError, t.LastErrorAt = 0, "", time.Time{}

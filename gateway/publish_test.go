@@ -123,6 +123,10 @@ func TestUntidyPublishIsNoFailure(t *testing.T) {
 				t.Errorf("it is not told: %q", now.Warnings)
 			}
 
+			if n := strings.Count(w.log.String(), "not tidied up"); step == prune && n > 1 {
+				t.Errorf("the log has it %d times", n)
+			}
+
 			s.set(func() { s.share = healthy })
 			_, err = w.client.RotateToken(t.Context(), "one")
 			w.must(err)

@@ -419,13 +419,9 @@ const freshenDeadline = 2 * time.Second
 func (g *Gateway) freshen(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, freshenDeadline)
 	defer cancel()
-	used := map[string]bool{}
-	for _, s := range g.all() {
-		used[s.rec().Driver] = true
-	}
 	var all sync.WaitGroup
-	for name, e := range g.engines {
-		if !used[name] {
+	for _, e := range g.engines {
+		if !g.has(e) {
 			continue
 		}
 		all.Go(func() {

@@ -34,7 +34,7 @@ type sandbox struct {
 	record   *Record    // replaced, never changed
 	share    *share.Share
 	token    api.Token
-	warning  string         // of the last publish, which succeeded all the same; one line
+	warnings [3]string      // one line each, "" for none: see the constants below
 	news     chan struct{}  // closed when the token changed, or a renewal failed; nil if nobody waits
 	status   drivers.Status // what the engine said last; State is "" before it said anything
 	up       bool           // seen running, or started, with no gap since in which it could have been ended from outside
@@ -43,14 +43,19 @@ type sandbox struct {
 	// undelivered says that a start has not come to its publish yet, which begins the renewals
 	undelivered bool
 	problem     string    // why the reconciler could not do its work, one line
-	untidy      string    // why old content of the share can't be removed, one line
-	remade      string    // that the share was lost and made anew, one line
 	retry       backoff   // of the reconciler's work
 	touched     time.Time // when an operation changed it last: older reports of the engine are void
 	clients     int       // streams that are connected: --rm waits for them
 	removed     bool      // the engine has it no more, or its own share is removed: nothing is left to renew
 	gone        bool      // its record, too
 }
+
+// What a sandbox's warnings are about.
+const (
+	untidyPublish = iota // the last publish succeeded, and could not tidy up
+	untidyPrune          // old content of the share can't be removed
+	remade               // the share was lost and made anew
+)
 
 func (s *sandbox) rec() *Record {
 	s.mu.Lock()
@@ -110,8 +115,10 @@ func (s *sandbox) view() api.Sandbox {
 			v.Reason = r.Driver + " has not said yet what has become of it"
 		}
 	}
-	if s.warning != "" {
-		v.Warnings = append(slices.Clip(v.Warnings), s.warning)
+	for _, warning := range s.warnings {
+		if warning != "" {
+			v.Warnings = append(slices.Clip(v.Warnings), warning)
+		}
 	}
 	if r.own() && s.problem != "" {
 		v.Warnings = append(slices.Clip(v.Warnings), s.problem)
@@ -125,9 +132,6 @@ func (s *sandbox) view() api.Sandbox {
 	if s.status.State == drivers.Exited {
 		code := s.status.ExitCode
 		v.ExitCode = &code
-	}
-	if s.untidy != "" {
-		v.Warnings = append(slices.Clip(v.Warnings), s.untidy)
 	}
 	for _, fact := range s.status.Details {
 		v.Details = append(v.Details, api.Fact{Name: text.Line(fact.Name), Value: text.Line(fact.Value)})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -213,7 +212,7 @@ func (g *Gateway) restore(s *sandbox) error {
 		return err
 	}
 	s.set(func() {
-		s.remade = fmt.Sprintf("its directory was gone and was made anew at %s: restart what had it mounted", time.Now().Format(time.TimeOnly))
+		s.warnings[remade] = fmt.Sprintf("its directory was gone and was made anew at %s: restart what had it mounted", time.Now().Format(time.TimeOnly))
 	})
 	g.log.Warn("the directory of a share was gone and was made anew", "share", s.id, "name", s.rec().Name)
 	return nil
@@ -263,19 +262,9 @@ func (g *Gateway) shareView(s *sandbox) api.Share {
 		problem = oneLine(err)
 	}
 	v := s.view()
-	if remade := s.wasRemade(); remade != "" {
-		v.Warnings = append(slices.Clip(v.Warnings), remade)
-	}
 	return api.Share{ID: v.ID, Name: v.Name, Driver: v.Driver, Dir: v.Share, Target: drivers.AuthDir,
 		Env: drivers.ContractEnv(),
 		TTL: v.TTL, CreatedAt: v.CreatedAt, Token: v.Token, Files: sortedNames(files), Warnings: v.Warnings, Problem: problem}
-}
-
-// wasRemade is one line that says so, "" if it was not since the gateway began.
-func (s *sandbox) wasRemade() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.remade
 }
 
 // findSandbox is find for what only a sandbox can do.

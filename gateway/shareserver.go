@@ -54,9 +54,11 @@ func (g *Gateway) postShare(r *http.Request) (any, error) {
 	view := g.shareView(s)
 	if !created {
 		view.Warnings = nil // they were given then
-		if remade := s.wasRemade(); remade != "" {
-			view.Warnings = []string{remade}
-		}
+		s.set(func() {
+			if line := s.warnings[remade]; line != "" {
+				view.Warnings = []string{line}
+			}
+		})
 		return view, nil
 	}
 	g.log.Info("created a share for a container of the user's own", "share", s.id, "name", s.rec().Name)
