@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,6 +99,8 @@ func TestClientKilled(t *testing.T) {
 		for name, flags := range map[string][]string{"exec": nil, "exec -i": {"-i"}, "exec -it": {"-it"}} {
 			cmd := w.command(context.Background(), "openshell-vm", append(append([]string{"exec"}, flags...), "box", witness, "beat", beats)...)
 			defer w.connect(cmd, name)()
+			first := w.lastBeat("box")
+			w.eventually(name+": the command lives", patience, func() bool { return w.lastBeat("box").After(first) })
 			w.must(cmd.Process.Kill())
 			killed := time.Now()
 			_ = cmd.Wait() // says that it was killed
@@ -137,15 +140,28 @@ func (w *world) connect(cmd *exec.Cmd, how string) (end func()) {
 	}
 	w.eventually("the command runs", patience, func() bool { return strings.Contains(said.String(), "ready") })
 	if input != nil {
-		in := streamtest.NewSource(streamtest.Big)
-		go func() { _, _ = io.Copy(input, in) }()
+		var in flood
+		go func() { _, _ = io.Copy(input, &in) }()
 		w.eventually("its input is full", patience, func() bool {
-			before := in.Given()
+			before := in.given.Load()
 			time.Sleep(300 * time.Millisecond)
-			return before > 0 && before == in.Given()
+			return before > 0 && before == in.given.Load()
 		})
 	}
 	return end
+}
+
+// flood is lines of text without end: what else is typed may stop a command.
+type flood struct{ given atomic.Int64 }
+
+func (f *flood) Read(p []byte) (int, error) {
+	const line = "unread\n"
+	n := 0
+	for n+len(line) <= len(p) {
+		n += copy(p[n:], line)
+	}
+	f.given.Add(int64(n))
+	return n, nil
 }
 
 // TestSlowReader: the output of a VM waits for a client that reads late, however
