@@ -2,11 +2,14 @@ package container
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/docker/docker/pkg/stdcopy"
+	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
 )
@@ -23,6 +26,10 @@ type pump struct {
 	streams  drivers.Streams
 	resize   func(drivers.Size) error
 	signal   func(sig int)
+	// abandon, if it is not nil, is called when the client is gone before the output has
+	// ended, and before the connections are closed: a command would take that for the
+	// end of its input.
+	abandon func()
 }
 
 // run returns nil at the output's end, and ctx's error when that ends first;
@@ -32,8 +39,12 @@ type pump struct {
 func (p pump) run(ctx context.Context, closers ...io.Closer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var helpers sync.WaitGroup
+	var ended atomic.Bool
 	helpers.Go(func() {
 		<-ctx.Done()
+		if p.abandon != nil && !ended.Load() {
+			p.abandon()
+		}
 		for _, c := range closers {
 			c.Close()
 		}
@@ -45,6 +56,7 @@ func (p pump) run(ctx context.Context, closers ...io.Closer) error {
 	}
 	helpers.Go(func() { p.follow(ctx) })
 	err := p.drain()
+	ended.Store(err == nil || isReset(err))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -64,14 +76,37 @@ func (p pump) feed() {
 	}
 }
 
-// drain copies the output until it ends.
+// drain copies the output until it ends. An error of the output's is a *lostEngine.
 func (p pump) drain() (err error) {
+	output := fromEngine{p.output}
 	if p.terminal {
-		_, err = io.Copy(orDiscard(p.streams.Stdout), p.output)
+		_, err = io.Copy(orDiscard(p.streams.Stdout), output)
 	} else {
-		_, err = stdcopy.StdCopy(orDiscard(p.streams.Stdout), orDiscard(p.streams.Stderr), p.output)
+		_, err = stdcopy.StdCopy(orDiscard(p.streams.Stdout), orDiscard(p.streams.Stderr), output)
 	}
 	return err
+}
+
+// lostEngine is an engine's connection that broke.
+type lostEngine struct{ err error }
+
+func (e *lostEngine) Error() string { return e.err.Error() }
+func (e *lostEngine) Unwrap() error { return e.err }
+
+type fromEngine struct{ r io.Reader }
+
+func (f fromEngine) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = &lostEngine{err}
+	}
+	return n, err
+}
+
+// isReset says that an engine closed its connection with input on it that nobody has
+// read: so Podman does when the process has ended. All output came before.
+func isReset(err error) bool {
+	return errors.As(err, new(*lostEngine)) && errors.Is(err, unix.ECONNRESET)
 }
 
 // follow passes window sizes and signals on. A size that could not be set,

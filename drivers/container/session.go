@@ -59,11 +59,28 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 		<-ended
 		return u.code, errorUnless(u.code != 0, u.err)
 	case err := <-ended:
-		if err != nil {
+		if isReset(err) {
+			return d.afterReset(ctx, id, exit, err)
+		} else if err != nil {
 			return 0, err
 		}
 	}
 	return d.exitCode(ctx, id, exit)
+}
+
+// resetGrace bounds how long after a reset the workload's end is waited for.
+const resetGrace = 10 * time.Second
+
+// afterReset gives the exit code of a workload that ended with unread input. One that
+// goes on has lost its connection for another reason.
+func (d *Driver) afterReset(ctx context.Context, id string, exit <-chan drivers.Status, reset error) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, resetGrace)
+	defer cancel()
+	code, err := d.exitCode(ctx, id, exit)
+	if ctx.Err() != nil {
+		return 0, reset
+	}
+	return code, err
 }
 
 // enter connects while no start is under way.
@@ -182,21 +199,25 @@ func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drive
 	first := &head{w: orDiscard(s.Stdout)}
 	s.Stdout = first
 	conn, err := d.engine.ExecAttach(ctx, exec, p)
-	if err != nil {
+	if ctx.Err() != nil && err != nil {
+		return 0, errors.Join(ctx.Err(), d.killExec(ctx, f, exec)) // it may have begun
+	} else if err != nil {
 		if code := execFailure(err); code != 0 {
 			return code, nil
 		}
 		return 0, d.explainExec(err)
 	}
+	var killed error
 	err = pump{
 		output: conn, input: conn, terminal: p.Terminal, streams: s,
-		resize: func(size drivers.Size) error { return d.engine.ExecResize(ctx, exec, size) },
-		signal: func(sig int) { _ = d.signalExec(ctx, f, exec, sig) },
+		resize:  func(size drivers.Size) error { return d.engine.ExecResize(ctx, exec, size) },
+		signal:  func(sig int) { _ = d.signalExec(ctx, f, exec, sig) },
+		abandon: func() { killed = d.killExec(ctx, f, exec) },
 	}.run(ctx, conn)
 	if ctx.Err() != nil {
-		return 0, errors.Join(ctx.Err(), d.signalExec(context.WithoutCancel(ctx), f, exec, 9))
+		return 0, errors.Join(ctx.Err(), killed)
 	}
-	if err != nil {
+	if err != nil && !isReset(err) {
 		return 0, d.engine.Explain("read from the command", err)
 	}
 	code, err := d.execEnd(ctx, exec)
@@ -236,6 +257,17 @@ func (d *Driver) execEnd(ctx context.Context, exec string) (int, error) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// killDeadline bounds how long an engine may take to help with the end of a command
+// whose client is gone.
+const killDeadline = 30 * time.Second
+
+// killExec ends the command of a client that is gone, which may have ended ctx.
+func (d *Driver) killExec(ctx context.Context, f Found, exec string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killDeadline)
+	defer cancel()
+	return d.signalExec(ctx, f, exec, int(unix.SIGKILL))
 }
 
 // signalExec sends a signal to an exec's command, for which the engines have
@@ -295,12 +327,19 @@ func (d *Driver) signalProcess(ctx context.Context, exec string, pid, sig int) e
 	if err != nil || !state.Running || state.PID != pid {
 		return err
 	}
+	if unix.Signal(sig) == unix.SIGKILL && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, wholeGroup) == nil {
+		return nil // with what it has started, as in a VM
+	}
 	err = unix.PidfdSendSignal(fd, unix.Signal(sig), nil, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}
 	return os.NewSyscallError("pidfd_send_signal", err)
 }
+
+// wholeGroup is PIDFD_SIGNAL_PROCESS_GROUP, of Linux 6.9: the process is its group's
+// leader, as every exec's is.
+const wholeGroup = 1 << 2
 
 // innerPID is the number that process pid has in its own pid namespace.
 func innerPID(pid int) (int, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -96,6 +97,58 @@ func detachTerminal(t *testing.T, s *suite) string {
 		t.Errorf("after the end of input: code %d, %q", code, out)
 	}
 	return fmt.Sprintf("%d times", times)
+}
+
+// deadInput: the command of a client that dies is killed, and sees no end of its input
+// first: what it made of half of it would look like the whole.
+func deadInput(t *testing.T, s *suite) string {
+	const times = 10
+	b := s.box(t, nil)
+	b.run(false).expect("ready")
+	for i := range times {
+		client := b.exec(drivers.Process{Args: []string{"sh", "-c", "echo ready; cat >/tmp/half; mv /tmp/half /tmp/whole"}}, true)
+		client.expect("ready")
+		if _, err := io.WriteString(client.stdin, "half"); err != nil {
+			t.Fatal(err)
+		}
+		client.stdin.CloseWithError(stream.ErrHangup)
+		client.detach()
+		s.eventually(t, func() error {
+			out, _ := b.exec(drivers.Process{Args: []string{"ps"}}, false).rest()
+			if strings.Contains(strings.Join(out, "\n"), "mv /tmp/half") {
+				return errors.New("the command of a client that is gone still runs")
+			}
+			return nil
+		})
+		if out, code := b.exec(drivers.Process{Args: []string{"ls", "/tmp"}}, false).rest(); code != 0 || slices.Contains(out, "whole") {
+			t.Fatalf("time %d: half of the input was taken for all: code %d, %q", i+1, code, out)
+		}
+	}
+	return fmt.Sprintf("%d times", times)
+}
+
+// endsUnread: what ends with unread input ends with its own exit code.
+func endsUnread(t *testing.T, s *suite) string {
+	const script = "echo ready; sleep 1; exit 7"
+	check := func(name string, client *session) {
+		t.Helper()
+		client.expect("ready")
+		client.flood()
+		if _, code := client.rest(); code != 7 {
+			t.Errorf("%s: code %d", name, code)
+		}
+	}
+	b := s.box(t, func(b *box) {
+		b.shell(script)
+		b.spec.Stdin = true
+	})
+	check("workload", b.run(true))
+	b = s.box(t, nil)
+	b.run(false).expect("ready")
+	for range 5 {
+		check("command", b.exec(drivers.Process{Args: []string{"sh", "-c", script}}, true))
+	}
+	return ""
 }
 
 // flood sends input that nobody reads.

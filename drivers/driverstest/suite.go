@@ -66,6 +66,8 @@ var cases = []testCase{
 	{"much output", bigOutput},
 	{"detached from a terminal, it goes on", detachTerminal},
 	{"unread input is in no signal's way", unreadInput},
+	{"a client that dies ends no input", deadInput},
+	{"what ends with unread input has its exit code", endsUnread},
 	{"logs keep stdout and stderr apart, since the last start", logs},
 	{"terminal, with its size", terminal},
 	{"signals", signals},
