@@ -77,6 +77,9 @@ func (c *Client) Stream(ctx context.Context, r StreamRequest, s drivers.Streams)
 	conn, session := stream.Single(c.conn, stream.Options{Credit: credit})
 	defer conn.Close() // its sessions, too
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if !credit && s.Stdin != nil {
+		s.Stdin = c.spare(ctx, conn, r, s)
+	}
 	last, err := session.Connect(ctx, s)
 	switch {
 	case ctx.Err() != nil:

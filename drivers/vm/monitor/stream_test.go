@@ -294,6 +294,7 @@ func oldMonitor(t *testing.T) (runDir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
+	var guest oldGuest
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -302,14 +303,17 @@ func oldMonitor(t *testing.T) (runDir string) {
 			}
 			go func() {
 				defer c.Close()
-				oldAnswer(stream.NewReader(c), stream.NewWriter(c))
+				guest.answer(stream.NewReader(c), stream.NewWriter(c))
 			}()
 		}
 	}()
 	return runDir
 }
 
-func oldAnswer(in *stream.Reader, out *stream.Writer) {
+// oldGuest loses input of an exec when too much of it is under way.
+type oldGuest struct{ underWay atomic.Int64 }
+
+func (g *oldGuest) answer(in *stream.Reader, out *stream.Writer) {
 	var r struct {
 		Status *struct{}
 		Attach *AttachRequest
@@ -321,8 +325,13 @@ func oldAnswer(in *stream.Reader, out *stream.Writer) {
 	switch {
 	case r.Status != nil:
 		stream.WriteJSON(out, 0, map[string]any{"state": "running"})
-	case r.Attach != nil || r.Exec != nil:
-		oldEcho(in, out)
+	case r.Exec != nil && len(r.Exec.Process.Args) == 0:
+		g.underWay.Store(0)
+		out.Write(stream.Error, 0, []byte("there is no command"))
+	case r.Exec != nil:
+		oldEcho(in, out, func(n int) bool { return g.underWay.Add(int64(n)) < 96<<10 })
+	case r.Attach != nil:
+		oldEcho(in, out, func(int) bool { return true })
 	default:
 		stream.WriteJSON(out, 0, map[string]any{"problem": "this monitor does not know the request; it is older than the gateway"})
 	}
@@ -330,7 +339,7 @@ func oldAnswer(in *stream.Reader, out *stream.Writer) {
 
 // oldEcho gives input back, and ends with it or with a signal. It heeds no
 // credit, and gives none.
-func oldEcho(in *stream.Reader, out *stream.Writer) {
+func oldEcho(in *stream.Reader, out *stream.Writer, takes func(n int) bool) {
 	for {
 		f, err := in.Read()
 		if err != nil {
@@ -338,7 +347,9 @@ func oldEcho(in *stream.Reader, out *stream.Writer) {
 		}
 		switch f.Kind {
 		case stream.Stdin:
-			out.Write(stream.Stdout, 0, f.Payload)
+			if takes(len(f.Payload)) {
+				out.Write(stream.Stdout, 0, f.Payload)
+			}
 		case stream.StdinClose:
 			out.Write(stream.Exit, 0, stream.EncodeExit(5))
 			return
@@ -378,6 +389,16 @@ func TestAnOldMonitor(t *testing.T) {
 		if o := await(t, detached); !errors.Is(o.err, context.Canceled) {
 			t.Errorf("%s: %+v", name, o)
 		}
+	}
+}
+
+// Who attaches with more input than an old VM may take is told, once.
+func TestAnOldMonitorsWorkload(t *testing.T) {
+	cfg := Config{RunDir: oldMonitor(t)}
+	var told bytes.Buffer
+	in := strings.NewReader(strings.Repeat("x", oldLimit+(1<<20)))
+	if o := await(t, streamed(t, cfg, attachAll, drivers.Streams{Stdin: in, Stderr: &told})); o.code != 5 || o.err != nil || told.String() != oldWarning {
+		t.Errorf("%+v, %q", o, &told)
 	}
 }
 
