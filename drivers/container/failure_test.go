@@ -84,6 +84,35 @@ func TestExplainPull(t *testing.T) {
 	}
 }
 
+// A directory with mounts below it, in a user namespace: what engines said. /dev has
+// such mounts everywhere.
+func TestExplainSubmounts(t *testing.T) {
+	d := New(&fake{}, "gateway")
+	with, err := drivers.NewMount("/dev", "/data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := drivers.NewMount(t.TempDir(), "/other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, known := range map[string]bool{
+		`OCI runtime create failed: runc create failed: error mounting "/dev" to rootfs at "/data": mount /proc/self/fd/6:/data (via /proc/self/fd/12), flags: 0x1001: invalid argument: unknown`: true,
+		"crun: mount `/dev` to `data`: Invalid argument: OCI runtime error":                 true,
+		`error mounting "` + without.Source() + `" to rootfs at "/other": invalid argument`: false,
+		`error mounting "/dev" to rootfs at "/data": no space left on device`:               false,
+		`invalid argument "/dev" for "-v"`:                                                  false,
+	} {
+		err := d.explainSubmounts(errors.New(text), []drivers.Mount{without, with})
+		switch {
+		case !known && err != nil:
+			t.Errorf("%s: %v", text, err)
+		case known && (err == nil || !strings.Contains(err.Error(), "is mounted below it, which fake in a user namespace") || drivers.HintOf(err) == ""):
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // An engine that can't be reached is no registry that can't be.
 func TestExplainPullWithoutEngine(t *testing.T) {
 	d := New(&lost{}, "gateway")

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/mounts"
 )
 
 // Start is drivers.Driver's. A command that is missing or can't be executed
@@ -97,6 +99,9 @@ func (d *Driver) explainMount(op string, spec drivers.Spec, err error) error {
 			return d.elsewhere(m.Source(), "does not have it")
 		}
 	}
+	if known := d.explainSubmounts(err, spec.Mounts); known != nil {
+		return known
+	}
 	if known := explainProcess(op, err); known != nil {
 		return known
 	}
@@ -112,6 +117,33 @@ func (d *Driver) explainMount(op string, spec drivers.Spec, err error) error {
 		return &drivers.Error{Op: op, Err: errors.New(firstLine(err)), Hint: "a kernel of 5.12 or later is needed for mounts that are read-only with all submounts"}
 	}
 	return d.engine.Explain(op, err)
+}
+
+// explainSubmounts gives the line for a directory with mounts below it that an
+// engine in a user namespace can't mount; nil if err is about something else. The
+// kernel does not let it leave them out, because that would show what they cover.
+func (d *Driver) explainSubmounts(err error, wanted []drivers.Mount) error {
+	text := strings.ToLower(err.Error())
+	if !containsAny(text, "mounting", "mount `") || !containsAny(text, "invalid argument") {
+		return nil
+	}
+	table, failed := mounts.Read(mounts.Self)
+	if failed != nil {
+		return nil
+	}
+	for _, m := range wanted {
+		if !containsAny(err.Error(), m.Source()) {
+			continue
+		}
+		for _, e := range table {
+			if mounts.Below(e.Point, m.Source()) {
+				return &drivers.Error{Op: "mount " + m.Source(),
+					Err:  fmt.Errorf("%s is mounted below it, which %s in a user namespace can neither leave out nor make read-only", e.Point, d.Name()),
+					Hint: "mount directories that have no mounts below them, each by a --mount of its own"}
+			}
+		}
+	}
+	return nil
 }
 
 // elsewhere refuses an engine that does not see this host's directories.
