@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/internal/text"
@@ -44,7 +45,7 @@ func report(w io.Writer, err error) int {
 		return codeFailed
 	}
 	fmt.Fprintf(w, "openshell-vm: %s\n", oneLine(err.Error()))
-	fmt.Fprintf(w, "hint: %s\n", oneLine(hint(err)))
+	fmt.Fprintf(w, "hint: %s\n", oneLine(hint(err)+ofSudo(err, os.Geteuid(), os.Getenv("SUDO_USER"))))
 	return codeOf(err)
 }
 
@@ -79,6 +80,14 @@ func hint(err error) string {
 		return "openshell-vm gateway start starts it; commands that need it do so by themselves"
 	}
 	return "openshell-vm doctor shows what works on this host, and gateway.log in the state directory what happened"
+}
+
+// ofSudo adds to the hint for what is not there that root's are not the user's.
+func ofSudo(err error, euid int, user string) string {
+	if euid != 0 || user == "" || user == "root" || !notFound(err) || os.Getenv(api.EnvStateDir) != "" {
+		return ""
+	}
+	return fmt.Sprintf("; under sudo those are root's: run it without sudo for those of %s", user)
 }
 
 // notFound says that the gateway knows no such sandbox.

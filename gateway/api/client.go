@@ -56,7 +56,12 @@ func Reach(ctx context.Context) (*Client, error) {
 		return nil, &Error{Code: CodeForbidden, Message: fmt.Sprintf("find the gateway: %v", err),
 			Hint: "run as the owner of the state directory, or choose another one with " + EnvStateDir}
 	case err != nil:
-		return nil, err
+		var known *Error
+		if errors.As(err, &known) {
+			return nil, err
+		}
+		return nil, &Error{Code: CodeInternal, Message: fmt.Sprintf("find the gateway: %v", err),
+			Hint: "see what is there, or choose another state directory with " + EnvStateDir}
 	}
 	c := &Client{socket: socket, owner: stateOwner()}
 	conn, err := c.dial(ctx)

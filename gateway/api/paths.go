@@ -56,10 +56,14 @@ func UsualStateDir() (string, error) {
 	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(filepath.Clean(dir), projectDir), nil
 	}
-	home, err := os.UserHomeDir()
-	if err != nil || !filepath.IsAbs(home) {
-		return "", &Error{Code: CodeInvalid, Message: "find the state directory: neither HOME nor XDG_STATE_HOME is set",
+	home := os.Getenv("HOME")
+	if !filepath.IsAbs(home) {
+		e := &Error{Code: CodeInvalid, Message: "find the state directory: neither HOME nor XDG_STATE_HOME is set",
 			Hint: "set HOME, or " + EnvStateDir + " to an absolute path"}
+		if home != "" {
+			e.Message = fmt.Sprintf("find the state directory: HOME is %q, which is no absolute path", home)
+		}
+		return "", e
 	}
 	return filepath.Join(home, ".local/state", projectDir), nil
 }

@@ -72,10 +72,29 @@ func runStart(ctx context.Context, gateway string) error {
 		return nil
 	}
 	if ctx.Err() == context.DeadlineExceeded {
-		return &Error{Code: CodeInternal, Message: fmt.Sprintf("start the gateway: it does not listen after %s", startDeadline),
-			Hint: "read gateway.log in the state directory"}
+		return notListening()
 	}
 	return parseLines(stderr.String(), err)
+}
+
+// notListening says where a gateway was expected, and where else one may be: it has
+// the state directory and listens where this process does not look.
+func notListening() error {
+	e := &Error{Code: CodeInternal, Message: fmt.Sprintf("start the gateway: it does not listen after %s", startDeadline),
+		Hint: "read gateway.log in the state directory"}
+	state, err := StateDir()
+	if err != nil {
+		return e
+	}
+	id, err := ReadIdentity(state)
+	if err != nil {
+		return e
+	}
+	if dir, err := RuntimeDir(state, id); err == nil && id.RuntimeDir != "" && dir != id.RuntimeDir {
+		e.Message = fmt.Sprintf("start the gateway: it does not listen in %s after %s; the last one of %s listens in %s", dir, startDeadline, state, id.RuntimeDir)
+		e.Hint = "if that one still runs, outside this container or with another " + EnvRuntimeDir + ", let this command see its directory; else read gateway.log in the state directory"
+	}
+	return e
 }
 
 // parseLines reads an error as our programs print it: "program: message", then "hint: …".

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Odd environments are answered by one line and a hint.
+func TestOddPlaces(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	damaged := t.TempDir()
+	for _, path := range []string{file, filepath.Join(damaged, IdentityFile)} {
+		if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ state, runtime, says string }{
+		{"rel", "", `OPENSHELL_STATE_DIR is "rel", which is no absolute path`},
+		{file, "", "find the gateway: open " + file + "/gateway.json: not a directory"},
+		{damaged, "", "find the gateway: " + damaged + "/gateway.json is damaged"},
+		{t.TempDir(), "rel", ""}, // none has run there: nothing is looked for
+	} {
+		t.Setenv(EnvStateDir, c.state)
+		t.Setenv(EnvRuntimeDir, c.runtime)
+		_, err := Connect(context.Background())
+		var answer *Error
+		switch {
+		case c.says == "" && !errors.Is(err, ErrNotRunning):
+			t.Errorf("%+v: %v", c, err)
+		case c.says != "" && (!errors.As(err, &answer) || answer.Message != c.says || answer.Hint == ""):
+			t.Errorf("%+v: %#v", c, err)
+		}
+	}
+	if os.Geteuid() == 0 {
+		return // root has a place of its own
+	}
+	t.Setenv(EnvStateDir, "")
+	t.Setenv("XDG_STATE_HOME", "rel")
+	for home, says := range map[string]string{"": "neither HOME nor XDG_STATE_HOME is set", "rel": `HOME is "rel", which is no absolute path`} {
+		t.Setenv("HOME", home)
+		if _, err := StateDir(); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("HOME=%s: %v", home, err)
+		}
+	}
+}
+
+// A gateway that has the state directory, and listens where this process does not
+// look, is told of.
+func TestListensElsewhere(t *testing.T) {
+	state := t.TempDir()
+	t.Setenv(EnvStateDir, state)
+	t.Setenv(EnvRuntimeDir, "")
+	identify := func(id Identity) {
+		t.Helper()
+		data, err := json.Marshal(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(state, IdentityFile), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	identify(Identity{ID: "g1", RuntimeDir: "/nonexistent/run/g1"})
+	if err := notListening(); !strings.Contains(err.Error(), "the last one of "+state+" listens in /nonexistent/run/g1") {
+		t.Error(err)
+	}
+	t.Setenv(EnvRuntimeDir, "/r")
+	identify(Identity{ID: "g1", RuntimeDir: "/r/g1"})
+	if err := notListening(); strings.Contains(err.Error(), "last one") {
+		t.Errorf("it is the same place: %v", err)
+	}
+}
