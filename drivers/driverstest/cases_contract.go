@@ -50,7 +50,9 @@ func contract(t *testing.T, s *suite) string {
 				t.Errorf("%s has %s=%q, wanted %q", who, name, c.Env[name], want)
 			}
 		}
-		if !strings.Contains(c.Errors["write"], "read-only") && uid <= 0 || c.Errors["write"] == "" {
+		// In a user namespace not even root inside is the file's owner. That mounts are
+		// read-only is another case's.
+		if !strings.Contains(c.Errors["write"], "read-only") && !strings.Contains(c.Errors["write"], "permission denied") {
 			t.Errorf("%s may write the token: %q", who, c.Errors["write"])
 		}
 		delete(c.Errors, "write")
