@@ -156,9 +156,16 @@ func (g Group) OutOfMemory() (killed, byLimit bool) {
 		events := counters(g.Memory, "memory.events")
 		return events["oom_kill"] > 0, events["oom"] > 0
 	}
-	touched := number(g.Memory, "memory.failcnt") + number(g.Memory, "memory.memsw.failcnt")
-	return counters(g.Memory, "memory.oom_control")["oom_kill"] > 0, touched > 0
+	for _, what := range []string{"memory", "memory.memsw"} {
+		limit := number(g.Memory, what+".limit_in_bytes")
+		byLimit = byLimit || limit > 0 && number(g.Memory, what+".max_usage_in_bytes")+nearLimit >= limit
+	}
+	return counters(g.Memory, "memory.oom_control")["oom_kill"] > 0, byLimit
 }
+
+// nearLimit is less than what a process asks for at once, in bytes. The count of
+// failures is no help: newer kernels leave it at 0.
+const nearLimit = 64 << 10
 
 func number(dir, file string) uint64 {
 	data, _ := os.ReadFile(filepath.Join(dir, file))
