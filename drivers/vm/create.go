@@ -60,6 +60,7 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 	if err := d.end(ctx, id, -1); err != nil {
 		return err
 	}
+	d.removeCgroups(id)
 	// The spec goes last: until then a killed Remove can be done again.
 	for _, pattern := range []string{
 		upperFile, monitor.StdioFile + "*", monitor.ConsoleFile + "*", monitor.ToolsFile + "*", monitor.LogFile,

@@ -85,6 +85,9 @@ func (d *Driver) inspectStopped(id string, status *drivers.Status) {
 		status.State = drivers.Dead
 		status.Reason = "its monitor ended without an exit status: it was killed, or the host went down"
 	}
+	if cfg, err := monitor.ReadConfig(d.dir(id)); err == nil {
+		status.Reason = cmp.Or(cfg.MonitorOutOfMemory(), status.Reason)
+	}
 }
 
 // facts are what is known of a sandbox whatever its state.

@@ -63,6 +63,8 @@ func (d *Driver) jailFacts(fact func(name, format string, args ...any)) error {
 	if err == nil && report.NoFile < fewDescriptors {
 		fact("open files", "at most %d of the host's in use by a guest; a higher hard limit (ulimit -Hn) allows more", report.NoFile)
 	}
+	limit := limitFact()
+	fact(limit.Name, "%s", limit.Value)
 	return d.checkJail(false)
 }
 

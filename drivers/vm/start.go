@@ -117,6 +117,7 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (monitor.Config
 	if err := d.chooseTools(ctx, &cfg); err != nil {
 		return cfg, err
 	}
+	placeVM(&cfg, namesLimit(maxDescriptors()))
 	if err := os.Remove(filepath.Join(dir, monitor.ExitFile)); err != nil && !os.IsNotExist(err) {
 		return cfg, err
 	}
@@ -214,7 +215,8 @@ func hostname(spec drivers.Spec) string {
 // boot starts a monitor and waits for its report: nil if the workload runs. The
 // lock goes to the monitor; the caller closes its own copy.
 func (d *Driver) boot(ctx context.Context, cfg monitor.Config, lock *os.File) (*monitor.Ready, error) {
-	// A monitor that was killed has left its socket.
+	// A monitor that was killed has left its socket and its cgroups.
+	d.removeCgroups(cfg.ID)
 	if err := errors.Join(os.RemoveAll(cfg.RunDir), os.MkdirAll(cfg.RunDir, 0o700), cfg.Write()); err != nil {
 		return nil, err
 	}

@@ -30,7 +30,11 @@ func (d *Driver) end(ctx context.Context, id string, grace time.Duration) error 
 			return err
 		}
 	}
-	// A monitor that was killed has left its socket.
+	// A monitor that was killed has left its socket and its cgroups, which say why
+	// if it was for want of memory.
+	if cfg, err := monitor.ReadConfig(dir); err == nil && cfg.MonitorOutOfMemory() == "" {
+		d.removeCgroups(id)
+	}
 	return os.RemoveAll(d.runDir(id))
 }
 

@@ -17,7 +17,7 @@
 //     system.slice for a service of root's, and app.slice for a unit of the
 //     user's systemd, which hands on memory and pids. No unit is asked for at
 //     systemd: a group must be had where no bus answers, too, and systemd leaves
-//     those alone that it does not know.
+//     those alone that it does not know. A group that has limits is not left.
 //
 // A user's shell outside his systemd, and most containers, have no such place:
 // Place says why.

@@ -54,8 +54,8 @@ func (g Group) Part(name string) Group {
 	return Group{Memory: g.Memory, Tasks: filepath.Join(g.Tasks, name)}
 }
 
-// dirs are the group's directories.
-func (g Group) dirs() (dirs []string) {
+// Dirs are the group's directories.
+func (g Group) Dirs() (dirs []string) {
 	if g.Memory != "" {
 		dirs = append(dirs, g.Memory)
 	}
@@ -71,7 +71,7 @@ func (g Group) Make(l Limits) error {
 	if err := g.hand(); err != nil {
 		return err
 	}
-	for _, dir := range g.dirs() {
+	for _, dir := range g.Dirs() {
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -136,7 +136,7 @@ func set(dir, file, value string) error {
 
 // Enter moves this process into the group.
 func (g Group) Enter() error {
-	for _, dir := range g.dirs() {
+	for _, dir := range g.Dirs() {
 		if err := set(dir, procsFile, "0"); err != nil {
 			return fmt.Errorf("enter the cgroup: %w", err)
 		}
@@ -192,7 +192,7 @@ const removeTime = time.Second
 // and is the error; one that is gone is none.
 func (g Group) Remove() error {
 	var errs []error
-	for _, dir := range g.dirs() {
+	for _, dir := range g.Dirs() {
 		errs = append(errs, remove(dir, time.Now().Add(removeTime)))
 	}
 	return errors.Join(errs...)

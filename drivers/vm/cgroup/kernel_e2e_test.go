@@ -150,7 +150,7 @@ func vms(t *testing.T, l Limits) (whole, a, b Group) {
 		if err := whole.Remove(); err != nil {
 			t.Errorf("what is gone can't be removed: %v", err)
 		}
-		for _, dir := range whole.dirs() {
+		for _, dir := range whole.Dirs() {
 			if _, err := os.Stat(dir); err == nil {
 				t.Errorf("%s is left", dir)
 			}

@@ -21,9 +21,21 @@ type Place struct {
 	NoMemory, NoTasks error
 }
 
+var here = host{mountinfo: mounts.Self, member: "/proc/self/cgroup", writable: writable}
+
 // Here finds the place of this process.
-func Here() Place {
-	return host{mountinfo: mounts.Self, member: "/proc/self/cgroup", writable: writable}.place()
+func Here() Place { return here.place() }
+
+// Own is the group that this process is in, as far as it can be seen: to come
+// back to it.
+func Own() (g Group) {
+	if at, err := here.own(memory); err == nil {
+		g.Memory = at.dir
+	}
+	if at, err := here.own(tasks); err == nil {
+		g.Tasks = at.dir
+	}
+	return g
 }
 
 // Hint says what to do where a limit can't be had.
@@ -61,33 +73,44 @@ func (h host) place() (p Place) {
 
 // find gives the directory in which groups with this controller can be made.
 func (h host) find(controller string) (string, error) {
-	table, err := mounts.Read(h.mountinfo)
+	own, err := h.own(controller)
 	if err != nil {
 		return "", err
+	}
+	if own.v2 {
+		return h.above(own.dir, own.top, controller)
+	}
+	if err := h.mayMake(own.dir); err != nil {
+		return "", err
+	}
+	return own.dir, nil
+}
+
+// group is where this process is, in the hierarchy of a controller.
+type group struct {
+	dir string
+	top string // what is topmost of what can be seen there
+	v2  bool
+}
+
+func (h host) own(controller string) (group, error) {
+	table, err := mounts.Read(h.mountinfo)
+	if err != nil {
+		return group{}, err
 	}
 	member, err := os.ReadFile(h.member)
 	if err != nil {
-		return "", err
+		return group{}, err
 	}
 	own := membership(string(member))
 	if path, ok := own[controller]; ok {
-		isIt := func(m mounts.Entry) bool {
+		return locate(table, path, controller, func(m mounts.Entry) bool {
 			return m.Type == "cgroup" && slices.Contains(strings.Split(m.Options, ","), controller)
-		}
-		dir, _, err := locate(table, path, controller, isIt)
-		if err != nil {
-			return "", err
-		}
-		if err := h.mayMake(dir); err != nil {
-			return "", err
-		}
-		return dir, nil
+		})
 	}
-	dir, top, err := locate(table, own[""], controller, func(m mounts.Entry) bool { return m.Type == "cgroup2" })
-	if err != nil {
-		return "", err
-	}
-	return h.above(dir, top, controller)
+	g, err := locate(table, own[""], controller, func(m mounts.Entry) bool { return m.Type == "cgroup2" })
+	g.v2 = true
+	return g, err
 }
 
 // membership reads /proc/PID/cgroup: the path by controller, "" for version 2.
@@ -105,23 +128,23 @@ func membership(text string) map[string]string {
 	return own
 }
 
-// locate finds the group at path in a mounted hierarchy, and the topmost group
-// that can be seen there: in a container that is not the hierarchy's own.
-func locate(table []mounts.Entry, path, controller string, isIt func(mounts.Entry) bool) (dir, top string, err error) {
+// locate finds the group at path in a mounted hierarchy. In a container what can
+// be seen does not begin with the hierarchy's root.
+func locate(table []mounts.Entry, path, controller string, isIt func(mounts.Entry) bool) (group, error) {
 	if path == "" {
-		return "", "", fmt.Errorf("the kernel has no %s controller", controller)
+		return group{}, fmt.Errorf("the kernel has no %s controller", controller)
 	}
-	err = fmt.Errorf("no cgroup hierarchy with the %s controller is mounted", controller)
+	err := fmt.Errorf("no cgroup hierarchy with the %s controller is mounted", controller)
 	for _, m := range table {
 		if !isIt(m) {
 			continue
 		}
 		if rel, ok := inside(path, m.Root); ok {
-			return filepath.Join(m.Point, rel), m.Point, nil
+			return group{dir: filepath.Join(m.Point, rel), top: m.Point}, nil
 		}
 		err = fmt.Errorf("its cgroup %s is not in sight at %s", path, m.Point)
 	}
-	return "", "", err
+	return group{}, err
 }
 
 // inside gives the way to path from a mount's root. What lies outside of a
@@ -135,7 +158,8 @@ func inside(path, root string) (rel string, ok bool) {
 }
 
 // above finds the nearest of dir and its parents that hands the controller on
-// and in which groups can be made.
+// and in which groups can be made. A group with limits is not left: somebody has
+// set them for all that is started in it.
 func (h host) above(dir, top, controller string) (string, error) {
 	var problem error
 	for at := dir; ; at = filepath.Dir(at) {
@@ -146,6 +170,9 @@ func (h host) above(dir, top, controller string) (string, error) {
 			}
 			problem = cmp.Or(problem, err)
 		}
+		if file := limit(at); file != "" {
+			return "", cmp.Or(problem, fmt.Errorf("%s bounds all that is started in its group, VMs included", file))
+		}
 		if at == top || at == "/" {
 			break
 		}
@@ -154,6 +181,19 @@ func (h host) above(dir, top, controller string) (string, error) {
 		problem = fmt.Errorf("no cgroup from %s up hands the %s controller on", dir, controller)
 	}
 	return "", problem
+}
+
+// limit is the file of a group that sets a limit on it; "" for none.
+func limit(dir string) string {
+	for _, name := range []string{"memory.max", "memory.high", "memory.swap.max", "cpu.max", "cpuset.cpus", "io.max"} {
+		file := filepath.Join(dir, name)
+		data, err := os.ReadFile(file)
+		value := strings.TrimSpace(string(data))
+		if err == nil && value != "" && value != "max" && !strings.HasPrefix(value, "max ") {
+			return file
+		}
+	}
+	return ""
 }
 
 // mayMake says whether groups can be made in dir, and this process moved there.

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,6 +63,13 @@ func TestPlace(t *testing.T) {
 				user + "/user@1000.service/app.slice": slice, user + "/user@1000.service/app.slice/x.service": leaf},
 			refused: map[string]string{user: "another user's", user + "/" + procsFile: "another user's"},
 			memory:  user + "/user@1000.service/app.slice", tasks: user + "/user@1000.service/app.slice"},
+		{name: "version 2, a service with a limit", table: tableV2, member: "0::/system.slice/x.service\n",
+			groups: map[string]map[string]string{"": top, "/system.slice": slice, "/system.slice/x.service": merged(leaf, "memory.max", "1073741824\n")},
+			memory: "!x.service/memory.max bounds all", tasks: "!x.service/memory.max bounds all"},
+		{name: "version 2, a service without one", table: tableV2, member: "0::/system.slice/x.service\n",
+			groups: map[string]map[string]string{"": top, "/system.slice": merged(slice, "cpu.max", "100000 100000\n"), "/system.slice/x.service": merged(
+				leaf, "memory.max", "max\n", "memory.high", "max\n", "cpu.max", "max 100000\n", "cpuset.cpus", "\n", "io.max", "")},
+			memory: "/system.slice", tasks: "/system.slice"},
 		{name: "version 2, a user's shell", table: tableV2, member: "0::" + user + "/session-3.scope\n",
 			groups:  map[string]map[string]string{"": top, "/user.slice": slice, user: slice, user + "/session-3.scope": leaf},
 			refused: map[string]string{"": "another user's", "/user.slice": "another user's", user: "another user's"},
@@ -110,6 +118,15 @@ func TestPlace(t *testing.T) {
 			check(t, "tasks", p.Tasks, p.NoTasks, mounted, tt.tasks)
 		})
 	}
+}
+
+// merged is files, and some more of them by name and content.
+func merged(files map[string]string, more ...string) map[string]string {
+	all := maps.Clone(files)
+	for i := 0; i < len(more); i += 2 {
+		all[more[i]] = more[i+1]
+	}
+	return all
 }
 
 func check(t *testing.T, what, dir string, err error, mounted, want string) {

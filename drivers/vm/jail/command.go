@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/vm/cgroup"
 )
 
 // setupTimeout bounds the time from the start of a jail to its exec. It takes
@@ -28,6 +30,7 @@ type Cmd struct {
 	answer *os.File // the child's end of reports, closed by Start
 	parent *os.File // this process, for the child to see whether it lives; closed by Start
 	reader *os.File
+	cgroup cgroup.Group // removed when nothing is in it any more
 	report Report
 }
 
@@ -60,6 +63,18 @@ func command(self string, s setup, extra ...*os.File) (*Cmd, error) {
 	s.Root = os.Geteuid() == 0
 	first := 3 + len(extra)
 	s.ParentFD = first + 2
+	if s.Cgroup, s.NoCgroup, err = makeCgroup(s.Config); err != nil {
+		return nil, fmt.Errorf("make the jail's cgroup: %w", err)
+	}
+	c, err := prepare(self, s, first, extra...)
+	if err != nil {
+		counting(s.Cgroup).Remove()
+	}
+	return c, err
+}
+
+// prepare makes the command, whose descriptors from first on are the jail's own.
+func prepare(self string, s setup, first int, extra ...*os.File) (*Cmd, error) {
 	config, err := memoryFile(s)
 	if err != nil {
 		return nil, err
@@ -79,7 +94,7 @@ func command(self string, s setup, extra ...*os.File) (*Cmd, error) {
 	cmd.Dir = "/"
 	cmd.ExtraFiles = append(append([]*os.File{}, extra...), config, answer, parent)
 	cmd.SysProcAttr, err = attributes(s.Config.Network)
-	c := &Cmd{Cmd: cmd, config: config, answer: answer, parent: parent, reader: reader}
+	c := &Cmd{Cmd: cmd, config: config, answer: answer, parent: parent, reader: reader, cgroup: counting(s.Cgroup)}
 	if err != nil {
 		c.Close()
 		return nil, err
@@ -91,9 +106,11 @@ func command(self string, s setup, extra ...*os.File) (*Cmd, error) {
 type setup struct {
 	Config       Config
 	ParentUserNS string
-	ParentFD     int  // a pidfd of the parent; 0: none, since the parent is older than the jail's binary
-	Root         bool // the parent's user is root
-	Trial        bool // report only
+	Cgroup       cgroup.Group
+	NoCgroup     string // why there is none
+	ParentFD     int    // a pidfd of the parent; 0: none, since the parent is older than the jail's binary
+	Root         bool   // the parent's user is root
+	Trial        bool   // report only
 }
 
 // memoryFile holds s as JSON, to be read from its start.
@@ -130,13 +147,17 @@ func (c *Cmd) Start() error {
 	closeFiles(c.config, c.answer, c.parent)
 	if err != nil {
 		c.reader.Close()
+		c.cgroup.Remove()
 		return failure(err)
 	}
 	return nil
 }
 
 // Close gives up a Cmd that was never started.
-func (c *Cmd) Close() { closeFiles(c.config, c.answer, c.parent, c.reader) }
+func (c *Cmd) Close() {
+	closeFiles(c.config, c.answer, c.parent, c.reader)
+	c.cgroup.Remove()
+}
 
 func closeFiles(files ...*os.File) {
 	for _, f := range files {
@@ -171,10 +192,10 @@ func (c *Cmd) Report() (Report, error) {
 	}
 }
 
-// Wait waits for the program's end and removes the jail's cgroups.
+// Wait waits for the program's end and removes the jail's own cgroup.
 func (c *Cmd) Wait() error {
 	err := c.Cmd.Wait()
-	RemoveCgroups(c.report.Cgroups)
+	c.cgroup.Remove()
 	return err
 }
 

@@ -5,12 +5,14 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"openshell-vm/drivers/vm/cgroup"
 )
 
 // Config says what to run and all that it may have. It travels to the jail in
 // an inherited memory file, never in arguments.
 type Config struct {
-	// Name is the jail's host name and part of its cgroup's:
+	// Name is the jail's host name, and part of its cgroup's where Cgroup is zero:
 	// [a-zA-Z0-9][a-zA-Z0-9._-]*, at most 64 bytes.
 	Name    string  `json:"name"`
 	Profile Profile `json:"profile"`
@@ -34,6 +36,11 @@ type Config struct {
 	// Tasks limits processes and threads together, by a cgroup and, for an
 	// ordinary user, by RLIMIT_NPROC; 0 for no limit, else at least 16.
 	Tasks uint64 `json:"tasks"`
+
+	// Cgroup is entered by the jail. That in which tasks are counted is the jail's
+	// own: made before it, in one that exists, and removed after it. The zero Cgroup
+	// stands for one beside the caller's that counts tasks, if that can be had.
+	Cgroup cgroup.Group `json:"cgroup,omitzero"`
 
 	// Require makes everything that this host can't give an error.
 	Require bool `json:"require"`

@@ -9,7 +9,7 @@
 //
 //  1. read the Config from an inherited descriptor; mark every descriptor that
 //     the program is not to have close-on-exec
-//  2. join a cgroup of its own, where one can be made
+//  2. join the cgroup that the parent has made for it, where one can be had
 //  3. clone each source with all that is mounted below it, and make the clones
 //     read-only while nothing can see them
 //  4. put them together on a new tmpfs, cover what is masked, make it
@@ -27,10 +27,12 @@
 // of its Config, no core dump. If one of these cannot be had the program is not
 // started. What a host may lack (a user namespace for root, Landlock, seccomp, a
 // limit on root's tasks) is listed in Report.Missing; with Config.Require it is
-// an error. Why there is no cgroup is in Report.NoCgroup, and never an error.
+// an error. Why there is no cgroup is in Report.NoCgroup, and no error but where the
+// Config names one.
 //
 // What is not promised: a jail is no defence against a hole in the kernel's
-// allowed calls. It does not limit memory or processor time. A path is resolved
+// allowed calls. It does not limit processor time, and memory only by the cgroup
+// that the Config names. A path is resolved
 // when the jail starts, and symlinks in sources are followed: the caller says
 // what to expose and has checked it (drivers.Exposure).
 package jail

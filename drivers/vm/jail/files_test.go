@@ -76,34 +76,6 @@ func TestProgramThatIsNone(t *testing.T) {
 	}
 }
 
-func TestCgroupMount(t *testing.T) {
-	const hybrid = `24 20 0:21 / /sys/fs/cgroup rw - tmpfs tmpfs rw
-30 24 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu
-31 24 0:28 / /sys/fs/cgroup/pids rw shared:9 - cgroup cgroup rw,pids
-32 24 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
-`
-	const unified = "24 20 0:21 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
-	tests := []struct {
-		name, mountinfo string
-		unified         bool
-		want            string
-	}{
-		{"pids of version 1", hybrid, false, "/sys/fs/cgroup/pids"},
-		{"version 2 beside it", hybrid, true, "/sys/fs/cgroup/unified"},
-		{"version 2 alone", unified, true, "/sys/fs/cgroup"},
-		{"no version 1", unified, false, ""},
-		{"nothing", "", true, ""},
-		{"nonsense", "a b c\n - \n", true, ""},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := cgroupMount(tt.mountinfo, tt.unified); got != tt.want {
-				t.Errorf("got %q", got)
-			}
-		})
-	}
-}
-
 func TestLandlockVersions(t *testing.T) {
 	for abi := 1; abi < 6; abi++ {
 		fs, net, scoped := handled(abi)

@@ -51,7 +51,9 @@ func enter(configFD int, report *Report, parent *json.Encoder) error {
 	if err := reportNamespaces(s, report); err != nil {
 		return err
 	}
-	joinCgroup(cfg, report) // 2
+	if err := joinCgroup(s, report); err != nil { // 2
+		return err
+	}
 	if err := emptyCoreDumps(); err != nil {
 		return err
 	}

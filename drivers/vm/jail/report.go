@@ -12,8 +12,8 @@ type Report struct {
 	NoFile       uint64   `json:"noFile"`       // descriptors
 	NewProcesses bool     `json:"newProcesses"` // whether it may start any
 	Tasks        uint64   `json:"tasks"`        // processes and threads; 0: not limited
-	Cgroups      []string `json:"cgroups"`      // its own directories, one in each hierarchy
-	NoCgroup     string   `json:"noCgroup"`     // why there is none in one of them
+	Cgroups      []string `json:"cgroups"`      // the directories of those that it is in
+	NoCgroup     string   `json:"noCgroup"`     // why it is in none
 	Missing      []Gap    `json:"missing"`      // what this host can't give
 	ProfileLacks []string `json:"profileLacks"` // what the profile gives up, by design
 }

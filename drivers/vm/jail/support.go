@@ -3,6 +3,7 @@ package jail
 import (
 	"errors"
 	"os"
+	"strconv"
 	"strings"
 
 	"openshell-vm/drivers"
@@ -11,12 +12,16 @@ import (
 // apparmorProfile lies in the source tree; it names the programs by path.
 const apparmorProfile = "examples/openshell-vm.apparmor"
 
+// trialName begins the names of trial jails.
+const trialName = "trial-"
+
 // Support makes a jail for nothing and reports what it had: Missing is then
 // what this host can't give to this user. An error says that no jail can be made
 // at all, with a hint where the reason is known. self is as for Command.
 func Support(self string) (Report, error) {
+	sweepTrials()
 	c, err := command(self, setup{Trial: true, Config: Config{
-		Name: "trial", Profile: Strict, Proc: true, Devices: []string{os.DevNull}, Tasks: minTasks,
+		Name: trialName + strconv.Itoa(os.Getpid()), Profile: Strict, Proc: true, Devices: []string{os.DevNull}, Tasks: minTasks,
 	}})
 	if err != nil {
 		return Report{}, err

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"openshell-vm/drivers/vm/cgroup"
 	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/kvm"
 	"openshell-vm/drivers/vm/qemu"
@@ -33,6 +34,12 @@ type Config struct {
 	QEMU       QEMU   `json:"qemu,omitzero"`
 	Krun       Krun   `json:"krun,omitzero"`
 	KVM        string `json:"kvm,omitempty"` // device node that the VM has as /dev/kvm; "" for the host's
+
+	// Cgroup is what the monitor makes for the VM; the zero Group for none. Where no
+	// memory is limited, NoMemoryLimit says why.
+	Cgroup        cgroup.Group `json:"cgroup,omitzero"`
+	MemoryLimit   int64        `json:"memoryLimit,omitempty"` // bytes, of the guest and its programs
+	NoMemoryLimit string       `json:"noMemoryLimit,omitempty"`
 
 	RequireJail bool `json:"requireJail,omitempty"` // refuse a host that can't confine the VM fully
 

@@ -10,16 +10,18 @@ import (
 	"sync"
 	"time"
 
+	"openshell-vm/drivers/vm/cgroup"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/internal/stream"
 )
 
 // monitor is one life of one VM.
 type monitor struct {
-	cfg   Config
-	log   *slog.Logger
-	group *group
-	began time.Time
+	cfg    Config
+	log    *slog.Logger
+	group  *group
+	origin cgroup.Group // that the monitor was started in
+	began  time.Time
 
 	tools, stdio, console *rotated
 	stdioConn             *stream.Conn
@@ -42,13 +44,13 @@ type monitor struct {
 // it is left. lock is the locked LockFile, which Run keeps open; ready gets one
 // line, a Ready. The steps:
 //
-//  1. open the logs, the guest's three ports and the socket: clients can ask
+//  1. enter a cgroup; open the logs, the guest's three ports and the socket: clients can ask
 //  2. start the hypervisor's processes
 //  3. boot: hello, start, started, within the deadline; report it
 //  4. watch until the workload has ended or a process of the VM has died
 //  5. take the last output, put the exit status on disk, tell the clients
-//  6. end what is left of the VM, whose disk is written, remove the socket, and stay
-//     for clients that are yet to read the rest
+//  6. end what is left of the VM, whose disk is written, remove the socket and the
+//     cgroups, and stay for clients that are yet to read the rest
 func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) error {
 	m := &monitor{
 		cfg: cfg, log: log, group: newGroup(), began: time.Now(),
@@ -64,12 +66,14 @@ func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) erro
 			m.stdio.leave()
 		}
 		os.RemoveAll(cfg.RunDir)
+		m.leaveCgroup()
 		lock.Close() // and not before: the garbage collector closes a file that nothing refers to
 	})
 	defer leave()
 	if err := writePID(lock); err != nil {
 		return m.failed(ready, err)
 	}
+	m.enterCgroup()
 	theirs, listener, err := m.open() // 1
 	if err != nil {
 		return m.failed(ready, err)
@@ -210,7 +214,7 @@ func (m *monitor) report() Report {
 	defer m.mu.Unlock()
 	r := m.status
 	r.PIDs = m.group.pids()
-	r.Jail = m.group.gaps()
+	r.Jail = append(m.group.gaps(), m.cfg.limitFact())
 	if m.stdio != nil && m.stdio.waited() > stallShown {
 		r.Output = "held: its output waits for an attached client that does not read"
 	}

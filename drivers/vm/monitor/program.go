@@ -36,7 +36,7 @@ func (m *monitor) start(p program) error {
 		Name: p.name + "-" + m.cfg.ID, Profile: p.profile,
 		Path: p.Path, Args: p.args, Env: []string{"PATH=/usr/bin:/bin", "LC_ALL=C"},
 		Binds: slices.Concat(p.Files, p.tree), Masks: p.masks, Devices: p.devices, Proc: p.proc,
-		Caps: p.caps, Tasks: p.tasks, Require: m.cfg.RequireJail,
+		Caps: p.caps, Tasks: p.tasks, Cgroup: m.cfg.guestCgroup().Part(p.name), Require: m.cfg.RequireJail,
 	}, p.files...)
 	if err != nil {
 		return err

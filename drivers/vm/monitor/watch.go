@@ -112,6 +112,9 @@ func (m *monitor) blame(d death) error {
 		}
 	}
 	text := d.String()
+	if why := m.outOfMemory(d.name); why != "" && d.bySIGKILL() {
+		return errors.New(why)
+	}
 	if d.err == nil && !greeted {
 		text += ", before the guest said anything"
 	}
