@@ -49,6 +49,16 @@ var otherSockets = seccomp.NameWithConditions{Name: "socket", Conditions: seccom
 	{Argument: 0, Operation: seccomp.NotEqual, Value: unix.AF_INET6},
 }}
 
+// otherPairs are those of other families than the local one, which makes all that
+// are of use: a call of its own to the same insides of the kernel.
+var otherPairs = seccomp.NameWithConditions{Name: "socketpair", Conditions: seccomp.ArgumentConditions{
+	{Argument: 0, Operation: seccomp.NotEqual, Value: unix.AF_UNIX},
+}}
+
+// deniedCommands of ioctl put input into a terminal as if it were typed there. A
+// jail has no terminal of a person's, and so nothing to lose by it.
+var deniedCommands = []uint32{unix.TIOCSTI, unix.TIOCLINUX}
+
 func fail(errno unix.Errno) seccomp.Action {
 	return seccomp.Action(unix.SECCOMP_RET_ERRNO | uint32(errno))
 }
@@ -86,6 +96,7 @@ func filter(p profile) ([]bpf.Instruction, error) {
 					flags("clone", seccomp.BitsNotSet, unix.CLONE_THREAD),
 					flags("unshare", seccomp.BitsSet, newNamespaces|unix.CLONE_NEWTIME),
 					otherSockets,
+					otherPairs,
 				},
 			},
 			{Action: fail(unix.ENOSYS), Names: []string{"clone3"}},
@@ -110,6 +121,9 @@ func preamble(info *arch.Info, p profile) []bpf.Instruction {
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1},
 		bpf.RetConstant{Val: uint32(fail(unix.EPERM))},
 	}
+	for _, command := range deniedCommands {
+		code = append(code, refuseCommand(command)...)
+	}
 	if p.noGroups {
 		code = append(code,
 			loadNumber,
@@ -126,12 +140,25 @@ func preamble(info *arch.Info, p profile) []bpf.Instruction {
 	return code
 }
 
+// refuseCommand says EPERM to a command of ioctl, its argument 1. The kernel looks
+// at the lower half alone, which the library can't compare.
+func refuseCommand(command uint32) []bpf.Instruction {
+	return []bpf.Instruction{
+		loadNumber,
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_IOCTL, SkipTrue: 3},
+		bpf.LoadAbsolute{Off: argsOffset + 8, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: command, SkipTrue: 1},
+		bpf.RetConstant{Val: uint32(fail(unix.EPERM))},
+	}
+}
+
+const argsOffset = 16 // in struct seccomp_data
+
 var loadNumber = bpf.LoadAbsolute{Off: 0, Size: 4}
 
 // refuseWriting says EROFS to a call that opens a file for writing by the flags
 // in its argument n. Either processor of ours has the lower half of it first.
 func refuseWriting(number, n uint32) []bpf.Instruction {
-	const argsOffset = 16 // in struct seccomp_data
 	return []bpf.Instruction{
 		loadNumber,
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: number, SkipTrue: 3},

@@ -69,6 +69,15 @@ func TestFilter(t *testing.T) {
 		{"a vsock", "socket", []uint64{unix.AF_VSOCK}, denied},
 		{"a netlink socket", "socket", []uint64{unix.AF_NETLINK}, denied},
 		{"a packet socket", "socket", []uint64{unix.AF_PACKET}, denied},
+		{"a local pair", "socketpair", []uint64{unix.AF_UNIX}, allowed},
+		{"a TIPC pair", "socketpair", []uint64{unix.AF_TIPC}, denied},
+		{"an IP pair, which there is not", "socketpair", []uint64{unix.AF_INET}, denied},
+		{"a local pair's family in the upper half", "socketpair", []uint64{1<<32 | unix.AF_TIPC}, denied},
+		{"a terminal's size", "ioctl", []uint64{0, unix.TIOCGWINSZ}, allowed},
+		{"typing into a terminal", "ioctl", []uint64{0, unix.TIOCSTI}, denied},
+		{"typing, by a number that the kernel cuts", "ioctl", []uint64{0, 7<<32 | unix.TIOCSTI}, denied},
+		{"pasting", "ioctl", []uint64{3, unix.TIOCLINUX}, denied},
+		{"what is no command", "ioctl", []uint64{unix.TIOCSTI, 0}, allowed},
 		{"unshare users", "unshare", []uint64{unix.CLONE_NEWUSER}, denied},
 	}
 	for _, name := range known(info, deniedCalls) {

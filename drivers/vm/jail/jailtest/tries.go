@@ -69,6 +69,10 @@ func triesToConnect(h Host) []try {
 		{"connect to an abstract socket", dials("unix", h.Abstract), true},
 		{"connect to the host's loopback", dials("tcp", fmt.Sprintf("127.0.0.1:%d", h.Port)), true},
 		{name: "a vsock, which reaches the host", do: call(unix.SYS_SOCKET, unix.AF_VSOCK, unix.SOCK_STREAM)},
+		{name: "a pair of TIPC sockets", do: pairs(unix.AF_TIPC)},
+		{name: "type into a terminal", do: call(unix.SYS_IOCTL, 0, unix.TIOCSTI)},
+		{name: "type into a terminal, by a longer number", do: call(unix.SYS_IOCTL, 0, 1<<32|unix.TIOCSTI)},
+		{name: "paste into a terminal", do: call(unix.SYS_IOCTL, 0, unix.TIOCLINUX)},
 		{"a netlink socket", call(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW), true},
 	}
 }

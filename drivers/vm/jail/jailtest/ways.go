@@ -53,6 +53,18 @@ func call(number uintptr, args ...uintptr) func() error {
 	}
 }
 
+// pairs makes two sockets of a family that are connected.
+func pairs(family int) func() error {
+	return func() error {
+		fds, err := unix.Socketpair(family, unix.SOCK_STREAM, 0)
+		if err == nil {
+			unix.Close(fds[0])
+			unix.Close(fds[1])
+		}
+		return err
+	}
+}
+
 // forks makes a process that ends at once.
 func forks(flags uintptr) func() error {
 	return func() error {
