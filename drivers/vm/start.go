@@ -126,27 +126,28 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (monitor.Config
 
 // shareTrees says what the guest is to see, and what of it not.
 func (d *Driver) shareTrees(spec drivers.Spec, cfg *monitor.Config) error {
-	if err := checkDir("use the root directory", spec.Rootfs, spec.Hidden); err != nil {
+	var err error
+	if cfg.Rootfs, err = judge("use the root directory", spec.Rootfs, spec.Hidden); err != nil {
 		return err
 	}
-	masks, err := drivers.Exposure(spec.Rootfs, spec.Hidden)
-	if err != nil {
-		return err
-	}
-	cfg.Rootfs = monitor.Tree{Source: spec.Rootfs, Masks: masks}
 	for i, m := range spec.Mounts {
-		if err := checkDir("mount "+m.Source(), m.Source(), spec.Hidden); err != nil {
-			return err
-		}
-		masks, err := drivers.Exposure(m.Source(), spec.Hidden)
+		tree, err := judge("mount "+m.Source(), m.Source(), spec.Hidden)
 		if err != nil {
 			return err
 		}
-		cfg.Mounts = append(cfg.Mounts, monitor.Shared{
-			Name: guest.MountName(i), Tree: monitor.Tree{Source: m.Source(), Masks: masks},
-		})
+		cfg.Mounts = append(cfg.Mounts, monitor.Shared{Name: guest.MountName(i), Tree: tree})
 	}
 	return nil
+}
+
+// judge checks a directory that the guest is to see, and says which one it was:
+// the jail takes no other.
+func judge(op, dir string, hidden []string) (monitor.Tree, error) {
+	if err := checkDir(op, dir, hidden); err != nil {
+		return monitor.Tree{}, err
+	}
+	is, masks, err := drivers.Judge(dir, hidden)
+	return monitor.Tree{Source: dir, Is: is, Masks: masks}, err
 }
 
 // chooseTools fills in the hypervisor's part of the configuration.

@@ -187,7 +187,7 @@ func (c *Cmd) Report() (Report, error) {
 		}
 		c.report, complete = m.Report, true
 		if m.Error != "" {
-			return Report{}, failure(errors.New(m.Error))
+			return Report{}, told(m)
 		}
 	}
 }

@@ -1,11 +1,14 @@
 package jail
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/cgroup"
 )
 
@@ -50,11 +53,14 @@ type Config struct {
 // mounted below it. It is read-only, nosuid, nodev and noexec all the way down
 // but for what is asked for.
 type Bind struct {
-	Source   string `json:"source"`
-	Target   string `json:"target"`
-	Writable bool   `json:"writable,omitempty"`
-	Exec     bool   `json:"exec,omitempty"`   // programs and libraries
-	Device   bool   `json:"device,omitempty"` // a device node, which works; nothing else of Bind counts
+	Source string `json:"source"`
+	// Is what the caller has found at Source, and nothing else is taken: somebody may
+	// have changed the path since. The zero Directory stands for whatever is there.
+	Is       drivers.Directory `json:"is,omitzero"`
+	Target   string            `json:"target"`
+	Writable bool              `json:"writable,omitempty"`
+	Exec     bool              `json:"exec,omitempty"`   // programs and libraries
+	Device   bool              `json:"device,omitempty"` // a device node, which works; nothing else of Bind counts
 }
 
 // Profile names what a program gets.
@@ -104,6 +110,22 @@ const ChrootServerCaps = "-chown:-dac_override:-fowner:-fsetid:-setgid:-setuid:-
 
 // minTasks is room for the threads of the process that makes the jail.
 const minTasks = 16
+
+// capLacks says what a capability that Config.Caps keeps is good for, for people.
+var capLacks = map[string]string{
+	"CAP_DAC_READ_SEARCH": "it keeps CAP_DAC_READ_SEARCH, to read the files of all users in its jail",
+	"CAP_FOWNER":          "it keeps CAP_FOWNER, to open them as their owner would",
+}
+
+// Lacks says what a program of that Config gets more than the strictest one, one
+// line each.
+func (c Config) Lacks() []string {
+	lacks := slices.Clone(c.Profile.Lacks())
+	for _, name := range c.Caps {
+		lacks = append(lacks, cmp.Or(capLacks[name], "it keeps "+name))
+	}
+	return lacks
+}
 
 // Lacks says what the profile gives up towards Strict, one line each.
 func (p Profile) Lacks() []string { return profiles[p].lacks }

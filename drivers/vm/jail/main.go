@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers"
 )
 
 // Main is what a binary runs for the argument "jail": args are those after it.
@@ -31,7 +33,7 @@ func Main(args []string) {
 	parent := json.NewEncoder(os.NewFile(uintptr(answer), "report"))
 	report := &Report{}
 	err := enter(config, report, parent)
-	parent.Encode(message{Report: *report, Error: err.Error()})
+	parent.Encode(message{Report: *report, Error: err.Error(), Hint: drivers.HintOf(err)})
 	os.Exit(125)
 }
 
@@ -47,7 +49,7 @@ func enter(configFD int, report *Report, parent *json.Encoder) error {
 		return fmt.Errorf("read the jail's configuration: %w", err)
 	}
 	cfg := s.Config
-	report.Profile, report.ProfileLacks = cfg.Profile, cfg.Profile.Lacks()
+	report.Profile, report.ProfileLacks = cfg.Profile, cfg.Lacks()
 	if err := reportNamespaces(s, report); err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers"
 )
 
 // staging is where the new root is put together. Any existing directory
@@ -116,11 +118,16 @@ func cloneBind(b Bind) (clone, error) {
 	if b.Device {
 		return cloneDevice(b.Source, b.Target)
 	}
-	var st unix.Stat_t
-	if err := unix.Stat(b.Source, &st); err != nil {
+	fd, st, err := openTree(b.Source)
+	if err != nil {
 		return clone{}, err
 	}
-	c := clone{target: b.Target, dir: st.Mode&unix.S_IFMT == unix.S_IFDIR, rights: readFile, label: "ro"}
+	if is := (drivers.Directory{Device: uint64(st.Dev), Inode: st.Ino}); b.Is != (drivers.Directory{}) && is != b.Is {
+		unix.Close(fd)
+		return clone{}, &drivers.Error{Err: errors.New("it is another directory than the one that was checked: its path was changed meanwhile"),
+			Hint: "mount a directory whose path nobody else can change"}
+	}
+	c := clone{fd: fd, target: b.Target, dir: st.Mode&unix.S_IFMT == unix.S_IFDIR, rights: readFile, label: "ro"}
 	attr := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
 	if c.dir {
 		c.rights = readDir
@@ -138,35 +145,44 @@ func cloneBind(b Bind) (clone, error) {
 	default:
 		c.rights, c.label = c.rights|writeFile, "rw"
 	}
-	var err error
-	c.fd, err = cloneMount(b.Source, attr)
-	return c, err
+	if err := setAttributes(fd, attr, unix.AT_RECURSIVE); err != nil {
+		unix.Close(fd)
+		return clone{}, err
+	}
+	return c, nil
 }
 
 // cloneDevice clones one device node. That it is read-only keeps its mode and
 // owner from change and does not hinder the device.
 func cloneDevice(name, target string) (clone, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(name, &st); err != nil {
+	fd, st, err := openTree(name)
+	if err != nil {
 		return clone{}, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFCHR {
-		return clone{}, errors.New("it is no character device")
+		err = errors.New("it is no character device")
+	} else {
+		err = setAttributes(fd, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY, unix.AT_RECURSIVE)
 	}
-	fd, err := cloneMount(name, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_RDONLY)
-	return clone{fd: fd, target: target, rights: device, label: "device"}, err
+	if err != nil {
+		unix.Close(fd)
+		return clone{}, err
+	}
+	return clone{fd: fd, target: target, rights: device, label: "device"}, nil
 }
 
-func cloneMount(source string, attr uint64) (int, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+// openTree clones what is at source, whatever becomes of the path later, and says
+// what it is.
+func openTree(source string) (fd int, st unix.Stat_t, err error) {
+	fd, err = unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
-		return -1, fmt.Errorf("open_tree: %w", err)
+		return -1, st, fmt.Errorf("open_tree: %w", err)
 	}
-	if err := setAttributes(fd, attr, unix.AT_RECURSIVE); err != nil {
+	if err := unix.Fstat(fd, &st); err != nil {
 		unix.Close(fd)
-		return -1, err
+		return -1, st, err
 	}
-	return fd, nil
+	return fd, st, nil
 }
 
 func setAttributes(fd int, attr uint64, flags uint) error {

@@ -15,7 +15,7 @@ type Report struct {
 	Cgroups      []string `json:"cgroups"`      // the directories of those that it is in
 	NoCgroup     string   `json:"noCgroup"`     // why it is in none
 	Missing      []Gap    `json:"missing"`      // what this host can't give
-	ProfileLacks []string `json:"profileLacks"` // what the profile gives up, by design
+	ProfileLacks []string `json:"profileLacks"` // what the program keeps, by design
 }
 
 // Gap is one thing that a host can't give, and why.
@@ -33,4 +33,5 @@ func (r *Report) miss(name string, why error) {
 type message struct {
 	Report Report `json:"report"`
 	Error  string `json:"error,omitempty"`
+	Hint   string `json:"hint,omitempty"` // what to do about it
 }

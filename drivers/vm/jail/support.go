@@ -36,6 +36,14 @@ func Support(self string) (Report, error) {
 	return r, err
 }
 
+// told is what a jail said before it ended.
+func told(m message) error {
+	if m.Hint == "" {
+		return failure(errors.New(m.Error))
+	}
+	return &drivers.Error{Op: "start the jail", Err: errors.New(m.Error), Hint: m.Hint}
+}
+
 // failure is an error for users. For an ordinary user what fails is mostly the
 // user namespace, without which nothing else can be made.
 func failure(err error) error {

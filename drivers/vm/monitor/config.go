@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/cgroup"
 	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/kvm"
@@ -63,8 +64,10 @@ func (c Config) kvmDevice() jail.Bind {
 // Tree is a host directory with what must not be seen of it: Masks are paths
 // below it over which an empty directory is put.
 type Tree struct {
-	Source string   `json:"source"`
-	Masks  []string `json:"masks,omitempty"`
+	Source string `json:"source"`
+	// Is what was checked at Source; the zero Directory stands for whatever is there.
+	Is    drivers.Directory `json:"is,omitzero"`
+	Masks []string          `json:"masks,omitempty"`
 }
 
 // Shared is one user mount; Name is its directory in the composed shares.

@@ -125,7 +125,7 @@ func compose(tree []jail.Bind, masks []string, t Tree, target string) ([]jail.Bi
 	for _, m := range t.Masks {
 		masks = append(masks, path.Join(target, m))
 	}
-	return append(tree, jail.Bind{Source: t.Source, Target: target}), masks
+	return append(tree, jail.Bind{Source: t.Source, Is: t.Is, Target: target}), masks
 }
 
 func closeAll(files ...*os.File) {

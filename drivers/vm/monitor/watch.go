@@ -121,7 +121,7 @@ func (m *monitor) blame(d death) error {
 	if said := m.said(d.name); said != "" && !d.bySIGKILL() {
 		text += ": " + said
 	}
-	return errors.New(text)
+	return &drivers.Error{Err: errors.New(text), Hint: drivers.HintOf(d.err)}
 }
 
 // exited is the end that the guest tells. What is no exit code is none.
