@@ -1,0 +1,43 @@
+package monitor
+
+import (
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"openshell-vm/drivers/vm/cgroup"
+)
+
+// A VM that an older gateway started has no cgroup, and so has one for which there
+// is no place: all that is done with cgroups does nothing.
+func TestNoCgroup(t *testing.T) {
+	m := &monitor{cfg: Config{NoMemoryLimit: "no room"}, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	m.enterCgroup()
+	if err := m.cfg.RemoveCgroups(); err != nil {
+		t.Error(err)
+	}
+	if why := m.cfg.MonitorOutOfMemory() + m.outOfMemory("qemu"); why != "" {
+		t.Errorf("it is out of memory: %s", why)
+	}
+	if fact := m.cfg.limitFact(); fact.Value != "none on the host: no room" {
+		t.Errorf("inspect tells %v", fact)
+	}
+	m.leaveCgroup()
+}
+
+// Where a cgroup can't be made after all, the VM does without, and inspect says why.
+func TestCgroupThatFails(t *testing.T) {
+	nowhere := t.TempDir() + "/none/vm"
+	m := &monitor{
+		cfg: Config{Cgroup: cgroup.Group{Memory: nowhere, Tasks: nowhere}, MemoryLimit: 1 << 30},
+		log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+	m.enterCgroup()
+	if m.cfg.Cgroup != (cgroup.Group{}) {
+		t.Errorf("it goes on with %+v", m.cfg.Cgroup)
+	}
+	if fact := m.cfg.limitFact(); !strings.HasPrefix(fact.Value, "none on the host: ") || !strings.Contains(fact.Value, nowhere) {
+		t.Errorf("inspect tells %v", fact)
+	}
+}
