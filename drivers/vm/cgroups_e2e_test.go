@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -24,8 +25,8 @@ import (
 const eater = `for dir in %s; do echo $$ >$dir/cgroup.procs || exit 9; done; word=0123456789abcdef; while :; do word=$word$word; done`
 
 // eat runs such a shell in a group of a VM's, in which the kernel is to take the
-// process of that name for the one that has to go.
-func eat(t *testing.T, g cgroup.Group, victim int) {
+// victim for the one that has to go. stop ends it.
+func eat(t *testing.T, g cgroup.Group, victim int) (stop func()) {
 	t.Helper()
 	score := "/proc/" + strconv.Itoa(victim) + "/oom_score_adj"
 	if err := os.WriteFile(score, []byte("1000"), 0); err != nil {
@@ -37,14 +38,14 @@ func eat(t *testing.T, g cgroup.Group, victim int) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cmd.Process.Kill()
-		if err := <-ended; err != nil && strings.Contains(err.Error(), "exit status 9") {
+		if err := cmd.Wait(); err != nil && strings.Contains(err.Error(), "exit status 9") {
 			t.Error("the eater did not get into the group")
 		}
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
 // another is a second sandbox of the driver.
@@ -78,18 +79,17 @@ func TestOutOfTheHostsMemory(t *testing.T) {
 		t.Error("inspect does not tell the limit")
 	}
 
-	eat(t, guestPart(cfg), processes(t, d, spec.ID)["qemu"])
+	stop := eat(t, guestPart(cfg), processes(t, d, spec.ID)["qemu"])
 	dies(t, d, spec.ID, "out of memory in its cgroup on this host: the guest and its programs may have ")
-	if left := cgroupsOf(cgroupName(&monitor.Config{ID: spec.ID, Dir: spec.Dir})); len(left) > 0 {
-		t.Errorf("cgroups are left: %v", left)
-	}
+	stop()
 
 	start(t, d, spec.ID)
 	if cfg, err = monitor.ReadConfig(spec.Dir); err != nil {
 		t.Fatal(err)
 	}
-	eat(t, cfg.Cgroup.Below("monitor"), processes(t, d, spec.ID)["monitor"])
+	stop = eat(t, cfg.Cgroup.Below("monitor"), processes(t, d, spec.ID)["monitor"])
 	dies(t, d, spec.ID, "out of memory in its cgroup on this host: its monitor may have 512MiB")
+	stop()
 	start(t, d, spec.ID)
 	expectState(t, d, spec.ID, drivers.Running)
 
@@ -97,9 +97,18 @@ func TestOutOfTheHostsMemory(t *testing.T) {
 	if code, err := d.Exec(t.Context(), other.ID, drivers.Process{Args: []string{"true"}}, drivers.Streams{}); code != 0 || err != nil {
 		t.Errorf("the other VM: %d, %v", code, err)
 	}
+	if err := d.Stop(t.Context(), other.ID, 0); err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t, other)
 	if err := d.Remove(t.Context(), spec.ID); err != nil {
 		t.Fatal(err)
 	}
+	nothingLeft(t, spec)
+}
+
+func nothingLeft(t *testing.T, spec drivers.Spec) {
+	t.Helper()
 	if left := cgroupsOf(cgroupName(&monitor.Config{ID: spec.ID, Dir: spec.Dir})); len(left) > 0 {
 		t.Errorf("cgroups are left: %v", left)
 	}
@@ -148,7 +157,5 @@ func TestKilledMonitorsCgroups(t *testing.T) {
 	if err := d.Remove(t.Context(), spec.ID); err != nil {
 		t.Fatal(err)
 	}
-	if left := cgroupsOf(cgroupName(&monitor.Config{ID: spec.ID, Dir: spec.Dir})); len(left) > 0 {
-		t.Errorf("cgroups are left: %v", left)
-	}
+	nothingLeft(t, spec)
 }
