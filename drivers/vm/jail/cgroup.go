@@ -64,11 +64,18 @@ func joinCgroup(s setup, r *Report) error {
 	return nil
 }
 
-// sweepTrials removes the cgroups of trial jails whose parent was killed. The
-// kernel refuses to remove one that is in use.
-func sweepTrials() {
-	dirs, _ := filepath.Glob(filepath.Join(cgroup.Here().Tasks, cgroupPrefix+trialName+"*"))
-	for _, dir := range dirs {
-		os.Remove(dir)
+// sweepCgroups removes the cgroups of trial jails whose parent was killed, and
+// those that a killed monitor of an older version has left in the group that it was
+// started in. The kernel refuses to remove one that is in use, and a jail that has
+// not joined its own yet makes it again.
+func sweepCgroups() {
+	for _, place := range []string{cgroup.Here().Tasks, cgroup.Own().Tasks} {
+		if place == "" {
+			continue
+		}
+		dirs, _ := filepath.Glob(filepath.Join(place, cgroupPrefix+"*"))
+		for _, dir := range dirs {
+			os.Remove(dir)
+		}
 	}
 }

@@ -12,16 +12,13 @@ import (
 // apparmorProfile lies in the source tree; it names the programs by path.
 const apparmorProfile = "examples/openshell-vm.apparmor"
 
-// trialName begins the names of trial jails.
-const trialName = "trial-"
-
 // Support makes a jail for nothing and reports what it had: Missing is then
 // what this host can't give to this user. An error says that no jail can be made
 // at all, with a hint where the reason is known. self is as for Command.
 func Support(self string) (Report, error) {
-	sweepTrials()
+	sweepCgroups()
 	c, err := command(self, setup{Trial: true, Config: Config{
-		Name: trialName + strconv.Itoa(os.Getpid()), Profile: Strict, Proc: true, Devices: []string{os.DevNull}, Tasks: minTasks,
+		Name: "trial-" + strconv.Itoa(os.Getpid()), Profile: Strict, Proc: true, Devices: []string{os.DevNull}, Tasks: minTasks,
 	}})
 	if err != nil {
 		return Report{}, err
