@@ -73,7 +73,7 @@ func (s *session) attach(ctx context.Context, client *api.Client, ref string) *a
 
 // follow waits for the attachment's end. When the gateway dies the sandbox
 // does not: then it attaches again, to the next gateway. What was on its way
-// between the two is not shown; logs has it.
+// between the two is not shown, and that is told; logs has it.
 func (s *session) follow(ctx context.Context, a *attachment, sandbox api.Sandbox) error {
 	defer close(s.ended)
 	for {
@@ -81,6 +81,7 @@ func (s *session) follow(ctx context.Context, a *attachment, sandbox api.Sandbox
 		if !errors.Is(a.err, api.ErrStreamLost) {
 			break
 		}
+		s.tellGap(sandbox.Name)
 		client, err := api.EnsureStarted(ctx, "")
 		if err != nil {
 			return err
@@ -101,6 +102,15 @@ func (s *session) follow(ctx context.Context, a *attachment, sandbox api.Sandbox
 		return a.err
 	}
 	return workloadCode(a.code)
+}
+
+// tellGap says in its place that output may be missing.
+func (s *session) tellGap(name string) {
+	end := "\n"
+	if s.raw {
+		end = "\r\n"
+	}
+	fmt.Fprintf(s.stderr, "openshell-vm: the gateway was restarted: output may be missing here; openshell-vm logs %s has it%s", name, end)
 }
 
 // farewell turns an end by the detach keys into a success that is said.
