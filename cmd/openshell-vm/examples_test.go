@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -69,6 +70,31 @@ func helpOf(t *testing.T, command string) string {
 	app.Writer = &out
 	check(t, app.Run(append(append([]string{appName}, strings.Fields(command)...), "--help")))
 	return out.String()
+}
+
+// TestReadmeCommands: README's command lines are ones that the parser takes, too.
+func TestReadmeCommands(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	check(t, err)
+	seen, inBlock := 0, false
+	for _, line := range strings.Split(string(readme), "\n") {
+		if strings.HasPrefix(line, "```") {
+			inBlock = !inBlock
+		}
+		line, _, _ = strings.Cut(line, " #")
+		if !inBlock {
+			continue
+		}
+		for _, command := range strings.Split(line, ";") {
+			for _, m := range invocation.FindAllStringSubmatch(command, -1) {
+				seen++
+				tryExample(t, strings.Fields(m[1]))
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d command lines were found", seen)
+	}
 }
 
 // tryExample parses args, as main does, and gives the command's name.
