@@ -254,6 +254,13 @@ func (f *fake) start(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
 	case "fails-with-files":
 		refuse(w, &api.Error{Code: api.CodeDriver, Message: "start the VM: no root", Hint: "see /s/sandboxes/" + s.ID + "/console.log"})
 		return
+	case "unrunnable": // as an engine finds out
+		code := 126
+		f.mu.Lock()
+		s.State, s.ExitCode, s.Reason = "exited", &code, "exec: unrunnable: permission denied"
+		f.mu.Unlock()
+		answer(w, s.Sandbox)
+		return
 	case "boots-for-ever", "stays-for-ever", "prepares-for-ever":
 		if s.Process.Args[0] == "prepares-for-ever" {
 			f.mu.Lock()
@@ -344,6 +351,10 @@ func hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter) {
 func (f *fake) attach(w http.ResponseWriter, _ *http.Request, s *fakeSandbox) {
 	conn, rw := hijack(w)
 	defer conn.Close()
+	if s.Process.Args[0] == "unrunnable" {
+		_ = stream.NewWriter(conn).Write(stream.Exit, 0, stream.EncodeExit(126))
+		return
+	}
 	<-s.started
 	f.mu.Lock()
 	s.attached++

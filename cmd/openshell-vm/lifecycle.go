@@ -45,9 +45,16 @@ func forEach(c *cli.Context, doing string, f func(ctx context.Context, client *a
 
 func startAction(c *cli.Context) error {
 	return forEach(c, "starting", func(ctx context.Context, client *api.Client, ref string) error {
-		_, err := client.Start(ctx, ref)
-		return done(c, ref, err)
+		return done(c, ref, start(ctx, client, ref))
 	})
+}
+
+func start(ctx context.Context, client *api.Client, ref string) error {
+	started, err := client.Start(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return couldNotRun(started)
 }
 
 func stopAction(c *cli.Context) error {
@@ -63,7 +70,7 @@ func restartAction(c *cli.Context) error {
 	return forEach(c, "restarting", func(ctx context.Context, client *api.Client, ref string) error {
 		_, err := client.StopSandbox(ctx, ref, grace)
 		if err == nil {
-			_, err = client.Start(ctx, ref)
+			err = start(ctx, client, ref)
 		}
 		return done(c, ref, err)
 	})

@@ -63,8 +63,12 @@ func runAction(c *cli.Context) error {
 		return s.foreground(c.Context, client, sandbox, request.AutoRemove)
 	}
 	warn(client.Met().Advice)
-	if err := s.start(c.Context, client, sandbox); err != nil {
+	started, err := s.start(c.Context, client, sandbox)
+	if err != nil {
 		return err
+	}
+	if err := couldNotRun(started); err != nil {
+		return withCleanup(err, s.takeBack(client, sandbox))
 	}
 	fmt.Fprintln(c.App.Writer, sandbox.ID)
 	return nil
@@ -109,17 +113,36 @@ func withGrace(ctx context.Context, grace time.Duration) (context.Context, conte
 
 // start starts a sandbox that this command has created. One that does not
 // start, or is interrupted before it has, leaves nothing behind.
-func (s *session) start(ctx context.Context, client *api.Client, sandbox api.Sandbox) error {
-	err := s.interruptible(ctx, func(ctx context.Context) error {
+func (s *session) start(ctx context.Context, client *api.Client, sandbox api.Sandbox) (started api.Sandbox, err error) {
+	err = s.interruptible(ctx, func(ctx context.Context) error {
 		defer s.progress.followStart(ctx, client, "starting "+sandbox.Name, sandbox.ID)()
-		_, err := client.Start(ctx, sandbox.ID)
+		var err error
+		started, err = client.Start(ctx, sandbox.ID)
 		return err
 	})
 	s.progress.done()
 	if err == nil {
+		return started, nil
+	}
+	return sandbox, withCleanup(withoutFiles(err, sandbox.ID), s.takeBack(client, sandbox))
+}
+
+// couldNotRun is an error where a start found out that the command can't be run
+// or found: an engine learns it only then. A client that is attached reads it there.
+func couldNotRun(s api.Sandbox) error {
+	if s.State != "exited" || s.ExitCode == nil || s.Reason == "" {
 		return nil
 	}
-	return withCleanup(withoutFiles(err, sandbox.ID), s.takeBack(client, sandbox))
+	e := &api.Error{Message: fmt.Sprintf("%s: %s", s.Name, s.Reason), Hint: "give a program that is in it, and may be executed"}
+	switch *s.ExitCode {
+	case 126:
+		e.Code = api.CodeNotExecutable
+	case 127:
+		e.Code = api.CodeNoCommand
+	default:
+		return nil
+	}
+	return e
 }
 
 // takeBack removes a sandbox that did not start. A signal leaves it to the user.
@@ -155,10 +178,12 @@ func (s *session) foreground(ctx context.Context, client *api.Client, sandbox ap
 	case <-attached.connected:
 	case sig := <-s.received:
 		return withCleanup(exit(codeOfSignal(sig)), s.takeBack(client, sandbox))
-	case <-attached.done:
-		return withCleanup(attached.err, s.takeBack(client, sandbox))
+	case <-attached.done: // perhaps after it was connected, if the command can't be run
+		if attached.err != nil {
+			return withCleanup(attached.err, s.takeBack(client, sandbox))
+		}
 	}
-	if err := s.start(ctx, client, sandbox); err != nil {
+	if _, err := s.start(ctx, client, sandbox); err != nil {
 		return err
 	}
 	if err := s.live(); err != nil {

@@ -116,6 +116,8 @@ func state(s api.Sandbox, now time.Time) string {
 	switch {
 	case s.State == "running" && !s.StartedAt.IsZero():
 		return "running " + span(now.Sub(s.StartedAt))
+	case s.State == "exited" && s.ExitCode != nil && s.ExitedAt.IsZero(): // Docker does not keep when a start failed
+		return fmt.Sprintf("exited (%d)", *s.ExitCode)
 	case s.State == "exited" && s.ExitCode != nil:
 		return fmt.Sprintf("exited (%d) %s ago", *s.ExitCode, span(now.Sub(s.ExitedAt)))
 	}

@@ -145,3 +145,12 @@ func TestHostileText(t *testing.T) {
 		}
 	}
 }
+
+// An engine may not know when it was that a sandbox ended.
+func TestStateWithoutTime(t *testing.T) {
+	code := 127
+	s := api.Sandbox{State: "exited", ExitCode: &code, Reason: "no such command"}
+	if got := explained(s, time.Now()); got != "exited (127): no such command" {
+		t.Errorf("%q", got)
+	}
+}

@@ -100,8 +100,9 @@ func TestCannotRun(t *testing.T) {
 	f := &fake{startErr: errors.New(`exec: "run": executable file not found in $PATH`)}
 	d := created(t, f)
 	code := make(chan int, 1)
+	var why bytes.Buffer
 	go func() {
-		c, err := d.Attach(t.Context(), testID, false, drivers.Streams{})
+		c, err := d.Attach(t.Context(), testID, false, drivers.Streams{Stderr: &why})
 		if err != nil {
 			t.Errorf("attach: %v", err)
 		}
@@ -119,8 +120,8 @@ func TestCannotRun(t *testing.T) {
 	if err := d.Start(t.Context(), testID); err != nil {
 		t.Errorf("start: %v", err)
 	}
-	if c := <-code; c != 127 {
-		t.Errorf("attached client: %d", c)
+	if c := <-code; c != 127 || why.String() != "openshell-vm: exec: \"run\": executable file not found in $PATH\n" {
+		t.Errorf("attached client: %d, it reads %q", c, why.String())
 	}
 	s, err := d.Inspect(t.Context(), testID)
 	if err != nil || s.State != drivers.Exited || s.ExitCode != 127 || s.Reason == "" {

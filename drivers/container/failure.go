@@ -17,6 +17,10 @@ const (
 	notFound      = 127
 )
 
+// Paused is the reason of a container that was paused with its engine's own
+// command: it runs no further, and its token is renewed all the same.
+const Paused = "frozen: its engine was told to pause it; unpause lets it go on"
+
 // execFailure tells an engine's "the command could not be run" from its other
 // failures, by the words that runc and crun have for it: 126 if it is there
 // but can't be executed, 127 if it isn't, 0 if err is something else.
@@ -48,6 +52,8 @@ func explainProcess(op string, err error) error {
 		hint = "name a user of the image's /etc/passwd and a group of its /etc/group, or give numbers"
 	case containsAny(text, "workdir ", "working directory", "chdir to cwd", "Cannot mkdir"):
 		hint = "name a directory of the image, or leave --workdir out"
+	case containsAny(text, "is paused"):
+		text, hint = "it is paused", "unpause it with its engine's own command, or stop and start it"
 	default:
 		return nil
 	}

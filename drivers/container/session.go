@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/text"
 )
 
 // Logs is drivers.Logger's.
@@ -45,8 +46,9 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	case err != nil && f.ID == "":
 		return 0, err
 	case err != nil && execFailure(err) != 0:
-		d.cannotRun(id, unstarted{execFailure(err), err, time.Now()})
-		return execFailure(err), nil
+		u := unstarted{execFailure(err), err, time.Now()}
+		d.cannotRun(id, u)
+		return u.end(s)
 	case err != nil:
 		return 0, d.engine.Explain("attach to the container", err)
 	}
@@ -57,15 +59,15 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	case u := <-failed:
 		cancel()
 		<-ended
-		return u.code, errorUnless(u.code != 0, u.err)
+		return u.end(s)
 	case err := <-ended:
 		if isReset(err) {
-			return d.afterReset(ctx, id, exit, err)
+			return d.afterReset(ctx, id, exit, s, err)
 		} else if err != nil {
 			return 0, err
 		}
 	}
-	return d.exitCode(ctx, id, exit)
+	return d.exitCode(ctx, id, exit, s)
 }
 
 // resetGrace bounds how long after a reset the workload's end is waited for.
@@ -73,10 +75,10 @@ const resetGrace = 10 * time.Second
 
 // afterReset gives the exit code of a workload that ended with unread input. One that
 // goes on has lost its connection for another reason.
-func (d *Driver) afterReset(ctx context.Context, id string, exit <-chan drivers.Status, reset error) (int, error) {
+func (d *Driver) afterReset(ctx context.Context, id string, exit <-chan drivers.Status, s drivers.Streams, reset error) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, resetGrace)
 	defer cancel()
-	code, err := d.exitCode(ctx, id, exit)
+	code, err := d.exitCode(ctx, id, exit, s)
 	if ctx.Err() != nil {
 		return 0, reset
 	}
@@ -96,11 +98,18 @@ func (d *Driver) enter(ctx context.Context, id string, replay bool, s drivers.St
 	return f, p, err
 }
 
-func errorUnless(ok bool, err error) error {
-	if ok {
-		return nil
+// end is what an attached client is told: a command that can't be run is the
+// workload's failure, and why stands on its standard error.
+func (u unstarted) end(s drivers.Streams) (int, error) {
+	if u.code == 0 {
+		return 0, u.err
 	}
-	return err
+	tellWhy(s, firstLine(u.err))
+	return u.code, nil
+}
+
+func tellWhy(s drivers.Streams, reason string) {
+	fmt.Fprintf(orDiscard(s.Stderr), "openshell-vm: %s\n", text.Line(reason))
 }
 
 // connect prepares the streams. A replay reads the output from the log, which
@@ -163,8 +172,9 @@ func (d *Driver) exitOf(ctx context.Context, f Found) <-chan drivers.Status {
 	return c
 }
 
-// exitCode gives a sandbox's exit code once its output has ended.
-func (d *Driver) exitCode(ctx context.Context, id string, ahead <-chan drivers.Status) (int, error) {
+// exitCode gives a sandbox's exit code once its output has ended, and tells the
+// client of a command that can't be run: the output may end before Start tells.
+func (d *Driver) exitCode(ctx context.Context, id string, ahead <-chan drivers.Status, client drivers.Streams) (int, error) {
 	s, err := d.Wait(ctx, id)
 	if errors.Is(err, drivers.ErrNotFound) {
 		select {
@@ -176,6 +186,9 @@ func (d *Driver) exitCode(ctx context.Context, id string, ahead <-chan drivers.S
 	switch {
 	case err != nil:
 		return 0, err
+	case s.State == drivers.Exited && s.Reason != "" && (s.ExitCode == cannotExecute || s.ExitCode == notFound):
+		tellWhy(client, s.Reason)
+		fallthrough
 	case s.State == drivers.Exited:
 		return s.ExitCode, nil
 	}

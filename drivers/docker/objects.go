@@ -243,7 +243,9 @@ func stateOf(s *api.State) (state drivers.State, exitCode int, reason string) {
 			return drivers.Exited, s.ExitCode, container.Line(s.Error)
 		}
 		return drivers.Created, 0, container.Line(s.Error)
-	case api.StateRunning, api.StatePaused, api.StateRestarting:
+	case api.StatePaused:
+		return drivers.Running, 0, container.Paused
+	case api.StateRunning, api.StateRestarting:
 		return drivers.Running, 0, ""
 	case api.StateExited:
 		if s.OOMKilled {

@@ -57,7 +57,7 @@ func TestState(t *testing.T) {
 		{api.State{Status: "created", ExitCode: 127, Error: `exec: "x": not found`}, drivers.Exited, 127, "not found"},
 		{api.State{Status: "created", ExitCode: 128, Error: "no network"}, drivers.Created, 0, "no network"},
 		{api.State{Status: "running"}, drivers.Running, 0, ""},
-		{api.State{Status: "paused"}, drivers.Running, 0, ""},
+		{api.State{Status: "paused"}, drivers.Running, 0, container.Paused},
 		{api.State{Status: "exited", ExitCode: 7}, drivers.Exited, 7, ""},
 		{api.State{Status: "exited", ExitCode: 137, OOMKilled: true}, drivers.Exited, 137, "memory"},
 		{api.State{Status: "dead"}, drivers.Dead, 0, "dead"},

@@ -290,7 +290,9 @@ func stateOf(s define.InspectContainerState) (state drivers.State, exitCode int,
 	switch s.Status {
 	case "created", "configured", "initialized":
 		return drivers.Created, 0, container.Line(s.Error)
-	case "running", "paused", "stopping":
+	case "paused":
+		return drivers.Running, 0, container.Paused
+	case "running", "stopping":
 		return drivers.Running, 0, ""
 	case "exited", "stopped":
 		if s.OOMKilled {
