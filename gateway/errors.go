@@ -29,6 +29,9 @@ func invalid(err error) error {
 		return err
 	}
 	e := explain(err)
+	if errors.Is(err, context.Canceled) {
+		return e
+	}
 	if e.Code != api.CodeOverloaded {
 		e.Code = api.CodeInvalid
 	}
@@ -59,6 +62,8 @@ func explain(err error) *api.Error {
 		e.Code = api.CodeInvalid
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Code, hint = api.CodeDriver, "try again; openshell-vm doctor says how the engine is"
+	case errors.Is(err, context.Canceled): // a client that has gone reads no answer
+		e.Message, e.Hint, hint = "the gateway was ended meanwhile", "", "do it again: the next command starts a gateway"
 	case errors.As(err, &engine):
 		e.Code = api.CodeDriver
 	}

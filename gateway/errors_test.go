@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -10,6 +12,18 @@ import (
 	"openshell-vm/internal/text"
 	"openshell-vm/share"
 )
+
+// TestEndOfTheGateway: what a gateway leaves unfinished at its end is no fault of
+// the engine's, nor of what was asked for.
+func TestEndOfTheGateway(t *testing.T) {
+	engine := &drivers.Error{Op: "create the container", Err: fmt.Errorf("Post \"http://docker.sock/containers\": %w", context.Canceled)}
+	for _, err := range []error{explain(engine), invalid(engine)} {
+		var e *api.Error
+		if !errors.As(err, &e) || e.Message != "the gateway was ended meanwhile" || e.Code == api.CodeInvalid || !strings.Contains(e.Hint, "do it again") {
+			t.Errorf("%+v", err)
+		}
+	}
+}
 
 // TestHostileErrors: what an engine, an image or a guest says is one bounded,
 // printable line before a client gets it, whichever way it comes.

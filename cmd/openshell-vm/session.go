@@ -107,6 +107,17 @@ func (s *session) interruptible(ctx context.Context, f func(context.Context) err
 
 func codeOfSignal(sig os.Signal) int { return 128 + int(sig.(syscall.Signal)) }
 
+// forced is how many INT and TERM end this program, although they go to the
+// workload: docker's has as many. What can't be reached must not hold its client.
+const forced = 3
+
+// leave ends this program, and not the workload.
+func (s *session) leave(sig os.Signal) {
+	s.close()
+	fmt.Fprintf(os.Stderr, "openshell-vm: got %d signals to end, and leaves; what runs may go on\nhint: openshell-vm ps shows it\n", forced)
+	os.Exit(codeOfSignal(sig))
+}
+
 // live makes the terminal the workload's: keys go to it unchanged, sizes and
 // signals follow. It returns at once; s.close ends it.
 func (s *session) live() error {
@@ -123,7 +134,7 @@ func (s *session) live() error {
 	}
 	go func() {
 		defer signal.Stop(winch)
-		for {
+		for asked := 0; ; {
 			select {
 			case <-winch:
 				s.offerSize()
@@ -131,6 +142,11 @@ func (s *session) live() error {
 				select {
 				case s.signals <- int(sig.(syscall.Signal)):
 				default: // 16 wait already: one more tells the workload nothing new
+				}
+				if sig == syscall.SIGINT || sig == syscall.SIGTERM {
+					if asked++; asked == forced {
+						s.leave(sig)
+					}
 				}
 			case <-s.ended:
 				return

@@ -154,6 +154,20 @@ func TestExecOnATerminal(t *testing.T) {
 	term.ends(0)
 }
 
+// TestThirdSignalLeaves: what can't be ended, or reached, does not hold its client.
+func TestThirdSignalLeaves(t *testing.T) {
+	term := onTerminal(t, "exec", "-it", "web", "cat")
+	term.sees("size 24 80")
+	for i := range forced {
+		check(t, term.cmd.Process.Signal(syscall.SIGTERM))
+		if want := i + 1; want < forced {
+			term.until("a signal more", func() bool { return strings.Count(term.screen.String(), "signal 15") == want })
+		}
+	}
+	term.sees("got 3 signals to end, and leaves")
+	term.ends(143)
+}
+
 func TestInterruptGoesToTheWorkload(t *testing.T) {
 	term := onTerminal(t, "run", "--rm", "trap") // no -t: ctrl-c is a signal to the CLI
 	term.sees("ready")
