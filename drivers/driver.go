@@ -184,6 +184,13 @@ type Placed interface {
 	KeepPlace(id, address string)
 }
 
+// Stocker is a driver with a root of its own, for a Spec that names none.
+type Stocker interface {
+	// Stock is what that root holds, by names without a leading slash: text files with
+	// their content, all else with none. An error means that it is not known.
+	Stock(ctx context.Context) (map[string]string, error)
+}
+
 // Surveyor is a driver whose engine runs other containers than ours, too.
 type Surveyor interface {
 	// Mounting lists the containers, stopped ones too, that mount something

@@ -102,7 +102,7 @@ type Spec struct {
 	// through Rootfs or any of Mounts: see Exposure. Auth is exempt.
 	Hidden []string
 
-	Rootfs    string // host directory, for vm; "" with Image set
+	Rootfs    string // host directory, for vm; "" with Image set, or for a root of the driver's own
 	Image     string // image reference, for docker and podman
 	Ephemeral bool   // vm: changes live in memory and are lost at stop
 

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,29 +29,41 @@ var imageName = regexp.MustCompile(`^[a-z0-9]+([._/-][a-z0-9]+|:[0-9]+/[a-z0-9]+
 
 // checkInRoot refuses a user, a directory and a command that the root surely has
 // not, before anything is booted to find that out. It knows only a root that is a
-// directory, and where it is not sure it says nothing: the guest will. own says
-// that the user named the root.
-func checkInRoot(spec drivers.Spec, own bool) error {
-	if spec.Rootfs == "" {
+// directory, or the driver's own, and where it is not sure it says nothing: the guest
+// will. own says that the user named the root.
+func checkInRoot(ctx context.Context, driver drivers.Driver, spec drivers.Spec, own bool) error {
+	v := view{Spec: spec}
+	if stocker, ok := driver.(drivers.Stocker); ok && spec.Rootfs == "" {
+		var err error
+		if v.stock, err = stocker.Stock(ctx); err != nil {
+			return nil
+		}
+	} else if spec.Rootfs == "" {
 		return nil
 	}
-	if err := checkUsers(spec); err != nil {
+	if err := checkUsers(v); err != nil {
 		return err
 	}
-	if err := checkWorkdir(spec); err != nil {
+	if err := checkWorkdir(v); err != nil {
 		return err
 	}
-	return checkCommand(spec, own)
+	return checkCommand(v, own)
+}
+
+// view is a spec, and what its root holds if that is the driver's own.
+type view struct {
+	drivers.Spec
+	stock map[string]string
 }
 
 // checkUsers is for the workload's and the token's.
-func checkUsers(spec drivers.Spec) error {
+func checkUsers(spec view) error {
 	names := map[string][]byte{"/etc/passwd": nil, "/etc/group": nil}
 	for file := range names {
 		if covered(spec, file) {
 			return nil
 		}
-		data, err := readInRoot(spec.Rootfs, file)
+		data, err := spec.read(file)
 		if err != nil {
 			return nil
 		}
@@ -72,14 +85,17 @@ func checkUsers(spec drivers.Spec) error {
 // maxNames bounds what is read of a rootfs's list of users.
 const maxNames = 1 << 20
 
-// readInRoot reads a file that is there, however no link out of the root.
-func readInRoot(dir, file string) ([]byte, error) {
-	root, err := os.OpenRoot(dir)
+// read reads a file of the root that is there, however no link out of it.
+func (v view) read(file string) ([]byte, error) {
+	name := strings.TrimPrefix(file, "/")
+	if v.stock != nil {
+		return []byte(v.stock[name]), nil
+	}
+	root, err := os.OpenRoot(v.Rootfs)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	name := strings.TrimPrefix(file, "/")
 	// Looked at first: opening a FIFO would wait.
 	if info, err := root.Stat(name); err != nil || !info.Mode().IsRegular() || info.Size() > maxNames {
 		return nil, errors.Join(err, fs.ErrInvalid)
@@ -93,7 +109,7 @@ func readInRoot(dir, file string) ([]byte, error) {
 }
 
 // checkWorkdir is for the directory that the workload starts in.
-func checkWorkdir(spec drivers.Spec) error {
+func checkWorkdir(spec view) error {
 	dir := path.Clean(spec.Process.Dir)
 	if spec.Process.Dir == "" || madeInside(spec, dir) || !surelyMissing(spec, []string{dir}) {
 		return nil
@@ -104,7 +120,7 @@ func checkWorkdir(spec drivers.Spec) error {
 
 // madeInside says whether dir is, or may be, made when the sandbox starts: the
 // kernel's directories, and those that lead to a mount.
-func madeInside(spec drivers.Spec, dir string) bool {
+func madeInside(spec view, dir string) bool {
 	targets := []string{"/dev", "/proc", "/sys", "/run", "/tmp", drivers.AuthDir}
 	for _, m := range spec.Mounts {
 		targets = append(targets, m.Target())
@@ -118,12 +134,12 @@ func within(p, dir string) bool {
 }
 
 // covered says whether a mount may stand in the place of what the root has there.
-func covered(spec drivers.Spec, file string) bool {
+func covered(spec view, file string) bool {
 	return slices.ContainsFunc(spec.Mounts, func(m drivers.Mount) bool { return within(file, m.Target()) })
 }
 
 // checkCommand is for the program itself.
-func checkCommand(spec drivers.Spec, own bool) error {
+func checkCommand(spec view, own bool) error {
 	if len(spec.Process.Args) == 0 {
 		return nil
 	}
@@ -166,7 +182,13 @@ func places(name string, p drivers.Process) []string {
 
 // surelyMissing says whether none of the files is there: neither in the root,
 // nor by a link that leaves it, nor in a mount.
-func surelyMissing(spec drivers.Spec, files []string) bool {
+func surelyMissing(spec view, files []string) bool {
+	if spec.stock != nil {
+		return !slices.ContainsFunc(files, func(file string) bool {
+			_, ok := spec.stock[strings.TrimPrefix(file, "/")]
+			return ok || file == "/" || covered(spec, file)
+		})
+	}
 	root, err := os.OpenRoot(spec.Rootfs)
 	if err != nil {
 		return false

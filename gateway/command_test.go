@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -55,10 +56,12 @@ func TestCommandOfTheRoot(t *testing.T) {
 		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"/no/such"}}}, ""},
 		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"./run"}}}, ""},
 		{drivers.Spec{Rootfs: root}, ""},
-		{drivers.Spec{Image: "alpine", Process: drivers.Process{Args: []string{"alpine"}}}, ""},
+		{drivers.Spec{Process: drivers.Process{Args: []string{"alpine", "sh"}}}, "--image alpine sh"},
+		{drivers.Spec{Process: drivers.Process{Args: []string{"sh"}}}, ""},
+		{drivers.Spec{Process: drivers.Process{Args: []string{"alpine"}}, Mounts: []drivers.Mount{mount}}, ""},
 		{drivers.Spec{Rootfs: "/nonexistent", Process: drivers.Process{Args: []string{"alpine"}}}, ""},
 	} {
-		err := checkInRoot(c.spec, false)
+		err := checkInRoot(t.Context(), stocked{}, c.spec, false)
 		var answer *api.Error
 		switch errors.As(err, &answer); {
 		case c.hint == "" && err != nil:
@@ -106,7 +109,11 @@ func TestUserAndDirectoryOfTheRoot(t *testing.T) {
 		"no such owner":     {drivers.Spec{Rootfs: root, TokenUser: "nosuch"}, api.CodeInvalid, "unable to find user nosuch"},
 		"a mounted passwd":  {drivers.Spec{Rootfs: root, Process: as("nosuch"), Mounts: mount("/etc")}, "", ""},
 		"no passwd":         {drivers.Spec{Rootfs: bare, Process: as("nosuch")}, "", ""},
-		"an image's user":   {drivers.Spec{Image: "alpine", Process: as("nosuch")}, "", ""},
+		"the default's":     {drivers.Spec{Process: as("agent")}, "", ""},
+		"not the default's": {drivers.Spec{Process: as("nosuch")}, api.CodeInvalid, "unable to find user nosuch"},
+		"its directory":     {drivers.Spec{Process: in("/bin")}, "", ""},
+		"its root":          {drivers.Spec{Process: in("/")}, "", ""},
+		"not its directory": {drivers.Spec{Process: in("/work")}, api.CodeNotExecutable, "working directory /work: no such directory"},
 		"a directory":       {drivers.Spec{Rootfs: root, Process: in("/work/")}, "", ""},
 		"no such directory": {drivers.Spec{Rootfs: root, Process: in("/work/x")}, api.CodeNotExecutable, "working directory /work/x: no such directory"},
 		"a mount's":         {drivers.Spec{Rootfs: root, Process: in("/x/y"), Mounts: mount("/x")}, "", ""},
@@ -115,7 +122,7 @@ func TestUserAndDirectoryOfTheRoot(t *testing.T) {
 		"the share's":       {drivers.Spec{Rootfs: bare, Process: in("/etc/openshell")}, "", ""},
 		"behind a link":     {drivers.Spec{Rootfs: root, Process: in("/leads-out/x")}, "", ""},
 	} {
-		err := checkInRoot(c.spec, true)
+		err := checkInRoot(t.Context(), stocked{}, c.spec, true)
 		var answer *api.Error
 		switch errors.As(err, &answer); {
 		case c.code == "" && err != nil:
@@ -124,12 +131,27 @@ func TestUserAndDirectoryOfTheRoot(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := checkInRoot(drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"alpine"}}}, true); err == nil || strings.Contains(err.(*api.Error).Hint, "image") {
+	if err := checkInRoot(t.Context(), nil, drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"alpine"}}}, true); err == nil || strings.Contains(err.(*api.Error).Hint, "image") {
 		t.Errorf("of a root that was named: %v", err)
 	}
 	for dir, ok := range map[string]bool{"": true, "/work": true, "work": false, "./work": false} {
 		if err := checkDir(dir); (err == nil) != ok {
 			t.Errorf("working directory %q: %v", dir, err)
 		}
+	}
+}
+
+// stocked is a driver with a root of its own.
+type stocked struct{ drivers.Driver }
+
+func (stocked) Stock(context.Context) (map[string]string, error) {
+	return map[string]string{"bin": "", "bin/sh": "", "etc/passwd": "agent:x:7:7::/:/bin/sh\n", "etc/group": "staff:x:50:\n"}, nil
+}
+
+// TestInAnImage: of an image nothing is known.
+func TestInAnImage(t *testing.T) {
+	spec := drivers.Spec{Image: "alpine", Process: drivers.Process{Args: []string{"alpine"}, User: "nosuch", Dir: "/x"}}
+	if err := checkInRoot(t.Context(), nil, spec, false); err != nil {
+		t.Error(err)
 	}
 }

@@ -39,7 +39,7 @@ func (g *Gateway) create(ctx context.Context, q api.CreateRequest) (*sandbox, er
 	defer done()
 	spec, err := g.resolve(ctx, driver, r)
 	if err == nil {
-		err = checkInRoot(spec, q.Rootfs != "")
+		err = checkInRoot(ctx, driver, spec, q.Rootfs != "")
 	}
 	if err != nil {
 		return nil, err

@@ -3,7 +3,9 @@ package driverstest
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"openshell-vm/drivers"
@@ -22,9 +24,7 @@ func LargeRoot(t *testing.T, h Harness, files int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.CopyFS(root, os.DirFS(spec.Rootfs)); err != nil {
-		t.Fatal(err)
-	}
+	shellRoot(t, root)
 	const dirs = 4
 	for i := range files {
 		name := filepath.Join(root, "many", fmt.Sprint(i%dirs), fmt.Sprint(i/dirs))
@@ -44,6 +44,35 @@ func LargeRoot(t *testing.T, h Harness, files int) {
 	want := fmt.Sprintf("[%[1]d %[1]d last of 0 last of 1 last of 2 last of 3 changed]", files)
 	if got := fmt.Sprint(lines); got != want {
 		t.Errorf("of %d files the sandbox sees %s", files, got)
+	}
+}
+
+// shellRoot makes a root of the host's static busybox.
+func shellRoot(t *testing.T, root string) {
+	t.Helper()
+	for _, dir := range []string{"bin", "dev", "etc", "proc", "sys", "tmp", "run"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", busybox, filepath.Join(root, "bin/busybox")).CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	applets, err := exec.Command(busybox, "--list").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for applet := range strings.FieldsSeq(string(applets)) {
+		if applet == "busybox" {
+			continue
+		}
+		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func oddRoot(t *testing.T, s *suite) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if spec.Rootfs == "" {
+	if spec.Image != "" {
 		return notApplicable + "its sandboxes come from images"
 	}
 	files := oddFiles
@@ -53,9 +53,7 @@ func oddRoot(t *testing.T, s *suite) string {
 		files = n
 	}
 	root := filepath.Join(s.Dir, "odd-root")
-	if err := os.CopyFS(root, os.DirFS(spec.Rootfs)); err != nil {
-		t.Fatal(err)
-	}
+	shellRoot(t, root)
 	makeOdd(t, filepath.Join(root, "odd"), files)
 	group := filepath.Join(root, "etc/group") // where a reader would wait for ever
 	if err := errors.Join(os.Remove(group), unix.Mkfifo(group, 0o644)); err != nil {

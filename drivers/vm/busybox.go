@@ -6,18 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"openshell-vm/drivers"
 )
 
 // The default root is made of a static busybox: what a shell needs, and the
-// files that C programs expect.
-
-const userlandFormat = 1 // changes when the same busybox must give another root
+// files that C programs expect. Each sandbox has one of its own in its
+// directory, made anew at each start. So nothing of it is trusted that a
+// clean-up or a power cut has left, and no running VM has its root in a cache.
 
 var userlandDirs = []struct {
 	name string
@@ -38,54 +40,84 @@ var userlandFiles = map[string]string{
 	"etc/os-release":    "ID=openshell-vm\nNAME=\"openshell-vm minimal userland\"\n",
 }
 
-// userland gives the directory of the default root, and makes it first if the
-// cache has none of the busybox that is installed now. Older ones stay: a
-// sandbox may have one as its root.
-func (d *Driver) userland(ctx context.Context) (string, error) {
-	busybox, info, err := d.findBusyBox()
+// cachedRoot is what older versions recorded as the root of who gave none: a
+// directory in the cache, which may be gone.
+var cachedRoot = regexp.MustCompile(`/userland/busybox-[0-9]+-[0-9]+-[0-9a-f]+$`)
+
+// ownRoot says whether a recorded root stands for the default one.
+func ownRoot(rootfs string) bool { return rootfs == "" || cachedRoot.MatchString(rootfs) }
+
+// Stock is drivers.Stocker's.
+func (d *Driver) Stock(ctx context.Context) (map[string]string, error) {
+	b, err := d.busyBox(ctx)
 	if err != nil {
-		return "", &drivers.Error{
-			Op: "make the default root", Err: err,
-			Hint: "install a static busybox (Debian: apt install busybox-static), or give --rootfs DIR",
+		return nil, err
+	}
+	stock := maps.Clone(userlandFiles)
+	stock[busyBoxFile] = ""
+	for _, dir := range userlandDirs {
+		stock[dir.name] = ""
+	}
+	for _, file := range b.applets {
+		stock[file] = ""
+	}
+	return stock, nil
+}
+
+// makeRoot makes the default root in dir, in place of what is there.
+func (d *Driver) makeRoot(ctx context.Context, dir string) error {
+	b, err := d.busyBox(ctx)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755), os.Chmod(dir, 0o755))
+	if err == nil {
+		err = fillUserland(b, dir)
+	}
+	if err != nil {
+		return &drivers.Error{Op: opUserland, Err: err, Hint: "see that the state directory has room"}
+	}
+	return nil
+}
+
+const (
+	opUserland  = "make the default root"
+	busyBoxFile = "bin/busybox"
+)
+
+// busyBox finds a static busybox and what it can be called.
+func (d *Driver) busyBox(ctx context.Context) (tool, error) {
+	path, err := d.findBusyBox()
+	var t tool
+	if err == nil {
+		t, err = d.tools.find(path, func(t *tool) (err error) {
+			t.applets, err = applets(ctx, path)
+			return err
+		})
+	}
+	if err != nil {
+		return tool{}, &drivers.Error{Op: opUserland, Err: err,
+			Hint: "install a static busybox (Debian: apt install busybox-static), or give --rootfs DIR"}
+	}
+	return t, nil
+}
+
+// applets lists the files that are to be links to a busybox: "bin/ls",
+// "usr/bin/awk", ….
+func applets(ctx context.Context, busybox string) (files []string, err error) {
+	out, err := exec.CommandContext(ctx, busybox, "--list-full").Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the applets of %s: %w", busybox, err)
+	}
+	for file := range strings.FieldsSeq(string(out)) {
+		if file != busyBoxFile && filepath.IsLocal(file) {
+			files = append(files, file)
 		}
 	}
-	cache := filepath.Join(d.cfg.CacheDir, cacheUserland)
-	name := fmt.Sprintf("busybox-%d-%d-%x", userlandFormat, info.Size(), info.ModTime().UnixNano())
-	dir := filepath.Join(cache, name)
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	if err := os.MkdirAll(cache, 0o700); err != nil {
-		return "", err
-	}
-	if err := buildUserland(ctx, busybox, dir); err != nil {
-		return "", fmt.Errorf("make the default root from %s: %w", busybox, err)
-	}
-	return dir, nil
+	return files, nil
 }
 
-// buildUserland makes the root beside dir and renames it there. A second
-// builder that was quicker has made the same.
-func buildUserland(ctx context.Context, busybox, dir string) error {
-	temp, err := os.MkdirTemp(filepath.Dir(dir), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(temp)
-	if err := fillUserland(ctx, busybox, temp); err != nil {
-		return err
-	}
-	if err := os.Chmod(temp, 0o755); err != nil {
-		return err
-	}
-	err = os.Rename(temp, dir)
-	if errors.Is(err, os.ErrExist) {
-		return nil
-	}
-	return err
-}
-
-func fillUserland(ctx context.Context, busybox, root string) error {
+func fillUserland(busybox tool, root string) error {
 	for _, d := range userlandDirs {
 		path := filepath.Join(root, d.name)
 		if err := errors.Join(os.Mkdir(path, 0o755), os.Chmod(path, d.mode)); err != nil {
@@ -98,31 +130,16 @@ func fillUserland(ctx context.Context, busybox, root string) error {
 			return err
 		}
 	}
-	if err := copyProgram(busybox, filepath.Join(root, "bin/busybox")); err != nil {
-		return err
-	}
-	return linkApplets(ctx, root)
-}
-
-// linkApplets makes the links that busybox lists: "bin/ls", "usr/bin/awk", ….
-func linkApplets(ctx context.Context, root string) error {
-	out, err := exec.CommandContext(ctx, filepath.Join(root, "bin/busybox"), "--list-full").Output()
-	if err != nil {
-		return fmt.Errorf("list its applets: %w", err)
-	}
-	for applet := range strings.FieldsSeq(string(out)) {
-		if applet == "bin/busybox" || !filepath.IsLocal(applet) {
-			continue
-		}
-		path := filepath.Join(root, applet)
+	for _, file := range busybox.applets {
+		path := filepath.Join(root, file)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := os.Symlink("/bin/busybox", path); err != nil && !os.IsExist(err) {
+		if err := os.Symlink("/"+busyBoxFile, path); err != nil && !os.IsExist(err) {
 			return err
 		}
 	}
-	return nil
+	return copyProgram(busybox.Path, filepath.Join(root, busyBoxFile))
 }
 
 func copyProgram(from, to string) error {
@@ -136,28 +153,27 @@ func copyProgram(from, to string) error {
 		return err
 	}
 	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Chmod(0o755), out.Sync(), out.Close())
+	return errors.Join(err, out.Chmod(0o755), out.Close())
 }
 
 // findBusyBox gives the path of a static busybox.
-func (d *Driver) findBusyBox() (string, os.FileInfo, error) {
+func (d *Driver) findBusyBox() (string, error) {
 	places := []string{"/bin/busybox", "/usr/bin/busybox", "/sbin/busybox", "/usr/lib/initcpio/busybox", "/bin/busybox.static", "/usr/sbin/busybox"}
 	if d.cfg.BusyBox != "" {
 		places = []string{d.cfg.BusyBox}
 	}
 	problem := errors.New("no busybox is installed")
 	for _, path := range places {
-		info, err := os.Stat(path)
-		if err != nil {
+		if _, err := os.Stat(path); err != nil {
 			continue
 		}
 		if err := isStatic(path); err != nil {
 			problem = fmt.Errorf("%s: %w", path, err)
 			continue
 		}
-		return path, info, nil
+		return path, nil
 	}
-	return "", nil, problem
+	return "", problem
 }
 
 // isStatic refuses a program that needs an interpreter, which the root has not.

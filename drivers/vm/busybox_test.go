@@ -1,11 +1,15 @@
 package vm
 
 import (
+	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/monitor"
 )
 
 // fakeBusyBox is a static program that lists applets.
@@ -32,12 +36,35 @@ func main() { fmt.Println("bin/busybox\nbin/sh\nusr/bin/awk\n../evil\nlinuxrc") 
 }
 
 func TestUserland(t *testing.T) {
-	busybox := fakeBusyBox(t)
-	d := New(Config{CacheDir: t.TempDir(), BusyBox: busybox})
-	root, err := d.userland(t.Context())
+	d := New(Config{BusyBox: fakeBusyBox(t)})
+	root := filepath.Join(t.TempDir(), "root")
+	if err := d.makeRoot(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	checkUserland(t, root)
+	stock, err := d.Stock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	err = filepath.WalkDir(root, func(path string, e os.DirEntry, err error) error {
+		name, _ := filepath.Rel(root, path)
+		text, ok := stock[name]
+		if !ok && name != "." {
+			t.Errorf("%s is not in stock", name)
+		}
+		delete(stock, name)
+		if data, _ := os.ReadFile(path); text != "" && string(data) != text {
+			t.Errorf("%s holds %q", name, data)
+		}
+		return err
+	})
+	if err != nil || len(stock) > 0 {
+		t.Errorf("%v; in stock and not there: %v", err, stock)
+	}
+}
+
+func checkUserland(t *testing.T, root string) {
+	t.Helper()
 	for _, applet := range []string{"bin/sh", "usr/bin/awk", "linuxrc"} {
 		if to, err := os.Readlink(filepath.Join(root, applet)); to != "/bin/busybox" || err != nil {
 			t.Errorf("%s: %q, %v", applet, to, err)
@@ -55,27 +82,81 @@ func TestUserland(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(filepath.Dir(root), "evil")); !os.IsNotExist(err) {
 		t.Errorf("an applet's name leads out of the root: %v", err)
 	}
+}
 
-	again, err := d.userland(t.Context())
-	if again != root || err != nil {
-		t.Errorf("made twice: %s, %v", again, err)
-	}
-	later := time.Now().Add(time.Hour)
-	if err := os.Chtimes(busybox, later, later); err != nil {
-		t.Fatal(err)
-	}
-	if other, err := d.userland(t.Context()); other == root || err != nil {
-		t.Errorf("another busybox has the same root: %v", err)
-	}
-	left, err := filepath.Glob(filepath.Join(filepath.Dir(root), ".new-*"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+// TestADamagedRootIsMadeAnew leaves what clean-ups, power cuts and others leave.
+func TestADamagedRootIsMadeAnew(t *testing.T) {
+	d := New(Config{BusyBox: fakeBusyBox(t)})
+	root := filepath.Join(t.TempDir(), "root")
+	in := func(name string) string { return filepath.Join(root, name) }
+	for name, damage := range map[string]func() error{
+		"nothing":            func() error { return nil },
+		"no busybox":         func() error { return os.Remove(in("bin/busybox")) },
+		"an empty busybox":   func() error { return os.Truncate(in("bin/busybox"), 0) },
+		"another busybox":    func() error { return os.WriteFile(in("bin/busybox"), []byte("evil"), 0o755) },
+		"no applets":         func() error { return os.RemoveAll(in("usr")) },
+		"another applet":     func() error { return errors.Join(os.Remove(in("bin/sh")), os.Symlink("/evil", in("bin/sh"))) },
+		"an empty file":      func() error { return os.Truncate(in("etc/passwd"), 0) },
+		"a link":             func() error { return errors.Join(os.RemoveAll(root), os.Symlink(t.TempDir(), root)) },
+		"only the directory": func() error { return errors.Join(os.RemoveAll(root), os.Mkdir(root, 0o700)) },
+	} {
+		if err := d.makeRoot(t.Context(), root); err != nil {
+			t.Fatal(err)
+		}
+		if err := damage(); err != nil {
+			t.Fatal(name, err)
+		}
+		if err := d.makeRoot(t.Context(), root); err != nil {
+			t.Fatal(name, err)
+		}
+		checkUserland(t, root)
+		same(t, in("bin/busybox"), d.cfg.BusyBox)
 	}
 }
 
+func same(t *testing.T, name, as string) {
+	t.Helper()
+	got, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(as)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s is not %s: %v", name, as, err)
+	}
+}
+
+// TestRootsOfOlderVersions: what they recorded for who gave no root lay in the
+// cache, and stands for the default root wherever that cache is now.
+func TestRootsOfOlderVersions(t *testing.T) {
+	for rootfs, own := range map[string]bool{
+		"": true, "/var/cache/openshell-vm/userland/busybox-1-1982256-18ad1b2c3d4e5f60": true,
+		"/home/u/.cache/openshell-vm/userland/busybox-1-1-0": true, "/srv/userland/busybox": false, "/srv/debian": false,
+		"/userland/busybox-1-1-0/bin": false,
+	} {
+		if ownRoot(rootfs) != own {
+			t.Errorf("%q: not %v", rootfs, own)
+		}
+	}
+	d := emptyDriver(t)
+	d.cfg.BusyBox = fakeBusyBox(t)
+	spec := drivers.Spec{ID: "abc", Rootfs: filepath.Join(d.cfg.CacheDir, "userland/busybox-1-5-6"), Hidden: []string{d.cfg.SandboxesDir}}
+	cfg := monitor.Config{Dir: filepath.Join(d.cfg.SandboxesDir, "abc")}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.shareRoot(t.Context(), spec, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Rootfs.Source != filepath.Join(cfg.Dir, rootDir) {
+		t.Errorf("its root is %s", cfg.Rootfs.Source)
+	}
+	checkUserland(t, cfg.Rootfs.Source)
+}
+
 func TestNoStaticBusyBox(t *testing.T) {
-	d := New(Config{CacheDir: t.TempDir(), BusyBox: "/nowhere/busybox"})
-	_, err := d.userland(t.Context())
+	d := New(Config{BusyBox: "/nowhere/busybox"})
+	_, err := d.busyBox(t.Context())
 	refused(t, err, "make the default root: no busybox is installed")
 
 	dynamic := filepath.Join(t.TempDir(), "busybox")
@@ -83,6 +164,6 @@ func TestNoStaticBusyBox(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.cfg.BusyBox = dynamic
-	_, err = d.userland(t.Context())
+	_, err = d.busyBox(t.Context())
 	refused(t, err, "busybox: it is no program")
 }

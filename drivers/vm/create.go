@@ -64,7 +64,7 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 	// The spec goes last: until then a killed Remove can be done again.
 	for _, pattern := range []string{
 		upperFile, monitor.StdioFile + "*", monitor.ConsoleFile + "*", monitor.ToolsFile + "*", monitor.LogFile,
-		monitor.ConfigFile + "*", monitor.ExitFile + "*", monitor.LockFile, bootDir, specFile + "*",
+		monitor.ConfigFile + "*", monitor.ExitFile + "*", monitor.LockFile, bootDir, rootDir, specFile + "*",
 	} {
 		names, err := filepath.Glob(filepath.Join(globEscape(dir), pattern))
 		if err != nil {

@@ -60,6 +60,7 @@ var (
 	_ drivers.Waiter   = (*Driver)(nil)
 
 	_ drivers.LongStarter = (*Driver)(nil)
+	_ drivers.Stocker     = (*Driver)(nil)
 )
 
 // New makes a driver. Nothing is looked at before it is used.

@@ -9,12 +9,11 @@ import (
 )
 
 // kvmWorks says whether KVM runs guests here for a hypervisor. The answer is
-// remembered until the next boot of the host.
+// remembered until the next boot of the host, where there is a cache.
 func (d *Driver) kvmWorks(ctx context.Context, hypervisor string) kvm.Result {
+	cache := filepath.Join(d.cfg.CacheDir, cacheKVM)
 	if err := os.MkdirAll(d.cfg.CacheDir, 0o700); err != nil {
-		return kvm.Result{Reason: err.Error()}
+		cache = ""
 	}
-	return kvm.Prober{
-		Self: d.libexec(monitorProgram), Cache: filepath.Join(d.cfg.CacheDir, cacheKVM), Hypervisor: hypervisor,
-	}.Probe(ctx)
+	return kvm.Prober{Self: d.libexec(monitorProgram), Cache: cache, Hypervisor: hypervisor}.Probe(ctx)
 }

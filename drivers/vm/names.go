@@ -6,6 +6,7 @@ const (
 	specFile  = "vm.json"    // the drivers.Spec; its presence says that Create has succeeded
 	upperFile = "upper.ext4" // the writable layer of the root
 	bootDir   = "boot"       // shared with the guest: the boot spec
+	rootDir   = "root"       // the root of who gave none: see busybox.go
 )
 
 // runtimeVMs is the directory below Config.RuntimeDir that has one directory a
@@ -15,7 +16,6 @@ const runtimeVMs = "vms"
 // Below Config.CacheDir.
 const (
 	cacheInitramfs = "initramfs"
-	cacheUserland  = "userland"     // busybox root directories
 	cacheUpper     = "upper-1.ext4" // what every new upperFile is a copy of; the number is the format's
 	cacheKVM       = "kvm.json"     // whether KVM works
 )

@@ -24,8 +24,8 @@ const (
 	hypervisorQEMU = "qemu"
 )
 
-// Resolve refuses what cannot work here and fills in hypervisor, root, command,
-// CPUs and memory.
+// Resolve refuses what cannot work here and fills in hypervisor, command, CPUs
+// and memory.
 func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, time.Duration, error) {
 	if spec.Image != "" {
 		return spec, 0, &drivers.Error{
@@ -57,8 +57,9 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 			Op: "give the VM a disk", Err: errors.New("an ephemeral sandbox writes into its memory"), Hint: "leave out --disk or --ephemeral",
 		}
 	}
-	if spec.Rootfs == "" {
-		if spec.Rootfs, err = d.userland(ctx); err != nil {
+	if ownRoot(spec.Rootfs) {
+		spec.Rootfs = ""
+		if _, err := d.busyBox(ctx); err != nil {
 			return spec, 0, err
 		}
 	} else if err := d.checkRootfs(ctx, spec.Rootfs, spec.Hidden); err != nil {

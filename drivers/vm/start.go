@@ -68,6 +68,9 @@ func (d *Driver) start(ctx context.Context, spec drivers.Spec) error {
 		if !failure.Hung && !failure.Crashed || cfg.QEMU.Accel != qemu.TCG || cfg.Attempt > 1 {
 			return startError(cfg, failure)
 		}
+		if err := d.chooseTools(ctx, &cfg); err != nil { // the cache may have been emptied meanwhile
+			return err
+		}
 		d.cfg.Log.Warn("the boot failed, as boots do now and then under TCG; it is started once more",
 			"sandbox", spec.ID, "reason", failure.Problem, "console", failure.Console)
 		cfg.Attempt++
@@ -111,7 +114,10 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (monitor.Config
 	if !spec.Ephemeral {
 		cfg.Upper = filepath.Join(dir, upperFile)
 	}
-	if err := d.shareTrees(spec, &cfg); err != nil {
+	if err := d.shareRoot(ctx, spec, &cfg); err != nil {
+		return cfg, err
+	}
+	if err := shareMounts(spec, &cfg); err != nil {
 		return cfg, err
 	}
 	if err := d.chooseTools(ctx, &cfg); err != nil {
@@ -124,12 +130,20 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (monitor.Config
 	return cfg, monitor.WriteJSON(filepath.Join(cfg.Boot, guest.SpecFile), bootSpec(spec), false)
 }
 
-// shareTrees says what the guest is to see, and what of it not.
-func (d *Driver) shareTrees(spec drivers.Spec, cfg *monitor.Config) error {
-	var err error
-	if cfg.Rootfs, err = judge("use the root directory", spec.Rootfs, spec.Hidden); err != nil {
-		return err
+// shareRoot says what root the guest is to see. Its own lies with the sandbox's
+// files, where nobody else's root may: it holds nothing but what was made here.
+func (d *Driver) shareRoot(ctx context.Context, spec drivers.Spec, cfg *monitor.Config) error {
+	if ownRoot(spec.Rootfs) {
+		cfg.Rootfs = monitor.Tree{Source: filepath.Join(cfg.Dir, rootDir)}
+		return d.makeRoot(ctx, cfg.Rootfs.Source)
 	}
+	var err error
+	cfg.Rootfs, err = judge("use the root directory", spec.Rootfs, spec.Hidden)
+	return err
+}
+
+// shareMounts says what the guest is to see of the user's directories, and what not.
+func shareMounts(spec drivers.Spec, cfg *monitor.Config) error {
 	for i, m := range spec.Mounts {
 		tree, err := judge("mount "+m.Source(), m.Source(), spec.Hidden)
 		if err != nil {

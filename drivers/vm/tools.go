@@ -34,6 +34,7 @@ type tool struct {
 	flavor  qemu.Virtiofsd // of virtiofsd
 	version string         // of virtiofsd
 	krun    krunvm.Found   // of openshell-krun
+	applets []string       // of busybox
 }
 
 // qemuTools finds all that a VM of the qemu hypervisor is made of.
@@ -55,7 +56,8 @@ func (d *Driver) qemuTools(ctx context.Context) (monitor.QEMU, error) {
 	q.Kernel = kernel.Image
 	q.Initramfs, err = initramfs.Cached(filepath.Join(d.cfg.CacheDir, cacheInitramfs), kernel, d.libexec(initProgram))
 	if err != nil {
-		return q, &drivers.Error{Op: "prepare the guest", Err: err, Hint: "see that openshell-init is installed beside openshell-vmm"}
+		return q, &drivers.Error{Op: "prepare the guest", Err: err,
+			Hint: "see that openshell-init is installed beside openshell-vmm, and that " + d.cfg.CacheDir + " can be written"}
 	}
 	q.Accel, _ = d.accelerator(ctx)
 	return q, nil

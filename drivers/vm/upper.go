@@ -28,49 +28,67 @@ const (
 
 // makeUpper makes an empty file system of so many bytes in a sparse file. One of
 // the default's size is a copy of one that mkfs made once: mkfs syncs what it
-// writes, which on a busy disk takes longer than all the rest of a start.
+// writes, which on a busy disk takes longer than all the rest of a start. Without a
+// usable cache it takes that time.
 func (d *Driver) makeUpper(ctx context.Context, path string, size int64) error {
 	if size != defaultDisk {
 		return newUpper(ctx, path, size)
 	}
-	template, err := d.upperTemplate(ctx)
-	if err != nil {
+	template := filepath.Join(d.cfg.CacheDir, cacheUpper)
+	if copyUpper(template, path, size) == nil {
+		return nil
+	}
+	if err := newUpper(ctx, path, size); err != nil {
 		return err
 	}
-	if err := copySparse(template, path); err != nil {
-		return &drivers.Error{Op: opUpper, Err: err, Hint: hintUpper}
-	}
+	d.keepTemplate(path, template)
 	return nil
 }
 
-// upperTemplate gives the empty file system in the cache, and makes it first if
-// there is none that is whole. Of two that make it at once, the later one's
-// stays.
-func (d *Driver) upperTemplate(ctx context.Context) (string, error) {
-	path := filepath.Join(d.cfg.CacheDir, cacheUpper)
-	if wholeFileSystem(path, defaultDisk) {
-		return path, nil
+// copyUpper copies an empty file system from the cache, if there is a whole one.
+func copyUpper(template, path string, size int64) error {
+	in, err := os.Open(template)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
+	if !wholeFileSystem(in, size) {
+		return errors.New("it is not whole")
+	}
+	return copySparse(in, path)
+}
+
+// keepTemplate puts a copy of a new file system into the cache. Of two that do it at
+// once, the later one's stays; one that can't be kept costs the next creation time.
+func (d *Driver) keepTemplate(path, template string) {
 	if err := os.MkdirAll(d.cfg.CacheDir, 0o700); err != nil {
-		return "", &drivers.Error{Op: opUpper, Err: err, Hint: hintUpper}
+		return
 	}
-	return path, newUpper(ctx, path, defaultDisk)
+	in, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer in.Close()
+	temp, err := os.CreateTemp(d.cfg.CacheDir, ".new-*")
+	if err != nil {
+		return
+	}
+	defer os.Remove(temp.Name())
+	defer temp.Close()
+	if errors.Join(copySparse(in, temp.Name()), temp.Sync()) == nil {
+		_ = os.Rename(temp.Name(), template)
+	}
 }
 
 // wholeFileSystem says whether a file has the size and the superblock of an
 // ext4 that fills it. Clean-up programs and power cuts leave others.
-func wholeFileSystem(path string, size int64) bool {
+func wholeFileSystem(f *os.File, size int64) bool {
 	const (
 		superblock = 1024
 		blocks     = superblock + 0x4
 		blockSize  = superblock + 0x18 // 1024 << it
 		magic      = superblock + 0x38
 	)
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
 	head := make([]byte, 2*superblock)
 	info, err := f.Stat()
 	if err != nil || info.Size() != size {
@@ -126,12 +144,7 @@ func makeFileSystem(ctx context.Context, mkfs string, f *os.File, size int64) er
 }
 
 // copySparse copies a file's data and leaves its holes.
-func copySparse(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
+func copySparse(in *os.File, to string) error {
 	info, err := in.Stat()
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func TestCopySparse(t *testing.T) {
 	if err := os.WriteFile(to, bytes.Repeat([]byte("old"), 1000), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := copySparse(from, to); err != nil {
+	if err := copySparse(opened(t, from), to); err != nil {
 		t.Fatal(err)
 	}
 	want, err := os.ReadFile(from)
@@ -71,10 +71,42 @@ func TestADamagedTemplateIsMadeAnew(t *testing.T) {
 		if err := d.makeUpper(t.Context(), made, defaultDisk); err != nil {
 			t.Fatalf("%s: %v", tc.name, err)
 		}
-		if !wholeFileSystem(made, defaultDisk) {
+		if !wholeFileSystem(opened(t, made), defaultDisk) {
 			t.Errorf("%s: the disk is no whole file system", tc.name)
 		}
 	}
+}
+
+// TestNoCache: a cache that can't be used costs time, and nothing else.
+func TestNoCache(t *testing.T) {
+	if _, err := findMkfs(); err != nil {
+		t.Skip(err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := New(Config{CacheDir: filepath.Join(file, "cache")})
+	made := filepath.Join(t.TempDir(), "upper")
+	if err := d.makeUpper(t.Context(), made, defaultDisk); err != nil {
+		t.Fatal(err)
+	}
+	if !wholeFileSystem(opened(t, made), defaultDisk) {
+		t.Error("the disk is no whole file system")
+	}
+	if r := d.kvmWorks(t.Context(), hypervisorQEMU); strings.Contains(r.Reason, file) {
+		t.Errorf("whether KVM works: %+v", r)
+	}
+}
+
+func opened(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }
 
 func TestDisksOfEachSize(t *testing.T) {
@@ -87,7 +119,7 @@ func TestDisksOfEachSize(t *testing.T) {
 		if err := d.makeUpper(t.Context(), path, size); err != nil {
 			t.Fatal(size, err)
 		}
-		if !wholeFileSystem(path, size) {
+		if !wholeFileSystem(opened(t, path), size) {
 			t.Errorf("no whole file system of %d bytes", size)
 		}
 	}

@@ -220,17 +220,13 @@ func TestAttachBeforeTheStart(t *testing.T) {
 func TestWhatAGuestSees(t *testing.T) {
 	d, spec := place(t)
 	ctx := t.Context()
-	root, err := d.userland(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
 	data := filepath.Join(filepath.Dir(spec.Dir), "..", "data")
 	own := filepath.Clean(filepath.Join(data, "root"))
 	if out, err := exec.Command("mkdir", "-p", data).CombinedOutput(); err != nil {
 		t.Fatal(string(out))
 	}
-	if out, err := exec.Command("cp", "-a", root, own).CombinedOutput(); err != nil {
-		t.Fatal(string(out))
+	if err := d.makeRoot(ctx, own); err != nil {
+		t.Fatal(err)
 	}
 	spec.Rootfs = own
 	for _, dir := range []string{"srv/state/keys", "var/open"} {

@@ -187,6 +187,54 @@ func TestCached(t *testing.T) {
 	}
 }
 
+// TestADamagedArchiveIsBuiltAnew leaves in the cache what clean-ups, full disks and
+// power cuts leave, and what older versions made.
+func TestADamagedArchiveIsBuiltAnew(t *testing.T) {
+	k, init := kernelFor(t, "")
+	dir := t.TempDir()
+	first, err := Cached(dir, k, init)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := cacheKey(k, init)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(want)
+	flipped[len(flipped)/2] ^= 1
+	for name, damage := range map[string]func() error{
+		"gone":          func() error { return os.Remove(first) },
+		"all gone":      func() error { return os.RemoveAll(dir) },
+		"empty":         func() error { return os.Truncate(first, 0) },
+		"cut":           func() error { return os.Truncate(first, int64(len(want)/2)) },
+		"longer":        func() error { return os.WriteFile(first, append(bytes.Clone(want), 0), 0o600) },
+		"zero":          func() error { return os.WriteFile(first, make([]byte, len(want)), 0o600) },
+		"one bit":       func() error { return os.WriteFile(first, flipped, 0o600) },
+		"a directory":   func() error { return errors.Join(os.Remove(first), os.MkdirAll(first+"/x", 0o700)) },
+		"a dangling":    func() error { return errors.Join(os.Remove(first), os.Symlink("/nowhere", first)) },
+		"an older name": func() error { return os.Rename(first, filepath.Join(dir, cachePrefix+key+cacheSuffix)) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(name, err)
+		}
+		again, err := Cached(dir, k, init)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got, err := os.ReadFile(again); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: it was taken as it is (%v)", name, err)
+		}
+		if again != first {
+			t.Errorf("%s: it is %s now", name, again)
+		}
+	}
+}
+
 func TestCachedForgetsWhatIsUnused(t *testing.T) {
 	k, init := kernelFor(t, "")
 	dir := t.TempDir()

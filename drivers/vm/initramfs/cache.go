@@ -5,10 +5,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,49 +29,104 @@ const (
 const keptUnused = 30 * 24 * time.Hour
 
 // Cached gives the path of the initramfs for k with the program init in it,
-// and builds it first if dir holds none that fits. It may be called by several
-// processes at once: a file in dir is whole, and never changes.
+// and builds it first if dir holds none that fits and is whole. It may be called by
+// several processes at once: a file in dir is whole when it appears, and never
+// changes.
 //
 // What fits is told by size, times and inode of the kernel's and init's files,
-// not by their content: a look-up takes well under a millisecond. dir is made
-// (0700) if it is missing. Archives that were not asked for in a month are
-// removed when one is built.
+// not by their content. What is whole is told by its length and checksum, which
+// stand in its name: clean-up programs, full disks and power cuts leave other
+// files. Both together take a few milliseconds. dir is made (0700) if it is
+// missing. Archives that were not asked for in a month are removed when one is built.
 func Cached(dir string, k Kernel, init string) (string, error) {
 	key, err := cacheKey(k, init)
 	if err != nil {
 		return "", err
 	}
-	name := filepath.Join(dir, cachePrefix+key+cacheSuffix)
 	now := time.Now()
-	if os.Chtimes(name, now, now) == nil {
+	if name := find(dir, key); name != "" {
+		_ = os.Chtimes(name, now, now) // else it is built anew in a month
 		return name, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	if err := build(name, func(w io.Writer) error { return Write(w, k, init) }); err != nil {
+	name, err := build(dir, key, func(w io.Writer) error { return Write(w, k, init) })
+	if err != nil {
 		return "", fmt.Errorf("build the initramfs for kernel %s: %w", k.Release, err)
 	}
 	prune(dir, now.Add(-keptUnused))
 	return name, nil
 }
 
-// build writes a file under a temporary name and renames it when it is whole.
-func build(name string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(name), tempPattern)
+// find gives a whole archive of this key, or "". Others stay: to remove one could hit
+// what another process has put in its place meanwhile.
+func find(dir, key string) string {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return err
+		return ""
+	}
+	for _, e := range entries {
+		name := filepath.Join(dir, e.Name())
+		if strings.HasPrefix(e.Name(), cachePrefix+key) && whole(name, key) {
+			return name
+		}
+	}
+	return ""
+}
+
+// whole says whether a file holds what its name says.
+func whole(name, key string) bool {
+	f, err := os.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	sum := newSum()
+	_, err = io.Copy(sum, f)
+	return err == nil && filepath.Base(name) == sum.name(key)
+}
+
+// sum is the length and checksum of what is written to it. The checksum finds
+// damage, not malice: who may write here may do all that the gateway may.
+type sum struct {
+	hash.Hash32
+	length int64
+}
+
+func newSum() *sum { return &sum{Hash32: crc32.New(crc32.MakeTable(crc32.Castagnoli))} }
+
+func (s *sum) Write(p []byte) (int, error) {
+	s.length += int64(len(p))
+	return s.Hash32.Write(p)
+}
+
+func (s *sum) name(key string) string {
+	return fmt.Sprintf("%s%s-%d-%08x%s", cachePrefix, key, s.length, s.Sum32(), cacheSuffix)
+}
+
+// build writes a file under a temporary name and renames it when it is whole.
+func build(dir, key string, write func(io.Writer) error) (string, error) {
+	f, err := os.CreateTemp(dir, tempPattern)
+	if err != nil {
+		return "", err
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	if err := write(f); err != nil {
-		return err
+	sum := newSum()
+	if err := write(io.MultiWriter(f, sum)); err != nil {
+		return "", err
 	}
 	// A power cut must not leave a short file under the final name.
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
+		return "", err
 	}
-	return os.Rename(f.Name(), name)
+	name := filepath.Join(dir, sum.name(key))
+	err = os.Rename(f.Name(), name)
+	if errors.Is(err, fs.ErrExist) { // somebody's directory
+		err = errors.Join(os.RemoveAll(name), os.Rename(f.Name(), name))
+	}
+	return name, err
 }
 
 // prune removes what was last used before the given time: other archives, and

@@ -53,7 +53,7 @@ func identify(device, hypervisor string) (identity, error) {
 
 func recall(file string, id identity, now time.Time) (Result, bool) {
 	e, ok := read(file, id.boot).Results[id.key]
-	if !ok || !e.Until.IsZero() && now.After(e.Until) {
+	if !ok || !e.Usable && e.Reason == "" || !e.Until.IsZero() && now.After(e.Until) {
 		return Result{}, false
 	}
 	return e.Result, true
