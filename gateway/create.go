@@ -26,6 +26,11 @@ func (g *Gateway) create(ctx context.Context, q api.CreateRequest) (*sandbox, er
 	if err != nil {
 		return nil, err
 	}
+	leave, err := g.engines[driver.Name()].enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	id := newID()
 	r := &Record{Version: recordVersion, ID: id, Name: q.Name, Driver: driver.Name(), CreatedAt: time.Now(), Request: q,
 		Share: filepath.Join(g.home.Shares, id), GenerationLimit: generationStep}

@@ -30,6 +30,9 @@ type fake struct {
 
 	onCreate func(context.Context) // if it is not nil
 
+	blockCreate      chan struct{} // Create waits for it, if it is not nil
+	creating, atMost int           // Creates that wait, and the most that did at once
+
 	hangList chan struct{} // List waits for it, if it is not nil
 }
 
@@ -97,6 +100,9 @@ func (f *fake) Create(ctx context.Context, spec drivers.Spec) error {
 	if f.onCreate != nil {
 		f.onCreate(ctx)
 	}
+	if err := f.awaitCreate(ctx); err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.boxes[spec.ID] != nil {
@@ -104,6 +110,28 @@ func (f *fake) Create(ctx context.Context, spec drivers.Spec) error {
 	}
 	f.boxes[spec.ID] = &box{spec: spec, status: drivers.Status{ID: spec.ID, Name: spec.Name, State: drivers.Created}, stdin: make(chan []byte, 16)}
 	return nil
+}
+
+func (f *fake) awaitCreate(ctx context.Context) error {
+	f.mu.Lock()
+	block := f.blockCreate
+	f.creating++
+	f.atMost = max(f.atMost, f.creating)
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.creating--
+		f.mu.Unlock()
+	}()
+	if block == nil {
+		return nil
+	}
+	select {
+	case <-block:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (f *fake) Start(ctx context.Context, id string) error {

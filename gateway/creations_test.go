@@ -1,0 +1,58 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"openshell-vm/gateway/api"
+)
+
+// TestCreationsAtOnce: an engine gets a few creations at a time. Those of one that
+// hangs hold back no other's, and who gives up in the queue leaves nothing.
+func TestCreationsAtOnce(t *testing.T) {
+	slow, other := newFake("slow"), newFake("other")
+	slow.blockCreate = make(chan struct{})
+	w := newWorld(t, slow, other)
+	g := w.run()
+	const all = 60
+	made := make(chan error, all)
+	for i := range all {
+		go func() {
+			_, err := w.client.Create(t.Context(), api.CreateRequest{Driver: "slow", Name: fmt.Sprint("slow", i), Image: "i"})
+			made <- err
+		}()
+	}
+	busy := func() int {
+		slow.mu.Lock()
+		defer slow.mu.Unlock()
+		return slow.creating
+	}
+	w.eventually("the engine is busy", func() bool { return busy() >= maxCreations })
+	if _, err := w.client.Create(t.Context(), api.CreateRequest{Driver: "other", Name: "quick", Image: "i"}); err != nil {
+		t.Errorf("another engine's: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	gaveUp := make(chan error, 1)
+	go func() {
+		_, err := w.client.Create(ctx, api.CreateRequest{Driver: "slow", Name: "given-up", Image: "i"})
+		gaveUp <- err
+	}()
+	cancel()
+	if err := <-gaveUp; !errors.Is(err, context.Canceled) {
+		t.Errorf("who gave up got %v", err)
+	}
+	close(slow.blockCreate)
+	for range all {
+		if err := <-made; err != nil {
+			t.Error(err)
+		}
+	}
+	if slow.atMost > maxCreations {
+		t.Errorf("%d creations at once, at most %d were to be", slow.atMost, maxCreations)
+	}
+	if n := len(g.all()); n != all+1 {
+		t.Errorf("%d sandboxes are known, %d were made", n, all+1)
+	}
+}
