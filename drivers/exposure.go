@@ -21,9 +21,9 @@ import (
 // outermost only, over which the driver puts an empty read-only directory.
 // sockets are further control sockets than those that are known.
 //
-// Directories are compared by device and inode, so a bind mount or a symlink
-// on the way to one is seen through. What does not exist cannot be exposed and
-// is passed over.
+// Directories are compared by device and inode, and by what lies in them, so a bind
+// mount, a symlink on the way to one, an overlay or a snapshot is seen through. What
+// does not exist cannot be exposed and is passed over.
 func Exposure(source string, hidden []string, sockets ...string) (masks []string, err error) {
 	_, masks, err = Judge(source, hidden, sockets...)
 	return masks, err
@@ -62,7 +62,7 @@ func Judge(source string, hidden []string, sockets ...string) (judged Directory,
 // to be covered.
 func masksBelow(source, real string, hidden, sockets []string, table []mounts.Entry) ([]string, error) {
 	masks := kernelFSBelow(real, table)
-	for _, h := range hidden {
+	for _, h := range withParts(hidden) {
 		below, err := hiddenBelow(source, real, h, table)
 		if err != nil {
 			return nil, err
@@ -81,14 +81,14 @@ func masksBelow(source, real string, hidden, sockets []string, table []mounts.En
 
 // hiddenBelow refuses a source inside the hidden directory and finds that below it.
 func hiddenBelow(source, real, hidden string, table []mounts.Entry) ([]string, error) {
-	secret, err := identify(hidden)
+	secret, err := secretOf(hidden)
 	if os.IsNotExist(err) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
 	}
 	for dir := real; ; dir = filepath.Dir(dir) {
-		if id, err := identify(dir); err == nil && id == secret {
+		if secret.is(dir) {
 			return nil, &Error{
 				Op:   fmt.Sprintf("expose %s", source),
 				Err:  fmt.Errorf("it lies in %s, which holds keys and other sandboxes' tokens", hidden),
@@ -133,7 +133,7 @@ func pathsBelow(source, hidden string, table []mounts.Entry) ([]string, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	secret, err := identify(real)
+	secret, err := secretOf(real)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func pathsBelow(source, hidden string, table []mounts.Entry) ([]string, error) {
 	add := func(path string) {
 		rel, err := filepath.Rel(source, path)
 		if err == nil && rel != "." && !strings.HasPrefix(rel, "..") {
-			if id, err := identify(path); err == nil && id == secret {
+			if secret.is(path) {
 				below = append(below, rel)
 			}
 		}
