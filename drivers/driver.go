@@ -139,6 +139,9 @@ type Info struct {
 	Hint    string `json:"hint,omitempty"`
 	// Version names the engine and its version, for doctor and inspect.
 	Version string `json:"version,omitempty"`
+	// DataRoot is the host directory in which the engine keeps images and what
+	// containers write; "" where it has none or doesn't tell.
+	DataRoot string `json:"dataRoot,omitempty"`
 	// Details are further facts in a stable order, for doctor.
 	Details []Fact `json:"details,omitempty"`
 }

@@ -62,8 +62,8 @@ func (w *world) setenv(name, value string) {
 	w.env = env
 }
 
-// TestDiskFull fills the file system that the state lies on: the last good
-// token stays, ps shows the failure, renewal goes on trying and recovers by
+// TestDiskFull fills the file system that the state lies on, when nothing is set aside
+// there: the last good token stays, ps shows the failure, renewal goes on trying and recovers by
 // itself once there is room.
 func TestDiskFull(t *testing.T) {
 	if os.Getuid() != 0 {
@@ -73,7 +73,13 @@ func TestDiskFull(t *testing.T) {
 	full := w.tmpfs(filepath.Join(w.home, "state"), "64m")
 	s := w.start("full", "16s", "--ephemeral")
 	j := w.judgeOf(s.Share)
-	release := full()
+	w.eventually("room is set aside", patience, func() bool { return w.reserved() > 0 })
+	release := func() {}
+	for w.reserved() > 0 {
+		release()
+		w.must(os.RemoveAll(filepath.Join(w.stateDir(), "reserve")))
+		release = full()
+	}
 
 	last := w.token(s.Share)
 	w.eventually("ps shows the failure", patience, func() bool {

@@ -117,7 +117,7 @@ func (g *Gateway) doctor(ctx context.Context) api.Doctor {
 	reports := make([]api.DriverReport, len(g.opts.Drivers))
 	var all sync.WaitGroup
 	for i, d := range g.opts.Drivers {
-		all.Go(func() { reports[i] = report(d.Name(), g.probeNow(ctx, d)) })
+		all.Go(func() { reports[i] = g.report(d.Name(), g.probeNow(ctx, d)) })
 	}
 	all.Wait()
 	doctor := api.Doctor{Drivers: reports, Why: "no driver can be used here", Host: g.hostFacts()}
@@ -133,9 +133,9 @@ func (g *Gateway) doctor(ctx context.Context) api.Doctor {
 	return doctor
 }
 
-func report(name string, info drivers.Info) api.DriverReport {
+func (g *Gateway) report(name string, info drivers.Info) api.DriverReport {
 	r := api.DriverReport{Name: name, Usable: info.Usable, Problem: info.Problem, Hint: info.Hint, Version: info.Version}
-	for _, fact := range info.Details {
+	for _, fact := range append(info.Details, g.layers(info)...) {
 		r.Details = append(r.Details, api.Fact(fact))
 	}
 	return r

@@ -131,7 +131,7 @@ func (g *Gateway) shareOptions(r *Record) share.Options {
 	return share.Options{
 		Durable: !onTmpfs(r.Share), UID: share.Keep, GID: share.Keep,
 		Grace: max(share.DefaultGrace, 2*r.Staleness), Overlap: overlap, Renewed: g.renewed,
-		Step: faultStep(),
+		Reserve: g.home.reserveOf(r.Share), Step: faultStep(),
 	}
 }
 
@@ -167,6 +167,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.pruneAll(firstPrune)
 	tasks.Go(func() error { return watchClock(ctx, g.clockStepped) })
 	tasks.Go(func() error { return g.upkeep(ctx) })
+	tasks.Go(func() error { g.keepReserves(ctx); return nil })
 	g.pickUpAll(ctx) // 1
 	tasks.Go(func() error { g.schedule.serve(ctx); return nil })
 	tasks.Go(func() error { return g.reconcile(ctx) })

@@ -30,7 +30,8 @@ type Home struct {
 	Shares  string // where new shares are made
 	ID      string // the gateway's id, [a-z0-9]{12}; made at the first open
 
-	lock *os.File
+	lock  *os.File
+	rooms []*room // see room.go
 }
 
 // ErrTaken says that another gateway holds the state directory.
@@ -89,10 +90,8 @@ func (h *Home) takeLock() error {
 			Hint: "use that gateway, end it with: openshell-vm gateway stop, or set " + api.EnvStateDir + " to another directory"}
 	}
 	h.lock = lock
-	if err := lock.Truncate(0); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if _, err := lock.WriteAt(fmt.Appendln(nil, os.Getpid()), 0); err != nil {
+	// In a fixed width, so that a full disk does not prevent its being overwritten.
+	if _, err := lock.WriteAt(fmt.Appendf(nil, "%-10d\n", os.Getpid()), 0); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
@@ -136,6 +135,9 @@ func (h *Home) settle() error {
 		}
 	}
 	if err := h.checkSocket(); err != nil {
+		return err
+	}
+	if err := h.findRooms(); err != nil {
 		return err
 	}
 	if err := replaceLink(h.State, filepath.Join(h.Runtime, stateLink)); err != nil {

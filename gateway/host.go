@@ -29,6 +29,7 @@ func (g *Gateway) hostFacts() []api.Fact {
 		{Name: "logout", Value: cmp.Or(strings.Join(g.advice(), "; "), "nothing of this gateway ends with it")},
 		{Name: "environment", Value: environmentLine(api.OwnEnvironment())},
 	}
+	facts = append(facts, g.roomFacts()...)
 	for _, u := range g.unread("") {
 		facts = append(facts, api.Fact{Name: "record", Value: u.ID + " can't be used: " + u.Problem})
 	}

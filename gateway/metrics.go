@@ -55,13 +55,22 @@ var (
 	descEarliest  = prometheus.NewDesc("openshell_token_earliest_expiry_timestamp_seconds", "When the next token in use expires if it is not renewed; 0 if none is.", nil, nil)
 )
 
+var (
+	descFree    = prometheus.NewDesc("openshell_room_free_bytes", "What is free on a disk with tokens.", []string{"dir"}, nil)
+	descReserve = prometheus.NewDesc("openshell_reserve_renewals", "Renewals that are set aside there for when it is full.", []string{"dir"}, nil)
+)
+
 func (c *census) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descSandboxes, descRunning, descShares, descFailing, descExpired, descEarliest, descUnread} {
+	for _, d := range []*prometheus.Desc{descFree, descReserve, descSandboxes, descRunning, descShares, descFailing, descExpired, descEarliest, descUnread} {
 		out <- d
 	}
 }
 
 func (c *census) Collect(out chan<- prometheus.Metric) {
+	for _, r := range c.g.home.rooms {
+		out <- prometheus.MustNewConstMetric(descFree, prometheus.GaugeValue, float64(r.space().free), r.dir)
+		out <- prometheus.MustNewConstMetric(descReserve, prometheus.GaugeValue, float64(r.reserve.Len()), r.dir)
+	}
 	n := c.g.count(time.Now())
 	earliest := 0.0
 	if !n.earliest.IsZero() {

@@ -21,6 +21,7 @@ const (
 	recordFile   = "sandbox.json" // Record
 	filesFile    = "files.json"   // further files of the share, by name
 	sharesDir    = "shares"       // <id>/: package share; in the runtime directory instead where that is tmpfs and stays
+	reserveDir   = "reserve"      // package share: room for renewals, here or in the runtime directory, where shares lie
 	namedDir     = "named"        // <name>/: the same, of shares for containers of the user's own
 )
 

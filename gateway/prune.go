@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"path/filepath"
 	"time"
 )
 
@@ -37,6 +38,9 @@ func (g *Gateway) prune(ctx context.Context, id string) {
 	next, err := s.share.Prune(bounded, time.Now())
 	if ctx.Err() != nil {
 		return
+	}
+	if r := g.home.roomOf(filepath.Dir(s.share.Dir())); r != nil {
+		r.again() // before others take what is free now
 	}
 	if isNotExist(err) {
 		err = nil // the share is gone, which its renewal tells

@@ -224,7 +224,7 @@ func (g *Gateway) getStatus(*http.Request) (any, error) {
 	return api.Status{ID: g.home.ID, Version: g.opts.Version, PID: os.Getpid(), StartedAt: g.startedAt,
 		StateDir: g.home.State, RuntimeDir: g.home.Runtime, Socket: g.home.socket(),
 		Supervisor: g.opts.Supervisor, Unit: g.unit(), Environment: api.OwnEnvironment(), Advice: g.advice(),
-		Sandboxes: n.all, Running: n.running, Shares: n.shares, Failing: n.failing, Unreadable: g.unread("")}, nil
+		Sandboxes: n.all, Running: n.running, Shares: n.shares, Failing: n.failing, Unreadable: g.unread(""), Short: g.short()}, nil
 }
 
 // postStop answers before the end begins.

@@ -24,7 +24,7 @@ func (h *Home) save(r *Record) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(h.recordPath(r.ID), append(data, '\n'))
+	return h.replace(h.recordPath(r.ID), append(data, '\n'))
 }
 
 // makeSandboxDir makes the directory that a record is saved in. Its name is

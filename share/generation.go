@@ -44,6 +44,11 @@ func (t *txn) write(n uint64, files []File) error {
 			return err
 		}
 	}
+	return t.seal(gen)
+}
+
+// seal is step 8.
+func (t *txn) seal(gen dir) error {
 	t.step(8)
 	if err := gen.own(t.dirOwner()); err != nil {
 		return err

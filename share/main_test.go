@@ -26,6 +26,8 @@ var children = map[string]func(args []string) error{
 	"hammer":  childHammer,
 	"umasks":  childUmasks,
 	"full":    childFull,
+	"reserve": childReserve,
+	"hog":     childHog,
 	"stuck":   childStuck,
 }
 

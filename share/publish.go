@@ -44,7 +44,8 @@ type Published struct {
 // an error, the old generation stays current, complete, and nothing new stays
 // in auth/.
 //
-// The steps, of which any may be the last one of a killed process:
+// The steps, of which any may be the last one of a killed process. Where there is no
+// room for 6 to 9, they are done once more in a blank of the Reserve.
 //
 //  1. Open the share's directories, check who owns them, lock.
 //  2. List auth/ to find the current generation and the numbers in use.
@@ -104,10 +105,7 @@ func (t *txn) publish(floor uint64, build func(uint64) ([]File, error)) (Publish
 		return Published{Generation: v.current, PruneAt: pruneAt}, err
 	}
 
-	if err := t.write(next, files); err != nil { // steps 6 to 8
-		return Published{}, t.abandon(next, v, err)
-	}
-	if err := t.commit(next); err != nil { // steps 9 and 10
+	if err := t.makeCurrent(next, v.current, files); err != nil { // steps 6 to 10
 		return Published{}, t.abandon(next, v, err)
 	}
 	v.generations = append(v.generations, next)
@@ -129,6 +127,26 @@ func (t *txn) content(next uint64, build func(uint64) ([]File, error)) ([]File, 
 		return nil, &Error{Op: "publish", Path: t.path, Err: err}
 	}
 	return files, nil
+}
+
+// makeCurrent is steps 6 to 10.
+func (t *txn) makeCurrent(n, current uint64, files []File) error {
+	err := t.write(n, files)
+	if err == nil {
+		err = t.commit(n)
+	}
+	if !IsFull(err) || t.opts.Reserve == nil {
+		return err
+	}
+	t.warn(t.auth.removeAll(newName(n)))
+	t.warn(t.auth.removeAll(GenerationName(n)))
+	switch reserved := t.fill(n, current, files); {
+	case errors.Is(reserved, errNoBlank):
+		return err
+	case reserved != nil:
+		return reserved
+	}
+	return t.commit(n)
 }
 
 // commit is steps 9 and 10.

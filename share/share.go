@@ -47,6 +47,9 @@ type Options struct {
 	// means that all were. It is called under the share's lock.
 	Renewed func(name string, data []byte) bool
 
+	// Reserve, if set, is room on the same file system for when that is full.
+	Reserve *Reserve
+
 	// Step, if set, is called as each numbered step of Publish begins, once
 	// per file in the steps that go through files. Tests inject faults there.
 	Step func(n int)

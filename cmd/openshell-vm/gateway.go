@@ -127,6 +127,9 @@ func printStatus(w io.Writer, s api.Status, now time.Time) error {
 	if s.Failing > 0 {
 		facts = append(facts, api.Fact{Name: "Failing", Value: fmt.Sprintf("the last renewal of %s failed: see %s ps -a and share ls", plural(s.Failing, "token"), appName)})
 	}
+	for _, line := range s.Short {
+		facts = append(facts, api.Fact{Name: "Room", Value: line})
+	}
 	for _, u := range s.Unreadable {
 		facts = append(facts, api.Fact{Name: "Unreadable", Value: fmt.Sprintf("the record of %s, whose token is not renewed: %s", strings.TrimSpace(u.Kind+" "+cmp.Or(u.Name, u.ID)), u.Problem)})
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func runAction(c *cli.Context) error {
 	if !detach {
 		return s.foreground(c.Context, client, sandbox, request.AutoRemove)
 	}
-	warn(client.Met().Advice)
+	warn(slices.Concat(client.Met().Advice, client.Met().Short))
 	started, err := s.start(c.Context, client, sandbox)
 	if err != nil {
 		return err

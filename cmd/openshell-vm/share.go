@@ -40,7 +40,7 @@ func shareCreateAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	warn(slices.Concat(share.Warnings, client.Met().Advice))
+	warn(slices.Concat(share.Warnings, client.Met().Advice, client.Met().Short))
 	switch {
 	case asJSON:
 		return printJSON(c.App.Writer, share)

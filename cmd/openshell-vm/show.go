@@ -46,6 +46,7 @@ func list[T any](c *cli.Context, get func(*api.Client) ([]T, error), name func(T
 	if err != nil {
 		return err
 	}
+	warn(client.Met().Short)
 	all, err := get(client)
 	switch {
 	case err != nil:

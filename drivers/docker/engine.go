@@ -126,7 +126,7 @@ func (e *engine) Probe(ctx context.Context) drivers.Info {
 	at := e.endpoint()
 	found := drivers.Info{
 		Usable:  true,
-		Version: "Docker " + info.ServerVersion,
+		Version: "Docker " + info.ServerVersion, DataRoot: info.DockerRootDir,
 		Details: []drivers.Fact{
 			{Name: "engine", Value: at.Where()},
 			{Name: "api", Value: e.cli.ClientVersion()},

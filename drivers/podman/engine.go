@@ -178,7 +178,7 @@ func (e *engine) Probe(ctx context.Context) drivers.Info {
 	security := info.Host.Security
 	found := drivers.Info{
 		Usable:  true,
-		Version: "Podman " + info.Version.Version,
+		Version: "Podman " + info.Version.Version, DataRoot: graphRoot(info),
 		Details: []drivers.Fact{
 			{Name: "engine", Value: e.place().Where()},
 			{Name: "rootless", Value: strconv.FormatBool(security.Rootless)},
@@ -192,6 +192,13 @@ func (e *engine) Probe(ctx context.Context) drivers.Info {
 		found.Hint = "upgrade Podman"
 	}
 	return found
+}
+
+func graphRoot(info *define.Info) string {
+	if info.Store == nil {
+		return ""
+	}
+	return info.Store.GraphRoot
 }
 
 func runtimeOf(info *define.Info) string {

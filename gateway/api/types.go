@@ -232,6 +232,7 @@ type Status struct {
 
 	Unreadable  []Unreadable `json:"unreadable,omitempty"`
 	Advice      []string     `json:"advice,omitempty"`      // one line each: what will end or hide sandboxes on this host, and what to do
+	Short       []string     `json:"short,omitempty"`       // one line for each disk with tokens that has little room
 	Environment *Environment `json:"environment,omitempty"` // nil: an older gateway
 }
 

@@ -1,0 +1,317 @@
+package share
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reserve is room for generations on a file system, set aside while there is some.
+// Where that is full, a publish takes what it needs from here.
+//
+// It is a directory of blanks: directories with two files, whose blocks are allocated.
+// A blank becomes a generation by renames, and by writing where there is a block
+// already. So what is set aside is free at no moment: a program that takes every byte as
+// soon as it is free gets none of it. Files beyond those two are linked from the
+// current generation if they are the same there. Further files are empty and removed in
+// time: their inodes are for links. Those are free for others for a moment.
+//
+// It holds as many publishes as it has blanks. What superseded generations leave
+// becomes blanks again with the next Keep, if nobody else was quicker.
+//
+// All methods may be called concurrently. One process has a reserve at a time.
+type Reserve struct {
+	path string
+
+	mu     sync.Mutex
+	blanks []string // names
+	made   int      // for the next name
+}
+
+const (
+	blankForm  = "blank-%08d"
+	blankBlock = 4096 // bytes of each file; a token and its metadata have less
+
+	// BlankSize is what one blank takes up, in bytes, where blocks have 4 KiB: the
+	// directory and its files.
+	BlankSize = 3 * blankBlock
+)
+
+// What a blank holds. No published name is among these.
+var (
+	blankFiles  = []string{"..0", "..1"} // with a block each
+	blankInodes = []string{"..2", "..3", "..4", "..5"}
+)
+
+// IsFull says of an error that a file system or a quota has no room left.
+func IsFull(err error) bool { return isErrno(err, unix.ENOSPC) || isErrno(err, unix.EDQUOT) }
+
+// OpenReserve gives the reserve at path, whose parent exists; Keep makes it. What is
+// there of an earlier process is taken over if it is whole, and removed otherwise.
+func OpenReserve(path string) (*Reserve, error) {
+	entries, err := os.ReadDir(path)
+	if isNotExist(err) {
+		err = nil
+	} else if err != nil {
+		return nil, err
+	}
+	r := &Reserve{path: path}
+	for _, e := range entries {
+		var n int
+		_, scan := fmt.Sscanf(e.Name(), blankForm, &n)
+		if blank := filepath.Join(path, e.Name()); scan != nil || !isBlank(blank) {
+			err = errors.Join(err, os.RemoveAll(blank))
+			continue
+		}
+		r.blanks, r.made = append(r.blanks, e.Name()), max(r.made, n)
+	}
+	return r, err
+}
+
+// isBlank says whether a directory is a blank, with its blocks.
+func isBlank(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != len(blankFiles)+len(blankInodes) {
+		return false
+	}
+	for _, e := range entries {
+		var st unix.Stat_t
+		if unix.Lstat(filepath.Join(dir, e.Name()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink != 1 || st.Size != 0 ||
+			slices.Contains(blankFiles, e.Name()) && st.Blocks*512 < blankBlock {
+			return false
+		}
+	}
+	return true
+}
+
+// Len is how many publishes it holds.
+func (r *Reserve) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.blanks)
+}
+
+// Keep makes or removes blanks until there are n. An error for which IsFull holds
+// means that there is no room for more now; any other that this file system can't
+// set room aside.
+func (r *Reserve) Keep(n int) error {
+	r.forget()
+	for {
+		r.mu.Lock()
+		var err error
+		have := len(r.blanks)
+		switch {
+		case have < n:
+			err = r.make()
+		case have > n:
+			err = os.RemoveAll(filepath.Join(r.path, r.pop()))
+		}
+		r.mu.Unlock()
+		if err != nil || have == n {
+			return err
+		}
+	}
+}
+
+// forget leaves out what others have removed.
+func (r *Reserve) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	there := map[string]bool{}
+	entries, _ := os.ReadDir(r.path)
+	for _, e := range entries {
+		there[e.Name()] = true
+	}
+	r.blanks = slices.DeleteFunc(r.blanks, func(name string) bool { return !there[name] })
+}
+
+// make adds a blank. The caller holds r.mu.
+func (r *Reserve) make() error {
+	r.made++
+	name := fmt.Sprintf(blankForm, r.made)
+	dir := filepath.Join(r.path, name)
+	err := os.Mkdir(dir, 0o700)
+	if isNotExist(err) {
+		err = errors.Join(os.Mkdir(r.path, 0o700), os.Mkdir(dir, 0o700))
+	}
+	for _, file := range slices.Concat(blankFiles, blankInodes) {
+		if err == nil {
+			err = allocate(filepath.Join(dir, file), slices.Contains(blankFiles, file))
+		}
+	}
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	r.blanks = append(r.blanks, name)
+	return nil
+}
+
+// allocate makes an empty file, which may have a block.
+func allocate(path string, block bool) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, privateFile)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if !block {
+		return nil
+	}
+	err = retry(func() error { return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, blankBlock) })
+	if err != nil {
+		return &Error{Op: "set room aside in", Path: filepath.Dir(filepath.Dir(path)), Err: err}
+	}
+	return nil
+}
+
+// pop takes the last blank's name. The caller holds r.mu, and there is one.
+func (r *Reserve) pop() string {
+	name := r.blanks[len(r.blanks)-1]
+	r.blanks = r.blanks[:len(r.blanks)-1]
+	return name
+}
+
+// errNoBlank is why a reserve is no help.
+var errNoBlank = errors.New("the reserve is used up")
+
+// take has rename move a blank to where it is needed.
+func (r *Reserve) take(rename func(blank string) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.blanks) > 0 {
+		err := rename(filepath.Join(r.path, r.pop()))
+		if !isNotExist(err) { // unless somebody has removed it
+			return err
+		}
+	}
+	return errNoBlank
+}
+
+// File makes an empty file at path, 0600, that has a block, and opens it to be
+// written. One that is there is replaced. For what is larger than a block, others are
+// given back, which somebody else may take.
+func (r *Reserve) File(path string, size int) (f *os.File, err error) {
+	for size -= blankBlock; err == nil && size > 0; size -= 2 * blankBlock {
+		err = r.take(os.RemoveAll)
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = r.take(func(blank string) error {
+		if err := os.Rename(filepath.Join(blank, blankFiles[0]), path); err != nil {
+			return err
+		}
+		return os.RemoveAll(blank)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY|unix.O_NOFOLLOW, 0)
+}
+
+// fill is steps 6 to 8 where the file system is full: generation n in a blank.
+func (t *txn) fill(n, current uint64, files []File) error {
+	err := t.opts.Reserve.take(func(blank string) error {
+		return t.auth.do("take from the reserve", GenerationName(n), func() error {
+			return unix.Renameat(unix.AT_FDCWD, blank, t.auth.fd, GenerationName(n))
+		})
+	})
+	if err != nil {
+		return err
+	}
+	gen, err := t.auth.openClosed(GenerationName(n))
+	if err != nil {
+		return err
+	}
+	defer gen.close()
+	if err := t.auth.do("label", GenerationName(n), func() error { return copyLabel(t.auth.fd, gen.fd, selinux) }); err != nil {
+		return err
+	}
+	if err := t.fillFiles(gen, current, files); err != nil {
+		return err
+	}
+	return t.seal(gen)
+}
+
+// fillFiles writes the files. What is unchanged is linked: it may be large, and
+// needs no room.
+func (t *txn) fillFiles(gen dir, current uint64, files []File) error {
+	now, err := t.auth.openDir(GenerationName(current))
+	if err != nil && !isNotExist(err) {
+		return err
+	}
+	defer now.close()
+	blanks, inodes := blankFiles, blankInodes
+	for _, f := range files {
+		t.step(7)
+		switch {
+		case now.fd >= 0 && t.unchanged(now, f):
+			link := func() error { return unix.Linkat(now.fd, f.Name, gen.fd, f.Name, 0) }
+			if err = gen.do("link", f.Name, link); IsFull(err) && len(inodes) > 0 { // tmpfs counts it as an inode
+				err = errors.Join(gen.unlink(inodes[0], 0), gen.do("link", f.Name, link))
+				inodes = inodes[1:]
+			}
+		case len(blanks) > 0 && len(f.Data) <= blankBlock:
+			err = t.fillFile(gen, blanks[0], f)
+			blanks = blanks[1:]
+		default:
+			err = gen.write(f.Name, f.Data, t.fileOwner(), t.opts.Durable)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Concat(blanks, inodes) {
+		if err := gen.unlink(name, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unchanged says whether a generation has this very file.
+func (t *txn) unchanged(gen dir, f File) bool {
+	data, st, err := gen.read(f.Name)
+	return err == nil && bytes.Equal(data, f.Data) && t.fileOwner().matches(st)
+}
+
+// fillFile writes a file in a blank's.
+func (t *txn) fillFile(gen dir, blank string, f File) error {
+	fd, err := gen.open(blank, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	err = gen.do("write", f.Name, func() error {
+		return errors.Join(copyLabel(t.auth.fd, fd, selinux), writeAll(fd, f.Data), t.fileOwner().apply(fd))
+	})
+	if err == nil && t.opts.Durable {
+		err = gen.do("sync", f.Name, func() error { return fsync(fd) })
+	}
+	if err != nil {
+		return err
+	}
+	return gen.rename(blank, f.Name)
+}
+
+// selinux is where a file's label is. What is made in a directory takes that of the
+// directory; what is moved there keeps its own, and no sandbox could read it.
+const selinux = "security.selinux"
+
+func copyLabel(from, to int, name string) error {
+	var label [256]byte
+	n, err := unix.Fgetxattr(from, name, label[:])
+	if err == unix.ENODATA || err == unix.ENOTSUP {
+		return nil
+	}
+	var has [256]byte
+	if h, _ := unix.Fgetxattr(to, name, has[:]); err == nil && !bytes.Equal(has[:max(h, 0)], label[:n]) {
+		err = unix.Fsetxattr(to, name, label[:n], 0)
+	}
+	return err
+}

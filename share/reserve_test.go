@@ -1,0 +1,282 @@
+package share
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestReserve fills file systems to the last byte and the last inode, by a process
+// that takes whatever becomes free, and publishes there.
+func TestReserve(t *testing.T) { inMountNamespace(t, "reserve") }
+
+// childHog takes all room there is, for ever.
+func childHog(args []string) error {
+	for {
+		hog(args[0], 1<<20)
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// hog makes files of a size until there is no room for more.
+func hog(dir string, size int) {
+	page := bytes.Repeat([]byte("hog!"), 1024)
+	for {
+		f, err := os.CreateTemp(dir, "hog")
+		if err != nil {
+			return
+		}
+		n := 0
+		for ; n < size && err == nil; n += len(page) {
+			_, err = f.Write(page)
+		}
+		f.Close()
+		if err != nil && n <= len(page) {
+			os.Remove(f.Name())
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func childReserve(args []string) error {
+	keepMounts()
+	for name, tc := range map[string]struct {
+		hog   int
+		mount func(dir string) error
+	}{
+		"tmpfs":  {1 << 20, func(dir string) error { return unix.Mount("share-test", dir, "tmpfs", 0, "size=8m") }},
+		"inodes": {0, func(dir string) error { return unix.Mount("share-test", dir, "tmpfs", 0, "size=32m,nr_inodes=2000") }},
+		"ext4":   {1 << 20, mountExt4},
+	} {
+		if err := tc.mount(args[0]); errors.Is(err, errors.ErrUnsupported) {
+			fmt.Println(name, "was left out:", err)
+			continue
+		} else if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		err := reserveOn(args[0], tc.hog)
+		err = errors.Join(err, unix.Unmount(args[0], unix.MNT_DETACH))
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// mountExt4 needs root and the tools.
+func mountExt4(dir string) error {
+	image := dir + ".image"
+	if os.Geteuid() != 0 {
+		return errors.ErrUnsupported
+	}
+	for _, args := range [][]string{{"truncate", "-s", "48M", image}, {"mkfs.ext4", "-q", "-F", "-m", "0", image}, {"mount", "-o", "loop", image, dir}} {
+		out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+		if errors.Is(err, exec.ErrNotFound) {
+			return errors.ErrUnsupported
+		} else if err != nil {
+			return fmt.Errorf("%v: %w: %s", args, err, out)
+		}
+	}
+	return nil
+}
+
+const (
+	reservedShares = 5
+	reservedEach   = 12
+	reservedBlanks = reservedShares * reservedEach
+)
+
+func reserveOn(dir string, size int) error {
+	r, err := OpenReserve(filepath.Join(dir, "reserve"))
+	if err == nil {
+		err = r.Keep(reservedBlanks)
+	}
+	if err != nil {
+		return err
+	}
+	large := bytes.Repeat([]byte("large"), 20_000)
+	var shares []*Share
+	publish := func(s *Share, round int) error {
+		p, err := s.Publish(context.Background(), 0, func(n uint64) ([]File, error) {
+			return []File{{"token", proven(n, "token")}, {"metadata", proven(n, "metadata")}, {"large", large}}, nil
+		})
+		if err != nil {
+			return fmt.Errorf("round %d of %s: %w", round, s.Dir(), err)
+		}
+		now, err := Read(s.AuthDir())
+		if err != nil || now.Generation != p.Generation || !bytes.Equal(now.Files["large"], large) || len(now.Files) != 3 ||
+			!bytes.Equal(now.Files["token"], proven(p.Generation, "token")) {
+			return fmt.Errorf("round %d: a reader finds generation %d of %d, %v", round, now.Generation, p.Generation, err)
+		}
+		return nil
+	}
+	for i := range reservedShares {
+		s, err := Create(filepath.Join(dir, fmt.Sprint("share", i)), Options{UID: Keep, GID: Keep, Reserve: r, Durable: true})
+		if err == nil {
+			err = publish(s, 0)
+		}
+		if err != nil {
+			return err
+		}
+		shares = append(shares, s)
+	}
+	stop, err := fillUp(dir, size)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	for round := range reservedEach {
+		for _, s := range shares {
+			if err := publish(s, round+1); err != nil {
+				return err
+			}
+		}
+	}
+	taken := reservedBlanks - r.Len()
+	if taken < reservedBlanks/2 {
+		return fmt.Errorf("only %d of %d publishes came out of the reserve: it was not tried", taken, reservedBlanks)
+	}
+	if f, err := r.File(filepath.Join(dir, "record"), blankBlock); r.Len() > 0 || err == nil {
+		if _, werr := f.Write(make([]byte, blankBlock)); err != nil || werr != nil || f.Sync() != nil || f.Close() != nil {
+			return fmt.Errorf("a record: %v, %v", err, werr)
+		}
+	}
+	stop()
+	return refills(dir, size, r, shares, publish)
+}
+
+// fillUp leaves no room for files of a size. Of blocks, a process takes again what
+// becomes free; of inodes, what is free for a moment could be lost to it.
+func fillUp(dir string, size int) (stop func(), err error) {
+	if size == 0 {
+		hog(dir, 0)
+		return func() {}, nil
+	}
+	p := exec.Command("/proc/self/exe", dir)
+	p.Env = append(os.Environ(), childEnv+"=hog")
+	if err := p.Start(); err != nil {
+		return nil, err
+	}
+	return sync.OnceFunc(func() { p.Process.Kill(); p.Wait() }), awaitFull(dir)
+}
+
+// refills uses the reserve up, and frees what fills the disk then.
+func refills(dir string, size int, r *Reserve, shares []*Share, publish func(*Share, int) error) error {
+	for r.Len() > 0 {
+		if err := r.take(os.RemoveAll); err != nil {
+			return err
+		}
+	}
+	hog(dir, size)
+	before, err := shares[0].Current()
+	if err != nil {
+		return err
+	}
+	if err := publish(shares[0], -1); !IsFull(err) {
+		return fmt.Errorf("without a reserve: %v", err)
+	}
+	if now, err := shares[0].Current(); now != before || err != nil {
+		return fmt.Errorf("without a reserve %d is current after %d, %v", now, before, err)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "hog*"))
+	for _, name := range names {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return errors.Join(err, r.Keep(reservedBlanks), publish(shares[0], -2))
+}
+
+// awaitFull returns once a small file fits no more.
+func awaitFull(dir string) error {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != nil || st.Bavail == 0 {
+			return err
+		}
+	}
+	return errors.New("the disk does not become full")
+}
+
+// TestReserveIsChecked: what an earlier process left counts only if it is whole.
+func TestReserveIsChecked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "reserve")
+	r, err := OpenReserve(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Keep(6); err != nil {
+		t.Skip("no room can be set aside here:", err)
+	}
+	blank := func(i int) string { return filepath.Join(path, fmt.Sprintf(blankForm, i)) }
+	for _, err := range []error{
+		os.Remove(filepath.Join(blank(1), blankFiles[0])),
+		os.WriteFile(filepath.Join(blank(2), blankFiles[0]), []byte("x"), 0o600),
+		errors.Join(os.Remove(filepath.Join(blank(3), blankFiles[1])), os.WriteFile(filepath.Join(blank(3), blankFiles[1]), nil, 0o600)),
+		os.WriteFile(filepath.Join(blank(4), "more"), nil, 0o600),
+		os.Mkdir(filepath.Join(path, "other"), 0o700),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := OpenReserve(path)
+	if err != nil || again.Len() != 2 {
+		t.Errorf("of six blanks, four of them spoilt, %d count: %v", again.Len(), err)
+	}
+	if err := again.Keep(3); err != nil || again.Len() != 3 || !isBlank(blank(7)) {
+		t.Errorf("kept: %v, %d", err, again.Len())
+	}
+	if err := again.Keep(1); err != nil || again.Len() != 1 {
+		t.Errorf("given back: %v, %d", err, again.Len())
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Keep(2); err != nil || again.Len() != 2 || again.take(os.RemoveAll) != nil {
+		t.Errorf("removed by somebody: %v, %d", err, again.Len())
+	}
+	if left, err := os.ReadDir(path); len(left) != 1 || err != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// TestLabels: what is moved into a share gets the label that it would have had if
+// it had been made there.
+func TestLabels(t *testing.T) {
+	const name = "user.label"
+	dir := t.TempDir()
+	from, err := os.Create(filepath.Join(dir, "from"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := os.Create(filepath.Join(dir, "to"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fds := []int{int(from.Fd()), int(to.Fd())}
+	if err := copyLabel(fds[0], fds[1], name); err != nil {
+		t.Errorf("no label: %v", err)
+	}
+	if err := unix.Fsetxattr(fds[0], name, []byte("a:b:c"), 0); err != nil {
+		need(t, "a file system with extended attributes: "+err.Error())
+	}
+	for range 2 {
+		if err := copyLabel(fds[0], fds[1], name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var label [64]byte
+	if n, err := unix.Fgetxattr(fds[1], name, label[:]); err != nil || string(label[:n]) != "a:b:c" {
+		t.Errorf("%q, %v", label[:max(n, 0)], err)
+	}
+}
