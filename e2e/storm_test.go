@@ -49,6 +49,7 @@ func stormLength(t *testing.T) time.Duration {
 // faults that took a running sandbox's renewals away: the readers read on.
 func TestStorm(t *testing.T) {
 	w := newWorld(t, os.Getuid())
+	w.ext4(w.stateDir(), 768)
 	for _, name := range hostVars {
 		w.setenv(name, os.Getenv(name))
 	}
@@ -59,6 +60,7 @@ func TestStorm(t *testing.T) {
 	s.phase("held locks", s.heldLocks)
 	s.phase("a state directory that can't be used for seconds", s.closedState)
 	s.phase("a removal that fails", s.failedRemoval)
+	s.phase("a full disk", s.fullDisk)
 	s.end()
 }
 
@@ -369,6 +371,18 @@ func (s *storm) failedRemoval() {
 	s.Logf("rm -f while the engine hangs: %v: %s", err, strings.TrimSpace(said.String()))
 	time.Sleep(stormTTL)
 	s.must(syscall.Kill(pid, syscall.SIGCONT))
+	time.Sleep(stormTTL)
+}
+
+// fullDisk has another program take every byte of the disk that the shares lie on.
+func (s *storm) fullDisk() {
+	s.eventually("room is set aside", time.Minute, func() bool { return s.reserved() >= 6*len(s.shares) })
+	before := s.reserved()
+	stop := s.hog(s.stateDir())
+	time.Sleep(2*stormTTL + stormTTL/2)
+	s.Logf("ps on a full disk: %s", strings.TrimSpace(s.try("ps").stderr))
+	s.Logf("of %d renewals that were set aside %d are left", before, s.reserved())
+	stop()
 	time.Sleep(stormTTL)
 }
 
