@@ -213,11 +213,12 @@ func (g *Gateway) roomFacts() (facts []api.Fact) {
 
 // layers says of an engine what its containers can fill.
 func (g *Gateway) layers(info drivers.Info) []drivers.Fact {
-	if info.DataRoot == "" {
+	device := deviceOf(info.DataRoot)
+	if device == 0 { // it tells none, or one that is not of this host
 		return nil
 	}
 	for _, r := range g.home.rooms {
-		if device := deviceOf(info.DataRoot); device != 0 && device == r.device {
+		if device == r.device {
 			return []drivers.Fact{{Name: "disk", Value: fmt.Sprintf("its layers (%s) lie on the disk of %s: a container can fill it, and then nothing but renewals "+
 				"goes on, as long as what is set aside lasts; move one of them to another disk", info.DataRoot, r.dir)}}
 		}

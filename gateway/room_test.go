@@ -1,0 +1,75 @@
+package gateway
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+)
+
+// TestReserveFollowsTheShares: as much is set aside as the shares that there are need.
+func TestReserveFollowsTheShares(t *testing.T) {
+	for ttl, want := range map[time.Duration]int{time.Hour: 2, 24 * time.Hour: 2, 16 * time.Second: 84, 10 * time.Minute: 3} {
+		if got := publishes(ttl); got != want {
+			t.Errorf("%v: %d publishes, not %d", ttl, got, want)
+		}
+	}
+	w := newWorld(t, newFake("fake"))
+	g := w.run()
+	blanks := func() int {
+		found, err := filepath.Glob(filepath.Join(g.home.State, reserveDir, "*"))
+		w.must(err)
+		return len(found)
+	}
+	for i, name := range []string{"one", "two"} {
+		w.share(api.ShareRequest{Name: name, TTL: time.Hour})
+		g.refill()
+		if problem := g.home.rooms[0].problem; problem != "" {
+			t.Skip("no room can be set aside here: " + problem)
+		}
+		if n := blanks(); n != 2*(i+1) {
+			t.Errorf("%d publishes are set aside for %d shares", n, i+1)
+		}
+	}
+	w.must(os.RemoveAll(filepath.Join(g.home.State, reserveDir)))
+	g.refill()
+	if n := blanks(); n != 4 {
+		t.Errorf("after somebody removed it %d publishes are set aside", n)
+	}
+	facts := ""
+	for _, f := range g.roomFacts() {
+		facts += f.Name + ": " + f.Value + "\n"
+	}
+	for _, want := range []string{"room: ", " are free on the disk of " + g.home.State, "reserve: 4 renewals (48KiB) are set aside there"} {
+		if !strings.Contains(facts, want) {
+			t.Errorf("doctor does not say %q, but %s", want, facts)
+		}
+	}
+	if text := w.metricsText(); !strings.Contains(text, `openshell_reserve_renewals{dir="`+g.home.State+`"} 4`) {
+		t.Errorf("metrics: %s", text)
+	}
+	w.must(w.client.RemoveShare(t.Context(), "one"))
+	w.must(w.client.RemoveShare(t.Context(), "two"))
+	g.refill()
+	if n := blanks(); n != 0 {
+		t.Errorf("without a share %d publishes are set aside", n)
+	}
+}
+
+// TestLayersOnTheSameDisk: doctor tells what a container can fill.
+func TestLayersOnTheSameDisk(t *testing.T) {
+	w := newWorld(t)
+	g := w.open()
+	for root, want := range map[string]string{
+		"": "", "/not/of/this/host": "", w.dir: "a container can fill it", "/proc": "on another disk",
+	} {
+		facts := g.layers(drivers.Info{DataRoot: root})
+		if want == "" && len(facts) > 0 || want != "" && (len(facts) != 1 || !strings.Contains(facts[0].Value, want)) {
+			t.Errorf("%q: %v", root, facts)
+		}
+	}
+}
