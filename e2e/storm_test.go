@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -50,6 +51,7 @@ func stormLength(t *testing.T) time.Duration {
 func TestStorm(t *testing.T) {
 	w := newWorld(t, os.Getuid())
 	w.ext4(w.stateDir(), 768)
+	w.showEngines(w.stateDir())
 	for _, name := range hostVars {
 		w.setenv(name, os.Getenv(name))
 	}
@@ -372,6 +374,23 @@ func (s *storm) failedRemoval() {
 	time.Sleep(stormTTL)
 	s.must(syscall.Kill(pid, syscall.SIGCONT))
 	time.Sleep(stormTTL)
+}
+
+// showEngines mounts there what is mounted here, in the namespaces of the engines.
+func (w *world) showEngines(dir string) {
+	w.Helper()
+	device, err := exec.Command("findmnt", "-n", "-o", "SOURCE", dir).Output()
+	w.must(err)
+	for _, name := range []string{"docker", "podman"} {
+		pid, err := os.ReadFile(filepath.Join(os.Getenv("OPENSHELL_ENGINES"), name+".pid"))
+		w.must(err)
+		within := []string{"--mount=/proc/" + strings.TrimSpace(string(pid)) + "/ns/mnt"}
+		out, err := exec.Command("nsenter", append(within, "mount", strings.TrimSpace(string(device)), dir)...).CombinedOutput()
+		if err != nil {
+			w.Fatalf("%v: %s", err, out)
+		}
+		w.Cleanup(func() { w.must(exec.Command("nsenter", append(within, "umount", "-l", dir)...).Run()) })
+	}
 }
 
 // fullDisk has another program take every byte of the disk that the shares lie on.
