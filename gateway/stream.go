@@ -187,7 +187,7 @@ func (p session) serve(ctx context.Context, rwc io.ReadWriteCloser, credit bool)
 // refusal is an Error frame's payload.
 func (p session) refusal(ctx context.Context, err error) []byte {
 	if ctx.Err() != nil {
-		err = &api.Error{Code: api.CodeInternal, Message: "the gateway ended the stream", Hint: "the sandbox goes on: attach again once the gateway runs"}
+		err = &api.Error{Code: api.CodeEnding, Message: "the gateway ended the stream", Hint: "the sandbox goes on: attach again once the gateway runs"}
 	}
 	return api.EncodeError(explain(err))
 }

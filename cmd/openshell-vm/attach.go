@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -78,14 +79,14 @@ func (s *session) follow(ctx context.Context, a *attachment, sandbox api.Sandbox
 	defer close(s.ended)
 	for {
 		<-a.done
-		if !errors.Is(a.err, api.ErrStreamLost) {
+		if !errors.Is(a.err, api.ErrStreamLost) && !isEnding(a.err) {
 			break
 		}
-		s.tellGap(sandbox.Name)
-		client, err := api.EnsureStarted(ctx, "")
+		client, err := nextGateway(ctx, a.err)
 		if err != nil {
 			return err
 		}
+		s.tellGap(sandbox.Name)
 		now, err := client.Get(ctx, sandbox.ID)
 		if err != nil {
 			return err
@@ -102,6 +103,35 @@ func (s *session) follow(ctx context.Context, a *attachment, sandbox api.Sandbox
 		return a.err
 	}
 	return workloadCode(a.code)
+}
+
+func isEnding(err error) bool {
+	var answer *api.Error
+	return errors.As(err, &answer) && answer.Code == api.CodeEnding
+}
+
+// nextPatience is how long the gateway after one that was ended is waited for.
+const nextPatience = 10 * time.Second
+
+// nextGateway connects to the one after a gateway that is gone. One that died is
+// started again; after one that was ended, as by gateway restart, another is waited
+// for and not started: who stopped it wants none.
+func nextGateway(ctx context.Context, gone error) (*api.Client, error) {
+	if !isEnding(gone) {
+		return api.EnsureStarted(ctx, "")
+	}
+	ctx, cancel := context.WithTimeout(ctx, nextPatience)
+	defer cancel()
+	for {
+		if client, err := api.Connect(ctx); err == nil {
+			return client, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, gone
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // tellGap says in its place that output may be missing.

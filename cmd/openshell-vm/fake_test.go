@@ -397,6 +397,12 @@ func workload(conn net.Conn, rw *bufio.ReadWriter, p api.Process, signals chan i
 	case "trap":
 		fmt.Fprintln(out.To(stream.Stdout, 0), "ready")
 		end(128 + <-signals)
+	case "ended-once": // as a gateway that is restarted does
+		if times > 1 {
+			end(5)
+			return
+		}
+		_ = out.Write(stream.Error, 0, api.EncodeError(&api.Error{Code: api.CodeEnding, Message: "the gateway ended the stream"}))
 	case "lost-once":
 		fmt.Fprintf(out.To(stream.Stdout, 0), "attached %d times\n", times)
 		if times > 1 {
