@@ -31,8 +31,8 @@ func TestAnotherEngine(t *testing.T) {
 	defer l.Close()
 	one, two := "unix://"+socket, "unix:///nowhere/two.sock"
 	m := &movable{fake: &fake{}, at: Place{Host: one}}
-	d := created(t, m.fake)
-	d = New(m, "gateway")
+	created(t, m.fake)
+	d := New(m, "gateway")
 	d.KeepPlace(testID, one)
 	if m.stay != one {
 		t.Errorf("it stays with %q", m.stay)
