@@ -18,10 +18,16 @@ import (
 // it ended, the sandbox goes on. The errors that wrap it are *Error, too.
 var ErrStreamLost = errors.New("the gateway closed the stream before the command had ended")
 
-// lost is what Attach and Exec return then.
+// lostStream is what Attach and Exec return then: one error, with a hint.
+type lostStream struct{ answer *Error }
+
+func (l lostStream) Error() string        { return l.answer.Message }
+func (l lostStream) Unwrap() error        { return l.answer }
+func (l lostStream) Is(target error) bool { return target == ErrStreamLost }
+
 func lost() error {
-	return fmt.Errorf("%w%w", ErrStreamLost, &Error{Code: CodeInternal,
-		Hint: "the sandbox goes on: see openshell-vm ps, and attach again"})
+	return lostStream{&Error{Code: CodeInternal, Message: ErrStreamLost.Error(),
+		Hint: "the sandbox goes on: see openshell-vm ps, and attach again"}}
 }
 
 // Streams are the caller's ends of a sandbox's standard streams.
