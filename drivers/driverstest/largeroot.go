@@ -55,6 +55,11 @@ func shellRoot(t *testing.T, root string) {
 			t.Fatal(err)
 		}
 	}
+	for name, text := range map[string]string{"passwd": "root:x:0:0:root:/root:/bin/sh\n", "group": "root:x:0:\n"} {
+		if err := os.WriteFile(filepath.Join(root, "etc", name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
 		t.Fatal(err)
