@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 )
 
@@ -43,7 +44,9 @@ func (s *Source) Given() int64 { return s.given.Load() }
 func (s *Source) Sum() string { return s.sum.String() }
 
 // Sum is a hash of what is written to it, with the length. The zero value is ready.
+// It is safe for concurrent use: who writes may be told of by another process.
 type Sum struct {
+	mu   sync.Mutex
 	n    int64
 	hash [32]byte // chained, so that the zero value is ready
 	rest []byte
@@ -51,6 +54,8 @@ type Sum struct {
 
 // Write never fails.
 func (s *Sum) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.n += int64(len(p))
 	s.rest = append(s.rest, p...)
 	for len(s.rest) >= 4096 {
@@ -61,5 +66,7 @@ func (s *Sum) Write(p []byte) (int, error) {
 }
 
 func (s *Sum) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return fmt.Sprintf("%d bytes, %x", s.n, sha256.Sum256(append(s.hash[:], s.rest...)))
 }
