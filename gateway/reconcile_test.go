@@ -130,6 +130,7 @@ func TestResume(t *testing.T) {
 		t.Errorf("the token at the resume: %v", atStart)
 	}
 	tokenOf(t, g, killed.Share)
+	w.eventually("the kept one is renewed", func() bool { return w.get("kept").Token.ExpiresAt.After(time.Now()) })
 	tokenOf(t, g, kept.Share)
 	if r, err := w.client.VerifyToken(t.Context(), api.VerifyRequest{Token: old}); err != nil || r.Valid || !strings.Contains(r.Problem, "expired") {
 		t.Errorf("the old token: %+v, %v", r, err)
