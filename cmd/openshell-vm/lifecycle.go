@@ -158,15 +158,15 @@ func logsAction(c *cli.Context) error {
 		return err
 	}
 	follow := c.Bool("follow")
-	if follow && last >= 0 {
-		return usage("leave one of both out", "--tail and --follow don't go together: what comes after the end has none")
-	}
 	client, err := connect(c.Context, newProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
 	if last < 0 {
 		return client.Logs(c.Context, ref, follow, os.Stdout, os.Stderr)
+	}
+	if follow {
+		return followTail(c.Context, client, ref, last)
 	}
 	var end tail
 	if err := client.Logs(c.Context, ref, false, end.to(os.Stdout, last), end.to(os.Stderr, last)); err != nil {
