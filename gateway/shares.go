@@ -278,6 +278,16 @@ func (g *Gateway) findSandbox(ref string) (*sandbox, error) {
 		Hint: "its container is your engine's to start and stop; for the share see openshell-vm share --help"}
 }
 
+// findShare is find for who means a share: every sandbox has one, too.
+func (g *Gateway) findShare(ref string) (*sandbox, error) {
+	s, err := g.find(ref)
+	var missing *api.Error
+	if errors.As(err, &missing) && missing.Code == api.CodeNotFound {
+		return nil, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no share %q", ref), Hint: "openshell-vm share ls lists all"}
+	}
+	return s, err
+}
+
 // nameTaken is the answer to who wants a name that something else has.
 func nameTaken(by *Record) error {
 	kind, remove := "sandbox", "openshell-vm rm "

@@ -106,6 +106,26 @@ func TestShareIsNoSandbox(t *testing.T) {
 	}
 }
 
+// Who asks for a share that is not there is told of shares, not of sandboxes.
+func TestNoSuchShare(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	c, ctx := w.client, t.Context()
+	for what, do := range map[string]func() error{
+		"inspect": func() error { _, err := c.Share(ctx, "nosuch"); return err },
+		"remove":  func() error { return c.RemoveShare(ctx, "nosuch") },
+		"put":     func() error { _, err := c.PutFiles(ctx, "nosuch", api.FilesRequest{Remove: []string{"a"}}); return err },
+	} {
+		t.Run(what, func(t *testing.T) {
+			err := do()
+			refused(t, err, api.CodeNotFound, `there is no share "nosuch"`)
+			if e, ok := err.(*api.Error); !ok || e.Hint != "openshell-vm share ls lists all" {
+				t.Errorf("the hint is of %+v", err)
+			}
+		})
+	}
+}
+
 func TestShareRefusals(t *testing.T) {
 	w := newWorld(t)
 	w.run()

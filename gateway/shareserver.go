@@ -11,7 +11,7 @@ import (
 
 // shareRoutes are the API's on shares and keys.
 func (g *Gateway) shareRoutes(mux *http.ServeMux) {
-	of := func(f func(*http.Request, *sandbox) (any, error)) http.Handler { return answer(g.ofShare(f)) }
+	of := func(f func(*http.Request, *sandbox) (any, error)) http.Handler { return inPath(g.findShare, f) }
 	mux.Handle("POST /v1/shares", answer(g.postShare))
 	mux.Handle("GET /v1/shares", answer(g.getShares))
 	mux.Handle("GET /v1/shares/{ref}", of(g.getShare))
@@ -19,8 +19,8 @@ func (g *Gateway) shareRoutes(mux *http.ServeMux) {
 		return struct{}{}, g.removeShare(r.Context(), s)
 	}))
 	mux.Handle("POST /v1/shares/{ref}/files", of(g.postFiles))
-	mux.Handle("GET /v1/sandboxes/{ref}/token", of(func(_ *http.Request, s *sandbox) (any, error) { return s.view().Token, nil }))
-	mux.Handle("POST /v1/sandboxes/{ref}/token/rotate", of(g.postRotate))
+	mux.Handle("GET /v1/sandboxes/{ref}/token", inPath(g.find, func(_ *http.Request, s *sandbox) (any, error) { return s.view().Token, nil }))
+	mux.Handle("POST /v1/sandboxes/{ref}/token/rotate", inPath(g.find, g.postRotate))
 
 	mux.Handle("GET /v1/keys", answer(g.getKeys))
 	mux.Handle("POST /v1/keys/rotate", answer(g.postRotateKeys))
@@ -31,15 +31,15 @@ func (g *Gateway) shareRoutes(mux *http.ServeMux) {
 // jwksPath is RFC 8414's usual place.
 const jwksPath = "/.well-known/jwks.json"
 
-// ofShare resolves the ref in the path: every sandbox has a share.
-func (g *Gateway) ofShare(f func(*http.Request, *sandbox) (any, error)) func(*http.Request) (any, error) {
-	return func(r *http.Request) (any, error) {
-		s, err := g.find(r.PathValue("ref"))
+// inPath resolves the ref in the path.
+func inPath(find func(string) (*sandbox, error), f func(*http.Request, *sandbox) (any, error)) http.Handler {
+	return answer(func(r *http.Request) (any, error) {
+		s, err := find(r.PathValue("ref"))
 		if err != nil {
 			return nil, err
 		}
 		return f(r, s)
-	}
+	})
 }
 
 func (g *Gateway) postShare(r *http.Request) (any, error) {
