@@ -280,8 +280,19 @@ const killDeadline = 30 * time.Second
 func (d *Driver) killExec(ctx context.Context, f Found, exec string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killDeadline)
 	defer cancel()
-	return d.signalExec(ctx, f, exec, int(unix.SIGKILL))
+	if err := d.signalExec(ctx, f, exec, int(unix.SIGKILL)); err != nil {
+		return err
+	}
+	// The engine has to learn of it, or it can't remove the container later.
+	ctx, cancel = context.WithTimeout(ctx, knownDeadline)
+	defer cancel()
+	_, _ = d.execEnd(ctx, exec)
+	return nil
 }
+
+// knownDeadline bounds how long an engine is asked whether it has seen the end of a
+// command that was killed.
+const knownDeadline = 5 * time.Second
 
 // signalExec sends a signal to an exec's command, for which the engines have
 // no request: to the process itself where this user may, else by a kill that

@@ -35,6 +35,8 @@ type engine struct {
 	conn   *bindings.Connection
 	trying *attempt     // to connect, by whoever was first
 	info   *define.Info // of the last Probe, or of the first need
+
+	stuck stuck
 }
 
 // attempt is one try to connect, for all who want it at that time.

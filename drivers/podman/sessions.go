@@ -88,5 +88,8 @@ func (e *engine) ExecInspect(ctx context.Context, exec string) (container.ExecSt
 		Pid      int
 	}
 	err := e.call(ctx, http.MethodGet, "/exec/%s/json", nil, nil, &s, exec)
+	if s.Running {
+		e.stuck.look(s.Pid)
+	}
 	return container.ExecState{Running: s.Running, ExitCode: s.ExitCode, PID: s.Pid}, err
 }

@@ -1,0 +1,98 @@
+package podman
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stuckTime is for how long a conmon has to be seen asleep over a command that has
+// ended. One that is well reaps it within milliseconds.
+const stuckTime = time.Second
+
+// stuck finds the conmon of a command in a terminal that sleeps for ever: what was
+// typed and never read fills the terminal, conmon waits for room in it, and the end
+// of who should have read does not wake it (seen with conmon 2.1 on Linux 6.18). The
+// command stays a zombie, its exec stays running, and Podman can't remove the
+// container. It is safe for concurrent use; the zero value is ready.
+type stuck struct {
+	mu    sync.Mutex
+	since map[int]time.Time // command → when its conmon was first seen asleep
+}
+
+// look ends a conmon that has been asleep for stuckTime over the command pid. With
+// it goes the command's exit code, which nobody could get any more.
+func (s *stuck) look(pid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conmon := asleepOver(pid)
+	first, known := s.since[pid]
+	switch {
+	case conmon == 0:
+		delete(s.since, pid)
+	case !known:
+		if s.since == nil {
+			s.since = map[int]time.Time{}
+		}
+		s.since[pid] = time.Now()
+	case time.Since(first) >= stuckTime:
+		kill(conmon, func() bool { return asleepOver(pid) == conmon })
+		delete(s.since, pid)
+	}
+}
+
+// kill ends a process that is still what it should be after it can't be taken for
+// another any more.
+func kill(pid int, still func() bool) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	if still() {
+		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	}
+}
+
+// asleepOver is the conmon of an exec that waits for room in a terminal while its
+// command pid is a zombie; 0 if there is none, or it may not be seen.
+func asleepOver(pid int) int {
+	parent := parentOfZombie(pid)
+	if parent == 0 {
+		return 0
+	}
+	of := func(name string) string {
+		data, _ := os.ReadFile("/proc/" + strconv.Itoa(parent) + "/" + name)
+		return strings.TrimSpace(string(data))
+	}
+	// A terminal's writer waits there, and next to nobody else.
+	if of("comm") != "conmon" || !strings.Contains(of("wchan"), "wait_woken") || !slices.Contains(strings.Split(of("cmdline"), "\x00"), "--exec") {
+		return 0
+	}
+	return parent
+}
+
+// parentOfZombie is the parent of a process that has ended and was not reaped; 0 of
+// any other.
+func parentOfZombie(pid int) int {
+	if pid <= 0 {
+		return 0
+	}
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	// pid (name) state parent …; the name may hold anything.
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) < 2 || fields[0] != "Z" {
+		return 0
+	}
+	parent, _ := strconv.Atoi(fields[1])
+	return parent
+}
