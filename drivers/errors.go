@@ -7,6 +7,7 @@ var (
 	ErrNotFound   = errors.New("no such sandbox in the engine")
 	ErrExists     = errors.New("the engine already has a sandbox with this id")
 	ErrNotRunning = errors.New("the sandbox is not running")
+	ErrNoImage    = errors.New("no image is given")
 )
 
 // Error is a failure that a user can do something about. The CLI prints

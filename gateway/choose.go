@@ -92,6 +92,21 @@ func (g *Gateway) choose(ctx context.Context, q api.CreateRequest) (drivers.Driv
 	return nil, refusal
 }
 
+// insteadOfVM adds to the refusal of an engine that needs an image why it was
+// taken: nobody asked for it, and the VM that needs none can't be used.
+func (g *Gateway) insteadOfVM(ctx context.Context, taken drivers.Driver, q api.CreateRequest, refusal error) error {
+	preferred := g.drivers[vm]
+	if q.Driver != auto && q.Driver != "" || preferred == nil {
+		return refusal
+	}
+	info := g.probe(ctx, preferred)
+	if info.Usable {
+		return refusal
+	}
+	return &drivers.Error{Err: fmt.Errorf("a VM can't be used here: %s; %s was taken, which needs an image", info.Problem, taken.Name()),
+		Hint: drivers.HintOf(refusal) + "; for a VM, openshell-vm doctor says what is missing"}
+}
+
 // candidates are the drivers that can do what is asked for, best first.
 func candidates(all []drivers.Driver, q api.CreateRequest) []drivers.Driver {
 	var fit []drivers.Driver

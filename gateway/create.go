@@ -83,6 +83,9 @@ func (g *Gateway) resolve(ctx context.Context, driver drivers.Driver, r *Record)
 		return spec, invalid(err)
 	}
 	spec, staleness, err := driver.Resolve(ctx, spec)
+	if errors.Is(err, drivers.ErrNoImage) {
+		err = g.insteadOfVM(ctx, driver, r.Request, err)
+	}
 	if err != nil {
 		return spec, invalid(err)
 	}

@@ -242,6 +242,26 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// An engine that was taken for want of a VM says so when it refuses what a VM runs.
+func TestNoImageForWantOfVM(t *testing.T) {
+	vmEngine, podman := newFake("vm"), newFake("podman")
+	podman.failing("resolve", &drivers.Error{Err: drivers.ErrNoImage, Hint: "give --image REF"})
+	w := newWorld(t, vmEngine, podman)
+	w.run()
+	vmEngine.failing("probe", errors.New("no QEMU is installed"))
+	for _, c := range []struct{ driver, says, tip string }{
+		{auto, "a VM can't be used here: no QEMU is installed; podman was taken, which needs an image",
+			"give --image REF; for a VM, openshell-vm doctor says what is missing"},
+		{"podman", "no image is given", "give --image REF"},
+	} {
+		_, err := w.client.Create(t.Context(), api.CreateRequest{Name: "box", Driver: c.driver})
+		refused(t, err, api.CodeInvalid, c.says)
+		if e, ok := err.(*api.Error); !ok || e.Message != c.says || e.Hint != c.tip {
+			t.Errorf("--driver %s: %+v", c.driver, err)
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"a": true, "A-1_b.c": true, strings.Repeat("x", 63): true,

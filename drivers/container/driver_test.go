@@ -438,6 +438,9 @@ func TestSuits(t *testing.T) {
 		if err == nil || drivers.HintOf(err) == "" || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, hint %q", name, err, drivers.HintOf(err))
 		}
+		if errors.Is(err, drivers.ErrNoImage) != (name == "no image") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	for bytes, want := range map[int64]string{4: "4b", 1 << 10: "1k", 4 << 20: "4m", 1<<20 + 1: "1048577b", 3 << 30: "3g"} {
 		if got := size(bytes); got != want {

@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -58,7 +57,7 @@ func (d *Driver) suits(spec drivers.Spec) error {
 		if args := spec.Process.Args; len(args) > 0 && args[0] != "" {
 			hint = fmt.Sprintf("the image has a flag of its own here: --image REF COMMAND; if %s is the image: --image %s", args[0], strings.Join(args, " "))
 		}
-		return refuse(errors.New("no image is given"), hint)
+		return refuse(drivers.ErrNoImage, hint)
 	case spec.Hypervisor != "" && spec.Hypervisor != "auto":
 		return refuse(fmt.Errorf("%s has no hypervisor %q", d.Name(), spec.Hypervisor), "take --driver vm with --hypervisor")
 	case spec.TokenUser != "":
