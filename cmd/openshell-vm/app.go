@@ -73,7 +73,7 @@ func newApp() *cli.App {
 			{Name: "keys", Category: "gateway", Usage: "the keys that sign tokens", Subcommands: []*cli.Command{
 				{Name: "list", Aliases: []string{"ls"}, Usage: "list the key that signs and those that still verify",
 					Flags: []cli.Flag{outputFlag()}, Action: keysListAction},
-				{Name: "rotate", Usage: "sign with a new key and publish every share anew; the old key verifies until its last token has expired",
+				{Name: "rotate", Usage: "sign with a new key and publish anew every share but stopped sandboxes'; the old key verifies until its last token has expired",
 					Flags: []cli.Flag{outputFlag()}, Action: keysRotateAction},
 				{Name: "retire", Usage: "make a key that signs no more invalid at once", ArgsUsage: "KEY",
 					Flags: []cli.Flag{forceKeyFlag(), outputFlag()}, Action: keysRetireAction},
