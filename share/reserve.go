@@ -36,7 +36,8 @@ type Reserve struct {
 
 const (
 	blankForm  = "blank-%08d"
-	blankBlock = 4096 // bytes of each file; a token and its metadata have less
+	blankNew   = "new" // one that is being made
+	blankBlock = 4096  // bytes of each file; a token and its metadata have less
 
 	// BlankSize is what one blank takes up, in bytes, where blocks have 4 KiB: the
 	// directory and its files.
@@ -52,8 +53,9 @@ var (
 // IsFull says of an error that a file system or a quota has no room left.
 func IsFull(err error) bool { return isErrno(err, unix.ENOSPC) || isErrno(err, unix.EDQUOT) }
 
-// OpenReserve gives the reserve at path, whose parent exists; Keep makes it. What is
-// there of an earlier process is taken over if it is whole, and removed otherwise.
+// OpenReserve gives the reserve at path, whose parent exists; Keep makes it. Blanks
+// of an earlier process are taken over by their names, since there may be thousands
+// and renewals wait: each is looked at when it is taken. What else is there is removed.
 func OpenReserve(path string) (*Reserve, error) {
 	entries, err := os.ReadDir(path)
 	if isNotExist(err) {
@@ -65,8 +67,8 @@ func OpenReserve(path string) (*Reserve, error) {
 	for _, e := range entries {
 		var n int
 		_, scan := fmt.Sscanf(e.Name(), blankForm, &n)
-		if blank := filepath.Join(path, e.Name()); scan != nil || !isBlank(blank) {
-			err = errors.Join(err, os.RemoveAll(blank))
+		if scan != nil {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(path, e.Name())))
 			continue
 		}
 		r.blanks, r.made = append(r.blanks, e.Name()), max(r.made, n)
@@ -135,7 +137,7 @@ func (r *Reserve) forget() {
 func (r *Reserve) make() error {
 	r.made++
 	name := fmt.Sprintf(blankForm, r.made)
-	dir := filepath.Join(r.path, name)
+	dir := filepath.Join(r.path, blankNew)
 	err := os.Mkdir(dir, 0o700)
 	if isNotExist(err) {
 		err = errors.Join(os.Mkdir(r.path, 0o700), os.Mkdir(dir, 0o700))
@@ -144,6 +146,9 @@ func (r *Reserve) make() error {
 		if err == nil {
 			err = allocate(filepath.Join(dir, file), slices.Contains(blankFiles, file))
 		}
+	}
+	if err == nil {
+		err = os.Rename(dir, filepath.Join(r.path, name))
 	}
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
@@ -179,12 +184,17 @@ func (r *Reserve) pop() string {
 // errNoBlank is why a reserve is no help.
 var errNoBlank = errors.New("the reserve is used up")
 
-// take has rename move a blank to where it is needed.
+// take has rename move a whole blank to where it is needed.
 func (r *Reserve) take(rename func(blank string) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(r.blanks) > 0 {
-		err := rename(filepath.Join(r.path, r.pop()))
+		blank := filepath.Join(r.path, r.pop())
+		if !isBlank(blank) {
+			_ = os.RemoveAll(blank)
+			continue
+		}
+		err := rename(blank)
 		if !isNotExist(err) { // unless somebody has removed it
 			return err
 		}

@@ -207,7 +207,7 @@ func awaitFull(dir string) error {
 	return errors.New("the disk does not become full")
 }
 
-// TestReserveIsChecked: what an earlier process left counts only if it is whole.
+// TestReserveIsChecked: of what an earlier process left, only what is whole is taken.
 func TestReserveIsChecked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "reserve")
 	r, err := OpenReserve(path)
@@ -230,8 +230,14 @@ func TestReserveIsChecked(t *testing.T) {
 		}
 	}
 	again, err := OpenReserve(path)
-	if err != nil || again.Len() != 2 {
-		t.Errorf("of six blanks, four of them spoilt, %d count: %v", again.Len(), err)
+	if err != nil || again.Len() != 6 {
+		t.Errorf("of six blanks %d count: %v", again.Len(), err)
+	}
+	taken := 0
+	for again.take(func(blank string) error { taken++; return os.RemoveAll(blank) }) == nil {
+	}
+	if left, _ := os.ReadDir(path); taken != 2 || again.Len() != 0 || len(left) != 0 {
+		t.Errorf("of six blanks, four of them spoilt, %d are taken, %v are left", taken, left)
 	}
 	if err := again.Keep(3); err != nil || again.Len() != 3 || !isBlank(blank(7)) {
 		t.Errorf("kept: %v, %d", err, again.Len())
