@@ -230,8 +230,11 @@ func (g *Gateway) layers(info drivers.Info) []drivers.Fact {
 // in room that is set aside. New records are refused by a full disk.
 func (h *Home) replace(path string, data []byte) error {
 	err := replaceFile(path, data)
+	if !share.IsFull(err) {
+		return err
+	}
 	reserve := h.reserveOf(path)
-	if _, lost := os.Lstat(path); !share.IsFull(err) || reserve == nil || lost != nil {
+	if _, lost := os.Lstat(path); reserve == nil || lost != nil {
 		return err
 	}
 	temporary := path + newSuffix
