@@ -88,6 +88,47 @@ func TestRotateWithAFailingShare(t *testing.T) {
 	}
 }
 
+// TestRetiredKeyOfAStopped: what a stopped sandbox holds is not renewed, and is not
+// shown as good once verifiers refuse it; nor by the next gateway. Its start makes a
+// new one.
+func TestRetiredKeyOfAStopped(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	g := w.run()
+	w.create(api.CreateRequest{Name: "box"})
+	w.start("box")
+	old := g.keys.SigningKeyID()
+	_, err := w.client.StopSandbox(t.Context(), "box", 0)
+	w.must(err)
+	_, err = w.client.RotateKeys(t.Context())
+	w.must(err)
+	if w.get("box").Token.Revoked {
+		t.Error("revoked while its key verifies")
+	}
+	_, err = w.client.RetireKey(t.Context(), old, false)
+	w.must(err)
+	check := func(when string) {
+		t.Helper()
+		token, err := w.client.Token(t.Context(), "box")
+		w.must(err)
+		list, err := w.client.List(t.Context())
+		w.must(err)
+		for what, seen := range map[string]api.Token{"inspect": w.get("box").Token, "ps": list[0].Token, "token": token, "share": w.shareOf("box").Token} {
+			if !seen.Revoked || seen.ExpiresAt.IsZero() {
+				t.Errorf("%s, %s: %+v", when, what, seen)
+			}
+		}
+	}
+	check("after the retirement")
+	w.stop()
+	w.run()
+	w.eventually("the next gateway has read the token", func() bool { return w.get("box").Token.Generation > 0 })
+	check("after a restart")
+	w.start("box")
+	if w.get("box").Token.Revoked {
+		t.Error("revoked after a start")
+	}
+}
+
 // TestJWKS needs no version header: whoever verifies tokens may be any program.
 func TestJWKS(t *testing.T) {
 	w := newWorld(t)

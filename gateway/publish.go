@@ -174,7 +174,7 @@ func (g *Gateway) note(s *sandbox, minted tokens.Claims, err, warning error, too
 func (s *sandbox) holds(c tokens.Claims) {
 	t := &s.token
 	t.Generation, t.KeyID, t.TokenID = c.Generation, c.KeyID, c.TokenID
-	t.IssuedAt, t.ExpiresAt = c.IssuedAt, c.ExpiresAt
+	t.IssuedAt, t.ExpiresAt, t.Revoked = c.IssuedAt, c.ExpiresAt, false
 	t.RenewAt = tokens.RenewAt(c.IssuedAt, s.record.ttl(), s.id)
 }
 
@@ -270,14 +270,15 @@ func (g *Gateway) readToken(s *sandbox, now time.Time) (tokens.Claims, error) {
 		err = errors.New("the share holds another sandbox's token")
 	}
 	var m Metadata
-	if errors.Is(err, tokens.ErrExpired) {
+	revoked := errors.Is(err, tokens.ErrUnknownKey)
+	if revoked || errors.Is(err, tokens.ErrExpired) {
 		_ = json.Unmarshal(content.Files[metadataFile], &m) // only to show for how long
 	}
 	s.set(func() {
 		t := &s.token
 		t.Generation = max(t.Generation, content.Generation)
 		if t.IssuedAt.IsZero() {
-			t.IssuedAt, t.ExpiresAt = m.IssuedAt, m.ExpiresAt
+			t.IssuedAt, t.ExpiresAt, t.Revoked = m.IssuedAt, m.ExpiresAt, revoked
 		}
 	})
 	return claims, err

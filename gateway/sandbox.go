@@ -92,7 +92,17 @@ func (s *sandbox) begin(doing string) (end func()) {
 	}
 }
 
-// view is the sandbox as people see it.
+// view is the sandbox as people see it. What a stopped one holds may be of a key
+// that is retired: it is given a new one at its start.
+func (g *Gateway) view(s *sandbox) api.Sandbox {
+	v := s.view()
+	if t := &v.Token; t.KeyID != "" && !g.keys.Verifies(t.KeyID, time.Now()) {
+		t.Revoked = true
+	}
+	return v
+}
+
+// view is Gateway.view as far as it needs no key.
 func (s *sandbox) view() api.Sandbox {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -262,7 +262,7 @@ func (g *Gateway) postSandbox(r *http.Request) (any, error) {
 		return nil, err
 	}
 	g.log.Info("created", "sandbox", s.id, "name", s.rec().Name, "driver", s.rec().Driver)
-	return s.view(), nil
+	return g.view(s), nil
 }
 
 func (g *Gateway) getSandboxes(r *http.Request) (any, error) {
@@ -273,7 +273,7 @@ func (g *Gateway) getSandboxes(r *http.Request) (any, error) {
 		if s.rec().own() {
 			continue
 		}
-		view := s.view()
+		view := g.view(s)
 		view.Details = nil
 		views = append(views, view)
 	}
@@ -288,7 +288,7 @@ func (g *Gateway) getSandbox(r *http.Request, s *sandbox) (any, error) {
 	bounded, cancel := context.WithTimeout(r.Context(), freshenDeadline)
 	defer cancel()
 	g.lookAt(bounded, s)
-	return s.view(), nil
+	return g.view(s), nil
 }
 
 func (g *Gateway) deleteSandbox(r *http.Request, s *sandbox) (any, error) {
@@ -299,7 +299,7 @@ func (g *Gateway) postStart(r *http.Request, s *sandbox) (any, error) {
 	if err := g.start(r.Context(), s); err != nil {
 		return nil, err
 	}
-	return s.view(), nil
+	return g.view(s), nil
 }
 
 func (g *Gateway) postStopSandbox(r *http.Request, s *sandbox) (any, error) {
@@ -313,7 +313,7 @@ func (g *Gateway) postStopSandbox(r *http.Request, s *sandbox) (any, error) {
 	if err := g.stopSandbox(r.Context(), s, q.Grace); err != nil {
 		return nil, err
 	}
-	return s.view(), nil
+	return g.view(s), nil
 }
 
 func (g *Gateway) postSignal(r *http.Request, s *sandbox) (any, error) {
@@ -335,5 +335,5 @@ func (g *Gateway) postRotate(r *http.Request, s *sandbox) (any, error) {
 	if err := g.rotate(r.Context(), s); err != nil {
 		return nil, err
 	}
-	return s.view().Token, nil
+	return g.view(s).Token, nil
 }

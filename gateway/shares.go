@@ -261,7 +261,7 @@ func (g *Gateway) shareView(s *sandbox) api.Share {
 	if err != nil {
 		problem = oneLine(err)
 	}
-	v := s.view()
+	v := g.view(s)
 	return api.Share{ID: v.ID, Name: v.Name, Driver: v.Driver, Dir: v.Share, Target: drivers.AuthDir,
 		Env: drivers.ContractEnv(),
 		TTL: v.TTL, CreatedAt: v.CreatedAt, Token: v.Token, Files: sortedNames(files), Warnings: v.Warnings, Problem: problem}

@@ -19,7 +19,7 @@ func (g *Gateway) shareRoutes(mux *http.ServeMux) {
 		return struct{}{}, g.removeShare(r.Context(), s)
 	}))
 	mux.Handle("POST /v1/shares/{ref}/files", of(g.postFiles))
-	mux.Handle("GET /v1/sandboxes/{ref}/token", inPath(g.find, func(_ *http.Request, s *sandbox) (any, error) { return s.view().Token, nil }))
+	mux.Handle("GET /v1/sandboxes/{ref}/token", inPath(g.find, func(_ *http.Request, s *sandbox) (any, error) { return g.view(s).Token, nil }))
 	mux.Handle("POST /v1/sandboxes/{ref}/token/rotate", inPath(g.find, g.postRotate))
 
 	mux.Handle("GET /v1/keys", answer(g.getKeys))

@@ -185,6 +185,12 @@ func (k *Keys) Know(raw string, now time.Time) bool {
 	return err == nil
 }
 
+// Verifies says whether tokens that this key signed are still taken at the time now.
+func (k *Keys) Verifies(kid string, now time.Time) bool {
+	_, err := k.verifier(kid, now)
+	return err == nil
+}
+
 func (k *Keys) signer() (string, ed25519.PrivateKey) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()

@@ -126,7 +126,7 @@ func state(s api.Sandbox, now time.Time) string {
 }
 
 // freshness says how long the token is good for, and whether renewing it
-// fails. An expired token is loud only where something could be using it.
+// fails. One that is not good is loud only where something could be using it.
 func freshness(s api.Sandbox, now time.Time) string {
 	var text string
 	left := s.Token.ExpiresAt.Sub(now)
@@ -135,6 +135,10 @@ func freshness(s api.Sandbox, now time.Time) string {
 		text = "not renewed"
 	case s.Token.ExpiresAt.IsZero():
 		text = "none yet"
+	case left > 0 && s.Token.Revoked && s.State == "running":
+		text = "REVOKED: its key is retired"
+	case left > 0 && s.Token.Revoked:
+		text = "revoked: its key is retired"
 	case left > 0:
 		text = "expires in " + span(left)
 	case s.State == "running":
@@ -241,6 +245,7 @@ func tokenFacts(t api.Token) []api.Fact {
 		{Name: "Token ID", Value: t.TokenID},
 		{Name: "Issued", Value: moment(t.IssuedAt)},
 		{Name: "Expires", Value: moment(t.ExpiresAt)},
+		{Name: "Revoked", Value: revoked(t)},
 		{Name: "Renewal", Value: moment(t.RenewAt)},
 		{Name: "Seen inside", Value: nonZero(t.SeenGeneration)},
 		{Name: "Renewals", Value: fmt.Sprint(t.Renewals)},
@@ -250,6 +255,13 @@ func tokenFacts(t api.Token) []api.Fact {
 			t.Failures, moment(t.LastErrorAt), t.LastError)})
 	}
 	return facts
+}
+
+func revoked(t api.Token) string {
+	if !t.Revoked {
+		return ""
+	}
+	return "verifiers refuse it: its key is retired; the next start, or " + appName + " token rotate, makes a new one"
 }
 
 // printFacts prints a line for each fact that has a value.

@@ -31,6 +31,9 @@ func TestFreshness(t *testing.T) {
 		{"created", api.Token{}, "none yet"},
 		{"running", token(time.Minute, 3), "expires in 60s; renewal failed ×3: no space; left"},
 		{"running", token(-time.Minute, 1), "EXPIRED 60s ago; renewal failed ×1: no space; left"},
+		{"running", api.Token{ExpiresAt: noon.Add(time.Minute), Revoked: true}, "REVOKED: its key is retired"},
+		{"exited", api.Token{ExpiresAt: noon.Add(time.Minute), Revoked: true}, "revoked: its key is retired"},
+		{"exited", api.Token{ExpiresAt: noon.Add(-time.Minute), Revoked: true}, "expired 60s ago"},
 	} {
 		if got := freshness(api.Sandbox{State: c.state, Token: c.token}, noon); got != c.want {
 			t.Errorf("%s, %v: %q, want %q", c.state, c.token.ExpiresAt, got, c.want)

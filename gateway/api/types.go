@@ -168,6 +168,7 @@ type Token struct {
 	TokenID        string    `json:"tokenId"` // jti
 	IssuedAt       time.Time `json:"issuedAt"`
 	ExpiresAt      time.Time `json:"expiresAt"`
+	Revoked        bool      `json:"revoked,omitempty"`        // verifiers refuse it: the key that signed it is retired
 	RenewAt        time.Time `json:"renewAt"`                  // when the gateway will renew it
 	SeenGeneration uint64    `json:"seenGeneration,omitempty"` // what the sandbox last said it sees
 	Renewals       uint64    `json:"renewals"`                 // successful ones since the gateway started
