@@ -18,15 +18,16 @@ var importRule = map[string][]string{
 	"tokens": {},
 	"krun":   {},
 
-	"internal/mounts": {},
+	"internal/mounts": {"internal/procfs"},
 	"internal/peer":   {},
+	"internal/procfs": {},
 	"internal/text":   {},
 	"internal/stream": {},
 
 	"drivers":             {"drivers", "internal"},
 	"drivers/driverstest": {"drivers", "share", "internal"}, // publishes what it tests
 
-	"gateway/api": {"internal/peer", "internal/stream"},
+	"gateway/api": {"internal/peer", "internal/procfs", "internal/stream"},
 	"gateway":     {"gateway", "drivers", "share", "tokens", "internal"},
 
 	"cmd/openshell-vm":      {"gateway/api", "internal/text"},

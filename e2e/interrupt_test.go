@@ -65,7 +65,7 @@ func (w *world) interrupted(flags []string, ready func(*boot) bool) {
 	go func() { _, _ = io.Copy(b.screen, terminal) }()
 	w.eventually("the moment comes", patience, func() bool { return ready(b) })
 
-	vm := remains{id: b.id(), processes: map[int]string{}}
+	vm := remains{id: b.id(), processes: map[int]uint64{}}
 	if monitor := b.process("openshell-vmm"); monitor != 0 {
 		vm.processes = family(monitor)
 	}

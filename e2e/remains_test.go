@@ -10,13 +10,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"openshell-vm/internal/procfs"
 )
 
 // remains is what there is of a VM on the host, to be looked for when it is gone.
 type remains struct {
 	id         string
 	named      map[string]int // the process ids that inspect tells
-	processes  map[int]string // these and what they started, each with the time of its start
+	processes  map[int]uint64 // these and what they started, each with the time of its start
 	namespaces []string       // the mount namespaces of the jails
 	listening  []string       // the sockets' inodes
 }
@@ -42,7 +44,7 @@ func (w *world) vm(name string) remains {
 		vm.listening = append(vm.listening, slices.DeleteFunc(sockets(pid), func(inode string) bool { return !listening[inode] })...)
 	}
 	for what, pid := range vm.named {
-		if vm.processes[pid] == "" {
+		if vm.processes[pid] == 0 {
 			w.Fatalf("%s, which is process %d, is none of the monitor's: %v", what, pid, vm.processes)
 		}
 	}
@@ -80,7 +82,8 @@ func (w *world) gone(vm remains) {
 func running(vm remains) (found []string) {
 	for pid, p := range hostProcesses() {
 		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // empty for one that has ended
-		if (vm.processes[pid] == p.started || strings.Contains(string(cmdline), vm.id)) && p.state != "Z" && p.state != "X" {
+		started, known := vm.processes[pid]
+		if (known && started == p.Started || strings.Contains(string(cmdline), vm.id)) && !p.Ended() {
 			found = append(found, fmt.Sprintf("process %d %q", pid, cmdline))
 		}
 	}
@@ -115,38 +118,25 @@ func jailed(id string) (found []string) {
 	return found
 }
 
-// process is one line of ps, for the host's processes.
-type process struct {
-	parent  int
-	state   string
-	started string // in the kernel's ticks: with it a process id is unique
-}
-
-func hostProcesses() map[int]process {
-	all := map[int]process{}
-	files, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, file := range files {
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		stat, _ := os.ReadFile(file) // it may just end
-		fields := strings.Fields(string(stat)[strings.LastIndexByte(string(stat), ')')+1:])
-		if len(fields) < 20 {
-			continue
+func hostProcesses() map[int]procfs.Stat {
+	all := map[int]procfs.Stat{}
+	for _, pid := range procfs.PIDs() {
+		if stat, err := procfs.ReadStat(pid); err == nil { // it may just end
+			all[pid] = stat
 		}
-		parent, _ := strconv.Atoi(fields[1])
-		all[pid] = process{parent, fields[0], fields[19]}
 	}
 	return all
 }
 
 // family is a process and all that it and its children started.
-func family(root int) map[int]string {
+func family(root int) map[int]uint64 {
 	all := hostProcesses()
-	found := map[int]string{root: all[root].started}
+	found := map[int]uint64{root: all[root].Started}
 	for before := 0; before < len(found); {
 		before = len(found)
 		for pid, p := range all {
-			if _, ok := found[p.parent]; ok {
-				found[pid] = p.started
+			if _, ok := found[p.Parent]; ok {
+				found[pid] = p.Started
 			}
 		}
 	}

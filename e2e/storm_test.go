@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"openshell-vm/internal/procfs"
 )
 
 const (
@@ -151,13 +153,10 @@ func (s *storm) loop(every time.Duration, f func()) {
 // gatewayProcess is the process that serves: the one that holds the state
 // directory's lock is a gateway without --supervise.
 func (s *storm) gatewayProcess() int {
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range dirs {
-		cmdline, _ := os.ReadFile(dir + "/cmdline")
-		args := strings.Split(string(cmdline), "\x00")
-		if filepath.Base(args[0]) == "openshell-gateway" && strings.HasPrefix(args[0], s.home) && !slices.Contains(args, "--supervise") &&
+	for _, pid := range procfs.PIDs() {
+		args, _ := procfs.Args(pid)
+		if len(args) > 0 && filepath.Base(args[0]) == "openshell-gateway" && strings.HasPrefix(args[0], s.home) && !slices.Contains(args, "--supervise") &&
 			!slices.Contains(args, "--start") && !slices.Contains(args, "supervise") && !slices.Contains(args, "start") {
-			pid, _ := strconv.Atoi(filepath.Base(dir))
 			return pid
 		}
 	}

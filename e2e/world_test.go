@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/procfs"
 )
 
 // programs is where the built programs lie: ./bin of the checkout, or E2E_BIN.
@@ -270,15 +270,12 @@ func (w *world) end() {
 // they execute or are called with.
 func (w *world) processes() map[int]string {
 	found := map[int]string{}
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range dirs {
-		cmdline, _ := os.ReadFile(dir + "/cmdline")
-		exe, _ := os.Readlink(dir + "/exe")
-		environ, _ := os.ReadFile(dir + "/environ")
+	for _, pid := range procfs.PIDs() {
+		cmdline, _ := os.ReadFile(procfs.Path(pid, "cmdline"))
+		exe, _ := os.Readlink(procfs.Path(pid, "exe"))
+		environ, _ := os.ReadFile(procfs.Path(pid, "environ"))
 		if bytes.Contains(cmdline, []byte(w.home)) || strings.HasPrefix(exe, w.home) || bytes.Contains(environ, []byte("HOME="+w.home+"\x00")) {
-			var pid int
-			fmt.Sscanf(filepath.Base(dir), "%d", &pid)
-			if stat, err := os.ReadFile(dir + "/stat"); err == nil && !bytes.Contains(stat, []byte(") Z ")) {
+			if procfs.Runs(pid) {
 				found[pid] = strings.ReplaceAll(string(cmdline), "\x00", " ")
 			}
 		}

@@ -17,6 +17,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/procfs"
 )
 
 // manySandboxes writes the records of n running sandboxes and their engine, on
@@ -145,8 +146,8 @@ func Benchmark10000Idle(b *testing.B) {
 				time.Sleep(5 * time.Second) // looks at the engine, and no request
 				b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")
 				b.ReportMetric(float64(descriptors(b)), "descriptors")
-				b.ReportMetric(float64(residentKB(b, "VmRSS:"))/1024, "MB-RSS")
-				b.ReportMetric(float64(residentKB(b, "RssAnon:"))/1024, "MB-anonymous")
+				b.ReportMetric(float64(residentKB(b, "VmRSS"))/1024, "MB-RSS")
+				b.ReportMetric(float64(residentKB(b, "RssAnon"))/1024, "MB-anonymous")
 				cancel()
 				if err := <-ended; err != nil {
 					b.Fatal(err)
@@ -166,19 +167,13 @@ func descriptors(b *testing.B) int {
 }
 
 func residentKB(b *testing.B, kind string) int {
-	status, err := os.ReadFile("/proc/self/status")
+	value, err := procfs.Field(procfs.Path(0, "status"), kind)
 	if err != nil {
 		b.Fatal(err)
 	}
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, kind); ok {
-			kb, err := strconv.Atoi(strings.Fields(rest)[0])
-			if err != nil {
-				b.Fatal(err)
-			}
-			return kb
-		}
+	kb, err := strconv.Atoi(strings.TrimSuffix(value, " kB"))
+	if err != nil {
+		b.Fatal(err)
 	}
-	b.Fatal("no ", kind)
-	return 0
+	return kb
 }

@@ -8,12 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/procfs"
 )
 
 // bootID changes with every boot of the host; "" where it can't be known.
 func bootID() string {
-	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(id))
+	id, _ := procfs.BootID()
+	return id
 }
 
 // hostFacts are doctor's lines about what is no driver's.

@@ -18,6 +18,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/procfs"
 )
 
 const (
@@ -123,10 +124,8 @@ func supervises(ctx context.Context, supervisor int) bool {
 	if err != nil {
 		return false
 	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", status.PID))
-	_, rest, _ := bytes.Cut(stat, []byte(") ")) // state, parent, …
-	fields := bytes.Fields(rest)
-	return err == nil && len(fields) > 1 && string(fields[1]) == fmt.Sprint(supervisor)
+	stat, err := procfs.ReadStat(status.PID)
+	return err == nil && stat.Parent == supervisor
 }
 
 // withdraw ends our supervisor where another one's gateway was quicker: ours
@@ -285,25 +284,24 @@ func unitName(stateDir string) string {
 
 // unit is the name of a unit that is not of startUnit's making; "" if there is none.
 func (g *Gateway) unit() string {
-	cgroups, err := os.ReadFile("/proc/self/cgroup")
+	cgroups, err := procfs.Cgroups(procfs.Path(0, "cgroup"))
 	if err != nil || g.opts.Supervisor != "systemd" {
 		return ""
 	}
-	unit := unitOf(string(cgroups))
+	unit := unitOf(cgroups)
 	if unit == unitName(g.home.State) {
 		return ""
 	}
 	return unit
 }
 
-// unitOf finds the service in what /proc/PID/cgroup says, of either version.
-func unitOf(cgroups string) string {
-	for line := range strings.Lines(cgroups) {
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) < 3 || parts[1] != "" && parts[1] != "name=systemd" {
+// unitOf finds the service in the hierarchy that is systemd's, of either version.
+func unitOf(cgroups []procfs.Cgroup) string {
+	for _, c := range cgroups {
+		if !c.V2 && !slices.Contains(c.Controllers, "name=systemd") {
 			continue
 		}
-		if unit := filepath.Base(parts[2]); strings.HasSuffix(unit, ".service") {
+		if unit := filepath.Base(c.Path); strings.HasSuffix(unit, ".service") {
 			return unit
 		}
 	}

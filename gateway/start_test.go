@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/procfs"
 )
 
 // TestUnitArgs: the unit gets the environment that says where things are, by
@@ -134,7 +135,7 @@ func TestUnitOf(t *testing.T) {
 		"0::/\n": "",
 		"":       "",
 	} {
-		if got := unitOf(cgroups); got != want {
+		if got := unitOf(procfs.ParseCgroups(cgroups)); got != want {
 			t.Errorf("%q: %q, not %q", cgroups, got, want)
 		}
 	}

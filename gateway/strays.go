@@ -4,16 +4,15 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/internal/mounts"
+	"openshell-vm/internal/procfs"
 	"openshell-vm/internal/text"
 )
 
@@ -77,10 +76,9 @@ func processMounts(authDir string) (found []strayMount) {
 	if err != nil {
 		return nil
 	}
-	pids, _ := filepath.Glob("/proc/[0-9]*")
 	seen := map[string]bool{}
-	for _, dir := range pids {
-		table, err := mounts.Read(filepath.Join(dir, "mountinfo"))
+	for _, pid := range procfs.PIDs() {
+		table, err := mounts.Read(procfs.Path(pid, "mountinfo"))
 		if err != nil {
 			continue // it has ended
 		}
@@ -91,13 +89,11 @@ func processMounts(authDir string) (found []strayMount) {
 				continue
 			}
 			seen[key] = true
-			pid, _ := strconv.Atoi(filepath.Base(dir))
-			command, _ := os.ReadFile(filepath.Join(dir, "comm"))
 			source := strings.TrimPrefix(root, strings.TrimSuffix(inFS, "/")+"/")
 			if root != m.Root {
 				source += " (deleted)"
 			}
-			found = append(found, strayMount{pid, strings.TrimSpace(string(command)), path.Clean(source), m.Point})
+			found = append(found, strayMount{pid, procfs.Word(pid, "comm"), path.Clean(source), m.Point})
 		}
 	}
 	return found

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/procfs"
 )
 
 // faultLasts is how long a fault stays that leaves no trace in the log.
@@ -91,7 +92,7 @@ func survives(w *world, f fault) {
 	if err := syscall.Kill(first, syscall.SIGKILL); !errors.Is(err, syscall.ESRCH) { // the cause may have ended it
 		w.must(err)
 	}
-	w.eventually("the gateway is gone", func() bool { return !running(first) })
+	w.eventually("the gateway is gone", func() bool { return !procfs.Runs(first) })
 	if f.says != "" {
 		w.eventually("the log says it", func() bool { return strings.Contains(w.log(), f.says) })
 	} else {
@@ -158,7 +159,7 @@ func TestRefusedUnderSystemd(t *testing.T) {
 	w.must(os.Mkdir(w.state, 0o755))
 	cmd := w.systemd()
 	time.Sleep(faultLasts)
-	if pid := w.connect(); pid != 0 || !running(cmd.Process.Pid) {
+	if pid := w.connect(); pid != 0 || !procfs.Runs(cmd.Process.Pid) {
 		t.Fatalf("gateway %d answers, or it has ended", pid)
 	}
 	w.must(os.Chmod(w.state, 0o700))

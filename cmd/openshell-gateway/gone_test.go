@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/internal/procfs"
 )
 
 // supervised is a supervisor, what it says, and its first gateway.
@@ -57,7 +59,7 @@ func (s *supervised) ends() {
 	case <-time.After(patience):
 		s.Fatal("the supervisor is left")
 	}
-	s.eventually("the gateway ends", func() bool { return !running(s.gateway) })
+	s.eventually("the gateway ends", func() bool { return !procfs.Runs(s.gateway) })
 }
 
 // deleteState may lose a race with what the gateway writes.
@@ -142,7 +144,7 @@ func TestStateNotMounted(t *testing.T) {
 	w.must(unix.Mount(disk, aside, "", unix.MS_MOVE, ""))
 	w.must(s.cmd.Process.Signal(syscall.SIGCONT))
 	time.Sleep(faultLasts)
-	if made, err := os.ReadDir(disk); err != nil || len(made) > 0 || !running(s.cmd.Process.Pid) {
+	if made, err := os.ReadDir(disk); err != nil || len(made) > 0 || !procfs.Runs(s.cmd.Process.Pid) {
 		t.Errorf("it made %v, %v, or it has ended", made, err)
 	}
 	w.must(unix.Mount(aside, disk, "", unix.MS_MOVE, ""))

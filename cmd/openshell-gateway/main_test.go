@@ -16,6 +16,7 @@ import (
 
 	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/procfs"
 )
 
 // patience bounds one wait for something to happen. It is generous: nothing here
@@ -117,18 +118,8 @@ func (w *world) eventually(what string, ok func() bool) {
 
 // parent is a process's parent.
 func parent(pid int) int {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	ppid, _ := strconv.Atoi(strings.Fields(rest)[1])
-	return ppid
-}
-
-func running(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err == nil && !strings.Contains(string(stat), ") Z ")
+	stat, _ := procfs.ReadStat(pid)
+	return stat.Parent
 }
 
 // TestStartKillStop: started in the background, killed, restarted by its
@@ -140,7 +131,7 @@ func TestStartKillStop(t *testing.T) {
 	}
 	first := w.connect()
 	supervisor := parent(first)
-	if first == 0 || supervisor == os.Getpid() || !running(supervisor) {
+	if first == 0 || supervisor == os.Getpid() || !procfs.Runs(supervisor) {
 		t.Fatalf("gateway %d, supervisor %d", first, supervisor)
 	}
 	for fd := range 3 {
@@ -168,7 +159,7 @@ func TestStartKillStop(t *testing.T) {
 		t.Errorf("gateway %d has the parent %d, not %d", second, parent(second), supervisor)
 	}
 	w.stop()
-	w.eventually("both are gone", func() bool { return !running(second) && !running(supervisor) })
+	w.eventually("both are gone", func() bool { return !procfs.Runs(second) && !procfs.Runs(supervisor) })
 	if w.connect() != 0 {
 		t.Error("a stopped gateway came back")
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"openshell-vm/internal/procfs"
 	"openshell-vm/internal/stream"
 	"openshell-vm/internal/stream/streamtest"
 )
@@ -135,12 +137,8 @@ func TestSessionIsKilledWithItsClient(t *testing.T) {
 
 // running says whether a process runs that may be a zombie of another parent's.
 func running(pid string) bool {
-	stat, err := os.ReadFile("/proc/" + pid + "/stat")
-	if err != nil {
-		return false
-	}
-	_, state, _ := strings.Cut(string(stat), ") ")
-	return state[0] != 'Z'
+	n, err := strconv.Atoi(pid)
+	return err == nil && procfs.Runs(n)
 }
 
 // The workload's terminal gets no end of input from a host that hangs up.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/procfs"
 	"openshell-vm/internal/text"
 )
 
@@ -367,18 +368,15 @@ const wholeGroup = 1 << 2
 
 // innerPID is the number that process pid has in its own pid namespace.
 func innerPID(pid int) (int, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	numbers, err := procfs.Field(procfs.Path(pid, "status"), "NSpid")
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(data)) {
-		if numbers, ok := strings.CutPrefix(line, "NSpid:"); ok {
-			if f := strings.Fields(numbers); len(f) > 1 {
-				return strconv.Atoi(f[len(f)-1])
-			}
-		}
+	f := strings.Fields(numbers)
+	if len(f) < 2 {
+		return 0, fmt.Errorf("process %d has no pid namespace of its own", pid)
 	}
-	return 0, fmt.Errorf("process %d has no pid namespace of its own", pid)
+	return strconv.Atoi(f[len(f)-1])
 }
 
 func hasTerminal(f Found) bool {

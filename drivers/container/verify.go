@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/procfs"
 )
 
 // verify makes sure, once the container runs, that its share is this host's
@@ -95,7 +95,7 @@ func modified(path string, judged drivers.Directory) (time.Time, error) {
 // directoryAt is what process pid has at a path in its root; os.ErrProcessDone
 // if it has ended.
 func directoryAt(pid int, path string) (drivers.Directory, error) {
-	root, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(procfs.Path(pid, "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return drivers.Directory{}, os.ErrProcessDone // it could be opened a moment ago
 	}
@@ -132,7 +132,7 @@ func look(pid int, share drivers.Mount) (s sight) {
 	if pid <= 0 {
 		return s
 	}
-	root, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(procfs.Path(pid, "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return s
 	}
@@ -193,7 +193,7 @@ func readable(pid int, source string) error {
 	if pid <= 0 || unix.Stat(source, &st) != nil || st.Mode&0o005 == 0o005 {
 		return nil
 	}
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/uid_map")
+	data, err := os.ReadFile(procfs.Path(pid, "uid_map"))
 	if err != nil || mapped(string(data), st.Uid) {
 		return nil
 	}

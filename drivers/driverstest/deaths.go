@@ -3,13 +3,13 @@ package driverstest
 import (
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/procfs"
 )
 
 // Deaths kills each process of a VM in turn, its monitor too, and lets the guest
@@ -90,7 +90,7 @@ func (b *box) gone(pids map[string]int) {
 	b.t.Helper()
 	b.s.eventually(b.t, func() error {
 		for name, pid := range pids {
-			if running(pid) {
+			if procfs.Runs(pid) {
 				return fmt.Errorf("%s (%d) is left", name, pid)
 			}
 		}
@@ -99,10 +99,4 @@ func (b *box) gone(pids map[string]int) {
 		}
 		return nil
 	})
-}
-
-// running is false for a process that only waits for its parent.
-func running(pid int) bool {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err == nil && !strings.Contains(string(data), ") Z ")
 }

@@ -1,15 +1,14 @@
 package podman
 
 import (
-	"bytes"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/internal/procfs"
 )
 
 // stuckTime is for how long a conmon has to be seen asleep over a command that has
@@ -67,12 +66,11 @@ func asleepOver(pid int) int {
 	if parent == 0 {
 		return 0
 	}
-	of := func(name string) string {
-		data, _ := os.ReadFile("/proc/" + strconv.Itoa(parent) + "/" + name)
-		return strings.TrimSpace(string(data))
-	}
 	// A terminal's writer waits there, and next to nobody else.
-	if of("comm") != "conmon" || !strings.Contains(of("wchan"), "wait_woken") || !slices.Contains(strings.Split(of("cmdline"), "\x00"), "--exec") {
+	if procfs.Word(parent, "comm") != "conmon" || !strings.Contains(procfs.Word(parent, "wchan"), "wait_woken") {
+		return 0
+	}
+	if args, _ := procfs.Args(parent); !slices.Contains(args, "--exec") {
 		return 0
 	}
 	return parent
@@ -84,15 +82,9 @@ func parentOfZombie(pid int) int {
 	if pid <= 0 {
 		return 0
 	}
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
+	stat, err := procfs.ReadStat(pid)
+	if err != nil || stat.State != "Z" {
 		return 0
 	}
-	// pid (name) state parent …; the name may hold anything.
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	if len(fields) < 2 || fields[0] != "Z" {
-		return 0
-	}
-	parent, _ := strconv.Atoi(fields[1])
-	return parent
+	return stat.Parent
 }

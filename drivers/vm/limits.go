@@ -1,12 +1,11 @@
 package vm
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/procfs"
 )
 
 // What a VM gets when the user does not say.
@@ -140,43 +140,32 @@ func (h host) memory() (limit int64, what string, err error) {
 }
 
 func (h host) memAvailable() (int64, error) {
-	f, err := os.Open(filepath.Join(h.root, "proc/meminfo"))
+	value, err := procfs.Field(filepath.Join(h.root, "proc/meminfo"), "MemAvailable")
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
-	for scan := bufio.NewScanner(f); scan.Scan(); {
-		fields := strings.Fields(scan.Text())
-		if len(fields) >= 2 && fields[0] == "MemAvailable:" {
-			kib, err := strconv.ParseInt(fields[1], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, errors.New("/proc/meminfo has no line MemAvailable")
+	kib, err := strconv.ParseInt(strings.TrimSuffix(value, " kB"), 10, 64)
+	return kib << 10, err
 }
 
 // cgroupLimits lists the files with a memory limit for this process, of its
 // cgroup and all above it, in either version of cgroups.
 func (h host) cgroupLimits() []string {
-	data, err := os.ReadFile(filepath.Join(h.root, "proc/self/cgroup"))
+	own, err := procfs.Cgroups(filepath.Join(h.root, "proc/self/cgroup"))
 	if err != nil {
 		return nil
 	}
 	var files []string
-	for line := range strings.Lines(string(data)) {
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) != 3 {
-			continue
-		}
+	for _, c := range own {
 		mounts, name := []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"}, "memory.max"
-		if parts[0] != "0" {
-			if !hasController(parts[1], "memory") {
+		if !c.V2 {
+			if !slices.Contains(c.Controllers, "memory") {
 				continue
 			}
 			mounts, name = []string{"sys/fs/cgroup/memory"}, "memory.limit_in_bytes"
 		}
 		for _, mount := range mounts {
-			for dir := filepath.Clean("/" + parts[2]); ; dir = filepath.Dir(dir) {
+			for dir := filepath.Clean("/" + c.Path); ; dir = filepath.Dir(dir) {
 				files = append(files, filepath.Join(h.root, mount, dir, name))
 				if dir == "/" {
 					break
@@ -185,15 +174,6 @@ func (h host) cgroupLimits() []string {
 		}
 	}
 	return files
-}
-
-func hasController(list, name string) bool {
-	for c := range strings.SplitSeq(list, ",") {
-		if c == name {
-			return true
-		}
-	}
-	return false
 }
 
 // readLimit reads a cgroup's limit; "max" and a missing file are none.

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"os"
-	"strconv"
-	"strings"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/internal/procfs"
 )
 
 // openMonitor gives a descriptor of the living monitor's process that becomes
@@ -38,8 +38,8 @@ func openMonitor(ctx context.Context, dir string) (*os.File, error) {
 // isMonitor makes sure, of a process that was opened before, that it is the
 // sandbox's monitor and not one that got its number since.
 func isMonitor(pid int, dir string) bool {
-	args, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
-	return err == nil && strings.HasSuffix(string(args), "\x00monitor\x00"+dir+"\x00")
+	args, err := procfs.Args(pid)
+	return err == nil && len(args) > 2 && slices.Equal(args[len(args)-2:], []string{"monitor", dir})
 }
 
 // waitGone waits until the sandbox in dir has no monitor. One that has given its lock

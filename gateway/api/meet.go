@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"openshell-vm/internal/peer"
+	"openshell-vm/internal/procfs"
 )
 
 // Deadlines for the beginning of an answer. They are generous: a busy host is no
@@ -87,23 +87,9 @@ func silent(pid int, after time.Duration) error {
 	}
 	e.Message = fmt.Sprintf("the gateway (process %d) does not answer, for %s", pid, after)
 	e.Hint = fmt.Sprintf("kill -9 %d ends it: sandboxes go on, and another one is started; gateway.log in the state directory may tell why", pid)
-	if state := processState(pid); state == "T" || state == "t" {
+	if stat, _ := procfs.ReadStat(pid); stat.State == "T" || stat.State == "t" {
 		e.Message += ": it is stopped (by SIGSTOP, or a debugger)"
 		e.Hint = fmt.Sprintf("kill -CONT %d lets it go on", pid)
 	}
 	return e
-}
-
-// processState is the letter in /proc/PID/stat; "" if it can't be known.
-func processState(pid int) string {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return ""
-	}
-	text := string(stat)
-	fields := strings.Fields(text[strings.LastIndex(text, ")")+1:])
-	if len(fields) == 0 {
-		return ""
-	}
-	return fields[0]
 }

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"openshell-vm/internal/procfs"
 )
 
 // envServe makes the test program something that answers on this socket, as the
@@ -184,8 +186,10 @@ func TestSilentGateway(t *testing.T) {
 	must(t, err)
 	defer c.Close()
 	must(t, p.Signal(syscall.SIGSTOP))
-	for end := time.Now().Add(10 * time.Second); processState(p.Pid) != "T"; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if stat, err := procfs.ReadStat(p.Pid); err == nil && stat.State == "T" {
+			break
+		} else if time.Now().After(end) {
 			t.Fatal("it does not stop")
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"openshell-vm/internal/procfs"
 )
 
 // Entry is one mount as a process sees it.
@@ -96,15 +98,9 @@ func Locate(dir string) (device, root string, err error) {
 
 // IDOf is the id of the mount that an open file is on.
 func IDOf(fd int) (int, error) {
-	path := "/proc/self/fdinfo/" + strconv.Itoa(fd)
-	data, err := os.ReadFile(path)
+	id, err := procfs.Field(procfs.Path(0, "fdinfo/"+strconv.Itoa(fd)), "mnt_id")
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(data)) {
-		if id, ok := strings.CutPrefix(line, "mnt_id:"); ok {
-			return strconv.Atoi(strings.TrimSpace(id))
-		}
-	}
-	return 0, fmt.Errorf("no mnt_id in %s", path)
+	return strconv.Atoi(id)
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/internal/mounts"
+	"openshell-vm/internal/procfs"
 )
 
 // Place is where this process may make groups: a directory for each controller,
@@ -21,7 +22,7 @@ type Place struct {
 	NoMemory, NoTasks error
 }
 
-var here = host{mountinfo: mounts.Self, member: "/proc/self/cgroup", writable: writable}
+var here = host{mountinfo: mounts.Self, member: procfs.Path(0, "cgroup"), writable: writable}
 
 // Here finds the place of this process.
 func Here() Place { return here.place() }
@@ -98,11 +99,11 @@ func (h host) own(controller string) (group, error) {
 	if err != nil {
 		return group{}, err
 	}
-	member, err := os.ReadFile(h.member)
+	member, err := procfs.Cgroups(h.member)
 	if err != nil {
 		return group{}, err
 	}
-	own := membership(string(member))
+	own := membership(member)
 	if path, ok := own[controller]; ok {
 		return locate(table, path, controller, func(m mounts.Entry) bool {
 			return m.Type == "cgroup" && slices.Contains(strings.Split(m.Options, ","), controller)
@@ -113,16 +114,15 @@ func (h host) own(controller string) (group, error) {
 	return g, err
 }
 
-// membership reads /proc/PID/cgroup: the path by controller, "" for version 2.
-func membership(text string) map[string]string {
+// membership is the path by controller, "" for version 2.
+func membership(all []procfs.Cgroup) map[string]string {
 	own := map[string]string{}
-	for line := range strings.Lines(text) {
-		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(f) != 3 || f[0] != "0" && f[1] == "" {
-			continue
+	for _, c := range all {
+		if c.V2 {
+			own[""] = c.Path
 		}
-		for _, controller := range strings.Split(f[1], ",") {
-			own[controller] = f[2]
+		for _, controller := range c.Controllers {
+			own[controller] = c.Path
 		}
 	}
 	return own

@@ -19,6 +19,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/jail/jailtest"
+	"openshell-vm/internal/procfs"
 )
 
 // patience bounds one wait for something to happen. It is generous: nothing here
@@ -234,10 +235,7 @@ func cgroups(name string) (found []string) {
 }
 
 // gone says whether pid has ended; nobody may have waited for it.
-func gone(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err != nil || strings.Contains(string(stat), ") Z ")
-}
+func gone(pid int) bool { return !procfs.Runs(pid) }
 
 // TestFailuresAreTold spoils a jail in each way that is only found inside.
 func TestFailuresAreTold(t *testing.T) {

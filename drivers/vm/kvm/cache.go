@@ -6,10 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/internal/procfs"
 )
 
 // passingFor is how long a result that may be due to a busy machine counts.
@@ -33,7 +34,7 @@ type identity struct{ boot, key string }
 // with all groups, the device node (made anew when a module is loaded again), and
 // who will use it.
 func identify(device, hypervisor string) (identity, error) {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := procfs.BootID()
 	if err != nil {
 		return identity{}, err
 	}
@@ -48,7 +49,7 @@ func identify(device, hypervisor string) (identity, error) {
 	}
 	key := fmt.Sprintf("%s uid=%d gid=%d groups=%v node=%d.%d", hypervisor,
 		os.Geteuid(), os.Getegid(), groups, st.Ctim.Sec, st.Ctim.Nsec)
-	return identity{strings.TrimSpace(string(boot)), key}, nil
+	return identity{boot, key}, nil
 }
 
 func recall(file string, id identity, now time.Time) (Result, bool) {
