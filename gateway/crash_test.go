@@ -40,7 +40,7 @@ func crashChild(path string) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	g, err := New(home, Options{Drivers: []drivers.Driver{&filed{newFake("fake"), path}}, Version: "test", Supervisor: "none", Log: log})
+	g, err := New(home, Options{Drivers: []drivers.Driver{&filed{newFake("fake"), path}}, Version: "test", Supervisor: "none", Log: log, LookEvery: 20 * time.Millisecond})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type Options struct {
 	Supervisor string // systemd, parent or none: who restarts it
 	Log        *slog.Logger
 	IdleAfter  time.Duration // ends by itself when nothing needed it for so long; 0 for never
+	LookEvery  time.Duration // how often engines that are needed, and the socket, are looked at; 0 for 2 s
 }
 
 // Gateway keeps the sandboxes of one state directory. New makes one, Run runs it.
@@ -67,6 +69,7 @@ type Gateway struct {
 // New opens the keys and loads every record. It changes nothing but what
 // tokens.OpenKeys does; home stays the caller's to close.
 func New(home *Home, opts Options) (*Gateway, error) {
+	opts.LookEvery = cmp.Or(opts.LookEvery, usualLook)
 	keys, err := tokens.OpenKeys(filepath.Join(home.State, keysDir))
 	if err != nil {
 		return nil, err

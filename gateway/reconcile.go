@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// lookEvery is how often an engine is asked while one of its sandboxes runs
-	// or is not where it should be.
-	lookEvery = 2 * time.Second
+	// usualLook is how often an engine is asked while one of its sandboxes runs
+	// or is not where it should be, unless Options.LookEvery says it.
+	usualLook = 2 * time.Second
 	// idleLook is how often it is asked otherwise, as long as it has any: a user
 	// may have started one with the engine's own tools.
 	idleLook = 30 * time.Second
@@ -80,7 +80,7 @@ func (g *Gateway) reconcile(ctx context.Context) error {
 func (g *Gateway) watch(ctx context.Context, e *engine) {
 	g.look(ctx, e)
 	close(e.looked)
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(g.opts.LookEvery)
 	defer ticker.Stop()
 	for last := time.Now(); ; {
 		select {

@@ -26,7 +26,6 @@ import (
 
 const (
 	maxBody       = 1 << 20          // bytes of a request
-	socketLook    = 5 * time.Second  // how often to see whether the socket is still there
 	headerTimeout = 5 * time.Second  // to read a request's header
 	shutdownGrace = 2 * time.Second  // for answers that are under way at the end
 	maxLeeway     = 10 * time.Minute // that a verify request may ask for
@@ -62,7 +61,7 @@ func (g *Gateway) serve(ctx context.Context) error {
 // more: logind deletes the user's runtime directory at a logout. The supervisor
 // then starts one that can be reached.
 func (g *Gateway) awaitEnd(ctx context.Context, served <-chan error) error {
-	ticker := time.NewTicker(socketLook)
+	ticker := time.NewTicker(g.opts.LookEvery)
 	defer ticker.Stop()
 	for {
 		select {

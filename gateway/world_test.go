@@ -68,7 +68,7 @@ func (w *world) open() *Gateway {
 	w.must(err)
 	w.Cleanup(home.Close)
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	g, err := New(home, Options{Drivers: w.engines, Version: "test", Supervisor: "none", Log: log})
+	g, err := New(home, Options{Drivers: w.engines, Version: "test", Supervisor: "none", Log: log, LookEvery: 20 * time.Millisecond})
 	w.must(err)
 	w.gateway = g
 	return g
