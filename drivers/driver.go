@@ -48,7 +48,8 @@ type Driver interface {
 	// has been started, or with the reason why it was not.
 	Start(ctx context.Context, id string) error
 
-	// Stop asks the workload to end (SIGTERM) and kills it after grace.
+	// Stop asks the workload to end (SIGTERM) and kills it after grace. With no
+	// grace it is killed at once.
 	Stop(ctx context.Context, id string, grace time.Duration) error
 
 	// Remove ends the sandbox at once and forgets it, with all that Create

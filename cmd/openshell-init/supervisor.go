@@ -75,8 +75,8 @@ func (s *supervisor) awaitStart() (guest.Start, bool) {
 	}
 }
 
-// end ends the workload: politely, and after the grace for good. After Exited
-// was sent it is the host's answer.
+// end ends the workload: politely, and after the grace for good; without a grace it
+// is killed. After Exited was sent it is the host's answer.
 func (s *supervisor) end(grace time.Duration) {
 	s.mu.Lock()
 	first, answer := !s.stopped, s.ended
@@ -89,8 +89,12 @@ func (s *supervisor) end(grace time.Duration) {
 	if first {
 		close(s.stop)
 	}
+	if grace <= 0 {
+		s.signalWorkload(int(unix.SIGKILL))
+		return
+	}
 	s.signalWorkload(int(unix.SIGTERM))
-	time.AfterFunc(max(grace, 0), func() { s.signalWorkload(int(unix.SIGKILL)) })
+	time.AfterFunc(grace, func() { s.signalWorkload(int(unix.SIGKILL)) })
 }
 
 // signalWorkload signals the workload, at its start if it does not run yet.

@@ -301,7 +301,7 @@ func execs(t *testing.T, s *suite) string {
 	return ""
 }
 
-// graceful: SIGTERM and time to end; SIGKILL after it.
+// graceful: SIGTERM and time to end; SIGKILL after it, or at once where there is no time.
 func graceful(t *testing.T, s *suite) string {
 	b := s.box(t, nil)
 	b.run(false).expect("ready")
@@ -324,6 +324,12 @@ func graceful(t *testing.T, s *suite) string {
 	}
 	if killed < time.Second || killed > patience {
 		t.Errorf("a grace of 1 s took %v", killed)
+	}
+	b = s.box(t, func(b *box) { b.shell("trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done") })
+	b.run(false).expect("ready")
+	b.stop(0)
+	if status := b.inspect(); status.State == drivers.Running || status.State == drivers.Exited && status.ExitCode != 137 {
+		t.Errorf("killed, without a grace: %s %d", status.State, status.ExitCode)
 	}
 	return fmt.Sprintf("%d ms; grace 1 s + %d ms", asked.Milliseconds(), (killed - time.Second).Milliseconds())
 }
