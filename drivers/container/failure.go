@@ -97,6 +97,9 @@ func (d *Driver) explainPull(image string, err error) error {
 	case containsAny(text, "invalid reference format", "invalid image reference", "repository name must be"):
 		return &drivers.Error{Op: op, Err: errors.New("that is not an image's name"),
 			Hint: "write [REGISTRY/]NAME[:TAG], the name in lower case"}
+	case containsAny(text, "short-name", "unqualified-search"):
+		return &drivers.Error{Op: op, Err: fmt.Errorf("%s does not know which registry a short name is of: %s", d.Name(), shortNameCause(text)),
+			Hint: fmt.Sprintf("give the full name, such as %s; or name registries as unqualified-search-registries in /etc/containers/registries.conf", fullName(image))}
 	case containsAny(text, "manifest unknown", "not found", "access denied", "unauthorized", "is denied", "name unknown", "did not resolve"):
 		return &drivers.Error{Op: op, Err: errors.New("the registry has no such image, or wants a login"),
 			Hint: fmt.Sprintf("check the name; `%s images` lists what is here, `%s login` logs in", d.Name(), d.Name())}
@@ -105,6 +108,22 @@ func (d *Driver) explainPull(image string, err error) error {
 			Hint: fmt.Sprintf("check the network, or bring the image with `%s load`", d.Name())}
 	}
 	return explained
+}
+
+// shortNameCause is why Podman looks in no registry, from its error in lower case.
+func shortNameCause(text string) string {
+	if strings.Contains(text, "prompt") {
+		return "its configuration has it ask on a terminal each time"
+	}
+	return "its configuration has no alias for it and names no registry to search"
+}
+
+// fullName is what a short name is of Docker Hub, as docker takes it.
+func fullName(image string) string {
+	if strings.Contains(image, "/") {
+		return "docker.io/" + image
+	}
+	return "docker.io/library/" + image
 }
 
 // lastPart is the innermost cause that a chain of "a: b: c" names.

@@ -76,10 +76,23 @@ func TestExplainPull(t *testing.T) {
 		"initializing source docker://x: requested access to the resource is denied":                  "no such image",
 		`Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host`: "can't be reached",
 		"no space left on device": "no space left",
+		`short-name "x:y" did not resolve to an alias and no unqualified-search registries are defined in "/etc/containers/registries.conf"`: "no alias for it and names no registry to search",
+		`short-name resolution enforced but cannot prompt without a TTY`:                                                                     "ask on a terminal",
 	} {
 		err := d.explainPull("x:y", errors.New(text))
 		if !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "x:y") {
 			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// A short name that Podman can't make a full one of: the hint has the full one.
+func TestExplainShortName(t *testing.T) {
+	d := New(&fake{}, "gateway")
+	said := errors.New(`short-name resolution: did not resolve to an alias and no unqualified-search registries are defined`)
+	for image, full := range map[string]string{"alpine": "docker.io/library/alpine;", "me/tool:1": "docker.io/me/tool:1;"} {
+		if hint := drivers.HintOf(d.explainPull(image, said)); !strings.Contains(hint, full) {
+			t.Errorf("%s: hint %q", image, hint)
 		}
 	}
 }
