@@ -60,7 +60,8 @@ type Driver interface {
 	Inspect(ctx context.Context, id string) (Status, error)
 
 	// List reports every sandbox of this gateway that the engine has, found by
-	// label (or by its directory), also those the gateway lost its record of.
+	// label (or by its directory), also those the gateway lost its record of. One
+	// that the engine can't describe is left out: Inspect says why.
 	List(ctx context.Context) ([]Status, error)
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -152,6 +154,9 @@ const killPatience = 45 * time.Second
 // end sends sig and waits that long for the end. ended is false when the time is up.
 func (d *Driver) end(ctx context.Context, name string, sig int, patience time.Duration) (ended bool, err error) {
 	err = d.engine.Kill(ctx, name, sig)
+	if err != nil {
+		err = d.orEnded(ctx, name, err)
+	}
 	if errors.Is(err, drivers.ErrNotRunning) || errors.Is(err, drivers.ErrNotFound) {
 		return true, nil
 	} else if err != nil {
@@ -169,6 +174,22 @@ func (d *Driver) end(ctx context.Context, name string, sig int, patience time.Du
 		return false, nil
 	}
 	return false, d.engine.Explain("wait for the container's end", err)
+}
+
+// orEnded looks at a container that an engine refused something with err. One that
+// ended at that time gets refusals of many kinds: the end is what matters.
+func (d *Driver) orEnded(ctx context.Context, name string, err error) error {
+	if errors.Is(err, drivers.ErrNotFound) || errors.Is(err, drivers.ErrNotRunning) || !d.refused(ctx, err) {
+		return err
+	}
+	f, failed := d.engine.Inspect(ctx, name)
+	switch {
+	case errors.Is(failed, drivers.ErrNotFound):
+		return failed
+	case failed == nil && f.State != drivers.Running:
+		return drivers.ErrNotRunning
+	}
+	return err
 }
 
 // Remove is drivers.Driver's.
@@ -211,26 +232,53 @@ func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error)
 	return d.status(f), nil
 }
 
-// List is drivers.Driver's.
+// List is drivers.Driver's. One container that the engine can't describe is left
+// out, and hides no other: an engine that fails at a list, for the sake of a
+// container of whomever, is asked for those that are kept.
 func (d *Driver) List(ctx context.Context) ([]drivers.Status, error) {
-	found, err := d.engine.List(ctx, drivers.LabelGatewayID, d.gateway)
-	if err != nil {
-		return nil, d.engine.Explain("list the containers", err)
+	objects, failed := d.engine.List(ctx, drivers.LabelGatewayID, d.gateway)
+	if failed != nil {
+		if !d.refused(ctx, failed) {
+			return nil, d.engine.Explain("list the containers", failed)
+		}
+		objects = d.keptObjects()
 	}
-	list := make([]drivers.Status, 0, len(found))
-	for _, f := range found {
-		if id := f.Labels[drivers.LabelSandboxID]; d.known(f, id) {
+	list := make([]drivers.Status, 0, len(objects))
+	for _, object := range objects {
+		f, err := d.engine.Inspect(ctx, object)
+		if err != nil && !d.refused(ctx, err) {
+			return nil, d.engine.Explain("list the containers", err)
+		}
+		if id := f.Labels[drivers.LabelSandboxID]; err == nil && d.known(f, id) {
 			list = append(list, d.status(f))
 		}
 	}
+	if failed != nil && len(list) == 0 {
+		return nil, d.engine.Explain("list the containers", failed)
+	}
 	return list, nil
+}
+
+// refused says that the engine did answer, and err is about what it was asked.
+func (d *Driver) refused(ctx context.Context, err error) bool {
+	var engine *unreachable
+	return ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) && !errors.As(d.engine.Explain("", err), &engine)
+}
+
+// keptObjects are the engine's own ids of all sandboxes of which they are known.
+func (d *Driver) keptObjects() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Values(d.kept))
 }
 
 // Signal is drivers.Signaler's.
 func (d *Driver) Signal(ctx context.Context, id string, sig int) error {
 	f, err := d.find(ctx, id)
 	if err == nil {
-		err = d.engine.Kill(ctx, f.ID, sig)
+		if err = d.engine.Kill(ctx, f.ID, sig); err != nil {
+			err = d.orEnded(ctx, f.ID, err)
+		}
 	}
 	if err == nil || errors.Is(err, drivers.ErrNotFound) || errors.Is(err, drivers.ErrNotRunning) {
 		return err

@@ -217,6 +217,58 @@ func TestOtherGateways(t *testing.T) {
 }
 
 // The engine's own id decides; without it, what an image can't bring.
+// One container that its engine can't describe hides no other: the gateway asks for
+// those that a list lacks.
+func TestListOfTheBroken(t *testing.T) {
+	broken := errors.New("container state improper")
+	for name, c := range map[string]struct {
+		list, look error
+		found      int
+		fails      bool
+	}{
+		"all is well":                    {nil, nil, 1, false},
+		"gone since":                     {nil, drivers.ErrNotFound, 0, false},
+		"one is broken":                  {nil, broken, 0, false},
+		"the list is":                    {broken, nil, 1, false},
+		"both":                           {broken, broken, 0, true},
+		"late":                           {nil, context.DeadlineExceeded, 0, true},
+		"the list is late":               {context.DeadlineExceeded, nil, 0, true},
+		"the engine does not answer":     {nil, &unreachable{broken}, 0, true},
+		"it does not answer to the list": {&unreachable{broken}, nil, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{}
+			d := created(t, f)
+			f.listErr, f.lookErr = c.list, c.look
+			if found, err := d.List(t.Context()); len(found) != c.found || (err != nil) != c.fails {
+				t.Errorf("%d found, %v", len(found), err)
+			}
+		})
+	}
+}
+
+// What an engine refuses at the end of a container is told as that end, whatever it says.
+func TestRefusedAtTheEnd(t *testing.T) {
+	f := &fake{state: drivers.Running, killErr: errors.New("no such process")}
+	d := created(t, f)
+	f.state = drivers.Exited
+	object := d.keptAs(testID)
+	if ended, err := d.end(t.Context(), object, 15, time.Minute); !ended || err != nil {
+		t.Errorf("stop: ended %v, %v", ended, err)
+	}
+	if err := d.Signal(t.Context(), testID, 1); !errors.Is(err, drivers.ErrNotRunning) {
+		t.Errorf("signal: %v", err)
+	}
+	f.lookErr = drivers.ErrNotFound
+	if ended, err := d.end(t.Context(), object, 15, time.Minute); !ended || err != nil {
+		t.Errorf("stop of what was removed: ended %v, %v", ended, err)
+	}
+	f.lookErr, f.state = nil, drivers.Running
+	if err := d.orEnded(t.Context(), object, f.killErr); err != f.killErr {
+		t.Errorf("of one that runs: %v", err)
+	}
+}
+
 func TestKeep(t *testing.T) {
 	f := &fake{}
 	d := created(t, f)

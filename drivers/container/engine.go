@@ -58,8 +58,8 @@ type Objects interface {
 	Kill(ctx context.Context, name string, sig int) error
 	Remove(ctx context.Context, name string) error
 	Inspect(ctx context.Context, name string) (Found, error)
-	// List finds containers by one label, stopped ones too.
-	List(ctx context.Context, label, value string) ([]Found, error)
+	// List gives the engine's own ids of the containers with a label, of stopped ones too.
+	List(ctx context.Context, label, value string) ([]string, error)
 	// Mounts lists the bind mounts of all containers, whoever made them.
 	Mounts(ctx context.Context) ([]drivers.Mounting, error)
 	// Wait returns the exit code once the container no longer runs; with next,

@@ -70,7 +70,8 @@ func containsAny(text string, words ...string) bool {
 }
 
 // firstLine makes one line of an engine's error: runc's have several, and a
-// chain of prefixes that say nothing to a user.
+// chain of prefixes that say nothing to a user, as do the names of their kinds at
+// the end.
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
 	for _, noise := range []string{
@@ -79,6 +80,14 @@ func firstLine(err error) string {
 		"container_linux.go:380: ", "starting container process caused: ", "unable to start container process: ",
 	} {
 		line = strings.ReplaceAll(line, noise, "")
+	}
+	for _, noise := range []string{"runc: ", "crun: "} {
+		line = strings.TrimPrefix(line, noise)
+	}
+	for _, noise := range []string{
+		": unknown", ": OCI runtime attempted to invoke a command that was not found", ": OCI permission denied", ": OCI runtime error",
+	} {
+		line = strings.TrimSuffix(line, noise)
 	}
 	return strings.TrimSpace(line)
 }

@@ -37,6 +37,16 @@ func TestFirstLine(t *testing.T) {
 	if got := firstLine(long); got != `exec: "x": not found` {
 		t.Errorf("%q", got)
 	}
+	for text, want := range map[string]string{
+		"crun: executable file `x` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found": "executable file `x` not found in $PATH: No such file or directory",
+		`runc: runc create failed: unable to start container process: exec: "/etc": is a directory: OCI permission denied`:                      `exec: "/etc": is a directory`,
+		`failed to create shim: OCI runtime create failed: exec: "x": executable file not found in $PATH: unknown`:                              `exec: "x": executable file not found in $PATH`,
+		"manifest for x:y not found: manifest unknown": "manifest for x:y not found: manifest unknown",
+	} {
+		if got := firstLine(errors.New(text)); got != want {
+			t.Errorf("%q, wanted %q", got, want)
+		}
+	}
 	if got := Line(""); got != "" {
 		t.Errorf("of nothing: %q", got)
 	}

@@ -29,6 +29,9 @@ type fake struct {
 	writable  bool
 	immortal  bool // survives SIGKILL
 	attachErr error
+	listErr   error
+	lookErr   error // of Inspect
+	killErr   error // once it has ended
 }
 
 func (f *fake) Name() string                       { return "fake" }
@@ -65,6 +68,9 @@ func (f *fake) Start(context.Context, string) error {
 func (f *fake) Kill(_ context.Context, _ string, sig int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.state != drivers.Running && f.killErr != nil {
+		return f.killErr
+	}
 	if f.state != drivers.Running {
 		return drivers.ErrNotRunning
 	}
@@ -88,6 +94,9 @@ func (f *fake) Remove(context.Context, string) error {
 func (f *fake) Inspect(_ context.Context, name string) (Found, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.lookErr != nil {
+		return Found{}, f.lookErr
+	}
 	if f.made == nil || f.made.Name != name && f.ref() != name {
 		return Found{}, drivers.ErrNotFound
 	}
@@ -99,12 +108,14 @@ func (f *fake) Inspect(_ context.Context, name string) (Found, error) {
 	return found, nil
 }
 
-func (f *fake) List(ctx context.Context, label, value string) ([]Found, error) {
-	found, err := f.Inspect(ctx, f.made.Name)
-	if found.Labels[label] != value {
+func (f *fake) List(ctx context.Context, label, value string) ([]string, error) {
+	if f.listErr != nil {
+		return nil, f.listErr
+	}
+	if f.made.Labels[label] != value {
 		return nil, nil
 	}
-	return []Found{found}, err
+	return []string{f.ref()}, nil
 }
 
 func (f *fake) Wait(ctx context.Context, name string, next bool) (int, error) {

@@ -144,6 +144,9 @@ func (d *Driver) connect(ctx context.Context, f Found, replay bool, s drivers.St
 // explainExec is for a command that was not begun.
 func (d *Driver) explainExec(err error) error {
 	const op = "run a command in the container"
+	if errors.Is(err, drivers.ErrNotRunning) || errors.Is(err, drivers.ErrNotFound) {
+		return err
+	}
 	if known := explainProcess(op, err); known != nil {
 		return known
 	}
@@ -208,7 +211,7 @@ func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drive
 	}
 	exec, err := d.engine.ExecCreate(ctx, f.ID, p, s.Stdin != nil)
 	if err != nil {
-		return 0, d.explainExec(err)
+		return 0, d.explainExec(d.orEnded(ctx, f.ID, err))
 	}
 	first := &head{w: orDiscard(s.Stdout)}
 	s.Stdout = first
@@ -219,7 +222,7 @@ func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drive
 		if code := execFailure(err); code != 0 {
 			return code, nil
 		}
-		return 0, d.explainExec(err)
+		return 0, d.explainExec(d.orEnded(ctx, f.ID, err))
 	}
 	var killed error
 	err = pump{

@@ -162,7 +162,7 @@ func (e *engine) Stat(ctx context.Context, name, path string) (container.Stat, e
 }
 
 // List is container.Engine's.
-func (e *engine) List(ctx context.Context, label, value string) ([]container.Found, error) {
+func (e *engine) List(ctx context.Context, label, value string) ([]string, error) {
 	cli, err := e.client()
 	if err != nil {
 		return nil, err
@@ -171,16 +171,11 @@ func (e *engine) List(ctx context.Context, label, value string) ([]container.Fou
 	if err != nil {
 		return nil, err
 	}
-	var found []container.Found
+	var ids []string
 	for _, c := range all {
-		f, err := e.Inspect(ctx, c.ID)
-		if err == nil {
-			found = append(found, f)
-		} else if !cerrdefs.IsNotFound(err) { // gone since
-			return nil, err
-		}
+		ids = append(ids, c.ID)
 	}
-	return found, nil
+	return ids, nil
 }
 
 // Mounts is container.Engine's.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -42,7 +43,7 @@ func (s *suite) box(t *testing.T, change func(b *box)) *box {
 	}
 	b.spec = spec
 	if err := b.driver.Create(t.Context(), b.spec); err != nil {
-		t.Fatalf("create: %v (%s)", err, drivers.HintOf(err))
+		t.Fatalf("create: %s", told(err))
 	}
 	return b
 }
@@ -140,10 +141,18 @@ func (b *box) publish() (generation uint64, token []byte) {
 	return p.Generation, token
 }
 
+// told is an error with its hint, as a user reads it.
+func told(err error) string {
+	if hint := drivers.HintOf(err); hint != "" {
+		return fmt.Sprintf("%v (%s)", err, hint)
+	}
+	return err.Error()
+}
+
 func (b *box) start() {
 	b.t.Helper()
 	if err := b.driver.Start(b.t.Context(), b.id); err != nil {
-		b.t.Fatalf("start: %v (%s)", err, drivers.HintOf(err))
+		b.t.Fatalf("start: %s", told(err))
 	}
 }
 
@@ -315,7 +324,7 @@ func (s *session) rest() (lines []string, code int) {
 	}
 	<-s.done
 	if s.err != nil {
-		s.t.Fatalf("session: %v (%s)", s.err, drivers.HintOf(s.err))
+		s.t.Fatalf("session: %s", told(s.err))
 	}
 	return lines, s.code
 }

@@ -172,7 +172,7 @@ func (e *engine) Explain(op string, err error) error {
 
 // Probe is container.Engine's.
 func (e *engine) Probe(ctx context.Context) drivers.Info {
-	info, err := e.ask(ctx, true)
+	info, err := e.describe(ctx, true)
 	if err != nil {
 		err = e.Explain("", err)
 		return drivers.Info{Problem: err.Error(), Hint: drivers.HintOf(err)}
@@ -210,8 +210,8 @@ func runtimeOf(info *define.Info) string {
 	return info.Host.OCIRuntime.Name
 }
 
-// ask gives what the service says of itself, which is kept until a Probe.
-func (e *engine) ask(ctx context.Context, fresh bool) (*define.Info, error) {
+// describe gives what the service says of itself, which is kept until a Probe.
+func (e *engine) describe(ctx context.Context, fresh bool) (*define.Info, error) {
 	e.mu.Lock()
 	known := e.info
 	e.mu.Unlock()
@@ -219,7 +219,7 @@ func (e *engine) ask(ctx context.Context, fresh bool) (*define.Info, error) {
 		return known, nil
 	}
 	info := new(define.Info)
-	if err := e.call(ctx, http.MethodGet, "/info", nil, nil, info); err != nil {
+	if err := e.ask(ctx, http.MethodGet, "/info", nil, info); err != nil {
 		return nil, err
 	}
 	if info.Host == nil {
@@ -233,7 +233,7 @@ func (e *engine) ask(ctx context.Context, fresh bool) (*define.Info, error) {
 
 // Host is container.Engine's. No Podman makes mounts recursively read-only.
 func (e *engine) Host(ctx context.Context) (container.Host, error) {
-	info, err := e.ask(ctx, false)
+	info, err := e.describe(ctx, false)
 	if err != nil {
 		return container.Host{}, err
 	}

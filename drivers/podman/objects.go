@@ -126,7 +126,7 @@ func (e *engine) Start(ctx context.Context, name string) error {
 func (e *engine) settle(ctx context.Context, name string) error {
 	for range 150 {
 		var c description
-		if err := e.call(ctx, http.MethodGet, "/containers/%s/json", nil, nil, &c, name); err != nil {
+		if err := e.ask(ctx, http.MethodGet, "/containers/%s/json", nil, &c, name); err != nil {
 			return err
 		}
 		if c.State.Status != "stopped" {
@@ -147,29 +147,37 @@ func (e *engine) Kill(ctx context.Context, name string, sig int) error {
 // Remove is container.Engine's. A container that ends at this very moment is in
 // a state that Podman does not remove it in; a moment later it does.
 func (e *engine) Remove(ctx context.Context, name string) error {
-	for try := 0; ; try++ {
-		err := e.call(ctx, http.MethodDelete, "/containers/%s", values("force", "true", "v", "true", "timeout", "0"), nil, nil, name)
-		if err == nil || errors.Is(err, drivers.ErrNotFound) || !strings.Contains(err.Error(), "state improper") || try == removeTries {
-			return err
-		}
-		if container.Pause(ctx, removePause) != nil {
+	return whileImproper(ctx, removePatience, func() error {
+		return e.call(ctx, http.MethodDelete, "/containers/%s", values("force", "true", "v", "true", "timeout", "0"), nil, nil, name)
+	})
+}
+
+// How long a container that ends may take to get into a state in which it can be
+// removed, or attached to.
+const (
+	removePatience = 10 * time.Second
+	attachPatience = time.Second
+	improperPause  = 100 * time.Millisecond
+)
+
+// whileImproper does what Podman refuses for the state that a container is in,
+// until it takes it or the time is up.
+func whileImproper(ctx context.Context, patience time.Duration, do func() error) error {
+	for begin := time.Now(); ; {
+		err := do()
+		if err == nil || errors.Is(err, drivers.ErrNotFound) || !strings.Contains(err.Error(), "state improper") ||
+			time.Since(begin) >= patience || container.Pause(ctx, improperPause) != nil {
 			return err
 		}
 	}
 }
 
-// How often and how long a removal waits for a container's end: 10 s in all.
-const (
-	removeTries = 100
-	removePause = 100 * time.Millisecond
-)
-
 // Wait is container.Engine's. The service polls; a container that has ended
 // is told at once.
 func (e *engine) Wait(ctx context.Context, name string, _ bool) (int, error) {
 	code := 0
-	err := e.call(ctx, http.MethodPost, "/containers/%s/wait",
-		values("condition", "exited", "condition", "stopped", "interval", "50ms"), nil, &code, name)
+	err := e.ask(ctx, http.MethodPost, "/containers/%s/wait",
+		values("condition", "exited", "condition", "stopped", "interval", "50ms"), &code, name)
 	return code, err
 }
 
@@ -192,25 +200,20 @@ func (e *engine) Stat(ctx context.Context, name, path string) (container.Stat, e
 }
 
 // List is container.Engine's.
-func (e *engine) List(ctx context.Context, label, value string) ([]container.Found, error) {
+func (e *engine) List(ctx context.Context, label, value string) ([]string, error) {
 	filter, err := json.Marshal(map[string][]string{"label": {label + "=" + value}})
 	if err != nil {
 		return nil, err
 	}
 	var all []struct{ ID string }
-	if err := e.call(ctx, http.MethodGet, "/containers/json", values("all", "true", "filters", string(filter)), nil, &all); err != nil {
+	if err := e.ask(ctx, http.MethodGet, "/containers/json", values("all", "true", "filters", string(filter)), &all); err != nil {
 		return nil, err
 	}
-	var found []container.Found
+	var ids []string
 	for _, c := range all {
-		f, err := e.Inspect(ctx, c.ID)
-		if err == nil {
-			found = append(found, f)
-		} else if !errors.Is(err, drivers.ErrNotFound) { // gone since
-			return nil, err
-		}
+		ids = append(ids, c.ID)
 	}
-	return found, nil
+	return ids, nil
 }
 
 // Mounts is container.Engine's. Podman's list tells no sources: each container
@@ -220,7 +223,7 @@ func (e *engine) Mounts(ctx context.Context) ([]drivers.Mounting, error) {
 		ID     string
 		Mounts []string
 	}
-	if err := e.call(ctx, http.MethodGet, "/containers/json", values("all", "true"), nil, &all); err != nil {
+	if err := e.ask(ctx, http.MethodGet, "/containers/json", values("all", "true"), &all); err != nil {
 		return nil, err
 	}
 	var found []drivers.Mounting
@@ -263,7 +266,7 @@ type description struct {
 // Inspect is container.Engine's.
 func (e *engine) Inspect(ctx context.Context, name string) (container.Found, error) {
 	var c description
-	if err := e.call(ctx, http.MethodGet, "/containers/%s/json", nil, nil, &c, name); err != nil {
+	if err := e.ask(ctx, http.MethodGet, "/containers/%s/json", nil, &c, name); err != nil {
 		return container.Found{}, err
 	}
 	f := container.Found{ID: c.ID, Name: c.Name, Image: c.ImageName, Labels: c.Config.Labels, Env: c.Config.Env,

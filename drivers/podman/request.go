@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/containers/podman/v5/pkg/bindings"
 	"github.com/containers/podman/v5/pkg/errorhandling"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/container"
 )
 
 // call makes a request and decodes the answer into result, if that isn't nil.
@@ -28,6 +30,27 @@ func (e *engine) call(ctx context.Context, method, path string, query url.Values
 	defer response.Body.Close()
 	return response.Process(result)
 }
+
+// ask makes a request that changes nothing, and makes it again where the service
+// failed at it. Podman looks at containers while they start and end: it reads /proc
+// of a process that is gone, say, and can tell a moment later. What it can never
+// answer takes two thirds of a second.
+func (e *engine) ask(ctx context.Context, method, path string, query url.Values, result any, parts ...string) error {
+	for try := 0; ; try++ {
+		err := e.call(ctx, method, path, query, nil, result, parts...)
+		var r *refusal
+		if !errors.As(err, &r) || r.code < http.StatusInternalServerError || try == askAgain || container.Pause(ctx, askPause<<try) != nil {
+			return err
+		}
+	}
+}
+
+// How often ask asks again, and how long the first pause before is. Each is twice as
+// long as the one before.
+const (
+	askAgain = 5
+	askPause = 20 * time.Millisecond
+)
 
 // send makes a request and gives the answer, whose body the caller closes. An
 // answer that is no success is an error.
@@ -98,7 +121,8 @@ func wrap(err error) error {
 	}
 	text := answer.Message
 	switch {
-	case strings.Contains(text, "no such container") || strings.Contains(text, "no container with"):
+	case strings.Contains(text, "no such container") || strings.Contains(text, "no container with") ||
+		strings.Contains(text, "container has already been removed"):
 		return fmt.Errorf("%w (%s)", drivers.ErrNotFound, text)
 	case strings.Contains(text, "already in use"):
 		return fmt.Errorf("%w (%s)", drivers.ErrExists, text)

@@ -37,6 +37,7 @@ func service(t *testing.T, answer http.HandlerFunc) *engine {
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Libpod-API-Version", "4.3.1")
+		w.Header().Set("Content-Type", "application/json")
 		if !strings.HasSuffix(r.URL.Path, "/_ping") {
 			answer(w, r)
 		}
@@ -115,4 +116,101 @@ func TestRemoveOfWhatIsJustEnding(t *testing.T) {
 	if err := e.Remove(ctx, "x"); err == nil {
 		t.Error("what never could be removed was")
 	}
+}
+
+// Podman fails at questions about a container that starts or ends at this very
+// moment. It is asked again, and not for ever.
+func TestAskedAgain(t *testing.T) {
+	const inTransition = `{"cause":"no such process","message":"read /proc/4054/cgroup: no such process","response":500}`
+	for name, ask := range map[string]func(e *engine, ctx context.Context) error{
+		"inspect": func(e *engine, ctx context.Context) error { _, err := e.Inspect(ctx, "x"); return err },
+		"list":    func(e *engine, ctx context.Context) error { _, err := e.List(ctx, "l", "v"); return err },
+		"mounts":  func(e *engine, ctx context.Context) error { _, err := e.Mounts(ctx); return err },
+		"wait":    func(e *engine, ctx context.Context) error { _, err := e.Wait(ctx, "x", false); return err },
+		"exec":    func(e *engine, ctx context.Context) error { _, err := e.ExecInspect(ctx, "x"); return err },
+		"settle":  func(e *engine, ctx context.Context) error { return e.settle(ctx, "x") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked, faults atomic.Int32
+			e := service(t, func(w http.ResponseWriter, r *http.Request) {
+				if asked.Add(1) <= faults.Load() {
+					w.WriteHeader(http.StatusInternalServerError)
+					_, _ = w.Write([]byte(inTransition))
+					return
+				}
+				switch {
+				case strings.HasSuffix(r.URL.Path, "/containers/json"):
+					_, _ = w.Write([]byte(`[]`))
+				case strings.HasSuffix(r.URL.Path, "/wait"):
+					_, _ = w.Write([]byte(`7`))
+				default:
+					_, _ = w.Write([]byte(`{"Id":"x","State":{"Status":"exited"}}`))
+				}
+			})
+			faults.Store(1)
+			if err := ask(e, t.Context()); err != nil || asked.Load() != 2 {
+				t.Errorf("%v after %d requests", err, asked.Load())
+			}
+			asked.Store(0)
+			faults.Store(1 << 20)
+			err := ask(e, t.Context())
+			if err == nil || err.Error() != "read /proc/4054/cgroup: no such process" || asked.Load() != askAgain+1 {
+				t.Errorf("%v after %d requests", err, asked.Load())
+			}
+			asked.Store(0)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+			defer cancel()
+			if err := ask(e, ctx); err == nil || asked.Load() > askAgain {
+				t.Errorf("%v after %d requests with little time", err, asked.Load())
+			}
+		})
+	}
+}
+
+// What is refused for good is not asked again, and neither is what changes something.
+func TestNotAskedAgain(t *testing.T) {
+	var asked atomic.Int32
+	code := http.StatusNotFound
+	e := service(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(code)
+		_, _ = w.Write([]byte(`{"cause":"c","message":"no such container","response":404}`))
+	})
+	if _, err := e.Inspect(t.Context(), "x"); !errors.Is(err, drivers.ErrNotFound) || asked.Load() != 1 {
+		t.Errorf("%v after %d requests", err, asked.Load())
+	}
+	code = http.StatusInternalServerError
+	if err := e.Kill(t.Context(), "x", 9); err == nil || asked.Load() != 2 {
+		t.Errorf("%v after %d requests", err, asked.Load())
+	}
+}
+
+// A container that ended between the look and the attaching is attached to as one
+// that is to be started again.
+func TestAttachToWhatIsJustEnding(t *testing.T) {
+	var attached, looked atomic.Int32
+	e := service(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/json") {
+			state := []string{"running", "stopped", "exited"}[min(looked.Add(1)-1, 2)]
+			_, _ = w.Write([]byte(`{"State":{"Status":"` + state + `"}}`))
+			return
+		}
+		if attached.Add(1) == 1 {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = w.Write([]byte(`{"cause":"container state improper","message":"can only attach to created or running containers - currently in state stopped: container state improper","response":500}`))
+			return
+		}
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = conn.Write([]byte("HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"))
+		conn.Close()
+	})
+	c, err := e.Attach(t.Context(), "x", false, true)
+	if err != nil || attached.Load() != 2 || looked.Load() != 3 {
+		t.Fatalf("%v after %d requests, %d looks", err, attached.Load(), looked.Load())
+	}
+	c.Close()
 }

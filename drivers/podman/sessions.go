@@ -25,9 +25,6 @@ func (e *engine) Logs(ctx context.Context, name string, follow bool, since time.
 // Attach is container.Engine's. Podman makes a container that does not run
 // ready to start for it.
 func (e *engine) Attach(ctx context.Context, name string, stdin, output bool) (container.Conn, error) {
-	if err := e.settle(ctx, name); err != nil {
-		return nil, err
-	}
 	query := values("stream", "true", "detachKeys", "") // empty: no keys detach
 	if stdin {
 		query.Set("stdin", "true")
@@ -36,7 +33,13 @@ func (e *engine) Attach(ctx context.Context, name string, stdin, output bool) (c
 		query.Set("stdout", "true")
 		query.Set("stderr", "true")
 	}
-	c, err := e.hijack(ctx, "/containers/%s/attach", query, nil, name)
+	var c *conn
+	err := whileImproper(ctx, attachPatience, func() (err error) {
+		if err = e.settle(ctx, name); err == nil {
+			c, err = e.hijack(ctx, "/containers/%s/attach", query, nil, name)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +90,7 @@ func (e *engine) ExecInspect(ctx context.Context, exec string) (container.ExecSt
 		ExitCode int
 		Pid      int
 	}
-	err := e.call(ctx, http.MethodGet, "/exec/%s/json", nil, nil, &s, exec)
+	err := e.ask(ctx, http.MethodGet, "/exec/%s/json", nil, &s, exec)
 	if s.Running {
 		e.stuck.look(s.Pid)
 	}
