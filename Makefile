@@ -30,17 +30,25 @@ build: ## build every program into ./bin
 run: setup build ## run a VM that prints its token's generation as it is renewed
 	@scripts/demo
 
-test: setup-test test-unit e2e ## unit tests with -race, then everything on real engines and guests
+# The three jobs of CI. Each runs alone, too; CONTRIBUTING.md says which one a change needs.
+test: RACE := -race
+test: setup-test check e2e-engines e2e-vm ## the three jobs: check, with -race, then everything on real engines and guests
 
-test-unit: race
+check: lint unit ## job 1: lint and unit tests; no root, no engine, a few minutes
 
-race: ## unit tests with the race detector
-	$(GO) vet ./...
-	$(GO) vet -tags e2e,faults,storm ./...
-	$(GO) test -race -tags faults ./...
+e2e-engines: build ## job 2: the CLI and every driver end to end, on real Docker and Podman
+	@scripts/e2e engines -timeout $(E2E_TIMEOUT)
 
-e2e: build ## end-to-end tests: real engines, real guests, real expiry
-	@scripts/e2e -timeout $(E2E_TIMEOUT)
+e2e-vm: build ## job 3: real guests, their jails, the guest init, the gateway; no engine
+	@scripts/e2e vm -timeout $(E2E_TIMEOUT)
+
+e2e: e2e-engines e2e-vm ## jobs 2 and 3
+
+unit: ## unit tests
+	$(GO) test $(RACE) -tags faults ./...
+
+race: RACE := -race
+race: unit ## unit tests with the race detector
 
 # Without KVM it takes its time: two emulations lie below each guest.
 e2e-krun: setup build ## the VM suite on a real libkrun: LIBKRUN=… LIBKRUNFW=…
@@ -50,7 +58,7 @@ e2e-krun: setup build ## the VM suite on a real libkrun: LIBKRUN=… LIBKRUNFW=�
 storm: build ## kill the gateway for 10 minutes while 200 shares and six sandboxes are read
 	@scripts/e2e -tags e2e,storm -timeout 40m -run 'TestStorm$$' ./e2e
 
-lint: ## gofmt, vet, staticcheck, tidy, govulncheck where they can run
+lint: ## gofmt, vet with every tag, staticcheck, tidy; shellcheck and govulncheck where they can run
 	@scripts/lint
 
 fuzz: ## each fuzz target for FUZZTIME
@@ -62,4 +70,5 @@ bench: build ## the figures, as ratios against a baseline in the same run
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help setup setup-test build run test test-unit race e2e e2e-krun storm lint fuzz bench clean
+.NOTPARALLEL: # jobs share the machine
+.PHONY: help setup setup-test build run test check unit race e2e e2e-engines e2e-vm e2e-krun storm lint fuzz bench clean
