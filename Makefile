@@ -61,6 +61,9 @@ storm: build ## kill the gateway for 10 minutes while 200 shares and six sandbox
 lint: ## gofmt, vet with every tag, staticcheck, tidy; shellcheck and govulncheck where they can run
 	@scripts/lint
 
+docs: ## write docs/commands.md anew from --help
+	$(GO) test ./cmd/openshell-vm -run 'TestCommandsPage$$' -update
+
 fuzz: ## each fuzz target for FUZZTIME
 	@scripts/fuzz $(FUZZTIME)
 
@@ -71,4 +74,4 @@ clean: ## remove what was built
 	rm -rf bin
 
 .NOTPARALLEL: # jobs share the machine
-.PHONY: help setup setup-test build run test check unit race e2e e2e-engines e2e-vm e2e-krun storm lint fuzz bench clean
+.PHONY: help setup setup-test build run test check unit race e2e e2e-engines e2e-vm e2e-krun storm lint docs fuzz bench clean
