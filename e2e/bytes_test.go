@@ -167,6 +167,7 @@ func (f *flood) Read(p []byte) (int, error) {
 // TestSlowReader: the output of a VM waits for a client that reads late, however
 // much there is, and after the workload's end, too. Nothing else waits for it.
 func TestSlowReader(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, os.Getuid())
 	e := engines[0]
 	for name, size := range map[string]int{"more-than-the-log-keeps": 48 << 20, "all-in-the-log": 8 << 20} {
@@ -211,6 +212,7 @@ func TestSlowReader(t *testing.T) {
 // TestStuckReader: a client that reads nothing is in no way of stop and rm, and is
 // told how it ended when it reads after all.
 func TestStuckReader(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, os.Getuid())
 	for _, name := range []string{"stop", "rm"} {
 		r, wr, err := os.Pipe()

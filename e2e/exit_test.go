@@ -16,7 +16,7 @@ import (
 
 // TestExitCodes are those of container tools.
 func TestExitCodes(t *testing.T) {
-	eachUser(t, func(t *testing.T, w *world) {
+	usersAtOnce(t, func(t *testing.T, w *world) {
 		for _, c := range []struct {
 			command string
 			code    int
@@ -54,7 +54,7 @@ func words(s string) []string {
 
 // TestTwentyBoots boots twenty VMs in a row; each must answer.
 func TestTwentyBoots(t *testing.T) {
-	eachUser(t, func(t *testing.T, w *world) {
+	usersAtOnce(t, func(t *testing.T, w *world) {
 		var took []time.Duration
 		for i := range 20 {
 			r := w.try("run", "--rm", "--ephemeral", "--", "echo", "up")

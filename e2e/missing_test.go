@@ -69,6 +69,7 @@ func TestDiskFull(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("a tmpfs of its own needs root")
 	}
+	t.Parallel()
 	w := newWorld(t, 0)
 	full := w.tmpfs(filepath.Join(w.home, "state"), "64m")
 	s := w.start("full", "16s", "--ephemeral")

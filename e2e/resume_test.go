@@ -105,7 +105,7 @@ func TestResumeAfterKill(t *testing.T) {
 // shares fresh by itself, and no read in the running guest that begins later than
 // the driver's bound after that finds what was there before.
 func TestGatewayDownLongerThanTTL(t *testing.T) {
-	eachUser(t, func(t *testing.T, w *world) {
+	usersAtOnce(t, func(t *testing.T, w *world) {
 		// The workload itself is the witness: the monitor notes what it says, and
 		// when, also while there is no gateway.
 		w.run("run", "-d", "--name", "runner", "--ttl", "16s", "--mount", w.readerDir()+":/witness",

@@ -24,11 +24,13 @@ func TestRenewalsOnAFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("a file system of its own needs root")
 	}
+	t.Parallel()
 	for name, mount := range map[string]func(w *world, dir string){
 		"tmpfs": func(w *world, dir string) { w.tmpfs(dir, "96m") },
 		"ext4":  func(w *world, dir string) { w.ext4(dir, 96) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 0)
 			mount(w, w.stateDir())
 			w.fullDisk()

@@ -61,8 +61,11 @@ func eachUser(t *testing.T, body func(t *testing.T, w *world)) {
 	}
 }
 
-// usersAtOnce is eachUser for a body that mostly waits, for a token to expire.
+// usersAtOnce is eachUser for a body that mostly waits, for a token to expire or a
+// guest to boot. Such tests run beside each other. None of them may use an engine:
+// other tests end those.
 func usersAtOnce(t *testing.T, body func(t *testing.T, w *world)) {
+	t.Parallel()
 	for name, uid := range users() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -18,6 +18,7 @@ import (
 // debugger or an overloaded host does: an emulated guest's clock source has
 // gone round by then, and the guest knows nothing of it.
 func TestAStalledGuestIsOnTimeAgain(t *testing.T) {
+	t.Parallel()
 	d, spec := place(t)
 	spec = up(t, d, spec, "sleep 1000")
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)

@@ -14,12 +14,13 @@ import (
 
 // TestConformance is the suite that every driver passes, on qemu with the best
 // accelerator that works here.
-func TestConformance(t *testing.T) { driverstest.Run(t, harness(t)) }
+func TestConformance(t *testing.T) { driverstest.Run(t, harness(t, os.Getenv(VirtiofsdEnv))) }
 
 // TestOddRootAsUser: what an ordinary user may not read of a root is no reason not
 // to start. Both file servers are told by their environment.
 func TestOddRootAsUser(t *testing.T) {
 	bin := openPrograms(t)
+	t.Parallel()
 	for name, virtiofsd := range virtiofsds() {
 		t.Run(name, func(t *testing.T) {
 			if virtiofsd == "" && name == "rust" {
@@ -37,8 +38,8 @@ func TestOddRootRust(t *testing.T) {
 	if rust == "" {
 		driverstest.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
 	}
-	t.Setenv(VirtiofsdEnv, rust)
-	driverstest.OddRoot(t, harness(t))
+	t.Parallel()
+	driverstest.OddRoot(t, harness(t, rust))
 }
 
 // virtiofsds are the two kinds, as the variables name them.
@@ -54,8 +55,8 @@ func TestFreshness(t *testing.T) {
 			if name == "rust" && virtiofsd == "" {
 				driverstest.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
 			}
-			t.Setenv(VirtiofsdEnv, virtiofsd)
-			driverstest.Freshness(t, harness(t), 20)
+			t.Parallel()
+			driverstest.Freshness(t, harness(t, virtiofsd), 20)
 		})
 	}
 }
@@ -69,8 +70,9 @@ func cacheDir() string {
 	return filepath.Join(os.TempDir(), name)
 }
 
-// harness is this driver on qemu.
-func harness(t *testing.T) driverstest.Harness {
+// harness is this driver on qemu, with a virtiofsd of the user's choice or, without
+// one, of the driver's.
+func harness(t *testing.T, virtiofsd string) driverstest.Harness {
 	dir, mountable := driverstest.WorkDir(t)
 	libexec := programs(t)
 	return driverstest.Harness{
@@ -79,7 +81,7 @@ func harness(t *testing.T) driverstest.Harness {
 			return New(Config{
 				GatewayID: gatewayID, SandboxesDir: filepath.Join(dir, "state", "sandboxes"), RuntimeDir: filepath.Join(dir, "run"),
 				CacheDir: cacheDir(), Libexec: libexec,
-				Kernel: os.Getenv("OPENSHELL_KERNEL"), Virtiofsd: os.Getenv(VirtiofsdEnv),
+				Kernel: os.Getenv("OPENSHELL_KERNEL"), Virtiofsd: virtiofsd,
 				BootDeadline: patience,
 			})
 		},
