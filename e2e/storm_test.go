@@ -80,6 +80,8 @@ type storm struct {
 	up    []span            // when a gateway ran
 	bad   map[string]int    // what was wrong → how often
 	first map[string]string // one example of each
+	last  map[string]string // and the newest
+	stall time.Duration     // the longest that the disk has taken for a file since the phase began
 	// forgiven are shares whose renewal is held up from outside; holding while it is
 	forgiven map[string]bool
 	holding  bool
@@ -95,7 +97,7 @@ type span struct{ from, to time.Time }
 
 func newStorm(w *world) *storm {
 	return &storm{world: w, keys: map[string]ed25519.PublicKey{}, known: map[string]string{},
-		bad: map[string]int{}, first: map[string]string{}, stop: make(chan struct{})}
+		bad: map[string]int{}, first: map[string]string{}, last: map[string]string{}, stop: make(chan struct{})}
 }
 
 // fill makes the shares and the sandboxes, whose workload is the witness.
@@ -125,6 +127,7 @@ func (s *storm) fill() {
 // read starts the host's readers and the watch over the gateway.
 func (s *storm) read() {
 	s.loop(50*time.Millisecond, s.watchGateway)
+	s.loop(100*time.Millisecond, s.writeOne)
 	for i := range 2 {
 		n := i
 		last := map[string]uint64{}
@@ -134,6 +137,22 @@ func (s *storm) read() {
 			s.readOne(dir, last)
 		})
 	}
+}
+
+// writeOne is the baseline of what the gateway can do: one file, until the disk has it.
+func (s *storm) writeOne() {
+	began := time.Now()
+	f, err := os.OpenFile(filepath.Join(s.stateDir(), "..baseline"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return // the state directory can't be used, or the disk is full
+	}
+	defer f.Close()
+	if _, err := f.Write([]byte("x")); err == nil {
+		_ = f.Sync()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stall = max(s.stall, time.Since(began))
 }
 
 // loop runs f again and again until the end.
@@ -232,6 +251,7 @@ func (s *storm) note(kind, example string) {
 	if s.first[kind] == "" {
 		s.first[kind] = example
 	}
+	s.last[kind] = example
 }
 
 type stormClaims struct {
@@ -454,11 +474,14 @@ func (s *storm) wasFresh(dir string) {
 func (s *storm) phase(name string, f func()) {
 	s.Helper()
 	began, reads, expired := time.Now(), s.reads.Load(), s.expired.Load()
+	s.mu.Lock()
+	s.stall = 0
+	s.mu.Unlock()
 	f()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.Logf("%s: %v, %d reads, %d expired in a gap; bad so far: %v", name, time.Since(began).Round(time.Second),
-		s.reads.Load()-reads, s.expired.Load()-expired, s.bad)
+	s.Logf("%s: %v, %d reads, %d expired in a gap; the disk took up to %v for a file; bad so far: %v", name, time.Since(began).Round(time.Second),
+		s.reads.Load()-reads, s.expired.Load()-expired, s.stall.Round(time.Millisecond), s.bad)
 }
 
 // end judges what the sandboxes' readers said, and reports.
@@ -478,7 +501,7 @@ func (s *storm) end() {
 	}
 	s.Logf("%d kills, %d gaps; %d reads on the host, %d in sandboxes; %d expired in a gap", s.kills.Load(), s.gaps.Load(), s.reads.Load(), inside, s.expired.Load())
 	for kind, n := range s.bad {
-		s.Errorf("%d × %s, such as %s", n, kind, s.first[kind])
+		s.Errorf("%d × %s, first %s, last %s", n, kind, s.first[kind], s.last[kind])
 	}
 	if inside == 0 || s.reads.Load() == 0 {
 		s.Error("nothing was read")

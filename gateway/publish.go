@@ -19,6 +19,10 @@ import (
 // without a visible failure.
 const publishDeadline = 5 * time.Second
 
+// slowPublish is what the log tells of a publish that worked. It is mostly the disk's
+// doing: a publish waits until the disk has the token, which no deadline cuts short.
+const slowPublish = 2 * time.Second
+
 // Metadata is the file beside the token.
 type Metadata = drivers.Metadata
 
@@ -167,6 +171,9 @@ func (g *Gateway) note(s *sandbox, minted tokens.Claims, err, warning error, too
 		log.Info("renewal works again", "failures", failures)
 	}
 	g.metrics.published.Observe(took.Seconds())
+	if took > slowPublish {
+		log.Warn("a publish took long", slog.Uint64("generation", minted.Generation), "took", took)
+	}
 	log.Debug("published", slog.Uint64("generation", minted.Generation), "expires", minted.ExpiresAt, "took", took)
 }
 
