@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -13,12 +12,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/moby/sys/user"
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/plainfile"
 )
 
 // guestPath is where a program is looked for when nothing else is said.
@@ -96,16 +95,7 @@ func (v view) read(file string) ([]byte, error) {
 		return nil, err
 	}
 	defer root.Close()
-	// Looked at first: opening a FIFO would wait.
-	if info, err := root.Stat(name); err != nil || !info.Mode().IsRegular() || info.Size() > maxNames {
-		return nil, errors.Join(err, fs.ErrInvalid)
-	}
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxNames))
+	return plainfile.ReadIn(root, name, maxNames)
 }
 
 // checkWorkdir is for the directory that the workload starts in.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/plainfile"
 )
 
 // Exit codes of openshell-gateway. A supervisor restarts it after any other, and
@@ -136,7 +137,7 @@ func appendLog(text []byte) {
 	if err != nil || len(text) == 0 {
 		return
 	}
-	file, err := os.OpenFile(filepath.Join(state, logFile), os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0o600)
+	file, err := plainfile.Open(filepath.Join(state, logFile), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return
 	}

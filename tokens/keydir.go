@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"openshell-vm/internal/plainfile"
 )
 
 // state is the content of the state file.
@@ -221,7 +223,7 @@ func readFile(name string) ([]byte, error) {
 	if err := private(name, 0o600); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := plainfile.Open(name, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, failed("open the signing keys", err)
 	}

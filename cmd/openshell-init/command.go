@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/plainfile"
 )
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -89,14 +90,11 @@ const maxPlain = 4 << 20
 // readPlain reads a file of the sandbox's, which may be anything: opening a FIFO
 // must not wait. What can't be read is as good as missing.
 func readPlain(name string) []byte {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	f, err := plainfile.Open(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
 	data, err := io.ReadAll(io.LimitReader(f, maxPlain))
 	if err != nil {
 		return nil

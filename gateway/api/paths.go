@@ -3,11 +3,12 @@ package api
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"openshell-vm/internal/plainfile"
 )
 
 // Environment variables that move the two directories, for tests and for
@@ -89,21 +90,7 @@ const maxStateFile = 64 << 20
 // ReadState reads a file of the state directory. What is no regular file is
 // refused, and delays nobody, as a FIFO would.
 func ReadState(path string) ([]byte, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	case info.Size() > maxStateFile:
-		return nil, fmt.Errorf("%s is too large: %d bytes", path, info.Size())
-	}
-	return io.ReadAll(io.LimitReader(file, maxStateFile))
+	return plainfile.Read(path, maxStateFile)
 }
 
 // RuntimeDir is the directory for the sockets of the gateway with this
