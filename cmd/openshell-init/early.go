@@ -31,7 +31,7 @@ func mountEarly() error {
 			return fmt.Errorf("mount %s on %s: %w", m.fstype, m.target, err)
 		}
 	}
-	// libkrun's init leaves them shared, and a shared mount can't be moved.
+	// Another init may have left them shared, and a shared mount can't be moved.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make the init's mounts private: %w", err)
 	}

@@ -77,28 +77,26 @@ func unmountRoot(where layout, ephemeral bool, grace time.Duration) {
 func powerOff(exit outcome) {
 	unix.Sync()
 	how := unix.LINUX_REBOOT_CMD_POWER_OFF
-	if exit.where.krun {
-		handOut("/", exit.code)
-		how = unix.LINUX_REBOOT_CMD_RESTART // what ends libkrun; its machine has no power switch
+	if request := exit.where.ExitRequest; request != 0 {
+		handOut("/", request, exit.code)
+	}
+	if exit.where.EndsByRestart {
+		how = unix.LINUX_REBOOT_CMD_RESTART
 	}
 	err := unix.Reboot(how)
 	logf("power off: %v", err)
 	os.Exit(exit.code) // the kernel panics, and the hypervisor ends on that
 }
 
-// krunExitCode is libkrun's request, on its virtio-fs root, that sets what the
-// host's process exits with.
-const krunExitCode = 0x7602
-
-// handOut tells libkrun the exit code.
-func handOut(root string, code int) {
+// handOut tells the server of a directory what the host's process is to exit with.
+func handOut(root string, request uint32, code int) {
 	dir, err := os.Open(root)
 	if err != nil {
 		logf("hand the exit code out: %v", err)
 		return
 	}
 	defer dir.Close()
-	if err := unix.IoctlSetInt(int(dir.Fd()), krunExitCode, code); err != nil {
+	if err := unix.IoctlSetInt(int(dir.Fd()), uint(request), code); err != nil {
 		logf("hand the exit code out: %v", err)
 	}
 }

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// A file server, libkrun's as well as virtiofsd, has a descriptor open for each
-// name that the guest's kernel remembers, whether anybody uses it or not. Out of
-// descriptors it fails, or worse: libkrun lists directories short. The kernel
+// A file server has a descriptor open for each name that the guest's kernel
+// remembers, whether anybody uses it or not. Out of descriptors it fails, or
+// worse: some list directories short. The kernel
 // forgets only when its memory is short, which the server's limit knows nothing
 // of.
 
-// How often names are counted. libkrun's server runs on a real processor and
-// fails silently; virtiofsd may have an emulated one above it and says EMFILE.
+// How often names are counted: often where their server fails silently, and rarely
+// where it says EMFILE, since there the guest's processor may be emulated.
 const (
 	countOften  = 20 * time.Millisecond
 	countRarely = 200 * time.Millisecond

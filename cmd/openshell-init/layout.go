@@ -19,32 +19,44 @@ import (
 // Names in the init's own mount namespace. runDir is a tmpfs.
 const (
 	runDir      = "/run"
-	lowerDir    = "/run/lower" // qemu: the rootfs device
+	lowerDir    = "/run/lower" // the rootfs device, where it is one of its own
 	sharesAt    = "/run/shares"
 	upperDir    = "/run/upper"    // the disk, or a tmpfs
 	newRoot     = "/run/root"     // the overlay
 	skeletonDir = "/run/skeleton" // see lowerLayers; a tmpfs of its own
 )
 
-// layout says where a hypervisor has put things.
+// layout says where the host has put things, and what is special about them.
 type layout struct {
 	shares string // the composed shares
 	lower  string // the rootfs directory
-	krun   bool   // the init's root is krun's one virtio-fs device
+	guest.Traits
 }
 
-// findShares mounts the shares device, and the root device where there is one.
-// Under krun the init's own root is both.
+// oldTraits are those of a VM with a single device. Gateways that do not tell any
+// traits knew one hypervisor that has but one.
+var oldTraits = guest.Traits{CachesNames: true, LoneDisk: true, ExitRequest: 0x7602, EndsByRestart: true}
+
+// findShares mounts the shares device, and the root device. Where there is but one
+// device, it is the init's own root, and has both.
 func findShares() (layout, error) {
 	composed := filepath.Join("/", guest.SharesDir)
 	if _, err := os.Stat(filepath.Join(composed, guest.BootDir)); err == nil {
-		return layout{shares: composed, lower: filepath.Join("/", guest.RootDir), krun: true}, nil
+		return layout{shares: composed, lower: filepath.Join("/", guest.RootDir), Traits: oldTraits}, nil
 	}
 	where := layout{shares: sharesAt, lower: lowerDir}
 	if err := mountDevice(guest.TagShares, where.shares, unix.MS_RDONLY|plain); err != nil {
 		return layout{}, err
 	}
 	return where, mountDevice(guest.TagRoot, where.lower, unix.MS_RDONLY|unix.MS_NOATIME)
+}
+
+// with takes the traits that the host tells, if it does.
+func (where layout) with(traits *guest.Traits) layout {
+	if traits != nil {
+		where.Traits = *traits
+	}
+	return where
 }
 
 func mountDevice(tag, target string, flags uintptr) error {

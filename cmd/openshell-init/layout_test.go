@@ -103,9 +103,35 @@ func TestFindDevicesByName(t *testing.T) {
 		t.Errorf("a port that is not there is %q", dev)
 	}
 	if dev, err := (layout{}).findDisk(class); err != nil || dev != "/dev/vdb" {
-		t.Errorf("qemu's disk is %q, %v", dev, err)
+		t.Errorf("the disk with our serial number is %q, %v", dev, err)
 	}
-	if dev, err := (layout{krun: true}).findDisk(class); err != nil || dev != "/dev/vda" {
-		t.Errorf("krun's disk is %q, %v", dev, err)
+	if dev, err := (layout{Traits: oldTraits}).findDisk(class); err != nil || dev != "/dev/vda" {
+		t.Errorf("the only disk is %q, %v", dev, err)
+	}
+}
+
+// TestTraits: an older gateway that starts a newer init tells no traits, and so does
+// an older one of a VM with two devices.
+func TestTraits(t *testing.T) {
+	const old = `{"version":2,"authDir":"/etc/openshell/auth","process":{"args":["sh"]}}`
+	for name, test := range map[string]struct {
+		spec        string
+		found, want guest.Traits
+	}{
+		"old, one device":  {old, oldTraits, oldTraits},
+		"old, two devices": {old, guest.Traits{}, guest.Traits{}},
+		"told": {
+			strings.Replace(old, "{", `{"traits":{"cachesNames":true,"loneDisk":true,"exitRequest":30210,"endsByRestart":true},`, 1),
+			guest.Traits{}, oldTraits,
+		},
+		"told none": {strings.Replace(old, "{", `{"traits":{},`, 1), oldTraits, guest.Traits{}},
+	} {
+		spec, err := parseSpec([]byte(test.spec))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (layout{Traits: test.found}).with(spec.Traits).Traits; got != test.want {
+			t.Errorf("%s: %+v, not %+v", name, got, test.want)
+		}
 	}
 }

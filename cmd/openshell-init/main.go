@@ -1,4 +1,4 @@
-// Openshell-init is process 1 of a VM, under both hypervisors. It mounts what
+// Openshell-init is process 1 of a VM, under any hypervisor. It mounts what
 // the host exposes, builds the root, runs the workload as its child, and hands
 // its streams, its exit code and further commands (exec) to the monitor over
 // two virtio-console ports. It also watches the share for new generations, so
@@ -77,6 +77,7 @@ func bringUp(h *host, procs *procs) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	where = where.with(spec.Traits)
 	if err := h.send(guest.Message{Hello: &guest.Hello{Version: guest.Version, Kernel: kernelRelease()}}); err != nil {
 		return outcome{}, err
 	}

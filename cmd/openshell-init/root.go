@@ -150,10 +150,9 @@ func (where layout) findDisk(blocks string) (dev string, err error) {
 	}
 }
 
-// isUpper knows the disk by its serial number. libkrun gives a disk one of its
-// own making; there it is the only one.
+// isUpper knows the disk by its serial number, unless it is the only one.
 func (where layout) isUpper(disk string) bool {
-	if where.krun {
+	if where.LoneDisk {
 		return true
 	}
 	data, err := os.ReadFile(filepath.Join(disk, "serial"))
@@ -161,8 +160,8 @@ func (where layout) isUpper(disk string) bool {
 }
 
 func mountOverlay(where layout, progress func(guest.Progress)) error {
-	// This also opens it: under krun a directory that is mounted on the host
-	// becomes a mount in the guest, too, but not before.
+	// This also opens it: on a single device a directory that is mounted on the
+	// host becomes a mount in the guest, too, but not before.
 	layers, err := lowerLayers(where, skeletonDir, progress)
 	if err != nil {
 		return err

@@ -18,8 +18,8 @@ import (
 // committed generation N, so:
 //
 //  1. ask for the name of the next generation, a few times a second (once a
-//     second where the guest caches no names, which qemu sees to: there it is
-//     for the report only, and an emulated processor's time is dear)
+//     second where the guest caches no names: there it is for the report only,
+//     and an emulated processor's time is dear)
 //  2. when it is there but ..data still leads to an old one, give the cached
 //     names back and look again, a few times at most
 //  3. once a second take N from ..data itself: announcements may have come and
@@ -98,7 +98,7 @@ func startWatch(ctx context.Context, where layout, spec guest.BootSpec, h *host)
 		return fmt.Errorf("open the share: %w", err)
 	}
 	every, count := watchUncached, countRarely
-	if where.krun {
+	if where.CachesNames {
 		every, count = watchCached, countOften
 	}
 	go boundNames(ctx, spec.Names, count)

@@ -191,12 +191,24 @@ func bootSpec(spec drivers.Spec) guest.BootSpec {
 		Version: guest.Version, ID: spec.ID, Hostname: hostname(spec), Process: spec.Process, Stdin: spec.Stdin,
 		Ephemeral: spec.Ephemeral, AuthDir: spec.Auth.Target(), TokenUser: spec.TokenUser, StopGrace: int64(outputGrace),
 	}
-	b.Names = namesLimit(maxDescriptors())
+	b.Names, b.Traits = namesLimit(maxDescriptors()), traits(spec.Hypervisor)
 	b.Process.Env = drivers.WithDefaults(spec.Process.Env, guestDefaults...)
 	for i, m := range spec.Mounts {
 		b.Mounts = append(b.Mounts, guest.GuestMount{Name: guest.MountName(i), Target: m.Target()})
 	}
 	return b
+}
+
+// krunTraits: libkrun's server caches names for 5 s. 0x7602 is its request, on its
+// root, that sets what its process exits with; a restart ends it, since its machine
+// has no power switch; and it gives a disk a serial number of its own making.
+var krunTraits = guest.Traits{CachesNames: true, LoneDisk: true, ExitRequest: 0x7602, EndsByRestart: true}
+
+func traits(hypervisor string) *guest.Traits {
+	if hypervisor == hypervisorKrun {
+		return &krunTraits
+	}
+	return &guest.Traits{}
 }
 
 // namesMargin is more names than a guest looks up before it notices how many it

@@ -8,18 +8,22 @@
 // under libkrun) and cannot carry a quote.
 package guest
 
-import "openshell-vm/drivers"
+import (
+	"strconv"
+
+	"openshell-vm/drivers"
+)
 
 // Version is the boot spec's and the control channel's. The init says its own
 // in Hello; the monitor refuses another one.
 const Version = 2
 
-// Device tags and port names, the same under both hypervisors.
+// Device tags and port names, the same under all hypervisors.
 const (
-	TagRoot   = "root"   // qemu only: the rootfs directory (cache auto)
-	TagShares = "shares" // the composed shares; under krun the root too
-	// Under krun all of it travels on the root device: shares are then found
-	// in SharesDir of it, the rootfs in RootDir of it.
+	TagRoot   = "root"   // the rootfs directory (cache auto)
+	TagShares = "shares" // the composed shares
+	// Where there is but one device, it is the init's own root: the shares are
+	// then in SharesDir of it, the rootfs in RootDir of it.
 
 	PortStdio   = "stdio"   // frames of session 0, both ways
 	PortConsole = "console" // kernel messages, host reads only
@@ -35,12 +39,46 @@ const (
 	AuthName = "auth"      // the share
 
 	// RootListFile is the list of the root's files, beside SpecFile: see package
-	// rootlist. krun only; an older monitor makes none.
+	// rootlist. It is made where the init needs it for a stand-in of the root; an
+	// older monitor makes none.
 	RootListFile = "root.list"
 	// MountName(i) holds the i-th user mount.
-	RootDir   = "root"   // krun only: the rootfs
-	SharesDir = "shares" // krun only: BootDir, AuthName, … lie below it
+
+	RootDir   = "root"   // on a single device: the rootfs
+	SharesDir = "shares" // on a single device: BootDir, AuthName, … lie below it
 )
+
+// MountName is the directory of the i-th user mount in the composed shares.
+func MountName(i int) string { return "mount-" + strconv.Itoa(i) }
+
+// The initramfs, which the host builds and the init unpacks: see package
+// initramfs.
+const (
+	// InitramfsFormat changes when the same input must give another archive.
+	InitramfsFormat = 1
+	// ModulesDir holds the kernel's modules; sorted by name they are in load order.
+	ModulesDir = "/modules"
+)
+
+// InitramfsDirs are the mount points that the init finds at its start, also where
+// its root is not an initramfs.
+var InitramfsDirs = []string{"/dev", "/proc", "/sys", "/run", ModulesDir}
+
+// Traits are what a guest has to know of what runs it. They are abilities, not
+// names: an init knows no hypervisor.
+type Traits struct {
+	// CachesNames says that this kernel may remember names of the shares for
+	// seconds, and that their server fails silently when it is out of descriptors.
+	// So the init looks often at both.
+	CachesNames bool `json:"cachesNames,omitempty"`
+	// LoneDisk says that the disk has no serial number of ours: it is the only one.
+	LoneDisk bool `json:"loneDisk,omitempty"`
+	// ExitRequest is an ioctl on the root directory that sets what the host's process
+	// exits with; 0 for none.
+	ExitRequest uint32 `json:"exitRequest,omitempty"`
+	// EndsByRestart says that the machine has no power switch: a restart ends it.
+	EndsByRestart bool `json:"endsByRestart,omitempty"`
+}
 
 // BootSpec is the whole description of one boot.
 type BootSpec struct {
@@ -59,6 +97,9 @@ type BootSpec struct {
 
 	AuthDir   string `json:"authDir"`   // where the share is mounted
 	TokenUser string `json:"tokenUser"` // the only one who may read the share; "" for every user
+
+	// Traits is nil in what an older gateway wrote, which may start a newer init.
+	Traits *Traits `json:"traits,omitempty"`
 
 	// StopGrace bounds how long an orderly shutdown may take after the
 	// workload ended, in nanoseconds of the guest's monotonic clock.
