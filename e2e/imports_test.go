@@ -15,15 +15,16 @@ import (
 // longest prefix that fits; it may always import what lies below itself.
 var importRule = map[string][]string{
 	"share":  {},
-	"tokens": {"internal/plainfile"}, // a leaf, which a user of the library does not see
+	"tokens": {"internal/atomicfile", "internal/plainfile"}, // leaves, which a user of the library does not see
 	"krun":   {},
 
-	"internal/mounts":    {"internal/procfs"},
-	"internal/peer":      {},
-	"internal/procfs":    {},
-	"internal/plainfile": {},
-	"internal/text":      {},
-	"internal/stream":    {},
+	"internal/atomicfile": {},
+	"internal/mounts":     {"internal/procfs"},
+	"internal/peer":       {},
+	"internal/procfs":     {},
+	"internal/plainfile":  {},
+	"internal/text":       {},
+	"internal/stream":     {},
 
 	"drivers":             {"drivers", "internal"},
 	"drivers/driverstest": {"drivers", "share", "internal"}, // publishes what it tests

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/atomicfile"
 	"openshell-vm/share"
 )
 
@@ -237,18 +237,14 @@ func (h *Home) replace(path string, data []byte) error {
 	if _, lost := os.Lstat(path); reserve == nil || lost != nil {
 		return err
 	}
-	temporary := path + newSuffix
-	file, reserved := reserve.File(temporary, len(data))
+	file, reserved := reserve.File(path+newSuffix, len(data))
 	if reserved != nil {
 		return err
 	}
-	_, err = file.Write(data)
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err == nil {
-		err = os.Rename(temporary, path)
+	pending := atomicfile.Adopt(file)
+	defer pending.Discard()
+	if _, err := pending.Write(data); err != nil {
+		return err
 	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	return syncDir(filepath.Dir(path))
+	return pending.Commit(path, atomicfile.Durable)
 }

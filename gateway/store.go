@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/atomicfile"
 )
 
 // newSuffix is of a file that is about to replace the one without it.
@@ -128,39 +129,8 @@ func removeBusy(dir string) error {
 // replaceFile gives path new content, 0600, all at once and durably. What a
 // killed one left is removed by the next, whatever it is.
 func replaceFile(path string, data []byte) error {
-	temporary := path + newSuffix
-	if err := writeSynced(temporary, data); err != nil {
-		os.Remove(temporary)
-		return err
-	}
-	if err := os.Rename(temporary, path); err != nil {
-		os.Remove(temporary)
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func writeSynced(path string, data []byte) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if _, err := file.Write(data); err != nil {
-		return err
-	}
-	return file.Sync()
+	return atomicfile.Write(path, path+newSuffix, data, atomicfile.Durable)
 }
 
 // syncDir is a variable so that a test can see it.
-var syncDir = func(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
-}
+var syncDir = atomicfile.SyncDir

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"openshell-vm/internal/atomicfile"
 	"openshell-vm/internal/plainfile"
 )
 
@@ -260,43 +261,12 @@ func private(name string, want fs.FileMode) error {
 }
 
 // writeFile replaces name in dir by one rename; durable when it returns.
-func writeFile(dir, name string, text []byte) (err error) {
-	tmp := filepath.Join(dir, tmpPrefix+name)
-	_ = os.Remove(tmp) // of a killed process
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		f.Close()
-		if err != nil {
-			os.Remove(tmp)
-		}
-	}()
-	if err := f.Chmod(0o600); err != nil { // whatever the umask is
-		return err
-	}
-	if _, err := f.Write(text); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
-		return err
-	}
-	return syncDir(dir)
+func writeFile(dir, name string, text []byte) error {
+	return atomicfile.Write(filepath.Join(dir, name), filepath.Join(dir, tmpPrefix+name), text, atomicfile.Durable)
 }
 
 // syncDir is a variable so that a test can see it.
-var syncDir = func(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
+var syncDir = atomicfile.SyncDir
 
 func failed(op string, err error) error { return &Error{Op: op, Err: err} }
 

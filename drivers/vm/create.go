@@ -12,6 +12,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/internal/atomicfile"
 )
 
 // Create puts the sandbox's files into its directory: the writable layer, and
@@ -32,7 +33,7 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 			return err
 		}
 	}
-	return monitor.WriteJSON(filepath.Join(dir, specFile), spec, true)
+	return atomicfile.WriteJSON(filepath.Join(dir, specFile), spec, atomicfile.Durable)
 }
 
 // spec reads what Create was given.

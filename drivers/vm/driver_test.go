@@ -16,6 +16,7 @@ import (
 	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/qemu"
+	"openshell-vm/internal/atomicfile"
 )
 
 // patience bounds one wait for something to happen. It is generous: nothing here
@@ -84,7 +85,7 @@ func TestStatesWithoutAMonitor(t *testing.T) {
 	}
 	expect(drivers.Status{State: drivers.Dead, Reason: "its monitor ended without an exit status"})
 	exit := monitor.Exit{State: drivers.Exited, ExitCode: 7}
-	if err := monitor.WriteJSON(filepath.Join(spec.Dir, monitor.ExitFile), exit, false); err != nil {
+	if err := atomicfile.WriteJSON(filepath.Join(spec.Dir, monitor.ExitFile), exit, atomicfile.Volatile); err != nil {
 		t.Fatal(err)
 	}
 	expect(drivers.Status{State: drivers.Exited, ExitCode: 7})

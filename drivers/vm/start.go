@@ -17,6 +17,7 @@ import (
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/qemu"
+	"openshell-vm/internal/atomicfile"
 )
 
 const (
@@ -127,7 +128,7 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (monitor.Config
 	if err := os.Remove(filepath.Join(dir, monitor.ExitFile)); err != nil && !os.IsNotExist(err) {
 		return cfg, err
 	}
-	return cfg, monitor.WriteJSON(filepath.Join(cfg.Boot, guest.SpecFile), bootSpec(spec), false)
+	return cfg, atomicfile.WriteJSON(filepath.Join(cfg.Boot, guest.SpecFile), bootSpec(spec), atomicfile.Volatile)
 }
 
 // shareRoot says what root the guest is to see. Its own lies with the sandbox's

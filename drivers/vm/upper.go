@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/atomicfile"
 )
 
 // templateMax is more than an empty file system takes up, in bytes. A template
@@ -69,14 +70,13 @@ func (d *Driver) keepTemplate(path, template string) {
 		return
 	}
 	defer in.Close()
-	temp, err := os.CreateTemp(d.cfg.CacheDir, ".new-*")
+	temp, err := atomicfile.Create(filepath.Join(d.cfg.CacheDir, ".new-*"))
 	if err != nil {
 		return
 	}
-	defer os.Remove(temp.Name())
-	defer temp.Close()
-	if errors.Join(copySparse(in, temp.Name()), temp.Sync()) == nil {
-		_ = os.Rename(temp.Name(), template)
+	defer temp.Discard()
+	if copySparse(in, temp.Name()) == nil {
+		_ = temp.Commit(template, atomicfile.Whole)
 	}
 }
 
@@ -108,16 +108,15 @@ func newUpper(ctx context.Context, path string, size int64) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	f, err := atomicfile.Create(filepath.Join(filepath.Dir(path), ".new-*"))
 	if err != nil {
 		return &drivers.Error{Op: opUpper, Err: err, Hint: hintUpper}
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if err := makeFileSystem(ctx, mkfs, f, size); err != nil {
+	defer f.Discard()
+	if err := makeFileSystem(ctx, mkfs, f.File, size); err != nil {
 		return &drivers.Error{Op: opUpper, Err: err, Hint: hintUpper}
 	}
-	return os.Rename(f.Name(), path)
+	return f.Commit(path, atomicfile.Volatile) // mkfs has synced it
 }
 
 // makeFileSystem has mkfs write only what is not zero in a new file already.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/atomicfile"
 )
 
 // Names in the cache directory, which is this package's alone.
@@ -107,26 +108,22 @@ func (s *sum) name(key string) string {
 
 // build writes a file under a temporary name and renames it when it is whole.
 func build(dir, key string, write func(io.Writer) error) (string, error) {
-	f, err := os.CreateTemp(dir, tempPattern)
+	f, err := atomicfile.Create(filepath.Join(dir, tempPattern))
 	if err != nil {
 		return "", err
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
+	defer f.Discard()
 	sum := newSum()
 	if err := write(io.MultiWriter(f, sum)); err != nil {
 		return "", err
 	}
-	// A power cut must not leave a short file under the final name.
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return "", err
-	}
 	name := filepath.Join(dir, sum.name(key))
-	err = os.Rename(f.Name(), name)
-	if errors.Is(err, fs.ErrExist) { // somebody's directory
-		err = errors.Join(os.RemoveAll(name), os.Rename(f.Name(), name))
+	if info, err := os.Lstat(name); err == nil && info.IsDir() { // somebody's
+		if err := os.RemoveAll(name); err != nil {
+			return "", err
+		}
 	}
-	return name, err
+	return name, f.Commit(name, atomicfile.Whole)
 }
 
 // prune removes what was last used before the given time: other archives, and

@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"openshell-vm/internal/atomicfile"
 	"openshell-vm/internal/procfs"
 )
 
@@ -86,16 +86,5 @@ func remember(file string, id identity, r Result, now time.Time) {
 		e.Until = now.Add(passingFor)
 	}
 	c.Results[id.key] = e
-	data, err := json.MarshalIndent(c, "", "  ")
-	if err != nil {
-		return
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
-	if err != nil {
-		return
-	}
-	_, err = tmp.Write(append(data, '\n'))
-	if tmp.Close() != nil || err != nil || os.Rename(tmp.Name(), file) != nil {
-		os.Remove(tmp.Name())
-	}
+	_ = atomicfile.WriteJSON(file, c, atomicfile.Volatile) // else it is found again
 }

@@ -13,6 +13,7 @@ import (
 	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/kvm"
 	"openshell-vm/drivers/vm/qemu"
+	"openshell-vm/internal/atomicfile"
 )
 
 // Config is all that a monitor is told. It lies in the sandbox's directory as
@@ -107,7 +108,7 @@ func ReadConfig(dir string) (Config, error) {
 
 // Write puts the Config where the monitor finds it.
 func (c Config) Write() error {
-	return WriteJSON(filepath.Join(c.Dir, ConfigFile), c, false)
+	return atomicfile.WriteJSON(filepath.Join(c.Dir, ConfigFile), c, atomicfile.Volatile)
 }
 
 // file is a path in the sandbox's directory.

@@ -2,13 +2,13 @@ package monitor
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/atomicfile"
 )
 
 // Exit is how a sandbox ended. It is on disk before the workload's clients are
@@ -46,38 +46,6 @@ func (e Exit) checked() Exit {
 	return e
 }
 
-func (e Exit) write(dir string) error { return WriteJSON(filepath.Join(dir, ExitFile), e, true) }
-
-// WriteJSON replaces a file (0600) by a whole new one; readers see the old or the
-// new. Only a durable one is sure to survive a power cut.
-func WriteJSON(path string, v any, durable bool) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(append(data, '\n'))
-	if err == nil && durable {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil || !durable {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+func (e Exit) write(dir string) error {
+	return atomicfile.WriteJSON(filepath.Join(dir, ExitFile), e, atomicfile.Durable)
 }
