@@ -204,7 +204,10 @@ type Surveyor interface {
 }
 
 // Mounting is one mount of a container of the user's own.
-type Mounting struct{ Object, Source, Target string }
+type Mounting struct {
+	Object, Source, Target string
+	Running                bool // the container's processes have it, frozen ones too
+}
 
 // Status is one sandbox as its engine sees it.
 type Status struct {

@@ -148,7 +148,10 @@ func TestShareForOnesOwnContainer(t *testing.T) {
 			t.Errorf("the gateway runs, and the container reads: %v", err)
 		}
 		last := c.token()
-		w.run("share", "rm", "agent")
+		if r := w.try("share", "rm", "agent"); r.code != 125 || !strings.Contains(r.stderr, "is in use: container") {
+			t.Errorf("a share that a running container has mounted is removed: %+v", r)
+		}
+		w.run("share", "rm", "--force", "agent")
 		w.refuses(last)
 	})
 }

@@ -147,7 +147,7 @@ func TestRemovalOfAShareKeepsRenewing(t *testing.T) {
 		t.Error("it is there, and nothing renews it")
 	}
 	unlock()
-	w.must(w.client.RemoveShare(t.Context(), "agent"))
+	w.must(w.client.RemoveShare(t.Context(), "agent", false))
 	if g.schedule.has(s.id) {
 		t.Error("what is gone is renewed")
 	}

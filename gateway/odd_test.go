@@ -82,7 +82,7 @@ func TestOddFilesBeside(t *testing.T) {
 					}
 				})
 				inTime(t, "a renewal", func() { w.must(g.deliver(t.Context(), s, false)) })
-				inTime(t, "the removal", func() { w.must(w.client.RemoveShare(t.Context(), "one")) })
+				inTime(t, "the removal", func() { w.must(w.client.RemoveShare(t.Context(), "one", false)) })
 			})
 		}
 	}

@@ -162,7 +162,7 @@ func TestPruneEndsWithShare(t *testing.T) {
 	w.eventually("it is not shown any more", func() bool {
 		return !strings.Contains(strings.Join(w.shareOf("agent").Warnings, "\n"), "not a directory")
 	})
-	w.must(w.client.RemoveShare(t.Context(), "agent"))
+	w.must(w.client.RemoveShare(t.Context(), "agent", false))
 	w.eventually("it is not scheduled any more", func() bool {
 		g.prunes.mu.Lock()
 		defer g.prunes.mu.Unlock()

@@ -52,8 +52,8 @@ func TestReserveFollowsTheShares(t *testing.T) {
 	if text := w.metricsText(); !strings.Contains(text, `openshell_reserve_renewals{dir="`+g.home.State+`"} 4`) {
 		t.Errorf("metrics: %s", text)
 	}
-	w.must(w.client.RemoveShare(t.Context(), "one"))
-	w.must(w.client.RemoveShare(t.Context(), "two"))
+	w.must(w.client.RemoveShare(t.Context(), "one", false))
+	w.must(w.client.RemoveShare(t.Context(), "two", false))
 	g.refill()
 	if n := blanks(); n != 0 {
 		t.Errorf("without a share %d publishes are set aside", n)

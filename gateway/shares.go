@@ -219,8 +219,8 @@ func (g *Gateway) restore(s *sandbox) error {
 }
 
 // removeShare deletes a share of the user's own. A container that still has it
-// mounted sees an empty directory.
-func (g *Gateway) removeShare(ctx context.Context, s *sandbox) error {
+// mounted would see an empty directory: without force the share stays.
+func (g *Gateway) removeShare(ctx context.Context, s *sandbox, force bool) error {
 	r := s.rec()
 	if !r.own() {
 		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share belongs to sandbox %s", r.Name),
@@ -232,6 +232,13 @@ func (g *Gateway) removeShare(ctx context.Context, s *sandbox) error {
 	defer g.release(s)
 	if s.isGone() {
 		return s.present()
+	}
+	if force {
+		return g.explainRemoval(s, g.erase(context.WithoutCancel(ctx), s))
+	}
+	if users := g.usersOf(ctx, s.share.Dir(), os.Geteuid() == 0); len(users) > 0 {
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %s is in use: %s", r.Name, atMost(users, 3)),
+			Hint: "end what uses it first, or remove it all the same with --force: what has it mounted then finds no token"}
 	}
 	return g.explainRemoval(s, g.erase(context.WithoutCancel(ctx), s))
 }

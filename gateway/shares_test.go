@@ -72,7 +72,7 @@ func TestShareOfOnesOwn(t *testing.T) {
 		t.Error("the gateway ends while a share is to be renewed")
 	}
 
-	w.must(w.client.RemoveShare(t.Context(), "agent"))
+	w.must(w.client.RemoveShare(t.Context(), "agent", false))
 	if _, err := os.Stat(filepath.Dir(s.Dir)); !isNotExist(err) {
 		t.Errorf("the share's directory is left: %v", err)
 	}
@@ -100,7 +100,7 @@ func TestShareIsNoSandbox(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) { refused(t, do(), api.CodeInvalid, "a share for a container of your own") })
 	}
-	refused(t, c.RemoveShare(ctx, "box"), api.CodeConflict, "belongs to sandbox box")
+	refused(t, c.RemoveShare(ctx, "box", false), api.CodeConflict, "belongs to sandbox box")
 	if s, err := c.Share(ctx, "box"); err != nil || s.Driver != "fake" || s.Dir != box.Share {
 		t.Errorf("the sandbox's share: %+v, %v", s, err)
 	}
@@ -113,7 +113,7 @@ func TestNoSuchShare(t *testing.T) {
 	c, ctx := w.client, t.Context()
 	for what, do := range map[string]func() error{
 		"inspect": func() error { _, err := c.Share(ctx, "nosuch"); return err },
-		"remove":  func() error { return c.RemoveShare(ctx, "nosuch") },
+		"remove":  func() error { return c.RemoveShare(ctx, "nosuch", false) },
 		"put":     func() error { _, err := c.PutFiles(ctx, "nosuch", api.FilesRequest{Remove: []string{"a"}}); return err },
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -344,7 +344,7 @@ func TestShareVerifies(t *testing.T) {
 	if !verify() {
 		t.Error("the share's token is refused")
 	}
-	w.must(w.client.RemoveShare(t.Context(), "agent"))
+	w.must(w.client.RemoveShare(t.Context(), "agent", false))
 	if verify() {
 		t.Error("the token of a removed share is good")
 	}
@@ -454,7 +454,7 @@ func TestShareTurmoil(t *testing.T) {
 	for range 2 {
 		for what, do := range map[string]func() error{
 			"create": func() error { _, err := w.client.CreateShare(ctx, api.ShareRequest{Name: "agent"}); return err },
-			"remove": func() error { return w.client.RemoveShare(ctx, "agent") },
+			"remove": func() error { return w.client.RemoveShare(ctx, "agent", false) },
 			"put": func() error {
 				_, err := w.client.PutFiles(ctx, "agent", filesOf(map[string]string{"x": "1"}))
 				return err
@@ -475,7 +475,7 @@ func TestShareTurmoil(t *testing.T) {
 		}
 	}
 	all.Wait()
-	_ = w.client.RemoveShare(ctx, "agent")
+	_ = w.client.RemoveShare(ctx, "agent", false)
 	if left, _ := os.ReadDir(filepath.Join(g.home.State, namedDir)); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}

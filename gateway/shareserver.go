@@ -16,7 +16,7 @@ func (g *Gateway) shareRoutes(mux *http.ServeMux) {
 	mux.Handle("GET /v1/shares", answer(g.getShares))
 	mux.Handle("GET /v1/shares/{ref}", of(g.getShare))
 	mux.Handle("DELETE /v1/shares/{ref}", of(func(r *http.Request, s *sandbox) (any, error) {
-		return struct{}{}, g.removeShare(r.Context(), s)
+		return struct{}{}, g.removeShare(r.Context(), s, r.URL.Query().Get("force") != "")
 	}))
 	mux.Handle("POST /v1/shares/{ref}/files", of(g.postFiles))
 	mux.Handle("GET /v1/sandboxes/{ref}/token", inPath(g.find, func(_ *http.Request, s *sandbox) (any, error) { return g.view(s).Token, nil }))

@@ -37,6 +37,36 @@ func (g *Gateway) strays(ctx context.Context, authDir string) (warnings []string
 	return warnings
 }
 
+// usersOf tells who has a share's directory, or something in it, mounted at this moment,
+// as far as it can be seen. Whoever sees everybody's processes needs no engine but for the
+// containers' names.
+func (g *Gateway) usersOf(ctx context.Context, dir string, seesAll bool) (users []string) {
+	processes := processMounts(dir)
+	if len(processes) == 0 && seesAll {
+		return nil
+	}
+	for _, m := range g.engineMounts(ctx, dir) {
+		if m.Running {
+			users = append(users, fmt.Sprintf("container %s has it mounted at %s", text.Line(m.Object), text.Line(m.Target)))
+		}
+	}
+	if len(users) > 0 {
+		return users // the processes are those of these containers
+	}
+	for _, m := range processes {
+		users = append(users, fmt.Sprintf("process %d (%s) has it mounted at %s", m.pid, text.Line(m.command), text.Line(m.target)))
+	}
+	return users
+}
+
+// atMost lists the first of them.
+func atMost(list []string, n int) string {
+	if len(list) > n {
+		list = append(slices.Clip(list[:n]), fmt.Sprintf("and %d more", len(list)-n))
+	}
+	return strings.Join(list, ", ")
+}
+
 // inShare is a path as seen from the share's directory.
 func inShare(source, authDir string) string {
 	if rel, err := filepath.Rel(authDir, source); err == nil {

@@ -3,11 +3,13 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -78,7 +80,26 @@ func TestStrayProcesses(t *testing.T) {
 	if found := processMounts(auth); len(found) != 0 {
 		t.Errorf("before anything is mounted: %+v", found)
 	}
-	cmd := exec.Command("sh", "-ec", `mount --bind "$0/..gen-00000001/sandbox.jwt" "$1/token"; mount --bind "$0" "$1"; echo ready; read x`, auth, elsewhere)
+	pid, _ := mounting(t, `mount --bind "$0/..gen-00000001/sandbox.jwt" "$1/token"; mount --bind "$0" "$1"`, auth, elsewhere)
+	check := func(source string) {
+		t.Helper()
+		found := processMounts(auth)
+		if len(found) != 1 || found[0].source != source || found[0].pid != pid || found[0].target != elsewhere+"/token" {
+			t.Errorf("%+v, wanted %s in process %d", found, source, pid)
+		}
+	}
+	check("..gen-00000001/sandbox.jwt")
+	if err := os.RemoveAll(auth + "/..gen-00000001"); err != nil {
+		t.Fatal(err)
+	}
+	check("..gen-00000001/sandbox.jwt (deleted)")
+}
+
+// mounting runs a script, which mounts something, in namespaces of its own, and goes on
+// until end is called.
+func mounting(t *testing.T, script string, args ...string) (pid int, end func()) {
+	t.Helper()
+	cmd := exec.Command("sh", append([]string{"-ec", script + "; echo ready; read x"}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER,
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}}
 	stdin, err := cmd.StdinPipe()
@@ -92,20 +113,46 @@ func TestStrayProcesses(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Skipf("no user namespace can be made here: %v", err)
 	}
-	defer func() { stdin.Close(); _ = cmd.Wait() }()
+	end = sync.OnceFunc(func() { stdin.Close(); _ = cmd.Wait() })
+	t.Cleanup(end)
 	if _, err := io.ReadFull(stdout, make([]byte, len("ready\n"))); err != nil {
 		t.Skip("nothing can be mounted in a user namespace here")
 	}
-	check := func(source string) {
-		t.Helper()
-		found := processMounts(auth)
-		if len(found) != 1 || found[0].source != source || found[0].pid != cmd.Process.Pid || found[0].target != elsewhere+"/token" {
-			t.Errorf("%+v, wanted %s in process %d", found, source, cmd.Process.Pid)
-		}
+	return cmd.Process.Pid, end
+}
+
+// A share that something has mounted is not removed without force, and who has it is
+// told: a container by its name, where an engine knows one that runs.
+func TestRemoveUsedShare(t *testing.T) {
+	engine := &surveyor{fake: newFake("fake")}
+	w := newWorld(t, engine)
+	g := w.run()
+	s := w.share(api.ShareRequest{Name: "agent"})
+	elsewhere := t.TempDir()
+	pid, end := mounting(t, `mount --bind "$0" "$1"`, s.Dir, elsewhere)
+	remove := func(force bool) error { return w.client.RemoveShare(t.Context(), "agent", force) }
+	refused(t, remove(false), api.CodeConflict, fmt.Sprintf("the share agent is in use: process %d (sh) has it mounted at %s", pid, elsewhere))
+
+	engine.mounting = []drivers.Mounting{
+		{Object: "ended", Source: s.Dir, Target: drivers.AuthDir},
+		{Object: "web\x1b[31m", Source: s.Dir, Target: drivers.AuthDir, Running: true},
 	}
-	check("..gen-00000001/sandbox.jwt")
-	if err := os.RemoveAll(auth + "/..gen-00000001"); err != nil {
-		t.Fatal(err)
+	err := remove(false)
+	refused(t, err, api.CodeConflict, "container web")
+	if text := err.Error(); strings.Contains(text, "ended") || strings.Contains(text, "\x1b") || strings.Contains(text, "process") {
+		t.Errorf("%q", text)
 	}
-	check("..gen-00000001/sandbox.jwt (deleted)")
+	if w.shareOf("agent").Token.Generation == 0 {
+		t.Error("it lost its token")
+	}
+	end()
+	if users := g.usersOf(t.Context(), filepath.Dir(s.Dir), false); len(users) != 1 {
+		t.Errorf("who can't see all processes goes by the engine: %q", users)
+	}
+	w.must(remove(false))
+
+	w.share(api.ShareRequest{Name: "agent"})
+	_, end = mounting(t, `mount --bind "$0" "$1"`, s.Dir, elsewhere)
+	defer end()
+	w.must(remove(true))
 }

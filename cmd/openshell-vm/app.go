@@ -59,7 +59,7 @@ func newApp() *cli.App {
 				{Name: "put", Usage: "publish files (- is standard input) beside the token, a sandbox's too, and print their generation", ArgsUsage: "SHARE [NAME=]FILE...",
 					Flags: []cli.Flag{removeFlag()}, Action: sharePutAction},
 				{Name: "rm", Usage: "remove shares; their tokens are refused from then on", ArgsUsage: "SHARE...",
-					Flags: []cli.Flag{forceGoneFlag()}, Action: shareRmAction},
+					Flags: []cli.Flag{forceShareFlag()}, Action: shareRmAction},
 			}},
 
 			{Name: "token", Category: "gateway", Usage: "inspect, rotate or verify tokens; none is ever shown", Subcommands: []*cli.Command{
@@ -185,7 +185,9 @@ func ignoreFlag() cli.Flag {
 }
 func quietDirFlag() cli.Flag  { return boolFlag("only the directory to mount", "quiet", "q") }
 func quietNameFlag() cli.Flag { return boolFlag("only names", "quiet", "q") }
-func forceGoneFlag() cli.Flag { return boolFlag("no error for those that are gone", "force", "f") }
+func forceShareFlag() cli.Flag {
+	return boolFlag("also those that something has mounted, and no error for those that are gone", "force", "f")
+}
 func forceKeyFlag() cli.Flag {
 	return boolFlag("also while shares hold tokens that it signed", "force", "f")
 }

@@ -34,7 +34,11 @@ func (f *fake) shareRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /v1/images/pull", f.pull)
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request, int){
 		"GET /v1/shares/{ref}": func(w http.ResponseWriter, _ *http.Request, i int) { answer(w, f.shares[i]) },
-		"DELETE /v1/shares/{ref}": func(w http.ResponseWriter, _ *http.Request, i int) {
+		"DELETE /v1/shares/{ref}": func(w http.ResponseWriter, r *http.Request, i int) {
+			if f.read("mounted") != "" && r.URL.Query().Get("force") != "1" {
+				refuse(w, &api.Error{Code: api.CodeConflict, Message: "the share is in use", Hint: "--force"})
+				return
+			}
 			f.shares = slices.Delete(f.shares, i, i+1)
 			answer(w, struct{}{})
 		},

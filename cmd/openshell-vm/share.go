@@ -141,7 +141,7 @@ func shareFacts(s api.Share, now time.Time) []api.Fact {
 func shareRmAction(c *cli.Context) error {
 	force := c.Bool("force")
 	return forEach(c, "removing", func(ctx context.Context, client *api.Client, ref string) error {
-		err := client.RemoveShare(ctx, ref)
+		err := client.RemoveShare(ctx, ref, force)
 		if force && notFound(err) {
 			return nil
 		}

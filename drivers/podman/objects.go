@@ -238,7 +238,7 @@ func (e *engine) Mounts(ctx context.Context) ([]drivers.Mounting, error) {
 			return nil, err
 		}
 		for target, source := range f.Sources {
-			found = append(found, drivers.Mounting{Object: f.Name, Source: source, Target: target})
+			found = append(found, drivers.Mounting{Object: f.Name, Source: source, Target: target, Running: f.State == drivers.Running})
 		}
 	}
 	return found, nil

@@ -58,9 +58,14 @@ func (c *Client) Share(ctx context.Context, ref string) (Share, error) {
 	return short[Share](ctx, c, "GET", sharePath(ref), nil)
 }
 
-// RemoveShare deletes a share of the user's own. Its token verifies no more.
-func (c *Client) RemoveShare(ctx context.Context, ref string) error {
-	_, err := call[struct{}](ctx, c, "DELETE", sharePath(ref), nil)
+// RemoveShare deletes a share of the user's own. Its token verifies no more. One that
+// something has mounted is refused with CodeConflict, but for force.
+func (c *Client) RemoveShare(ctx context.Context, ref string, force bool) error {
+	path := sharePath(ref)
+	if force {
+		path += "?force=1"
+	}
+	_, err := call[struct{}](ctx, c, "DELETE", path, nil)
 	return err
 }
 

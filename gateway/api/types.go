@@ -27,7 +27,7 @@
 //	GET    /v1/shares                      []Share, those of the user's own
 //	GET    /v1/shares/{ref}                Share, a sandbox's too
 //	POST   /v1/shares/{ref}/files          FilesRequest → Share
-//	DELETE /v1/shares/{ref}
+//	DELETE /v1/shares/{ref}[?force=1]
 //	POST   /v1/images/pull                 CreateRequest, frames: PullProgress (Control), ended by Exit 0 or Error
 //	GET    /v1/keys                        []Key
 //	POST   /v1/keys/rotate                 → RotateResult
