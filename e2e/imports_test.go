@@ -19,6 +19,7 @@ var importRule = map[string][]string{
 	"krun":   {},
 
 	"internal/atomicfile": {},
+	"internal/hostclock":  {},
 	"internal/mounts":     {"internal/procfs"},
 	"internal/peer":       {},
 	"internal/procfs":     {},

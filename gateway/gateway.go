@@ -16,6 +16,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/hostclock"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
@@ -168,7 +169,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	})
 	tasks.Go(func() error { g.prunes.serve(ctx); return nil })
 	g.pruneAll(firstPrune)
-	tasks.Go(func() error { return watchClock(ctx, g.clockStepped) })
+	tasks.Go(func() error { return hostclock.Watch(ctx, g.clockStepped) })
 	tasks.Go(func() error { return g.upkeep(ctx) })
 	tasks.Go(func() error { g.keepReserves(ctx); return nil })
 	g.pickUpAll(ctx) // 1

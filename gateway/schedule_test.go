@@ -367,15 +367,3 @@ func TestPickUp(t *testing.T) {
 		}
 	})
 }
-
-// TestClockWatchEnds with its context; that it notices a step is tested where
-// the clock may be set (build tag e2e).
-func TestClockWatchEnds(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- watchClock(ctx, func() { t.Error("a step was noticed that was none") }) }()
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-}

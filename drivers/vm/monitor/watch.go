@@ -1,12 +1,14 @@
 package monitor
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/hostclock"
 )
 
 // stopMargin is how much longer than asked a guest may take to stop a workload,
@@ -22,12 +24,9 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 	if early != nil {
 		return exited(*early)
 	}
-	steps, stopClock, err := clockSteps()
-	if err != nil {
-		m.log.Warn("the guest's clock will not follow the host's at once", "error", err)
-		stopClock = func() {}
-	}
-	defer stopClock()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	steps := m.clockSteps(ctx)
 	clock, room := newGuestClock(), newRoom(m.cfg.Upper)
 	var patience <-chan time.Time // with a guest that was asked to stop
 	for {
@@ -68,6 +67,24 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 			return m.killed("the guest did not answer and was powered off")
 		}
 	}
+}
+
+// clockSteps tells of the host's clock's steps, which leave the guest's clock behind,
+// until ctx ends.
+func (m *monitor) clockSteps(ctx context.Context) <-chan struct{} {
+	steps := make(chan struct{}, 1)
+	go func() {
+		err := hostclock.Watch(ctx, func() {
+			select {
+			case steps <- struct{}{}:
+			default: // one is waiting already, and will give the newest time
+			}
+		})
+		if err != nil {
+			m.log.Warn("the guest's clock does not follow the host's at once", "error", err)
+		}
+	}()
+	return steps
 }
 
 // lastWords looks for an exit status among the messages that a VM left behind
