@@ -141,6 +141,9 @@ func (where layout) findDisk(blocks string) (dev string, err error) {
 		}
 		for _, disk := range disks {
 			if where.isUpper(disk) {
+				// Smaller pieces: what a VM has in flight is still written when its host
+				// freezes it for want of room. Without it, it is a bit more.
+				_ = os.WriteFile(filepath.Join(disk, "queue/max_sectors_kb"), []byte("1024"), 0)
 				return filepath.Join("/dev", filepath.Base(disk)), nil
 			}
 		}

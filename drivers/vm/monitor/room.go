@@ -15,26 +15,38 @@ import (
 // writes is stopped, not who renews.
 //
 //  1. look at what is free, and often once that is little
-//  2. below the reserve, freeze a VM whose disk has grown a lot of late; below
-//     half of it, one whose disk has grown at all
+//  2. below the reserve, or where the next look would come too late, freeze a VM
+//     whose disk has grown a lot of late; below half of the reserve, one whose disk
+//     has grown at all
 //  3. let it go on when the reserve and half as much again is free
+//
+// A signal stops a thread after its system call. So what the hypervisor writes just
+// then is still written: of a Linux guest at most roomFlight, which its queue bounds.
+// The reserve is larger than that on any disk. A guest with requests of another size,
+// by a driver of its own, is killed when it goes on over half of the reserve: SIGKILL
+// ends a write in the middle.
 //
 // A frozen VM loses nothing. One that is to stop goes on until it has ended,
 // and is killed if it would have to be frozen again.
 const (
-	roomMost  = 256 << 20 // the reserve in bytes: this, or a small file system's part
-	roomPart  = 16
-	roomMuch  = 2 << 30 // free: then there is time
-	roomEvery = time.Second
-	roomOften = 50 * time.Millisecond
-	roomLate  = 10 * time.Second // of late: between this and twice as long ago
-	roomHeavy = 4 << 20          // bytes: a lot
+	roomMost   = 256 << 20 // the reserve in bytes: this, or a part of a smaller file system
+	roomPart   = 16
+	roomLeast  = 64 << 20 // but so much, or a greater part of one that is smaller yet
+	roomLarge  = 4
+	roomFlight = 24 << 20 // bytes: qemu.QueueSize requests of 1 MiB, and some more
+	roomMuch   = 2 << 30  // free: then there is time
+	roomEvery  = time.Second
+	roomOften  = 20 * time.Millisecond
+	roomLate   = 10 * time.Second // of late: between this and twice as long ago
+	roomHeavy  = 4 << 20          // bytes: a lot
 )
 
 // space is what a file system has, in bytes.
 type space struct{ free, all int64 }
 
-func (s space) reserve() int64 { return min(roomMost, s.all/roomPart) }
+func (s space) reserve() int64 {
+	return min(roomMost, max(s.all/roomPart, min(roomLeast, s.all/roomLarge)))
+}
 
 // room keeps a guest from filling the file system. It is the watch's alone.
 type room struct {
@@ -42,7 +54,10 @@ type room struct {
 	look   func() (space, error) // of the disk's file system
 	used   func() int64          // bytes that the disk takes up
 	growth growth
+	last   int64 // used at the last look
 	frozen bool
+	since  time.Time // frozen
+	begin  int64     // used when it was frozen
 }
 
 func newRoom(image string) *room {
@@ -72,6 +87,7 @@ const (
 	goOn verdict = iota
 	freeze
 	thaw
+	kill
 )
 
 // tick looks at the file system and judges.
@@ -81,18 +97,23 @@ func (r *room) tick(now time.Time) (verdict, space) {
 		r.due.Reset(roomEvery)
 		return goOn, s
 	}
-	grown := r.growth.add(now, r.used())
+	used := r.used()
+	grown, step := r.growth.add(now, used), max(0, used-r.last)
+	r.last = used
 	every := roomEvery
-	if s.free < roomMuch && !r.frozen {
+	if s.free < roomMuch && (!r.frozen || now.Sub(r.since) < roomLate) {
 		every = roomOften
 	}
 	r.due.Reset(every)
 	switch reserve := s.reserve(); {
 	case r.frozen && s.free > reserve+reserve/2:
 		return thaw, s
+	case r.frozen && s.free < reserve/2 && used-r.begin > roomFlight:
+		return kill, s
 	case r.frozen:
 		return goOn, s
-	case s.free < reserve && grown > roomHeavy, s.free < reserve/2 && grown > 0:
+	case s.free-step < reserve && grown > roomHeavy, s.free < reserve/2 && grown > 0:
+		r.frozen, r.since, r.begin = true, now, used
 		return freeze, s
 	}
 	return goOn, s
@@ -116,15 +137,16 @@ func (g *growth) add(now time.Time, used int64) int64 {
 	return g.before + g.last
 }
 
-// keepRoom does what the room's state asks for, and says whether the VM is to
-// be killed for it.
-func (m *monitor) keepRoom(r *room, stopping bool) (kill bool) {
+// keepRoom does what the room's state asks for, and gives the reason to kill the VM
+// for; "" if there is none.
+func (m *monitor) keepRoom(r *room, stopping bool) (reason string) {
 	what, s := r.tick(time.Now())
 	switch {
 	case what == freeze && stopping:
-		return true
+		return "it was killed: it filled the host's disk before it had stopped"
+	case what == kill:
+		return "it was killed: it went on to fill the host's disk when it was frozen for that"
 	case what == freeze:
-		r.frozen = true
 		m.group.signal(syscall.SIGSTOP)
 		why := fmt.Sprintf("frozen: %s are free where its disk lies, and it was writing; it goes on when more than %s are",
 			units.BytesSize(float64(s.free)), units.BytesSize(float64(s.reserve()*3/2)))
@@ -133,7 +155,7 @@ func (m *monitor) keepRoom(r *room, stopping bool) (kill bool) {
 	case what == thaw:
 		m.thaw(r)
 	}
-	return false
+	return ""
 }
 
 // thaw lets a frozen VM go on.

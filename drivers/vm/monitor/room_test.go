@@ -19,11 +19,17 @@ func TestWhoWritesIsStopped(t *testing.T) {
 		days []at
 	}{
 		{"there is room", 100 << 10, []at{{5000, 1, goOn}, {4000, 1001, goOn}, {3000, 2001, goOn}}},
-		{"a heavy writer", 100 << 10, []at{{300, 1, goOn}, {257, 50, goOn}, {250, 60, freeze}, {250, 60, goOn}}},
+		{"a heavy writer", 100 << 10, []at{{400, 1, goOn}, {310, 50, goOn}, {250, 60, freeze}, {250, 60, goOn}}},
+		{"before the reserve is touched", 100 << 10, []at{{400, 1, goOn}, {300, 101, freeze}}},
 		{"a light writer", 100 << 10, []at{{300, 1, goOn}, {250, 2, goOn}, {130, 3, goOn}, {127, 3, freeze}}},
 		{"one that reads", 100 << 10, []at{{300, 70, goOn}, {250, 70, goOn}, {3, 70, goOn}, {0, 70, goOn}}},
-		{"a small file system", 384, []at{{100, 1, goOn}, {25, 80, goOn}, {23, 82, freeze}}},
-		{"it goes on", 384, []at{{20, 1, goOn}, {20, 9, freeze}, {35, 9, goOn}, {37, 9, thaw}}},
+		{"a smaller file system", 2 << 10, []at{{200, 1, goOn}, {140, 11, goOn}, {129, 12, goOn}, {127, 13, freeze}}},
+		{"a small one", 384, []at{{200, 1, goOn}, {75, 6, goOn}, {65, 7, goOn}, {63, 8, freeze}}},
+		{"a tiny one", 100, []at{{50, 1, goOn}, {32, 6, goOn}, {26, 7, goOn}, {24, 8, freeze}}},
+		{"it goes on", 384, []at{{60, 1, goOn}, {60, 9, freeze}, {95, 9, goOn}, {97, 9, thaw}}},
+		{"what was in flight", 384, []at{{60, 1, goOn}, {60, 9, freeze}, {40, 29, goOn}, {20, 29, goOn}}},
+		{"one that goes on and on", 384, []at{{60, 1, goOn}, {60, 9, freeze}, {40, 29, goOn}, {30, 39, kill}}},
+		{"others go on and on", 384, []at{{60, 1, goOn}, {60, 9, freeze}, {40, 9, goOn}, {0, 9, goOn}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var now at
@@ -37,7 +43,7 @@ func TestWhoWritesIsStopped(t *testing.T) {
 				if got != day.want {
 					t.Errorf("second %d, %+v: verdict %d", i, day, got)
 				}
-				r.frozen = r.frozen && got != thaw || got == freeze
+				r.frozen = r.frozen && got != thaw
 			}
 		})
 	}

@@ -52,8 +52,8 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 		case <-clock.due.C:
 			clock.tick(m)
 		case <-room.due.C:
-			if m.keepRoom(room, patience != nil) {
-				return m.killed("it was killed: it filled the host's disk before it had stopped")
+			if why := m.keepRoom(room, patience != nil); why != "" {
+				return m.killed(why)
 			}
 		case grace := <-m.stop:
 			if grace < 0 {

@@ -35,6 +35,11 @@ type Machine struct {
 	FDs       FDs
 }
 
+// QueueSize is how many requests a guest has in flight to its disk. By default it is
+// 256 for each processor: so many would still be written, 1 MiB or more each, by a
+// QEMU that is stopped for the sake of the host's disk.
+const QueueSize = 16
+
 // Binary is the name of the system emulator for an architecture, and the
 // Debian package that has it.
 func Binary(arch string) (program, pkg string) {
@@ -66,7 +71,7 @@ func (m Machine) Args() []string {
 	if m.Upper != "" {
 		args = append(args,
 			"-drive", "if=none,id=upper,format=raw,discard=unmap,detect-zeroes=unmap,file="+escape(m.Upper),
-			"-device", "virtio-blk-pci,drive=upper,serial="+guest.UpperSerial)
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=upper,num-queues=1,queue-size=%d,serial=%s", QueueSize, guest.UpperSerial))
 	}
 	return args
 }
