@@ -148,7 +148,7 @@ func TestShareForOnesOwnContainer(t *testing.T) {
 			t.Errorf("the gateway runs, and the container reads: %v", err)
 		}
 		last := c.token()
-		if r := w.try("share", "rm", "agent"); r.code != 125 || !strings.Contains(r.stderr, "is in use: container") {
+		if r := w.try("share", "rm", "agent"); r.code != 125 || !strings.Contains(r.stderr, "is in use: ") {
 			t.Errorf("a share that a running container has mounted is removed: %+v", r)
 		}
 		w.run("share", "rm", "--force", "agent")

@@ -20,6 +20,7 @@ var status = map[string]int{
 	api.CodeDriver: http.StatusBadGateway, api.CodeVersion: http.StatusUpgradeRequired, api.CodeForbidden: http.StatusForbidden,
 	api.CodeNotExecutable: http.StatusUnprocessableEntity, api.CodeNoCommand: http.StatusUnprocessableEntity,
 	api.CodeInternal: http.StatusInternalServerError, api.CodeOverloaded: http.StatusInsufficientStorage,
+	api.CodeEnding: http.StatusServiceUnavailable,
 }
 
 // invalid marks an error as the request's fault, with its own hint if it has one.
@@ -63,7 +64,7 @@ func explain(err error) *api.Error {
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Code, hint = api.CodeDriver, "try again; openshell-vm doctor says how the engine is"
 	case errors.Is(err, context.Canceled): // a client that has gone reads no answer
-		e.Message, e.Hint, hint = "the gateway was ended meanwhile", "", "do it again: the next command starts a gateway"
+		e.Code, e.Message, e.Hint, hint = api.CodeEnding, "the gateway was ended meanwhile", "", "do it again: the next command starts a gateway"
 	case errors.As(err, &engine):
 		e.Code = api.CodeDriver
 	}

@@ -79,7 +79,7 @@ func (s *session) follow(ctx context.Context, a *attachment, sandbox api.Sandbox
 	defer close(s.ended)
 	for {
 		<-a.done
-		if !errors.Is(a.err, api.ErrStreamLost) && !isEnding(a.err) {
+		if !gatewayGone(a.err) {
 			break
 		}
 		client, err := nextGateway(ctx, a.err)
@@ -104,6 +104,9 @@ func (s *session) follow(ctx context.Context, a *attachment, sandbox api.Sandbox
 	}
 	return workloadCode(a.code)
 }
+
+// gatewayGone says that it was the gateway that ended, not what was asked of it.
+func gatewayGone(err error) bool { return errors.Is(err, api.ErrStreamLost) || isEnding(err) }
 
 func isEnding(err error) bool {
 	var answer *api.Error
@@ -140,8 +143,10 @@ func (s *session) tellGap(name string) {
 	if s.raw {
 		end = "\r\n"
 	}
-	fmt.Fprintf(s.stderr, "openshell-vm: the gateway was restarted: output may be missing here; openshell-vm logs %s has it%s", name, end)
+	fmt.Fprintf(s.stderr, gapLine+end, name)
 }
+
+const gapLine = "openshell-vm: the gateway was restarted: output may be missing here; openshell-vm logs %s has it"
 
 // farewell turns an end by the detach keys into a success that is said.
 func (s *session) farewell(err error, name string) error {

@@ -152,7 +152,7 @@ func (f *fake) handler() http.Handler {
 		"POST /v1/sandboxes/{ref}/start":        f.start,
 		"POST /v1/sandboxes/{ref}/stop":         f.stop,
 		"POST /v1/sandboxes/{ref}/signal":       f.signal,
-		"GET /v1/sandboxes/{ref}/wait":          func(w http.ResponseWriter, _ *http.Request, _ *fakeSandbox) { answer(w, api.WaitResult{ExitCode: 7}) },
+		"GET /v1/sandboxes/{ref}/wait":          f.wait,
 		"GET /v1/sandboxes/{ref}/logs":          f.logs,
 		"POST /v1/sandboxes/{ref}/attach":       f.attach,
 		"POST /v1/sandboxes/{ref}/exec":         f.exec,
@@ -312,6 +312,21 @@ func (f *fake) signal(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// wait is ended once, as by a gateway that is restarted, if there is a file wait-ended;
+// by one that is killed, if it says so.
+func (f *fake) wait(w http.ResponseWriter, _ *http.Request, _ *fakeSandbox) {
+	how := f.read("wait-ended")
+	_ = os.Remove(filepath.Join(f.dir, "wait-ended"))
+	switch how {
+	case "":
+		answer(w, api.WaitResult{ExitCode: 7})
+	case "killed":
+		panic(http.ErrAbortHandler)
+	default:
+		refuse(w, &api.Error{Code: api.CodeEnding, Message: "the gateway was ended meanwhile"})
+	}
+}
+
 func (f *fake) rotate(w http.ResponseWriter, _ *http.Request, s *fakeSandbox) {
 	s.Token.Generation++
 	answer(w, s.Token)
@@ -328,8 +343,30 @@ func (f *fake) verify(w http.ResponseWriter, r *http.Request) {
 	answer(w, api.VerifyResult{Valid: true, SandboxID: "c0ffee", Generation: 3, ExpiresAt: time.Now().Add(time.Hour)})
 }
 
+// logs gives one line of each stream. While a file logs-ended is there, a stream that is
+// followed is ended as by a gateway that is restarted, once and after two more lines; the
+// next one has those, or what stands in logs-anew, and one more.
 func (f *fake) logs(w http.ResponseWriter, r *http.Request, _ *fakeSandbox) {
 	frames := stream.NewWriter(w)
+	if state := f.read("logs-ended"); state != "" {
+		follow := r.URL.Query().Get("follow") == "1"
+		begin := "one\nfol"
+		if anew := f.read("logs-anew"); anew != "" && state == "resumed" {
+			begin = anew + "\n"
+		}
+		_ = frames.Write(stream.Stdout, 0, []byte(begin))
+		_ = frames.Write(stream.Stderr, 0, []byte("two\n"))
+		if state != "resumed" && follow {
+			_ = os.WriteFile(filepath.Join(f.dir, "logs-ended"), []byte("resumed"), 0o600)
+			_ = frames.Write(stream.Error, 0, api.EncodeError(&api.Error{Code: api.CodeEnding, Message: "the gateway ended the stream"}))
+			return
+		}
+		if follow {
+			_ = frames.Write(stream.Stdout, 0, []byte("lowed\nlast\n"))
+		}
+		_ = frames.Write(stream.Exit, 0, stream.EncodeExit(0))
+		return
+	}
 	_ = frames.Write(stream.Stdout, 0, []byte("one\n"))
 	_ = frames.Write(stream.Stderr, 0, []byte("two\n"))
 	if r.URL.Query().Get("follow") == "1" {
@@ -402,6 +439,8 @@ func workload(conn net.Conn, rw *bufio.ReadWriter, p api.Process, signals chan i
 			end(5)
 			return
 		}
+		_ = out.Write(stream.Error, 0, api.EncodeError(&api.Error{Code: api.CodeEnding, Message: "the gateway ended the stream"}))
+	case "ended":
 		_ = out.Write(stream.Error, 0, api.EncodeError(&api.Error{Code: api.CodeEnding, Message: "the gateway ended the stream"}))
 	case "lost-once":
 		fmt.Fprintf(out.To(stream.Stdout, 0), "attached %d times\n", times)

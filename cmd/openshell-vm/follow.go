@@ -23,7 +23,7 @@ func followTail(ctx context.Context, client *api.Client, ref string, n int) erro
 		return err
 	}
 	f := newFollower(n, int64(stored))
-	err := client.Logs(ctx, ref, true, f.to(os.Stdout), f.to(os.Stderr))
+	err := followLog(ctx, client, ref, f.to(os.Stdout), f.to(os.Stderr))
 	return errors.Join(err, f.close())
 }
 

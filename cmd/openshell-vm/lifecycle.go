@@ -131,13 +131,26 @@ func rmAction(c *cli.Context) error {
 // waitAction prints codes and ends with 0: several sandboxes have several.
 func waitAction(c *cli.Context) error {
 	return forEach(c, "waiting for", func(ctx context.Context, client *api.Client, ref string) error {
-		result, err := client.Wait(ctx, ref)
+		result, err := waitFor(ctx, client, ref)
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintln(c.App.Writer, result.ExitCode)
 		return err
 	})
+}
+
+// waitFor goes on with the next gateway when one ends: the sandbox does not end with it.
+func waitFor(ctx context.Context, client *api.Client, ref string) (api.WaitResult, error) {
+	for {
+		result, err := client.Wait(ctx, ref)
+		if !gatewayGone(err) {
+			return result, err
+		}
+		if client, err = nextGateway(ctx, err); err != nil {
+			return result, err
+		}
+	}
 }
 
 // done prints what was named once it has been done.
@@ -162,11 +175,13 @@ func logsAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if last < 0 {
-		return client.Logs(c.Context, ref, follow, os.Stdout, os.Stderr)
-	}
-	if follow {
+	switch {
+	case follow && last < 0:
+		return followLog(c.Context, client, ref, os.Stdout, os.Stderr)
+	case follow:
 		return followTail(c.Context, client, ref, last)
+	case last < 0:
+		return client.Logs(c.Context, ref, false, os.Stdout, os.Stderr)
 	}
 	var end tail
 	if err := client.Logs(c.Context, ref, false, end.to(os.Stdout, last), end.to(os.Stderr, last)); err != nil {

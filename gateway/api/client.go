@@ -300,5 +300,5 @@ func unwrapURL(err error) error {
 	return wrapped.Err
 }
 
-var errEnded = &Error{Code: CodeInternal, Message: "the gateway ended before it answered",
-	Hint: "try again; if it happens again, read gateway.log in the state directory"}
+var errEnded = lostStream{&Error{Code: CodeInternal, Message: "the gateway ended before it answered",
+	Hint: "try again; if it happens again, read gateway.log in the state directory"}}

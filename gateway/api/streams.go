@@ -10,15 +10,17 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 
 	"openshell-vm/internal/stream"
 )
 
 // ErrStreamLost says that the gateway closed a stream without a last frame:
-// it ended, the sandbox goes on. The errors that wrap it are *Error, too.
+// it ended, the sandbox goes on. The errors that wrap it are *Error, too. So is that
+// of a gateway that ended before it answered.
 var ErrStreamLost = errors.New("the gateway closed the stream before the command had ended")
 
-// lostStream is what Attach and Exec return then: one error, with a hint.
+// lostStream is what is returned then: one error, with a hint.
 type lostStream struct{ answer *Error }
 
 func (l lostStream) Error() string        { return l.answer.Message }
@@ -94,7 +96,7 @@ func receive(frames *stream.Reader, stdout, stderr io.Writer) error {
 	for {
 		frame, err := frames.Read()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 			return lost()
 		case err != nil:
 			return err

@@ -76,7 +76,7 @@ const (
 	CodeForbidden  = "forbidden"   // peer credentials: 403
 	CodeInternal   = "internal"    // 500
 	CodeOverloaded = "no-room"     // disk, memory or descriptors: 507
-	CodeEnding     = "ending"      // of a stream: this gateway ends, perhaps for a newer one; the sandbox goes on
+	CodeEnding     = "ending"      // this gateway ends, perhaps for a newer one; the sandbox goes on: 503, or of a stream
 
 	CodeNotExecutable = "not-executable" // the command can't be executed: 422, the CLI exits with 126
 	CodeNoCommand     = "no-command"     // there is no such command: 422, the CLI exits with 127
