@@ -130,7 +130,7 @@ func (g *Gateway) takeIn(r *Record, status drivers.Status) (err error) {
 		return err
 	}
 	if s.up {
-		r.Start.Share, _ = inodeOf(s.share.AuthDir()) // unknown if it is gone
+		r.Start.Share, _ = InodeOf(s.share.AuthDir()) // unknown if it is gone
 	}
 	if err := g.makeShare(r); err != nil {
 		return err

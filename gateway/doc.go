@@ -9,8 +9,8 @@
 // Around it: records on disk (record.go, store.go), one heap of renewal times
 // (schedule.go) and what sees that none is missing from it (guard.go), a reconciler that moves what the engines report to what the
 // records want (reconcile.go), the operations that users ask for
-// (create.go, lifecycle.go), of which a sandbox has one at a time (oplock.go), the API's server (server.go), and what starts the daemon and
-// restarts it (start.go, supervise.go), as long as there is a state directory (gone.go).
+// (create.go, lifecycle.go), of which a sandbox has one at a time (oplock.go), the API's server (server.go). It ends once there is no state directory any more (gone.go).
+// What starts it as a process, and again, is package daemon.
 //
 // What it promises: killed at any instruction, it leaves sandboxes running and
 // a state that the next gateway continues from. One gateway at a time writes a

@@ -29,7 +29,9 @@ const GCPercent = 30
 type Options struct {
 	Drivers    []drivers.Driver // in the order in which auto prefers them
 	Version    string
-	Supervisor string // systemd, parent or none: who restarts it
+	Supervisor string          // systemd, parent or none: who restarts it
+	Unit       string          // the unit that runs it, if the user made that; "" if none does
+	Advice     func() []string // for who leaves something running: one line each; nil for none
 	Log        *slog.Logger
 	IdleAfter  time.Duration // ends by itself when nothing needed it for so long; 0 for never
 	LookEvery  time.Duration // how often engines that are needed, and the socket, are looked at; 0 for 2 s

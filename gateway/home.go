@@ -17,6 +17,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/logind"
 )
 
 // lockPatience is how long a gateway waits for the state lock.
@@ -102,7 +103,7 @@ func (h *Home) takeLock() error {
 func flock(file *os.File) error {
 	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 50) {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) || listens(context.Background()) {
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) || api.Listens(context.Background()) {
 			return err
 		}
 	}
@@ -158,7 +159,7 @@ func (h *Home) settle() error {
 // one which this one was copied from, since both have one id. The lock says that
 // it is not of this state directory, or is about to be gone.
 func (h *Home) checkSocket() error {
-	for end := time.Now().Add(lockPatience); listens(context.Background()); time.Sleep(lockPatience / 50) {
+	for end := time.Now().Add(lockPatience); api.Listens(context.Background()); time.Sleep(lockPatience / 50) {
 		if time.Now().After(end) {
 			return &drivers.Error{Op: "listen on " + h.socket(),
 				Err:  errors.New("the gateway of another state directory listens there: this one was copied, or both share a runtime directory"),
@@ -183,7 +184,7 @@ func outlivesLogout() bool {
 	if os.Geteuid() == 0 {
 		return true
 	}
-	return lingers(hostRoot(), userName())
+	return logind.Lingers(logind.Host(), logind.User())
 }
 
 // onTmpfs looks at the nearest ancestor that exists.

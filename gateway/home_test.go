@@ -182,23 +182,6 @@ func TestDamagedRecordIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestLogIsBounded(t *testing.T) {
-	f := &rotated{path: filepath.Join(t.TempDir(), "log"), max: 100}
-	if err := f.open(); err != nil {
-		t.Fatal(err)
-	}
-	for range 1000 {
-		if _, err := f.Write([]byte("0123456789")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, path := range []string{f.path, f.path + ".1"} {
-		if info, err := os.Stat(path); err != nil || info.Size() == 0 || info.Size() > 100 {
-			t.Errorf("%s: %v, %v", path, info, err)
-		}
-	}
-}
-
 func TestEndsWhenIdle(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)

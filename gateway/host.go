@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"cmp"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -48,10 +47,10 @@ func environmentLine(e *api.Environment) string {
 
 // advice is for who leaves something running.
 func (g *Gateway) advice() []string {
-	if line := logoutAdvice(hostRoot(), os.Geteuid(), userName(), g.opts.Supervisor); line != "" {
-		return []string{line}
+	if g.opts.Advice == nil {
+		return nil
 	}
-	return nil
+	return g.opts.Advice()
 }
 
 // clockState says whether something keeps the host's clock right: tokens are

@@ -107,7 +107,7 @@ func (g *Gateway) bringUp(ctx context.Context, s *sandbox) error {
 	if err := g.makeShare(s.rec()); err != nil {
 		return err
 	}
-	mounted, err := inodeOf(s.share.AuthDir())
+	mounted, err := InodeOf(s.share.AuthDir())
 	if err != nil {
 		return err
 	}

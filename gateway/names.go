@@ -15,7 +15,7 @@ import (
 const (
 	stateLink    = "state"        // in the runtime directory: a link to the state directory, for other gateways
 	lockFile     = "lock"         // flock'ed by the one writer; its content is that gateway's pid
-	logFile      = "gateway.log"  // under a supervisor; rotated
+	LogFile      = "gateway.log"  // under a supervisor; rotated
 	keysDir      = "keys"         // package tokens
 	sandboxesDir = "sandboxes"    // <id>/sandbox.json and what the driver keeps
 	recordFile   = "sandbox.json" // Record

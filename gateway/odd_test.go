@@ -116,20 +116,3 @@ func TestOddIdentity(t *testing.T) {
 		})
 	}
 }
-
-// TestOddLog: a gateway renews without its log.
-func TestOddLog(t *testing.T) {
-	for kind, make := range odd {
-		t.Run(kind, func(t *testing.T) {
-			dir := t.TempDir()
-			if err := make(filepath.Join(dir, logFile)); err != nil {
-				t.Fatal(err)
-			}
-			inTime(t, "the log", func() {
-				if _, err := LogTo(dir, 0); err == nil {
-					t.Error("it is taken")
-				}
-			})
-		})
-	}
-}

@@ -119,10 +119,10 @@ func (s *sandbox) checkMounted() error {
 	s.mu.Lock()
 	running, mounted := s.status.State == drivers.Running, s.record.Start.Share
 	s.mu.Unlock()
-	if !running || mounted == (inode{}) {
+	if !running || mounted == (Inode{}) {
 		return nil
 	}
-	now, err := inodeOf(s.share.AuthDir())
+	now, err := InodeOf(s.share.AuthDir())
 	if err == nil && now != mounted {
 		err = errors.New("it is not the directory any more that the sandbox has mounted")
 	}

@@ -66,12 +66,12 @@ type Record struct {
 // StartRecord is of one start.
 type StartRecord struct {
 	BootID string `json:"bootId"` // the host's, to tell a reboot from an end
-	Share  inode  `json:"share"`  // of the directory that was mounted
+	Share  Inode  `json:"share"`  // of the directory that was mounted
 }
 
-// inode identifies the directory that a sandbox has mounted, whatever has come
+// Inode identifies the directory that a sandbox has mounted, whatever has come
 // to its path since.
-type inode struct {
+type Inode struct {
 	Device uint64 `json:"device"`
 	Inode  uint64 `json:"inode"`
 }

@@ -62,7 +62,7 @@ func (h *Home) findRooms() error {
 
 // deviceOf tells file systems apart; 0 if it can't.
 func deviceOf(dir string) uint64 {
-	id, err := inodeOf(dir)
+	id, err := InodeOf(dir)
 	if err != nil {
 		return 0
 	}

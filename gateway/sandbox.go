@@ -252,11 +252,11 @@ func (g *Gateway) find(ref string) (*sandbox, error) {
 	return found, nil
 }
 
-// inodeOf identifies the directory at path.
-func inodeOf(path string) (inode, error) {
+// InodeOf identifies the directory at path.
+func InodeOf(path string) (Inode, error) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(path, &st); err != nil {
-		return inode{}, fmt.Errorf("stat %s: %w", path, err)
+		return Inode{}, fmt.Errorf("stat %s: %w", path, err)
 	}
-	return inode{Device: uint64(st.Dev), Inode: st.Ino}, nil
+	return Inode{Device: uint64(st.Dev), Inode: st.Ino}, nil
 }

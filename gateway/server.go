@@ -222,7 +222,7 @@ func (g *Gateway) getStatus(*http.Request) (any, error) {
 	n := g.count(time.Now())
 	return api.Status{ID: g.home.ID, Version: g.opts.Version, PID: os.Getpid(), StartedAt: g.startedAt,
 		StateDir: g.home.State, RuntimeDir: g.home.Runtime, Socket: g.home.socket(),
-		Supervisor: g.opts.Supervisor, Unit: g.unit(), Environment: api.OwnEnvironment(), Advice: g.advice(),
+		Supervisor: g.opts.Supervisor, Unit: g.opts.Unit, Environment: api.OwnEnvironment(), Advice: g.advice(),
 		Sandboxes: n.all, Running: n.running, Shares: n.shares, Failing: n.failing, Unreadable: g.unread(""), Short: g.short()}, nil
 }
 

@@ -161,7 +161,7 @@ func TestShareOutlivesGateway(t *testing.T) {
 	w.run()
 	s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour})
 	w.put("agent", map[string]string{"agent.yaml": "a: 1"})
-	before, err := inodeOf(s.Dir)
+	before, err := InodeOf(s.Dir)
 	w.must(err)
 	w.stop()
 
@@ -172,7 +172,7 @@ func TestShareOutlivesGateway(t *testing.T) {
 	g = w.run()
 	w.eventually("the share is fresh", func() bool { return w.shareOf("agent").Token.Renewals > 0 })
 	generation, _ := tokenOf(t, g, s.Dir)
-	after, err := inodeOf(s.Dir)
+	after, err := InodeOf(s.Dir)
 	w.must(err)
 	if generation != 4 || after != before {
 		t.Errorf("generation %d in %+v, before %+v", generation, after, before)

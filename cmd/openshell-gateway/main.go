@@ -20,6 +20,7 @@ import (
 
 	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/daemon"
 )
 
 var version = "dev" // set by the linker
@@ -57,7 +58,7 @@ func run() int {
 			return refuse(err)
 		}
 		if *supervise {
-			return gateway.Supervise(self, "--supervised=parent")
+			return daemon.Supervise(self, "--supervised=parent")
 		}
 		return startGateway(self)
 	}
@@ -93,7 +94,7 @@ func noCore() error {
 func startGateway(self string) int {
 	ctx, cancel := context.WithTimeout(context.Background(), startDeadline)
 	defer cancel()
-	if err := gateway.Start(ctx, self); err != nil {
+	if err := daemon.Start(ctx, self); err != nil {
 		return refuse(err)
 	}
 	return 0
@@ -110,7 +111,7 @@ func serve(s settings) int {
 	open := func() (err error) { home, g, err = s.open(); return err }
 	var err error
 	if s.supervisor == "systemd" {
-		err = gateway.Persist(ctx, open, s.tell)
+		err = daemon.Persist(ctx, open, s.tell)
 	} else {
 		err = open()
 	}
@@ -124,7 +125,7 @@ func serve(s settings) int {
 		fmt.Fprintln(os.Stderr, "openshell-gateway:", err)
 		return 1
 	}
-	return gateway.ExitOrderly
+	return daemon.ExitOrderly
 }
 
 // open takes the state directory and reads what is there.
@@ -148,7 +149,9 @@ func (s settings) newGateway(home *gateway.Home) (*gateway.Gateway, error) {
 		return nil, err
 	}
 	return gateway.New(home, gateway.Options{
-		Drivers: engines, Version: version, Supervisor: s.supervisor, Log: log, IdleAfter: s.idle,
+		Drivers: engines, Version: version, Log: log, IdleAfter: s.idle,
+		Supervisor: s.supervisor, Unit: daemon.Unit(home.State, s.supervisor),
+		Advice: func() []string { return daemon.Advice(s.supervisor) },
 	})
 }
 
@@ -179,7 +182,7 @@ func openLog(home *gateway.Home, supervisor string, debugging bool) *slog.Logger
 	if supervisor == "none" {
 		return log
 	}
-	file, err := gateway.LogTo(home.State, level)
+	file, err := daemon.LogTo(home.State, level)
 	if err != nil {
 		log.Warn("the log can't be written into the state directory", "error", err)
 		return log
@@ -191,9 +194,9 @@ func openLog(home *gateway.Home, supervisor string, debugging bool) *slog.Logger
 func refuse(err error) int {
 	fmt.Fprint(os.Stderr, describe(err))
 	if errors.Is(err, gateway.ErrTaken) {
-		return gateway.ExitTaken
+		return daemon.ExitTaken
 	}
-	return gateway.ExitRefused
+	return daemon.ExitRefused
 }
 
 // describe is an error as our programs print it: a line and a hint.

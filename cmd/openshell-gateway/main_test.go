@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/daemon"
 	"openshell-vm/internal/procfs"
 )
 
@@ -209,27 +209,27 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: exit code %d, %s", what, got, out)
 		}
 	}
-	refused("an argument", gateway.ExitRefused, "nonsense", "nonsense")
+	refused("an argument", daemon.ExitRefused, "nonsense", "nonsense")
 	if code, out := w.program("--start"); code != 0 {
 		t.Fatalf("exit code %d, %s", code, out)
 	}
-	refused("a second gateway", gateway.ExitTaken, "another gateway")
+	refused("a second gateway", daemon.ExitTaken, "another gateway")
 	w.stop()
 
 	keys := filepath.Join(w.state, "keys")
 	if err := os.Chmod(keys, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	refused("open keys", gateway.ExitRefused, "keys")
-	refused("open keys, in the background", gateway.ExitRefused, "keys", "--start")
+	refused("open keys", daemon.ExitRefused, "keys")
+	refused("open keys, in the background", daemon.ExitRefused, "keys", "--start")
 	if err := os.Chmod(keys, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(w.state, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	refused("open state", gateway.ExitRefused, "0755")
-	refused("open state, in the background", gateway.ExitRefused, "0755", "--start")
+	refused("open state", daemon.ExitRefused, "0755")
+	refused("open state, in the background", daemon.ExitRefused, "0755", "--start")
 	if err := os.Chmod(w.state, 0o700); err != nil {
 		t.Fatal(err)
 	}

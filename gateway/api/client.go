@@ -45,6 +45,16 @@ func Connect(ctx context.Context) (*Client, error) {
 	return c, nil
 }
 
+// Listens says whether this environment's gateway listens, and is of this user.
+func Listens(ctx context.Context) bool {
+	client, err := Reach(ctx)
+	if err != nil {
+		return false
+	}
+	client.Close()
+	return true
+}
+
 // Reach is Connect without a word: that something of this user's listens is all
 // that is known then.
 func Reach(ctx context.Context) (*Client, error) {

@@ -1,4 +1,10 @@
-package gateway
+// Package logind tells what systemd's logind does when a user's last session ends.
+//
+// Without lingering, it ends the user's manager and the units below it, and removes
+// the user's runtime directory. What was started from a session stays, unless
+// KillUserProcesses is set. All functions read the host's files below a root, so
+// that tests can give them others; none asks logind itself.
+package logind
 
 import (
 	"io/fs"
@@ -10,23 +16,8 @@ import (
 	"strings"
 )
 
-// logoutAdvice says what ends with the user's last session, and how to keep it;
-// "" if nothing does, or if no systemd runs. root is the host's file system.
-//
-// Without lingering, logind ends the user's manager and the units below it. What
-// was started from a session stays, unless KillUserProcesses is set.
-func logoutAdvice(root fs.FS, uid int, name, supervisor string) string {
-	if _, err := fs.Stat(root, "run/systemd/system"); err != nil || uid == 0 || lingers(root, name) {
-		return ""
-	}
-	if supervisor != "systemd" && !killsProcesses(root, name) {
-		return ""
-	}
-	return "the gateway and its VMs end when you log out, and no token is renewed then: loginctl enable-linger keeps them"
-}
-
-// lingers looks where logind notes it.
-func lingers(root fs.FS, name string) bool {
+// Lingers says whether the user of that name is to be kept over their last logout.
+func Lingers(root fs.FS, name string) bool {
 	if name == "" || strings.Contains(name, "/") {
 		return false
 	}
@@ -34,11 +25,18 @@ func lingers(root fs.FS, name string) bool {
 	return err == nil
 }
 
-// killsProcesses reads logind's configuration: what is set last counts, and the
+// Runs says whether systemd, and so logind, runs the host.
+func Runs(root fs.FS) bool {
+	_, err := fs.Stat(root, "run/systemd/system")
+	return err == nil
+}
+
+// KillsProcesses says whether the processes of that user's sessions are killed at
+// their end. It reads logind's configuration: what is set last counts, and the
 // line in a comment says how it was built.
-func killsProcesses(root fs.FS, name string) bool {
+func KillsProcesses(root fs.FS, name string) bool {
 	kills, exclude, only := false, "root", ""
-	for _, file := range logindFiles(root) {
+	for _, file := range configFiles(root) {
 		text, _ := fs.ReadFile(root, file) // what can't be read sets nothing
 		for line := range strings.Lines(string(text)) {
 			line = strings.TrimSpace(line)
@@ -62,9 +60,9 @@ func killsProcesses(root fs.FS, name string) bool {
 	return kills
 }
 
-// logindFiles are in the order in which they count: one main file, then drop-ins
+// configFiles are in the order in which they count: one main file, then drop-ins
 // by name, one in /etc in place of one of that name in /run or /usr/lib.
-func logindFiles(root fs.FS) []string {
+func configFiles(root fs.FS) []string {
 	var files []string
 	for _, dir := range []string{"etc", "run", "usr/lib"} {
 		if file := path.Join(dir, "systemd/logind.conf"); exists(root, file) {
@@ -94,11 +92,11 @@ func isYes(value string) bool {
 	return slices.Contains([]string{"yes", "y", "true", "t", "on", "1"}, strings.ToLower(strings.TrimSpace(value)))
 }
 
-// hostRoot is the host's file system.
-func hostRoot() fs.FS { return os.DirFS("/") }
+// Host is the file system of the host.
+func Host() fs.FS { return os.DirFS("/") }
 
-// userName is this process's user, as logind knows it; "" if that can't be known.
-func userName() string {
+// User is the name of this process's user; "" if it can't be known.
+func User() string {
 	if u, err := user.Current(); err == nil {
 		return u.Username
 	}

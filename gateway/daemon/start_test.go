@@ -1,4 +1,4 @@
-package gateway
+package daemon
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
 	"openshell-vm/internal/procfs"
 )
@@ -39,7 +40,7 @@ func TestUnitArgs(t *testing.T) {
 // the one that is made for them. By systemd.kill(5), KillMode=process is what leaves
 // the monitors in the unit's control group alone at a stop, a restart, an upgrade.
 func TestShippedUnit(t *testing.T) {
-	text, err := os.ReadFile("../examples/openshell-gateway.service")
+	text, err := os.ReadFile("../../examples/openshell-gateway.service")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func TestPrintedErrors(t *testing.T) {
 		"": "the gateway ended with exit code 125 before it listened | read gateway.log in the state directory",
 		"openshell-gateway: a\n\nopenshell-gateway: it is b\nhint: c\n": "it is b | c",
 	} {
-		line, hint := Explain(printed([]byte(text), ExitRefused))
+		line, hint := gateway.Explain(printed([]byte(text), ExitRefused))
 		if got := line + " | " + hint; got != want {
 			t.Errorf("%q: %s", text, got)
 		}

@@ -1,180 +1,23 @@
-package gateway
+package daemon
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
+	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/fault"
 	"openshell-vm/internal/procfs"
 )
-
-const (
-	// connectEvery is how often a start looks whether the gateway listens.
-	connectEvery = 5 * time.Millisecond
-	// withdrawTime bounds how long a start waits for a supervisor that it ends.
-	withdrawTime = 2 * time.Second
-	// takenPatience is for another gateway that is beginning, or ending.
-	takenPatience = time.Second
-)
-
-// Start starts a gateway in the background, under a supervisor, and returns
-// once one listens. program is openshell-gateway's path. Started twice at once,
-// one of both gateways takes the state lock, and both calls return when it listens.
-func Start(ctx context.Context, program string) error {
-	if listens(ctx) {
-		return nil
-	}
-	if err := CheckHome(); err != nil {
-		return err
-	}
-	for userManager() {
-		u, err := startUnit(ctx, program)
-		if err != nil {
-			break
-		}
-		again, err := u.await(ctx)
-		u.close()
-		if !again {
-			return err
-		}
-	}
-	return startParent(ctx, program)
-}
-
-func listens(ctx context.Context) bool {
-	client, err := api.Reach(ctx)
-	if err != nil {
-		return false
-	}
-	client.Close()
-	return true
-}
-
-// startParent runs `openshell-gateway --supervise` in a session of its own. It
-// holds none of our descriptors but a pipe, on which it says why it ends.
-func startParent(ctx context.Context, program string) error {
-	for {
-		p, err := runParent(program)
-		if err != nil {
-			return err
-		}
-		again, err := p.await(ctx)
-		if err == nil && !again && !supervises(ctx, p.process.Pid) {
-			p.withdraw()
-		}
-		if !again {
-			return err
-		}
-	}
-}
-
-// parent is a supervisor that was started here.
-type parent struct {
-	process *os.Process
-	ended   chan struct{} // closed at its end; then the rest holds
-	code    int
-	said    tail
-}
-
-func runParent(program string) (*parent, error) {
-	reason, write, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(program, "--supervise")
-	cmd.Dir, cmd.Stderr = "/", write
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = cmd.Start()
-	write.Close()
-	if err != nil {
-		reason.Close()
-		return nil, fmt.Errorf("start %s: %w", program, err)
-	}
-	p := &parent{process: cmd.Process, ended: make(chan struct{})}
-	go func() {
-		defer close(p.ended)
-		_, _ = reason.WriteTo(&p.said) // ends with the supervisor
-		_ = cmd.Wait()                 // the code tells all
-		p.code = cmd.ProcessState.ExitCode()
-	}()
-	return p, nil
-}
-
-// supervises says whether the gateway that listens was started by this process.
-func supervises(ctx context.Context, supervisor int) bool {
-	client, err := api.Reach(ctx)
-	if err != nil {
-		return false
-	}
-	defer client.Close()
-	status, err := client.Status(ctx)
-	if err != nil {
-		return false
-	}
-	stat, err := procfs.ReadStat(status.PID)
-	return err == nil && stat.Parent == supervisor
-}
-
-// withdraw ends our supervisor where another one's gateway was quicker: ours
-// must not come up later, perhaps after that one was stopped.
-func (p *parent) withdraw() {
-	_ = p.process.Signal(syscall.SIGTERM) // it may have ended
-	select {
-	case <-p.ended:
-	case <-time.After(withdrawTime):
-	}
-}
-
-// await waits until a gateway listens, ours or another. again means that
-// another held the lock, and has ended since without listening.
-func (p *parent) await(ctx context.Context) (again bool, err error) {
-	ended := p.ended
-	var patience <-chan time.Time // runs once ours has ended
-	for {
-		if listens(ctx) {
-			return false, nil
-		}
-		select {
-		case <-ctx.Done():
-			return false, ctx.Err()
-		case <-ended:
-			if p.code != ExitTaken {
-				return false, printed(p.said.bytes(), p.code)
-			}
-			ended, patience = nil, time.After(takenPatience)
-		case <-patience:
-			return true, nil
-		case <-time.After(connectEvery):
-		}
-	}
-}
-
-// printed makes an error of the lines that a gateway printed at its end.
-func printed(text []byte, code int) error {
-	e := &drivers.Error{Err: fmt.Errorf("the gateway ended with exit code %d before it listened", code), Hint: "read " + logFile + " in the state directory"}
-	for line := range bytes.Lines(text) {
-		line := strings.TrimSpace(string(line))
-		if hint, ok := strings.CutPrefix(line, "hint: "); ok {
-			e.Hint = hint
-		} else if line != "" {
-			e.Err = errors.New(strings.TrimPrefix(line, "openshell-gateway: "))
-		}
-	}
-	return e
-}
 
 // userManager says whether the user's systemd runs: it listens here. Without it
 // systemd-run could only fail, slowly.
@@ -258,7 +101,7 @@ func (u *unit) alive(ctx context.Context) bool {
 func (u *unit) await(ctx context.Context) (again bool, err error) {
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
-	for !listens(ctx) {
+	for !api.Listens(ctx) {
 		select {
 		case <-ctx.Done():
 			return false, ctx.Err()
@@ -268,9 +111,9 @@ func (u *unit) await(ctx context.Context) (again bool, err error) {
 			continue
 		case <-look.C:
 		}
-		if !u.alive(ctx) && !listens(ctx) {
-			return u.joined, &drivers.Error{Op: "start the gateway", Err: fmt.Errorf("the unit %s has ended", u.name),
-				Hint: "journalctl --user -u " + u.name + " and " + logFile + " in the state directory tell why"}
+		if !u.alive(ctx) && !api.Listens(ctx) {
+			return u.joined, &fault.Error{Op: "start the gateway", Err: fmt.Errorf("the unit %s has ended", u.name),
+				Hint: "journalctl --user -u " + u.name + " and " + gateway.LogFile + " in the state directory tell why"}
 		}
 	}
 	return false, nil
@@ -282,14 +125,15 @@ func unitName(stateDir string) string {
 	return fmt.Sprintf("openshell-gateway-%x.service", sum[:4])
 }
 
-// unit is the name of a unit that is not of startUnit's making; "" if there is none.
-func (g *Gateway) unit() string {
+// Unit names the service that runs this process, if systemd restarts it and it is
+// not of startUnit's making; "" if there is none. stateDir is the gateway's.
+func Unit(stateDir, supervisor string) string {
 	cgroups, err := procfs.Cgroups(procfs.Path(0, "cgroup"))
-	if err != nil || g.opts.Supervisor != "systemd" {
+	if err != nil || supervisor != "systemd" {
 		return ""
 	}
 	unit := unitOf(cgroups)
-	if unit == unitName(g.home.State) {
+	if unit == unitName(stateDir) {
 		return ""
 	}
 	return unit

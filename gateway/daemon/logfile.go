@@ -1,4 +1,4 @@
-package gateway
+package daemon
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+
+	"openshell-vm/gateway"
 )
 
 // maxLog bounds the log in bytes; one older file of that size is kept.
@@ -15,7 +17,7 @@ const maxLog = 4 << 20
 // LogTo opens the log in the state directory, which must exist. The log holds
 // no token and no key: nothing that could is given to it.
 func LogTo(stateDir string, level slog.Level) (*slog.Logger, error) {
-	f := &rotated{path: filepath.Join(stateDir, logFile), max: maxLog}
+	f := &rotated{path: filepath.Join(stateDir, gateway.LogFile), max: maxLog}
 	if err := f.open(); err != nil {
 		return nil, err
 	}

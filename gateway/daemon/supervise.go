@@ -1,4 +1,4 @@
-package gateway
+package daemon
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
+	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
 	"openshell-vm/internal/plainfile"
 )
@@ -55,7 +55,7 @@ func Supervise(program string, args ...string) int {
 		case code == ExitOrderly || ctx.Err() != nil || first && (code == ExitTaken || code == ExitRefused):
 			_, _ = os.Stderr.Write(last.bytes()) // nobody may be left to read it
 			return code
-		case code == ExitTaken && listens(ctx): // under a supervisor of its own
+		case code == ExitTaken && api.Listens(ctx): // under a supervisor of its own
 			return code
 		}
 		if now := string(last.bytes()); now != said { // once, not every time that it is tried
@@ -67,24 +67,6 @@ func Supervise(program string, args ...string) int {
 		}
 		if state.await(ctx, delay) != nil {
 			return code
-		}
-	}
-}
-
-// await waits for the time of the next try, and until the state directory's file
-// system is mounted. An error says that there is none to wait for.
-func (l landmark) await(ctx context.Context, delay *restartDelay) error {
-	for {
-		if l.find() == deleted {
-			err := fmt.Errorf("%w: %s", ErrDeleted, l.path)
-			fmt.Fprintln(os.Stderr, "openshell-gateway: the supervisor ends:", err)
-			return err
-		}
-		if err := delay.wait(ctx); err != nil {
-			return err
-		}
-		if l.find() == there {
-			return nil
 		}
 	}
 }
@@ -110,7 +92,7 @@ func (r *restartDelay) wait(ctx context.Context) error {
 func Persist(ctx context.Context, open func() error, told func(error) bool) error {
 	for delay := (restartDelay{}); ; {
 		err := open()
-		if err == nil || errors.Is(err, ErrTaken) && listens(ctx) || told(err) || delay.wait(ctx) != nil {
+		if err == nil || errors.Is(err, gateway.ErrTaken) && api.Listens(ctx) || told(err) || delay.wait(ctx) != nil {
 			return err
 		}
 	}
@@ -137,35 +119,10 @@ func appendLog(text []byte) {
 	if err != nil || len(text) == 0 {
 		return
 	}
-	file, err := plainfile.Open(filepath.Join(state, logFile), os.O_WRONLY|os.O_APPEND, 0)
+	file, err := plainfile.Open(filepath.Join(state, gateway.LogFile), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return
 	}
 	defer file.Close()
 	_, _ = file.Write(text) // there is no other place to report to
-}
-
-// tail keeps the last part of what is written to it.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-// maxTail is in bytes: a panic's message and the stack of a goroutine or two.
-const maxTail = 16 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, p...)
-	if excess := len(t.text) - maxTail; excess > 0 {
-		t.text = append(t.text[:0], t.text[excess:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tail) bytes() []byte {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.text
 }

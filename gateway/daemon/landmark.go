@@ -1,0 +1,79 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"openshell-vm/gateway"
+	"openshell-vm/gateway/api"
+)
+
+// landmark is where the state directory lay when a supervisor began.
+type landmark struct {
+	path string
+	at   gateway.Inode
+}
+
+// whereabouts of a state directory.
+type whereabouts int
+
+const (
+	there   whereabouts = iota // or never seen
+	away                       // its file system is not mounted where it was
+	deleted                    // or replaced by an empty directory
+)
+
+// newLandmark makes the state directory if there is none yet. One that can't be
+// made, or is refused, is left to the gateway, which says so.
+func newLandmark() landmark {
+	path, err := api.StateDir()
+	if err != nil || gateway.CheckHome() != nil {
+		return landmark{}
+	}
+	at, _ := gateway.InodeOf(path)
+	return landmark{path, at}
+}
+
+// find looks what has become of it.
+func (l landmark) find() whereabouts {
+	if l.at == (gateway.Inode{}) {
+		return there
+	}
+	_, err := os.Lstat(filepath.Join(l.path, api.IdentityFile))
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return there
+	}
+	dir, now := l.path, gateway.Inode{}
+	for now, err = gateway.InodeOf(dir); errors.Is(err, fs.ErrNotExist) && dir != "/"; now, err = gateway.InodeOf(dir) {
+		dir = filepath.Dir(dir)
+	}
+	switch {
+	case err != nil || now == l.at: // no gateway has come so far as to make anything in it
+		return there
+	case now.Device != l.at.Device:
+		return away
+	}
+	return deleted
+}
+
+// await waits for the time of the next try, and until the state directory's file
+// system is mounted. An error says that there is none to wait for.
+func (l landmark) await(ctx context.Context, delay *restartDelay) error {
+	for {
+		if l.find() == deleted {
+			err := fmt.Errorf("%w: %s", gateway.ErrDeleted, l.path)
+			fmt.Fprintln(os.Stderr, "openshell-gateway: the supervisor ends:", err)
+			return err
+		}
+		if err := delay.wait(ctx); err != nil {
+			return err
+		}
+		if l.find() == there {
+			return nil
+		}
+	}
+}
