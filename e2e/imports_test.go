@@ -27,6 +27,7 @@ var importRule = map[string][]string{
 	"internal/peer":       {},
 	"internal/procfs":     {},
 	"internal/plainfile":  {},
+	"internal/rotlog":     {"internal/plainfile"},
 	"internal/text":       {},
 	"internal/stream":     {},
 

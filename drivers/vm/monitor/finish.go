@@ -11,7 +11,7 @@ import (
 // finish makes the exit known: the rest of the output, then the disk, then the
 // clients.
 func (m *monitor) finish(e Exit) {
-	m.stdio.release()
+	m.stdio.Release()
 	select {
 	case <-m.stdioEnd:
 	case <-time.After(m.cfg.StopGrace):

@@ -2,19 +2,16 @@ package monitor
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
 )
 
@@ -78,308 +75,10 @@ func TestWhatIsNoRecordIsPassedOver(t *testing.T) {
 	}
 }
 
-func newLog(t *testing.T, max int64, count int) *rotated {
-	t.Helper()
-	r, err := newRotated(filepath.Join(t.TempDir(), "log"), max, count)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func addLines(t *testing.T, r *rotated, lines ...string) {
-	t.Helper()
-	for _, l := range lines {
-		if _, err := r.Write([]byte(l + "\n")); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func TestRotation(t *testing.T) {
-	r := newLog(t, 10, 3)
-	addLines(t, r, "one", "two", "three", "four", "five", "six", "seven")
-	for age, want := range []string{"six\nseven\n", "four\nfive\n", "three\n"} {
-		got, err := os.ReadFile(rotatedName(r.path, age))
-		if string(got) != want || err != nil {
-			t.Errorf("file %d: %q, %v; want %q", age, got, err, want)
-		}
-	}
-	if _, err := os.Stat(rotatedName(r.path, 3)); !os.IsNotExist(err) {
-		t.Errorf("a fourth file: %v", err)
-	}
-	if info, err := os.Stat(r.path); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
-	}
-}
-
-func TestANewLogForgetsTheLastStart(t *testing.T) {
-	r := newLog(t, 10, 3)
-	addLines(t, r, "one", "two", "three", "four")
-	again, err := newRotated(r.path, 10, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again.Close()
-	files, err := filepath.Glob(r.path + "*")
-	if err != nil || len(files) != 1 {
-		t.Errorf("%v, %v", files, err)
-	}
-}
-
-// readAll reads what a follower gives until the log ends.
-func readAll(t *testing.T, f *follower) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	var all strings.Builder
-	for {
-		lines, err := f.next(ctx)
-		if errors.Is(err, io.EOF) {
-			return all.String()
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		all.Write(lines)
-	}
-}
-
-// Output since the start, and then what comes: no line is missing, none comes
-// twice, over many rotations and whenever a follower joins.
-func TestFollowersMissNothing(t *testing.T) {
-	r := newLog(t, 4<<10, 1000)
-	const lines = 4000
-	var want strings.Builder
-	for i := range lines {
-		fmt.Fprintf(&want, "line %d\n", i)
-	}
-	got := make(chan string, 5)
-	join := func() {
-		f, err := r.follow(true, false)
-		if err != nil {
-			t.Error(err)
-			got <- ""
-			return
-		}
-		defer f.close()
-		got <- readAll(t, f)
-	}
-	for i := range lines {
-		if i%(lines/5) == 0 {
-			go join()
-		}
-		addLines(t, r, fmt.Sprintf("line %d", i))
-	}
-	r.Close()
-	for range 5 {
-		if text := <-got; text != want.String() {
-			t.Errorf("%d bytes of %d", len(text), want.Len())
-		}
-	}
-}
-
-func TestFollowWithoutReplayGivesWhatComes(t *testing.T) {
-	r := newLog(t, 1<<20, 3)
-	addLines(t, r, "before")
-	f, err := r.follow(false, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.close()
-	addLines(t, r, "after")
-	r.Close()
-	if got := readAll(t, f); got != "after\n" {
-		t.Errorf("%q", got)
-	}
-}
-
-// A follower that reads nothing does not hold the writer up. When it comes back it
-// is told that it missed something, and goes on with what is left.
-func TestASlowFollowerLags(t *testing.T) {
-	r := newLog(t, 100, 3)
-	addLines(t, r, "first")
-	f, err := r.follow(true, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.close()
-	for i := range 1000 {
-		addLines(t, r, fmt.Sprintf("line %d", i))
-	}
-	r.Close()
-	got := readAll(t, f)
-	if !strings.HasPrefix(got, "first\n") || !strings.HasSuffix(got, "line 998\nline 999\n") || strings.Count(got, missingHere) != 1 {
-		t.Errorf("%q", got)
-	}
-	late, err := r.follow(true, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer late.close()
-	if got := readAll(t, late); strings.Count(got, missingEarlier) != 1 || !strings.HasSuffix(got, "line 999\n") {
-		t.Errorf("%q", got)
-	}
-}
-
-// A follower that holds has the writer wait, and misses nothing.
-func TestAHolderMissesNothing(t *testing.T) {
-	r := newLog(t, 100, 3)
-	f, err := r.follow(true, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const lines = 1000
-	var want strings.Builder
-	for i := range lines {
-		fmt.Fprintf(&want, "line %d\n", i)
-	}
-	go func() {
-		for i := range lines {
-			addLines(t, r, fmt.Sprintf("line %d", i))
-		}
-		r.Close()
-	}()
-	waitFor(t, func() bool { return r.waited() > 0 })
-	if files, err := filepath.Glob(r.path + "*"); len(files) != 3 || err != nil {
-		t.Errorf("%v, %v", files, err)
-	}
-	got := readAll(t, f)
-	f.close()
-	if got != want.String() {
-		t.Errorf("%d bytes of %d: %q", len(got), want.Len(), got[:min(len(got), 200)])
-	}
-}
-
-// The writer goes on when the holder it waits for goes away, or when it is released.
-func TestAWriterWaitsForNobodyThatIsGone(t *testing.T) {
-	for name, free := range map[string]func(*rotated, *follower){
-		"closed":   func(_ *rotated, f *follower) { f.close() },
-		"released": func(r *rotated, _ *follower) { r.release() },
-		"ended":    func(r *rotated, _ *follower) { r.Close() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newLog(t, 100, 3)
-			f, err := r.follow(true, true)
-			if err != nil {
-				t.Fatal(err)
-			}
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				for range 1000 {
-					if _, err := r.Write([]byte("some text\n")); err != nil {
-						return
-					}
-				}
-			}()
-			waitFor(t, func() bool { return r.waited() > 0 })
-			free(r, f)
-			await(t, done)
-			r.Close()
-			if name != "closed" {
-				defer f.close()
-			}
-		})
-	}
-}
-
-// What a writer has left when it is released misses no holder.
-func TestTheLastOutputIsNotRotatedAway(t *testing.T) {
-	r := newLog(t, 100, 3)
-	f, err := r.follow(true, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.close()
-	for r.seq < 2 || !r.full(10) {
-		addLines(t, r, "some text")
-	}
-	r.release()
-	addLines(t, r, "the", "last", "lines")
-	r.Close()
-	if got := readAll(t, f); !strings.HasSuffix(got, "some text\nthe\nlast\nlines\n") || strings.Contains(got, missingHere) {
-		t.Errorf("%q", got)
-	}
-}
-
-// A follower reads a closed log to its end, though a new start has begun another one.
-func TestAClosedLogIsReadToItsEnd(t *testing.T) {
-	r := newLog(t, 100, 3)
-	var followers []*follower
-	follow := func() {
-		f, err := r.follow(true, true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer t.Cleanup(f.close)
-		followers = append(followers, f)
-	}
-	follow()
-	var want strings.Builder
-	for i := range 20 {
-		addLines(t, r, fmt.Sprintf("line %d", i))
-		fmt.Fprintf(&want, "line %d\n", i)
-	}
-	r.Close()
-	follow()
-	r.leave()
-	again, err := newRotated(r.path, 100, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer again.Close()
-	addLines(t, again, "another start")
-	for _, f := range followers {
-		if got := readAll(t, f); got != want.String() {
-			t.Errorf("%q", got)
-		}
-	}
-	if _, err := r.follow(true, false); err == nil {
-		t.Error("what is another log's is followed as this one")
-	}
-}
-
-// What a full disk does not take is told where it is missing.
-func TestWhatTheDiskDoesNotTakeIsTold(t *testing.T) {
-	r, err := newStdioLog(filepath.Join(t.TempDir(), "log"), 1<<20, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := r.follow(true, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.close()
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Skip(err)
-	}
-	defer full.Close()
-	write := func(text string) { r.Write(appendRecords(nil, someTime, stream.Stdout, []byte(text))) }
-	disk := r.file
-	write("before\n")
-	r.file = full
-	write("lost\n")
-	r.file = disk
-	write("after\n")
-	r.file = full
-	write("lost at the end\n")
-	r.Close()
-	var got []string
-	err = decodeLines([]byte(readAll(t, f)), func(_ stream.Kind, data []byte) error {
-		got = append(got, string(data))
-		return nil
-	})
-	lost := "openshell-vm: " + missingOnDisk + "\n"
-	if want := []string{"before\n", lost, "after\n", lost}; !slices.Equal(got, want) || err != nil {
-		t.Errorf("%q, %v", got, err)
-	}
-}
-
 // A reader of the stored log sees each line once, or is told, while the log is rotated.
 func TestReadLogOfALogThatIsRotated(t *testing.T) {
 	dir := t.TempDir()
-	r, err := newStdioLog(filepath.Join(dir, StdioFile), 2000, logCount)
+	r, err := rotlog.Open(filepath.Join(dir, StdioFile), stdioLog(2000, logCount))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -420,23 +119,25 @@ func TestReadLogOfALogThatIsRotated(t *testing.T) {
 	}
 }
 
-func TestAFollowerCanGiveUp(t *testing.T) {
-	r := newLog(t, 100, 3)
-	f, err := r.follow(true, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.close()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := f.next(ctx); !errors.Is(err, context.Canceled) {
-		t.Error(err)
+// Of what is missing the stdio log tells as lines on standard error.
+func TestNotesAreRecords(t *testing.T) {
+	o := stdioLog(1, 1)
+	for text, note := range map[string][]byte{missingOnDisk: o.Mark(), missingEarlier: o.Missed(0), missingHere: o.Missed(1)} {
+		err := decodeLines(note, func(kind stream.Kind, data []byte) error {
+			if kind != stream.Stderr || string(data) != "openshell-vm: "+text+"\n" {
+				t.Errorf("%d: %q", kind, data)
+			}
+			return nil
+		})
+		if err != nil || len(note) == 0 {
+			t.Error(err)
+		}
 	}
 }
 
 func TestReadLogGivesTheStreamsApart(t *testing.T) {
 	dir := t.TempDir()
-	r, err := newRotated(filepath.Join(dir, StdioFile), 150, logCount)
+	r, err := rotlog.Open(filepath.Join(dir, StdioFile), rotlog.Options{Max: 150, Count: logCount})
 	if err != nil {
 		t.Fatal(err)
 	}

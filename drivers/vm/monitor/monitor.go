@@ -12,6 +12,7 @@ import (
 
 	"openshell-vm/drivers/vm/cgroup"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
 )
 
@@ -23,7 +24,7 @@ type monitor struct {
 	origin cgroup.Group // that the monitor was started in
 	began  time.Time
 
-	tools, stdio, console *rotated
+	tools, stdio, console *rotlog.Log
 	stdioConn             *stream.Conn
 	workload              *stream.Session // its only one
 	control               *control
@@ -63,7 +64,7 @@ func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) erro
 			listener.Close()
 		}
 		if m.stdio != nil {
-			m.stdio.leave()
+			m.stdio.Leave()
 		}
 		os.RemoveAll(cfg.RunDir)
 		m.leaveCgroup()
@@ -104,17 +105,15 @@ func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) erro
 // ends of the ports.
 func (m *monitor) open() (portFiles, *net.UnixListener, error) {
 	for _, l := range []struct {
-		log  **rotated
-		open func(path string, max int64, count int) (*rotated, error)
-		name string
-		max  int64
-		keep int
+		log     **rotlog.Log
+		name    string
+		options rotlog.Options
 	}{
-		{&m.stdio, newStdioLog, StdioFile, logSize, logCount},
-		{&m.console, newRotated, ConsoleFile, logSize, logCount},
-		{&m.tools, newRotated, ToolsFile, toolSize, 2},
+		{&m.stdio, StdioFile, stdioLog(logSize, logCount)},
+		{&m.console, ConsoleFile, rotlog.Options{Max: logSize, Count: logCount}},
+		{&m.tools, ToolsFile, rotlog.Options{Max: toolSize, Count: 2}},
 	} {
-		opened, err := l.open(m.cfg.file(l.name), l.max, l.keep)
+		opened, err := rotlog.Open(m.cfg.file(l.name), l.options)
 		if err != nil {
 			return portFiles{}, nil, err
 		}
@@ -215,7 +214,7 @@ func (m *monitor) report() Report {
 	r := m.status
 	r.PIDs = m.group.pids()
 	r.Jail = append(m.group.gaps(), m.cfg.limitFact())
-	if m.stdio != nil && m.stdio.waited() > stallShown {
+	if m.stdio != nil && m.stdio.Waited() > stallShown {
 		r.Output = "held: its output waits for an attached client that does not read"
 	}
 	return r

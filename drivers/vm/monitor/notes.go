@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
 )
 
@@ -20,11 +21,11 @@ const (
 
 // missed is why output before the file that is there is not given, if that with
 // the number wanted is not.
-func missed(wanted int) string {
+func missed(wanted int) []byte {
 	if wanted == 0 {
-		return missingEarlier
+		return note(missingEarlier)
 	}
-	return missingHere
+	return note(missingHere)
 }
 
 // note is a line of ours, as records of the stdio log.
@@ -44,8 +45,7 @@ func fileNumber(line []byte) (seq int, ok bool) {
 	return seq, n == 1 && err == nil
 }
 
-// newStdioLog begins the log of the workload's output.
-func newStdioLog(path string, max int64, count int) (*rotated, error) {
-	r := &rotated{path: path, max: max, count: count, header: stdioHeader, mark: func() []byte { return note(missingOnDisk) }}
-	return r, r.begin()
+// stdioLog is how the log of the workload's output is written.
+func stdioLog(max int64, count int) rotlog.Options {
+	return rotlog.Options{Max: max, Count: count, Header: stdioHeader, Mark: func() []byte { return note(missingOnDisk) }, Missed: missed}
 }

@@ -2,12 +2,14 @@ package monitor
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/rotlog"
 )
 
 // ports are our ends of the guest's ports.
@@ -61,4 +63,19 @@ func port(name string) (*net.UnixConn, *os.File, error) {
 		return nil, nil, err
 	}
 	return conn.(*net.UnixConn), theirs, nil
+}
+
+// copyTo copies r into the log until r ends. What the log can't take is lost,
+// so that a full disk does not block the other end.
+func copyTo(log *rotlog.Log, r io.Reader) {
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			log.Write(buf[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
 }

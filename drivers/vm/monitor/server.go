@@ -126,16 +126,16 @@ func (m *monitor) attach(ctx context.Context, client *stream.Session, r AttachRe
 		client.Fail([]byte(drivers.ErrNotRunning.Error()))
 		return nil
 	}
-	output, err := m.stdio.follow(r.Replay, r.Hold)
+	output, err := m.stdio.Follow(r.Replay, r.Hold)
 	if err != nil {
 		return err
 	}
-	defer output.close()
+	defer output.Close()
 	go m.takeInput(ctx, client)
 	go m.takeEvents(ctx, client)
 	write := func(kind stream.Kind, data []byte) error { return client.Send(ctx, kind, data) }
 	for {
-		lines, err := output.next(ctx)
+		lines, err := output.Next(ctx)
 		if errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {

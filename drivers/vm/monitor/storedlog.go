@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
 )
 
@@ -57,7 +58,7 @@ func openLog(path string, count int) ([]*os.File, error) {
 
 func openByName(path string, count int) (files []*os.File, err error) {
 	for age := count - 1; age >= 0; age-- {
-		f, err := os.Open(rotatedName(path, age))
+		f, err := os.Open(rotlog.Name(path, age))
 		if err == nil {
 			files = append(files, f)
 		} else if !os.IsNotExist(err) {
@@ -71,7 +72,7 @@ func openByName(path string, count int) (files []*os.File, err error) {
 // sameNames says whether the log still consists of these files.
 func sameNames(files []*os.File, path string, count int) (bool, error) {
 	for age := count - 1; age >= 0; age-- {
-		now, err := os.Stat(rotatedName(path, age))
+		now, err := os.Stat(rotlog.Name(path, age))
 		if os.IsNotExist(err) {
 			continue
 		} else if err != nil {
@@ -106,7 +107,7 @@ func readLogFile(f *os.File, expected *int, write func(stream.Kind, []byte) erro
 		}
 		if seq, ok := fileNumber(line); ok {
 			if seq != *expected {
-				line = note(missed(*expected))
+				line = missed(*expected)
 			}
 			*expected = seq + 1
 		}

@@ -16,6 +16,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
 	"openshell-vm/internal/stream/streamtest"
 )
@@ -162,7 +163,7 @@ func TestAClientThatNeverReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	again, err := newStdioLog(cfg.file(StdioFile), logSize, logCount)
+	again, err := rotlog.Open(cfg.file(StdioFile), stdioLog(logSize, logCount))
 	if err != nil {
 		t.Fatal(err)
 	}

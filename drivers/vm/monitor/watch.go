@@ -43,7 +43,7 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 			case msg.Clock != nil:
 				clock.answer(m, *msg.Clock)
 			case msg.Ending != nil:
-				m.stdio.release()
+				m.stdio.Release()
 			}
 		case d := <-m.group.died:
 			return m.lastWords(d)
@@ -60,7 +60,7 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 				return m.killed("it was killed")
 			}
 			m.thaw(room)
-			m.stdio.release() // it may have something to write before it can end
+			m.stdio.Release() // it may have something to write before it can end
 			m.control.send(guest.Message{Stop: &guest.Stop{GraceNano: int64(grace)}})
 			patience = time.After(grace + stopMargin)
 		case <-patience:

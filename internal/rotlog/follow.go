@@ -1,4 +1,4 @@
-package monitor
+package rotlog
 
 import (
 	"bytes"
@@ -7,11 +7,11 @@ import (
 	"os"
 )
 
-// follower reads a rotated log while it is written, at its own pace. One that
+// Follower reads a log while it is written, at its own pace. One that
 // holds is waited for before a file is removed that it is yet to read. Another
 // lags behind, and what it missed is told in its place. Not safe for concurrent use.
-type follower struct {
-	log  *rotated
+type Follower struct {
+	log  *Log
 	hold bool
 	file *os.File
 	seq  int // of file
@@ -23,36 +23,36 @@ type follower struct {
 	told bool             // of a hole at the log's end
 }
 
-// follow starts at the oldest output that is kept or, without replay, at what
+// Follow starts at the oldest output that is kept or, without replay, at what
 // comes next. Between the two nothing comes twice, and nothing is lost untold.
-func (r *rotated) follow(replay, hold bool) (*follower, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	f := &follower{log: r, hold: hold, buf: make([]byte, 64<<10), seq: -1}
-	if r.left {
+func (l *Log) Follow(replay, hold bool) (*Follower, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := &Follower{log: l, hold: hold, buf: make([]byte, 64<<10), seq: -1}
+	if l.left {
 		return nil, os.ErrClosed
 	}
-	if r.closed {
+	if l.closed {
 		f.keep()
 	}
 	var err error
 	if replay {
 		err = f.openFrom(0)
 	} else {
-		err = f.openFrom(r.seq)
-		f.off = r.size
+		err = f.openFrom(l.seq)
+		f.off = l.size
 	}
 	if err != nil {
 		f.dropKept()
 		return nil, err
 	}
-	r.followers[f] = struct{}{}
+	l.followers[f] = struct{}{}
 	return f, nil
 }
 
 // openFrom opens the file with number seq, or the oldest newer one. The log's
 // lock is held, so names stay what they are.
-func (f *follower) openFrom(seq int) error {
+func (f *Follower) openFrom(seq int) error {
 	for wanted := seq; ; seq++ {
 		file, err := f.open(seq)
 		if os.IsNotExist(err) && seq < f.log.seq {
@@ -61,16 +61,24 @@ func (f *follower) openFrom(seq int) error {
 			return err
 		}
 		if seq > wanted {
-			f.note = note(missed(wanted))
+			f.note = f.log.missed(wanted)
 		}
 		f.file, f.seq, f.off = file, seq, 0
 		return nil
 	}
 }
 
-func (f *follower) open(seq int) (*os.File, error) {
+// missed is what stands for the files from that number on.
+func (l *Log) missed(wanted int) []byte {
+	if l.opts.Missed == nil {
+		return nil
+	}
+	return l.opts.Missed(wanted)
+}
+
+func (f *Follower) open(seq int) (*os.File, error) {
 	if !f.log.closed {
-		return os.Open(rotatedName(f.log.path, f.log.seq-seq))
+		return os.Open(Name(f.log.path, f.log.seq-seq))
 	}
 	file := f.kept[seq]
 	if file == nil {
@@ -82,24 +90,24 @@ func (f *follower) open(seq int) (*os.File, error) {
 
 // keep opens what is still to be read of a log that ends: its names may be
 // another log's soon. The log's lock is held.
-func (f *follower) keep() {
+func (f *Follower) keep() {
 	f.kept = map[int]*os.File{}
 	for seq := f.seq + 1; seq <= f.log.seq; seq++ {
-		if file, err := os.Open(rotatedName(f.log.path, f.log.seq-seq)); err == nil {
+		if file, err := os.Open(Name(f.log.path, f.log.seq-seq)); err == nil {
 			f.kept[seq] = file
 		}
 	}
 }
 
-func (f *follower) dropKept() {
+func (f *Follower) dropKept() {
 	for _, file := range f.kept {
 		file.Close()
 	}
 }
 
-// next waits for output and returns the next whole lines, which stay valid
+// Next waits for output and returns the next whole lines, which stay valid
 // until the next call. io.EOF says that the log has ended.
-func (f *follower) next(ctx context.Context) ([]byte, error) {
+func (f *Follower) Next(ctx context.Context) ([]byte, error) {
 	for {
 		end, wait, err := f.position()
 		if said := f.note; said != nil {
@@ -122,11 +130,11 @@ func (f *follower) next(ctx context.Context) ([]byte, error) {
 
 // position says up to where the open file may be read (-1: to its end), or
 // gives what to wait for when there is nothing yet.
-func (f *follower) position() (end int64, wait <-chan struct{}, err error) {
-	r := f.log
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for f.seq < r.seq {
+func (f *Follower) position() (end int64, wait <-chan struct{}, err error) {
+	l := f.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for f.seq < l.seq {
 		if info, err := f.file.Stat(); err != nil || f.off < info.Size() {
 			return -1, nil, err
 		}
@@ -135,21 +143,21 @@ func (f *follower) position() (end int64, wait <-chan struct{}, err error) {
 			return 0, nil, err
 		}
 		old.Close()
-		r.moved.Broadcast()
+		l.moved.Broadcast()
 	}
 	switch {
-	case f.off < r.size:
-		return r.size, nil, nil
-	case r.closed:
-		if r.hole && !f.told && r.mark != nil {
-			f.told, f.note = true, r.mark()
+	case f.off < l.size:
+		return l.size, nil, nil
+	case l.closed:
+		if l.hole && !f.told && l.opts.Mark != nil {
+			f.told, f.note = true, l.opts.Mark()
 		}
 		return 0, nil, io.EOF
 	}
-	return 0, r.changed, nil
+	return 0, l.changed, nil
 }
 
-func (f *follower) read(end int64) ([]byte, error) {
+func (f *Follower) read(end int64) ([]byte, error) {
 	buf := f.buf
 	if end >= 0 {
 		buf = buf[:min(int64(len(buf)), end-f.off)]
@@ -166,8 +174,8 @@ func (f *follower) read(end int64) ([]byte, error) {
 	return lines, nil
 }
 
-// close gives the place in the log up.
-func (f *follower) close() {
+// Close gives the place in the log up.
+func (f *Follower) Close() {
 	f.log.mu.Lock()
 	defer f.log.mu.Unlock()
 	delete(f.log.followers, f)
