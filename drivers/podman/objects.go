@@ -217,7 +217,7 @@ func (e *engine) List(ctx context.Context, label, value string) ([]string, error
 }
 
 // Mounts is container.Engine's. Podman's list tells no sources: each container
-// that has mounts is looked at.
+// that has mounts is looked at. One that it can't describe hides no other.
 func (e *engine) Mounts(ctx context.Context) ([]drivers.Mounting, error) {
 	var all []struct {
 		ID     string
@@ -232,8 +232,9 @@ func (e *engine) Mounts(ctx context.Context) ([]drivers.Mounting, error) {
 			continue
 		}
 		f, err := e.Inspect(ctx, c.ID)
-		if errors.Is(err, drivers.ErrNotFound) {
-			continue // gone since
+		var broken *refusal
+		if errors.Is(err, drivers.ErrNotFound) || errors.As(err, &broken) {
+			continue // gone since, or nobody can tell
 		} else if err != nil {
 			return nil, err
 		}

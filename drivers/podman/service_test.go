@@ -214,3 +214,22 @@ func TestAttachToWhatIsJustEnding(t *testing.T) {
 	}
 	c.Close()
 }
+
+// A container that Podman can't describe hides no other's mounts.
+func TestMountsBesideTheBroken(t *testing.T) {
+	e := service(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/containers/json"):
+			_, _ = w.Write([]byte(`[{"Id":"broken","Mounts":["/a"]},{"Id":"well","Mounts":["/a"]}]`))
+		case strings.Contains(r.URL.Path, "/broken/"):
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = w.Write([]byte(`{"cause":"c","message":"layer not known","response":500}`))
+		default:
+			_, _ = w.Write([]byte(`{"Id":"well","Name":"well","Mounts":[{"Type":"bind","Source":"/s","Destination":"/a"}]}`))
+		}
+	})
+	found, err := e.Mounts(t.Context())
+	if err != nil || len(found) != 1 || found[0] != (drivers.Mounting{Object: "well", Source: "/s", Target: "/a"}) {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
