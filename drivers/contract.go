@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"openshell-vm/share/layout"
 )
 
 // The contract with what runs inside a sandbox is the same under every driver:
@@ -19,7 +21,7 @@ const (
 	AuthDir      = "/etc/openshell/auth"
 	TokenFile    = AuthDir + "/sandbox.jwt"
 	MetadataFile = AuthDir + "/metadata.json"
-	DataDir      = AuthDir + "/..data"
+	DataDir      = AuthDir + "/" + layout.Data
 )
 
 // The variables that every process of a sandbox has, and AuthMode, the one mode

@@ -15,15 +15,17 @@ import (
 // longest prefix that fits; it may always import what lies below itself, unless
 // that is a part of its own here.
 var importRule = map[string][]string{
-	"share":  {},
-	"tokens": {"internal/atomicfile", "internal/plainfile"}, // leaves, which a user of the library does not see
-	"krun":   {},
+	"share":        {"share/layout"},
+	"share/layout": {},
+	"tokens":       {"internal/atomicfile", "internal/plainfile"}, // leaves, which a user of the library does not see
+	"krun":         {},
 
 	"internal/atomicfile": {},
 	"internal/hostclock":  {},
 	"internal/fault":      {},
 	"internal/logind":     {},
 	"internal/mounts":     {"internal/procfs"},
+	"internal/notice":     {},
 	"internal/peer":       {},
 	"internal/procfs":     {},
 	"internal/plainfile":  {},
@@ -31,7 +33,7 @@ var importRule = map[string][]string{
 	"internal/text":       {},
 	"internal/stream":     {},
 
-	"drivers":             {"drivers", "internal"},
+	"drivers":             {"drivers", "internal", "share/layout"},
 	"drivers/driverstest": {"drivers", "share", "internal"}, // publishes what it tests
 
 	"gateway/api": {"internal/peer", "internal/plainfile", "internal/procfs", "internal/stream"},
@@ -43,7 +45,7 @@ var importRule = map[string][]string{
 	"cmd/openshell-vm":      {"gateway/api", "internal/text"},
 	"cmd/openshell-gateway": {"gateway", "drivers"},
 	"cmd/openshell-vmm":     {"drivers"},
-	"cmd/openshell-init":    {"drivers", "internal"},
+	"cmd/openshell-init":    {"drivers", "internal", "share/layout"},
 	"cmd/openshell-krun":    {"drivers", "krun"},
 
 	"e2e": {"drivers", "gateway", "share", "tokens", "krun", "internal"},

@@ -12,6 +12,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/share"
+	"openshell-vm/share/layout"
 	"openshell-vm/tokens"
 )
 
@@ -105,7 +106,7 @@ func (s *sandbox) shows(generation uint64, content []share.File) bool {
 		if err != nil {
 			return false
 		}
-		meant, err := os.Stat(filepath.Join(auth, share.GenerationName(generation), file.Name))
+		meant, err := os.Stat(filepath.Join(auth, layout.Generation(generation), file.Name))
 		if err != nil || !os.SameFile(seen, meant) {
 			return false
 		}

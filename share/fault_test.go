@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/share/layout"
 )
 
 // traceSyncs has every fsync noted, and the failAt-th fail. These tests can't
@@ -98,7 +100,7 @@ func TestFailedCommitCleansUp(t *testing.T) {
 	opts := s.opts
 	opts.Step = func(n int) {
 		if n == 9 {
-			os.Mkdir(filepath.Join(s.AuthDir(), newName(3)), 0o700)
+			os.Mkdir(filepath.Join(s.AuthDir(), layout.New(3)), 0o700)
 		}
 	}
 	sabotaged, err := Open(s.Dir(), opts)
@@ -108,7 +110,7 @@ func TestFailedCommitCleansUp(t *testing.T) {
 	if p, err := sabotaged.Publish(t.Context(), 0, provenFiles("a")); !errors.Is(err, fs.ErrExist) || p != (Published{}) {
 		t.Errorf("publish gives %+v, %v", p, err)
 	}
-	wantEntries(t, s, "a", dataName, GenerationName(2), AnnouncementName(2))
+	wantEntries(t, s, "a", layout.Data, layout.Generation(2), layout.Announcement(2))
 }
 
 // A publish stays in the directory that it opened, whatever its name leads to
@@ -142,7 +144,7 @@ func TestAuthRenamedAtEveryStep(t *testing.T) {
 		if err != nil || rerr != nil || got.Generation != p.Generation {
 			t.Errorf("step %d: %+v, %v; a reader finds %d, %v", at, p, err, got.Generation, rerr)
 		}
-		if list, _ := os.ReadDir(s.Dir()); slices.ContainsFunc(list, func(e fs.DirEntry) bool { return e.Name() == authName }) {
+		if list, _ := os.ReadDir(s.Dir()); slices.ContainsFunc(list, func(e fs.DirEntry) bool { return e.Name() == layout.Auth }) {
 			t.Errorf("step %d: auth was made anew", at)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/share/layout"
 )
 
 // TestFullDisk runs in a mount namespace of its own, where it may mount small
@@ -138,14 +140,14 @@ func busy(dir string) error {
 				return err
 			}
 		}
-		in := filepath.Join(s.AuthDir(), GenerationName(1))
+		in := filepath.Join(s.AuthDir(), layout.Generation(1))
 		if err := unix.Mount("share-test", in, "tmpfs", 0, ""); err != nil {
 			return err
 		}
 		if _, err := s.Prune(ctx, time.Now().Add(time.Hour)); !errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("prune gives %v, want EBUSY", err)
 		}
-		if list := mustList(s); slices.Contains(list, AnnouncementName(1)) {
+		if list := mustList(s); slices.Contains(list, layout.Announcement(1)) {
 			return fmt.Errorf("generation 1 is still announced: %q", list)
 		}
 		if err := unix.Unmount(in, 0); err != nil {
@@ -256,7 +258,7 @@ func recovers(s *Share, filler string) error {
 	if _, err := s.Prune(ctx, time.Now().Add(time.Hour)); err != nil {
 		return err
 	}
-	want := []string{"a", dataName, GenerationName(p.Generation), AnnouncementName(p.Generation)}
+	want := []string{"a", layout.Data, layout.Generation(p.Generation), layout.Announcement(p.Generation)}
 	slices.Sort(want)
 	if got := mustList(s); !slices.Equal(got, want) {
 		return fmt.Errorf("in the end auth/ holds %q, want %q", got, want)

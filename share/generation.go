@@ -1,6 +1,10 @@
 package share
 
-import "bytes"
+import (
+	"bytes"
+
+	"openshell-vm/share/layout"
+)
 
 // isCurrent is step 5: whether publishing files would change nothing. What can't
 // be read as it should be counts as changed.
@@ -8,7 +12,7 @@ func (t *txn) isCurrent(n uint64, files []File) bool {
 	if n == 0 {
 		return false
 	}
-	gen, err := t.auth.openDir(GenerationName(n))
+	gen, err := t.auth.openDir(layout.Generation(n))
 	if err != nil {
 		return false
 	}
@@ -33,7 +37,7 @@ func (t *txn) write(n uint64, files []File) error {
 	if err := t.noteNumber(n); err != nil {
 		return err
 	}
-	gen, err := t.auth.make(GenerationName(n))
+	gen, err := t.auth.make(layout.Generation(n))
 	if err != nil {
 		return err
 	}

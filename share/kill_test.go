@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"openshell-vm/share/layout"
 )
 
 // childPublish publishes files of the given names in the share at args[0] and
@@ -161,11 +163,11 @@ func wantRepaired(t *testing.T, s *Share, current uint64, names []string) {
 	t.Helper()
 	want := []string{}
 	if current > 0 {
-		want = append(slices.Clone(names), dataName, GenerationName(current), AnnouncementName(current))
+		want = append(slices.Clone(names), layout.Data, layout.Generation(current), layout.Announcement(current))
 	}
 	got := slices.DeleteFunc(entries(t, s), func(name string) bool {
-		gen, isGen := ParseGenerationName(name)
-		is, isIs := parseAnnouncement(name)
+		gen, isGen := layout.ParseGeneration(name)
+		is, isIs := layout.ParseAnnouncement(name)
 		return isGen && gen < current || isIs && is < current // not past the grace, or not pruned yet
 	})
 	slices.Sort(want)
@@ -255,5 +257,5 @@ func TestKilledAnywhere(t *testing.T) {
 	if _, err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	wantEntries(t, s, "token", "meta", dataName, GenerationName(newest), AnnouncementName(newest))
+	wantEntries(t, s, "token", "meta", layout.Data, layout.Generation(newest), layout.Announcement(newest))
 }

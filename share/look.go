@@ -3,6 +3,8 @@ package share
 import (
 	"slices"
 	"strings"
+
+	"openshell-vm/share/layout"
 )
 
 // view is what one listing of auth/ shows.
@@ -25,15 +27,15 @@ func (t *txn) look() (*view, error) {
 	v := &view{}
 	linked := false
 	for _, name := range names {
-		if n, ok := ParseGenerationName(name); ok {
+		if n, ok := layout.ParseGeneration(name); ok {
 			v.generations = append(v.generations, n)
-		} else if n, ok := parseAnnouncement(name); ok {
+		} else if n, ok := layout.ParseAnnouncement(name); ok {
 			v.announced = append(v.announced, n)
-		} else if n, ok := parseRetired(name); ok {
+		} else if n, ok := layout.ParseRetired(name); ok {
 			v.retired = append(v.retired, n)
-		} else if name == dataName {
+		} else if name == layout.Data {
 			linked = true
-		} else if strings.HasPrefix(name, reserved) {
+		} else if strings.HasPrefix(name, layout.Reserved) {
 			v.litter = append(v.litter, name)
 		} else {
 			v.visible = append(v.visible, name)
@@ -52,11 +54,11 @@ func (t *txn) look() (*view, error) {
 // readLink finds the current generation. What else than a link to a generation
 // stands in the place of ..data is for repair.
 func (v *view) readLink(t *txn) {
-	target, err := t.auth.readlink(dataName)
+	target, err := t.auth.readlink(layout.Data)
 	if err != nil {
 		return
 	}
-	if n, ok := ParseGenerationName(target); ok {
+	if n, ok := layout.ParseGeneration(target); ok {
 		v.highest = max(v.highest, n)
 		if t.auth.isDir(target) {
 			v.current = n

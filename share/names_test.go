@@ -63,29 +63,6 @@ func TestPublishTakesGoodNames(t *testing.T) {
 	wantFiles(t, s, files...)
 }
 
-func TestGenerationNames(t *testing.T) {
-	for n, name := range map[uint64]string{
-		1: "..gen-00000001", 99_999_999: "..gen-99999999", 100_000_000: "..gen-100000000",
-		MaxGeneration: "..gen-9007199254740991",
-	} {
-		if got := GenerationName(n); got != name {
-			t.Errorf("GenerationName(%d) = %q, want %q", n, got, name)
-		}
-		if got, ok := ParseGenerationName(name); !ok || got != n {
-			t.Errorf("ParseGenerationName(%q) = %d, %v", name, got, ok)
-		}
-	}
-	for _, name := range []string{
-		"", "..gen-", "..gen-1", "..gen-000000001", "..gen-00000000", "..gen-+0000001", "..gen--0000001",
-		"..gen-0000000a", "..gen-9007199254740992", "..gen-99999999999999999999", "..gen-00000001/", "/..gen-00000001",
-		"..gen-00000001/../x", "../..gen-00000001", "..is-00000001", "..gen-0000_001",
-	} {
-		if n, ok := ParseGenerationName(name); ok {
-			t.Errorf("ParseGenerationName(%q) = %d, want none", name, n)
-		}
-	}
-}
-
 func FuzzCheckName(f *testing.F) {
 	for _, name := range append(evilNames, goodNames...) {
 		f.Add(name)
@@ -101,18 +78,6 @@ func FuzzCheckName(f *testing.F) {
 		}
 		if strings.HasPrefix(name, "..") || strings.ContainsAny(name, "/\x00\n") || len(name) > 255 || name == "" {
 			t.Errorf("%q was accepted", name)
-		}
-	})
-}
-
-func FuzzParseGenerationName(f *testing.F) {
-	f.Add("..gen-00000001")
-	f.Add("..gen-100000000")
-	f.Add("..gen-00000001/..")
-	f.Fuzz(func(t *testing.T, name string) {
-		n, ok := ParseGenerationName(name)
-		if ok && GenerationName(n) != name {
-			t.Errorf("%q and %q are both %d", name, GenerationName(n), n)
 		}
 	})
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"openshell-vm/share/layout"
 )
 
 const (
@@ -42,13 +44,13 @@ type past struct {
 // readable tells what of generation n can be opened by its resolved path.
 func readable(t *testing.T, s *Share, n uint64) string {
 	t.Helper()
-	list, err := os.ReadDir(filepath.Join(s.AuthDir(), GenerationName(n)))
+	list, err := os.ReadDir(filepath.Join(s.AuthDir(), layout.Generation(n)))
 	if err != nil {
 		return "gone"
 	}
 	text := ""
 	for _, e := range list {
-		if _, err := os.ReadFile(filepath.Join(s.AuthDir(), GenerationName(n), e.Name())); err != nil {
+		if _, err := os.ReadFile(filepath.Join(s.AuthDir(), layout.Generation(n), e.Name())); err != nil {
 			t.Error(err)
 		}
 		text += e.Name() + " "
@@ -113,7 +115,7 @@ func TestOverlap(t *testing.T) {
 				}
 			}
 			n := uint64(len(c.history))
-			wantEntries(t, s, append([]string{dataName, GenerationName(n), AnnouncementName(n)}, namesOf(last.files)...)...)
+			wantEntries(t, s, append([]string{layout.Data, layout.Generation(n), layout.Announcement(n)}, namesOf(last.files)...)...)
 		})
 	}
 }
@@ -170,7 +172,7 @@ func TestWithdrawnIsNotComplete(t *testing.T) {
 		t.Errorf("generation 1 counts as complete: %v", err)
 	}
 	// Nor does a repair go back to it.
-	if err := os.Remove(filepath.Join(s.AuthDir(), dataName)); err != nil {
+	if err := os.Remove(filepath.Join(s.AuthDir(), layout.Data)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Repair(t.Context()); err != nil {
@@ -206,7 +208,7 @@ func TestFailedPublishEndsOverlap(t *testing.T) {
 	opts := s.opts
 	opts.Step = func(n int) {
 		if n == 8 {
-			os.Mkdir(filepath.Join(s.AuthDir(), newName(3)), 0o700)
+			os.Mkdir(filepath.Join(s.AuthDir(), layout.New(3)), 0o700)
 		}
 	}
 	sabotaged, err := Open(s.Dir(), opts)

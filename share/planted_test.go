@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"openshell-vm/share/layout"
 )
 
 // victim is a tree outside the share that planted links point into. It looks
@@ -59,11 +61,11 @@ func describe(t *testing.T, dir string) string {
 // publish, and must be gone after it.
 func TestPlantedInAuth(t *testing.T) {
 	names := []string{
-		dataName, newName(2), newName(3), "..new", // as it was named once
-		GenerationName(1), GenerationName(2), GenerationName(3), // old, current, next
-		AnnouncementName(1), AnnouncementName(2), AnnouncementName(3),
+		layout.Data, layout.New(2), layout.New(3), "..new", // as it was named once
+		layout.Generation(1), layout.Generation(2), layout.Generation(3), // old, current, next
+		layout.Announcement(1), layout.Announcement(2), layout.Announcement(3),
 		"token", "meta", "foreign", "..foreign",
-		GenerationName(1) + "/token", GenerationName(2) + "/token", GenerationName(2) + "/foreign",
+		layout.Generation(1) + "/token", layout.Generation(2) + "/token", layout.Generation(2) + "/foreign",
 	}
 	plants := map[string]func(path, outside string) error{
 		"link to directory": func(path, outside string) error { return os.Symlink(outside, path) },
@@ -115,7 +117,7 @@ func testPlanted(t *testing.T, name string, plant func(path, outside string) err
 		t.Fatal(err)
 	}
 	wantFiles(t, s, File{"token", proven(p.Generation, "token")}, File{"meta", proven(p.Generation, "meta")})
-	wantEntries(t, s, "token", "meta", dataName, GenerationName(p.Generation), AnnouncementName(p.Generation))
+	wantEntries(t, s, "token", "meta", layout.Data, layout.Generation(p.Generation), layout.Announcement(p.Generation))
 	if err := s.Remove(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -134,7 +136,7 @@ func wantNothingForeign(t *testing.T, s Snapshot) {
 // TestPlantedAroundAuth puts a link in the place of what a share stands on. It is
 // refused: nothing can be repaired there.
 func TestPlantedAroundAuth(t *testing.T) {
-	for _, name := range []string{"", authName, lockName} {
+	for _, name := range []string{"", layout.Auth, layout.Lock} {
 		for _, target := range []string{"", "secret"} {
 			t.Run(name+"->"+target, func(t *testing.T) {
 				s := newTestShare(t, plainOptions)
@@ -171,8 +173,8 @@ func TestDamagedDataIsRestored(t *testing.T) {
 	s := newTestShare(t, plainOptions)
 	mustPublish(t, s, provenFiles("token"))
 	mustPublish(t, s, provenFiles("token"))
-	half := filepath.Join(s.AuthDir(), GenerationName(3)) // not announced: may be anything
-	if err := errors.Join(os.Remove(filepath.Join(s.AuthDir(), dataName)), os.Mkdir(half, 0o700)); err != nil {
+	half := filepath.Join(s.AuthDir(), layout.Generation(3)) // not announced: may be anything
+	if err := errors.Join(os.Remove(filepath.Join(s.AuthDir(), layout.Data)), os.Mkdir(half, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Repair(t.Context()); err != nil {
@@ -189,7 +191,7 @@ func TestRepairTakesFalseAnnouncementsAway(t *testing.T) {
 	s := newTestShare(t, plainOptions)
 	mustPublish(t, s, provenFiles("token"))
 	before := entries(t, s)
-	if err := os.WriteFile(filepath.Join(s.AuthDir(), AnnouncementName(7)), nil, 0o444); err != nil {
+	if err := os.WriteFile(filepath.Join(s.AuthDir(), layout.Announcement(7)), nil, 0o444); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Repair(t.Context()); err != nil {
@@ -202,8 +204,8 @@ func TestRepairTakesFalseAnnouncementsAway(t *testing.T) {
 // lost with its note.
 func TestNumberOfLostGenerationIsNotUsedAgain(t *testing.T) {
 	s := newTestShare(t, plainOptions)
-	data := filepath.Join(s.AuthDir(), dataName)
-	if err := errors.Join(os.Symlink(GenerationName(9), data), os.Remove(filepath.Join(s.Dir(), lockName))); err != nil {
+	data := filepath.Join(s.AuthDir(), layout.Data)
+	if err := errors.Join(os.Symlink(layout.Generation(9), data), os.Remove(filepath.Join(s.Dir(), layout.Lock))); err != nil {
 		t.Fatal(err)
 	}
 	if p := mustPublish(t, s, provenFiles("token")); p.Generation != 10 {
@@ -218,7 +220,7 @@ func TestPlantedWhileWriting(t *testing.T) {
 	opts := s.opts
 	opts.Step = func(n int) {
 		if n == 7 {
-			os.Link(filepath.Join(outside, "token"), filepath.Join(s.AuthDir(), GenerationName(1), "token"))
+			os.Link(filepath.Join(outside, "token"), filepath.Join(s.AuthDir(), layout.Generation(1), "token"))
 		}
 	}
 	sabotaged, err := Open(s.Dir(), opts)

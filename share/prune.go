@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/share/layout"
 )
 
 const (
@@ -95,7 +97,7 @@ func (p *pruning) generation(n uint64) time.Time {
 func (p *pruning) remove(n uint64) (again time.Time) {
 	err := p.retire(n)
 	if err == nil {
-		err = p.auth.removeAll(GenerationName(n))
+		err = p.auth.removeAll(layout.Generation(n))
 	}
 	if err == nil {
 		return time.Time{}
@@ -109,7 +111,7 @@ func (p *pruning) remove(n uint64) (again time.Time) {
 func (p *pruning) withdraw(n uint64, names []string) (done bool) {
 	err := p.retire(n)
 	if err == nil {
-		err = p.auth.removeFiles(GenerationName(n), names, p.dirOwner())
+		err = p.auth.removeFiles(layout.Generation(n), names, p.dirOwner())
 	}
 	p.warn(err)
 	return err == nil
@@ -123,9 +125,9 @@ func (p *pruning) retire(n uint64) (err error) {
 		return nil
 	}
 	if p.oldest {
-		err = p.auth.removeAll(AnnouncementName(n))
+		err = p.auth.removeAll(layout.Announcement(n))
 	} else {
-		err = p.auth.rename(AnnouncementName(n), retiredName(n))
+		err = p.auth.rename(layout.Announcement(n), layout.Retired(n))
 	}
 	if err != nil {
 		return err
@@ -147,7 +149,7 @@ func (p *pruning) withdrawn(n uint64) (names []string, left int, err error) {
 			return nil, 0, err
 		}
 	}
-	gen, err := p.auth.openDir(GenerationName(n))
+	gen, err := p.auth.openDir(layout.Generation(n))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -207,9 +209,9 @@ func (v *view) markAfter(n uint64) string {
 	r, _ := slices.BinarySearch(v.retired, n+1)
 	switch {
 	case r < len(v.retired) && (a == len(v.announced) || v.retired[r] < v.announced[a]):
-		return retiredName(v.retired[r])
+		return layout.Retired(v.retired[r])
 	case a < len(v.announced):
-		return AnnouncementName(v.announced[a])
+		return layout.Announcement(v.announced[a])
 	}
 	return ""
 }
@@ -231,7 +233,7 @@ func (p *pruning) dropMarks() {
 			return err == nil
 		})
 	}
-	v.announced, v.retired = drop(v.announced, AnnouncementName), drop(v.retired, retiredName)
+	v.announced, v.retired = drop(v.announced, layout.Announcement), drop(v.retired, layout.Retired)
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -5,12 +5,14 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"openshell-vm/share/layout"
 )
 
 // superseded sets when the generation before n was superseded.
 func superseded(t *testing.T, s *Share, n uint64, at time.Time) {
 	t.Helper()
-	if err := os.Chtimes(filepath.Join(s.AuthDir(), AnnouncementName(n)), time.Time{}, at); err != nil {
+	if err := os.Chtimes(filepath.Join(s.AuthDir(), layout.Announcement(n)), time.Time{}, at); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -20,8 +22,8 @@ func kept(t *testing.T, s *Share, newest uint64) []uint64 {
 	t.Helper()
 	var list []uint64
 	for n := uint64(1); n <= newest; n++ {
-		_, gerr := os.Stat(filepath.Join(s.AuthDir(), GenerationName(n), "a"))
-		_, ierr := os.Stat(filepath.Join(s.AuthDir(), AnnouncementName(n)))
+		_, gerr := os.Stat(filepath.Join(s.AuthDir(), layout.Generation(n), "a"))
+		_, ierr := os.Stat(filepath.Join(s.AuthDir(), layout.Announcement(n)))
 		if (gerr == nil) != (ierr == nil) {
 			t.Errorf("generation %d: %v, its announcement: %v", n, gerr, ierr)
 		}

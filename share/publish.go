@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/share/layout"
 )
 
 // File is one file to publish. Name is what a sandbox opens below the share's
@@ -138,8 +140,8 @@ func (t *txn) makeCurrent(n, current uint64, files []File) error {
 	if !IsFull(err) || t.opts.Reserve == nil {
 		return err
 	}
-	t.warn(t.auth.removeAll(newName(n)))
-	t.warn(t.auth.removeAll(GenerationName(n)))
+	t.warn(t.auth.removeAll(layout.New(n)))
+	t.warn(t.auth.removeAll(layout.Generation(n)))
 	switch reserved := t.fill(n, current, files); {
 	case errors.Is(reserved, errNoBlank):
 		return err
@@ -152,20 +154,20 @@ func (t *txn) makeCurrent(n, current uint64, files []File) error {
 // commit is steps 9 and 10.
 func (t *txn) commit(n uint64) error {
 	t.step(9)
-	link := newName(n)
-	if err := t.auth.symlink(GenerationName(n), link); err != nil {
+	link := layout.New(n)
+	if err := t.auth.symlink(layout.Generation(n), link); err != nil {
 		return err
 	}
 	t.step(10)
-	return t.auth.replace(link, dataName)
+	return t.auth.replace(link, layout.Data)
 }
 
 // abandon is the other exit than commit: it takes generation n away and
 // returns err. What it can't remove, the next repair does. All that is past the
 // grace goes too: it may be what fills the disk.
 func (t *txn) abandon(n uint64, v *view, err error) error {
-	t.warn(t.auth.removeAll(newName(n)))
-	t.warn(t.auth.removeAll(GenerationName(n)))
+	t.warn(t.auth.removeAll(layout.New(n)))
+	t.warn(t.auth.removeAll(layout.Generation(n)))
 	t.prune(v, time.Now(), 0)
 	return err
 }
@@ -189,11 +191,11 @@ func (t *txn) fixLinks(visible, wanted []string) error {
 	var failed error
 	for _, name := range wanted {
 		t.step(12)
-		if target, err := t.auth.readlink(name); err == nil && target == linkTarget(name) {
+		if target, err := t.auth.readlink(name); err == nil && target == layout.Link(name) {
 			continue
 		}
 		changed = true
-		failed = errors.Join(failed, t.place(linkTarget(name), name))
+		failed = errors.Join(failed, t.place(layout.Link(name), name))
 	}
 	for _, name := range visible {
 		if !slices.Contains(wanted, name) {
@@ -213,7 +215,7 @@ func (t *txn) announce(v *view) error {
 		if contains(v.announced, n) {
 			continue
 		}
-		if err := t.auth.write(AnnouncementName(n), nil, t.fileOwner(), false); err != nil {
+		if err := t.auth.write(layout.Announcement(n), nil, t.fileOwner(), false); err != nil {
 			return err
 		}
 		v.announced = append(v.announced, n)
@@ -252,7 +254,7 @@ func names(files []File) []string {
 // place makes name a link to target, whatever was there, without a moment in
 // which there is none.
 func (t *txn) place(target, name string) error {
-	link := newName(t.usedNumber())
+	link := layout.New(t.usedNumber())
 	if err := t.auth.symlink(target, link); err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"openshell-vm/share/layout"
 )
 
 func TestPublishMakesAllFilesCurrentAtOnce(t *testing.T) {
@@ -126,13 +128,13 @@ func checkModes(s *Share) error {
 	if err != nil {
 		return err
 	}
-	gen := filepath.Join(s.AuthDir(), GenerationName(n))
+	gen := filepath.Join(s.AuthDir(), layout.Generation(n))
 	return errors.Join(
 		check(s.Dir(), owner{os.Geteuid(), Keep, 0o700}),
-		check(filepath.Join(s.Dir(), lockName), owner{os.Geteuid(), Keep, 0o600}),
+		check(filepath.Join(s.Dir(), layout.Lock), owner{os.Geteuid(), Keep, 0o600}),
 		check(gen, s.dirOwner()),
 		check(filepath.Join(gen, "a"), s.fileOwner()),
-		check(filepath.Join(s.AuthDir(), AnnouncementName(n)), s.fileOwner()),
+		check(filepath.Join(s.AuthDir(), layout.Announcement(n)), s.fileOwner()),
 	)
 }
 
@@ -290,7 +292,7 @@ func TestOpenRefuses(t *testing.T) {
 
 func TestLockMustBeAFile(t *testing.T) {
 	s := newTestShare(t, plainOptions)
-	lock := filepath.Join(s.Dir(), lockName)
+	lock := filepath.Join(s.Dir(), layout.Lock)
 	if err := errors.Join(os.Remove(lock), syscall.Mkfifo(lock, 0o600)); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"openshell-vm/share/layout"
 )
 
 // TestReadersRaceWriter opens published names 100,000 times, half by path as a
@@ -217,7 +219,7 @@ func TestHalfPrunedGenerationIsNotComplete(t *testing.T) {
 		if err := auth.stillComplete(n); err != nil {
 			t.Errorf("generation %d is announced, but: %v", n, err)
 		}
-		if err := os.Remove(filepath.Join(s.AuthDir(), AnnouncementName(n))); err != nil {
+		if err := os.Remove(filepath.Join(s.AuthDir(), layout.Announcement(n))); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/share/layout"
 )
 
 // Snapshot is one generation's content.
@@ -54,16 +56,16 @@ func (s *Share) Current() (uint64, error) {
 
 // current reads ..data.
 func (d dir) current() (uint64, error) {
-	target, err := d.readlink(dataName)
+	target, err := d.readlink(layout.Data)
 	if isNotExist(err) {
 		return 0, &Error{Op: "read", Path: d.path, Err: ErrUnpublished}
 	}
 	if err != nil {
 		return 0, err
 	}
-	n, ok := ParseGenerationName(target)
+	n, ok := layout.ParseGeneration(target)
 	if !ok {
-		return 0, &Error{Op: "read", Path: d.path + "/" + dataName, Err: unix.EINVAL}
+		return 0, &Error{Op: "read", Path: d.path + "/" + layout.Data, Err: unix.EINVAL}
 	}
 	return n, nil
 }
@@ -84,7 +86,7 @@ func (d dir) snapshot() (Snapshot, error) {
 
 // generation reads what lies in generation n.
 func (d dir) generation(n uint64) (map[string][]byte, error) {
-	gen, err := d.openDir(GenerationName(n))
+	gen, err := d.openDir(layout.Generation(n))
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +108,7 @@ func (d dir) generation(n uint64) (map[string][]byte, error) {
 // current, or its announcement stands, which is removed first. Otherwise the
 // list of names may have been cut short without an error.
 func (d dir) stillComplete(n uint64) error {
-	if _, err := d.lstat(AnnouncementName(n)); err == nil {
+	if _, err := d.lstat(layout.Announcement(n)); err == nil {
 		return nil
 	}
 	if now, err := d.current(); err == nil && now == n {

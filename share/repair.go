@@ -1,5 +1,7 @@
 package share
 
+import "openshell-vm/share/layout"
+
 // repair is step 3: it makes auth/ what an undisturbed publish leaves, and
 // looks again. What was committed stays committed, what was not goes. What it
 // can't mend is a warning, where a new generation can be published all the same.
@@ -32,12 +34,12 @@ func (t *txn) mendData(v *view) error {
 		return nil
 	}
 	for i := len(v.announced) - 1; i >= 0; i-- {
-		if name := GenerationName(v.announced[i]); t.auth.isDir(name) {
+		if name := layout.Generation(v.announced[i]); t.auth.isDir(name) {
 			v.current = v.announced[i]
-			return t.place(name, dataName)
+			return t.place(name, layout.Data)
 		}
 	}
-	return t.auth.removeAll(dataName)
+	return t.auth.removeAll(layout.Data)
 }
 
 // removeUncommitted removes the generations and their marks after the current
@@ -48,17 +50,17 @@ func (t *txn) removeUncommitted(v *view) {
 	}
 	for _, n := range v.generations {
 		if n > v.current {
-			t.warn(t.auth.removeAll(GenerationName(n)))
+			t.warn(t.auth.removeAll(layout.Generation(n)))
 		}
 	}
 	for _, n := range v.announced {
 		if n > v.current {
-			t.warn(t.auth.removeAll(AnnouncementName(n)))
+			t.warn(t.auth.removeAll(layout.Announcement(n)))
 		}
 	}
 	for _, n := range v.retired {
 		if n >= v.current {
-			t.warn(t.auth.removeAll(retiredName(n)))
+			t.warn(t.auth.removeAll(layout.Retired(n)))
 		}
 	}
 }
@@ -68,7 +70,7 @@ func (t *txn) mendLinks(v *view) error {
 	if v.current == 0 {
 		return t.fixLinks(v.visible, nil)
 	}
-	gen, err := t.auth.openDir(GenerationName(v.current))
+	gen, err := t.auth.openDir(layout.Generation(v.current))
 	if err != nil {
 		return err
 	}

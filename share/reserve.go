@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/share/layout"
 )
 
 // Reserve is room for generations on a file system, set aside while there is some.
@@ -227,19 +229,19 @@ func (r *Reserve) File(path string, size int) (f *os.File, err error) {
 // fill is steps 6 to 8 where the file system is full: generation n in a blank.
 func (t *txn) fill(n, current uint64, files []File) error {
 	err := t.opts.Reserve.take(func(blank string) error {
-		return t.auth.do("take from the reserve", GenerationName(n), func() error {
-			return unix.Renameat(unix.AT_FDCWD, blank, t.auth.fd, GenerationName(n))
+		return t.auth.do("take from the reserve", layout.Generation(n), func() error {
+			return unix.Renameat(unix.AT_FDCWD, blank, t.auth.fd, layout.Generation(n))
 		})
 	})
 	if err != nil {
 		return err
 	}
-	gen, err := t.auth.openClosed(GenerationName(n))
+	gen, err := t.auth.openClosed(layout.Generation(n))
 	if err != nil {
 		return err
 	}
 	defer gen.close()
-	if err := t.auth.do("label", GenerationName(n), func() error { return copyLabel(t.auth.fd, gen.fd, selinux) }); err != nil {
+	if err := t.auth.do("label", layout.Generation(n), func() error { return copyLabel(t.auth.fd, gen.fd, selinux) }); err != nil {
 		return err
 	}
 	if err := t.fillFiles(gen, current, files); err != nil {
@@ -251,7 +253,7 @@ func (t *txn) fill(n, current uint64, files []File) error {
 // fillFiles writes the files. What is unchanged is linked: it may be large, and
 // needs no room.
 func (t *txn) fillFiles(gen dir, current uint64, files []File) error {
-	now, err := t.auth.openDir(GenerationName(current))
+	now, err := t.auth.openDir(layout.Generation(current))
 	if err != nil && !isNotExist(err) {
 		return err
 	}

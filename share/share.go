@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/share/layout"
 )
 
 // Keep leaves [Options.UID] or [Options.GID] as the file system sets it.
@@ -112,7 +114,7 @@ func newShare(path string, opts Options) (*Share, error) {
 func (s *Share) Dir() string { return s.path }
 
 // AuthDir is the directory to mount, read-only, into the sandbox.
-func (s *Share) AuthDir() string { return filepath.Join(s.path, authName) }
+func (s *Share) AuthDir() string { return filepath.Join(s.path, layout.Auth) }
 
 func (s *Share) authOwner() owner {
 	return owner{s.opts.UID, s.opts.GID, uint32(s.opts.DirMode.Perm() | 0o200)}
@@ -144,7 +146,7 @@ func (s *Share) create() error {
 		return err
 	}
 	defer root.close()
-	auth, err := s.makeDir(root, authName, s.authOwner())
+	auth, err := s.makeDir(root, layout.Auth, s.authOwner())
 	if err != nil {
 		return err
 	}
@@ -238,7 +240,7 @@ func (s *Share) Remove(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	if err := t.root.removeAll(authName); err != nil {
+	if err := t.root.removeAll(layout.Auth); err != nil {
 		return err
 	}
 	return t.removeRoot(parent, name)
@@ -248,10 +250,10 @@ func (s *Share) Remove(ctx context.Context) error {
 // comes in between makes the lock file anew and fails for want of auth/.
 func (t *txn) removeRoot(parent dir, name string) (err error) {
 	for range removeTries {
-		if err := t.root.removeAll(lockName); err != nil {
+		if err := t.root.removeAll(layout.Lock); err != nil {
 			return err
 		}
-		if err = parent.unlink(name, unix.AT_REMOVEDIR); !isErrno(err, unix.ENOTEMPTY) || t.root.isDir(authName) {
+		if err = parent.unlink(name, unix.AT_REMOVEDIR); !isErrno(err, unix.ENOTEMPTY) || t.root.isDir(layout.Auth) {
 			break
 		}
 	}

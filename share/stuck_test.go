@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/share/layout"
 )
 
 // TestStuck has something in auth/ that can't be removed: a mount point, which
@@ -20,7 +22,7 @@ func TestStuck(t *testing.T) { inMountNamespace(t, "stuck") }
 func childStuck(args []string) error {
 	keepMounts()
 	for _, name := range []string{
-		"planted", "..planted", "..new", newName(2), GenerationName(1), GenerationName(9), AnnouncementName(9),
+		"planted", "..planted", "..new", layout.New(2), layout.Generation(1), layout.Generation(9), layout.Announcement(9),
 	} {
 		if err := onSmallDisk(args[0], "", func(s *Share) error { return stuckAt(s, name) }); err != nil {
 			return fmt.Errorf("%s can't be removed: %w", name, err)
@@ -54,10 +56,10 @@ func stuckAt(s *Share, name string) error {
 	if err != nil {
 		return err
 	}
-	always := name != GenerationName(9) && name != AnnouncementName(9) // these two count as old ones, in their grace, after the next publish
+	always := name != layout.Generation(9) && name != layout.Announcement(9) // these two count as old ones, in their grace, after the next publish
 	for i := range 3 {
-		if name == GenerationName(1) { // it is past the grace
-			if err := os.Chtimes(filepath.Join(s.AuthDir(), AnnouncementName(2)), time.Time{}, time.Now().Add(-time.Hour)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if name == layout.Generation(1) { // it is past the grace
+			if err := os.Chtimes(filepath.Join(s.AuthDir(), layout.Announcement(2)), time.Time{}, time.Now().Add(-time.Hour)); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
 		}
@@ -74,10 +76,10 @@ func stuckAt(s *Share, name string) error {
 		if got, err := Read(s.AuthDir()); err != nil || string(got.Files["a"]) != string(proven(p.Generation, "a")) {
 			return fmt.Errorf("a reader finds %q, %w", got.Files["a"], err)
 		}
-		if _, err := os.Lstat(filepath.Join(s.AuthDir(), AnnouncementName(p.Generation))); err != nil {
+		if _, err := os.Lstat(filepath.Join(s.AuthDir(), layout.Announcement(p.Generation))); err != nil {
 			return err
 		}
-		if err := s.Repair(ctx); always && name != GenerationName(1) && !errors.Is(err, unix.EBUSY) {
+		if err := s.Repair(ctx); always && name != layout.Generation(1) && !errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("repair gives %w", err)
 		}
 	}
@@ -109,7 +111,7 @@ func nameIsStuck(s *Share) error {
 			return fmt.Errorf("opening %s gives %q, %w", name, data, err)
 		}
 	}
-	if _, err := os.Lstat(filepath.Join(s.AuthDir(), AnnouncementName(p.Generation))); err != nil {
+	if _, err := os.Lstat(filepath.Join(s.AuthDir(), layout.Announcement(p.Generation))); err != nil {
 		return err
 	}
 	return nil
@@ -127,17 +129,17 @@ func TestImmutable(t *testing.T) {
 		t.Fatal(err)
 	}
 	immutable(t, planted)
-	immutable(t, filepath.Join(s.AuthDir(), GenerationName(1), "a"))
+	immutable(t, filepath.Join(s.AuthDir(), layout.Generation(1), "a"))
 	p := mustPublish(t, s, provenFiles("a", "b"))
 	if !errors.Is(p.Warning, unix.EPERM) || errors.Is(p.Warning, unix.ENOTDIR) {
 		t.Errorf("the warning is %v", p.Warning)
 	}
-	for _, told := range []string{planted, filepath.Join(GenerationName(1), "a")} {
+	for _, told := range []string{planted, filepath.Join(layout.Generation(1), "a")} {
 		if !strings.Contains(p.Warning.Error(), told) {
 			t.Errorf("%s is not told: %v", told, p.Warning)
 		}
 	}
-	if _, err := os.Lstat(filepath.Join(s.AuthDir(), GenerationName(1), "b")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Lstat(filepath.Join(s.AuthDir(), layout.Generation(1), "b")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the other file of the old generation: %v", err)
 	}
 	wantFiles(t, s, File{"a", proven(3, "a")}, File{"b", proven(3, "b")})

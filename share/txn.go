@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/share/layout"
 )
 
 // txn is one locked operation on a share: the descriptors that it works under.
@@ -74,17 +76,17 @@ func (t *txn) openLock() (err error) {
 		return err
 	}
 	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
-	t.lockFD, err = t.root.open(lockName, flags, privateFile)
+	t.lockFD, err = t.root.open(layout.Lock, flags, privateFile)
 	if errors.Is(err, unix.EACCES) { // an umask took the owner's bits
-		if err = t.root.chmodPath(lockName, privateFile); err == nil {
-			t.lockFD, err = t.root.open(lockName, flags, privateFile)
+		if err = t.root.chmodPath(layout.Lock, privateFile); err == nil {
+			t.lockFD, err = t.root.open(layout.Lock, flags, privateFile)
 		}
 	}
 	return err
 }
 
 func (t *txn) openAuth() (err error) {
-	if t.auth, err = t.root.openDir(authName); err != nil {
+	if t.auth, err = t.root.openDir(layout.Auth); err != nil {
 		return err
 	}
 	st, err := t.auth.stat()
@@ -192,7 +194,7 @@ func (t *txn) usedNumber() uint64 {
 
 func (t *txn) noteNumber(n uint64) error {
 	if _, err := unix.Pwrite(t.lockFD, fmt.Appendf(nil, noteForm, n), 0); err != nil {
-		return &Error{Op: "write", Path: t.path + "/" + lockName, Err: err}
+		return &Error{Op: "write", Path: t.path + "/" + layout.Lock, Err: err}
 	}
 	return nil
 }

@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers/vm/guest"
+	sharelayout "openshell-vm/share/layout"
 )
 
 // How the watch works. A guest may cache names of the share for seconds, but
@@ -108,26 +107,25 @@ func startWatch(ctx context.Context, where layout, spec guest.BootSpec, h *host)
 	return nil
 }
 
-// shareView looks at a share through its directory's descriptor. The names are
-// those that package share writes.
+// shareView looks at a share through its directory's descriptor.
 type shareView struct{ dir int }
 
 func (v shareView) current() (uint64, error) {
 	var buf [64]byte
-	n, err := unix.Readlinkat(v.dir, "..data", buf[:])
+	n, err := unix.Readlinkat(v.dir, sharelayout.Data, buf[:])
 	if err != nil {
 		return 0, err
 	}
-	digits, ok := strings.CutPrefix(string(buf[:n]), "..gen-")
+	current, ok := sharelayout.ParseGeneration(string(buf[:n]))
 	if !ok {
-		return 0, fmt.Errorf("..data leads to %q", buf[:n])
+		return 0, fmt.Errorf("%s leads to %q", sharelayout.Data, buf[:n])
 	}
-	return strconv.ParseUint(digits, 10, 64)
+	return current, nil
 }
 
 func (v shareView) announced(n uint64) bool {
 	var st unix.Stat_t
-	return unix.Fstatat(v.dir, fmt.Sprintf("..is-%08d", n), &st, unix.AT_SYMLINK_NOFOLLOW) == nil
+	return unix.Fstatat(v.dir, sharelayout.Announcement(n), &st, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
 
 func (v shareView) drop() error { return forgetNames() }
