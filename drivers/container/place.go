@@ -94,6 +94,21 @@ func (p Place) Late(op string, err error) error {
 		Hint: fmt.Sprintf("see whether `%s ps` answers; if not, restart the engine", strings.ToLower(p.Engine))}
 }
 
+// Explain gives the line for a request that failed with err. broken says that err is
+// about the connection. An error that has a line, and one that its user wanted, stay.
+func (p Place) Explain(op string, err error, broken bool) error {
+	var known *drivers.Error
+	switch {
+	case errors.As(err, &known) || errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		return p.Late(op, err)
+	case broken:
+		return p.Unreachable(op, err)
+	}
+	return Plain(op, err)
+}
+
 // Refuse is for an address that can't be used at all.
 func (p Place) Refuse(err error, hint string) error { return p.fault("", err, hint) }
 

@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -97,16 +96,7 @@ var hints = container.Hints{
 
 // Explain is container.Engine's.
 func (e *engine) Explain(op string, err error) error {
-	var known *drivers.Error
-	switch at := e.endpoint(); {
-	case errors.As(err, &known) || errors.Is(err, context.Canceled):
-		return err
-	case errors.Is(err, context.DeadlineExceeded):
-		return at.Late(op, err)
-	case isConnection(err):
-		return at.Unreachable(op, err)
-	}
-	return container.Plain(op, err)
+	return e.endpoint().Explain(op, err, isConnection(err))
 }
 
 // isConnection says whether err is about reaching the engine. The client gives

@@ -158,16 +158,7 @@ func hints() container.Hints {
 
 // Explain is container.Engine's.
 func (e *engine) Explain(op string, err error) error {
-	var known *drivers.Error
-	switch at := e.place(); {
-	case errors.As(err, &known) || errors.Is(err, context.Canceled):
-		return err
-	case errors.Is(err, context.DeadlineExceeded):
-		return at.Late(op, err)
-	case container.IsBroken(err):
-		return at.Unreachable(op, err)
-	}
-	return container.Plain(op, err)
+	return e.place().Explain(op, err, container.IsBroken(err))
 }
 
 // Probe is container.Engine's.
