@@ -19,9 +19,15 @@ import (
 // reads both files through it has them of one generation.
 const (
 	AuthDir      = "/etc/openshell/auth"
-	TokenFile    = AuthDir + "/sandbox.jwt"
-	MetadataFile = AuthDir + "/metadata.json"
+	TokenFile    = AuthDir + "/" + TokenName
+	MetadataFile = AuthDir + "/" + MetadataName
 	DataDir      = AuthDir + "/" + layout.Data
+)
+
+// The names of the two files in a share.
+const (
+	TokenName    = "sandbox.jwt"
+	MetadataName = "metadata.json"
 )
 
 // The variables that every process of a sandbox has, and AuthMode, the one mode

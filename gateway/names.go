@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 
+	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 )
 
@@ -27,8 +28,8 @@ const (
 
 // Names inside a share's auth directory.
 const (
-	tokenFile    = "sandbox.jwt"
-	metadataFile = "metadata.json" // Metadata
+	tokenFile    = drivers.TokenName
+	metadataFile = drivers.MetadataName // Metadata
 )
 
 // Sandboxes is the directory with one directory per sandbox.
