@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/notice"
 )
 
 // Driver makes a drivers.Driver of an Engine, with all optional interfaces.
@@ -17,13 +18,14 @@ type Driver struct {
 	engine  Engine
 	gateway string
 
-	mu       sync.Mutex
-	kept     map[string]string                      // the engine's own ids, by id: see Keep
-	places   map[string]string                      // the engines' addresses, by id: see KeepPlace
-	inPlace  map[string]int                         // how many are in each
-	doors    map[string]*sync.Mutex                 // see door
-	unstart  map[string]unstarted                   // workloads that could not be run, by id
-	attached map[string]map[chan unstarted]struct{} // who waits for a start, by id
+	failed notice.Board[unstarted] // starts that failed, for those who are attached, by id
+
+	mu      sync.Mutex
+	kept    map[string]string      // the engine's own ids, by id: see Keep
+	places  map[string]string      // the engines' addresses, by id: see KeepPlace
+	inPlace map[string]int         // how many are in each
+	doors   map[string]*sync.Mutex // see door
+	unstart map[string]unstarted   // workloads that could not be run, by id
 }
 
 // unstarted is why a workload could not be run.
@@ -36,14 +38,13 @@ type unstarted struct {
 // New makes a driver for the sandboxes of one gateway.
 func New(engine Engine, gatewayID string) *Driver {
 	return &Driver{
-		engine:   engine,
-		gateway:  gatewayID,
-		kept:     map[string]string{},
-		places:   map[string]string{},
-		inPlace:  map[string]int{},
-		doors:    map[string]*sync.Mutex{},
-		unstart:  map[string]unstarted{},
-		attached: map[string]map[chan unstarted]struct{}{},
+		engine:  engine,
+		gateway: gatewayID,
+		kept:    map[string]string{},
+		places:  map[string]string{},
+		inPlace: map[string]int{},
+		doors:   map[string]*sync.Mutex{},
+		unstart: map[string]unstarted{},
 	}
 }
 

@@ -38,7 +38,7 @@ func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stder
 // Attach is drivers.Attacher's. A sandbox that does not run is waited for, also
 // one that has run before.
 func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.Streams) (int, error) {
-	failed, done := d.await(id)
+	failed, done := d.failed.Await(id)
 	defer done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -81,7 +81,7 @@ func (d *Driver) startFailed(ctx context.Context, spec drivers.Spec, err error) 
 		return nil
 	}
 	err = d.explainMount("start the container", spec, err)
-	d.tell(spec.ID, unstarted{0, err, time.Now()})
+	d.failed.Tell(spec.ID, unstarted{0, err, time.Now()})
 	return err
 }
 
@@ -165,17 +165,7 @@ func (d *Driver) cannotRun(id string, u unstarted) {
 	d.mu.Lock()
 	d.unstart[id] = u
 	d.mu.Unlock()
-	d.tell(id, u)
-}
-
-// tell wakes those who are attached and wait for a start that won't come.
-func (d *Driver) tell(id string, u unstarted) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for c := range d.attached[id] {
-		c <- u
-		delete(d.attached[id], c)
-	}
+	d.failed.Tell(id, u)
 }
 
 // forget is for a new start.
@@ -183,23 +173,4 @@ func (d *Driver) forget(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.unstart, id)
-}
-
-// await gives a channel on which a failed start is told, and its end.
-func (d *Driver) await(id string) (c chan unstarted, done func()) {
-	c = make(chan unstarted, 1)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.attached[id] == nil {
-		d.attached[id] = map[chan unstarted]struct{}{}
-	}
-	d.attached[id][c] = struct{}{}
-	return c, func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		delete(d.attached[id], c)
-		if len(d.attached[id]) == 0 {
-			delete(d.attached, id)
-		}
-	}
 }

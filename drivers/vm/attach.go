@@ -4,52 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/monitor"
 )
-
-// starts lets attachers wait for a start that this process is yet to make.
-type starts struct {
-	mu      sync.Mutex
-	waiting map[string][]chan error
-}
-
-// next gives a channel that gets the outcome of the next start of id. cancel
-// must be called.
-func (s *starts) next(id string) (outcome <-chan error, cancel func()) {
-	c := make(chan error, 1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.waiting == nil {
-		s.waiting = map[string][]chan error{}
-	}
-	s.waiting[id] = append(s.waiting[id], c)
-	return c, func() { s.forget(id, c) }
-}
-
-func (s *starts) forget(id string, c chan error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, w := range s.waiting[id] {
-		if w == c {
-			s.waiting[id] = append(s.waiting[id][:i], s.waiting[id][i+1:]...)
-		}
-	}
-	if len(s.waiting[id]) == 0 {
-		delete(s.waiting, id)
-	}
-}
-
-func (s *starts) announce(id string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range s.waiting[id] {
-		c <- err
-	}
-	delete(s.waiting, id)
-}
 
 // Attach connects streams to the workload. Before the start it waits for it,
 // and then gives all output since. The workload waits for a client that does not read.
@@ -57,7 +15,7 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	if _, err := d.spec(id); err != nil {
 		return 0, err
 	}
-	started, cancel := d.starts.next(id)
+	started, cancel := d.started.Await(id)
 	defer cancel()
 	code, err := d.stream(ctx, id, monitor.StreamRequest{Attach: &monitor.AttachRequest{Replay: replay, Hold: true}}, s)
 	if !errors.Is(err, drivers.ErrNotRunning) {

@@ -10,6 +10,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/qemu"
+	"openshell-vm/internal/notice"
 )
 
 // Config is where the driver finds and keeps things. Directories are absolute
@@ -41,11 +42,11 @@ type Config struct {
 
 // Driver is the vm driver. It holds no resource and needs no Close.
 type Driver struct {
-	cfg    Config
-	arch   string
-	host   host
-	tools  toolCache
-	starts starts
+	cfg     Config
+	arch    string
+	host    host
+	tools   toolCache
+	started notice.Board[error] // outcomes of starts, for those who are attached, by id
 
 	confinement confinement
 }

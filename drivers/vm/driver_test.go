@@ -164,12 +164,8 @@ func TestAttachGetsTheOutcomeOfAFailedStart(t *testing.T) {
 		_, err := d.Attach(t.Context(), spec.ID, false, drivers.Streams{})
 		attached <- err
 	}()
-	waitFor(t, func() bool {
-		d.starts.mu.Lock()
-		defer d.starts.mu.Unlock()
-		return len(d.starts.waiting) == 1
-	})
-	d.starts.announce(spec.ID, errors.New("no hypervisor"))
+	waitFor(t, func() bool { return d.started.Waiting(spec.ID) == 1 })
+	d.started.Tell(spec.ID, errors.New("no hypervisor"))
 	if err := <-attached; err == nil || err.Error() != "no hypervisor" {
 		t.Error(err)
 	}
@@ -178,8 +174,8 @@ func TestAttachGetsTheOutcomeOfAFailedStart(t *testing.T) {
 	if _, err := d.Attach(ctx, spec.ID, false, drivers.Streams{}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if len(d.starts.waiting) != 0 {
-		t.Errorf("an attacher that left is still waited for: %v", d.starts.waiting)
+	if n := d.started.Waiting(spec.ID); n != 0 {
+		t.Errorf("%d attachers that left are still waited for", n)
 	}
 }
 

@@ -46,7 +46,7 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 		return err
 	}
 	err = d.start(ctx, spec)
-	d.starts.announce(id, err)
+	d.started.Tell(id, err)
 	return err
 }
 

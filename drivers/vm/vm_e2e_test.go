@@ -202,11 +202,7 @@ func TestAttachBeforeTheStart(t *testing.T) {
 		}
 		code <- c
 	}()
-	waitFor(t, func() bool {
-		d.starts.mu.Lock()
-		defer d.starts.mu.Unlock()
-		return len(d.starts.waiting) == 1
-	})
+	waitFor(t, func() bool { return d.started.Waiting(spec.ID) == 1 })
 	if err := d.Start(t.Context(), spec.ID); err != nil {
 		t.Fatal(err)
 	}
