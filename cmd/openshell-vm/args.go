@@ -41,8 +41,11 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 	return arrangeFlags(cmd, path, rest)
 }
 
+const helpArg = "--help"
+
 func arrangeFlags(cmd *cli.Command, path, rest []string) ([]string, error) {
 	var flags, words []string
+	short := false // -h, which is docker's --hostname where a sandbox is made
 	for len(rest) > 0 {
 		word := rest[0]
 		switch {
@@ -61,7 +64,14 @@ func arrangeFlags(cmd *cli.Command, path, rest []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		short = short || !strings.HasPrefix(word, "--") && slices.Contains(taken, helpArg)
 		flags, rest = append(flags, taken...), left
+	}
+	if slices.Contains(flags, helpArg) { // of a further word the library looks for a help topic
+		if h := flagHabit(path[1:], "--hostname"); h != nil && short && len(words) > 0 {
+			return nil, usage(h.hint+"; "+strings.Join(helpFor(path), " ")+" explains all flags", "-h is help here, and not --hostname: %s", h.why)
+		}
+		flags, words = []string{helpArg}, nil
 	}
 	out := slices.Concat(path, flags)
 	if len(cmd.Subcommands) == 0 {
