@@ -198,6 +198,8 @@ func (g *Gateway) roomFacts() (facts []api.Fact) {
 		n := r.reserve.Len()
 		line := fmt.Sprintf("%d renewals (%s) are set aside there for when it is full", n, units.BytesSize(float64(n*share.BlankSize)))
 		switch {
+		case wanted == 0 && problem == "":
+			line = "none needed there: no token is to be renewed"
 		case problem != "":
 			line = "nothing can be set aside there, so renewals fail when it is full: " + problem
 		case n < wanted:
@@ -219,8 +221,8 @@ func (g *Gateway) layers(info drivers.Info) []drivers.Fact {
 	}
 	for _, r := range g.home.rooms {
 		if device == r.device {
-			return []drivers.Fact{{Name: "disk", Value: fmt.Sprintf("its layers (%s) lie on the disk of %s: a container can fill it, and then nothing but renewals "+
-				"goes on, as long as what is set aside lasts; move one of them to another disk", info.DataRoot, r.dir)}}
+			return []drivers.Fact{{Name: "disk", Value: fmt.Sprintf("its layers (%s) and the tokens (%s) share a disk: should a container fill it, renewals go on "+
+				"with the room that is set aside; on disks of their own neither fills the other's", info.DataRoot, r.dir)}}
 		}
 	}
 	return []drivers.Fact{{Name: "disk", Value: "its layers (" + info.DataRoot + ") lie on another disk than the tokens"}}

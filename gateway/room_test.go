@@ -20,6 +20,15 @@ func TestReserveFollowsTheShares(t *testing.T) {
 	}
 	w := newWorld(t, newFake("fake"))
 	g := w.run()
+	facts := func() (all string) {
+		for _, f := range g.roomFacts() {
+			all += f.Name + ": " + f.Value + "\n"
+		}
+		return all
+	}
+	if got := facts(); !strings.Contains(got, "reserve: none needed there: no token is to be renewed\n") {
+		t.Errorf("doctor, while there is nothing to renew: %s", got)
+	}
 	blanks := func() int {
 		found, err := filepath.Glob(filepath.Join(g.home.State, reserveDir, "*"))
 		w.must(err)
@@ -40,13 +49,9 @@ func TestReserveFollowsTheShares(t *testing.T) {
 	if n := blanks(); n != 4 {
 		t.Errorf("after somebody removed it %d publishes are set aside", n)
 	}
-	facts := ""
-	for _, f := range g.roomFacts() {
-		facts += f.Name + ": " + f.Value + "\n"
-	}
 	for _, want := range []string{"room: ", " are free on the disk of " + g.home.State, "reserve: 4 renewals (48KiB) are set aside there"} {
-		if !strings.Contains(facts, want) {
-			t.Errorf("doctor does not say %q, but %s", want, facts)
+		if !strings.Contains(facts(), want) {
+			t.Errorf("doctor does not say %q, but %s", want, facts())
 		}
 	}
 	if text := w.metricsText(); !strings.Contains(text, `openshell_reserve_renewals{dir="`+g.home.State+`"} 4`) {
@@ -65,7 +70,7 @@ func TestLayersOnTheSameDisk(t *testing.T) {
 	w := newWorld(t)
 	g := w.open()
 	for root, want := range map[string]string{
-		"": "", "/not/of/this/host": "", w.dir: "a container can fill it", "/proc": "on another disk",
+		"": "", "/not/of/this/host": "", w.dir: "should a container fill it, renewals go on", "/proc": "on another disk",
 	} {
 		facts := g.layers(drivers.Info{DataRoot: root})
 		if want == "" && len(facts) > 0 || want != "" && (len(facts) != 1 || !strings.Contains(facts[0].Value, want)) {

@@ -56,7 +56,7 @@ func (d *Driver) jailFacts(fact func(name, format string, args ...any)) error {
 	case err != nil:
 		fact("jail", "can't be made: %v", err)
 	case len(report.Missing) > 0:
-		fact("jail", "this host can't give %s", gaps(report))
+		fact("jail", "%s", report.Verdict())
 	case d.host.uid == 0:
 		fact("jail", "complete (Landlock %d); root's file servers keep CAP_DAC_READ_SEARCH and CAP_FOWNER, to serve the files of all users", report.LandlockABI)
 	default:

@@ -1,5 +1,10 @@
 package jail
 
+import (
+	"slices"
+	"strings"
+)
+
 // Report is what a started jail really has, for inspect.
 type Report struct {
 	Profile      Profile  `json:"profile"`
@@ -26,6 +31,19 @@ type Gap struct {
 
 func (r *Report) miss(name string, why error) {
 	r.Missing = append(r.Missing, Gap{Name: name, Why: why.Error()})
+}
+
+// Verdict is what the jail lacks, in one line for people: what its program keeps by
+// design, and what this host can't give. It is "complete" where nothing is missing.
+func (r Report) Verdict() string {
+	lacks := slices.Clone(r.ProfileLacks)
+	for _, gap := range r.Missing {
+		lacks = append(lacks, "no "+gap.Name+": "+gap.Why)
+	}
+	if len(lacks) == 0 {
+		return "complete"
+	}
+	return strings.Join(lacks, "; ")
 }
 
 // message is what the jail writes to its parent: one without an error before the

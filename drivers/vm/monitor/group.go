@@ -211,15 +211,7 @@ func (g *group) gaps() []drivers.Fact {
 	defer g.mu.Unlock()
 	var facts []drivers.Fact
 	for _, name := range slices.Sorted(maps.Keys(g.reports)) {
-		lacks := slices.Clone(g.reports[name].ProfileLacks)
-		for _, gap := range g.reports[name].Missing {
-			lacks = append(lacks, "no "+gap.Name+": "+gap.Why)
-		}
-		value := "complete"
-		if len(lacks) > 0 {
-			value = strings.Join(lacks, "; ")
-		}
-		facts = append(facts, drivers.Fact{Name: "jail of " + name, Value: value})
+		facts = append(facts, drivers.Fact{Name: "jail of " + name, Value: g.reports[name].Verdict()})
 	}
 	return facts
 }
