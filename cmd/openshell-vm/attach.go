@@ -100,9 +100,26 @@ func (s *session) follow(ctx context.Context, a *attachment, sandbox api.Sandbox
 		a = s.attach(ctx, client, sandbox.ID)
 	}
 	if a.err != nil {
-		return a.err
+		return stillRuns(ctx, a.err, sandbox)
 	}
 	return workloadCode(a.code)
+}
+
+// stillRuns adds to the end of an attachment, as by an engine that was restarted, that
+// the sandbox goes on, if it does.
+func stillRuns(ctx context.Context, err error, sandbox api.Sandbox) error {
+	if errors.Is(err, errDetached) || sandbox.AutoRemove {
+		return err
+	}
+	client, gone := api.Connect(ctx)
+	if gone != nil {
+		return err
+	}
+	now, gone := client.Get(ctx, sandbox.ID)
+	if gone != nil || now.State != "running" {
+		return err
+	}
+	return usage(fmt.Sprintf("the sandbox goes on: %s attach %s connects again", appName, now.Name), "%v", err)
 }
 
 // gatewayGone says that it was the gateway that ended, not what was asked of it.

@@ -440,6 +440,8 @@ func workload(conn net.Conn, rw *bufio.ReadWriter, p api.Process, signals chan i
 			return
 		}
 		_ = out.Write(stream.Error, 0, api.EncodeError(&api.Error{Code: api.CodeEnding, Message: "the gateway ended the stream"}))
+	case "broken":
+		_ = out.Write(stream.Error, 0, api.EncodeError(&api.Error{Code: api.CodeDriver, Message: "the engine has gone", Hint: "start it"}))
 	case "ended":
 		_ = out.Write(stream.Error, 0, api.EncodeError(&api.Error{Code: api.CodeEnding, Message: "the gateway ended the stream"}))
 	case "lost-once":
