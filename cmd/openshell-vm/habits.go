@@ -134,7 +134,8 @@ var flagHabits = map[string][]habit{
 		{"-s --size -t --type -l --latest", "that is not known here", "openshell-vm inspect SANDBOX shows all there is, with -o json for jq"},
 	},
 	"stop": {
-		{"-s --signal -a --all --cidfile -i --ignore -f --filter -l --latest", "that is not known here", "openshell-vm kill -s SIGNAL SANDBOX sends a signal; openshell-vm stop $(openshell-vm ps -q) stops all"},
+		{"-a --all", "it takes names", "openshell-vm stop $(openshell-vm ps -q) stops all that run"},
+		{"-s --signal --cidfile -i --ignore -f --filter -l --latest", "that is not known here", "openshell-vm kill -s SIGNAL SANDBOX sends a signal"},
 	},
 	"rm": {
 		{"-v --volumes -l --link --depend", "what a sandbox wrote goes with it", "leave it out"},

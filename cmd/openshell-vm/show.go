@@ -248,7 +248,7 @@ func tokenFacts(t api.Token) []api.Fact {
 		{Name: "Revoked", Value: revoked(t)},
 		{Name: "Renewal", Value: moment(t.RenewAt)},
 		{Name: "Seen inside", Value: nonZero(t.SeenGeneration)},
-		{Name: "Renewals", Value: fmt.Sprint(t.Renewals)},
+		{Name: "Renewals", Value: fmt.Sprintf("%d since the gateway started", t.Renewals)},
 	}
 	if t.Failures > 0 {
 		facts = append(facts, api.Fact{Name: "Failures", Value: fmt.Sprintf("%d since the last success, last at %s: %s",
