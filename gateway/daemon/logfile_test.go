@@ -3,6 +3,7 @@ package daemon
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,20 +12,35 @@ import (
 	"openshell-vm/gateway"
 )
 
+// TestLogIsBounded: the log goes on with what an earlier gateway wrote, and with it it
+// does not grow over its bound.
 func TestLogIsBounded(t *testing.T) {
-	f := &rotated{path: filepath.Join(t.TempDir(), "log"), max: 100}
-	if err := f.open(); err != nil {
-		t.Fatal(err)
-	}
-	for range 1000 {
-		if _, err := f.Write([]byte("0123456789")); err != nil {
+	dir := t.TempDir()
+	line := strings.Repeat("x", 64<<10)
+	for start := range 10 {
+		log, err := LogTo(dir, 0)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	for _, path := range []string{f.path, f.path + ".1"} {
-		if info, err := os.Stat(path); err != nil || info.Size() == 0 || info.Size() > 100 {
-			t.Errorf("%s: %v, %v", path, info, err)
+		for range 20 {
+			log.Info(line, "start", start)
 		}
+	}
+	path := filepath.Join(dir, gateway.LogFile)
+	files, err := filepath.Glob(path + "*")
+	if err != nil || len(files) != 2 {
+		t.Errorf("%q, %v", files, err)
+	}
+	var all []byte
+	for _, file := range []string{path + ".1", path} {
+		data, err := os.ReadFile(file)
+		if err != nil || len(data) > maxLog {
+			t.Errorf("%s: %d bytes, %v", file, len(data), err)
+		}
+		all = append(all, data...)
+	}
+	if n := strings.Count(string(all), "start=9\n"); n != 20 || len(all) < maxLog || !strings.HasSuffix(string(all), "start=9\n") {
+		t.Errorf("%d bytes, %d lines of the last start", len(all), n)
 	}
 }
 
