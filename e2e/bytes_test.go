@@ -50,7 +50,7 @@ func (w *world) withWitness(e engine, args ...string) []string {
 // arrives, on both sides, and so does the exit code.
 func TestBytes(t *testing.T) {
 	size := testSize(t)
-	patient := patience + time.Duration(size)*time.Microsecond // a megabyte a second
+	patient := patience + 4*time.Duration(size)*time.Microsecond // a quarter of a megabyte a second
 	eachEngine(t, func(t *testing.T, w *world, e engine) {
 		w.run(append(w.withWitness(e, "run", "-d", "--name", "box"), "--", "sleep", "1000000")...)
 		for name, args := range map[string][]string{
