@@ -106,7 +106,7 @@ func hiddenBelow(source, real, hidden string, table []mounts.Entry) ([]string, e
 func outermost(paths []string) (outer []string) {
 	slices.Sort(paths) // a parent comes before what is in it
 	for _, p := range paths {
-		if !slices.ContainsFunc(outer, func(o string) bool { return p == o || mounts.Below(p, o) }) {
+		if !slices.ContainsFunc(outer, func(o string) bool { return mounts.Within(p, o) }) {
 			outer = append(outer, p)
 		}
 	}

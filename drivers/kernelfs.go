@@ -29,7 +29,7 @@ func openSource(source string, table []mounts.Entry) (int, error) {
 		return -1, &Error{Op: fmt.Sprintf("expose %s", source), Err: errors.New(why),
 			Hint: "a sandbox has a /proc, /sys and /dev of its own; mount a directory with files"}
 	}
-	if source == "/proc" || mounts.Below(source, "/proc") {
+	if mounts.Within(source, "/proc") {
 		return refuse("it lies in /proc, whose links lead to every directory of this host")
 	}
 	fd, err := openPlain(source)

@@ -17,6 +17,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/mounts"
 	"openshell-vm/internal/plainfile"
 )
 
@@ -115,17 +116,12 @@ func madeInside(spec view, dir string) bool {
 	for _, m := range spec.Mounts {
 		targets = append(targets, m.Target())
 	}
-	return slices.ContainsFunc(targets, func(t string) bool { return within(t, dir) || within(dir, t) })
-}
-
-// within says whether p is dir or lies in it.
-func within(p, dir string) bool {
-	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
+	return slices.ContainsFunc(targets, func(t string) bool { return mounts.Within(t, dir) || mounts.Within(dir, t) })
 }
 
 // covered says whether a mount may stand in the place of what the root has there.
 func covered(spec view, file string) bool {
-	return slices.ContainsFunc(spec.Mounts, func(m drivers.Mount) bool { return within(file, m.Target()) })
+	return slices.ContainsFunc(spec.Mounts, func(m drivers.Mount) bool { return mounts.Within(file, m.Target()) })
 }
 
 // checkCommand is for the program itself.

@@ -242,20 +242,9 @@ func checkSources(spec drivers.Spec) error {
 }
 
 func checkSource(source string, hidden []string) error {
-	if !filepath.IsAbs(source) {
-		return &drivers.Error{Op: "use the directory " + source, Err: errors.New("it is not an absolute path"), Hint: "give the whole path"}
+	if err := drivers.CheckDir("use a directory of the host", source); err != nil {
+		return err
 	}
-	info, err := os.Stat(source)
-	if err == nil && !info.IsDir() {
-		err = errors.New("it is not a directory")
-	}
-	if err != nil {
-		var path *os.PathError
-		if errors.As(err, &path) {
-			err = path.Err
-		}
-		return &drivers.Error{Op: "use the directory " + source, Err: err, Hint: "name a directory on this host that you can read"}
-	}
-	_, err = drivers.Exposure(source, hidden)
+	_, err := drivers.Exposure(source, hidden)
 	return err
 }

@@ -3,14 +3,13 @@ package container
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/mounts"
 )
 
 // plan is what of the host a sandbox will see.
@@ -62,26 +61,11 @@ func planOf(spec drivers.Spec, host Host) (plan, error) {
 }
 
 // nested says whether one of the two paths lies in the other.
-func nested(a, b string) bool {
-	return strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
-}
+func nested(a, b string) bool { return mounts.Below(a, b) || mounts.Below(b, a) }
 
 // checkSource gives the line for a directory that cannot be mounted, before
 // the engine gives its own.
-func checkSource(source string) error {
-	info, err := os.Stat(source)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return &drivers.Error{Op: "mount " + source, Err: errors.New("the directory does not exist"),
-			Hint: "make it, or leave the mount out"}
-	case err != nil:
-		return &drivers.Error{Op: "mount " + source, Err: errors.Unwrap(err), Hint: "check the path and its permissions"}
-	case !info.IsDir():
-		return &drivers.Error{Op: "mount " + source, Err: errors.New("it is not a directory"),
-			Hint: "mount the directory that holds it: a single file would go stale when it is replaced"}
-	}
-	return nil
-}
+func checkSource(source string) error { return drivers.CheckDir("mount "+source, source) }
 
 // sameMount says whether the parent of rel is on the mount that source is on,
 // so that a mount of source without its submounts shows it. Where that cannot

@@ -66,6 +66,9 @@ func Below(path, dir string) bool {
 	return path != dir && strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
+// Within says whether path is dir or lies below it, both being clean.
+func Within(path, dir string) bool { return path == dir || Below(path, dir) }
+
 // Locate says on which device a directory lies, and where in its file system:
 // as Device and Root of a mount of it would have it.
 func Locate(dir string) (device, root string, err error) {

@@ -41,6 +41,9 @@ func TestBelow(t *testing.T) {
 		if got := Below(c.path, c.dir); got != c.want {
 			t.Errorf("%s below %s: %v", c.path, c.dir, got)
 		}
+		if got := Within(c.path, c.dir); got != (c.want || c.path == c.dir) {
+			t.Errorf("%s within %s: %v", c.path, c.dir, got)
+		}
 	}
 }
 
