@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/hypervisor/qemu"
 	"openshell-vm/drivers/vm/monitor"
-	"openshell-vm/drivers/vm/qemu"
 	"openshell-vm/internal/stream"
 )
 
@@ -124,6 +124,10 @@ func firstLineOf(t testing.TB, cmd *exec.Cmd) time.Duration {
 // time to the first line of output.
 func bootByHand(t testing.TB, cfg monitor.Config) time.Duration {
 	t.Helper()
+	var tools qemu.Tools
+	if err := json.Unmarshal(cfg.Tools, &tools); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	shares := filepath.Join(dir, "shares")
 	for name, from := range map[string]string{guest.BootDir: cfg.Boot, guest.AuthName: cfg.Auth} {
@@ -141,8 +145,8 @@ func bootByHand(t testing.TB, cfg monitor.Config) time.Duration {
 	rootListening, root := vhostPair(t, dir, "root")
 	sharesListening, shared := vhostPair(t, dir, "shares")
 	machine := qemu.Machine{
-		Arch: runtime.GOARCH, Accel: cfg.QEMU.Accel, CPUs: cfg.CPUs, Memory: cfg.Memory,
-		Kernel: cfg.QEMU.Kernel, Initramfs: cfg.QEMU.Initramfs,
+		Arch: runtime.GOARCH, Accel: tools.Accel, CPUs: cfg.CPUs, Memory: cfg.Memory,
+		Kernel: tools.Kernel, Initramfs: tools.Initramfs,
 		FDs: qemu.FDs{Stdio: 3, Console: 4, Control: 5, Root: 6, Shares: 7},
 	}
 	for _, p := range []struct {
@@ -150,9 +154,9 @@ func bootByHand(t testing.TB, cfg monitor.Config) time.Duration {
 		args  []string
 		files []*os.File
 	}{
-		{cfg.QEMU.Binary.Path, machine.Args(), []*os.File{guestStdio, guestConsole, guestControl, root, shared}},
-		{cfg.QEMU.Virtiofsd.Path, qemu.VirtiofsdArgs(cfg.QEMU.Flavor, qemu.Root, cfg.Rootfs.Source, 3, nil), []*os.File{rootListening}},
-		{cfg.QEMU.Virtiofsd.Path, qemu.VirtiofsdArgs(cfg.QEMU.Flavor, qemu.Shares, shares, 3, nil), []*os.File{sharesListening}},
+		{tools.Binary.Path, machine.Args(), []*os.File{guestStdio, guestConsole, guestControl, root, shared}},
+		{tools.Virtiofsd.Path, qemu.VirtiofsdArgs(tools.Flavor, qemu.Root, cfg.Rootfs.Source, 3, nil), []*os.File{rootListening}},
+		{tools.Virtiofsd.Path, qemu.VirtiofsdArgs(tools.Flavor, qemu.Shares, shares, 3, nil), []*os.File{sharesListening}},
 	} {
 		cmd := exec.CommandContext(ctx, p.path, p.args...)
 		cmd.ExtraFiles = p.files

@@ -22,8 +22,8 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/hypervisor/qemu"
 	"openshell-vm/drivers/vm/initramfs"
-	"openshell-vm/drivers/vm/qemu"
 	"openshell-vm/internal/stream"
 )
 

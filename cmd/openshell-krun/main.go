@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"os"
 
-	"openshell-vm/drivers/vm/krunvm"
+	"openshell-vm/drivers/vm/hypervisor/krun/krunvm"
 	"openshell-vm/krun"
 )
 

@@ -7,7 +7,7 @@ import (
 	"syscall"
 
 	"openshell-vm/drivers/vm/guest"
-	"openshell-vm/drivers/vm/krunvm"
+	"openshell-vm/drivers/vm/hypervisor/krun/krunvm"
 	"openshell-vm/krun"
 )
 

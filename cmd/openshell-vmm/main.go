@@ -15,6 +15,7 @@ import (
 	"os"
 	"syscall"
 
+	"openshell-vm/drivers/vm/hypervisor/all"
 	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/kvm"
 	"openshell-vm/drivers/vm/monitor"
@@ -53,5 +54,5 @@ func beMonitor(dir string) error {
 	if err != nil {
 		return err
 	}
-	return monitor.Run(cfg, lock, ready, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	return monitor.Run(cfg, all.Read, lock, ready, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 }

@@ -15,15 +15,15 @@ import (
 // second file first, then all of it. What runs goes on, and new VMs boot each time.
 func TestHalfADeletedCache(t *testing.T) {
 	d, spec := place(t)
-	d.cfg.CacheDir = t.TempDir()
+	d.host.CacheDir = t.TempDir()
 	first := up(t, d, spec, "sleep 1000")
 	for i, clean := range []func(*testing.T, string){deleteHalf, deleteAll} {
-		clean(t, d.cfg.CacheDir)
+		clean(t, d.host.CacheDir)
 		// The first of them has not been looked up yet, nor what it shows.
 		runApplets(t, d, first.ID, [][]string{{"sort", "sha1sum", "wc"}, {"cut", "tail", "uniq"}}[i])
 
 		next, nextSpec := place(t)
-		next.cfg.CacheDir = d.cfg.CacheDir
+		next.host.CacheDir = d.host.CacheDir
 		nextSpec.ID = []string{"e2e000000002", "e2e000000003"}[i]
 		nextSpec.Dir = next.dir(nextSpec.ID)
 		nextSpec = up(t, next, nextSpec, "sleep 1000")
@@ -36,7 +36,7 @@ func TestHalfADeletedCache(t *testing.T) {
 	if err := d.Stop(t.Context(), first.ID, 0); err != nil {
 		t.Fatal(err)
 	}
-	deleteAll(t, d.cfg.CacheDir)
+	deleteAll(t, d.host.CacheDir)
 	if err := d.Start(t.Context(), first.ID); err != nil {
 		t.Fatal(err, drivers.HintOf(err))
 	}

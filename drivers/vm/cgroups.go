@@ -9,7 +9,6 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/cgroup"
 	"openshell-vm/drivers/vm/monitor"
-	"openshell-vm/drivers/vm/qemu"
 )
 
 // cgroupName is unique on this host: other gateways have other directories.
@@ -20,13 +19,10 @@ func cgroupName(cfg *monitor.Config) string {
 
 // What the programs of a VM take of the host's memory beside the guest's own.
 const (
-	// programsMemory is for QEMU and two virtiofsds, or openshell-krun. Measured with
+	// programsMemory is for any hypervisor's. Measured for QEMU and two virtiofsds, with
 	// 512 MiB under TCG: 112 MiB at the boot, 127 MiB after 2 minutes of hashing and
 	// writing, of which 75 MiB were translated code.
 	programsMemory = 256 << 20
-	// translatedCode is how much QEMU keeps of what it has translated under TCG, at
-	// most: its own default.
-	translatedCode = 1 << 30
 	// nameMemory is what a file server and the kernel keep for a name that the guest
 	// remembers: a descriptor, an inode and a directory entry, 1.6 KB on ext4
 	// (measured), and what the server notes.
@@ -37,11 +33,11 @@ const (
 )
 
 // placeVM says where the VM's cgroup is to be, and what bounds its memory. Where
-// none can be had the VM does without.
-func placeVM(cfg *monitor.Config, names uint64) {
+// none can be had the VM does without. overhead is its hypervisor's.
+func placeVM(cfg *monitor.Config, names uint64, overhead int64) {
 	place := cgroup.Here()
 	cfg.Cgroup = place.Group(cgroupName(cfg))
-	cfg.MemoryLimit = memoryLimit(cfg.Memory, names, cfg.QEMU.Accel)
+	cfg.MemoryLimit = memoryLimit(cfg.Memory, names) + overhead
 	if place.NoMemory != nil {
 		cfg.MemoryLimit, cfg.NoMemoryLimit = 0, place.NoMemory.Error()
 	}
@@ -50,12 +46,8 @@ func placeVM(cfg *monitor.Config, names uint64) {
 // memoryLimit is for all of a VM but its monitor, in bytes. The kernel counts its
 // own tables, too: 1 % of the guest's memory (measured), for which there are 3 %.
 // What it caches of files counts and is given back when the limit is reached.
-func memoryLimit(guest int64, names uint64, accel qemu.Accel) int64 {
-	limit := guest + guest/32 + programsMemory + min(int64(names), guest/guestName)*nameMemory
-	if accel == qemu.TCG {
-		limit += translatedCode
-	}
-	return limit
+func memoryLimit(guest int64, names uint64) int64 {
+	return guest + guest/32 + programsMemory + min(int64(names), guest/guestName)*nameMemory
 }
 
 // removeCgroups removes what a VM has left that ended with its monitor.

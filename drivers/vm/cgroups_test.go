@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"openshell-vm/drivers/vm/monitor"
-	"openshell-vm/drivers/vm/qemu"
 )
 
 func TestMemoryLimit(t *testing.T) {
@@ -12,18 +11,15 @@ func TestMemoryLimit(t *testing.T) {
 	for name, c := range map[string]struct {
 		guest int64
 		names uint64
-		accel qemu.Accel
 		want  int64
 	}{
-		"few names":           {512 * mib, 1024, qemu.KVM, (512 + 16 + 256 + 2) * mib},
-		"translated":          {512 * mib, 1024, qemu.TCG, (512 + 16 + 256 + 2 + 1024) * mib},
-		"krun":                {512 * mib, 1024, "", (512 + 16 + 256 + 2) * mib},
-		"more than it can":    {128 * mib, 1 << 40, qemu.KVM, (128 + 4 + 256 + 256) * mib},
-		"as many as it can":   {128 * mib, 128 << 10, qemu.KVM, (128 + 4 + 256 + 256) * mib},
-		"limit is not known":  {128 * mib, 0, qemu.KVM, (128 + 4 + 256) * mib},
-		"a large one's share": {64 << 30, 0, qemu.KVM, (64<<10 + 2<<10 + 256) * mib},
+		"few names":           {512 * mib, 1024, (512 + 16 + 256 + 2) * mib},
+		"more than it can":    {128 * mib, 1 << 40, (128 + 4 + 256 + 256) * mib},
+		"as many as it can":   {128 * mib, 128 << 10, (128 + 4 + 256 + 256) * mib},
+		"limit is not known":  {128 * mib, 0, (128 + 4 + 256) * mib},
+		"a large one's share": {64 << 30, 0, (64<<10 + 2<<10 + 256) * mib},
 	} {
-		if got := memoryLimit(c.guest, c.names, c.accel); got != c.want {
+		if got := memoryLimit(c.guest, c.names); got != c.want {
 			t.Errorf("%s: %d MiB, not %d", name, got/mib, c.want/mib)
 		}
 	}

@@ -20,12 +20,14 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/host"
+	"openshell-vm/drivers/vm/hypervisor/krun"
+	"openshell-vm/drivers/vm/hypervisor/krun/krunvm"
+	"openshell-vm/drivers/vm/hypervisor/qemu"
 	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/jail/jailtest"
 	"openshell-vm/drivers/vm/jail/jailtest/listed"
-	"openshell-vm/drivers/vm/krunvm"
 	"openshell-vm/drivers/vm/monitor"
-	"openshell-vm/drivers/vm/qemu"
 )
 
 // stand is a program of a VM in whose place a hostile one is put.
@@ -58,17 +60,17 @@ var mountedState = "/" + guest.MountName(0) + "/" + stateDir
 var chroots = jailtest.Errnos{"chroot": {0}, "open .. out of a chroot": {unix.ENOENT}}
 
 var stands = []stand{
-	{"krun", "krun", hypervisorKrun, inKrunsPlace, jailtest.WriteIntruder, krunsRoot, nil},
+	{"krun", "krun", krun.Name, inKrunsPlace, jailtest.WriteIntruder, krunsRoot, nil},
 	libkrun,
-	{"qemu", "qemu", hypervisorQEMU, inQEMUsPlace, jailtest.WriteIntruder, qemusFiles, nil},
-	{"rust shares", "virtiofsd-shares", hypervisorQEMU, inRustsPlace, jailtest.WriteIntruder, servedShares, nil},
-	{"rust root", "virtiofsd-root", hypervisorQEMU, inRustsPlace, jailtest.WriteIntruder, servedRoot, nil},
-	{"C shares", "virtiofsd-shares", hypervisorQEMU, inCsPlace, jailtest.WriteIntruder, servedShares, chroots},
-	{"C root", "virtiofsd-root", hypervisorQEMU, inCsPlace, jailtest.WriteIntruder, servedRoot, chroots},
+	{"qemu", "qemu", qemu.Name, inQEMUsPlace, jailtest.WriteIntruder, qemusFiles, nil},
+	{"rust shares", "virtiofsd-shares", qemu.Name, inRustsPlace, jailtest.WriteIntruder, servedShares, nil},
+	{"rust root", "virtiofsd-root", qemu.Name, inRustsPlace, jailtest.WriteIntruder, servedRoot, nil},
+	{"C shares", "virtiofsd-shares", qemu.Name, inCsPlace, jailtest.WriteIntruder, servedShares, chroots},
+	{"C root", "virtiofsd-root", qemu.Name, inCsPlace, jailtest.WriteIntruder, servedRoot, chroots},
 }
 
 // libkrun is the one that the real openshell-krun loads.
-var libkrun = stand{"libkrun", "krun", hypervisorKrun, inLibkrunsPlace, jailtest.WriteLibkrun, krunsRoot, nil}
+var libkrun = stand{"libkrun", "krun", krun.Name, inLibkrunsPlace, jailtest.WriteLibkrun, krunsRoot, nil}
 
 var (
 	krunsRoot = always(jailtest.Targets{
@@ -93,15 +95,15 @@ const noKVM = os.DevNull
 // inKrunsPlace takes two files for the libraries, which nobody loads.
 func inKrunsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 	dir := openPrograms(t)
-	d.cfg.Libexec, d.cfg.KVM = dir, noKVM
+	d.host.Libexec, d.cfg.KVM = dir, noKVM
 	found := krunvm.Found{
-		Library: filepath.Join(dir, monitorProgram), Firmware: filepath.Join(dir, initProgram), Version: krunvm.MinVersion,
+		Library: filepath.Join(dir, host.MonitorProgram), Firmware: filepath.Join(dir, host.InitProgram), Version: krunvm.MinVersion,
 	}
 	text, err := json.Marshal(found)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(dir, krunProgram), map[string]string{krunvm.ProbeCommand: string(text)}
+	return filepath.Join(dir, krun.Program), map[string]string{krunvm.ProbeCommand: string(text)}
 }
 
 // inLibkrunsPlace is what openshell-krun has loaded and handed everything over to.
@@ -110,19 +112,19 @@ func inLibkrunsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 	if built == "" {
 		driverstest.Missing(t, "there is no C compiler")
 	}
-	if _, err := os.Stat(d.libexec(krunProgram)); err != nil {
+	if _, err := os.Stat(d.host.Program(krun.Program)); err != nil {
 		driverstest.Missing(t, "%v", err)
 	}
-	d.cfg.Libkrun = filepath.Join(jailtest.OpenDir(t), "libkrun.so.1")
-	d.cfg.Libkrunfw = filepath.Join(built, "libkrunfw.so.5")
-	d.cfg.KVM = noKVM
-	return d.cfg.Libkrun, nil
+	o := krun.Options{Library: filepath.Join(jailtest.OpenDir(t), "libkrun.so.1"), Firmware: filepath.Join(built, "libkrunfw.so.5")}
+	d.cfg.Hypervisors, d.cfg.KVM = chosen(o, qemu.Options{}), noKVM
+	return o.Library, nil
 }
 
 func inQEMUsPlace(t *testing.T, d *Driver) (string, map[string]string) {
-	d.cfg.QEMU, d.cfg.Accel = filepath.Join(jailtest.OpenDir(t), "bin/qemu-system-x86_64"), qemu.TCG
-	jailtest.FillShare(t, firmware(d.cfg.QEMU))
-	return d.cfg.QEMU, nil
+	program := filepath.Join(jailtest.OpenDir(t), "bin/qemu-system-x86_64")
+	d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Binary: program, Accel: qemu.TCG})
+	jailtest.FillShare(t, firmware(program))
+	return program, nil
 }
 
 // firmware is a directory that QEMU is given.
@@ -131,19 +133,21 @@ func firmware(program string) string {
 }
 
 func inRustsPlace(t *testing.T, d *Driver) (string, map[string]string) {
-	d.cfg.Virtiofsd, d.cfg.Accel = filepath.Join(jailtest.OpenDir(t), "virtiofsd"), qemu.TCG
-	return d.cfg.Virtiofsd, map[string]string{"--version": "virtiofsd 1.13.0\n", "--help": "--no-announce-submounts\n"}
+	program := filepath.Join(jailtest.OpenDir(t), "virtiofsd")
+	d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Virtiofsd: program, Accel: qemu.TCG})
+	return program, map[string]string{"--version": "virtiofsd 1.13.0\n", "--help": "--no-announce-submounts\n"}
 }
 
 func inCsPlace(t *testing.T, d *Driver) (string, map[string]string) {
-	d.cfg.Virtiofsd, d.cfg.Accel = filepath.Join(jailtest.OpenDir(t), "virtiofsd"), qemu.TCG
-	return d.cfg.Virtiofsd, map[string]string{"--version": "virtiofsd version 7.2.22\n"}
+	program := filepath.Join(jailtest.OpenDir(t), "virtiofsd")
+	d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Virtiofsd: program, Accel: qemu.TCG})
+	return program, map[string]string{"--version": "virtiofsd version 7.2.22\n"}
 }
 
 // needQEMU ends a test that can't have a VM of the qemu hypervisor.
 func needQEMU(t *testing.T, d *Driver) {
 	t.Helper()
-	if _, err := d.qemuTools(t.Context()); err != nil {
+	if err := d.hypervisor(qemu.Name).Works(t.Context(), d.host); err != nil {
 		driverstest.Missing(t, "%v", err)
 	}
 }
@@ -164,7 +168,7 @@ func buildAll(t *testing.T) {
 func openPrograms(t *testing.T) string {
 	t.Helper()
 	from, dir := programs(t), jailtest.OpenDir(t)
-	for _, name := range []string{monitorProgram, initProgram, krunProgram} {
+	for _, name := range []string{host.MonitorProgram, host.InitProgram, krun.Program} {
 		if _, err := os.Stat(filepath.Join(from, name)); err == nil {
 			jailtest.CopyFile(t, filepath.Join(from, name), filepath.Join(dir, name))
 		}
@@ -175,14 +179,14 @@ func openPrograms(t *testing.T) string {
 // buildKrun adds openshell-krun, which needs a C compiler.
 func buildKrun(t *testing.T, dir string) {
 	t.Helper()
-	path := filepath.Join(dir, krunProgram)
+	path := filepath.Join(dir, krun.Program)
 	if _, err := os.Stat(path); err == nil {
 		return
 	}
-	cmd := exec.Command("go", "build", "-o", path, "openshell-vm/cmd/"+krunProgram)
+	cmd := exec.Command("go", "build", "-o", path, "openshell-vm/cmd/"+krun.Program)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", krunProgram, err, out)
+		t.Fatalf("build %s: %v\n%s", krun.Program, err, out)
 	}
 }
 
@@ -251,7 +255,7 @@ func (s stand) sandbox(t *testing.T) (d *Driver, spec drivers.Spec, role jailtes
 
 func (s stand) create(t *testing.T, d *Driver, spec drivers.Spec) {
 	t.Helper()
-	if s.hypervisor == hypervisorQEMU {
+	if s.hypervisor == qemu.Name {
 		needQEMU(t, d)
 	}
 	if err := d.Create(t.Context(), spec); err != nil {
@@ -360,7 +364,8 @@ func TestProcessesOfAVM(t *testing.T) {
 					driverstest.Missing(t, "there is no virtiofsd of this kind")
 				}
 				d, spec, _, _ := surroundings(t)
-				d.cfg.Virtiofsd, spec.Hypervisor, spec.Memory = kind.path, hypervisorQEMU, 256<<20
+				d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Virtiofsd: kind.path})
+				spec.Hypervisor, spec.Memory = qemu.Name, 256<<20
 				needQEMU(t, d)
 				spec = up(t, d, spec, "sleep 1000")
 				checkProcesses(t, d, spec)

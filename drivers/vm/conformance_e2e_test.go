@@ -10,11 +10,13 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest"
+	"openshell-vm/drivers/vm/hypervisor/krun"
+	"openshell-vm/drivers/vm/hypervisor/qemu"
 )
 
 // TestConformance is the suite that every driver passes, on qemu with the best
 // accelerator that works here.
-func TestConformance(t *testing.T) { driverstest.Run(t, harness(t, os.Getenv(VirtiofsdEnv))) }
+func TestConformance(t *testing.T) { driverstest.Run(t, harness(t, os.Getenv(qemu.VirtiofsdEnv))) }
 
 // TestOddRootAsUser: what an ordinary user may not read of a root is no reason not
 // to start. Both file servers are told by their environment.
@@ -26,7 +28,7 @@ func TestOddRootAsUser(t *testing.T) {
 			if virtiofsd == "" && name == "rust" {
 				driverstest.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
 			}
-			driverstest.AsUser(t, 15000, nil, "^TestConformance$/^a-root-as-people-have-them$", "OPENSHELL_BIN="+bin, VirtiofsdEnv+"="+virtiofsd)
+			driverstest.AsUser(t, 15000, nil, "^TestConformance$/^a-root-as-people-have-them$", "OPENSHELL_BIN="+bin, qemu.VirtiofsdEnv+"="+virtiofsd)
 		})
 	}
 }
@@ -44,7 +46,7 @@ func TestOddRootRust(t *testing.T) {
 
 // virtiofsds are the two kinds, as the variables name them.
 func virtiofsds() map[string]string {
-	return map[string]string{"installed": os.Getenv(VirtiofsdEnv), "rust": os.Getenv("OPENSHELL_RUST_VIRTIOFSD")}
+	return map[string]string{"installed": os.Getenv(qemu.VirtiofsdEnv), "rust": os.Getenv("OPENSHELL_RUST_VIRTIOFSD")}
 }
 
 // TestFreshness: virtiofsd is told to cache nothing, so the guest's watch makes
@@ -81,11 +83,10 @@ func harness(t *testing.T, virtiofsd string) driverstest.Harness {
 			return New(Config{
 				GatewayID: gatewayID, SandboxesDir: filepath.Join(dir, "state", "sandboxes"), RuntimeDir: filepath.Join(dir, "run"),
 				CacheDir: cacheDir(), Libexec: libexec,
-				Kernel: os.Getenv("OPENSHELL_KERNEL"), Virtiofsd: virtiofsd,
-				BootDeadline: patience,
+				Hypervisors: chosen(krun.Options{}, qemu.Options{Virtiofsd: virtiofsd}), BootDeadline: patience,
 			})
 		},
 		Dir: dir, Mountable: mountable || os.Getuid() == 0,
-		Complete: func(_ testing.TB, s *drivers.Spec) { s.Hypervisor, s.Memory = "qemu", 256<<20 },
+		Complete: func(_ testing.TB, s *drivers.Spec) { s.Hypervisor, s.Memory = qemu.Name, 256<<20 },
 	}
 }

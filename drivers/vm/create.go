@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/internal/atomicfile"
 )
@@ -29,7 +30,7 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 		return err
 	}
 	if !spec.Ephemeral {
-		if err := d.makeUpper(ctx, filepath.Join(dir, upperFile), cmp.Or(spec.Disk, defaultDisk)); err != nil {
+		if err := d.host.MakeUpper(ctx, filepath.Join(dir, upperFile), cmp.Or(spec.Disk, host.DefaultDisk)); err != nil {
 			return err
 		}
 	}

@@ -1,15 +1,16 @@
 package vm
 
 import (
+	"context"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/vm/qemu"
+	"openshell-vm/drivers/vm/host"
+	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/hypervisor/all"
 	"openshell-vm/internal/notice"
 )
 
@@ -22,20 +23,16 @@ type Config struct {
 	CacheDir     string // for what can be made again; shared by this user's gateways
 	Libexec      string // where openshell-vmm, openshell-init and openshell-krun are
 
-	// All of these are found if they are empty.
-	Kernel    string // guest kernel image for qemu
-	QEMU      string // qemu-system program
-	Virtiofsd string // either kind
-	BusyBox   string // static busybox for the default root
-	Libkrun   string // libkrun.so.1 for krun
-	Libkrunfw string // libkrunfw.so.5 for krun
+	// Hypervisors are in the order in which auto tries them; nil for all that there
+	// are, with whatever is found.
+	Hypervisors []hypervisor.Hypervisor
+	BusyBox     string // static busybox for the default root; "" for one that is installed
 
 	// KVM is the device node that a VM has as /dev/kvm; "" for that of this name. A
 	// test that gives another needs none; the probe of KVM asks the host's.
 	KVM string
 
-	Accel        qemu.Accel    // for qemu; "" for the best that works
-	BootDeadline time.Duration // 0: 60 s under TCG, else 20 s
+	BootDeadline time.Duration // 0: what the hypervisor says
 	RequireJail  bool          // refuse a host that can't confine a VM fully
 	Log          *slog.Logger  // nil: nothing is logged
 }
@@ -43,12 +40,8 @@ type Config struct {
 // Driver is the vm driver. It holds no resource and needs no Close.
 type Driver struct {
 	cfg     Config
-	arch    string
-	host    host
-	tools   toolCache
+	host    *host.Host
 	started notice.Board[error] // outcomes of starts, for those who are attached, by id
-
-	confinement confinement
 }
 
 // The driver has every optional interface.
@@ -69,7 +62,12 @@ func New(cfg Config) *Driver {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	return &Driver{cfg: cfg, arch: runtime.GOARCH, host: host{root: "/", cpus: runtime.NumCPU(), uid: os.Getuid()}}
+	if cfg.Hypervisors == nil {
+		cfg.Hypervisors, _ = all.New(nil) // nothing was chosen that could be wrong
+	}
+	return &Driver{cfg: cfg, host: host.New(host.Config{
+		Libexec: cfg.Libexec, CacheDir: cfg.CacheDir, BusyBox: cfg.BusyBox, RequireJail: cfg.RequireJail,
+	})}
 }
 
 // Name is the word users type.
@@ -81,4 +79,15 @@ func (d *Driver) dir(id string) string { return filepath.Join(d.cfg.SandboxesDir
 // runDir is where a running sandbox has its socket.
 func (d *Driver) runDir(id string) string { return filepath.Join(d.cfg.RuntimeDir, runtimeVMs, id) }
 
-func (d *Driver) libexec(name string) string { return filepath.Join(d.cfg.Libexec, name) }
+// Stock is drivers.Stocker's.
+func (d *Driver) Stock(ctx context.Context) (map[string]string, error) { return d.host.Stock(ctx) }
+
+// hypervisor is the one of that name; nil if there is none.
+func (d *Driver) hypervisor(name string) hypervisor.Hypervisor {
+	for _, h := range d.cfg.Hypervisors {
+		if h.Name() == name {
+			return h
+		}
+	}
+	return nil
+}

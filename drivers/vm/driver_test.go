@@ -12,10 +12,12 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/host"
+	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/hypervisor/krun"
+	"openshell-vm/drivers/vm/hypervisor/qemu"
 	"openshell-vm/drivers/vm/initramfs"
-	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/monitor"
-	"openshell-vm/drivers/vm/qemu"
 	"openshell-vm/internal/atomicfile"
 )
 
@@ -43,6 +45,29 @@ func created(t *testing.T, d *Driver) drivers.Spec {
 		t.Fatal(err)
 	}
 	return spec
+}
+
+func mounts(t *testing.T, pairs ...string) []drivers.Mount {
+	t.Helper()
+	var all []drivers.Mount
+	for i := 0; i < len(pairs); i += 2 {
+		m, err := drivers.NewMount(pairs[i], pairs[i+1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// refused checks a user's line, and that it has a hint.
+func refused(t *testing.T, err error, text string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v\nwant … %s", err, text)
+	} else if drivers.HintOf(err) == "" {
+		t.Errorf("no hint with: %v", err)
+	}
 }
 
 func TestCreateKeepsTheSpec(t *testing.T) {
@@ -181,14 +206,12 @@ func TestAttachGetsTheOutcomeOfAFailedStart(t *testing.T) {
 
 func TestMissingProgramsAreNamed(t *testing.T) {
 	d := emptyDriver(t)
-	d.cfg.QEMU = "/nowhere/qemu"
+	d.cfg.Hypervisors = []hypervisor.Hypervisor{krun.New(krun.Options{}), qemu.New(qemu.Options{Binary: "/nowhere/qemu"})}
 	_, _, err := d.Resolve(t.Context(), drivers.Spec{Hypervisor: "qemu"})
 	refused(t, err, "find QEMU: it is not installed")
 	if !strings.Contains(drivers.HintOf(err), "apt install qemu-system-") {
 		t.Error(drivers.HintOf(err))
 	}
-	_, err = func() (tool, error) { d.cfg.Virtiofsd = "/nowhere/virtiofsd"; return d.virtiofsd(t.Context()) }()
-	refused(t, err, "find virtiofsd: it is not installed")
 	_, _, err = d.Resolve(t.Context(), drivers.Spec{Hypervisor: "krun"})
 	refused(t, err, "use the krun hypervisor")
 	_, _, err = d.Resolve(t.Context(), drivers.Spec{Hypervisor: "xen"})
@@ -205,13 +228,17 @@ func TestBootSpec(t *testing.T) {
 		ID: "abc", Name: "a_name", Auth: mounts(t, "/share", drivers.AuthDir)[0], Mounts: mounts(t, "/srv", "/data"),
 		Process: drivers.Process{Args: []string{"sh"}, Env: []string{"PATH=/mine", "A=B"}}, TokenUser: "agent", Ephemeral: true, Stdin: true,
 	}
-	b := bootSpec(spec)
+	traits := guest.Traits{LoneDisk: true}
+	b := bootSpec(spec, traits)
 	env := []string{
 		"PATH=/mine", "A=B",
 		"OPENSHELL_SANDBOX_TOKEN_FILE=/etc/openshell/auth/sandbox.jwt", "OPENSHELL_SANDBOX_AUTH_MODE=gateway-managed-file",
 	}
 	if !slices.Equal(b.Process.Env, env) {
 		t.Errorf("%q", b.Process.Env)
+	}
+	if b.Traits == nil || *b.Traits != traits {
+		t.Errorf("traits: %+v", b.Traits)
 	}
 	if b.Version != guest.Version || b.Hostname != "a-name" || b.AuthDir != drivers.AuthDir || b.TokenUser != "agent" ||
 		!b.Ephemeral || !b.Stdin || len(b.Mounts) != 1 || b.Mounts[0] != (guest.GuestMount{Name: guest.MountName(0), Target: "/data"}) {
@@ -232,13 +259,17 @@ func TestTheErrorOfAHungBoot(t *testing.T) {
 }
 
 func TestEnvironment(t *testing.T) {
-	vars := map[string]string{initramfs.KernelEnv: "/k", AccelEnv: "tcg", BootDeadlineEnv: "45s", RequireJailEnv: "1", VirtiofsdEnv: "/v"}
+	vars := map[string]string{initramfs.KernelEnv: "/k", qemu.AccelEnv: "tcg", BootDeadlineEnv: "45s", host.RequireJailEnv: "1", qemu.VirtiofsdEnv: "/v"}
 	get := func(k string) string { return vars[k] }
 	c, err := Config{}.WithEnvironment(get)
-	if err != nil || c.Kernel != "/k" || c.Accel != qemu.TCG || c.BootDeadline != 45*time.Second || !c.RequireJail || c.Virtiofsd != "/v" {
+	if err != nil || c.BootDeadline != 45*time.Second || !c.RequireJail {
 		t.Errorf("%+v, %v", c, err)
 	}
-	for name, bad := range map[string]string{AccelEnv: "hvf", BootDeadlineEnv: "soon"} {
+	q, ok := c.Hypervisors[len(c.Hypervisors)-1].(*qemu.Hypervisor)
+	if want := (qemu.Options{Kernel: "/k", Virtiofsd: "/v", Accel: qemu.TCG}); !ok || q.Options != want {
+		t.Errorf("%+v", c.Hypervisors)
+	}
+	for name, bad := range map[string]string{qemu.AccelEnv: "hvf", BootDeadlineEnv: "soon"} {
 		vars = map[string]string{name: bad}
 		_, err := Config{}.WithEnvironment(get)
 		refused(t, err, "read "+name)
@@ -256,27 +287,18 @@ func waitFor(t *testing.T, holds func() bool) {
 	}
 }
 
-func TestAJailThatIsRequired(t *testing.T) {
+// TestOwnRoot: who gives no root has one among the sandbox's own files, and so has
+// who gave none to an older version.
+func TestOwnRoot(t *testing.T) {
 	d := emptyDriver(t)
-	d.confinement.report = &jail.Report{Missing: []jail.Gap{{Name: "Landlock", Why: "the kernel has none"}}}
-	if err := d.checkJail(false); err != nil {
-		t.Errorf("a weaker jail is refused though none is required: %v", err)
+	d.host.BusyBox = "/nowhere/busybox"
+	spec := drivers.Spec{ID: "abc", Rootfs: filepath.Join(d.cfg.CacheDir, "userland/busybox-1-5-6"), Hidden: []string{d.cfg.SandboxesDir}}
+	cfg := monitor.Config{Dir: filepath.Join(d.cfg.SandboxesDir, "abc")}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		t.Fatal(err)
 	}
-	refused(t, d.checkJail(true), "this host can't give Landlock (the kernel has none)")
-	d.cfg.RequireJail = true
-	refused(t, d.checkJail(false), "this host can't give Landlock (the kernel has none)")
-	d.confinement.report = nil // and then no monitor can be started to try
-	if err := d.checkJail(false); err == nil {
-		t.Error("no jail at all is taken for one")
-	}
-}
-
-func TestNamesLimit(t *testing.T) {
-	for descriptors, want := range map[uint64]uint64{
-		0: 0, 1024: 128, 4096: 512, 20_000: 20_000 - namesMargin, 64 << 10: 32 << 10, 512 << 10: 256 << 10,
-	} {
-		if n := namesLimit(descriptors); n != want {
-			t.Errorf("of %d descriptors, %d names; %d are wanted", descriptors, n, want)
-		}
+	refused(t, d.shareRoot(t.Context(), spec, &cfg), "make the default root: no busybox is installed")
+	if cfg.Rootfs.Source != filepath.Join(cfg.Dir, rootDir) {
+		t.Errorf("its root is %s", cfg.Rootfs.Source)
 	}
 }

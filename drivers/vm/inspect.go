@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/monitor"
 )
 
@@ -93,18 +94,23 @@ func (d *Driver) inspectStopped(id string, status *drivers.Status) {
 // facts are what is known of a sandbox whatever its state.
 func (d *Driver) facts(spec drivers.Spec) []drivers.Fact {
 	facts := []drivers.Fact{{Name: "hypervisor", Value: spec.Hypervisor}}
-	switch cfg, err := monitor.ReadConfig(d.dir(spec.ID)); {
-	case err != nil:
-	case cfg.Hypervisor == hypervisorQEMU:
-		facts = append(facts,
-			drivers.Fact{Name: "accelerator", Value: string(cfg.QEMU.Accel)},
-			drivers.Fact{Name: "virtiofsd", Value: cfg.QEMU.Virtiofsd.Path + " (" + string(cfg.QEMU.Flavor) + ")"})
-	case cfg.Hypervisor == hypervisorKrun:
-		facts = append(facts,
-			drivers.Fact{Name: "libkrun", Value: cfg.Krun.Library},
-			drivers.Fact{Name: "libkrunfw", Value: cfg.Krun.Firmware})
+	if tools, err := d.tools(spec.ID); err == nil {
+		facts = append(facts, tools.Facts()...)
 	}
 	return append(facts, drivers.Fact{Name: "console log", Value: filepath.Join(d.dir(spec.ID), monitor.ConsoleFile)})
+}
+
+// tools are what a sandbox's VM was made of when it was started last.
+func (d *Driver) tools(id string) (hypervisor.Tools, error) {
+	cfg, err := monitor.ReadConfig(d.dir(id))
+	if err != nil {
+		return nil, err
+	}
+	h := d.hypervisor(cfg.Hypervisor)
+	if h == nil {
+		return nil, fmt.Errorf("there is no hypervisor %q", cfg.Hypervisor)
+	}
+	return h.Read(cfg.Tools)
 }
 
 // List reports every sandbox that has a directory with a spec of this driver

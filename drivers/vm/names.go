@@ -6,23 +6,9 @@ const (
 	specFile  = "vm.json"    // the drivers.Spec; its presence says that Create has succeeded
 	upperFile = "upper.ext4" // the writable layer of the root
 	bootDir   = "boot"       // shared with the guest: the boot spec
-	rootDir   = "root"       // the root of who gave none: see busybox.go
+	rootDir   = "root"       // the root of who gave none: package host makes it
 )
 
 // runtimeVMs is the directory below Config.RuntimeDir that has one directory a
 // running VM, for its socket.
 const runtimeVMs = "vms"
-
-// Below Config.CacheDir.
-const (
-	cacheInitramfs = "initramfs"
-	cacheUpper     = "upper-1.ext4" // what every new upperFile is a copy of; the number is the format's
-	cacheKVM       = "kvm.json"     // whether KVM works
-)
-
-// Programs in Config.Libexec.
-const (
-	monitorProgram = "openshell-vmm"
-	initProgram    = "openshell-init"
-	krunProgram    = "openshell-krun"
-)

@@ -1,100 +1,79 @@
 package vm
 
 import (
+	"cmp"
 	"context"
-	"fmt"
-	"os/exec"
+	"errors"
 	"strings"
-	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/vm/monitor"
-	"openshell-vm/drivers/vm/qemu"
+	"openshell-vm/drivers/vm/host"
 )
 
-// Probe says which hypervisor and accelerator a VM would get, why, and how to
-// get the better one; and what of the jail this host can't give.
+// Probe says which hypervisor a VM would get, why, and how to get a better one;
+// and what of the jail this host can't give.
 func (d *Driver) Probe(ctx context.Context) drivers.Info {
-	var info drivers.Info
-	fact := func(name, format string, args ...any) {
-		info.Details = append(info.Details, drivers.Fact{Name: name, Value: fmt.Sprintf(format, args...)})
-	}
-	krun := d.krunWorks(ctx)
-	tools, err := d.qemuTools(ctx)
-	switch {
-	case krun == nil:
-		fact("hypervisor", "krun, since KVM and libkrun work here")
-		if t, err := d.krunTool(ctx); err == nil {
-			fact("libkrun", "%s (%s or later), guest kernel %s", t.krun.Library, t.krun.Version, t.krun.Firmware)
-		}
-	case err == nil:
-		fact("hypervisor", "qemu, since krun can't be used: %v", krun)
-		if hint := drivers.HintOf(krun); hint != "" && d.kvmWorks(ctx, hypervisorKrun).Usable {
-			fact("to use krun", "%s", hint)
-		}
-	default:
-		info.Problem, info.Hint = err.Error(), drivers.HintOf(err)
-		fact("krun", "can't be used: %v", krun)
-	}
-	if err == nil {
-		info.Version = d.qemuFacts(ctx, tools, fact)
-	}
-	if err := d.jailFacts(fact); err != nil && info.Problem == "" {
+	info := d.probeHypervisors(ctx)
+	facts, err := d.host.JailFacts()
+	if err != nil && info.Problem == "" {
 		info.Problem, info.Hint = err.Error(), drivers.HintOf(err)
 	}
+	info.Details = append(append(info.Details, facts...), limitFact())
 	info.Usable = info.Problem == ""
 	return info
 }
 
-// fewDescriptors is less than large source trees have files.
-const fewDescriptors = 64 << 10
-
-// jailFacts tries a jail anew, and refuses what Resolve will.
-func (d *Driver) jailFacts(fact func(name, format string, args ...any)) error {
-	report, err := d.tryJail()
-	switch {
-	case err != nil:
-		fact("jail", "can't be made: %v", err)
-	case len(report.Missing) > 0:
-		fact("jail", "%s", report.Verdict())
-	case d.host.uid == 0:
-		fact("jail", "complete (Landlock %d); root's file servers keep CAP_DAC_READ_SEARCH and CAP_FOWNER, to serve the files of all users", report.LandlockABI)
-	default:
-		fact("jail", "complete (Landlock %d)", report.LandlockABI)
+// probeHypervisors tries all of them. The first that works is taken; those that are
+// tried before it are told of, with what to do to have them.
+func (d *Driver) probeHypervisors(ctx context.Context) (info drivers.Info) {
+	var refused []refusal
+	var chosen string
+	var accounts []drivers.Fact
+	for _, h := range d.cfg.Hypervisors {
+		if err := h.Works(ctx, d.host); err != nil {
+			if chosen == "" {
+				refused = append(refused, refusal{h.Name(), err})
+			}
+			continue
+		}
+		account := h.Account(ctx, d.host)
+		if chosen == "" {
+			chosen = h.Name()
+			info.Details = choice(chosen, account.Why, refused)
+		}
+		info.Version = cmp.Or(account.Version, info.Version)
+		accounts = append(accounts, account.Facts...)
 	}
-	if err == nil && report.NoFile < fewDescriptors {
-		fact("open files", "at most %d of the host's in use by a guest; a higher hard limit (ulimit -Hn) allows more", report.NoFile)
+	if chosen == "" && len(refused) > 0 {
+		last := len(refused) - 1
+		info.Problem, info.Hint = refused[last].err.Error(), drivers.HintOf(refused[last].err)
+		for _, r := range refused[:last] {
+			info.Details = append(info.Details, drivers.Fact{Name: r.name, Value: "can't be used: " + r.err.Error()})
+		}
 	}
-	limit := limitFact()
-	fact(limit.Name, "%s", limit.Value)
-	return d.checkJail(false)
+	info.Details = append(info.Details, accounts...)
+	return info
 }
 
-func (d *Driver) qemuFacts(ctx context.Context, tools monitor.QEMU, fact func(name, format string, args ...any)) (version string) {
-	accel, why := d.accelerator(ctx)
-	fact("accelerator", "%s: %s", accel, why)
-	if hint := d.kvmWorks(ctx, hypervisorQEMU).Hint; accel == qemu.TCG && hint != "" {
-		fact("to be faster", "%s", hint)
-	}
-	version = programVersion(ctx, tools.Binary.Path)
-	fact("qemu", "%s (%s)", tools.Binary.Path, version)
-	if v, err := d.virtiofsd(ctx); err == nil {
-		fact("virtiofsd", "%s (%s %s)", v.Path, v.flavor, v.version)
-	}
-	if kernel, err := d.kernel(); err == nil {
-		fact("guest kernel", "%s (%s)", kernel.Image, kernel.Release)
-	}
-	return version
+// refusal is why a hypervisor can't be used.
+type refusal struct {
+	name string
+	err  error
 }
 
-// programVersion is the first line that a program says of its version.
-func programVersion(ctx context.Context, path string) string {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, path, "--version").Output()
-	if err != nil {
-		return "its version can't be told: " + err.Error()
+// choice tells which hypervisor is taken and why. Who has no KVM is told so for all
+// hypervisors at once, by the one that can do without.
+func choice(name, why string, refused []refusal) []drivers.Fact {
+	var facts []drivers.Fact
+	var reasons []string
+	for _, r := range refused {
+		reasons = append(reasons, r.name+" can't be used: "+r.err.Error())
+		if hint := drivers.HintOf(r.err); hint != "" && !errors.Is(r.err, host.ErrNoKVM) {
+			facts = append(facts, drivers.Fact{Name: "to use " + r.name, Value: hint})
+		}
 	}
-	line, _, _ := strings.Cut(string(out), "\n")
-	return line
+	if len(reasons) > 0 {
+		why = strings.Join(reasons, "; ")
+	}
+	return append([]drivers.Fact{{Name: "hypervisor", Value: name + ", since " + why}}, facts...)
 }

@@ -5,24 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/host"
+	"openshell-vm/drivers/vm/hypervisor"
 )
 
-// How long a guest may still see the generation before the current one, with a
-// margin over what was measured (at most 64 ms under qemu, 5 s under krun).
-const (
-	stalenessQEMU = time.Second
-	stalenessKrun = 6 * time.Second
-)
-
-// The hypervisors, as users name them.
-const (
-	hypervisorAuto = "auto"
-	hypervisorKrun = "krun"
-	hypervisorQEMU = "qemu"
-)
+// auto is the word for the first hypervisor that works.
+const auto = "auto"
 
 // Resolve refuses what cannot work here and fills in hypervisor, command, CPUs
 // and memory.
@@ -34,22 +26,23 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 			Hint: "use --rootfs DIR, or --driver podman or docker",
 		}
 	}
-	var err error
-	if spec.Hypervisor, err = d.chooseHypervisor(ctx, spec.Hypervisor); err != nil {
+	chosen, err := d.chooseHypervisor(ctx, spec.Hypervisor)
+	if err != nil {
 		return spec, 0, err
 	}
-	if err := d.checkJail(spec.RequireJail); err != nil {
+	spec.Hypervisor = chosen.Name()
+	if err := d.host.CheckJail(spec.RequireJail); err != nil {
 		return spec, 0, err
 	}
-	if spec.CPUs, err = d.host.checkCPUs(spec.CPUs); err != nil {
+	if spec.CPUs, err = d.host.CheckCPUs(spec.CPUs); err != nil {
 		return spec, 0, err
 	}
-	if spec.Memory, err = d.host.checkMemory(spec.Memory); err != nil {
+	if spec.Memory, err = d.host.CheckMemory(spec.Memory); err != nil {
 		return spec, 0, err
 	}
 	switch {
 	case !spec.Ephemeral:
-		if spec.Disk, err = checkDisk(spec.Disk, d.cfg.SandboxesDir); err != nil {
+		if spec.Disk, err = host.CheckDisk(spec.Disk, d.cfg.SandboxesDir); err != nil {
 			return spec, 0, err
 		}
 	case spec.Disk != 0:
@@ -57,52 +50,52 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 			Op: "give the VM a disk", Err: errors.New("an ephemeral sandbox writes into its memory"), Hint: "leave out --disk or --ephemeral",
 		}
 	}
-	if ownRoot(spec.Rootfs) {
+	if host.OwnRoot(spec.Rootfs) {
 		spec.Rootfs = ""
-		if _, err := d.busyBox(ctx); err != nil {
+		if err := d.host.CheckUserland(ctx); err != nil {
 			return spec, 0, err
 		}
-	} else if err := d.checkRootfs(ctx, spec.Rootfs, spec.Hidden); err != nil {
+	} else if err := d.host.CheckRootfs(ctx, spec.Rootfs, spec.Hidden); err != nil {
 		return spec, 0, err
 	}
-	if err := checkMounts(spec); err != nil {
+	if err := host.CheckMounts(spec); err != nil {
 		return spec, 0, err
 	}
 	if len(spec.Process.Args) == 0 {
 		spec.Process.Args = []string{"/bin/sh"}
 	}
-	return spec, staleness(spec.Hypervisor), nil
+	return spec, chosen.Staleness(), nil
 }
 
-func staleness(hypervisor string) time.Duration {
-	if hypervisor == hypervisorKrun {
-		return stalenessKrun
+// chooseHypervisor takes the first that works, and refuses one that was asked for
+// and does not.
+func (d *Driver) chooseHypervisor(ctx context.Context, wanted string) (chosen hypervisor.Hypervisor, err error) {
+	if wanted == "" || wanted == auto {
+		for _, h := range d.cfg.Hypervisors {
+			if err = h.Works(ctx, d.host); err == nil {
+				return h, nil
+			}
+		}
+		return nil, err
 	}
-	return stalenessQEMU
+	h := d.hypervisor(wanted)
+	if h == nil {
+		names := d.names()
+		return nil, &drivers.Error{
+			Op: "choose a hypervisor", Err: fmt.Errorf("there is none called %q", wanted),
+			Hint: "use " + strings.Join(append([]string{auto}, names[:len(names)-1]...), ", ") + " or " + names[len(names)-1],
+		}
+	}
+	if err := h.Works(ctx, d.host); err != nil {
+		return nil, &drivers.Error{Op: "use the " + wanted + " hypervisor", Err: err, Hint: cmp.Or(drivers.HintOf(err), "use --hypervisor "+auto)}
+	}
+	return h, nil
 }
 
-// chooseHypervisor takes krun where it works, else qemu, and refuses one that
-// was asked for and does not work.
-func (d *Driver) chooseHypervisor(ctx context.Context, wanted string) (string, error) {
-	switch wanted {
-	case "", hypervisorAuto:
-		if d.krunWorks(ctx) == nil {
-			return hypervisorKrun, nil
-		}
-		_, err := d.qemuTools(ctx)
-		return hypervisorQEMU, err
-	case hypervisorKrun:
-		if err := d.krunWorks(ctx); err != nil {
-			return "", &drivers.Error{Op: "use the krun hypervisor", Err: err, Hint: cmp.Or(drivers.HintOf(err), "use --hypervisor qemu")}
-		}
-		return hypervisorKrun, nil
-	case hypervisorQEMU:
-		_, err := d.qemuTools(ctx)
-		return hypervisorQEMU, err
+// names are what users may ask for, beside auto.
+func (d *Driver) names() (names []string) {
+	for _, h := range d.cfg.Hypervisors {
+		names = append(names, h.Name())
 	}
-	return "", &drivers.Error{
-		Op:   "choose a hypervisor",
-		Err:  fmt.Errorf("there is none called %q", wanted),
-		Hint: "use auto, krun or qemu",
-	}
+	return names
 }

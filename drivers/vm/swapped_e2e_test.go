@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/host"
+	"openshell-vm/drivers/vm/hypervisor/qemu"
 )
 
 // swapper is a monitor that puts a link in the place of a directory, and then does
@@ -33,7 +35,7 @@ func TestSwappedSource(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			spec.Hidden, spec.Hypervisor = []string{hidden}, hypervisorQEMU
+			spec.Hidden, spec.Hypervisor = []string{hidden}, qemu.Name
 			if what == "mount" {
 				spec.Mounts = mounts(t, source, "/data")
 			} else {
@@ -41,17 +43,17 @@ func TestSwappedSource(t *testing.T) {
 			}
 			spec = made(t, d, spec, "sleep 1000")
 			programs := filepath.Join(base, "libexec")
-			script := fmt.Sprintf(swapper, source, link, d.libexec(monitorProgram))
+			script := fmt.Sprintf(swapper, source, link, d.host.Program(host.MonitorProgram))
 			for _, err := range []error{
 				os.Mkdir(programs, 0o755),
-				os.Symlink(d.libexec(initProgram), filepath.Join(programs, initProgram)),
-				os.WriteFile(filepath.Join(programs, monitorProgram), []byte(script), 0o755),
+				os.Symlink(d.host.Program(host.InitProgram), filepath.Join(programs, host.InitProgram)),
+				os.WriteFile(filepath.Join(programs, host.MonitorProgram), []byte(script), 0o755),
 			} {
 				if err != nil {
 					t.Fatal(err)
 				}
 			}
-			d.cfg.Libexec = programs
+			d.host.Libexec = programs
 			err := d.Start(t.Context(), spec.ID)
 			t.Log(err)
 			if err == nil || !strings.Contains(err.Error(), "another directory") || !strings.Contains(drivers.HintOf(err), "nobody else can change") {

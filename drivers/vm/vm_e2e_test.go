@@ -4,6 +4,7 @@ package vm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"os"
 	"os/exec"
@@ -14,6 +15,10 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest/capture"
+	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/hypervisor/krun"
+	"openshell-vm/drivers/vm/hypervisor/qemu"
+	"openshell-vm/drivers/vm/initramfs"
 	"openshell-vm/drivers/vm/monitor"
 )
 
@@ -35,6 +40,13 @@ func programs(t *testing.T) string {
 	return dir
 }
 
+// chosen are the hypervisors with what a test chooses, and what the environment does
+// where it chooses nothing.
+func chosen(k krun.Options, q qemu.Options) []hypervisor.Hypervisor {
+	q.Kernel, q.Virtiofsd = cmp.Or(q.Kernel, os.Getenv(initramfs.KernelEnv)), cmp.Or(q.Virtiofsd, os.Getenv(qemu.VirtiofsdEnv))
+	return []hypervisor.Hypervisor{krun.New(k), qemu.New(q)}
+}
+
 // place is a driver with directories of its own, and one sandbox's spec.
 func place(t *testing.T) (*Driver, drivers.Spec) {
 	t.Helper()
@@ -46,8 +58,7 @@ func place(t *testing.T) (*Driver, drivers.Spec) {
 	d := New(Config{
 		GatewayID: "test", SandboxesDir: filepath.Join(base, "sandboxes"), RuntimeDir: filepath.Join(base, "run"),
 		CacheDir: filepath.Join(os.TempDir(), "openshell-vm-test-cache"), Libexec: programs(t),
-		Kernel: os.Getenv("OPENSHELL_KERNEL"), Virtiofsd: os.Getenv(VirtiofsdEnv),
-		BootDeadline: patience,
+		Hypervisors: chosen(krun.Options{}, qemu.Options{}), BootDeadline: patience,
 	})
 	auth := filepath.Join(base, "auth")
 	gen := filepath.Join(auth, "..gen-00000001")
@@ -221,7 +232,7 @@ func TestWhatAGuestSees(t *testing.T) {
 	if out, err := exec.Command("mkdir", "-p", data).CombinedOutput(); err != nil {
 		t.Fatal(string(out))
 	}
-	if err := d.makeRoot(ctx, own); err != nil {
+	if err := d.host.MakeRoot(ctx, own); err != nil {
 		t.Fatal(err)
 	}
 	spec.Rootfs = own

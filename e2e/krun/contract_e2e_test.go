@@ -31,9 +31,9 @@ func TestUpToStart(t *testing.T) {
 	driver := vm.New(vm.Config{
 		GatewayID: "0123456789ab", SandboxesDir: filepath.Join(dir, "sandboxes"), RuntimeDir: filepath.Join(dir, "run"),
 		CacheDir: filepath.Join(dir, "cache"), Libexec: programDir(t),
-		KVM:       os.DevNull, // a library that only records opens none
-		Libkrun:   contract(t, dir, "libkrun.so.1", "-DVERSION=11900"),
-		Libkrunfw: contract(t, dir, "libkrunfw.so.5", "-DFIRMWARE", "-Wl,-soname,libkrunfw.so.5"),
+		KVM: os.DevNull, // a library that only records opens none
+		Hypervisors: withLibkrun(contract(t, dir, "libkrun.so.1", "-DVERSION=11900"),
+			contract(t, dir, "libkrunfw.so.5", "-DFIRMWARE", "-Wl,-soname,libkrunfw.so.5")),
 	})
 	spec := contractSpec(t, dir)
 	if err := driver.Create(t.Context(), spec); err != nil {
@@ -90,7 +90,7 @@ func TestRefusedLibraries(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			driver := vm.New(vm.Config{
 				GatewayID: "0123456789ab", SandboxesDir: filepath.Join(dir, "sandboxes"), RuntimeDir: filepath.Join(dir, "run"),
-				CacheDir: t.TempDir(), Libexec: programDir(t), Libkrun: test.library, Libkrunfw: firmware,
+				CacheDir: t.TempDir(), Libexec: programDir(t), Hypervisors: withLibkrun(test.library, firmware),
 			})
 			spec := contractSpec(t, t.TempDir())
 			spec.Dir = filepath.Join(dir, "sandboxes", spec.ID)

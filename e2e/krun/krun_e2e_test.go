@@ -18,6 +18,9 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest"
 	"openshell-vm/drivers/vm"
+	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/hypervisor/krun"
+	"openshell-vm/drivers/vm/hypervisor/qemu"
 	"openshell-vm/drivers/vm/jail/jailtest"
 	"openshell-vm/drivers/vm/jail/jailtest/listed"
 	"openshell-vm/drivers/vm/kvm"
@@ -209,7 +212,7 @@ func newer(t *testing.T) {
 	dir, _ := driverstest.WorkDir(t)
 	driver := vm.New(vm.Config{
 		GatewayID: "0123456789ab", SandboxesDir: filepath.Join(dir, "sandboxes"), RuntimeDir: filepath.Join(dir, "run"),
-		CacheDir: cacheDir(), Libexec: programDir(t), Libkrun: newerLibrary(t), Libkrunfw: os.Getenv("LIBKRUNFW"),
+		CacheDir: cacheDir(), Libexec: programDir(t), Hypervisors: withLibkrun(newerLibrary(t), os.Getenv("LIBKRUNFW")),
 	})
 	facts := map[string]string{}
 	for _, f := range driver.Probe(t.Context()).Details {
@@ -267,7 +270,7 @@ func harness(t *testing.T, bootDeadline time.Duration) driverstest.Harness {
 			return vm.New(vm.Config{
 				GatewayID: gateway, SandboxesDir: filepath.Join(dir, "state", "sandboxes"), RuntimeDir: filepath.Join(dir, "run"),
 				CacheDir: cacheDir(), Libexec: programDir(t),
-				Libkrun: os.Getenv("LIBKRUN"), Libkrunfw: os.Getenv("LIBKRUNFW"),
+				Hypervisors:  withLibkrun(os.Getenv("LIBKRUN"), os.Getenv("LIBKRUNFW")),
 				BootDeadline: bootDeadline,
 			})
 		},
@@ -275,6 +278,11 @@ func harness(t *testing.T, bootDeadline time.Duration) driverstest.Harness {
 			s.Hypervisor, s.Memory = "krun", 256<<20
 		},
 	}
+}
+
+// withLibkrun are the hypervisors, krun with these libraries.
+func withLibkrun(library, firmware string) []hypervisor.Hypervisor {
+	return []hypervisor.Hypervisor{krun.New(krun.Options{Library: library, Firmware: firmware}), qemu.New(qemu.Options{})}
 }
 
 // witnessPath is the suite's program. The outer machine gets it from here:

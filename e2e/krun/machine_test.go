@@ -16,10 +16,10 @@ import (
 	"time"
 
 	"openshell-vm/drivers/driverstest"
+	"openshell-vm/drivers/vm/hypervisor/qemu"
 	"openshell-vm/drivers/vm/initramfs"
 	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/jail/jailtest"
-	"openshell-vm/drivers/vm/qemu"
 )
 
 // outerMemory is for the outer machine, which holds the inner VMs and tmpfs.

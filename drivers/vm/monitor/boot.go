@@ -78,7 +78,7 @@ func (m *monitor) bootedBefore(d death) (early *guest.Exited, err error) {
 // crash blames a death, and tells a hypervisor that crashed before its guest
 // had said anything.
 func (m *monitor) crash(d death) error {
-	if d.byFault() && !d.ofFileServer() && m.report().Kernel == "" {
+	if d.byFault() && !d.server && m.report().Kernel == "" {
 		return &crashError{m.blame(d)}
 	}
 	return m.blame(d)
@@ -130,7 +130,7 @@ func (m *monitor) failed(ready io.WriteCloser, err error) error {
 }
 
 // refusal is the guest init's own word why it can't go on.
-type refusal struct{ said *drivers.Error }
+type refusal struct{ said error }
 
 func (r *refusal) Error() string { return r.said.Error() }
 func (r *refusal) Unwrap() error { return r.said }

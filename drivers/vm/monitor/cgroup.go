@@ -26,6 +26,9 @@ const (
 	monitorTasks  = 1024
 )
 
+// trialTasks is about what a program gets.
+const trialTasks = 128
+
 func (c Config) monitorCgroup() cgroup.Group { return c.Cgroup.Below("monitor") }
 func (c Config) guestCgroup() cgroup.Group   { return c.Cgroup.Below("guest") }
 
@@ -64,7 +67,7 @@ func (c Config) makeCgroups() error {
 		return err
 	}
 	trial := cgroup.Group{Tasks: guest.Part("trial").Tasks} // as each program will have one
-	return errors.Join(trial.Make(cgroup.Limits{Tasks: qemuTasks}), trial.Remove())
+	return errors.Join(trial.Make(cgroup.Limits{Tasks: trialTasks}), trial.Remove())
 }
 
 // leaveCgroup goes back to where the monitor came from and removes the VM's

@@ -22,7 +22,7 @@ type Client struct {
 // Dial connects to the monitor whose socket lies in runDir. A monitor that is
 // not there is drivers.ErrNotRunning.
 func Dial(runDir string) (*Client, error) {
-	conn, err := dial(runDir, SocketFile)
+	conn, err := peer.DialIn(context.Background(), runDir, SocketFile)
 	if errors.Is(err, peer.ErrForeign) {
 		return nil, err // whether the monitor runs can't be known
 	} else if err != nil {

@@ -1,41 +1,29 @@
 package monitor
 
 import (
-	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
-	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/cgroup"
-	"openshell-vm/drivers/vm/jail"
-	"openshell-vm/drivers/vm/kvm"
-	"openshell-vm/drivers/vm/qemu"
+	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/internal/atomicfile"
 )
 
 // Config is all that a monitor is told. It lies in the sandbox's directory as
 // ConfigFile and holds no secret.
 type Config struct {
-	ID     string `json:"id"`
-	Dir    string `json:"dir"`    // the sandbox's state directory
-	RunDir string `json:"runDir"` // for sockets, 0700; removed at the end
-	Boot   string `json:"boot"`   // directory with the boot spec
+	ID  string `json:"id"`
+	Dir string `json:"dir"` // the sandbox's state directory
 
-	Rootfs Tree     `json:"rootfs"`
-	Auth   string   `json:"auth"` // the share
-	Mounts []Shared `json:"mounts,omitempty"`
-	Upper  string   `json:"upper,omitempty"` // disk image; "" for an ephemeral sandbox
+	hypervisor.Machine
 
-	CPUs   int   `json:"cpus"`
-	Memory int64 `json:"memory"` // bytes
-
-	Hypervisor string `json:"hypervisor"` // "qemu" or "krun"
-	QEMU       QEMU   `json:"qemu,omitzero"`
-	Krun       Krun   `json:"krun,omitzero"`
-	KVM        string `json:"kvm,omitempty"` // device node that the VM has as /dev/kvm; "" for the host's
+	Hypervisor string `json:"hypervisor"` // its name, under which its tools are written
+	// Tools are the hypervisor's own, as JSON.
+	Tools json.RawMessage `json:"-"`
 
 	// Cgroup is what the monitor makes for the VM; the zero Group for none. Where no
 	// memory is limited, NoMemoryLimit says why.
@@ -57,40 +45,34 @@ const longestBoots = 10
 // LongestBoot bounds the time from a monitor's start to the workload's.
 func (c Config) LongestBoot() time.Duration { return longestBoots * c.BootDeadline }
 
-// kvmDevice is KVM's node in a jail.
-func (c Config) kvmDevice() jail.Bind {
-	return jail.Bind{Source: cmp.Or(c.KVM, kvm.Device), Target: kvm.Device, Device: true}
+// plain has no methods, and so is written field by field.
+type plain Config
+
+// MarshalJSON writes the tools under the hypervisor's name.
+func (c Config) MarshalJSON() ([]byte, error) {
+	data, err := json.Marshal(plain(c))
+	if err != nil || c.Tools == nil {
+		return data, err
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, err
+	}
+	if _, taken := fields[c.Hypervisor]; taken {
+		return nil, fmt.Errorf("a hypervisor can't be called %q", c.Hypervisor)
+	}
+	fields[c.Hypervisor] = c.Tools
+	return json.Marshal(fields)
 }
 
-// Tree is a host directory with what must not be seen of it: Masks are paths
-// below it over which an empty directory is put.
-type Tree struct {
-	Source string `json:"source"`
-	// Is what was checked at Source; the zero Directory stands for whatever is there.
-	Is    drivers.Directory `json:"is,omitzero"`
-	Masks []string          `json:"masks,omitempty"`
-}
-
-// Shared is one user mount; Name is its directory in the composed shares.
-type Shared struct {
-	Name string `json:"name"`
-	Tree
-}
-
-// QEMU says which programs and files make a VM of the qemu hypervisor.
-type QEMU struct {
-	Binary    Program        `json:"binary"`
-	Accel     qemu.Accel     `json:"accel"`
-	Virtiofsd Program        `json:"virtiofsd"`
-	Flavor    qemu.Virtiofsd `json:"flavor"`
-	Kernel    string         `json:"kernel"`
-	Initramfs string         `json:"initramfs"`
-}
-
-// Program is a program of the host with the files that it loads.
-type Program struct {
-	Path  string      `json:"path"`
-	Files []jail.Bind `json:"files"`
+// UnmarshalJSON reads what any version wrote.
+func (c *Config) UnmarshalJSON(data []byte) error {
+	var fields map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(data, (*plain)(c)), json.Unmarshal(data, &fields)); err != nil {
+		return err
+	}
+	c.Tools = fields[c.Hypervisor]
+	return nil
 }
 
 // ReadConfig reads the Config of the sandbox whose directory is dir.

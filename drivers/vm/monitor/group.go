@@ -7,12 +7,12 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/jail"
 )
 
@@ -26,14 +26,16 @@ type group struct {
 
 	mu      sync.Mutex
 	members map[string]*jail.Cmd
+	servers map[string]bool // members that serve the hypervisor
 	reports map[string]jail.Report
 	all     sync.WaitGroup
 }
 
 // death is a process of the VM that has ended.
 type death struct {
-	name string
-	err  error // nil for exit status 0
+	name   string
+	err    error // nil for exit status 0
+	server bool  // it served the hypervisor
 }
 
 func (d death) String() string {
@@ -73,13 +75,10 @@ func (d death) byFault() bool {
 
 var faults = []syscall.Signal{syscall.SIGSEGV, syscall.SIGABRT, syscall.SIGBUS, syscall.SIGILL, syscall.SIGFPE}
 
-// ofFileServer says that it was not the hypervisor's.
-func (d death) ofFileServer() bool { return strings.HasPrefix(d.name, fileServer) }
-
 func newGroup() *group {
 	g := &group{
 		start: make(chan func()), died: make(chan death, 16),
-		members: map[string]*jail.Cmd{}, reports: map[string]jail.Report{},
+		members: map[string]*jail.Cmd{}, servers: map[string]bool{}, reports: map[string]jail.Report{},
 	}
 	go func() {
 		runtime.LockOSThread()
@@ -90,19 +89,19 @@ func newGroup() *group {
 	return g
 }
 
-// run starts cmd as a member. It does not wait for its jail: a jail that fails
+// run starts cmd as the member p. It does not wait for its jail: a jail that fails
 // is a death.
-func (g *group) run(name string, cmd *jail.Cmd) error {
+func (g *group) run(p hypervisor.Process, cmd *jail.Cmd) error {
 	started := make(chan error)
 	g.start <- func() { started <- cmd.Start() }
 	if err := <-started; err != nil {
-		return fmt.Errorf("start %s: %w", name, err)
+		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	g.mu.Lock()
-	g.members[name] = cmd
+	g.members[p.Name], g.servers[p.Name] = cmd, p.Server
 	g.mu.Unlock()
 	g.all.Go(func() {
-		g.report(death{name, g.wait(name, cmd)})
+		g.report(death{p.Name, g.wait(p.Name, cmd), p.Server})
 	})
 	return nil
 }
@@ -135,7 +134,7 @@ const causeTime = 100 * time.Millisecond
 // hypervisor, which takes longer to end.
 func (g *group) cause(first death) death {
 	within := causeTime
-	if first.ofFileServer() && !first.forced() {
+	if first.server && !first.forced() {
 		within = portGrace
 	}
 	cause, late := first, time.After(within)
@@ -145,7 +144,7 @@ func (g *group) cause(first death) death {
 			if d.weight() > cause.weight() {
 				cause = d
 			}
-			if d.forced() || !d.ofFileServer() {
+			if d.forced() || !d.server {
 				late = time.After(causeTime)
 			}
 		case <-late:
@@ -161,7 +160,7 @@ func (d death) weight() int {
 	switch {
 	case d.forced():
 		return 3
-	case d.err == nil && !d.ofFileServer():
+	case d.err == nil && !d.server:
 		return 2
 	case d.err != nil:
 		return 1

@@ -9,11 +9,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/internal/stream"
 )
 
@@ -39,7 +41,7 @@ type fakeGuest struct {
 func startMonitor(t *testing.T, change func(*Config), life func(*fakeGuest)) (cfg Config, ready <-chan Ready, end <-chan error) {
 	t.Helper()
 	cfg = Config{
-		ID: "abc", Dir: t.TempDir(), RunDir: t.TempDir(), Hypervisor: "fake " + t.Name(),
+		ID: "abc", Dir: t.TempDir(), Hypervisor: "fake", Machine: hypervisor.Machine{RunDir: t.TempDir()},
 		BootDeadline: patience, StopGrace: 2 * time.Second, Attempt: 1,
 	}
 	cfg.Auth = t.TempDir()
@@ -50,11 +52,12 @@ func startMonitor(t *testing.T, change func(*Config), life func(*fakeGuest)) (cf
 		change(&cfg)
 	}
 	lives := make(chan *fakeGuest, 1)
-	hypervisors[cfg.Hypervisor] = func(m *monitor, ports portFiles) error {
-		lives <- &fakeGuest{t: t, monitor: m, stdio: conn(t, ports.stdio), console: conn(t, ports.console), control: conn(t, ports.control)}
-		return nil
+	fake := &fakeTools{}
+	read := func(string, []byte) (hypervisor.Tools, error) { return fake, nil }
+	m := newMonitor(cfg, read, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	fake.begin = func(ports hypervisor.Ports) {
+		lives <- &fakeGuest{t: t, monitor: m, stdio: conn(t, ports.Stdio), console: conn(t, ports.Console), control: conn(t, ports.Control)}
 	}
-	t.Cleanup(func() { delete(hypervisors, cfg.Hypervisor) })
 	lock, err := Lock(cfg.Dir)
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +68,7 @@ func startMonitor(t *testing.T, change func(*Config), life func(*fakeGuest)) (cf
 		t.Fatal(err)
 	}
 	ended, reported := make(chan error, 1), make(chan Ready, 1)
-	go func() { ended <- Run(cfg, lock, theirs, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+	go func() { ended <- m.run(lock, theirs) }()
 	go func() {
 		defer report.Close()
 		var r Ready
@@ -82,6 +85,23 @@ func startMonitor(t *testing.T, change func(*Config), life func(*fakeGuest)) (cf
 		life(g)
 	}()
 	return cfg, reported, ended
+}
+
+// fakeTools make a VM that is no process.
+type fakeTools struct {
+	hypervisor.Tools
+	begin func(hypervisor.Ports)
+}
+
+func (f *fakeTools) Processes(_ hypervisor.Machine, ports hypervisor.Ports) ([]hypervisor.Process, error) {
+	defer ports.Close()
+	f.begin(ports)
+	return nil, nil
+}
+
+// died is the death of a process, as it is known by its name.
+func died(name string, err error) death {
+	return death{name, err, strings.HasPrefix(name, "virtiofsd-")}
 }
 
 // conn is the guest's end of a port, outliving the monitor's file for it.

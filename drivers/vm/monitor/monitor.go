@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,6 +11,8 @@ import (
 
 	"openshell-vm/drivers/vm/cgroup"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/internal/peer"
 	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
 )
@@ -19,6 +20,7 @@ import (
 // monitor is one life of one VM.
 type monitor struct {
 	cfg    Config
+	read   readTools
 	log    *slog.Logger
 	group  *group
 	origin cgroup.Group // that the monitor was started in
@@ -41,9 +43,13 @@ type monitor struct {
 	status Report
 }
 
+// readTools gives what a configuration says that a VM is made of, by the
+// hypervisor's name.
+type readTools func(hypervisor string, tools []byte) (hypervisor.Tools, error)
+
 // Run is one life of one VM, from the start of its processes until nothing of
 // it is left. lock is the locked LockFile, which Run keeps open; ready gets one
-// line, a Ready. The steps:
+// line, a Ready; read takes cfg.Tools. The steps:
 //
 //  1. enter a cgroup; open the logs, the guest's three ports and the socket: clients can ask
 //  2. start the hypervisor's processes
@@ -52,12 +58,19 @@ type monitor struct {
 //  5. take the last output, put the exit status on disk, tell the clients
 //  6. end what is left of the VM, whose disk is written, remove the socket and the
 //     cgroups, and stay for clients that are yet to read the rest
-func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) error {
-	m := &monitor{
-		cfg: cfg, log: log, group: newGroup(), began: time.Now(),
+func Run(cfg Config, read readTools, lock *os.File, ready io.WriteCloser, log *slog.Logger) error {
+	return newMonitor(cfg, read, log).run(lock, ready)
+}
+
+func newMonitor(cfg Config, read readTools, log *slog.Logger) *monitor {
+	return &monitor{
+		cfg: cfg, read: read, log: log, group: newGroup(), began: time.Now(),
 		stdioEnd: make(chan struct{}), ended: make(chan struct{}), stop: make(chan time.Duration, 16),
 		status: Report{Attempt: cfg.Attempt},
 	}
+}
+
+func (m *monitor) run(lock *os.File, ready io.WriteCloser) error {
 	var listener *net.UnixListener
 	leave := sync.OnceFunc(func() {
 		if listener != nil {
@@ -66,7 +79,7 @@ func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) erro
 		if m.stdio != nil {
 			m.stdio.Leave()
 		}
-		os.RemoveAll(cfg.RunDir)
+		os.RemoveAll(m.cfg.RunDir)
 		m.leaveCgroup()
 		lock.Close() // and not before: the garbage collector closes a file that nothing refers to
 	})
@@ -92,7 +105,7 @@ func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) erro
 	}
 	m.tell(ready, Ready{})
 	if err := m.unlistRoot(); err != nil {
-		log.Warn("the list of the root's files is left", "error", err)
+		m.log.Warn("the list of the root's files is left", "error", err)
 	}
 	exit := m.watch(early) // 4
 	m.finish(exit)         // 5
@@ -103,7 +116,7 @@ func Run(cfg Config, lock *os.File, ready io.WriteCloser, log *slog.Logger) erro
 
 // open makes the logs, the ports and the socket. It returns the hypervisor's
 // ends of the ports.
-func (m *monitor) open() (portFiles, *net.UnixListener, error) {
+func (m *monitor) open() (hypervisor.Ports, *net.UnixListener, error) {
 	for _, l := range []struct {
 		log     **rotlog.Log
 		name    string
@@ -115,32 +128,37 @@ func (m *monitor) open() (portFiles, *net.UnixListener, error) {
 	} {
 		opened, err := rotlog.Open(m.cfg.file(l.name), l.options)
 		if err != nil {
-			return portFiles{}, nil, err
+			return hypervisor.Ports{}, nil, err
 		}
 		*l.log = opened
 	}
 	theirs, err := m.ports.make()
 	if err != nil {
-		return portFiles{}, nil, err
+		return hypervisor.Ports{}, nil, err
 	}
 	m.stdioConn = stream.New(m.ports.stdio, stream.Options{Credit: true})
 	if m.workload, err = m.stdioConn.Accept(0); err != nil {
 		return theirs, nil, err
 	}
 	m.control = newControl(m.log, m.ports.control)
-	listener, err := listen(m.cfg.RunDir, SocketFile)
+	listener, err := peer.ListenIn(m.cfg.RunDir, SocketFile)
 	return theirs, listener, err
 }
 
 // launch starts the processes that are the VM, and hands the ports over.
-func (m *monitor) launch(theirs portFiles) error {
-	defer theirs.close()
-	start, ok := hypervisors[m.cfg.Hypervisor]
-	if !ok {
-		return fmt.Errorf("this monitor knows no hypervisor %q", m.cfg.Hypervisor)
-	}
-	if err := start(m, theirs); err != nil {
+func (m *monitor) launch(theirs hypervisor.Ports) error {
+	processes, err := m.processes(theirs)
+	if err != nil {
+		theirs.Close()
 		return err
+	}
+	for _, p := range processes {
+		defer hypervisor.CloseAll(p.Files...)
+	}
+	for _, p := range processes {
+		if err := m.start(p); err != nil {
+			return err
+		}
 	}
 	m.log.Info("the hypervisor runs", "hypervisor", m.cfg.Hypervisor, "attempt", m.cfg.Attempt)
 	go m.control.read()
@@ -148,6 +166,20 @@ func (m *monitor) launch(theirs portFiles) error {
 	go m.readStdio()
 	m.consoles.Go(func() { copyTo(m.console, m.ports.console) })
 	return nil
+}
+
+// processes asks the hypervisor which they are.
+func (m *monitor) processes(theirs hypervisor.Ports) ([]hypervisor.Process, error) {
+	tools, err := m.read(m.cfg.Hypervisor, m.cfg.Tools)
+	if err != nil {
+		return nil, err
+	}
+	if lister, ok := tools.(hypervisor.Lister); ok {
+		if err := m.listRoot(lister); err != nil {
+			return nil, err
+		}
+	}
+	return tools.Processes(m.cfg.Machine, theirs)
 }
 
 // awaitConsole waits until what an ended guest said last is in the log.

@@ -13,6 +13,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/peer"
 	"openshell-vm/internal/stream"
 )
 
@@ -111,13 +112,13 @@ func TestFailedBoots(t *testing.T) {
 		"dies": {
 			func(g *fakeGuest) {
 				g.monitor.tools.Write([]byte("qemu: no such machine\nvirtiofsd-root: disconnected\n"))
-				g.monitor.group.died <- death{"qemu", errors.New("exit status 1")}
+				g.monitor.group.died <- died("qemu", errors.New("exit status 1"))
 			},
 			Ready{Problem: "qemu ended: exit status 1: no such machine"},
 		},
 		"crashes": {
 			func(g *fakeGuest) {
-				g.monitor.group.died <- death{"qemu", exec.Command("sh", "-c", "kill -SEGV $$").Run()}
+				g.monitor.group.died <- died("qemu", exec.Command("sh", "-c", "kill -SEGV $$").Run())
 			},
 			Ready{Problem: "qemu ended: signal: segmentation fault", Crashed: true},
 		},
@@ -125,24 +126,24 @@ func TestFailedBoots(t *testing.T) {
 			func(g *fakeGuest) {
 				g.send(guest.Message{Hello: &guest.Hello{Version: guest.Version, Kernel: "6"}})
 				g.until(func(m guest.Message) bool { return m.Start != nil })
-				g.monitor.group.died <- death{"qemu", exec.Command("sh", "-c", "kill -SEGV $$").Run()}
+				g.monitor.group.died <- died("qemu", exec.Command("sh", "-c", "kill -SEGV $$").Run())
 			},
 			Ready{Problem: "qemu ended: signal: segmentation fault"},
 		},
 		"its file server crashes": {
 			func(g *fakeGuest) {
-				g.monitor.group.died <- death{"virtiofsd-root", exec.Command("sh", "-c", "kill -SEGV $$").Run()}
+				g.monitor.group.died <- died("virtiofsd-root", exec.Command("sh", "-c", "kill -SEGV $$").Run())
 			},
 			Ready{Problem: "virtiofsd-root ended: signal: segmentation fault"},
 		},
 		"is killed": {
 			func(g *fakeGuest) {
-				g.monitor.group.died <- death{"qemu", exec.Command("sh", "-c", "kill -KILL $$").Run()}
+				g.monitor.group.died <- died("qemu", exec.Command("sh", "-c", "kill -KILL $$").Run())
 			},
 			Ready{Problem: "qemu ended: signal: killed"},
 		},
 		"ends": {
-			func(g *fakeGuest) { g.monitor.group.died <- death{"qemu", nil} },
+			func(g *fakeGuest) { g.monitor.group.died <- died("qemu", nil) },
 			Ready{Problem: "qemu ended, before the guest said anything"},
 		},
 	} {
@@ -169,7 +170,7 @@ func TestADeadHypervisorHasNoExitCode(t *testing.T) {
 		g.boot()
 		g.say(stream.Stdout, "last words\n")
 		<-dialed
-		g.monitor.group.died <- death{"virtiofsd-shares", errors.New("signal: killed")}
+		g.monitor.group.died <- died("virtiofsd-shares", errors.New("signal: killed"))
 	})
 	wantRunning(t, ready)
 	var stdout bytes.Buffer
@@ -200,8 +201,8 @@ func TestAGuestThatGoesDown(t *testing.T) {
 		cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
 			g.boot()
 			io.WriteString(g.console, console)
-			g.monitor.group.died <- death{"virtiofsd-root", byStatus}
-			g.monitor.group.died <- death{"qemu", nil}
+			g.monitor.group.died <- died("virtiofsd-root", byStatus)
+			g.monitor.group.died <- died("qemu", nil)
 		})
 		wantRunning(t, ready)
 		await(t, end)
@@ -214,7 +215,7 @@ func TestAGuestThatGoesDown(t *testing.T) {
 func TestAnExitStatusIsFoundAmongTheLastMessages(t *testing.T) {
 	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
 		g.boot()
-		g.monitor.group.died <- death{"qemu", nil}
+		g.monitor.group.died <- died("qemu", nil)
 		g.exit(3, "")
 	})
 	wantRunning(t, ready)
@@ -401,7 +402,7 @@ func TestAnExecEndsWithTheSandbox(t *testing.T) {
 // client: the exit that it stored is what counts.
 func TestTheEndOvertakesAClient(t *testing.T) {
 	dir := t.TempDir()
-	l, err := listen(dir, SocketFile)
+	l, err := peer.ListenIn(dir, SocketFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -446,55 +447,18 @@ func TestOneMonitorASandbox(t *testing.T) {
 	}
 }
 
-func TestSocketsTakeLongPaths(t *testing.T) {
-	dir := t.TempDir() + "/" + strings.Repeat("d", 200)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	l, err := listen(dir, SocketFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	l, err = listen(dir, SocketFile) // in place of the stale one
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := dial(dir, SocketFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !peerAllowed(c) {
-		t.Error("this user is refused")
-	}
-	c.Close()
-}
-
-func TestConnectedPairHasNoName(t *testing.T) {
-	dir := t.TempDir()
-	listening, connected, err := connectedPair(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closeAll(listening, connected)
-	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-		t.Errorf("left: %v, %v", left, err)
-	}
-}
-
 func TestTheCauseOfSeveralDeaths(t *testing.T) {
 	bySignal := exec.Command("sh", "-c", "kill -9 $$").Run()
 	byStatus := exec.Command("sh", "-c", "exit 1").Run()
 	root, shares := "virtiofsd-root", "virtiofsd-shares"
 	for want, deaths := range map[string][]death{
-		"qemu ended: signal: killed":           {{shares, nil}, {root, byStatus}, {"qemu", bySignal}},
-		"virtiofsd-root ended: signal: killed": {{root, bySignal}, {"qemu", byStatus}},
-		"virtiofsd-root ended: exit status 1":  {{root, byStatus}, {"qemu", byStatus}},
-		"virtiofsd-root ended: no jail":        {{"qemu", byStatus}, {root, errors.New("no jail")}},
-		"qemu ended: exit status 1":            {{shares, nil}, {"qemu", byStatus}},
-		"qemu ended":                           {{root, byStatus}, {shares, nil}, {"qemu", nil}},
-		"krun ended":                           {{"krun", nil}},
+		"qemu ended: signal: killed":           {{shares, nil, true}, {root, byStatus, true}, {"qemu", bySignal, false}},
+		"virtiofsd-root ended: signal: killed": {{root, bySignal, true}, {"qemu", byStatus, false}},
+		"virtiofsd-root ended: exit status 1":  {{root, byStatus, true}, {"qemu", byStatus, false}},
+		"virtiofsd-root ended: no jail":        {{"qemu", byStatus, false}, {root, errors.New("no jail"), true}},
+		"qemu ended: exit status 1":            {{shares, nil, true}, {"qemu", byStatus, false}},
+		"qemu ended":                           {{root, byStatus, true}, {shares, nil, true}, {"qemu", nil, false}},
+		"krun ended":                           {{"krun", nil, false}},
 	} {
 		g := newGroup()
 		for _, d := range deaths[1:] {
@@ -509,8 +473,8 @@ func TestTheCauseOfSeveralDeaths(t *testing.T) {
 // The hypervisor may take its time to end after its file servers have.
 func TestTheCauseComesLate(t *testing.T) {
 	g := newGroup()
-	time.AfterFunc(3*causeTime, func() { g.report(death{"qemu", nil}) })
-	if d := g.cause(death{"virtiofsd-root", nil}); d.name != "qemu" {
+	time.AfterFunc(3*causeTime, func() { g.report(died("qemu", nil)) })
+	if d := g.cause(died("virtiofsd-root", nil)); d.name != "qemu" {
 		t.Error(d)
 	}
 }
@@ -549,7 +513,7 @@ func TestAGuestThatBreaksTheProtocolEnds(t *testing.T) {
 	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
 		g.boot()
 		g.ctl.Write(stream.Control, 0, []byte("{nonsense"))
-		g.monitor.group.died <- death{"qemu", errors.New("killed")}
+		g.monitor.group.died <- died("qemu", errors.New("killed"))
 		<-g.monitor.ended
 	})
 	wantRunning(t, ready)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/internal/rotlog"
 )
 
@@ -16,15 +17,15 @@ import (
 type ports struct{ stdio, console, control *net.UnixConn }
 
 // make connects the ports and gives the hypervisor's ends.
-func (p *ports) make() (theirs portFiles, err error) {
+func (p *ports) make() (theirs hypervisor.Ports, err error) {
 	for _, c := range []struct {
 		name string
 		ours **net.UnixConn
 		file **os.File
 	}{
-		{guest.PortStdio, &p.stdio, &theirs.stdio},
-		{guest.PortConsole, &p.console, &theirs.console},
-		{guest.PortControl, &p.control, &theirs.control},
+		{guest.PortStdio, &p.stdio, &theirs.Stdio},
+		{guest.PortConsole, &p.console, &theirs.Console},
+		{guest.PortControl, &p.control, &theirs.Control},
 	} {
 		if *c.ours, *c.file, err = port(c.name); err != nil {
 			return theirs, err
@@ -36,16 +37,6 @@ func (p *ports) make() (theirs portFiles, err error) {
 func (p *ports) close() {
 	for _, c := range []*net.UnixConn{p.stdio, p.console, p.control} {
 		c.Close()
-	}
-}
-
-// portFiles are the hypervisor's ends of the guest's ports: connected sockets
-// that a hypervisor process inherits.
-type portFiles struct{ stdio, console, control *os.File }
-
-func (p portFiles) close() {
-	for _, f := range []*os.File{p.stdio, p.console, p.control} {
-		f.Close()
 	}
 }
 

@@ -8,47 +8,31 @@ import (
 	"slices"
 	"strings"
 
+	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/jail"
 )
 
-// program is one process of the VM, to be run in a jail of its own.
-type program struct {
-	name string // for people: "qemu"
-	Program
-	args    []string
-	tree    []jail.Bind // what it sees beside the program's own files
-	masks   []string    // directories in the jail that are covered
-	devices []string
-	proc    bool     // needs a /proc
-	caps    []string // beside the profile's
-	profile jail.Profile
-	tasks   uint64
-	files   []*os.File // inherited, from descriptor 3 on
-}
-
-// start runs p in its jail as a member of the VM.
-func (m *monitor) start(p program) error {
+// start runs a process of the VM in its jail.
+func (m *monitor) start(p hypervisor.Process) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	cmd, err := jail.Command(self, jail.Config{
-		Name: p.name + "-" + m.cfg.ID, Profile: p.profile,
-		Path: p.Path, Args: p.args, Env: []string{"PATH=/usr/bin:/bin", "LC_ALL=C"},
-		Binds: slices.Concat(p.Files, p.tree), Masks: p.masks, Devices: p.devices, Proc: p.proc,
-		Caps: p.caps, Tasks: p.tasks, Cgroup: m.cfg.guestCgroup().Part(p.name), Require: m.cfg.RequireJail,
-	}, p.files...)
+	j := p.Jail
+	j.Name, j.Env = p.Name+"-"+m.cfg.ID, []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
+	j.Cgroup, j.Require = m.cfg.guestCgroup().Part(p.Name), m.cfg.RequireJail
+	cmd, err := jail.Command(self, j, p.Files...)
 	if err != nil {
 		return err
 	}
-	says, err := m.toolOutput(p.name)
+	says, err := m.toolOutput(p.Name)
 	if err != nil {
 		cmd.Close()
 		return err
 	}
 	defer says.Close()
 	cmd.Stdout, cmd.Stderr = says, says
-	return m.group.run(p.name, cmd)
+	return m.group.run(p, cmd)
 }
 
 // toolOutput is a file whose lines end in the tools' log, with the program's

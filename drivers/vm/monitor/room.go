@@ -174,7 +174,7 @@ func (g *group) signal(s os.Signal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for name, cmd := range g.members {
-		if !(death{name: name}).ofFileServer() {
+		if !g.servers[name] {
 			cmd.Process.Signal(s)
 		}
 	}

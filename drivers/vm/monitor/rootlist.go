@@ -8,14 +8,14 @@ import (
 	"path/filepath"
 	"time"
 
-	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/rootlist"
 )
 
 // listRoot writes down for the guest init what is in its root. Where that fails the
 // init looks itself, which takes longer.
-func (m *monitor) listRoot() error {
+func (m *monitor) listRoot(lister hypervisor.Lister) error {
 	if err := m.unlistRoot(); err != nil { // of a boot that failed
 		return err
 	}
@@ -42,7 +42,10 @@ func (m *monitor) listRoot() error {
 	case unread.Count > 0:
 		m.log.Warn("files and directories of the root can't be read, and are missing or empty in the guest", "count", unread.Count, "one", unread.First)
 	}
-	return m.roomFor(count)
+	if err := lister.RoomFor(m.cfg.Machine, count); err != nil {
+		return &refusal{err}
+	}
+	return nil
 }
 
 // unlistRoot removes the list, which is of no use once the guest has booted.
@@ -52,19 +55,4 @@ func (m *monitor) unlistRoot() error {
 		return nil
 	}
 	return err
-}
-
-// fileMemory is what the guest needs for each file of its root, in bytes: an inode
-// of tmpfs, its name and two attributes. It was measured with a hundred thousand.
-const fileMemory = 1300
-
-// roomFor refuses a root whose files alone would fill the guest's memory.
-func (m *monitor) roomFor(files uint64) error {
-	if need := files * fileMemory; m.cfg.Memory > 0 && need > uint64(m.cfg.Memory)/2 {
-		return &refusal{&drivers.Error{
-			Err:  fmt.Errorf("the root has %d files, for which a guest of krun needs %d MiB of its %d MiB of memory", files, need>>20, m.cfg.Memory>>20),
-			Hint: fmt.Sprintf("give it --memory %dm, or --hypervisor qemu, which needs none for them", need>>19+1),
-		}}
-	}
-	return nil
 }

@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/host"
+	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/rootlist"
 )
 
@@ -18,7 +19,9 @@ import (
 func lister(t *testing.T) (m *monitor, list string) {
 	t.Helper()
 	m = &monitor{
-		cfg:   Config{Boot: t.TempDir(), Rootfs: Tree{Source: t.TempDir()}, BootDeadline: time.Minute, Memory: 128 << 20},
+		cfg: Config{
+			Machine: hypervisor.Machine{Boot: t.TempDir(), Rootfs: host.Tree{Source: t.TempDir()}}, BootDeadline: time.Minute,
+		},
 		began: time.Now(), log: slog.New(slog.NewTextHandler(io.Discard, nil)), stop: make(chan time.Duration, 1), group: &group{},
 	}
 	if err := os.MkdirAll(filepath.Join(m.cfg.Rootfs.Source, "etc/openshell"), 0o755); err != nil {
@@ -33,7 +36,7 @@ func TestListRoot(t *testing.T) {
 	if err := os.WriteFile(list, []byte("of the last boot"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.listRoot(); err != nil {
+	if err := m.listRoot(roomy); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(list)
@@ -58,19 +61,19 @@ func TestListRoot(t *testing.T) {
 func TestListRootEnds(t *testing.T) {
 	m, _ := lister(t)
 	m.stop <- 0
-	if err := m.listRoot(); !errors.Is(err, errStopped) {
+	if err := m.listRoot(roomy); !errors.Is(err, errStopped) {
 		t.Errorf("stopped: %v", err)
 	}
 	m, _ = lister(t)
 	m.began = time.Now().Add(-time.Hour)
-	if err := m.listRoot(); !errors.As(err, new(*refusal)) {
+	if err := m.listRoot(roomy); !errors.As(err, new(*refusal)) {
 		t.Errorf("out of time: %v", err)
 	}
 	m, list := lister(t)
 	if err := os.Remove(m.cfg.Boot); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.listRoot(); err != nil {
+	if err := m.listRoot(roomy); err != nil {
 		t.Errorf("no directory for it: %v", err)
 	}
 	if _, err := os.Stat(list); err == nil {
@@ -78,21 +81,23 @@ func TestListRootEnds(t *testing.T) {
 	}
 }
 
-// TestRoomForARoot: a root that would fill the guest's memory is refused with what
-// to do, before it fills it.
-func TestRoomForARoot(t *testing.T) {
+// roomFor is a hypervisor that has room for so many files.
+type roomFor uint64
+
+const roomy roomFor = 1 << 20
+
+func (n roomFor) RoomFor(_ hypervisor.Machine, files uint64) error {
+	if files > uint64(n) {
+		return errors.New("too many")
+	}
+	return nil
+}
+
+// TestNoRoomForARoot: what the hypervisor refuses is no failure that another try
+// would mend.
+func TestNoRoomForARoot(t *testing.T) {
 	m, _ := lister(t)
-	if err := m.roomFor(50_000); err != nil {
+	if err := m.listRoot(roomFor(2)); !errors.As(err, new(*refusal)) || err.Error() != "too many" {
 		t.Error(err)
-	}
-	err := m.roomFor(60_000)
-	const says = "the root has 60000 files, for which a guest of krun needs 74 MiB of its 128 MiB of memory"
-	const hint = "give it --memory 149m, or --hypervisor qemu, which needs none for them"
-	if err == nil || err.Error() != says || drivers.HintOf(err) != hint {
-		t.Errorf("%v (%s)", err, drivers.HintOf(err))
-	}
-	m.cfg.Memory = 149 << 20
-	if err := m.roomFor(60_000); err != nil {
-		t.Errorf("with what the hint says: %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/peer"
 	"openshell-vm/internal/stream"
 )
 
@@ -42,7 +43,7 @@ func gone(err error) bool {
 }
 
 func (m *monitor) answer(c *net.UnixConn) error {
-	if !peerAllowed(c) {
+	if peer.Check(c) != nil { // not this user, and not root
 		return errors.New("another user's process connected")
 	}
 	c.SetReadDeadline(time.Now().Add(requestTimeout))

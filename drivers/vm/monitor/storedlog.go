@@ -136,3 +136,9 @@ func tail(path string, n int) []string {
 	}
 	return lines[max(0, len(lines)-n):]
 }
+
+func closeAll(files ...*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}

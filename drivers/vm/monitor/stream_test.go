@@ -16,6 +16,8 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/internal/peer"
 	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
 	"openshell-vm/internal/stream/streamtest"
@@ -290,7 +292,7 @@ func (b blocked) Write(p []byte) (int, error) { <-b.until; return len(p), nil }
 // oldMonitor is the server of a monitor from before there was credit.
 func oldMonitor(t *testing.T) (runDir string) {
 	runDir = t.TempDir()
-	l, err := listen(runDir, SocketFile)
+	l, err := peer.ListenIn(runDir, SocketFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +370,7 @@ func oldEcho(in *stream.Reader, out *stream.Writer, takes func(n int) bool) {
 
 // A VM that an older version started goes on to be served.
 func TestAnOldMonitor(t *testing.T) {
-	cfg := Config{RunDir: oldMonitor(t)}
+	cfg := Config{Machine: hypervisor.Machine{RunDir: oldMonitor(t)}}
 	if r, err := ask(t, cfg, Request{Status: &struct{}{}}); err != nil || r.State != drivers.Running {
 		t.Errorf("status: %+v, %v", r, err)
 	}
@@ -395,7 +397,7 @@ func TestAnOldMonitor(t *testing.T) {
 
 // Who attaches with more input than an old VM may take is told, once.
 func TestAnOldMonitorsWorkload(t *testing.T) {
-	cfg := Config{RunDir: oldMonitor(t)}
+	cfg := Config{Machine: hypervisor.Machine{RunDir: oldMonitor(t)}}
 	var told bytes.Buffer
 	in := strings.NewReader(strings.Repeat("x", oldLimit+(1<<20)))
 	if o := await(t, streamed(t, cfg, attachAll, drivers.Streams{Stdin: in, Stderr: &told})); o.code != 5 || o.err != nil || told.String() != oldWarning {
@@ -407,7 +409,7 @@ func TestAnOldMonitorsWorkload(t *testing.T) {
 func TestAnOldGateway(t *testing.T) {
 	cfg, ready, _ := startMonitor(t, nil, func(g *fakeGuest) { g.boot(); echo(g) })
 	wantRunning(t, ready)
-	c, err := dial(cfg.RunDir, SocketFile)
+	c, err := peer.DialIn(t.Context(), cfg.RunDir, SocketFile)
 	if err != nil {
 		t.Fatal(err)
 	}

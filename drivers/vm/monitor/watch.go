@@ -123,7 +123,7 @@ func (m *monitor) lost() error {
 // blame is the error for a VM that a death has brought down.
 func (m *monitor) blame(d death) error {
 	greeted := m.report().Kernel != ""
-	if !d.forced() && !d.ofFileServer() {
+	if !d.forced() && !d.server {
 		if down := m.wentDown(); d.err == nil && greeted || down.panic != "" {
 			return down
 		}

@@ -4,6 +4,7 @@
 package listed
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path"
@@ -12,15 +13,28 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/host"
+	"openshell-vm/drivers/vm/hypervisor/krun"
+	"openshell-vm/drivers/vm/hypervisor/qemu"
 	"openshell-vm/drivers/vm/jail/jailtest"
 	"openshell-vm/drivers/vm/monitor"
-	"openshell-vm/drivers/vm/qemu"
 )
 
 // of are the lists, by the process's name in a monitor's report.
 var of = map[string]func(c monitor.Config) jailtest.Want{
 	"qemu": ofQEMU, "krun": ofKrun,
 	"virtiofsd-root": ofRootServer, "virtiofsd-shares": ofSharesServer,
+}
+
+// qemuTools are a sandbox's; what is not there lists nothing.
+func qemuTools(c monitor.Config) (t qemu.Tools) {
+	_ = json.Unmarshal(c.Tools, &t)
+	return t
+}
+
+func krunTools(c monitor.Config) (t krun.Tools) {
+	_ = json.Unmarshal(c.Tools, &t)
+	return t
 }
 
 // Want is the list of a running process of the sandbox whose directory is dir.
@@ -43,11 +57,11 @@ func Want(dir, process string) (jailtest.Want, error) {
 // ofQEMU: no directory of a user's, nothing of the host's but the kernel.
 func ofQEMU(c monitor.Config) jailtest.Want {
 	w := jailtest.Want{
-		Paths:   append(targets(c.QEMU.Binary), "/vm/kernel", "/vm/initramfs"),
+		Paths:   append(targets(qemuTools(c).Binary), "/vm/kernel", "/vm/initramfs"),
 		Devices: []string{os.DevNull}, Tasks: 128,
 		Sockets: 3 + 2*2, // the guest's ports, and for each virtiofsd one and a pair's end
 	}
-	if c.QEMU.Accel == qemu.KVM {
+	if qemuTools(c).Accel == qemu.KVM {
 		w.Devices = append(w.Devices, "/dev/kvm")
 	}
 	return withDisk(withDevices(w), c)
@@ -57,7 +71,7 @@ func ofQEMU(c monitor.Config) jailtest.Want {
 func ofKrun(c monitor.Config) jailtest.Want {
 	const root = "/vm/root"
 	w := jailtest.Want{
-		Paths: slices.Concat(targets(c.Krun.Binary), proc, below(root, "openshell-init", "dev", "proc", "sys", "run"),
+		Paths: slices.Concat(targets(krunTools(c).Binary), proc, below(root, "openshell-init", "dev", "proc", "sys", "run"),
 			tree(path.Join(root, guest.RootDir), c.Rootfs), shares(path.Join(root, guest.SharesDir), c)),
 		Devices: []string{"/dev/kvm"}, Tasks: uint64(64 + c.CPUs), Caps: serverCaps(),
 		Sockets:   2,                      // the guest's ports, but for the console
@@ -82,10 +96,10 @@ func ofSharesServer(c monitor.Config) jailtest.Want {
 // server is a virtiofsd that serves.
 func server(c monitor.Config, served []string) jailtest.Want {
 	w := jailtest.Want{
-		Paths: slices.Concat(targets(c.QEMU.Virtiofsd), proc, served), Tasks: 64, Caps: serverCaps(),
+		Paths: slices.Concat(targets(qemuTools(c).Virtiofsd), proc, served), Tasks: 64, Caps: serverCaps(),
 		Sockets: 2, // QEMU's, and the other end of that pair
 	}
-	if c.QEMU.Flavor == qemu.VirtiofsdC {
+	if qemuTools(c).Flavor == qemu.VirtiofsdC {
 		// A thread that it starts before it confines itself never gives them up.
 		w.Root, w.Kept = "/shared", serverCaps()|1<<unix.CAP_SETPCAP|1<<unix.CAP_SYS_CHROOT
 	}
@@ -112,7 +126,7 @@ func shares(dir string, c monitor.Config) []string {
 }
 
 // tree is a directory with what covers parts of it.
-func tree(dir string, t monitor.Tree) []string {
+func tree(dir string, t host.Tree) []string {
 	return append([]string{dir}, below(dir, t.Masks...)...)
 }
 
@@ -124,7 +138,7 @@ func below(dir string, names ...string) (paths []string) {
 }
 
 // targets are a program's own files.
-func targets(p monitor.Program) (paths []string) {
+func targets(p host.Program) (paths []string) {
 	for _, b := range p.Files {
 		paths = append(paths, b.Target)
 	}

@@ -1,4 +1,4 @@
-package vm
+package host
 
 import (
 	"os"
@@ -31,8 +31,8 @@ func TestRootsThatAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d := New(Config{})
-	d.host.uid = os.Getuid()
+	h := New(Config{})
+	h.uid = os.Getuid()
 	for root, text := range map[string]string{
 		filepath.Join(dir, "nowhere"):     "nowhere does not exist",
 		file:                              "rootfs.tar is a file, not a directory",
@@ -41,9 +41,9 @@ func TestRootsThatAreRefused(t *testing.T) {
 		filepath.Join(link, "sandboxes"):  "which holds keys",
 		filepath.Join(file, "below/file"): "not a directory",
 	} {
-		refused(t, d.checkRootfs(t.Context(), root, []string{secret}), text)
+		refused(t, h.CheckRootfs(t.Context(), root, []string{secret}), text)
 	}
-	if err := d.checkRootfs(t.Context(), t.TempDir(), []string{secret}); err != nil {
+	if err := h.CheckRootfs(t.Context(), t.TempDir(), []string{secret}); err != nil {
 		t.Errorf("an empty directory: %v", err)
 	}
 }
@@ -60,9 +60,9 @@ func TestForeignOwnersAreCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d := New(Config{})
-	d.host.uid = os.Getuid() + 1
-	err := d.checkRootfs(t.Context(), root, nil)
+	h := New(Config{})
+	h.uid = os.Getuid() + 1
+	err := h.CheckRootfs(t.Context(), root, nil)
 	refused(t, err, "5 files in "+root+" belong to other users")
 	if n, err := foreignOwners(t.Context(), root, uint32(os.Getuid())); n != 0 || err != nil {
 		t.Errorf("own files: %d, %v", n, err)
@@ -96,10 +96,10 @@ func TestMountsThatAreRefused(t *testing.T) {
 		{mounts(t, dir, "/data", dir, "/data"), "/data is taken"},
 		{mounts(t, dir+"/none", "/data"), "does not exist"},
 	} {
-		refused(t, checkMounts(drivers.Spec{Auth: auth, Mounts: test.mounts}), test.text)
+		refused(t, CheckMounts(drivers.Spec{Auth: auth, Mounts: test.mounts}), test.text)
 	}
 	good := drivers.Spec{Auth: auth, Mounts: mounts(t, dir, "/data", dir, "/etc/openshell-other", dir, "/data/below")}
-	if err := checkMounts(good); err != nil {
+	if err := CheckMounts(good); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,4 +1,4 @@
-package vm
+package host
 
 import (
 	"bytes"
@@ -27,22 +27,22 @@ const (
 	hintUpper = "see that the state directory has room and its file system takes large sparse files, or use --ephemeral"
 )
 
-// makeUpper makes an empty file system of so many bytes in a sparse file. One of
+// MakeUpper makes an empty file system of so many bytes in a sparse file. One of
 // the default's size is a copy of one that mkfs made once: mkfs syncs what it
 // writes, which on a busy disk takes longer than all the rest of a start. Without a
 // usable cache it takes that time.
-func (d *Driver) makeUpper(ctx context.Context, path string, size int64) error {
-	if size != defaultDisk {
+func (h *Host) MakeUpper(ctx context.Context, path string, size int64) error {
+	if size != DefaultDisk {
 		return newUpper(ctx, path, size)
 	}
-	template := filepath.Join(d.cfg.CacheDir, cacheUpper)
+	template := h.cached(cacheUpper)
 	if copyUpper(template, path, size) == nil {
 		return nil
 	}
 	if err := newUpper(ctx, path, size); err != nil {
 		return err
 	}
-	d.keepTemplate(path, template)
+	h.keepTemplate(path, template)
 	return nil
 }
 
@@ -61,8 +61,8 @@ func copyUpper(template, path string, size int64) error {
 
 // keepTemplate puts a copy of a new file system into the cache. Of two that do it at
 // once, the later one's stays; one that can't be kept costs the next creation time.
-func (d *Driver) keepTemplate(path, template string) {
-	if err := os.MkdirAll(d.cfg.CacheDir, 0o700); err != nil {
+func (h *Host) keepTemplate(path, template string) {
+	if err := os.MkdirAll(h.CacheDir, 0o700); err != nil {
 		return
 	}
 	in, err := os.Open(path)
@@ -70,7 +70,7 @@ func (d *Driver) keepTemplate(path, template string) {
 		return
 	}
 	defer in.Close()
-	temp, err := atomicfile.Create(filepath.Join(d.cfg.CacheDir, ".new-*"))
+	temp, err := atomicfile.Create(filepath.Join(h.CacheDir, ".new-*"))
 	if err != nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package vm
+package host
 
 import (
 	"context"
@@ -44,12 +44,12 @@ var userlandFiles = map[string]string{
 // directory in the cache, which may be gone.
 var cachedRoot = regexp.MustCompile(`/userland/busybox-[0-9]+-[0-9]+-[0-9a-f]+$`)
 
-// ownRoot says whether a recorded root stands for the default one.
-func ownRoot(rootfs string) bool { return rootfs == "" || cachedRoot.MatchString(rootfs) }
+// OwnRoot says whether a recorded root stands for the default one.
+func OwnRoot(rootfs string) bool { return rootfs == "" || cachedRoot.MatchString(rootfs) }
 
-// Stock is drivers.Stocker's.
-func (d *Driver) Stock(ctx context.Context) (map[string]string, error) {
-	b, err := d.busyBox(ctx)
+// Stock lists the default root's names, as drivers.Stocker tells them.
+func (h *Host) Stock(ctx context.Context) (map[string]string, error) {
+	b, err := h.busyBox(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -64,9 +64,15 @@ func (d *Driver) Stock(ctx context.Context) (map[string]string, error) {
 	return stock, nil
 }
 
-// makeRoot makes the default root in dir, in place of what is there.
-func (d *Driver) makeRoot(ctx context.Context, dir string) error {
-	b, err := d.busyBox(ctx)
+// CheckUserland says what the default root can't be made without.
+func (h *Host) CheckUserland(ctx context.Context) error {
+	_, err := h.busyBox(ctx)
+	return err
+}
+
+// MakeRoot makes the default root in dir, in place of what is there.
+func (h *Host) MakeRoot(ctx context.Context, dir string) error {
+	b, err := h.busyBox(ctx)
 	if err != nil {
 		return err
 	}
@@ -85,21 +91,26 @@ const (
 	busyBoxFile = "bin/busybox"
 )
 
-// busyBox finds a static busybox and what it can be called.
-func (d *Driver) busyBox(ctx context.Context) (tool, error) {
-	path, err := d.findBusyBox()
-	var t tool
+// busyBox is a static busybox and the files that are to be links to it.
+type busyBox struct {
+	path    string
+	applets []string
+}
+
+func (h *Host) busyBox(ctx context.Context) (busyBox, error) {
+	path, err := h.findBusyBox()
+	var b busyBox
 	if err == nil {
-		t, err = d.tools.find(path, func(t *tool) (err error) {
-			t.applets, err = applets(ctx, path)
-			return err
+		b, err = h.busyBoxes.Find(path, func() (busyBox, error) {
+			applets, err := applets(ctx, path)
+			return busyBox{path, applets}, err
 		})
 	}
 	if err != nil {
-		return tool{}, &drivers.Error{Op: opUserland, Err: err,
+		return busyBox{}, &drivers.Error{Op: opUserland, Err: err,
 			Hint: "install a static busybox (Debian: apt install busybox-static), or give --rootfs DIR"}
 	}
-	return t, nil
+	return b, nil
 }
 
 // applets lists the files that are to be links to a busybox: "bin/ls",
@@ -117,7 +128,7 @@ func applets(ctx context.Context, busybox string) (files []string, err error) {
 	return files, nil
 }
 
-func fillUserland(busybox tool, root string) error {
+func fillUserland(busybox busyBox, root string) error {
 	for _, d := range userlandDirs {
 		path := filepath.Join(root, d.name)
 		if err := errors.Join(os.Mkdir(path, 0o755), os.Chmod(path, d.mode)); err != nil {
@@ -139,7 +150,7 @@ func fillUserland(busybox tool, root string) error {
 			return err
 		}
 	}
-	return copyProgram(busybox.Path, filepath.Join(root, busyBoxFile))
+	return copyProgram(busybox.path, filepath.Join(root, busyBoxFile))
 }
 
 func copyProgram(from, to string) error {
@@ -157,10 +168,10 @@ func copyProgram(from, to string) error {
 }
 
 // findBusyBox gives the path of a static busybox.
-func (d *Driver) findBusyBox() (string, error) {
+func (h *Host) findBusyBox() (string, error) {
 	places := []string{"/bin/busybox", "/usr/bin/busybox", "/sbin/busybox", "/usr/lib/initcpio/busybox", "/bin/busybox.static", "/usr/sbin/busybox"}
-	if d.cfg.BusyBox != "" {
-		places = []string{d.cfg.BusyBox}
+	if h.BusyBox != "" {
+		places = []string{h.BusyBox}
 	}
 	problem := errors.New("no busybox is installed")
 	for _, path := range places {

@@ -1,4 +1,4 @@
-package vm
+package host
 
 import (
 	"os"
@@ -10,7 +10,7 @@ import (
 )
 
 // fakeHost is a machine with these files.
-func fakeHost(t *testing.T, files map[string]string) host {
+func fakeHost(t *testing.T, files map[string]string) *Host {
 	t.Helper()
 	root := t.TempDir()
 	for name, text := range files {
@@ -22,7 +22,7 @@ func fakeHost(t *testing.T, files map[string]string) host {
 			t.Fatal(err)
 		}
 	}
-	return host{root: root, cpus: 2, uid: 1000}
+	return &Host{root: root, cpus: 2, uid: 1000}
 }
 
 const meminfo = "MemTotal:       25165824 kB\nMemFree:         1048576 kB\nMemAvailable:   16777216 kB\n"
@@ -61,7 +61,7 @@ func TestMemory(t *testing.T) {
 			for name, text := range test.files {
 				files[name] = text
 			}
-			got, err := fakeHost(t, files).checkMemory(test.wanted)
+			got, err := fakeHost(t, files).CheckMemory(test.wanted)
 			if test.err == "" {
 				if got != test.got || err != nil {
 					t.Errorf("%d, %v", got, err)
@@ -76,13 +76,13 @@ func TestMemory(t *testing.T) {
 }
 
 func TestCPUs(t *testing.T) {
-	h := host{cpus: 4}
+	h := &Host{cpus: 4}
 	for wanted, want := range map[float64]float64{0: defaultCPUs, 1: 1, 2: 2, 4: 4} {
-		if got, err := h.checkCPUs(wanted); got != want || err != nil {
+		if got, err := h.CheckCPUs(wanted); got != want || err != nil {
 			t.Errorf("%g: %g, %v", wanted, got, err)
 		}
 	}
-	if got, err := (host{cpus: 1}).checkCPUs(0); got != 1 || err != nil {
+	if got, err := (&Host{cpus: 1}).CheckCPUs(0); got != 1 || err != nil {
 		t.Errorf("default of a small host: %g, %v", got, err)
 	}
 	for wanted, text := range map[float64]string{
@@ -92,8 +92,18 @@ func TestCPUs(t *testing.T) {
 		2.5: "give the VM CPUs: 2.5 CPUs were asked for, a VM has whole ones",
 		-1:  "give the VM CPUs: -1 is no number of CPUs",
 	} {
-		if _, err := h.checkCPUs(wanted); err == nil || err.Error() != text || drivers.HintOf(err) == "" {
+		if _, err := h.CheckCPUs(wanted); err == nil || err.Error() != text || drivers.HintOf(err) == "" {
 			t.Errorf("%g: %v", wanted, err)
+		}
+	}
+}
+
+func TestNamesLimit(t *testing.T) {
+	for descriptors, want := range map[uint64]uint64{
+		0: 0, 1024: 128, 4096: 512, 20_000: 20_000 - namesMargin, 64 << 10: 32 << 10, 512 << 10: 256 << 10,
+	} {
+		if n := namesLimit(descriptors); n != want {
+			t.Errorf("of %d descriptors, %d names; %d are wanted", descriptors, n, want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package vm
+package host
 
 import (
 	"bytes"
@@ -7,9 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-
-	"openshell-vm/drivers"
-	"openshell-vm/drivers/vm/monitor"
 )
 
 // fakeBusyBox is a static program that lists applets.
@@ -36,13 +33,13 @@ func main() { fmt.Println("bin/busybox\nbin/sh\nusr/bin/awk\n../evil\nlinuxrc") 
 }
 
 func TestUserland(t *testing.T) {
-	d := New(Config{BusyBox: fakeBusyBox(t)})
+	h := New(Config{BusyBox: fakeBusyBox(t)})
 	root := filepath.Join(t.TempDir(), "root")
-	if err := d.makeRoot(t.Context(), root); err != nil {
+	if err := h.MakeRoot(t.Context(), root); err != nil {
 		t.Fatal(err)
 	}
 	checkUserland(t, root)
-	stock, err := d.Stock(t.Context())
+	stock, err := h.Stock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +83,7 @@ func checkUserland(t *testing.T, root string) {
 
 // TestADamagedRootIsMadeAnew leaves what clean-ups, power cuts and others leave.
 func TestADamagedRootIsMadeAnew(t *testing.T) {
-	d := New(Config{BusyBox: fakeBusyBox(t)})
+	h := New(Config{BusyBox: fakeBusyBox(t)})
 	root := filepath.Join(t.TempDir(), "root")
 	in := func(name string) string { return filepath.Join(root, name) }
 	for name, damage := range map[string]func() error{
@@ -100,17 +97,17 @@ func TestADamagedRootIsMadeAnew(t *testing.T) {
 		"a link":             func() error { return errors.Join(os.RemoveAll(root), os.Symlink(t.TempDir(), root)) },
 		"only the directory": func() error { return errors.Join(os.RemoveAll(root), os.Mkdir(root, 0o700)) },
 	} {
-		if err := d.makeRoot(t.Context(), root); err != nil {
+		if err := h.MakeRoot(t.Context(), root); err != nil {
 			t.Fatal(err)
 		}
 		if err := damage(); err != nil {
 			t.Fatal(name, err)
 		}
-		if err := d.makeRoot(t.Context(), root); err != nil {
+		if err := h.MakeRoot(t.Context(), root); err != nil {
 			t.Fatal(name, err)
 		}
 		checkUserland(t, root)
-		same(t, in("bin/busybox"), d.cfg.BusyBox)
+		same(t, in("bin/busybox"), h.BusyBox)
 	}
 }
 
@@ -134,36 +131,22 @@ func TestRootsOfOlderVersions(t *testing.T) {
 		"/home/u/.cache/openshell-vm/userland/busybox-1-1-0": true, "/srv/userland/busybox": false, "/srv/debian": false,
 		"/userland/busybox-1-1-0/bin": false,
 	} {
-		if ownRoot(rootfs) != own {
+		if OwnRoot(rootfs) != own {
 			t.Errorf("%q: not %v", rootfs, own)
 		}
 	}
-	d := emptyDriver(t)
-	d.cfg.BusyBox = fakeBusyBox(t)
-	spec := drivers.Spec{ID: "abc", Rootfs: filepath.Join(d.cfg.CacheDir, "userland/busybox-1-5-6"), Hidden: []string{d.cfg.SandboxesDir}}
-	cfg := monitor.Config{Dir: filepath.Join(d.cfg.SandboxesDir, "abc")}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.shareRoot(t.Context(), spec, &cfg); err != nil {
-		t.Fatal(err)
-	}
-	if cfg.Rootfs.Source != filepath.Join(cfg.Dir, rootDir) {
-		t.Errorf("its root is %s", cfg.Rootfs.Source)
-	}
-	checkUserland(t, cfg.Rootfs.Source)
 }
 
 func TestNoStaticBusyBox(t *testing.T) {
-	d := New(Config{BusyBox: "/nowhere/busybox"})
-	_, err := d.busyBox(t.Context())
+	h := New(Config{BusyBox: "/nowhere/busybox"})
+	_, err := h.busyBox(t.Context())
 	refused(t, err, "make the default root: no busybox is installed")
 
 	dynamic := filepath.Join(t.TempDir(), "busybox")
 	if err := os.WriteFile(dynamic, []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	d.cfg.BusyBox = dynamic
-	_, err = d.busyBox(t.Context())
+	h.BusyBox = dynamic
+	_, err = h.busyBox(t.Context())
 	refused(t, err, "busybox: it is no program")
 }

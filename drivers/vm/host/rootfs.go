@@ -1,4 +1,4 @@
-package vm
+package host
 
 import (
 	"context"
@@ -50,16 +50,16 @@ func checkDir(op, dir string, hidden []string) error {
 	return err
 }
 
-// checkRootfs refuses a directory that cannot be a sandbox's root.
-func (d *Driver) checkRootfs(ctx context.Context, dir string, hidden []string) error {
+// CheckRootfs refuses a directory that cannot be a sandbox's root.
+func (h *Host) CheckRootfs(ctx context.Context, dir string, hidden []string) error {
 	const op = "use the root directory"
 	if err := checkDir(op, dir, hidden); err != nil {
 		return err
 	}
-	if d.host.uid == 0 {
+	if h.uid == 0 {
 		return nil
 	}
-	foreign, err := foreignOwners(ctx, dir, uint32(d.host.uid))
+	foreign, err := foreignOwners(ctx, dir, uint32(h.uid))
 	if err != nil {
 		return &drivers.Error{Op: op, Err: err, Hint: "make it readable for the user who runs the gateway"}
 	}
@@ -101,9 +101,9 @@ func foreignOwners(ctx context.Context, root string, uid uint32) (foreign int, e
 	return foreign, err
 }
 
-// checkMounts refuses sources that can't be shared and targets that would hide
+// CheckMounts refuses sources that can't be shared and targets that would hide
 // the share or each other.
-func checkMounts(spec drivers.Spec) error {
+func CheckMounts(spec drivers.Spec) error {
 	taken := map[string]bool{}
 	for _, m := range spec.Mounts {
 		if err := checkDir("mount "+m.Source(), m.Source(), spec.Hidden); err != nil {
@@ -125,4 +125,23 @@ func checkMounts(spec drivers.Spec) error {
 // within says whether p is dir or lies below it.
 func within(p, dir string) bool {
 	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(path.Clean(dir), "/")+"/")
+}
+
+// Tree is a host directory with what must not be seen of it: Masks are paths
+// below it over which an empty directory is put.
+type Tree struct {
+	Source string `json:"source"`
+	// Is what was checked at Source; the zero Directory stands for whatever is there.
+	Is    drivers.Directory `json:"is,omitzero"`
+	Masks []string          `json:"masks,omitempty"`
+}
+
+// Judge checks a directory that a guest is to see, and says which one it was:
+// the jail takes no other. op is what it is for, in words.
+func Judge(op, dir string, hidden []string) (Tree, error) {
+	if err := checkDir(op, dir, hidden); err != nil {
+		return Tree{}, err
+	}
+	is, masks, err := drivers.Judge(dir, hidden)
+	return Tree{Source: dir, Is: is, Masks: masks}, err
 }

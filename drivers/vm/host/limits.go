@@ -1,4 +1,4 @@
-package vm
+package host
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
@@ -22,20 +23,14 @@ const (
 	defaultMemory = 512 << 20
 	minMemory     = 128 << 20 // below it the guest kernel and its initramfs don't fit
 
-	defaultDisk = 16 << 30 // or half of what is free
+	// DefaultDisk is a VM's writable layer, in bytes, or half of what is free.
+	DefaultDisk = 16 << 30
 	minDisk     = 64 << 20 // below it a file system with a journal has little room
 	maxDisk     = 1 << 40
 )
 
-// host is what the checks need to know of the machine; tests make one up.
-type host struct {
-	root string // where proc and sys lie
-	cpus int
-	uid  int
-}
-
-// checkCPUs fills in and checks the number of virtual CPUs.
-func (h host) checkCPUs(wanted float64) (float64, error) {
+// CheckCPUs fills in and checks the number of virtual CPUs.
+func (h *Host) CheckCPUs(wanted float64) (float64, error) {
 	if wanted == 0 {
 		return float64(min(defaultCPUs, h.cpus)), nil
 	}
@@ -59,8 +54,8 @@ func (h host) checkCPUs(wanted float64) (float64, error) {
 	return wanted, nil
 }
 
-// checkMemory fills in and checks the guest's memory, in bytes.
-func (h host) checkMemory(wanted int64) (int64, error) {
+// CheckMemory fills in and checks the guest's memory, in bytes.
+func (h *Host) CheckMemory(wanted int64) (int64, error) {
 	if wanted == 0 {
 		wanted = defaultMemory
 	}
@@ -86,9 +81,9 @@ func (h host) checkMemory(wanted int64) (int64, error) {
 	}
 }
 
-// checkDisk fills in and checks how much the VM may write, in bytes. dir is where
+// CheckDisk fills in and checks how much the VM may write, in bytes. dir is where
 // its disk is to lie.
-func checkDisk(wanted int64, dir string) (int64, error) {
+func CheckDisk(wanted int64, dir string) (int64, error) {
 	refused := func(limit int64, hint string) error {
 		return &drivers.Error{
 			Op: "give the VM a disk", Hint: hint,
@@ -113,7 +108,7 @@ func freeDisk(dir string) int64 {
 	for unix.Statfs(dir, &st) != nil && dir != filepath.Dir(dir) {
 		dir = filepath.Dir(dir) // the driver makes it later
 	}
-	disk, free := int64(defaultDisk), int64(st.Bavail)*st.Bsize
+	disk, free := int64(DefaultDisk), int64(st.Bavail)*st.Bsize
 	for disk > minDisk && disk > free/2 {
 		disk /= 2
 	}
@@ -125,7 +120,7 @@ func size(n int64) string {
 }
 
 // memory is the smallest bound on what a VM can have, and its name.
-func (h host) memory() (limit int64, what string, err error) {
+func (h *Host) memory() (limit int64, what string, err error) {
 	limit, err = h.memAvailable()
 	if err != nil {
 		return 0, "", err
@@ -139,7 +134,7 @@ func (h host) memory() (limit int64, what string, err error) {
 	return limit, what, nil
 }
 
-func (h host) memAvailable() (int64, error) {
+func (h *Host) memAvailable() (int64, error) {
 	value, err := procfs.Field(filepath.Join(h.root, "proc/meminfo"), "MemAvailable")
 	if err != nil {
 		return 0, err
@@ -150,7 +145,7 @@ func (h host) memAvailable() (int64, error) {
 
 // cgroupLimits lists the files with a memory limit for this process, of its
 // cgroup and all above it, in either version of cgroups.
-func (h host) cgroupLimits() []string {
+func (h *Host) cgroupLimits() []string {
 	own, err := procfs.Cgroups(filepath.Join(h.root, "proc/self/cgroup"))
 	if err != nil {
 		return nil
@@ -184,4 +179,27 @@ func readLimit(file string) (int64, bool) {
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
 	return n, err == nil
+}
+
+// namesMargin is more names than a guest looks up before it notices how many it
+// remembers.
+const namesMargin = 16 << 10
+
+// Names is how many names of the host's files a guest may remember: for the
+// descriptors that a jail gives to a file server.
+func Names() uint64 { return namesLimit(maxDescriptors()) }
+
+// namesLimit leaves at least half of the descriptors for what the guest has in use.
+func namesLimit(descriptors uint64) uint64 {
+	return min(descriptors/2, max(descriptors/8, descriptors-min(descriptors, namesMargin)))
+}
+
+// maxDescriptors is the limit that a jail raises a program's to; 0 if it is not
+// known.
+func maxDescriptors() uint64 {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return 0
+	}
+	return files.Max
 }

@@ -1,4 +1,4 @@
-package vm
+package host
 
 import (
 	"bytes"
@@ -50,8 +50,8 @@ func TestADamagedTemplateIsMadeAnew(t *testing.T) {
 	if _, err := findMkfs(); err != nil {
 		t.Skip(err)
 	}
-	d := New(Config{CacheDir: t.TempDir()})
-	template := filepath.Join(d.cfg.CacheDir, cacheUpper)
+	h := New(Config{CacheDir: t.TempDir()})
+	template := h.cached(cacheUpper)
 	made := filepath.Join(t.TempDir(), "upper")
 	for _, tc := range []struct { // in this order: "cut" cuts what "zero" left
 		name   string
@@ -60,7 +60,7 @@ func TestADamagedTemplateIsMadeAnew(t *testing.T) {
 		{"missing", func() error { return nil }},
 		{"empty", func() error { return os.WriteFile(template, nil, 0o600) }},
 		{"zero", func() error {
-			return errors.Join(os.WriteFile(template, nil, 0o600), os.Truncate(template, defaultDisk))
+			return errors.Join(os.WriteFile(template, nil, 0o600), os.Truncate(template, DefaultDisk))
 		}},
 		{"cut", func() error { return os.Truncate(template, 1<<20) }},
 		{"another", func() error { return newUpper(t.Context(), template, minDisk) }},
@@ -68,10 +68,10 @@ func TestADamagedTemplateIsMadeAnew(t *testing.T) {
 		if err := tc.damage(); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.makeUpper(t.Context(), made, defaultDisk); err != nil {
+		if err := h.MakeUpper(t.Context(), made, DefaultDisk); err != nil {
 			t.Fatalf("%s: %v", tc.name, err)
 		}
-		if !wholeFileSystem(opened(t, made), defaultDisk) {
+		if !wholeFileSystem(opened(t, made), DefaultDisk) {
 			t.Errorf("%s: the disk is no whole file system", tc.name)
 		}
 	}
@@ -86,15 +86,15 @@ func TestNoCache(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := New(Config{CacheDir: filepath.Join(file, "cache")})
+	h := New(Config{CacheDir: filepath.Join(file, "cache")})
 	made := filepath.Join(t.TempDir(), "upper")
-	if err := d.makeUpper(t.Context(), made, defaultDisk); err != nil {
+	if err := h.MakeUpper(t.Context(), made, DefaultDisk); err != nil {
 		t.Fatal(err)
 	}
-	if !wholeFileSystem(opened(t, made), defaultDisk) {
+	if !wholeFileSystem(opened(t, made), DefaultDisk) {
 		t.Error("the disk is no whole file system")
 	}
-	if r := d.kvmWorks(t.Context(), hypervisorQEMU); strings.Contains(r.Reason, file) {
+	if r := h.KVM(t.Context(), "any"); strings.Contains(r.Reason, file) {
 		t.Errorf("whether KVM works: %+v", r)
 	}
 }
@@ -113,10 +113,10 @@ func TestDisksOfEachSize(t *testing.T) {
 	if _, err := findMkfs(); err != nil {
 		t.Skip(err)
 	}
-	d := New(Config{CacheDir: t.TempDir()})
+	h := New(Config{CacheDir: t.TempDir()})
 	for size := int64(maxDisk); size >= minDisk; size /= 2 {
 		path := filepath.Join(t.TempDir(), "upper")
-		if err := d.makeUpper(t.Context(), path, size); err != nil {
+		if err := h.MakeUpper(t.Context(), path, size); err != nil {
 			t.Fatal(size, err)
 		}
 		if !wholeFileSystem(opened(t, path), size) {
@@ -129,15 +129,15 @@ func TestDiskSizes(t *testing.T) {
 	for wanted, text := range map[int64]string{
 		1: "give the VM a disk: 1B were asked for, the limit is 64MiB", 63 << 20: "63MiB were asked for", 2 << 40: "the limit is 1TiB",
 	} {
-		if _, err := checkDisk(wanted, "/"); err == nil || !strings.Contains(err.Error(), text) || drivers.HintOf(err) == "" {
+		if _, err := CheckDisk(wanted, "/"); err == nil || !strings.Contains(err.Error(), text) || drivers.HintOf(err) == "" {
 			t.Errorf("%d: %v", wanted, err)
 		}
 	}
-	if got, err := checkDisk(64<<20+1, "/"); got != 65<<20 || err != nil {
+	if got, err := CheckDisk(64<<20+1, "/"); got != 65<<20 || err != nil {
 		t.Errorf("rounded up: %d, %v", got, err)
 	}
-	got, err := checkDisk(0, filepath.Join(t.TempDir(), "not", "made", "yet"))
-	if err != nil || got < minDisk || got > defaultDisk {
+	got, err := CheckDisk(0, filepath.Join(t.TempDir(), "not", "made", "yet"))
+	if err != nil || got < minDisk || got > DefaultDisk {
 		t.Errorf("the default: %d, %v", got, err)
 	}
 }

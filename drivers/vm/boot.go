@@ -1,0 +1,95 @@
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/host"
+	"openshell-vm/drivers/vm/monitor"
+)
+
+// boot starts a monitor and waits for its report: nil if the workload runs. The
+// lock goes to the monitor; the caller closes its own copy.
+func (d *Driver) boot(ctx context.Context, cfg monitor.Config, lock *os.File) (*monitor.Ready, error) {
+	// A monitor that was killed has left its socket and its cgroups.
+	d.removeCgroups(cfg.ID)
+	if err := errors.Join(os.RemoveAll(cfg.RunDir), os.MkdirAll(cfg.RunDir, 0o700), cfg.Write()); err != nil {
+		return nil, err
+	}
+	report, err := d.spawn(cfg, lock)
+	if err != nil {
+		return nil, err
+	}
+	defer report.Close()
+	lock.Close() // so that the monitor's copy is the only one
+	report.SetReadDeadline(time.Now().Add(cfg.LongestBoot() + reportMargin))
+	stop := context.AfterFunc(ctx, func() { report.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	var ready monitor.Ready
+	if err := json.NewDecoder(report).Decode(&ready); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		cleanUp, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportMargin)
+		defer cancel()
+		return nil, errors.Join(
+			fmt.Errorf("the VM's monitor gave no report (see %s): %w", filepath.Join(cfg.Dir, monitor.LogFile), err),
+			killMonitor(cleanUp, cfg.Dir))
+	}
+	if ready.Problem == "" {
+		return nil, nil
+	}
+	return &ready, waitGone(ctx, cfg.Dir)
+}
+
+// spawn starts the monitor in a session of its own, with no descriptor but its
+// log, the report's pipe and the lock. It returns the pipe's other end.
+func (d *Driver) spawn(cfg monitor.Config, lock *os.File) (report *os.File, err error) {
+	report, theirs, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	log, err := os.OpenFile(filepath.Join(cfg.Dir, monitor.LogFile), os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o600)
+	if err != nil {
+		report.Close()
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(d.host.Program(host.MonitorProgram), "monitor", cfg.Dir)
+	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{theirs, lock}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		report.Close()
+		return nil, &drivers.Error{Op: "start the VM's monitor", Err: err, Hint: "install openshell-vmm beside openshell-gateway"}
+	}
+	go cmd.Wait() // reap it, if it ends before this process
+	return report, nil
+}
+
+// startError tells the user what a monitor reported.
+func startError(cfg monitor.Config, r *monitor.Ready) error {
+	text := r.Problem
+	if (r.Hung || r.Crashed) && cfg.Attempt > 1 {
+		text += fmt.Sprintf(", in %d tries", cfg.Attempt)
+	}
+	if r.Console != "" {
+		text += "; the last lines of its console: " + strings.ReplaceAll(r.Console, "\n", " | ")
+	}
+	hint := r.Hint
+	if hint == "" {
+		hint = "see " + filepath.Join(cfg.Dir, monitor.ConsoleFile) + " and " + monitor.ToolsFile + " beside it"
+	}
+	return &drivers.Error{Op: "start the VM", Err: errors.New(text), Hint: hint}
+}

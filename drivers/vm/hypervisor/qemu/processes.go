@@ -1,0 +1,97 @@
+package qemu
+
+import (
+	"os"
+	"runtime"
+	"slices"
+
+	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/jail"
+)
+
+// Where things lie inside the jails of QEMU and virtiofsd.
+const (
+	jailKernel    = "/vm/kernel"
+	jailInitramfs = "/vm/initramfs"
+	jailShared    = "/shared"
+)
+
+// Processes and threads that the programs may have: QEMU starts one for each
+// CPU and up to 64 for its disk; a virtiofsd ten or so.
+const (
+	qemuTasks      = 128
+	virtiofsdTasks = 64
+)
+
+// Processes are QEMU, a virtiofsd for the root, and one for the shares. They find
+// each other by inherited sockets, so none waits for another.
+func (t *Tools) Processes(m hypervisor.Machine, ports hypervisor.Ports) ([]hypervisor.Process, error) {
+	rootListening, rootConnected, err := connectedPair(m.RunDir)
+	if err != nil {
+		return nil, err
+	}
+	sharesListening, sharesConnected, err := connectedPair(m.RunDir)
+	if err != nil {
+		hypervisor.CloseAll(rootListening, rootConnected)
+		return nil, err
+	}
+	return []hypervisor.Process{
+		t.qemu(m, ports, rootConnected, sharesConnected),
+		t.virtiofsd(m, "virtiofsd-root", Root, rootListening),
+		t.virtiofsd(m, "virtiofsd-shares", Shares, sharesListening),
+	}, nil
+}
+
+func (t *Tools) qemu(m hypervisor.Machine, ports hypervisor.Ports, root, shares *os.File) hypervisor.Process {
+	machine := Machine{
+		Arch: runtime.GOARCH, Accel: t.Accel,
+		CPUs: m.CPUs, Memory: m.Memory,
+		Kernel: jailKernel, Initramfs: jailInitramfs,
+		FDs: FDs{Stdio: 3, Console: 4, Control: 5, Root: 6, Shares: 7},
+	}
+	if m.Upper != "" {
+		machine.Upper = hypervisor.JailUpper
+	}
+	binds := slices.Concat(t.Binary.Files, []jail.Bind{
+		{Source: t.Kernel, Target: jailKernel},
+		{Source: t.Initramfs, Target: jailInitramfs},
+	}, m.Disk())
+	if t.Accel == KVM {
+		binds = append(binds, m.KVMDevice())
+	}
+	return hypervisor.Process{
+		Name: "qemu",
+		Jail: jail.Config{
+			Profile: jail.Strict, Path: t.Binary.Path, Args: machine.Args(), Binds: binds, Tasks: qemuTasks,
+			Devices: []string{os.DevNull}, // it tries on it whether files can be locked
+		},
+		Files: []*os.File{ports.Stdio, ports.Console, ports.Control, root, shares},
+	}
+}
+
+func (t *Tools) virtiofsd(m hypervisor.Machine, name string, device Device, listening *os.File) hypervisor.Process {
+	var served hypervisor.Composition
+	if device == Root {
+		served.Add(m.Rootfs, jailShared)
+	} else {
+		served.AddShares(m, jailShared)
+	}
+	j := jail.Config{
+		Profile: jail.FileServer, Path: t.Virtiofsd.Path, Tasks: virtiofsdTasks, Proc: true,
+		Binds: slices.Concat(t.Virtiofsd.Files, served.Binds), Masks: served.Masks,
+	}
+	if t.Flavor == VirtiofsdC {
+		j.Profile = jail.ChrootServer
+	}
+	if os.Geteuid() == 0 {
+		j.Caps = []string{"CAP_DAC_READ_SEARCH"} // files of all users are served, each with its mode
+		if device == Root {
+			// An overlay opens the files of its lower layer with O_NOATIME, which the
+			// kernel allows to nobody else but their owners. There is nothing in the
+			// jail that could be changed with it: all mounts are read-only.
+			j.Caps = append(j.Caps, "CAP_FOWNER")
+		}
+	}
+	j.Args = VirtiofsdArgs(t.Flavor, device, jailShared, 3, j.Caps)
+	return hypervisor.Process{Name: name, Jail: j, Server: true, Files: []*os.File{listening}}
+}
