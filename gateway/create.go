@@ -1,12 +1,14 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -190,12 +192,9 @@ func checkRequest(q *api.CreateRequest) error {
 	if q.TTL == 0 {
 		q.TTL = tokens.DefaultTTL
 	}
-	switch q.Hypervisor {
-	case "":
-		q.Hypervisor = auto
-	case auto, "krun", "qemu":
-	default:
-		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("there is no hypervisor %q", q.Hypervisor), Hint: "use auto, krun or qemu"}
+	q.Hypervisor = cmp.Or(q.Hypervisor, auto)
+	if !slices.Contains(api.Hypervisors, q.Hypervisor) {
+		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("there is no hypervisor %q", q.Hypervisor), Hint: "use one of " + strings.Join(api.Hypervisors, ", ")}
 	}
 	if q.Rootfs != "" && q.Image != "" {
 		return &api.Error{Code: api.CodeInvalid, Message: "both a rootfs and an image are given", Hint: "use one of --rootfs and --image"}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	vmdriver "openshell-vm/drivers/vm"
+	"openshell-vm/drivers/vm/hypervisor/all"
 	"openshell-vm/gateway/api"
 )
 
@@ -23,6 +24,21 @@ func TestVariablesAreAllTold(t *testing.T) {
 	slices.Sort(read)
 	if !slices.Equal(read, told) {
 		t.Errorf("read: %v\ntold: %v", read, told)
+	}
+}
+
+// TestHypervisorsAreAllTold: what the vm driver knows is what can be asked for.
+func TestHypervisorsAreAllTold(t *testing.T) {
+	known, err := all.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{auto}
+	for _, h := range known {
+		names = append(names, h.Name())
+	}
+	if !slices.Equal(names, api.Hypervisors) {
+		t.Errorf("known: %v\ntold: %v", names, api.Hypervisors)
 	}
 }
 

@@ -38,7 +38,7 @@ func completionAction(c *cli.Context) error {
 // values are the choices of a flag's value.
 var values = map[string][]string{
 	"driver":     {"auto", "vm", "docker", "podman"},
-	"hypervisor": {"auto", "krun", "qemu"},
+	"hypervisor": api.Hypervisors,
 	"output":     {"json", "text"},
 }
 

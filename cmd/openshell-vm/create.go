@@ -37,7 +37,7 @@ func createFlags() []cli.Flag {
 		boolFlag("no warnings, and no word about images", "quiet", "q"),
 		ttlFlag(),
 		&cli.StringFlag{Name: "driver", Usage: "`DRIVER`: auto, vm, docker or podman", Value: "auto"},
-		&cli.StringFlag{Name: "hypervisor", Usage: "`HYPERVISOR` of a VM: auto, krun or qemu", Value: "auto"},
+		&cli.StringFlag{Name: "hypervisor", Usage: "`HYPERVISOR` of a VM: " + strings.Join(api.Hypervisors, ", "), Value: "auto"},
 		&cli.StringFlag{Name: "rootfs", Usage: "`DIR` as its root, below an overlay; without: a minimal busybox userland"},
 		&cli.StringFlag{Name: "image", Usage: "container image `REF`"},
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` in place of the image's, with COMMAND as its arguments"},

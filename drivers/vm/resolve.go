@@ -80,22 +80,16 @@ func (d *Driver) chooseHypervisor(ctx context.Context, wanted string) (chosen hy
 	}
 	h := d.hypervisor(wanted)
 	if h == nil {
-		names := d.names()
+		names := []string{auto}
+		for _, h := range d.cfg.Hypervisors {
+			names = append(names, h.Name())
+		}
 		return nil, &drivers.Error{
-			Op: "choose a hypervisor", Err: fmt.Errorf("there is none called %q", wanted),
-			Hint: "use " + strings.Join(append([]string{auto}, names[:len(names)-1]...), ", ") + " or " + names[len(names)-1],
+			Op: "choose a hypervisor", Err: fmt.Errorf("there is none called %q", wanted), Hint: "use one of " + strings.Join(names, ", "),
 		}
 	}
 	if err := h.Works(ctx, d.host); err != nil {
 		return nil, &drivers.Error{Op: "use the " + wanted + " hypervisor", Err: err, Hint: cmp.Or(drivers.HintOf(err), "use --hypervisor "+auto)}
 	}
 	return h, nil
-}
-
-// names are what users may ask for, beside auto.
-func (d *Driver) names() (names []string) {
-	for _, h := range d.cfg.Hypervisors {
-		names = append(names, h.Name())
-	}
-	return names
 }

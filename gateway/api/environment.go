@@ -13,6 +13,10 @@ import (
 // from the environment in which it was started, as it takes VMVariables.
 var EngineVariables = []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "CONTAINER_HOST"}
 
+// Hypervisors are the words for those of the vm driver. A test compares them with its
+// own list.
+var Hypervisors = []string{"auto", "krun", "qemu"}
+
 // VMVariables choose the programs and files that VMs are made of.
 var VMVariables = []string{"OPENSHELL_QEMU", "OPENSHELL_VIRTIOFSD", "OPENSHELL_BUSYBOX", "OPENSHELL_LIBKRUN", "OPENSHELL_LIBKRUNFW",
 	"OPENSHELL_KERNEL", "OPENSHELL_ACCEL", "OPENSHELL_BOOT_DEADLINE", "OPENSHELL_REQUIRE_JAIL"}
