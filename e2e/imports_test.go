@@ -57,10 +57,13 @@ var importRule = map[string][]string{
 	"drivers/vm/rootlist":               {},
 
 	"gateway/api": {"internal/peer", "internal/plainfile", "internal/procfs", "internal/stream"},
-	"gateway":     {"gateway/api", "drivers", "share", "tokens", "internal"},
+	"gateway":     {"gateway/api", "gateway/state", "drivers", "share", "tokens", "internal"},
 
-	// What makes a process of it: nothing of the gateway knows that it is one.
-	"gateway/daemon": {"gateway", "gateway/api", "internal"},
+	// What is kept on disk: it knows no driver, and of the API only where a gateway is found.
+	"gateway/state": {"gateway/api", "share", "tokens", "internal"},
+
+	// What makes a process of it: neither knows the other.
+	"gateway/daemon": {"gateway/api", "gateway/state", "internal"},
 
 	"cmd/openshell-vm":      {"gateway/api", "internal/text"},
 	"cmd/openshell-gateway": {"gateway", "drivers"},

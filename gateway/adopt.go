@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
@@ -23,13 +23,13 @@ const unknownStaleness = 6 * time.Second
 // lost, as far as it can be known: what runs in it the engine knows, its token
 // lifetime stands in its share. From then on it is renewed like any other.
 func (g *Gateway) adopt(ctx context.Context, driver drivers.Driver, status drivers.Status) {
-	if !idPattern.MatchString(status.ID) || g.byID(status.ID) != nil {
+	if !state.IsID(status.ID) || g.byID(status.ID) != nil {
 		return
 	}
 	if status.Spec != nil && !g.oursToMount(status.ID, status.Spec.Auth.Source()) {
 		return // whatever it says, it has no share of this gateway's
 	}
-	if _, err := os.Stat(g.home.recordPath(status.ID)); err == nil {
+	if _, err := os.Stat(g.home.RecordPath(status.ID)); err == nil {
 		return // there is a record that can't be read: loadAll has said so
 	}
 	// It may have been removed since the engine gave the list.
@@ -44,51 +44,46 @@ func (g *Gateway) adopt(ctx context.Context, driver drivers.Driver, status drive
 		log.Warn("a sandbox without a record can't be taken in", "error", oneLine(err))
 		return
 	}
-	log.Info("a sandbox without a record was taken in", "name", r.Name, "ttl", r.ttl())
+	log.Info("a sandbox without a record was taken in", "name", r.Name, "ttl", r.TTL())
 }
 
 // guess makes a record of what is known.
-func (g *Gateway) guess(driver drivers.Driver, status drivers.Status) *Record {
-	r := &Record{Version: recordVersion, ID: status.ID, Name: status.Name, Driver: driver.Name(), CreatedAt: time.Now(),
-		Request: api.CreateRequest{Driver: driver.Name(), TTL: tokens.DefaultTTL}, Staleness: unknownStaleness,
+func (g *Gateway) guess(driver drivers.Driver, status drivers.Status) *state.Record {
+	r := &state.Record{Version: state.Version, ID: status.ID, Name: status.Name, Driver: driver.Name(), CreatedAt: time.Now(),
+		Request: state.Request{Driver: driver.Name(), TTL: tokens.DefaultTTL}, Staleness: unknownStaleness,
 		Share: filepath.Join(g.home.Shares, status.ID), Object: status.Object, Engine: keepPlace(driver, status.ID), Made: true}
-	if checkName(r.Name) != nil || g.named(r.Name) {
+	if state.CheckName(r.Name) != nil || g.named(r.Name) {
 		r.Name = ""
 	}
 	if !status.StartedAt.IsZero() {
 		r.CreatedAt = status.StartedAt
 	}
-	for _, place := range g.sharePlaces() {
+	for _, place := range g.home.SharePlaces() {
 		if _, err := os.Stat(filepath.Join(place, status.ID)); err == nil {
 			r.Share = filepath.Join(place, status.ID)
 			break
 		}
 	}
 	if status.Spec != nil {
-		r.remember(*status.Spec)
+		remember(r, *status.Spec)
 	}
 	g.guessLifetime(r)
-	r.want(wantStopped)
+	r.Want(state.WantStopped)
 	if status.State == drivers.Running {
-		r.want(wantRunning)
+		r.Want(state.WantRunning)
 		r.Start.BootID = g.bootID
 	}
 	return r
 }
 
-// sharePlaces are where this gateway may have made a sandbox's share.
-func (g *Gateway) sharePlaces() []string {
-	return []string{g.home.Shares, filepath.Join(g.home.State, sharesDir), filepath.Join(g.home.Runtime, sharesDir)}
-}
-
 // oursToMount says whether a mounted directory is where this gateway makes the
 // sandbox's share.
 func (g *Gateway) oursToMount(id, source string) bool {
-	return slices.Contains(g.sharePlaces(), filepath.Dir(filepath.Dir(source))) && filepath.Base(filepath.Dir(source)) == id
+	return slices.Contains(g.home.SharePlaces(), filepath.Dir(filepath.Dir(source))) && filepath.Base(filepath.Dir(source)) == id
 }
 
 // guessLifetime reads it off the last token's metadata.
-func (g *Gateway) guessLifetime(r *Record) {
+func (g *Gateway) guessLifetime(r *state.Record) {
 	at, err := share.At(r.Share, g.shareOptions(r))
 	if err != nil {
 		return
@@ -106,31 +101,18 @@ func (g *Gateway) guessLifetime(r *Record) {
 	}
 }
 
-// remember takes over what the sandbox was made with, as its engine keeps it.
-func (r *Record) remember(spec drivers.Spec) {
-	r.resolve(spec)
-	q := &r.Request
-	q.Stdin, q.AutoRemove, q.RequireJail = spec.Stdin, spec.AutoRemove, spec.RequireJail
-	if entrypoint := spec.Process.Entrypoint; len(entrypoint) > 0 {
-		q.Entrypoint = entrypoint[0]
-	}
-	for _, m := range spec.Mounts {
-		q.Mounts = append(q.Mounts, api.Mount{Source: m.Source(), Target: m.Target()})
-	}
-}
-
 // takeIn writes the record and makes the sandbox known. If its share is gone, a
 // running one can't be helped before its next start, but it is shown.
-func (g *Gateway) takeIn(r *Record, status drivers.Status) (err error) {
-	if err := g.home.makeSandboxDir(r.ID); err != nil && !os.IsExist(err) {
+func (g *Gateway) takeIn(r *state.Record, status drivers.Status) (err error) {
+	if err := g.home.MakeSandboxDir(r.ID); err != nil && !os.IsExist(err) {
 		return err
 	}
-	s := &sandbox{id: r.ID, record: r, status: status, up: r.Desired == wantRunning}
+	s := &sandbox{id: r.ID, record: r, status: status, up: r.Desired == state.WantRunning}
 	if s.share, err = share.At(r.Share, g.shareOptions(r)); err != nil {
 		return err
 	}
 	if s.up {
-		r.Start.Share, _ = InodeOf(s.share.AuthDir()) // unknown if it is gone
+		r.Start.Share, _ = state.InodeOf(s.share.AuthDir()) // unknown if it is gone
 	}
 	if err := g.makeShare(r); err != nil {
 		return err
@@ -145,7 +127,7 @@ func (g *Gateway) takeIn(r *Record, status drivers.Status) (err error) {
 	if err := g.add(s); err != nil { // from here on the record is others' too
 		return err
 	}
-	if err := g.update(s, func(*Record) {}); err != nil {
+	if err := g.update(s, func(*state.Record) {}); err != nil {
 		g.drop(s)
 		return err
 	}

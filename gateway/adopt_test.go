@@ -7,6 +7,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 )
 
 // fullSpec is a spec with a value in every field that a request can ask for.
@@ -28,9 +29,9 @@ func fullSpec(t *testing.T) drivers.Spec {
 // whole, so that it is shown, attached to, removed and made anew as it was.
 func TestAdoptRemembers(t *testing.T) {
 	asked := fullSpec(t)
-	r := &Record{}
-	r.remember(asked)
-	got, err := r.spec(&Home{}, "/auth")
+	r := &state.Record{}
+	remember(r, asked)
+	got, err := specOf(r, &state.Home{}, "/auth")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,14 +17,15 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/internal/procfs"
 )
 
 // manySandboxes writes the records of n running sandboxes and their engine, on
 // tmpfs if there is one.
-func manySandboxes(b *testing.B, n int) (*Home, *noop) {
+func manySandboxes(b *testing.B, n int) (*state.Home, *noop) {
 	base := ""
-	if onTmpfs("/dev/shm") {
+	if state.OnTmpfs("/dev/shm") {
 		base = "/dev/shm"
 	}
 	dir, err := os.MkdirTemp(base, "gw")
@@ -34,25 +35,25 @@ func manySandboxes(b *testing.B, n int) (*Home, *noop) {
 	b.Cleanup(func() { os.RemoveAll(dir) })
 	b.Setenv(api.EnvStateDir, filepath.Join(dir, "state"))
 	b.Setenv(api.EnvRuntimeDir, filepath.Join(dir, "run"))
-	home, err := OpenHome()
+	home, err := state.Open()
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(home.Close)
-	b.Logf("shares on %s, %d processors", fileSystem(home.Shares), runtime.GOMAXPROCS(0))
+	b.Logf("shares on %s, %d processors", state.FileSystem(home.Shares), runtime.GOMAXPROCS(0))
 	engine := &noop{fake: newFake("fake")}
 	writer := &Gateway{home: home}
 	for i := range n {
-		r := &Record{Version: recordVersion, ID: fmt.Sprintf("sandbox%05d", i), Name: fmt.Sprint("name-", i), Driver: "fake", CreatedAt: time.Now(),
-			Request: api.CreateRequest{Name: fmt.Sprint("name-", i), Driver: "fake", Rootfs: "/srv/rootfs", TTL: time.Hour,
-				Process: api.Process{Args: []string{"/usr/bin/agent", "--serve"}, Env: []string{"LANG=C.UTF-8", "AGENT=1"}}},
+		r := &state.Record{Version: state.Version, ID: fmt.Sprintf("sandbox%05d", i), Name: fmt.Sprint("name-", i), Driver: "fake", CreatedAt: time.Now(),
+			Request: state.Request{Name: fmt.Sprint("name-", i), Driver: "fake", Rootfs: "/srv/rootfs", TTL: time.Hour,
+				Process: state.Process{Args: []string{"/usr/bin/agent", "--serve"}, Env: []string{"LANG=C.UTF-8", "AGENT=1"}}},
 			Staleness: time.Second, Share: filepath.Join(home.Shares, fmt.Sprintf("sandbox%05d", i)),
 			Made: true, GenerationLimit: generationStep}
-		r.want(wantRunning)
-		if err := os.Mkdir(home.sandboxDir(r.ID), 0o700); err != nil {
+		r.Want(state.WantRunning)
+		if err := os.Mkdir(home.SandboxDir(r.ID), 0o700); err != nil {
 			b.Fatal(err)
 		}
-		if err := home.save(r); err != nil {
+		if err := home.Save(r); err != nil {
 			b.Fatal(err)
 		}
 		if err := writer.makeShare(r); err != nil {
@@ -72,7 +73,7 @@ type noop struct {
 
 func (n *noop) List(context.Context) ([]drivers.Status, error) { return slices.Clone(n.running), nil }
 
-func newBenchGateway(b *testing.B, home *Home, engine drivers.Driver) *Gateway {
+func newBenchGateway(b *testing.B, home *state.Home, engine drivers.Driver) *Gateway {
 	g, err := New(home, Options{Drivers: []drivers.Driver{engine}, Supervisor: "none", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)

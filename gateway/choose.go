@@ -94,9 +94,9 @@ func (g *Gateway) choose(ctx context.Context, q api.CreateRequest) (drivers.Driv
 
 // insteadOfVM adds to the refusal of an engine that needs an image why it was
 // taken: nobody asked for it, and the VM that needs none can't be used.
-func (g *Gateway) insteadOfVM(ctx context.Context, taken drivers.Driver, q api.CreateRequest, refusal error) error {
+func (g *Gateway) insteadOfVM(ctx context.Context, taken drivers.Driver, asked string, refusal error) error {
 	preferred := g.drivers[vm]
-	if q.Driver != auto && q.Driver != "" || preferred == nil {
+	if asked != auto && asked != "" || preferred == nil {
 		return refusal
 	}
 	info := g.probe(ctx, preferred)

@@ -16,6 +16,8 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
+	"openshell-vm/internal/atomicfile"
 	"openshell-vm/share"
 )
 
@@ -35,7 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 func crashChild(path string) error {
-	home, err := OpenHome()
+	home, err := state.Open()
 	if err != nil {
 		return err
 	}
@@ -77,7 +79,7 @@ func (f *filed) with(change func(boxes map[string]*filedBox) error) error {
 	if data, err = json.Marshal(boxes); err != nil {
 		return err
 	}
-	return replaceFile(f.path, data)
+	return atomicfile.Write(f.path, f.path+".new", data, atomicfile.Durable)
 }
 
 func (f *filed) Create(_ context.Context, spec drivers.Spec) error {
@@ -221,7 +223,7 @@ func TestKilledAnywhere(t *testing.T) {
 	for _, s := range all {
 		w.must(w.client.Remove(t.Context(), s.ID, true))
 	}
-	for _, kind := range []string{sandboxesDir, sharesDir} {
+	for _, kind := range []string{"sandboxes", "shares"} {
 		if left, err := os.ReadDir(filepath.Join(w.dir, "state", kind)); err != nil || len(left) > 0 {
 			t.Errorf("in %s is left: %v, %v", kind, left, err)
 		}
@@ -253,7 +255,7 @@ func checkAll(w *world, generations map[string]uint64) {
 		all, err := w.client.List(w.Context())
 		w.must(err)
 		for _, s := range all {
-			if s.Desired == wantGone || (s.Desired == wantRunning) != (s.State == "running") {
+			if s.Desired == state.WantGone || (s.Desired == state.WantRunning) != (s.State == "running") {
 				return false
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -14,6 +13,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
@@ -33,10 +33,10 @@ func (g *Gateway) create(ctx context.Context, q api.CreateRequest) (*sandbox, er
 		return nil, err
 	}
 	defer leave()
-	id := newID()
-	r := &Record{Version: recordVersion, ID: id, Name: q.Name, Driver: driver.Name(), CreatedAt: time.Now(), Request: q,
+	id := state.NewID()
+	r := &state.Record{Version: state.Version, ID: id, Name: q.Name, Driver: driver.Name(), CreatedAt: time.Now(), Request: asRecorded(q),
 		Share: filepath.Join(g.home.Shares, id), GenerationLimit: generationStep}
-	r.want(wantStopped)
+	r.Want(state.WantStopped)
 	s := &sandbox{id: id, record: r}
 	if err := s.op.lock(ctx); err != nil { // nobody else knows it yet
 		return nil, err
@@ -72,12 +72,12 @@ func (g *Gateway) create(ctx context.Context, q api.CreateRequest) (*sandbox, er
 
 // resolve lets the driver check and complete the request, and checks what the
 // driver does not: what is exposed, and that the token lives long enough.
-func (g *Gateway) resolve(ctx context.Context, driver drivers.Driver, r *Record) (drivers.Spec, error) {
+func (g *Gateway) resolve(ctx context.Context, driver drivers.Driver, r *state.Record) (drivers.Spec, error) {
 	at, err := share.At(r.Share, g.shareOptions(r))
 	if err != nil {
 		return drivers.Spec{}, err
 	}
-	spec, err := r.spec(g.home, at.AuthDir())
+	spec, err := specOf(r, g.home, at.AuthDir())
 	if err != nil {
 		return spec, invalid(err)
 	}
@@ -86,12 +86,12 @@ func (g *Gateway) resolve(ctx context.Context, driver drivers.Driver, r *Record)
 	}
 	spec, staleness, err := driver.Resolve(ctx, spec)
 	if errors.Is(err, drivers.ErrNoImage) {
-		err = g.insteadOfVM(ctx, driver, r.Request, err)
+		err = g.insteadOfVM(ctx, driver, r.Request.Driver, err)
 	}
 	if err != nil {
 		return spec, invalid(err)
 	}
-	warning, err := tokens.CheckTTL(r.ttl(), staleness)
+	warning, err := tokens.CheckTTL(r.TTL(), staleness)
 	if err != nil {
 		return spec, invalid(err)
 	}
@@ -104,17 +104,17 @@ func (g *Gateway) resolve(ctx context.Context, driver drivers.Driver, r *Record)
 		}
 	}
 	r.Staleness = staleness
-	r.resolve(spec)
+	fillIn(r, spec)
 	return spec, nil
 }
 
 // makeAll makes everything on disk and in the engine. The record comes first:
 // a gateway that finds it without Made takes back what there is.
 func (g *Gateway) makeAll(ctx context.Context, s *sandbox, driver drivers.Driver, spec drivers.Spec) error {
-	if err := g.home.makeSandboxDir(s.id); err != nil {
+	if err := g.home.MakeSandboxDir(s.id); err != nil {
 		return err
 	}
-	if err := g.home.save(s.rec()); err != nil {
+	if err := g.home.Save(s.rec()); err != nil {
 		return err
 	}
 	if err := g.makeShare(s.rec()); err != nil {
@@ -128,7 +128,7 @@ func (g *Gateway) makeAll(ctx context.Context, s *sandbox, driver drivers.Driver
 	}
 	s.set(func() { s.status = drivers.Status{ID: s.id, State: drivers.Created} })
 	object, engine := objectOf(ctx, driver, s.id), keepPlace(driver, s.id)
-	return g.update(s, func(r *Record) { r.Made, r.Object, r.Engine = true, object, engine })
+	return g.update(s, func(r *state.Record) { r.Made, r.Object, r.Engine = true, object, engine })
 }
 
 // keepPlace is the address of the engine in which a sandbox was made or seen just
@@ -158,16 +158,10 @@ func objectOf(ctx context.Context, driver drivers.Driver, id string) string {
 
 // makeShare makes what is missing of a share, and its parent: that may have
 // been on tmpfs too.
-func (g *Gateway) makeShare(r *Record) error {
+func (g *Gateway) makeShare(r *state.Record) error {
 	parent := filepath.Dir(r.Share)
-	_, before := os.Lstat(parent)
-	if err := privateDir(parent); err != nil {
+	if err := state.MakeDir(parent); err != nil {
 		return err
-	}
-	if before != nil && !onTmpfs(parent) {
-		if err := syncDir(filepath.Dir(parent)); err != nil {
-			return err
-		}
 	}
 	_, err := share.Create(r.Share, g.shareOptions(r))
 	return err
@@ -185,7 +179,7 @@ func (g *Gateway) unmake(ctx context.Context, s *sandbox) {
 // checkRequest refuses what no driver could do, and fills in defaults.
 func checkRequest(q *api.CreateRequest) error {
 	if q.Name != "" {
-		if err := checkName(q.Name); err != nil {
+		if err := state.CheckName(q.Name); err != nil {
 			return err
 		}
 	}

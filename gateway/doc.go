@@ -6,7 +6,7 @@
 // Renewals, starts and resumes all go through it, so nothing starts without a
 // fresh token in its share.
 //
-// Around it: records on disk (record.go, store.go), one heap of renewal times
+// Around it: records on disk (package state), one heap of renewal times
 // (schedule.go) and what sees that none is missing from it (guard.go), a reconciler that moves what the engines report to what the
 // records want (reconcile.go), the operations that users ask for
 // (create.go, lifecycle.go), of which a sandbox has one at a time (oplock.go), the API's server (server.go). It ends once there is no state directory any more (gone.go).

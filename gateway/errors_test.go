@@ -9,6 +9,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/internal/text"
 	"openshell-vm/share"
 )
@@ -30,7 +31,7 @@ func TestEndOfTheGateway(t *testing.T) {
 func TestHostileErrors(t *testing.T) {
 	evil := "user a\u009b1;31mx\u202e\x1b]0;y\x07\nend\ufeff" + strings.Repeat("!", 1<<20)
 	fact := drivers.Fact{Name: evil, Value: evil}
-	s := &sandbox{id: "a", record: &Record{ID: "a", Name: "a"}, share: &share.Share{}}
+	s := &sandbox{id: "a", record: &state.Record{ID: "a", Name: "a"}, share: &share.Share{}}
 	s.status = drivers.Status{State: drivers.Dead, Reason: evil, Details: []drivers.Fact{fact}}
 	view := s.view()
 	said := []string{view.Reason, view.Details[0].Name, view.Details[0].Value}

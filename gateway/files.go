@@ -2,11 +2,9 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 
 	"openshell-vm/gateway/api"
@@ -20,27 +18,10 @@ const (
 	maxFilesSize = api.MaxFilesSize // each renewal writes them
 )
 
-func (h *Home) filesPath(id string) string { return filepath.Join(h.sandboxDir(id), filesFile) }
-
-// files are what a share holds beside the token and its metadata; nil if nothing.
-func (h *Home) files(id string) (map[string][]byte, error) {
-	data, err := api.ReadState(h.filesPath(id))
-	if isNotExist(err) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	var files map[string][]byte
-	if err := json.Unmarshal(data, &files); err != nil {
-		return nil, fmt.Errorf("%s is damaged: %w", h.filesPath(id), err)
-	}
-	return files, nil
-}
-
 // filesOf are the files that a share holds. Where they can't be read, it gives those
 // that were published last beside the error: they must not keep a token back.
 func (g *Gateway) filesOf(s *sandbox) (map[string][]byte, error) {
-	files, err := g.home.files(s.id)
+	files, err := g.home.Files(s.id)
 	if err == nil {
 		return files, nil
 	}
@@ -91,11 +72,7 @@ func (g *Gateway) storeFiles(s *sandbox, q api.FilesRequest) error {
 	if err := change(files, q); err != nil {
 		return err
 	}
-	data, err := json.Marshal(files)
-	if err != nil {
-		return err
-	}
-	return replaceFile(g.home.filesPath(s.id), data)
+	return g.home.SaveFiles(s.id, files)
 }
 
 // change does to files what q asks for, or refuses it.

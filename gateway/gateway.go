@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/internal/hostclock"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
@@ -39,7 +39,7 @@ type Options struct {
 
 // Gateway keeps the sandboxes of one state directory. New makes one, Run runs it.
 type Gateway struct {
-	home      *Home
+	home      *state.Home
 	opts      Options
 	log       *slog.Logger
 	startedAt time.Time
@@ -71,9 +71,9 @@ type Gateway struct {
 
 // New opens the keys and loads every record. It changes nothing but what
 // tokens.OpenKeys does; home stays the caller's to close.
-func New(home *Home, opts Options) (*Gateway, error) {
+func New(home *state.Home, opts Options) (*Gateway, error) {
 	opts.LookEvery = cmp.Or(opts.LookEvery, usualLook)
-	keys, err := tokens.OpenKeys(filepath.Join(home.State, keysDir))
+	keys, err := tokens.OpenKeys(home.Keys())
 	if err != nil {
 		return nil, err
 	}
@@ -101,13 +101,13 @@ func New(home *Home, opts Options) (*Gateway, error) {
 
 // loadAll makes the recorded sandboxes known.
 func (g *Gateway) loadAll() error {
-	records, err := g.home.loadAll(g.cantUse)
+	records, err := g.home.LoadAll(g.cantUse)
 	if err != nil {
 		return fmt.Errorf("load the records: %w", err)
 	}
 	for _, r := range records {
 		if !r.Made {
-			r.Desired = wantGone // nobody was told that it exists
+			r.Desired = state.WantGone // nobody was told that it exists
 		}
 		if err := g.know(r); err != nil {
 			g.cantUse(r.ID, err)
@@ -117,7 +117,7 @@ func (g *Gateway) loadAll() error {
 }
 
 // know makes one recorded sandbox known.
-func (g *Gateway) know(r *Record) error {
+func (g *Gateway) know(r *state.Record) error {
 	s := &sandbox{id: r.ID, record: r}
 	var err error
 	if s.share, err = share.At(r.Share, g.shareOptions(r)); err != nil {
@@ -133,17 +133,17 @@ func (g *Gateway) know(r *Record) error {
 }
 
 // shareOptions are fixed by the record and by where the share lies.
-func (g *Gateway) shareOptions(r *Record) share.Options {
+func (g *Gateway) shareOptions(r *state.Record) share.Options {
 	return share.Options{
-		Durable: !onTmpfs(r.Share), UID: share.Keep, GID: share.Keep,
+		Durable: !state.OnTmpfs(r.Share), UID: share.Keep, GID: share.Keep,
 		Grace: max(share.DefaultGrace, 2*r.Staleness), Overlap: overlap, Renewed: g.renewed,
-		Reserve: g.home.reserveOf(r.Share), Step: faultStep(),
+		Reserve: g.home.ReserveOf(r.Share), Step: faultStep(),
 	}
 }
 
 // Run keeps every token fresh, moves every sandbox to where it should be, and
 // serves the API, until ctx ends, Stop is asked for or nothing needs the
-// gateway any more. Sandboxes go on. It returns ErrDeleted once there is no state
+// gateway any more. Sandboxes go on. It returns state.ErrDeleted once there is no state
 // directory any more. The order of its beginning matters:
 //
 //  1. Every share's token is read, without a lock, and its renewal is planned;
@@ -158,7 +158,7 @@ func (g *Gateway) shareOptions(r *Record) share.Options {
 func (g *Gateway) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	g.log.Info("gateway begins", append(g.home.logAttrs(), "version", g.opts.Version, "sandboxes", len(g.sandboxes))...)
+	g.log.Info("gateway begins", append(g.home.LogAttrs(), "version", g.opts.Version, "sandboxes", len(g.sandboxes))...)
 
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error {
@@ -278,7 +278,7 @@ func (g *Gateway) exists(id string) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.renewed() || s.record.Desired != wantGone
+	return s.renewed() || s.record.Desired != state.WantGone
 }
 
 // touch notes a use, which puts off the gateway's idle end.

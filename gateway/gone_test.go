@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/share"
 )
 
@@ -26,7 +27,7 @@ func TestDeletedStateKeepsRenewing(t *testing.T) {
 	if err := g.deleted(); err != nil {
 		t.Fatalf("before: %v", err)
 	}
-	w.must(os.Remove(filepath.Join(g.home.State, lockFile)))
+	w.must(os.Remove(filepath.Join(g.home.State, state.LockFile)))
 	if err := g.deleted(); err != nil {
 		t.Errorf("without its lock alone: %v", err)
 	}
@@ -40,7 +41,7 @@ func TestDeletedStateKeepsRenewing(t *testing.T) {
 		t.Errorf("generation %d after %d", now, before)
 	}
 	w.must(os.RemoveAll(elsewhere))
-	if err := g.deleted(); !errors.Is(err, ErrDeleted) {
+	if err := g.deleted(); !errors.Is(err, state.ErrDeleted) {
 		t.Errorf("with nothing left: %v", err)
 	}
 }

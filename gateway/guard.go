@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/gateway/state"
 )
 
 // What has to hold at any moment: whatever runs, should run, may run, or is a kept
@@ -22,12 +23,12 @@ func (s *sandbox) renewed() bool {
 	switch {
 	case s.gone || s.removed || !r.Made:
 		return false
-	case r.own() || s.status.State == drivers.Running:
+	case r.Own() || s.status.State == drivers.Running:
 		return true
 	case r.Lost != "" || s.undelivered:
 		return false
 	}
-	return r.Desired == wantRunning || s.status.State == ""
+	return r.Desired == state.WantRunning || s.status.State == ""
 }
 
 // plan has the schedule follow the sandbox's state. What begins to be renewed

@@ -14,6 +14,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 )
 
 // TestFailedRemovalKeepsRenewing: what the engine did not remove runs on, and so
@@ -28,7 +29,7 @@ func TestFailedRemovalKeepsRenewing(t *testing.T) {
 			s := w.create(api.CreateRequest{Name: "one"})
 			w.start("one")
 			engine.failing("remove", errors.New("the engine hangs"))
-			inTheWay := g.home.recordPath(s.ID) + newSuffix
+			inTheWay := g.home.RecordPath(s.ID) + state.NewSuffix
 			if !noted {
 				w.must(os.MkdirAll(filepath.Join(inTheWay, "x"), 0o700))
 			}
@@ -251,7 +252,7 @@ func TestHungStartsDelayNoOther(t *testing.T) {
 	w.eventually("the places are taken", func() bool { return starts() == maxResumes })
 	w.eventually("the other engine's runs", func() bool { return w.get("other").State == "running" })
 	stopped, err := w.client.StopSandbox(t.Context(), all[0].Name, 0)
-	if err != nil || stopped.State != "exited" || stopped.Desired != wantStopped {
+	if err != nil || stopped.State != "exited" || stopped.Desired != state.WantStopped {
 		t.Errorf("stopped: %+v, %v", stopped, err)
 	}
 	for _, s := range all {
@@ -317,7 +318,7 @@ func TestGivenUpRemovalLeavesNothingQueued(t *testing.T) {
 	})
 	close(block)
 	<-started
-	if v := w.get("one"); v.Desired == wantGone || engine.get(s.ID) == nil {
+	if v := w.get("one"); v.Desired == state.WantGone || engine.get(s.ID) == nil {
 		t.Errorf("it was removed behind everybody's back: %+v", v)
 	}
 }

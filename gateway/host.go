@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/internal/procfs"
 )
 
@@ -18,7 +19,7 @@ func bootID() string {
 
 // hostFacts are doctor's lines about what is no driver's.
 func (g *Gateway) hostFacts() []api.Fact {
-	where := func(dir string) string { return dir + " (" + fileSystem(dir) + ")" }
+	where := func(dir string) string { return dir + " (" + state.FileSystem(dir) + ")" }
 	facts := []api.Fact{
 		{Name: "state", Value: where(g.home.State)},
 		{Name: "runtime", Value: where(g.home.Runtime)},

@@ -12,6 +12,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 )
 
 // claim puts an object into an engine that says it is the sandbox id.
@@ -42,7 +43,7 @@ func TestAnotherEnginesClaim(t *testing.T) {
 	asked := other.count("list ")
 	w.eventually("the engine was asked again", func() bool { return other.count("list ") > asked+1 })
 	for _, ref := range []string{"kept", "fleeting", "decoy"} {
-		if s := w.get(ref); s.State != "running" || s.Desired != wantRunning {
+		if s := w.get(ref); s.State != "running" || s.Desired != state.WantRunning {
 			t.Errorf("%s: %s, wanted to be %s", ref, s.State, s.Desired)
 		}
 	}
@@ -148,7 +149,7 @@ func TestNotAdopted(t *testing.T) {
 			t.Errorf("%s: it was taken in", name)
 		}
 	}
-	if _, err := os.Stat(g.home.sandboxDir("0123456789ab")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(g.home.SandboxDir("0123456789ab")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it has a record: %v", err)
 	}
 }

@@ -190,7 +190,7 @@ func (s *sandbox) held() (t api.Token, kept bool) {
 func (g *Gateway) longestTTL() time.Duration {
 	var longest time.Duration
 	for _, s := range g.all() {
-		longest = max(longest, s.rec().ttl())
+		longest = max(longest, s.rec().TTL())
 	}
 	return longest
 }

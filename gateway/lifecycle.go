@@ -8,6 +8,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 )
 
 const (
@@ -18,9 +19,6 @@ const (
 
 	starting, stopping = "starting", "stopping" // what sandbox.doing says
 )
-
-// want changes the desired state.
-func (r *Record) want(desired string) { r.Desired, r.DesiredAt = desired, time.Now() }
 
 // start brings a sandbox up for a user. One that runs is left as it is.
 func (g *Gateway) start(ctx context.Context, s *sandbox) error {
@@ -38,17 +36,17 @@ func (g *Gateway) start(ctx context.Context, s *sandbox) error {
 	defer cancel()
 	if status, err := g.drivers[s.rec().Driver].Inspect(ctx, s.id); err == nil && status.State == drivers.Running {
 		s.observe(status, time.Now())
-		if s.rec().Desired == wantRunning {
+		if s.rec().Desired == state.WantRunning {
 			return nil
 		}
-		return g.update(s, func(r *Record) { r.want(wantRunning) })
+		return g.update(s, func(r *state.Record) { r.Want(state.WantRunning) })
 	}
 	err := g.bringUp(ctx, s)
 	if err == nil {
 		return nil
 	}
 	// The user was told: nothing is tried again behind their back.
-	if undo := g.update(s, func(r *Record) { r.want(wantStopped) }); undo != nil {
+	if undo := g.update(s, func(r *state.Record) { r.Want(state.WantStopped) }); undo != nil {
 		g.log.Warn("a failed start stays desired", "sandbox", s.id, "error", oneLine(undo))
 	}
 	g.refresh(context.WithoutCancel(ctx), s)
@@ -107,13 +105,13 @@ func (g *Gateway) bringUp(ctx context.Context, s *sandbox) error {
 	if err := g.makeShare(s.rec()); err != nil {
 		return err
 	}
-	mounted, err := InodeOf(s.share.AuthDir())
+	mounted, err := state.InodeOf(s.share.AuthDir())
 	if err != nil {
 		return err
 	}
-	err = g.update(s, func(r *Record) {
-		r.want(wantRunning)
-		r.Start = StartRecord{BootID: g.bootID, Share: mounted}
+	err = g.update(s, func(r *state.Record) {
+		r.Want(state.WantRunning)
+		r.Start = state.StartRecord{BootID: g.bootID, Share: mounted}
 	})
 	if err != nil {
 		return err
@@ -149,7 +147,7 @@ func (g *Gateway) remake(ctx context.Context, s *sandbox) error {
 		return err
 	}
 	object, engine := objectOf(ctx, driver, r.ID), keepPlace(driver, r.ID)
-	err = g.update(s, func(r *Record) { r.Lost, r.Object, r.Engine = "", object, engine })
+	err = g.update(s, func(r *state.Record) { r.Lost, r.Object, r.Engine = "", object, engine })
 	s.set(func() { s.removed = err != nil })
 	return err
 }
@@ -173,7 +171,7 @@ func (g *Gateway) stopSandbox(ctx context.Context, s *sandbox, grace time.Durati
 	if err := s.present(); err != nil {
 		return err
 	}
-	if err := g.update(s, func(r *Record) { r.want(wantStopped) }); err != nil {
+	if err := g.update(s, func(r *state.Record) { r.Want(state.WantStopped) }); err != nil {
 		return err
 	}
 	ctx, done := s.op.cancellable(context.WithoutCancel(ctx), stopping)
@@ -241,7 +239,7 @@ func (g *Gateway) explainRemoval(s *sandbox, err error) error {
 	}
 	var goesOn bool
 	s.set(func() {
-		if goesOn = s.record.Desired == wantGone; goesOn {
+		if goesOn = s.record.Desired == state.WantGone; goesOn {
 			s.problem = "it can't be removed yet: " + oneLine(err)
 		}
 	})
@@ -260,7 +258,7 @@ func (g *Gateway) erase(ctx context.Context, s *sandbox) error {
 	s.op.mustBeHeld()
 	ctx, cancel := context.WithTimeout(ctx, endDeadline)
 	defer cancel()
-	if err := g.update(s, func(r *Record) { r.want(wantGone) }); err != nil {
+	if err := g.update(s, func(r *state.Record) { r.Want(state.WantGone) }); err != nil {
 		// On a full disk a removal is what helps: it goes on without the note.
 		g.log.Warn("a removal begins without a note on disk", "sandbox", s.id, "error", oneLine(err))
 	}
@@ -274,7 +272,7 @@ func (g *Gateway) erase(ctx context.Context, s *sandbox) error {
 		return err
 	}
 	s.set(func() { s.removed = true })
-	if err := g.home.forget(s.id); err != nil {
+	if err := g.home.Forget(s.id); err != nil {
 		return err
 	}
 	g.drop(s)
@@ -372,7 +370,7 @@ func (s *sandbox) present() error {
 	case s.gone:
 		return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("sandbox %s was removed", s.record.Name),
 			Hint: "openshell-vm ps -a lists all"}
-	case s.record.Desired == wantGone:
+	case s.record.Desired == state.WantGone:
 		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is being removed", s.record.Name),
 			Hint: "openshell-vm ps -a shows it until it is gone, and why it is not"}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 )
 
 // TestStartFindsFreshToken: at the moment of Start the token in the share
@@ -20,7 +21,7 @@ func TestStartFindsFreshToken(t *testing.T) {
 	w := newWorld(t, engine)
 	g := w.run()
 	s := w.create(api.CreateRequest{Name: "one"})
-	if s.State != "created" || s.Desired != wantStopped || s.TTL != time.Hour {
+	if s.State != "created" || s.Desired != state.WantStopped || s.TTL != time.Hour {
 		t.Errorf("after create: %+v", s)
 	}
 	first, _ := tokenOf(t, g, s.Share)
@@ -36,7 +37,7 @@ func TestStartFindsFreshToken(t *testing.T) {
 		t.Errorf("%d starts, 1 is wanted", n)
 	}
 	stopped, err := w.client.StopSandbox(t.Context(), "one", time.Second)
-	if err != nil || stopped.State != "exited" || *stopped.ExitCode != 143 || stopped.Desired != wantStopped {
+	if err != nil || stopped.State != "exited" || *stopped.ExitCode != 143 || stopped.Desired != state.WantStopped {
 		t.Errorf("after stop: %v, %+v", err, stopped)
 	}
 	before := atStart
@@ -70,7 +71,7 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 		{"rootfs missing", "", api.CreateRequest{Driver: "fake", Rootfs: "/no/such/dir"}, api.CodeInvalid, "/no/such/dir"},
 		{"rootfs a file", "", api.CreateRequest{Driver: "fake", Rootfs: file}, api.CodeInvalid, "not a directory"},
 		{"rootfs exposes state", "", api.CreateRequest{Driver: "fake", Rootfs: g.home.State}, api.CodeInvalid, g.home.State},
-		{"mount exposes keys", "", mount(filepath.Join(g.home.State, keysDir), "/k"), api.CodeInvalid, "keys"},
+		{"mount exposes keys", "", mount(g.home.Keys(), "/k"), api.CodeInvalid, "keys"},
 		{"mount exposes sockets", "", mount(g.home.Runtime, "/r"), api.CodeInvalid, g.home.Runtime},
 		{"mount over proc", "", mount(w.dir, "/proc/x"), api.CodeInvalid, "/proc"},
 		{"environment malformed", "", api.CreateRequest{Driver: "fake", Process: api.Process{Env: []string{"=x"}}}, api.CodeInvalid, "=x"},
@@ -117,7 +118,7 @@ func TestFailedStartIsNotTriedAgain(t *testing.T) {
 	engine.failing("start", &drivers.Error{Op: "start the VM", Err: errors.New("no KVM and no QEMU"), Hint: "install QEMU"})
 	_, err := w.client.Start(t.Context(), "one")
 	refused(t, err, api.CodeDriver, "no KVM")
-	if s := w.get("one"); s.Desired != wantStopped || s.State != "created" {
+	if s := w.get("one"); s.Desired != state.WantStopped || s.State != "created" {
 		t.Errorf("after a failed start: %s, desired %s", s.State, s.Desired)
 	}
 	if n := engine.count("start " + s.ID); n != 1 {
@@ -134,7 +135,7 @@ func TestRemove(t *testing.T) {
 	refused(t, w.client.Remove(t.Context(), "one", false), api.CodeConflict, "running")
 	w.must(w.client.Remove(t.Context(), s.ID[:6], true))
 	refused(t, w.client.Remove(t.Context(), "one", true), api.CodeNotFound, "one")
-	for _, path := range []string{g.home.sandboxDir(s.ID), filepath.Dir(s.Share)} {
+	for _, path := range []string{g.home.SandboxDir(s.ID), filepath.Dir(s.Share)} {
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
 			t.Errorf("%s is left: %v", path, err)
 		}
@@ -263,24 +264,13 @@ func TestNoImageForWantOfVM(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for name, ok := range map[string]bool{
-		"a": true, "A-1_b.c": true, strings.Repeat("x", 63): true,
-		"": false, "-a": false, ".a": false, "a/b": false, "a b": false, "a\n": false, "ä": false, "../x": false, strings.Repeat("x", 64): false,
-	} {
-		if err := checkName(name); (err == nil) != ok {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
 	taken := map[string]bool{}
 	for range 3000 { // more than there are pairs for: numbers help
 		name := newName(func(n string) bool { return taken[n] })
-		if taken[name] || checkName(name) != nil {
+		if taken[name] || state.CheckName(name) != nil {
 			t.Fatalf("made up %q", name)
 		}
 		taken[name] = true
-	}
-	if id := newID(); !idPattern.MatchString(id) {
-		t.Errorf("made up the id %q", id)
 	}
 }
 
@@ -288,7 +278,7 @@ func TestNames(t *testing.T) {
 func TestRefs(t *testing.T) {
 	g := &Gateway{sandboxes: map[string]*sandbox{}, names: map[string]*sandbox{}}
 	for i, id := range []string{"aaaaaaaaaaaa", "aaaabbbbbbbb", "cccccccccccc"} {
-		if err := g.add(&sandbox{id: id, record: &Record{ID: id, Name: fmt.Sprint("n", i)}}); err != nil {
+		if err := g.add(&sandbox{id: id, record: &state.Record{ID: id, Name: fmt.Sprint("n", i)}}); err != nil {
 			t.Fatal(err)
 		}
 	}

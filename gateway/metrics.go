@@ -67,9 +67,9 @@ func (c *census) Describe(out chan<- *prometheus.Desc) {
 }
 
 func (c *census) Collect(out chan<- prometheus.Metric) {
-	for _, r := range c.g.home.rooms {
-		out <- prometheus.MustNewConstMetric(descFree, prometheus.GaugeValue, float64(r.space().free), r.dir)
-		out <- prometheus.MustNewConstMetric(descReserve, prometheus.GaugeValue, float64(r.reserve.Len()), r.dir)
+	for _, r := range c.g.home.Rooms() {
+		out <- prometheus.MustNewConstMetric(descFree, prometheus.GaugeValue, float64(r.Space().Free), r.Dir)
+		out <- prometheus.MustNewConstMetric(descReserve, prometheus.GaugeValue, float64(r.Reserve.Len()), r.Dir)
 	}
 	n := c.g.count(time.Now())
 	earliest := 0.0
@@ -106,7 +106,7 @@ func (g *Gateway) count(now time.Time) counts {
 
 // add counts one sandbox, whose lock the caller holds.
 func (n *counts) add(s *sandbox, now time.Time) {
-	own := s.record.own() // whether its container runs, nobody here knows
+	own := s.record.Own() // whether its container runs, nobody here knows
 	running := s.status.State == drivers.Running || own
 	if running || s.needsLook() || s.clients > 0 || s.doing != "" {
 		n.needing++

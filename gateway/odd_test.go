@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 )
 
 // odd makes something of path that is no regular file.
@@ -45,8 +46,8 @@ func TestOddRecords(t *testing.T) {
 			bad, good := w.share(api.ShareRequest{Name: "bad"}), w.share(api.ShareRequest{Name: "good"})
 			w.put("good", map[string]string{"kept": "here"})
 			w.stop()
-			w.must(os.Remove(g.home.recordPath(bad.ID)))
-			w.must(make(g.home.recordPath(bad.ID)))
+			w.must(os.Remove(g.home.RecordPath(bad.ID)))
+			w.must(make(g.home.RecordPath(bad.ID)))
 			expire(t, g, g.byID(good.ID))
 			inTime(t, "the start", func() { g = w.run() })
 			w.eventually("the other is renewed", func() bool { return g.byID(good.ID).view().Token.Renewals > 0 })
@@ -62,18 +63,18 @@ func TestOddRecords(t *testing.T) {
 // further files are: they delay nobody, and no token.
 func TestOddFilesBeside(t *testing.T) {
 	for kind, make := range odd {
-		for _, name := range []string{recordFile + newSuffix, filesFile + newSuffix, filesFile} {
+		for _, name := range []string{state.RecordFile + state.NewSuffix, state.FilesFile + state.NewSuffix, state.FilesFile} {
 			t.Run(kind+"-"+name, func(t *testing.T) {
 				w := newWorld(t)
 				g := w.run()
 				made := w.share(api.ShareRequest{Name: "one"})
 				s := g.byID(made.ID)
-				path := filepath.Join(g.home.sandboxDir(made.ID), name)
+				path := filepath.Join(g.home.SandboxDir(made.ID), name)
 				w.must(make(path))
 				inTime(t, "a renewal", func() { w.must(g.deliver(t.Context(), s, false)) })
 				tokenOf(t, g, made.Dir)
 				inTime(t, "a write", func() {
-					err := g.update(s, func(r *Record) { r.GenerationLimit += generationStep })
+					err := g.update(s, func(r *state.Record) { r.GenerationLimit += generationStep })
 					if err == nil {
 						err = g.putFiles(t.Context(), s, api.FilesRequest{Files: map[string][]byte{"a": []byte("1")}})
 					}
@@ -105,7 +106,7 @@ func TestOddIdentity(t *testing.T) {
 				}
 			})
 			inTime(t, "the start", func() {
-				home, err := OpenHome()
+				home, err := state.Open()
 				if err == nil {
 					home.Close()
 				}

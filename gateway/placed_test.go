@@ -10,6 +10,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 )
 
 // placed is one of two engines, at an address that may be the other's the next
@@ -107,7 +108,7 @@ func TestAnotherEngineLosesNothing(t *testing.T) {
 			t.Fatalf("%s is removed", name)
 		}
 		v := w.get(name)
-		if v.State == "dead" || !strings.Contains(v.Reason, "unix:///one") || v.Desired != wantRunning {
+		if v.State == "dead" || !strings.Contains(v.Reason, "unix:///one") || v.Desired != state.WantRunning {
 			t.Errorf("%s is shown as %s, %s: %q", name, v.State, v.Desired, v.Reason)
 		}
 		if plannedFor(g, s.id).IsZero() {
@@ -122,7 +123,7 @@ func TestAnotherEngineLosesNothing(t *testing.T) {
 	if err := w.client.Remove(t.Context(), "one", true); err == nil || !strings.Contains(err.Error(), "unix:///one") {
 		t.Errorf("the removal: %v", err)
 	}
-	w.must(g.update(g.byID(ids["one"]), func(r *Record) { r.want(wantRunning) })) // the user thinks better of it
+	w.must(g.update(g.byID(ids["one"]), func(r *state.Record) { r.Want(state.WantRunning) })) // the user thinks better of it
 	w.stop()
 
 	engine.kept = map[string]string{}
@@ -147,7 +148,7 @@ func TestPlaceOfOldRecords(t *testing.T) {
 	if at := s.rec().Engine; at != "unix:///one" {
 		t.Errorf("its record says %q", at)
 	}
-	w.must(g.update(s, func(r *Record) { r.Object, r.Engine = "", "" }))
+	w.must(g.update(s, func(r *state.Record) { r.Object, r.Engine = "", "" }))
 	w.stop()
 	g = w.run()
 	w.eventually("it is written down", func() bool { r := g.byID(made.ID).rec(); return r.Engine == "unix:///one" && r.Object != "" })

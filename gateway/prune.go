@@ -39,8 +39,8 @@ func (g *Gateway) prune(ctx context.Context, id string) {
 	if ctx.Err() != nil {
 		return
 	}
-	if r := g.home.roomOf(filepath.Dir(s.share.Dir())); r != nil {
-		r.again() // before others take what is free now
+	if r := g.home.RoomOf(filepath.Dir(s.share.Dir())); r != nil {
+		r.Again() // before others take what is free now
 	}
 	if isNotExist(err) {
 		err = nil // the share is gone, which its renewal tells

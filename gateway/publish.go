@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/gateway/state"
 	"openshell-vm/share"
 	"openshell-vm/share/layout"
 	"openshell-vm/tokens"
@@ -23,6 +24,15 @@ const publishDeadline = 5 * time.Second
 // slowPublish is what the log tells of a publish that worked. It is mostly the disk's
 // doing: a publish waits until the disk has the token, which no deadline cuts short.
 const slowPublish = 2 * time.Second
+
+// Names inside a share's auth directory.
+const (
+	tokenFile    = drivers.TokenName
+	metadataFile = drivers.MetadataName // Metadata
+)
+
+// generationStep is how far a record's GenerationLimit is advanced at a time.
+const generationStep = 1000
 
 // Metadata is the file beside the token.
 type Metadata = drivers.Metadata
@@ -48,7 +58,7 @@ func (g *Gateway) deliver(ctx context.Context, s *sandbox, start bool) error {
 		if err := g.reserve(s, generation); err != nil {
 			return nil, err
 		}
-		raw, claims, err := g.issuer.Mint(tokens.Request{SandboxID: s.id, Generation: generation, TTL: record.ttl(), Now: time.Now()}) // 1
+		raw, claims, err := g.issuer.Mint(tokens.Request{SandboxID: s.id, Generation: generation, TTL: record.TTL(), Now: time.Now()}) // 1
 		if err != nil {
 			return nil, err
 		}
@@ -88,12 +98,12 @@ func (g *Gateway) reserve(s *sandbox, generation uint64) error {
 	if generation <= s.rec().GenerationLimit {
 		return nil
 	}
-	return g.update(s, func(r *Record) { r.GenerationLimit = generation + generationStep - 1 })
+	return g.update(s, func(r *state.Record) { r.GenerationLimit = generation + generationStep - 1 })
 }
 
-func (g *Gateway) metadata(r *Record, c tokens.Claims) ([]byte, error) {
+func (g *Gateway) metadata(r *state.Record, c tokens.Claims) ([]byte, error) {
 	data, err := json.Marshal(Metadata{Generation: c.Generation, IssuedAt: c.IssuedAt.UTC(), ExpiresAt: c.ExpiresAt.UTC(),
-		RenewAt: tokens.RenewAt(c.IssuedAt, r.ttl(), r.ID).UTC(), Gateway: g.home.ID, AuthMode: drivers.AuthMode})
+		RenewAt: tokens.RenewAt(c.IssuedAt, r.TTL(), r.ID).UTC(), Gateway: g.home.ID, AuthMode: drivers.AuthMode})
 	return append(data, '\n'), err
 }
 
@@ -120,10 +130,10 @@ func (s *sandbox) checkMounted() error {
 	s.mu.Lock()
 	running, mounted := s.status.State == drivers.Running, s.record.Start.Share
 	s.mu.Unlock()
-	if !running || mounted == (Inode{}) {
+	if !running || mounted == (state.Inode{}) {
 		return nil
 	}
-	now, err := InodeOf(s.share.AuthDir())
+	now, err := state.InodeOf(s.share.AuthDir())
 	if err == nil && now != mounted {
 		err = errors.New("it is not the directory any more that the sandbox has mounted")
 	}
@@ -183,7 +193,7 @@ func (s *sandbox) holds(c tokens.Claims) {
 	t := &s.token
 	t.Generation, t.KeyID, t.TokenID = c.Generation, c.KeyID, c.TokenID
 	t.IssuedAt, t.ExpiresAt, t.Revoked = c.IssuedAt, c.ExpiresAt, false
-	t.RenewAt = tokens.RenewAt(c.IssuedAt, s.record.ttl(), s.id)
+	t.RenewAt = tokens.RenewAt(c.IssuedAt, s.record.TTL(), s.id)
 }
 
 func untidyLine(warning error) string {
@@ -207,7 +217,7 @@ func (s *sandbox) noteFailure(err error) (next time.Time) {
 	t, now := &s.token, time.Now()
 	t.Failures++
 	t.LastError, t.LastErrorAt = oneLine(err), now
-	return now.Add(retryDelay(t.Failures, s.record.ttl()))
+	return now.Add(retryDelay(t.Failures, s.record.TTL()))
 }
 
 // renew is what the schedule runs.
@@ -235,7 +245,7 @@ func (g *Gateway) pickUp(s *sandbox) {
 			s.holds(claims)
 			due = s.token.RenewAt
 		}
-		if r := s.record; !r.own() && r.Desired == wantStopped {
+		if r := s.record; !r.Own() && r.Desired == state.WantStopped {
 			due = later(due, time.Now().Add(engineWord))
 		}
 		s.schedule.set(s.id, due, s.token.ExpiresAt)

@@ -10,6 +10,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 )
 
 const (
@@ -130,7 +131,7 @@ func (g *Gateway) concerned(e *engine) bool {
 // needsLook: the caller holds s.mu.
 func (s *sandbox) needsLook() bool {
 	ended := s.status.State == drivers.Exited || s.status.State == drivers.Dead
-	return s.record.Desired != wantStopped || s.status.State == drivers.Running || !s.record.Made ||
+	return s.record.Desired != state.WantStopped || s.status.State == drivers.Running || !s.record.Made ||
 		ended && s.record.Request.AutoRemove
 }
 
@@ -235,7 +236,7 @@ func (g *Gateway) converge(ctx context.Context, s *sandbox, status drivers.Statu
 	}
 	g.keepObject(s, status)
 	next, ok := s.next(status, found, live, asked, g.bootID)
-	if next == erase && s.rec().Desired != wantGone && time.Since(g.startedAt) < reattachTime {
+	if next == erase && s.rec().Desired != state.WantGone && time.Since(g.startedAt) < reattachTime {
 		ok = false
 	}
 	if !ok || next == keep {
@@ -259,7 +260,7 @@ func (g *Gateway) keepObject(s *sandbox, status drivers.Status) {
 	if r.Object != "" && r.Engine == engine {
 		return
 	}
-	if err := g.update(s, func(r *Record) { r.Object, r.Engine = status.Object, engine }); err != nil {
+	if err := g.update(s, func(r *state.Record) { r.Object, r.Engine = status.Object, engine }); err != nil {
 		g.log.Warn("the engine's id of a sandbox is not written down yet", "sandbox", s.id, "error", oneLine(err))
 	}
 }
@@ -278,14 +279,14 @@ func (s *sandbox) next(status drivers.Status, found, live bool, asked time.Time,
 	case found:
 		s.status = status
 	case s.status.State != drivers.Exited && s.status.State != drivers.Dead: // how it ended before stays known
-		s.status = drivers.Status{ID: s.id, State: drivers.Dead, Reason: s.record.lostReason()}
+		s.status = drivers.Status{ID: s.id, State: drivers.Dead, Reason: lostReason(s.record)}
 	}
 	s.token.SeenGeneration = status.SeenGeneration
 	next := decide(s.record, status, found, live, bootID)
 	if next == keep {
 		s.problem = ""
 	}
-	waits := next == erase && s.clients > 0 && s.record.Desired != wantGone
+	waits := next == erase && s.clients > 0 && s.record.Desired != state.WantGone
 	return next, !waits && s.retry.due(time.Now())
 }
 
@@ -304,12 +305,12 @@ const (
 // decide compares what should be with what is. live means that the sandbox was
 // seen running by this gateway, without a gap in which the engine or the
 // host may have ended it.
-func decide(r *Record, status drivers.Status, found, live bool, bootID string) action {
+func decide(r *state.Record, status drivers.Status, found, live bool, bootID string) action {
 	ended := status.State == drivers.Exited || status.State == drivers.Dead
 	// What ended before it was wanted to run is the end of an earlier run.
 	earlier := !status.ExitedAt.IsZero() && status.ExitedAt.Before(r.DesiredAt)
 	switch {
-	case r.Desired == wantGone || !r.Made:
+	case r.Desired == state.WantGone || !r.Made:
 		return erase
 	case !found && r.Lost != "":
 		return keep
@@ -317,13 +318,13 @@ func decide(r *Record, status drivers.Status, found, live bool, bootID string) a
 		return erase
 	case !found:
 		return lose
-	case status.State == drivers.Running && r.Desired == wantStopped:
+	case status.State == drivers.Running && r.Desired == state.WantStopped:
 		return halt
 	case status.State == drivers.Running:
 		return keep
-	case ended && r.Request.AutoRemove && (r.Desired == wantStopped || live || !earlier):
+	case ended && r.Request.AutoRemove && (r.Desired == state.WantStopped || live || !earlier):
 		return erase
-	case r.Desired != wantRunning:
+	case r.Desired != state.WantRunning:
 		return keep
 	case ended && (live || !earlier && byItself(r, status, bootID)):
 		return settle
@@ -334,7 +335,7 @@ func decide(r *Record, status drivers.Status, found, live bool, bootID string) a
 // byItself judges an end that nobody saw: a workload that ended with a code of
 // its own is done; one that was killed by what a shutdown of the engine or
 // the host sends is not, nor is one from before the host's last boot.
-func byItself(r *Record, status drivers.Status, bootID string) bool {
+func byItself(r *state.Record, status drivers.Status, bootID string) bool {
 	if status.State != drivers.Exited || r.Start.BootID != bootID {
 		return false
 	}
@@ -358,7 +359,7 @@ func (g *Gateway) act(ctx context.Context, s *sandbox, next action, status drive
 	case halt:
 		err = g.halt(ctx, s, defaultGrace)
 	case settle:
-		err = g.update(s, func(r *Record) { r.want(wantStopped) })
+		err = g.update(s, func(r *state.Record) { r.Want(state.WantStopped) })
 	case resume:
 		err = g.resume(ctx, s)
 	}
@@ -416,9 +417,9 @@ func (g *Gateway) lose(ctx context.Context, s *sandbox) error {
 	if err := s.share.Remove(bounded); err != nil {
 		return err
 	}
-	err := g.update(s, func(r *Record) {
-		r.want(wantStopped)
-		r.Lost = r.lostReason()
+	err := g.update(s, func(r *state.Record) {
+		r.Want(state.WantStopped)
+		r.Lost = lostReason(r)
 	})
 	if err != nil {
 		return err
@@ -427,7 +428,7 @@ func (g *Gateway) lose(ctx context.Context, s *sandbox) error {
 	return nil
 }
 
-func (r *Record) lostReason() string {
+func lostReason(r *state.Record) string {
 	return "it was removed from " + r.Driver + " without openshell-vm"
 }
 

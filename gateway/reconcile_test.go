@@ -13,6 +13,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
@@ -20,17 +21,17 @@ import (
 func TestDecide(t *testing.T) {
 	const boot = "this boot"
 	wanted := time.Now()
-	record := func(desired string, change ...func(*Record)) *Record {
-		r := &Record{Made: true, Desired: desired, DesiredAt: wanted, Start: StartRecord{BootID: boot}}
+	record := func(desired string, change ...func(*state.Record)) *state.Record {
+		r := &state.Record{Made: true, Desired: desired, DesiredAt: wanted, Start: state.StartRecord{BootID: boot}}
 		for _, c := range change {
 			c(r)
 		}
 		return r
 	}
-	rm := func(r *Record) { r.Request.AutoRemove = true }
-	unmade := func(r *Record) { r.Made = false }
-	lost := func(r *Record) { r.Lost = "gone" }
-	rebooted := func(r *Record) { r.Start.BootID = "the boot before" }
+	rm := func(r *state.Record) { r.Request.AutoRemove = true }
+	unmade := func(r *state.Record) { r.Made = false }
+	lost := func(r *state.Record) { r.Lost = "gone" }
+	rebooted := func(r *state.Record) { r.Start.BootID = "the boot before" }
 
 	running := drivers.Status{State: drivers.Running}
 	created := drivers.Status{State: drivers.Created}
@@ -42,42 +43,42 @@ func TestDecide(t *testing.T) {
 
 	for _, c := range []struct {
 		what   string
-		record *Record
+		record *state.Record
 		status drivers.Status
 		found  bool
 		live   bool
 		want   action
 	}{
-		{"removal under way", record(wantGone), running, true, true, erase},
-		{"removal under way, engine done", record(wantGone), drivers.Status{}, false, false, erase},
-		{"creation cut off", record(wantStopped, unmade), created, true, false, erase},
-		{"removed behind our back", record(wantRunning), drivers.Status{}, false, true, lose},
-		{"removed behind our back, said already", record(wantStopped, lost), drivers.Status{}, false, true, keep},
-		{"removed behind our back, --rm", record(wantRunning, rm), drivers.Status{}, false, true, erase},
+		{"removal under way", record(state.WantGone), running, true, true, erase},
+		{"removal under way, engine done", record(state.WantGone), drivers.Status{}, false, false, erase},
+		{"creation cut off", record(state.WantStopped, unmade), created, true, false, erase},
+		{"removed behind our back", record(state.WantRunning), drivers.Status{}, false, true, lose},
+		{"removed behind our back, said already", record(state.WantStopped, lost), drivers.Status{}, false, true, keep},
+		{"removed behind our back, --rm", record(state.WantRunning, rm), drivers.Status{}, false, true, erase},
 
-		{"as it should be", record(wantRunning), running, true, true, keep},
-		{"picked up", record(wantRunning), running, true, false, keep},
-		{"stop cut off", record(wantStopped), running, true, false, halt},
-		{"stopped", record(wantStopped), exited(143), true, false, keep},
-		{"never started", record(wantStopped), created, true, false, keep},
-		{"never started, --rm", record(wantStopped, rm), created, true, false, keep},
-		{"stopped, --rm", record(wantStopped, rm), exited(143), true, false, erase},
+		{"as it should be", record(state.WantRunning), running, true, true, keep},
+		{"picked up", record(state.WantRunning), running, true, false, keep},
+		{"stop cut off", record(state.WantStopped), running, true, false, halt},
+		{"stopped", record(state.WantStopped), exited(143), true, false, keep},
+		{"never started", record(state.WantStopped), created, true, false, keep},
+		{"never started, --rm", record(state.WantStopped, rm), created, true, false, keep},
+		{"stopped, --rm", record(state.WantStopped, rm), exited(143), true, false, erase},
 
-		{"ended before our eyes", record(wantRunning), exited(0), true, true, settle},
-		{"killed before our eyes", record(wantRunning), exited(137), true, true, settle},
-		{"hypervisor died before our eyes", record(wantRunning), dead, true, true, settle},
-		{"ended before our eyes, --rm", record(wantRunning, rm), exited(3), true, true, erase},
+		{"ended before our eyes", record(state.WantRunning), exited(0), true, true, settle},
+		{"killed before our eyes", record(state.WantRunning), exited(137), true, true, settle},
+		{"hypervisor died before our eyes", record(state.WantRunning), dead, true, true, settle},
+		{"ended before our eyes, --rm", record(state.WantRunning, rm), exited(3), true, true, erase},
 
-		{"start cut off", record(wantRunning), created, true, false, resume},
-		{"second start cut off", record(wantRunning), earlier, true, false, resume},
-		{"second start cut off, --rm", record(wantRunning, rm), earlier, true, false, resume},
-		{"ended by itself unseen", record(wantRunning), exited(0), true, false, settle},
-		{"failed by itself unseen", record(wantRunning), exited(7), true, false, settle},
-		{"terminated unseen", record(wantRunning), exited(143), true, false, resume},
-		{"killed unseen", record(wantRunning), exited(137), true, false, resume},
-		{"lost its hypervisor unseen", record(wantRunning), dead, true, false, resume},
-		{"ended by a reboot", record(wantRunning, rebooted), exited(0), true, false, resume},
-		{"ended unseen, --rm", record(wantRunning, rm), exited(143), true, false, erase},
+		{"start cut off", record(state.WantRunning), created, true, false, resume},
+		{"second start cut off", record(state.WantRunning), earlier, true, false, resume},
+		{"second start cut off, --rm", record(state.WantRunning, rm), earlier, true, false, resume},
+		{"ended by itself unseen", record(state.WantRunning), exited(0), true, false, settle},
+		{"failed by itself unseen", record(state.WantRunning), exited(7), true, false, settle},
+		{"terminated unseen", record(state.WantRunning), exited(143), true, false, resume},
+		{"killed unseen", record(state.WantRunning), exited(137), true, false, resume},
+		{"lost its hypervisor unseen", record(state.WantRunning), dead, true, false, resume},
+		{"ended by a reboot", record(state.WantRunning, rebooted), exited(0), true, false, resume},
+		{"ended unseen, --rm", record(state.WantRunning, rm), exited(143), true, false, erase},
 	} {
 		if got := decide(c.record, c.status, c.found, c.live, boot); got != c.want {
 			t.Errorf("%s: %s, wanted %s", c.what, got, c.want)
@@ -90,7 +91,7 @@ func TestDecide(t *testing.T) {
 // old one.
 func expire(t *testing.T, g *Gateway, s *sandbox) (raw string) {
 	t.Helper()
-	old, claims, err := g.issuer.Mint(tokens.Request{SandboxID: s.id, Generation: s.token.Generation + 1, TTL: s.rec().ttl(), Now: time.Now().Add(-2 * s.rec().ttl())})
+	old, claims, err := g.issuer.Mint(tokens.Request{SandboxID: s.id, Generation: s.token.Generation + 1, TTL: s.rec().TTL(), Now: time.Now().Add(-2 * s.rec().TTL())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func TestResume(t *testing.T) {
 	if r, err := w.client.VerifyToken(t.Context(), api.VerifyRequest{Token: old}); err != nil || r.Valid || !strings.Contains(r.Problem, "expired") {
 		t.Errorf("the old token: %+v, %v", r, err)
 	}
-	w.eventually("the one that was done is settled", func() bool { return w.get("done").Desired == wantStopped })
+	w.eventually("the one that was done is settled", func() bool { return w.get("done").Desired == state.WantStopped })
 	for s, starts := range map[string]int{killed.ID: 2, done.ID: 1, kept.ID: 1} {
 		if n := engine.count("start " + s); n != starts {
 			t.Errorf("%d starts of %s, %d are wanted", n, s, starts)
@@ -344,7 +345,7 @@ func TestAdopt(t *testing.T) {
 		}
 		tokenOf(t, g, now.Share)
 	}
-	if s := w.get("runs"); s.State != "running" || s.Desired != wantRunning {
+	if s := w.get("runs"); s.State != "running" || s.Desired != state.WantRunning {
 		t.Errorf("it is %s, desired %s", s.State, s.Desired)
 	}
 	w.must(w.client.Remove(t.Context(), "runs", true))
@@ -363,11 +364,11 @@ func TestCutOffOperations(t *testing.T) {
 	w.start("halted")
 	g := w.gateway
 	ids := map[string]string{}
-	change := map[string]func(*Record){
-		"unmade": func(r *Record) { r.Made = false },
-		"gone":   func(r *Record) { r.want(wantGone) },
-		"halted": func(r *Record) { r.want(wantStopped) },
-		"asked":  func(r *Record) { r.want(wantRunning) },
+	change := map[string]func(*state.Record){
+		"unmade": func(r *state.Record) { r.Made = false },
+		"gone":   func(r *state.Record) { r.Want(state.WantGone) },
+		"halted": func(r *state.Record) { r.Want(state.WantStopped) },
+		"asked":  func(r *state.Record) { r.Want(state.WantRunning) },
 	}
 	w.stop()
 	for name, f := range change {
@@ -375,7 +376,7 @@ func TestCutOffOperations(t *testing.T) {
 		ids[name] = s.id
 		w.must(g.update(s, f))
 	}
-	w.must(os.Mkdir(g.home.sandboxDir("emptyemptyem"), 0o700)) // a creation's very first step
+	w.must(os.Mkdir(g.home.SandboxDir("emptyemptyem"), 0o700)) // a creation's very first step
 	g = w.run()
 	w.eventually("all is as it should be", func() bool {
 		all, err := w.client.List(t.Context())
@@ -385,13 +386,13 @@ func TestCutOffOperations(t *testing.T) {
 		if engine.get(ids[name]) != nil {
 			t.Errorf("%s is left in the engine", name)
 		}
-		for _, dir := range []string{g.home.sandboxDir(ids[name]), filepath.Join(g.home.Shares, ids[name])} {
+		for _, dir := range []string{g.home.SandboxDir(ids[name]), filepath.Join(g.home.Shares, ids[name])} {
 			if _, err := os.Stat(dir); !os.IsNotExist(err) {
 				t.Errorf("%s is left", dir)
 			}
 		}
 	}
-	if _, err := os.Stat(g.home.sandboxDir("emptyemptyem")); !os.IsNotExist(err) {
+	if _, err := os.Stat(g.home.SandboxDir("emptyemptyem")); !os.IsNotExist(err) {
 		t.Error("an empty directory is left")
 	}
 }
@@ -443,7 +444,7 @@ func TestLostShareGetsHigherNumbers(t *testing.T) {
 	if generation, _ := tokenOf(t, g, s.Share); generation <= before+900 {
 		t.Errorf("generation %d before the loss, %d after", before, generation)
 	}
-	record, err := g.home.load(s.ID)
+	record, err := g.home.Load(s.ID)
 	if err != nil || record.GenerationLimit < 1001 {
 		t.Errorf("the record allows generations up to %d, %v", record.GenerationLimit, err)
 	}
@@ -458,14 +459,14 @@ func TestRenewalLeavesRecordAlone(t *testing.T) {
 		return []share.File{{Name: tokenFile, Data: []byte("x")}}, nil
 	})
 	w.must(err)
-	before, err := os.Stat(g.home.recordPath(s.ID))
+	before, err := os.Stat(g.home.RecordPath(s.ID))
 	w.must(err)
 	writes := 0
 	for range 20 {
 		if _, err := w.client.RotateToken(t.Context(), "one"); err != nil {
 			t.Fatal(err)
 		}
-		now, err := os.Stat(g.home.recordPath(s.ID))
+		now, err := os.Stat(g.home.RecordPath(s.ID))
 		w.must(err)
 		if !os.SameFile(before, now) {
 			writes++

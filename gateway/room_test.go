@@ -9,6 +9,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 )
 
 // TestReserveFollowsTheShares: as much is set aside as the shares that there are need.
@@ -30,21 +31,21 @@ func TestReserveFollowsTheShares(t *testing.T) {
 		t.Errorf("doctor, while there is nothing to renew: %s", got)
 	}
 	blanks := func() int {
-		found, err := filepath.Glob(filepath.Join(g.home.State, reserveDir, "*"))
+		found, err := filepath.Glob(filepath.Join(g.home.State, state.ReserveDir, "*"))
 		w.must(err)
 		return len(found)
 	}
 	for i, name := range []string{"one", "two"} {
 		w.share(api.ShareRequest{Name: name, TTL: time.Hour})
 		g.refill()
-		if problem := g.home.rooms[0].problem; problem != "" {
+		if _, problem := g.home.Rooms()[0].Wanted(); problem != "" {
 			t.Skip("no room can be set aside here: " + problem)
 		}
 		if n := blanks(); n != 2*(i+1) {
 			t.Errorf("%d publishes are set aside for %d shares", n, i+1)
 		}
 	}
-	w.must(os.RemoveAll(filepath.Join(g.home.State, reserveDir)))
+	w.must(os.RemoveAll(filepath.Join(g.home.State, state.ReserveDir)))
 	g.refill()
 	if n := blanks(); n != 4 {
 		t.Errorf("after somebody removed it %d publishes are set aside", n)

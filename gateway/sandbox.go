@@ -6,11 +6,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/internal/text"
 	"openshell-vm/share"
 )
@@ -29,9 +29,9 @@ type sandbox struct {
 	// saving is held while a changed record is on its way to the disk.
 	saving sync.Mutex
 
-	mu       sync.Mutex // guards the rest, never held over a system call
-	schedule *schedule  // follows every change: see plan; nil until the sandbox is known
-	record   *Record    // replaced, never changed
+	mu       sync.Mutex    // guards the rest, never held over a system call
+	schedule *schedule     // follows every change: see plan; nil until the sandbox is known
+	record   *state.Record // replaced, never changed
 	share    *share.Share
 	token    api.Token
 	warnings [3]string      // one line each, "" for none: see the constants below
@@ -57,7 +57,7 @@ const (
 	remade               // the share was lost and made anew
 )
 
-func (s *sandbox) rec() *Record {
+func (s *sandbox) rec() *state.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.record
@@ -110,9 +110,9 @@ func (s *sandbox) view() api.Sandbox {
 	v := api.Sandbox{
 		ID: r.ID, Name: r.Name, Driver: r.Driver, Hypervisor: q.Hypervisor,
 		State: string(s.status.State), Desired: r.Desired, Reason: s.status.Reason,
-		Rootfs: q.Rootfs, Image: q.Image, Process: q.Process, Mounts: q.Mounts, CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk,
+		Rootfs: q.Rootfs, Image: q.Image, Process: asShown(q.Process), Mounts: mountsShown(q.Mounts), CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk,
 		AutoRemove: q.AutoRemove, CreatedAt: r.CreatedAt, StartedAt: s.status.StartedAt, ExitedAt: s.status.ExitedAt,
-		Share: s.share.AuthDir(), TTL: r.ttl(), Token: s.token, Warnings: r.Warnings,
+		Share: s.share.AuthDir(), TTL: r.TTL(), Token: s.token, Warnings: r.Warnings,
 	}
 	switch {
 	case s.doing != "":
@@ -130,7 +130,7 @@ func (s *sandbox) view() api.Sandbox {
 			v.Warnings = append(slices.Clip(v.Warnings), warning)
 		}
 	}
-	if r.own() && s.problem != "" {
+	if r.Own() && s.problem != "" {
 		v.Warnings = append(slices.Clip(v.Warnings), s.problem)
 	}
 	if v.Reason == "" {
@@ -162,12 +162,12 @@ func (s *sandbox) floor() uint64 {
 
 // update changes the record: on disk first, then in memory. An error means that
 // nothing has changed.
-func (g *Gateway) update(s *sandbox, change func(*Record)) error {
+func (g *Gateway) update(s *sandbox, change func(*state.Record)) error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
 	next := *s.rec()
 	change(&next)
-	if err := g.home.save(&next); err != nil {
+	if err := g.home.Save(&next); err != nil {
 		return fmt.Errorf("write the record of %s: %w", next.Name, err)
 	}
 	s.set(func() { s.record = &next })
@@ -250,13 +250,4 @@ func (g *Gateway) find(ref string) (*sandbox, error) {
 			Hint: "openshell-vm ps -a lists all"}
 	}
 	return found, nil
-}
-
-// InodeOf identifies the directory at path.
-func InodeOf(path string) (Inode, error) {
-	var st syscall.Stat_t
-	if err := syscall.Stat(path, &st); err != nil {
-		return Inode{}, fmt.Errorf("stat %s: %w", path, err)
-	}
-	return Inode{Device: uint64(st.Dev), Inode: st.Ino}, nil
 }

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
-	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
@@ -146,7 +146,7 @@ func TestScheduleSetWhileRunning(t *testing.T) {
 // no API, and engines only to be counted running.
 func bubbleGateway(t *testing.T, ttl time.Duration, n int) (*Gateway, []*sandbox) {
 	dir := t.TempDir()
-	home := &Home{State: dir, Shares: filepath.Join(dir, sharesDir), ID: "abcdefghijkl"}
+	home := &state.Home{State: dir, Shares: filepath.Join(dir, "shares"), ID: "abcdefghijkl"}
 	for _, d := range []string{home.Shares, home.Sandboxes()} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
@@ -158,13 +158,13 @@ func bubbleGateway(t *testing.T, ttl time.Duration, n int) (*Gateway, []*sandbox
 	}
 	var all []*sandbox
 	for i := range n {
-		r := &Record{Version: recordVersion, ID: fmt.Sprintf("sandbox%05d", i), Name: fmt.Sprint("n", i), Driver: "fake",
-			Request: api.CreateRequest{TTL: ttl}, Share: filepath.Join(home.Shares, fmt.Sprintf("sandbox%05d", i)),
-			Desired: wantRunning, Made: true, GenerationLimit: generationStep}
+		r := &state.Record{Version: state.Version, ID: fmt.Sprintf("sandbox%05d", i), Name: fmt.Sprint("n", i), Driver: "fake",
+			Request: state.Request{TTL: ttl}, Share: filepath.Join(home.Shares, fmt.Sprintf("sandbox%05d", i)),
+			Desired: state.WantRunning, Made: true, GenerationLimit: generationStep}
 		if err := g.know(r); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Mkdir(home.sandboxDir(r.ID), 0o700); err != nil {
+		if err := os.Mkdir(home.SandboxDir(r.ID), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if err := g.makeShare(r); err != nil {

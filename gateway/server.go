@@ -71,8 +71,8 @@ func (g *Gateway) awaitEnd(ctx context.Context, served <-chan error) error {
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		if _, err := os.Lstat(g.home.socket()); isNotExist(err) {
-			return fmt.Errorf("the socket %s was deleted", g.home.socket())
+		if _, err := os.Lstat(g.home.Socket()); isNotExist(err) {
+			return fmt.Errorf("the socket %s was deleted", g.home.Socket())
 		}
 	}
 }
@@ -80,7 +80,7 @@ func (g *Gateway) awaitEnd(ctx context.Context, served <-chan error) error {
 // listen replaces a socket that a killed gateway left: the state lock says that
 // nobody listens there.
 func (g *Gateway) listen() (net.Listener, error) {
-	path := g.home.socket()
+	path := g.home.Socket()
 	if err := os.Remove(path); err != nil && !isNotExist(err) {
 		return nil, fmt.Errorf("replace the socket: %w", err)
 	}
@@ -221,7 +221,7 @@ func decode(r *http.Request, v any) error {
 func (g *Gateway) getStatus(*http.Request) (any, error) {
 	n := g.count(time.Now())
 	return api.Status{ID: g.home.ID, Version: g.opts.Version, PID: os.Getpid(), StartedAt: g.startedAt,
-		StateDir: g.home.State, RuntimeDir: g.home.Runtime, Socket: g.home.socket(),
+		StateDir: g.home.State, RuntimeDir: g.home.Runtime, Socket: g.home.Socket(),
 		Supervisor: g.opts.Supervisor, Unit: g.opts.Unit, Environment: api.OwnEnvironment(), Advice: g.advice(),
 		Sandboxes: n.all, Running: n.running, Shares: n.shares, Failing: n.failing, Unreadable: g.unread(""), Short: g.short()}, nil
 }
@@ -269,7 +269,7 @@ func (g *Gateway) getSandboxes(r *http.Request) (any, error) {
 	all := g.all()
 	views := make([]api.Sandbox, 0, len(all))
 	for _, s := range all {
-		if s.rec().own() {
+		if s.rec().Own() {
 			continue
 		}
 		view := g.view(s)

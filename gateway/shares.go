@@ -11,6 +11,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
@@ -21,13 +22,6 @@ import (
 
 // bindStaleness is the bound of a bind mount, which is how containers get it.
 const bindStaleness = time.Second
-
-// own says that the record is of a share of the user's own.
-func (r *Record) own() bool { return r.Driver == "" }
-
-// kept says that the share is there and is renewed: all are but those that are
-// being made or removed, or that were lost.
-func (r *Record) kept() bool { return r.Made && r.Desired != wantGone && r.Lost == "" }
 
 // createTries bounds how often a share may vanish, or appear, while one is asked for.
 const createTries = 5
@@ -95,7 +89,7 @@ func (s *sandbox) blame(err error) error {
 func (g *Gateway) ownShare(name string) *sandbox {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	if s := g.names[name]; s != nil && s.rec().own() {
+	if s := g.names[name]; s != nil && s.rec().Own() {
 		return s
 	}
 	return nil
@@ -104,7 +98,7 @@ func (g *Gateway) ownShare(name string) *sandbox {
 // newShare checks a request and makes its record. The share lies in the state
 // directory, by name: the user's containers find it there after a reboot.
 func (g *Gateway) newShare(q api.ShareRequest) (*sandbox, error) {
-	if err := checkName(q.Name); err != nil {
+	if err := state.CheckName(q.Name); err != nil {
 		return nil, err
 	}
 	if q.TTL == 0 {
@@ -114,17 +108,17 @@ func (g *Gateway) newShare(q api.ShareRequest) (*sandbox, error) {
 	if err != nil {
 		return nil, invalid(err)
 	}
-	id := newID()
-	r := &Record{Version: recordVersion, ID: id, Name: q.Name, CreatedAt: time.Now(),
-		Request: api.CreateRequest{Name: q.Name, TTL: q.TTL}, Staleness: bindStaleness,
-		Share: filepath.Join(g.home.State, namedDir, q.Name), GenerationLimit: generationStep}
+	id := state.NewID()
+	r := &state.Record{Version: state.Version, ID: id, Name: q.Name, CreatedAt: time.Now(),
+		Request: state.Request{Name: q.Name, TTL: q.TTL}, Staleness: bindStaleness,
+		Share: g.home.NamedShare(q.Name), GenerationLimit: generationStep}
 	if warning != "" {
 		r.Warnings = append(r.Warnings, warning)
 	}
 	if err := checkMountable(r.Share); err != nil {
 		return nil, err
 	}
-	r.want(wantRunning)
+	r.Want(state.WantRunning)
 	s := &sandbox{id: id, record: r}
 	s.share, err = share.At(r.Share, g.shareOptions(r))
 	return s, err
@@ -142,10 +136,10 @@ func checkMountable(path string) error {
 
 // makeOwn makes everything on disk, the record first, as makeAll does.
 func (g *Gateway) makeOwn(ctx context.Context, s *sandbox) error {
-	if err := g.home.makeSandboxDir(s.id); err != nil {
+	if err := g.home.MakeSandboxDir(s.id); err != nil {
 		return err
 	}
-	if err := g.home.save(s.rec()); err != nil {
+	if err := g.home.Save(s.rec()); err != nil {
 		return err
 	}
 	if err := g.makeShare(s.rec()); err != nil {
@@ -154,7 +148,7 @@ func (g *Gateway) makeOwn(ctx context.Context, s *sandbox) error {
 	if err := g.deliver(ctx, s, false); err != nil {
 		return err
 	}
-	return g.update(s, func(r *Record) { r.Made = true })
+	return g.update(s, func(r *state.Record) { r.Made = true })
 }
 
 // takeShare gives what a request asks for from a share that exists, once it
@@ -168,8 +162,8 @@ func (g *Gateway) takeShare(ctx context.Context, s *sandbox, q api.ShareRequest)
 		return err
 	}
 	r := s.rec()
-	if q.TTL != 0 && q.TTL != r.ttl() && !q.Ignore {
-		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %q has a token lifetime of %v, not %v", r.Name, r.ttl(), q.TTL),
+	if q.TTL != 0 && q.TTL != r.TTL() && !q.Ignore {
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %q has a token lifetime of %v, not %v", r.Name, r.TTL(), q.TTL),
 			Hint: "leave --ttl out to take it as it is, or remove it first: openshell-vm share rm " + r.Name}
 	}
 	if err := g.restore(s); err != nil {
@@ -177,7 +171,7 @@ func (g *Gateway) takeShare(ctx context.Context, s *sandbox, q api.ShareRequest)
 	}
 	now := time.Now()
 	claims, err := g.readToken(s, now)
-	if err == nil && !tokens.Due(now, claims.IssuedAt, r.ttl(), s.id) {
+	if err == nil && !tokens.Due(now, claims.IssuedAt, r.TTL(), s.id) {
 		return nil
 	}
 	return g.deliver(ctx, s, false)
@@ -188,11 +182,11 @@ func (g *Gateway) takeShare(ctx context.Context, s *sandbox, q api.ShareRequest)
 // more, and what mounts it next finds it. A sandbox's is made at its next start.
 func (g *Gateway) publish(ctx context.Context, s *sandbox, build func(uint64) ([]share.File, error)) (share.Published, error) {
 	p, err := s.share.Publish(ctx, s.floor(), build)
-	if !isNotExist(err) || !s.rec().own() || !s.op.tryLock() {
+	if !isNotExist(err) || !s.rec().Own() || !s.op.tryLock() {
 		return p, err // whoever holds op makes it, or removes it
 	}
 	defer s.op.unlock()
-	if !s.rec().kept() || g.restore(s) != nil {
+	if !s.rec().Kept() || g.restore(s) != nil {
 		return p, err
 	}
 	return s.share.Publish(ctx, s.floor(), build)
@@ -205,7 +199,7 @@ func (g *Gateway) restore(s *sandbox) error {
 	if !isNotExist(err) {
 		return nil // if it is damaged, Publish says how
 	}
-	if _, err := os.Lstat(g.home.recordPath(s.id)); err != nil {
+	if _, err := os.Lstat(g.home.RecordPath(s.id)); err != nil {
 		return err
 	}
 	if err := g.makeShare(s.rec()); err != nil {
@@ -222,7 +216,7 @@ func (g *Gateway) restore(s *sandbox) error {
 // mounted would see an empty directory: without force the share stays.
 func (g *Gateway) removeShare(ctx context.Context, s *sandbox, force bool) error {
 	r := s.rec()
-	if !r.own() {
+	if !r.Own() {
 		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share belongs to sandbox %s", r.Name),
 			Hint: "it goes with the sandbox: openshell-vm rm " + r.Name}
 	}
@@ -247,10 +241,10 @@ func (g *Gateway) removeShare(ctx context.Context, s *sandbox, force bool) error
 // creation or removal left: no engine's reconciler looks after them.
 func (g *Gateway) tidyShares(ctx context.Context) {
 	for _, s := range g.all() {
-		if r := s.rec(); !r.own() || r.kept() || !s.op.tryLock() {
+		if r := s.rec(); !r.Own() || r.Kept() || !s.op.tryLock() {
 			continue
 		}
-		if s.rec().kept() { // it has been made in the meantime
+		if s.rec().Kept() { // it has been made in the meantime
 			s.op.unlock()
 			continue
 		}
@@ -263,7 +257,7 @@ func (g *Gateway) tidyShares(ctx context.Context) {
 
 // shareView is the share as people see it.
 func (g *Gateway) shareView(s *sandbox) api.Share {
-	files, err := g.home.files(s.id)
+	files, err := g.home.Files(s.id)
 	problem := ""
 	if err != nil {
 		problem = oneLine(err)
@@ -277,7 +271,7 @@ func (g *Gateway) shareView(s *sandbox) api.Share {
 // findSandbox is find for what only a sandbox can do.
 func (g *Gateway) findSandbox(ref string) (*sandbox, error) {
 	s, err := g.find(ref)
-	if err != nil || !s.rec().own() {
+	if err != nil || !s.rec().Own() {
 		return s, err
 	}
 	r := s.rec()
@@ -296,9 +290,9 @@ func (g *Gateway) findShare(ref string) (*sandbox, error) {
 }
 
 // nameTaken is the answer to who wants a name that something else has.
-func nameTaken(by *Record) error {
+func nameTaken(by *state.Record) error {
 	kind, remove := "sandbox", "openshell-vm rm "
-	if by.own() {
+	if by.Own() {
 		kind, remove = "share", "openshell-vm share rm "
 	}
 	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the name %q is taken by %s %s", by.Name, kind, by.ID),

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/share"
 )
 
@@ -161,7 +162,7 @@ func TestShareOutlivesGateway(t *testing.T) {
 	w.run()
 	s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour})
 	w.put("agent", map[string]string{"agent.yaml": "a: 1"})
-	before, err := InodeOf(s.Dir)
+	before, err := state.InodeOf(s.Dir)
 	w.must(err)
 	w.stop()
 
@@ -172,7 +173,7 @@ func TestShareOutlivesGateway(t *testing.T) {
 	g = w.run()
 	w.eventually("the share is fresh", func() bool { return w.shareOf("agent").Token.Renewals > 0 })
 	generation, _ := tokenOf(t, g, s.Dir)
-	after, err := InodeOf(s.Dir)
+	after, err := state.InodeOf(s.Dir)
 	w.must(err)
 	if generation != 4 || after != before {
 		t.Errorf("generation %d in %+v, before %+v", generation, after, before)
@@ -222,9 +223,9 @@ func TestShareFailureIsShown(t *testing.T) {
 
 // TestHalfMadeShareIsTakenBack: what a killed creation or removal left goes.
 func TestHalfMadeShareIsTakenBack(t *testing.T) {
-	for name, left := range map[string]func(*Record){
-		"creation": func(r *Record) { r.Made = false },
-		"removal":  func(r *Record) { r.want(wantGone) },
+	for name, left := range map[string]func(*state.Record){
+		"creation": func(r *state.Record) { r.Made = false },
+		"removal":  func(r *state.Record) { r.Want(state.WantGone) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -476,61 +477,12 @@ func TestShareTurmoil(t *testing.T) {
 	}
 	all.Wait()
 	_ = w.client.RemoveShare(ctx, "agent", false)
-	if left, _ := os.ReadDir(filepath.Join(g.home.State, namedDir)); len(left) != 0 {
+	if left, _ := os.ReadDir(filepath.Dir(g.home.NamedShare("x"))); len(left) != 0 {
 		t.Errorf("left: %v", left)
-	}
-}
-
-// TestForgetUnderWriters: a renewal that is under way may write beside the record
-// while all of it is removed.
-func TestForgetUnderWriters(t *testing.T) {
-	w := newWorld(t)
-	g := w.run()
-	for i := range 200 {
-		id := fmt.Sprintf("box%d", i)
-		dir := g.home.sandboxDir(id)
-		w.must(os.Mkdir(dir, 0o700))
-		w.must(os.WriteFile(filepath.Join(dir, recordFile), nil, 0o600))
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			for os.WriteFile(filepath.Join(dir, recordFile+newSuffix), nil, 0o600) == nil {
-				_ = os.Rename(filepath.Join(dir, recordFile+newSuffix), filepath.Join(dir, recordFile))
-			}
-		}()
-		if err := g.home.forget(id); err != nil {
-			t.Fatalf("round %d: %v", i, err)
-		}
-		<-ended
 	}
 }
 
 func lstat(path string) error {
 	_, err := os.Lstat(path)
 	return err
-}
-
-// TestNewDirectoriesAreDurable: a record and a share survive a power failure only if
-// the names of the directories that they lie in do.
-func TestNewDirectoriesAreDurable(t *testing.T) {
-	w := newWorld(t, newFake("fake"))
-	g := w.run()
-	var mu sync.Mutex
-	synced := map[string]bool{}
-	old := syncDir
-	t.Cleanup(func() { syncDir = old })
-	syncDir = func(path string) error {
-		mu.Lock()
-		defer mu.Unlock()
-		synced[path] = true
-		return old(path)
-	}
-	w.share(api.ShareRequest{Name: "agent"})
-	w.create(api.CreateRequest{Name: "box"})
-	w.stop()
-	for _, dir := range []string{g.home.State, g.home.Sandboxes()} {
-		if !synced[dir] {
-			t.Errorf("%s was not synced, but %v", dir, synced)
-		}
-	}
 }

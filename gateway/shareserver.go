@@ -77,7 +77,7 @@ func (g *Gateway) getShare(r *http.Request, s *sandbox) (any, error) {
 func (g *Gateway) getShares(*http.Request) (any, error) {
 	views := []api.Share{}
 	for _, s := range g.all() {
-		if r := s.rec(); !r.own() || !r.Made {
+		if r := s.rec(); !r.Own() || !r.Made {
 			continue
 		}
 		views = append(views, g.shareView(s))

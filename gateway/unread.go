@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,17 +17,10 @@ import (
 func (g *Gateway) cantUse(id string, err error) {
 	g.log.Error("a record can't be used; its sandbox is left alone", "sandbox", id, "error", oneLine(err))
 	u := api.Unreadable{ID: id, Problem: oneLine(err)}
-	var known struct {
-		Name   string
-		Driver *string
-	}
-	if data, err := api.ReadState(g.home.recordPath(id)); err == nil && json.Unmarshal(data, &known) == nil && known.Driver != nil {
-		u.Kind = api.KindSandbox
-		if *known.Driver == "" {
+	if name, own, ok := g.home.Peek(id); ok {
+		u.Name, u.Kind = name, api.KindSandbox
+		if own {
 			u.Kind = api.KindShare
-		}
-		if checkName(known.Name) == nil {
-			u.Name = known.Name
 		}
 	}
 	g.mu.Lock()
@@ -59,7 +51,7 @@ func (g *Gateway) refuseUnread(ref string) error {
 		return nil
 	}
 	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the record of %s can't be used: %s", u.ID, u.Problem),
-		Hint: "mend or remove " + g.home.sandboxDir(u.ID) + ", then: openshell-vm gateway stop; the next command starts it anew"}
+		Hint: "mend or remove " + g.home.SandboxDir(u.ID) + ", then: openshell-vm gateway stop; the next command starts it anew"}
 }
 
 // unreadSandboxes and unreadShares are rows for the lists.

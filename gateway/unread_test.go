@@ -39,7 +39,7 @@ func TestUnreadableRecords(t *testing.T) {
 			s := w.share(api.ShareRequest{Name: "agent"})
 			w.share(api.ShareRequest{Name: "other"})
 			w.stop()
-			path := g.home.recordPath(s.ID)
+			path := g.home.RecordPath(s.ID)
 			w.must(c.damage(path))
 			before, _ := os.ReadFile(path)
 			w.run()
@@ -114,11 +114,11 @@ func TestTwoOfOneName(t *testing.T) {
 	w.stop()
 	twin := *g.byID(s.ID).rec()
 	twin.ID = "zzzzzzzzzzzz"
-	w.must(os.Mkdir(g.home.sandboxDir(twin.ID), 0o700))
-	w.must(g.home.save(&twin))
+	w.must(os.Mkdir(g.home.SandboxDir(twin.ID), 0o700))
+	w.must(g.home.Save(&twin))
 	g = w.run()
 	w.showsUnreadable(twin.ID, `the name "agent" is taken by share `+s.ID, "share")
-	if _, err := os.Stat(g.home.recordPath(twin.ID)); err != nil {
+	if _, err := os.Stat(g.home.RecordPath(twin.ID)); err != nil {
 		t.Error(err)
 	}
 	if generation, _ := tokenOf(t, g, s.Dir); generation == 0 || g.byID(twin.ID) != nil {
@@ -133,7 +133,7 @@ func TestDamagedFilesOfOneShare(t *testing.T) {
 	s := w.share(api.ShareRequest{Name: "agent"})
 	w.put("agent", map[string]string{"x": "1"})
 	w.share(api.ShareRequest{Name: "other"})
-	w.must(os.Truncate(g.home.filesPath(s.ID), 3))
+	w.must(os.Truncate(g.home.FilesPath(s.ID), 3))
 	list, err := w.client.Shares(t.Context())
 	w.must(err)
 	if len(list) != 2 || !strings.Contains(list[0].Problem+list[1].Problem, "files.json is damaged") {

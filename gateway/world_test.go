@@ -12,6 +12,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/share"
 )
 
@@ -64,7 +65,7 @@ func (w *world) must(err error) {
 // open makes a gateway without running it.
 func (w *world) open() *Gateway {
 	w.Helper()
-	home, err := OpenHome()
+	home, err := state.Open()
 	w.must(err)
 	w.Cleanup(home.Close)
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -9,13 +9,13 @@ import (
 	"openshell-vm/drivers/docker"
 	"openshell-vm/drivers/podman"
 	"openshell-vm/drivers/vm"
-	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 )
 
 // newDrivers are the engines, in the order in which auto prefers them. None of
 // them is looked for before it is used.
-func newDrivers(home *gateway.Home, log *slog.Logger) ([]drivers.Driver, error) {
+func newDrivers(home *state.Home, log *slog.Logger) ([]drivers.Driver, error) {
 	forVM, err := vm.Config{
 		GatewayID: home.ID, SandboxesDir: home.Sandboxes(), RuntimeDir: home.Runtime,
 		CacheDir: cacheDir(home), Libexec: libexec(), Log: log.With("driver", "vm"),
@@ -32,7 +32,7 @@ func newDrivers(home *gateway.Home, log *slog.Logger) ([]drivers.Driver, error) 
 
 // cacheDir is for what can be made again, such as a guest's initramfs. It lies
 // outside the state and runtime directories: sandboxes may see what is in it.
-func cacheDir(home *gateway.Home) string {
+func cacheDir(home *state.Home) string {
 	if os.Geteuid() == 0 {
 		return "/var/cache/openshell-vm"
 	}

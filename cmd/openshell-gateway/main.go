@@ -21,6 +21,7 @@ import (
 	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/daemon"
+	"openshell-vm/gateway/state"
 )
 
 var version = "dev" // set by the linker
@@ -106,7 +107,7 @@ func serve(s settings) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
 
-	var home *gateway.Home
+	var home *state.Home
 	var g *gateway.Gateway
 	open := func() (err error) { home, g, err = s.open(); return err }
 	var err error
@@ -119,7 +120,7 @@ func serve(s settings) int {
 		return refuse(err)
 	}
 	defer home.Close()
-	if err := g.Run(ctx); errors.Is(err, gateway.ErrDeleted) {
+	if err := g.Run(ctx); errors.Is(err, state.ErrDeleted) {
 		fmt.Fprintln(os.Stderr, "openshell-gateway: it ends:", err)
 	} else if err != nil {
 		fmt.Fprintln(os.Stderr, "openshell-gateway:", err)
@@ -129,8 +130,8 @@ func serve(s settings) int {
 }
 
 // open takes the state directory and reads what is there.
-func (s settings) open() (*gateway.Home, *gateway.Gateway, error) {
-	home, err := gateway.OpenHome()
+func (s settings) open() (*state.Home, *gateway.Gateway, error) {
+	home, err := state.Open()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -142,7 +143,7 @@ func (s settings) open() (*gateway.Home, *gateway.Gateway, error) {
 	return home, g, nil
 }
 
-func (s settings) newGateway(home *gateway.Home) (*gateway.Gateway, error) {
+func (s settings) newGateway(home *state.Home) (*gateway.Gateway, error) {
 	log := openLog(home, s.supervisor, s.debugging)
 	engines, err := newDrivers(home, log)
 	if err != nil {
@@ -173,7 +174,7 @@ func (s settings) tell(err error) bool {
 }
 
 // openLog falls back to stderr: renewing must not fail for want of a log.
-func openLog(home *gateway.Home, supervisor string, debugging bool) *slog.Logger {
+func openLog(home *state.Home, supervisor string, debugging bool) *slog.Logger {
 	level := slog.LevelInfo
 	if debugging {
 		level = slog.LevelDebug
@@ -193,7 +194,7 @@ func openLog(home *gateway.Home, supervisor string, debugging bool) *slog.Logger
 // refuse prints why the gateway can't run, and a hint, and gives the exit code.
 func refuse(err error) int {
 	fmt.Fprint(os.Stderr, describe(err))
-	if errors.Is(err, gateway.ErrTaken) {
+	if errors.Is(err, state.ErrTaken) {
 		return daemon.ExitTaken
 	}
 	return daemon.ExitRefused

@@ -75,3 +75,28 @@ func TestListensElsewhere(t *testing.T) {
 		t.Errorf("it is the same place: %v", err)
 	}
 }
+
+// TestRuntimeDirStays: a client with another environment finds the gateway.
+func TestRuntimeDirStays(t *testing.T) {
+	dir, err := os.MkdirTemp("", "gw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if os.Geteuid() == 0 {
+		t.Setenv(EnvRuntimeDir, "")
+	}
+	was := filepath.Join(dir, "was")
+	if err := os.Mkdir(was, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	got, err := RuntimeDir(dir, Identity{ID: "abcdefghijkl", RuntimeDir: was})
+	if err != nil || got != was {
+		t.Errorf("%s, %v", got, err)
+	}
+	os.Remove(was)
+	got, err = RuntimeDir("/"+strings.Repeat("long/", 20), Identity{ID: "abcdefghijkl", RuntimeDir: was})
+	if err != nil || got == was || len(got) > 70 || !filepath.IsAbs(got) {
+		t.Errorf("%s, %v", got, err)
+	}
+}

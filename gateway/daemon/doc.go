@@ -8,5 +8,6 @@
 // again after whatever ends it, until it ends by itself or its state directory is
 // deleted.
 //
-// Package gateway knows nothing of it: what it has to tell is given in gateway.Options.
+// It and package gateway know nothing of each other: the program gives what one has to
+// tell to the other, in gateway.Options.
 package daemon

@@ -8,14 +8,14 @@ import (
 	"os"
 	"path/filepath"
 
-	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 )
 
 // landmark is where the state directory lay when a supervisor began.
 type landmark struct {
 	path string
-	at   gateway.Inode
+	at   state.Inode
 }
 
 // whereabouts of a state directory.
@@ -31,24 +31,24 @@ const (
 // made, or is refused, is left to the gateway, which says so.
 func newLandmark() landmark {
 	path, err := api.StateDir()
-	if err != nil || gateway.CheckHome() != nil {
+	if err != nil || state.Check() != nil {
 		return landmark{}
 	}
-	at, _ := gateway.InodeOf(path)
+	at, _ := state.InodeOf(path)
 	return landmark{path, at}
 }
 
 // find looks what has become of it.
 func (l landmark) find() whereabouts {
-	if l.at == (gateway.Inode{}) {
+	if l.at == (state.Inode{}) {
 		return there
 	}
 	_, err := os.Lstat(filepath.Join(l.path, api.IdentityFile))
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return there
 	}
-	dir, now := l.path, gateway.Inode{}
-	for now, err = gateway.InodeOf(dir); errors.Is(err, fs.ErrNotExist) && dir != "/"; now, err = gateway.InodeOf(dir) {
+	dir, now := l.path, state.Inode{}
+	for now, err = state.InodeOf(dir); errors.Is(err, fs.ErrNotExist) && dir != "/"; now, err = state.InodeOf(dir) {
 		dir = filepath.Dir(dir)
 	}
 	switch {
@@ -65,7 +65,7 @@ func (l landmark) find() whereabouts {
 func (l landmark) await(ctx context.Context, delay *restartDelay) error {
 	for {
 		if l.find() == deleted {
-			err := fmt.Errorf("%w: %s", gateway.ErrDeleted, l.path)
+			err := fmt.Errorf("%w: %s", state.ErrDeleted, l.path)
 			fmt.Fprintln(os.Stderr, "openshell-gateway: the supervisor ends:", err)
 			return err
 		}

@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"path/filepath"
 
-	"openshell-vm/gateway"
+	"openshell-vm/gateway/state"
 	"openshell-vm/internal/rotlog"
 )
 
@@ -14,7 +14,7 @@ const maxLog = 4 << 20
 // LogTo opens the log in the state directory, which must exist. The log holds
 // no token and no key: nothing that could is given to it.
 func LogTo(stateDir string, level slog.Level) (*slog.Logger, error) {
-	f, err := rotlog.Open(filepath.Join(stateDir, gateway.LogFile), rotlog.Options{Max: maxLog, Count: 2, Append: true})
+	f, err := rotlog.Open(filepath.Join(stateDir, state.LogFile), rotlog.Options{Max: maxLog, Count: 2, Append: true})
 	if err != nil {
 		return nil, err
 	}

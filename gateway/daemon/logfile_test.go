@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"openshell-vm/gateway/state"
 
-	"openshell-vm/gateway"
+	"golang.org/x/sys/unix"
 )
 
 // TestLogIsBounded: the log goes on with what an earlier gateway wrote, and with it it
@@ -26,7 +26,7 @@ func TestLogIsBounded(t *testing.T) {
 			log.Info(line, "start", start)
 		}
 	}
-	path := filepath.Join(dir, gateway.LogFile)
+	path := filepath.Join(dir, state.LogFile)
 	files, err := filepath.Glob(path + "*")
 	if err != nil || len(files) != 2 {
 		t.Errorf("%q, %v", files, err)
@@ -55,7 +55,7 @@ func TestOddLog(t *testing.T) {
 	} {
 		t.Run(kind, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := make(filepath.Join(dir, gateway.LogFile)); err != nil {
+			if err := make(filepath.Join(dir, state.LogFile)); err != nil {
 				t.Fatal(err)
 			}
 			done := beside(func() error { _, err := LogTo(dir, 0); return err })

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/internal/fault"
 )
 
@@ -23,7 +23,7 @@ func Start(ctx context.Context, program string) error {
 	if api.Listens(ctx) {
 		return nil
 	}
-	if err := gateway.CheckHome(); err != nil {
+	if err := state.Check(); err != nil {
 		return err
 	}
 	for userManager() {
@@ -42,7 +42,7 @@ func Start(ctx context.Context, program string) error {
 
 // printed makes an error of the lines that a gateway printed at its end.
 func printed(text []byte, code int) error {
-	e := &fault.Error{Err: fmt.Errorf("the gateway ended with exit code %d before it listened", code), Hint: "read " + gateway.LogFile + " in the state directory"}
+	e := &fault.Error{Err: fmt.Errorf("the gateway ended with exit code %d before it listened", code), Hint: "read " + state.LogFile + " in the state directory"}
 	for line := range bytes.Lines(text) {
 		line := strings.TrimSpace(string(line))
 		if hint, ok := strings.CutPrefix(line, "hint: "); ok {

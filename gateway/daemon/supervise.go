@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"time"
 
-	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/internal/plainfile"
 )
 
@@ -45,7 +45,7 @@ func Supervise(program string, args ...string) int {
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	state := newLandmark()
+	place := newLandmark()
 	delay, said := &restartDelay{}, ""
 	for first := true; ; first = false {
 		began := time.Now()
@@ -65,7 +65,7 @@ func Supervise(program string, args ...string) int {
 		if time.Since(began) > restartReset {
 			delay = &restartDelay{}
 		}
-		if state.await(ctx, delay) != nil {
+		if place.await(ctx, delay) != nil {
 			return code
 		}
 	}
@@ -92,7 +92,7 @@ func (r *restartDelay) wait(ctx context.Context) error {
 func Persist(ctx context.Context, open func() error, told func(error) bool) error {
 	for delay := (restartDelay{}); ; {
 		err := open()
-		if err == nil || errors.Is(err, gateway.ErrTaken) && api.Listens(ctx) || told(err) || delay.wait(ctx) != nil {
+		if err == nil || errors.Is(err, state.ErrTaken) && api.Listens(ctx) || told(err) || delay.wait(ctx) != nil {
 			return err
 		}
 	}
@@ -115,11 +115,11 @@ func runOnce(ctx context.Context, stderr io.Writer, program string, args ...stri
 
 // appendLog keeps what a dying gateway said.
 func appendLog(text []byte) {
-	state, err := api.StateDir()
+	dir, err := api.StateDir()
 	if err != nil || len(text) == 0 {
 		return
 	}
-	file, err := plainfile.Open(filepath.Join(state, gateway.LogFile), os.O_WRONLY|os.O_APPEND, 0)
+	file, err := plainfile.Open(filepath.Join(dir, state.LogFile), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return
 	}

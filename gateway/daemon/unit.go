@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
 	"openshell-vm/internal/fault"
 	"openshell-vm/internal/procfs"
 )
@@ -113,7 +113,7 @@ func (u *unit) await(ctx context.Context) (again bool, err error) {
 		}
 		if !u.alive(ctx) && !api.Listens(ctx) {
 			return u.joined, &fault.Error{Op: "start the gateway", Err: fmt.Errorf("the unit %s has ended", u.name),
-				Hint: "journalctl --user -u " + u.name + " and " + gateway.LogFile + " in the state directory tell why"}
+				Hint: "journalctl --user -u " + u.name + " and " + state.LogFile + " in the state directory tell why"}
 		}
 	}
 	return false, nil

@@ -1,15 +1,14 @@
-package gateway
+package state
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
-	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/fault"
 )
 
 // A state directory can be moved while no gateway runs: what lies in it is
@@ -28,14 +27,14 @@ func (h *Home) checkOriginal(identity api.Identity) error {
 	if other, err := api.ReadIdentity(original); err != nil || other.ID != identity.ID {
 		return nil // it was moved
 	}
-	return &drivers.Error{Op: "use the state directory " + h.State, Err: fmt.Errorf("it is a copy of %s, which is still there", original),
+	return &fault.Error{Op: "use the state directory " + h.State, Err: fmt.Errorf("it is a copy of %s, which is still there", original),
 		Hint: "use that one, or move it away; another gateway begins in an empty directory"}
 }
 
 // formerState is where the state directory was, by the records of gateways that
 // kept nothing else of it; "" if they do not tell.
 func (h *Home) formerState() string {
-	paths, err := filepath.Glob(filepath.Join(h.Sandboxes(), "*", recordFile))
+	paths, err := filepath.Glob(filepath.Join(h.Sandboxes(), "*", RecordFile))
 	if err != nil {
 		return ""
 	}
@@ -92,15 +91,9 @@ func (h *Home) settleShare(r *Record) error {
 
 // noteMove warns of what an engine may have kept of the old path.
 func (h *Home) noteMove(r *Record, to string) {
-	if r.Share != to && !r.own() && !sameFile(r.Share, to) {
+	if r.Share != to && !r.Own() && !sameFile(r.Share, to) {
 		r.Warnings = append(r.Warnings, "the state directory was moved here from "+strings.TrimSuffix(r.Share, "/"+r.Place)+
 			": if its engine can't start it again, remove it and run it anew")
 	}
 	r.Share = to
-}
-
-func sameFile(a, b string) bool {
-	x, errA := os.Stat(a)
-	y, errB := os.Stat(b)
-	return errA == nil && errB == nil && os.SameFile(x, y)
 }

@@ -1,4 +1,4 @@
-package gateway
+package state
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/fault"
 	"openshell-vm/internal/logind"
 )
 
@@ -32,22 +32,22 @@ type Home struct {
 	ID      string // the gateway's id, [a-z0-9]{12}; made at the first open
 
 	lock  *os.File
-	rooms []*room // see room.go
+	rooms []*Room // see room.go
 }
 
 // ErrTaken says that another gateway holds the state directory.
 var ErrTaken = errors.New("another gateway is running there")
 
-// OpenHome finds the directories that the environment names, makes what is
+// Open finds the directories that the environment names, makes what is
 // missing, refuses what others could read or change, and takes the lock. The
 // lock is released by Close or by the end of the process, however that comes.
-func OpenHome() (*Home, error) {
+func Open() (*Home, error) {
 	state, err := api.StateDir()
 	if err != nil {
 		return nil, err
 	}
 	h := &Home{State: state}
-	if err := privateDir(h.State); err != nil {
+	if err := PrivateDir(h.State); err != nil {
 		return nil, err
 	}
 	if err := h.takeLock(); err != nil {
@@ -60,14 +60,14 @@ func OpenHome() (*Home, error) {
 	return h, nil
 }
 
-// CheckHome refuses what OpenHome would refuse of the state directory, without
+// Check refuses what Open would refuse of the state directory, without
 // the lock. One that does not exist yet is made.
-func CheckHome() error {
+func Check() error {
 	state, err := api.StateDir()
 	if err != nil {
 		return err
 	}
-	return privateDir(state)
+	return PrivateDir(state)
 }
 
 // Close releases the lock.
@@ -75,7 +75,7 @@ func (h *Home) Close() { h.lock.Close() }
 
 // takeLock also notes who has it, for the message that the next one gives.
 func (h *Home) takeLock() error {
-	path := filepath.Join(h.State, lockFile)
+	path := filepath.Join(h.State, LockFile)
 	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the state lock: %w", err)
@@ -86,7 +86,7 @@ func (h *Home) takeLock() error {
 			return fmt.Errorf("lock %s: %w", path, err)
 		}
 		owner, _ := api.ReadState(path)
-		return &drivers.Error{Op: "open the state directory " + h.State,
+		return &fault.Error{Op: "open the state directory " + h.State,
 			Err:  fmt.Errorf("%w (pid %s)", ErrTaken, strings.TrimSpace(string(owner))),
 			Hint: "use that gateway, end it with: openshell-vm gateway stop, or set " + api.EnvStateDir + " to another directory"}
 	}
@@ -113,9 +113,9 @@ func flock(file *os.File) error {
 func (h *Home) settle() error {
 	identity, err := api.ReadIdentity(h.State)
 	if errors.Is(err, fs.ErrNotExist) {
-		identity.ID = newID()
+		identity.ID = NewID()
 	} else if err != nil {
-		return &drivers.Error{Op: "read the gateway's identity", Err: err,
+		return &fault.Error{Op: "read the gateway's identity", Err: err,
 			Hint: "restore the file; without it the running sandboxes' tokens name an unknown gateway"}
 	}
 	h.ID = identity.ID
@@ -131,7 +131,7 @@ func (h *Home) settle() error {
 		private = append([]string{filepath.Dir(h.Runtime)}, private...)
 	}
 	for _, dir := range private {
-		if err := privateDir(dir); err != nil {
+		if err := PrivateDir(dir); err != nil {
 			return err
 		}
 	}
@@ -161,7 +161,7 @@ func (h *Home) settle() error {
 func (h *Home) checkSocket() error {
 	for end := time.Now().Add(lockPatience); api.Listens(context.Background()); time.Sleep(lockPatience / 50) {
 		if time.Now().After(end) {
-			return &drivers.Error{Op: "listen on " + h.socket(),
+			return &fault.Error{Op: "listen on " + h.Socket(),
 				Err:  errors.New("the gateway of another state directory listens there: this one was copied, or both share a runtime directory"),
 				Hint: "give each its own " + api.EnvRuntimeDir + ", or end that gateway"}
 		}
@@ -172,7 +172,7 @@ func (h *Home) checkSocket() error {
 // chooseShares takes the runtime directory where it is tmpfs and outlives the
 // user's logout: a running sandbox must not lose its share's directory.
 func (h *Home) chooseShares() string {
-	if !strings.HasPrefix(h.Runtime, h.State+"/") && onTmpfs(filepath.Dir(h.Runtime)) && outlivesLogout() {
+	if !strings.HasPrefix(h.Runtime, h.State+"/") && OnTmpfs(filepath.Dir(h.Runtime)) && outlivesLogout() {
 		return filepath.Join(h.Runtime, sharesDir)
 	}
 	return filepath.Join(h.State, sharesDir)
@@ -187,73 +187,7 @@ func outlivesLogout() bool {
 	return logind.Lingers(logind.Host(), logind.User())
 }
 
-// onTmpfs looks at the nearest ancestor that exists.
-func onTmpfs(dir string) bool {
-	return fileSystem(dir) == "tmpfs"
-}
-
-// fileSystem names the file system type that path or its nearest existing ancestor is on.
-func fileSystem(path string) string {
-	var st unix.Statfs_t
-	for unix.Statfs(path, &st) != nil && path != "/" {
-		path = filepath.Dir(path)
-	}
-	switch st.Type {
-	case unix.TMPFS_MAGIC:
-		return "tmpfs"
-	case unix.EXT4_SUPER_MAGIC:
-		return "ext4"
-	case unix.BTRFS_SUPER_MAGIC:
-		return "btrfs"
-	case unix.XFS_SUPER_MAGIC:
-		return "xfs"
-	case unix.OVERLAYFS_SUPER_MAGIC:
-		return "overlay"
-	case unix.NFS_SUPER_MAGIC:
-		return "nfs"
-	}
-	return fmt.Sprintf("%#x", st.Type)
-}
-
-// privateDir makes dir, or refuses it: it must be a directory of this user's,
-// no symlink, that nobody else can look into.
-func privateDir(dir string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return refuse(dir, err, "choose another place with "+api.EnvStateDir)
-	}
-	if err := os.Mkdir(dir, 0o700); err == nil {
-		return os.Chmod(dir, 0o700) // a umask may have taken the owner's bits
-	} else if !errors.Is(err, fs.ErrExist) {
-		return refuse(dir, err, "choose another place with "+api.EnvStateDir)
-	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return refuse(dir, err, "choose another place with "+api.EnvStateDir)
-	}
-	owner := info.Sys().(*syscall.Stat_t).Uid
-	switch {
-	case info.Mode()&fs.ModeSymlink != 0:
-		return refuse(dir, errors.New("it is a symbolic link"), "replace it by a directory, or name its target with "+api.EnvStateDir)
-	case !info.IsDir():
-		return refuse(dir, errors.New("it is not a directory"), "move it away")
-	case int(owner) != os.Geteuid():
-		return refuse(dir, fmt.Errorf("it belongs to user %d, not to user %d", owner, os.Geteuid()),
-			"run as its owner, or choose another place with "+api.EnvStateDir)
-	case info.Mode().Perm()&0o077 != 0:
-		return refuse(dir, fmt.Errorf("other users can open it (mode %04o)", info.Mode().Perm()), "if nobody else has been in it: chmod 700 "+dir)
-	}
-	return nil
-}
-
-func refuse(dir string, err error, hint string) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		err = path.Err
-	}
-	return &drivers.Error{Op: "use the directory " + dir, Err: err, Hint: hint}
-}
-
-// logAttrs are the facts for the log's first line.
-func (h *Home) logAttrs() []any {
+// LogAttrs are the facts for the log's first line.
+func (h *Home) LogAttrs() []any {
 	return []any{slog.String("id", h.ID), slog.String("state", h.State), slog.String("runtime", h.Runtime), slog.String("shares", h.Shares)}
 }

@@ -1,6 +1,8 @@
-package gateway
+package state
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,10 +11,10 @@ import (
 	"openshell-vm/internal/peer"
 )
 
-// hidden are the directories that no sandbox may see: this gateway's, and those of
+// Hidden are the directories that no sandbox may see: this gateway's, and those of
 // the user's other gateways, as far as they can be known. A socket among them
 // would take orders from a sandbox that runs as the user.
-func (h *Home) hidden() []string {
+func (h *Home) Hidden() []string {
 	hidden := []string{h.State, h.Runtime}
 	if usual, err := api.UsualStateDir(); err == nil {
 		hidden = append(hidden, usual)
@@ -42,7 +44,7 @@ func replaceLink(target, path string) error {
 	if now, err := os.Readlink(path); err == nil && now == target {
 		return nil
 	}
-	if err := os.Remove(path); err != nil && !isNotExist(err) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return os.Symlink(target, path)

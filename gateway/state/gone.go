@@ -1,0 +1,30 @@
+package state
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/gateway/api"
+)
+
+// ErrDeleted ends a gateway whose state directory was deleted.
+var ErrDeleted = errors.New("the state directory was deleted")
+
+// Deleted says whether the lock and all that a gateway could need are gone. Shares
+// may be left elsewhere.
+func (h *Home) Deleted() bool {
+	var lock unix.Stat_t
+	if err := unix.Fstat(int(h.lock.Fd()), &lock); err != nil || lock.Nlink > 0 {
+		return false
+	}
+	for _, name := range []string{LockFile, api.IdentityFile, keysDir, sandboxesDir} {
+		if _, err := os.Lstat(filepath.Join(h.State, name)); !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
+}
