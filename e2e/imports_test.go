@@ -57,10 +57,13 @@ var importRule = map[string][]string{
 	"drivers/vm/rootlist":               {},
 
 	"gateway/api": {"internal/peer", "internal/plainfile", "internal/procfs", "internal/stream"},
-	"gateway":     {"gateway/api", "gateway/state", "drivers", "share", "tokens", "internal"},
+	"gateway":     {"gateway/api", "gateway/state", "gateway/lease", "drivers", "share", "tokens", "internal"},
 
 	// What is kept on disk: it knows no driver, and of the API only where a gateway is found.
 	"gateway/state": {"gateway/api", "share", "tokens", "internal"},
+
+	// When something is done, whatever it is.
+	"gateway/lease/schedule": {},
 
 	// What makes a process of it: neither knows the other.
 	"gateway/daemon": {"gateway/api", "gateway/state", "internal"},

@@ -96,12 +96,12 @@ func Benchmark10000DueRenewals(b *testing.B) {
 	g := newBenchGateway(b, home, engine)
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
-	go g.schedule.serve(ctx)
+	go g.schedule.Serve(ctx)
 	done := uint64(0)
 	renewAll := func() {
 		now := time.Now()
 		for id := range g.sandboxes {
-			g.schedule.set(id, now, now)
+			g.schedule.Set(id, now, now)
 		}
 		for done += n; renewals(g) < done; time.Sleep(10 * time.Millisecond) {
 		}

@@ -7,7 +7,7 @@
 // fresh token in its share.
 //
 // Around it: records on disk (package state), one heap of renewal times
-// (schedule.go) and what sees that none is missing from it (guard.go), a reconciler that moves what the engines report to what the
+// (package lease/schedule) and what sees that none is missing from it (guard.go), a reconciler that moves what the engines report to what the
 // records want (reconcile.go), the operations that users ask for
 // (create.go, lifecycle.go), of which a sandbox has one at a time (oplock.go), the API's server (server.go). It ends once there is no state directory any more (gone.go).
 // What starts it as a process, and again, is package daemon.

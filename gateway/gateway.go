@@ -15,6 +15,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/hostclock"
 	"openshell-vm/share"
@@ -49,8 +50,8 @@ type Gateway struct {
 	issuer   tokens.Issuer
 	verifier tokens.Verifier // without leeway
 	drivers  map[string]drivers.Driver
-	schedule *schedule
-	prunes   *schedule // see prune.go
+	schedule *schedule.Schedule
+	prunes   *schedule.Schedule // see prune.go
 	metrics  *metrics
 
 	mu        sync.RWMutex
@@ -91,8 +92,8 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		g.drivers[d.Name()] = d
 		g.engines[d.Name()] = newEngine(d)
 	}
-	g.schedule = newSchedule(g.renew)
-	g.prunes = newSchedule(g.prune)
+	g.schedule = schedule.New(g.renew)
+	g.prunes = schedule.New(g.prune)
 	g.metrics = newMetrics(g)
 	g.tellUntidyKeys()
 	g.touch()
@@ -169,13 +170,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 		return ctx.Err()
 	})
-	tasks.Go(func() error { g.prunes.serve(ctx); return nil })
+	tasks.Go(func() error { g.prunes.Serve(ctx); return nil })
 	g.pruneAll(firstPrune)
 	tasks.Go(func() error { return hostclock.Watch(ctx, g.clockStepped) })
 	tasks.Go(func() error { return g.upkeep(ctx) })
 	tasks.Go(func() error { g.keepReserves(ctx); return nil })
 	g.pickUpAll(ctx) // 1
-	tasks.Go(func() error { g.schedule.serve(ctx); return nil })
+	tasks.Go(func() error { g.schedule.Serve(ctx); return nil })
 	tasks.Go(func() error { return g.reconcile(ctx) })
 	g.awaitFirstLook(ctx)                                   // 2
 	tasks.Go(func() error { return g.serve(ctx) })          // 3
@@ -200,7 +201,7 @@ const pickUpTime = time.Second
 func (g *Gateway) pickUpAll(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
-		each(ctx, g.all(), 4*runtime.GOMAXPROCS(0), g.pickUp)
+		schedule.Each(ctx, g.all(), 4*runtime.GOMAXPROCS(0), g.pickUp)
 		close(done)
 	}()
 	select {
@@ -213,34 +214,7 @@ func (g *Gateway) pickUpAll(ctx context.Context) {
 
 // repairAll repairs one share after the other: nothing waits for it.
 func (g *Gateway) repairAll(ctx context.Context) {
-	each(ctx, g.all(), 1, func(s *sandbox) { g.repair(ctx, s) })
-}
-
-// each runs f for all of list, so many at once, and returns when all have
-// ended, or ctx has. One that hangs delays nobody: it gives its place to the
-// next, as in the schedule.
-func each(ctx context.Context, list []*sandbox, atOnce int, f func(*sandbox)) {
-	places, slow := make(chan struct{}, atOnce), make(chan struct{}, maxSlow)
-	var running sync.WaitGroup
-	for _, s := range list {
-		for _, place := range []chan struct{}{slow, places} {
-			select {
-			case place <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-		}
-		running.Go(func() {
-			var once sync.Once
-			leave := func() { once.Do(func() { <-places }) }
-			timer := time.AfterFunc(slowAfter, leave)
-			f(s)
-			timer.Stop()
-			leave()
-			<-slow
-		})
-	}
-	running.Wait()
+	schedule.Each(ctx, g.all(), 1, func(s *sandbox) { g.repair(ctx, s) })
 }
 
 // background runs work that outlives the request that asked for it. What the

@@ -37,13 +37,13 @@ func (s *sandbox) plan() {
 	switch {
 	case s.schedule == nil: // not known yet
 	case !s.renewed():
-		s.schedule.remove(s.id)
+		s.schedule.Remove(s.id)
 		if !s.undelivered { // what failed is not tried again
 			s.token.Failures, s.token.LastError, s.token.LastErrorAt = 0, "", time.Time{}
 		}
 		s.tell()
-	case !s.schedule.has(s.id):
-		s.schedule.set(s.id, s.token.RenewAt, s.urgency())
+	case !s.schedule.Has(s.id):
+		s.schedule.Set(s.id, s.token.RenewAt, s.urgency())
 	}
 }
 
@@ -65,7 +65,7 @@ func (s *sandbox) urgency() time.Time {
 // anything to do, unless the gateway has a fault.
 func (g *Gateway) uphold(s *sandbox) {
 	s.mu.Lock()
-	missed := s.schedule != nil && s.renewed() && !s.schedule.has(s.id)
+	missed := s.schedule != nil && s.renewed() && !s.schedule.Has(s.id)
 	s.mu.Unlock()
 	if !missed {
 		return

@@ -40,7 +40,7 @@ func TestFailedRemovalKeepsRenewing(t *testing.T) {
 			if goesOn := strings.Contains(err.(*api.Error).Hint, "goes on trying"); goesOn != noted {
 				t.Errorf("the hint is %q", err.(*api.Error).Hint)
 			}
-			if !g.schedule.has(s.ID) {
+			if !g.schedule.Has(s.ID) {
 				t.Error("it runs, and nothing renews it")
 			}
 			v := w.get("one")
@@ -58,7 +58,7 @@ func TestFailedRemovalKeepsRenewing(t *testing.T) {
 				w.must(w.client.Remove(t.Context(), "one", true))
 			}
 			w.eventually("it is removed", func() bool { return g.byID(s.ID) == nil })
-			if g.schedule.has(s.ID) {
+			if g.schedule.Has(s.ID) {
 				t.Error("what is gone is renewed")
 			}
 		})
@@ -77,15 +77,15 @@ func TestStoppedIsNotRenewed(t *testing.T) {
 		w.must(err)
 	}
 	s := w.create(api.CreateRequest{Name: "one"})
-	if g.schedule.has(s.ID) {
+	if g.schedule.Has(s.ID) {
 		t.Error("what was never started is renewed")
 	}
 	w.start("one")
-	if !g.schedule.has(s.ID) {
+	if !g.schedule.Has(s.ID) {
 		t.Fatal("what runs is not renewed")
 	}
 	stop()
-	if g.schedule.has(s.ID) {
+	if g.schedule.Has(s.ID) {
 		t.Error("what is stopped is renewed")
 	}
 	before := w.get("one").Token.Generation
@@ -93,7 +93,7 @@ func TestStoppedIsNotRenewed(t *testing.T) {
 	expire(t, g, g.byID(s.ID)) // of generation before+1
 
 	g = w.run()
-	w.eventually("the next gateway has heard that it is stopped", func() bool { return !g.schedule.has(s.ID) })
+	w.eventually("the next gateway has heard that it is stopped", func() bool { return !g.schedule.Has(s.ID) })
 	if v := w.get("one"); v.Token.Generation != before+1 || v.Token.Renewals != 0 {
 		t.Errorf("it was renewed: %+v, generation %d before", v.Token, before)
 	}
@@ -101,14 +101,14 @@ func TestStoppedIsNotRenewed(t *testing.T) {
 		t.Errorf("counted: %+v", n)
 	}
 	w.start("one")
-	if now := w.get("one").Token.Generation; now != before+2 || !g.schedule.has(s.ID) {
-		t.Errorf("the start came to generation %d after %d; renewed: %v", now, before+1, g.schedule.has(s.ID))
+	if now := w.get("one").Token.Generation; now != before+2 || !g.schedule.Has(s.ID) {
+		t.Errorf("the start came to generation %d after %d; renewed: %v", now, before+1, g.schedule.Has(s.ID))
 	}
 	stop()
 	w.must(engine.Start(t.Context(), s.ID))
 	engine.failing("stop", errors.New("it goes on"))
 	g.look(t.Context(), g.engines["fake"])
-	if !g.schedule.has(s.ID) {
+	if !g.schedule.Has(s.ID) {
 		t.Error("what runs, whoever started it, is not renewed")
 	}
 	engine.failing("stop", nil)
@@ -126,7 +126,7 @@ func TestStoppedUnderASilentEngine(t *testing.T) {
 	defer close(engine.hangList)
 	g = w.run()
 	w.eventually("its token is fresh", func() bool { return g.byID(s.ID).view().Token.Renewals > 0 })
-	if !g.schedule.has(s.ID) {
+	if !g.schedule.Has(s.ID) {
 		t.Error("nothing renews it any more")
 	}
 }
@@ -144,12 +144,12 @@ func TestRemovalOfAShareKeepsRenewing(t *testing.T) {
 		t.Fatal("the removal went through")
 	}
 	s.op.unlock()
-	if !g.schedule.has(s.id) {
+	if !g.schedule.Has(s.id) {
 		t.Error("it is there, and nothing renews it")
 	}
 	unlock()
 	w.must(w.client.RemoveShare(t.Context(), "agent", false))
-	if g.schedule.has(s.id) {
+	if g.schedule.Has(s.id) {
 		t.Error("what is gone is renewed")
 	}
 }
@@ -185,10 +185,10 @@ func TestUphold(t *testing.T) {
 	if n := repairs(t, g); n != 0 {
 		t.Errorf("%v repairs of nothing", n)
 	}
-	g.schedule.remove(all[0].id)
+	g.schedule.Remove(all[0].id)
 	g.uphold(all[0])
-	if n := repairs(t, g); n != 1 || !g.schedule.has(all[0].id) {
-		t.Errorf("%v repairs, planned: %v", n, g.schedule.has(all[0].id))
+	if n := repairs(t, g); n != 1 || !g.schedule.Has(all[0].id) {
+		t.Errorf("%v repairs, planned: %v", n, g.schedule.Has(all[0].id))
 	}
 }
 
@@ -334,8 +334,8 @@ func TestLostIsConfirmed(t *testing.T) {
 	g.converge(t.Context(), box, drivers.Status{}, false, true, time.Now())
 	w.must(box.op.lock(t.Context())) // after what that began
 	box.op.unlock()
-	if v := w.get("one"); v.State != "running" || !g.schedule.has(s.ID) {
-		t.Errorf("it is %s, planned: %v", v.State, g.schedule.has(s.ID))
+	if v := w.get("one"); v.State != "running" || !g.schedule.Has(s.ID) {
+		t.Errorf("it is %s, planned: %v", v.State, g.schedule.Has(s.ID))
 	}
 	tokenOf(t, g, s.Share)
 }

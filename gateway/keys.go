@@ -90,7 +90,7 @@ func (g *Gateway) republish(ctx context.Context, old func(api.Token) bool) api.R
 	for _, s := range g.all() {
 		s.set(func() {
 			if s.renewed() && old(s.token) {
-				s.schedule.set(s.id, began, s.urgency())
+				s.schedule.Set(s.id, began, s.urgency())
 				list = append(list, s)
 			}
 		})

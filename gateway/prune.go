@@ -72,7 +72,7 @@ func (g *Gateway) pruneAt(s *sandbox, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !at.IsZero() && !s.gone {
-		g.prunes.set(s.id, at, at)
+		g.prunes.Set(s.id, at, at)
 	}
 }
 

@@ -32,13 +32,11 @@ func aged(t *testing.T, dir string, by time.Duration) {
 // pruneIn is in how long the share is pruned next.
 func pruneIn(t *testing.T, g *Gateway, id string) time.Duration {
 	t.Helper()
-	g.prunes.mu.Lock()
-	defer g.prunes.mu.Unlock()
-	e := g.prunes.entries[id]
-	if e == nil {
+	at := g.prunes.At(id)
+	if at.IsZero() {
 		t.Fatal("the share is not to be pruned")
 	}
-	return time.Until(e.at)
+	return time.Until(at)
 }
 
 func wantAbout(t *testing.T, what string, got, want time.Duration) {
@@ -74,7 +72,7 @@ func TestRemovedFileIsGone(t *testing.T) {
 	wantAbout(t, "after a removal", pruneIn(t, g, s.ID), share.DefaultGrace)
 
 	aged(t, s.Dir, share.DefaultGrace)
-	g.prunes.set(s.ID, time.Now(), time.Now())
+	g.prunes.Set(s.ID, time.Now(), time.Now())
 	w.eventually("the removed file is gone", func() bool {
 		left, _ := filepath.Glob(filepath.Join(s.Dir, "*", "api.key"))
 		return left == nil
@@ -86,10 +84,7 @@ func TestRemovedFileIsGone(t *testing.T) {
 		t.Errorf("the token is not readable by its resolved path: %v", err)
 	}
 	w.eventually("it is to be pruned again", func() bool {
-		g.prunes.mu.Lock()
-		defer g.prunes.mu.Unlock()
-		e := g.prunes.entries[s.ID]
-		return e != nil && time.Until(e.at) > time.Minute
+		return time.Until(g.prunes.At(s.ID)) > time.Minute
 	})
 	if now := w.shareOf("agent").Token.Generation; now != 4 {
 		t.Errorf("generation %d: something was published", now)
@@ -108,7 +103,7 @@ func TestPruneAfterRestart(t *testing.T) {
 	g := w.run()
 	wantAbout(t, "after a restart", pruneIn(t, g, s.ID), firstPrune)
 	aged(t, s.Dir, share.DefaultGrace)
-	g.prunes.set(s.ID, time.Now(), time.Now())
+	g.prunes.Set(s.ID, time.Now(), time.Now())
 	w.eventually("the removed file is gone", func() bool { _, err := os.Stat(key); return isNotExist(err) })
 }
 
@@ -124,12 +119,9 @@ func TestRetiredKeysTokenIsGone(t *testing.T) {
 	_, err := w.client.RotateKeys(t.Context())
 	w.must(err)
 	aged(t, s.Dir, share.DefaultGrace)
-	g.prunes.set(s.ID, time.Now(), time.Now())
+	g.prunes.Set(s.ID, time.Now(), time.Now())
 	w.eventually("it waits for the overlap's end", func() bool {
-		g.prunes.mu.Lock()
-		defer g.prunes.mu.Unlock()
-		e := g.prunes.entries[s.ID]
-		return e != nil && time.Until(e.at) > time.Minute
+		return time.Until(g.prunes.At(s.ID)) > time.Minute
 	})
 	if _, err := os.ReadFile(token); err != nil {
 		t.Errorf("the key still verifies, but: %v", err)
@@ -152,20 +144,18 @@ func TestPruneEndsWithShare(t *testing.T) {
 	away := filepath.Join(filepath.Dir(s.Dir), "away")
 	w.must(os.Rename(s.Dir, away))
 	w.must(os.WriteFile(s.Dir, nil, 0o600))
-	g.prunes.set(s.ID, time.Now(), time.Now())
+	g.prunes.Set(s.ID, time.Now(), time.Now())
 	w.eventually("it is shown", func() bool {
 		return strings.Contains(strings.Join(w.shareOf("agent").Warnings, "\n"), "not a directory")
 	})
 	w.must(os.Remove(s.Dir))
 	w.must(os.Rename(away, s.Dir))
-	g.prunes.set(s.ID, time.Now(), time.Now())
+	g.prunes.Set(s.ID, time.Now(), time.Now())
 	w.eventually("it is not shown any more", func() bool {
 		return !strings.Contains(strings.Join(w.shareOf("agent").Warnings, "\n"), "not a directory")
 	})
 	w.must(w.client.RemoveShare(t.Context(), "agent", false))
 	w.eventually("it is not scheduled any more", func() bool {
-		g.prunes.mu.Lock()
-		defer g.prunes.mu.Unlock()
-		return len(g.prunes.entries) == 0
+		return g.prunes.At(s.ID).IsZero()
 	})
 }

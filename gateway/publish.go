@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/state"
 	"openshell-vm/share"
 	"openshell-vm/share/layout"
@@ -163,7 +164,7 @@ func (g *Gateway) note(s *sandbox, minted tokens.Claims, err, warning error, too
 			next = time.Now() // the key was replaced while this was under way
 		}
 		if s.renewed() {
-			s.schedule.set(s.id, next, s.urgency())
+			s.schedule.Set(s.id, next, s.urgency())
 		}
 		s.tell()
 	})
@@ -217,7 +218,7 @@ func (s *sandbox) noteFailure(err error) (next time.Time) {
 	t, now := &s.token, time.Now()
 	t.Failures++
 	t.LastError, t.LastErrorAt = oneLine(err), now
-	return now.Add(retryDelay(t.Failures, s.record.TTL()))
+	return now.Add(schedule.RetryDelay(t.Failures, s.record.TTL()))
 }
 
 // renew is what the schedule runs.
@@ -248,7 +249,7 @@ func (g *Gateway) pickUp(s *sandbox) {
 		if r := s.record; !r.Own() && r.Desired == state.WantStopped {
 			due = later(due, time.Now().Add(engineWord))
 		}
-		s.schedule.set(s.id, due, s.token.ExpiresAt)
+		s.schedule.Set(s.id, due, s.token.ExpiresAt)
 	})
 }
 
@@ -309,10 +310,10 @@ func (g *Gateway) clockStepped() {
 	for _, s := range g.all() {
 		s.set(func() {
 			if now.Before(s.token.IssuedAt) && s.renewed() {
-				s.schedule.set(s.id, now, now)
+				s.schedule.Set(s.id, now, now)
 			}
 		})
 	}
-	g.schedule.recheck()
-	g.prunes.recheck()
+	g.schedule.Recheck()
+	g.prunes.Recheck()
 }

@@ -58,14 +58,7 @@ func counted(t testing.TB, g *Gateway, name string) float64 {
 }
 
 // plannedFor is when the schedule renews a token next.
-func plannedFor(g *Gateway, id string) time.Time {
-	g.schedule.mu.Lock()
-	defer g.schedule.mu.Unlock()
-	if e := g.schedule.entries[id]; e != nil {
-		return e.at
-	}
-	return time.Time{}
-}
+func plannedFor(g *Gateway, id string) time.Time { return g.schedule.At(id) }
 
 // TestUntidyPublishIsNoFailure: the sandbox reads the new token, and what follows
 // the commit fails: the announcement, or the removal of an old generation. That

@@ -10,6 +10,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/state"
 )
 
@@ -287,7 +288,7 @@ func (s *sandbox) next(status drivers.Status, found, live bool, asked time.Time,
 		s.problem = ""
 	}
 	waits := next == erase && s.clients > 0 && s.record.Desired != state.WantGone
-	return next, !waits && s.retry.due(time.Now())
+	return next, !waits && s.retry.Due(time.Now())
 }
 
 // action is one step towards the desired state.
@@ -368,14 +369,14 @@ func (g *Gateway) act(ctx context.Context, s *sandbox, next action, status drive
 	}
 	s.set(func() {
 		if err == nil {
-			s.problem, s.retry = "", backoff{}
+			s.problem, s.retry = "", schedule.Backoff{}
 			return
 		}
 		s.problem = fmt.Sprintf("%s failed: %s", next, oneLine(err))
 		if next == erase {
 			s.problem = "it can't be removed yet: " + oneLine(err)
 		}
-		s.retry.failed(time.Now())
+		s.retry.Failed(time.Now())
 	})
 	if err != nil {
 		log.Warn("reconcile failed", "action", string(next), "error", oneLine(err))

@@ -10,6 +10,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/text"
 	"openshell-vm/share"
@@ -29,9 +30,9 @@ type sandbox struct {
 	// saving is held while a changed record is on its way to the disk.
 	saving sync.Mutex
 
-	mu       sync.Mutex    // guards the rest, never held over a system call
-	schedule *schedule     // follows every change: see plan; nil until the sandbox is known
-	record   *state.Record // replaced, never changed
+	mu       sync.Mutex         // guards the rest, never held over a system call
+	schedule *schedule.Schedule // follows every change: see plan; nil until the sandbox is known
+	record   *state.Record      // replaced, never changed
 	share    *share.Share
 	token    api.Token
 	warnings [3]string      // one line each, "" for none: see the constants below
@@ -42,12 +43,12 @@ type sandbox struct {
 	startAt  string         // what the start is at, if it takes long; one line
 	// undelivered says that a start has not come to its publish yet, which begins the renewals
 	undelivered bool
-	problem     string    // why the reconciler could not do its work, one line
-	retry       backoff   // of the reconciler's work
-	touched     time.Time // when an operation changed it last: older reports of the engine are void
-	clients     int       // streams that are connected: --rm waits for them
-	removed     bool      // the engine has it no more, or its own share is removed: nothing is left to renew
-	gone        bool      // its record, too
+	problem     string           // why the reconciler could not do its work, one line
+	retry       schedule.Backoff // of the reconciler's work
+	touched     time.Time        // when an operation changed it last: older reports of the engine are void
+	clients     int              // streams that are connected: --rm waits for them
+	removed     bool             // the engine has it no more, or its own share is removed: nothing is left to renew
+	gone        bool             // its record, too
 }
 
 // What a sandbox's warnings are about.
@@ -86,7 +87,7 @@ func (s *sandbox) observe(status drivers.Status, asked time.Time) bool {
 
 // begin marks a long operation, for ps. The caller holds op and calls the end.
 func (s *sandbox) begin(doing string) (end func()) {
-	s.set(func() { s.doing, s.startAt, s.undelivered = doing, "", doing == starting && !s.schedule.has(s.id) })
+	s.set(func() { s.doing, s.startAt, s.undelivered = doing, "", doing == starting && !s.schedule.Has(s.id) })
 	return func() {
 		s.set(func() { s.doing, s.undelivered, s.touched = "", false, time.Now() })
 	}
@@ -200,7 +201,7 @@ func (g *Gateway) drop(s *sandbox) {
 	}
 	g.mu.Unlock()
 	s.set(func() { s.gone = true })
-	g.prunes.remove(s.id)
+	g.prunes.Remove(s.id)
 }
 
 // byID finds a sandbox, nil if there is none.

@@ -1,4 +1,4 @@
-package gateway
+package schedule
 
 import (
 	"container/heap"
@@ -21,13 +21,13 @@ const (
 	longestSleep = time.Minute
 )
 
-// schedule runs a function for each key when the key's time has come: one heap
+// Schedule runs a function for each key when the key's time has come: one heap
 // of what waits for its time, one of what is due, one goroutine that sleeps, and
 // goroutines only for what is running. What is due runs in the order in which it
 // expires: after a time without a gateway, the most urgent first. Times are the
 // wall clock's. It is safe for concurrent use.
-type schedule struct {
-	run func(ctx context.Context, key string) // calls set for the key's next time
+type Schedule struct {
+	run func(ctx context.Context, key string) // calls Set for the key's next time
 
 	mu      sync.Mutex
 	waiting entryHeap         // by time
@@ -47,18 +47,19 @@ type entry struct {
 	expires time.Time  // when it is too late
 	heap    *entryHeap // nil while it runs
 	index   int        // there
-	again   bool       // set was called while it ran
+	again   bool       // Set was called while it ran
 }
 
-func newSchedule(run func(ctx context.Context, key string)) *schedule {
-	return &schedule{run: run, entries: map[string]*entry{}, wake: make(chan struct{}, 1),
+// New makes one that runs run, which may call Set for the key's next time.
+func New(run func(ctx context.Context, key string)) *Schedule {
+	return &Schedule{run: run, entries: map[string]*entry{}, wake: make(chan struct{}, 1),
 		waiting: entryHeap{before: func(a, b *entry) bool { return a.at.Before(b.at) }},
 		due:     entryHeap{before: func(a, b *entry) bool { return a.expires.Before(b.expires) }},
 		places:  make(chan struct{}, workers), slow: make(chan struct{}, workers+maxSlow)}
 }
 
-// set gives key its next time, in place of any it had, and says when it is too late.
-func (s *schedule) set(key string, at, expires time.Time) {
+// Set gives key its next time, in place of any it had, and says when it is too late.
+func (s *Schedule) Set(key string, at, expires time.Time) {
 	at, expires = at.Round(0), expires.Round(0) // the wall clock decides, not the time that the host was awake
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,22 +78,33 @@ func (s *schedule) set(key string, at, expires time.Time) {
 }
 
 // wait puts an entry where it waits for its time. The caller holds s.mu.
-func (s *schedule) wait(e *entry) {
+func (s *Schedule) wait(e *entry) {
 	heap.Push(&s.waiting, e)
 	if e.index == 0 {
-		s.recheck()
+		s.Recheck()
 	}
 }
 
-// has says whether key has a time, or is running.
-func (s *schedule) has(key string) bool {
+// Has says whether key has a time, or is running.
+func (s *Schedule) Has(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.entries[key] != nil
 }
 
-// remove forgets key. A run that is under way goes on.
-func (s *schedule) remove(key string) {
+// At is key's time; of one that is running, that which it had or has been given since.
+// The zero time means that it has none.
+func (s *Schedule) At(key string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[key]; e != nil {
+		return e.at
+	}
+	return time.Time{}
+}
+
+// Remove forgets key. A run that is under way goes on.
+func (s *Schedule) Remove(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
@@ -105,16 +117,16 @@ func (s *schedule) remove(key string) {
 	delete(s.entries, key)
 }
 
-// recheck makes serve look at the clock again.
-func (s *schedule) recheck() {
+// Recheck makes Serve look at the clock again.
+func (s *Schedule) Recheck() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
 }
 
-// serve runs what is due until ctx ends, and then waits for what is running.
-func (s *schedule) serve(ctx context.Context) {
+// Serve runs what is due until ctx ends, and then waits for what is running.
+func (s *Schedule) Serve(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	timer := time.NewTimer(0)
@@ -138,7 +150,7 @@ func (s *schedule) serve(ctx context.Context) {
 }
 
 // collect gathers what is due, and says how long there is nothing; 0 if there is.
-func (s *schedule) collect(now time.Time) time.Duration {
+func (s *Schedule) collect(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now = now.Round(0) // without its monotonic part it is compared by the wall clock
@@ -155,7 +167,7 @@ func (s *schedule) collect(now time.Time) time.Duration {
 }
 
 // take is the most urgent of what is due; nil if all of it was put off meanwhile.
-func (s *schedule) take() *entry {
+func (s *Schedule) take() *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.due.entries) == 0 {
@@ -166,7 +178,7 @@ func (s *schedule) take() *entry {
 
 // begin waits for a worker's place and runs there what is then the most urgent;
 // false means ctx has ended.
-func (s *schedule) begin(ctx context.Context, running *sync.WaitGroup) bool {
+func (s *Schedule) begin(ctx context.Context, running *sync.WaitGroup) bool {
 	for _, place := range []chan struct{}{s.slow, s.places} {
 		select {
 		case place <- struct{}{}:
@@ -195,7 +207,7 @@ func (s *schedule) begin(ctx context.Context, running *sync.WaitGroup) bool {
 }
 
 // end puts e back into the heap if its next time is known, else it is forgotten.
-func (s *schedule) end(e *entry) {
+func (s *Schedule) end(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.entries[e.key] != e { // it was removed, and perhaps set anew
