@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/plainfile"
 	"openshell-vm/internal/procfs"
 	"openshell-vm/internal/text"
 )
@@ -387,16 +388,24 @@ func hasTerminal(f Found) bool {
 	return spec != nil && spec.Process.Terminal
 }
 
+// maxStarted bounds the file, in bytes: it holds one time.
+const maxStarted = 1 << 10
+
 // noteStart writes down when a start begins: an engine notes it only when the
 // workload may have written already.
 func noteStart(spec drivers.Spec) error {
-	return os.WriteFile(filepath.Join(spec.Dir, startedFile), []byte(time.Now().Format(time.RFC3339Nano)), 0o600)
+	f, err := plainfile.Open(filepath.Join(spec.Dir, startedFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(time.Now().Format(time.RFC3339Nano))
+	return errors.Join(err, f.Close())
 }
 
 // begun is when the output since the last start begins.
 func begun(f Found) time.Time {
 	if spec := specOf(f); spec != nil {
-		data, err := os.ReadFile(filepath.Join(spec.Dir, startedFile))
+		data, err := plainfile.Read(filepath.Join(spec.Dir, startedFile), maxStarted)
 		if err == nil {
 			if t, err := time.Parse(time.RFC3339Nano, string(data)); err == nil && t.Before(f.StartedAt) {
 				return t

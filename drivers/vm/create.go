@@ -14,6 +14,7 @@ import (
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/internal/atomicfile"
+	"openshell-vm/internal/plainfile"
 )
 
 // Create puts the sandbox's files into its directory: the writable layer, and
@@ -37,13 +38,16 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	return atomicfile.WriteJSON(filepath.Join(dir, specFile), spec, atomicfile.Durable)
 }
 
+// maxSpec bounds the file, in bytes.
+const maxSpec = 64 << 20
+
 // spec reads what Create was given.
 func (d *Driver) spec(id string) (drivers.Spec, error) {
 	var spec drivers.Spec
 	if id == "" || id != filepath.Base(id) {
 		return spec, drivers.ErrNotFound
 	}
-	data, err := os.ReadFile(filepath.Join(d.dir(id), specFile))
+	data, err := plainfile.Read(filepath.Join(d.dir(id), specFile), maxSpec)
 	if errors.Is(err, fs.ErrNotExist) {
 		return spec, drivers.ErrNotFound
 	} else if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/internal/atomicfile"
+	"openshell-vm/internal/plainfile"
 )
 
 // templateMax is more than an empty file system takes up, in bytes. A template
@@ -48,7 +49,7 @@ func (h *Host) MakeUpper(ctx context.Context, path string, size int64) error {
 
 // copyUpper copies an empty file system from the cache, if there is a whole one.
 func copyUpper(template, path string, size int64) error {
-	in, err := os.Open(template)
+	in, err := plainfile.Open(template, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/internal/atomicfile"
+	"openshell-vm/internal/plainfile"
 )
 
 // Names in the cache directory, which is this package's alone.
@@ -78,7 +79,7 @@ func find(dir, key string) string {
 
 // whole says whether a file holds what its name says.
 func whole(name, key string) bool {
-	f, err := os.Open(name)
+	f, err := plainfile.Open(name, os.O_RDONLY, 0)
 	if err != nil {
 		return false
 	}

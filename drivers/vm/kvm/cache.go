@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/internal/atomicfile"
+	"openshell-vm/internal/plainfile"
 	"openshell-vm/internal/procfs"
 )
 
@@ -60,10 +61,13 @@ func recall(file string, id identity, now time.Time) (Result, bool) {
 	return e.Result, true
 }
 
+// maxCache bounds the file, in bytes.
+const maxCache = 1 << 20
+
 // read gives an empty cache for one that is missing, spoilt or of another boot.
 func read(file, boot string) cache {
 	empty := cache{Boot: boot, Results: map[string]entry{}}
-	data, err := os.ReadFile(file)
+	data, err := plainfile.Read(file, maxCache)
 	if err != nil {
 		return empty
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestCache(t *testing.T) {
@@ -74,6 +76,29 @@ func TestSpoiltCache(t *testing.T) {
 		}
 	}
 	remember(filepath.Join(t.TempDir(), "none", "kvm.json"), id, Result{}, now) // costs only time
+}
+
+// TestOddCache: a FIFO in the cache's place is an empty one, and delays nobody.
+func TestOddCache(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "kvm.json")
+	if err := unix.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id, now := identity{"b1", "qemu"}, time.Now()
+	done := make(chan bool, 1)
+	go func() {
+		remember(file, id, Result{Usable: true}, now)
+		_, ok := recall(file, id, now)
+		done <- ok
+	}()
+	select {
+	case ok := <-done:
+		if !ok {
+			t.Error("it was not replaced")
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("it hangs")
+	}
 }
 
 func TestIdentity(t *testing.T) {

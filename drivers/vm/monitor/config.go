@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
 	"openshell-vm/drivers/vm/cgroup"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/internal/atomicfile"
+	"openshell-vm/internal/plainfile"
 )
 
 // Config is all that a monitor is told. It lies in the sandbox's directory as
@@ -78,7 +78,7 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 // ReadConfig reads the Config of the sandbox whose directory is dir.
 func ReadConfig(dir string) (Config, error) {
 	var c Config
-	data, err := os.ReadFile(filepath.Join(dir, ConfigFile))
+	data, err := plainfile.Read(filepath.Join(dir, ConfigFile), maxFile)
 	if err != nil {
 		return c, err
 	}

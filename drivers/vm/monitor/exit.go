@@ -3,12 +3,12 @@ package monitor
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/internal/atomicfile"
+	"openshell-vm/internal/plainfile"
 )
 
 // Exit is how a sandbox ended. It is on disk before the workload's clients are
@@ -27,7 +27,7 @@ type Exit struct {
 // os.ErrNotExist as long as there is none.
 func ReadExit(dir string) (Exit, error) {
 	var e Exit
-	data, err := os.ReadFile(filepath.Join(dir, ExitFile))
+	data, err := plainfile.Read(filepath.Join(dir, ExitFile), maxFile)
 	if err != nil {
 		return e, err
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/internal/plainfile"
 )
 
 // ErrAlive says that a sandbox has a monitor already.
@@ -63,7 +65,7 @@ func writePID(lock *os.File) error {
 // nothing about whether that monitor lives: ask Alive after the process has
 // been opened.
 func PID(dir string) (int, error) {
-	data, err := os.ReadFile(filepath.Join(dir, LockFile))
+	data, err := plainfile.Read(filepath.Join(dir, LockFile), maxFile)
 	if err != nil {
 		return 0, err
 	}

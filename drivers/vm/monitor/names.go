@@ -11,6 +11,9 @@ const (
 	ExitFile    = "exit.json"    // an Exit, once the sandbox has ended
 )
 
+// maxFile bounds those that are read whole, in bytes.
+const maxFile = 64 << 20
+
 // SocketFile is the monitor's socket in Config.RunDir.
 const SocketFile = "monitor.sock"
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"openshell-vm/internal/plainfile"
 	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
 )
@@ -58,7 +59,7 @@ func openLog(path string, count int) ([]*os.File, error) {
 
 func openByName(path string, count int) (files []*os.File, err error) {
 	for age := count - 1; age >= 0; age-- {
-		f, err := os.Open(rotlog.Name(path, age))
+		f, err := plainfile.Open(rotlog.Name(path, age), os.O_RDONLY, 0)
 		if err == nil {
 			files = append(files, f)
 		} else if !os.IsNotExist(err) {
@@ -119,7 +120,7 @@ func readLogFile(f *os.File, expected *int, write func(stream.Kind, []byte) erro
 
 // tail returns the last n lines of a log, oldest first, for an error message.
 func tail(path string, n int) []string {
-	f, err := os.Open(path)
+	f, err := plainfile.Open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil
 	}

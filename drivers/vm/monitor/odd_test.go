@@ -1,0 +1,36 @@
+package monitor
+
+import (
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestOddFiles: a FIFO in the place of a file of the sandbox's directory is an error and
+// no reason to wait, for the gateway that reads it least of all.
+func TestOddFiles(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{ExitFile, ConfigFile, LockFile, StdioFile} {
+		if err := unix.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, read := range map[string]func() error{
+		"exit":   func() error { _, err := ReadExit(dir); return err },
+		"config": func() error { _, err := ReadConfig(dir); return err },
+		"lock":   func() error { _, err := PID(dir); return err },
+		"log":    func() error { return ReadLog(dir, nil, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				if err := read(); err == nil {
+					t.Error("it was read")
+				}
+			}()
+			await(t, done)
+		})
+	}
+}
