@@ -40,7 +40,8 @@ var importRule = map[string][]string{
 	// The driver and the monitor know what a hypervisor is, and none of them.
 	"drivers/vm": {"=drivers", "drivers/vm/guest", "drivers/vm/host", "=drivers/vm/hypervisor", "drivers/vm/hypervisor/all",
 		"drivers/vm/cgroup", "drivers/vm/monitor", "internal"},
-	"drivers/vm/monitor": {"=drivers", "drivers/vm/guest", "=drivers/vm/hypervisor",
+	"drivers/vm/monitor/api": {"=drivers", "internal"},
+	"drivers/vm/monitor": {"=drivers", "drivers/vm/guest", "=drivers/vm/hypervisor", "drivers/vm/monitor/api",
 		"drivers/vm/cgroup", "drivers/vm/jail", "drivers/vm/rootlist", "internal", "share/layout"},
 	"drivers/vm/hypervisor/all":         {"=drivers/vm/hypervisor", "=drivers/vm/hypervisor/krun", "=drivers/vm/hypervisor/qemu"},
 	"drivers/vm/hypervisor/krun":        {"=drivers", "drivers/vm/guest", "drivers/vm/host", "=drivers/vm/hypervisor", "drivers/vm/hypervisor/krun/krunvm", "drivers/vm/jail"},

@@ -7,6 +7,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/monitor/api"
 )
 
 // Attach connects streams to the workload. Before the start it waits for it,
@@ -17,7 +18,7 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	}
 	started, cancel := d.started.Await(id)
 	defer cancel()
-	code, err := d.stream(ctx, id, monitor.StreamRequest{Attach: &monitor.AttachRequest{Replay: replay, Hold: true}}, s)
+	code, err := d.stream(ctx, id, api.StreamRequest{Attach: &api.AttachRequest{Replay: replay, Hold: true}}, s)
 	if !errors.Is(err, drivers.ErrNotRunning) {
 		return code, err
 	}
@@ -29,7 +30,7 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	code, err = d.stream(ctx, id, monitor.StreamRequest{Attach: &monitor.AttachRequest{Replay: true, Hold: true}}, s)
+	code, err = d.stream(ctx, id, api.StreamRequest{Attach: &api.AttachRequest{Replay: true, Hold: true}}, s)
 	if errors.Is(err, drivers.ErrNotRunning) { // it has run and ended since
 		return d.stored(id, s)
 	}
@@ -54,11 +55,11 @@ func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drive
 		return 0, err
 	}
 	p.Env = drivers.WithDefaults(p.Env, guestDefaults...)
-	return d.stream(ctx, id, monitor.StreamRequest{Exec: &monitor.ExecRequest{Process: p, Stdin: s.Stdin != nil}}, s)
+	return d.stream(ctx, id, api.StreamRequest{Exec: &api.ExecRequest{Process: p, Stdin: s.Stdin != nil}}, s)
 }
 
-func (d *Driver) stream(ctx context.Context, id string, r monitor.StreamRequest, s drivers.Streams) (int, error) {
-	c, err := monitor.Dial(d.runDir(id))
+func (d *Driver) stream(ctx context.Context, id string, r api.StreamRequest, s drivers.Streams) (int, error) {
+	c, err := api.Dial(d.runDir(id))
 	if err != nil {
 		return 0, err
 	}
@@ -73,9 +74,9 @@ func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stder
 		return err
 	}
 	if follow {
-		request := monitor.StreamRequest{Attach: &monitor.AttachRequest{Replay: true}}
+		request := api.StreamRequest{Attach: &api.AttachRequest{Replay: true}}
 		_, err := d.stream(ctx, id, request, drivers.Streams{Stdout: stdout, Stderr: stderr})
-		var ended *monitor.EndedError
+		var ended *api.EndedError
 		if errors.As(err, &ended) {
 			return nil
 		}

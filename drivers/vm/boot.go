@@ -15,11 +15,12 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/monitor/api"
 )
 
 // boot starts a monitor and waits for its report: nil if the workload runs. The
 // lock goes to the monitor; the caller closes its own copy.
-func (d *Driver) boot(ctx context.Context, cfg monitor.Config, lock *os.File) (*monitor.Ready, error) {
+func (d *Driver) boot(ctx context.Context, cfg monitor.Config, lock *os.File) (*api.Ready, error) {
 	// A monitor that was killed has left its socket and its cgroups.
 	d.removeCgroups(cfg.ID)
 	if err := errors.Join(os.RemoveAll(cfg.RunDir), os.MkdirAll(cfg.RunDir, 0o700), cfg.Write()); err != nil {
@@ -34,7 +35,7 @@ func (d *Driver) boot(ctx context.Context, cfg monitor.Config, lock *os.File) (*
 	report.SetReadDeadline(time.Now().Add(cfg.LongestBoot() + reportMargin))
 	stop := context.AfterFunc(ctx, func() { report.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	var ready monitor.Ready
+	var ready api.Ready
 	if err := json.NewDecoder(report).Decode(&ready); err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
@@ -79,7 +80,7 @@ func (d *Driver) spawn(cfg monitor.Config, lock *os.File) (report *os.File, err 
 }
 
 // startError tells the user what a monitor reported.
-func startError(cfg monitor.Config, r *monitor.Ready) error {
+func startError(cfg monitor.Config, r *api.Ready) error {
 	text := r.Problem
 	if (r.Hung || r.Crashed) && cfg.Attempt > 1 {
 		text += fmt.Sprintf(", in %d tries", cfg.Attempt)

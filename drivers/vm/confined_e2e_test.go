@@ -28,6 +28,7 @@ import (
 	"openshell-vm/drivers/vm/jail/jailtest"
 	"openshell-vm/drivers/vm/jail/jailtest/listed"
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/monitor/api"
 )
 
 // stand is a program of a VM in whose place a hostile one is put.
@@ -328,7 +329,7 @@ func TestKrunFromOutside(t *testing.T) {
 		}()
 		var pid int
 		waitFor(t, func() bool {
-			r, err := d.ask(ctx, spec.ID, monitor.Request{Status: &struct{}{}})
+			r, err := d.ask(ctx, spec.ID, api.Request{Status: &struct{}{}})
 			pid = r.PIDs[libkrun.process]
 			return err == nil && pid > 0 && runs(pid, program)
 		})

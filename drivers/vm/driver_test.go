@@ -18,6 +18,7 @@ import (
 	"openshell-vm/drivers/vm/hypervisor/qemu"
 	"openshell-vm/drivers/vm/initramfs"
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/internal/atomicfile"
 )
 
@@ -251,7 +252,7 @@ func TestBootSpec(t *testing.T) {
 
 func TestTheErrorOfAHungBoot(t *testing.T) {
 	cfg := monitor.Config{Dir: "/state/abc", Attempt: 2}
-	err := startError(cfg, &monitor.Ready{Problem: "the guest did not boot within 1m0s", Hung: true, Console: "one\ntwo"})
+	err := startError(cfg, &api.Ready{Problem: "the guest did not boot within 1m0s", Hung: true, Console: "one\ntwo"})
 	want := "start the VM: the guest did not boot within 1m0s, in 2 tries; the last lines of its console: one | two"
 	if err.Error() != want || !strings.Contains(drivers.HintOf(err), "/state/abc/console.log") {
 		t.Errorf("%v\n%s", err, drivers.HintOf(err))

@@ -16,6 +16,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/monitor/api"
 )
 
 // reportTimeout bounds how long a monitor may take to say how its VM is.
@@ -53,7 +54,7 @@ func (d *Driver) inspectRunning(ctx context.Context, id string, status *drivers.
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	status.State = drivers.Running
-	r, err := d.ask(ctx, id, monitor.Request{Status: &struct{}{}})
+	r, err := d.ask(ctx, id, api.Request{Status: &struct{}{}})
 	if err != nil {
 		status.Reason = "its monitor can't be asked: " + err.Error()
 		return
@@ -148,10 +149,10 @@ func (d *Driver) Wait(ctx context.Context, id string) (drivers.Status, error) {
 }
 
 // ask sends a running sandbox's monitor one request.
-func (d *Driver) ask(ctx context.Context, id string, r monitor.Request) (monitor.Report, error) {
-	c, err := monitor.Dial(d.runDir(id))
+func (d *Driver) ask(ctx context.Context, id string, r api.Request) (api.Report, error) {
+	c, err := api.Dial(d.runDir(id))
 	if err != nil {
-		return monitor.Report{}, err
+		return api.Report{}, err
 	}
 	defer c.Close()
 	return c.Do(ctx, r)

@@ -16,6 +16,7 @@ import (
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/internal/atomicfile"
 )
 
@@ -87,7 +88,7 @@ func (d *Driver) takeLock(ctx context.Context, id string) (*os.File, error) {
 		if !errors.Is(err, monitor.ErrAlive) {
 			return lock, err
 		}
-		if r, err := d.ask(ctx, id, monitor.Request{Status: &struct{}{}}); err == nil && r.State == drivers.Running {
+		if r, err := d.ask(ctx, id, api.Request{Status: &struct{}{}}); err == nil && r.State == drivers.Running {
 			return nil, nil
 		}
 		wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond)

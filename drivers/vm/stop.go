@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/monitor/api"
 )
 
 // endMargin is how much longer than the grace a monitor may take, before it is
@@ -41,7 +42,7 @@ func (d *Driver) end(ctx context.Context, id string, grace time.Duration) error 
 func (d *Driver) askToEnd(ctx context.Context, id string, grace time.Duration) error {
 	patient, cancel := context.WithTimeout(ctx, max(grace, 0)+endMargin)
 	defer cancel()
-	_, err := d.ask(patient, id, monitor.Request{Stop: &monitor.StopRequest{Grace: grace}})
+	_, err := d.ask(patient, id, api.Request{Stop: &api.StopRequest{Grace: grace}})
 	if err == nil {
 		err = waitGone(patient, d.dir(id))
 	}
@@ -57,7 +58,7 @@ func (d *Driver) Signal(ctx context.Context, id string, sig int) error {
 	if _, err := d.spec(id); err != nil {
 		return err
 	}
-	_, err := d.ask(ctx, id, monitor.Request{Signal: &monitor.SignalRequest{Number: sig}})
+	_, err := d.ask(ctx, id, api.Request{Signal: &api.SignalRequest{Number: sig}})
 	return err
 }
 

@@ -20,6 +20,7 @@ import (
 	"openshell-vm/drivers/vm/hypervisor/qemu"
 	"openshell-vm/drivers/vm/initramfs"
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/monitor/api"
 )
 
 // programs builds what a VM needs, once for all tests.
@@ -188,7 +189,7 @@ func made(t *testing.T, d *Driver, spec drivers.Spec, script string) drivers.Spe
 // processes are the host's processes of a running sandbox.
 func processes(t *testing.T, d *Driver, id string) map[string]int {
 	t.Helper()
-	report, err := d.ask(t.Context(), id, monitor.Request{Status: &struct{}{}})
+	report, err := d.ask(t.Context(), id, api.Request{Status: &struct{}{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/monitor/api"
 )
 
 // consoleLines of the guest's console go with the report of a failed boot.
@@ -98,25 +99,25 @@ func (m *monitor) booting(msg guest.Message) (done bool, err error) {
 				msg.Hello.Version, guest.Version)
 		}
 		m.log.Info("the guest greets", "kernel", printable(msg.Hello.Kernel))
-		m.update(func(r *Report) { r.Kernel = cmp.Or(printable(msg.Hello.Kernel), "unknown") })
+		m.update(func(r *api.Report) { r.Kernel = cmp.Or(printable(msg.Hello.Kernel), "unknown") })
 		m.control.send(guest.Message{Start: &guest.Start{UnixNano: time.Now().UnixNano()}})
 	case msg.Started != nil, msg.Exited != nil:
 		m.log.Info("the workload runs")
-		m.update(func(r *Report) { r.State, r.StartedAt, r.Doing = drivers.Running, time.Now(), "" })
+		m.update(func(r *api.Report) { r.State, r.StartedAt, r.Doing = drivers.Running, time.Now(), "" })
 		return true, nil
 	case msg.Failed != nil:
 		return false, &refusal{&drivers.Error{Err: errors.New(printable(msg.Failed.Reason)), Hint: printable(msg.Failed.Hint)}}
 	case msg.Seen != nil:
 		m.seen(*msg.Seen)
 	case msg.Progress != nil:
-		m.update(func(r *Report) { r.Doing = preparing(*msg.Progress) })
+		m.update(func(r *api.Report) { r.Doing = preparing(*msg.Progress) })
 	}
 	return false, nil
 }
 
 // failed reports a VM whose workload never ran.
 func (m *monitor) failed(ready io.WriteCloser, err error) error {
-	r := Ready{Problem: err.Error(), Hint: drivers.HintOf(err)}
+	r := api.Ready{Problem: err.Error(), Hint: drivers.HintOf(err)}
 	r.Hung, r.Crashed = errors.As(err, new(*hungError)), errors.As(err, new(*crashError))
 	if !errors.As(err, new(*refusal)) { // which says it all
 		r.Console = strings.Join(tail(m.cfg.file(ConsoleFile), consoleLines), "\n")

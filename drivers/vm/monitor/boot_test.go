@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/monitor/api"
 )
 
 // TestBootDeadline: it counts from the last progress, nothing else postpones it, and
@@ -101,7 +102,7 @@ func TestProgressIsShown(t *testing.T) {
 	})
 	<-said // now the monitor listens
 	waitFor(t, func() bool {
-		r, err := ask(t, cfg, Request{Status: &struct{}{}})
+		r, err := ask(t, cfg, api.Request{Status: &struct{}{}})
 		return err == nil && r.Doing == "preparing its root, 8000 of 100000 files"
 	})
 	close(seen)

@@ -10,6 +10,7 @@ import (
 
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/internal/stream"
+	"openshell-vm/internal/text"
 )
 
 // maxGuestMessage bounds one message of the guest's, in bytes. It says little: the
@@ -93,3 +94,9 @@ func (c *control) broken() error {
 	}
 	return errors.New("the guest broke the protocol: " + c.breach.What)
 }
+
+// maxLine is how much of a line that a guest wrote is shown, in runes.
+const maxLine = 500
+
+// printable makes a line that a guest wrote fit for a user's terminal.
+func printable(s string) string { return text.Short(s, maxLine) }

@@ -1,7 +1,7 @@
 // Package monitor is the process that stands beside one VM: it starts what the
 // VM is made of, keeps its output, answers on a socket, and puts the exit
 // status on disk. cmd/openshell-vmm runs it; package vm starts it and talks to
-// it with Dial.
+// it by package api.
 //
 // It lives in a session of its own and outlives the gateway. Whatever it
 // started dies with it, by parent-death signals and by the ports' ends. While

@@ -3,12 +3,14 @@ package monitor
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/internal/atomicfile"
 	"openshell-vm/internal/plainfile"
+	"openshell-vm/share/layout"
 )
 
 // Exit is how a sandbox ended. It is on disk before the workload's clients are
@@ -48,4 +50,14 @@ func (e Exit) checked() Exit {
 
 func (e Exit) write(dir string) error {
 	return atomicfile.WriteJSON(filepath.Join(dir, ExitFile), e, atomicfile.Durable)
+}
+
+// Generation is the current one of the share at auth; 0 if there is none.
+func Generation(auth string) uint64 {
+	target, err := os.Readlink(filepath.Join(auth, layout.Data))
+	if err != nil {
+		return 0
+	}
+	n, _ := layout.ParseGeneration(target)
+	return n
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/monitor/api"
 )
 
 // finish makes the exit known: the rest of the output, then the disk, then the
@@ -34,7 +35,7 @@ func (m *monitor) conclude(e Exit) {
 		m.log.Error("the exit status cannot be kept", "error", err)
 	}
 	m.exit = e
-	m.update(func(r *Report) { r.State = e.State })
+	m.update(func(r *api.Report) { r.State = e.State })
 	m.log.Info("ended", "state", e.State, "code", e.ExitCode, "reason", e.Reason)
 	close(m.ended)
 }
@@ -63,7 +64,7 @@ func (m *monitor) hangUp(leave func()) {
 }
 
 // tell writes the one line of the report pipe. Nobody may be left to read it.
-func (m *monitor) tell(ready io.WriteCloser, r Ready) {
+func (m *monitor) tell(ready io.WriteCloser, r api.Ready) {
 	defer ready.Close()
 	if err := json.NewEncoder(ready).Encode(r); err != nil {
 		m.log.Info("nobody waits for the report", "error", err)

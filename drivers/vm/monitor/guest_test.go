@@ -16,6 +16,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/internal/stream"
 )
 
@@ -38,7 +39,7 @@ type fakeGuest struct {
 
 // startMonitor runs a monitor whose hypervisor is the given guest. It returns
 // the configuration and what Run will return; ready gets the report.
-func startMonitor(t *testing.T, change func(*Config), life func(*fakeGuest)) (cfg Config, ready <-chan Ready, end <-chan error) {
+func startMonitor(t *testing.T, change func(*Config), life func(*fakeGuest)) (cfg Config, ready <-chan api.Ready, end <-chan error) {
 	t.Helper()
 	cfg = Config{
 		ID: "abc", Dir: t.TempDir(), Hypervisor: "fake", Machine: hypervisor.Machine{RunDir: t.TempDir()},
@@ -67,11 +68,11 @@ func startMonitor(t *testing.T, change func(*Config), life func(*fakeGuest)) (cf
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended, reported := make(chan error, 1), make(chan Ready, 1)
+	ended, reported := make(chan error, 1), make(chan api.Ready, 1)
 	go func() { ended <- m.run(lock, theirs) }()
 	go func() {
 		defer report.Close()
-		var r Ready
+		var r api.Ready
 		if err := json.NewDecoder(report).Decode(&r); err != nil {
 			t.Errorf("the report: %v", err)
 		}
@@ -174,7 +175,7 @@ func (g *fakeGuest) until(f func(guest.Message) bool) bool {
 	}
 }
 
-func wantRunning(t *testing.T, ready <-chan Ready) {
+func wantRunning(t *testing.T, ready <-chan api.Ready) {
 	t.Helper()
 	if r := await(t, ready); r.Problem != "" {
 		t.Fatalf("not started: %+v", r)
@@ -201,9 +202,9 @@ func wantExit(t *testing.T, cfg Config, want Exit) Exit {
 	return got
 }
 
-func dialed(t *testing.T, cfg Config) *Client {
+func dialed(t *testing.T, cfg Config) *api.Client {
 	t.Helper()
-	c, err := Dial(cfg.RunDir)
+	c, err := api.Dial(cfg.RunDir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +212,7 @@ func dialed(t *testing.T, cfg Config) *Client {
 	return c
 }
 
-func ask(t *testing.T, cfg Config, r Request) (Report, error) {
+func ask(t *testing.T, cfg Config, r api.Request) (api.Report, error) {
 	t.Helper()
 	return dialed(t, cfg).Do(t.Context(), r)
 }
@@ -222,12 +223,12 @@ type outcome struct {
 	err  error
 }
 
-func streamed(t *testing.T, cfg Config, r StreamRequest, s drivers.Streams) <-chan outcome {
+func streamed(t *testing.T, cfg Config, r api.StreamRequest, s drivers.Streams) <-chan outcome {
 	t.Helper()
 	return streamedFor(t, t.Context(), cfg, r, s)
 }
 
-func streamedFor(t *testing.T, ctx context.Context, cfg Config, r StreamRequest, s drivers.Streams) <-chan outcome {
+func streamedFor(t *testing.T, ctx context.Context, cfg Config, r api.StreamRequest, s drivers.Streams) <-chan outcome {
 	t.Helper()
 	c := dialed(t, cfg)
 	result := make(chan outcome, 1)

@@ -12,6 +12,7 @@ import (
 	"openshell-vm/drivers/vm/cgroup"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/internal/peer"
 	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
@@ -40,7 +41,7 @@ type monitor struct {
 	exit    Exit
 
 	mu     sync.Mutex
-	status Report
+	status api.Report
 }
 
 // readTools gives what a configuration says that a VM is made of, by the
@@ -66,7 +67,7 @@ func newMonitor(cfg Config, read readTools, log *slog.Logger) *monitor {
 	return &monitor{
 		cfg: cfg, read: read, log: log, group: newGroup(), began: time.Now(),
 		stdioEnd: make(chan struct{}), ended: make(chan struct{}), stop: make(chan time.Duration, 16),
-		status: Report{Attempt: cfg.Attempt},
+		status: api.Report{Attempt: cfg.Attempt},
 	}
 }
 
@@ -92,7 +93,7 @@ func (m *monitor) run(lock *os.File, ready io.WriteCloser) error {
 	if err != nil {
 		return m.failed(ready, err)
 	}
-	go m.serve(listener)
+	go server{m}.serve(listener)
 
 	defer m.group.kill()
 	if err := m.launch(theirs); err != nil { // 2
@@ -103,7 +104,7 @@ func (m *monitor) run(lock *os.File, ready io.WriteCloser) error {
 		m.group.kill()
 		return m.failed(ready, err)
 	}
-	m.tell(ready, Ready{})
+	m.tell(ready, api.Ready{})
 	if err := m.unlistRoot(); err != nil {
 		m.log.Warn("the list of the root's files is left", "error", err)
 	}
@@ -141,7 +142,7 @@ func (m *monitor) open() (hypervisor.Ports, *net.UnixListener, error) {
 		return theirs, nil, err
 	}
 	m.control = newControl(m.log, m.ports.control)
-	listener, err := peer.ListenIn(m.cfg.RunDir, SocketFile)
+	listener, err := peer.ListenIn(m.cfg.RunDir, api.SocketFile)
 	return theirs, listener, err
 }
 
@@ -227,10 +228,10 @@ func (m *monitor) seen(s guest.Seen) {
 	if s.Generation > Generation(m.cfg.Auth) {
 		return
 	}
-	m.update(func(r *Report) { r.SeenGeneration = max(r.SeenGeneration, s.Generation) })
+	m.update(func(r *api.Report) { r.SeenGeneration = max(r.SeenGeneration, s.Generation) })
 }
 
-func (m *monitor) update(change func(*Report)) {
+func (m *monitor) update(change func(*api.Report)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(&m.status)
@@ -240,7 +241,7 @@ func (m *monitor) update(change func(*Report)) {
 const stallShown = 3 * time.Second
 
 // report is the monitor's state now.
-func (m *monitor) report() Report {
+func (m *monitor) report() api.Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.status

@@ -13,11 +13,12 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/internal/peer"
 	"openshell-vm/internal/stream"
 )
 
-var attachAll = StreamRequest{Attach: &AttachRequest{Replay: true}}
+var attachAll = api.StreamRequest{Attach: &api.AttachRequest{Replay: true}}
 
 func TestALife(t *testing.T) {
 	begin := make(chan struct{})
@@ -34,7 +35,7 @@ func TestALife(t *testing.T) {
 	if !Alive(cfg.Dir) {
 		t.Error("a running monitor holds no lock")
 	}
-	r, err := ask(t, cfg, Request{Status: &struct{}{}})
+	r, err := ask(t, cfg, api.Request{Status: &struct{}{}})
 	if err != nil || r.State != drivers.Running || r.Kernel != "6.1-fake" || r.StartedAt.IsZero() {
 		t.Errorf("status: %+v, %v", r, err)
 	}
@@ -54,7 +55,7 @@ func TestALife(t *testing.T) {
 	if exit.SeenGeneration != 42 || exit.StartedAt.IsZero() || exit.ExitedAt.Before(exit.StartedAt) {
 		t.Errorf("%+v", exit)
 	}
-	if !missing(cfg.RunDir, SocketFile) {
+	if !missing(cfg.RunDir, api.SocketFile) {
 		t.Error("the socket is left behind")
 	}
 }
@@ -77,28 +78,28 @@ func TestACommandThatCannotRunHasBooted(t *testing.T) {
 func TestFailedBoots(t *testing.T) {
 	for name, test := range map[string]struct {
 		life func(*fakeGuest)
-		want Ready
+		want api.Ready
 	}{
 		"hangs": {
 			func(g *fakeGuest) {
 				g.console.Write([]byte("tsc: calibrating\r\n"))
 				g.until(func(guest.Message) bool { return false })
 			},
-			Ready{Problem: "the guest did not boot within 200ms", Hung: true, Console: "tsc: calibrating"},
+			api.Ready{Problem: "the guest did not boot within 200ms", Hung: true, Console: "tsc: calibrating"},
 		},
 		"fails": {
 			func(g *fakeGuest) {
 				g.send(guest.Message{Failed: &guest.Failed{Reason: "no\x1b[2J root", Hint: "give one"}})
 				g.until(func(guest.Message) bool { return false })
 			},
-			Ready{Problem: "no root", Hint: "give one"},
+			api.Ready{Problem: "no root", Hint: "give one"},
 		},
 		"another version": {
 			func(g *fakeGuest) {
 				g.send(guest.Message{Hello: &guest.Hello{Version: guest.Version + 1}})
 				g.until(func(guest.Message) bool { return false })
 			},
-			Ready{Problem: "the guest init speaks version 3 of the protocol, the monitor 2"},
+			api.Ready{Problem: "the guest init speaks version 3 of the protocol, the monitor 2"},
 		},
 		"greets twice": {
 			func(g *fakeGuest) {
@@ -107,20 +108,20 @@ func TestFailedBoots(t *testing.T) {
 				}
 				g.until(func(guest.Message) bool { return false })
 			},
-			Ready{Problem: "the guest greeted twice"},
+			api.Ready{Problem: "the guest greeted twice"},
 		},
 		"dies": {
 			func(g *fakeGuest) {
 				g.monitor.tools.Write([]byte("qemu: no such machine\nvirtiofsd-root: disconnected\n"))
 				g.monitor.group.died <- died("qemu", errors.New("exit status 1"))
 			},
-			Ready{Problem: "qemu ended: exit status 1: no such machine"},
+			api.Ready{Problem: "qemu ended: exit status 1: no such machine"},
 		},
 		"crashes": {
 			func(g *fakeGuest) {
 				g.monitor.group.died <- died("qemu", exec.Command("sh", "-c", "kill -SEGV $$").Run())
 			},
-			Ready{Problem: "qemu ended: signal: segmentation fault", Crashed: true},
+			api.Ready{Problem: "qemu ended: signal: segmentation fault", Crashed: true},
 		},
 		"crashes later": {
 			func(g *fakeGuest) {
@@ -128,23 +129,23 @@ func TestFailedBoots(t *testing.T) {
 				g.until(func(m guest.Message) bool { return m.Start != nil })
 				g.monitor.group.died <- died("qemu", exec.Command("sh", "-c", "kill -SEGV $$").Run())
 			},
-			Ready{Problem: "qemu ended: signal: segmentation fault"},
+			api.Ready{Problem: "qemu ended: signal: segmentation fault"},
 		},
 		"its file server crashes": {
 			func(g *fakeGuest) {
 				g.monitor.group.died <- died("virtiofsd-root", exec.Command("sh", "-c", "kill -SEGV $$").Run())
 			},
-			Ready{Problem: "virtiofsd-root ended: signal: segmentation fault"},
+			api.Ready{Problem: "virtiofsd-root ended: signal: segmentation fault"},
 		},
 		"is killed": {
 			func(g *fakeGuest) {
 				g.monitor.group.died <- died("qemu", exec.Command("sh", "-c", "kill -KILL $$").Run())
 			},
-			Ready{Problem: "qemu ended: signal: killed"},
+			api.Ready{Problem: "qemu ended: signal: killed"},
 		},
 		"ends": {
 			func(g *fakeGuest) { g.monitor.group.died <- died("qemu", nil) },
-			Ready{Problem: "qemu ended, before the guest said anything"},
+			api.Ready{Problem: "qemu ended, before the guest said anything"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -245,7 +246,7 @@ func TestStop(t *testing.T) {
 				<-g.monitor.ended
 			})
 			wantRunning(t, ready)
-			if _, err := ask(t, cfg, Request{Stop: &StopRequest{Grace: test.grace}}); err != nil {
+			if _, err := ask(t, cfg, api.Request{Stop: &api.StopRequest{Grace: test.grace}}); err != nil {
 				t.Error(err)
 			}
 			await(t, end)
@@ -305,7 +306,7 @@ func TestDetachingLeavesTheWorkload(t *testing.T) {
 	if o := await(t, attached); !errors.Is(o.err, context.Canceled) {
 		t.Errorf("%+v", o)
 	}
-	if r, err := ask(t, cfg, Request{Status: &struct{}{}}); err != nil || r.State != drivers.Running {
+	if r, err := ask(t, cfg, api.Request{Status: &struct{}{}}); err != nil || r.State != drivers.Running {
 		t.Errorf("%+v, %v", r, err)
 	}
 	close(finish)
@@ -331,8 +332,8 @@ func echo(g *fakeGuest) {
 	}
 }
 
-func execOf(args ...string) StreamRequest {
-	return StreamRequest{Exec: &ExecRequest{Process: drivers.Process{Args: args}, Stdin: true}}
+func execOf(args ...string) api.StreamRequest {
+	return api.StreamRequest{Exec: &api.ExecRequest{Process: drivers.Process{Args: args}, Stdin: true}}
 }
 
 func TestExecs(t *testing.T) {
@@ -393,7 +394,7 @@ func TestAnExecEndsWithTheSandbox(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	await(t, end)
-	if _, err := Dial(cfg.RunDir); !errors.Is(err, drivers.ErrNotRunning) {
+	if _, err := api.Dial(cfg.RunDir); !errors.Is(err, drivers.ErrNotRunning) {
 		t.Errorf("dial after the end: %v", err)
 	}
 }
@@ -402,17 +403,17 @@ func TestAnExecEndsWithTheSandbox(t *testing.T) {
 // client: the exit that it stored is what counts.
 func TestTheEndOvertakesAClient(t *testing.T) {
 	dir := t.TempDir()
-	l, err := peer.ListenIn(dir, SocketFile)
+	l, err := peer.ListenIn(dir, api.SocketFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := Dial(dir)
+	c, err := api.Dial(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	l.Close()
-	if _, err := c.Do(t.Context(), Request{}); !errors.Is(err, drivers.ErrNotRunning) {
+	if _, err := c.Do(t.Context(), api.Request{}); !errors.Is(err, drivers.ErrNotRunning) {
 		t.Errorf("a request to who is gone: %v", err)
 	}
 }
@@ -500,7 +501,7 @@ func TestNobodyAttachesToABoot(t *testing.T) {
 
 // listens says that the socket is more than a name.
 func listens(runDir string) bool {
-	c, err := Dial(runDir)
+	c, err := api.Dial(runDir)
 	if err != nil {
 		return false
 	}

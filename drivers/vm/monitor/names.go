@@ -14,9 +14,6 @@ const (
 // maxFile bounds those that are read whole, in bytes.
 const maxFile = 64 << 20
 
-// SocketFile is the monitor's socket in Config.RunDir.
-const SocketFile = "monitor.sock"
-
 // Sizes of the rotated logs: so many bytes a file, so many files in all.
 const (
 	logSize  = 10 << 20

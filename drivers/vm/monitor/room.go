@@ -8,6 +8,8 @@ import (
 
 	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/vm/monitor/api"
 )
 
 // The file system with the guests' disks is mostly the gateway's, too: a guest
@@ -151,7 +153,7 @@ func (m *monitor) keepRoom(r *room, stopping bool) (reason string) {
 		why := fmt.Sprintf("frozen: %s are free where its disk lies, and it was writing; it goes on when more than %s are",
 			units.BytesSize(float64(s.free)), units.BytesSize(float64(s.reserve()*3/2)))
 		m.log.Warn("the VM is frozen, so that there is room for renewals", "free", s.free)
-		m.update(func(r *Report) { r.Reason = why })
+		m.update(func(r *api.Report) { r.Reason = why })
 	case what == thaw:
 		m.thaw(r)
 	}
@@ -166,7 +168,7 @@ func (m *monitor) thaw(r *room) {
 	r.frozen, r.growth = false, growth{}
 	m.group.signal(syscall.SIGCONT)
 	m.log.Info("the VM goes on")
-	m.update(func(r *Report) { r.Reason = "" })
+	m.update(func(r *api.Report) { r.Reason = "" })
 }
 
 // signal signals the hypervisor.

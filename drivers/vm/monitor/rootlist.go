@@ -10,6 +10,7 @@ import (
 
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/drivers/vm/rootlist"
 )
 
@@ -29,7 +30,7 @@ func (m *monitor) listRoot(lister hypervisor.Lister) error {
 			return m.tooLong()
 		case now.Sub(told) > time.Second:
 			told = now
-			m.update(func(r *Report) { r.Doing = fmt.Sprintf("listing its root, %d files so far", n) })
+			m.update(func(r *api.Report) { r.Doing = fmt.Sprintf("listing its root, %d files so far", n) })
 		}
 		return nil
 	})

@@ -9,6 +9,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/internal/peer"
 	"openshell-vm/internal/stream"
 )
@@ -16,21 +17,24 @@ import (
 // requestTimeout bounds how long a client may take to say what it wants.
 const requestTimeout = 10 * time.Second
 
+// server answers clients for a monitor.
+type server struct{ m *monitor }
+
 // serve answers clients until the listener is closed.
-func (m *monitor) serve(l *net.UnixListener) {
+func (s server) serve(l *net.UnixListener) {
 	for {
 		c, err := l.AcceptUnix()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		} else if err != nil {
-			m.log.Warn("cannot accept a client", "error", err)
+			s.m.log.Warn("cannot accept a client", "error", err)
 			time.Sleep(100 * time.Millisecond) // out of descriptors, say
 			continue
 		}
-		m.clients.Go(func() {
+		s.m.clients.Go(func() {
 			defer c.Close()
-			if err := m.answer(c); err != nil && !gone(err) {
-				m.log.Info("a client's request failed", "error", err)
+			if err := s.answer(c); err != nil && !gone(err) {
+				s.m.log.Info("a client's request failed", "error", err)
 			}
 		})
 	}
@@ -42,12 +46,12 @@ func gone(err error) bool {
 		errors.As(err, new(*net.OpError))
 }
 
-func (m *monitor) answer(c *net.UnixConn) error {
+func (s server) answer(c *net.UnixConn) error {
 	if peer.Check(c) != nil { // not this user, and not root
 		return errors.New("another user's process connected")
 	}
 	c.SetReadDeadline(time.Now().Add(requestTimeout))
-	var r Request
+	var r api.Request
 	if err := stream.ReadJSON(stream.NewReader(c), &r); err != nil {
 		return err
 	}
@@ -55,18 +59,18 @@ func (m *monitor) answer(c *net.UnixConn) error {
 	out := stream.NewWriter(c)
 	switch {
 	case r.Stream != nil:
-		if err := stream.WriteJSON(out, 0, Report{Stream: true}); err != nil {
+		if err := stream.WriteJSON(out, 0, api.Report{Stream: true}); err != nil {
 			return err
 		}
-		return m.stream(c, *r.Stream, true)
+		return s.stream(c, *r.Stream, true)
 	case r.Attach != nil, r.Exec != nil:
-		return m.stream(c, StreamRequest{Attach: r.Attach, Exec: r.Exec}, false)
+		return s.stream(c, api.StreamRequest{Attach: r.Attach, Exec: r.Exec}, false)
 	}
-	return stream.WriteJSON(out, 0, m.command(r))
+	return stream.WriteJSON(out, 0, s.command(r))
 }
 
 // stream serves a client's session to its last frame, or until the client hangs up.
-func (m *monitor) stream(c *net.UnixConn, r StreamRequest, credit bool) error {
+func (s server) stream(c *net.UnixConn, r api.StreamRequest, credit bool) error {
 	conn, client := stream.Single(c, stream.Options{Credit: credit, Process: true})
 	defer conn.Close()
 	ctx, cancel := whileOpen(client)
@@ -74,9 +78,9 @@ func (m *monitor) stream(c *net.UnixConn, r StreamRequest, credit bool) error {
 	var err error
 	switch {
 	case r.Attach != nil:
-		err = m.attach(ctx, client, *r.Attach)
+		err = s.attach(ctx, client, *r.Attach)
 	case r.Exec != nil:
-		err = m.exec(ctx, client, *r.Exec)
+		err = s.exec(ctx, client, *r.Exec)
 	}
 	if err != nil {
 		return err
@@ -97,43 +101,39 @@ func whileOpen(s *stream.Session) (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// unknownRequest is what every monitor has said of a request that it does not
-// know. Clients go by it: it never changes.
-const unknownRequest = "this monitor does not know the request; it is older than the gateway"
-
 // command does what needs no stream.
-func (m *monitor) command(r Request) Report {
+func (s server) command(r api.Request) api.Report {
 	switch {
 	case r.Status != nil:
 	case r.Stop != nil:
-		m.requestStop(r.Stop.Grace)
+		s.m.requestStop(r.Stop.Grace)
 	case r.Signal != nil:
-		if m.report().State != drivers.Running {
-			return Report{Problem: drivers.ErrNotRunning.Error()}
+		if s.m.report().State != drivers.Running {
+			return api.Report{Problem: drivers.ErrNotRunning.Error()}
 		}
-		m.control.send(guest.Message{Signal: &guest.Signal{Number: r.Signal.Number}})
+		s.m.control.send(guest.Message{Signal: &guest.Signal{Number: r.Signal.Number}})
 	default:
-		return Report{Problem: unknownRequest}
+		return api.Report{Problem: api.UnknownRequest}
 	}
-	return m.report()
+	return s.m.report()
 }
 
 // attach connects a client to the workload's streams until the workload has
 // ended or the client has hung up. All output comes from the log, so a slow client
 // lags behind, and the workload waits for it only when the log is full of what it has
 // not read. Nothing else waits: not other sessions, and not the workload's end.
-func (m *monitor) attach(ctx context.Context, client *stream.Session, r AttachRequest) error {
-	if m.report().State == "" { // the boot may fail, and be tried again
+func (s server) attach(ctx context.Context, client *stream.Session, r api.AttachRequest) error {
+	if s.m.report().State == "" { // the boot may fail, and be tried again
 		client.Fail([]byte(drivers.ErrNotRunning.Error()))
 		return nil
 	}
-	output, err := m.stdio.Follow(r.Replay, r.Hold)
+	output, err := s.m.stdio.Follow(r.Replay, r.Hold)
 	if err != nil {
 		return err
 	}
 	defer output.Close()
-	go m.takeInput(ctx, client)
-	go m.takeEvents(ctx, client)
+	go s.takeInput(ctx, client)
+	go s.takeEvents(ctx, client)
 	write := func(kind stream.Kind, data []byte) error { return client.Send(ctx, kind, data) }
 	for {
 		lines, err := output.Next(ctx)
@@ -147,11 +147,11 @@ func (m *monitor) attach(ctx context.Context, client *stream.Session, r AttachRe
 		}
 	}
 	select {
-	case <-m.ended:
+	case <-s.m.ended:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if e := m.exit; e.State == drivers.Dead {
+	if e := s.m.exit; e.State == drivers.Dead {
 		client.Fail([]byte(e.Reason))
 	} else {
 		client.Exit(e.ExitCode)
@@ -161,16 +161,16 @@ func (m *monitor) attach(ctx context.Context, client *stream.Session, r AttachRe
 
 // takeInput passes a client's input on to the workload. A client that hangs up
 // ends nothing: others may attach.
-func (m *monitor) takeInput(ctx context.Context, client *stream.Session) {
+func (s server) takeInput(ctx context.Context, client *stream.Session) {
 	for {
 		f, err := client.Next(ctx)
 		switch {
 		case err != nil:
 			return
 		case f.Kind == stream.StdinClose:
-			m.workload.CloseInput()
+			s.m.workload.CloseInput()
 		default:
-			err = m.workload.Send(ctx, stream.Stdin, f.Payload)
+			err = s.m.workload.Send(ctx, stream.Stdin, f.Payload)
 		}
 		if err != nil {
 			return
@@ -178,13 +178,13 @@ func (m *monitor) takeInput(ctx context.Context, client *stream.Session) {
 	}
 }
 
-func (m *monitor) takeEvents(ctx context.Context, client *stream.Session) {
+func (s server) takeEvents(ctx context.Context, client *stream.Session) {
 	for {
 		select {
 		case size := <-client.Sizes():
-			m.workload.Resize(size)
+			s.m.workload.Resize(size)
 		case number := <-client.Signals():
-			m.control.send(guest.Message{Signal: &guest.Signal{Number: number}})
+			s.m.control.send(guest.Message{Signal: &guest.Signal{Number: number}})
 		case <-ctx.Done():
 			return
 		}
@@ -192,19 +192,19 @@ func (m *monitor) takeEvents(ctx context.Context, client *stream.Session) {
 }
 
 // exec runs a further command for a client, and kills it when the client hangs up.
-func (m *monitor) exec(ctx context.Context, client *stream.Session, r ExecRequest) error {
-	if m.report().State != drivers.Running {
+func (s server) exec(ctx context.Context, client *stream.Session, r api.ExecRequest) error {
+	if s.m.report().State != drivers.Running {
 		client.Fail([]byte(drivers.ErrNotRunning.Error()))
 		return nil
 	}
-	if why := m.report().Reason; why != "" {
+	if why := s.m.report().Reason; why != "" {
 		client.Fail([]byte("the sandbox is " + why))
 		return nil
 	}
-	process, err := m.control.conn.Open()
+	process, err := s.m.control.conn.Open()
 	if err == nil {
 		defer process.Close()
-		err = m.control.conn.Send(process.ID(), guest.Message{Exec: &guest.Exec{Process: r.Process, Stdin: r.Stdin}})
+		err = s.m.control.conn.Send(process.ID(), guest.Message{Exec: &guest.Exec{Process: r.Process, Stdin: r.Stdin}})
 	}
 	if errors.Is(err, stream.ErrHangup) || errors.Is(err, stream.ErrClosed) {
 		err = errEnded

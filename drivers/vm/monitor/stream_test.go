@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"runtime"
 	"strconv"
@@ -16,7 +15,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
-	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/internal/peer"
 	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
@@ -70,14 +69,14 @@ func TestExecHop(t *testing.T) {
 			all.serve(g)
 		})
 		wantRunning(t, ready)
-		t.Cleanup(func() { ask(t, cfg, Request{Stop: &StopRequest{Grace: -1}}) })
+		t.Cleanup(func() { ask(t, cfg, api.Request{Stop: &api.StopRequest{Grace: -1}}) })
 		return func(ctx context.Context, ends stream.Streams, p streamtest.Process) (int, error) {
-			c, err := Dial(cfg.RunDir)
+			c, err := api.Dial(cfg.RunDir)
 			if err != nil {
 				return 0, err
 			}
 			defer c.Close()
-			return c.Stream(ctx, StreamRequest{Exec: &ExecRequest{Process: all.add(p), Stdin: true}}, ends)
+			return c.Stream(ctx, api.StreamRequest{Exec: &api.ExecRequest{Process: all.add(p), Stdin: true}}, ends)
 		}
 	})
 }
@@ -107,12 +106,12 @@ func TestAttachHop(t *testing.T) {
 			})
 			t.Cleanup(func() { await(t, end) })
 			wantRunning(t, ready)
-			c, err := Dial(cfg.RunDir)
+			c, err := api.Dial(cfg.RunDir)
 			if err != nil {
 				return 0, err
 			}
 			defer c.Close()
-			return c.Stream(ctx, StreamRequest{Attach: &AttachRequest{Replay: true, Hold: true}}, ends)
+			return c.Stream(ctx, api.StreamRequest{Attach: &api.AttachRequest{Replay: true, Hold: true}}, ends)
 		}
 	}
 	streamtest.TestAttached(t, open)
@@ -142,22 +141,22 @@ func TestAClientThatNeverReads(t *testing.T) {
 	wantRunning(t, ready)
 	read := make(chan struct{})
 	var got streamtest.Sum
-	attached := streamed(t, cfg, StreamRequest{Attach: &AttachRequest{Replay: true, Hold: true}}, drivers.Streams{Stdout: gatedBy{read, &got}})
+	attached := streamed(t, cfg, api.StreamRequest{Attach: &api.AttachRequest{Replay: true, Hold: true}}, drivers.Streams{Stdout: gatedBy{read, &got}})
 	waitFor(t, func() bool {
-		r, err := ask(t, cfg, Request{Status: &struct{}{}})
+		r, err := ask(t, cfg, api.Request{Status: &struct{}{}})
 		return err == nil && strings.Contains(r.Output, "does not read")
 	})
 	hello := all.add(func(_ context.Context, s stream.Streams) int { io.WriteString(s.Stdout, "hello"); return 3 })
 	var said bytes.Buffer
-	if o := await(t, streamed(t, cfg, StreamRequest{Exec: &ExecRequest{Process: hello}}, drivers.Streams{Stdout: &said})); o.code != 3 || said.String() != "hello" {
+	if o := await(t, streamed(t, cfg, api.StreamRequest{Exec: &api.ExecRequest{Process: hello}}, drivers.Streams{Stdout: &said})); o.code != 3 || said.String() != "hello" {
 		t.Errorf("exec: %+v, %q", o, &said)
 	}
-	if _, err := ask(t, cfg, Request{Stop: &StopRequest{Grace: time.Second}}); err != nil {
+	if _, err := ask(t, cfg, api.Request{Stop: &api.StopRequest{Grace: time.Second}}); err != nil {
 		t.Error(err)
 	}
 	waitFor(t, func() bool { return !Alive(cfg.Dir) })
 	wantExit(t, cfg, Exit{State: drivers.Exited, ExitCode: 143})
-	if !missing(cfg.RunDir, SocketFile) {
+	if !missing(cfg.RunDir, api.SocketFile) {
 		t.Error("the socket is left behind")
 	}
 	lock, err := Lock(cfg.Dir)
@@ -215,7 +214,7 @@ func TestAHangupEndsNoInput(t *testing.T) {
 		await(t, attached)
 		typed.Close()
 	}
-	ask(t, cfg, Request{Stop: &StopRequest{Grace: -1}})
+	ask(t, cfg, api.Request{Stop: &api.StopRequest{Grace: -1}})
 }
 
 // TestHostileGuests: a guest that breaks the protocol ends its VM, with a reason,
@@ -289,127 +288,11 @@ type blocked struct{ until <-chan struct{} }
 
 func (b blocked) Write(p []byte) (int, error) { <-b.until; return len(p), nil }
 
-// oldMonitor is the server of a monitor from before there was credit.
-func oldMonitor(t *testing.T) (runDir string) {
-	runDir = t.TempDir()
-	l, err := peer.ListenIn(runDir, SocketFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	var guest oldGuest
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				guest.answer(stream.NewReader(c), stream.NewWriter(c))
-			}()
-		}
-	}()
-	return runDir
-}
-
-// oldGuest loses input of an exec when too much of it is under way.
-type oldGuest struct{ underWay atomic.Int64 }
-
-func (g *oldGuest) answer(in *stream.Reader, out *stream.Writer) {
-	var r struct {
-		Status *struct{}
-		Attach *AttachRequest
-		Exec   *ExecRequest
-	}
-	if err := stream.ReadJSON(in, &r); err != nil {
-		return
-	}
-	switch {
-	case r.Status != nil:
-		stream.WriteJSON(out, 0, map[string]any{"state": "running"})
-	case r.Exec != nil && len(r.Exec.Process.Args) == 0:
-		g.underWay.Store(0)
-		out.Write(stream.Error, 0, []byte("there is no command"))
-	case r.Exec != nil:
-		oldEcho(in, out, func(n int) bool { return g.underWay.Add(int64(n)) < 96<<10 })
-	case r.Attach != nil:
-		oldEcho(in, out, func(int) bool { return true })
-	default:
-		stream.WriteJSON(out, 0, map[string]any{"problem": "this monitor does not know the request; it is older than the gateway"})
-	}
-}
-
-// oldEcho gives input back, and ends with it or with a signal. It heeds no
-// credit, and gives none.
-func oldEcho(in *stream.Reader, out *stream.Writer, takes func(n int) bool) {
-	for {
-		f, err := in.Read()
-		if err != nil {
-			return
-		}
-		switch f.Kind {
-		case stream.Stdin:
-			if takes(len(f.Payload)) {
-				out.Write(stream.Stdout, 0, f.Payload)
-			}
-		case stream.StdinClose:
-			out.Write(stream.Exit, 0, stream.EncodeExit(5))
-			return
-		case stream.Signal:
-			out.Write(stream.Exit, 0, stream.EncodeExit(128+int(f.Payload[0])))
-			return
-		case stream.Resize:
-			out.Write(stream.Stderr, 0, f.Payload)
-		default:
-			out.Write(stream.Error, 0, []byte("an old monitor does not know kind "+strconv.Itoa(int(f.Kind))))
-			return
-		}
-	}
-}
-
-// A VM that an older version started goes on to be served.
-func TestAnOldMonitor(t *testing.T) {
-	cfg := Config{Machine: hypervisor.Machine{RunDir: oldMonitor(t)}}
-	if r, err := ask(t, cfg, Request{Status: &struct{}{}}); err != nil || r.State != drivers.Running {
-		t.Errorf("status: %+v, %v", r, err)
-	}
-	for name, r := range map[string]StreamRequest{"attach": attachAll, "exec": execOf("cat")} {
-		var out bytes.Buffer
-		text := strings.Repeat("x", 3<<20)
-		o := await(t, streamed(t, cfg, r, drivers.Streams{Stdin: strings.NewReader(text), Stdout: &out}))
-		if o.code != 5 || o.err != nil || out.String() != text {
-			t.Errorf("%s: %+v, %d bytes", name, o, out.Len())
-		}
-		signals := make(chan int, 1)
-		signals <- 2
-		if o := await(t, streamed(t, cfg, r, drivers.Streams{Signals: signals})); o.code != 130 || o.err != nil {
-			t.Errorf("%s: %+v", name, o)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		detached := streamedFor(t, ctx, cfg, r, drivers.Streams{})
-		cancel()
-		if o := await(t, detached); !errors.Is(o.err, context.Canceled) {
-			t.Errorf("%s: %+v", name, o)
-		}
-	}
-}
-
-// Who attaches with more input than an old VM may take is told, once.
-func TestAnOldMonitorsWorkload(t *testing.T) {
-	cfg := Config{Machine: hypervisor.Machine{RunDir: oldMonitor(t)}}
-	var told bytes.Buffer
-	in := strings.NewReader(strings.Repeat("x", oldLimit+(1<<20)))
-	if o := await(t, streamed(t, cfg, attachAll, drivers.Streams{Stdin: in, Stderr: &told})); o.code != 5 || o.err != nil || told.String() != oldWarning {
-		t.Errorf("%+v, %q", o, &told)
-	}
-}
-
 // A gateway that runs on from before an upgrade starts VMs with a new monitor.
 func TestAnOldGateway(t *testing.T) {
 	cfg, ready, _ := startMonitor(t, nil, func(g *fakeGuest) { g.boot(); echo(g) })
 	wantRunning(t, ready)
-	c, err := peer.DialIn(t.Context(), cfg.RunDir, SocketFile)
+	c, err := peer.DialIn(t.Context(), cfg.RunDir, api.SocketFile)
 	if err != nil {
 		t.Fatal(err)
 	}

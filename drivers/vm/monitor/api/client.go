@@ -1,4 +1,4 @@
-package monitor
+package api
 
 import (
 	"cmp"
@@ -111,7 +111,7 @@ func (c *Client) begin(ctx context.Context, r StreamRequest) (credit bool, err e
 }
 
 // old says that a monitor which was asked for a session knows no Stream request.
-func (r Report) old() bool { return r.Problem == unknownRequest }
+func (r Report) old() bool { return r.Problem == UnknownRequest }
 
 // EndedError is why a process has no exit code: its sandbox ended under it, or
 // the monitor gave it up.

@@ -1,10 +1,23 @@
-package monitor
+// Package api is what a VM's monitor can be asked over its socket: the messages, and a
+// client. The driver asks, package monitor answers.
+//
+// A monitor outlives gateways, so either side may be older than the other. New fields
+// and requests are additions; what an old monitor does not know is asked for in the
+// old way (Client.Stream).
+package api
 
 import (
 	"time"
 
 	"openshell-vm/drivers"
 )
+
+// SocketFile is the monitor's socket, in the VM's runtime directory.
+const SocketFile = "monitor.sock"
+
+// UnknownRequest is what every monitor has said of a request that it does not
+// know. Clients go by it: it never changes.
+const UnknownRequest = "this monitor does not know the request; it is older than the gateway"
 
 // Request is what a client asks for: the first frame on a connection to the
 // monitor's socket, of kind stream.Control. Exactly one field is set. Attach
