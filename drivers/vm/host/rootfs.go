@@ -7,13 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/mounts"
 )
 
 // ownerEntries and ownerTime bound the search for foreign owners in a root: a
@@ -26,17 +25,8 @@ const (
 // checkDir refuses what cannot be a root or mount source: missing, a file,
 // unreadable, or inside a hidden directory.
 func checkDir(op, dir string, hidden []string) error {
-	if !filepath.IsAbs(dir) {
-		return &drivers.Error{Op: op, Err: fmt.Errorf("%q is not an absolute path", dir), Hint: "give the whole path of a directory"}
-	}
-	info, err := os.Stat(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return &drivers.Error{Op: op, Err: fmt.Errorf("%s does not exist", dir), Hint: "give a directory that exists"}
-	case err != nil:
-		return &drivers.Error{Op: op, Err: err, Hint: "give a directory that you may read"}
-	case !info.IsDir():
-		return &drivers.Error{Op: op, Err: fmt.Errorf("%s is a file, not a directory", dir), Hint: "unpack it, and give the directory"}
+	if err := drivers.CheckDir(op, dir); err != nil {
+		return err
 	}
 	f, err := os.Open(dir)
 	if err == nil {
@@ -110,7 +100,7 @@ func CheckMounts(spec drivers.Spec) error {
 			return err
 		}
 		target := m.Target()
-		if taken[target] || within(spec.Auth.Target(), target) || within(target, spec.Auth.Target()) {
+		if taken[target] || mounts.Within(spec.Auth.Target(), target) || mounts.Within(target, spec.Auth.Target()) {
 			return &drivers.Error{
 				Op:   "mount " + m.Source(),
 				Err:  fmt.Errorf("%s is taken by another mount or would hide the token", target),
@@ -120,11 +110,6 @@ func CheckMounts(spec drivers.Spec) error {
 		taken[target] = true
 	}
 	return nil
-}
-
-// within says whether p is dir or lies below it.
-func within(p, dir string) bool {
-	return p == dir || strings.HasPrefix(p, strings.TrimSuffix(path.Clean(dir), "/")+"/")
 }
 
 // Tree is a host directory with what must not be seen of it: Masks are paths

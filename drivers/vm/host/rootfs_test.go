@@ -69,7 +69,7 @@ func TestForeignOwnersAreCounted(t *testing.T) {
 	}
 }
 
-func mounts(t *testing.T, pairs ...string) []drivers.Mount {
+func mountsOf(t *testing.T, pairs ...string) []drivers.Mount {
 	t.Helper()
 	var all []drivers.Mount
 	for i := 0; i < len(pairs); i += 2 {
@@ -84,21 +84,21 @@ func mounts(t *testing.T, pairs ...string) []drivers.Mount {
 
 func TestMountsThatAreRefused(t *testing.T) {
 	dir := t.TempDir()
-	auth := mounts(t, dir, drivers.AuthDir)[0]
+	auth := mountsOf(t, dir, drivers.AuthDir)[0]
 	for _, test := range []struct {
 		mounts []drivers.Mount
 		text   string
 	}{
-		{mounts(t, dir, "/etc"), "would hide the token"},
-		{mounts(t, dir, "/etc/openshell"), "would hide the token"},
-		{mounts(t, dir, "/etc/openshell/auth"), "would hide the token"},
-		{mounts(t, dir, "/etc/openshell/auth/more"), "would hide the token"},
-		{mounts(t, dir, "/data", dir, "/data"), "/data is taken"},
-		{mounts(t, dir+"/none", "/data"), "does not exist"},
+		{mountsOf(t, dir, "/etc"), "would hide the token"},
+		{mountsOf(t, dir, "/etc/openshell"), "would hide the token"},
+		{mountsOf(t, dir, "/etc/openshell/auth"), "would hide the token"},
+		{mountsOf(t, dir, "/etc/openshell/auth/more"), "would hide the token"},
+		{mountsOf(t, dir, "/data", dir, "/data"), "/data is taken"},
+		{mountsOf(t, dir+"/none", "/data"), "does not exist"},
 	} {
 		refused(t, CheckMounts(drivers.Spec{Auth: auth, Mounts: test.mounts}), test.text)
 	}
-	good := drivers.Spec{Auth: auth, Mounts: mounts(t, dir, "/data", dir, "/etc/openshell-other", dir, "/data/below")}
+	good := drivers.Spec{Auth: auth, Mounts: mountsOf(t, dir, "/data", dir, "/etc/openshell-other", dir, "/data/below")}
 	if err := CheckMounts(good); err != nil {
 		t.Error(err)
 	}
