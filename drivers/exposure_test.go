@@ -1,7 +1,6 @@
 package drivers
 
 import (
-	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -145,15 +144,5 @@ func TestNewMountRefuses(t *testing.T) {
 	m, err := NewMount("/a", "/device/x") // only whole names are the kernel's
 	if err != nil || m.Source() != "/a" || m.Target() != "/device/x" {
 		t.Errorf("%+v, %v", m, err)
-	}
-}
-
-func TestHintOf(t *testing.T) {
-	inner := &Error{Op: "connect", Err: errors.New("refused"), Hint: "start it"}
-	if got := HintOf(&Error{Op: "start", Err: inner, Hint: "outer"}); got != "start it" {
-		t.Errorf("hint %q, the innermost is wanted", got)
-	}
-	if got := (&Error{Op: "start", Err: inner}).Error(); got != "start: connect: refused" {
-		t.Errorf("message %q", got)
 	}
 }

@@ -18,7 +18,7 @@ import (
 var importRule = map[string][]string{
 	"share":        {"share/layout"},
 	"share/layout": {},
-	"tokens":       {"internal/atomicfile", "internal/plainfile"}, // leaves, which a user of the library does not see
+	"tokens":       {"internal/atomicfile", "internal/fault", "internal/plainfile"}, // leaves, which a user of the library does not see
 	"krun":         {},
 
 	"internal/atomicfile": {},

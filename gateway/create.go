@@ -91,7 +91,7 @@ func (g *Gateway) resolve(ctx context.Context, driver drivers.Driver, r *state.R
 	if err != nil {
 		return spec, invalid(err)
 	}
-	warning, err := tokens.CheckTTL(r.TTL(), staleness)
+	warning, err := checkTTL(r.TTL(), staleness)
 	if err != nil {
 		return spec, invalid(err)
 	}

@@ -11,7 +11,6 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 	"openshell-vm/internal/text"
-	"openshell-vm/tokens"
 )
 
 // status is the HTTP status of each error code.
@@ -36,7 +35,7 @@ func invalid(err error) error {
 	if e.Code != api.CodeOverloaded {
 		e.Code = api.CodeInvalid
 	}
-	if hintOf(err) == "" {
+	if drivers.HintOf(err) == "" {
 		e.Hint = "openshell-vm run --help lists what can be asked for"
 	}
 	return e
@@ -49,7 +48,7 @@ func explain(err error) *api.Error {
 	if errors.As(err, &known) {
 		return &api.Error{Code: known.Code, Message: text.Line(known.Message), Hint: text.Line(known.Hint)}
 	}
-	e := &api.Error{Code: api.CodeInternal, Message: oneLine(err), Hint: text.Line(hintOf(err))}
+	e := &api.Error{Code: api.CodeInternal, Message: oneLine(err), Hint: text.Line(drivers.HintOf(err))}
 	hint := "gateway.log in the state directory and openshell-vm doctor tell more"
 	var engine *drivers.Error
 	switch {
@@ -59,8 +58,6 @@ func explain(err error) *api.Error {
 		e.Code, hint = api.CodeNotFound, "openshell-vm ps -a lists what there is"
 	case errors.Is(err, drivers.ErrNotRunning), errors.Is(err, drivers.ErrExists):
 		e.Code, hint = api.CodeConflict, "openshell-vm ps -a shows its state; openshell-vm start starts it"
-	case errors.Is(err, tokens.ErrTTL), errors.Is(err, tokens.ErrLongTTL):
-		e.Code = api.CodeInvalid
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Code, hint = api.CodeDriver, "try again; openshell-vm doctor says how the engine is"
 	case errors.Is(err, context.Canceled): // a client that has gone reads no answer
@@ -74,13 +71,13 @@ func explain(err error) *api.Error {
 	return e
 }
 
-// hintOf finds a hint in whatever package's error has one.
-func hintOf(err error) string {
-	var token *tokens.Error
-	if errors.As(err, &token) && token.Hint != "" {
-		return token.Hint
+// ownFailure is the answer for a failure that no engine has part in.
+func ownFailure(err error) error {
+	e := explain(err)
+	if e.Code == api.CodeDriver {
+		e.Code = api.CodeInternal
 	}
-	return drivers.HintOf(err)
+	return e
 }
 
 func noRoom(err error) bool {

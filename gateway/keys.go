@@ -22,7 +22,7 @@ const rotatePatience = 2 * publishDeadline
 func (g *Gateway) rotateKeys(ctx context.Context) (api.RotateResult, error) {
 	kid, err := g.keys.Rotate(time.Now(), g.longestTTL())
 	if err != nil {
-		return api.RotateResult{}, fmt.Errorf("rotate the keys: %w", err)
+		return api.RotateResult{}, ownFailure(fmt.Errorf("rotate the keys: %w", err))
 	}
 	g.log.Info("a new key signs", "key", kid)
 	result := g.republish(ctx, func(t api.Token) bool { return t.KeyID != kid })
@@ -47,7 +47,7 @@ func (g *Gateway) retireKey(ctx context.Context, prefix string, force bool) (api
 		return api.RotateResult{}, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the key %s is the one that signs", kid),
 			Hint: "make a new one first: openshell-vm keys rotate"}
 	case err != nil:
-		return api.RotateResult{}, fmt.Errorf("retire the key %s: %w", kid, err)
+		return api.RotateResult{}, ownFailure(fmt.Errorf("retire the key %s: %w", kid, err))
 	}
 	g.log.Info("a key was retired", "key", kid)
 	g.tellUntidyKeys()

@@ -104,7 +104,7 @@ func (g *Gateway) newShare(q api.ShareRequest) (*sandbox, error) {
 	if q.TTL == 0 {
 		q.TTL = tokens.DefaultTTL
 	}
-	warning, err := tokens.CheckTTL(q.TTL, bindStaleness)
+	warning, err := checkTTL(q.TTL, bindStaleness)
 	if err != nil {
 		return nil, invalid(err)
 	}

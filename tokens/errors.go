@@ -1,6 +1,10 @@
 package tokens
 
-import "errors"
+import (
+	"errors"
+
+	"openshell-vm/internal/fault"
+)
 
 // Why a token was refused. Verify's errors wrap exactly one of them.
 var (
@@ -28,15 +32,6 @@ var (
 	ErrLongTTL     = errors.New("too long")
 )
 
-// Error is a failure that a user can do something about.
-type Error struct {
-	Op   string // what was tried: "open the signing keys"
-	Err  error
-	Hint string // what to do; one line, no full stop
-}
-
-// Error gives the one line without the hint.
-func (e *Error) Error() string { return e.Op + ": " + e.Err.Error() }
-
-// Unwrap gives the cause.
-func (e *Error) Unwrap() error { return e.Err }
+// Error is a failure that a user can do something about: what was tried, why it
+// failed, and what to do.
+type Error = fault.Error

@@ -208,11 +208,11 @@ func decodeKey(text []byte) (ed25519.PrivateKey, error) {
 	if block == nil || block.Type != keyBlock || len(rest) > 0 {
 		return nil, errors.New("not one PKCS#8 private key in PEM")
 	}
-	any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		return nil, errors.New("not a PKCS#8 private key")
 	}
-	key, ok := any.(ed25519.PrivateKey)
+	key, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
 		return nil, errors.New("not an Ed25519 key")
 	}

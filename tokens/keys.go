@@ -219,8 +219,8 @@ func (k *Keys) commit(next ring) error {
 
 func (e entry) public() ed25519.PublicKey { return e.key.Public().(ed25519.PublicKey) }
 
-func (i KeyInfo) over(now time.Time) bool {
-	return !i.RetireAt.IsZero() && !now.Before(i.RetireAt)
+func (k KeyInfo) over(now time.Time) bool {
+	return !k.RetireAt.IsZero() && !now.Before(k.RetireAt)
 }
 
 func (r ring) clone() ring {

@@ -27,10 +27,10 @@ const (
 	// set by a message that takes its time. A token is dated back by it, and its
 	// renewal counts from that date, so only a clock that is ahead uses the slack up.
 	skew = time.Second
-
-	// cacheTime is how long readers in the wild keep a token file's content.
-	cacheTime = 10 * time.Minute
 )
+
+// CacheTime is how long readers in the wild keep a token file's content.
+const CacheTime = 10 * time.Minute
 
 // RenewAt is when a token issued at issued with lifetime ttl is to be
 // replaced: issued + ttl × (0.50 ± 0.05). The deviation depends on the sandbox
@@ -56,30 +56,38 @@ func MinTTL(staleness time.Duration) time.Duration {
 	return bound.Truncate(time.Second) + time.Second
 }
 
-// CheckTTL refuses a lifetime below MinTTL or above MaxTTL with an *Error that
-// wraps ErrTTL or ErrLongTTL and names the nearest that works. The warning is one
-// line, or empty.
-func CheckTTL(ttl, staleness time.Duration) (warning string, err error) {
-	if ttl > MaxTTL {
-		return "", &Error{
-			Op:   fmt.Sprintf("token lifetime %v", ttl),
-			Err:  fmt.Errorf("%w: at most %s, so that a copied token is soon worthless", ErrLongTTL, hours(MaxTTL)),
-			Hint: fmt.Sprintf("use --ttl %s or shorter: a token is renewed at half of its lifetime, as long as a gateway runs", hours(MaxTTL)),
-		}
-	}
-	least := MinTTL(staleness)
-	if ttl < least {
-		return "", &Error{
-			Op:   fmt.Sprintf("token lifetime %v", ttl),
-			Err:  fmt.Errorf("%w: the smallest that works here is %v", ErrTTL, least),
-			Hint: fmt.Sprintf("use --ttl %v or longer", least),
-		}
-	}
-	if ttl/2 < cacheTime {
-		return fmt.Sprintf("half of the token lifetime %v is under %v: a program that caches the token file for that long may use an expired token", ttl, minutes(cacheTime)), nil
-	}
-	return "", nil
+// TTLError says that a lifetime is shorter than Least or longer than Most. It
+// wraps ErrTTL or ErrLongTTL.
+type TTLError struct {
+	TTL         time.Duration
+	Least, Most time.Duration // what works here, both included
 }
 
-func hours(d time.Duration) string   { return fmt.Sprintf("%dh", int(d.Hours())) }
-func minutes(d time.Duration) string { return fmt.Sprintf("%d minutes", int(d.Minutes())) }
+// Error names the bound that is passed.
+func (e *TTLError) Error() string {
+	if e.TTL > e.Most {
+		return fmt.Sprintf("token lifetime %v: %v: at most %dh, so that a copied token is soon worthless", e.TTL, ErrLongTTL, int(e.Most.Hours()))
+	}
+	return fmt.Sprintf("token lifetime %v: %v: the smallest that works here is %v", e.TTL, ErrTTL, e.Least)
+}
+
+// Unwrap gives ErrTTL or ErrLongTTL.
+func (e *TTLError) Unwrap() error {
+	if e.TTL > e.Most {
+		return ErrLongTTL
+	}
+	return ErrTTL
+}
+
+// CheckTTL refuses a lifetime below MinTTL or above MaxTTL with a *TTLError.
+func CheckTTL(ttl, staleness time.Duration) error {
+	least := MinTTL(staleness)
+	if ttl > MaxTTL || ttl < least {
+		return &TTLError{TTL: ttl, Least: least, Most: MaxTTL}
+	}
+	return nil
+}
+
+// OutlivesCaches says whether a program that keeps a token file's content for as
+// long as CacheTime uses no expired token: it may read just before a renewal.
+func OutlivesCaches(ttl time.Duration) bool { return ttl/2 >= CacheTime }

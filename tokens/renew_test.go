@@ -37,35 +37,31 @@ func TestCheckTTL(t *testing.T) {
 	for _, c := range []struct {
 		ttl, staleness time.Duration
 		least          string // in the error; "" for none
-		warned         bool
 	}{
-		{15 * time.Second, time.Second, "16s", false},
-		{16 * time.Second, time.Second, "", true},
-		{26 * time.Second, 6 * time.Second, "27s", false},
-		{27 * time.Second, 6 * time.Second, "", true},
-		{0, time.Second, "16s", false},
-		{-time.Hour, time.Second, "16s", false},
-		{20*time.Minute - 1, time.Second, "", true},
-		{20 * time.Minute, time.Second, "", false},
-		{DefaultTTL, 6 * time.Second, "", false},
-		{MaxTTL, time.Second, "", false},
+		{15 * time.Second, time.Second, "16s"},
+		{16 * time.Second, time.Second, ""},
+		{26 * time.Second, 6 * time.Second, "27s"},
+		{27 * time.Second, 6 * time.Second, ""},
+		{0, time.Second, "16s"},
+		{-time.Hour, time.Second, "16s"},
+		{20*time.Minute - 1, time.Second, ""},
+		{20 * time.Minute, time.Second, ""},
+		{DefaultTTL, 6 * time.Second, ""},
+		{MaxTTL, time.Second, ""},
 	} {
-		warning, err := CheckTTL(c.ttl, c.staleness)
-		if (warning != "") != c.warned || warning != "" && !strings.Contains(warning, "10 minutes") {
-			t.Errorf("CheckTTL(%v, %v) warns %q", c.ttl, c.staleness, warning)
-		}
+		err := CheckTTL(c.ttl, c.staleness)
 		if c.least == "" {
 			if err != nil {
 				t.Errorf("CheckTTL(%v, %v): %v", c.ttl, c.staleness, err)
 			}
 			continue
 		}
-		var e *Error
+		var e *TTLError
 		if !errors.As(err, &e) || !errors.Is(err, ErrTTL) {
-			t.Fatalf("CheckTTL(%v, %v) = %v, want an *Error with ErrTTL", c.ttl, c.staleness, err)
+			t.Fatalf("CheckTTL(%v, %v) = %v, want a *TTLError with ErrTTL", c.ttl, c.staleness, err)
 		}
-		if !strings.Contains(e.Error(), c.least) || !strings.Contains(e.Hint, c.least) {
-			t.Errorf("CheckTTL(%v, %v) does not name %s: %v (%s)", c.ttl, c.staleness, c.least, e, e.Hint)
+		if !strings.Contains(e.Error(), c.least) || e.Least.String() != c.least {
+			t.Errorf("CheckTTL(%v, %v) does not name %s: %v (%v)", c.ttl, c.staleness, c.least, e, e.Least)
 		}
 	}
 }
@@ -73,10 +69,18 @@ func TestCheckTTL(t *testing.T) {
 // Without an upper bound a token that never expires is one that expires in 292 years.
 func TestTooLongTTL(t *testing.T) {
 	for _, ttl := range []time.Duration{MaxTTL + 1, 1<<63 - 1} {
-		_, err := CheckTTL(ttl, time.Second)
-		var e *Error
-		if !errors.As(err, &e) || !errors.Is(err, ErrLongTTL) || !strings.Contains(e.Error(), "at most 24h") || !strings.Contains(e.Hint, "--ttl 24h or shorter") {
+		err := CheckTTL(ttl, time.Second)
+		var e *TTLError
+		if !errors.As(err, &e) || !errors.Is(err, ErrLongTTL) || e.Most != MaxTTL || !strings.Contains(e.Error(), "at most 24h") {
 			t.Errorf("CheckTTL(%v): %v", ttl, err)
+		}
+	}
+}
+
+func TestOutlivesCaches(t *testing.T) {
+	for ttl, want := range map[time.Duration]bool{16 * time.Second: false, 20*time.Minute - 1: false, 20 * time.Minute: true, MaxTTL: true} {
+		if OutlivesCaches(ttl) != want {
+			t.Errorf("OutlivesCaches(%v) is not %v", ttl, want)
 		}
 	}
 }

@@ -1,8 +1,6 @@
 // Package fault is the one form of an error that a user can do something about.
 package fault
 
-import "errors"
-
 // Error is a failure that a user can do something about. The CLI prints
 // "Op: Err" as one line and then the hint as another.
 type Error struct {
@@ -22,14 +20,23 @@ func (e *Error) Error() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// HintOf finds the innermost hint in err's chain; "" if there is none.
+// HintOf finds the innermost hint in err's tree, in the first branch that has
+// one; "" if there is none.
 func HintOf(err error) string {
-	hint := ""
-	for err != nil {
-		if e, ok := err.(*Error); ok && e.Hint != "" {
-			hint = e.Hint
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		if hint := HintOf(e.Unwrap()); hint != "" {
+			return hint
 		}
-		err = errors.Unwrap(err)
+	case interface{ Unwrap() []error }:
+		for _, branch := range e.Unwrap() {
+			if hint := HintOf(branch); hint != "" {
+				return hint
+			}
+		}
 	}
-	return hint
+	if e, ok := err.(*Error); ok {
+		return e.Hint
+	}
+	return ""
 }

@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"openshell-vm/drivers"
+	"openshell-vm/internal/fault"
 )
 
 // KernelEnv names the environment variable with an explicit kernel image, for
@@ -53,13 +53,13 @@ func FindKernel(s Search) (Kernel, error) {
 		refused = append(refused, err)
 	}
 	if len(refused) == 0 {
-		return Kernel{}, &drivers.Error{
+		return Kernel{}, &fault.Error{
 			Op:   "find a guest kernel",
 			Err:  fmt.Errorf("no kernel is installed in %s", filepath.Join("/", s.Root, "boot")),
 			Hint: "install one (Debian: apt install linux-image-cloud-amd64), or name one with " + KernelEnv,
 		}
 	}
-	return Kernel{}, &drivers.Error{
+	return Kernel{}, &fault.Error{
 		Op:   "find a guest kernel",
 		Err:  oneLine(refused),
 		Hint: hintFor(refused),
@@ -90,7 +90,7 @@ func (s Search) explicit() (Kernel, error) {
 		if errors.Is(err, fs.ErrPermission) {
 			hint = hintFor([]error{err})
 		}
-		return Kernel{}, &drivers.Error{Op: "use the kernel " + s.Explicit, Err: err, Hint: hint}
+		return Kernel{}, &fault.Error{Op: "use the kernel " + s.Explicit, Err: err, Hint: hint}
 	}
 	k := Kernel{Image: s.Explicit, Release: release}
 	beside := filepath.Join(filepath.Dir(s.Explicit), "..", "lib", "modules", release)
@@ -101,7 +101,7 @@ func (s Search) explicit() (Kernel, error) {
 		}
 	}
 	if _, err := loadOrder(k.Modules); err != nil {
-		return Kernel{}, &drivers.Error{
+		return Kernel{}, &fault.Error{
 			Op:   "use the kernel " + s.Explicit,
 			Err:  err,
 			Hint: "install the modules of " + release + " as /lib/modules/" + release + ", or unset " + KernelEnv,

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"openshell-vm/drivers"
+	"openshell-vm/internal/fault"
 )
 
 const usable = "kernel/fs/ext4/ext4.ko\n"
@@ -48,8 +48,8 @@ func TestFindKernelTakesTheNewestThatWorks(t *testing.T) {
 
 func TestFindKernelSaysWhyNot(t *testing.T) {
 	_, err := FindKernel(Search{Root: t.TempDir()})
-	if err == nil || !strings.Contains(drivers.HintOf(err), KernelEnv) {
-		t.Errorf("without kernels: %v, hint %q", err, drivers.HintOf(err))
+	if err == nil || !strings.Contains(fault.HintOf(err), KernelEnv) {
+		t.Errorf("without kernels: %v, hint %q", err, fault.HintOf(err))
 	}
 	root := t.TempDir()
 	modulesDir(t, filepath.Join(root, "lib/modules/6.1.0"), "", "")
@@ -83,13 +83,13 @@ func TestFindExplicitKernel(t *testing.T) {
 	}
 
 	for _, path := range []string{"/no/such/file", filepath.Join(host(t), "nothing"), t.TempDir()} {
-		if _, err := FindKernel(Search{Explicit: path, Root: unpacked}); err == nil || drivers.HintOf(err) == "" {
-			t.Errorf("%s: %v, hint %q", path, err, drivers.HintOf(err))
+		if _, err := FindKernel(Search{Explicit: path, Root: unpacked}); err == nil || fault.HintOf(err) == "" {
+			t.Errorf("%s: %v, hint %q", path, err, fault.HintOf(err))
 		}
 	}
 	write(t, elsewhere, string(bzImage("1.2.3 #1")))
-	if _, err := FindKernel(Search{Explicit: elsewhere, Root: unpacked}); err == nil || !strings.Contains(drivers.HintOf(err), "1.2.3") {
-		t.Errorf("a kernel without its modules: %v, hint %q", err, drivers.HintOf(err))
+	if _, err := FindKernel(Search{Explicit: elsewhere, Root: unpacked}); err == nil || !strings.Contains(fault.HintOf(err), "1.2.3") {
+		t.Errorf("a kernel without its modules: %v, hint %q", err, fault.HintOf(err))
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
+	"openshell-vm/internal/fault"
 )
 
 // Main is what a binary runs for the argument "jail": args are those after it.
@@ -33,7 +33,7 @@ func Main(args []string) {
 	parent := json.NewEncoder(os.NewFile(uintptr(answer), "report"))
 	report := &Report{}
 	err := enter(config, report, parent)
-	parent.Encode(message{Report: *report, Error: err.Error(), Hint: drivers.HintOf(err)})
+	parent.Encode(message{Report: *report, Error: err.Error(), Hint: fault.HintOf(err)})
 	os.Exit(125)
 }
 

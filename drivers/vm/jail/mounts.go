@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/fault"
 )
 
 // staging is where the new root is put together. Any existing directory
@@ -124,7 +125,7 @@ func cloneBind(b Bind) (clone, error) {
 	}
 	if is := (drivers.Directory{Device: uint64(st.Dev), Inode: st.Ino}); b.Is != (drivers.Directory{}) && is != b.Is {
 		unix.Close(fd)
-		return clone{}, &drivers.Error{Err: errors.New("it is another directory than the one that was checked: its path was changed meanwhile"),
+		return clone{}, &fault.Error{Err: errors.New("it is another directory than the one that was checked: its path was changed meanwhile"),
 			Hint: "mount a directory whose path nobody else can change"}
 	}
 	c := clone{fd: fd, target: b.Target, dir: st.Mode&unix.S_IFMT == unix.S_IFDIR, rights: readFile, label: "ro"}

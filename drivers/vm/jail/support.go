@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"openshell-vm/drivers"
+	"openshell-vm/internal/fault"
 )
 
 // apparmorProfile lies in the source tree; it names the programs by path.
@@ -38,13 +38,13 @@ func told(m message) error {
 	if m.Hint == "" {
 		return failure(errors.New(m.Error))
 	}
-	return &drivers.Error{Op: "start the jail", Err: errors.New(m.Error), Hint: m.Hint}
+	return &fault.Error{Op: "start the jail", Err: errors.New(m.Error), Hint: m.Hint}
 }
 
 // failure is an error for users. For an ordinary user what fails is mostly the
 // user namespace, without which nothing else can be made.
 func failure(err error) error {
-	e := &drivers.Error{Op: "start the jail", Err: err}
+	e := &fault.Error{Op: "start the jail", Err: err}
 	if os.Geteuid() != 0 {
 		e.Hint = userNamespaceHint(os.ReadFile)
 	}
