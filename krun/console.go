@@ -22,8 +22,8 @@ func (c *Context) SetConsoleOutput(path string) error {
 // AddVirtioConsoleDefault adds a console. Terminals become the console itself;
 // other files become ports named krun-stdin, krun-stdout and krun-stderr, which
 // libkrun's init connects to the command. Any of them may be nil.
-func (c *Context) AddVirtioConsoleDefault(in, out, err *os.File) error {
-	return c.apply(change{f: addVirtioConsoleDefault, args: []arg{file{in}, file{out}, file{err}}, devices: 1})
+func (c *Context) AddVirtioConsoleDefault(in, out, errs *os.File) error {
+	return c.apply(change{f: addVirtioConsoleDefault, args: []arg{file{in}, file{out}, file{errs}}, devices: 1})
 }
 
 // maxSerial is how many serial ports an x86-64 machine wires up. libkrun leaves

@@ -70,12 +70,15 @@ func (c *Context) Close() error {
 }
 
 // A change is one configuring call: checks, the call, and what to remember of it.
+//
+// Its devices are the virtio devices that it adds. It adds none where one of once
+// was done before.
 type change struct {
 	f        fn
 	check    func(symbol string) error // nil: nothing but strings to check
 	args     []arg
-	devices  int        // virtio devices that it adds,
-	once     []fn       // but none when one of these was done before
+	devices  int
+	once     []fn
 	text     map[fn]int // bytes that it puts on the kernel command line, in place of those there
 	remember func()
 }

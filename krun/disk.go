@@ -7,7 +7,6 @@ import "slices"
 // no guest could write to.
 type DiskFormat uint32
 
-// The formats.
 const (
 	DiskRaw DiskFormat = iota
 	DiskQcow2
@@ -18,7 +17,6 @@ const (
 // round; here the zero value is the one that loses nothing.
 type DiskSync uint32
 
-// The modes.
 const (
 	SyncFull    DiskSync = iota // data is on the disk
 	SyncRelaxed                 // on macOS, data may still be in the drive's cache; elsewhere the same as SyncFull

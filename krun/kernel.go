@@ -9,7 +9,6 @@ import (
 // KernelFormat is the format of a kernel file.
 type KernelFormat uint32
 
-// The formats.
 const (
 	KernelRaw KernelFormat = iota
 	KernelELF

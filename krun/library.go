@@ -265,7 +265,7 @@ const (
 // HasFeature says whether the library was built with f. One that f is unknown
 // to answers with an error that wraps syscall.EINVAL.
 func (l *Library) HasFeature(f Feature) (bool, error) {
-	return l.truth(hasFeature, u64(f))
+	return l.callBool(hasFeature, u64(f))
 }
 
 // MaxVCPUs is how many virtual CPUs the host's KVM allows a VM.
@@ -273,11 +273,11 @@ func (l *Library) MaxVCPUs() (int, error) { return l.call(getMaxVCPUs, true) }
 
 // CheckNestedVirt says whether guests could run VMs themselves.
 func (l *Library) CheckNestedVirt() (bool, error) {
-	return l.truth(checkNestedVirt)
+	return l.callBool(checkNestedVirt)
 }
 
-// truth calls a function that answers 0 or 1.
-func (l *Library) truth(f fn, args ...arg) (bool, error) {
+// callBool calls a function that answers 0 or 1.
+func (l *Library) callBool(f fn, args ...arg) (bool, error) {
 	n, err := l.call(f, true, args...)
 	if err == nil && n > 1 {
 		return false, &Error{Symbol: bound[f].Name, Err: ErrProtocol, Detail: strconv.Itoa(n)}

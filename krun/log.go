@@ -8,7 +8,6 @@ import (
 // LogLevel is how much libkrun logs.
 type LogLevel uint32
 
-// The levels.
 const (
 	LogOff LogLevel = iota
 	LogError
@@ -21,7 +20,6 @@ const (
 // LogStyle says when the log has colours.
 type LogStyle uint32
 
-// The styles.
 const (
 	LogStyleAuto LogStyle = iota
 	LogStyleAlways

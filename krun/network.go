@@ -36,7 +36,6 @@ func (c *Context) SetPortMap(ports []PortMapping) error {
 // (transparent socket impersonation).
 type TSI uint32
 
-// The families.
 const (
 	TSINone TSI = 0
 	TSIInet TSI = 1
@@ -91,7 +90,6 @@ func (c *Context) addVsockPort(f fn, port uint32, path string, listen bool, more
 // NetFlags say how a network device comes up.
 type NetFlags uint32
 
-// The flags.
 const (
 	NetVfkit      NetFlags = 1 << 0 // greet as vfkit does; AddNetUnixGram with a path
 	NetDHCPClient NetFlags = 1 << 1 // libkrun's init asks for an address

@@ -78,7 +78,7 @@ func powerOff(exit outcome) {
 	unix.Sync()
 	how := unix.LINUX_REBOOT_CMD_POWER_OFF
 	if request := exit.where.ExitRequest; request != 0 {
-		handOut("/", request, exit.code)
+		reportExitCode("/", request, exit.code)
 	}
 	if exit.where.EndsByRestart {
 		how = unix.LINUX_REBOOT_CMD_RESTART
@@ -88,15 +88,15 @@ func powerOff(exit outcome) {
 	os.Exit(exit.code) // the kernel panics, and the hypervisor ends on that
 }
 
-// handOut tells the server of a directory what the host's process is to exit with.
-func handOut(root string, request uint32, code int) {
+// reportExitCode tells the server of a directory what the host's process is to exit with.
+func reportExitCode(root string, request uint32, code int) {
 	dir, err := os.Open(root)
 	if err != nil {
-		logf("hand the exit code out: %v", err)
+		logf("report the exit code: %v", err)
 		return
 	}
 	defer dir.Close()
 	if err := unix.IoctlSetInt(int(dir.Fd()), uint(request), code); err != nil {
-		logf("hand the exit code out: %v", err)
+		logf("report the exit code: %v", err)
 	}
 }

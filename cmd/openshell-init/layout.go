@@ -52,11 +52,11 @@ func findShares() (layout, error) {
 }
 
 // with takes the traits that the host tells, if it does.
-func (where layout) with(traits *guest.Traits) layout {
+func (l layout) with(traits *guest.Traits) layout {
 	if traits != nil {
-		where.Traits = *traits
+		l.Traits = *traits
 	}
-	return where
+	return l
 }
 
 func mountDevice(tag, target string, flags uintptr) error {

@@ -133,14 +133,14 @@ func mountUpper(where layout, ephemeral bool) error {
 const diskDeadline = 5 * time.Second
 
 // findDisk waits for the sandbox's disk and gives its device.
-func (where layout) findDisk(blocks string) (dev string, err error) {
+func (l layout) findDisk(blocks string) (dev string, err error) {
 	for deadline := time.Now().Add(diskDeadline); ; time.Sleep(time.Millisecond) {
 		disks, err := filepath.Glob(filepath.Join(blocks, "vd*"))
 		if err != nil {
 			return "", err
 		}
 		for _, disk := range disks {
-			if where.isUpper(disk) {
+			if l.isUpper(disk) {
 				// Smaller pieces: what a VM has in flight is still written when its host
 				// freezes it for want of room. Without it, it is a bit more.
 				_ = os.WriteFile(filepath.Join(disk, "queue/max_sectors_kb"), []byte("1024"), 0)
@@ -154,8 +154,8 @@ func (where layout) findDisk(blocks string) (dev string, err error) {
 }
 
 // isUpper knows the disk by its serial number, unless it is the only one.
-func (where layout) isUpper(disk string) bool {
-	if where.LoneDisk {
+func (l layout) isUpper(disk string) bool {
+	if l.LoneDisk {
 		return true
 	}
 	data, err := os.ReadFile(filepath.Join(disk, "serial"))

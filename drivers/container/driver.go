@@ -13,7 +13,8 @@ import (
 	"openshell-vm/internal/notice"
 )
 
-// Driver makes a drivers.Driver of an Engine, with all optional interfaces.
+// Driver makes a drivers.Driver of an Engine, with all optional interfaces. What
+// has no comment below is documented there.
 type Driver struct {
 	engine  Engine
 	gateway string
@@ -48,13 +49,10 @@ func New(engine Engine, gatewayID string) *Driver {
 	}
 }
 
-// Name is drivers.Driver's.
 func (d *Driver) Name() string { return d.engine.Name() }
 
-// Probe is drivers.Driver's.
 func (d *Driver) Probe(ctx context.Context) drivers.Info { return d.engine.Probe(ctx) }
 
-// Pull is drivers.Puller's.
 func (d *Driver) Pull(ctx context.Context, image string, report func(drivers.PullProgress)) error {
 	here, err := d.engine.HasImage(ctx, image)
 	if err != nil {
@@ -72,7 +70,7 @@ func (d *Driver) Pull(ctx context.Context, image string, report func(drivers.Pul
 	return nil
 }
 
-// Create is drivers.Driver's. It fetches the image if the engine lacks it.
+// Create fetches the image if the engine lacks it.
 func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	if err := d.suits(spec); err != nil {
 		return err
@@ -126,7 +124,6 @@ func (d *Driver) inTheWay(ctx context.Context, id string, exists error) error {
 		Hint: fmt.Sprintf("see what it is, and remove it: %s rm %s", d.Name(), nameOf(id))}
 }
 
-// Stop is drivers.Driver's.
 func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error {
 	f, err := d.find(ctx, id)
 	if err != nil {
@@ -193,7 +190,6 @@ func (d *Driver) orEnded(ctx context.Context, name string, err error) error {
 	return err
 }
 
-// Remove is drivers.Driver's.
 func (d *Driver) Remove(ctx context.Context, id string) error {
 	f, err := d.find(ctx, id)
 	if err == nil {
@@ -224,7 +220,6 @@ func (d *Driver) door(id string) *sync.Mutex {
 	return d.doors[id]
 }
 
-// Inspect is drivers.Driver's.
 func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error) {
 	f, err := d.find(ctx, id)
 	if err != nil {
@@ -233,8 +228,7 @@ func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error)
 	return d.status(f), nil
 }
 
-// List is drivers.Driver's. One container that the engine can't describe is left
-// out, and hides no other: an engine that fails at a list, for the sake of a
+// List leaves out a container that the engine can't describe; it hides no other: an engine that fails at a list, for the sake of a
 // container of whomever, is asked for those that are kept.
 func (d *Driver) List(ctx context.Context) ([]drivers.Status, error) {
 	objects, failed := d.engine.List(ctx, drivers.LabelGatewayID, d.gateway)
@@ -273,7 +267,6 @@ func (d *Driver) keptObjects() []string {
 	return slices.Collect(maps.Values(d.kept))
 }
 
-// Signal is drivers.Signaler's.
 func (d *Driver) Signal(ctx context.Context, id string, sig int) error {
 	f, err := d.find(ctx, id)
 	if err == nil {
@@ -287,7 +280,6 @@ func (d *Driver) Signal(ctx context.Context, id string, sig int) error {
 	return d.engine.Explain(fmt.Sprintf("send signal %d", sig), err)
 }
 
-// Wait is drivers.Waiter's.
 func (d *Driver) Wait(ctx context.Context, id string) (drivers.Status, error) {
 	for {
 		f, err := d.find(ctx, id)
@@ -304,7 +296,6 @@ func (d *Driver) Wait(ctx context.Context, id string) (drivers.Status, error) {
 	}
 }
 
-// Keep is drivers.Keeper's.
 func (d *Driver) Keep(id, object string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

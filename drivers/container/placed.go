@@ -18,7 +18,6 @@ type Movable interface {
 	Stay(host string)
 }
 
-// Place is drivers.Placed's.
 func (d *Driver) Place() (address, note string) {
 	movable, ok := d.engine.(Movable)
 	if !ok {
@@ -31,7 +30,6 @@ func (d *Driver) Place() (address, note string) {
 	return p.Host, note
 }
 
-// KeepPlace is drivers.Placed's.
 func (d *Driver) KeepPlace(id, address string) {
 	movable, ok := d.engine.(Movable)
 	if !ok {

@@ -22,8 +22,7 @@ const (
 	minCPUs   = 0.01
 )
 
-// Resolve is drivers.Driver's. It leaves the spec as it is, but for the
-// hypervisor: there is none.
+// Resolve leaves the spec as it is, but for the hypervisor: there is none.
 func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, time.Duration, error) {
 	if err := d.suits(spec); err != nil {
 		return spec, 0, err

@@ -19,7 +19,6 @@ import (
 	"openshell-vm/internal/text"
 )
 
-// Logs is drivers.Logger's.
 func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stderr io.Writer) error {
 	f, err := d.find(ctx, id)
 	if err != nil {
@@ -36,8 +35,7 @@ func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stder
 	return pump{output: out, terminal: hasTerminal(f), streams: drivers.Streams{Stdout: stdout, Stderr: stderr}}.run(ctx, out)
 }
 
-// Attach is drivers.Attacher's. A sandbox that does not run is waited for, also
-// one that has run before.
+// Attach waits for a sandbox that does not run, also for one that has run before.
 func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.Streams) (int, error) {
 	failed, done := d.failed.Await(id)
 	defer done()
@@ -201,7 +199,6 @@ func (d *Driver) exitCode(ctx context.Context, id string, ahead <-chan drivers.S
 		Hint: "look whether the engine runs"}
 }
 
-// Exec is drivers.Execer's.
 func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drivers.Streams) (int, error) {
 	f, err := d.find(ctx, id)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"openshell-vm/internal/mounts"
 )
 
-// Start is drivers.Driver's. A command that is missing or can't be executed
-// is the workload's failure and not the engine's: Start succeeds then, and the
-// sandbox has exited with 127 or 126.
+// Start succeeds also where the command is missing or can't be executed: that is
+// the workload's failure and not the engine's. The sandbox has exited with 127 or
+// 126 then.
 func (d *Driver) Start(ctx context.Context, id string) error {
 	door := d.door(id)
 	door.Lock()

@@ -8,7 +8,6 @@ import (
 	"openshell-vm/internal/mounts"
 )
 
-// Mounting is drivers.Surveyor's.
 func (d *Driver) Mounting(ctx context.Context, dir string) ([]drivers.Mounting, error) {
 	all, err := d.engine.Mounts(ctx)
 	if err != nil {

@@ -22,7 +22,7 @@ const (
 	recursiveAPI = "1.44" // recursively read-only ones
 )
 
-// engine is a container.Engine.
+// engine is a container.Engine, Movable and Blind, where its exported methods are documented.
 type engine struct {
 	host   string
 	shares string
@@ -34,7 +34,6 @@ type engine struct {
 	info *system.Info // of the last Probe, or of the first need
 }
 
-// Name is container.Engine's.
 func (e *engine) Name() string { return "docker" }
 
 // client finds the engine at the first use. One that listens is kept: another
@@ -78,10 +77,8 @@ func (e *engine) endpoint() endpoint {
 	return e.at
 }
 
-// Place is container.Movable's.
 func (e *engine) Place() container.Place { return e.endpoint().Place }
 
-// Stay is container.Movable's.
 func (e *engine) Stay(host string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -94,7 +91,6 @@ var hints = container.Hints{
 	Dead:    "start Docker: systemctl start docker",
 }
 
-// Explain is container.Engine's.
 func (e *engine) Explain(op string, err error) error {
 	return e.endpoint().Explain(op, err, isConnection(err))
 }
@@ -106,7 +102,6 @@ func isConnection(err error) bool {
 		strings.Contains(err.Error(), "trying to connect to the Docker daemon") || container.IsBroken(err)
 }
 
-// Probe is container.Engine's.
 func (e *engine) Probe(ctx context.Context) drivers.Info {
 	info, err := e.ask(ctx, true)
 	if err != nil {
@@ -142,7 +137,6 @@ func (e *engine) Probe(ctx context.Context) drivers.Info {
 	return found
 }
 
-// BlindTo is container.Blind's.
 func (e *engine) BlindTo(path string) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -175,7 +169,6 @@ func (e *engine) ask(ctx context.Context, fresh bool) (*system.Info, error) {
 	return &info, nil
 }
 
-// Host is container.Engine's.
 func (e *engine) Host(ctx context.Context) (container.Host, error) {
 	info, err := e.ask(ctx, false)
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"openshell-vm/drivers"
 )
 
-// HasImage is container.Engine's.
 func (e *engine) HasImage(ctx context.Context, ref string) (bool, error) {
 	cli, err := e.client()
 	if err != nil {
@@ -25,7 +24,6 @@ func (e *engine) HasImage(ctx context.Context, ref string) (bool, error) {
 	return err == nil, err
 }
 
-// Pull is container.Engine's.
 func (e *engine) Pull(ctx context.Context, ref string, report func(drivers.PullProgress)) error {
 	cli, err := e.client()
 	if err != nil {

@@ -28,7 +28,6 @@ func wrap(err error) error {
 	return err
 }
 
-// Create is container.Engine's.
 func (e *engine) Create(ctx context.Context, o container.Object) (string, error) {
 	info, err := e.ask(ctx, false)
 	if err != nil {
@@ -81,7 +80,6 @@ func hostConfigOf(o container.Object) *api.HostConfig {
 	return h
 }
 
-// Start is container.Engine's.
 func (e *engine) Start(ctx context.Context, name string) error {
 	cli, err := e.client()
 	if err != nil {
@@ -97,7 +95,6 @@ func (e *engine) Start(ctx context.Context, name string) error {
 	return wrap(err)
 }
 
-// Kill is container.Engine's.
 func (e *engine) Kill(ctx context.Context, name string, sig int) error {
 	cli, err := e.client()
 	if err != nil {
@@ -110,8 +107,7 @@ func (e *engine) Kill(ctx context.Context, name string, sig int) error {
 	return wrap(err)
 }
 
-// Remove is container.Engine's. One that is being removed already counts as
-// removed once it is gone.
+// Remove waits for one that is being removed already until it is gone.
 func (e *engine) Remove(ctx context.Context, name string) error {
 	cli, err := e.client()
 	if err != nil {
@@ -129,7 +125,6 @@ func (e *engine) Remove(ctx context.Context, name string) error {
 	return wrap(err)
 }
 
-// Wait is container.Engine's.
 func (e *engine) Wait(ctx context.Context, name string, next bool) (int, error) {
 	cli, err := e.client()
 	if err != nil {
@@ -151,7 +146,6 @@ func (e *engine) Wait(ctx context.Context, name string, next bool) (int, error) 
 	}
 }
 
-// Stat is container.Engine's.
 func (e *engine) Stat(ctx context.Context, name, path string) (container.Stat, error) {
 	cli, err := e.client()
 	if err != nil {
@@ -161,7 +155,6 @@ func (e *engine) Stat(ctx context.Context, name, path string) (container.Stat, e
 	return container.Stat{IsDir: s.Mode.IsDir(), Modified: s.Mtime}, wrap(err)
 }
 
-// List is container.Engine's.
 func (e *engine) List(ctx context.Context, label, value string) ([]string, error) {
 	cli, err := e.client()
 	if err != nil {
@@ -178,7 +171,6 @@ func (e *engine) List(ctx context.Context, label, value string) ([]string, error
 	return ids, nil
 }
 
-// Mounts is container.Engine's.
 func (e *engine) Mounts(ctx context.Context) ([]drivers.Mounting, error) {
 	cli, err := e.client()
 	if err != nil {
@@ -203,7 +195,6 @@ func (e *engine) Mounts(ctx context.Context) ([]drivers.Mounting, error) {
 	return found, nil
 }
 
-// Inspect is container.Engine's.
 func (e *engine) Inspect(ctx context.Context, name string) (container.Found, error) {
 	cli, err := e.client()
 	if err != nil {

@@ -23,7 +23,6 @@ func (c conn) Read(p []byte) (int, error)  { return c.Reader.Read(p) }
 func (c conn) Write(p []byte) (int, error) { return c.Conn.Write(p) }
 func (c conn) Close() error                { return c.Conn.Close() }
 
-// Logs is container.Engine's.
 func (e *engine) Logs(ctx context.Context, name string, follow bool, since time.Time) (io.ReadCloser, error) {
 	cli, err := e.client()
 	if err != nil {
@@ -35,7 +34,6 @@ func (e *engine) Logs(ctx context.Context, name string, follow bool, since time.
 	return out, wrap(err)
 }
 
-// Attach is container.Engine's.
 func (e *engine) Attach(ctx context.Context, name string, stdin, output bool) (container.Conn, error) {
 	cli, err := e.client()
 	if err != nil {
@@ -50,7 +48,6 @@ func (e *engine) Attach(ctx context.Context, name string, stdin, output bool) (c
 	return conn{&h}, nil
 }
 
-// Resize is container.Engine's.
 func (e *engine) Resize(ctx context.Context, name string, size drivers.Size) error {
 	cli, err := e.client()
 	if err != nil {
@@ -59,7 +56,6 @@ func (e *engine) Resize(ctx context.Context, name string, size drivers.Size) err
 	return wrap(cli.ContainerResize(ctx, name, api.ResizeOptions{Height: uint(size.Rows), Width: uint(size.Cols)}))
 }
 
-// ExecCreate is container.Engine's.
 func (e *engine) ExecCreate(ctx context.Context, name string, p drivers.Process, stdin bool) (string, error) {
 	cli, err := e.client()
 	if err != nil {
@@ -72,7 +68,6 @@ func (e *engine) ExecCreate(ctx context.Context, name string, p drivers.Process,
 	return created.ID, wrap(err)
 }
 
-// ExecAttach is container.Engine's.
 func (e *engine) ExecAttach(ctx context.Context, exec string, p drivers.Process) (container.Conn, error) {
 	cli, err := e.client()
 	if err != nil {
@@ -89,7 +84,6 @@ func (e *engine) ExecAttach(ctx context.Context, exec string, p drivers.Process)
 	return conn{&h}, nil
 }
 
-// ExecResize is container.Engine's.
 func (e *engine) ExecResize(ctx context.Context, exec string, size drivers.Size) error {
 	cli, err := e.client()
 	if err != nil {
@@ -98,7 +92,6 @@ func (e *engine) ExecResize(ctx context.Context, exec string, size drivers.Size)
 	return wrap(cli.ContainerExecResize(ctx, exec, api.ResizeOptions{Height: uint(size.Rows), Width: uint(size.Cols)}))
 }
 
-// ExecInspect is container.Engine's.
 func (e *engine) ExecInspect(ctx context.Context, exec string) (container.ExecState, error) {
 	cli, err := e.client()
 	if err != nil {

@@ -25,7 +25,7 @@ const hostVariable = "CONTAINER_HOST"
 // systemSocket is where root's Podman service listens.
 const systemSocket = "/run/podman/podman.sock"
 
-// engine is a container.Engine.
+// engine is a container.Engine and Movable, where its exported methods are documented.
 type engine struct {
 	host string
 
@@ -49,7 +49,6 @@ type attempt struct {
 // connectDeadline bounds one attempt. Each call has its own deadline beside it.
 const connectDeadline = 10 * time.Second
 
-// Name is container.Engine's.
 func (e *engine) Name() string { return "podman" }
 
 // find finds the service as podman --remote does.
@@ -133,10 +132,8 @@ func (e *engine) place() container.Place {
 	return e.at
 }
 
-// Place is container.Movable's.
 func (e *engine) Place() container.Place { return e.place() }
 
-// Stay is container.Movable's.
 func (e *engine) Stay(host string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -156,12 +153,10 @@ func hints() container.Hints {
 	}
 }
 
-// Explain is container.Engine's.
 func (e *engine) Explain(op string, err error) error {
 	return e.place().Explain(op, err, container.IsBroken(err))
 }
 
-// Probe is container.Engine's.
 func (e *engine) Probe(ctx context.Context) drivers.Info {
 	info, err := e.describe(ctx, true)
 	if err != nil {
@@ -222,7 +217,7 @@ func (e *engine) describe(ctx context.Context, fresh bool) (*define.Info, error)
 	return info, nil
 }
 
-// Host is container.Engine's. No Podman makes mounts recursively read-only.
+// Host tells of recursively read-only mounts that no Podman makes them.
 func (e *engine) Host(ctx context.Context) (container.Host, error) {
 	info, err := e.describe(ctx, false)
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"openshell-vm/drivers"
 )
 
-// HasImage is container.Engine's.
 func (e *engine) HasImage(ctx context.Context, ref string) (bool, error) {
 	response, err := e.send(ctx, http.MethodGet, "/images/%s/exists", nil, nil, ref)
 	if err == nil {
@@ -25,8 +24,8 @@ func (e *engine) HasImage(ctx context.Context, ref string) (bool, error) {
 	return false, err
 }
 
-// Pull is container.Engine's. The service logs in with what `podman login`
-// keeps for its user.
+// Pull leaves the login to the service, which has what `podman login` keeps
+// for its user.
 func (e *engine) Pull(ctx context.Context, ref string, report func(drivers.PullProgress)) error {
 	response, err := e.send(ctx, http.MethodPost, "/images/pull", values("reference", ref), nil)
 	if err != nil {

@@ -105,14 +105,12 @@ func bind(b container.Bind, more ...string) mount {
 	return mount{"bind", b.Source, b.Target, append([]string{"bind", "ro", "rprivate"}, more...)}
 }
 
-// Create is container.Engine's.
 func (e *engine) Create(ctx context.Context, o container.Object) (string, error) {
 	var made struct{ ID string }
 	err := e.call(ctx, http.MethodPost, "/containers/create", nil, requestOf(o), &made)
 	return made.ID, err
 }
 
-// Start is container.Engine's.
 func (e *engine) Start(ctx context.Context, name string) error {
 	if err := e.settle(ctx, name); err != nil {
 		return err
@@ -139,13 +137,12 @@ func (e *engine) settle(ctx context.Context, name string) error {
 	return nil
 }
 
-// Kill is container.Engine's.
 func (e *engine) Kill(ctx context.Context, name string, sig int) error {
 	return e.call(ctx, http.MethodPost, "/containers/%s/kill", values("signal", strconv.Itoa(sig)), nil, nil, name)
 }
 
-// Remove is container.Engine's. A container that ends at this very moment is in
-// a state that Podman does not remove it in; a moment later it does.
+// Remove tries again for a moment: Podman does not remove a container in the
+// state in which it ends.
 func (e *engine) Remove(ctx context.Context, name string) error {
 	return whileImproper(ctx, removePatience, func() error {
 		return e.call(ctx, http.MethodDelete, "/containers/%s", values("force", "true", "v", "true", "timeout", "0"), nil, nil, name)
@@ -172,8 +169,7 @@ func whileImproper(ctx context.Context, patience time.Duration, do func() error)
 	}
 }
 
-// Wait is container.Engine's. The service polls; a container that has ended
-// is told at once.
+// Wait lets the service poll. A container that has ended is told at once.
 func (e *engine) Wait(ctx context.Context, name string, _ bool) (int, error) {
 	code := 0
 	err := e.ask(ctx, http.MethodPost, "/containers/%s/wait",
@@ -181,7 +177,6 @@ func (e *engine) Wait(ctx context.Context, name string, _ bool) (int, error) {
 	return code, err
 }
 
-// Stat is container.Engine's.
 func (e *engine) Stat(ctx context.Context, name, path string) (container.Stat, error) {
 	response, err := e.send(ctx, http.MethodHead, "/containers/%s/archive", values("path", path), nil, name)
 	if err != nil {
@@ -199,7 +194,6 @@ func (e *engine) Stat(ctx context.Context, name, path string) (container.Stat, e
 	return container.Stat{IsDir: info.Mode.IsDir(), Modified: info.ModTime}, nil
 }
 
-// List is container.Engine's.
 func (e *engine) List(ctx context.Context, label, value string) ([]string, error) {
 	filter, err := json.Marshal(map[string][]string{"label": {label + "=" + value}})
 	if err != nil {
@@ -216,8 +210,8 @@ func (e *engine) List(ctx context.Context, label, value string) ([]string, error
 	return ids, nil
 }
 
-// Mounts is container.Engine's. Podman's list tells no sources: each container
-// that has mounts is looked at. One that it can't describe hides no other.
+// Mounts looks at each container that has mounts: Podman's list tells no
+// sources. One that it can't describe hides no other.
 func (e *engine) Mounts(ctx context.Context) ([]drivers.Mounting, error) {
 	var all []struct {
 		ID     string
@@ -264,7 +258,6 @@ type description struct {
 	HostConfig struct{ Tmpfs map[string]string }
 }
 
-// Inspect is container.Engine's.
 func (e *engine) Inspect(ctx context.Context, name string) (container.Found, error) {
 	var c description
 	if err := e.ask(ctx, http.MethodGet, "/containers/%s/json", nil, &c, name); err != nil {

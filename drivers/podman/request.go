@@ -75,7 +75,7 @@ func request(ctx context.Context, conn *bindings.Connection, method, path string
 		content = bytes.NewReader(data)
 		headers.Set("Content-Type", "application/json")
 	}
-	response, err := prompt(ctx, func() (*bindings.APIResponse, error) {
+	response, err := doWithContext(ctx, func() (*bindings.APIResponse, error) {
 		return conn.DoRequest(ctx, content, method, path, query, headers, parts...)
 	})
 	if err != nil {
@@ -88,8 +88,8 @@ func request(ctx context.Context, conn *bindings.Connection, method, path string
 	return nil, wrap(response.Process(nil))
 }
 
-// prompt returns as soon as ctx ends: the bindings' own retries do not.
-func prompt(ctx context.Context, do func() (*bindings.APIResponse, error)) (*bindings.APIResponse, error) {
+// doWithContext returns as soon as ctx ends: the bindings' own retries do not.
+func doWithContext(ctx context.Context, do func() (*bindings.APIResponse, error)) (*bindings.APIResponse, error) {
 	type result struct {
 		response *bindings.APIResponse
 		err      error
@@ -147,7 +147,6 @@ type conn struct {
 	socket net.Conn
 }
 
-// CloseWrite is container.Conn's.
 func (c conn) CloseWrite() error {
 	if half, ok := c.socket.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -174,7 +173,7 @@ func (e *engine) hijack(ctx context.Context, path string, query url.Values, body
 	headers := http.Header{"Connection": {"Upgrade"}, "Upgrade": {"tcp"}}
 	// The stream outlives this request's context, which ends it by closing it;
 	// until there is one, ctx bounds the wait for it.
-	response, err := prompt(ctx, func() (*bindings.APIResponse, error) {
+	response, err := doWithContext(ctx, func() (*bindings.APIResponse, error) {
 		return request(context.WithoutCancel(ctx), &own, http.MethodPost, path, query, body, headers, parts...)
 	})
 	if err != nil {

@@ -11,7 +11,6 @@ import (
 	"openshell-vm/drivers/container"
 )
 
-// Logs is container.Engine's.
 func (e *engine) Logs(ctx context.Context, name string, follow bool, since time.Time) (io.ReadCloser, error) {
 	response, err := e.send(ctx, http.MethodGet, "/containers/%s/logs", values(
 		"stdout", "true", "stderr", "true", "follow", strconv.FormatBool(follow), "since", since.Format(time.RFC3339Nano),
@@ -22,8 +21,7 @@ func (e *engine) Logs(ctx context.Context, name string, follow bool, since time.
 	return response.Body, nil
 }
 
-// Attach is container.Engine's. Podman makes a container that does not run
-// ready to start for it.
+// Attach lets Podman make a container that does not run ready to start.
 func (e *engine) Attach(ctx context.Context, name string, stdin, output bool) (container.Conn, error) {
 	query := values("stream", "true", "detachKeys", "") // empty: no keys detach
 	if stdin {
@@ -46,7 +44,6 @@ func (e *engine) Attach(ctx context.Context, name string, stdin, output bool) (c
 	return c, nil
 }
 
-// Resize is container.Engine's.
 func (e *engine) Resize(ctx context.Context, name string, size drivers.Size) error {
 	return e.call(ctx, http.MethodPost, "/containers/%s/resize", sizeOf(size), nil, nil, name)
 }
@@ -55,7 +52,6 @@ func sizeOf(size drivers.Size) map[string][]string {
 	return values("h", strconv.Itoa(int(size.Rows)), "w", strconv.Itoa(int(size.Cols)))
 }
 
-// ExecCreate is container.Engine's.
 func (e *engine) ExecCreate(ctx context.Context, name string, p drivers.Process, stdin bool) (string, error) {
 	var created struct{ ID string }
 	err := e.call(ctx, http.MethodPost, "/containers/%s/exec", nil, map[string]any{
@@ -65,7 +61,6 @@ func (e *engine) ExecCreate(ctx context.Context, name string, p drivers.Process,
 	return created.ID, err
 }
 
-// ExecAttach is container.Engine's.
 func (e *engine) ExecAttach(ctx context.Context, exec string, p drivers.Process) (container.Conn, error) {
 	start := map[string]any{"Detach": false, "Tty": p.Terminal}
 	if p.Terminal && p.Size != (drivers.Size{}) {
@@ -78,12 +73,10 @@ func (e *engine) ExecAttach(ctx context.Context, exec string, p drivers.Process)
 	return c, nil
 }
 
-// ExecResize is container.Engine's.
 func (e *engine) ExecResize(ctx context.Context, exec string, size drivers.Size) error {
 	return e.call(ctx, http.MethodPost, "/exec/%s/resize", sizeOf(size), nil, nil, exec)
 }
 
-// ExecInspect is container.Engine's.
 func (e *engine) ExecInspect(ctx context.Context, exec string) (container.ExecState, error) {
 	var s struct {
 		Running  bool

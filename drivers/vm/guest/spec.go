@@ -1,7 +1,7 @@
 // Package guest is the contract between a VM's monitor on the host and the
 // guest init inside: the boot spec that says what to run, the names of devices
 // and directories, and the messages of the control channel. Both sides are
-// built from it, so it imports nothing of the host's side.
+// built from it, so of the host's side it imports the form of a Process only.
 //
 // What to run travels in a file, never on the kernel command line: that is
 // readable by everyone in the guest, short (1,320 bytes were measured to work
