@@ -49,8 +49,8 @@ var importRule = map[string][]string{
 	"drivers/vm/hypervisor/qemu":        {"=drivers", "drivers/vm/guest", "drivers/vm/host", "=drivers/vm/hypervisor", "drivers/vm/initramfs", "drivers/vm/jail", "internal"},
 	"drivers/vm/hypervisor":             {"=drivers", "drivers/vm/guest", "drivers/vm/host", "drivers/vm/jail", "drivers/vm/kvm"},
 	"drivers/vm/host":                   {"=drivers", "drivers/vm/jail", "drivers/vm/kvm", "internal"},
-	"drivers/vm/initramfs":              {"=drivers", "drivers/vm/guest", "internal"},
-	"drivers/vm/jail":                   {"=drivers", "drivers/vm/cgroup"},
+	"drivers/vm/initramfs":              {"drivers/vm/guest", "internal"},
+	"drivers/vm/jail":                   {"=drivers", "drivers/vm/cgroup", "internal/fault"},
 	"drivers/vm/jail/jailtest":          {"drivers/vm"}, // of the tests of all of them
 	"drivers/vm/cgroup":                 {"internal"},
 	"drivers/vm/guest":                  {"=drivers"},
