@@ -1,0 +1,98 @@
+package qemu
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"openshell-vm/drivers/vm/host"
+	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/jail"
+)
+
+// ports are three pipes' ends.
+func ports(t *testing.T) hypervisor.Ports {
+	t.Helper()
+	open := func() *os.File {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		return f
+	}
+	return hypervisor.Ports{Stdio: open(), Console: open(), Control: open()}
+}
+
+// TestProcesses: QEMU sees no directory of a user's, each server only what it serves,
+// and nothing but the disk can be written.
+func TestProcesses(t *testing.T) {
+	tools := &Tools{
+		Binary: host.Program{Path: "/usr/bin/qemu"}, Accel: TCG, Virtiofsd: host.Program{Path: "/usr/bin/virtiofsd"}, Flavor: VirtiofsdRust,
+		Kernel: "/boot/k", Initramfs: "/cache/i",
+	}
+	m := hypervisor.Machine{
+		RunDir: t.TempDir(), Boot: "/boot-spec", Rootfs: host.Tree{Source: "/root-dir", Masks: []string{"secret"}}, Auth: "/auth",
+		Mounts: []hypervisor.Shared{{Name: "mount-0", Tree: host.Tree{Source: "/data"}}}, Upper: "/disk", CPUs: 2, Memory: 256 << 20,
+	}
+	p := ports(t)
+	all, err := tools.Processes(m, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []struct {
+		name   string
+		server bool
+		files  int
+		sees   string
+	}{
+		{"qemu", false, 5, "/boot/k /cache/i /disk"},
+		{"virtiofsd-root", true, 1, "/root-dir"},
+		{"virtiofsd-shares", true, 1, "/boot-spec /auth /data"},
+	}
+	if len(all) != len(want) {
+		t.Fatalf("%d processes", len(all))
+	}
+	for i, w := range want {
+		got := all[i]
+		defer hypervisor.CloseAll(got.Files...)
+		var sees []string
+		for _, b := range got.Jail.Binds {
+			sees = append(sees, b.Source)
+			if b.Writable != (b.Source == "/disk") {
+				t.Errorf("%s: %+v", got.Name, b)
+			}
+		}
+		if got.Name != w.name || got.Server != w.server || len(got.Files) != w.files || strings.Join(sees, " ") != w.sees {
+			t.Errorf("%s (server %v) has %d files and sees %v; want %+v", got.Name, got.Server, len(got.Files), sees, w)
+		}
+	}
+	if files := all[0].Files[:3]; !slices.Equal(files, []*os.File{p.Stdio, p.Console, p.Control}) {
+		t.Error("QEMU's first descriptors are not the ports")
+	}
+	if masks := all[1].Jail.Masks; !slices.Equal(masks, []string{"/shared/secret"}) {
+		t.Errorf("covered: %v", masks)
+	}
+	if all[1].Jail.Profile != jail.FileServer {
+		t.Errorf("the Rust server's profile is %s", all[1].Jail.Profile)
+	}
+	tools.Flavor, tools.Accel = VirtiofsdC, KVM
+	if all, err = tools.Processes(m, p); err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range all {
+		hypervisor.CloseAll(got.Files...)
+	}
+	if last := all[0].Jail.Binds; !last[len(last)-1].Device || all[1].Jail.Profile != jail.ChrootServer {
+		t.Errorf("with KVM and the C server: %+v, %s", last, all[1].Jail.Profile)
+	}
+}
+
+// TestBoots: only an emulated guest is slow, takes more memory, and is tried again.
+func TestBoots(t *testing.T) {
+	slow, fast := &Tools{Accel: TCG}, &Tools{Accel: KVM}
+	if slow.Boot() != hypervisor.Emulated || slow.Overhead() != 1<<30 || fast.Boot() != hypervisor.Native || fast.Overhead() != 0 {
+		t.Errorf("%+v %d, %+v %d", slow.Boot(), slow.Overhead(), fast.Boot(), fast.Overhead())
+	}
+}
