@@ -3,8 +3,8 @@ package drivers
 import (
 	"slices"
 	"strings"
-	"time"
 
+	"openshell-vm/internal/contract"
 	"openshell-vm/share/layout"
 )
 
@@ -26,8 +26,8 @@ const (
 
 // The names of the two files in a share.
 const (
-	TokenName    = "sandbox.jwt"
-	MetadataName = "metadata.json"
+	TokenName    = contract.TokenName
+	MetadataName = contract.MetadataName
 )
 
 // The variables that every process of a sandbox has, and AuthMode, the one mode
@@ -35,19 +35,12 @@ const (
 const (
 	TokenFileEnv = "OPENSHELL_SANDBOX_TOKEN_FILE"
 	AuthModeEnv  = "OPENSHELL_SANDBOX_AUTH_MODE"
-	AuthMode     = "gateway-managed-file"
+	AuthMode     = contract.AuthMode
 )
 
 // Metadata is MetadataFile's content, for programs that want to know how long
 // the token lasts without parsing it.
-type Metadata struct {
-	Generation uint64    `json:"generation"`
-	IssuedAt   time.Time `json:"issuedAt"`
-	ExpiresAt  time.Time `json:"expiresAt"`
-	RenewAt    time.Time `json:"renewAt"` // when the gateway means to replace it
-	Gateway    string    `json:"gateway"` // the gateway's id
-	AuthMode   string    `json:"authMode"`
-}
+type Metadata = contract.Metadata
 
 // ContractEnv gives the contract's variables as K=V.
 func ContractEnv() []string {

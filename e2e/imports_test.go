@@ -23,6 +23,7 @@ var importRule = map[string][]string{
 
 	"internal/atomicfile": {},
 	"internal/hostclock":  {},
+	"internal/contract":   {},
 	"internal/fault":      {},
 	"internal/logind":     {},
 	"internal/mounts":     {"internal/procfs"},
@@ -63,6 +64,8 @@ var importRule = map[string][]string{
 	// What is kept on disk: it knows no driver, and of the API only where a gateway is found.
 	"gateway/state": {"gateway/api", "share", "tokens", "internal"},
 
+	// What is in a share. It knows no driver and no API.
+	"gateway/lease": {"share", "tokens", "internal/contract"},
 	// When something is done, whatever it is.
 	"gateway/lease/schedule": {},
 

@@ -11,6 +11,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/contract"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
@@ -93,8 +94,8 @@ func (g *Gateway) guessLifetime(r *state.Record) {
 		return
 	}
 	r.GenerationLimit = content.Generation
-	var m Metadata
-	if json.Unmarshal(content.Files[metadataFile], &m) == nil {
+	var m contract.Metadata
+	if json.Unmarshal(content.Files[contract.MetadataName], &m) == nil {
 		if ttl := m.ExpiresAt.Sub(m.IssuedAt); ttl >= tokens.MinTTL(0) {
 			r.Request.TTL = ttl
 		}

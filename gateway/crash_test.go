@@ -18,6 +18,7 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/atomicfile"
+	"openshell-vm/internal/contract"
 	"openshell-vm/share"
 )
 
@@ -101,9 +102,9 @@ func (f *filed) Start(_ context.Context, id string) error {
 			return drivers.ErrNotFound
 		}
 		content, err := share.Read(b.Auth)
-		var m Metadata
+		var m contract.Metadata
 		if err == nil {
-			err = json.Unmarshal(content.Files[metadataFile], &m)
+			err = json.Unmarshal(content.Files[contract.MetadataName], &m)
 		}
 		if err != nil || m.Generation <= b.Generation || time.Now().After(m.RenewAt) {
 			return fmt.Errorf("no fresh token at the start: %+v after generation %d, %v", m, b.Generation, err)
@@ -264,7 +265,7 @@ func checkAll(w *world, generations map[string]uint64) {
 	all, err := w.client.List(w.Context())
 	w.must(err)
 	for _, s := range all {
-		raw, err := os.ReadFile(filepath.Join(s.Share, tokenFile))
+		raw, err := os.ReadFile(filepath.Join(s.Share, contract.TokenName))
 		w.must(err)
 		r, err := w.client.VerifyToken(w.Context(), api.VerifyRequest{Token: string(raw)})
 		w.must(err)

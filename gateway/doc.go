@@ -1,8 +1,9 @@
 // Package gateway is the daemon that keeps every sandbox's token fresh and
 // runs sandboxes through the drivers.
 //
-// The data path is one function, deliver (publish.go): mint a token, publish
-// it into the sandbox's share, start the sandbox if it is to be started.
+// The data path is one function, deliver (publish.go): mint a token, publish it and
+// what else is to be in the sandbox's share (package lease), start the sandbox if it is
+// to be started.
 // Renewals, starts and resumes all go through it, so nothing starts without a
 // fresh token in its share.
 //

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/contract"
 	"openshell-vm/share"
 )
 
@@ -331,7 +332,7 @@ func tokenOf(t testing.TB, g *Gateway, authDir string) (generation uint64, expir
 	if err != nil {
 		t.Fatalf("read the share: %v", err)
 	}
-	claims, err := g.verifier.Verify(string(content.Files[tokenFile]), time.Now())
+	claims, err := g.verifier.Verify(string(content.Files[contract.TokenName]), time.Now())
 	if err != nil {
 		t.Fatalf("the share's token: %v", err)
 	}

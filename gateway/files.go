@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/lease"
+	"openshell-vm/internal/contract"
 	"openshell-vm/share"
 )
 
@@ -18,33 +20,18 @@ const (
 	maxFilesSize = api.MaxFilesSize // each renewal writes them
 )
 
-// filesOf are the files that a share holds. Where they can't be read, it gives those
-// that were published last beside the error: they must not keep a token back.
-func (g *Gateway) filesOf(s *sandbox) (map[string][]byte, error) {
-	files, err := g.home.Files(s.id)
-	if err == nil {
-		return files, nil
-	}
-	last, readErr := share.Read(s.share.AuthDir())
-	if readErr != nil {
-		return nil, errors.Join(err, readErr)
-	}
-	delete(last.Files, tokenFile)
-	delete(last.Files, metadataFile)
-	return last.Files, err
+// content is what the next publish puts into a share: the token first, then the user's
+// files.
+func (g *Gateway) content(s *sandbox) (*lease.Token, *lease.Content) {
+	token := &lease.Token{Issuer: g.issuer, SandboxID: s.id, TTL: s.rec().TTL()}
+	return token, &lease.Content{Sources: []lease.Source{token, g.filesOf(s)}, Warn: func(err error) {
+		g.log.Warn("the files beside a token can't be read; those published last stay", "sandbox", s.id, "error", oneLine(err))
+	}}
 }
 
-// content is one generation: the token, its metadata and the further files.
-func (g *Gateway) content(s *sandbox, token, metadata []byte) ([]share.File, error) {
-	content := []share.File{{Name: tokenFile, Data: token}, {Name: metadataFile, Data: metadata}}
-	files, err := g.filesOf(s)
-	if err != nil {
-		g.log.Warn("the files beside a token can't be read; those published last stay", "sandbox", s.id, "error", oneLine(err))
-	}
-	for _, name := range sortedNames(files) {
-		content = append(content, share.File{Name: name, Data: files[name]})
-	}
-	return content, nil
+// filesOf is the source of the user's files.
+func (g *Gateway) filesOf(s *sandbox) *lease.Files {
+	return &lease.Files{Auth: s.share.AuthDir(), Load: func() (map[string][]byte, error) { return g.home.Files(s.id) }}
 }
 
 // putFiles changes the further files and returns once a generation with them is
@@ -62,7 +49,7 @@ func (g *Gateway) putFiles(ctx context.Context, s *sandbox, q api.FilesRequest) 
 func (g *Gateway) storeFiles(s *sandbox, q api.FilesRequest) error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
-	files, err := g.filesOf(s)
+	files, err := g.filesOf(s).Last()
 	if err != nil && files == nil {
 		return err
 	}
@@ -107,7 +94,7 @@ func checkFileName(name string) error {
 	if errors.As(err, &cause) {
 		err = cause.Err
 	}
-	if name == tokenFile || name == metadataFile {
+	if name == contract.TokenName || name == contract.MetadataName {
 		err = errors.New("the gateway writes it")
 	}
 	if err == nil {

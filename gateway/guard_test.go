@@ -15,6 +15,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/contract"
 )
 
 // TestFailedRemovalKeepsRenewing: what the engine did not remove runs on, and so
@@ -47,7 +48,7 @@ func TestFailedRemovalKeepsRenewing(t *testing.T) {
 			if v.State != "running" || noted != strings.Contains(v.Reason, "can't be removed yet") {
 				t.Errorf("it is shown as %s, %s: %q", v.State, v.Desired, v.Reason)
 			}
-			raw, err := os.ReadFile(filepath.Join(s.Share, tokenFile))
+			raw, err := os.ReadFile(filepath.Join(s.Share, contract.TokenName))
 			w.must(err)
 			if !w.verdict(raw) {
 				t.Error("it runs, and its token is refused")

@@ -9,6 +9,7 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/contract"
 	"openshell-vm/tokens"
 )
 
@@ -30,7 +31,7 @@ func TestRotateKeys(t *testing.T) {
 	before := w.get("box").Token.Generation
 	own := w.share(api.ShareRequest{Name: "agent", TTL: 2 * time.Hour})
 	old := g.keys.SigningKeyID()
-	token, err := os.ReadFile(filepath.Join(own.Dir, tokenFile))
+	token, err := os.ReadFile(filepath.Join(own.Dir, contract.TokenName))
 	w.must(err)
 
 	result, err := w.client.RotateKeys(t.Context())

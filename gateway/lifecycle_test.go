@@ -12,6 +12,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/contract"
 )
 
 // TestStartFindsFreshToken: at the moment of Start the token in the share
@@ -174,7 +175,7 @@ func TestVerifyAsksWhetherTheSandboxExists(t *testing.T) {
 	w := newWorld(t, engine)
 	w.run()
 	s := w.create(api.CreateRequest{Name: "one"})
-	raw, err := os.ReadFile(filepath.Join(s.Share, tokenFile))
+	raw, err := os.ReadFile(filepath.Join(s.Share, contract.TokenName))
 	w.must(err)
 	verify := func() api.VerifyResult {
 		result, err := w.client.VerifyToken(t.Context(), api.VerifyRequest{Token: string(raw)})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"path/filepath"
 	"time"
+
+	"openshell-vm/internal/contract"
 )
 
 // Old generations go by a schedule of their own, beside the renewals': a publish
@@ -24,7 +26,7 @@ const (
 // renewed says of a file in an old generation whether a mere renewal superseded
 // it: the metadata, and a token unless its key was retired.
 func (g *Gateway) renewed(name string, data []byte) bool {
-	return name == metadataFile || name == tokenFile && g.keys.Know(string(data), time.Now())
+	return name == contract.MetadataName || name == contract.TokenName && g.keys.Know(string(data), time.Now())
 }
 
 // prune is what the schedule runs.

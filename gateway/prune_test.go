@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/contract"
 	"openshell-vm/share"
 )
 
@@ -65,7 +66,7 @@ func TestRemovedFileIsGone(t *testing.T) {
 	g := w.run()
 	s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour})
 	w.put("agent", map[string]string{"api.key": "secret", "other": "1"})
-	key, token := resolved(t, s.Dir, "api.key"), resolved(t, s.Dir, tokenFile)
+	key, token := resolved(t, s.Dir, "api.key"), resolved(t, s.Dir, contract.TokenName)
 	_, err := w.client.RotateToken(t.Context(), "agent")
 	w.must(err)
 	w.put("agent", map[string]string{"other": "2"}, "api.key")
@@ -114,7 +115,7 @@ func TestRetiredKeysTokenIsGone(t *testing.T) {
 	g := w.run()
 	s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour})
 	w.put("agent", map[string]string{"other": "1"})
-	token, other := resolved(t, s.Dir, tokenFile), resolved(t, s.Dir, "other")
+	token, other := resolved(t, s.Dir, contract.TokenName), resolved(t, s.Dir, "other")
 	old := g.keys.SigningKeyID()
 	_, err := w.client.RotateKeys(t.Context())
 	w.must(err)

@@ -2,19 +2,16 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/state"
 	"openshell-vm/share"
-	"openshell-vm/share/layout"
 	"openshell-vm/tokens"
 )
 
@@ -26,25 +23,16 @@ const publishDeadline = 5 * time.Second
 // doing: a publish waits until the disk has the token, which no deadline cuts short.
 const slowPublish = 2 * time.Second
 
-// Names inside a share's auth directory.
-const (
-	tokenFile    = drivers.TokenName
-	metadataFile = drivers.MetadataName // Metadata
-)
-
 // generationStep is how far a record's GenerationLimit is advanced at a time.
 const generationStep = 1000
-
-// Metadata is the file beside the token.
-type Metadata = drivers.Metadata
 
 // deliver is the data path: mint, publish, start. Each renewal takes it without
 // the last step, each start and each resume with it, so there is no way to a
 // running sandbox that has no fresh token in its share.
 //
-//  1. Under the share's lock, where the new generation's number is known: mint
-//     a token that carries it.
-//  2. Publish: the token, its metadata and further files become visible at once, by one rename.
+//  1. Under the share's lock, where the new generation's number is known: have all
+//     sources give it their files. The token is the first, and carries the number.
+//  2. Publish: all of them become visible at once, by one rename.
 //     The publish counts only if the sandbox has this very directory mounted.
 //  3. Note the result and when to come again: at the renewal time, or soon
 //     after a failure. The last good token stays where it is.
@@ -53,37 +41,26 @@ type Metadata = drivers.Metadata
 // For a start the caller holds s.op.
 func (g *Gateway) deliver(ctx context.Context, s *sandbox, start bool) error {
 	record := s.rec()
-	var minted tokens.Claims
-	var content []share.File
-	mint := func(generation uint64) ([]share.File, error) {
+	token, content := g.content(s)
+	build := func(generation uint64) ([]share.File, error) {
 		if err := g.reserve(s, generation); err != nil {
 			return nil, err
 		}
-		raw, claims, err := g.issuer.Mint(tokens.Request{SandboxID: s.id, Generation: generation, TTL: record.TTL(), Now: time.Now()}) // 1
-		if err != nil {
-			return nil, err
-		}
-		minted = claims
-		metadata, err := g.metadata(record, claims)
-		if err != nil {
-			return nil, err
-		}
-		content, err = g.content(s, []byte(raw), metadata)
-		return content, err
+		return content.Build(generation) // 1
 	}
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
 	began := time.Now()
-	published, err := g.publish(bounded, s, mint) // 2
+	published, err := g.publish(bounded, s, build) // 2
 	g.pruneAt(s, published.PruneAt)
 	warning := published.Warning
-	if err != nil && published.Changed && s.shows(published.Generation, content) {
+	if err != nil && published.Changed && content.ShownIn(s.share.AuthDir(), published.Generation) {
 		warning, err = errors.Join(err, warning), nil // the sandbox reads the new token: that is no failure
 	}
 	if err == nil && !start {
 		err = s.checkMounted()
 	}
-	g.note(s, minted, err, warning, time.Since(began)) // 3
+	g.note(s, token.Minted(), content.Due(), err, warning, time.Since(began)) // 3
 	if err != nil {
 		return fmt.Errorf("publish a token for %s: %w", record.Name, err)
 	}
@@ -100,29 +77,6 @@ func (g *Gateway) reserve(s *sandbox, generation uint64) error {
 		return nil
 	}
 	return g.update(s, func(r *state.Record) { r.GenerationLimit = generation + generationStep - 1 })
-}
-
-func (g *Gateway) metadata(r *state.Record, c tokens.Claims) ([]byte, error) {
-	data, err := json.Marshal(Metadata{Generation: c.Generation, IssuedAt: c.IssuedAt.UTC(), ExpiresAt: c.ExpiresAt.UTC(),
-		RenewAt: tokens.RenewAt(c.IssuedAt, r.TTL(), r.ID).UTC(), Gateway: g.home.ID, AuthMode: drivers.AuthMode})
-	return append(data, '\n'), err
-}
-
-// shows says whether whoever opens the share's files by their names gets those
-// of this generation.
-func (s *sandbox) shows(generation uint64, content []share.File) bool {
-	auth := s.share.AuthDir()
-	for _, file := range content {
-		seen, err := os.Stat(filepath.Join(auth, file.Name))
-		if err != nil {
-			return false
-		}
-		meant, err := os.Stat(filepath.Join(auth, layout.Generation(generation), file.Name))
-		if err != nil || !os.SameFile(seen, meant) {
-			return false
-		}
-	}
-	return true
 }
 
 // checkMounted tells whether the share's directory is the one that a running
@@ -147,7 +101,7 @@ func (s *sandbox) checkMounted() error {
 
 // note keeps what became of a publish and sets the time of the next, if there
 // is to be one.
-func (g *Gateway) note(s *sandbox, minted tokens.Claims, err, warning error, took time.Duration) {
+func (g *Gateway) note(s *sandbox, minted tokens.Claims, due time.Time, err, warning error, took time.Duration) {
 	var failures int
 	var before string
 	gone := false
@@ -158,7 +112,8 @@ func (g *Gateway) note(s *sandbox, minted tokens.Claims, err, warning error, too
 		if err != nil {
 			next = s.noteFailure(err)
 		} else {
-			next = s.noteSuccess(minted, warning)
+			s.noteSuccess(minted, warning)
+			next = due
 		}
 		if minted.KeyID != g.keys.SigningKeyID() && err == nil {
 			next = time.Now() // the key was replaced while this was under way
@@ -201,8 +156,8 @@ func untidyLine(warning error) string {
 	return "the token is renewed, but the share can't be tidied up: " + oneLine(warning)
 }
 
-// noteSuccess and noteFailure say when to come again. The caller holds s.mu.
-func (s *sandbox) noteSuccess(minted tokens.Claims, warning error) (next time.Time) {
+// noteSuccess: the caller holds s.mu.
+func (s *sandbox) noteSuccess(minted tokens.Claims, warning error) {
 	t := &s.token
 	s.warnings[untidyPublish] = ""
 	if warning != nil {
@@ -211,9 +166,9 @@ func (s *sandbox) noteSuccess(minted tokens.Claims, warning error) (next time.Ti
 	t.Renewals++
 	t.Failures, t.LastError, t.LastErrorAt = 0, "", time.Time{}
 	s.holds(minted)
-	return t.RenewAt
 }
 
+// noteFailure says when to try again. The caller holds s.mu.
 func (s *sandbox) noteFailure(err error) (next time.Time) {
 	t, now := &s.token, time.Now()
 	t.Failures++
@@ -278,29 +233,15 @@ func (g *Gateway) repair(ctx context.Context, s *sandbox) {
 
 // readToken verifies what a share holds.
 func (g *Gateway) readToken(s *sandbox, now time.Time) (tokens.Claims, error) {
-	content, err := share.Read(s.share.AuthDir())
-	if err != nil {
-		return tokens.Claims{}, err
-	}
-	verifier := g.verifier
-	verifier.Exists = func(string) bool { return true } // s does, whether or not it is known yet
-	claims, err := verifier.Verify(string(content.Files[tokenFile]), now)
-	if err == nil && (claims.SandboxID != s.id || claims.Generation != content.Generation) {
-		err = errors.New("the share holds another sandbox's token")
-	}
-	var m Metadata
-	revoked := errors.Is(err, tokens.ErrUnknownKey)
-	if revoked || errors.Is(err, tokens.ErrExpired) {
-		_ = json.Unmarshal(content.Files[metadataFile], &m) // only to show for how long
-	}
+	held, err := lease.Read(s.share.AuthDir(), s.id, g.verifier, now)
 	s.set(func() {
 		t := &s.token
-		t.Generation = max(t.Generation, content.Generation)
+		t.Generation = max(t.Generation, held.Generation)
 		if t.IssuedAt.IsZero() {
-			t.IssuedAt, t.ExpiresAt, t.Revoked = m.IssuedAt, m.ExpiresAt, revoked
+			t.IssuedAt, t.ExpiresAt, t.Revoked = held.Metadata.IssuedAt, held.Metadata.ExpiresAt, held.Revoked
 		}
 	})
-	return claims, err
+	return held.Claims, err
 }
 
 // clockStepped looks at every token again: one from the future is renewed now,

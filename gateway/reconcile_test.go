@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/contract"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
@@ -95,7 +97,7 @@ func expire(t *testing.T, g *Gateway, s *sandbox) (raw string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	metadata, err := g.metadata(s.rec(), claims)
+	metadata, err := json.Marshal(contract.Metadata{Generation: claims.Generation, IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -456,7 +458,7 @@ func TestRenewalLeavesRecordAlone(t *testing.T) {
 	g := w.run()
 	s := w.create(api.CreateRequest{Name: "one"})
 	_, err := g.byID(s.ID).share.Publish(t.Context(), 990, func(uint64) ([]share.File, error) {
-		return []share.File{{Name: tokenFile, Data: []byte("x")}}, nil
+		return []share.File{{Name: contract.TokenName, Data: []byte("x")}}, nil
 	})
 	w.must(err)
 	before, err := os.Stat(g.home.RecordPath(s.ID))

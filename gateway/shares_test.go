@@ -15,6 +15,7 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/contract"
 	"openshell-vm/share"
 )
 
@@ -335,7 +336,7 @@ func TestShareVerifies(t *testing.T) {
 	w := newWorld(t)
 	w.run()
 	s := w.share(api.ShareRequest{Name: "agent"})
-	token, err := os.ReadFile(filepath.Join(s.Dir, tokenFile))
+	token, err := os.ReadFile(filepath.Join(s.Dir, contract.TokenName))
 	w.must(err)
 	verify := func() bool {
 		r, err := w.client.VerifyToken(context.Background(), api.VerifyRequest{Token: string(token)})

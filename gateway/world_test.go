@@ -13,6 +13,7 @@ import (
 	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/contract"
 	"openshell-vm/share"
 )
 
@@ -185,7 +186,7 @@ func refused(t testing.TB, err error, code, says string) {
 func publishRaw(t testing.TB, s *sandbox, raw, metadata []byte) {
 	t.Helper()
 	_, err := s.share.Publish(t.Context(), 0, func(uint64) ([]share.File, error) {
-		return []share.File{{Name: tokenFile, Data: raw}, {Name: metadataFile, Data: metadata}}, nil
+		return []share.File{{Name: contract.TokenName, Data: raw}, {Name: contract.MetadataName, Data: metadata}}, nil
 	})
 	if err != nil {
 		t.Fatal(err)
