@@ -44,7 +44,7 @@ var importRule = map[string][]string{
 	"drivers/vm/monitor/api": {"=drivers", "internal"},
 	"drivers/vm/monitor": {"=drivers", "drivers/vm/guest", "=drivers/vm/hypervisor", "drivers/vm/monitor/api",
 		"drivers/vm/cgroup", "drivers/vm/jail", "drivers/vm/rootlist", "internal", "share/layout"},
-	"drivers/vm/hypervisor/all":         {"=drivers/vm/hypervisor", "=drivers/vm/hypervisor/krun", "=drivers/vm/hypervisor/qemu"},
+	"drivers/vm/hypervisor/all":         {"drivers/vm/hypervisor"},
 	"drivers/vm/hypervisor/krun":        {"=drivers", "drivers/vm/guest", "drivers/vm/host", "=drivers/vm/hypervisor", "drivers/vm/hypervisor/krun/krunvm", "drivers/vm/jail"},
 	"drivers/vm/hypervisor/krun/krunvm": {},
 	"drivers/vm/hypervisor/qemu":        {"=drivers", "drivers/vm/guest", "drivers/vm/host", "=drivers/vm/hypervisor", "drivers/vm/initramfs", "drivers/vm/jail", "internal"},

@@ -24,18 +24,14 @@ const oldRecords = "testdata/99b2efc"
 // and what a newer one is told an older gateway understands: nothing has another
 // name or place.
 func TestOldConfigurations(t *testing.T) {
-	known, err := all.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, h := range known {
-		dir := filepath.Join(oldRecords, h.Name())
+	for _, name := range []string{"krun", "qemu"} {
+		dir := filepath.Join(oldRecords, name)
 		cfg, err := monitor.ReadConfig(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if cfg.Hypervisor != h.Name() || cfg.CPUs != 2 || cfg.Rootfs.Source != "/srv/debian" || len(cfg.Mounts) != 1 || cfg.Mounts[0].Source != "/home/u/data" {
-			t.Errorf("%s: %+v", h.Name(), cfg)
+		if cfg.Hypervisor != name || cfg.CPUs != 2 || cfg.Rootfs.Source != "/srv/debian" || len(cfg.Mounts) != 1 || cfg.Mounts[0].Source != "/home/u/data" {
+			t.Errorf("%s: %+v", name, cfg)
 		}
 		tools, err := all.Read(cfg.Hypervisor, cfg.Tools)
 		if err != nil {
@@ -49,7 +45,7 @@ func TestOldConfigurations(t *testing.T) {
 			t.Fatal(err)
 		}
 		if was, is := fields(t, filepath.Join(dir, monitor.ConfigFile)), decoded(t, data); !reflect.DeepEqual(was, is) {
-			t.Errorf("%s: it was\n%v\nand is\n%v", h.Name(), was, is)
+			t.Errorf("%s: it was\n%v\nand is\n%v", name, was, is)
 		}
 	}
 }

@@ -59,7 +59,7 @@ var errStopped = errors.New("it was stopped while it booted")
 // bootedBefore looks whether a VM that ended had booted: then it is for watch to
 // say how it ended.
 func (m *monitor) bootedBefore(d death) (early *guest.Exited, err error) {
-	d = m.group.bury(d)
+	d = m.group.end(d)
 	for {
 		select {
 		case msg, ok := <-m.control.messages:

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -137,20 +138,24 @@ func (g *group) cause(first death) death {
 	if first.server && !first.forced() {
 		within = portGrace
 	}
-	cause, late := first, time.After(within)
+	deaths, late := []death{first}, time.After(within)
 	for {
 		select {
 		case d := <-g.died:
-			if d.weight() > cause.weight() {
-				cause = d
-			}
+			deaths = append(deaths, d)
 			if d.forced() || !d.server {
 				late = time.After(causeTime)
 			}
 		case <-late:
-			return cause
+			return culprit(deaths)
 		}
 	}
+}
+
+// culprit is the one of several deaths that brought the others about: of equal ones
+// the first.
+func culprit(deaths []death) death {
+	return slices.MaxFunc(deaths, func(a, b death) int { return cmp.Compare(a.weight(), b.weight()) })
 }
 
 // weight is how well a death explains others: a forced one best; a hypervisor
@@ -178,9 +183,9 @@ func (g *group) kill() {
 	g.all.Wait()
 }
 
-// bury ends what is left of a VM after a death, and gives the one that brought
-// it about. What the VM has said can still be read.
-func (g *group) bury(first death) death {
+// end ends what is left of a VM after a death, and gives the one that brought it
+// about. What the VM has said can still be read.
+func (g *group) end(first death) death {
 	cause := g.cause(first)
 	g.kill()
 	for {

@@ -461,11 +461,7 @@ func TestTheCauseOfSeveralDeaths(t *testing.T) {
 		"qemu ended":                           {{root, byStatus, true}, {shares, nil, true}, {"qemu", nil, false}},
 		"krun ended":                           {{"krun", nil, false}},
 	} {
-		g := newGroup()
-		for _, d := range deaths[1:] {
-			g.report(d)
-		}
-		if d := g.cause(deaths[0]); d.String() != want {
+		if d := culprit(deaths); d.String() != want {
 			t.Errorf("%q is the cause, not %q", d, want)
 		}
 	}

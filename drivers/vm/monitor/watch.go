@@ -90,7 +90,7 @@ func (m *monitor) clockSteps(ctx context.Context) <-chan struct{} {
 // lastWords looks for an exit status among the messages that a VM left behind
 // when it ended.
 func (m *monitor) lastWords(d death) Exit {
-	d = m.group.bury(d)
+	d = m.group.end(d)
 	for {
 		select {
 		case msg, ok := <-m.control.messages:
@@ -114,7 +114,7 @@ func (m *monitor) lost() error {
 	}
 	select {
 	case d := <-m.group.died:
-		return m.blame(m.group.bury(d))
+		return m.blame(m.group.end(d))
 	case <-time.After(portGrace):
 		return errors.New("the guest closed its control port")
 	}
