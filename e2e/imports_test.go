@@ -65,7 +65,7 @@ var importRule = map[string][]string{
 	"gateway/state": {"gateway/api", "share", "tokens", "internal"},
 
 	// What is in a share. It knows no driver and no API.
-	"gateway/lease": {"share", "tokens", "internal/contract"},
+	"gateway/lease": {"gateway/lease/schedule", "share", "tokens", "internal/contract"},
 	// When something is done, whatever it is.
 	"gateway/lease/schedule": {},
 

@@ -119,7 +119,7 @@ func (g *Gateway) takeIn(r *state.Record, status drivers.Status) (err error) {
 		return err
 	}
 	if claims, err := g.readToken(s, time.Now()); err == nil {
-		s.set(func() { s.holds(claims) }) // else it is renewed at once
+		s.set(func() { s.token.Holds(claims, r.TTL()) }) // else it is renewed at once
 	}
 	if !s.op.tryLock() {
 		return errors.New("it is busy") // nobody else knows it yet

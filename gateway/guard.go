@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"time"
-
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/state"
 )
@@ -39,26 +37,12 @@ func (s *sandbox) plan() {
 	case !s.renewed():
 		s.schedule.Remove(s.id)
 		if !s.undelivered { // what failed is not tried again
-			s.token.Failures, s.token.LastError, s.token.LastErrorAt = 0, "", time.Time{}
+			s.token.Forgive()
 		}
 		s.tell()
 	case !s.schedule.Has(s.id):
-		s.schedule.Set(s.id, s.token.RenewAt, s.urgency())
+		s.schedule.Set(s.id, s.token.RenewAt, s.token.Urgency())
 	}
-}
-
-// urgency is when it is too late to renew, which orders what is due. What has
-// not been read yet, or hangs or fails, comes behind what only waits for its
-// turn. The caller holds s.mu.
-func (s *sandbox) urgency() time.Time {
-	const never, later = 1 << 40, 100 * 365 * 24 * time.Hour
-	switch {
-	case s.token.ExpiresAt.IsZero():
-		return time.Unix(never, 0)
-	case s.token.Failures > 0:
-		return s.token.ExpiresAt.Add(later)
-	}
-	return s.token.ExpiresAt
 }
 
 // uphold puts a sandbox back that ought to be renewed and is not. It never has

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/lease"
 	"openshell-vm/tokens"
 )
 
@@ -25,7 +26,7 @@ func (g *Gateway) rotateKeys(ctx context.Context) (api.RotateResult, error) {
 		return api.RotateResult{}, ownFailure(fmt.Errorf("rotate the keys: %w", err))
 	}
 	g.log.Info("a new key signs", "key", kid)
-	result := g.republish(ctx, func(t api.Token) bool { return t.KeyID != kid })
+	result := g.republish(ctx, func(t lease.Renewal) bool { return t.KeyID != kid })
 	result.KeyID = kid
 	return result, nil
 }
@@ -37,7 +38,7 @@ func (g *Gateway) retireKey(ctx context.Context, prefix string, force bool) (api
 	if err != nil {
 		return api.RotateResult{}, err
 	}
-	signed := func(t api.Token) bool { return t.KeyID == kid }
+	signed := func(t lease.Renewal) bool { return t.KeyID == kid }
 	if n := len(g.holding(signed)); n > 0 && !force && kid != g.keys.SigningKeyID() {
 		return api.RotateResult{}, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("tokens that the key %s signed are still held, by %d of the shares", kid, n),
 			Hint: "ps and share ls show why they are not renewed; --force makes these tokens invalid at once"}
@@ -84,13 +85,13 @@ func (g *Gateway) findKey(prefix string) (string, error) {
 // republish brings the renewal of every share with such a token forward to now,
 // on the one schedule, and waits until each is done or has failed, as long as
 // any of them gets there.
-func (g *Gateway) republish(ctx context.Context, old func(api.Token) bool) api.RotateResult {
+func (g *Gateway) republish(ctx context.Context, old func(lease.Renewal) bool) api.RotateResult {
 	began := time.Now()
 	var list []*sandbox
 	for _, s := range g.all() {
 		s.set(func() {
 			if s.renewed() && old(s.token) {
-				s.schedule.Set(s.id, began, s.urgency())
+				s.schedule.Set(s.id, began, s.token.Urgency())
 				list = append(list, s)
 			}
 		})
@@ -111,7 +112,7 @@ func (g *Gateway) republish(ctx context.Context, old func(api.Token) bool) api.R
 
 // await returns once a share's renewal is done or has failed; false means that
 // neither came in time.
-func (s *sandbox) await(ctx context.Context, began time.Time, old func(api.Token) bool) bool {
+func (s *sandbox) await(ctx context.Context, began time.Time, old func(lease.Renewal) bool) bool {
 	patience := time.NewTimer(rotatePatience)
 	defer patience.Stop()
 	for {
@@ -139,7 +140,7 @@ func (s *sandbox) await(ctx context.Context, began time.Time, old func(api.Token
 }
 
 // outcome says what has come of a renewal so far. The caller holds s.mu.
-func (s *sandbox) outcome(began time.Time, old func(api.Token) bool) (waits, failed bool) {
+func (s *sandbox) outcome(began time.Time, old func(lease.Renewal) bool) (waits, failed bool) {
 	switch {
 	case !s.renewed() || !old(s.token):
 		return false, false
@@ -150,7 +151,7 @@ func (s *sandbox) outcome(began time.Time, old func(api.Token) bool) (waits, fai
 }
 
 // tally counts what has come of each.
-func tally(list []*sandbox, began time.Time, old func(api.Token) bool) (r api.RotateResult) {
+func tally(list []*sandbox, began time.Time, old func(lease.Renewal) bool) (r api.RotateResult) {
 	for _, s := range list {
 		s.mu.Lock()
 		waits, failed := s.outcome(began, old)
@@ -168,7 +169,7 @@ func tally(list []*sandbox, began time.Time, old func(api.Token) bool) (r api.Ro
 }
 
 // holding are the shares whose token is such a one.
-func (g *Gateway) holding(such func(api.Token) bool) []*sandbox {
+func (g *Gateway) holding(such func(lease.Renewal) bool) []*sandbox {
 	var list []*sandbox
 	for _, s := range g.all() {
 		if t, kept := s.held(); kept && such(t) {
@@ -179,7 +180,7 @@ func (g *Gateway) holding(such func(api.Token) bool) []*sandbox {
 }
 
 // held is the token that the share holds; kept says whether it is renewed at all.
-func (s *sandbox) held() (t api.Token, kept bool) {
+func (s *sandbox) held() (t lease.Renewal, kept bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.token, s.renewed()
@@ -203,7 +204,7 @@ func (g *Gateway) getKeys(*http.Request) (any, error) {
 			continue
 		}
 		keys = append(keys, api.Key{ID: k.ID, Signs: k.ID == signing, CreatedAt: k.CreatedAt, RetireAt: k.RetireAt,
-			Shares: len(g.holding(func(t api.Token) bool { return t.KeyID == k.ID }))})
+			Shares: len(g.holding(func(t lease.Renewal) bool { return t.KeyID == k.ID }))})
 	}
 	return keys, nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/lease"
-	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/state"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
@@ -110,16 +109,16 @@ func (g *Gateway) note(s *sandbox, minted tokens.Claims, due time.Time, err, war
 		s.undelivered = false
 		var next time.Time
 		if err != nil {
-			next = s.noteFailure(err)
+			next = s.token.Failed(oneLine(err), time.Now(), s.record.TTL())
 		} else {
-			s.noteSuccess(minted, warning)
-			next = due
+			s.token.Succeeded(minted, s.record.TTL())
+			next, s.warnings[untidyPublish] = due, untidyLine(warning)
 		}
 		if minted.KeyID != g.keys.SigningKeyID() && err == nil {
 			next = time.Now() // the key was replaced while this was under way
 		}
 		if s.renewed() {
-			s.schedule.Set(s.id, next, s.urgency())
+			s.schedule.Set(s.id, next, s.token.Urgency())
 		}
 		s.tell()
 	})
@@ -144,36 +143,12 @@ func (g *Gateway) note(s *sandbox, minted tokens.Claims, due time.Time, err, war
 	log.Debug("published", slog.Uint64("generation", minted.Generation), "expires", minted.ExpiresAt, "took", took)
 }
 
-// holds notes which token the share holds. The caller holds s.mu.
-func (s *sandbox) holds(c tokens.Claims) {
-	t := &s.token
-	t.Generation, t.KeyID, t.TokenID = c.Generation, c.KeyID, c.TokenID
-	t.IssuedAt, t.ExpiresAt, t.Revoked = c.IssuedAt, c.ExpiresAt, false
-	t.RenewAt = tokens.RenewAt(c.IssuedAt, s.record.TTL(), s.id)
-}
-
+// untidyLine is "" if there is no warning.
 func untidyLine(warning error) string {
-	return "the token is renewed, but the share can't be tidied up: " + oneLine(warning)
-}
-
-// noteSuccess: the caller holds s.mu.
-func (s *sandbox) noteSuccess(minted tokens.Claims, warning error) {
-	t := &s.token
-	s.warnings[untidyPublish] = ""
-	if warning != nil {
-		s.warnings[untidyPublish] = untidyLine(warning)
+	if warning == nil {
+		return ""
 	}
-	t.Renewals++
-	t.Failures, t.LastError, t.LastErrorAt = 0, "", time.Time{}
-	s.holds(minted)
-}
-
-// noteFailure says when to try again. The caller holds s.mu.
-func (s *sandbox) noteFailure(err error) (next time.Time) {
-	t, now := &s.token, time.Now()
-	t.Failures++
-	t.LastError, t.LastErrorAt = oneLine(err), now
-	return now.Add(schedule.RetryDelay(t.Failures, s.record.TTL()))
+	return "the token is renewed, but the share can't be tidied up: " + oneLine(warning)
 }
 
 // renew is what the schedule runs.
@@ -198,7 +173,7 @@ func (g *Gateway) pickUp(s *sandbox) {
 		}
 		due := time.Time{}
 		if err == nil {
-			s.holds(claims)
+			s.token.Holds(claims, s.record.TTL())
 			due = s.token.RenewAt
 		}
 		if r := s.record; !r.Own() && r.Desired == state.WantStopped {
@@ -234,13 +209,7 @@ func (g *Gateway) repair(ctx context.Context, s *sandbox) {
 // readToken verifies what a share holds.
 func (g *Gateway) readToken(s *sandbox, now time.Time) (tokens.Claims, error) {
 	held, err := lease.Read(s.share.AuthDir(), s.id, g.verifier, now)
-	s.set(func() {
-		t := &s.token
-		t.Generation = max(t.Generation, held.Generation)
-		if t.IssuedAt.IsZero() {
-			t.IssuedAt, t.ExpiresAt, t.Revoked = held.Metadata.IssuedAt, held.Metadata.ExpiresAt, held.Revoked
-		}
-	})
+	s.set(func() { s.token.Found(held) })
 	return held.Claims, err
 }
 

@@ -282,7 +282,7 @@ func (s *sandbox) next(status drivers.Status, found, live bool, asked time.Time,
 	case s.status.State != drivers.Exited && s.status.State != drivers.Dead: // how it ended before stays known
 		s.status = drivers.Status{ID: s.id, State: drivers.Dead, Reason: lostReason(s.record)}
 	}
-	s.token.SeenGeneration = status.SeenGeneration
+	s.seen = status.SeenGeneration
 	next := decide(s.record, status, found, live, bootID)
 	if next == keep {
 		s.problem = ""
@@ -425,7 +425,7 @@ func (g *Gateway) lose(ctx context.Context, s *sandbox) error {
 	if err != nil {
 		return err
 	}
-	s.set(func() { s.token = api.Token{Generation: s.token.Generation, Renewals: s.token.Renewals} })
+	s.set(func() { s.token.Ended(); s.seen = 0 })
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/text"
@@ -21,8 +22,7 @@ import (
 type sandbox struct {
 	id string
 
-	// Locks are taken in this order, each may be left out: an engine's mu, op,
-	// saving, Gateway.mu, mu, the schedule's mu.
+	// The order of these locks and the others is in doc.go.
 
 	// op is held by whoever creates, starts, stops or removes the sandbox.
 	// Publishing needs no such order: the share's own lock gives it.
@@ -34,7 +34,8 @@ type sandbox struct {
 	schedule *schedule.Schedule // follows every change: see plan; nil until the sandbox is known
 	record   *state.Record      // replaced, never changed
 	share    *share.Share
-	token    api.Token
+	token    lease.Renewal
+	seen     uint64         // the generation that the sandbox last said it sees
 	warnings [3]string      // one line each, "" for none: see the constants below
 	news     chan struct{}  // closed when the token changed, or a renewal failed; nil if nobody waits
 	status   drivers.Status // what the engine said last; State is "" before it said anything
@@ -79,7 +80,7 @@ func (s *sandbox) observe(status drivers.Status, asked time.Time) bool {
 	s.set(func() {
 		if taken = !asked.Before(s.touched); taken {
 			s.status = status
-			s.token.SeenGeneration = status.SeenGeneration
+			s.seen = status.SeenGeneration
 		}
 	})
 	return taken
@@ -113,7 +114,7 @@ func (s *sandbox) view() api.Sandbox {
 		State: string(s.status.State), Desired: r.Desired, Reason: s.status.Reason,
 		Rootfs: q.Rootfs, Image: q.Image, Process: asShown(q.Process), Mounts: mountsShown(q.Mounts), CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk,
 		AutoRemove: q.AutoRemove, CreatedAt: r.CreatedAt, StartedAt: s.status.StartedAt, ExitedAt: s.status.ExitedAt,
-		Share: s.share.AuthDir(), TTL: r.TTL(), Token: s.token, Warnings: r.Warnings,
+		Share: s.share.AuthDir(), TTL: r.TTL(), Token: s.shownToken(), Warnings: r.Warnings,
 	}
 	switch {
 	case s.doing != "":
@@ -149,6 +150,14 @@ func (s *sandbox) view() api.Sandbox {
 	}
 	v.Reason = text.Line(v.Reason) // an engine, an image or a guest may have written it
 	return v
+}
+
+// shownToken is what can be said of the token. The caller holds s.mu.
+func (s *sandbox) shownToken() api.Token {
+	t := s.token
+	return api.Token{Generation: t.Generation, KeyID: t.KeyID, TokenID: t.TokenID, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt,
+		Revoked: t.Revoked, RenewAt: t.RenewAt, SeenGeneration: s.seen,
+		Renewals: t.Renewals, Failures: t.Failures, LastError: t.LastError, LastErrorAt: t.LastErrorAt}
 }
 
 // floor is the lowest generation that the next publish may use.

@@ -169,7 +169,7 @@ func TestClockWentBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		publishRaw(t, ahead, []byte(raw), []byte("{}"))
-		ahead.set(func() { ahead.holds(claims) })
+		ahead.set(func() { ahead.token.Holds(claims, ahead.record.TTL()) })
 		g.schedule.Set(ahead.id, ahead.token.RenewAt, ahead.token.ExpiresAt)
 		g.clockStepped()
 		time.Sleep(time.Second)
