@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -176,3 +177,6 @@ func describe(reason uint32, detail []byte) error {
 	}
 	return fmt.Errorf("a guest stops in its first instructions (KVM exit reason %d)", reason)
 }
+
+// address is where the kernel finds memory that mmap gave.
+func address(memory []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&memory[0]))) }

@@ -45,7 +45,9 @@ func New(o Options) *Hypervisor { return &Hypervisor{Options: o} }
 
 // FromEnvironment takes the options from environment variables, which getenv looks up.
 func FromEnvironment(getenv func(string) string) (hypervisor.Hypervisor, error) {
-	o := Options{Kernel: getenv(initramfs.KernelEnv), Binary: getenv(BinaryEnv), Virtiofsd: getenv(VirtiofsdEnv), Accel: Accel(getenv(AccelEnv))}
+	o := Options{
+		Kernel: getenv(initramfs.KernelEnv), Binary: getenv(BinaryEnv), Virtiofsd: getenv(VirtiofsdEnv), Accel: Accel(getenv(AccelEnv)),
+	}
 	switch o.Accel {
 	case "", KVM, TCG:
 		return New(o), nil
