@@ -28,7 +28,7 @@ func TestBadInput(t *testing.T) {
 			args []string
 			says []string // in the line or its hint
 		}{
-			{"rootfs missing", run("--rootfs", "/no/such/dir"), []string{"/no/such/dir", "no such"}},
+			{"rootfs missing", run("--rootfs", "/no/such/dir"), []string{"/no/such/dir", "does not exist"}},
 			{"rootfs a file", run("--rootfs", file), []string{file, "not a directory"}},
 			{"rootfs inside the state directory", run("--rootfs", w.stateDir()), []string{w.stateDir()}},
 			{"mount inside the state directory", run("--mount", filepath.Join(w.stateDir(), "keys")+":/keys"), []string{"keys"}},

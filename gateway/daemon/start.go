@@ -42,7 +42,8 @@ func Start(ctx context.Context, program string) error {
 
 // printed makes an error of the lines that a gateway printed at its end.
 func printed(text []byte, code int) error {
-	e := &fault.Error{Err: fmt.Errorf("the gateway ended with exit code %d before it listened", code), Hint: "read " + state.LogFile + " in the state directory"}
+	e := &fault.Error{Err: fmt.Errorf("the gateway ended with exit code %d before it listened", code),
+		Hint: "read " + state.LogFile + " in the state directory"}
 	for line := range bytes.Lines(text) {
 		line := strings.TrimSpace(string(line))
 		if hint, ok := strings.CutPrefix(line, "hint: "); ok {

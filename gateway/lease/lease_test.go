@@ -114,7 +114,8 @@ func TestTokenInShare(t *testing.T) {
 		t.Fatal(err)
 	}
 	var m contract.Metadata
-	if err := json.Unmarshal(data, &m); err != nil || m.Generation != generation || !m.RenewAt.Equal(content.Due()) || m.AuthMode == "" || m.Gateway != "gatewaygatew" {
+	if err := json.Unmarshal(data, &m); err != nil || m.Generation != generation ||
+		!m.RenewAt.Equal(content.Due()) || m.AuthMode == "" || m.Gateway != "gatewaygatew" {
 		t.Errorf("%s, %v", data, err)
 	}
 	if names(content.files) != "sandbox.jwt metadata.json a b" {

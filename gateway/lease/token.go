@@ -27,7 +27,8 @@ func (t *Token) Files(generation uint64) ([]share.File, error) {
 		return nil, err
 	}
 	t.minted = claims
-	metadata, err := json.Marshal(contract.Metadata{Generation: claims.Generation, IssuedAt: claims.IssuedAt.UTC(), ExpiresAt: claims.ExpiresAt.UTC(),
+	metadata, err := json.Marshal(contract.Metadata{
+		Generation: claims.Generation, IssuedAt: claims.IssuedAt.UTC(), ExpiresAt: claims.ExpiresAt.UTC(),
 		RenewAt: t.Due().UTC(), Gateway: t.Issuer.GatewayID, AuthMode: contract.AuthMode})
 	if err != nil {
 		return nil, err
