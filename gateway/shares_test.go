@@ -453,6 +453,7 @@ func TestShareTurmoil(t *testing.T) {
 	g := w.run()
 	ctx := t.Context()
 	var all sync.WaitGroup
+	var late atomic.Int64
 	for range 2 {
 		for what, do := range map[string]func() error{
 			"create": func() error { _, err := w.client.CreateShare(ctx, api.ShareRequest{Name: "agent"}); return err },
@@ -468,6 +469,10 @@ func TestShareTurmoil(t *testing.T) {
 			all.Go(func() {
 				for range 300 {
 					err := do()
+					if err != nil && strings.Contains(err.Error(), context.DeadlineExceeded.Error()) {
+						late.Add(1) // the disk is busy: publishDeadline has ended the wait for the others
+						continue
+					}
 					if e := (*api.Error)(nil); err != nil && (!errors.As(err, &e) || e.Code != api.CodeNotFound && e.Code != api.CodeConflict) {
 						t.Errorf("%s: %v", what, err)
 						return
@@ -477,6 +482,9 @@ func TestShareTurmoil(t *testing.T) {
 		}
 	}
 	all.Wait()
+	if n := late.Load(); n > 100 {
+		t.Errorf("%d of 3600 waited too long", n)
+	}
 	_ = w.client.RemoveShare(ctx, "agent", false)
 	if left, _ := os.ReadDir(filepath.Dir(g.home.NamedShare("x"))); len(left) != 0 {
 		t.Errorf("left: %v", left)
