@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,9 +14,6 @@ import (
 
 // auto leaves a choice to the gateway or the driver.
 const auto = "auto"
-
-// vm is the one driver that takes a host directory as root, and no images.
-const vm = "vm"
 
 const (
 	probeDeadline = 10 * time.Second
@@ -95,11 +93,11 @@ func (g *Gateway) choose(ctx context.Context, q api.CreateRequest) (drivers.Driv
 // insteadOfVM adds to the refusal of an engine that needs an image why it was
 // taken: nobody asked for it, and the VM that needs none can't be used.
 func (g *Gateway) insteadOfVM(ctx context.Context, taken drivers.Driver, asked string, refusal error) error {
-	preferred := g.drivers[vm]
-	if asked != auto && asked != "" || preferred == nil {
+	first := slices.IndexFunc(g.opts.Drivers, func(d drivers.Driver) bool { return !takesImages(d) })
+	if asked != auto && asked != "" || first < 0 {
 		return refusal
 	}
-	info := g.probe(ctx, preferred)
+	info := g.probe(ctx, g.opts.Drivers[first])
 	if info.Usable {
 		return refusal
 	}
@@ -110,13 +108,20 @@ func (g *Gateway) insteadOfVM(ctx context.Context, taken drivers.Driver, asked s
 // candidates are the drivers that can do what is asked for, best first.
 func candidates(all []drivers.Driver, q api.CreateRequest) []drivers.Driver {
 	var fit []drivers.Driver
+	forVM := q.Rootfs != "" || q.RequireJail || q.Hypervisor != auto && q.Hypervisor != ""
 	for _, d := range all {
-		forVM := q.Rootfs != "" || q.RequireJail || q.Hypervisor != auto && q.Hypervisor != ""
-		if d.Name() == vm && q.Image == "" || d.Name() != vm && !forVM {
+		if images := takesImages(d); images && !forVM || !images && q.Image == "" {
 			fit = append(fit, d)
 		}
 	}
 	return fit
+}
+
+// takesImages says that a driver's sandboxes come from images. Those of the others
+// are VMs with a directory of the host as root.
+func takesImages(d drivers.Driver) bool {
+	_, pulls := d.(drivers.Puller)
+	return pulls
 }
 
 func (g *Gateway) driverNames() []string {

@@ -242,7 +242,7 @@ func work(ctx context.Context, client *api.Client, name string) {
 	case 3:
 		_, _ = client.RotateToken(ctx, name)
 	case 4:
-		_, _ = client.StopSandbox(ctx, name, 0)
+		_, _ = client.Stop(ctx, name, 0)
 	case 5:
 		_ = client.Remove(ctx, name, true)
 	}

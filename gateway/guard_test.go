@@ -74,7 +74,7 @@ func TestStoppedIsNotRenewed(t *testing.T) {
 	w := newWorld(t, engine)
 	g := w.run()
 	stop := func() {
-		_, err := w.client.StopSandbox(t.Context(), "one", time.Second)
+		_, err := w.client.Stop(t.Context(), "one", time.Second)
 		w.must(err)
 	}
 	s := w.create(api.CreateRequest{Name: "one"})
@@ -252,7 +252,7 @@ func TestHungStartsDelayNoOther(t *testing.T) {
 	}
 	w.eventually("the places are taken", func() bool { return starts() == maxResumes })
 	w.eventually("the other engine's runs", func() bool { return w.get("other").State == "running" })
-	stopped, err := w.client.StopSandbox(t.Context(), all[0].Name, 0)
+	stopped, err := w.client.Stop(t.Context(), all[0].Name, 0)
 	if err != nil || stopped.State != "exited" || stopped.Desired != state.WantStopped {
 		t.Errorf("stopped: %+v, %v", stopped, err)
 	}
@@ -305,7 +305,7 @@ func TestGivenUpRemovalLeavesNothingQueued(t *testing.T) {
 	defer cancel()
 	for _, ask := range []func() error{
 		func() error { return w.client.Remove(ctx, "one", true) },
-		func() error { _, err := w.client.StopSandbox(ctx, "one", 0); return err },
+		func() error { _, err := w.client.Stop(ctx, "one", 0); return err },
 	} {
 		if err := ask(); err == nil {
 			t.Error("it went through")

@@ -99,7 +99,7 @@ func TestRetiredKeyOfAStopped(t *testing.T) {
 	w.create(api.CreateRequest{Name: "box"})
 	w.start("box")
 	old := g.keys.SigningKeyID()
-	_, err := w.client.StopSandbox(t.Context(), "box", 0)
+	_, err := w.client.Stop(t.Context(), "box", 0)
 	w.must(err)
 	_, err = w.client.RotateKeys(t.Context())
 	w.must(err)

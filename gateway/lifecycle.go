@@ -17,7 +17,7 @@ const (
 	endDeadline   = time.Minute      // of a driver's Stop after the grace, and of Remove
 	waitEvery     = 200 * time.Millisecond
 
-	starting, stopping = "starting", "stopping" // what sandbox.doing says
+	starting, stopping = api.StateStarting, api.StateStopping // what sandbox.doing says
 )
 
 // start brings a sandbox up for a user. One that runs is left as it is.
@@ -70,7 +70,7 @@ func (g *Gateway) acquire(ctx context.Context, s *sandbox, patience time.Duratio
 
 // acquireUrgently cancels what is under way, if it is of one of these kinds,
 // and waits for its turn.
-func (g *Gateway) acquireUrgently(ctx context.Context, s *sandbox, kinds ...string) error {
+func (g *Gateway) acquireUrgently(ctx context.Context, s *sandbox, kinds ...api.State) error {
 	bounded, cancel := context.WithTimeout(ctx, endDeadline)
 	defer cancel()
 	why := &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s was stopped or removed meanwhile", s.rec().Name),
@@ -213,7 +213,7 @@ func (g *Gateway) remove(ctx context.Context, s *sandbox, force bool) error {
 	ctx = context.WithoutCancel(ctx)
 	if !force {
 		g.refresh(ctx, s)
-		if err := s.refuseRunning(string(drivers.Running)); err != nil {
+		if err := s.refuseRunning(api.StateRunning); err != nil {
 			return err
 		}
 	}
@@ -221,7 +221,7 @@ func (g *Gateway) remove(ctx context.Context, s *sandbox, force bool) error {
 }
 
 // refuseRunning refuses to remove what is in such a state.
-func (s *sandbox) refuseRunning(state string) error {
+func (s *sandbox) refuseRunning(state api.State) error {
 	v := s.view()
 	if v.State != state {
 		return nil

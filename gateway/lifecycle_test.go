@@ -37,7 +37,7 @@ func TestStartFindsFreshToken(t *testing.T) {
 	if n := engine.count("start " + s.ID); n != 1 {
 		t.Errorf("%d starts, 1 is wanted", n)
 	}
-	stopped, err := w.client.StopSandbox(t.Context(), "one", time.Second)
+	stopped, err := w.client.Stop(t.Context(), "one", time.Second)
 	if err != nil || stopped.State != "exited" || *stopped.ExitCode != 143 || stopped.Desired != state.WantStopped {
 		t.Errorf("after stop: %v, %+v", err, stopped)
 	}
@@ -208,7 +208,7 @@ func TestRotate(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	vmEngine, podman := newFake("vm"), newFake("podman")
+	vmEngine, podman := newFake("vm"), &pullingFake{fake: newFake("podman")}
 	g := &Gateway{opts: Options{Drivers: []drivers.Driver{vmEngine, podman}}, drivers: map[string]drivers.Driver{"vm": vmEngine, "podman": podman}}
 	for _, c := range []struct {
 		q      api.CreateRequest
@@ -226,7 +226,7 @@ func TestChoose(t *testing.T) {
 		{api.CreateRequest{Driver: "auto"}, "", "vm"},
 	} {
 		g.probes = probeCache{}
-		for _, e := range []*fake{vmEngine, podman} {
+		for _, e := range []*fake{vmEngine, podman.fake} {
 			e.failing("probe", nil)
 			if e.name == c.broken {
 				e.failing("probe", errors.New("broken"))
@@ -246,7 +246,7 @@ func TestChoose(t *testing.T) {
 
 // An engine that was taken for want of a VM says so when it refuses what a VM runs.
 func TestNoImageForWantOfVM(t *testing.T) {
-	vmEngine, podman := newFake("vm"), newFake("podman")
+	vmEngine, podman := newFake("vm"), &pullingFake{fake: newFake("podman")}
 	podman.failing("resolve", &drivers.Error{Err: drivers.ErrNoImage, Hint: "give --image REF"})
 	w := newWorld(t, vmEngine, podman)
 	w.run()

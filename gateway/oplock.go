@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"openshell-vm/gateway/api"
 )
 
 // opLock is held by whoever creates, starts, stops or removes one sandbox. A
@@ -16,7 +18,7 @@ type opLock struct {
 	mu     sync.Mutex    // a leaf: nothing is locked under it
 	held   chan struct{} // capacity 1; made at its first use
 	urgent int           // who waits urgently
-	kind   string        // starting or stopping, while cancel is set
+	kind   api.State     // starting or stopping, while cancel is set
 	cancel context.CancelCauseFunc
 }
 
@@ -47,7 +49,7 @@ func (l *opLock) lock(ctx context.Context) error {
 
 // lockUrgently cancels what is under way, if it is of one of these kinds, and
 // waits for its end.
-func (l *opLock) lockUrgently(ctx context.Context, why error, kinds ...string) error {
+func (l *opLock) lockUrgently(ctx context.Context, why error, kinds ...api.State) error {
 	l.mu.Lock()
 	l.urgent++
 	for _, kind := range kinds {
@@ -97,7 +99,7 @@ func (l *opLock) mustBeHeld() {
 
 // cancellable gives the holder a context that an urgent lock may cancel. The
 // holder calls done at the end.
-func (l *opLock) cancellable(ctx context.Context, kind string) (_ context.Context, done func()) {
+func (l *opLock) cancellable(ctx context.Context, kind api.State) (_ context.Context, done func()) {
 	l.mustBeHeld()
 	ctx, cancel := context.WithCancelCause(ctx)
 	l.mu.Lock()

@@ -40,7 +40,7 @@ type sandbox struct {
 	news     chan struct{}  // closed when the token changed, or a renewal failed; nil if nobody waits
 	status   drivers.Status // what the engine said last; State is "" before it said anything
 	up       bool           // seen running, or started, with no gap since in which it could have been ended from outside
-	doing    string         // starting or stopping, while that is under way
+	doing    api.State      // starting or stopping, while that is under way
 	startAt  string         // what the start is at, if it takes long; one line
 	// undelivered says that a start has not come to its publish yet, which begins the renewals
 	undelivered bool
@@ -87,7 +87,7 @@ func (s *sandbox) observe(status drivers.Status, asked time.Time) bool {
 }
 
 // begin marks a long operation, for ps. The caller holds op and calls the end.
-func (s *sandbox) begin(doing string) (end func()) {
+func (s *sandbox) begin(doing api.State) (end func()) {
 	s.set(func() { s.doing, s.startAt, s.undelivered = doing, "", doing == starting && !s.schedule.Has(s.id) })
 	return func() {
 		s.set(func() { s.doing, s.undelivered, s.touched = "", false, time.Now() })
@@ -111,7 +111,7 @@ func (s *sandbox) view() api.Sandbox {
 	r, q := s.record, s.record.Request
 	v := api.Sandbox{
 		ID: r.ID, Name: r.Name, Driver: r.Driver, Hypervisor: q.Hypervisor,
-		State: string(s.status.State), Desired: r.Desired, Reason: s.status.Reason,
+		State: api.State(s.status.State), Desired: r.Desired, Reason: s.status.Reason,
 		Rootfs: q.Rootfs, Image: q.Image, Process: asShown(q.Process), Mounts: mountsShown(q.Mounts), CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk,
 		AutoRemove: q.AutoRemove, CreatedAt: r.CreatedAt, StartedAt: s.status.StartedAt, ExitedAt: s.status.ExitedAt,
 		Share: s.share.AuthDir(), TTL: r.TTL(), Token: s.shownToken(), Warnings: r.Warnings,
@@ -120,9 +120,9 @@ func (s *sandbox) view() api.Sandbox {
 	case s.doing != "":
 		v.State, v.Progress, v.Reason = s.doing, text.Line(s.startAt), cmp.Or(s.startAt, v.Reason)
 	case r.Lost != "":
-		v.State = string(drivers.Dead)
+		v.State = api.StateDead
 	case v.State == "":
-		v.State = "unknown"
+		v.State = api.StateUnknown
 		if v.Reason == "" && s.problem == "" {
 			v.Reason = r.Driver + " has not said yet what has become of it"
 		}

@@ -251,7 +251,7 @@ func TestMetricsAndDoctor(t *testing.T) {
 func TestStopEndsTheGateway(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	w.run()
-	w.must(w.client.Stop(t.Context()))
+	w.must(w.client.StopGateway(t.Context()))
 	if _, err := api.Connect(t.Context()); !errors.Is(err, api.ErrNotRunning) {
 		t.Errorf("after the stop: %v", err)
 	}

@@ -92,7 +92,7 @@ func TestShareIsNoSandbox(t *testing.T) {
 	for what, do := range map[string]func() error{
 		"get":    func() error { _, err := c.Get(ctx, "agent"); return err },
 		"start":  func() error { _, err := c.Start(ctx, "agent"); return err },
-		"stop":   func() error { _, err := c.StopSandbox(ctx, "agent", 0); return err },
+		"stop":   func() error { _, err := c.Stop(ctx, "agent", 0); return err },
 		"signal": func() error { return c.Signal(ctx, "agent", 15) },
 		"wait":   func() error { _, err := c.Wait(ctx, "agent"); return err },
 		"remove": func() error { return c.Remove(ctx, "agent", true) },

@@ -73,7 +73,7 @@ func (g *Gateway) postAttach(r *http.Request, s *sandbox) (session, error) {
 	}
 	// A client that attaches before the start must lose nothing, and its start may
 	// overtake the attachment: the driver then gives what was missed.
-	replay := r.URL.Query().Get("replay") != "" || s.view().State != string(drivers.Running)
+	replay := r.URL.Query().Get("replay") != "" || s.view().State != api.StateRunning
 	return session{sandbox: s, upgrade: true, stdin: s.rec().Request.Stdin, run: func(ctx context.Context, streams drivers.Streams) (int, error) {
 		return attacher.Attach(ctx, s.id, replay, streams)
 	}}, nil
@@ -94,9 +94,9 @@ func (g *Gateway) postExec(r *http.Request, s *sandbox) (session, error) {
 	if err := checkDir(q.Process.Dir); err != nil {
 		return session{}, err
 	}
-	if view := s.view(); view.State != string(drivers.Running) {
+	if view := s.view(); view.State != api.StateRunning {
 		g.lookAt(r.Context(), s) // it may have been started since
-		if view = s.view(); view.State != string(drivers.Running) {
+		if view = s.view(); view.State != api.StateRunning {
 			return session{}, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is not running (%s)", view.Name, view.State),
 				Hint: "start it first: openshell-vm start " + view.Name}
 		}

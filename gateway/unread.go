@@ -57,7 +57,7 @@ func (g *Gateway) refuseUnread(ref string) error {
 // unreadSandboxes and unreadShares are rows for the lists.
 func (g *Gateway) unreadSandboxes() (rows []api.Sandbox) {
 	for _, u := range g.unread(api.KindSandbox) {
-		rows = append(rows, api.Sandbox{ID: u.ID, Name: cmp.Or(u.Name, u.ID), State: "unreadable", Reason: u.Problem})
+		rows = append(rows, api.Sandbox{ID: u.ID, Name: cmp.Or(u.Name, u.ID), State: api.StateUnreadable, Reason: u.Problem})
 	}
 	return rows
 }

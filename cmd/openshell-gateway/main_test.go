@@ -102,7 +102,7 @@ func (w *world) stop() {
 		return
 	}
 	defer client.Close()
-	if err := client.Stop(context.Background()); err != nil {
+	if err := client.StopGateway(context.Background()); err != nil {
 		w.Error(err)
 	}
 }

@@ -1,73 +1,89 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 )
 
 const appName = "openshell-vm"
 
-// newApp is the table of commands. Names, ArgsUsage and flags are read by
-// arrange and complete, too: see takesCommand and takesSandbox.
-func newApp() *cli.App {
-	cli.HelpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true}
-	cli.VersionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}
+// setUp tells the library once what it keeps for all apps of a process.
+var setUp = sync.OnceFunc(func() {
+	cli.HelpFlag = sharedFlag{&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true}}
+	cli.VersionFlag = sharedFlag{&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}}
 	cli.VersionPrinter = func(c *cli.Context) { fmt.Fprintf(c.App.Writer, "%s %s\n", appName, version) }
 	cli.FlagStringer = flagHelp
+})
+
+// sharedFlag is a flag of all apps: each applies a copy, because the library leaves
+// in a flag what it has read.
+type sharedFlag struct{ *cli.BoolFlag }
+
+func (f sharedFlag) Apply(set *flag.FlagSet) error {
+	own := *f.BoolFlag
+	return own.Apply(set)
+}
+
+// newApp is the table of commands. Names, ArgsUsage and flags are read by
+// arrange and complete, too. ArgsUsage is one of those in arguments.go.
+func newApp() *cli.App {
+	setUp()
 	app := &cli.App{
 		Name:        appName,
 		Usage:       "run sandboxes (microVMs, containers) whose token is always fresh",
 		Version:     version,
 		HideVersion: false,
 		Commands: []*cli.Command{
-			{Name: "run", Category: "sandboxes", Usage: "create a sandbox and run a command in it", ArgsUsage: "[COMMAND [ARG...]]",
+			{Name: "run", Category: "sandboxes", Usage: "create a sandbox and run a command in it", ArgsUsage: newCommand,
 				Flags: append(createFlags(), detachFlag()), Action: runAction},
-			{Name: "create", Category: "sandboxes", Usage: "create a sandbox without starting it", ArgsUsage: "[COMMAND [ARG...]]",
+			{Name: "create", Category: "sandboxes", Usage: "create a sandbox without starting it", ArgsUsage: newCommand,
 				Flags: createFlags(), Action: createAction},
 			{Name: "ps", Aliases: []string{"ls", "list"}, Category: "sandboxes", Usage: "list sandboxes and how fresh their tokens are",
 				Flags: []cli.Flag{allFlag(), filterFlag(), quietFlag(), noTruncFlag(), outputFlag()}, Action: psAction},
-			{Name: "inspect", Category: "sandboxes", Usage: "show all about sandboxes", ArgsUsage: "SANDBOX...",
+			{Name: "inspect", Category: "sandboxes", Usage: "show all about sandboxes", ArgsUsage: sandboxes,
 				Flags: []cli.Flag{outputFlag()}, Action: inspectAction},
-			{Name: "logs", Category: "sandboxes", Usage: "show the workload's output since its last start", ArgsUsage: "SANDBOX",
+			{Name: "logs", Category: "sandboxes", Usage: "show the workload's output since its last start", ArgsUsage: oneSandbox,
 				Flags: []cli.Flag{followFlag(), tailFlag()}, Action: logsAction},
-			{Name: "exec", Category: "sandboxes", Usage: "run a further command in a running sandbox", ArgsUsage: "SANDBOX COMMAND [ARG...]",
+			{Name: "exec", Category: "sandboxes", Usage: "run a further command in a running sandbox", ArgsUsage: sandboxCommand,
 				Flags: processFlags(), Action: execAction},
-			{Name: "attach", Category: "sandboxes", Usage: "connect to a running sandbox's standard streams", ArgsUsage: "SANDBOX",
+			{Name: "attach", Category: "sandboxes", Usage: "connect to a running sandbox's standard streams", ArgsUsage: oneSandbox,
 				Flags: []cli.Flag{noStdinFlag()}, Action: attachAction},
-			{Name: "start", Category: "sandboxes", Usage: "start stopped sandboxes, each with a fresh token", ArgsUsage: "SANDBOX...",
+			{Name: "start", Category: "sandboxes", Usage: "start stopped sandboxes, each with a fresh token", ArgsUsage: sandboxes,
 				Action: startAction},
-			{Name: "stop", Category: "sandboxes", Usage: "stop sandboxes", ArgsUsage: "SANDBOX...",
+			{Name: "stop", Category: "sandboxes", Usage: "stop sandboxes", ArgsUsage: sandboxes,
 				Flags: []cli.Flag{graceFlag()}, Action: stopAction},
-			{Name: "restart", Category: "sandboxes", Usage: "stop sandboxes and start them again, each with a fresh token", ArgsUsage: "SANDBOX...",
+			{Name: "restart", Category: "sandboxes", Usage: "stop sandboxes and start them again, each with a fresh token", ArgsUsage: sandboxes,
 				Flags: []cli.Flag{graceFlag()}, Action: restartAction},
-			{Name: "kill", Category: "sandboxes", Usage: "end sandboxes at once, or send them another signal", ArgsUsage: "SANDBOX...",
+			{Name: "kill", Category: "sandboxes", Usage: "end sandboxes at once, or send them another signal", ArgsUsage: sandboxes,
 				Flags: []cli.Flag{signalFlag()}, Action: killAction},
-			{Name: "wait", Category: "sandboxes", Usage: "wait until sandboxes have ended and print their exit codes", ArgsUsage: "SANDBOX...",
+			{Name: "wait", Category: "sandboxes", Usage: "wait until sandboxes have ended and print their exit codes", ArgsUsage: sandboxes,
 				Action: waitAction},
-			{Name: "rm", Category: "sandboxes", Usage: "remove sandboxes and their shares", ArgsUsage: "SANDBOX...",
+			{Name: "rm", Category: "sandboxes", Usage: "remove sandboxes and their shares", ArgsUsage: sandboxes,
 				Flags: []cli.Flag{forceFlag()}, Action: rmAction},
 
 			{Name: "share", Category: "shares", Usage: "shares for containers of your own, which you start yourself", Subcommands: []*cli.Command{
-				{Name: "create", Usage: "make a share, or take the one that exists, and print the arguments for docker run or podman run", ArgsUsage: "NAME",
+				{Name: "create", Usage: "make a share, or take the one that exists, and print the arguments for docker run or podman run", ArgsUsage: newName,
 					Flags: []cli.Flag{ttlFlag(), ignoreFlag(), quietDirFlag(), outputFlag()}, Action: shareCreateAction},
 				{Name: "ls", Aliases: []string{"list"}, Usage: "list the shares and how fresh their tokens are",
 					Flags: []cli.Flag{quietNameFlag(), noTruncFlag(), outputFlag()}, Action: shareListAction},
-				{Name: "inspect", Usage: "show all about shares, a sandbox's too", ArgsUsage: "SHARE...",
+				{Name: "inspect", Usage: "show all about shares, a sandbox's too", ArgsUsage: shares,
 					Flags: []cli.Flag{outputFlag()}, Action: shareInspectAction},
-				{Name: "put", Usage: "publish files (- is standard input) beside the token, a sandbox's too, and print their generation", ArgsUsage: "SHARE [NAME=]FILE...",
+				{Name: "put", Usage: "publish files (- is standard input) beside the token, a sandbox's too, and print their generation", ArgsUsage: shareFiles,
 					Flags: []cli.Flag{removeFlag()}, Action: sharePutAction},
-				{Name: "rm", Usage: "remove shares; their tokens are refused from then on", ArgsUsage: "SHARE...",
+				{Name: "rm", Usage: "remove shares; their tokens are refused from then on", ArgsUsage: shares,
 					Flags: []cli.Flag{forceShareFlag()}, Action: shareRmAction},
 			}},
 
 			{Name: "token", Category: "gateway", Usage: "inspect, rotate or verify tokens; none is ever shown", Subcommands: []*cli.Command{
-				{Name: "inspect", Usage: "show what is known of a sandbox's token", ArgsUsage: "SANDBOX",
+				{Name: "inspect", Usage: "show what is known of a sandbox's token", ArgsUsage: oneSandbox,
 					Flags: []cli.Flag{outputFlag()}, Action: tokenInspectAction},
-				{Name: "rotate", Usage: "publish a new token now", ArgsUsage: "SANDBOX",
+				{Name: "rotate", Usage: "publish a new token now", ArgsUsage: oneSandbox,
 					Flags: []cli.Flag{outputFlag()}, Action: tokenRotateAction},
-				{Name: "verify", Usage: "check a token from a file or standard input; exit code 1 if it is not valid", ArgsUsage: "[FILE|-]",
+				{Name: "verify", Usage: "check a token from a file or standard input; exit code 1 if it is not valid", ArgsUsage: tokenFile,
 					Flags: []cli.Flag{leewayFlag(), outputFlag()}, Action: tokenVerifyAction},
 			}},
 			{Name: "keys", Category: "gateway", Usage: "the keys that sign tokens", Subcommands: []*cli.Command{
@@ -75,7 +91,7 @@ func newApp() *cli.App {
 					Flags: []cli.Flag{outputFlag()}, Action: keysListAction},
 				{Name: "rotate", Usage: "sign with a new key and publish anew every share but stopped sandboxes'; the old key verifies until its last token has expired",
 					Flags: []cli.Flag{outputFlag()}, Action: keysRotateAction},
-				{Name: "retire", Usage: "make a key that signs no more invalid at once", ArgsUsage: "KEY",
+				{Name: "retire", Usage: "make a key that signs no more invalid at once", ArgsUsage: oneKey,
 					Flags: []cli.Flag{forceKeyFlag(), outputFlag()}, Action: keysRetireAction},
 			}},
 			{Name: "gateway", Category: "gateway", Usage: "the daemon that keeps tokens fresh", Subcommands: []*cli.Command{
@@ -88,7 +104,7 @@ func newApp() *cli.App {
 			{Name: "doctor", Category: "gateway", Usage: "show which drivers work on this host, and what the others lack",
 				Flags: []cli.Flag{outputFlag()}, Action: doctorAction},
 			{Name: "version", Category: "gateway", Usage: "print the versions of the CLI and of the gateway", Action: versionAction},
-			{Name: "completion", Category: "gateway", Usage: "print a shell's completion script", ArgsUsage: "bash|zsh|fish", Action: completionAction},
+			{Name: "completion", Category: "gateway", Usage: "print a shell's completion script", ArgsUsage: oneShell, Action: completionAction},
 		},
 		// Values may contain commas.
 		DisableSliceFlagSeparator: true,

@@ -53,7 +53,7 @@ func arrangeFlags(cmd *cli.Command, path, rest []string) ([]string, error) {
 			words, rest = append(words, rest[1:]...), nil
 			continue
 		case !strings.HasPrefix(word, "-") || word == "-":
-			if takesCommand(cmd) {
+			if argumentsOf(cmd).command {
 				words, rest = append(words, rest...), nil
 				continue
 			}
@@ -144,13 +144,6 @@ func flagsOf(cmd *cli.Command) []cli.Flag {
 func rootOf(app *cli.App) *cli.Command {
 	return &cli.Command{Name: app.Name, Subcommands: app.Commands}
 }
-
-// What a command takes is told by its ArgsUsage, which help shows, too.
-
-func takesCommand(cmd *cli.Command) bool { return strings.Contains(cmd.ArgsUsage, "COMMAND") }
-func takesSandbox(cmd *cli.Command) bool { return strings.HasPrefix(cmd.ArgsUsage, "SANDBOX") }
-func takesShare(cmd *cli.Command) bool   { return strings.HasPrefix(cmd.ArgsUsage, "SHARE") }
-func takesKey(cmd *cli.Command) bool     { return cmd.ArgsUsage == "KEY" }
 
 // unknownCommand answers a word that is no command: with what is here in place
 // of docker's or podman's, else with what was probably meant.

@@ -25,7 +25,7 @@ func attachAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if sandbox.State != "running" && sandbox.State != "starting" {
+	if sandbox.State != api.StateRunning && sandbox.State != api.StateStarting {
 		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s does not run: it is %s", sandbox.Name, sandbox.State),
 			Hint: "openshell-vm start " + sandbox.Name + " starts it, openshell-vm logs " + sandbox.Name + " shows its output"}
 	}
@@ -92,9 +92,9 @@ func (s *session) follow(ctx context.Context, a *attachment, sandbox api.Sandbox
 			return err
 		}
 		switch {
-		case now.State == "exited" && now.ExitCode != nil:
+		case now.State == api.StateExited && now.ExitCode != nil:
 			return workloadCode(*now.ExitCode)
-		case now.State == "dead":
+		case now.State == api.StateDead:
 			return fmt.Errorf("sandbox %s is dead: %s", now.Name, now.Reason)
 		}
 		a = s.attach(ctx, client, sandbox.ID)
@@ -116,7 +116,7 @@ func stillRuns(ctx context.Context, err error, sandbox api.Sandbox) error {
 		return err
 	}
 	now, gone := client.Get(ctx, sandbox.ID)
-	if gone != nil || now.State != "running" {
+	if gone != nil || now.State != api.StateRunning {
 		return err
 	}
 	return usage(fmt.Sprintf("the sandbox goes on: %s attach %s connects again", appName, now.Name), "%v", err)

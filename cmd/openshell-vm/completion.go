@@ -57,27 +57,22 @@ func complete(w io.Writer, app *cli.App, words []string) {
 }
 
 func candidates(cmd *cli.Command, pending string, positional int, current string) []string {
+	args := argumentsOf(cmd)
 	switch {
 	case pending != "":
 		return values[pending]
-	case takesCommand(cmd) && positional > 0:
+	case args.command && positional > 0:
 		return nil
 	case strings.HasPrefix(current, "-"):
 		return flagNames(cmd)
 	case len(cmd.Subcommands) > 0:
 		return commandNames(cmd)
-	case positional > 0 && !strings.HasSuffix(cmd.ArgsUsage, "SANDBOX...") && !strings.HasSuffix(cmd.ArgsUsage, "SHARE..."):
+	case positional > 0 && !args.many:
 		return nil
-	case takesSandbox(cmd):
-		return ask(sandboxNames)
-	case takesShare(cmd):
-		return ask(shareNames)
-	case takesKey(cmd):
-		return ask(keyNames)
-	case cmd.Name == "completion":
-		return strings.Split(cmd.ArgsUsage, "|")
+	case args.names != nil:
+		return ask(args.names)
 	}
-	return nil
+	return args.words
 }
 
 // walk goes through the words before the current one: which command they
@@ -149,7 +144,7 @@ func ask(names func(context.Context, *api.Client) ([]string, error)) []string {
 func sandboxNames(ctx context.Context, client *api.Client) (lines []string, err error) {
 	list, err := client.List(ctx)
 	for _, s := range list {
-		lines = append(lines, s.Name+"\t"+s.State)
+		lines = append(lines, s.Name+"\t"+string(s.State))
 	}
 	return lines, err
 }

@@ -102,20 +102,10 @@ func tryExample(t *testing.T, args []string) (name string) {
 	t.Helper()
 	line := strings.Join(args, " ")
 	app := newApp()
-	var stub func([]*cli.Command)
-	stub = func(commands []*cli.Command) {
-		for _, c := range commands {
-			stub(c.Subcommands)
-			if len(c.Subcommands) > 0 {
-				continue
-			}
-			c.Action = func(c *cli.Context) error {
-				name = strings.TrimPrefix(c.Command.HelpName, appName+" ")
-				return judge(c)
-			}
-		}
-	}
-	stub(app.Commands)
+	stub(app.Commands, func(c *cli.Context) error {
+		name = strings.TrimPrefix(c.Command.HelpName, appName+" ")
+		return judge(c)
+	})
 	arranged, err := arrange(app, append([]string{appName}, args...))
 	if err == nil {
 		err = app.Run(arranged)
@@ -126,6 +116,16 @@ func tryExample(t *testing.T, args []string) (name string) {
 	return name
 }
 
+// stub puts action in the place of what commands do.
+func stub(commands []*cli.Command, action cli.ActionFunc) {
+	for _, c := range commands {
+		stub(c.Subcommands, action)
+		if len(c.Subcommands) == 0 {
+			c.Action = action
+		}
+	}
+}
+
 // judge does what a command does with its flags and arguments before it asks a
 // gateway. What a shell puts in place of a $(…) is not there.
 func judge(c *cli.Context) error {
@@ -133,7 +133,7 @@ func judge(c *cli.Context) error {
 	_, badTTL := lifetime(c)
 	_, badFilter := readFilter(c.StringSlice("filter"))
 	var badRequest, missing error
-	if takesCommand(c.Command) && !takesSandbox(c.Command) {
+	if c.Command.ArgsUsage == newCommand {
 		_, badRequest = createRequest(c)
 	}
 	if needed := len(strings.Fields(c.Command.ArgsUsage)); needed > 0 && c.NArg() == 0 && c.Command.ArgsUsage[0] != '[' && c.Command.Name != "rm" {

@@ -15,7 +15,7 @@ type filter map[string][]string
 var fits = map[string]func(s api.Sandbox, value string) bool{
 	"name":   func(s api.Sandbox, value string) bool { return strings.Contains(s.Name, value) },
 	"id":     func(s api.Sandbox, value string) bool { return strings.HasPrefix(s.ID, value) },
-	"status": func(s api.Sandbox, value string) bool { return s.State == value },
+	"status": func(s api.Sandbox, value string) bool { return string(s.State) == value },
 	"driver": func(s api.Sandbox, value string) bool { return s.Driver == value || driver(s) == value },
 }
 

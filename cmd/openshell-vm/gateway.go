@@ -79,7 +79,7 @@ func gatewayRestartAction(c *cli.Context) error {
 			"the gateway is run by the unit %s", old.Met().Unit)
 	default:
 		p.step("stopping the gateway")
-		err = old.Stop(c.Context)
+		err = old.StopGateway(c.Context)
 		p.done()
 		if err != nil {
 			return err
@@ -101,7 +101,7 @@ func gatewayStopAction(c *cli.Context) error {
 	p := newProgress(os.Stderr)
 	p.step("stopping the gateway")
 	defer p.done()
-	return client.Stop(c.Context)
+	return client.StopGateway(c.Context)
 }
 
 func printStatus(w io.Writer, s api.Status, now time.Time) error {

@@ -60,7 +60,7 @@ func start(ctx context.Context, client *api.Client, ref string) error {
 func stopAction(c *cli.Context) error {
 	grace := time.Duration(*c.Generic("time").(*grace))
 	return forEach(c, "stopping", func(ctx context.Context, client *api.Client, ref string) error {
-		_, err := client.StopSandbox(ctx, ref, grace)
+		_, err := client.Stop(ctx, ref, grace)
 		return done(c, ref, err)
 	})
 }
@@ -68,7 +68,7 @@ func stopAction(c *cli.Context) error {
 func restartAction(c *cli.Context) error {
 	grace := time.Duration(*c.Generic("time").(*grace))
 	return forEach(c, "restarting", func(ctx context.Context, client *api.Client, ref string) error {
-		_, err := client.StopSandbox(ctx, ref, grace)
+		_, err := client.Stop(ctx, ref, grace)
 		if err == nil {
 			err = start(ctx, client, ref)
 		}
@@ -91,12 +91,12 @@ func killAction(c *cli.Context) error {
 			return done(c, ref, client.Signal(ctx, ref, int(number)))
 		}
 		sandbox, err := client.Get(ctx, ref)
-		if err == nil && sandbox.State != "running" {
+		if err == nil && sandbox.State != api.StateRunning {
 			err = &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s does not run: it is %s", sandbox.Name, sandbox.State),
 				Hint: appName + " rm " + sandbox.Name + " removes it"}
 		}
 		if err == nil {
-			_, err = client.StopSandbox(ctx, ref, 0)
+			_, err = client.Stop(ctx, ref, 0)
 		}
 		return done(c, ref, err)
 	})

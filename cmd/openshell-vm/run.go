@@ -131,7 +131,7 @@ func (s *session) start(ctx context.Context, client *api.Client, sandbox api.San
 // couldNotRun is an error where a start found out that the command can't be run
 // or found: an engine learns it only then. A client that is attached reads it there.
 func couldNotRun(s api.Sandbox) error {
-	if s.State != "exited" || s.ExitCode == nil || s.Reason == "" {
+	if s.State != api.StateExited || s.ExitCode == nil || s.Reason == "" {
 		return nil
 	}
 	e := &api.Error{Message: fmt.Sprintf("%s: %s", s.Name, s.Reason), Hint: "give a program that is in it, and may be executed"}

@@ -111,7 +111,7 @@ func shareFreshness(s api.Share, now time.Time) string {
 	if s.Problem != "" {
 		return "unknown: " + oneLine(s.Problem)
 	}
-	return freshness(api.Sandbox{State: "running", Token: s.Token}, now)
+	return freshness(api.Sandbox{State: api.StateRunning, Token: s.Token}, now)
 }
 
 func shareInspectAction(c *cli.Context) error {

@@ -72,10 +72,10 @@ func current(list []api.Sandbox) []api.Sandbox {
 	var some []api.Sandbox
 	for _, s := range list {
 		switch s.State {
-		case "running", "starting", "stopping", "unknown", "unreadable": // that one may run, too
+		case api.StateRunning, api.StateStarting, api.StateStopping, api.StateUnknown, api.StateUnreadable: // that one may run, too
 			some = append(some, s)
-		case "dead":
-			if s.Desired == "running" {
+		case api.StateDead:
+			if s.Desired == api.WantRunning {
 				some = append(some, s)
 			}
 		}
@@ -101,7 +101,7 @@ func driver(s api.Sandbox) string {
 
 // explained is the sandbox's state, and the reason if there is one.
 func explained(s api.Sandbox, now time.Time) string {
-	running := s.State == "running" && !s.StartedAt.IsZero()
+	running := s.State == api.StateRunning && !s.StartedAt.IsZero()
 	stands := strings.HasPrefix(s.Reason, "frozen: ") || strings.HasPrefix(s.Reason, "held: ")
 	switch {
 	case running && stands: // it needs its user
@@ -115,14 +115,14 @@ func explained(s api.Sandbox, now time.Time) string {
 // state is the sandbox's state, and for how long it has been in it.
 func state(s api.Sandbox, now time.Time) string {
 	switch {
-	case s.State == "running" && !s.StartedAt.IsZero():
+	case s.State == api.StateRunning && !s.StartedAt.IsZero():
 		return "running " + span(now.Sub(s.StartedAt))
-	case s.State == "exited" && s.ExitCode != nil && s.ExitedAt.IsZero(): // Docker does not keep when a start failed
+	case s.State == api.StateExited && s.ExitCode != nil && s.ExitedAt.IsZero(): // Docker does not keep when a start failed
 		return fmt.Sprintf("exited (%d)", *s.ExitCode)
-	case s.State == "exited" && s.ExitCode != nil:
+	case s.State == api.StateExited && s.ExitCode != nil:
 		return fmt.Sprintf("exited (%d) %s ago", *s.ExitCode, span(now.Sub(s.ExitedAt)))
 	}
-	return s.State
+	return string(s.State)
 }
 
 // freshness says how long the token is good for, and whether renewing it
@@ -131,17 +131,17 @@ func freshness(s api.Sandbox, now time.Time) string {
 	var text string
 	left := s.Token.ExpiresAt.Sub(now)
 	switch {
-	case s.State == "unreadable":
+	case s.State == api.StateUnreadable:
 		text = "not renewed"
 	case s.Token.ExpiresAt.IsZero():
 		text = "none yet"
-	case left > 0 && s.Token.Revoked && s.State == "running":
+	case left > 0 && s.Token.Revoked && s.State == api.StateRunning:
 		text = "REVOKED: its key is retired"
 	case left > 0 && s.Token.Revoked:
 		text = "revoked: its key is retired"
 	case left > 0:
 		text = "expires in " + span(left)
-	case s.State == "running":
+	case s.State == api.StateRunning:
 		text = "EXPIRED " + span(-left) + " ago"
 	default:
 		text = "expired " + span(-left) + " ago"

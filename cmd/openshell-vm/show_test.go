@@ -19,7 +19,7 @@ func TestFreshness(t *testing.T) {
 		return api.Token{ExpiresAt: noon.Add(left), Failures: failures, LastError: "no space\nleft"}
 	}
 	for _, c := range []struct {
-		state string
+		state api.State
 		token api.Token
 		want  string
 	}{

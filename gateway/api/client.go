@@ -118,9 +118,9 @@ func (c *Client) Met() Status { return c.met }
 // stopDeadline is for a gateway to end: it gives what it does some seconds.
 const stopDeadline = 30 * time.Second
 
-// Stop ends the gateway; sandboxes go on. It returns once this gateway serves
+// StopGateway ends the gateway; sandboxes go on. It returns once this gateway serves
 // no more. Somebody else may have started another one by then.
-func (c *Client) Stop(ctx context.Context) error {
+func (c *Client) StopGateway(ctx context.Context) error {
 	before, err := c.Status(ctx)
 	if err != nil {
 		return err
@@ -173,9 +173,9 @@ func (c *Client) Start(ctx context.Context, ref string) (Sandbox, error) {
 	return call[Sandbox](ctx, c, "POST", sandboxPath(ref, "start"), nil)
 }
 
-// StopSandbox asks the workload to end, kills it after grace, and returns once
+// Stop asks the workload to end, kills it after grace, and returns once
 // it has ended.
-func (c *Client) StopSandbox(ctx context.Context, ref string, grace time.Duration) (Sandbox, error) {
+func (c *Client) Stop(ctx context.Context, ref string, grace time.Duration) (Sandbox, error) {
 	return call[Sandbox](ctx, c, "POST", sandboxPath(ref, "stop"), StopRequest{Grace: grace})
 }
 

@@ -199,7 +199,7 @@ func TestSilentGateway(t *testing.T) {
 	refusal(t, err, "it is stopped", "kill -CONT ")
 	_, err = c.List(t.Context())
 	refusal(t, err, "it is stopped", "kill -CONT ")
-	refusal(t, c.Stop(t.Context()), "it is stopped", "kill -CONT ")
+	refusal(t, c.StopGateway(t.Context()), "it is stopped", "kill -CONT ")
 	refusal(t, c.Metrics(t.Context(), io.Discard), "it is stopped", "kill -CONT ")
 	must(t, p.Signal(syscall.SIGCONT))
 	_, err = c.Status(t.Context())

@@ -132,14 +132,36 @@ type CreateRequest struct {
 	TokenUser   string        `json:"tokenUser,omitempty"`
 }
 
+// State is what a sandbox does.
+type State string
+
+// What a sandbox does, as its engine or its gateway tells it.
+const (
+	StateCreated    State = "created" // it has never run
+	StateRunning    State = "running"
+	StateExited     State = "exited" // with an exit code
+	StateDead       State = "dead"   // it ended without one, or is lost
+	StateStarting   State = "starting"
+	StateStopping   State = "stopping"
+	StateUnknown    State = "unknown"    // its engine has not answered yet
+	StateUnreadable State = "unreadable" // its record can't be used
+)
+
+// Values of Sandbox.Desired.
+const (
+	WantRunning = "running"
+	WantStopped = "stopped"
+	WantGone    = "gone" // it is being removed
+)
+
 // Sandbox is one sandbox as people see it.
 type Sandbox struct {
 	ID         string        `json:"id"`
 	Name       string        `json:"name"`
 	Driver     string        `json:"driver"`
 	Hypervisor string        `json:"hypervisor,omitempty"` // the one taken, for vm
-	State      string        `json:"state"`                // created, running, exited, dead, starting, stopping, unreadable; unknown until its engine has answered
-	Desired    string        `json:"desired"`              // running, stopped, gone
+	State      State         `json:"state"`
+	Desired    string        `json:"desired"` // WantRunning, WantStopped, WantGone
 	ExitCode   *int          `json:"exitCode,omitempty"`
 	Reason     string        `json:"reason,omitempty"`   // one line, when something is wrong
 	Progress   string        `json:"progress,omitempty"` // one line, while it starts: what takes long
