@@ -21,10 +21,10 @@ const (
 )
 
 // content is what the next publish puts into a share: the token first, then the user's
-// files.
+// files. A further kind of source has its place in further, and nowhere else.
 func (g *Gateway) content(s *sandbox) (*lease.Token, *lease.Content) {
 	token := &lease.Token{Issuer: g.issuer, SandboxID: s.id, TTL: s.rec().TTL()}
-	return token, &lease.Content{Sources: []lease.Source{token, g.filesOf(s)}, Warn: func(err error) {
+	return token, &lease.Content{Sources: append([]lease.Source{token}, g.further(s)...), Warn: func(err error) {
 		g.log.Warn("the files beside a token can't be read; those published last stay", "sandbox", s.id, "error", oneLine(err))
 	}}
 }

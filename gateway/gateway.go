@@ -15,6 +15,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/hostclock"
@@ -53,6 +54,7 @@ type Gateway struct {
 	schedule *schedule.Schedule
 	prunes   *schedule.Schedule // see prune.go
 	metrics  *metrics
+	further  func(*sandbox) []lease.Source // of a share, beside the token
 
 	mu        sync.RWMutex
 	sandboxes map[string]*sandbox // by id
@@ -92,6 +94,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		g.drivers[d.Name()] = d
 		g.engines[d.Name()] = newEngine(d)
 	}
+	g.further = func(s *sandbox) []lease.Source { return []lease.Source{g.filesOf(s)} }
 	g.schedule = schedule.New(g.renew)
 	g.prunes = schedule.New(g.prune)
 	g.metrics = newMetrics(g)

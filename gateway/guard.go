@@ -30,7 +30,7 @@ func (s *sandbox) renewed() bool {
 }
 
 // plan has the schedule follow the sandbox's state. What begins to be renewed
-// is due at the time of the token that it has. The caller holds s.mu.
+// is due when the first source of what it has is. The caller holds s.mu.
 func (s *sandbox) plan() {
 	switch {
 	case s.schedule == nil: // not known yet
@@ -41,7 +41,7 @@ func (s *sandbox) plan() {
 		}
 		s.tell()
 	case !s.schedule.Has(s.id):
-		s.schedule.Set(s.id, s.token.RenewAt, s.token.Urgency())
+		s.schedule.Set(s.id, s.token.Due, s.token.Urgency())
 	}
 }
 

@@ -112,7 +112,8 @@ func (g *Gateway) note(s *sandbox, minted tokens.Claims, due time.Time, err, war
 			next = s.token.Failed(oneLine(err), time.Now(), s.record.TTL())
 		} else {
 			s.token.Succeeded(minted, s.record.TTL())
-			next, s.warnings[untidyPublish] = due, untidyLine(warning)
+			s.token.DueBy(due)
+			next, s.warnings[untidyPublish] = s.token.Due, untidyLine(warning)
 		}
 		if minted.KeyID != g.keys.SigningKeyID() && err == nil {
 			next = time.Now() // the key was replaced while this was under way
@@ -167,6 +168,8 @@ func (g *Gateway) renew(ctx context.Context, id string) {
 // damaged to the publish that follows.
 func (g *Gateway) pickUp(s *sandbox) {
 	claims, err := g.readToken(s, time.Now())
+	_, content := g.content(s)
+	others := content.Due() // no token is minted yet
 	s.set(func() {
 		if s.token.Renewals > 0 || !s.renewed() {
 			return // what was published since is newer
@@ -174,7 +177,8 @@ func (g *Gateway) pickUp(s *sandbox) {
 		due := time.Time{}
 		if err == nil {
 			s.token.Holds(claims, s.record.TTL())
-			due = s.token.RenewAt
+			s.token.DueBy(others)
+			due = s.token.Due
 		}
 		if r := s.record; !r.Own() && r.Desired == state.WantStopped {
 			due = later(due, time.Now().Add(engineWord))

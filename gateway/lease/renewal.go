@@ -15,6 +15,7 @@ type Renewal struct {
 	IssuedAt, ExpiresAt time.Time
 	Revoked             bool      // verifiers refuse it: the key that signed it is retired
 	RenewAt             time.Time // when the token is to be renewed
+	Due                 time.Time // when the first source is: the token then, or another before
 	Renewals            uint64    // successful ones
 	Failures            int       // failed tries since the last success
 	LastError           string    // one line
@@ -26,6 +27,14 @@ func (r *Renewal) Holds(c tokens.Claims, ttl time.Duration) {
 	r.Generation, r.KeyID, r.TokenID = c.Generation, c.KeyID, c.TokenID
 	r.IssuedAt, r.ExpiresAt, r.Revoked = c.IssuedAt, c.ExpiresAt, false
 	r.RenewAt = tokens.RenewAt(c.IssuedAt, ttl, c.SandboxID)
+	r.Due = r.RenewAt
+}
+
+// DueBy notes that another source is due; zero is never.
+func (r *Renewal) DueBy(other time.Time) {
+	if !other.IsZero() && other.Before(r.Due) {
+		r.Due = other
+	}
 }
 
 // Found notes what a share was found to hold. Of a token that verifies, Holds says more.

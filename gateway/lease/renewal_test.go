@@ -18,6 +18,13 @@ func TestRenewal(t *testing.T) {
 	}
 	c := tokens.Claims{SandboxID: id, Generation: 5, KeyID: "k", TokenID: "j", IssuedAt: now, ExpiresAt: now.Add(time.Hour)}
 	r.Succeeded(c, time.Hour)
+	if r.DueBy(time.Time{}); !r.Due.Equal(r.RenewAt) {
+		t.Errorf("due %v, to be renewed %v", r.Due, r.RenewAt)
+	}
+	r.DueBy(r.RenewAt.Add(time.Minute))
+	if r.DueBy(now.Add(time.Minute)); !r.Due.Equal(now.Add(time.Minute)) {
+		t.Errorf("due %v", r.Due)
+	}
 	good := *r
 	if r.Generation != 5 || r.Renewals != 1 || r.Revoked || !r.RenewAt.Equal(tokens.RenewAt(now, time.Hour, id)) {
 		t.Errorf("renewed: %+v", r)

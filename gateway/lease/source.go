@@ -1,8 +1,9 @@
 // Package lease says what is in a share. Each file there has a source; the token is the
 // first of them. A generation is what all sources give for it at once.
 //
-// What it promises: a generation is whole, or there is none. Only the token can keep a
-// generation back: a source that fails gives what it gave last and is told.
+// What it promises: a generation is whole, or there is none. A source that fails and
+// gives what it gave last, beside its error, keeps nothing back; it is told. Every source
+// but the token's should be such a one.
 //
 // What it does not do, yet: when a lease is delivered, and what becomes of it, is package
 // gateway's. It knows no driver and no API.
