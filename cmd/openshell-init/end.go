@@ -11,31 +11,24 @@ import (
 	"openshell-vm/drivers/vm/guest"
 )
 
-// answerDeadline is how long the host may take to say that it has read how
-// the workload ended. Bytes that are on their way when the power goes off may
-// not arrive.
-const answerDeadline = time.Second
+// farewell is how long the host has to read how the workload ended. Bytes that are
+// on their way when the power goes off may not arrive. A monitor ends the VM at once.
+const farewell = time.Second
 
 // takeDown takes the sandbox down in order, and then tells the host how it ended:
 //
 //  1. the last frame on the stdio port, after all output
 //  2. the root is unmounted and its changes are on the disk
 //  3. Exited on the control port: from here on the host may end the VM
-//  4. the host's answer, which is awaited for a moment only
+//  4. a moment in which the host reads that and ends the VM
 func (s *supervisor) takeDown(exit outcome, grace time.Duration) {
 	s.host.workload.Exit(exit.code)
 	flush(s.host.stdio, killDeadline)
 	s.root.leave()
 	unmountRoot(exit.where, s.spec.Ephemeral, grace)
-	s.mu.Lock()
-	s.ended = true
-	s.mu.Unlock()
 	s.host.send(guest.Message{Exited: &guest.Exited{Code: exit.code, Reason: exit.reason}})
-	flush(s.host.control, answerDeadline)
-	select {
-	case <-s.over:
-	case <-time.After(answerDeadline):
-	}
+	flush(s.host.control, farewell)
+	time.Sleep(farewell)
 }
 
 // defaultGrace bounds the unmounting where the boot spec does not.

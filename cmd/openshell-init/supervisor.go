@@ -20,7 +20,6 @@ type supervisor struct {
 
 	started chan guest.Start // the host's go-ahead
 	stop    chan struct{}    // closed at the first Stop
-	over    chan struct{}    // closed when the host knows that it is over
 
 	workload *session
 
@@ -29,14 +28,13 @@ type supervisor struct {
 	mu      sync.Mutex
 	stopped bool
 	ending  bool // no exec begins any more
-	ended   bool // Exited goes out: the next Stop means that it was read
 	execs   map[uint32]*session
 }
 
 func newSupervisor(h *host, p *procs, r *root, spec guest.BootSpec) *supervisor {
 	return &supervisor{
 		host: h, procs: p, root: r, spec: spec,
-		started: make(chan guest.Start, 1), stop: make(chan struct{}), over: make(chan struct{}),
+		started: make(chan guest.Start, 1), stop: make(chan struct{}),
 		workload: newSession(h.workload, p), execs: map[uint32]*session{},
 	}
 }
@@ -76,16 +74,12 @@ func (s *supervisor) awaitStart() (guest.Start, bool) {
 }
 
 // end ends the workload: politely, and after the grace for good; without a grace it
-// is killed. After Exited was sent it is the host's answer.
+// is killed.
 func (s *supervisor) end(grace time.Duration) {
 	s.mu.Lock()
-	first, answer := !s.stopped, s.ended
-	s.stopped, s.ended = true, false
+	first := !s.stopped
+	s.stopped = true
 	s.mu.Unlock()
-	if answer {
-		close(s.over)
-		return
-	}
 	if first {
 		close(s.stop)
 	}

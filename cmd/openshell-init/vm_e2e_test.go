@@ -357,7 +357,7 @@ func (v *vm) frame(what string) stream.Frame {
 	}
 }
 
-// finish expects the workload's end, answers it, and sees QEMU end.
+// finish expects the workload's end, and sees QEMU end.
 func (v *vm) finish(code int) guest.Exited {
 	v.t.Helper()
 	f := v.frame("exit frame")
@@ -372,7 +372,6 @@ func (v *vm) finish(code int) guest.Exited {
 	if m.Exited == nil || m.Exited.Code != code {
 		v.t.Fatalf("the end is %s, want code %d; stderr: %s", show(m), code, v.out(0, stream.Stderr))
 	}
-	must(v.t, v.control.Send(0, guest.Message{Stop: &guest.Stop{}}))
 	select {
 	case err := <-v.ended:
 		must(v.t, err)
