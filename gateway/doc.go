@@ -9,11 +9,11 @@
 //
 // Around it: records on disk (package state), one heap of renewal times (package
 // lease/schedule) and what sees that none is missing from it (guard.go), a reconciler
-// that moves what the engines report to what the records want (reconcile.go), the
-// operations that users ask for (create.go, lifecycle.go, shares.go), of which a sandbox
-// has one at a time (oplock.go), and the API's server (server.go). It ends once there is
-// no state directory any more (gone.go). What starts it as a process, and again, is
-// package daemon.
+// that moves what the engines report to what the records want (reconcile.go), by a rule
+// that is one pure function (decide.go), the operations that users ask for (create.go,
+// lifecycle.go, shares.go), of which a sandbox has one at a time (oplock.go), and the
+// API's server (server.go). It ends once there is no state directory any more (gone.go).
+// What starts it as a process, and again, is package daemon.
 //
 // Locks are taken in this order, and each may be left out: an engine's mu, a sandbox's op
 // and saving, Gateway.mu, a sandbox's mu, a schedule's mu. The share's own lock, a file's,

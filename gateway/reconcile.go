@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/state"
 )
@@ -28,44 +27,7 @@ const (
 	// reattachTime is for clients of a gateway that was killed: they come back to
 	// learn how a sandbox ended that is to be removed with its end.
 	reattachTime = 2 * time.Second
-	// maxResumes may be started at once by one engine: a VM's boot takes a processor.
-	maxResumes = 4
-	// maxCreations may be under way at once in one engine. Some may be fetching images.
-	maxCreations = 8
 )
-
-// engine is what the reconciler knows of one driver.
-type engine struct {
-	driver drivers.Driver
-
-	mu       sync.Mutex    // held while the engine is asked
-	answered bool          // the last time; without it, what ended in between is not known to have ended by itself
-	looked   chan struct{} // closed once it has answered, or failed to, for the first time
-
-	resumes   chan struct{} // one place per resume that is under way, which a start that hangs keeps
-	creations chan struct{} // the same of creations
-}
-
-func newEngine(d drivers.Driver) *engine {
-	return &engine{driver: d, looked: make(chan struct{}), resumes: make(chan struct{}, maxResumes),
-		creations: make(chan struct{}, maxCreations)}
-}
-
-// enter waits for a place for a creation. Who waits has made nothing yet.
-func (e *engine) enter(ctx context.Context) (leave func(), err error) {
-	bounded, cancel := context.WithTimeout(ctx, startDeadline)
-	defer cancel()
-	select {
-	case e.creations <- struct{}{}:
-		return func() { <-e.creations }, nil
-	case <-bounded.Done():
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s is busy: %d creations have been under way for %v", e.driver.Name(), maxCreations, startDeadline),
-		Hint: "nothing was done; openshell-vm doctor says how it is"}
-}
 
 // reconcile moves every sandbox to its desired state, each engine on its own:
 // one that hangs delays no other.
@@ -289,62 +251,6 @@ func (s *sandbox) next(status drivers.Status, found, live bool, asked time.Time,
 	}
 	waits := next == erase && s.clients > 0 && s.record.Desired != state.WantGone
 	return next, !waits && s.retry.Due(time.Now())
-}
-
-// action is one step towards the desired state.
-type action string
-
-const (
-	keep   action = "keep"
-	erase  action = "erase"  // with share and record
-	lose   action = "lose"   // note that the engine has it no more
-	halt   action = "halt"   // stop it
-	settle action = "settle" // it ended by itself: that is its desired state now
-	resume action = "resume" // fresh token, start
-)
-
-// decide compares what should be with what is. live means that the sandbox was
-// seen running by this gateway, without a gap in which the engine or the
-// host may have ended it.
-func decide(r *state.Record, status drivers.Status, found, live bool, bootID string) action {
-	ended := status.State == drivers.Exited || status.State == drivers.Dead
-	// What ended before it was wanted to run is the end of an earlier run.
-	earlier := !status.ExitedAt.IsZero() && status.ExitedAt.Before(r.DesiredAt)
-	switch {
-	case r.Desired == state.WantGone || !r.Made:
-		return erase
-	case !found && r.Lost != "":
-		return keep
-	case !found && r.Request.AutoRemove:
-		return erase
-	case !found:
-		return lose
-	case status.State == drivers.Running && r.Desired == state.WantStopped:
-		return halt
-	case status.State == drivers.Running:
-		return keep
-	case ended && r.Request.AutoRemove && (r.Desired == state.WantStopped || live || !earlier):
-		return erase
-	case r.Desired != state.WantRunning:
-		return keep
-	case ended && (live || !earlier && byItself(r, status, bootID)):
-		return settle
-	}
-	return resume
-}
-
-// byItself judges an end that nobody saw: a workload that ended with a code of
-// its own is done; one that was killed by what a shutdown of the engine or
-// the host sends is not, nor is one from before the host's last boot.
-func byItself(r *state.Record, status drivers.Status, bootID string) bool {
-	if status.State != drivers.Exited || r.Start.BootID != bootID {
-		return false
-	}
-	switch status.ExitCode {
-	case 128 + 1, 128 + 2, 128 + 9, 128 + 15: // HUP, INT, KILL, TERM
-		return false
-	}
-	return true
 }
 
 // act does one action. The caller holds s.op.
