@@ -27,7 +27,7 @@ type supervised struct {
 
 func (w *world) supervise() *supervised {
 	w.install()
-	s := &supervised{world: w, cmd: exec.Command(w.gateway, "--supervise"), says: &bytes.Buffer{}, ended: make(chan struct{})}
+	s := &supervised{world: w, cmd: exec.Command(w.gateway, "supervise"), says: &bytes.Buffer{}, ended: make(chan struct{})}
 	s.cmd.Stderr = s.says
 	w.must(s.cmd.Start())
 	go func() { _ = s.cmd.Wait(); close(s.ended) }()

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -33,43 +34,84 @@ const (
 
 func main() { os.Exit(run()) }
 
+const usage = `openshell-gateway [serve] [FLAGS]   run the gateway in the foreground
+openshell-gateway start           start one in the background, if none runs, and return once it listens
+openshell-gateway supervise       run the gateway, and run it again when it dies
+
+Flags of serve:
+`
+
 // run is main with an exit code.
 func run() int {
-	start := flag.Bool("start", false, "start a gateway in the background, if none runs, and return once it listens")
-	supervise := flag.Bool("supervise", false, "run the gateway, and run it again when it dies")
-	supervisor := flag.String("supervised", "none", "who restarts this gateway: systemd, parent or none; it logs to the state directory unless none")
-	idle := flag.Duration("idle", -1, "end when nothing has needed the gateway for so long; 0 for never (default: 10m if supervised, else never)")
-	refusals := flag.String("refusals", "", "a FIFO that is read by who waits for this start; with --supervised=systemd a refusal that nobody reads is no end")
-	debugging := flag.Bool("debug", false, "log each publish")
-	showVersion := flag.Bool("version", false, "print the version")
-	flag.Parse()
-	if flag.NArg() > 0 {
-		return refuse(&api.Error{Message: fmt.Sprintf("unexpected argument %q", flag.Arg(0)), Hint: "openshell-gateway --help lists the flags"})
+	command, args := "serve", os.Args[1:]
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	f := readFlags(args)
+	switch {
+	case f.NArg() > 0:
+		return refuse(&api.Error{Message: fmt.Sprintf("unexpected argument %q", f.Arg(0)), Hint: helpHint})
+	case f.start:
+		command = "start"
+	case f.supervise:
+		command = "supervise"
 	}
 	if err := noCore(); err != nil {
 		return refuse(fmt.Errorf("switch core dumps off: %w", err))
 	}
-	switch {
-	case *showVersion:
+	if f.version {
 		fmt.Println("openshell-gateway", version)
 		return 0
-	case *start || *supervise:
-		self, err := os.Executable()
-		if err != nil {
-			return refuse(err)
-		}
-		if *supervise {
-			return daemon.Supervise(self, "--supervised=parent")
-		}
-		return startGateway(self)
 	}
-	if *idle < 0 {
-		*idle = 0
-		if *supervisor != "none" {
-			*idle = idleAfter
+	self, err := os.Executable()
+	switch {
+	case command == "serve":
+		return serve(f.settings)
+	case command != "start" && command != "supervise":
+		return refuse(&api.Error{Message: fmt.Sprintf("there is no command %q", command), Hint: helpHint})
+	case err != nil:
+		return refuse(err)
+	case command == "supervise":
+		return daemon.Supervise(self, "serve", "--restarted-by=parent")
+	}
+	return startGateway(self)
+}
+
+const helpHint = "openshell-gateway --help lists the commands and flags"
+
+// flags are what follows the command.
+type flags struct {
+	*flag.FlagSet
+	settings
+	version          bool
+	start, supervise bool // in place of a command, as older ones of our programs ask
+}
+
+func readFlags(args []string) *flags {
+	f := &flags{FlagSet: flag.NewFlagSet("openshell-gateway", flag.ExitOnError)}
+	f.StringVar(&f.supervisor, "restarted-by", "none", "who runs it again when it dies: systemd, parent or none; "+
+		"it logs to the state directory unless none")
+	f.DurationVar(&f.idle, "idle", -1, "end when nothing has needed the gateway for so long; 0 for never "+
+		"(default: 10m if it is run again, else never)")
+	f.StringVar(&f.refusals, "refusals", "", "a FIFO that is read by who waits for this start; "+
+		"with --restarted-by=systemd a refusal that nobody reads is no end")
+	f.BoolVar(&f.debugging, "debug", false, "log each publish")
+	f.BoolVar(&f.version, "version", false, "print the version")
+	f.StringVar(&f.supervisor, "supervised", "none", "older for --restarted-by")
+	f.BoolVar(&f.start, "start", false, "older for the command start")
+	f.BoolVar(&f.supervise, "supervise", false, "older for the command supervise")
+	f.Usage = func() {
+		fmt.Fprint(f.Output(), usage)
+		f.PrintDefaults()
+	}
+	_ = f.Parse(args) // it exits
+	if f.idle < 0 {
+		f.idle = 0
+		if f.supervisor != "none" {
+			f.idle = idleAfter
 		}
 	}
-	return serve(settings{*supervisor, *idle, *refusals, *debugging})
+	return f
 }
 
 // settings are the flags of a gateway that serves.

@@ -126,7 +126,7 @@ func parent(pid int) int {
 // supervisor, stopped for good.
 func TestStartKillStop(t *testing.T) {
 	w := newWorld(t)
-	if code, out := w.program("--start"); code != 0 || out != "" {
+	if code, out := w.program("start"); code != 0 || out != "" {
 		t.Fatalf("exit code %d, %q", code, out)
 	}
 	first := w.connect()
@@ -209,7 +209,9 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: exit code %d, %s", what, got, out)
 		}
 	}
-	refused("an argument", daemon.ExitRefused, "nonsense", "nonsense")
+	refused("a command that is none", daemon.ExitRefused, "nonsense", "nonsense")
+	refused("an argument", daemon.ExitRefused, "nonsense", "serve", "nonsense")
+	refused("a flag's value apart", daemon.ExitRefused, "true", "--start", "true")
 	if code, out := w.program("--start"); code != 0 {
 		t.Fatalf("exit code %d, %s", code, out)
 	}
@@ -221,7 +223,8 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("open keys", daemon.ExitRefused, "keys")
-	refused("open keys, in the background", daemon.ExitRefused, "keys", "--start")
+	refused("open keys, in the background", daemon.ExitRefused, "keys", "start")
+	refused("open keys, as an older openshell-vm asks", daemon.ExitRefused, "keys", "--start")
 	if err := os.Chmod(keys, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -89,21 +89,6 @@ func (d *Driver) execEnd(ctx context.Context, exec string) (int, error) {
 	return state.ExitCode, nil
 }
 
-// poll calls f, and again each time that every has passed, until it is done or
-// fails, or ctx ends.
-func poll(ctx context.Context, every time.Duration, f func() (done bool, err error)) error {
-	for {
-		if done, err := f(); done || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(every):
-		}
-	}
-}
-
 // killDeadline bounds how long an engine may take to help with the end of a command
 // whose client is gone.
 const killDeadline = 30 * time.Second

@@ -63,7 +63,7 @@ func connectPatiently(ctx context.Context) (*Client, error) {
 // runStart runs `openshell-gateway --start`, which returns once a gateway listens.
 func runStart(ctx context.Context, gateway string) error {
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, gateway, "--start")
+	cmd := exec.CommandContext(ctx, gateway, "start")
 	cmd.Dir = "/"
 	cmd.Stderr = &stderr
 	cmd.WaitDelay = time.Second

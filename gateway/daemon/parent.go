@@ -19,7 +19,7 @@ const (
 	takenPatience = time.Second
 )
 
-// startParent runs `openshell-gateway --supervise` in a session of its own. It
+// startParent runs `openshell-gateway supervise` in a session of its own. It
 // holds none of our descriptors but a pipe, on which it says why it ends.
 func startParent(ctx context.Context, program string) error {
 	for {
@@ -50,7 +50,7 @@ func runParent(program string) (*parent, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(program, "--supervise")
+	cmd := exec.Command(program, "supervise")
 	cmd.Dir, cmd.Stderr = "/", write
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()

@@ -30,7 +30,7 @@ func TestUnitArgs(t *testing.T) {
 		"--property=Type=exec", "--property=Restart=always", "--property=RestartSec=100ms", "--property=StartLimitIntervalSec=0",
 		"--property=RestartPreventExitStatus=0 3 125", "--property=KillMode=process", "--property=LimitCORE=0",
 		"--setenv=DOCKER_HOST", "--setenv=HOME", "--setenv=OPENSHELL_QEMU", "--setenv=PATH", "--setenv=XDG_STATE_HOME",
-		"--", "/usr/libexec/openshell-vm/openshell-gateway", "--supervised=systemd", "--refusals=/tmp/x/refusals"}
+		"--", "/usr/libexec/openshell-vm/openshell-gateway", "serve", "--restarted-by=systemd", "--refusals=/tmp/x/refusals"}
 	if !slices.Equal(args, want) {
 		t.Errorf("got  %q\nwant %q", args, want)
 	}
@@ -62,7 +62,7 @@ func TestShippedUnit(t *testing.T) {
 			t.Errorf("%s is %q, wanted %q", name, settings[name], want)
 		}
 	}
-	if start := settings["[Service]ExecStart"]; !strings.HasSuffix(start, "/openshell-gateway --supervised=systemd --idle=0") {
+	if start := settings["[Service]ExecStart"]; !strings.HasSuffix(start, "/openshell-gateway serve --restarted-by=systemd --idle=0") {
 		t.Errorf("it starts %q", start)
 	}
 }

@@ -167,7 +167,7 @@ func unitArgs(unit, program, refusals string, environ []string) []string {
 			args = append(args, "--setenv="+name)
 		}
 	}
-	return append(args, "--", program, "--supervised=systemd", "--refusals="+refusals)
+	return append(args, "--", program, "serve", "--restarted-by=systemd", "--refusals="+refusals)
 }
 
 func hasAnyPrefix(s string, prefixes ...string) bool {
