@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,18 +19,32 @@ import (
 // news is a source that is due every so often, and may fail.
 type news struct {
 	every time.Duration
+
+	mu    sync.Mutex // the schedule's goroutines use it, and the test
 	given time.Time
 	fails bool
 }
 
+func (n *news) failing(fails bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fails = fails
+}
+
 func (n *news) Files(generation uint64) ([]share.File, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.given = time.Now(); n.fails {
 		return nil, errors.New("no news")
 	}
 	return []share.File{{Name: "news", Data: fmt.Append(nil, generation)}}, nil
 }
 
-func (n *news) Due() time.Time { return n.given.Add(n.every) }
+func (n *news) Due() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.given.Add(n.every)
+}
 
 // TestFurtherSource: one that is due before the token is published when it is, with a
 // token of the same generation, and also after a restart. One that fails without files
@@ -60,14 +75,14 @@ func TestFurtherSource(t *testing.T) {
 			t.Errorf("after a restart it is due in %v", due)
 		}
 
-		source.fails = true
+		source.failing(true)
 		time.Sleep(5 * time.Minute)
 		token := s.view().Token
 		now, _ := tokenOf(t, g, s.share.AuthDir())
 		if now != generation || token.Failures == 0 || !strings.Contains(token.LastError, "no news") || !g.schedule.Has(s.id) {
 			t.Errorf("generation %d after %d, %+v", now, generation, token)
 		}
-		source.fails = false
+		source.failing(false)
 		time.Sleep(time.Minute)
 		if now, _ := tokenOf(t, g, s.share.AuthDir()); now != generation+1 || s.view().Token.Failures != 0 {
 			t.Errorf("generation %d after %d", now, generation)

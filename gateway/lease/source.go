@@ -18,7 +18,8 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// Source gives some of a share's files.
+// Source gives some of a share's files. One that lasts over several publishes must be
+// safe for concurrent use.
 type Source interface {
 	// Files are its files for a generation. An error beside files is told, and they
 	// are published; an error alone fails the publish.
