@@ -16,7 +16,8 @@ func checkTTL(ttl, staleness time.Duration) (warning string, err error) {
 	if errors.As(tokens.CheckTTL(ttl, staleness), &wrong) {
 		hint := fmt.Sprintf("use --ttl %v or longer", wrong.Least)
 		if errors.Is(wrong, tokens.ErrLongTTL) {
-			hint = fmt.Sprintf("use --ttl %dh or shorter: a token is renewed at half of its lifetime, as long as a gateway runs", int(wrong.Most.Hours()))
+			hint = fmt.Sprintf("use --ttl %dh or shorter: a token is renewed at half of its lifetime, "+
+				"as long as a gateway runs", int(wrong.Most.Hours()))
 		}
 		return "", &api.Error{Code: api.CodeInvalid, Message: wrong.Error(), Hint: hint}
 	}

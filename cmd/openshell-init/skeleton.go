@@ -127,7 +127,8 @@ func (s *skeleton) walk(lower string) error {
 		return s.add(e)
 	})
 	if unread.Count > 0 {
-		logf("%d files and directories of the root can't be read on the host, and are missing or empty here: %q for one", unread.Count, unread.First)
+		logf("%d files and directories of the root can't be read on the host, "+
+			"and are missing or empty here: %q for one", unread.Count, unread.First)
 	}
 	return err
 }
@@ -217,7 +218,8 @@ func makeStub(e rootlist.Entry, target string) error {
 		}
 	}
 	if e.Size > 0 {
-		err := errors.Join(unix.Ftruncate(fd, e.Size), unix.Fsetxattr(fd, xattrMetacopy, nil, 0), unix.Fsetxattr(fd, xattrRedirect, []byte(e.Name), 0))
+		err := errors.Join(unix.Ftruncate(fd, e.Size),
+			unix.Fsetxattr(fd, xattrMetacopy, nil, 0), unix.Fsetxattr(fd, xattrRedirect, []byte(e.Name), 0))
 		if err != nil {
 			return err
 		}

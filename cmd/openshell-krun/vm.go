@@ -31,7 +31,8 @@ func usable(lib *krun.Library) error {
 	}
 	switch {
 	case lacks.Since != "":
-		return fmt.Errorf("%s is libkrun %s, which lacks %s: %s or a later 1.x is needed", lib.Path(), lib.Version(), lacks.Symbol, krunvm.MinVersion)
+		return fmt.Errorf("%s is libkrun %s, which lacks %s: %s or a later 1.x is needed",
+			lib.Path(), lib.Version(), lacks.Symbol, krunvm.MinVersion)
 	case lacks.Symbol == diskFunction && lacks.Err == krun.ErrUnsupported:
 		return fmt.Errorf("%s was built without disks (%s is missing)", lib.Path(), lacks.Symbol)
 	}

@@ -66,13 +66,15 @@ func newApp() *cli.App {
 				Flags: []cli.Flag{forceFlag()}, Action: rmAction},
 
 			{Name: "share", Category: "shares", Usage: "shares for containers of your own, which you start yourself", Subcommands: []*cli.Command{
-				{Name: "create", Usage: "make a share, or take the one that exists, and print the arguments for docker run or podman run", ArgsUsage: newName,
+				{Name: "create", Usage: "make a share, or take the one that exists, " +
+					"and print the arguments for docker run or podman run", ArgsUsage: newName,
 					Flags: []cli.Flag{ttlFlag(), ignoreFlag(), quietDirFlag(), outputFlag()}, Action: shareCreateAction},
 				{Name: "ls", Aliases: []string{"list"}, Usage: "list the shares and how fresh their tokens are",
 					Flags: []cli.Flag{quietNameFlag(), noTruncFlag(), outputFlag()}, Action: shareListAction},
 				{Name: "inspect", Usage: "show all about shares, a sandbox's too", ArgsUsage: shares,
 					Flags: []cli.Flag{outputFlag()}, Action: shareInspectAction},
-				{Name: "put", Usage: "publish files (- is standard input) beside the token, a sandbox's too, and print their generation", ArgsUsage: shareFiles,
+				{Name: "put", Usage: "publish files (- is standard input) beside the token, a sandbox's too, " +
+					"and print their generation", ArgsUsage: shareFiles,
 					Flags: []cli.Flag{removeFlag()}, Action: sharePutAction},
 				{Name: "rm", Usage: "remove shares; their tokens are refused from then on", ArgsUsage: shares,
 					Flags: []cli.Flag{forceShareFlag()}, Action: shareRmAction},
@@ -89,7 +91,8 @@ func newApp() *cli.App {
 			{Name: "keys", Category: "gateway", Usage: "the keys that sign tokens", Subcommands: []*cli.Command{
 				{Name: "list", Aliases: []string{"ls"}, Usage: "list the key that signs and those that still verify",
 					Flags: []cli.Flag{outputFlag()}, Action: keysListAction},
-				{Name: "rotate", Usage: "sign with a new key and publish anew every share but stopped sandboxes'; the old key verifies until its last token has expired",
+				{Name: "rotate", Usage: "sign with a new key and publish anew every share but stopped sandboxes'; " +
+					"the old key verifies until its last token has expired",
 					Flags: []cli.Flag{outputFlag()}, Action: keysRotateAction},
 				{Name: "retire", Usage: "make a key that signs no more invalid at once", ArgsUsage: oneKey,
 					Flags: []cli.Flag{forceKeyFlag(), outputFlag()}, Action: keysRetireAction},
@@ -156,13 +159,15 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 // Flags, made anew for each app: the parser leaves in them what it has read.
 
 func outputFlag() cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o", "format"}, Usage: "as `FORMAT`: text for people, or json, where durations are in nanoseconds", DefaultText: "text"}
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o", "format"},
+		Usage: "as `FORMAT`: text for people, or json, where durations are in nanoseconds", DefaultText: "text"}
 }
 func ttlFlag() cli.Flag {
 	return &cli.DurationFlag{Name: "ttl", Usage: "`DURATION` such as 15m that its tokens live, renewed at half of it", DefaultText: "1h"}
 }
 func graceFlag() cli.Flag {
-	return &cli.GenericFlag{Name: "time", Aliases: []string{"t", "timeout"}, Usage: "`SECONDS` until it is killed", Value: newGrace(), DefaultText: "10"}
+	return &cli.GenericFlag{Name: "time", Aliases: []string{"t", "timeout"},
+		Usage: "`SECONDS` until it is killed", Value: newGrace(), DefaultText: "10"}
 }
 func leewayFlag() cli.Flag {
 	return &cli.DurationFlag{Name: "leeway", Usage: "clock difference to allow, a `DURATION` such as 5s", DefaultText: "none"}
@@ -174,7 +179,8 @@ func tailFlag() cli.Flag {
 	return &cli.StringFlag{Name: "tail", Aliases: []string{"n"}, Usage: "only the last `N` lines", DefaultText: "all"}
 }
 func filterFlag() cli.Flag {
-	return &cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only those with `KEY=VALUE`: name, id, status, driver (repeatable)"}
+	return &cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"},
+		Usage: "only those with `KEY=VALUE`: name, id, status, driver (repeatable)"}
 }
 func removeFlag() cli.Flag {
 	return &cli.StringSliceFlag{Name: "remove", Usage: "take the file `NAME` away (repeatable)"}

@@ -43,7 +43,8 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` in place of the image's, with COMMAND as its arguments"},
 		boolFlag("keep what it writes in memory; gone when it stops", "ephemeral"),
 		boolFlag("rather not run than in a VM that this host can't confine fully", "require-jail"),
-		&cli.StringSliceFlag{Name: "mount", Usage: "show it the directory `SRC:DST`, read-only (repeatable); type=bind,source=SRC,target=DST,readonly, too"},
+		&cli.StringSliceFlag{Name: "mount", Usage: "show it the directory `SRC:DST`, read-only (repeatable); " +
+			"type=bind,source=SRC,target=DST,readonly, too"},
 		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "docker's spelling of --mount: `SRC:DST:ro` (repeatable)"},
 		&cli.Float64Flag{Name: "cpus", Usage: "`N` CPUs", DefaultText: "the driver's choice"},
 		&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` such as 512m", DefaultText: "the driver's choice"},

@@ -65,9 +65,11 @@ func (s *session) exec(ctx context.Context, client *api.Client, ref string, r ap
 	}
 	switch {
 	case isEnding(err):
-		return usage("run it again; the sandbox goes on: "+appName+" ps", "the gateway was stopped or restarted, and the command in %s was ended with it", ref)
+		return usage("run it again; the sandbox goes on: "+appName+" ps",
+			"the gateway was stopped or restarted, and the command in %s was ended with it", ref)
 	case gatewayGone(err):
-		return usage("see "+appName+" ps, and whether it still runs inside; the sandbox goes on", "the gateway is gone, and with it the way to the command in %s", ref)
+		return usage("see "+appName+" ps, and whether it still runs inside; the sandbox goes on",
+			"the gateway is gone, and with it the way to the command in %s", ref)
 	case err != nil:
 		return err
 	}

@@ -48,7 +48,8 @@ func tellStale(s api.Status) {
 	if len(lines) == 0 {
 		return
 	}
-	warn([]string{fmt.Sprintf("the gateway goes on as it was started (%s): %s gateway restart takes this over; sandboxes go on", strings.Join(lines, "; "), appName)})
+	warn([]string{fmt.Sprintf("the gateway goes on as it was started (%s): %s gateway restart takes this over; sandboxes go on",
+		strings.Join(lines, "; "), appName)})
 }
 
 func gatewayStartAction(c *cli.Context) error {
@@ -125,13 +126,15 @@ func printStatus(w io.Writer, s api.Status, now time.Time) error {
 		facts = append(facts, api.Fact{Name: "Shares", Value: fmt.Sprintf("%d for containers of your own", s.Shares)})
 	}
 	if s.Failing > 0 {
-		facts = append(facts, api.Fact{Name: "Failing", Value: fmt.Sprintf("the last renewal of %s failed: see %s ps -a and share ls", plural(s.Failing, "token"), appName)})
+		facts = append(facts, api.Fact{Name: "Failing", Value: fmt.Sprintf("the last renewal of %s failed: see %s ps -a and share ls",
+			plural(s.Failing, "token"), appName)})
 	}
 	for _, line := range s.Short {
 		facts = append(facts, api.Fact{Name: "Room", Value: line})
 	}
 	for _, u := range s.Unreadable {
-		facts = append(facts, api.Fact{Name: "Unreadable", Value: fmt.Sprintf("the record of %s, whose token is not renewed: %s", strings.TrimSpace(u.Kind+" "+cmp.Or(u.Name, u.ID)), u.Problem)})
+		facts = append(facts, api.Fact{Name: "Unreadable", Value: fmt.Sprintf("the record of %s, whose token is not renewed: %s",
+			strings.TrimSpace(u.Kind+" "+cmp.Or(u.Name, u.ID)), u.Problem)})
 	}
 	return printFacts(w, facts)
 }

@@ -64,7 +64,8 @@ func changeKeys(c *cli.Context, doing string, change func(*api.Client) (api.Rota
 		return err
 	}
 	if result.Failed > 0 {
-		warn([]string{plural(result.Failed, "share") + " could not be published anew and will be tried again: see " + appName + " ps and share ls"})
+		warn([]string{plural(result.Failed, "share") + " could not be published anew and will be " +
+			"tried again: see " + appName + " ps and share ls"})
 	}
 	if result.Waiting > 0 {
 		warn([]string{plural(result.Waiting, "share") + " had no turn yet, or hang; the gateway goes on: see " + appName + " ps and share ls"})

@@ -92,7 +92,8 @@ func readKeys(text string) (m api.Mount, readonly bool, err error) {
 		switch key {
 		case "type":
 			if value != "bind" {
-				return m, false, usage("give a directory: type=bind; what a sandbox writes stays in the sandbox", "mount %q: there is no type %q", text, value)
+				return m, false, usage("give a directory: type=bind; what a sandbox writes stays in the sandbox",
+					"mount %q: there is no type %q", text, value)
 			}
 		case "source", "src":
 			m.Source = value
@@ -100,7 +101,8 @@ func readKeys(text string) (m api.Mount, readonly bool, err error) {
 			m.Target = value
 		case "readonly", "ro":
 			if readonly = !assigned || value == "true" || value == "1"; !readonly {
-				return m, false, usage("leave it out; what a sandbox writes stays in the sandbox", "mount %q: %q is refused, every mount is read-only", text, field)
+				return m, false, usage("leave it out; what a sandbox writes stays in the sandbox",
+					"mount %q: %q is refused, every mount is read-only", text, field)
 			}
 		case "consistency", "bind-propagation": // docker's, which change nothing here
 		default:

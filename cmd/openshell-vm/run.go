@@ -153,7 +153,8 @@ func (s *session) takeBack(client *api.Client, sandbox api.Sandbox) error {
 	s.progress.done()
 	var interrupted exit
 	if errors.As(err, &interrupted) {
-		report(os.Stderr, usage(appName+" rm -f "+sandbox.Name+" removes it", "interrupted while %s was being removed: it may still be there", sandbox.Name))
+		report(os.Stderr, usage(appName+" rm -f "+sandbox.Name+" removes it",
+			"interrupted while %s was being removed: it may still be there", sandbox.Name))
 		return nil
 	}
 	return err

@@ -108,7 +108,8 @@ func (d *Driver) explainPull(image string, err error) error {
 			Hint: "write [REGISTRY/]NAME[:TAG], the name in lower case"}
 	case containsAny(text, "short-name", "unqualified-search"):
 		return &drivers.Error{Op: op, Err: fmt.Errorf("%s does not know which registry a short name is of: %s", d.Name(), shortNameCause(text)),
-			Hint: fmt.Sprintf("give the full name, such as %s; or name registries as unqualified-search-registries in /etc/containers/registries.conf", fullName(image))}
+			Hint: fmt.Sprintf("give the full name, such as %s; or name registries as unqualified-search-registries "+
+				"in /etc/containers/registries.conf", fullName(image))}
 	case containsAny(text, "manifest unknown", "not found", "access denied", "unauthorized", "is denied", "name unknown", "did not resolve"):
 		return &drivers.Error{Op: op, Err: errors.New("the registry has no such image, or wants a login"),
 			Hint: fmt.Sprintf("check the name; `%s images` lists what is here, `%s login` logs in", d.Name(), d.Name())}

@@ -82,7 +82,8 @@ func (p Place) Unreachable(op string, err error) error {
 	if err := p.Dial(op); err != nil {
 		return err
 	}
-	return &drivers.Error{Op: op, Err: &unreachable{&plain{fmt.Sprintf("%s at %s broke off: %s", p.Engine, p.Where(), firstLine(err)), err}}, Hint: p.Hints.Dead}
+	said := fmt.Sprintf("%s at %s broke off: %s", p.Engine, p.Where(), firstLine(err))
+	return &drivers.Error{Op: op, Err: &unreachable{&plain{said, err}}, Hint: p.Hints.Dead}
 }
 
 // Late gives the line for a request that was not answered in time.

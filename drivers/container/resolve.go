@@ -32,7 +32,8 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 		return spec, 0, d.engine.Explain("ask "+d.Name()+" about its host", err)
 	}
 	if spec.CPUs > float64(host.CPUs) || spec.CPUs > 0 && spec.CPUs < minCPUs {
-		return spec, 0, refuse(fmt.Errorf("%g CPUs are wanted; the range is from %g to %d, as the host has %d", spec.CPUs, minCPUs, host.CPUs, host.CPUs),
+		return spec, 0, refuse(fmt.Errorf("%g CPUs are wanted; the range is from %g to %d, as the host has %d",
+			spec.CPUs, minCPUs, host.CPUs, host.CPUs),
 			"give --cpus in that range, such as 0.5")
 	}
 	if host.Memory > 0 && spec.Memory > host.Memory {
@@ -54,7 +55,8 @@ func (d *Driver) suits(spec drivers.Spec) error {
 	case spec.Image == "":
 		hint := "give --image REF"
 		if args := spec.Process.Args; len(args) > 0 && args[0] != "" {
-			hint = fmt.Sprintf("the image has a flag of its own here: --image REF COMMAND; if %s is the image: --image %s", args[0], strings.Join(args, " "))
+			hint = fmt.Sprintf("the image has a flag of its own here: --image REF COMMAND; if %s is the image: --image %s",
+				args[0], strings.Join(args, " "))
 		}
 		return refuse(drivers.ErrNoImage, hint)
 	case spec.Hypervisor != "" && spec.Hypervisor != "auto":

@@ -66,7 +66,8 @@ func (d *Driver) checkSources(ctx context.Context, spec drivers.Spec, f Found) (
 	for _, mask := range p.masks {
 		if _, covered := f.Writable[mask]; !covered {
 			return plan{}, &drivers.Error{Op: "start the container",
-				Err:  fmt.Errorf("%s would show what no sandbox may see (keys, tokens, control sockets, the kernel); nothing covers it since the sandbox was made", mask),
+				Err: fmt.Errorf("%s would show what no sandbox may see (keys, tokens, control sockets, the kernel); "+
+					"nothing covers it since the sandbox was made", mask),
 				Hint: "remove the sandbox and make it again"}
 		}
 	}
@@ -114,7 +115,8 @@ func (d *Driver) explainMount(op string, spec drivers.Spec, err error) error {
 			Hint: "mount a directory that does not contain openshell-vm's own"}
 	}
 	if containsAny(err.Error(), "force-recursive", "recursively read-only", "recursive read-only") {
-		return &drivers.Error{Op: op, Err: errors.New(firstLine(err)), Hint: "a kernel of 5.12 or later is needed for mounts that are read-only with all submounts"}
+		return &drivers.Error{Op: op, Err: errors.New(firstLine(err)),
+			Hint: "a kernel of 5.12 or later is needed for mounts that are read-only with all submounts"}
 	}
 	return d.engine.Explain(op, err)
 }

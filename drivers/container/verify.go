@@ -42,7 +42,8 @@ func (d *Driver) verify(ctx context.Context, spec drivers.Spec, judged map[strin
 	for _, m := range spec.Mounts {
 		if !d.holds(ctx, f, m, judged[m.Target()], seen.known) {
 			return &drivers.Error{Op: "mount " + m.Source(),
-				Err:  fmt.Errorf("the container has another directory at %s than the one that was checked: its path was changed meanwhile, or %s sees other mounts", m.Target(), d.Name()),
+				Err: fmt.Errorf("the container has another directory at %s than the one that was checked: "+
+					"its path was changed meanwhile, or %s sees other mounts", m.Target(), d.Name()),
 				Hint: "mount a directory whose path nobody else can change, with the " + d.Name() + " of this machine"}
 		}
 	}

@@ -51,7 +51,8 @@ func find(host, stay string) (endpoint, error) {
 		return e, err
 	}
 	if strings.HasPrefix(e.Host, "ssh://") {
-		return e, e.Refuse(errors.New("it is another machine, which does not see this one's directories"), "take an engine of this machine: docker context use default")
+		return e, e.Refuse(errors.New("it is another machine, which does not see this one's directories"),
+			"take an engine of this machine: docker context use default")
 	}
 	return e, nil
 }
@@ -122,7 +123,8 @@ func fromContext(name string) (endpoint, error) {
 	e := at(docker.Host, fmt.Sprintf("from docker context %q", name))
 	tls := filepath.Join(configDir(), "contexts", "tls", id, "docker")
 	if _, err := os.Stat(tls); err == nil {
-		e.opts = append(e.opts, client.WithTLSClientConfig(filepath.Join(tls, "ca.pem"), filepath.Join(tls, "cert.pem"), filepath.Join(tls, "key.pem")))
+		e.opts = append(e.opts, client.WithTLSClientConfig(
+			filepath.Join(tls, "ca.pem"), filepath.Join(tls, "cert.pem"), filepath.Join(tls, "key.pem")))
 	}
 	return e, nil
 }

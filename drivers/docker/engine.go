@@ -87,8 +87,9 @@ func (e *engine) Stay(host string) {
 
 var hints = container.Hints{
 	Missing: "install and start Docker (systemctl start docker), or take another --driver",
-	Denied:  "add yourself to the group docker and log in again (sudo usermod -aG docker $USER), then openshell-vm gateway restart; or take another --driver",
-	Dead:    "start Docker: systemctl start docker",
+	Denied: "add yourself to the group docker and log in again (sudo usermod -aG docker $USER), " +
+		"then openshell-vm gateway restart; or take another --driver",
+	Dead: "start Docker: systemctl start docker",
 }
 
 func (e *engine) Explain(op string, err error) error {

@@ -188,7 +188,8 @@ func (e *engine) Mounts(ctx context.Context) ([]drivers.Mounting, error) {
 		}
 		for _, m := range c.Mounts {
 			if m.Type == mount.TypeBind {
-				found = append(found, drivers.Mounting{Object: name, Source: m.Source, Target: m.Destination, Running: c.State == "running" || c.State == "paused"})
+				found = append(found, drivers.Mounting{Object: name, Source: m.Source, Target: m.Destination,
+					Running: c.State == "running" || c.State == "paused"})
 			}
 		}
 	}

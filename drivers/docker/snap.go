@@ -12,7 +12,8 @@ func snapHint(dataRoot, home, path string) string {
 	if !strings.HasPrefix(dataRoot, "/var/snap/") || snapSees(home, path) {
 		return ""
 	}
-	return "Docker from snap does not see hidden directories of a home, /tmp, /run and /var: set OPENSHELL_STATE_DIR and OPENSHELL_RUNTIME_DIR " +
+	return "Docker from snap does not see hidden directories of a home, /tmp, /run and /var: " +
+		"set OPENSHELL_STATE_DIR and OPENSHELL_RUNTIME_DIR " +
 		"to directories such as " + filepath.Join(home, "openshell-vm") + " and openshell-vm gateway restart, or install Docker's own package"
 }
 

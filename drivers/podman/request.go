@@ -54,7 +54,8 @@ const (
 
 // send makes a request and gives the answer, whose body the caller closes. An
 // answer that is no success is an error.
-func (e *engine) send(ctx context.Context, method, path string, query url.Values, body any, parts ...string) (*bindings.APIResponse, error) {
+func (e *engine) send(ctx context.Context, method, path string, query url.Values, body any,
+	parts ...string) (*bindings.APIResponse, error) {
 	conn, err := e.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -62,7 +63,8 @@ func (e *engine) send(ctx context.Context, method, path string, query url.Values
 	return request(ctx, conn, method, path, query, body, nil, parts...)
 }
 
-func request(ctx context.Context, conn *bindings.Connection, method, path string, query url.Values, body any, headers http.Header, parts ...string) (*bindings.APIResponse, error) {
+func request(ctx context.Context, conn *bindings.Connection, method, path string, query url.Values, body any,
+	headers http.Header, parts ...string) (*bindings.APIResponse, error) {
 	var content io.Reader
 	if headers == nil {
 		headers = http.Header{}

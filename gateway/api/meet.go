@@ -33,9 +33,11 @@ func (c *Client) meet(ctx context.Context) (err error) {
 		return nil
 	}
 	return &Error{Code: CodeConflict,
-		Message: fmt.Sprintf("the gateway that answers (process %d) is that of the state directory %s, not of %s: that was moved or copied, or both share a runtime directory",
+		Message: fmt.Sprintf("the gateway that answers (process %d) is that of the state directory %s, not of %s: "+
+			"that was moved or copied, or both share a runtime directory",
 			c.met.PID, c.met.StateDir, own),
-		Hint: fmt.Sprintf("if it was moved, end that gateway (kill %d) and try again; if it was copied, give each its own %s", c.met.PID, EnvRuntimeDir)}
+		Hint: fmt.Sprintf("if it was moved, end that gateway (kill %d) and try again; "+
+			"if it was copied, give each its own %s", c.met.PID, EnvRuntimeDir)}
 }
 
 // sameDir compares by device and inode: a copied directory has the same id.
@@ -86,7 +88,8 @@ func silent(pid int, after time.Duration) error {
 		return e
 	}
 	e.Message = fmt.Sprintf("the gateway (process %d) does not answer, for %s", pid, after)
-	e.Hint = fmt.Sprintf("kill -9 %d ends it: sandboxes go on, and another one is started; gateway.log in the state directory may tell why", pid)
+	e.Hint = fmt.Sprintf("kill -9 %d ends it: sandboxes go on, and another one is started; "+
+		"gateway.log in the state directory may tell why", pid)
 	if stat, _ := procfs.ReadStat(pid); stat.State == "T" || stat.State == "t" {
 		e.Message += ": it is stopped (by SIGSTOP, or a debugger)"
 		e.Hint = fmt.Sprintf("kill -CONT %d lets it go on", pid)

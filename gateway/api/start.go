@@ -91,8 +91,10 @@ func notListening() error {
 		return e
 	}
 	if dir, err := RuntimeDir(state, id); err == nil && id.RuntimeDir != "" && dir != id.RuntimeDir {
-		e.Message = fmt.Sprintf("start the gateway: it does not listen in %s after %s; the last one of %s listens in %s", dir, startDeadline, state, id.RuntimeDir)
-		e.Hint = "if that one still runs, outside this container or with another " + EnvRuntimeDir + ", let this command see its directory; else read gateway.log in the state directory"
+		e.Message = fmt.Sprintf("start the gateway: it does not listen in %s after %s; the last one of %s listens in %s",
+			dir, startDeadline, state, id.RuntimeDir)
+		e.Hint = "if that one still runs, outside this container or with another " + EnvRuntimeDir + ", let this " +
+			"command see its directory; else read gateway.log in the state directory"
 	}
 	return e
 }
@@ -127,6 +129,7 @@ func Sibling(name string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", &Error{Code: CodeInternal, Message: fmt.Sprintf("%s is neither in %s nor in %s", name, dir, filepath.Join(dir, "../libexec", projectDir)),
+	return "", &Error{Code: CodeInternal, Message: fmt.Sprintf("%s is neither in %s nor in %s",
+		name, dir, filepath.Join(dir, "../libexec", projectDir)),
 		Hint: "install all of openshell-vm's programs together"}
 }

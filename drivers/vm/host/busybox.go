@@ -169,7 +169,8 @@ func copyProgram(from, to string) error {
 
 // findBusyBox gives the path of a static busybox.
 func (h *Host) findBusyBox() (string, error) {
-	places := []string{"/bin/busybox", "/usr/bin/busybox", "/sbin/busybox", "/usr/lib/initcpio/busybox", "/bin/busybox.static", "/usr/sbin/busybox"}
+	places := []string{"/bin/busybox", "/usr/bin/busybox", "/sbin/busybox", "/usr/lib/initcpio/busybox",
+		"/bin/busybox.static", "/usr/sbin/busybox"}
 	if h.BusyBox != "" {
 		places = []string{h.BusyBox}
 	}

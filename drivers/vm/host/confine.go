@@ -82,7 +82,8 @@ func (h *Host) JailFacts() (facts []drivers.Fact, err error) {
 	case len(report.Missing) > 0:
 		fact("jail", "%s", report.Verdict())
 	case h.uid == 0:
-		fact("jail", "complete (Landlock %d); root's file servers keep CAP_DAC_READ_SEARCH and CAP_FOWNER, to serve the files of all users", report.LandlockABI)
+		fact("jail", "complete (Landlock %d); root's file servers keep CAP_DAC_READ_SEARCH and CAP_FOWNER, "+
+			"to serve the files of all users", report.LandlockABI)
 	default:
 		fact("jail", "complete (Landlock %d)", report.LandlockABI)
 	}

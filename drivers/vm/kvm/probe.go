@@ -113,7 +113,8 @@ func runChild(ctx context.Context, limit limits, program string, args ...string)
 			timer.Reset(limit.run)
 			continue
 		case <-timer.C:
-			r = Result{Reason: fmt.Sprintf("KVM hangs in a guest's first instructions (no result in %v)", limit.run), Hint: hintVirtual, passing: true}
+			r = Result{Reason: fmt.Sprintf("KVM hangs in a guest's first instructions (no result in %v)", limit.run),
+				Hint: hintVirtual, passing: true}
 			if begun != nil {
 				r = Result{Reason: fmt.Sprintf("the KVM probe did not begin within %v: this host is too busy to tell", limit.begin), passing: true}
 			}

@@ -41,7 +41,8 @@ func (m *monitor) listRoot(lister hypervisor.Lister) error {
 		m.log.Warn("the guest has to look at the files of its root itself, which takes long", "error", err)
 		return nil
 	case unread.Count > 0:
-		m.log.Warn("files and directories of the root can't be read, and are missing or empty in the guest", "count", unread.Count, "one", unread.First)
+		m.log.Warn("files and directories of the root can't be read, and are missing or empty in the guest",
+			"count", unread.Count, "one", unread.First)
 	}
 	if err := lister.RoomFor(m.cfg.Machine, count); err != nil {
 		return &refusal{err}
