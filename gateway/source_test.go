@@ -69,7 +69,6 @@ func TestFurtherSource(t *testing.T) {
 		}
 
 		s.set(func() { s.token = lease.Renewal{} }) // as a new gateway begins
-		g.schedule.Remove(s.id)
 		g.pickUp(s)
 		if due := time.Until(g.schedule.At(s.id)); due != 4*time.Minute {
 			t.Errorf("after a restart it is due in %v", due)
