@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -45,5 +47,14 @@ func TestHostileErrors(t *testing.T) {
 		if text.Line(line) != line || strings.HasPrefix(line, "user a\u009b") || len(line) > text.MaxLine || line == "" {
 			t.Errorf("%d: %d bytes, %.60q", i, len(line), line)
 		}
+	}
+}
+
+// TestUnknownCode: an error without a status of its own is answered all the same.
+func TestUnknownCode(t *testing.T) {
+	w := httptest.NewRecorder()
+	fail(w, &api.Error{Message: "an error without a code"})
+	if w.Code != http.StatusInternalServerError || httpStatus(api.CodeNotFound) != http.StatusNotFound {
+		t.Errorf("status %d, and %d for what is not there", w.Code, httpStatus(api.CodeNotFound))
 	}
 }

@@ -194,7 +194,7 @@ func answer(f func(*http.Request) (any, error)) http.Handler {
 func fail(w http.ResponseWriter, err error) {
 	e := explain(err)
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status[e.Code])
+	w.WriteHeader(httpStatus(e.Code))
 	_ = json.NewEncoder(w).Encode(e) // the client has gone: nobody to tell
 }
 
