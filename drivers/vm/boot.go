@@ -21,6 +21,10 @@ import (
 // boot starts a monitor and waits for its report: nil if the workload runs. The
 // lock goes to the monitor; the caller closes its own copy.
 func (d *Driver) boot(ctx context.Context, cfg monitor.Config, lock *os.File) (*api.Ready, error) {
+	// The end of the boot before this one, or of the run, says nothing of what comes.
+	if err := os.Remove(filepath.Join(cfg.Dir, monitor.ExitFile)); err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
 	// A monitor that was killed has left its socket and its cgroups.
 	d.removeCgroups(cfg.ID)
 	if err := errors.Join(os.RemoveAll(cfg.RunDir), os.MkdirAll(cfg.RunDir, 0o700), cfg.Write()); err != nil {

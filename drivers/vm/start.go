@@ -125,9 +125,6 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 		return cfg, nil, err
 	}
 	placeVM(&cfg, host.Names(), tools.Overhead())
-	if err := os.Remove(filepath.Join(dir, monitor.ExitFile)); err != nil && !os.IsNotExist(err) {
-		return cfg, nil, err
-	}
 	boot := bootSpec(spec, d.hypervisor(spec.Hypervisor).Traits())
 	return cfg, tools, atomicfile.WriteJSON(filepath.Join(cfg.Boot, guest.SpecFile), boot, atomicfile.Volatile)
 }

@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -295,5 +297,37 @@ func TestProbeOnThisHost(t *testing.T) {
 	}
 	for _, f := range info.Details {
 		t.Logf("%s: %s", f.Name, f.Value)
+	}
+}
+
+// TestTheSecondBoot: a VM that hung at its boot is booted once more. It runs then,
+// whatever is on disk of the boot before.
+func TestTheSecondBoot(t *testing.T) {
+	t.Parallel()
+	d, spec := place(t)
+	d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Accel: qemu.TCG}) // whose boots are known to hang now and then
+	d.cfg.BootDeadline = hypervisor.Emulated.Deadline
+	spec.Hypervisor = qemu.Name
+	spec = made(t, d, spec, "sleep 1000")
+	started := make(chan error, 1)
+	go func() { started <- d.Start(t.Context(), spec.ID) }()
+	for hangs := false; !hangs; time.Sleep(time.Millisecond) {
+		select {
+		case err := <-started:
+			t.Fatalf("it started before its hypervisor was found: %v", err)
+		default:
+		}
+		r, err := d.ask(t.Context(), spec.ID, api.Request{Status: &struct{}{}})
+		if err != nil {
+			continue
+		}
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", r.PIDs["qemu"])) // its jail is complete
+		hangs = strings.HasPrefix(string(comm), "qemu") && syscall.Kill(r.PIDs["qemu"], syscall.SIGSTOP) == nil
+	}
+	if err := <-started; err != nil {
+		t.Fatal(err, drivers.HintOf(err))
+	}
+	if s := expectState(t, d, spec.ID, drivers.Running); !strings.Contains(s.Reason, "this is boot 2") {
+		t.Errorf("the reason is %q", s.Reason)
 	}
 }
