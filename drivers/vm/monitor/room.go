@@ -28,8 +28,8 @@ import (
 // by a driver of its own, is killed when it goes on over half of the reserve: SIGKILL
 // ends a write in the middle.
 //
-// A frozen VM loses nothing. One that is to stop goes on until it has ended,
-// and is killed if it would have to be frozen again.
+// A frozen VM loses nothing. One that is to stop goes on until it has ended, and is
+// killed if it would have to be frozen again and half of the reserve is gone.
 const (
 	roomMost   = 256 << 20 // the reserve in bytes: this, or a part of a smaller file system
 	roomPart   = 16
@@ -95,7 +95,7 @@ const (
 // tick looks at the file system and judges.
 func (r *room) tick(now time.Time) (verdict, space) {
 	s, err := r.look()
-	if err != nil {
+	if err != nil || s.all <= 0 { // one that tells no size is never known to be full
 		r.due.Reset(roomEvery)
 		return goOn, s
 	}
@@ -116,6 +116,7 @@ func (r *room) tick(now time.Time) (verdict, space) {
 		return goOn, s
 	case s.free-step < reserve && grown > roomHeavy, s.free < reserve/2 && grown > 0:
 		r.frozen, r.since, r.begin = true, now, used
+		r.due.Reset(roomOften) // perhaps it was only feared
 		return freeze, s
 	}
 	return goOn, s
@@ -144,6 +145,8 @@ func (g *growth) add(now time.Time, used int64) int64 {
 func (m *monitor) keepRoom(r *room, stopping bool) (reason string) {
 	what, s := r.tick(time.Now())
 	switch {
+	case what == freeze && stopping && s.free >= s.reserve()/2:
+		r.frozen = false // the next look tells whether it comes to that
 	case what == freeze && stopping:
 		return "it was killed: it filled the host's disk before it had stopped"
 	case what == kill:

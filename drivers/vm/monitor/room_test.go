@@ -29,6 +29,7 @@ func TestWhoWritesIsStopped(t *testing.T) {
 		{"it goes on", 384, []at{{60, 1, goOn}, {60, 9, freeze}, {95, 9, goOn}, {97, 9, thaw}}},
 		{"what was in flight", 384, []at{{60, 1, goOn}, {60, 9, freeze}, {40, 29, goOn}, {20, 29, goOn}}},
 		{"one that goes on and on", 384, []at{{60, 1, goOn}, {60, 9, freeze}, {40, 29, goOn}, {30, 39, kill}}},
+		{"a file system without a size", 0, []at{{0, 1, goOn}, {0, 100, goOn}}},
 		{"others go on and on", 384, []at{{60, 1, goOn}, {60, 9, freeze}, {40, 9, goOn}, {0, 9, goOn}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -46,6 +47,27 @@ func TestWhoWritesIsStopped(t *testing.T) {
 				r.frozen = r.frozen && got != thaw
 			}
 		})
+	}
+}
+
+// TestWhoStopsIsSpared: what a guest writes when it is told to stop, its last, kills
+// it only where the room for renewals is really going.
+func TestWhoStopsIsSpared(t *testing.T) {
+	const mib = 1 << 20
+	s := space{free: 3000 * mib, all: 100 << 30}
+	used := int64(0)
+	r := newRoom("")
+	r.look = func() (space, error) { return s, nil }
+	r.used = func() int64 { return used }
+	m := &monitor{}
+	for _, step := range []struct {
+		free, used int64
+		killed     bool
+	}{{3000, 1, false}, {1100, 1901, false}, {200, 2801, false}, {120, 2881, true}} {
+		s.free, used = step.free*mib, step.used*mib
+		if reason := m.keepRoom(r, true); (reason != "") != step.killed || r.frozen && !step.killed {
+			t.Errorf("%+v: %q, frozen %v", step, reason, r.frozen)
+		}
 	}
 }
 
