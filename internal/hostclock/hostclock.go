@@ -37,7 +37,7 @@ func Watch(ctx context.Context, stepped func()) error {
 		if err != nil && !errors.Is(err, unix.ECANCELED) {
 			return err
 		}
-		if err := arm(timer); err != nil { // first: a step that comes now is told, too
+		if err := arm(timer); err != nil { // first: stepped sees a step that comes now, too
 			return err
 		}
 		if err != nil {
@@ -74,7 +74,7 @@ func arm(timer *os.File) error {
 	if err != nil {
 		return err
 	}
-	if failed != nil {
+	if failed != nil && !errors.Is(failed, unix.ECANCELED) { // a step since the last read: the timer is set all the same
 		return fmt.Errorf("timerfd_settime: %w", failed)
 	}
 	return nil
