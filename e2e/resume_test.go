@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"openshell-vm/drivers/driverstest/capture"
 )
 
 // token is what lies in a share now.
@@ -196,4 +199,45 @@ func (w *world) startGateway() {
 	cmd := w.command(context.Background(), "openshell-gateway")
 	w.must(cmd.Start())
 	go func() { _ = cmd.Wait() }()
+}
+
+// TestWaitOutlivesTheGateway: who waits for a sandbox, or follows what a silent one
+// writes, goes on when the gateway is killed, and learns what comes then.
+func TestWaitOutlivesTheGateway(t *testing.T) {
+	usersAtOnce(t, func(t *testing.T, w *world) {
+		w.run("run", "-d", "--name", "box", "--ephemeral", "--", "sh", "-c", "trap 'echo last words; exit 7' TERM; while :; do sleep 0.1; done")
+		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+		defer cancel()
+		said := map[string]*capture.Buffer{"wait": {}, "logs": {}}
+		ended := make(chan error, len(said))
+		for name, args := range map[string][]string{"wait": {"wait", "box"}, "logs": {"logs", "-f", "box"}} {
+			cmd := w.command(ctx, "openshell-vm", args...)
+			cmd.Stdout, cmd.Stderr = said[name], said[name]
+			w.must(cmd.Start())
+			w.eventually("it is connected", patience, func() bool {
+				files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", cmd.Process.Pid))
+				return slices.ContainsFunc(files, func(file string) bool {
+					to, _ := os.Readlink(file)
+					return strings.HasPrefix(to, "socket:")
+				})
+			})
+			go func() {
+				err := cmd.Wait()
+				if err != nil {
+					err = fmt.Errorf("%s: %w", name, err)
+				}
+				ended <- err
+			}()
+		}
+		w.killGateway()
+		w.run("stop", "-t", "180", "box")
+		for range said {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+		if said["wait"].String() != "7\n" || !strings.Contains(said["logs"].String(), "last words\n") {
+			t.Errorf("wait says %q, logs -f %q", said["wait"], said["logs"])
+		}
+	})
 }

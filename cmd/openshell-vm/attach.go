@@ -122,13 +122,28 @@ func stillRuns(ctx context.Context, err error, sandbox api.Sandbox) error {
 	return usage(fmt.Sprintf("the sandbox goes on: %s attach %s connects again", appName, now.Name), "%v", err)
 }
 
-// gatewayGone says that it was the gateway that ended, not what was asked of it.
-func gatewayGone(err error) bool { return errors.Is(err, api.ErrStreamLost) || isEnding(err) }
+// gatewayGone says of a request to a gateway that has answered before that it was the
+// gateway that ended, not what was asked of it.
+func gatewayGone(err error) bool {
+	return errors.Is(err, api.ErrStreamLost) || errors.Is(err, api.ErrNotRunning) || isEnding(err)
+}
+
+// farewell is the word of the gateway that ended first: one that was ended may be met
+// once more in its last moment.
+func farewell(first, now error) error {
+	if isEnding(first) && errors.Is(now, api.ErrNotRunning) {
+		return first
+	}
+	return now
+}
 
 func isEnding(err error) bool {
 	var answer *api.Error
 	return errors.As(err, &answer) && answer.Code == api.CodeEnding
 }
+
+// nextPause keeps who asks again and again from doing nothing else.
+const nextPause = 50 * time.Millisecond
 
 // nextPatience is how long the gateway after one that was ended is waited for.
 const nextPatience = 10 * time.Second
@@ -137,6 +152,11 @@ const nextPatience = 10 * time.Second
 // started again; after one that was ended, as by gateway restart, another is waited
 // for and not started: who stopped it wants none.
 func nextGateway(ctx context.Context, gone error) (*api.Client, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(nextPause):
+	}
 	if !isEnding(gone) {
 		return api.EnsureStarted(ctx, "")
 	}

@@ -142,12 +142,14 @@ func waitAction(c *cli.Context) error {
 
 // waitFor goes on with the next gateway when one ends: the sandbox does not end with it.
 func waitFor(ctx context.Context, client *api.Client, ref string) (api.WaitResult, error) {
+	var gone error
 	for {
 		result, err := client.Wait(ctx, ref)
 		if !gatewayGone(err) {
 			return result, err
 		}
-		if client, err = nextGateway(ctx, err); err != nil {
+		gone = farewell(gone, err)
+		if client, err = nextGateway(ctx, gone); err != nil {
 			return result, err
 		}
 	}

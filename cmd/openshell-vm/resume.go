@@ -17,8 +17,9 @@ import (
 func followLog(ctx context.Context, client *api.Client, ref string, stdout, stderr io.Writer) error {
 	out, errs := newPlace(stdout), newPlace(stderr)
 	err := client.Logs(ctx, ref, true, out, errs)
-	for gatewayGone(err) {
-		if client, err = nextGateway(ctx, err); err != nil {
+	for gone := err; gatewayGone(err); {
+		gone = farewell(gone, err)
+		if client, err = nextGateway(ctx, gone); err != nil {
 			return err
 		}
 		if err = resume(ctx, client, ref, out, errs); err == nil {
