@@ -9,6 +9,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/state"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
@@ -112,6 +113,9 @@ func (g *Gateway) note(s *sandbox, minted tokens.Claims, due time.Time, err, war
 			next = s.token.Failed(oneLine(err), time.Now(), s.record.TTL())
 		} else {
 			s.token.Succeeded(minted, s.record.TTL())
+			if soon := time.Now().Add(schedule.FirstRetry); !due.IsZero() && due.Before(soon) {
+				due = soon // a source that stays due would be asked without a pause
+			}
 			s.token.DueBy(due)
 			next, s.warnings[untidyPublish] = s.token.Due, untidyLine(warning)
 		}

@@ -230,7 +230,15 @@ func (g *Gateway) removeShare(ctx context.Context, s *sandbox, force bool) error
 	if force {
 		return g.explainRemoval(s, g.erase(context.WithoutCancel(ctx), s))
 	}
-	if users := g.usersOf(ctx, s.share.Dir(), os.Geteuid() == 0); len(users) > 0 {
+	users, silent := g.usersOf(ctx, s.share.Dir())
+	if err := ctx.Err(); err != nil {
+		return err // who asked has gone: the engines may not have been heard
+	}
+	if len(users) == 0 && len(silent) > 0 {
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("whether the share %s is in use is not known: %s did not answer in time", r.Name, strings.Join(silent, ", ")),
+			Hint: "try again; --force removes it all the same: what has it mounted then finds no token"}
+	}
+	if len(users) > 0 {
 		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %s is in use: %s", r.Name, atMost(users, 3)),
 			Hint: "end what uses it first, or remove it all the same with --force: what has it mounted then finds no token"}
 	}

@@ -23,7 +23,8 @@ const strayDeadline = 3 * time.Second
 // generation's directory. Such a mount holds what was there when it was made, and
 // a renewal never reaches it. It finds what this user may see.
 func (g *Gateway) strays(ctx context.Context, authDir string) (warnings []string) {
-	for _, m := range g.engineMounts(ctx, authDir) {
+	inEngines, _ := g.engineMounts(ctx, authDir)
+	for _, m := range inEngines {
 		warnings = append(warnings, fmt.Sprintf("container %s has %s mounted at %s, which no renewal reaches: mount the directory %s",
 			text.Line(m.Object), text.Line(inShare(m.Source, authDir)), text.Line(m.Target), authDir))
 	}
@@ -38,25 +39,23 @@ func (g *Gateway) strays(ctx context.Context, authDir string) (warnings []string
 }
 
 // usersOf tells who has a share's directory, or something in it, mounted at this moment,
-// as far as it can be seen. Whoever sees everybody's processes needs no engine but for the
-// containers' names.
-func (g *Gateway) usersOf(ctx context.Context, dir string, seesAll bool) (users []string) {
+// as far as it can be seen; silent are the engines that did not say it in time. They are
+// asked even where no process has it: theirs may be in another pid namespace.
+func (g *Gateway) usersOf(ctx context.Context, dir string) (users, silent []string) {
 	processes := processMounts(dir)
-	if len(processes) == 0 && seesAll {
-		return nil
-	}
-	for _, m := range g.engineMounts(ctx, dir) {
+	inEngines, silent := g.engineMounts(ctx, dir)
+	for _, m := range inEngines {
 		if m.Running {
 			users = append(users, fmt.Sprintf("container %s has it mounted at %s", text.Line(m.Object), text.Line(m.Target)))
 		}
 	}
 	if len(users) > 0 {
-		return users // the processes are those of these containers
+		return users, silent // the processes are those of these containers
 	}
 	for _, m := range processes {
 		users = append(users, fmt.Sprintf("process %d (%s) has it mounted at %s", m.pid, text.Line(m.command), text.Line(m.target)))
 	}
-	return users
+	return users, silent
 }
 
 // atMost lists the first of them.
@@ -75,20 +74,24 @@ func inShare(source, authDir string) string {
 	return source
 }
 
-// engineMounts asks every engine that runs containers of others, stopped ones too.
-func (g *Gateway) engineMounts(ctx context.Context, authDir string) (all []drivers.Mounting) {
-	ctx, cancel := context.WithTimeout(ctx, strayDeadline)
-	defer cancel()
+// engineMounts asks every engine that runs containers of others, stopped ones too. One
+// that is not there has none; one that is silent may.
+func (g *Gateway) engineMounts(ctx context.Context, authDir string) (all []drivers.Mounting, silent []string) {
 	for _, name := range slices.Sorted(maps.Keys(g.drivers)) {
 		if s, ok := g.drivers[name].(drivers.Surveyor); ok {
-			found, err := s.Mounting(ctx, authDir)
-			if err != nil {
-				continue // it has no containers that could be told of
+			bounded, cancel := context.WithTimeout(ctx, strayDeadline)
+			found, err := s.Mounting(bounded, authDir)
+			late := bounded.Err() != nil
+			cancel()
+			switch {
+			case err == nil:
+				all = append(all, found...)
+			case late:
+				silent = append(silent, name)
 			}
-			all = append(all, found...)
 		}
 	}
-	return all
+	return all, silent
 }
 
 // strayMount is a mount of something inside a share, seen from one process that

@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
@@ -21,11 +23,16 @@ import (
 type surveyor struct {
 	*fake
 	mounting []drivers.Mounting
+	silent   atomic.Bool // as an engine that hangs
 	err      error
 }
 
-func (s *surveyor) Mounting(_ context.Context, dir string) ([]drivers.Mounting, error) {
+func (s *surveyor) Mounting(ctx context.Context, dir string) ([]drivers.Mounting, error) {
 	var inside []drivers.Mounting
+	if s.silent.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	for _, m := range s.mounting {
 		if strings.HasPrefix(m.Source, dir+"/") {
 			inside = append(inside, m)
@@ -126,7 +133,7 @@ func mounting(t *testing.T, script string, args ...string) (pid int, end func())
 func TestRemoveUsedShare(t *testing.T) {
 	engine := &surveyor{fake: newFake("fake")}
 	w := newWorld(t, engine)
-	g := w.run()
+	w.run()
 	s := w.share(api.ShareRequest{Name: "agent"})
 	elsewhere := t.TempDir()
 	pid, end := mounting(t, `mount --bind "$0" "$1"`, s.Dir, elsewhere)
@@ -146,8 +153,19 @@ func TestRemoveUsedShare(t *testing.T) {
 		t.Error("it lost its token")
 	}
 	end()
-	if users := g.usersOf(t.Context(), filepath.Dir(s.Dir), false); len(users) != 1 {
-		t.Errorf("who can't see all processes goes by the engine: %q", users)
+	refused(t, remove(false), api.CodeConflict, "container web") // in another pid namespace, say
+	engine.mounting = nil
+
+	engine.silent.Store(true)
+	refused(t, remove(false), api.CodeConflict, "is not known: fake did not answer in time")
+	gone, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := w.client.RemoveShare(gone, "agent", false); err == nil {
+		t.Error("it was removed for somebody who had gone")
+	}
+	engine.silent.Store(false)
+	if w.shareOf("agent").Token.Generation == 0 {
+		t.Error("it lost its token")
 	}
 	w.must(remove(false))
 
