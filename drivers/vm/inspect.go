@@ -33,6 +33,8 @@ func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error)
 	alive := monitor.Alive(d.dir(id)) // before the exit is looked for: it is on disk before the monitor ends
 	exit, err := monitor.ReadExit(d.dir(id))
 	switch {
+	case err == nil && alive && d.bootedAgain(ctx, id, exit):
+		d.inspectRunning(ctx, id, &status)
 	case err == nil:
 		status.State, status.ExitCode, status.Reason = exit.State, exit.ExitCode, exit.Reason
 		status.StartedAt, status.ExitedAt, status.SeenGeneration = exit.StartedAt, exit.ExitedAt, exit.SeenGeneration
@@ -48,6 +50,15 @@ func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error)
 	}
 	status.Details = append(d.facts(spec), status.Details...)
 	return status, nil
+}
+
+// bootedAgain says that an exit on disk is that of a boot before the one that is under
+// way or has worked. Older versions left it there.
+func (d *Driver) bootedAgain(ctx context.Context, id string, exit monitor.Exit) bool {
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
+	r, err := d.ask(ctx, id, api.Request{Status: &struct{}{}})
+	return err == nil && r.Attempt > exit.Attempt && (r.State == "" || r.State == drivers.Running)
 }
 
 func (d *Driver) inspectRunning(ctx context.Context, id string, status *drivers.Status) {

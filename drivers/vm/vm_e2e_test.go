@@ -330,4 +330,9 @@ func TestTheSecondBoot(t *testing.T) {
 	if s := expectState(t, d, spec.ID, drivers.Running); !strings.Contains(s.Reason, "this is boot 2") {
 		t.Errorf("the reason is %q", s.Reason)
 	}
+	stale := []byte(`{"state":"dead","exitCode":0,"reason":"the boot failed","exitedAt":"2026-01-02T03:04:05Z","attempt":1}`)
+	if err := os.WriteFile(filepath.Join(d.dir(spec.ID), monitor.ExitFile), stale, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expectState(t, d, spec.ID, drivers.Running) // an older version left that
 }
