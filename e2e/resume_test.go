@@ -205,7 +205,8 @@ func (w *world) startGateway() {
 // writes, goes on when the gateway is killed, and learns what comes then.
 func TestWaitOutlivesTheGateway(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
-		w.run("run", "-d", "--name", "box", "--ephemeral", "--", "sh", "-c", "trap 'echo last words; exit 7' TERM; while :; do sleep 0.1; done")
+		w.run("run", "-d", "--name", "box", "--ephemeral", "--", "sh", "-c", "trap 'echo last words; exit 7' TERM; touch /ready; while :; do sleep 0.1; done")
+		w.eventually("its trap is set", patience, func() bool { return w.try("exec", "box", "test", "-e", "/ready").code == 0 })
 		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 		defer cancel()
 		said := map[string]*capture.Buffer{"wait": {}, "logs": {}}
