@@ -128,13 +128,23 @@ func gatewayGone(err error) bool {
 	return errors.Is(err, api.ErrStreamLost) || errors.Is(err, api.ErrNotRunning) || isEnding(err)
 }
 
-// farewell is the word of the gateway that ended first: one that was ended may be met
-// once more in its last moment.
-func farewell(first, now error) error {
-	if isEnding(first) && errors.Is(now, api.ErrNotRunning) {
-		return first
+// overGateways asks the next gateway when one ends before it has answered: the sandbox
+// does not end with it. One that was ended may be met once more in its last moment; its
+// word that it ends stays.
+func overGateways(ctx context.Context, client *api.Client, ask func(*api.Client) error) error {
+	var gone error
+	for {
+		err := ask(client)
+		if !gatewayGone(err) {
+			return err
+		}
+		if !isEnding(gone) || !errors.Is(err, api.ErrNotRunning) {
+			gone = err
+		}
+		if client, err = nextGateway(ctx, gone); err != nil {
+			return err
+		}
 	}
-	return now
 }
 
 func isEnding(err error) bool {

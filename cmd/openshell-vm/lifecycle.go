@@ -131,28 +131,17 @@ func rmAction(c *cli.Context) error {
 // waitAction prints codes and ends with 0: several sandboxes have several.
 func waitAction(c *cli.Context) error {
 	return forEach(c, "waiting for", func(ctx context.Context, client *api.Client, ref string) error {
-		result, err := waitFor(ctx, client, ref)
+		var result api.WaitResult
+		err := overGateways(ctx, client, func(client *api.Client) (err error) {
+			result, err = client.Wait(ctx, ref)
+			return err
+		})
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintln(c.App.Writer, result.ExitCode)
 		return err
 	})
-}
-
-// waitFor goes on with the next gateway when one ends: the sandbox does not end with it.
-func waitFor(ctx context.Context, client *api.Client, ref string) (api.WaitResult, error) {
-	var gone error
-	for {
-		result, err := client.Wait(ctx, ref)
-		if !gatewayGone(err) {
-			return result, err
-		}
-		gone = farewell(gone, err)
-		if client, err = nextGateway(ctx, gone); err != nil {
-			return result, err
-		}
-	}
 }
 
 // done prints what was named once it has been done.

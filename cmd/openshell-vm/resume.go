@@ -16,17 +16,16 @@ import (
 // its beginning; what has been written of it is left out.
 func followLog(ctx context.Context, client *api.Client, ref string, stdout, stderr io.Writer) error {
 	out, errs := newPlace(stdout), newPlace(stderr)
-	err := client.Logs(ctx, ref, true, out, errs)
-	for gone := err; gatewayGone(err); {
-		gone = farewell(gone, err)
-		if client, err = nextGateway(ctx, gone); err != nil {
-			return err
+	again := false
+	return overGateways(ctx, client, func(client *api.Client) error {
+		if again {
+			if err := resume(ctx, client, ref, out, errs); err != nil {
+				return err
+			}
 		}
-		if err = resume(ctx, client, ref, out, errs); err == nil {
-			err = client.Logs(ctx, ref, true, out, errs)
-		}
-	}
-	return err
+		again = true
+		return client.Logs(ctx, ref, true, out, errs)
+	})
 }
 
 // resume finds both places in the log as it is now. Where the beginning of it is not
