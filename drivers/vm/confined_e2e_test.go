@@ -208,8 +208,8 @@ func surroundings(t *testing.T) (d *Driver, spec drivers.Spec, host jailtest.Hos
 	}
 	d.cfg.SandboxesDir = filepath.Join(state, "sandboxes")
 	host = jailtest.NewHost(t, state, d.cfg.RuntimeDir)
-	spec.Dir, spec.Auth = filepath.Join(d.cfg.SandboxesDir, spec.ID), mounts(t, share, drivers.AuthDir)[0]
-	spec.Mounts = mounts(t, base, "/mnt/base")
+	spec.Dir, spec.Auth = filepath.Join(d.cfg.SandboxesDir, spec.ID), driverstest.Mounts(t, share, drivers.AuthDir)[0]
+	spec.Mounts = driverstest.Mounts(t, base, "/mnt/base")
 	spec.Hidden = []string{state, d.cfg.RuntimeDir}
 	return d, spec, host, base
 }

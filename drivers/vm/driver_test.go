@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/hypervisor"
@@ -40,35 +41,12 @@ func created(t *testing.T, d *Driver) drivers.Spec {
 	t.Helper()
 	spec := drivers.Spec{
 		ID: "abc", Name: "a_name", Dir: d.dir("abc"), Rootfs: "/", Hypervisor: "qemu", Ephemeral: true,
-		Auth: mounts(t, t.TempDir(), drivers.AuthDir)[0], Mounts: mounts(t, "/srv", "/data"),
+		Auth: driverstest.Mounts(t, t.TempDir(), drivers.AuthDir)[0], Mounts: driverstest.Mounts(t, "/srv", "/data"),
 	}
 	if err := d.Create(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
 	return spec
-}
-
-func mounts(t *testing.T, pairs ...string) []drivers.Mount {
-	t.Helper()
-	var all []drivers.Mount
-	for i := 0; i < len(pairs); i += 2 {
-		m, err := drivers.NewMount(pairs[i], pairs[i+1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, m)
-	}
-	return all
-}
-
-// refused checks a user's line, and that it has a hint.
-func refused(t *testing.T, err error, text string) {
-	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("%v\nwant … %s", err, text)
-	} else if drivers.HintOf(err) == "" {
-		t.Errorf("no hint with: %v", err)
-	}
 }
 
 func TestCreateKeepsTheSpec(t *testing.T) {
@@ -209,16 +187,16 @@ func TestMissingProgramsAreNamed(t *testing.T) {
 	d := emptyDriver(t)
 	d.cfg.Hypervisors = []hypervisor.Hypervisor{krun.New(krun.Options{}), qemu.New(qemu.Options{Binary: "/nowhere/qemu"})}
 	_, _, err := d.Resolve(t.Context(), drivers.Spec{Hypervisor: "qemu"})
-	refused(t, err, "find QEMU: it is not installed")
+	driverstest.Refused(t, err, "find QEMU: it is not installed")
 	if !strings.Contains(drivers.HintOf(err), "apt install qemu-system-") {
 		t.Error(drivers.HintOf(err))
 	}
 	_, _, err = d.Resolve(t.Context(), drivers.Spec{Hypervisor: "krun"})
-	refused(t, err, "use the krun hypervisor")
+	driverstest.Refused(t, err, "use the krun hypervisor")
 	_, _, err = d.Resolve(t.Context(), drivers.Spec{Hypervisor: "xen"})
-	refused(t, err, `there is none called "xen"`)
+	driverstest.Refused(t, err, `there is none called "xen"`)
 	_, _, err = d.Resolve(t.Context(), drivers.Spec{Image: "debian"})
-	refused(t, err, "the vm driver runs directories")
+	driverstest.Refused(t, err, "the vm driver runs directories")
 	if info := d.Probe(t.Context()); info.Usable || info.Problem == "" || info.Hint == "" {
 		t.Errorf("%+v", info)
 	}
@@ -226,7 +204,7 @@ func TestMissingProgramsAreNamed(t *testing.T) {
 
 func TestBootSpec(t *testing.T) {
 	spec := drivers.Spec{
-		ID: "abc", Name: "a_name", Auth: mounts(t, "/share", drivers.AuthDir)[0], Mounts: mounts(t, "/srv", "/data"),
+		ID: "abc", Name: "a_name", Auth: driverstest.Mounts(t, "/share", drivers.AuthDir)[0], Mounts: driverstest.Mounts(t, "/srv", "/data"),
 		Process: drivers.Process{Args: []string{"sh"}, Env: []string{"PATH=/mine", "A=B"}}, TokenUser: "agent", Ephemeral: true, Stdin: true,
 	}
 	traits := guest.Traits{LoneDisk: true}
@@ -273,7 +251,7 @@ func TestEnvironment(t *testing.T) {
 	for name, bad := range map[string]string{qemu.AccelEnv: "hvf", BootDeadlineEnv: "soon"} {
 		vars = map[string]string{name: bad}
 		_, err := Config{}.WithEnvironment(get)
-		refused(t, err, "read "+name)
+		driverstest.Refused(t, err, "read "+name)
 	}
 }
 
@@ -298,7 +276,7 @@ func TestOwnRoot(t *testing.T) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, d.shareRoot(t.Context(), spec, &cfg), "make the default root: no busybox is installed")
+	driverstest.Refused(t, d.shareRoot(t.Context(), spec, &cfg), "make the default root: no busybox is installed")
 	if cfg.Rootfs.Source != filepath.Join(cfg.Dir, rootDir) {
 		t.Errorf("its root is %s", cfg.Rootfs.Source)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest"
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/hypervisor/qemu"
 )
@@ -37,7 +38,7 @@ func TestSwappedSource(t *testing.T) {
 			}
 			spec.Hidden, spec.Hypervisor = []string{hidden}, qemu.Name
 			if what == "mount" {
-				spec.Mounts = mounts(t, source, "/data")
+				spec.Mounts = driverstest.Mounts(t, source, "/data")
 			} else {
 				spec.Rootfs = source
 			}

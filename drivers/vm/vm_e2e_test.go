@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest"
 	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/hypervisor/krun"
@@ -245,7 +246,7 @@ func TestWhatAGuestSees(t *testing.T) {
 		}
 	}
 	spec.Hidden = []string{filepath.Join(own, "srv/state")}
-	spec.Mounts = mounts(t, filepath.Join(own, "srv"), "/mnt/one", filepath.Join(own, "var"), "/mnt/two")
+	spec.Mounts = driverstest.Mounts(t, filepath.Join(own, "srv"), "/mnt/one", filepath.Join(own, "var"), "/mnt/two")
 	spec.Ephemeral = true
 	spec = up(t, d, spec, "ls /srv/state /mnt/one/state; ls /mnt/two; echo x > /mnt/two/x; echo y > /y && cat /y; hostname")
 	if _, err := d.Wait(ctx, spec.ID); err != nil {

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"openshell-vm/drivers/driverstest"
 )
 
 // fakeBusyBox is a static program that lists applets.
@@ -140,7 +142,7 @@ func TestRootsOfOlderVersions(t *testing.T) {
 func TestNoStaticBusyBox(t *testing.T) {
 	h := New(Config{BusyBox: "/nowhere/busybox"})
 	_, err := h.busyBox(t.Context())
-	refused(t, err, "make the default root: no busybox is installed")
+	driverstest.Refused(t, err, "make the default root: no busybox is installed")
 
 	dynamic := filepath.Join(t.TempDir(), "busybox")
 	if err := os.WriteFile(dynamic, []byte("#!/bin/sh\n"), 0o755); err != nil {
@@ -148,5 +150,5 @@ func TestNoStaticBusyBox(t *testing.T) {
 	}
 	h.BusyBox = dynamic
 	_, err = h.busyBox(t.Context())
-	refused(t, err, "busybox: it is no program")
+	driverstest.Refused(t, err, "busybox: it is no program")
 }

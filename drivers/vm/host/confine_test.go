@@ -3,6 +3,7 @@ package host
 import (
 	"testing"
 
+	"openshell-vm/drivers/driverstest"
 	"openshell-vm/drivers/vm/jail"
 )
 
@@ -12,9 +13,9 @@ func TestAJailThatIsRequired(t *testing.T) {
 	if err := h.CheckJail(false); err != nil {
 		t.Errorf("a weaker jail is refused though none is required: %v", err)
 	}
-	refused(t, h.CheckJail(true), "this host can't give Landlock (the kernel has none)")
+	driverstest.Refused(t, h.CheckJail(true), "this host can't give Landlock (the kernel has none)")
 	h.RequireJail = true
-	refused(t, h.CheckJail(false), "this host can't give Landlock (the kernel has none)")
+	driverstest.Refused(t, h.CheckJail(false), "this host can't give Landlock (the kernel has none)")
 	h.confinement.report = nil // and then no monitor can be started to try
 	if err := h.CheckJail(false); err == nil {
 		t.Error("no jail at all is taken for one")

@@ -3,21 +3,11 @@ package host
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest"
 )
-
-// refused checks a user's line, and that it has a hint.
-func refused(t *testing.T, err error, text string) {
-	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("%v\nwant … %s", err, text)
-	} else if drivers.HintOf(err) == "" {
-		t.Errorf("no hint with: %v", err)
-	}
-}
 
 func TestRootsThatAreRefused(t *testing.T) {
 	dir := t.TempDir()
@@ -41,7 +31,7 @@ func TestRootsThatAreRefused(t *testing.T) {
 		filepath.Join(link, "sandboxes"):  "which holds keys",
 		filepath.Join(file, "below/file"): "not a directory",
 	} {
-		refused(t, h.CheckRootfs(t.Context(), root, []string{secret}), text)
+		driverstest.Refused(t, h.CheckRootfs(t.Context(), root, []string{secret}), text)
 	}
 	if err := h.CheckRootfs(t.Context(), t.TempDir(), []string{secret}); err != nil {
 		t.Errorf("an empty directory: %v", err)
@@ -63,42 +53,29 @@ func TestForeignOwnersAreCounted(t *testing.T) {
 	h := New(Config{})
 	h.uid = os.Getuid() + 1
 	err := h.CheckRootfs(t.Context(), root, nil)
-	refused(t, err, "5 files in "+root+" belong to other users")
+	driverstest.Refused(t, err, "5 files in "+root+" belong to other users")
 	if n, err := foreignOwners(t.Context(), root, uint32(os.Getuid())); n != 0 || err != nil {
 		t.Errorf("own files: %d, %v", n, err)
 	}
 }
 
-func mountsOf(t *testing.T, pairs ...string) []drivers.Mount {
-	t.Helper()
-	var all []drivers.Mount
-	for i := 0; i < len(pairs); i += 2 {
-		m, err := drivers.NewMount(pairs[i], pairs[i+1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, m)
-	}
-	return all
-}
-
 func TestMountsThatAreRefused(t *testing.T) {
 	dir := t.TempDir()
-	auth := mountsOf(t, dir, drivers.AuthDir)[0]
+	auth := driverstest.Mounts(t, dir, drivers.AuthDir)[0]
 	for _, test := range []struct {
 		mounts []drivers.Mount
 		text   string
 	}{
-		{mountsOf(t, dir, "/etc"), "would hide the token"},
-		{mountsOf(t, dir, "/etc/openshell"), "would hide the token"},
-		{mountsOf(t, dir, "/etc/openshell/auth"), "would hide the token"},
-		{mountsOf(t, dir, "/etc/openshell/auth/more"), "would hide the token"},
-		{mountsOf(t, dir, "/data", dir, "/data"), "/data is taken"},
-		{mountsOf(t, dir+"/none", "/data"), "does not exist"},
+		{driverstest.Mounts(t, dir, "/etc"), "would hide the token"},
+		{driverstest.Mounts(t, dir, "/etc/openshell"), "would hide the token"},
+		{driverstest.Mounts(t, dir, "/etc/openshell/auth"), "would hide the token"},
+		{driverstest.Mounts(t, dir, "/etc/openshell/auth/more"), "would hide the token"},
+		{driverstest.Mounts(t, dir, "/data", dir, "/data"), "/data is taken"},
+		{driverstest.Mounts(t, dir+"/none", "/data"), "does not exist"},
 	} {
-		refused(t, CheckMounts(drivers.Spec{Auth: auth, Mounts: test.mounts}), test.text)
+		driverstest.Refused(t, CheckMounts(drivers.Spec{Auth: auth, Mounts: test.mounts}), test.text)
 	}
-	good := drivers.Spec{Auth: auth, Mounts: mountsOf(t, dir, "/data", dir, "/etc/openshell-other", dir, "/data/below")}
+	good := drivers.Spec{Auth: auth, Mounts: driverstest.Mounts(t, dir, "/data", dir, "/etc/openshell-other", dir, "/data/below")}
 	if err := CheckMounts(good); err != nil {
 		t.Error(err)
 	}
