@@ -252,7 +252,7 @@ func TestRefusedAtTheEnd(t *testing.T) {
 	f := &fake{state: drivers.Running, killErr: errors.New("no such process")}
 	d := created(t, f)
 	f.state = drivers.Exited
-	object := d.keptAs(testID)
+	object := d.finder.object(testID)
 	if ended, err := d.end(t.Context(), object, 15, time.Minute); !ended || err != nil {
 		t.Errorf("stop: ended %v, %v", ended, err)
 	}

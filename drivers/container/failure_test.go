@@ -79,7 +79,7 @@ func TestExplainProcess(t *testing.T) {
 }
 
 func TestExplainPull(t *testing.T) {
-	d := New(&fake{}, "gateway")
+	e := &fake{}
 	for text, says := range map[string]string{
 		"manifest for x:y not found: manifest unknown":                                                "no such image",
 		"pull access denied for x, repository does not exist or may require 'docker'":                 "no such image",
@@ -89,7 +89,7 @@ func TestExplainPull(t *testing.T) {
 		`short-name "x:y" did not resolve to an alias and no unqualified-search registries are defined in "/etc/containers/registries.conf"`: "no alias for it and names no registry to search",
 		`short-name resolution enforced but cannot prompt without a TTY`:                                                                     "ask on a terminal",
 	} {
-		err := d.explainPull("x:y", errors.New(text))
+		err := explainPull(e, "x:y", errors.New(text))
 		if !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "x:y") {
 			t.Errorf("%s: %v", text, err)
 		}
@@ -98,10 +98,10 @@ func TestExplainPull(t *testing.T) {
 
 // A short name that Podman can't make a full one of: the hint has the full one.
 func TestExplainShortName(t *testing.T) {
-	d := New(&fake{}, "gateway")
+	e := &fake{}
 	said := errors.New(`short-name resolution: did not resolve to an alias and no unqualified-search registries are defined`)
 	for image, full := range map[string]string{"alpine": "docker.io/library/alpine;", "me/tool:1": "docker.io/me/tool:1;"} {
-		if hint := drivers.HintOf(d.explainPull(image, said)); !strings.Contains(hint, full) {
+		if hint := drivers.HintOf(explainPull(e, image, said)); !strings.Contains(hint, full) {
 			t.Errorf("%s: hint %q", image, hint)
 		}
 	}
@@ -110,7 +110,7 @@ func TestExplainShortName(t *testing.T) {
 // A directory with mounts below it, in a user namespace: what engines said. /dev has
 // such mounts everywhere.
 func TestExplainSubmounts(t *testing.T) {
-	d := New(&fake{}, "gateway")
+	e := &fake{}
 	with, err := drivers.NewMount("/dev", "/data")
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +126,7 @@ func TestExplainSubmounts(t *testing.T) {
 		`error mounting "/dev" to rootfs at "/data": no space left on device`:               false,
 		`invalid argument "/dev" for "-v"`:                                                  false,
 	} {
-		err := d.explainSubmounts(errors.New(text), []drivers.Mount{without, with})
+		err := explainSubmounts(e, errors.New(text), []drivers.Mount{without, with})
 		switch {
 		case !known && err != nil:
 			t.Errorf("%s: %v", text, err)
@@ -138,8 +138,8 @@ func TestExplainSubmounts(t *testing.T) {
 
 // An engine that can't be reached is no registry that can't be.
 func TestExplainPullWithoutEngine(t *testing.T) {
-	d := New(&lost{}, "gateway")
-	if err := d.explainPull("x:y", errors.New("dial tcp 127.0.0.1:1: connection refused")); strings.Contains(err.Error(), "registry") || !strings.Contains(err.Error(), "cannot connect to") {
+	err := explainPull(&lost{}, "x:y", errors.New("dial tcp 127.0.0.1:1: connection refused"))
+	if strings.Contains(err.Error(), "registry") || !strings.Contains(err.Error(), "cannot connect to") {
 		t.Error(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
 
 	"openshell-vm/drivers"
 )
@@ -18,69 +19,86 @@ type Movable interface {
 	Stay(host string)
 }
 
-func (d *Driver) Place() (address, note string) {
-	movable, ok := d.engine.(Movable)
-	if !ok {
-		return "", ""
-	}
-	p := movable.Place()
-	if p.Absent != "" {
-		note = fmt.Sprintf("%s at %s is taken, for nothing listens at %s; its sandboxes keep this gateway there", p.Engine, p.Host, p.Absent)
-	}
-	return p.Host, note
+func (d *Driver) Place() (address, note string) { return d.places.asked() }
+
+func (d *Driver) KeepPlace(id, address string) { d.places.keep(id, address) }
+
+// places tells in which engine of its kind each sandbox is. It is safe for concurrent use.
+type places struct {
+	engine Movable // nil where there is one engine only
+
+	mu sync.Mutex
+	of map[string]string // the engines' addresses, by sandbox
+	in map[string]int    // how many sandboxes are at each address
 }
 
-func (d *Driver) KeepPlace(id, address string) {
-	movable, ok := d.engine.(Movable)
-	if !ok {
+// asked is the address of the engine that is asked, and a note if it is not the usual one.
+func (p *places) asked() (address, note string) {
+	if p.engine == nil {
+		return "", ""
+	}
+	place := p.engine.Place()
+	if place.Absent != "" {
+		note = fmt.Sprintf("%s at %s is taken, for nothing listens at %s; its sandboxes keep this gateway there",
+			place.Engine, place.Host, place.Absent)
+	}
+	return place.Host, note
+}
+
+func (p *places) keep(id, address string) {
+	if p.engine == nil {
 		return
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	before := d.places[id]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.of[id]
 	if before == address {
 		return
 	}
-	d.places[id] = address
-	d.inPlace[before]--
-	d.inPlace[address]++
+	p.of[id] = address
+	p.in[before]--
+	p.in[address]++
 	if address == "" {
-		delete(d.places, id)
+		delete(p.of, id)
 	}
-	delete(d.inPlace, "")
+	delete(p.in, "")
 	most := ""
-	for _, p := range slices.Sorted(maps.Keys(d.inPlace)) { // a few, however many sandboxes there are
-		if d.inPlace[p] > d.inPlace[most] {
-			most = p
+	for _, address := range slices.Sorted(maps.Keys(p.in)) { // a few, however many sandboxes there are
+		if p.in[address] > p.in[most] {
+			most = address
 		}
 	}
-	movable.Stay(most)
+	p.engine.Stay(most)
+}
+
+// where says in which engine the sandbox is, which one is asked, and whether they are two.
+func (p *places) where(id string) (kept, asked string, other bool) {
+	asked, _ = p.asked()
+	p.mu.Lock()
+	kept = p.of[id]
+	p.mu.Unlock()
+	return kept, asked, kept != "" && asked != "" && kept != asked
 }
 
 // abandoned says that the sandbox was in an engine of another place, whose socket
 // is gone: whoever removes the sandbox can't wait for that engine.
-func (d *Driver) abandoned(id string) bool {
-	asked, _ := d.Place()
-	d.mu.Lock()
-	kept := Place{Host: d.places[id]}
-	d.mu.Unlock()
-	if kept.Socket() == "" || asked == "" || kept.Host == asked {
+func (p *places) abandoned(id string) bool {
+	kept, _, other := p.where(id)
+	socket := Place{Host: kept}.Socket()
+	if !other || socket == "" {
 		return false
 	}
-	_, err := os.Lstat(kept.Socket())
+	_, err := os.Lstat(socket)
 	return errors.Is(err, fs.ErrNotExist)
 }
 
 // notFound is drivers.ErrNotFound, unless the sandbox is in another engine than
 // the one that was asked.
-func (d *Driver) notFound(id string) error {
-	asked, _ := d.Place()
-	d.mu.Lock()
-	kept := d.places[id]
-	d.mu.Unlock()
-	if kept == "" || asked == "" || kept == asked {
+func (p *places) notFound(id, engine string) error {
+	kept, asked, other := p.where(id)
+	if !other {
 		return drivers.ErrNotFound
 	}
-	return &drivers.Error{Op: "look for the container", Err: fmt.Errorf("it is in %s at %s, and %s is asked", d.Name(), kept, asked),
-		Hint: "let " + d.Name() + "'s variable or context name " + kept + ", then openshell-vm gateway restart"}
+	return &drivers.Error{Op: "look for the container", Err: fmt.Errorf("it is in %s at %s, and %s is asked", engine, kept, asked),
+		Hint: "let " + engine + "'s variable or context name " + kept + ", then openshell-vm gateway restart"}
 }

@@ -154,12 +154,12 @@ func TestHolds(t *testing.T) {
 	} {
 		d := created(t, c.engine)
 		c.engine.state = c.state
-		f, err := d.find(t.Context(), testID)
+		f, err := d.finder.find(t.Context(), testID)
 		if err != nil {
 			t.Fatal(err)
 		}
 		f.PID = c.pid
-		if got := d.holds(t.Context(), f, newMount(t, top+"/data", top+c.target), judged, c.pid > 0); got != c.want {
+		if got := (verifier{d.engine, d.finder}).holds(t.Context(), f, newMount(t, top+"/data", top+c.target), judged, c.pid > 0); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -167,8 +167,8 @@ func TestHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := created(t, &fake{stat: Stat{true, changed()}})
-	f, _ := d.find(t.Context(), testID)
-	if d.holds(t.Context(), f, newMount(t, top+"/data", "/data"), judged, false) {
+	f, _ := d.finder.find(t.Context(), testID)
+	if (verifier{d.engine, d.finder}).holds(t.Context(), f, newMount(t, top+"/data", "/data"), judged, false) {
 		t.Error("a source that was exchanged is taken for the judged one")
 	}
 }

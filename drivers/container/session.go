@@ -15,7 +15,7 @@ import (
 )
 
 func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stderr io.Writer) error {
-	f, err := d.find(ctx, id)
+	f, err := d.finder.find(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stder
 
 // Attach waits for a sandbox that does not run, also for one that has run before.
 func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.Streams) (int, error) {
-	failed, done := d.failed.Await(id)
+	failed, done := d.gates.await(id)
 	defer done()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -41,8 +41,8 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	case err != nil && f.ID == "":
 		return 0, err
 	case err != nil && execFailure(err) != 0:
-		u := unstarted{execFailure(err), err, time.Now()}
-		d.cannotRun(id, u)
+		u := startFailure{execFailure(err), err, time.Now()}
+		d.gates.fail(id, u)
 		return u.end(s)
 	case err != nil:
 		return 0, d.engine.Explain("attach to the container", err)
@@ -82,10 +82,12 @@ func (d *Driver) afterReset(ctx context.Context, id string, exit <-chan drivers.
 
 // enter connects while no start is under way.
 func (d *Driver) enter(ctx context.Context, id string, replay bool, s drivers.Streams) (Found, pump, error) {
-	door := d.door(id)
-	door.Lock()
-	defer door.Unlock()
-	f, err := d.find(ctx, id)
+	leave, err := d.gates.enter(ctx, id)
+	if err != nil {
+		return Found{}, pump{}, err
+	}
+	defer leave()
+	f, err := d.finder.find(ctx, id)
 	if err != nil {
 		return Found{}, pump{}, err
 	}
@@ -95,7 +97,7 @@ func (d *Driver) enter(ctx context.Context, id string, replay bool, s drivers.St
 
 // end is what an attached client is told: a command that can't be run is the
 // workload's failure, and why stands on its standard error.
-func (u unstarted) end(s drivers.Streams) (int, error) {
+func (u startFailure) end(s drivers.Streams) (int, error) {
 	if u.code == 0 {
 		return 0, u.err
 	}

@@ -63,7 +63,7 @@ func TestSessionsGoByID(t *testing.T) {
 	}
 	r.fake.state = drivers.Running
 	ctx := t.Context()
-	f, err := d.find(ctx, testID)
+	f, err := d.finder.find(ctx, testID)
 	if err != nil {
 		t.Fatal(err)
 	}

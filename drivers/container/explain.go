@@ -1,0 +1,177 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"openshell-vm/drivers"
+	"openshell-vm/internal/mounts"
+)
+
+// explainMount sees whether a failure is about a source that this process
+// can see and the engine cannot.
+func explainMount(engine Engine, op string, spec drivers.Spec, err error) error {
+	if containsAny(err.Error(), "bind source path does not exist", "no such file or directory", "statfs ") {
+		for _, m := range append([]drivers.Mount{spec.Auth}, spec.Mounts...) {
+			if !containsAny(err.Error(), m.Source()) {
+				continue
+			}
+			if vanished := checkSource(m.Source()); vanished != nil {
+				return vanished
+			}
+			return elsewhere(engine, m.Source(), "does not have it")
+		}
+	}
+	if known := explainSubmounts(engine, err, spec.Mounts); known != nil {
+		return known
+	}
+	if known := explainProcess(op, err); known != nil {
+		return known
+	}
+	if containsAny(err.Error(), "within the daemon root") {
+		return &drivers.Error{Op: op, Err: fmt.Errorf("%s mounts no directory that contains its own data: %s", engine.Name(), firstLine(err)),
+			Hint: "mount the directories below it that the sandbox needs"}
+	}
+	if containsAny(err.Error(), `mounting "tmpfs"`) {
+		return &drivers.Error{Op: op, Err: fmt.Errorf("a directory with keys or tokens can't be covered: %s", firstLine(err)),
+			Hint: "mount a directory that does not contain openshell-vm's own"}
+	}
+	if containsAny(err.Error(), "force-recursive", "recursively read-only", "recursive read-only") {
+		return &drivers.Error{Op: op, Err: errors.New(firstLine(err)),
+			Hint: "a kernel of 5.12 or later is needed for mounts that are read-only with all submounts"}
+	}
+	return engine.Explain(op, err)
+}
+
+// explainSubmounts gives the line for a directory with mounts below it that an
+// engine in a user namespace can't mount; nil if err is about something else. The
+// kernel does not let it leave them out, because that would show what they cover.
+func explainSubmounts(engine Engine, err error, wanted []drivers.Mount) error {
+	text := strings.ToLower(err.Error())
+	if !containsAny(text, "mounting", "mount `") || !containsAny(text, "invalid argument") {
+		return nil
+	}
+	table, failed := mounts.Read(mounts.Self)
+	if failed != nil {
+		return nil
+	}
+	for _, m := range wanted {
+		if !containsAny(err.Error(), m.Source()) {
+			continue
+		}
+		for _, e := range table {
+			if mounts.Below(e.Point, m.Source()) {
+				return &drivers.Error{Op: "mount " + m.Source(),
+					Err:  fmt.Errorf("%s is mounted below it, which %s in a user namespace can neither leave out nor make read-only", e.Point, engine.Name()),
+					Hint: "mount directories that have no mounts below them, each by a --mount of its own"}
+			}
+		}
+	}
+	return nil
+}
+
+// elsewhere refuses an engine that does not see this host's directories.
+func elsewhere(engine Engine, source, how string) error {
+	if blind, ok := engine.(Blind); ok {
+		if hint := blind.BlindTo(source); hint != "" {
+			return &drivers.Error{Op: "mount " + source, Err: fmt.Errorf("%s %s", engine.Name(), how), Hint: hint}
+		}
+	}
+	return &drivers.Error{
+		Op:   "mount " + source,
+		Err:  fmt.Errorf("%s %s: it runs on another machine or sees other mounts", engine.Name(), how),
+		Hint: fmt.Sprintf("use the %s of this machine, and a state directory outside /tmp", engine.Name()),
+	}
+}
+
+// explainPull gives the line for an image that cannot be had.
+func explainPull(engine Engine, image string, err error) error {
+	op := "fetch image " + image
+	// First: the words for a registry that can't be reached fit an engine, too.
+	explained := engine.Explain(op, err)
+	var away *unreachable
+	if errors.As(explained, &away) {
+		return explained
+	}
+	text := strings.ToLower(err.Error())
+	switch {
+	case containsAny(text, "invalid reference format", "invalid image reference", "repository name must be"):
+		return &drivers.Error{Op: op, Err: errors.New("that is not an image's name"),
+			Hint: "write [REGISTRY/]NAME[:TAG], the name in lower case"}
+	case containsAny(text, "short-name", "unqualified-search"):
+		return &drivers.Error{Op: op, Err: fmt.Errorf("%s does not know which registry a short name is of: %s", engine.Name(), shortNameCause(text)),
+			Hint: fmt.Sprintf("give the full name, such as %s; or name registries as unqualified-search-registries "+
+				"in /etc/containers/registries.conf", fullName(image))}
+	case containsAny(text, "manifest unknown", "not found", "access denied", "unauthorized", "is denied", "name unknown", "did not resolve"):
+		return &drivers.Error{Op: op, Err: errors.New("the registry has no such image, or wants a login"),
+			Hint: fmt.Sprintf("check the name; `%s images` lists what is here, `%s login` logs in", engine.Name(), engine.Name())}
+	case containsAny(text, "dial tcp", "no such host", "lookup ", "timeout", "network is unreachable", "tls", "connection refused"):
+		return &drivers.Error{Op: op, Err: fmt.Errorf("the registry can't be reached: %s", lastPart(err)),
+			Hint: fmt.Sprintf("check the network, or bring the image with `%s load`", engine.Name())}
+	}
+	return explained
+}
+
+// shortNameCause is why Podman looks in no registry, from its error in lower case.
+func shortNameCause(text string) string {
+	if strings.Contains(text, "prompt") {
+		return "its configuration has it ask on a terminal each time"
+	}
+	return "its configuration has no alias for it and names no registry to search"
+}
+
+// fullName is what a short name is of Docker Hub, as docker takes it.
+func fullName(image string) string {
+	if strings.Contains(image, "/") {
+		return "docker.io/" + image
+	}
+	return "docker.io/library/" + image
+}
+
+// lastPart is the innermost cause that a chain of "a: b: c" names.
+func lastPart(err error) string {
+	parts := strings.Split(firstLine(err), ": ")
+	return strings.Join(parts[max(0, len(parts)-2):], ": ")
+}
+
+// explainExec is for a command that was not begun.
+func explainExec(engine Engine, err error) error {
+	const op = "run a command in the container"
+	if errors.Is(err, drivers.ErrNotRunning) || errors.Is(err, drivers.ErrNotFound) {
+		return err
+	}
+	if known := explainProcess(op, err); known != nil {
+		return known
+	}
+	return engine.Explain(op, err)
+}
+
+// onContainer is what Podman puts behind a directory's name.
+var onContainer = regexp.MustCompile(` on container [0-9a-f]{64}`)
+
+// explainProcess gives the line for a user or a directory that the image has not;
+// nil if err is about something else.
+func explainProcess(op string, err error) error {
+	text := onContainer.ReplaceAllString(firstLine(err), "")
+	hint := ""
+	switch {
+	case containsAny(text, "unable to find user", "unable to find group", "no matching entries in"):
+		hint = "name a user of the image's /etc/passwd and a group of its /etc/group, or give numbers"
+	case containsAny(text, "workdir ", "working directory", "chdir to cwd", "Cannot mkdir"):
+		hint = "name a directory of the image, or leave --workdir out"
+	case containsAny(text, "is paused"):
+		text, hint = "it is paused", "unpause it with its engine's own command, or stop and start it"
+	default:
+		return nil
+	}
+	return &drivers.Error{Op: op, Err: &plain{text, err}, Hint: hint}
+}
+
+// answered says that the engine did answer, and err is about what it was asked.
+func answered(ctx context.Context, engine Engine, err error) bool {
+	var away *unreachable
+	return ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) && !errors.As(engine.Explain("", err), &away)
+}
