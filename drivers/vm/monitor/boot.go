@@ -14,15 +14,16 @@ import (
 	"openshell-vm/drivers/vm/monitor/api"
 )
 
-// consoleLines of the guest's console go with the report of a failed boot.
+// consoleLines is how many lines of the guest's console the report of a failed boot
+// carries.
 const consoleLines = 8
 
-// boot brings the guest from its greeting to the running workload. A workload
-// that ended at once, or could not be run, has booted too: that message is
-// returned, since watch would not see it.
+// boot brings the guest from its greeting to the running workload. A workload that
+// ended at once, or could not be run, counts as booted too. Its Exited message is
+// returned as early, since watch will not see it.
 //
-// The deadline counts from the start, and anew when the guest has got on. A guest
-// that gets on for ever is given up in the end.
+// BootDeadline counts from the start, and anew with each report of progress.
+// LongestBoot ends a guest that reports progress for ever.
 func (m *monitor) boot() (early *guest.Exited, err error) {
 	deadline := time.NewTimer(m.cfg.BootDeadline)
 	defer deadline.Stop()
@@ -56,8 +57,8 @@ func (m *monitor) boot() (early *guest.Exited, err error) {
 
 var errStopped = errors.New("it was stopped while it booted")
 
-// bootedBefore looks whether a VM that ended had booted: then it is for watch to
-// say how it ended.
+// bootedBefore finds out whether a VM that has ended had booted before. If it had,
+// watch says how it ended.
 func (m *monitor) bootedBefore(d death) (early *guest.Exited, err error) {
 	d = m.group.end(d)
 	for {
@@ -76,8 +77,8 @@ func (m *monitor) bootedBefore(d death) (early *guest.Exited, err error) {
 	}
 }
 
-// crash blames a death, and tells a hypervisor that crashed before its guest
-// had said anything.
+// crash gives the error for a death at boot. It is a crashError if the hypervisor
+// crashed before its guest had said anything.
 func (m *monitor) crash(d death) error {
 	if d.byFault() && !d.server && m.report().Kernel == "" {
 		return &crashError{m.blame(d)}
@@ -85,7 +86,7 @@ func (m *monitor) crash(d death) error {
 	return m.blame(d)
 }
 
-// crashError is a boot that ended by a fault of the hypervisor's own.
+// crashError is a boot that ended because the hypervisor itself crashed.
 type crashError struct{ error }
 
 // booting takes one step of the boot and says whether it was the last.
@@ -119,7 +120,7 @@ func (m *monitor) booting(msg guest.Message) (done bool, err error) {
 func (m *monitor) failed(ready io.WriteCloser, err error) error {
 	r := api.Ready{Problem: err.Error(), Hint: drivers.HintOf(err)}
 	r.Hung, r.Crashed = errors.As(err, new(*hungError)), errors.As(err, new(*crashError))
-	if !errors.As(err, new(*refusal)) { // which says it all
+	if !errors.As(err, new(*refusal)) { // a refusal needs no console to explain it
 		r.Console = strings.Join(tail(m.cfg.file(ConsoleFile), consoleLines), "\n")
 	}
 	m.conclude(Exit{State: drivers.Dead, Reason: "the boot failed: " + err.Error()})
@@ -130,7 +131,8 @@ func (m *monitor) failed(ready io.WriteCloser, err error) error {
 	return err
 }
 
-// refusal is the guest init's own word why it can't go on.
+// refusal is an error that explains itself, such as the guest init's word on why it
+// can't go on. Another try would end the same way.
 type refusal struct{ said error }
 
 func (r *refusal) Error() string { return r.said.Error() }
@@ -147,7 +149,7 @@ func preparing(p guest.Progress) string {
 // hungError is a boot that went past its deadline.
 type hungError struct {
 	deadline time.Duration
-	doing    string // what it was at; "" if it never told
+	doing    string // what the guest was doing; "" if it never told
 }
 
 func (e *hungError) Error() string {
@@ -157,8 +159,8 @@ func (e *hungError) Error() string {
 	return fmt.Sprintf("the guest did not boot within %v", e.deadline)
 }
 
-// tooLong refuses a boot that got on, but did not come to its end. Another try
-// would not help.
+// tooLong refuses a boot that made progress but did not end. Another try would not
+// help.
 func (m *monitor) tooLong() error {
 	return &refusal{&drivers.Error{
 		Err:  fmt.Errorf("the guest did not boot within %v; it was %s", m.cfg.LongestBoot(), cmp.Or(m.report().Doing, "still booting")),

@@ -12,28 +12,29 @@ import (
 	"openshell-vm/drivers/vm/cgroup"
 )
 
-// A VM has two cgroups: the monitor's, and the guest's with all that is the VM,
-// whose tasks are counted for each program. A guest that makes its own programs
-// grow loses these, and the monitor tells why; one that makes the monitor grow
-// loses that, and with it all.
+// A VM has two cgroups: one for the monitor, and one for the guest and all its
+// programs. In the second, tasks are limited for each program. When the guest's
+// programs grow past their limit, the kernel kills them and the monitor tells why. When
+// a guest makes the monitor grow past its limit, the kernel kills the monitor, and the
+// VM dies with it.
 
-// What a monitor may have. Idle it has 8 MiB (measured); a session whose reader
-// stands still holds 256 KiB at each of four ends, and the Go runtime lets as much
-// again be garbage. So it is room for some 200 such sessions. The tasks are a Go
-// program's threads: more than there are processors and blocked calls.
+// Limits of a monitor. Idle it has 8 MiB (measured). A session whose reader stands
+// still holds 256 KiB at each of four ends, and the Go runtime lets as much again be
+// garbage, so there is room for about 200 such sessions. The tasks are the threads of
+// a Go program: more than processors and blocked calls together.
 const (
 	monitorMemory = 512 << 20
 	monitorTasks  = 1024
 )
 
-// trialTasks is about what a program gets.
+// trialTasks is about as many tasks as a program gets.
 const trialTasks = 128
 
 func (c Config) monitorCgroup() cgroup.Group { return c.Cgroup.Below("monitor") }
 func (c Config) guestCgroup() cgroup.Group   { return c.Cgroup.Below("guest") }
 
-// enterCgroup makes the VM's cgroups and moves the monitor into its own. Where
-// that fails all goes on without any, and inspect says so.
+// enterCgroup makes the VM's cgroups and moves the monitor into its own. If that
+// fails, the VM runs without cgroups, and inspect says so.
 func (m *monitor) enterCgroup() {
 	if m.cfg.Cgroup == (cgroup.Group{}) {
 		return
@@ -46,7 +47,7 @@ func (m *monitor) enterCgroup() {
 		return
 	}
 	if m.cfg.Cgroup.Memory != "" {
-		debug.SetMemoryLimit(monitorMemory / 4 * 3) // collect before the kernel does
+		debug.SetMemoryLimit(monitorMemory / 4 * 3) // collect garbage before the kernel kills
 	}
 }
 
@@ -66,12 +67,12 @@ func (c Config) makeCgroups() error {
 	if err := guest.Make(limits); err != nil {
 		return err
 	}
-	trial := cgroup.Group{Tasks: guest.Part("trial").Tasks} // as each program will have one
+	trial := cgroup.Group{Tasks: guest.Part("trial").Tasks} // each program will have one like it
 	return errors.Join(trial.Make(cgroup.Limits{Tasks: trialTasks}), trial.Remove())
 }
 
-// leaveCgroup goes back to where the monitor came from and removes the VM's
-// cgroups. Where it came from may be gone: then they stay until the next start.
+// leaveCgroup moves the monitor back to the cgroup that it was started in, and removes
+// the VM's cgroups. If that first cgroup is gone, they stay until the next start.
 func (m *monitor) leaveCgroup() {
 	if m.cfg.Cgroup == (cgroup.Group{}) {
 		return
@@ -81,8 +82,8 @@ func (m *monitor) leaveCgroup() {
 	}
 }
 
-// RemoveCgroups removes the VM's cgroups; a monitor that lives is in one of them,
-// and they stay.
+// RemoveCgroups removes the VM's cgroups. It fails while a living monitor is in one of
+// them.
 func (c Config) RemoveCgroups() error {
 	if err := c.monitorCgroup().Remove(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -90,7 +91,7 @@ func (c Config) RemoveCgroups() error {
 	return c.Cgroup.Remove()
 }
 
-// limitFact says, for people, what bounds the VM's memory on the host.
+// limitFact tells people what bounds the VM's memory on the host.
 func (c Config) limitFact() drivers.Fact {
 	value := fmt.Sprintf("%s of the host's for the guest and its programs, %s for the monitor", size(c.MemoryLimit), size(monitorMemory))
 	if c.Cgroup.Memory == "" {
@@ -99,8 +100,8 @@ func (c Config) limitFact() drivers.Fact {
 	return drivers.Fact{Name: "memory limit", Value: value}
 }
 
-// outOfMemory says why the kernel has killed a program of the VM, if it was for
-// want of memory; "" if not.
+// outOfMemory explains the death of a program that the kernel killed for want of
+// memory. It is "" if the kernel killed none for that.
 func (m *monitor) outOfMemory(program string) string {
 	killed, byLimit := m.cfg.guestCgroup().OutOfMemory()
 	switch {
@@ -113,7 +114,7 @@ func (m *monitor) outOfMemory(program string) string {
 	return "this host is out of memory, and its kernel killed " + program
 }
 
-// MonitorOutOfMemory says the same of a monitor that has ended without a word.
+// MonitorOutOfMemory does the same for a monitor that ended without an exit status.
 func (c Config) MonitorOutOfMemory() string {
 	killed, byLimit := c.monitorCgroup().OutOfMemory()
 	switch {

@@ -21,31 +21,34 @@ type Config struct {
 
 	hypervisor.Machine
 
-	Hypervisor string `json:"hypervisor"` // its name, under which its tools are written
-	// Tools are the hypervisor's own, as JSON.
+	Hypervisor string `json:"hypervisor"` // its name
+	// Tools is the JSON of the hypervisor's own Tools. It is written under the
+	// hypervisor's name.
 	Tools json.RawMessage `json:"-"`
 
-	// Cgroup is what the monitor makes for the VM; the zero Group for none. Where no
-	// memory is limited, NoMemoryLimit says why.
+	// Cgroup is what the monitor makes for the VM; the zero Group means none. If memory
+	// is not limited, NoMemoryLimit says why.
 	Cgroup        cgroup.Group `json:"cgroup,omitzero"`
-	MemoryLimit   int64        `json:"memoryLimit,omitempty"` // bytes, of the guest and its programs
+	MemoryLimit   int64        `json:"memoryLimit,omitempty"` // bytes, for the guest and its programs together
 	NoMemoryLimit string       `json:"noMemoryLimit,omitempty"`
 
 	RequireJail bool `json:"requireJail,omitempty"` // refuse a host that can't confine the VM fully
 
-	BootDeadline time.Duration `json:"bootDeadline"` // from the start of the hypervisor, or the last word of progress, to the workload's
-	StopGrace    time.Duration `json:"stopGrace"`    // for the last output, after the workload ended
-	Attempt      int           `json:"attempt"`      // 1, or 2 after a boot that hung or crashed
+	// BootDeadline is how long a boot may take without progress, from the hypervisor's
+	// start to the workload's.
+	BootDeadline time.Duration `json:"bootDeadline"`
+	StopGrace    time.Duration `json:"stopGrace"` // for the last output, after the workload has ended
+	Attempt      int           `json:"attempt"`   // 1, or 2 after a boot that hung or crashed
 }
 
-// longestBoots is how many deadlines a boot may take in the whole, whatever
-// progress it tells of.
+// longestBoots is how many deadlines a boot may take in all, whatever progress it
+// reports.
 const longestBoots = 10
 
 // LongestBoot bounds the time from a monitor's start to the workload's.
 func (c Config) LongestBoot() time.Duration { return longestBoots * c.BootDeadline }
 
-// plain has no methods, and so is written field by field.
+// plain is a Config without methods, so that encoding/json treats it field by field.
 type plain Config
 
 // MarshalJSON writes the tools under the hypervisor's name.
@@ -65,7 +68,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// UnmarshalJSON reads what any version wrote.
+// UnmarshalJSON reads what any version of the driver wrote.
 func (c *Config) UnmarshalJSON(data []byte) error {
 	var fields map[string]json.RawMessage
 	if err := errors.Join(json.Unmarshal(data, (*plain)(c)), json.Unmarshal(data, &fields)); err != nil {
@@ -88,10 +91,10 @@ func ReadConfig(dir string) (Config, error) {
 	return c, nil
 }
 
-// Write puts the Config where the monitor finds it.
+// Write writes the Config to Dir, where the monitor finds it.
 func (c Config) Write() error {
 	return atomicfile.WriteJSON(filepath.Join(c.Dir, ConfigFile), c, atomicfile.Volatile)
 }
 
-// file is a path in the sandbox's directory.
+// file returns the path of a file in the sandbox's directory.
 func (c Config) file(name string) string { return filepath.Join(c.Dir, name) }

@@ -13,18 +13,18 @@ import (
 	"openshell-vm/internal/text"
 )
 
-// maxGuestMessage bounds one message of the guest's, in bytes. It says little: the
-// longest is why a boot failed.
+// maxGuestMessage bounds one message of the guest, in bytes. The longest that an
+// honest guest sends is the reason of a failed boot.
 const maxGuestMessage = 64 << 10
 
-// control is the host's side of the guest's control port: messages, and a session
-// for each exec, which the host alone opens.
+// control is the host's side of the guest's control port. It carries messages, and a
+// session for each exec. Only the host opens sessions.
 type control struct {
 	log      *slog.Logger
 	conn     *stream.Conn
 	messages chan guest.Message // closed when nothing comes any more
 
-	full atomic.Bool // the last message was not taken
+	full atomic.Bool // the guest did not take the last message
 
 	mu     sync.Mutex
 	breach *stream.ProtocolError
@@ -36,8 +36,8 @@ func newControl(log *slog.Logger, port io.ReadWriteCloser) *control {
 	return c
 }
 
-// send queues a message for the guest and never waits. A guest that takes none is
-// not well: what matters has a deadline of its own.
+// send queues a message for the guest and never waits. A message that does not fit is
+// dropped: all that waits for the guest has a deadline of its own.
 func (c *control) send(m guest.Message) {
 	err := c.conn.Send(0, m)
 	if full := err != nil; c.full.Swap(full) != full && full {
@@ -45,8 +45,8 @@ func (c *control) send(m guest.Message) {
 	}
 }
 
-// take hands a message of the guest's on. A guest that says more than is read, or
-// what can't be read, is broken, or up to something.
+// take queues a message of the guest for boot and watch. A guest breaks the protocol
+// if it sends more than they read, or what is no JSON.
 func (c *control) take(_ uint32, data []byte) error {
 	var m guest.Message
 	if err := json.Unmarshal(data, &m); err != nil {
@@ -70,8 +70,8 @@ func (c *control) read() {
 	close(c.messages)
 }
 
-// broke notes that the guest broke the protocol on one of its ports, and ends
-// the port, which ends the VM.
+// broke notes that the guest broke the protocol on one of its ports. It closes the
+// control port, and that ends the VM.
 func (c *control) broke(err error) {
 	var breach *stream.ProtocolError
 	if !errors.As(err, &breach) {
@@ -85,7 +85,7 @@ func (c *control) broke(err error) {
 	c.conn.Close()
 }
 
-// broken is how the guest broke the protocol; nil if it did not.
+// broken says how the guest broke the protocol; nil if it did not.
 func (c *control) broken() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,8 +95,8 @@ func (c *control) broken() error {
 	return errors.New("the guest broke the protocol: " + c.breach.What)
 }
 
-// maxLine is how much of a line that a guest wrote is shown, in runes.
+// maxLine is how many runes of a guest's line are shown.
 const maxLine = 500
 
-// printable makes a line that a guest wrote fit for a user's terminal.
+// printable makes a guest's line fit for a user's terminal.
 func printable(s string) string { return text.Short(s, maxLine) }

@@ -7,20 +7,20 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// The stdio log is in the format of Kubernetes' container runtimes:
+// The stdio log has the format of Kubernetes' container runtimes:
 //
 //	2026-11-23T19:03:04.000000005Z stdout F a whole line
-//	2026-11-23T19:03:04.000000006Z stderr P the part of a line that the next record goes on
+//	2026-11-23T19:03:04.000000006Z stderr P a part of a line; the next record continues it
 //
-// so that stdout and stderr stay apart, byte for byte, and people can read it.
+// It keeps stdout and stderr apart, byte for byte, and people can read it.
 
 // recordTime is RFC 3339 with all nine digits.
 const recordTime = "2006-01-02T15:04:05.000000000Z07:00"
 
 var streamNames = map[stream.Kind]string{stream.Stdout: "stdout", stream.Stderr: "stderr"}
 
-// appendRecords adds data as records: one a line, and one for what follows the
-// last newline.
+// appendRecords appends data to dst as records: one for each line, and one for what
+// follows the last newline.
 func appendRecords(dst []byte, now time.Time, kind stream.Kind, data []byte) []byte {
 	for len(data) > 0 {
 		line, rest, whole := bytes.Cut(data, []byte{'\n'})
@@ -40,8 +40,8 @@ func appendRecords(dst []byte, now time.Time, kind stream.Kind, data []byte) []b
 }
 
 // decodeRecord splits one line of the log, given without its newline, into the
-// stream and the bytes that were written to it. ok is false for a line that is
-// no record, as a power cut may leave one; data is line's memory or a copy.
+// stream and the bytes that were written to it. ok is false for a line that is not a
+// record; a power cut may leave one. data may share line's memory.
 func decodeRecord(line []byte) (kind stream.Kind, data []byte, ok bool) {
 	parts := bytes.SplitN(line, []byte{' '}, 4)
 	if len(parts) != 4 || len(parts[2]) != 1 {
@@ -59,8 +59,8 @@ func decodeRecord(line []byte) (kind stream.Kind, data []byte, ok bool) {
 	return kind, data, kind != 0
 }
 
-// decodeLines gives the output that whole lines of the log stand for to
-// write, in order; neighbours of one stream go together.
+// decodeLines passes the output that is in whole lines of the log to write, in order.
+// Neighbouring records of one stream go into one call.
 func decodeLines(lines []byte, write func(stream.Kind, []byte) error) error {
 	var last stream.Kind
 	var pending []byte

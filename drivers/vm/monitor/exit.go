@@ -13,8 +13,8 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// Exit is how a sandbox ended. It is on disk before the workload's clients are
-// told, so that a monitor or host that dies right after it loses nothing.
+// Exit is how a sandbox ended. It is written to disk before the workload's clients are
+// told, so a crash of the monitor or the host after that loses nothing.
 type Exit struct {
 	State          drivers.State `json:"state"` // Exited, or Dead without an exit code
 	ExitCode       int           `json:"exitCode"`
@@ -25,7 +25,7 @@ type Exit struct {
 	Attempt        int           `json:"attempt,omitempty"` // of the boot
 }
 
-// ReadExit reads the exit of the sandbox whose directory is dir; it is
+// ReadExit reads the Exit of the sandbox whose directory is dir. The error is
 // os.ErrNotExist as long as there is none.
 func ReadExit(dir string) (Exit, error) {
 	var e Exit
@@ -34,11 +34,10 @@ func ReadExit(dir string) (Exit, error) {
 		return e, err
 	}
 	err = json.Unmarshal(data, &e)
-	return e.checked(), err // an older monitor wrote what its guest said
+	return e.checked(), err // an older monitor did not check what its guest said
 }
 
-// checked takes a guest that told an impossible exit code for one that told
-// none.
+// checked turns an impossible exit code into Dead: the guest then told none.
 func (e Exit) checked() Exit {
 	if e.State != drivers.Exited || e.ExitCode >= 0 && e.ExitCode <= 255 {
 		return e
@@ -52,7 +51,7 @@ func (e Exit) write(dir string) error {
 	return atomicfile.WriteJSON(filepath.Join(dir, ExitFile), e, atomicfile.Durable)
 }
 
-// Generation is the current one of the share at auth; 0 if there is none.
+// Generation returns the current generation of the share at auth; 0 if there is none.
 func Generation(auth string) uint64 {
 	target, err := os.Readlink(filepath.Join(auth, layout.Data))
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"openshell-vm/drivers/vm/monitor/api"
 )
 
-// finish makes the exit known: the rest of the output, then the disk, then the
-// clients.
+// finish makes the exit known. First it takes the rest of the output, then it writes
+// the exit to disk, then it tells the clients.
 func (m *monitor) finish(e Exit) {
 	m.stdio.Release()
 	select {
@@ -40,13 +40,13 @@ func (m *monitor) conclude(e Exit) {
 	close(m.ended)
 }
 
-// clientGrace is how long clients may take to read the rest before the sandbox may
-// be started again, or removed, without them.
+// clientGrace is how long clients may take to read the rest. After that the sandbox
+// may be started again, or removed, without waiting for them.
 const clientGrace = 5 * time.Second
 
-// hangUp lets the clients read the rest. Those that take their time keep nobody
-// waiting: leave gives up all that another monitor of this sandbox would need, and
-// what is left is a process that ends with its last client.
+// hangUp lets the clients read the rest. After clientGrace it calls leave, which gives
+// up all that another monitor of this sandbox needs. What is left is a process that
+// ends with its last client.
 func (m *monitor) hangUp(leave func()) {
 	m.ports.close()
 	read := make(chan struct{})
@@ -57,13 +57,13 @@ func (m *monitor) hangUp(leave func()) {
 	select {
 	case <-read:
 	case <-time.After(clientGrace):
-		m.log.Info("a client still reads; the sandbox's files are its own no more")
+		m.log.Info("a client still reads; another monitor may use the sandbox's files from now on")
 		leave()
 		<-read
 	}
 }
 
-// tell writes the one line of the report pipe. Nobody may be left to read it.
+// tell writes the one line of the report pipe. Perhaps nobody reads it any more.
 func (m *monitor) tell(ready io.WriteCloser, r api.Ready) {
 	defer ready.Close()
 	if err := json.NewEncoder(ready).Encode(r); err != nil {

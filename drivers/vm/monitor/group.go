@@ -17,13 +17,13 @@ import (
 	"openshell-vm/drivers/vm/jail"
 )
 
-// group is the processes that together are one VM. The death of one is the
-// end of all. They die with the monitor: each has a parent-death signal,
-// which the kernel ties to the thread that started it, so one thread that never
-// ends starts them all.
+// group holds the processes that together are one VM. The death of one is the end of
+// all. They die with the monitor: each has a parent-death signal. The kernel ties that
+// signal to the thread that started the process, so one thread that never ends starts
+// them all.
 type group struct {
 	start chan func()
-	died  chan death // one for each member
+	died  chan death // gets one for each member
 
 	mu      sync.Mutex
 	members map[string]*jail.Cmd
@@ -36,7 +36,7 @@ type group struct {
 type death struct {
 	name   string
 	err    error // nil for exit status 0
-	server bool  // it served the hypervisor
+	server bool  // it was one of the hypervisor's file servers
 }
 
 func (d death) String() string {
@@ -46,14 +46,15 @@ func (d death) String() string {
 	return d.name + " ended: " + d.err.Error()
 }
 
-// forced says that the process did not end by itself: a signal ended it, or its
+// forced reports whether the process did not end by itself: a signal ended it, or its
 // jail could not be made.
 func (d death) forced() bool {
 	var exit *exec.ExitError
 	return d.err != nil && (!errors.As(d.err, &exit) || !exit.Exited())
 }
 
-// bySIGKILL says that the process knew nothing of its end.
+// bySIGKILL reports whether SIGKILL ended the process. Then its last words say nothing
+// about why.
 func (d death) bySIGKILL() bool {
 	var exit *exec.ExitError
 	if !errors.As(d.err, &exit) {
@@ -63,8 +64,8 @@ func (d death) bySIGKILL() bool {
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
-// byFault says that the process ended by an error of its own: it touched memory
-// that is not there, or gave up.
+// byFault reports whether the process crashed: a signal for an error of its own, such
+// as SIGSEGV or SIGABRT, ended it.
 func (d death) byFault() bool {
 	var exit *exec.ExitError
 	if !errors.As(d.err, &exit) {
@@ -90,8 +91,8 @@ func newGroup() *group {
 	return g
 }
 
-// run starts cmd as the member p. It does not wait for its jail: a jail that fails
-// is a death.
+// run starts cmd as the member p. It does not wait for the jail: a jail that fails is
+// reported as a death.
 func (g *group) run(p hypervisor.Process, cmd *jail.Cmd) error {
 	started := make(chan error)
 	g.start <- func() { started <- cmd.Start() }
@@ -107,7 +108,7 @@ func (g *group) run(p hypervisor.Process, cmd *jail.Cmd) error {
 	return nil
 }
 
-// report tells of a death, unless nobody has listened to many.
+// report passes a death to died. It drops the death if nobody has read many before it.
 func (g *group) report(d death) {
 	select {
 	case g.died <- d:
@@ -127,12 +128,12 @@ func (g *group) wait(name string, cmd *jail.Cmd) error {
 	return err
 }
 
-// causeTime is within how long the others follow the process that died first.
+// causeTime is how long the others may take to follow the process that died first.
 const causeTime = 100 * time.Millisecond
 
-// cause finds, of a death and those that come with it, the one that brought the
-// others about. A file server that ended by itself has most likely lost its
-// hypervisor, which takes longer to end.
+// cause collects the deaths that follow the first, and returns the one that caused the
+// others. If a file server ended by itself, it has most likely lost its hypervisor.
+// The hypervisor's own end may come later, so cause waits for it up to portGrace.
 func (g *group) cause(first death) death {
 	within := causeTime
 	if first.server && !first.forced() {
@@ -152,15 +153,15 @@ func (g *group) cause(first death) death {
 	}
 }
 
-// culprit is the one of several deaths that brought the others about: of equal ones
-// the first.
+// culprit returns the death that caused the others: the one of most weight, and of
+// equal ones the first.
 func culprit(deaths []death) death {
 	return slices.MaxFunc(deaths, func(a, b death) int { return cmp.Compare(a.weight(), b.weight()) })
 }
 
-// weight is how well a death explains others: a forced one best; a hypervisor
-// that ended well did what the guest wanted, and its file servers follow with
-// or without an error.
+// weight says how well a death explains the others. A forced death explains them best.
+// Next comes a hypervisor that ended without an error: the guest wanted that, and its
+// file servers follow, with or without an error.
 func (d death) weight() int {
 	switch {
 	case d.forced():
@@ -183,8 +184,8 @@ func (g *group) kill() {
 	g.all.Wait()
 }
 
-// end ends what is left of a VM after a death, and gives the one that brought it
-// about. What the VM has said can still be read.
+// end kills what is left of a VM after a death, and returns the death that caused the
+// others. The messages that the VM has sent can still be read.
 func (g *group) end(first death) death {
 	cause := g.cause(first)
 	g.kill()
@@ -197,7 +198,7 @@ func (g *group) end(first death) death {
 	}
 }
 
-// pids are the members' process ids by name.
+// pids returns the members' process ids by name.
 func (g *group) pids() map[string]int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -208,8 +209,8 @@ func (g *group) pids() map[string]int {
 	return pids
 }
 
-// gaps is what the jails lack, for people: what this host can't give, and what a
-// program can't do without.
+// gaps returns, for people, what each jail lacks: what this host can't give, and what
+// the program has to keep. A jail that lacks nothing is in the list, too.
 func (g *group) gaps() []drivers.Fact {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -6,38 +6,38 @@ import (
 	"openshell-vm/drivers/vm/guest"
 )
 
-// How the guest's clock is kept. A guest that was stalled, or whose clock
-// source is slow, is behind for good, and its tokens are not valid yet.
+// How the guest's clock is kept right. A guest that was stalled, or whose clock source
+// is slow, stays behind: to it, fresh tokens are not valid yet.
 //
-//  1. ask for the guest's clock now and then, one question at a time
-//  2. a right clock reads a time between the question and its answer; how far
-//     the answer lies outside of that is how wrong the clock is at the least,
-//     however long a busy host took
-//  3. step the clock by that much, if it is more than is tolerated: a step of
-//     less than the fault never goes past the right time
-//  4. ask again soon after a step, and after an answer that took too long to
-//     say much
+//  1. Ask for the guest's clock every clockEvery, one question at a time.
+//  2. A right clock reads a time between the question and its answer. A clock that
+//     reads a time outside of that is wrong by at least the distance, however long a
+//     busy host took to answer.
+//  3. Step the clock by that distance, if it is more than clockFault. The step is never
+//     larger than the error, so it never goes past the right time.
+//  4. Ask again soon after a step, and after an answer that took longer than clockSharp:
+//     that one says little.
 const (
 	clockEvery   = 5 * time.Second        // 1
-	clockLost    = time.Minute            // a question that was not answered by then is asked anew
+	clockLost    = time.Minute            // after that an unanswered question is asked anew
 	clockFault   = 100 * time.Millisecond // 3
 	clockSharp   = time.Second            // 4
-	clockAgain   = 500 * time.Millisecond
-	clockTelling = time.Minute // between two lines in the log: a guest may set its own clock
+	clockAgain   = 500 * time.Millisecond // 4: soon
+	clockTelling = time.Minute            // at least, between two lines in the log: a guest may set its own clock
 )
 
-// guestClock keeps a guest's clock. It is the watch's alone.
+// guestClock keeps a guest's clock right. Only watch uses it.
 type guestClock struct {
 	due    *time.Timer // when to ask
 	number uint64      // of the last question
 	asked  time.Time
-	open   bool // an answer is due
+	open   bool // the last question has no answer yet
 	told   time.Time
 }
 
 func newGuestClock() *guestClock { return &guestClock{due: time.NewTimer(clockEvery)} }
 
-// tick asks, unless an answer is due still.
+// tick asks, unless a question is open.
 func (c *guestClock) tick(m *monitor) {
 	c.due.Reset(clockEvery)
 	if !c.open || time.Since(c.asked) > clockLost {
@@ -51,13 +51,14 @@ func (c *guestClock) ask(m *monitor) {
 	m.control.send(guest.Message{AskClock: &guest.AskClock{Number: c.number}})
 }
 
-// set takes over the host's clock after that was set.
+// set gives the guest the host's time, after somebody set the host's clock.
 func (c *guestClock) set(m *monitor) {
 	m.control.send(guest.Message{SetClock: &guest.SetClock{UnixNano: time.Now().UnixNano()}})
 	c.ask(m) // an earlier question's answer would be compared with the old time
 }
 
-// look asks soon if a report's time, which may be old, leaves doubt.
+// look asks at once if the time in one of the guest's reports is off. A report may have
+// waited, so its time alone proves nothing.
 func (c *guestClock) look(unixNano int64) {
 	off := time.Until(time.Unix(0, unixNano))
 	if off.Abs() > clockFault && time.Since(c.asked) > clockAgain {
@@ -85,8 +86,8 @@ func (c *guestClock) answer(m *monitor, got guest.Clock) {
 	}
 }
 
-// clockStep is how much is sure to be wrong with a clock that was read between
-// asked and now; 0 if that is no more than is tolerated.
+// clockStep returns by how much a clock that was read between asked and now is wrong
+// at least; 0 if that is no more than clockFault.
 func clockStep(asked, now, read time.Time) time.Duration {
 	if behind := asked.Sub(read); behind > clockFault {
 		return behind

@@ -13,11 +13,11 @@ import (
 	"openshell-vm/internal/plainfile"
 )
 
-// ErrAlive says that a sandbox has a monitor already.
+// ErrAlive means that the sandbox has a monitor already.
 var ErrAlive = errors.New("the sandbox has a monitor that lives")
 
-// wholeFile is an open file description lock on all of a file. Such a lock is
-// held by whoever inherited the descriptor, and ends with its last holder.
+// wholeFile is an open file description lock on a whole file. Every process that
+// inherited the descriptor holds it, and it ends with the last of them.
 func wholeFile(kind int16) *unix.Flock_t { return &unix.Flock_t{Type: kind} }
 
 // Lock takes the monitor's lock of the sandbox whose directory is dir, for a
@@ -30,7 +30,7 @@ func Lock(dir string) (*os.File, error) {
 	}
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, wholeFile(unix.F_WRLCK))
 	if err == nil {
-		return f, f.Truncate(0) // the last monitor's number is another process's, by now or soon
+		return f, f.Truncate(0) // the pid of the last monitor may belong to another process by now
 	}
 	f.Close()
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
@@ -39,8 +39,8 @@ func Lock(dir string) (*os.File, error) {
 	return nil, fmt.Errorf("lock %s: %w", LockFile, err)
 }
 
-// Alive says whether the sandbox whose directory is dir has a monitor. It
-// takes no lock, so it never stands in a starting monitor's way.
+// Alive reports whether the sandbox whose directory is dir has a monitor. It takes no
+// lock, so it never hinders a monitor that starts.
 func Alive(dir string) bool {
 	f, err := os.OpenFile(filepath.Join(dir, LockFile), os.O_RDWR, 0)
 	if err != nil {
@@ -52,7 +52,7 @@ func Alive(dir string) bool {
 	return err == nil && lock.Type != unix.F_UNLCK
 }
 
-// writePID notes the monitor's process in its locked file.
+// writePID writes the monitor's pid into its locked file.
 func writePID(lock *os.File) error {
 	if err := lock.Truncate(0); err != nil {
 		return err
@@ -61,9 +61,8 @@ func writePID(lock *os.File) error {
 	return err
 }
 
-// PID is the process id that the monitor of the sandbox in dir noted. It says
-// nothing about whether that monitor lives: ask Alive after the process has
-// been opened.
+// PID returns the process id that the monitor of the sandbox in dir wrote down. It does
+// not say whether that monitor lives: open the process, then ask Alive.
 func PID(dir string) (int, error) {
 	data, err := plainfile.Read(filepath.Join(dir, LockFile), maxFile)
 	if err != nil {

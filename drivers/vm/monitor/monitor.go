@@ -24,19 +24,19 @@ type monitor struct {
 	read   readTools
 	log    *slog.Logger
 	group  *group
-	origin cgroup.Group // that the monitor was started in
+	origin cgroup.Group // in which the monitor was started
 	began  time.Time
 
 	tools, stdio, console *rotlog.Log
 	stdioConn             *stream.Conn
-	workload              *stream.Session // its only one
+	workload              *stream.Session // the only session of stdioConn
 	control               *control
 	ports                 ports
 	stdioEnd              chan struct{}  // closed when the workload's output is complete
-	consoles              sync.WaitGroup // what copies into console
+	consoles              sync.WaitGroup // the goroutine that copies into console
 
 	clients sync.WaitGroup
-	stop    chan time.Duration // grace; negative for now
+	stop    chan time.Duration // gets the grace; negative means at once
 	ended   chan struct{}      // closed once exit is final
 	exit    Exit
 
@@ -44,21 +44,21 @@ type monitor struct {
 	status api.Report
 }
 
-// readTools gives what a configuration says that a VM is made of, by the
-// hypervisor's name.
+// readTools reads the Tools in a configuration, for the hypervisor of that name.
 type readTools func(hypervisor string, tools []byte) (hypervisor.Tools, error)
 
-// Run is one life of one VM, from the start of its processes until nothing of
-// it is left. lock is the locked LockFile, which Run keeps open; ready gets one
-// line, a Ready; read takes cfg.Tools. The steps:
+// Run is one life of one VM, from the start of its processes until nothing of it is
+// left. read reads cfg.Tools. lock is the locked LockFile; Run keeps it open. ready
+// gets one line, an api.Ready. The steps:
 //
-//  1. enter a cgroup; open the logs, the guest's three ports and the socket: clients can ask
+//  1. enter a cgroup; open the logs, the guest's three ports and the socket (from now
+//     on clients are answered)
 //  2. start the hypervisor's processes
-//  3. boot: hello, start, started, within the deadline; report it
+//  3. boot: hello, start, started, within the deadline; write to ready
 //  4. watch until the workload has ended or a process of the VM has died
-//  5. take the last output, put the exit status on disk, tell the clients
-//  6. end what is left of the VM, whose disk is written, remove the socket and the
-//     cgroups, and stay for clients that are yet to read the rest
+//  5. take the last output, write the exit status to disk, tell the clients
+//  6. kill what is left of the VM (its disk is written by then), let the clients read
+//     the rest, remove the socket and the cgroups
 func Run(cfg Config, read readTools, lock *os.File, ready io.WriteCloser, log *slog.Logger) error {
 	return newMonitor(cfg, read, log).run(lock, ready)
 }
@@ -82,7 +82,7 @@ func (m *monitor) run(lock *os.File, ready io.WriteCloser) error {
 		}
 		os.RemoveAll(m.cfg.RunDir)
 		m.leaveCgroup()
-		lock.Close() // and not before: the garbage collector closes a file that nothing refers to
+		lock.Close() // keeps lock in use until here: the garbage collector closes a file that nothing refers to
 	})
 	defer leave()
 	if err := writePID(lock); err != nil {
@@ -146,7 +146,7 @@ func (m *monitor) open() (hypervisor.Ports, *net.UnixListener, error) {
 	return theirs, listener, err
 }
 
-// launch starts the processes that are the VM, and hands the ports over.
+// launch starts the VM's processes, and gives them their ends of the ports.
 func (m *monitor) launch(theirs hypervisor.Ports) error {
 	processes, err := m.processes(theirs)
 	if err != nil {
@@ -169,7 +169,7 @@ func (m *monitor) launch(theirs hypervisor.Ports) error {
 	return nil
 }
 
-// processes asks the hypervisor which they are.
+// processes asks the hypervisor's Tools which processes the VM needs.
 func (m *monitor) processes(theirs hypervisor.Ports) ([]hypervisor.Process, error) {
 	tools, err := m.read(m.cfg.Hypervisor, m.cfg.Tools)
 	if err != nil {
@@ -183,7 +183,8 @@ func (m *monitor) processes(theirs hypervisor.Ports) ([]hypervisor.Process, erro
 	return tools.Processes(m.cfg.Machine, theirs)
 }
 
-// awaitConsole waits until what an ended guest said last is in the log.
+// awaitConsole waits until the last console output of an ended guest is in the log, up
+// to portGrace.
 func (m *monitor) awaitConsole() {
 	copied := make(chan struct{})
 	go func() { m.consoles.Wait(); close(copied) }()
@@ -193,9 +194,9 @@ func (m *monitor) awaitConsole() {
 	}
 }
 
-// readStdio puts the workload's output into the log until its last frame. It waits
-// with the log for an attached client that does not read, and so does the workload.
-// What the disk can't take is lost: a full one must not stop the workload.
+// readStdio writes the workload's output to the log, up to the last frame. A write may
+// wait for an attached client that does not read; then the workload waits, too. Output
+// that the disk can't take is lost: a full disk must not stop the workload.
 func (m *monitor) readStdio() {
 	defer close(m.stdioEnd)
 	var records []byte
@@ -214,7 +215,7 @@ func (m *monitor) readStdio() {
 	}
 }
 
-// requestStop hands a client's wish to the main path, which looks at it next.
+// requestStop passes a client's request to stop on to boot or watch.
 func (m *monitor) requestStop(grace time.Duration) {
 	select {
 	case m.stop <- grace:
@@ -223,7 +224,8 @@ func (m *monitor) requestStop(grace time.Duration) {
 	}
 }
 
-// seen believes no guest that has seen what does not exist yet.
+// seen notes which generation the guest has seen. It does not believe a generation
+// that does not exist yet.
 func (m *monitor) seen(s guest.Seen) {
 	if s.Generation > Generation(m.cfg.Auth) {
 		return
@@ -237,10 +239,10 @@ func (m *monitor) update(change func(*api.Report)) {
 	change(&m.status)
 }
 
-// stallShown is how long output waits before that is worth telling.
+// stallShown is how long output has to wait before report tells of it.
 const stallShown = 3 * time.Second
 
-// report is the monitor's state now.
+// report returns the monitor's state.
 func (m *monitor) report() api.Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// Output that can't be given is never missing in silence: a note stands in its
-// place, a line on standard error.
+// Where output is missing, the reader is told: a note, which is a line on standard
+// error, stands in its place.
 
 const (
 	missingEarlier = "earlier output is missing: it was rotated away"
@@ -19,8 +19,7 @@ const (
 	missingLate    = "output is missing here: the last of it did not come in time"
 )
 
-// missed is why output before the file that is there is not given, if that with
-// the number wanted is not.
+// missed is the note for a reader that wants the file of that number when it is gone.
 func missed(wanted int) []byte {
 	if wanted == 0 {
 		return note(missingEarlier)
@@ -28,24 +27,26 @@ func missed(wanted int) []byte {
 	return note(missingHere)
 }
 
-// note is a line of ours, as records of the stdio log.
+// note returns a line of ours as records of the stdio log.
 func note(text string) []byte {
 	return appendRecords(nil, time.Now(), stream.Stderr, []byte("openshell-vm: "+text+"\n"))
 }
 
-// Each file of the stdio log begins with its number since the start, so that who
-// reads them later knows what is missing before it. It is no record.
+// fileHeader is the first line of each file of the stdio log. It numbers the files
+// since the start, so a later reader knows whether files are missing before it. It is
+// not a record.
 const fileHeader = "# file %d of this start\n"
 
 func stdioHeader(seq int) []byte { return fmt.Appendf(nil, fileHeader, seq) }
 
-// fileNumber reads a file's first line; ok is false for that of an older version.
+// fileNumber reads the number in a file's first line. ok is false if the line is no
+// fileHeader: older versions wrote none.
 func fileNumber(line []byte) (seq int, ok bool) {
 	n, err := fmt.Sscanf(string(bytes.TrimSpace(line)), fileHeader, &seq)
 	return seq, n == 1 && err == nil
 }
 
-// stdioLog is how the log of the workload's output is written.
+// stdioLog returns the options of the log of the workload's output.
 func stdioLog(max int64, count int) rotlog.Options {
 	return rotlog.Options{Max: max, Count: count, Header: stdioHeader, Mark: func() []byte { return note(missingOnDisk) }, Missed: missed}
 }

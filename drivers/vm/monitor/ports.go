@@ -16,7 +16,7 @@ import (
 // ports are our ends of the guest's ports.
 type ports struct{ stdio, console, control *net.UnixConn }
 
-// make connects the ports and gives the hypervisor's ends.
+// make connects the ports and returns the hypervisor's ends.
 func (p *ports) make() (theirs hypervisor.Ports, err error) {
 	for _, c := range []struct {
 		name string
@@ -40,7 +40,7 @@ func (p *ports) close() {
 	}
 }
 
-// port makes one guest port: our end, and the file that the hypervisor gets.
+// port makes one guest port. It returns our end and the hypervisor's.
 func port(name string) (*net.UnixConn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -56,8 +56,8 @@ func port(name string) (*net.UnixConn, *os.File, error) {
 	return conn.(*net.UnixConn), theirs, nil
 }
 
-// copyTo copies r into the log until r ends. What the log can't take is lost,
-// so that a full disk does not block the other end.
+// copyTo copies r into the log until r ends. Output that the log can't take is lost: a
+// full disk must not block the other end.
 func copyTo(log *rotlog.Log, r io.Reader) {
 	buf := make([]byte, 4<<10)
 	for {

@@ -35,8 +35,8 @@ func (m *monitor) start(p hypervisor.Process) error {
 	return m.group.run(p, cmd)
 }
 
-// toolOutput is a file whose lines end in the tools' log, with the program's
-// name before each.
+// toolOutput returns a pipe for a program's output. Its lines go into the tools' log,
+// with the program's name before each.
 func (m *monitor) toolOutput(name string) (*os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -46,7 +46,7 @@ func (m *monitor) toolOutput(name string) (*os.File, error) {
 		defer r.Close()
 		lines := bufio.NewReader(r)
 		for {
-			line, err := lines.ReadSlice('\n') // a longer one than the buffer comes in parts
+			line, err := lines.ReadSlice('\n') // a line longer than the buffer comes in parts
 			if len(line) > 0 {
 				m.tools.Write(slices.Concat([]byte(name+": "), bytes.TrimRight(line, "\n"), []byte{'\n'}))
 			}
@@ -58,10 +58,11 @@ func (m *monitor) toolOutput(name string) (*os.File, error) {
 	return w, nil
 }
 
-// toolLines of the tools' log are looked at for a dead program's last one.
+// toolLines is how many lines of the tools' log are searched for a dead program's last
+// one.
 const toolLines = 50
 
-// said is the last line that a program of the VM wrote; "" if it wrote none.
+// said returns the last line that a program of the VM wrote; "" if it wrote none.
 func (m *monitor) said(name string) string {
 	lines := tail(m.cfg.file(ToolsFile), toolLines)
 	for _, line := range slices.Backward(lines) {

@@ -12,35 +12,38 @@ import (
 	"openshell-vm/drivers/vm/monitor/api"
 )
 
-// The file system with the guests' disks is mostly the gateway's, too: a guest
-// that fills it would keep the tokens of all others from being renewed. So who
-// writes is stopped, not who renews.
+// The guests' disks mostly lie on the gateway's file system. A guest that fills it
+// would keep all tokens there from being renewed. So a monitor freezes its VM before
+// that:
 //
-//  1. look at what is free, and often once that is little
-//  2. below the reserve, or where the next look would come too late, freeze a VM
-//     whose disk has grown a lot of late; below half of the reserve, one whose disk
-//     has grown at all
-//  3. let it go on when the reserve and half as much again is free
+//  1. Look at what is free every roomEvery. Look every roomOften when less than
+//     roomMuch is free.
+//  2. If less than the reserve is free, or would be by the next look, freeze a VM whose
+//     disk has lately grown by more than roomHeavy. If less than half of the reserve is
+//     free, freeze a VM whose disk has lately grown at all.
+//  3. Let it go on when one and a half reserves are free.
 //
-// A signal stops a thread after its system call. So what the hypervisor writes just
-// then is still written: of a Linux guest at most roomFlight, which its queue bounds.
-// The reserve is larger than that on any disk. A guest with requests of another size,
-// by a driver of its own, is killed when it goes on over half of the reserve: SIGKILL
-// ends a write in the middle.
+// A signal stops a thread after its system call, so a write that is under way still
+// goes to the disk. A Linux guest has at most roomFlight under way, since its queue
+// bounds it; on a file system of over 96 MiB the reserve is larger than that. A guest
+// may send larger requests by a driver of its own. It is killed if it has written more
+// than roomFlight since it was frozen, and less than half of the reserve is free:
+// SIGKILL ends a write in the middle.
 //
-// A frozen VM loses nothing. One that is to stop goes on until it has ended, and is
-// killed if it would have to be frozen again and half of the reserve is gone.
+// A frozen VM loses nothing. A frozen VM that is asked to stop goes on until it has
+// ended. It is killed if it would have to be frozen again and less than half of the
+// reserve is free.
 const (
-	roomMost   = 256 << 20 // the reserve in bytes: this, or a part of a smaller file system
-	roomPart   = 16
-	roomLeast  = 64 << 20 // but so much, or a greater part of one that is smaller yet
-	roomLarge  = 4
-	roomFlight = 24 << 20 // bytes: qemu.QueueSize requests of 1 MiB, and some more
-	roomMuch   = 2 << 30  // free: then there is time
+	roomMost   = 256 << 20 // bytes: the reserve of a large file system
+	roomPart   = 16        // the reserve of a smaller one: this part of it,
+	roomLeast  = 64 << 20  // but at least so many bytes,
+	roomLarge  = 4         // or this part of a very small one
+	roomFlight = 24 << 20  // bytes: qemu.QueueSize requests of 1 MiB, and some more
+	roomMuch   = 2 << 30   // bytes
 	roomEvery  = time.Second
 	roomOften  = 20 * time.Millisecond
-	roomLate   = 10 * time.Second // of late: between this and twice as long ago
-	roomHeavy  = 4 << 20          // bytes: a lot
+	roomLate   = 10 * time.Second // lately: within this, or up to twice as long ago
+	roomHeavy  = 4 << 20          // bytes
 )
 
 // space is what a file system has, in bytes.
@@ -50,7 +53,7 @@ func (s space) reserve() int64 {
 	return min(roomMost, max(s.all/roomPart, min(roomLeast, s.all/roomLarge)))
 }
 
-// room keeps a guest from filling the file system. It is the watch's alone.
+// room keeps a guest from filling the file system. Only watch uses it.
 type room struct {
 	due    *time.Timer           // when to look
 	look   func() (space, error) // of the disk's file system
@@ -64,7 +67,7 @@ type room struct {
 
 func newRoom(image string) *room {
 	r := &room{due: time.NewTimer(roomEvery)}
-	if image == "" { // what an ephemeral guest writes is in its memory
+	if image == "" { // an ephemeral guest writes to its memory only
 		r.due.Stop()
 	}
 	r.look = func() (space, error) {
@@ -82,7 +85,7 @@ func newRoom(image string) *room {
 	return r
 }
 
-// verdict is what is to be done with a VM.
+// verdict is what to do with a VM.
 type verdict int
 
 const (
@@ -95,7 +98,7 @@ const (
 // tick looks at the file system and judges.
 func (r *room) tick(now time.Time) (verdict, space) {
 	s, err := r.look()
-	if err != nil || s.all <= 0 { // one that tells no size is never known to be full
+	if err != nil || s.all <= 0 { // without a size nobody knows whether it is full
 		r.due.Reset(roomEvery)
 		return goOn, s
 	}
@@ -116,13 +119,13 @@ func (r *room) tick(now time.Time) (verdict, space) {
 		return goOn, s
 	case s.free-step < reserve && grown > roomHeavy, s.free < reserve/2 && grown > 0:
 		r.frozen, r.since, r.begin = true, now, used
-		r.due.Reset(roomOften) // perhaps it was only feared
+		r.due.Reset(roomOften) // perhaps the disk does not get that full
 		return freeze, s
 	}
 	return goOn, s
 }
 
-// growth is by how much a disk has grown of late.
+// growth tells by how much a disk has grown lately.
 type growth struct {
 	since        time.Time
 	begin        int64 // at since
@@ -140,13 +143,13 @@ func (g *growth) add(now time.Time, used int64) int64 {
 	return g.before + g.last
 }
 
-// keepRoom does what the room's state asks for, and gives the reason to kill the VM
-// for; "" if there is none.
+// keepRoom does what the room's verdict asks for. It returns the reason if the VM has
+// to be killed; else "".
 func (m *monitor) keepRoom(r *room, stopping bool) (reason string) {
 	what, s := r.tick(time.Now())
 	switch {
 	case what == freeze && stopping && s.free >= s.reserve()/2:
-		r.frozen = false // the next look tells whether it comes to that
+		r.frozen = false // not yet: the next look judges again
 	case what == freeze && stopping:
 		return "it was killed: it filled the host's disk before it had stopped"
 	case what == kill:
@@ -174,7 +177,7 @@ func (m *monitor) thaw(r *room) {
 	m.update(func(r *api.Report) { r.Reason = "" })
 }
 
-// signal signals the hypervisor.
+// signal sends s to the hypervisor, and not to its file servers.
 func (g *group) signal(s os.Signal) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -14,10 +14,10 @@ import (
 	"openshell-vm/drivers/vm/rootlist"
 )
 
-// listRoot writes down for the guest init what is in its root. Where that fails the
-// init looks itself, which takes longer.
+// listRoot writes the list of the root's files for the guest init. If that fails, the
+// init looks at the files itself, which takes longer.
 func (m *monitor) listRoot(lister hypervisor.Lister) error {
-	if err := m.unlistRoot(); err != nil { // of a boot that failed
+	if err := m.unlistRoot(); err != nil { // a failed boot may have left one
 		return err
 	}
 	file := filepath.Join(m.cfg.Boot, guest.RootListFile)
@@ -50,7 +50,7 @@ func (m *monitor) listRoot(lister hypervisor.Lister) error {
 	return nil
 }
 
-// unlistRoot removes the list, which is of no use once the guest has booted.
+// unlistRoot removes the list: a guest that has booted needs it no more.
 func (m *monitor) unlistRoot() error {
 	err := os.Remove(filepath.Join(m.cfg.Boot, guest.RootListFile))
 	if errors.Is(err, fs.ErrNotExist) {

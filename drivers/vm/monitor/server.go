@@ -14,7 +14,7 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// requestTimeout bounds how long a client may take to say what it wants.
+// requestTimeout bounds how long a client may take to send its request.
 const requestTimeout = 10 * time.Second
 
 // server answers clients for a monitor.
@@ -40,7 +40,7 @@ func (s server) serve(l *net.UnixListener) {
 	}
 }
 
-// gone says that err only means that a client has hung up.
+// gone reports whether err only means that a client has hung up.
 func gone(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, stream.ErrHangup) || errors.Is(err, context.Canceled) ||
 		errors.As(err, new(*net.OpError))
@@ -101,7 +101,7 @@ func whileOpen(s *stream.Session) (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// command does what needs no stream.
+// command answers a request that needs no session.
 func (s server) command(r api.Request) api.Report {
 	switch {
 	case r.Status != nil:
@@ -118,12 +118,13 @@ func (s server) command(r api.Request) api.Report {
 	return s.m.report()
 }
 
-// attach connects a client to the workload's streams until the workload has
-// ended or the client has hung up. All output comes from the log, so a slow client
-// lags behind, and the workload waits for it only when the log is full of what it has
-// not read. Nothing else waits: not other sessions, and not the workload's end.
+// attach connects a client to the workload's streams until the workload has ended or
+// the client has hung up. All output comes from the log, so a slow client lags behind.
+// If the client asked to hold, the workload waits for it once the log is full of
+// output that it has not read. Nothing else waits: neither other sessions nor the
+// workload's end.
 func (s server) attach(ctx context.Context, client *stream.Session, r api.AttachRequest) error {
-	if s.m.report().State == "" { // the boot may fail, and be tried again
+	if s.m.report().State == "" { // it boots; a boot may fail, and be tried again
 		client.Fail([]byte(drivers.ErrNotRunning.Error()))
 		return nil
 	}
@@ -159,8 +160,8 @@ func (s server) attach(ctx context.Context, client *stream.Session, r api.Attach
 	return nil
 }
 
-// takeInput passes a client's input on to the workload. A client that hangs up
-// ends nothing: others may attach.
+// takeInput passes a client's input on to the workload. A client that hangs up does not
+// end the workload's input: others may attach.
 func (s server) takeInput(ctx context.Context, client *stream.Session) {
 	for {
 		f, err := client.Next(ctx)
@@ -191,7 +192,7 @@ func (s server) takeEvents(ctx context.Context, client *stream.Session) {
 	}
 }
 
-// exec runs a further command for a client, and kills it when the client hangs up.
+// exec runs a command for a client, and kills it when the client hangs up.
 func (s server) exec(ctx context.Context, client *stream.Session, r api.ExecRequest) error {
 	if s.m.report().State != drivers.Running {
 		client.Fail([]byte(drivers.ErrNotRunning.Error()))
@@ -220,7 +221,7 @@ func (s server) exec(ctx context.Context, client *stream.Session, r api.ExecRequ
 	return passOutput(ctx, process, client)
 }
 
-// errEnded is what the client of an exec is told whose sandbox ended under it.
+// errEnded is what an exec's client is told when the sandbox ended before the command.
 var errEnded = errors.New("the sandbox has ended")
 
 func passInput(ctx context.Context, client, process *stream.Session) {
@@ -250,7 +251,8 @@ func passEvents(ctx context.Context, client, process *stream.Session) {
 	}
 }
 
-// passOutput ends with the process's last frame, or with the client.
+// passOutput passes a process's output on. It returns after the process's last frame,
+// or when the client is gone.
 func passOutput(ctx context.Context, process, client *stream.Session) error {
 	for {
 		f, err := process.Next(ctx)

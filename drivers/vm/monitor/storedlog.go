@@ -12,9 +12,9 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// ReadLog writes the workload's stored output since the last start to the two
-// writers, also while it is being written: up to what there is at the call. What
-// is missing is told in its place.
+// ReadLog writes the workload's stored output since the last start to stdout and
+// stderr; nil discards. The log may still be written to: ReadLog gives what there is at
+// the call. Where output is missing, a note stands in its place.
 func ReadLog(dir string, stdout, stderr io.Writer) error {
 	write := func(kind stream.Kind, data []byte) error {
 		w := stdout
@@ -41,9 +41,9 @@ func ReadLog(dir string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// openLog opens the files of a log, oldest first. Once all are open they are looked
-// at by name again: if they have been rotated meanwhile, it begins anew. So none is
-// missing, none is there twice, and what is rotated away later can still be read.
+// openLog opens the files of a log, oldest first. It starts over if the log was rotated
+// before all were open. So no file is missing and none is there twice. Files that are
+// rotated away later can still be read.
 func openLog(path string, count int) ([]*os.File, error) {
 	for {
 		files, err := openByName(path, count)
@@ -70,7 +70,7 @@ func openByName(path string, count int) (files []*os.File, err error) {
 	return files, nil
 }
 
-// sameNames says whether the log still consists of these files.
+// sameNames reports whether the log still consists of these files.
 func sameNames(files []*os.File, path string, count int) (bool, error) {
 	for age := count - 1; age >= 0; age-- {
 		now, err := os.Stat(rotlog.Name(path, age))
@@ -91,8 +91,8 @@ func sameNames(files []*os.File, path string, count int) (bool, error) {
 	return len(files) == 0, nil
 }
 
-// readLogFile gives what f has now. expected is the number that it should have, and
-// becomes that of the next.
+// readLogFile passes to write what f has now. expected is the number that f should
+// have; it becomes the next file's number.
 func readLogFile(f *os.File, expected *int, write func(stream.Kind, []byte) error) error {
 	info, err := f.Stat()
 	if err != nil {

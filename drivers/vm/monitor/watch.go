@@ -11,15 +11,15 @@ import (
 	"openshell-vm/internal/hostclock"
 )
 
-// stopMargin is how much longer than asked a guest may take to stop a workload,
-// before the VM is powered off under it.
+// stopMargin is how much longer than the grace a guest may take to stop its workload.
+// After that the VM is killed.
 const stopMargin = 5 * time.Second
 
-// portGrace bounds how far the death of a process of the VM and the end of the
-// control port may lie apart, on a host that is busy.
+// portGrace bounds the time between the death of a process of the VM and the end of the
+// control port, on a busy host.
 const portGrace = 5 * time.Second
 
-// watch follows the running workload and gives its end.
+// watch follows the running workload and returns how it ended.
 func (m *monitor) watch(early *guest.Exited) Exit {
 	if early != nil {
 		return exited(*early)
@@ -28,7 +28,7 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 	defer cancel()
 	steps := m.clockSteps(ctx)
 	clock, room := newGuestClock(), newRoom(m.cfg.Upper)
-	var patience <-chan time.Time // with a guest that was asked to stop
+	var patience <-chan time.Time // nil until the guest was asked to stop
 	for {
 		select {
 		case msg, ok := <-m.control.messages:
@@ -60,7 +60,7 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 				return m.killed("it was killed")
 			}
 			m.thaw(room)
-			m.stdio.Release() // it may have something to write before it can end
+			m.stdio.Release() // the workload may have to write before it can end
 			m.control.send(guest.Message{Stop: &guest.Stop{GraceNano: int64(grace)}})
 			patience = time.After(grace + stopMargin)
 		case <-patience:
@@ -69,15 +69,15 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 	}
 }
 
-// clockSteps tells of the host's clock's steps, which leave the guest's clock behind,
-// until ctx ends.
+// clockSteps tells when the host's clock was set, until ctx ends. The guest's clock
+// does not follow by itself.
 func (m *monitor) clockSteps(ctx context.Context) <-chan struct{} {
 	steps := make(chan struct{}, 1)
 	go func() {
 		err := hostclock.Watch(ctx, func() {
 			select {
 			case steps <- struct{}{}:
-			default: // one is waiting already, and will give the newest time
+			default: // one is waiting already; watch will take the newest time
 			}
 		})
 		if err != nil {
@@ -87,8 +87,7 @@ func (m *monitor) clockSteps(ctx context.Context) <-chan struct{} {
 	return steps
 }
 
-// lastWords looks for an exit status among the messages that a VM left behind
-// when it ended.
+// lastWords looks for an exit status among the messages that an ended VM left behind.
 func (m *monitor) lastWords(d death) Exit {
 	d = m.group.end(d)
 	for {
@@ -106,8 +105,8 @@ func (m *monitor) lastWords(d death) Exit {
 	}
 }
 
-// lost is the error for a control port that ended: the process that held it
-// has died or is about to.
+// lost returns the error for a control port that ended. Usually the process that held
+// the port has died, or is about to.
 func (m *monitor) lost() error {
 	if err := m.control.broken(); err != nil {
 		return err
@@ -120,7 +119,7 @@ func (m *monitor) lost() error {
 	}
 }
 
-// blame is the error for a VM that a death has brought down.
+// blame returns the error for a VM that ended by a death.
 func (m *monitor) blame(d death) error {
 	greeted := m.report().Kernel != ""
 	if !d.forced() && !d.server {
@@ -141,12 +140,12 @@ func (m *monitor) blame(d death) error {
 	return &drivers.Error{Err: errors.New(text), Hint: drivers.HintOf(d.err)}
 }
 
-// exited is the end that the guest tells. What is no exit code is none.
+// exited is the end that the guest reports.
 func exited(e guest.Exited) Exit {
 	return Exit{State: drivers.Exited, ExitCode: e.Code, Reason: printable(e.Reason)}.checked()
 }
 
-// dead is the end without an exit status. What is left of the VM goes now: its
+// dead is the end without an exit status. It kills what is left of the VM, so that its
 // ports end, and with them the output.
 func (m *monitor) dead(err error) Exit {
 	m.group.kill()
@@ -157,16 +156,17 @@ func (m *monitor) dead(err error) Exit {
 	return Exit{State: drivers.Dead, Reason: reason}
 }
 
-// killed is the end that somebody asked for.
+// killed kills the VM and returns that end: exit code 137, as of SIGKILL.
 func (m *monitor) killed(why string) Exit {
 	m.group.kill()
 	return Exit{State: drivers.Exited, ExitCode: 128 + 9, Reason: why}
 }
 
-// guestDown is a guest that ended its VM without a word of its workload.
+// guestDown is the error for a guest that ended its VM without reporting how the
+// workload ended.
 type guestDown struct {
-	panic   string   // what its kernel gave up for; "" if it did not
-	console []string // what it said last: of a panic, up to there
+	panic   string   // why its kernel panicked; "" if it did not
+	console []string // its last lines: in a panic, up to the panic's own
 }
 
 func (e *guestDown) Error() string {
@@ -177,11 +177,11 @@ func (e *guestDown) Error() string {
 }
 
 const (
-	panicLines = 100 // of the console are looked at for a panic, which a trace follows
-	downLines  = 3   // of the console are told
+	panicLines = 100 // last lines of the console that are searched for a panic: a trace follows it
+	downLines  = 3   // lines of the console that are told
 )
 
-// wentDown finds in the guest's console why it ended.
+// wentDown finds out from the guest's console why it ended.
 func (m *monitor) wentDown() *guestDown {
 	m.awaitConsole()
 	lines, down := tail(m.cfg.file(ConsoleFile), panicLines), &guestDown{}

@@ -19,23 +19,23 @@ type Client struct {
 	conn   *net.UnixConn
 }
 
-// Dial connects to the monitor whose socket lies in runDir. A monitor that is
-// not there is drivers.ErrNotRunning.
+// Dial connects to the monitor whose socket lies in runDir. Without a monitor the
+// error is drivers.ErrNotRunning.
 func Dial(runDir string) (*Client, error) {
 	conn, err := peer.DialIn(context.Background(), runDir, SocketFile)
 	if errors.Is(err, peer.ErrForeign) {
-		return nil, err // whether the monitor runs can't be known
+		return nil, err // it says nothing about whether the monitor runs
 	} else if err != nil {
 		return nil, fmt.Errorf("%w (%w)", drivers.ErrNotRunning, err)
 	}
 	return &Client{runDir: runDir, conn: conn}, nil
 }
 
-// Close hangs up. An exec is killed by it, the workload is not.
+// Close hangs up. That kills an exec's command, but not the workload.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// Do sends a request that is answered by one Report. A monitor that ends before it
-// has taken the connection is drivers.ErrNotRunning, as if it had never listened.
+// Do sends a request that is answered by one Report. If the monitor ends before it
+// answers, the error is drivers.ErrNotRunning, as if it had never listened.
 func (c *Client) Do(ctx context.Context, r Request) (Report, error) {
 	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -56,7 +56,7 @@ func (c *Client) Do(ctx context.Context, r Request) (Report, error) {
 	return answer, nil
 }
 
-// gone says that nobody listens any more.
+// gone reports whether nobody listens any more.
 func (c *Client) gone() bool {
 	again, err := Dial(c.runDir)
 	if err == nil {
@@ -65,9 +65,8 @@ func (c *Client) gone() bool {
 	return errors.Is(err, drivers.ErrNotRunning)
 }
 
-// Stream asks for a session and copies between s and the process until it has
-// ended; it returns the exit code. When ctx ends it hangs up, also while s takes no
-// output.
+// Stream asks for a session, copies between s and the process until that has ended, and
+// returns its exit code. When ctx ends it hangs up, even while s takes no output.
 func (c *Client) Stream(ctx context.Context, r StreamRequest, s drivers.Streams) (int, error) {
 	defer c.Close()
 	credit, err := c.begin(ctx, r)
@@ -75,7 +74,7 @@ func (c *Client) Stream(ctx context.Context, r StreamRequest, s drivers.Streams)
 		return 0, cmp.Or(ctx.Err(), err)
 	}
 	conn, session := stream.Single(c.conn, stream.Options{Credit: credit})
-	defer conn.Close() // its sessions, too
+	defer conn.Close() // and with it the session
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if !credit && s.Stdin != nil {
 		s.Stdin = c.spare(ctx, conn, r, s)
@@ -94,7 +93,7 @@ func (c *Client) Stream(ctx context.Context, r StreamRequest, s drivers.Streams)
 	return stream.DecodeExit(last.Payload)
 }
 
-// begin asks for the session, with credit or as an old monitor knows it.
+// begin asks for the session. An old monitor gives one without credit.
 func (c *Client) begin(ctx context.Context, r StreamRequest) (credit bool, err error) {
 	if answer, err := c.Do(ctx, Request{Stream: &r}); answer.Stream {
 		return true, nil
@@ -110,16 +109,17 @@ func (c *Client) begin(ctx context.Context, r StreamRequest) (credit bool, err e
 	return false, stream.WriteJSON(stream.NewWriter(c.conn), 0, Request{Attach: r.Attach, Exec: r.Exec})
 }
 
-// old says that a monitor which was asked for a session knows no Stream request.
+// old reports whether this answer to a Stream request comes from a monitor that does
+// not know the request.
 func (r Report) old() bool { return r.Problem == UnknownRequest }
 
-// EndedError is why a process has no exit code: its sandbox ended under it, or
-// the monitor gave it up.
+// EndedError says why a process has no exit code: its sandbox ended before it did, or
+// the monitor refused it or gave it up.
 type EndedError struct{ Reason string }
 
 func (e *EndedError) Error() string { return e.Reason }
 
-// errorOf gives a monitor's text back its type.
+// errorOf turns a monitor's text into an error of the right type.
 func errorOf(text string) error {
 	if text == drivers.ErrNotRunning.Error() {
 		return drivers.ErrNotRunning

@@ -11,26 +11,28 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// The guest init of a VM that was started before there was credit queues input, and
-// asks its monitor to hold more back once 128 KiB wait. When as much again is under way
-// by then, that may be misunderstood: the input ends after 8 MiB, without a word. So
-// little of an exec's input is under way at a time:
+// A VM that was started before there was credit has an old guest init. That init queues
+// input, and asks its monitor to hold back more once 128 KiB wait. If as much again is
+// under way by then, the two may misunderstand each other, and the input ends after
+// 8 MiB without an error. So this client keeps little of an exec's input under way:
 //
-//  1. a piece is sent
-//  2. the monitor has read it: nothing of it is left in the connection
-//  3. the guest init has it: it has refused an exec without a command, which was
-//     behind the piece on the same port
-//  4. the next piece
+//  1. Send a piece.
+//  2. Wait until the monitor has read it: nothing of it is left in the connection.
+//  3. Wait until the guest init has it: send an exec without a command behind the piece,
+//     on the same port, and wait until the init has refused it.
+//  4. Send the next piece.
 //
-// The workload's input has a port of its own, and no such sign. Its client is told.
+// The workload's input has a port of its own, and nothing there tells that the input has
+// arrived. So its client gets a warning instead.
 const (
-	oldPiece = 32 << 10 // a monitor holds as much again
-	oldLimit = 8 << 20
+	oldPiece = 32 << 10 // bytes; a monitor holds as much again
+	oldLimit = 8 << 20  // bytes
 )
 
 const oldWarning = "openshell-vm: an older version started this sandbox: it may lose input from here on; start it again to be sure\n"
 
-// spare makes of a client's input what an older VM takes whole.
+// spare wraps a client's input so that an old VM loses none of an exec's, and so that
+// an attached client is warned.
 func (c *Client) spare(ctx context.Context, conn *stream.Conn, r StreamRequest, s stream.Streams) io.Reader {
 	if r.Exec != nil {
 		return &paced{ctx: ctx, r: s.Stdin, client: c, conn: conn}
@@ -38,7 +40,7 @@ func (c *Client) spare(ctx context.Context, conn *stream.Conn, r StreamRequest, 
 	return &warned{r: s.Stdin, w: s.Stderr}
 }
 
-// warned tells once that there is more input than an older VM may take.
+// warned writes one warning when there is more input than an old VM is sure to take.
 type warned struct {
 	r io.Reader
 	w io.Writer
@@ -54,13 +56,13 @@ func (w *warned) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// paced is the input of an exec in an older VM.
+// paced is the input of an exec in an old VM.
 type paced struct {
 	ctx    context.Context
 	r      io.Reader
 	client *Client
 	conn   *stream.Conn
-	sent   int // of the piece
+	sent   int // bytes of the piece
 }
 
 func (p *paced) Read(b []byte) (int, error) {
@@ -97,7 +99,7 @@ func (p *paced) arrived() error {
 	return p.client.barrier(p.ctx)
 }
 
-// unread is how many bytes the monitor has not read yet.
+// unread returns how many bytes the monitor has not read yet.
 func (c *Client) unread() (n int, err error) {
 	raw, err := c.conn.SyscallConn()
 	if err != nil {
@@ -106,7 +108,7 @@ func (c *Client) unread() (n int, err error) {
 	return n, errors.Join(raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }), err)
 }
 
-// barrier has the guest init refuse an exec.
+// barrier sends an exec that the guest init refuses, and waits until it has.
 func (c *Client) barrier(ctx context.Context) error {
 	other, err := Dial(c.runDir)
 	if err != nil {

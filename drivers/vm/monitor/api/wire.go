@@ -1,9 +1,9 @@
-// Package api is what a VM's monitor can be asked over its socket: the messages, and a
+// Package api is the protocol of a VM's monitor on its socket: the messages, and a
 // client. The driver asks, package monitor answers.
 //
-// A monitor outlives gateways, so either side may be older than the other. New fields
-// and requests are additions; what an old monitor does not know is asked for in the
-// old way (Client.Stream).
+// A monitor outlives gateways, so either side may be older than the other. The protocol
+// changes only by new fields and requests. If a monitor does not know a request, the
+// client falls back to the old one (Client.Stream).
 package api
 
 import (
@@ -15,16 +15,17 @@ import (
 // SocketFile is the monitor's socket, in the VM's runtime directory.
 const SocketFile = "monitor.sock"
 
-// UnknownRequest is what every monitor has said of a request that it does not
-// know. Clients go by it: it never changes.
+// UnknownRequest is the Problem that every monitor reports for a request that it does
+// not know. Clients compare it, so it never changes.
 const UnknownRequest = "this monitor does not know the request; it is older than the gateway"
 
-// Request is what a client asks for: the first frame on a connection to the
-// monitor's socket, of kind stream.Control. Exactly one field is set. Attach
-// Stream, answered by a Report that says Stream, turns the connection into a
-// session with credit. A monitor from before there was credit answers that it does
-// not know the request: it is asked for Attach or Exec, which turn the connection into a
-// session without. The others are answered with one Report.
+// Request is what a client asks for. It is the first frame on a connection to the
+// monitor's socket, of kind stream.Control. Exactly one field is set.
+//
+// A monitor answers Status, Stop and Signal with one Report. It answers Stream with a
+// Report whose Stream is true; then the connection is a session with credit. A monitor
+// from before there was credit answers Stream with UnknownRequest. A client then asks
+// for Attach or Exec on a new connection, which become a session without credit.
 type Request struct {
 	Status *struct{}      `json:"status,omitempty"`
 	Stop   *StopRequest   `json:"stop,omitempty"`
@@ -34,7 +35,7 @@ type Request struct {
 	Exec   *ExecRequest   `json:"exec,omitempty"`
 }
 
-// StreamRequest asks for a session. One field is set.
+// StreamRequest asks for a session. Exactly one field is set.
 type StreamRequest struct {
 	Attach *AttachRequest `json:"attach,omitempty"`
 	Exec   *ExecRequest   `json:"exec,omitempty"`
@@ -46,16 +47,16 @@ type StopRequest struct {
 	Grace time.Duration `json:"grace"`
 }
 
-// SignalRequest is for the workload's main process.
+// SignalRequest sends a signal to the workload's main process.
 type SignalRequest struct {
 	Number int `json:"number"`
 }
 
 // AttachRequest connects to the workload's streams.
 type AttachRequest struct {
-	Replay bool `json:"replay"` // output since the start first
-	// Hold has the workload wait for a client that does not read, once the log has
-	// no more room. Without, the client misses output, and is told so.
+	Replay bool `json:"replay"` // first the output since the start
+	// Hold makes the workload wait for a client that does not read, once the log has
+	// no more room. Without it the client misses output, and is told so.
 	Hold bool `json:"hold,omitempty"`
 }
 
@@ -70,23 +71,23 @@ type Report struct {
 	Problem        string         `json:"problem,omitempty"` // why the request was refused
 	Stream         bool           `json:"stream,omitempty"`  // a session with credit follows
 	State          drivers.State  `json:"state,omitempty"`   // "" while the guest boots
-	Reason         string         `json:"reason,omitempty"`  // why it runs and yet does nothing
-	Output         string         `json:"output,omitempty"`  // why it can't write any more now
+	Reason         string         `json:"reason,omitempty"`  // why a running VM stands still
+	Output         string         `json:"output,omitempty"`  // why the workload's output waits
 	StartedAt      time.Time      `json:"startedAt,omitzero"`
 	SeenGeneration uint64         `json:"seenGeneration,omitempty"`
 	Attempt        int            `json:"attempt,omitempty"`
 	Kernel         string         `json:"kernel,omitempty"` // the guest's uname -r
 	Doing          string         `json:"doing,omitempty"`  // what takes a boot so long
 	PIDs           map[string]int `json:"pids,omitempty"`   // host processes by name
-	Jail           []drivers.Fact `json:"jail,omitempty"`   // what the host could not give
+	Jail           []drivers.Fact `json:"jail,omitempty"`   // what each jail lacks, and the memory limit
 }
 
-// Ready is the one line that a monitor writes to its report pipe: the workload
-// has been started, or why not.
+// Ready is the one line that a monitor writes to its report pipe: why the workload did
+// not start, or without a Problem that it did.
 type Ready struct {
 	Problem string `json:"problem,omitempty"`
 	Hint    string `json:"hint,omitempty"`
 	Hung    bool   `json:"hung,omitempty"`    // the boot went past its deadline
-	Crashed bool   `json:"crashed,omitempty"` // the hypervisor did, before the guest greeted
-	Console string `json:"console,omitempty"` // last lines, when the boot failed
+	Crashed bool   `json:"crashed,omitempty"` // the hypervisor crashed before the guest greeted
+	Console string `json:"console,omitempty"` // the last lines, when the boot failed
 }
