@@ -18,10 +18,11 @@ func fullSpec(t *testing.T) drivers.Spec {
 		t.Fatal(err)
 	}
 	return drivers.Spec{
-		Mounts: []drivers.Mount{mount}, Rootfs: "/srv/root", Image: "alpine", Ephemeral: true,
+		Mounts: []drivers.Mount{mount}, VM: drivers.VM{Rootfs: "/srv/root", Ephemeral: true, Disk: 1 << 31, TokenUser: "agent", RequireJail: true, Hypervisor: "qemu"},
+		Container: drivers.Container{Image: "alpine", Entrypoint: "/bin/entry"},
 		Process: drivers.Process{Args: []string{"sleep", "9"}, Env: []string{"A=b"}, Dir: "/tmp", User: "nobody", Terminal: true,
-			Size: drivers.Size{Rows: 24, Cols: 80}, Entrypoint: []string{"/bin/entry"}},
-		Stdin: true, AutoRemove: true, CPUs: 1.5, Memory: 1 << 30, Disk: 1 << 31, TokenUser: "agent", RequireJail: true, Hypervisor: "qemu",
+			Size: drivers.Size{Rows: 24, Cols: 80}},
+		Stdin: true, AutoRemove: true, CPUs: 1.5, Memory: 1 << 30,
 	}
 }
 
@@ -35,8 +36,8 @@ func TestAdoptRemembers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// These are of the record itself, or have no producer.
-	elsewhere := map[string]bool{"ID": true, "Name": true, "GatewayID": true, "Dir": true, "Auth": true, "Hidden": true, "Labels": true}
+	// These are of the record itself.
+	elsewhere := map[string]bool{"ID": true, "Name": true, "GatewayID": true, "Dir": true, "Auth": true, "Hidden": true}
 	a, b := reflect.ValueOf(asked), reflect.ValueOf(got)
 	for i := range a.NumField() {
 		name := a.Type().Field(i).Name
@@ -50,10 +51,11 @@ func TestAdoptRemembers(t *testing.T) {
 			t.Errorf("%s was %+v, and comes back as %+v", name, a.Field(i), b.Field(i))
 		}
 	}
-	p := reflect.ValueOf(asked.Process)
-	for i := range p.NumField() {
-		if p.Field(i).IsZero() {
-			t.Errorf("the test has no value for Process.%s", p.Type().Field(i).Name)
+	for _, part := range []any{asked.Process, asked.VM, asked.Container} {
+		for v, i := reflect.ValueOf(part), 0; i < v.NumField(); i++ {
+			if v.Field(i).IsZero() {
+				t.Errorf("the test has no value for %s of the %T", v.Type().Field(i).Name, part)
+			}
 		}
 	}
 }

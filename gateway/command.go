@@ -33,12 +33,12 @@ var imageName = regexp.MustCompile(`^[a-z0-9]+([._/-][a-z0-9]+|:[0-9]+/[a-z0-9]+
 // will. own says that the user named the root.
 func checkInRoot(ctx context.Context, driver drivers.Driver, spec drivers.Spec, own bool) error {
 	v := view{Spec: spec}
-	if stocker, ok := driver.(drivers.Stocker); ok && spec.Rootfs == "" {
+	if stocker, ok := driver.(drivers.Stocker); ok && spec.VM.Rootfs == "" {
 		var err error
 		if v.stock, err = stocker.Stock(ctx); err != nil {
 			return nil
 		}
-	} else if spec.Rootfs == "" {
+	} else if spec.VM.Rootfs == "" {
 		return nil
 	}
 	if err := checkUsers(v); err != nil {
@@ -69,7 +69,7 @@ func checkUsers(spec view) error {
 		}
 		names[file] = data
 	}
-	for _, name := range []string{spec.Process.User, spec.TokenUser} {
+	for _, name := range []string{spec.Process.User, spec.VM.TokenUser} {
 		if name == "" {
 			continue
 		}
@@ -91,7 +91,7 @@ func (v view) read(file string) ([]byte, error) {
 	if v.stock != nil {
 		return []byte(v.stock[name]), nil
 	}
-	root, err := os.OpenRoot(v.Rootfs)
+	root, err := os.OpenRoot(v.VM.Rootfs)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +175,7 @@ func surelyMissing(spec view, files []string) bool {
 			return ok || file == "/" || covered(spec, file)
 		})
 	}
-	root, err := os.OpenRoot(spec.Rootfs)
+	root, err := os.OpenRoot(spec.VM.Rootfs)
 	if err != nil {
 		return false
 	}

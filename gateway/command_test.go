@@ -40,26 +40,26 @@ func TestCommandOfTheRoot(t *testing.T) {
 		spec drivers.Spec
 		hint string // "" for nothing to say
 	}{
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"alpine", "sh"}, Env: onlyBin}}, "--image alpine sh"},
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"ubuntu:24.04"}, Env: onlyBin}}, "--image ubuntu:24.04"},
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"docker.io/library/alpine:3"}}}, "--image docker.io/library/alpine:3"},
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"localhost:5000/x"}}}, "--image localhost:5000/x"},
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"Agent"}, Env: onlyBin}}, "give a program"},
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"agent"}, Env: onlyBin}}, "--image agent"},
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"sh"}, Env: onlyBin}}, ""},
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"abs"}, Env: onlyBin}}, ""},
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"agent"}, Env: []string{"PATH=/opt/tools"}}}, ""},
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"agent"}, Dir: "/opt", Env: []string{"PATH=tools"}}}, ""},
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"run.sh"}, Dir: "/work", Env: []string{"PATH=:/bin"}}}, ""},
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"alpine"}}}, ""}, // sbin leads out: not sure
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"alpine"}, Env: onlyBin}, Mounts: []drivers.Mount{mount}}, ""},
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"/no/such"}}}, ""},
-		{drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"./run"}}}, ""},
-		{drivers.Spec{Rootfs: root}, ""},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"alpine", "sh"}, Env: onlyBin}}, "--image alpine sh"},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"ubuntu:24.04"}, Env: onlyBin}}, "--image ubuntu:24.04"},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"docker.io/library/alpine:3"}}}, "--image docker.io/library/alpine:3"},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"localhost:5000/x"}}}, "--image localhost:5000/x"},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"Agent"}, Env: onlyBin}}, "give a program"},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"agent"}, Env: onlyBin}}, "--image agent"},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"sh"}, Env: onlyBin}}, ""},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"abs"}, Env: onlyBin}}, ""},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"agent"}, Env: []string{"PATH=/opt/tools"}}}, ""},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"agent"}, Dir: "/opt", Env: []string{"PATH=tools"}}}, ""},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"run.sh"}, Dir: "/work", Env: []string{"PATH=:/bin"}}}, ""},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"alpine"}}}, ""}, // sbin leads out: not sure
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"alpine"}, Env: onlyBin}, Mounts: []drivers.Mount{mount}}, ""},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"/no/such"}}}, ""},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"./run"}}}, ""},
+		{drivers.Spec{VM: drivers.VM{Rootfs: root}}, ""},
 		{drivers.Spec{Process: drivers.Process{Args: []string{"alpine", "sh"}}}, "--image alpine sh"},
 		{drivers.Spec{Process: drivers.Process{Args: []string{"sh"}}}, ""},
 		{drivers.Spec{Process: drivers.Process{Args: []string{"alpine"}}, Mounts: []drivers.Mount{mount}}, ""},
-		{drivers.Spec{Rootfs: "/nonexistent", Process: drivers.Process{Args: []string{"alpine"}}}, ""},
+		{drivers.Spec{VM: drivers.VM{Rootfs: "/nonexistent"}, Process: drivers.Process{Args: []string{"alpine"}}}, ""},
 	} {
 		err := checkInRoot(t.Context(), stocked{}, c.spec, false)
 		var answer *api.Error
@@ -102,25 +102,25 @@ func TestUserAndDirectoryOfTheRoot(t *testing.T) {
 		code string // "" for nothing to say
 		says string
 	}{
-		"a user":            {drivers.Spec{Rootfs: root, Process: as("agent:staff")}, "", ""},
-		"a number":          {drivers.Spec{Rootfs: root, Process: as("4711:4712")}, "", ""},
-		"no such user":      {drivers.Spec{Rootfs: root, Process: as("nosuch")}, api.CodeInvalid, `user "nosuch": unable to find user nosuch`},
-		"no such group":     {drivers.Spec{Rootfs: root, Process: as("agent:nosuch")}, api.CodeInvalid, "unable to find group nosuch"},
-		"no such owner":     {drivers.Spec{Rootfs: root, TokenUser: "nosuch"}, api.CodeInvalid, "unable to find user nosuch"},
-		"a mounted passwd":  {drivers.Spec{Rootfs: root, Process: as("nosuch"), Mounts: mount("/etc")}, "", ""},
-		"no passwd":         {drivers.Spec{Rootfs: bare, Process: as("nosuch")}, "", ""},
+		"a user":            {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: as("agent:staff")}, "", ""},
+		"a number":          {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: as("4711:4712")}, "", ""},
+		"no such user":      {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: as("nosuch")}, api.CodeInvalid, `user "nosuch": unable to find user nosuch`},
+		"no such group":     {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: as("agent:nosuch")}, api.CodeInvalid, "unable to find group nosuch"},
+		"no such owner":     {drivers.Spec{VM: drivers.VM{Rootfs: root, TokenUser: "nosuch"}}, api.CodeInvalid, "unable to find user nosuch"},
+		"a mounted passwd":  {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: as("nosuch"), Mounts: mount("/etc")}, "", ""},
+		"no passwd":         {drivers.Spec{VM: drivers.VM{Rootfs: bare}, Process: as("nosuch")}, "", ""},
 		"the default's":     {drivers.Spec{Process: as("agent")}, "", ""},
 		"not the default's": {drivers.Spec{Process: as("nosuch")}, api.CodeInvalid, "unable to find user nosuch"},
 		"its directory":     {drivers.Spec{Process: in("/bin")}, "", ""},
 		"its root":          {drivers.Spec{Process: in("/")}, "", ""},
 		"not its directory": {drivers.Spec{Process: in("/work")}, api.CodeNotExecutable, "working directory /work: no such directory"},
-		"a directory":       {drivers.Spec{Rootfs: root, Process: in("/work/")}, "", ""},
-		"no such directory": {drivers.Spec{Rootfs: root, Process: in("/work/x")}, api.CodeNotExecutable, "working directory /work/x: no such directory"},
-		"a mount's":         {drivers.Spec{Rootfs: root, Process: in("/x/y"), Mounts: mount("/x")}, "", ""},
-		"above a mount":     {drivers.Spec{Rootfs: root, Process: in("/x"), Mounts: mount("/x/y")}, "", ""},
-		"the kernel's":      {drivers.Spec{Rootfs: bare, Process: in("/proc/1")}, "", ""},
-		"the share's":       {drivers.Spec{Rootfs: bare, Process: in("/etc/openshell")}, "", ""},
-		"behind a link":     {drivers.Spec{Rootfs: root, Process: in("/leads-out/x")}, "", ""},
+		"a directory":       {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/work/")}, "", ""},
+		"no such directory": {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/work/x")}, api.CodeNotExecutable, "working directory /work/x: no such directory"},
+		"a mount's":         {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/x/y"), Mounts: mount("/x")}, "", ""},
+		"above a mount":     {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/x"), Mounts: mount("/x/y")}, "", ""},
+		"the kernel's":      {drivers.Spec{VM: drivers.VM{Rootfs: bare}, Process: in("/proc/1")}, "", ""},
+		"the share's":       {drivers.Spec{VM: drivers.VM{Rootfs: bare}, Process: in("/etc/openshell")}, "", ""},
+		"behind a link":     {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/leads-out/x")}, "", ""},
 	} {
 		err := checkInRoot(t.Context(), stocked{}, c.spec, true)
 		var answer *api.Error
@@ -131,7 +131,7 @@ func TestUserAndDirectoryOfTheRoot(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := checkInRoot(t.Context(), nil, drivers.Spec{Rootfs: root, Process: drivers.Process{Args: []string{"alpine"}}}, true); err == nil || strings.Contains(err.(*api.Error).Hint, "image") {
+	if err := checkInRoot(t.Context(), nil, drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"alpine"}}}, true); err == nil || strings.Contains(err.(*api.Error).Hint, "image") {
 		t.Errorf("of a root that was named: %v", err)
 	}
 	for dir, ok := range map[string]bool{"": true, "/work": true, "work": false, "./work": false} {
@@ -150,7 +150,7 @@ func (stocked) Stock(context.Context) (map[string]string, error) {
 
 // TestInAnImage: of an image nothing is known.
 func TestInAnImage(t *testing.T) {
-	spec := drivers.Spec{Image: "alpine", Process: drivers.Process{Args: []string{"alpine"}, User: "nosuch", Dir: "/x"}}
+	spec := drivers.Spec{Container: drivers.Container{Image: "alpine"}, Process: drivers.Process{Args: []string{"alpine"}, User: "nosuch", Dir: "/x"}}
 	if err := checkInRoot(t.Context(), nil, spec, false); err != nil {
 		t.Error(err)
 	}

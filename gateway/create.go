@@ -220,8 +220,8 @@ func checkDir(dir string) error {
 // expose the gateway's own.
 func checkSources(spec drivers.Spec) error {
 	sources := make([]string, 0, 1+len(spec.Mounts))
-	if spec.Rootfs != "" {
-		sources = append(sources, spec.Rootfs)
+	if spec.VM.Rootfs != "" {
+		sources = append(sources, spec.VM.Rootfs)
 	}
 	for _, m := range spec.Mounts {
 		sources = append(sources, m.Source())

@@ -53,26 +53,29 @@ func specOf(r *state.Record, h *state.Home, authDir string) (drivers.Spec, error
 		mounts = append(mounts, mount)
 	}
 	q := r.Request
-	var entrypoint []string
-	if q.Entrypoint != "" {
-		entrypoint = []string{q.Entrypoint}
+	hypervisor := q.Hypervisor
+	if hypervisor == auto {
+		hypervisor = ""
 	}
 	return drivers.Spec{
 		ID: r.ID, Name: r.Name, GatewayID: h.ID, Dir: h.SandboxDir(r.ID),
 		Auth: auth, Mounts: mounts, Hidden: h.Hidden(),
-		Rootfs: q.Rootfs, Image: q.Image, Ephemeral: q.Ephemeral,
 		Process: drivers.Process{Args: q.Process.Args, Env: q.Process.Env, Dir: q.Process.Dir,
-			User: q.Process.User, Terminal: q.Process.Terminal, Size: drivers.Size(q.Process.Size), Entrypoint: entrypoint},
-		Stdin: q.Stdin, CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk, TokenUser: q.TokenUser, Hypervisor: q.Hypervisor,
-		RequireJail: q.RequireJail, AutoRemove: q.AutoRemove,
+			User: q.Process.User, Terminal: q.Process.Terminal, Size: drivers.Size(q.Process.Size)},
+		Stdin: q.Stdin, CPUs: q.CPUs, Memory: q.Memory, AutoRemove: q.AutoRemove,
+		VM: drivers.VM{Hypervisor: hypervisor, Rootfs: q.Rootfs, Ephemeral: q.Ephemeral, Disk: q.Disk,
+			TokenUser: q.TokenUser, RequireJail: q.RequireJail},
+		Container: drivers.Container{Image: q.Image, Entrypoint: q.Entrypoint},
 	}, nil
 }
 
-// fillIn takes over what the driver filled in.
+// fillIn takes over what the driver may have filled in.
 func fillIn(r *state.Record, spec drivers.Spec) {
-	q := &r.Request
-	q.Rootfs, q.Image, q.Ephemeral, q.Hypervisor = spec.Rootfs, spec.Image, spec.Ephemeral, spec.Hypervisor
-	q.CPUs, q.Memory, q.Disk, q.TokenUser = spec.CPUs, spec.Memory, spec.Disk, spec.TokenUser
+	q, vm, container := &r.Request, spec.VM, spec.Container
+	q.CPUs, q.Memory = spec.CPUs, spec.Memory
+	q.Hypervisor, q.Rootfs, q.Ephemeral, q.Disk, q.TokenUser, q.RequireJail =
+		vm.Hypervisor, vm.Rootfs, vm.Ephemeral, vm.Disk, vm.TokenUser, vm.RequireJail
+	q.Image, q.Entrypoint = container.Image, container.Entrypoint
 	q.Process = state.Process{Args: spec.Process.Args, Env: spec.Process.Env, Dir: spec.Process.Dir,
 		User: spec.Process.User, Terminal: spec.Process.Terminal, Size: state.Size(spec.Process.Size)}
 }
@@ -81,10 +84,7 @@ func fillIn(r *state.Record, spec drivers.Spec) {
 func remember(r *state.Record, spec drivers.Spec) {
 	fillIn(r, spec)
 	q := &r.Request
-	q.Stdin, q.AutoRemove, q.RequireJail = spec.Stdin, spec.AutoRemove, spec.RequireJail
-	if entrypoint := spec.Process.Entrypoint; len(entrypoint) > 0 {
-		q.Entrypoint = entrypoint[0]
-	}
+	q.Stdin, q.AutoRemove = spec.Stdin, spec.AutoRemove
 	for _, m := range spec.Mounts {
 		q.Mounts = append(q.Mounts, state.Mount{Source: m.Source(), Target: m.Target()})
 	}

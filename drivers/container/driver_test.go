@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -36,7 +37,7 @@ func created(t *testing.T, f *fake) *Driver {
 func testSpec(t *testing.T) drivers.Spec {
 	t.Helper()
 	top := tree(t)
-	return drivers.Spec{ID: testID, Name: "name", GatewayID: "gateway", Dir: top, Image: "image",
+	return drivers.Spec{ID: testID, Name: "name", GatewayID: "gateway", Dir: top, Container: drivers.Container{Image: "image"},
 		Auth: newMount(t, top+"/auth", drivers.AuthDir), Process: drivers.Process{Args: []string{"run"}}}
 }
 
@@ -318,18 +319,16 @@ func TestLabels(t *testing.T) {
 	f := &fake{}
 	d := New(f, "gateway")
 	spec := testSpec(t)
-	spec.Labels = map[string]string{"mine": "1", drivers.LabelGatewayID: "forged"}
 	if err := d.Create(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
-	if f.made.Labels["mine"] != "1" || f.made.Labels[drivers.LabelGatewayID] != "gateway" {
-		t.Errorf("%v", f.made.Labels)
-	}
-	if len(spec.Labels) != 2 {
-		t.Errorf("the caller's labels were changed: %v", spec.Labels)
+	for label, want := range map[string]string{drivers.LabelGatewayID: "gateway", drivers.LabelSandboxID: testID, drivers.LabelName: "name"} {
+		if got := f.made.Labels[label]; got != want {
+			t.Errorf("%s is %q", label, got)
+		}
 	}
 	s, err := d.Inspect(t.Context(), testID)
-	if err != nil || s.Spec == nil || s.Spec.Auth != spec.Auth || s.Spec.Image != "image" {
+	if err != nil || s.Spec == nil || s.Spec.Auth != spec.Auth || s.Spec.Container.Image != "image" {
 		t.Errorf("%+v, %v", s.Spec, err)
 	}
 	if err := d.Create(t.Context(), spec); !errors.Is(err, drivers.ErrExists) {
@@ -470,13 +469,14 @@ func TestPumpResizes(t *testing.T) {
 func TestSuits(t *testing.T) {
 	d := New(&fake{}, "gateway")
 	for name, change := range map[string]func(*drivers.Spec){
-		"a rootfs":        func(s *drivers.Spec) { s.Rootfs = "/x" },
-		"no image":        func(s *drivers.Spec) { s.Image = "" },
-		"an evil image":   func(s *drivers.Spec) { s.Image = "UPPER:case:twice" },
-		"a hypervisor":    func(s *drivers.Spec) { s.Hypervisor = "krun" },
-		"a jail":          func(s *drivers.Spec) { s.RequireJail = true },
-		"a token's user":  func(s *drivers.Spec) { s.TokenUser = "me" },
-		"ephemeral":       func(s *drivers.Spec) { s.Ephemeral = true },
+		"a rootfs":        func(s *drivers.Spec) { s.VM.Rootfs = "/x" },
+		"no image":        func(s *drivers.Spec) { s.Container.Image = "" },
+		"an evil image":   func(s *drivers.Spec) { s.Container.Image = "UPPER:case:twice" },
+		"a hypervisor":    func(s *drivers.Spec) { s.VM.Hypervisor = "krun" },
+		"a jail":          func(s *drivers.Spec) { s.VM.RequireJail = true },
+		"a token's user":  func(s *drivers.Spec) { s.VM.TokenUser = "me" },
+		"ephemeral":       func(s *drivers.Spec) { s.VM.Ephemeral = true },
+		"a disk":          func(s *drivers.Spec) { s.VM.Disk = 1 << 30 },
 		"CPUs":            func(s *drivers.Spec) { s.CPUs = 3 },
 		"almost no CPU":   func(s *drivers.Spec) { s.CPUs = 0.001 },
 		"negative CPUs":   func(s *drivers.Spec) { s.CPUs = -1 },
@@ -500,8 +500,8 @@ func TestSuits(t *testing.T) {
 		}
 	}
 	spec := testSpec(t)
-	spec.Hypervisor, spec.CPUs, spec.Memory = "auto", 1.5, 64<<20
-	if resolved, staleness, err := d.Resolve(t.Context(), spec); err != nil || staleness != time.Second || resolved.Hypervisor != "" {
-		t.Errorf("%v, %v, hypervisor %q", staleness, err, resolved.Hypervisor)
+	spec.CPUs, spec.Memory = 1.5, 64<<20
+	if resolved, staleness, err := d.Resolve(t.Context(), spec); err != nil || staleness != time.Second || !reflect.DeepEqual(resolved, spec) {
+		t.Errorf("%v, %v, %+v", staleness, err, resolved)
 	}
 }

@@ -112,8 +112,9 @@ type Host struct {
 
 // Object is a container to be made.
 type Object struct {
+	drivers.Container
+
 	Name    string
-	Image   string
 	Process drivers.Process
 	Stdin   bool
 	Share   Bind     // the auth directory, labelled for sharing under SELinux
@@ -122,6 +123,14 @@ type Object struct {
 	Labels  map[string]string
 	CPUs    float64
 	Memory  int64
+}
+
+// Program is what runs in place of the image's own entry point; nil for that.
+func (o Object) Program() []string {
+	if o.Entrypoint == "" {
+		return nil
+	}
+	return []string{o.Entrypoint}
 }
 
 // Bind is a read-only bind mount.

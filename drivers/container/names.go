@@ -2,7 +2,6 @@ package container
 
 import (
 	"encoding/json"
-	"maps"
 
 	"openshell-vm/drivers"
 )
@@ -22,21 +21,18 @@ const (
 
 func nameOf(id string) string { return prefix + id }
 
-// labelsOf are spec's own labels and, over them, ours.
+// labelsOf are what a container is found again by.
 func labelsOf(spec drivers.Spec) (map[string]string, error) {
 	data, err := json.Marshal(spec)
 	if err != nil {
 		return nil, err
 	}
-	labels := maps.Clone(spec.Labels)
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	labels[drivers.LabelSandboxID] = spec.ID
-	labels[drivers.LabelName] = spec.Name
-	labels[drivers.LabelGatewayID] = spec.GatewayID
-	labels[drivers.LabelSpec] = string(data)
-	return labels, nil
+	return map[string]string{
+		drivers.LabelSandboxID: spec.ID,
+		drivers.LabelName:      spec.Name,
+		drivers.LabelGatewayID: spec.GatewayID,
+		drivers.LabelSpec:      string(data),
+	}, nil
 }
 
 // specOf reads the spec back; nil if there is none that can be read.

@@ -22,7 +22,7 @@ const (
 	minCPUs   = 0.01
 )
 
-// Resolve leaves the spec as it is, but for the hypervisor: there is none.
+// Resolve leaves the spec as it is.
 func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, time.Duration, error) {
 	if err := d.suits(spec); err != nil {
 		return spec, 0, err
@@ -43,41 +43,52 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	if _, err := planOf(spec, host); err != nil {
 		return spec, 0, err
 	}
-	spec.Hypervisor = ""
 	return spec, Staleness, nil
 }
 
 // suits refuses what no container can be.
 func (d *Driver) suits(spec drivers.Spec) error {
+	if err := d.refuseVM(spec.VM); err != nil {
+		return err
+	}
 	switch {
-	case spec.Rootfs != "":
-		return refuse(fmt.Errorf("%s runs images, not a rootfs", d.Name()), "give --image, or take --driver vm")
-	case spec.Image == "":
+	case spec.Container.Image == "":
 		hint := "give --image REF"
 		if args := spec.Process.Args; len(args) > 0 && args[0] != "" {
 			hint = fmt.Sprintf("the image has a flag of its own here: --image REF COMMAND; if %s is the image: --image %s",
 				args[0], strings.Join(args, " "))
 		}
 		return refuse(drivers.ErrNoImage, hint)
-	case spec.Hypervisor != "" && spec.Hypervisor != "auto":
-		return refuse(fmt.Errorf("%s has no hypervisor %q", d.Name(), spec.Hypervisor), "take --driver vm with --hypervisor")
-	case spec.TokenUser != "":
-		return refuse(fmt.Errorf("%s can't give the share to user %q", d.Name(), spec.TokenUser), "leave out --token-user")
-	case spec.RequireJail:
-		return refuse(fmt.Errorf("%s confines a container as it does, not in a jail of ours", d.Name()), "take --driver vm for --require-jail")
-	case spec.Disk != 0:
-		return refuse(fmt.Errorf("%s does not bound what one container writes", d.Name()), "leave out --disk, or take --driver vm")
-	case spec.Ephemeral:
-		return refuse(fmt.Errorf("%s keeps what a sandbox changed until it is removed", d.Name()), "take --rm for --ephemeral")
 	case spec.CPUs < 0:
 		return refuse(fmt.Errorf("%g CPUs are less than none", spec.CPUs), "give a positive --cpus")
 	case spec.Memory < 0 || spec.Memory > 0 && spec.Memory < minMemory:
 		return refuse(fmt.Errorf("a memory limit of %s is too small: the minimum is 6m", size(spec.Memory)), "give --memory 6m or more")
 	}
-	if _, err := reference.ParseAnyReference(spec.Image); err != nil {
-		return refuse(fmt.Errorf("image %q: %w", spec.Image, err), "give an image as NAME[:TAG], such as debian:12")
+	if _, err := reference.ParseAnyReference(spec.Container.Image); err != nil {
+		return refuse(fmt.Errorf("image %q: %w", spec.Container.Image, err), "give an image as NAME[:TAG], such as debian:12")
 	}
 	return nil
+}
+
+// refuseVM refuses what only a VM has, one that has no line of its own here too.
+func (d *Driver) refuseVM(vm drivers.VM) error {
+	switch {
+	case vm == drivers.VM{}:
+		return nil
+	case vm.Rootfs != "":
+		return refuse(fmt.Errorf("%s runs images, not a rootfs", d.Name()), "give --image, or take --driver vm")
+	case vm.Hypervisor != "":
+		return refuse(fmt.Errorf("%s has no hypervisor %q", d.Name(), vm.Hypervisor), "take --driver vm with --hypervisor")
+	case vm.TokenUser != "":
+		return refuse(fmt.Errorf("%s can't give the share to user %q", d.Name(), vm.TokenUser), "leave out --token-user")
+	case vm.RequireJail:
+		return refuse(fmt.Errorf("%s confines a container as it does, not in a jail of ours", d.Name()), "take --driver vm for --require-jail")
+	case vm.Disk != 0:
+		return refuse(fmt.Errorf("%s does not bound what one container writes", d.Name()), "leave out --disk, or take --driver vm")
+	case vm.Ephemeral:
+		return refuse(fmt.Errorf("%s keeps what a sandbox changed until it is removed", d.Name()), "take --rm for --ephemeral")
+	}
+	return refuse(fmt.Errorf("%s has no virtual machine, of which an option is given", d.Name()), "take --driver vm")
 }
 
 // size is a number of bytes as it would be given: 4b, 512k, 4m.

@@ -48,7 +48,7 @@ func (e *engine) Create(ctx context.Context, o container.Object) (string, error)
 func configOf(o container.Object) *api.Config {
 	p := o.Process
 	return &api.Config{
-		Image: o.Image, Cmd: p.Args, Entrypoint: p.Entrypoint, Env: p.Env, WorkingDir: p.Dir, User: p.User,
+		Image: o.Image, Cmd: p.Args, Entrypoint: o.Program(), Env: p.Env, WorkingDir: p.Dir, User: p.User,
 		Tty: p.Terminal, OpenStdin: o.Stdin, StdinOnce: o.Stdin,
 		AttachStdin: o.Stdin, AttachStdout: true, AttachStderr: true,
 		Labels: o.Labels,

@@ -37,6 +37,18 @@ func TestHostConfig(t *testing.T) {
 	}
 }
 
+// What an image has of its own is replaced where that is asked for, and only there.
+func TestEntrypoint(t *testing.T) {
+	o := container.Object{Container: drivers.Container{Image: "image"}}
+	if c := configOf(o); c.Image != "image" || c.Entrypoint != nil {
+		t.Errorf("%+v", c)
+	}
+	o.Entrypoint = "/e"
+	if c := configOf(o); len(c.Entrypoint) != 1 || c.Entrypoint[0] != "/e" {
+		t.Errorf("%+v", c)
+	}
+}
+
 // A fraction is passed on as it was given, not a billionth less.
 func TestFractionOfACPU(t *testing.T) {
 	for cpus, want := range map[float64]int64{0.5: 500_000_000, 0.29: 290_000_000, 1.15: 1_150_000_000, 0: 0} {

@@ -346,7 +346,14 @@ func refused(t *testing.T, s *suite) string {
 		"over the share":     func(b *box) { b.mount(b.s.Dir+"/sources", "/etc/openshell/auth/x") },
 		"the share's target": func(b *box) { b.mount(b.s.Dir+"/sources", drivers.AuthDir) },
 		"a rootfs that is not there": func(b *box) {
-			b.spec.Image, b.spec.Rootfs = "", b.s.Dir+"/sources/absent"
+			b.spec.Container.Image, b.spec.VM.Rootfs = "", b.s.Dir+"/sources/absent"
+		},
+		"what only the other kind of sandbox has": func(b *box) {
+			if b.spec.Container != (drivers.Container{}) {
+				b.spec.VM.RequireJail = true
+			} else {
+				b.spec.Container.Image = "debian:12"
+			}
 		},
 	} {
 		b := s.prepare(t, change)

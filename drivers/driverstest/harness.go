@@ -31,7 +31,7 @@ type Harness struct {
 	// engine can see mounts made later. The suite clears it.
 	Dir string
 
-	// Complete fills in what a spec needs on this engine: Image or Rootfs,
+	// Complete fills in what a spec needs on this engine: an image or a root,
 	// further Hidden directories.
 	Complete func(t testing.TB, s *drivers.Spec)
 

@@ -35,7 +35,7 @@ func LargeRoot(t *testing.T, h Harness, files int) {
 			t.Fatal(err)
 		}
 	}
-	spec.Rootfs = root
+	spec.VM.Rootfs = root
 	spec.Mounts = append(spec.Mounts, mount(t, filepath.Join(root, "many"), "/data"))
 	if err := b.driver.Create(t.Context(), spec); err != nil {
 		t.Fatal(err, drivers.HintOf(err))

@@ -45,7 +45,7 @@ func oddRoot(t *testing.T, s *suite) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if spec.Image != "" {
+	if spec.Container.Image != "" {
 		return notApplicable + "its sandboxes come from images"
 	}
 	files := oddFiles
@@ -62,7 +62,7 @@ func oddRoot(t *testing.T, s *suite) string {
 	want := map[string]content.Seen{}
 	content.Tree(filepath.Join(root, "odd"), func(s content.Seen) { want[s.Name] = s })
 
-	spec.Rootfs, spec.Memory = root, max(spec.Memory, int64(files)*4000)
+	spec.VM.Rootfs, spec.Memory = root, max(spec.Memory, int64(files)*4000)
 	if err := b.driver.Create(t.Context(), spec); err != nil {
 		t.Fatal(err, drivers.HintOf(err))
 	}

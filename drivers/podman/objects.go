@@ -72,7 +72,7 @@ const cpuPeriod = 100_000
 func requestOf(o container.Object) createRequest {
 	p := o.Process
 	r := createRequest{
-		Name: o.Name, Image: o.Image, Command: p.Args, Entrypoint: p.Entrypoint, Env: map[string]string{},
+		Name: o.Name, Image: o.Image, Command: p.Args, Entrypoint: o.Program(), Env: map[string]string{},
 		WorkDir: p.Dir, User: p.User, Terminal: p.Terminal, Stdin: o.Stdin, Labels: o.Labels,
 		RestartPolicy: "no",
 		Log:           logConfig{Driver: "k8s-file", Size: container.LogSize},

@@ -33,7 +33,7 @@ func TestConformance(t *testing.T) {
 			return New(Config{GatewayID: gatewayID})
 		},
 		Dir: dir, Mountable: mountable, Blind: true,
-		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Image = driverstest.Image },
+		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Container.Image = driverstest.Image },
 		RestartEngine: func(t testing.TB) { engine.Do(t, "restart") },
 		RemoveBehind:  raw.remove,
 		Impostor:      raw.impostor,
@@ -133,7 +133,7 @@ func TestSwappedSource(t *testing.T) {
 	dir, mountable := driverstest.WorkDir(t)
 	driverstest.Swapped(t, driverstest.Harness{
 		Name: "podman", New: func(gatewayID string) drivers.Driver { return New(Config{GatewayID: gatewayID}) },
-		Dir: dir, Mountable: mountable, Complete: func(_ testing.TB, s *drivers.Spec) { s.Image = driverstest.Image },
+		Dir: dir, Mountable: mountable, Complete: func(_ testing.TB, s *drivers.Spec) { s.Container.Image = driverstest.Image },
 	}, func(gatewayID string, start func(func() error) error) drivers.Driver {
 		return container.New(around{&engine{}, start}, gatewayID)
 	})

@@ -18,7 +18,7 @@ import (
 
 func TestRequest(t *testing.T) {
 	got, err := json.Marshal(requestOf(container.Object{
-		Name: "openshell-1", Image: "image", Stdin: true,
+		Name: "openshell-1", Container: drivers.Container{Image: "image", Entrypoint: "/e"}, Stdin: true,
 		Process: drivers.Process{Args: []string{"a", "b"}, Env: []string{"K=V=W", "EMPTY="}, Dir: "/d", User: "1:2", Terminal: true},
 		Share:   container.Bind{Source: "/s/auth", Target: drivers.AuthDir},
 		Binds:   []container.Bind{{Source: "/d", Target: "/data"}},
@@ -27,7 +27,7 @@ func TestRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"name":"openshell-1","image":"image","command":["a","b"],"env":{"EMPTY":"","K":"V=W"},"env_host":false,"httpproxy":false,` +
+	const want = `{"name":"openshell-1","image":"image","command":["a","b"],"entrypoint":["/e"],"env":{"EMPTY":"","K":"V=W"},"env_host":false,"httpproxy":false,` +
 		`"work_dir":"/d","user":"1:2","terminal":true,"stdin":true,"privileged":false,"labels":{"l":"v"},"mounts":[` +
 		`{"type":"bind","source":"/s/auth","destination":"/etc/openshell/auth","options":["bind","ro","rprivate","z"]},` +
 		`{"type":"bind","source":"/d","destination":"/data","options":["bind","ro","rprivate"]},` +

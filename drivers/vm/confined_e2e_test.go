@@ -249,7 +249,7 @@ func (s stand) sandbox(t *testing.T) (d *Driver, spec drivers.Spec, role jailtes
 	role.Targets.Host = host
 	jailtest.FillShare(t, spec.Auth.Source())
 	jailtest.FillShare(t, filepath.Join(base, ownDir))
-	spec.Rootfs, spec.Hypervisor, spec.CPUs, spec.Memory = base, s.hypervisor, 1, 256<<20
+	spec.VM.Rootfs, spec.VM.Hypervisor, spec.CPUs, spec.Memory = base, s.hypervisor, 1, 256<<20
 	spec.Process.Args = []string{"/bin/true"}
 	return d, spec, role, program
 }
@@ -366,7 +366,7 @@ func TestProcessesOfAVM(t *testing.T) {
 				}
 				d, spec, _, _ := surroundings(t)
 				d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Virtiofsd: kind.path})
-				spec.Hypervisor, spec.Memory = qemu.Name, 256<<20
+				spec.VM.Hypervisor, spec.Memory = qemu.Name, 256<<20
 				needQEMU(t, d)
 				spec = up(t, d, spec, "sleep 1000")
 				checkProcesses(t, d, spec)

@@ -87,6 +87,6 @@ func harness(t *testing.T, virtiofsd string) driverstest.Harness {
 			})
 		},
 		Dir: dir, Mountable: mountable || os.Getuid() == 0,
-		Complete: func(_ testing.TB, s *drivers.Spec) { s.Hypervisor, s.Memory = qemu.Name, 256<<20 },
+		Complete: func(_ testing.TB, s *drivers.Spec) { s.VM.Hypervisor, s.Memory = qemu.Name, 256<<20 },
 	}
 }

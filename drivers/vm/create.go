@@ -30,8 +30,8 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	if err := os.MkdirAll(filepath.Join(dir, bootDir), 0o700); err != nil {
 		return err
 	}
-	if !spec.Ephemeral {
-		if err := d.host.MakeUpper(ctx, filepath.Join(dir, upperFile), cmp.Or(spec.Disk, host.DefaultDisk)); err != nil {
+	if !spec.VM.Ephemeral {
+		if err := d.host.MakeUpper(ctx, filepath.Join(dir, upperFile), cmp.Or(spec.VM.Disk, host.DefaultDisk)); err != nil {
 			return err
 		}
 	}

@@ -40,7 +40,7 @@ func emptyDriver(t *testing.T) *Driver {
 func created(t *testing.T, d *Driver) drivers.Spec {
 	t.Helper()
 	spec := drivers.Spec{
-		ID: "abc", Name: "a_name", Dir: d.dir("abc"), Rootfs: "/", Hypervisor: "qemu", Ephemeral: true,
+		ID: "abc", Name: "a_name", Dir: d.dir("abc"), VM: drivers.VM{Rootfs: "/", Hypervisor: "qemu", Ephemeral: true},
 		Auth: driverstest.Mounts(t, t.TempDir(), drivers.AuthDir)[0], Mounts: driverstest.Mounts(t, "/srv", "/data"),
 	}
 	if err := d.Create(t.Context(), spec); err != nil {
@@ -186,17 +186,19 @@ func TestAttachGetsTheOutcomeOfAFailedStart(t *testing.T) {
 func TestMissingProgramsAreNamed(t *testing.T) {
 	d := emptyDriver(t)
 	d.cfg.Hypervisors = []hypervisor.Hypervisor{krun.New(krun.Options{}), qemu.New(qemu.Options{Binary: "/nowhere/qemu"})}
-	_, _, err := d.Resolve(t.Context(), drivers.Spec{Hypervisor: "qemu"})
+	_, _, err := d.Resolve(t.Context(), drivers.Spec{VM: drivers.VM{Hypervisor: "qemu"}})
 	driverstest.Refused(t, err, "find QEMU: it is not installed")
 	if !strings.Contains(drivers.HintOf(err), "apt install qemu-system-") {
 		t.Error(drivers.HintOf(err))
 	}
-	_, _, err = d.Resolve(t.Context(), drivers.Spec{Hypervisor: "krun"})
+	_, _, err = d.Resolve(t.Context(), drivers.Spec{VM: drivers.VM{Hypervisor: "krun"}})
 	driverstest.Refused(t, err, "use the krun hypervisor")
-	_, _, err = d.Resolve(t.Context(), drivers.Spec{Hypervisor: "xen"})
+	_, _, err = d.Resolve(t.Context(), drivers.Spec{VM: drivers.VM{Hypervisor: "xen"}})
 	driverstest.Refused(t, err, `there is none called "xen"`)
-	_, _, err = d.Resolve(t.Context(), drivers.Spec{Image: "debian"})
+	_, _, err = d.Resolve(t.Context(), drivers.Spec{Container: drivers.Container{Image: "debian"}})
 	driverstest.Refused(t, err, "the vm driver runs directories")
+	_, _, err = d.Resolve(t.Context(), drivers.Spec{Container: drivers.Container{Entrypoint: "/bin/sh"}})
+	driverstest.Refused(t, err, "a directory has none")
 	if info := d.Probe(t.Context()); info.Usable || info.Problem == "" || info.Hint == "" {
 		t.Errorf("%+v", info)
 	}
@@ -205,7 +207,7 @@ func TestMissingProgramsAreNamed(t *testing.T) {
 func TestBootSpec(t *testing.T) {
 	spec := drivers.Spec{
 		ID: "abc", Name: "a_name", Auth: driverstest.Mounts(t, "/share", drivers.AuthDir)[0], Mounts: driverstest.Mounts(t, "/srv", "/data"),
-		Process: drivers.Process{Args: []string{"sh"}, Env: []string{"PATH=/mine", "A=B"}}, TokenUser: "agent", Ephemeral: true, Stdin: true,
+		Process: drivers.Process{Args: []string{"sh"}, Env: []string{"PATH=/mine", "A=B"}}, VM: drivers.VM{TokenUser: "agent", Ephemeral: true}, Stdin: true,
 	}
 	traits := guest.Traits{LoneDisk: true}
 	b := bootSpec(spec, traits)
@@ -271,7 +273,7 @@ func waitFor(t *testing.T, holds func() bool) {
 func TestOwnRoot(t *testing.T) {
 	d := emptyDriver(t)
 	d.host.BusyBox = "/nowhere/busybox"
-	spec := drivers.Spec{ID: "abc", Rootfs: filepath.Join(d.cfg.CacheDir, "userland/busybox-1-5-6"), Hidden: []string{d.cfg.SandboxesDir}}
+	spec := drivers.Spec{ID: "abc", VM: drivers.VM{Rootfs: filepath.Join(d.cfg.CacheDir, "userland/busybox-1-5-6")}, Hidden: []string{d.cfg.SandboxesDir}}
 	cfg := monitor.Config{Dir: filepath.Join(d.cfg.SandboxesDir, "abc")}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		t.Fatal(err)

@@ -105,7 +105,7 @@ func (d *Driver) inspectStopped(id string, status *drivers.Status) {
 
 // facts are what is known of a sandbox whatever its state.
 func (d *Driver) facts(spec drivers.Spec) []drivers.Fact {
-	facts := []drivers.Fact{{Name: "hypervisor", Value: spec.Hypervisor}}
+	facts := []drivers.Fact{{Name: "hypervisor", Value: spec.VM.Hypervisor}}
 	if tools, err := d.tools(spec.ID); err == nil {
 		facts = append(facts, tools.Facts()...)
 	}

@@ -80,7 +80,7 @@ func TestAnOldRecordStarts(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		if cfg.Hypervisor != name || cfg.Rootfs.Source != spec.Rootfs || cfg.Upper != filepath.Join(spec.Dir, upperFile) || cfg.BootDeadline != tools.Boot().Deadline {
+		if cfg.Hypervisor != name || cfg.Rootfs.Source != spec.VM.Rootfs || cfg.Upper != filepath.Join(spec.Dir, upperFile) || cfg.BootDeadline != tools.Boot().Deadline {
 			t.Errorf("%s: %+v", name, cfg)
 		}
 		data, err := os.ReadFile(filepath.Join(spec.Dir, bootDir, guest.SpecFile))

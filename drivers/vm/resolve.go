@@ -19,19 +19,15 @@ const auto = "auto"
 // Resolve refuses what cannot work here and fills in hypervisor, command, CPUs
 // and memory.
 func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, time.Duration, error) {
-	if spec.Image != "" {
-		return spec, 0, &drivers.Error{
-			Op:   "use the image " + spec.Image,
-			Err:  errors.New("the vm driver runs directories, not images"),
-			Hint: "use --rootfs DIR, or --driver podman or docker",
-		}
+	if err := refuseContainer(spec.Container); err != nil {
+		return spec, 0, err
 	}
-	chosen, err := d.chooseHypervisor(ctx, spec.Hypervisor)
+	chosen, err := d.chooseHypervisor(ctx, spec.VM.Hypervisor)
 	if err != nil {
 		return spec, 0, err
 	}
-	spec.Hypervisor = chosen.Name()
-	if err := d.host.CheckJail(spec.RequireJail); err != nil {
+	spec.VM.Hypervisor = chosen.Name()
+	if err := d.host.CheckJail(spec.VM.RequireJail); err != nil {
 		return spec, 0, err
 	}
 	if spec.CPUs, err = d.host.CheckCPUs(spec.CPUs); err != nil {
@@ -41,21 +37,21 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 		return spec, 0, err
 	}
 	switch {
-	case !spec.Ephemeral:
-		if spec.Disk, err = host.CheckDisk(spec.Disk, d.cfg.SandboxesDir); err != nil {
+	case !spec.VM.Ephemeral:
+		if spec.VM.Disk, err = host.CheckDisk(spec.VM.Disk, d.cfg.SandboxesDir); err != nil {
 			return spec, 0, err
 		}
-	case spec.Disk != 0:
+	case spec.VM.Disk != 0:
 		return spec, 0, &drivers.Error{
 			Op: "give the VM a disk", Err: errors.New("an ephemeral sandbox writes into its memory"), Hint: "leave out --disk or --ephemeral",
 		}
 	}
-	if host.OwnRoot(spec.Rootfs) {
-		spec.Rootfs = ""
+	if host.OwnRoot(spec.VM.Rootfs) {
+		spec.VM.Rootfs = ""
 		if err := d.host.CheckUserland(ctx); err != nil {
 			return spec, 0, err
 		}
-	} else if err := d.host.CheckRootfs(ctx, spec.Rootfs, spec.Hidden); err != nil {
+	} else if err := d.host.CheckRootfs(ctx, spec.VM.Rootfs, spec.Hidden); err != nil {
 		return spec, 0, err
 	}
 	if err := host.CheckMounts(spec); err != nil {
@@ -65,6 +61,22 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 		spec.Process.Args = []string{"/bin/sh"}
 	}
 	return spec, chosen.Staleness(), nil
+}
+
+// refuseContainer refuses what only a container has, one that has no line of its own
+// here too.
+func refuseContainer(c drivers.Container) error {
+	switch {
+	case c == drivers.Container{}:
+		return nil
+	case c.Image != "":
+		return &drivers.Error{Op: "use the image " + c.Image, Err: errors.New("the vm driver runs directories, not images"),
+			Hint: "use --rootfs DIR, or --driver podman or docker"}
+	case c.Entrypoint != "":
+		return &drivers.Error{Op: "replace the entry point by " + c.Entrypoint, Err: errors.New("a directory has none, only an image has"),
+			Hint: "put the program before its arguments, or use --driver podman or docker"}
+	}
+	return &drivers.Error{Op: "make a VM", Err: errors.New("an option is given that only a container has"), Hint: "use --driver podman or docker"}
 }
 
 // chooseHypervisor takes the first that works, and refuses one that was asked for

@@ -50,7 +50,7 @@ func TestAGuestDoesNotFillTheDisk(t *testing.T) {
 	d, spec := place(t)
 	d.cfg.SandboxesDir = filepath.Join(dir, "sandboxes")
 	spec.Dir = filepath.Join(d.cfg.SandboxesDir, spec.ID)
-	spec.Disk = 1 << 30 // more than there is
+	spec.VM.Disk = 1 << 30 // more than there is
 	ballast := filepath.Join(dir, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 200<<20), 0o600); err != nil {
 		t.Fatal(err)

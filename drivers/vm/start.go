@@ -105,14 +105,14 @@ func (d *Driver) takeLock(ctx context.Context, id string) (*os.File, error) {
 func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Config, tools hypervisor.Tools, err error) {
 	dir := d.dir(spec.ID)
 	cfg = monitor.Config{
-		ID: spec.ID, Dir: dir, Hypervisor: spec.Hypervisor,
+		ID: spec.ID, Dir: dir, Hypervisor: spec.VM.Hypervisor,
 		Machine: hypervisor.Machine{
 			RunDir: d.runDir(spec.ID), Boot: filepath.Join(dir, bootDir), Auth: spec.Auth.Source(),
 			CPUs: int(spec.CPUs), Memory: spec.Memory, KVM: d.cfg.KVM,
 		},
-		RequireJail: d.host.RequireJail || spec.RequireJail, StopGrace: outputGrace, Attempt: 1,
+		RequireJail: d.host.RequireJail || spec.VM.RequireJail, StopGrace: outputGrace, Attempt: 1,
 	}
-	if !spec.Ephemeral {
+	if !spec.VM.Ephemeral {
 		cfg.Upper = filepath.Join(dir, upperFile)
 	}
 	if err := d.shareRoot(ctx, spec, &cfg); err != nil {
@@ -125,19 +125,19 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 		return cfg, nil, err
 	}
 	placeVM(&cfg, host.Names(), tools.Overhead())
-	boot := bootSpec(spec, d.hypervisor(spec.Hypervisor).Traits())
+	boot := bootSpec(spec, d.hypervisor(spec.VM.Hypervisor).Traits())
 	return cfg, tools, atomicfile.WriteJSON(filepath.Join(cfg.Boot, guest.SpecFile), boot, atomicfile.Volatile)
 }
 
 // shareRoot says what root the guest is to see. Its own lies with the sandbox's
 // files, where nobody else's root may: it holds nothing but what was made here.
 func (d *Driver) shareRoot(ctx context.Context, spec drivers.Spec, cfg *monitor.Config) error {
-	if host.OwnRoot(spec.Rootfs) {
+	if host.OwnRoot(spec.VM.Rootfs) {
 		cfg.Rootfs = host.Tree{Source: filepath.Join(cfg.Dir, rootDir)}
 		return d.host.MakeRoot(ctx, cfg.Rootfs.Source)
 	}
 	var err error
-	cfg.Rootfs, err = host.Judge("use the root directory", spec.Rootfs, spec.Hidden)
+	cfg.Rootfs, err = host.Judge("use the root directory", spec.VM.Rootfs, spec.Hidden)
 	return err
 }
 
@@ -172,7 +172,7 @@ func (d *Driver) chooseTools(ctx context.Context, cfg *monitor.Config) (hypervis
 func bootSpec(spec drivers.Spec, traits guest.Traits) guest.BootSpec {
 	b := guest.BootSpec{
 		Version: guest.Version, ID: spec.ID, Hostname: hostname(spec), Process: spec.Process, Stdin: spec.Stdin,
-		Ephemeral: spec.Ephemeral, AuthDir: spec.Auth.Target(), TokenUser: spec.TokenUser, StopGrace: int64(outputGrace),
+		Ephemeral: spec.VM.Ephemeral, AuthDir: spec.Auth.Target(), TokenUser: spec.VM.TokenUser, StopGrace: int64(outputGrace),
 	}
 	b.Names, b.Traits = host.Names(), &traits
 	b.Process.Env = drivers.WithDefaults(spec.Process.Env, guestDefaults...)

@@ -36,11 +36,11 @@ func TestSwappedSource(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			spec.Hidden, spec.Hypervisor = []string{hidden}, qemu.Name
+			spec.Hidden, spec.VM.Hypervisor = []string{hidden}, qemu.Name
 			if what == "mount" {
 				spec.Mounts = driverstest.Mounts(t, source, "/data")
 			} else {
-				spec.Rootfs = source
+				spec.VM.Rootfs = source
 			}
 			spec = made(t, d, spec, "sleep 1000")
 			programs := filepath.Join(base, "libexec")

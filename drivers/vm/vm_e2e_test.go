@@ -239,7 +239,7 @@ func TestWhatAGuestSees(t *testing.T) {
 	if err := d.host.MakeRoot(ctx, own); err != nil {
 		t.Fatal(err)
 	}
-	spec.Rootfs = own
+	spec.VM.Rootfs = own
 	for _, dir := range []string{"srv/state/keys", "var/open"} {
 		if err := os.MkdirAll(filepath.Join(own, dir), 0o755); err != nil {
 			t.Fatal(err)
@@ -247,7 +247,7 @@ func TestWhatAGuestSees(t *testing.T) {
 	}
 	spec.Hidden = []string{filepath.Join(own, "srv/state")}
 	spec.Mounts = driverstest.Mounts(t, filepath.Join(own, "srv"), "/mnt/one", filepath.Join(own, "var"), "/mnt/two")
-	spec.Ephemeral = true
+	spec.VM.Ephemeral = true
 	spec = up(t, d, spec, "ls /srv/state /mnt/one/state; ls /mnt/two; echo x > /mnt/two/x; echo y > /y && cat /y; hostname")
 	if _, err := d.Wait(ctx, spec.ID); err != nil {
 		t.Fatal(err)
@@ -308,7 +308,7 @@ func TestTheSecondBoot(t *testing.T) {
 	d, spec := place(t)
 	d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Accel: qemu.TCG}) // whose boots are known to hang now and then
 	d.cfg.BootDeadline = hypervisor.Emulated.Deadline
-	spec.Hypervisor = qemu.Name
+	spec.VM.Hypervisor = qemu.Name
 	spec = made(t, d, spec, "sleep 1000")
 	started := make(chan error, 1)
 	go func() { started <- d.Start(t.Context(), spec.ID) }()

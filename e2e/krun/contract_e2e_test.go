@@ -122,11 +122,11 @@ func contractSpec(t *testing.T, dir string) drivers.Spec {
 	id := "e2e000000001"
 	spec := drivers.Spec{
 		ID: id, Name: "contract", GatewayID: "0123456789ab", Dir: filepath.Join(dir, "sandboxes", id),
-		Rootfs: filepath.Join(dir, "rootfs"), Hypervisor: "krun", CPUs: 2, Memory: 384 << 20,
+		VM: drivers.VM{Rootfs: filepath.Join(dir, "rootfs"), Hypervisor: "krun"}, CPUs: 2, Memory: 384 << 20,
 		Process: drivers.Process{Args: []string{"/bin/true"}},
 	}
 	auth := filepath.Join(dir, "auth")
-	for _, d := range []string{spec.Dir, spec.Rootfs, auth} {
+	for _, d := range []string{spec.Dir, spec.VM.Rootfs, auth} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -222,11 +222,11 @@ func newer(t *testing.T) {
 	if !strings.HasPrefix(facts["hypervisor"], why) || !strings.HasPrefix(facts["to use krun"], "use --hypervisor qemu, or keep a libkrun 1.x") {
 		t.Errorf("doctor says %q", facts)
 	}
-	spec, _, err := driver.Resolve(t.Context(), drivers.Spec{Hypervisor: "auto", Rootfs: dir})
-	if err != nil || spec.Hypervisor != "qemu" {
-		t.Errorf("auto takes %q: %v", spec.Hypervisor, err)
+	spec, _, err := driver.Resolve(t.Context(), drivers.Spec{VM: drivers.VM{Hypervisor: "auto", Rootfs: dir}})
+	if err != nil || spec.VM.Hypervisor != "qemu" {
+		t.Errorf("auto takes %q: %v", spec.VM.Hypervisor, err)
 	}
-	if _, _, err = driver.Resolve(t.Context(), drivers.Spec{Hypervisor: "krun", Rootfs: dir}); err == nil || !strings.Contains(err.Error(), "newer than known") {
+	if _, _, err = driver.Resolve(t.Context(), drivers.Spec{VM: drivers.VM{Hypervisor: "krun", Rootfs: dir}}); err == nil || !strings.Contains(err.Error(), "newer than known") {
 		t.Errorf("asked for krun: %v", err)
 	}
 }
@@ -275,7 +275,7 @@ func harness(t *testing.T, bootDeadline time.Duration) driverstest.Harness {
 			})
 		},
 		Complete: func(_ testing.TB, s *drivers.Spec) {
-			s.Hypervisor, s.Memory = "krun", 256<<20
+			s.VM.Hypervisor, s.Memory = "krun", 256<<20
 		},
 	}
 }

@@ -1,0 +1,80 @@
+package drivers
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// Mount exposes a host directory inside a sandbox, always read-only,
+// submounts too. There is no writable form of it: a driver that cannot enforce
+// that refuses the sandbox.
+//
+// A Mount is made by NewMount only, so that no driver sees an unchecked path.
+type Mount struct {
+	source string
+	target string
+}
+
+// NewMount checks both paths: absolute, clean, and not one that the sandbox
+// needs for itself. It does not look at the file system.
+func NewMount(source, target string) (Mount, error) {
+	if !filepath.IsAbs(source) || filepath.Clean(source) != source {
+		return Mount{}, fmt.Errorf("mount source %q is not a clean absolute path", source)
+	}
+	if !path.IsAbs(target) || path.Clean(target) != target {
+		return Mount{}, fmt.Errorf("mount target %q is not a clean absolute path", target)
+	}
+	for _, p := range []string{source, target} {
+		if strings.ContainsAny(p, "\x00\n") {
+			return Mount{}, fmt.Errorf("mount path %q contains a NUL or a newline", p)
+		}
+	}
+	switch top := "/" + strings.SplitN(strings.TrimPrefix(target, "/"), "/", 2)[0]; {
+	case target == "/":
+		return Mount{}, fmt.Errorf("mount target / would hide the whole root")
+	case top == "/proc" || top == "/sys" || top == "/dev":
+		return Mount{}, fmt.Errorf("mount target %q lies in %s, which belongs to the sandbox's kernel", target, top)
+	}
+	return Mount{source: source, target: target}, nil
+}
+
+// Source is the directory on the host.
+func (m Mount) Source() string { return m.source }
+
+// Target is the path inside the sandbox.
+func (m Mount) Target() string { return m.target }
+
+// mountJSON is how a Mount is kept in a record.
+type mountJSON struct {
+	Source string `json:"source"`
+	Target string `json:"target"`
+}
+
+// MarshalJSON writes both paths; the zero Mount is null.
+func (m Mount) MarshalJSON() ([]byte, error) {
+	if m == (Mount{}) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(mountJSON{m.source, m.target})
+}
+
+// UnmarshalJSON reads a Mount through NewMount, so that a record cannot bring
+// in a path that NewMount refuses.
+func (m *Mount) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		*m = Mount{}
+		return nil
+	}
+	var j mountJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	checked, err := NewMount(j.Source, j.Target)
+	if err == nil {
+		*m = checked
+	}
+	return err
+}
