@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setClock sets the guest's clock to the host's.
+// setClock sets the guest's clock to the host's time, in nanoseconds since 1970.
 func setClock(unixNano int64) {
 	if unixNano <= 0 {
 		return
@@ -17,13 +17,14 @@ func setClock(unixNano int64) {
 	}
 }
 
-// stepClock moves the guest's clock.
+// stepClock moves the guest's clock by so many nanoseconds; a negative step moves it
+// back.
 func stepClock(nano int64) {
 	sec, rest := nano/int64(time.Second), nano%int64(time.Second)
-	if rest < 0 { // the kernel wants it positive
+	if rest < 0 { // the kernel takes no negative fraction
 		sec, rest = sec-1, rest+int64(time.Second)
 	}
-	step := unix.Timeval{Sec: sec, Usec: rest} // nanoseconds, by ADJ_NANO
+	step := unix.Timeval{Sec: sec, Usec: rest} // ADJ_NANO: Usec is nanoseconds
 	if _, err := unix.ClockAdjtime(unix.CLOCK_REALTIME, &unix.Timex{Modes: unix.ADJ_SETOFFSET | unix.ADJ_NANO, Time: step}); err != nil {
 		logf("step the clock by %v: %v", time.Duration(nano), err)
 	}

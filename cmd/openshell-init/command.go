@@ -21,13 +21,13 @@ import (
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// The codes that container tools give for a command that can't be run.
+// Exit codes of container tools for a command that can't be run.
 const (
 	codeNotExecutable = 126
 	codeNotFound      = 127
 )
 
-// notRunnable says why a command can't be run, in one line for its user.
+// notRunnable says in one line why a user's command can't be run.
 type notRunnable struct {
 	code   int
 	reason string
@@ -39,7 +39,7 @@ func notExecutable(format string, args ...any) error {
 	return &notRunnable{codeNotExecutable, fmt.Sprintf(format, args...)}
 }
 
-// command is a drivers.Process with all names looked up.
+// command is a drivers.Process whose user and program are looked up.
 type command struct {
 	file string // absolute, or relative to dir
 	args []string
@@ -48,8 +48,8 @@ type command struct {
 	cred syscall.Credential
 }
 
-// resolve looks up what p names in the sandbox, on whose thread it runs. Its
-// errors are *notRunnable.
+// resolve looks up the user and the program that p names. It runs on the sandbox's
+// thread. Its errors are *notRunnable.
 func resolve(p drivers.Process) (command, error) {
 	id, err := lookUpUser(p.User)
 	if err != nil {
@@ -72,8 +72,8 @@ func resolve(p drivers.Process) (command, error) {
 	return c, err
 }
 
-// lookUpUser resolves a name or a number, with a group or without, by the
-// sandbox's own /etc/passwd and /etc/group; "" is root.
+// lookUpUser resolves "USER" or "USER:GROUP", names or numbers, by the sandbox's own
+// /etc/passwd and /etc/group; "" is root.
 func lookUpUser(spec string) (*user.ExecUser, error) {
 	defaults := user.ExecUser{Home: "/"}
 	passwd, group := bytes.NewReader(readPlain("/etc/passwd")), bytes.NewReader(readPlain("/etc/group"))
@@ -84,11 +84,11 @@ func lookUpUser(spec string) (*user.ExecUser, error) {
 	return id, nil
 }
 
-// maxPlain bounds what is read of a file of the sandbox's, in bytes.
+// maxPlain bounds how much of a sandbox's file is read, in bytes.
 const maxPlain = 4 << 20
 
-// readPlain reads a file of the sandbox's, which may be anything: opening a FIFO
-// must not wait. What can't be read is as good as missing.
+// readPlain reads a file of the sandbox. It treats a file that it can't read as missing.
+// The name may lead to anything: a FIFO, for one, must not block the open.
 func readPlain(name string) []byte {
 	f, err := plainfile.Open(name, os.O_RDONLY, 0)
 	if err != nil {
@@ -102,8 +102,8 @@ func readPlain(name string) []byte {
 	return data
 }
 
-// withDefaults adds what every process can rely on, and lets the last of
-// several values of a variable win.
+// withDefaults returns the environment of p with the variables that every process can
+// rely on. If a variable is set several times, the last value wins.
 func withDefaults(p drivers.Process, home string) []string {
 	env := []string{"PATH=" + defaultPath, "HOME=" + home}
 	if name, err := os.Hostname(); err == nil {
@@ -139,7 +139,8 @@ func getenv(env []string, key string) string {
 	return ""
 }
 
-// inherit fills what an exec leaves open from the workload, as container tools do.
+// inherit gives an exec's process what it does not set itself: the workload's
+// environment, user and directory. Container tools do the same.
 func inherit(p, workload drivers.Process) drivers.Process {
 	p.Env = mergeEnv(workload.Env, p.Env)
 	if p.User == "" {
@@ -151,8 +152,8 @@ func inherit(p, workload drivers.Process) drivers.Process {
 	return p
 }
 
-// lookPath finds the program's file. A name with a slash is taken as it is:
-// the kernel says better what is wrong with it.
+// lookPath finds the program's file. It returns a name with a slash as it is: if that
+// can't be run, the kernel's error says best why.
 func lookPath(name, path string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
@@ -181,7 +182,7 @@ func lookPath(name, path string) (string, error) {
 	return "", &notRunnable{codeNotFound, fmt.Sprintf("exec %q: not found in $PATH", name)}
 }
 
-// execError turns the kernel's refusal to run a program into a reason.
+// execError turns the kernel's error for a program into a *notRunnable.
 func execError(name string, err error) error {
 	code := codeNotExecutable
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {

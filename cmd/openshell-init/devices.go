@@ -35,8 +35,8 @@ func mountKernelFS() error {
 	return nil
 }
 
-// makeDevices fills the sandbox's /dev with what containers have there. Disks,
-// the console and the init's ports are not among it.
+// makeDevices fills the sandbox's /dev with the devices that containers have. It leaves
+// out disks, the console and the init's ports.
 func makeDevices() error {
 	for _, n := range []struct {
 		name         string

@@ -13,8 +13,8 @@ import (
 
 const plain = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 
-// mountEarly gives the init the file systems that it needs for itself. One
-// that is there already, as under another init, is left as it is.
+// mountEarly mounts the file systems that the init itself needs. It keeps one that is
+// mounted already, as another init may have done.
 func mountEarly() error {
 	for _, m := range []struct {
 		fstype, target string
@@ -31,16 +31,16 @@ func mountEarly() error {
 			return fmt.Errorf("mount %s on %s: %w", m.fstype, m.target, err)
 		}
 	}
-	// Another init may have left them shared, and a shared mount can't be moved.
+	// Another init may have made its mounts shared, and a shared mount can't be moved.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make the init's mounts private: %w", err)
 	}
 	return nil
 }
 
-// loadModules loads the kernel modules in dir, in the order of their names,
-// and removes each to give its memory back. A module that can't be loaded is
-// logged only: what is missing shows where it is needed, with a better reason.
+// loadModules loads the kernel modules in dir, in the order of their names, and removes
+// each file to free its memory. A module that fails to load is only logged: where the
+// module is needed, the error gives a better reason.
 func loadModules(dir string) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.ko"))
 	if err != nil {
@@ -66,9 +66,9 @@ func loadModule(file string) error {
 	return nil
 }
 
-// ignoreSignals keeps the init alive when a process in the guest signals it,
-// and gives the notice that children have ended. The signals are caught, not
-// ignored: an ignored one would stay so in the workload.
+// ignoreSignals keeps the init alive when a process in the guest signals it. The
+// returned channel tells when children have ended. The signals are caught and dropped:
+// an ignored signal would stay ignored in the workload.
 func ignoreSignals() <-chan os.Signal {
 	sigchld := make(chan os.Signal, 1)
 	signal.Notify(sigchld, unix.SIGCHLD)
@@ -82,8 +82,8 @@ func ignoreSignals() <-chan os.Signal {
 	return sigchld
 }
 
-// setLimits gives the sandbox's processes the descriptors that they have on
-// other systems; the kernel's own limit is 4,096.
+// setLimits lets the sandbox's processes open as many files as on other systems. The
+// kernel's own hard limit is 4,096.
 func setLimits() {
 	limit := syscall.Rlimit{Cur: 1024, Max: 512 << 10}
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

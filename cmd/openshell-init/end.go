@@ -11,16 +11,16 @@ import (
 	"openshell-vm/drivers/vm/guest"
 )
 
-// farewell is how long the host has to read how the workload ended. Bytes that are
-// on their way when the power goes off may not arrive. A monitor ends the VM at once.
+// farewell is how long the host has to read how the workload ended: bytes under way at
+// power-off may not arrive. A monitor ends the VM as soon as it has read that.
 const farewell = time.Second
 
 // takeDown takes the sandbox down in order, and then tells the host how it ended:
 //
-//  1. the last frame on the stdio port, after all output
-//  2. the root is unmounted and its changes are on the disk
-//  3. Exited on the control port: from here on the host may end the VM
-//  4. a moment in which the host reads that and ends the VM
+//  1. send the last frame on the stdio port, after all output
+//  2. write the root's changes to the disk and unmount it
+//  3. send Exited on the control port: from here on the host may end the VM
+//  4. wait for farewell, so that the host can read that and end the VM
 func (s *supervisor) takeDown(exit outcome, grace time.Duration) {
 	s.host.workload.Exit(exit.code)
 	flush(s.host.stdio, killDeadline)
@@ -31,12 +31,12 @@ func (s *supervisor) takeDown(exit outcome, grace time.Duration) {
 	time.Sleep(farewell)
 }
 
-// defaultGrace bounds the unmounting where the boot spec does not.
+// defaultGrace bounds the unmounting if the boot spec gives no grace.
 const defaultGrace = 10 * time.Second
 
-// unmountRoot writes the changes out and unmounts the disk. The sandbox's
-// namespace goes a little after its last process, so it may take two tries.
-// What was written is safe already after the first step.
+// unmountRoot writes the changes to the disk and unmounts it. After the Sync all that
+// was written is safe. The kernel lets go of the disk only with the sandbox's mount
+// namespace, a little after its last process: unmountRoot waits for that, up to grace.
 func unmountRoot(where layout, ephemeral bool, grace time.Duration) {
 	unix.Sync()
 	if grace <= 0 {
@@ -56,7 +56,7 @@ func unmountRoot(where layout, ephemeral bool, grace time.Duration) {
 		return
 	}
 	for deadline := time.Now().Add(grace); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		// The kernel lets nobody open a mounted disk this way.
+		// This open fails as long as the disk is mounted anywhere.
 		fd, err := unix.Open(dev, unix.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
 		if err == nil {
 			unix.Close(fd)
@@ -78,10 +78,11 @@ func powerOff(exit outcome) {
 	}
 	err := unix.Reboot(how)
 	logf("power off: %v", err)
-	os.Exit(exit.code) // the kernel panics, and the hypervisor ends on that
+	os.Exit(exit.code) // the kernel panics then, and that ends the hypervisor
 }
 
-// reportExitCode tells the server of a directory what the host's process is to exit with.
+// reportExitCode tells the file server of the directory root with which code its
+// process on the host has to exit. request is guest.Traits.ExitRequest.
 func reportExitCode(root string, request uint32, code int) {
 	dir, err := os.Open(root)
 	if err != nil {

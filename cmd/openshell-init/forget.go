@@ -9,21 +9,20 @@ import (
 	"time"
 )
 
-// A file server has a descriptor open for each name that the guest's kernel
-// remembers, whether anybody uses it or not. Out of descriptors it fails, or
-// worse: some list directories short. The kernel
-// forgets only when its memory is short, which the server's limit knows nothing
-// of.
+// A file server keeps a descriptor open for each name that the guest's kernel
+// remembers, used or not. When it has none left it fails, or worse: some servers then
+// list directories short, without an error. The kernel forgets names only when memory
+// is short, and knows nothing of the server's limit.
 
-// How often names are counted: often where their server fails silently, and rarely
-// where it says EMFILE, since there the guest's processor may be emulated.
+// How often names are counted: often if their server fails silently, and rarely if it
+// reports EMFILE, since then the guest's processor may be an emulated, slow one.
 const (
 	countOften  = 20 * time.Millisecond
 	countRarely = 200 * time.Millisecond
 )
 
-// boundNames makes the kernel forget the names that nobody uses whenever there
-// are more of them than limit, until ctx ends. 0 is no limit.
+// boundNames counts the unused names every so often, and makes the kernel forget them
+// when they are more than limit, until ctx ends. A limit of 0 means none.
 func boundNames(ctx context.Context, limit uint64, every time.Duration) {
 	if limit == 0 {
 		return
@@ -47,7 +46,8 @@ func boundNames(ctx context.Context, limit uint64, every time.Duration) {
 	}
 }
 
-// unusedNames counts those of all file systems. The host's may be fewer.
+// unusedNames counts the unused names of all file systems, so those of the host's
+// directories may be fewer.
 func unusedNames() (uint64, error) {
 	state, err := os.ReadFile("/proc/sys/fs/dentry-state")
 	if err != nil {
@@ -56,7 +56,7 @@ func unusedNames() (uint64, error) {
 	return parseUnused(string(state))
 }
 
-// parseUnused takes the second number of the kernel's dentry-state.
+// parseUnused returns the second number of the kernel's dentry-state.
 func parseUnused(state string) (uint64, error) {
 	f := strings.Fields(state)
 	if len(f) < 2 {
@@ -65,8 +65,7 @@ func parseUnused(state string) (uint64, error) {
 	return strconv.ParseUint(f[1], 10, 64)
 }
 
-// forgetNames makes the kernel drop the names and inodes that it remembers and
-// nobody uses.
+// forgetNames makes the kernel drop all unused names and inodes.
 func forgetNames() error {
 	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0)
 }

@@ -19,26 +19,27 @@ import (
 // Names in the init's own mount namespace. runDir is a tmpfs.
 const (
 	runDir      = "/run"
-	lowerDir    = "/run/lower" // the rootfs device, where it is one of its own
+	lowerDir    = "/run/lower" // the rootfs, if it has a device of its own
 	sharesAt    = "/run/shares"
 	upperDir    = "/run/upper"    // the disk, or a tmpfs
 	newRoot     = "/run/root"     // the overlay
-	skeletonDir = "/run/skeleton" // see lowerLayers; a tmpfs of its own
+	skeletonDir = "/run/skeleton" // a tmpfs of its own; see lowerLayers
 )
 
-// layout says where the host has put things, and what is special about them.
+// layout says where the guest finds what the host exposes, and what is special about
+// this VM.
 type layout struct {
 	shares string // the composed shares
 	lower  string // the rootfs directory
 	guest.Traits
 }
 
-// oldTraits are those of a VM with a single device. Gateways that do not tell any
-// traits knew one hypervisor that has but one.
+// oldTraits are the traits of a VM with a single device, if the boot spec has none. The
+// gateways that wrote no traits knew one such hypervisor.
 var oldTraits = guest.Traits{CachesNames: true, LoneDisk: true, ExitRequest: 0x7602, EndsByRestart: true}
 
-// findShares mounts the shares device, and the root device. Where there is but one
-// device, it is the init's own root, and has both.
+// findShares mounts the shares device and the root device. A VM with a single device
+// has both in the init's own root, and needs no mount.
 func findShares() (layout, error) {
 	composed := filepath.Join("/", guest.SharesDir)
 	if _, err := os.Stat(filepath.Join(composed, guest.BootDir)); err == nil {
@@ -51,7 +52,7 @@ func findShares() (layout, error) {
 	return where, mountDevice(guest.TagRoot, where.lower, unix.MS_RDONLY|unix.MS_NOATIME)
 }
 
-// with takes the traits that the host tells, if it does.
+// with returns l with the boot spec's traits, if it has any.
 func (l layout) with(traits *guest.Traits) layout {
 	if traits != nil {
 		l.Traits = *traits
@@ -88,8 +89,8 @@ func readSpec(shares string) (guest.BootSpec, error) {
 	return parseSpec(data)
 }
 
-// parseSpec reads a boot spec and refuses one that this init would serve
-// wrongly.
+// parseSpec reads a boot spec. It refuses one that this init can't carry out as it is
+// meant.
 func parseSpec(data []byte) (guest.BootSpec, error) {
 	var spec guest.BootSpec
 	if err := json.Unmarshal(data, &spec); err != nil {
@@ -105,7 +106,7 @@ func parseSpec(data []byte) (guest.BootSpec, error) {
 	if len(spec.Process.Args) == 0 {
 		return spec, errors.New("the boot spec has no command")
 	}
-	// The directory above it is the token owner's alone, so it can't be just any.
+	// mountAuth covers the directory above it, so that must be one of our own.
 	if spec.AuthDir != drivers.AuthDir {
 		return spec, fmt.Errorf("the boot spec puts the share at %q, not at %s", spec.AuthDir, drivers.AuthDir)
 	}

@@ -1,20 +1,19 @@
-// Openshell-init is process 1 of a VM, under any hypervisor. It mounts what
-// the host exposes, builds the root, runs the workload as its child, and hands
-// its streams, its exit code and further commands (exec) to the monitor over
-// two virtio-console ports. It also watches the share for new generations, so
-// that a renewal is seen in well under a second where the guest caches names.
+// Command openshell-init is process 1 of a VM, under any hypervisor. It mounts what the
+// host exposes, builds the root, and runs the workload as its child. Over two
+// virtio-console ports it connects the monitor to the workload's streams, reports the
+// exit code, and runs further commands (exec). It also watches the share for new
+// generations, so that a guest that caches names sees a renewal in well under a second.
 //
-// It keeps to a mount namespace of its own, with its own /dev, which the
-// workload is not in: nothing that a workload mounts, unmounts or replaces
-// changes what the init sees, and its streams' device nodes are not in the
-// workload's /dev. They are open all the time, and such a port can be opened
-// once, so that a workload with root's rights cannot open them by a node of
-// its own making either.
+// The init has a mount namespace and a /dev of its own, apart from the workload's.
+// Nothing that a workload mounts, unmounts or replaces changes what the init sees. The
+// workload's /dev has no nodes of the two ports. The init keeps both open, and a port
+// can be opened only once, so a root workload can't open them by a node of its own
+// either.
 //
-// What is not promised: a workload that runs as the guest's root owns the
-// guest. It can mount the shares device again (read-only, the host sees to
-// that) and read the boot spec, load code into the kernel, trace the init, or
-// power the VM off. The boundary is the VM's, not the init's.
+// What is not promised: a workload that runs as the guest's root owns the guest. It can
+// mount the shares device again (read-only, the host enforces that) and read the boot
+// spec, load code into the kernel, trace the init, or power the VM off. The boundary is
+// the VM, not the init.
 package main
 
 import (
@@ -30,8 +29,8 @@ import (
 	"openshell-vm/drivers/vm/guest"
 )
 
-// The main thread stays the main goroutine's, so that every other thread can
-// end, and with it what it alone refers to.
+// The main goroutine keeps the main thread. So any other thread can end, and free the
+// namespace that only it is in.
 func init() { runtime.LockOSThread() }
 
 func main() {
@@ -48,8 +47,8 @@ func main() {
 	powerOff(exit)
 }
 
-// boot brings the VM up, runs the workload to its end and takes down what was
-// brought up. After an error the host has been told, if there is a way to.
+// boot brings the VM up, runs the workload to its end, and takes the sandbox down. After
+// an error the host has been told, if the ports work.
 func boot(sigchld <-chan os.Signal) (outcome, error) {
 	if err := mountEarly(); err != nil {
 		return outcome{}, err
@@ -111,12 +110,12 @@ type outcome struct {
 	where  layout
 }
 
-// progress tells the host how far a long boot is. Its own deadlines find a host that
-// can't be told.
+// progress tells the host how far a long boot is. If that fails the boot goes on: the
+// host has deadlines of its own.
 func (h *host) progress(p guest.Progress) { _ = h.send(guest.Message{Progress: &p}) }
 
-// fail tells the host why the boot can't go on. The power goes off next, and
-// nothing says when the host has read it, so it gets a moment.
+// fail tells the host why the boot can't go on. The power goes off next. Nothing says
+// when the host has read the message, so fail waits for failedPause.
 func (h *host) fail(err error) {
 	h.send(guest.Message{Failed: &guest.Failed{Reason: err.Error(), Hint: drivers.HintOf(err)}})
 	flush(h.control, failedPause)

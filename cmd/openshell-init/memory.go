@@ -8,15 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// outOfMemory is the reason given for a workload that the guest's kernel killed.
+// outOfMemory is the reason for a workload that the guest's kernel killed for want of
+// memory.
 const outOfMemory = "the guest ran out of memory, and its kernel killed the workload"
 
-// memoryPatience is how long the kernel may take to log whom it has killed: it
-// kills first.
+// memoryPatience is how long the kernel may take to log a kill: it kills first, and logs
+// then.
 const memoryPatience = 200 * time.Millisecond
 
-// killedForMemory says whether the kernel killed a process, which has ended by
-// SIGKILL, for want of memory. Its log is the only place that tells.
+// killedForMemory reports whether a process that ended by SIGKILL was killed by the
+// kernel for want of memory. Only the kernel's log tells.
 func killedForMemory(pid int) bool {
 	for deadline := time.Now().Add(memoryPatience); ; time.Sleep(10 * time.Millisecond) {
 		log, err := kernelLog()
@@ -32,8 +33,8 @@ func killedForMemory(pid int) bool {
 	}
 }
 
-// tellsOfKill looks for the line that follows each kill for want of memory. The
-// process's own name comes after the number, so it can't pretend.
+// tellsOfKill looks for the line that the kernel logs after each kill for want of
+// memory. In it the pid comes before the process's name, so no name can fake it.
 func tellsOfKill(log []byte, pid int) bool {
 	for line := range bytes.Lines(log) {
 		why, who, found := bytes.Cut(line, []byte(": Killed process "))
@@ -44,7 +45,7 @@ func tellsOfKill(log []byte, pid int) bool {
 	return false
 }
 
-// kernelLog is what the kernel's ring buffer holds.
+// kernelLog returns the content of the kernel's ring buffer.
 func kernelLog() ([]byte, error) {
 	size, err := unix.Klogctl(unix.SYSLOG_ACTION_SIZE_BUFFER, nil)
 	if err != nil {

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setNames sets the host name and writes the files about names that the
-// rootfs lacks. It runs on the sandbox's thread.
+// setNames sets the host name, brings lo up, and writes those of /etc/hosts,
+// /etc/hostname and /etc/resolv.conf that the rootfs lacks. It runs on the sandbox's
+// thread.
 func setNames(hostname string) error {
 	if hostname == "" {
 		hostname = "localhost"
@@ -34,7 +35,7 @@ func setNames(hostname string) error {
 	return raiseLoopback()
 }
 
-// writeMissing leaves alone what is there, a dangling symlink too.
+// writeMissing writes a file unless the name exists, be it a dangling symlink.
 func writeMissing(name, content string) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
@@ -46,8 +47,8 @@ func writeMissing(name, content string) error {
 	return errors.Join(err, f.Close())
 }
 
-// raiseLoopback brings lo up. A kernel without a network has none, which is
-// not an error.
+// raiseLoopback brings lo up. A kernel without a network has no lo; that is not an
+// error.
 func raiseLoopback() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

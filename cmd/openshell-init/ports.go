@@ -17,8 +17,8 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// portDeadline is how long the ports may take to appear after their driver
-// was loaded: the hypervisor names them one by one.
+// portDeadline is how long the ports may take to appear after their driver was loaded.
+// The hypervisor adds them one by one.
 const portDeadline = 10 * time.Second
 
 const portsDir = "/sys/class/virtio-ports"
@@ -29,7 +29,7 @@ type host struct {
 	stdio   *stream.Conn // the workload's session
 	// workload is stdio's only session.
 	workload *stream.Session
-	// message gets what comes on control; it is set before control runs, and must not wait.
+	// message gets each message on control. It is set before serve, and must not wait.
 	message func(session uint32, m guest.Message)
 }
 
@@ -58,7 +58,7 @@ func newHost(control, stdio io.ReadWriteCloser) (h *host, err error) {
 	return h, err
 }
 
-// serve reads both ports from now on.
+// serve starts to read both ports.
 func (h *host) serve() {
 	for _, c := range []*stream.Conn{h.control, h.stdio} {
 		go func() { logf("the host can't be understood any more: %v", c.Run()) }()
@@ -77,7 +77,7 @@ func (h *host) take(session uint32, data []byte) error {
 
 func (h *host) send(m guest.Message) error { return h.control.Send(0, m) }
 
-// flush waits for what was sent to be on its way, for a time at most.
+// flush waits until the port has taken all that was sent, for a time at most.
 func flush(c *stream.Conn, within time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
@@ -86,9 +86,8 @@ func flush(c *stream.Conn, within time.Duration) {
 	}
 }
 
-// awaitPort finds a port's device by the name that the hypervisor gave it. The
-// kernel's notice of a new name is not worth a netlink socket: it takes a few
-// milliseconds at most.
+// awaitPort finds a port's device by the name that the hypervisor gave it. It polls: a
+// new name takes a few milliseconds at most, which is not worth a netlink socket.
 func awaitPort(class, name string, deadline time.Time) (dev string, err error) {
 	for {
 		if dev := findPort(class, name); dev != "" {
@@ -115,8 +114,8 @@ func findPort(class, name string) (dev string) {
 	return ""
 }
 
-// openPort opens a port in blocking mode: its driver writes at most 32 KiB at
-// a time and tells a poller of little, so a thread each is simpler and safe.
+// openPort opens a port in blocking mode. Its driver writes at most 32 KiB at a time and
+// supports polling poorly, so one thread for each port is simpler and safe.
 func openPort(dev string) (*os.File, error) {
 	fd, err := unix.Open(dev, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -125,8 +124,8 @@ func openPort(dev string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), dev), nil
 }
 
-// port is a port on which end of file means only that the host has not
-// connected its end yet, or not any more.
+// port is a port that goes on after an end of file: that only means that the host has
+// not connected its end yet, or has closed it.
 type port struct{ *os.File }
 
 func (p port) Read(b []byte) (int, error) {

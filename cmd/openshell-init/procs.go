@@ -9,16 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// procs starts processes and reaps them, and all orphans of the guest. It is
-// the only place that waits, so that no status goes to the wrong hands.
+// procs starts processes, and reaps them and all orphans of the guest. Nothing else in
+// the init waits for a child, so no exit status gets lost.
 type procs struct {
 	mu      sync.Mutex // held from fork to entry in running, and while reaping
 	running map[int]chan<- unix.WaitStatus
-	closed  bool          // nothing is started any more
-	none    chan struct{} // not nil: closed when there is no child left
+	closed  bool          // start fails from now on
+	none    chan struct{} // closed when no child is left; nil if nobody waits for that
 }
 
-// newProcs reaps whenever sigchld says so.
+// newProcs starts to reap: whenever sigchld gets a signal.
 func newProcs(sigchld <-chan os.Signal) *procs {
 	p := &procs{running: map[int]chan<- unix.WaitStatus{}}
 	go func() {
@@ -68,8 +68,8 @@ func (p *procs) reap() {
 	}
 }
 
-// signal reaches a process that start gave, and does nothing if it has ended:
-// its number may be another's by then.
+// signal signals a process that start returned. It does nothing if that process has
+// been reaped: its pid may belong to another process by then.
 func (p *procs) signal(pid int, sig unix.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,8 +78,8 @@ func (p *procs) signal(pid int, sig unix.Signal) {
 	}
 }
 
-// killGroup kills a process that start gave as a session's leader, and what it
-// started in its group.
+// killGroup kills a process that start returned, and all others in its process group.
+// The process has to be a session's leader.
 func (p *procs) killGroup(pid int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,8 +88,8 @@ func (p *procs) killGroup(pid int) {
 	}
 }
 
-// killAll kills every process of the guest but the init, and waits until they
-// are gone, at most as long as told. Nothing can be started after it.
+// killAll kills every process of the guest but the init, and waits until they are gone,
+// up to wait. After that start fails.
 func (p *procs) killAll(wait time.Duration) {
 	none := make(chan struct{})
 	p.mu.Lock()
@@ -104,7 +104,8 @@ func (p *procs) killAll(wait time.Duration) {
 	}
 }
 
-// exitCode is a status as shells and container tools give it.
+// exitCode returns the exit code that shells and container tools give for a status:
+// 128+n after signal n.
 func exitCode(status unix.WaitStatus) int {
 	if status.Signaled() {
 		return 128 + int(status.Signal())

@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// endOfTransmission is what a terminal takes for the end of input.
+// endOfTransmission is the character that ends a terminal's input.
 const endOfTransmission = 4
 
-// longAgo as a deadline ends a read at once.
+// longAgo is a deadline that ends a read at once.
 var longAgo = time.Unix(1, 0)
 
-// openPTY opens a new terminal of the sandbox. The master is in non-blocking
-// mode, so that a read of it can be interrupted.
+// openPTY opens a new terminal in the sandbox. The master is in non-blocking mode, so
+// that a deadline can interrupt a read.
 func openPTY() (master, tty *os.File, err error) {
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {

@@ -18,16 +18,16 @@ import (
 	"openshell-vm/drivers/vm/guest"
 )
 
-// root is the sandbox's view of the file system: an overlay, in a mount
-// namespace of which it is the root. Only one thread of the init is in there.
+// root is the sandbox's view of the file system: a mount namespace of its own, whose
+// root is an overlay. Of the init only one thread is in it.
 type root struct {
 	jobs chan func()
 	gone chan struct{} // closed by leave
 }
 
-// makeRoot builds the overlay in the init's namespace, so that the init can
-// unmount it at the end, and then the sandbox's namespace around it.
-// progress is called now and then where it takes long.
+// makeRoot builds the overlay in the init's namespace, so that the init can unmount it
+// at the end. Then it makes the sandbox's namespace around it. If that takes long it
+// calls progress about once a second.
 func makeRoot(where layout, spec guest.BootSpec, progress func(guest.Progress)) (*root, error) {
 	if err := mountUpper(where, spec.Ephemeral); err != nil {
 		return nil, err
@@ -49,8 +49,8 @@ func makeRoot(where layout, spec guest.BootSpec, progress func(guest.Progress)) 
 	return r, r.do(func() error { return furnish(spec, trees) })
 }
 
-// serve is the thread that lives in the sandbox's namespace. It ends with
-// leave: a locked thread is not used for anything else.
+// serve is the goroutine whose locked thread is in the sandbox's namespace. It ends at
+// leave, and its thread with it: nothing else ever runs on a locked thread.
 func (r *root) serve(entered chan<- error) {
 	runtime.LockOSThread()
 	err := enterRoot(newRoot)
@@ -67,9 +67,8 @@ func (r *root) serve(entered chan<- error) {
 
 var errLeft = errors.New("the sandbox is being taken down")
 
-// do runs f on the thread whose file system view is the sandbox's: paths in f
-// are the sandbox's, and processes that f starts are in the sandbox. f must not
-// call do. After leave it fails.
+// do runs f on the sandbox's thread: paths in f are the sandbox's, and processes that f
+// starts are in the sandbox. f must not call do. After leave, do fails.
 func (r *root) do(f func() error) error {
 	result := make(chan error, 1)
 	select {
@@ -80,12 +79,12 @@ func (r *root) do(f func() error) error {
 	}
 }
 
-// leave ends the thread, and with it the namespace once no process is in it.
+// leave ends the sandbox's thread. The namespace ends when no process is in it either.
 func (r *root) leave() { close(r.gone) }
 
-// enterRoot puts the calling thread into a new mount namespace that has dir
-// as its root. It is the namespace's real root, not a chroot, so that the
-// sandbox can make user namespaces.
+// enterRoot moves the calling thread into a new mount namespace whose root is dir. It
+// is the namespace's real root and not only a chroot, so that the sandbox can make user
+// namespaces.
 func enterRoot(dir string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("make the sandbox's mount namespace: %w", err)
@@ -102,7 +101,7 @@ func enterRoot(dir string) error {
 	return unix.Chdir("/")
 }
 
-// mountUpper mounts what holds the sandbox's changes.
+// mountUpper mounts the disk or the tmpfs that holds the sandbox's changes.
 func mountUpper(where layout, ephemeral bool) error {
 	if err := os.MkdirAll(upperDir, 0o700); err != nil {
 		return err
@@ -117,7 +116,7 @@ func mountUpper(where layout, ephemeral bool) error {
 	if err != nil {
 		return err
 	}
-	// Inode tables are not written out: the host's file stays sparse.
+	// noinit_itable: blank inode tables are not written, so the host's file stays sparse.
 	err = unix.Mount(dev, upperDir, "ext4", unix.MS_NOATIME, "discard,noinit_itable")
 	if err != nil {
 		return &drivers.Error{
@@ -132,7 +131,7 @@ func mountUpper(where layout, ephemeral bool) error {
 // diskDeadline is how long a disk may take to appear.
 const diskDeadline = 5 * time.Second
 
-// findDisk waits for the sandbox's disk and gives its device.
+// findDisk waits for the sandbox's disk and returns its device.
 func (l layout) findDisk(blocks string) (dev string, err error) {
 	for deadline := time.Now().Add(diskDeadline); ; time.Sleep(time.Millisecond) {
 		disks, err := filepath.Glob(filepath.Join(blocks, "vd*"))
@@ -141,8 +140,8 @@ func (l layout) findDisk(blocks string) (dev string, err error) {
 		}
 		for _, disk := range disks {
 			if l.isUpper(disk) {
-				// Smaller pieces: what a VM has in flight is still written when its host
-				// freezes it for want of room. Without it, it is a bit more.
+				// Smaller requests: what is under way when the host freezes the VM for want
+				// of room is still written. If this write fails, that is a bit more.
 				_ = os.WriteFile(filepath.Join(disk, "queue/max_sectors_kb"), []byte("1024"), 0)
 				return filepath.Join("/dev", filepath.Base(disk)), nil
 			}
@@ -153,7 +152,8 @@ func (l layout) findDisk(blocks string) (dev string, err error) {
 	}
 }
 
-// isUpper knows the disk by its serial number, unless it is the only one.
+// isUpper reports whether disk is the sandbox's: by its serial number, unless it is the
+// only disk.
 func (l layout) isUpper(disk string) bool {
 	if l.LoneDisk {
 		return true
@@ -163,8 +163,8 @@ func (l layout) isUpper(disk string) bool {
 }
 
 func mountOverlay(where layout, progress func(guest.Progress)) error {
-	// This also opens it: on a single device a directory that is mounted on the
-	// host becomes a mount in the guest, too, but not before.
+	// lowerLayers also opens the root directory. On a single device that directory is a
+	// mount on the host, and becomes a mount in the guest only when it is opened.
 	layers, err := lowerLayers(where, skeletonDir, progress)
 	if err != nil {
 		return err
@@ -180,8 +180,8 @@ func mountOverlay(where layout, progress func(guest.Progress)) error {
 	return nil
 }
 
-// makeLike makes dir with the mode and owner of another one: an overlay's
-// root directory takes both from its upper layer. One that is there stays.
+// makeLike makes dir with the mode and owner of another directory, since an overlay's
+// root takes both from its upper layer. It leaves a dir that exists as it is.
 func makeLike(dir, other string) error {
 	var st unix.Stat_t
 	if err := unix.Stat(other, &st); err != nil {
@@ -201,11 +201,11 @@ func makeLike(dir, other string) error {
 // trees are mounts that are attached nowhere yet.
 type trees struct {
 	auth  int
-	users []int // as the spec's Mounts
+	users []int // in the order of the spec's Mounts
 }
 
-// cloneTrees takes just the parts of the composed shares that the sandbox is
-// to see, so that the boot spec and the other parts are not in its view.
+// cloneTrees clones the parts of the composed shares that the sandbox may see. The boot
+// spec is not among them.
 func cloneTrees(shares string, spec guest.BootSpec) (*trees, error) {
 	t := &trees{auth: -1}
 	auth, err := cloneTree(filepath.Join(shares, guest.AuthName), unix.MOUNT_ATTR_NOEXEC)
@@ -214,7 +214,7 @@ func cloneTrees(shares string, spec guest.BootSpec) (*trees, error) {
 	}
 	t.auth = auth
 	for _, m := range spec.Mounts {
-		fd, err := cloneTree(filepath.Join(shares, m.Name), 0) // a user may bring tools
+		fd, err := cloneTree(filepath.Join(shares, m.Name), 0) // a user's mount may hold programs
 		if err != nil {
 			t.close()
 			return nil, err
@@ -230,9 +230,8 @@ func (t *trees) close() {
 	}
 }
 
-// cloneTree makes a mount of dir, read-only with all that is mounted below it;
-// noexec is MOUNT_ATTR_NOEXEC or 0. The host enforces read-only whatever is
-// done here.
+// cloneTree makes a mount of dir, read-only with all mounts below it. noexec is
+// MOUNT_ATTR_NOEXEC or 0. Whatever the guest does here, the host enforces read-only.
 func cloneTree(dir string, noexec uint64) (int, error) {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
@@ -259,7 +258,7 @@ func attach(tree int, target string) error {
 	return nil
 }
 
-// furnish mounts what belongs into the sandbox's root. It runs on the
+// furnish mounts in the sandbox's root what a sandbox has there. It runs on the
 // sandbox's thread.
 func furnish(spec guest.BootSpec, t *trees) error {
 	if err := mountKernelFS(); err != nil {
@@ -287,9 +286,9 @@ func furnish(spec guest.BootSpec, t *trees) error {
 	return setNames(spec.Hostname)
 }
 
-// mountAuth mounts the share last, so that nothing covers it. Every user of the
-// sandbox may read it, as in a container; where a token's owner is named, only
-// that user may enter the directory around it.
+// mountAuth mounts the share. It comes after all other mounts, so that none covers it.
+// Every user of the sandbox may read the share, as in a container. If the spec names a
+// TokenUser, only that user and root may enter the directory around it.
 func mountAuth(spec guest.BootSpec, tree int) error {
 	owner := spec.TokenUser
 	if owner == "" {

@@ -14,15 +14,15 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// session is one process, the workload or an exec, with its streams. What comes for
-// it before the process runs waits in the stream.
+// session is one process, the workload or an exec's, with its streams. Input, signals
+// and sizes that come before the process runs wait in the stream.
 type session struct {
 	stream *stream.Session
 	procs  *procs
-	asked  chan int // signals that a control message asked for
+	asked  chan int // signals from control messages
 
 	mu   sync.Mutex
-	live bool // the process runs: what is below is set
+	live bool // the process was started, and the fields below are set
 
 	pid    int
 	done   <-chan unix.WaitStatus
@@ -31,9 +31,9 @@ type session struct {
 	tty    *os.File      // the terminal's master; nil without one
 	pumps  sync.WaitGroup
 	output []output
-	cut    atomic.Bool // output was thrown away
+	cut    atomic.Bool // the host did not take all output
 
-	// patience is how long the host may hold output back: until giveUp is called.
+	// patience ends when giveUp is called: until then the host may hold output back.
 	patience context.Context
 	giveUp   context.CancelFunc
 }
@@ -44,7 +44,7 @@ type output struct {
 	file *os.File
 }
 
-// pipes are the process's ends; the init closes them once it runs.
+// pipes are the process's ends. The init closes its copies once the process runs.
 type pipes struct{ in, out, err *os.File }
 
 func (p pipes) close() {
@@ -55,8 +55,8 @@ func (p pipes) close() {
 	}
 }
 
-// maxAsked bounds the signals that wait until the process runs. More of them mean
-// nothing more.
+// maxAsked bounds the signals that wait until the process runs. Further ones are
+// dropped.
 const maxAsked = 100
 
 func newSession(from *stream.Session, procs *procs) *session {
@@ -65,7 +65,8 @@ func newSession(from *stream.Session, procs *procs) *session {
 	return s
 }
 
-// run runs p in the sandbox. An error that is the user's is a *notRunnable.
+// run starts p in the sandbox. If p can't be run for a reason that its user can mend,
+// the error is a *notRunnable.
 func (s *session) run(r *root, p drivers.Process, stdin bool) error {
 	if err := r.do(func() error { return s.start(p, stdin) }); err != nil {
 		s.closeFiles()
@@ -75,7 +76,7 @@ func (s *session) run(r *root, p drivers.Process, stdin bool) error {
 	return nil
 }
 
-// connect copies between the host and the process, which runs.
+// connect starts to copy between the host and the running process.
 func (s *session) connect() {
 	for _, o := range s.output {
 		s.pumps.Go(func() { s.pump(o) })
@@ -87,14 +88,14 @@ func (s *session) connect() {
 	s.live = true
 }
 
-// running says whether the process has been started; it may have ended since.
+// running reports whether the process has been started. It may have ended since.
 func (s *session) running() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.live
 }
 
-// start runs on the sandbox's thread.
+// start starts p. It runs on the sandbox's thread.
 func (s *session) start(p drivers.Process, stdin bool) error {
 	c, err := resolve(p)
 	if err != nil {
@@ -122,7 +123,7 @@ func (s *session) start(p drivers.Process, stdin bool) error {
 	return nil
 }
 
-// openPipes gives three pipes that the process's user owns, as it may open
+// openPipes makes three pipes. The process's user owns them, since the process may open
 // them again as /dev/stdout. Without stdin, its input is /dev/null.
 func (s *session) openPipes(c command, stdin bool) (theirs pipes, err error) {
 	for _, o := range []struct {
@@ -153,7 +154,7 @@ func (s *session) openPipes(c command, stdin bool) (theirs pipes, err error) {
 	return theirs, err
 }
 
-// openTerminal gives a new terminal that the process's user owns.
+// openTerminal opens a new terminal. The process's user owns it.
 func (s *session) openTerminal(c command, size drivers.Size) (theirs pipes, err error) {
 	master, tty, err := openPTY()
 	if err != nil {
@@ -181,8 +182,8 @@ func duplicate(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// feed passes the input on. Its end closes a pipe; on a terminal it is the
-// character that means it. A host that hung up has ended no input.
+// feed passes the input on. The end of the input closes a pipe; on a terminal it becomes
+// endOfTransmission. If the host hangs up, the process's input stays open.
 func (s *session) feed() {
 	if s.input == nil {
 		s.stream.DiscardInput()
@@ -200,15 +201,15 @@ func (s *session) feed() {
 		default:
 			s.input.Close()
 		}
-		if err != nil { // nobody reads it any more
+		if err != nil { // the process does not read its input any more
 			s.stream.DiscardInput()
 			return
 		}
 	}
 }
 
-// pump sends output until its end. The end of the process interrupts it:
-// what is left then is finish's.
+// pump sends output until it ends. When the process has ended, finish interrupts pump
+// and sends the rest itself.
 func (s *session) pump(o output) {
 	buf := make([]byte, stream.MaxPayload)
 	for {
@@ -230,8 +231,8 @@ func (s *session) send(kind stream.Kind, p []byte) bool {
 	return true
 }
 
-// obey does what comes beside the input until the process has ended. The host
-// that gives an exec up has it killed.
+// obey carries out signals and sizes until the process has ended. When the host gives an
+// exec up, obey kills it.
 func (s *session) obey() {
 	gone := s.stream.Done()
 	for {
@@ -252,7 +253,7 @@ func (s *session) obey() {
 	}
 }
 
-// ask signals the process, at its start if it does not run yet.
+// ask signals the process. If that does not run yet, it gets the signal at its start.
 func (s *session) ask(number int) {
 	select {
 	case s.asked <- number:
@@ -278,9 +279,9 @@ func (s *session) resize(size drivers.Size) {
 	})
 }
 
-// finish is called when the process has ended: it sends what the process had
-// written until then, and closes its streams. Output of what it left behind in
-// the background is not waited for.
+// finish is called when the process has ended. It sends what the process had written,
+// and closes its streams. It does not wait for output of processes that are left in the
+// background.
 func (s *session) finish() {
 	for _, o := range s.output {
 		o.file.SetReadDeadline(longAgo)
@@ -322,8 +323,8 @@ func (s *session) closeFiles() {
 	}
 }
 
-// control runs f on a file's descriptor and leaves the file as it is, which
-// Fd would make a blocking one.
+// control runs f on a file's descriptor. Unlike Fd it does not put the file into
+// blocking mode.
 func control(file *os.File, f func(fd int) error) error {
 	conn, err := file.SyscallConn()
 	if err != nil {

@@ -17,29 +17,29 @@ import (
 	"openshell-vm/drivers/vm/rootlist"
 )
 
-// When an overlay copies something up it also asks the lower file system for
-// the inode's flags, and takes only ENOTTY for "there are none". libkrun (up to
-// 1.19 at least) says EOPNOTSUPP, and so nothing of a directory that it serves
-// could be changed. There the overlay's lower layer is a skeleton of that
-// directory on a tmpfs: its directories, links and devices, and for each
-// regular file a stub with the file's metadata that names the file (overlayfs
-// calls that metacopy). The directory itself is a layer for data only.
+// When an overlay copies a file up, it also asks the lower file system for the inode's
+// flags. It takes only ENOTTY for "there are none". libkrun (up to 1.19 at least)
+// answers EOPNOTSUPP, so nothing in a directory that it serves could be changed. In that
+// case the overlay's lower layer is a skeleton of the directory on a tmpfs. It has the
+// directory's subdirectories, links and devices. For each regular file it has a stub,
+// which has the file's metadata and names the file (overlayfs calls that metacopy). The
+// directory itself is a layer for data only.
 //
-// The skeleton is made anew at each boot, so that it fits what the host has, and
-// takes about a kilobyte of memory for each file. The monitor has listed the files:
-// then none of them is looked at here. A monitor of another version has not, and
-// the init walks the directory. libkrun has a descriptor open for each name that
-// this kernel remembers, and lists a directory short when it has none left, so the
-// names are forgotten on the way.
+// The skeleton is made anew at each boot, to fit what the host has then. It takes about
+// 1.3 KB of memory for each file. Usually the monitor has listed the files, and the init
+// does not look at them. Without a list (an older monitor makes none) the init walks the
+// directory. libkrun keeps a descriptor open for each name that this kernel remembers,
+// and lists a directory short when it has none left. So the walk makes the kernel
+// forget names on the way.
 
-// overlay's names for a stub and for the file it stands for.
+// overlayfs's attributes that mark a stub and name its file.
 const (
 	xattrMetacopy = "trusted.overlay.metacopy"
 	xattrRedirect = "trusted.overlay.redirect"
 )
 
-// lowerLayers gives the overlay's options for the root's directory. progress is
-// called while a skeleton is made.
+// lowerLayers returns the overlay's options for the root directory. It makes a skeleton
+// if the directory's file server needs one, and calls progress meanwhile.
 func lowerLayers(where layout, skeleton string, progress func(guest.Progress)) (string, error) {
 	dir, err := os.Open(where.lower)
 	if err != nil {
@@ -66,13 +66,13 @@ func lowerLayers(where layout, skeleton string, progress func(guest.Progress)) (
 	return fmt.Sprintf("lowerdir=%s::%s,metacopy=on,redirect_dir=on", skeleton, where.lower), nil
 }
 
-// skeleton is one that is being made in the empty directory to.
+// skeleton is a skeleton that is being made in the empty directory to.
 type skeleton struct {
 	to    string
 	dirs  []madeDir
-	links map[[2]uint64]string // the first name of each file that has several
+	links map[[2]uint64]string // the first name of each file that has several names
 
-	made, of atomic.Uint64 // entries; of is 0 while it is not known
+	made, of atomic.Uint64 // entries made, and in all; of is 0 while that is not known
 }
 
 type madeDir struct {
@@ -85,7 +85,7 @@ func newSkeleton(to string) *skeleton {
 	return &skeleton{to: to, links: map[[2]uint64]string{}}
 }
 
-// make makes all of it, from the list if there is one.
+// make makes the whole skeleton, from the monitor's list if there is one.
 func (s *skeleton) make(where layout) error {
 	defer unix.Umask(unix.Umask(0))
 	list, err := os.Open(filepath.Join(where.shares, guest.BootDir, guest.RootListFile))
@@ -99,8 +99,8 @@ func (s *skeleton) make(where layout) error {
 	if err != nil {
 		return err
 	}
-	// Last, since each entry made in a directory changes its time, and takes its group
-	// from one that is setgid.
+	// Directories get their mode and times last. Each new entry changes its directory's
+	// times, and in a setgid directory it takes that directory's group.
 	for _, dir := range slices.Backward(s.dirs) {
 		if err := unix.Chmod(dir.name, dir.mode); err != nil {
 			return &fs.PathError{Op: "chmod", Path: dir.name, Err: err}
@@ -112,11 +112,11 @@ func (s *skeleton) make(where layout) error {
 	return nil
 }
 
-// atOnce is how many names are asked for before they are forgotten: a fraction
-// of the 4,096 descriptors that Linux gives a process where nobody gave it more.
+// atOnce is how many names walk looks at before it makes the kernel forget them. It is a
+// fraction of 4,096, Linux's default hard limit on a process's descriptors.
 const atOnce = 500
 
-// walk adds what is in a directory, which is looked at through its server.
+// walk adds what is in the directory lower, and asks its file server about each file.
 func (s *skeleton) walk(lower string) error {
 	unread, err := rootlist.Walk(lower, nil, func(e rootlist.Entry) error {
 		if s.made.Load()%atOnce == atOnce-1 {
@@ -133,10 +133,11 @@ func (s *skeleton) walk(lower string) error {
 	return err
 }
 
-// tellEvery is how often the host is told.
+// tellEvery is how often tell reports progress.
 const tellEvery = time.Second
 
-// tell tells the host how far it is, until ctx ends. What hangs is no progress.
+// tell reports to the host how many entries are made, until ctx ends. It is silent while
+// nothing gets on.
 func (s *skeleton) tell(ctx context.Context, progress func(guest.Progress)) {
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
@@ -176,8 +177,9 @@ func (s *skeleton) add(e rootlist.Entry) error {
 
 func times(e rootlist.Entry) []unix.Timespec { return []unix.Timespec{e.Access, e.Modify} }
 
-// makeEntry makes it with its owner, mode, attributes and times: in this order, since
-// a change of owner removes some of both. A directory's mode and times are left to make.
+// makeEntry makes an entry, then sets its owner, mode, attributes and times, in this
+// order: a change of owner resets some mode bits and attributes. It leaves a directory's
+// mode and times to make.
 func makeEntry(e rootlist.Entry, target string) error {
 	switch e.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -204,8 +206,9 @@ func makeEntry(e rootlist.Entry, target string) error {
 	return errors.Join(os.Lchown(target, int(e.UID), int(e.GID)), setTimes(target, times(e)))
 }
 
-// makeStub makes what stands for a regular file. An empty one stands for itself. Most
-// of a root are these: a file of root's without attributes takes as few calls as can be.
+// makeStub makes the stub of a regular file. An empty file needs no marks: it is its own
+// copy. Most entries of a root are regular files, so a file that belongs to root and has
+// no attributes takes as few system calls as possible.
 func makeStub(e rootlist.Entry, target string) error {
 	fd, err := unix.Open(target, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, e.Mode&0o7777)
 	if err != nil {
@@ -230,7 +233,8 @@ func makeStub(e rootlist.Entry, target string) error {
 	return unix.UtimesNanoAt(fd, "", times(e), unix.AT_EMPTY_PATH)
 }
 
-// setAttributes leaves out what this kernel has no use for.
+// setAttributes sets the entry's extended attributes, but not those that this kernel
+// refuses.
 func setAttributes(e rootlist.Entry, set func(name string, value []byte) error) error {
 	for _, a := range e.Attributes {
 		err := set(a.Name, a.Value)

@@ -11,7 +11,7 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// supervisor runs the workload and the execs, and does what the host asks.
+// supervisor runs the workload and the execs, and carries out the host's messages.
 type supervisor struct {
 	host  *host
 	procs *procs
@@ -23,11 +23,11 @@ type supervisor struct {
 
 	workload *session
 
-	busy sync.WaitGroup // execs
+	busy sync.WaitGroup // execs that run
 
 	mu      sync.Mutex
 	stopped bool
-	ending  bool // no exec begins any more
+	ending  bool // no exec may begin any more
 	execs   map[uint32]*session
 }
 
@@ -39,7 +39,7 @@ func newSupervisor(h *host, p *procs, r *root, spec guest.BootSpec) *supervisor 
 	}
 }
 
-// message does what a control message asks for. It does not wait.
+// message carries out a control message. It does not wait.
 func (s *supervisor) message(id uint32, m guest.Message) {
 	switch {
 	case m.Start != nil:
@@ -62,8 +62,7 @@ func (s *supervisor) message(id uint32, m guest.Message) {
 	}
 }
 
-// awaitStart waits for the go-ahead; false says that the host has thought
-// better of it.
+// awaitStart waits for the go-ahead. It returns false if the host sends Stop instead.
 func (s *supervisor) awaitStart() (guest.Start, bool) {
 	select {
 	case start := <-s.started:
@@ -73,8 +72,8 @@ func (s *supervisor) awaitStart() (guest.Start, bool) {
 	}
 }
 
-// end ends the workload: politely, and after the grace for good; without a grace it
-// is killed.
+// end ends the workload: SIGTERM now and SIGKILL after the grace, or SIGKILL now if
+// there is no grace.
 func (s *supervisor) end(grace time.Duration) {
 	s.mu.Lock()
 	first := !s.stopped
@@ -91,12 +90,14 @@ func (s *supervisor) end(grace time.Duration) {
 	time.AfterFunc(grace, func() { s.signalWorkload(int(unix.SIGKILL)) })
 }
 
-// signalWorkload signals the workload, at its start if it does not run yet.
+// signalWorkload signals the workload. If that does not run yet, it gets the signal at
+// its start.
 func (s *supervisor) signalWorkload(number int) {
 	s.workload.ask(number)
 }
 
-// runWorkload runs the workload to its end, and ends everything else.
+// runWorkload runs the workload to its end. Then it kills all other processes, and
+// sends the last output.
 func (s *supervisor) runWorkload() outcome {
 	w, p := s.workload, s.spec.Process
 	if err := w.run(s.root, p, s.spec.Stdin || p.Terminal); err != nil {
@@ -109,7 +110,7 @@ func (s *supervisor) runWorkload() outcome {
 	s.mu.Unlock()
 	s.procs.killAll(killDeadline)
 	s.host.send(guest.Message{Ending: &guest.Ending{}})
-	// The host may have held output back; it is told all before the end.
+	// The host may hold output back, but not for longer than killDeadline.
 	release := time.AfterFunc(killDeadline, s.giveUp)
 	defer release.Stop()
 	w.finish()
@@ -124,14 +125,14 @@ func (s *supervisor) runWorkload() outcome {
 	return exit
 }
 
-// stopping says that the host has asked for the end.
+// stopping reports whether the host has sent Stop.
 func (s *supervisor) stopping() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stopped
 }
 
-// giveUp waits no longer for a host that holds output back.
+// giveUp drops the output that the host has not taken.
 func (s *supervisor) giveUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,8 +154,8 @@ func refusal(err error) outcome {
 	return outcome{code: codeNotExecutable, reason: err.Error()}
 }
 
-// exec runs a further command in its own time: what comes right after this
-// message finds its session.
+// exec runs a command and does not wait for it. The session is there when exec returns,
+// so the frames right after this message find it.
 func (s *supervisor) exec(id uint32, e guest.Exec) {
 	if id == 0 {
 		logf("exec: session 0 is the workload's")
@@ -179,7 +180,7 @@ func (s *supervisor) refuse(x *session, why string) {
 	x.stream.Close()
 }
 
-// begin runs an exec unless the sandbox is ending.
+// begin starts an exec, unless the sandbox is ending.
 func (s *supervisor) begin(x *session, e guest.Exec) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,7 +206,7 @@ func (s *supervisor) runExec(x *session, e guest.Exec) {
 	x.stream.Exit(exitCode(status))
 }
 
-// forget makes a session's number free.
+// forget frees a session's number.
 func (s *supervisor) forget(x *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,35 +12,35 @@ import (
 	sharelayout "openshell-vm/share/layout"
 )
 
-// How the watch works. A guest may cache names of the share for seconds, but
-// never that a name was missing. The host makes the name ..is-N after it has
-// committed generation N, so:
+// How the watch works. A guest may cache names of the share for seconds, but never that
+// a name is missing. The host makes the name ..is-N after it has committed generation N.
+// So the watch does this:
 //
-//  1. ask for the name of the next generation, a few times a second (once a
-//     second where the guest caches no names: there it is for the report only,
-//     and an emulated processor's time is dear)
-//  2. when it is there but ..data still leads to an old one, give the cached
-//     names back and look again, a few times at most
-//  3. once a second take N from ..data itself: announcements may have come and
-//     gone while the guest was paused
-//  4. tell the host when the guest's view has moved on
+//  1. Ask for the name ..is-N of the next generation, five times a second. A guest that
+//     caches no names asks once a second: it only reports what it sees, and an emulated
+//     processor is slow.
+//  2. If that name is there but ..data still leads to an old generation, drop the cached
+//     names and look again, maxDrops times at most.
+//  3. Once a second take N from ..data itself: announcements may have come and gone
+//     while the guest was paused.
+//  4. Tell the host when the guest's view has moved on.
 //
-// A token's validity does not depend on any of it.
+// Whether a token is valid never depends on the watch.
 const (
 	watchCached   = 200 * time.Millisecond // step 1
-	watchUncached = time.Second
-	maxDrops      = 5                     // step 2
-	dropPause     = 20 * time.Millisecond // between two of them
-	rereadEvery   = time.Second           // step 3
+	watchUncached = time.Second            // step 1, no names cached
+	maxDrops      = 5                      // step 2
+	dropPause     = 20 * time.Millisecond  // step 2, between two drops
+	rereadEvery   = time.Second            // step 3
 )
 
 // view is a guest's view of a share.
 type view interface {
-	// current is the generation that ..data leads to.
+	// current returns the generation that ..data leads to.
 	current() (uint64, error)
-	// announced says whether the name that announces generation n is there.
+	// announced reports whether the name that announces generation n is there.
 	announced(n uint64) bool
-	// drop gives cached names back.
+	// drop makes the kernel forget cached names.
 	drop() error
 }
 
@@ -58,7 +58,7 @@ func watch(ctx context.Context, v view, every time.Duration, seen func(uint64)) 
 	look()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	tried := uint64(0) // the announcement whose drops are used up
+	tried := uint64(0) // the last announcement that all drops were tried for
 	for {
 		select {
 		case <-ctx.Done():
@@ -88,8 +88,8 @@ func watch(ctx context.Context, v view, every time.Duration, seen func(uint64)) 
 	}
 }
 
-// startWatch follows the share of this VM and reports to the host; and it bounds
-// the names that are remembered.
+// startWatch starts to follow this VM's share and to report to the host. It also starts
+// to bound the names that the kernel remembers.
 func startWatch(ctx context.Context, where layout, spec guest.BootSpec, h *host) error {
 	auth := filepath.Join(where.shares, guest.AuthName)
 	dir, err := unix.Open(auth, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

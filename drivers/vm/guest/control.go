@@ -2,13 +2,12 @@ package guest
 
 import "openshell-vm/drivers"
 
-// Message is one control message, the JSON payload of a stream.Control frame.
-// Exactly one field is set; session 0 carries all but Exec, whose session is
-// the exec's own. An unknown message is ignored, so that either side can be
-// one version ahead.
+// Message is one control message, the JSON payload of a stream.Control frame. Exactly
+// one field is set. Exec opens a session of its own; all others travel in session 0.
+// Both sides ignore messages that they do not know, so either may be newer.
 type Message struct {
 	// Guest to host.
-	Hello   *Hello   `json:"hello,omitempty"`   // first, once the init can mount the boot spec
+	Hello   *Hello   `json:"hello,omitempty"`   // the init has read the boot spec
 	Started *Started `json:"started,omitempty"` // the workload runs
 	Ending  *Ending  `json:"ending,omitempty"`  // the workload ended; the last of its output follows
 	Exited  *Exited  `json:"exited,omitempty"`  // the workload ended; shutdown follows
@@ -16,7 +15,7 @@ type Message struct {
 	Failed  *Failed  `json:"failed,omitempty"`  // the boot failed; power-off follows
 	Clock   *Clock   `json:"clock,omitempty"`   // answer to AskClock
 
-	Progress *Progress `json:"progress,omitempty"` // of a boot that takes long, about once a second
+	Progress *Progress `json:"progress,omitempty"` // about once a second while a boot takes long
 
 	// Host to guest.
 	Start    *Start    `json:"start,omitempty"`    // answer to Hello: go on
@@ -26,7 +25,7 @@ type Message struct {
 	Exec     *Exec     `json:"exec,omitempty"`     // new session; Exit or Error frame ends it
 
 	AskClock  *AskClock  `json:"askClock,omitempty"`  // answered at once by Clock
-	StepClock *StepClock `json:"stepClock,omitempty"` // after an answer that was wrong
+	StepClock *StepClock `json:"stepClock,omitempty"` // after an answer that shows a wrong clock
 }
 
 // Hello is the init's greeting.
@@ -45,34 +44,34 @@ type Started struct {
 	PID int `json:"pid"`
 }
 
-// Ending says that nothing writes output any more but the init, which sends what it
-// has: at most what two pipes and the port hold.
+// Ending says that all processes but the init are gone. The init still sends the output
+// that it has: at most what two pipes and the port hold.
 type Ending struct{}
 
-// Exited reports how the workload ended: 128+n after signal n, 126 and 127 when
-// it could not be run, with Reason saying why.
+// Exited reports how the workload ended. Code is 128+n after signal n; it is 126 or 127
+// if the workload could not be run, and Reason says why.
 type Exited struct {
 	Code   int    `json:"code"`
 	Reason string `json:"reason,omitempty"`
 }
 
-// Seen reports the generation that opening the token path gives in the guest now.
+// Seen reports which generation one gets in the guest by opening the token path now.
 type Seen struct {
 	Generation uint64 `json:"generation"`
 	UnixNano   int64  `json:"unixNano"` // guest clock
 }
 
-// Failed reports a boot that cannot go on: one line.
+// Failed reports in one line why a boot can't go on.
 type Failed struct {
 	Reason string `json:"reason"`
 	Hint   string `json:"hint,omitempty"`
 }
 
-// Progress says how many files of its root a boot has prepared. The deadline counts
-// anew when they are more than before.
+// Progress says how many files of the root a boot has prepared. If they are more than
+// before, the boot's deadline counts anew.
 type Progress struct {
 	Files uint64 `json:"files"`
-	Of    uint64 `json:"of,omitempty"` // 0 where it is not known
+	Of    uint64 `json:"of,omitempty"` // all files; 0 if that is not known
 }
 
 // Stop asks for an orderly end.
@@ -80,7 +79,7 @@ type Stop struct {
 	GraceNano int64 `json:"graceNano"`
 }
 
-// Signal is for the workload's main process.
+// Signal sends a signal to the workload's main process.
 type Signal struct {
 	Number int `json:"number"`
 }
@@ -90,24 +89,24 @@ type SetClock struct {
 	UnixNano int64 `json:"unixNano"`
 }
 
-// AskClock asks for the guest's clock. Number is the answer's, too.
+// AskClock asks for the guest's clock. The answer has the same Number.
 type AskClock struct {
 	Number uint64 `json:"number"`
 }
 
-// Clock is the guest's clock at some time between the question and its answer.
+// Clock is the guest's clock, read between the question and its answer.
 type Clock struct {
 	Number   uint64 `json:"number"`
 	UnixNano int64  `json:"unixNano"`
 }
 
-// StepClock moves the guest's clock, by a span and not to a time: how long the
-// message takes does not matter.
+// StepClock moves the guest's clock by a span. Unlike SetClock it stays right however
+// long the message is under way.
 type StepClock struct {
 	Nano int64 `json:"nano"` // negative: back
 }
 
-// Exec runs a further command; its streams use the frame's session.
+// Exec runs a command. Its streams use the frame's session.
 type Exec struct {
 	Process drivers.Process `json:"process"`
 	Stdin   bool            `json:"stdin"`

@@ -1,11 +1,11 @@
-// Package guest is the contract between a VM's monitor on the host and the
-// guest init inside: the boot spec that says what to run, the names of devices
-// and directories, and the messages of the control channel. Both sides are
-// built from it, so of the host's side it imports the form of a Process only.
+// Package guest is the contract between a VM's monitor on the host and the guest init:
+// the boot spec that says what to run, the names of devices and directories, and the
+// messages of the control channel. Both sides import it, so of the host's packages it
+// imports only drivers, for the form of a Process.
 //
-// What to run travels in a file, never on the kernel command line: that is
-// readable by everyone in the guest, short (1,320 bytes were measured to work
-// under libkrun) and cannot carry a quote.
+// The boot spec is a file. The kernel command line would not do: everyone in the guest
+// can read it, it is short (1,320 bytes were measured to work under libkrun), and it
+// can't carry a quote.
 package guest
 
 import (
@@ -14,16 +14,16 @@ import (
 	"openshell-vm/drivers"
 )
 
-// Version is the boot spec's and the control channel's. The init says its own
-// in Hello; the monitor refuses another one.
+// Version is the version of the boot spec and of the control channel. The init reports
+// its own in Hello, and the monitor refuses a different one.
 const Version = 2
 
 // Device tags and port names, the same under all hypervisors.
 const (
 	TagRoot   = "root"   // the rootfs directory (cache auto)
 	TagShares = "shares" // the composed shares
-	// Where there is but one device, it is the init's own root: the shares are
-	// then in SharesDir of it, the rootfs in RootDir of it.
+	// A VM with a single device has neither tag. That device is the init's own root, with
+	// the shares in SharesDir and the rootfs in RootDir.
 
 	PortStdio   = "stdio"   // frames of session 0, both ways
 	PortConsole = "console" // kernel messages, host reads only
@@ -38,9 +38,8 @@ const (
 	SpecFile = "spec.json" // the BootSpec
 	AuthName = "auth"      // the share
 
-	// RootListFile is the list of the root's files, beside SpecFile: see package
-	// rootlist. It is made where the init needs it for a stand-in of the root; an
-	// older monitor makes none.
+	// RootListFile is the list of the root's files (package rootlist), beside SpecFile. It
+	// is there if the init has to build a skeleton of the root. Older monitors make none.
 	RootListFile = "root.list"
 	// MountName(i) holds the i-th user mount.
 
@@ -48,35 +47,34 @@ const (
 	SharesDir = "shares" // on a single device: BootDir, AuthName, … lie below it
 )
 
-// MountName is the directory of the i-th user mount in the composed shares.
+// MountName returns the name of the i-th user mount's directory in the composed shares.
 func MountName(i int) string { return "mount-" + strconv.Itoa(i) }
 
-// The initramfs, which the host builds and the init unpacks: see package
-// initramfs.
+// The initramfs: see package initramfs.
 const (
-	// InitramfsFormat changes when the same input must give another archive.
+	// InitramfsFormat is part of a cached archive's key. It changes when the same input
+	// has to give another archive.
 	InitramfsFormat = 1
-	// ModulesDir holds the kernel's modules; sorted by name they are in load order.
+	// ModulesDir holds the kernel's modules. Sorted by name they are in load order.
 	ModulesDir = "/modules"
 )
 
-// InitramfsDirs are the mount points that the init finds at its start, also where
-// its root is not an initramfs.
+// InitramfsDirs are the mount points that the init finds at its start, even if its root
+// is not an initramfs.
 var InitramfsDirs = []string{"/dev", "/proc", "/sys", "/run", ModulesDir}
 
-// Traits are what a guest has to know of what runs it. They are abilities, not
-// names: an init knows no hypervisor.
+// Traits are what a guest has to know of its hypervisor. They are abilities and not
+// names, so the init knows no hypervisor.
 type Traits struct {
-	// CachesNames says that this kernel may remember names of the shares for
-	// seconds, and that their server fails silently when it is out of descriptors.
-	// So the init looks often at both.
+	// CachesNames: this kernel may cache names of the shares for seconds, and their file
+	// server fails silently when it is out of descriptors. So the init looks at both often.
 	CachesNames bool `json:"cachesNames,omitempty"`
-	// LoneDisk says that the disk has no serial number of ours: it is the only one.
+	// LoneDisk: the disk does not have UpperSerial. It is the only disk.
 	LoneDisk bool `json:"loneDisk,omitempty"`
-	// ExitRequest is an ioctl on the root directory that sets what the host's process
-	// exits with; 0 for none.
+	// ExitRequest is an ioctl on the root directory that sets the exit code of the
+	// hypervisor's process on the host; 0 if there is none.
 	ExitRequest uint32 `json:"exitRequest,omitempty"`
-	// EndsByRestart says that the machine has no power switch: a restart ends it.
+	// EndsByRestart: the machine can't power off. A restart ends it.
 	EndsByRestart bool `json:"endsByRestart,omitempty"`
 }
 
@@ -88,21 +86,21 @@ type BootSpec struct {
 	Process  drivers.Process `json:"process"`
 	Stdin    bool            `json:"stdin"` // false: standard input is /dev/null
 
-	Ephemeral bool         `json:"ephemeral"` // overlay's upper layer on tmpfs instead of the disk
+	Ephemeral bool         `json:"ephemeral"` // the overlay's upper layer is a tmpfs instead of the disk
 	Mounts    []GuestMount `json:"mounts"`
 
-	// Names is how many names of the host's directories the guest may remember
-	// without using them, each of which costs their server a descriptor; 0 for any number.
+	// Names is how many unused names of the host's directories the guest's kernel may
+	// remember; 0 means any number. Each one costs the file server a descriptor.
 	Names uint64 `json:"names,omitempty"`
 
 	AuthDir   string `json:"authDir"`   // where the share is mounted
-	TokenUser string `json:"tokenUser"` // the only one who may read the share; "" for every user
+	TokenUser string `json:"tokenUser"` // the only user, beside root, who may read the share; "" for every user
 
-	// Traits is nil in what an older gateway wrote, which may start a newer init.
+	// Traits is nil if an older gateway wrote the spec. It may start a newer init.
 	Traits *Traits `json:"traits,omitempty"`
 
-	// StopGrace bounds how long an orderly shutdown may take after the
-	// workload ended, in nanoseconds of the guest's monotonic clock.
+	// StopGrace bounds how long an orderly shutdown may take after the workload has ended,
+	// in nanoseconds; 0 means the init's default.
 	StopGrace int64 `json:"stopGrace"`
 }
 
