@@ -72,7 +72,16 @@ var importRule = map[string][]string{
 	// What makes a process of it: neither knows the other.
 	"gateway/daemon": {"gateway/api", "gateway/state", "internal"},
 
-	"cmd/openshell-vm":      {"gateway/api", "internal/text"},
+	// Of the program itself the CLI knows the API. Below it, an idea each.
+	"cmd/openshell-vm":          {"cmd/openshell-vm", "gateway/api", "internal/text"},
+	"cmd/openshell-vm/cmdline":  {"cmd/openshell-vm/habits", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},
+	"cmd/openshell-vm/gateways": {"gateway/api"},
+	"cmd/openshell-vm/habits":   {},
+	"cmd/openshell-vm/logs":     {"cmd/openshell-vm/gateways", "gateway/api"},
+	"cmd/openshell-vm/say":      {"cmd/openshell-vm/gateways", "gateway/api", "internal/text"},
+	"cmd/openshell-vm/session":  {"cmd/openshell-vm/gateways", "cmd/openshell-vm/say", "gateway/api"},
+	"cmd/openshell-vm/show":     {"cmd/openshell-vm/say", "gateway/api", "internal/text"},
+
 	"cmd/openshell-gateway": {"gateway", "drivers"},
 	"cmd/openshell-vmm":     {"drivers/vm/hypervisor/all", "drivers/vm/jail", "drivers/vm/kvm", "drivers/vm/monitor"},
 	"cmd/openshell-init":    {"=drivers", "drivers/vm/guest", "drivers/vm/rootlist", "internal", "share/layout"},

@@ -7,21 +7,19 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/say"
 )
 
 // TestArgumentsAreKnown: the parser and the completion know what each command takes.
 func TestArgumentsAreKnown(t *testing.T) {
-	var walk func([]*cli.Command)
-	walk = func(commands []*cli.Command) {
-		for _, c := range commands {
-			known, ok := allArguments[c.ArgsUsage]
-			if !ok || known.command != strings.Contains(c.ArgsUsage, "COMMAND") {
-				t.Errorf("%s takes %q, of which arguments.go says %+v", c.Name, c.ArgsUsage, known)
-			}
-			walk(c.Subcommands)
+	eachCommand(newApp(), func(name string, c *cli.Command) {
+		command, known := cmdline.Known(c)
+		if !known || command != strings.Contains(c.ArgsUsage, "COMMAND") {
+			t.Errorf("%s takes %q: known %v, with a command %v", name, c.ArgsUsage, known, command)
 		}
-	}
-	walk(newApp().Commands)
+	})
 }
 
 // TestRunsAreIndependent: an app knows nothing of what another one in the same
@@ -41,7 +39,7 @@ func TestRunsAreIndependent(t *testing.T) {
 			}
 			return nil
 		})
-		arranged, err := arrange(app, append([]string{appName}, args...))
+		arranged, err := cmdline.Arrange(app, append([]string{say.Program}, args...))
 		if err == nil {
 			err = app.Run(arranged)
 		}

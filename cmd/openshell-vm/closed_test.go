@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"openshell-vm/cmd/openshell-vm/say"
 )
 
 // substitution is share create's, as README, the help and examples/ have it.
@@ -17,7 +19,7 @@ func TestNoContainerWithoutToken(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	check(t, err)
 	var lines []string
-	for _, line := range strings.Split(string(readme)+"\n"+examples["share create"], "\n") {
+	for _, line := range strings.Split(string(readme)+"\n"+commandAt(t, newApp(), "share create").Description, "\n") {
 		line, _, _ = strings.Cut(line, " #")
 		if strings.Contains(line, "docker run $") && strings.Contains(line, substitution) && !strings.Contains(line, "`") {
 			lines = append(lines, strings.ReplaceAll(line, "…", "true"))
@@ -33,7 +35,7 @@ func TestNoContainerWithoutToken(t *testing.T) {
 		dir := t.TempDir()
 		script(t, filepath.Join(dir, "docker"), `echo "$@" >"$0.ran"`)
 		if program != "" {
-			script(t, filepath.Join(dir, appName), program)
+			script(t, filepath.Join(dir, say.Program), program)
 		}
 		for _, line := range lines {
 			for _, shell := range []string{"sh", "bash"} {

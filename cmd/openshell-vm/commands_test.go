@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"openshell-vm/cmd/openshell-vm/say"
 )
 
 var update = flag.Bool("update", false, "write docs/commands.md anew")
@@ -19,16 +21,8 @@ func TestCommandsPage(t *testing.T) {
 	section := func(title, command string) {
 		page.WriteString("\n" + title + "\n\n```\n" + strings.TrimSpace(helpOf(t, command)) + "\n```\n")
 	}
-	section("## "+appName, "")
-	var walk func(path string, commands []*cli.Command)
-	walk = func(path string, commands []*cli.Command) {
-		for _, c := range commands {
-			name := strings.TrimSpace(path + " " + c.Name)
-			section("## "+name, name)
-			walk(name, c.Subcommands)
-		}
-	}
-	walk("", newApp().Commands)
+	section("## "+say.Program, "")
+	eachCommand(newApp(), func(name string, _ *cli.Command) { section("## "+name, name) })
 
 	const path = "../../docs/commands.md"
 	if *update {

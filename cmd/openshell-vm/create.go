@@ -1,32 +1,46 @@
 package main
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/cmd/openshell-vm/session"
 	"openshell-vm/gateway/api"
 )
 
-// processFlags are those of a command in a sandbox: run, create and exec.
-func processFlags() []cli.Flag {
-	return []cli.Flag{
-		boolFlag("connect standard input", "interactive", "i"),
-		boolFlag("with a terminal; ctrl-p ctrl-q detaches from it", "tty", "t"),
-		&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `K=V`, or K as it is here (repeatable)"},
-		&cli.StringSliceFlag{Name: "env-file", Usage: "read K=V lines from `FILE` (repeatable)"},
-		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`"},
-		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "run in `DIR` of the sandbox"},
+func createCommand() *cli.Command {
+	return &cli.Command{
+		Name: "create", Usage: "create a sandbox without starting it", ArgsUsage: cmdline.NewCommand,
+		Flags: createFlags(), Action: createAction,
+		Description: `# Made now, started later
+openshell-vm create --name box --driver docker --image alpine -- sleep inf
+openshell-vm start box`,
 	}
+}
+
+func createAction(c *cli.Context) error {
+	request, err := createRequest(c)
+	if err != nil {
+		return err
+	}
+	s, err := session.New(false, false)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	_, sandbox, err := create(c.Context, s, request, c.Bool("quiet"))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(c.App.Writer, sandbox.ID)
+	return nil
 }
 
 // createFlags are run's and create's.
@@ -36,8 +50,10 @@ func createFlags() []cli.Flag {
 		boolFlag("remove it once it has ended", "rm"),
 		boolFlag("no warnings, and no word about images", "quiet", "q"),
 		ttlFlag(),
-		&cli.StringFlag{Name: "driver", Usage: "`DRIVER`: auto, vm, docker or podman", Value: "auto"},
-		&cli.StringFlag{Name: "hypervisor", Usage: "`HYPERVISOR` of a VM: " + strings.Join(api.Hypervisors, ", "), Value: "auto"},
+		cmdline.Choice{Of: []string{"auto", "vm", "docker", "podman"},
+			StringFlag: &cli.StringFlag{Name: "driver", Usage: "`DRIVER`: auto, vm, docker or podman", Value: "auto"}},
+		cmdline.Choice{Of: api.Hypervisors,
+			StringFlag: &cli.StringFlag{Name: "hypervisor", Usage: "`HYPERVISOR` of a VM: " + strings.Join(api.Hypervisors, ", "), Value: "auto"}},
 		&cli.StringFlag{Name: "rootfs", Usage: "`DIR` as its root, below an overlay; without: a minimal busybox userland"},
 		&cli.StringFlag{Name: "image", Usage: "container image `REF`"},
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` in place of the image's, with COMMAND as its arguments"},
@@ -70,10 +86,10 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 		TokenUser:   c.String("token-user"),
 	}
 	if c.IsSet("rootfs") && c.IsSet("image") {
-		return r, usage("leave one of them out", "--rootfs and --image are both given")
+		return r, say.Errorf("leave one of them out", "--rootfs and --image are both given")
 	}
 	if c.IsSet("cpus") && !(r.CPUs > 0 && r.CPUs <= math.MaxInt32) {
-		return r, usage("give a number above 0, such as 1.5", "%v CPUs", r.CPUs)
+		return r, say.Errorf("give a number above 0, such as 1.5", "%v CPUs", r.CPUs)
 	}
 	var errs [6]error
 	r.Process, errs[0] = process(c, c.Args().Slice())
@@ -89,7 +105,7 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 		}
 	}
 	if !c.Bool("quiet") {
-		warn(warnings)
+		say.Warn(warnings)
 	}
 	return entrypoint(r, c.String("entrypoint")), nil
 }
@@ -106,29 +122,12 @@ func entrypoint(r api.CreateRequest, program string) api.CreateRequest {
 	return r
 }
 
-// lifetime reads --ttl; 0 leaves it to the gateway.
-func lifetime(c *cli.Context) (time.Duration, error) {
-	ttl := c.Duration("ttl")
-	if c.IsSet("ttl") && ttl <= 0 {
-		return 0, usage("leave --ttl out for 1h, or give a lifetime such as 15m",
-			"token lifetime %v: there is no token without expiry", ttl)
-	}
-	return ttl, nil
-}
-
-func process(c *cli.Context, args []string) (api.Process, error) {
-	env, err := environment(c.StringSlice("env-file"), c.StringSlice("env"))
-	return api.Process{
-		Args: args, Env: env, Dir: c.String("workdir"), User: c.String("user"), Terminal: c.Bool("tty"),
-	}, err
-}
-
 func rootfs(c *cli.Context) (string, error) {
 	switch dir := c.String("rootfs"); {
 	case dir != "":
 		return filepath.Abs(dir)
 	case c.IsSet("rootfs"):
-		return "", usage("give a directory, or leave --rootfs out for a minimal userland", "--rootfs is empty")
+		return "", say.Errorf("give a directory, or leave --rootfs out for a minimal userland", "--rootfs is empty")
 	}
 	return "", nil
 }
@@ -141,86 +140,7 @@ func sizeFlag(c *cli.Context, flag, such string) (int64, error) {
 	}
 	n, err := units.RAMInBytes(text)
 	if err != nil || n <= 0 {
-		return 0, usage("give a size such as "+such, "%s %q is not a size", flag, text)
+		return 0, say.Errorf("give a size such as "+such, "%s %q is not a size", flag, text)
 	}
 	return n, nil
 }
-
-// environment reads the files, then the flags; the later of two settings of a
-// name counts. A name without a value takes this process's, if it has one.
-func environment(files, settings []string) ([]string, error) {
-	var lines []string
-	for _, file := range files {
-		more, err := envFile(file)
-		if err != nil {
-			return nil, err
-		}
-		lines = append(lines, more...)
-	}
-	var env []string
-	at := map[string]int{}
-	for _, line := range append(lines, settings...) {
-		name, _, hasValue := strings.Cut(line, "=")
-		if name == "" || strings.ContainsAny(name, " \t\n\x00") || strings.Contains(line, "\x00") {
-			return nil, usage("write NAME=VALUE", "environment %q is malformed", line)
-		}
-		if !hasValue {
-			value, set := os.LookupEnv(name)
-			if !set {
-				continue
-			}
-			line = name + "=" + value
-		}
-		if i, again := at[name]; again {
-			env[i] = line
-			continue
-		}
-		at[name] = len(env)
-		env = append(env, line)
-	}
-	return env, nil
-}
-
-// envFile gives a file's lines without comments and empty ones.
-func envFile(name string) ([]string, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, usage("give a readable file with lines NAME=VALUE", "environment file: %v", err)
-	}
-	defer f.Close()
-	var lines []string
-	for s := bufio.NewScanner(f); ; {
-		if !s.Scan() {
-			if err := s.Err(); err != nil {
-				return nil, usage("give a text file with lines NAME=VALUE", "environment file %s: %v", name, err)
-			}
-			return lines, nil
-		}
-		if line := strings.TrimLeft(s.Text(), " \t"); line != "" && line[0] != '#' {
-			lines = append(lines, line)
-		}
-	}
-}
-
-// grace is a flag value: seconds, or a duration with its unit.
-type grace time.Duration
-
-func newGrace() *grace {
-	g := grace(10 * time.Second)
-	return &g
-}
-
-func (g *grace) Set(text string) error {
-	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
-		*g = grace(time.Duration(n) * time.Second)
-		return nil
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
-		return errors.New("not a number of seconds")
-	}
-	*g = grace(d)
-	return nil
-}
-
-func (g *grace) String() string { return fmt.Sprint(time.Duration(*g).Seconds()) }

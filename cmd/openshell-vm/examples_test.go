@@ -8,6 +8,10 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/cmd/openshell-vm/show"
 )
 
 // manyFlags is how many a command has at least that needs an example; --help is
@@ -15,33 +19,24 @@ import (
 const manyFlags = 3
 
 // invocation is our program with its arguments in a line of a shell's.
-var invocation = regexp.MustCompile(appName + `((?: [^|>&$()]+)*)`)
+var invocation = regexp.MustCompile(say.Program + `((?: [^|>&$()]+)*)`)
 
 // TestExamples: each command with many flags has an example, and each example is
 // a command line that the parser takes and that its command accepts.
 func TestExamples(t *testing.T) {
-	tried := map[string]bool{}
-	var walk func(path string, commands []*cli.Command)
-	walk = func(path string, commands []*cli.Command) {
-		for _, c := range commands {
-			name := strings.TrimSpace(path + " " + c.Name)
-			if len(c.Flags) >= manyFlags && examples[name] == "" {
+	eachCommand(newApp(), func(name string, c *cli.Command) {
+		if c.Description == "" {
+			if len(c.Flags) >= manyFlags {
 				t.Errorf("%s has %d flags and no example", name, len(c.Flags))
 			}
-			if help := helpOf(t, name); examples[name] != "" && !strings.Contains(strings.ReplaceAll(help, "\n   ", "\n"), "\nEXAMPLES:\n"+examples[name]+"\n") {
-				t.Errorf("%s --help does not show its examples: %s", name, help)
-			}
-			tried[name] = true
-			walk(name, c.Subcommands)
+			return
 		}
-	}
-	walk("", newApp().Commands)
-	for name, text := range examples {
-		if !tried[name] {
-			t.Errorf("examples for %s, which is no command", name)
+		help := strings.ReplaceAll(helpOf(t, name), "\n   ", "\n")
+		if !strings.Contains(help, "\nEXAMPLES:\n"+c.Description+"\n") {
+			t.Errorf("%s --help does not show its examples: %s", name, help)
 		}
 		own := false
-		for _, line := range strings.Split(text, "\n") {
+		for _, line := range strings.Split(c.Description, "\n") {
 			if line == "" || strings.HasPrefix(line, "#") {
 				continue
 			}
@@ -53,14 +48,26 @@ func TestExamples(t *testing.T) {
 				t.Errorf("not about us: %s", line)
 			}
 			for _, m := range found {
-				args := strings.Fields(m[1])
-				own = tryExample(t, args) == name || own
+				own = tryExample(t, strings.Fields(m[1])) == name || own
 			}
 		}
 		if !own {
 			t.Errorf("no example of %s is one of %s", name, name)
 		}
+	})
+}
+
+// eachCommand calls f for each command and subcommand, with its whole name.
+func eachCommand(app *cli.App, f func(name string, c *cli.Command)) {
+	var walk func(path string, commands []*cli.Command)
+	walk = func(path string, commands []*cli.Command) {
+		for _, c := range commands {
+			name := strings.TrimSpace(path + " " + c.Name)
+			f(name, c)
+			walk(name, c.Subcommands)
+		}
 	}
+	walk("", app.Commands)
 }
 
 func helpOf(t *testing.T, command string) string {
@@ -68,7 +75,7 @@ func helpOf(t *testing.T, command string) string {
 	var out strings.Builder
 	app := newApp()
 	app.Writer = &out
-	check(t, app.Run(append(append([]string{appName}, strings.Fields(command)...), "--help")))
+	check(t, app.Run(append(append([]string{say.Program}, strings.Fields(command)...), "--help")))
 	return out.String()
 }
 
@@ -103,10 +110,10 @@ func tryExample(t *testing.T, args []string) (name string) {
 	line := strings.Join(args, " ")
 	app := newApp()
 	stub(app.Commands, func(c *cli.Context) error {
-		name = strings.TrimPrefix(c.Command.HelpName, appName+" ")
+		name = strings.TrimPrefix(c.Command.HelpName, say.Program+" ")
 		return judge(c)
 	})
-	arranged, err := arrange(app, append([]string{appName}, args...))
+	arranged, err := cmdline.Arrange(app, append([]string{say.Program}, args...))
 	if err == nil {
 		err = app.Run(arranged)
 	}
@@ -131,13 +138,14 @@ func stub(commands []*cli.Command, action cli.ActionFunc) {
 func judge(c *cli.Context) error {
 	_, badFormat := wantJSON(c)
 	_, badTTL := lifetime(c)
-	_, badFilter := readFilter(c.StringSlice("filter"))
+	_, badFilter := show.ReadFilter(c.StringSlice("filter"))
 	var badRequest, missing error
-	if c.Command.ArgsUsage == newCommand {
+	if c.Command.ArgsUsage == cmdline.NewCommand {
 		_, badRequest = createRequest(c)
 	}
-	if needed := len(strings.Fields(c.Command.ArgsUsage)); needed > 0 && c.NArg() == 0 && c.Command.ArgsUsage[0] != '[' && c.Command.Name != "rm" {
-		missing = argsError(c)
+	wants := c.Command.ArgsUsage
+	if wants != "" && wants[0] != '[' && c.NArg() == 0 && c.Command.Name != "rm" {
+		missing = cmdline.WrongArgs(c)
 	}
 	return errors.Join(badFormat, badTTL, badFilter, badRequest, missing)
 }

@@ -6,72 +6,60 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/cmd/openshell-vm/session"
 	"openshell-vm/gateway/api"
 )
 
+func execCommand() *cli.Command {
+	return &cli.Command{
+		Name: "exec", Usage: "run a further command in a running sandbox", ArgsUsage: cmdline.SandboxCommand,
+		Flags: processFlags(), Action: execAction,
+		Description: `# A shell in a running sandbox
+openshell-vm exec -it box sh
+
+# Files in and out
+tar -c . | openshell-vm exec -i -w /tmp box tar -x
+openshell-vm exec box tar -c /root > root.tar
+
+# As another user, with a variable
+openshell-vm exec -u 1000 -e LEVEL=debug box id`,
+	}
+}
+
 func execAction(c *cli.Context) error {
 	if c.NArg() < 2 {
-		return argsError(c)
+		return cmdline.WrongArgs(c)
 	}
 	ref, command := c.Args().First(), c.Args().Tail()
 	if command[0] == "--" {
 		command = command[1:]
 	}
 	if len(command) == 0 || strings.HasPrefix(command[0], "-") {
-		return usage("flags stand before the sandbox: openshell-vm exec -it "+ref+" COMMAND", "no command after %q", ref)
+		return say.Errorf("flags stand before the sandbox: openshell-vm exec -it "+ref+" COMMAND", "no command after %q", ref)
 	}
 	request := api.ExecRequest{Stdin: c.Bool("interactive")}
 	var err error
 	if request.Process, err = process(c, command); err != nil {
 		return err
 	}
-	s, err := newSession(request.Stdin, request.Process.Terminal)
+	s, err := session.New(request.Stdin, request.Process.Terminal)
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	request.Process.Size = s.size()
+	defer s.Close()
+	request.Process.Size = s.Size()
 	var client *api.Client
-	err = s.interruptible(c.Context, func(ctx context.Context) error {
-		client, err = connect(ctx, s.progress)
+	err = s.Interruptible(c.Context, func(ctx context.Context) error {
+		client, err = connect(ctx, s.Progress)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if err := s.live(); err != nil {
+	if err := s.Live(); err != nil {
 		return err
 	}
-	defer close(s.ended)
-	return s.exec(c.Context, client, ref, request)
-}
-
-// exec runs a further command. The detach keys end it: there is no way back to it.
-func (s *session) exec(ctx context.Context, client *api.Client, ref string, r api.ExecRequest) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		select {
-		case <-s.detached:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	code, err := client.Exec(ctx, ref, r, s.streams())
-	select {
-	case <-s.detached:
-		return nil
-	default:
-	}
-	switch {
-	case isEnding(err):
-		return usage("run it again; the sandbox goes on: "+appName+" ps",
-			"the gateway was stopped or restarted, and the command in %s was ended with it", ref)
-	case gatewayGone(err):
-		return usage("see "+appName+" ps, and whether it still runs inside; the sandbox goes on",
-			"the gateway is gone, and with it the way to the command in %s", ref)
-	case err != nil:
-		return err
-	}
-	return workloadCode(code)
+	return s.Exec(c.Context, client, ref, request)
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/gateway/api"
 	"openshell-vm/internal/stream"
 )
@@ -37,6 +38,7 @@ type fakeSandbox struct {
 	api.Sandbox
 	started  chan struct{}
 	attached int
+	asked    int // times that it was asked for
 	signals  chan int
 }
 
@@ -228,15 +230,20 @@ func (f *fake) create(w http.ResponseWriter, r *http.Request) {
 	}
 	added := f.add(s).Sandbox
 	if c.Name == "late" {
-		time.Sleep(2 * progressAfter) // meanwhile it is interrupted
+		time.Sleep(2 * say.ProgressAfter) // meanwhile it is interrupted
 	}
 	answer(w, added)
 }
 
 func (f *fake) get(w http.ResponseWriter, _ *http.Request, s *fakeSandbox) {
 	f.mu.Lock()
-	view := s.Sandbox
+	s.asked++
+	view, times := s.Sandbox, s.asked
 	f.mu.Unlock()
+	if times == 1 && s.Process.Args[0] == "lost-twice" {
+		refuse(w, &api.Error{Code: api.CodeEnding, Message: "this gateway ends, too"})
+		return
+	}
 	answer(w, view)
 }
 
@@ -444,7 +451,7 @@ func workload(conn net.Conn, rw *bufio.ReadWriter, p api.Process, signals chan i
 		_ = out.Write(stream.Error, 0, api.EncodeError(&api.Error{Code: api.CodeDriver, Message: "the engine has gone", Hint: "start it"}))
 	case "ended":
 		_ = out.Write(stream.Error, 0, api.EncodeError(&api.Error{Code: api.CodeEnding, Message: "the gateway ended the stream"}))
-	case "lost-once":
+	case "lost-once", "lost-twice":
 		fmt.Fprintf(out.To(stream.Stdout, 0), "attached %d times\n", times)
 		if times > 1 {
 			end(5)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/gateway/api"
 	"openshell-vm/internal/stream"
 )
@@ -82,21 +83,21 @@ func (f *fake) pull(w http.ResponseWriter, r *http.Request) {
 	var c api.CreateRequest
 	_ = json.NewDecoder(r.Body).Decode(&c)
 	frames := stream.NewWriter(w)
-	say := func(p api.PullProgress) {
+	tell := func(p api.PullProgress) {
 		text, _ := json.Marshal(p)
 		_ = frames.Write(stream.Control, 0, text)
 	}
 	switch c.Image {
 	case "remote":
-		say(api.PullProgress{Status: "Pulling from remote"})
+		tell(api.PullProgress{Status: "Pulling from remote"})
 		for _, n := range []int64{1, 5, 9} {
-			say(api.PullProgress{Layer: "abc", Status: "Downloading", Current: n << 20, Total: 10 << 20})
+			tell(api.PullProgress{Layer: "abc", Status: "Downloading", Current: n << 20, Total: 10 << 20})
 		}
-		say(api.PullProgress{Layer: "abc", Status: "Pull complete"})
+		tell(api.PullProgress{Layer: "abc", Status: "Pull complete"})
 	case "slow":
-		say(api.PullProgress{Layer: "abc", Status: "Downloading", Current: 5 << 20, Total: 10 << 20})
+		tell(api.PullProgress{Layer: "abc", Status: "Downloading", Current: 5 << 20, Total: 10 << 20})
 		if rc := http.NewResponseController(w); rc.Flush() == nil {
-			time.Sleep(3 * progressAfter) // the bar shows what takes long
+			time.Sleep(3 * say.ProgressAfter) // the bar shows what takes long
 		}
 	case "local":
 	default:

@@ -6,6 +6,10 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/habits"
+	"openshell-vm/cmd/openshell-vm/say"
 )
 
 // TestHabits: each command and flag of docker and podman is taken, or answered
@@ -24,15 +28,15 @@ func TestHabits(t *testing.T) {
 		}
 		for _, word := range strings.Fields(line) {
 			seen++
-			args := []string{appName, word}
+			args := []string{say.Program, word}
 			switch section {
 			case "commands":
 			case "flags":
 				args = append(args, "ps")
 			default:
-				args = []string{appName, section, word, "x", "x"}
+				args = []string{say.Program, section, word, "x", "x"}
 			}
-			_, err := arrange(newApp(), args)
+			_, err := cmdline.Arrange(newApp(), args)
 			if err != nil && strings.HasPrefix(err.Error(), "unknown ") {
 				t.Errorf("%s is not answered: %v", strings.Join(args[1:], " "), err)
 			}
@@ -46,33 +50,33 @@ func TestHabits(t *testing.T) {
 // TestHabitsAreTrue: no answer is for what is there, and each is whole.
 func TestHabitsAreTrue(t *testing.T) {
 	app := newApp()
-	whole := func(h habit) {
-		if h.why == "" || h.hint == "" || strings.ContainsAny(h.why+h.hint, "\n\t") {
+	whole := func(h habits.Habit) {
+		if h.Why == "" || h.Hint == "" || strings.ContainsAny(h.Why+h.Hint, "\n\t") {
 			t.Errorf("not one line and a hint: %+v", h)
 		}
-		for i, part := range strings.Split(h.hint, appName+" ") {
-			if name, _, _ := strings.Cut(part, " "); i > 0 && rootOf(app).Command(strings.TrimRight(name, ",;:")) == nil && !strings.HasPrefix(name, "-") {
-				t.Errorf("there is no %s %s: %s", appName, name, h.hint)
+		for i, part := range strings.Split(h.Hint, say.Program+" ") {
+			if name, _, _ := strings.Cut(part, " "); i > 0 && cmdline.Root(app).Command(strings.TrimRight(name, ",;:")) == nil && !strings.HasPrefix(name, "-") {
+				t.Errorf("there is no %s %s: %s", say.Program, name, h.Hint)
 			}
 		}
 	}
-	for path, habits := range commandHabits {
+	for path, list := range habits.Commands {
 		group := commandAt(t, app, path)
-		for _, h := range habits {
+		for _, h := range list {
 			whole(h)
-			for _, w := range strings.Fields(h.words) {
+			for _, w := range strings.Fields(h.Words) {
 				if group.Command(w) != nil {
 					t.Errorf("%s %s is a command, and answered as if it were none", path, w)
 				}
 			}
 		}
 	}
-	for path, habits := range flagHabits {
+	for path, list := range habits.Flags {
 		cmd := commandAt(t, app, path)
-		for _, h := range habits {
+		for _, h := range list {
 			whole(h)
-			for _, w := range strings.Fields(h.words) {
-				if name, _ := lookup(cmd, strings.TrimLeft(w, "-")); name != "" {
+			for _, w := range strings.Fields(h.Words) {
+				if name, _ := cmdline.Lookup(cmd, strings.TrimLeft(w, "-")); name != "" {
 					t.Errorf("%s %s is a flag, and answered as if it were none", path, w)
 				}
 			}
@@ -82,32 +86,13 @@ func TestHabitsAreTrue(t *testing.T) {
 
 func commandAt(t *testing.T, app *cli.App, path string) *cli.Command {
 	t.Helper()
-	cmd := rootOf(app)
+	cmd := cmdline.Root(app)
 	for _, word := range strings.Fields(path) {
 		if cmd = cmd.Command(word); cmd == nil {
 			t.Fatalf("there is no command %s", path)
 		}
 	}
 	return cmd
-}
-
-// TestNearest: a slip of the finger is found, another word is not.
-func TestNearest(t *testing.T) {
-	commands := []string{"run", "create", "ps", "inspect", "logs", "exec", "attach", "start", "stop", "wait", "rm", "share", "token"}
-	for typed, want := range map[string]string{
-		"rnu": "run", "runn": "run", "urn": "run", "stopp": "stop", "sotp": "stop", "inspct": "inspect", "inpsect": "inspect", "atach": "attach", "creatte": "create",
-		"top": "stop", "stats": "", // these two have answers of their own
-		"prune": "", "pause": "", "p": "", "xx": "", "network": "", "kill": "",
-	} {
-		if got := nearest(typed, commands); got != want {
-			t.Errorf("%s: %q, not %q", typed, got, want)
-		}
-	}
-	for pair, want := range map[[2]string]int{{"", "ab"}: 2, {"ab", "ba"}: 1, {"abc", "abc"}: 0, {"abcd", "acbd"}: 1, {"kitten", "sitting"}: 3} {
-		if got := slips([]rune(pair[0]), []rune(pair[1])); got != want {
-			t.Errorf("%v: %d, not %d", pair, got, want)
-		}
-	}
 }
 
 // TestTwoRunsInOneProcess: an app leaves nothing to the next one.
@@ -128,7 +113,7 @@ func TestTwoRunsInOneProcess(t *testing.T) {
 				return nil
 			}
 		}
-		check(t, app.Run(append([]string{appName}, args...)))
+		check(t, app.Run(append([]string{say.Program}, args...)))
 	}
 	if got := strings.Join(seen, " "); got != "3 10 name=a+name=b  jsonall " {
 		t.Errorf("%q", got)

@@ -3,33 +3,36 @@ package main
 import (
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/cmd/openshell-vm/show"
 	"openshell-vm/gateway/api"
 )
 
-func keysListAction(c *cli.Context) error {
-	all := func(client *api.Client) ([]api.Key, error) { return client.Keys(c.Context) }
-	return list(c, all, func(k api.Key) string { return k.ID }, keyTable)
+func keysCommand() *cli.Command {
+	return &cli.Command{Name: "keys", Usage: "the keys that sign tokens", Subcommands: []*cli.Command{
+		{Name: "list", Aliases: []string{"ls"}, Usage: "list the key that signs and those that still verify",
+			Flags: []cli.Flag{outputFlag()}, Action: keysListAction},
+		{Name: "rotate", Usage: "sign with a new key and publish anew every share but stopped sandboxes'; " +
+			"the old key verifies until its last token has expired",
+			Flags: []cli.Flag{outputFlag()}, Action: keysRotateAction},
+		{Name: "retire", Usage: "make a key that signs no more invalid at once", ArgsUsage: cmdline.OneKey,
+			Flags:  []cli.Flag{boolFlag("also while shares hold tokens that it signed", "force", "f"), outputFlag()},
+			Action: keysRetireAction},
+	}}
 }
 
-func keyTable(keys []api.Key, now time.Time) *table {
-	t := newTable("KEY", "USE", "AGE", "SHARES")
-	for _, k := range keys {
-		use := "signs"
-		if !k.Signs {
-			use = "verifies for " + span(k.RetireAt.Sub(now))
-		}
-		t.add(k.ID, use, span(now.Sub(k.CreatedAt)), fmt.Sprint(k.Shares))
-	}
-	return t
+func keysListAction(c *cli.Context) error {
+	all := func(client *api.Client) ([]api.Key, error) { return client.Keys(c.Context) }
+	return list(c, all, func(k api.Key) string { return k.ID }, show.KeyTable)
 }
 
 // keysRotateAction returns once every share holds a token of the new key.
 func keysRotateAction(c *cli.Context) error {
-	if err := noArgs(c); err != nil {
+	if err := cmdline.None(c); err != nil {
 		return err
 	}
 	return changeKeys(c, "publishing every share anew", func(client *api.Client) (api.RotateResult, error) {
@@ -38,7 +41,7 @@ func keysRotateAction(c *cli.Context) error {
 }
 
 func keysRetireAction(c *cli.Context) error {
-	kid, err := oneArg(c)
+	kid, err := cmdline.One(c)
 	if err != nil {
 		return err
 	}
@@ -52,26 +55,26 @@ func changeKeys(c *cli.Context, doing string, change func(*api.Client) (api.Rota
 	if err != nil {
 		return err
 	}
-	p := newProgress(os.Stderr)
+	p := say.NewProgress(os.Stderr)
 	client, err := connect(c.Context, p)
 	if err != nil {
 		return err
 	}
-	p.step(doing)
+	p.Step(doing)
 	result, err := change(client)
-	p.done()
+	p.Done()
 	if err != nil {
 		return err
 	}
 	if result.Failed > 0 {
-		warn([]string{plural(result.Failed, "share") + " could not be published anew and will be " +
-			"tried again: see " + appName + " ps and share ls"})
+		say.Warn([]string{say.Plural(result.Failed, "share") + " could not be published anew and will be " +
+			"tried again: see " + say.Program + " ps and share ls"})
 	}
 	if result.Waiting > 0 {
-		warn([]string{plural(result.Waiting, "share") + " had no turn yet, or hang; the gateway goes on: see " + appName + " ps and share ls"})
+		say.Warn([]string{say.Plural(result.Waiting, "share") + " had no turn yet, or hang; the gateway goes on: see " + say.Program + " ps and share ls"})
 	}
 	if asJSON {
-		return printJSON(c.App.Writer, result)
+		return show.PrintJSON(c.App.Writer, result)
 	}
 	_, err = fmt.Fprintln(c.App.Writer, result.KeyID)
 	return err

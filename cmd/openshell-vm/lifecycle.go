@@ -6,31 +6,31 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/gateways"
+	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/gateway/api"
 )
 
 // forEach does one thing to each sandbox named, goes on after a failure, and
 // reports all of them.
 func forEach(c *cli.Context, doing string, f func(ctx context.Context, client *api.Client, ref string) error) error {
-	refs, err := someArgs(c)
+	refs, err := cmdline.Some(c)
 	if err != nil {
 		return err
 	}
-	p := newProgress(os.Stderr)
+	p := say.NewProgress(os.Stderr)
 	client, err := connect(c.Context, p)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, ref := range refs {
-		told := p.followStart(c.Context, client, doing+" "+ref, ref)
+		told := p.FollowStart(c.Context, client, doing+" "+ref, ref)
 		err := f(c.Context, client, ref)
 		told()
 		if err != nil {
@@ -41,6 +41,13 @@ func forEach(c *cli.Context, doing string, f func(ctx context.Context, client *a
 		return errs[0]
 	}
 	return errors.Join(errs...)
+}
+
+func startCommand() *cli.Command {
+	return &cli.Command{
+		Name: "start", Usage: "start stopped sandboxes, each with a fresh token", ArgsUsage: cmdline.Sandboxes,
+		Action: startAction,
+	}
 }
 
 func startAction(c *cli.Context) error {
@@ -57,12 +64,26 @@ func start(ctx context.Context, client *api.Client, ref string) error {
 	return couldNotRun(started)
 }
 
+func stopCommand() *cli.Command {
+	return &cli.Command{
+		Name: "stop", Usage: "stop sandboxes", ArgsUsage: cmdline.Sandboxes,
+		Flags: []cli.Flag{graceFlag()}, Action: stopAction,
+	}
+}
+
 func stopAction(c *cli.Context) error {
 	grace := time.Duration(*c.Generic("time").(*grace))
 	return forEach(c, "stopping", func(ctx context.Context, client *api.Client, ref string) error {
 		_, err := client.Stop(ctx, ref, grace)
 		return done(c, ref, err)
 	})
+}
+
+func restartCommand() *cli.Command {
+	return &cli.Command{
+		Name: "restart", Usage: "stop sandboxes and start them again, each with a fresh token", ArgsUsage: cmdline.Sandboxes,
+		Flags: []cli.Flag{graceFlag()}, Action: restartAction,
+	}
 }
 
 func restartAction(c *cli.Context) error {
@@ -76,63 +97,36 @@ func restartAction(c *cli.Context) error {
 	})
 }
 
-// killAction stops without a grace: a sandbox that was only sent the signal
-// would be one that should run. Other signals are the workload's own affair.
-func killAction(c *cli.Context) error {
-	number := unix.SIGKILL
-	if name := c.String("signal"); name != "" {
-		var err error
-		if number, err = signalNumber(name); err != nil {
-			return err
-		}
+func rmCommand() *cli.Command {
+	return &cli.Command{
+		Name: "rm", Usage: "remove sandboxes and their shares", ArgsUsage: cmdline.Sandboxes,
+		Flags: []cli.Flag{boolFlag("also running ones, and no error for those that are gone", "force", "f")}, Action: rmAction,
 	}
-	return forEach(c, "killing", func(ctx context.Context, client *api.Client, ref string) error {
-		if number != unix.SIGKILL {
-			return done(c, ref, client.Signal(ctx, ref, int(number)))
-		}
-		sandbox, err := client.Get(ctx, ref)
-		if err == nil && sandbox.State != api.StateRunning {
-			err = &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s does not run: it is %s", sandbox.Name, sandbox.State),
-				Hint: appName + " rm " + sandbox.Name + " removes it"}
-		}
-		if err == nil {
-			_, err = client.Stop(ctx, ref, 0)
-		}
-		return done(c, ref, err)
-	})
-}
-
-// signalNumber reads KILL, SIGKILL or 9.
-func signalNumber(name string) (syscall.Signal, error) {
-	if n, err := strconv.Atoi(name); err == nil && n > 0 && n <= 64 {
-		return syscall.Signal(n), nil
-	}
-	upper := strings.ToUpper(name)
-	if !strings.HasPrefix(upper, "SIG") {
-		upper = "SIG" + upper
-	}
-	if n := unix.SignalNum(upper); n != 0 {
-		return n, nil
-	}
-	return 0, usage("give a name such as HUP, or a number between 1 and 64", "there is no signal %q", name)
 }
 
 func rmAction(c *cli.Context) error {
 	force := c.Bool("force")
 	return forEach(c, "removing", func(ctx context.Context, client *api.Client, ref string) error {
 		err := client.Remove(ctx, ref, force)
-		if force && notFound(err) {
+		if force && gateways.NotFound(err) {
 			return nil
 		}
 		return done(c, ref, err)
 	})
 }
 
+func waitCommand() *cli.Command {
+	return &cli.Command{
+		Name: "wait", Usage: "wait until sandboxes have ended and print their exit codes", ArgsUsage: cmdline.Sandboxes,
+		Action: waitAction,
+	}
+}
+
 // waitAction prints codes and ends with 0: several sandboxes have several.
 func waitAction(c *cli.Context) error {
 	return forEach(c, "waiting for", func(ctx context.Context, client *api.Client, ref string) error {
 		var result api.WaitResult
-		err := overGateways(ctx, client, func(client *api.Client) (err error) {
+		err := gateways.Over(ctx, client, func(client *api.Client) (err error) {
 			result, err = client.Wait(ctx, ref)
 			return err
 		})
@@ -152,43 +146,30 @@ func done(c *cli.Context, ref string, err error) error {
 	return err
 }
 
-func logsAction(c *cli.Context) error {
-	ref, err := oneArg(c)
-	if err != nil {
-		return err
-	}
-	last, err := tailLines(c.String("tail"))
-	if err != nil {
-		return err
-	}
-	follow := c.Bool("follow")
-	client, err := connect(c.Context, newProgress(os.Stderr))
-	if err != nil {
-		return err
-	}
-	switch {
-	case follow && last < 0:
-		return followLog(c.Context, client, ref, os.Stdout, os.Stderr)
-	case follow:
-		return followTail(c.Context, client, ref, last)
-	case last < 0:
-		return client.Logs(c.Context, ref, false, os.Stdout, os.Stderr)
-	}
-	var end tail
-	if err := client.Logs(c.Context, ref, false, end.to(os.Stdout, last), end.to(os.Stderr, last)); err != nil {
-		return err
-	}
-	return end.print(last)
+func graceFlag() cli.Flag {
+	return &cli.GenericFlag{Name: "time", Aliases: []string{"t", "timeout"},
+		Usage: "`SECONDS` until it is killed", Value: newGrace(), DefaultText: "10"}
 }
 
-// tailLines reads --tail's value; -1 means all.
-func tailLines(text string) (int, error) {
-	if text == "" || text == "all" {
-		return -1, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
-		return 0, usage("give a number of lines, or all", "--tail %q is no number", text)
-	}
-	return n, nil
+// grace is a flag value: seconds, or a duration with its unit.
+type grace time.Duration
+
+func newGrace() *grace {
+	g := grace(10 * time.Second)
+	return &g
 }
+
+func (g *grace) Set(text string) error {
+	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
+		*g = grace(time.Duration(n) * time.Second)
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return errors.New("not a number of seconds")
+	}
+	*g = grace(d)
+	return nil
+}
+
+func (g *grace) String() string { return fmt.Sprint(time.Duration(*g).Seconds()) }

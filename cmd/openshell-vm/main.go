@@ -2,7 +2,19 @@
 //
 // It is thin: everything is done by openshell-gateway, which it starts when
 // none listens. What is here is the user's side: flags, terminals, tables,
-// exit codes. It imports nothing of this project but gateway/api.
+// exit codes. It imports nothing of this project but gateway/api and the leaf
+// internal/text.
+//
+// Package main is the commands, each with its flags and its examples. What they share
+// lies below:
+//
+//	cmdline   how a command line is read, and completed
+//	habits    what docker's and podman's words are answered with
+//	say       errors and hints, warnings, what is under way
+//	show      tables, facts, JSON
+//	session   a terminal or pipes connected to a workload
+//	logs      a workload's stored output
+//	gateways  what outlives a gateway
 //
 // Exit codes are the workload's own where there is one (128+n for signal n,
 // 126 and 127 when it could not be executed or found), 125 for an error of
@@ -12,8 +24,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
+
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/say"
 )
 
 // version is set by the linker.
@@ -25,24 +39,14 @@ func main() { os.Exit(run(os.Args)) }
 // returns the exit code.
 func run(args []string) int {
 	app := newApp()
-	if len(args) > 1 && args[1] == completeCommand {
-		complete(os.Stdout, app, args[2:])
+	if len(args) > 1 && args[1] == cmdline.CompleteCommand {
+		cmdline.Complete(os.Stdout, app, args[2:])
 		return 0
 	}
-	arranged, err := arrange(app, args)
+	arranged, err := cmdline.Arrange(app, args)
 	if err == nil {
 		err = app.RunContext(context.Background(), arranged)
 	}
 	failClosed(os.Stdout, args, err)
-	return report(os.Stderr, err)
-}
-
-// withoutNil is for lists that JSON shows as [] and not as null.
-func withoutNil[T any](list []T) []T { return append([]T{}, list...) }
-
-func plural(n int, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %ss", n, one)
+	return say.Report(os.Stderr, err)
 }

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"openshell-vm/cmd/openshell-vm/say"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){appName: main})
+	testscript.Main(m, map[string]func(){say.Program: main})
 }
 
 // patience bounds one wait for something to happen. It is generous: nothing here
@@ -40,7 +42,7 @@ func TestScripts(t *testing.T) {
 				if neg || len(args) == 0 {
 					ts.Fatalf("usage: vm CODE ARG...")
 				}
-				err := ts.Exec(appName, args[1:]...)
+				err := ts.Exec(say.Program, args[1:]...)
 				code := "0"
 				if exit, ok := err.(interface{ ExitCode() int }); ok {
 					code = strconv.Itoa(exit.ExitCode())

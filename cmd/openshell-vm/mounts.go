@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/gateway/api"
 )
 
@@ -45,10 +46,10 @@ func readVolume(text string) (api.Mount, error) {
 	source, _, several := strings.Cut(text, ":")
 	switch {
 	case !several:
-		return api.Mount{}, usage("write -v SOURCE:TARGET:ro; what a sandbox writes stays on a disk of its own until rm",
+		return api.Mount{}, say.Errorf("write -v SOURCE:TARGET:ro; what a sandbox writes stays on a disk of its own until rm",
 			"there are no volumes: %q has no source", text)
 	case source != "" && !strings.ContainsAny(source, "/.~"):
-		return api.Mount{}, usage("write ./"+source+" for a directory here; what a sandbox writes stays on a disk of its own until rm",
+		return api.Mount{}, say.Errorf("write ./"+source+" for a directory here; what a sandbox writes stays on a disk of its own until rm",
 			"there are no named volumes: %q is no path", source)
 	}
 	return readColons(text)
@@ -58,7 +59,7 @@ func readVolume(text string) (api.Mount, error) {
 func readColons(text string) (api.Mount, error) {
 	parts := strings.Split(text, ":")
 	if len(parts) == 3 && parts[2] != "ro" && parts[2] != "readonly" {
-		return api.Mount{}, usage("write "+parts[0]+":"+parts[1]+":ro; what a sandbox writes stays in the sandbox",
+		return api.Mount{}, say.Errorf("write "+parts[0]+":"+parts[1]+":ro; what a sandbox writes stays in the sandbox",
 			"mount %q: %q is refused, every mount is read-only", text, parts[2])
 	}
 	if len(parts) < 2 || len(parts) > 3 {
@@ -68,7 +69,7 @@ func readColons(text string) (api.Mount, error) {
 }
 
 func malformed(text string) error {
-	return usage("write SOURCE:TARGET, the target an absolute path in the sandbox; neither may contain a colon", "mount %q is malformed", text)
+	return say.Errorf("write SOURCE:TARGET, the target an absolute path in the sandbox; neither may contain a colon", "mount %q is malformed", text)
 }
 
 func mount(text, source, target string) (api.Mount, error) {
@@ -85,14 +86,14 @@ func readKeys(text string) (m api.Mount, readonly bool, err error) {
 	const hint = "write type=bind,source=SOURCE,target=TARGET,readonly, or SOURCE:TARGET"
 	fields, err := csv.NewReader(strings.NewReader(text)).Read()
 	if err != nil {
-		return m, false, usage(hint, "mount %q is malformed", text)
+		return m, false, say.Errorf(hint, "mount %q is malformed", text)
 	}
 	for _, field := range fields {
 		key, value, assigned := strings.Cut(field, "=")
 		switch key {
 		case "type":
 			if value != "bind" {
-				return m, false, usage("give a directory: type=bind; what a sandbox writes stays in the sandbox",
+				return m, false, say.Errorf("give a directory: type=bind; what a sandbox writes stays in the sandbox",
 					"mount %q: there is no type %q", text, value)
 			}
 		case "source", "src":
@@ -101,16 +102,16 @@ func readKeys(text string) (m api.Mount, readonly bool, err error) {
 			m.Target = value
 		case "readonly", "ro":
 			if readonly = !assigned || value == "true" || value == "1"; !readonly {
-				return m, false, usage("leave it out; what a sandbox writes stays in the sandbox",
+				return m, false, say.Errorf("leave it out; what a sandbox writes stays in the sandbox",
 					"mount %q: %q is refused, every mount is read-only", text, field)
 			}
 		case "consistency", "bind-propagation": // docker's, which change nothing here
 		default:
-			return m, false, usage(hint, "mount %q: %q is not known", text, field)
+			return m, false, say.Errorf(hint, "mount %q: %q is not known", text, field)
 		}
 	}
 	if m.Source == "" || !path.IsAbs(m.Target) {
-		return m, false, usage(hint, "mount %q is malformed", text)
+		return m, false, say.Errorf(hint, "mount %q is malformed", text)
 	}
 	m, err = mount(text, m.Source, m.Target)
 	return m, readonly, err

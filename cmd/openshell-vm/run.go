@@ -11,37 +11,30 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/gateways"
+	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/cmd/openshell-vm/session"
 	"openshell-vm/gateway/api"
 )
 
-// connect gives a client of the gateway, which it starts if none listens. What
-// that gateway does not have of this version and environment is told once.
-func connect(ctx context.Context, p *progress) (*api.Client, error) {
-	p.step("starting the gateway")
-	client, err := api.EnsureStarted(ctx, "")
-	p.done()
-	if err == nil {
-		tellStale(client.Met())
-	}
-	return client, err
-}
+func runCommand() *cli.Command {
+	return &cli.Command{
+		Name: "run", Usage: "create a sandbox and run a command in it", ArgsUsage: cmdline.NewCommand,
+		Flags:  append(createFlags(), boolFlag("leave it running in the background and print its id", "detach", "d")),
+		Action: runAction,
+		Description: `# A shell in a minimal VM, which is removed at its end
+openshell-vm run -it --rm
 
-func createAction(c *cli.Context) error {
-	request, err := createRequest(c)
-	if err != nil {
-		return err
+# A program of a root of your own, with a token that lives 15 minutes
+openshell-vm run --rootfs ./debian --ttl 15m -- agent --serve
+
+# A container in the background
+openshell-vm run -d --name box --driver podman --image alpine -- sleep inf
+
+# A directory of this host, read-only, more memory, a variable of this shell
+openshell-vm run --mount ./src:/src -w /src -m 2g -e API_URL -- ./test.sh`,
 	}
-	s, err := newSession(false, false)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	_, sandbox, err := s.create(c.Context, request, c.Bool("quiet"))
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(c.App.Writer, sandbox.ID)
-	return nil
 }
 
 func runAction(c *cli.Context) error {
@@ -50,52 +43,52 @@ func runAction(c *cli.Context) error {
 		return err
 	}
 	detach := c.Bool("detach")
-	s, err := newSession(request.Stdin && !detach, request.Process.Terminal)
+	s, err := session.New(request.Stdin && !detach, request.Process.Terminal)
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	request.Process.Size = s.size()
-	client, sandbox, err := s.create(c.Context, request, c.Bool("quiet"))
+	defer s.Close()
+	request.Process.Size = s.Size()
+	client, sandbox, err := create(c.Context, s, request, c.Bool("quiet"))
 	if err != nil {
 		return err
 	}
 	if !detach {
-		return s.foreground(c.Context, client, sandbox, request.AutoRemove)
+		return foreground(c.Context, s, client, sandbox, request.AutoRemove)
 	}
-	warn(slices.Concat(client.Met().Advice, client.Met().Short))
-	started, err := s.start(c.Context, client, sandbox)
+	say.Warn(slices.Concat(client.Met().Advice, client.Met().Short))
+	started, err := startNew(c.Context, s, client, sandbox)
 	if err != nil {
 		return err
 	}
 	if err := couldNotRun(started); err != nil {
-		return withCleanup(err, s.takeBack(client, sandbox))
+		return withCleanup(err, takeBack(s, client, sandbox))
 	}
 	fmt.Fprintln(c.App.Writer, sandbox.ID)
 	return nil
 }
 
 // create makes the sandbox and prints the gateway's warnings, if it is not to be quiet.
-func (s *session) create(ctx context.Context, r api.CreateRequest, quiet bool) (client *api.Client, sandbox api.Sandbox, err error) {
-	err = s.interruptible(ctx, func(ctx context.Context) error {
-		if client, err = connect(ctx, s.progress); err != nil {
+func create(ctx context.Context, s *session.Session, r api.CreateRequest, quiet bool) (client *api.Client, sandbox api.Sandbox, err error) {
+	err = s.Interruptible(ctx, func(ctx context.Context) error {
+		if client, err = connect(ctx, s.Progress); err != nil {
 			return err
 		}
-		if err = s.pull(ctx, client, r, quiet); err != nil {
+		if err = s.Progress.Pull(ctx, client, r, quiet); err != nil {
 			return err
 		}
-		s.progress.step("creating the sandbox")
-		defer s.progress.done()
+		s.Progress.Step("creating the sandbox")
+		defer s.Progress.Done()
 		late, cancel := withGrace(ctx, createGrace)
 		defer cancel()
 		sandbox, err = client.Create(late, r)
 		return err
 	})
 	if err != nil && sandbox.ID != "" { // interrupted, and made all the same
-		return client, sandbox, withCleanup(err, s.takeBack(client, sandbox))
+		return client, sandbox, withCleanup(err, takeBack(s, client, sandbox))
 	}
 	if !quiet {
-		warn(sandbox.Warnings)
+		say.Warn(sandbox.Warnings)
 	}
 	return client, sandbox, err
 }
@@ -112,20 +105,20 @@ func withGrace(ctx context.Context, grace time.Duration) (context.Context, conte
 	return late, func() { stop(); cancel() }
 }
 
-// start starts a sandbox that this command has created. One that does not
+// startNew starts a sandbox that this command has created. One that does not
 // start, or is interrupted before it has, leaves nothing behind.
-func (s *session) start(ctx context.Context, client *api.Client, sandbox api.Sandbox) (started api.Sandbox, err error) {
-	err = s.interruptible(ctx, func(ctx context.Context) error {
-		defer s.progress.followStart(ctx, client, "starting "+sandbox.Name, sandbox.ID)()
+func startNew(ctx context.Context, s *session.Session, client *api.Client, sandbox api.Sandbox) (started api.Sandbox, err error) {
+	err = s.Interruptible(ctx, func(ctx context.Context) error {
+		defer s.Progress.FollowStart(ctx, client, "starting "+sandbox.Name, sandbox.ID)()
 		var err error
 		started, err = client.Start(ctx, sandbox.ID)
 		return err
 	})
-	s.progress.done()
+	s.Progress.Done()
 	if err == nil {
 		return started, nil
 	}
-	return sandbox, withCleanup(withoutFiles(err, sandbox.ID), s.takeBack(client, sandbox))
+	return sandbox, withCleanup(withoutFiles(err, sandbox.ID), takeBack(s, client, sandbox))
 }
 
 // couldNotRun is an error where a start found out that the command can't be run
@@ -147,13 +140,13 @@ func couldNotRun(s api.Sandbox) error {
 }
 
 // takeBack removes a sandbox that did not start. A signal leaves it to the user.
-func (s *session) takeBack(client *api.Client, sandbox api.Sandbox) error {
-	s.progress.step("removing " + sandbox.Name)
-	err := s.interruptible(context.Background(), func(ctx context.Context) error { return remove(ctx, client, sandbox.ID) })
-	s.progress.done()
-	var interrupted exit
+func takeBack(s *session.Session, client *api.Client, sandbox api.Sandbox) error {
+	s.Progress.Step("removing " + sandbox.Name)
+	err := s.Interruptible(context.Background(), func(ctx context.Context) error { return remove(ctx, client, sandbox.ID) })
+	s.Progress.Done()
+	var interrupted say.Exit
 	if errors.As(err, &interrupted) {
-		report(os.Stderr, usage(appName+" rm -f "+sandbox.Name+" removes it",
+		say.Report(os.Stderr, say.Errorf(say.Program+" rm -f "+sandbox.Name+" removes it",
 			"interrupted while %s was being removed: it may still be there", sandbox.Name))
 		return nil
 	}
@@ -168,48 +161,35 @@ func withoutFiles(err error, id string) error {
 		return err
 	}
 	kept := *answer
-	kept.Hint = "it is removed; " + appName + " create, then start, keeps one that does not start, and its logs"
+	kept.Hint = "it is removed; " + say.Program + " create, then start, keeps one that does not start, and its logs"
 	return &kept
 }
 
 // foreground attaches, starts, and stays until the workload ends. Attaching
 // first is what makes sure that no output is lost.
-func (s *session) foreground(ctx context.Context, client *api.Client, sandbox api.Sandbox, removeAfter bool) error {
-	attached := s.attach(ctx, client, sandbox.ID)
-	select {
-	case <-attached.connected:
-	case sig := <-s.received:
-		return withCleanup(exit(codeOfSignal(sig)), s.takeBack(client, sandbox))
-	case <-attached.done: // perhaps after it was connected, if the command can't be run
-		if attached.err != nil {
-			return withCleanup(attached.err, s.takeBack(client, sandbox))
-		}
+func foreground(ctx context.Context, s *session.Session, client *api.Client, sandbox api.Sandbox, removeAfter bool) error {
+	attached := s.Attach(ctx, client, sandbox.ID)
+	if err := s.Connected(attached); err != nil {
+		return withCleanup(err, takeBack(s, client, sandbox))
 	}
-	if _, err := s.start(ctx, client, sandbox); err != nil {
+	if _, err := startNew(ctx, s, client, sandbox); err != nil {
 		return err
 	}
-	if err := s.live(); err != nil {
-		return withCleanup(err, s.takeBack(client, sandbox))
+	if err := s.Live(); err != nil {
+		return withCleanup(err, takeBack(s, client, sandbox))
 	}
-	err := s.follow(ctx, attached, sandbox)
-	if removeAfter && !errors.Is(err, errDetached) {
+	err := s.Follow(ctx, client, attached, sandbox)
+	if removeAfter && !errors.Is(err, session.ErrDetached) {
 		err = withCleanup(err, remove(context.Background(), client, sandbox.ID))
 	}
-	return s.farewell(err, sandbox.Name)
-}
-
-func workloadCode(code int) error {
-	if code == 0 {
-		return nil
-	}
-	return exit(code)
+	return s.Farewell(err, sandbox.Name)
 }
 
 // remove deletes what this command made.
 func remove(ctx context.Context, client *api.Client, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	if err := client.Remove(ctx, id, true); err != nil && !notFound(err) {
+	if err := client.Remove(ctx, id, true); err != nil && !gateways.NotFound(err) {
 		return err
 	}
 	return nil
@@ -223,7 +203,7 @@ func withCleanup(err, cleanup error) error {
 	if err == nil {
 		return cleanup
 	}
-	var code exit
+	var code say.Exit
 	if errors.As(err, &code) {
 		return cleanup
 	}

@@ -2,20 +2,61 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/gateways"
+	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/cmd/openshell-vm/show"
 	"openshell-vm/gateway/api"
 )
+
+func shareCommand() *cli.Command {
+	return &cli.Command{Name: "share", Usage: "shares for containers of your own, which you start yourself", Subcommands: []*cli.Command{
+		shareCreateCommand(),
+		shareListCommand(),
+		{Name: "inspect", Usage: "show all about shares, a sandbox's too", ArgsUsage: cmdline.Shares,
+			Flags: []cli.Flag{outputFlag()}, Action: shareInspectAction},
+		sharePutCommand(),
+		{Name: "rm", Usage: "remove shares; their tokens are refused from then on", ArgsUsage: cmdline.Shares,
+			Flags:  []cli.Flag{boolFlag("also those that something has mounted, and no error for those that are gone", "force", "f")},
+			Action: shareRmAction},
+	}}
+}
+
+func shareCreateCommand() *cli.Command {
+	return &cli.Command{
+		Name: "create", ArgsUsage: cmdline.NewName,
+		Usage: "make a share, or take the one that exists, and print the arguments for docker run or podman run",
+		Flags: []cli.Flag{
+			ttlFlag(),
+			boolFlag("take one that exists as it is, whatever --ttl says", "ignore"),
+			boolFlag("only the directory to mount", "quiet", "q"),
+			outputFlag(),
+		},
+		Action: shareCreateAction,
+		Description: `# A container with its token, and none without
+args=$(openshell-vm share create agent) && docker run $args alpine cat /etc/openshell/auth/metadata.json
+
+# Only the directory, for a unit or a Compose file
+openshell-vm share create -q agent --ttl 30m`,
+	}
+}
+
+func shareListCommand() *cli.Command {
+	return &cli.Command{
+		Name: "ls", Aliases: []string{"list"}, Usage: "list the shares and how fresh their tokens are",
+		Flags: []cli.Flag{boolFlag("only names", "quiet", "q"), noTruncFlag(), outputFlag()}, Action: shareListAction,
+		Description: `# Names only
+openshell-vm share ls -q`,
+	}
+}
 
 // shareCreateAction prints one line, so that a shell can put it in place:
 // args=$(openshell-vm share create NAME) && docker run $args IMAGE.
@@ -24,7 +65,7 @@ func shareCreateAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	name, err := oneArg(c)
+	name, err := cmdline.One(c)
 	if err != nil {
 		return err
 	}
@@ -32,7 +73,7 @@ func shareCreateAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := connect(c.Context, newProgress(os.Stderr))
+	client, err := connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
@@ -40,14 +81,14 @@ func shareCreateAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	warn(slices.Concat(share.Warnings, client.Met().Advice, client.Met().Short))
+	say.Warn(slices.Concat(share.Warnings, client.Met().Advice, client.Met().Short))
 	switch {
 	case asJSON:
-		return printJSON(c.App.Writer, share)
+		return show.PrintJSON(c.App.Writer, share)
 	case c.Bool("quiet"):
 		_, err = fmt.Fprintln(c.App.Writer, share.Dir)
 	default:
-		_, err = fmt.Fprintln(c.App.Writer, strings.Join(runArgs(share, selinux()), " "))
+		_, err = fmt.Fprintln(c.App.Writer, strings.Join(show.RunArgs(share), " "))
 	}
 	return err
 }
@@ -72,156 +113,22 @@ func failClosed(out *os.File, args []string, err error) {
 	fmt.Fprintln(out, failedArg)
 }
 
-// runArgs are the arguments that give a container the share, the same for
-// docker and podman. None holds a character that a shell would not pass on: the
-// gateway makes no share in a directory with such a name. Where SELinux keeps
-// containers from unlabelled files, only --volume can ask both for the label.
-func runArgs(s api.Share, selinux bool) []string {
-	args := []string{"--mount", "type=bind,src=" + s.Dir + ",dst=" + s.Target + ",readonly"}
-	if selinux {
-		args = []string{"--volume", s.Dir + ":" + s.Target + ":ro,z"}
-	}
-	for _, variable := range s.Env {
-		args = append(args, "--env", variable)
-	}
-	return args
-}
-
-// selinux says whether the host's kernel enforces it.
-func selinux() bool {
-	enforcing, err := os.ReadFile("/sys/fs/selinux/enforce")
-	return err == nil && strings.TrimSpace(string(enforcing)) == "1"
-}
-
 func shareListAction(c *cli.Context) error {
 	all := func(client *api.Client) ([]api.Share, error) { return client.Shares(c.Context) }
-	return list(c, all, func(s api.Share) string { return s.Name }, shareTable)
-}
-
-func shareTable(list []api.Share, now time.Time) *table {
-	t := newTable("NAME~16", "TOKEN~16", "DIRECTORY")
-	for _, s := range list {
-		t.add(s.Name, shareFreshness(s, now), s.Dir)
-	}
-	return t
-}
-
-// shareFreshness is a share's as a running sandbox's: its container may run.
-func shareFreshness(s api.Share, now time.Time) string {
-	if s.Problem != "" {
-		return "unknown: " + oneLine(s.Problem)
-	}
-	return freshness(api.Sandbox{State: api.StateRunning, Token: s.Token}, now)
+	return list(c, all, func(s api.Share) string { return s.Name }, show.ShareTable)
 }
 
 func shareInspectAction(c *cli.Context) error {
-	return inspect(c, (*api.Client).Share, shareFacts)
-}
-
-// shareFacts are share inspect's lines.
-func shareFacts(s api.Share, now time.Time) []api.Fact {
-	facts := []api.Fact{
-		{Name: "Name", Value: s.Name},
-		{Name: "ID", Value: s.ID},
-		{Name: "Sandbox of", Value: s.Driver},
-		{Name: "Created", Value: moment(s.CreatedAt)},
-		{Name: "Directory", Value: s.Dir},
-		{Name: "Files", Value: strings.Join(s.Files, ", ")},
-	}
-	if s.Driver == "" {
-		facts = append(facts, api.Fact{Name: "Arguments", Value: strings.Join(runArgs(s, selinux()), " ")})
-	}
-	for _, w := range s.Warnings {
-		facts = append(facts, api.Fact{Name: "Warning", Value: w})
-	}
-	facts = append(facts, api.Fact{Name: "Token", Value: shareFreshness(s, now)}, api.Fact{Name: "Lifetime", Value: s.TTL.String()})
-	return append(facts, tokenFacts(s.Token)...)
+	return inspect(c, (*api.Client).Share, show.ShareFacts)
 }
 
 func shareRmAction(c *cli.Context) error {
 	force := c.Bool("force")
 	return forEach(c, "removing", func(ctx context.Context, client *api.Client, ref string) error {
 		err := client.RemoveShare(ctx, ref, force)
-		if force && notFound(err) {
+		if force && gateways.NotFound(err) {
 			return nil
 		}
 		return done(c, ref, err)
 	})
-}
-
-// sharePutAction publishes all that is named in one generation.
-func sharePutAction(c *cli.Context) error {
-	args, err := someArgs(c)
-	if err != nil {
-		return err
-	}
-	request := api.FilesRequest{Remove: c.StringSlice("remove")}
-	if request.Files, err = readFiles(args[1:]); err != nil {
-		return err
-	}
-	if len(request.Files)+len(request.Remove) == 0 {
-		return usage(appName+" share put --help explains it", "share put needs a file")
-	}
-	client, err := connect(c.Context, newProgress(os.Stderr))
-	if err != nil {
-		return err
-	}
-	share, err := client.PutFiles(c.Context, args[0], request)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(c.App.Writer, share.Token.Generation)
-	return err
-}
-
-// readFiles reads [NAME=]FILE each; without a NAME it is the file's own. As
-// FILE, - is standard input.
-func readFiles(args []string) (map[string][]byte, error) {
-	files := map[string][]byte{}
-	left := api.MaxFilesSize
-	for _, arg := range args {
-		name, path, named := strings.Cut(arg, "=")
-		if !named {
-			name, path = filepath.Base(arg), arg
-		}
-		if name == "-" {
-			return nil, usage("give it a name: NAME=-", "standard input has no name of its own")
-		}
-		if _, twice := files[name]; twice {
-			return nil, usage("give each a name of its own: NAME=FILE", "two files are called %q", name)
-		}
-		data, err := readFile(path, left)
-		switch {
-		case errors.Is(err, errTooLarge):
-			return nil, usage("mount a directory of your own for more: --mount, or docker's --volume",
-				"%s is too large: all files of a share together have at most %d KiB", path, api.MaxFilesSize>>10)
-		case err != nil:
-			return nil, usage("give readable files, as FILE or NAME=FILE", "read the file: %v", err)
-		}
-		files[name] = data
-		left -= len(data)
-	}
-	return files, nil
-}
-
-var errTooLarge = errors.New("too large")
-
-// readFile reads a file of at most so many bytes.
-func readFile(path string, most int) ([]byte, error) {
-	f := os.Stdin
-	if path != "-" {
-		var err error
-		if f, err = os.Open(path); err != nil {
-			return nil, err
-		}
-		defer f.Close()
-	}
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("%s is not a file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
-	if err == nil && len(data) > most {
-		err = errTooLarge
-	}
-	return data, err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -10,8 +9,35 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/cmd/openshell-vm/show"
 	"openshell-vm/gateway/api"
 )
+
+func tokenCommand() *cli.Command {
+	return &cli.Command{Name: "token", Usage: "inspect, rotate or verify tokens; none is ever shown", Subcommands: []*cli.Command{
+		{Name: "inspect", Usage: "show what is known of a sandbox's token", ArgsUsage: cmdline.OneSandbox,
+			Flags: []cli.Flag{outputFlag()}, Action: tokenInspectAction},
+		{Name: "rotate", Usage: "publish a new token now", ArgsUsage: cmdline.OneSandbox,
+			Flags: []cli.Flag{outputFlag()}, Action: tokenRotateAction},
+		tokenVerifyCommand(),
+	}}
+}
+
+func tokenVerifyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "verify", Usage: "check a token from a file or standard input; exit code 1 if it is not valid", ArgsUsage: cmdline.TokenFile,
+		Flags: []cli.Flag{
+			&cli.DurationFlag{Name: "leeway", Usage: "clock difference to allow, a `DURATION` such as 5s", DefaultText: "none"},
+			outputFlag(),
+		},
+		Action: tokenVerifyAction,
+		Description: `# Of a file, and of a pipe, with a clock that may be 5 s off
+openshell-vm token verify ./sandbox.jwt
+openshell-vm exec box cat /etc/openshell/auth/sandbox.jwt | openshell-vm token verify --leeway 5s -`,
+	}
+}
 
 func tokenInspectAction(c *cli.Context) error {
 	return showToken(c, func(ctx context.Context, client *api.Client, ref string) (api.Token, error) {
@@ -31,11 +57,11 @@ func showToken(c *cli.Context, get func(context.Context, *api.Client, string) (a
 	if err != nil {
 		return err
 	}
-	ref, err := oneArg(c)
+	ref, err := cmdline.One(c)
 	if err != nil {
 		return err
 	}
-	client, err := connect(c.Context, newProgress(os.Stderr))
+	client, err := connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
@@ -44,9 +70,9 @@ func showToken(c *cli.Context, get func(context.Context, *api.Client, string) (a
 		return err
 	}
 	if asJSON {
-		return printJSON(c.App.Writer, token)
+		return show.PrintJSON(c.App.Writer, token)
 	}
-	return printFacts(c.App.Writer, tokenFacts(token))
+	return show.PrintFacts(c.App.Writer, show.TokenFacts(token))
 }
 
 // maxToken bounds what is read as a token; the gateway refuses far less.
@@ -58,13 +84,13 @@ func tokenVerifyAction(c *cli.Context) error {
 		return err
 	}
 	if c.NArg() > 1 {
-		return argsError(c)
+		return cmdline.WrongArgs(c)
 	}
 	raw, err := readToken(c.Args().First(), c.App.Reader)
 	if err != nil {
 		return err
 	}
-	client, err := connect(c.Context, newProgress(os.Stderr))
+	client, err := connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
@@ -73,22 +99,13 @@ func tokenVerifyAction(c *cli.Context) error {
 		return err
 	}
 	if asJSON {
-		err = printJSON(c.App.Writer, result)
+		err = show.PrintJSON(c.App.Writer, result)
 	} else {
-		err = printVerdict(c.App.Writer, result, time.Now())
+		err = show.PrintVerdict(c.App.Writer, result, time.Now())
 	}
 	if err == nil && !result.Valid {
-		return exit(codeNo)
+		return say.No
 	}
-	return err
-}
-
-func printVerdict(w io.Writer, r api.VerifyResult, now time.Time) error {
-	text := "not valid: " + oneLine(r.Problem)
-	if r.Valid {
-		text = fmt.Sprintf("valid: sandbox %s, generation %d, expires in %s", r.SandboxID, r.Generation, span(r.ExpiresAt.Sub(now)))
-	}
-	_, err := fmt.Fprintln(w, text)
 	return err
 }
 
@@ -96,21 +113,21 @@ func printVerdict(w io.Writer, r api.VerifyResult, now time.Time) error {
 // never takes one as an argument: any user can read those in /proc.
 func readToken(name string, stdin io.Reader) (string, error) {
 	if strings.Count(name, ".") == 2 && strings.HasPrefix(name, "eyJ") {
-		return "", usage("give a file's name, or - and the token on standard input; treat this token as known to others",
+		return "", say.Errorf("give a file's name, or - and the token on standard input; treat this token as known to others",
 			"a token on the command line can be read by every user of this host")
 	}
 	from := stdin
 	if name != "" && name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return "", usage("give a file that holds a token, or - for standard input", "read the token: %v", err)
+			return "", say.Errorf("give a file that holds a token, or - for standard input", "read the token: %v", err)
 		}
 		defer f.Close()
 		from = f
 	}
 	data, err := io.ReadAll(io.LimitReader(from, maxToken))
 	if err != nil {
-		return "", usage("give a file that holds a token, or - for standard input", "read the token: %v", err)
+		return "", say.Errorf("give a file that holds a token, or - for standard input", "read the token: %v", err)
 	}
 	return strings.TrimSpace(string(data)), nil
 }

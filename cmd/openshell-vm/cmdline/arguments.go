@@ -1,0 +1,105 @@
+package cmdline
+
+import (
+	"context"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/gateway/api"
+)
+
+// What a command takes beside its flags: its ArgsUsage, as help shows it. Other ones
+// Arrange and Complete do not know.
+const (
+	NewCommand     = "[COMMAND [ARG...]]"
+	SandboxCommand = "SANDBOX COMMAND [ARG...]"
+	OneSandbox     = "SANDBOX"
+	Sandboxes      = "SANDBOX..."
+	NewName        = "NAME"
+	Shares         = "SHARE..."
+	ShareFiles     = "SHARE [NAME=]FILE..."
+	TokenFile      = "[FILE|-]"
+	OneKey         = "KEY"
+	OneShell       = "bash|zsh|fish"
+)
+
+// arguments is what is known of such words.
+type arguments struct {
+	command bool // they end in a command of the user's: no flag of ours comes behind its first word
+	many    bool // all are like the first
+
+	// What the first can be; both nil where nobody knows.
+	names func(context.Context, *api.Client) ([]string, error)
+	words []string
+}
+
+var allArguments = map[string]arguments{
+	"":             {},
+	NewCommand:     {command: true},
+	SandboxCommand: {command: true, names: sandboxNames},
+	OneSandbox:     {names: sandboxNames},
+	Sandboxes:      {names: sandboxNames, many: true},
+	NewName:        {},
+	Shares:         {names: shareNames, many: true},
+	ShareFiles:     {names: shareNames},
+	TokenFile:      {},
+	OneKey:         {names: keyNames},
+	OneShell:       {words: []string{"bash", "zsh", "fish"}},
+}
+
+func argumentsOf(cmd *cli.Command) arguments { return allArguments[cmd.ArgsUsage] }
+
+// Known says whether a command's ArgsUsage is one of those above, and whether it ends
+// in a command of the user's.
+func Known(cmd *cli.Command) (command, known bool) {
+	a, known := allArguments[cmd.ArgsUsage]
+	return a.command, known
+}
+
+// One is the only argument of a command that needs one.
+func One(c *cli.Context) (string, error) {
+	if c.NArg() != 1 || c.Args().First() == "" {
+		return "", WrongArgs(c)
+	}
+	return c.Args().First(), nil
+}
+
+// Some are the arguments of a command that needs at least one.
+func Some(c *cli.Context) ([]string, error) {
+	if c.NArg() == 0 {
+		return nil, WrongArgs(c)
+	}
+	return c.Args().Slice(), nil
+}
+
+// None is for a command that takes no argument.
+func None(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return WrongArgs(c)
+	}
+	return nil
+}
+
+// WrongArgs says which argument is missing or one too many, by the command's ArgsUsage.
+func WrongArgs(c *cli.Context) error {
+	name := strings.TrimPrefix(c.Command.HelpName, say.Program+" ")
+	hint := "usage: " + strings.TrimSpace(c.Command.HelpName+" [flags] "+c.Command.ArgsUsage)
+	var needed []string
+	for _, word := range strings.Fields(c.Command.ArgsUsage) {
+		if !strings.HasPrefix(word, "[") {
+			needed = append(needed, strings.TrimSuffix(word, "..."))
+		}
+	}
+	given := c.Args().Slice()
+	switch {
+	case len(given) < len(needed):
+		return say.Errorf(hint, "%s needs a %s", name, needed[len(given)])
+	case len(given) == 1 && given[0] == "":
+		return say.Errorf(hint, "%s: the %s is empty", name, needed[0])
+	case c.Command.ArgsUsage == "":
+		return say.Errorf(hint, "%s takes no argument: %q", name, given[0])
+	}
+	return say.Errorf(hint, "%s takes one %s: %q is one too many", name, strings.Trim(c.Command.ArgsUsage, "[]"), given[1])
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/say"
+)
+
+// Flags that several commands have. They are made anew for each app: the parser leaves
+// in them what it has read. A flag of one command is made beside it.
+
+// boolFlag is one that is there or not.
+func boolFlag(usage, name string, aliases ...string) cli.Flag {
+	return &cli.BoolFlag{Name: name, Aliases: aliases, Usage: usage, DisableDefaultText: true}
+}
+
+func outputFlag() cli.Flag {
+	return cmdline.Choice{Of: []string{"json", "text"}, StringFlag: &cli.StringFlag{Name: "output", Aliases: []string{"o", "format"},
+		Usage: "as `FORMAT`: text for people, or json, where durations are in nanoseconds", DefaultText: "text"}}
+}
+
+// wantJSON reads --output.
+func wantJSON(c *cli.Context) (bool, error) {
+	switch format := c.String("output"); format {
+	case "json":
+		return true, nil
+	case "", "text", "table":
+		return false, nil
+	default:
+		return false, say.Errorf("use -o json, for jq to choose from, or leave it out", "unknown output format %q", format)
+	}
+}
+
+func noTruncFlag() cli.Flag { return boolFlag("cut nothing to fit the terminal", "no-trunc") }
+
+func ttlFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "ttl", Usage: "`DURATION` such as 15m that its tokens live, renewed at half of it", DefaultText: "1h"}
+}
+
+// lifetime reads --ttl; 0 leaves it to the gateway.
+func lifetime(c *cli.Context) (time.Duration, error) {
+	ttl := c.Duration("ttl")
+	if c.IsSet("ttl") && ttl <= 0 {
+		return 0, say.Errorf("leave --ttl out for 1h, or give a lifetime such as 15m",
+			"token lifetime %v: there is no token without expiry", ttl)
+	}
+	return ttl, nil
+}

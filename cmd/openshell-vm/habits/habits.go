@@ -1,0 +1,179 @@
+// Package habits answers what people who know docker or podman type out of habit:
+// why it is not here, and what to do instead. What is here under docker's name is a
+// command or a flag as any other, and not in these tables.
+//
+// testdata/habits.list has all commands and flags of both. A test of the program sees
+// that each is taken or answered, and that no answer is false.
+package habits
+
+import "strings"
+
+// Habit answers some words, separated by blanks. In Hint, openshell-vm is always the
+// program's whole name, so that it can be copied.
+type Habit struct{ Words, Why, Hint string }
+
+const (
+	otherThing = "openshell-vm --help lists what it is for: sandboxes on this host, and tokens that are always fresh"
+)
+
+// Commands are by the words that stand before them: "" for the program's own.
+var Commands = map[string][]Habit{
+	"": {
+		{"cp", "there is no way for files yet but standard input and output",
+			"openshell-vm exec -i SANDBOX tar -C /DIR -xf - < FILES.tar copies in, openshell-vm exec SANDBOX tar -C /DIR -cf - . > FILES.tar out"},
+		{"shell ssh login-shell", "a sandbox is entered by exec", "openshell-vm exec -it SANDBOX sh"},
+		{"top stats", "openshell-vm measures no workload", "openshell-vm exec SANDBOX top -b -n 1, or ps, shows what runs inside; openshell-vm ps shows the sandboxes"},
+		{"pause unpause checkpoint", "a sandbox is not frozen: it would wake up with an expired token",
+			"openshell-vm stop SANDBOX ends it and keeps its files; start brings it back with a fresh token"},
+		{"port", "no ports are published: a VM has no network yet, a container has its engine's", "openshell-vm inspect SANDBOX shows what it has"},
+		{"network", "networks are not managed here: a VM has none yet, a container has its engine's default", "for another one, start the container yourself: openshell-vm share create --help"},
+		{"volume volumes", "there are no volumes: what a sandbox writes is on a disk of its own until rm",
+			"openshell-vm run --mount DIR:/TARGET shows it a directory of this host, read-only"},
+		{"images image pull push build builder buildx bake tag untag history import load save search manifest login logout trust rmi mount unmount unshare",
+			"images are the engine's", "use docker or podman for them; openshell-vm run --image REF fetches what is missing"},
+		{"prune", "nothing is removed unasked", "openshell-vm rm $(openshell-vm ps -q --filter status=exited) removes what has ended"},
+		{"system", "what docker shows under system is spread here", "openshell-vm doctor shows the host, openshell-vm gateway status the daemon, openshell-vm ps -a what there is"},
+		{"info", "what docker shows under info is spread here", "openshell-vm doctor shows the host and its drivers, openshell-vm gateway status the daemon"},
+		{"events event", "there is no stream of events", "openshell-vm wait SANDBOX waits for an end; openshell-vm ps -o json shows all states; gateway.log in the state directory has what happened"},
+		{"diff commit export snapshot clone", "a sandbox's changes can't be taken out as an image or a layer",
+			"openshell-vm exec SANDBOX tar -cf - /DIR > FILES.tar takes files out of a running one"},
+		{"rename", "a name is for the sandbox's life", "choose it with openshell-vm run --name NAME"},
+		{"update", "limits are for the sandbox's life", "openshell-vm run --cpus N --memory SIZE makes another one with others"},
+		{"container containers sandbox", "the commands stand for themselves here, without a group", "openshell-vm ps, run, start, stop, rm, inspect, logs, exec"},
+		{"healthcheck", "health is the workload's own", "openshell-vm exec SANDBOX COMMAND runs a check"},
+		{"init cleanup", "the gateway keeps the sandboxes' state by itself", "openshell-vm gateway status shows how it is"},
+		{"compose pod", "groups of sandboxes are not managed here", "with Compose or pods of your own use shares: openshell-vm share create --help, and examples/ of the source"},
+		{"context machine node swarm service stack secret secrets config plugin kube generate play farm app scout", "that is not what openshell-vm is for", otherThing},
+	},
+	"gateway": {
+		{"logs log", "its log is a file", "gateway.log in the state directory that openshell-vm gateway status shows"},
+	},
+	"token": {
+		{"show get print cat create", "no token is ever shown", "openshell-vm token inspect SANDBOX shows what is known of it; inside it is in $OPENSHELL_SANDBOX_TOKEN_FILE"},
+		{"revoke rm", "a single token can't be revoked before it expires", "openshell-vm rm SANDBOX: the tokens of a removed sandbox are refused"},
+	},
+	"share": {
+		{"show get", "inspect is its name", "openshell-vm share inspect SHARE"},
+		{"start stop", "a share's container is started and stopped by you", "openshell-vm share create --help"},
+		{"add cp", "put is its name", "openshell-vm share put SHARE FILE"},
+	},
+	"keys": {
+		{"create add generate", "a new key is made by rotate", "openshell-vm keys rotate"},
+		{"rm remove delete revoke", "retire is its name", "openshell-vm keys retire KEY"},
+		{"export show inspect", "verifiers get the public keys from the gateway's socket",
+			"curl --unix-socket RUNTIME/gateway.sock http://gateway/.well-known/jwks.json, RUNTIME as openshell-vm gateway status shows it"},
+	},
+}
+
+// Answers that several flags share.
+const (
+	ownerOnly  = "start such a container yourself, with openshell-vm share create for its token"
+	forGuest   = "a VM's workload has all rights in its guest: --driver vm; or " + ownerOnly
+	noNetwork  = "a VM has no network yet, a container has its engine's default"
+	fixedLimit = "only CPUs and memory are limited here: --cpus N, --memory SIZE"
+)
+
+// Flags are by command. "run" stands for create, too.
+var Flags = map[string][]Habit{
+	"": {
+		{"-H --host -c --context --connection --url -r --remote --identity --tls --tlscacert --tlscert --tlskey --tlsverify",
+			"there is no remote gateway: it serves this host and user only", "OPENSHELL_STATE_DIR chooses another state directory, DOCKER_HOST and CONTAINER_HOST another engine on this host"},
+		{"-D --debug -l --log-level --syslog --out --trace", "there is no louder mode", "gateway.log in the state directory that openshell-vm gateway status shows has what happened"},
+		{"--config --root --runroot --tmpdir --volumepath --storage-driver --storage-opt --module --namespace --network-config-dir --hooks-dir", "the state has one directory",
+			"set OPENSHELL_STATE_DIR to choose it"},
+		{"--runtime --runtime-flag --cgroup-manager --conmon --events-backend --network-cmd-path --noout --ssh", "the engines have settings of their own",
+			"set them in docker's or podman's configuration"},
+	},
+	"run": {
+		{"-p --publish -P --publish-all --expose", "no ports are published: " + noNetwork, ownerOnly},
+		{"--network --net --network-alias --net-alias --ip --ip6 --link --link-local-ip --mac-address --add-host --dns --dns-option --dns-opt --dns-search --no-hosts --http-proxy",
+			"the network can't be chosen: " + noNetwork, "for another network, " + ownerOnly},
+		{"--privileged --cap-add --cap-drop --security-opt --device --device-cgroup-rule --group-entry --seccomp-policy --userns --uidmap --gidmap --subuidname --subgidname --hostuser --volumes-from --chrootdirs --use-api-socket",
+			"a sandbox's rights and what it sees of the host are not widened", forGuest},
+		{"--gpus --runtime --isolation", "no GPU or other device reaches a sandbox", ownerOnly},
+		{"--restart --requires --replace", "a workload that ended is not restarted; what ran when host or gateway went down is started again by itself",
+			"leave it out; openshell-vm start SANDBOX starts it again"},
+		{"--label -l --label-file --annotation --pod --pod-id-file", "sandboxes have no labels", "give it a telling name: --name NAME"},
+		{"--read-only --read-only-tmpfs", "no sandbox writes to its rootfs or image: what it writes is its own", "--ephemeral keeps what a VM writes in memory"},
+		{"--tmpfs --shm-size --image-volume --volume-driver --storage-opt", "there are no further file systems: what a sandbox writes stays in it until rm", "--ephemeral keeps what a VM writes in memory"},
+		{"--hostname --domainname --uts", "the host's name inside can't be chosen", "a VM has its own name, --name NAME, as far as it can be one"},
+		{"--init --init-path --systemd", "a VM has an init already, which reaps what is left", "leave it out with --driver vm; in a container, begin the COMMAND with an init of the image"},
+		{"--platform --arch --os --variant", "a sandbox has this host's architecture", "leave it out"},
+		{"--pull --disable-content-trust --tls-verify --authfile --rmi", "an image is fetched when the engine lacks it, and only then", "docker pull REF or podman pull REF fetches it anew"},
+		{"--env-host --unsetenv --unsetenv-all --env-merge", "nothing of this environment goes inside unasked", "-e NAME passes one variable on"},
+		{"--group-add", "a workload has one group, and those of its user", "--user USER:GROUP"},
+		{"--stop-signal --stop-timeout --timeout", "how it is stopped is said when it is stopped", "openshell-vm stop -t SECONDS SANDBOX; timeout SECONDS before the COMMAND ends it by itself"},
+		{"--detach-keys", "the detach keys are ctrl-p ctrl-q", "leave it out"},
+		{"--sig-proxy", "signals always go to the workload", "leave it out; -d leaves it in the background"},
+		{"-a --attach", "output is always connected", "-i connects standard input, -d leaves it in the background"},
+		{"--cidfile --pidfile --conmon-pidfile --preserve-fds", "no file is written for it", "openshell-vm run -d prints the id; --name chooses a name"},
+		{"--log-driver --log-opt", "output is kept by the sandbox", "openshell-vm logs SANDBOX shows it"},
+		{"--secret", "secrets beside the token are files of the share", "openshell-vm share put SANDBOX FILE; they are in /etc/openshell/auth inside"},
+		{"--health-cmd --health-interval --health-retries --health-start-interval --health-start-period --health-timeout --health-on-failure --no-healthcheck",
+			"health is the workload's own", "openshell-vm exec SANDBOX COMMAND runs a check"},
+		{"-c --cpu-shares --cpu-count --cpu-percent --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpuset-cpus --cpuset-mems", "CPUs are limited by their number", "--cpus N"},
+		{"--memory-reservation --memory-swap --memory-swappiness --kernel-memory --oom-kill-disable --oom-score-adj", "memory is limited by its size", "--memory SIZE"},
+		{"--blkio-weight --blkio-weight-device --device-read-bps --device-read-iops --device-write-bps --device-write-iops --io-maxbandwidth --io-maxiops --pids-limit --ulimit --sysctl --umask --tz --personality " +
+			"--cgroup-conf --cgroup-parent --cgroupns --cgroups --ipc --pid --passwd --passwd-entry --sdnotify", "that can't be set here", fixedLimit},
+	},
+	"exec": {
+		{"-d --detach", "a command stays connected to its exec", "openshell-vm exec SANDBOX sh -c 'COMMAND >/tmp/log 2>&1 &' leaves it in the background"},
+		{"--privileged", "a sandbox's rights are not widened", "--user 0 runs it as root inside"},
+		{"--detach-keys --preserve-fds -l --latest --cidfile", "that is not known here", "openshell-vm exec [-it] SANDBOX COMMAND"},
+	},
+	"ps": {
+		{"-n --last -l --latest --sort -s --size -p --pod --ns --noheading --external --sync -w --watch", "that is not known here",
+			"openshell-vm ps -a -o json has all there is, for jq to choose from"},
+	},
+	"logs": {
+		{"--since --until -t --timestamps --details --color --names -l --latest", "output is kept as it is, without times", "openshell-vm logs --tail N shows the end"},
+	},
+	"inspect": {
+		{"-f", "templates are not known here", "openshell-vm inspect -o json SANDBOX, for jq to choose from"},
+		{"-s --size -t --type -l --latest", "that is not known here", "openshell-vm inspect SANDBOX shows all there is, with -o json for jq"},
+	},
+	"stop": {
+		{"-a --all", "it takes names", "openshell-vm stop $(openshell-vm ps -q) stops all that run"},
+		{"-s --signal --cidfile -i --ignore -f --filter -l --latest", "that is not known here", "openshell-vm kill -s SIGNAL SANDBOX sends a signal"},
+	},
+	"rm": {
+		{"-v --volumes -l --link --depend", "what a sandbox wrote goes with it", "leave it out"},
+		{"-a --all --cidfile --filter -t --time -i --ignore --latest", "that is not known here", "openshell-vm rm $(openshell-vm ps -aq) removes all that do not run; -f running ones, too"},
+	},
+	"kill": {
+		{"-a --all --cidfile -l --latest", "that is not known here", "openshell-vm kill $(openshell-vm ps -q) ends all"},
+	},
+	"restart": {
+		{"-s --signal -a --all --running --cidfile -f --filter -l --latest", "that is not known here", "openshell-vm restart $(openshell-vm ps -q) restarts all that run"},
+	},
+	"start": {
+		{"-a --attach -i --interactive", "it starts in the background", "openshell-vm start SANDBOX, then openshell-vm attach SANDBOX"},
+		{"--all --detach-keys --sig-proxy --checkpoint --checkpoint-dir -f --filter -l --latest", "that is not known here", "openshell-vm start SANDBOX..."},
+	},
+}
+
+// Command is the answer to a command after path, which is without the
+// program's name; nil if there is none.
+func Command(path []string, word string) *Habit {
+	return find(Commands[strings.Join(path, " ")], word)
+}
+
+// Flag is the answer to a flag as typed, with its dashes.
+func Flag(path []string, flag string) *Habit {
+	command := strings.Join(path, " ")
+	if command == "create" {
+		command = "run"
+	}
+	return find(Flags[command], flag)
+}
+
+func find(habits []Habit, word string) *Habit {
+	for i, h := range habits {
+		for _, w := range strings.Fields(h.Words) {
+			if w == word {
+				return &habits[i]
+			}
+		}
+	}
+	return nil
+}

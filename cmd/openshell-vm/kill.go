@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/gateway/api"
+)
+
+func killCommand() *cli.Command {
+	return &cli.Command{
+		Name: "kill", Usage: "end sandboxes at once, or send them another signal", ArgsUsage: cmdline.Sandboxes,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "`SIGNAL` to send, a name or a number", DefaultText: "KILL"},
+		}, Action: killAction,
+	}
+}
+
+// killAction stops without a grace: a sandbox that was only sent the signal
+// would be one that should run. Other signals are the workload's own affair.
+func killAction(c *cli.Context) error {
+	number := unix.SIGKILL
+	if name := c.String("signal"); name != "" {
+		var err error
+		if number, err = signalNumber(name); err != nil {
+			return err
+		}
+	}
+	return forEach(c, "killing", func(ctx context.Context, client *api.Client, ref string) error {
+		if number != unix.SIGKILL {
+			return done(c, ref, client.Signal(ctx, ref, int(number)))
+		}
+		sandbox, err := client.Get(ctx, ref)
+		if err == nil && sandbox.State != api.StateRunning {
+			err = &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s does not run: it is %s", sandbox.Name, sandbox.State),
+				Hint: say.Program + " rm " + sandbox.Name + " removes it"}
+		}
+		if err == nil {
+			_, err = client.Stop(ctx, ref, 0)
+		}
+		return done(c, ref, err)
+	})
+}
+
+// signalNumber reads KILL, SIGKILL or 9.
+func signalNumber(name string) (syscall.Signal, error) {
+	if n, err := strconv.Atoi(name); err == nil && n > 0 && n <= 64 {
+		return syscall.Signal(n), nil
+	}
+	upper := strings.ToUpper(name)
+	if !strings.HasPrefix(upper, "SIG") {
+		upper = "SIG" + upper
+	}
+	if n := unix.SignalNum(upper); n != 0 {
+		return n, nil
+	}
+	return 0, say.Errorf("give a name such as HUP, or a number between 1 and 64", "there is no signal %q", name)
+}

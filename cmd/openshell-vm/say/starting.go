@@ -1,0 +1,44 @@
+package say
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"openshell-vm/gateway/api"
+)
+
+// FollowStart says what is under way, and for a start that takes long also what
+// it is at. Only a terminal is told, so only then the gateway is asked.
+func (p *Progress) FollowStart(ctx context.Context, client *api.Client, doing, ref string) (stop func()) {
+	if p == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var at atomic.Value
+	at.Store("")
+	p.stepOf(func() string { return doing + at.Load().(string) })
+	go func() {
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if s, err := client.Get(ctx, ref); err == nil {
+				at.Store(colon(s.Progress))
+			}
+		}
+	}()
+	return func() { cancel(); p.Done() }
+}
+
+// colon puts a remark behind what it is about.
+func colon(remark string) string {
+	if remark == "" {
+		return ""
+	}
+	return ": " + remark
+}

@@ -1,0 +1,102 @@
+package show
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/internal/text"
+)
+
+// Current gives the sandboxes that run, and those that should and do not: what ps
+// shows without --all.
+func Current(list []api.Sandbox) []api.Sandbox {
+	var some []api.Sandbox
+	for _, s := range list {
+		switch s.State {
+		case api.StateRunning, api.StateStarting, api.StateStopping, api.StateUnknown, api.StateUnreadable: // that one may run, too
+			some = append(some, s)
+		case api.StateDead:
+			if s.Desired == api.WantRunning {
+				some = append(some, s)
+			}
+		}
+	}
+	return some
+}
+
+// SandboxTable is ps.
+func SandboxTable(list []api.Sandbox, now time.Time) *Table {
+	t := NewTable("NAME~16", "ID", "DRIVER", "STATE~16", "TOKEN~16")
+	for _, s := range list {
+		t.Add(s.Name, s.ID, driver(s), explained(s, now), freshness(s, now))
+	}
+	return t
+}
+
+// driver names the hypervisor, too, once one was chosen.
+func driver(s api.Sandbox) string {
+	if s.Hypervisor != "" && s.Hypervisor != "auto" {
+		return s.Driver + "/" + s.Hypervisor
+	}
+	return s.Driver
+}
+
+// explained is the sandbox's state, and the reason if there is one.
+func explained(s api.Sandbox, now time.Time) string {
+	running := s.State == api.StateRunning && !s.StartedAt.IsZero()
+	stands := strings.HasPrefix(s.Reason, "frozen: ") || strings.HasPrefix(s.Reason, "held: ")
+	switch {
+	case running && stands: // somebody has to do something about it
+		return state(s, now) + ", " + text.Line(s.Reason)
+	case s.Reason == "" || running:
+		return state(s, now)
+	}
+	return state(s, now) + ": " + text.Line(s.Reason)
+}
+
+// state is the sandbox's state, and for how long it has been in it.
+func state(s api.Sandbox, now time.Time) string {
+	switch {
+	case s.State == api.StateRunning && !s.StartedAt.IsZero():
+		return "running " + Span(now.Sub(s.StartedAt))
+	case s.State == api.StateExited && s.ExitCode != nil && s.ExitedAt.IsZero(): // Docker does not keep when a start failed
+		return fmt.Sprintf("exited (%d)", *s.ExitCode)
+	case s.State == api.StateExited && s.ExitCode != nil:
+		return fmt.Sprintf("exited (%d) %s ago", *s.ExitCode, Span(now.Sub(s.ExitedAt)))
+	}
+	return string(s.State)
+}
+
+// SandboxFacts are inspect's lines. What is empty is left out.
+func SandboxFacts(s api.Sandbox, now time.Time) []api.Fact {
+	facts := []api.Fact{
+		{Name: "Name", Value: s.Name},
+		{Name: "ID", Value: s.ID},
+		{Name: "Driver", Value: driver(s)},
+		{Name: "State", Value: state(s, now)},
+		{Name: "Should be", Value: s.Desired},
+		{Name: "Reason", Value: s.Reason},
+		{Name: "Command", Value: quoted(s.Process.Args)},
+		{Name: "User", Value: s.Process.User},
+		{Name: "Directory", Value: s.Process.Dir},
+		{Name: "Root", Value: s.Rootfs},
+		{Name: "Image", Value: s.Image},
+		{Name: "CPUs", Value: nonZero(s.CPUs)},
+		{Name: "Memory", Value: size(s.Memory)},
+		{Name: "Disk", Value: size(s.Disk)},
+		{Name: "Created", Value: moment(s.CreatedAt)},
+		{Name: "Started", Value: moment(s.StartedAt)},
+		{Name: "Ended", Value: moment(s.ExitedAt)},
+		{Name: "Share", Value: s.Share},
+	}
+	for _, m := range s.Mounts {
+		facts = append(facts, api.Fact{Name: "Mount", Value: m.Source + " at " + m.Target + ", read-only"})
+	}
+	for _, w := range s.Warnings {
+		facts = append(facts, api.Fact{Name: "Warning", Value: w})
+	}
+	facts = append(facts, api.Fact{Name: "Token", Value: freshness(s, now)}, api.Fact{Name: "Lifetime", Value: s.TTL.String()})
+	return append(append(facts, TokenFacts(s.Token)...), s.Details...)
+}

@@ -1,0 +1,105 @@
+package show
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/internal/text"
+)
+
+var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+func TestFreshness(t *testing.T) {
+	token := func(left time.Duration, failures int) api.Token {
+		return api.Token{ExpiresAt: noon.Add(left), Failures: failures, LastError: "no space\nleft"}
+	}
+	for _, c := range []struct {
+		state api.State
+		token api.Token
+		want  string
+	}{
+		{"running", token(42*time.Second, 0), "expires in 42s"},
+		{"running", token(30*time.Minute, 0), "expires in 30m"},
+		{"running", token(0, 0), "EXPIRED 0s ago"},
+		{"running", token(-3*time.Minute, 0), "EXPIRED 3m ago"},
+		{"exited", token(-3*time.Hour, 0), "expired 3h ago"},
+		{"created", api.Token{}, "none yet"},
+		{"running", token(time.Minute, 3), "expires in 60s; renewal failed ×3: no space; left"},
+		{"running", token(-time.Minute, 1), "EXPIRED 60s ago; renewal failed ×1: no space; left"},
+		{"running", api.Token{ExpiresAt: noon.Add(time.Minute), Revoked: true}, "REVOKED: its key is retired"},
+		{"exited", api.Token{ExpiresAt: noon.Add(time.Minute), Revoked: true}, "revoked: its key is retired"},
+		{"exited", api.Token{ExpiresAt: noon.Add(-time.Minute), Revoked: true}, "expired 60s ago"},
+	} {
+		if got := freshness(api.Sandbox{State: c.state, Token: c.token}, noon); got != c.want {
+			t.Errorf("%s, %v: %q, want %q", c.state, c.token.ExpiresAt, got, c.want)
+		}
+	}
+}
+
+func TestState(t *testing.T) {
+	seven := 7
+	for _, c := range []struct {
+		s    api.Sandbox
+		want string
+	}{
+		{api.Sandbox{State: "running", StartedAt: noon.Add(-90 * time.Minute)}, "running 90m"},
+		{api.Sandbox{State: "running"}, "running"},
+		{api.Sandbox{State: "exited", ExitCode: &seven, ExitedAt: noon.Add(-50 * time.Hour)}, "exited (7) 2d ago"},
+		{api.Sandbox{State: "exited", ExitCode: &seven, ExitedAt: noon, Reason: "no memory"}, "exited (7) 0s ago: no memory"},
+		{api.Sandbox{State: "dead", Reason: "virtiofsd\nwas killed"}, "dead: virtiofsd; was killed"},
+		{api.Sandbox{State: "dead", Reason: strings.Repeat("é", 100)}, "dead: " + strings.Repeat("é", 100)},
+		{api.Sandbox{State: "starting"}, "starting"},
+	} {
+		if got := explained(c.s, noon); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.s, got, c.want)
+		}
+	}
+}
+
+func TestQuoted(t *testing.T) {
+	if got := quoted([]string{"sh", "-c", "echo 'a' $b", ""}); got != `sh -c 'echo '\''a'\'' $b' ''` {
+		t.Errorf("%s", got)
+	}
+}
+
+// An engine may not know when it was that a sandbox ended.
+func TestStateWithoutTime(t *testing.T) {
+	code := 127
+	s := api.Sandbox{State: "exited", ExitCode: &code, Reason: "no such command"}
+	if got := explained(s, time.Now()); got != "exited (127): no such command" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestHostileText: whatever an engine or a guest calls itself or says, what is
+// shown of it is lines of printable text.
+func TestHostileText(t *testing.T) {
+	const evil = "a\u009b31m\x1b]0;x\x07\u202eb\ufeffc\td\u200b"
+	now := time.Now()
+	s := api.Sandbox{ID: evil, Name: evil, Driver: evil, Hypervisor: evil, State: evil, Reason: evil, Image: evil, Warnings: []string{evil},
+		Process: api.Process{Args: []string{evil}, User: evil}, Mounts: []api.Mount{{Source: evil, Target: evil}},
+		Token: api.Token{Failures: 1, LastError: evil, KeyID: evil, TokenID: evil}, Details: []api.Fact{{Name: evil, Value: evil}}}
+	share := api.Share{ID: evil, Name: evil, Dir: evil, Target: evil, Files: []string{evil}, Token: s.Token}
+	for name, show := range map[string]func(io.Writer) error{
+		"ps":            func(w io.Writer) error { return SandboxTable([]api.Sandbox{s}, now).Print(w, 80) },
+		"inspect":       func(w io.Writer) error { return PrintFacts(w, SandboxFacts(s, now)) },
+		"json":          func(w io.Writer) error { return PrintJSON(w, s) },
+		"share ls":      func(w io.Writer) error { return ShareTable([]api.Share{share}, now).Print(w, 0) },
+		"share inspect": func(w io.Writer) error { return PrintFacts(w, ShareFacts(share, now)) },
+		"keys list":     func(w io.Writer) error { return KeyTable([]api.Key{{ID: evil}}, now).Print(w, 0) },
+	} {
+		var out strings.Builder
+		if err := show(&out); err != nil || out.Len() == 0 {
+			t.Errorf("%s: %q, %v", name, out.String(), err)
+		}
+		for _, r := range out.String() {
+			if r != '\n' && !text.Printable(r) {
+				t.Errorf("%s lets %q through: %q", name, r, out.String())
+				break
+			}
+		}
+	}
+}

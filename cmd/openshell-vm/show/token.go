@@ -1,0 +1,88 @@
+package show
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/gateway/api"
+	"openshell-vm/internal/text"
+)
+
+// freshness says how long the token is good for, and whether renewing it
+// fails. One that is not good is loud only where something could be using it.
+func freshness(s api.Sandbox, now time.Time) string {
+	var said string
+	left := s.Token.ExpiresAt.Sub(now)
+	switch {
+	case s.State == api.StateUnreadable:
+		said = "not renewed"
+	case s.Token.ExpiresAt.IsZero():
+		said = "none yet"
+	case left > 0 && s.Token.Revoked && s.State == api.StateRunning:
+		said = "REVOKED: its key is retired"
+	case left > 0 && s.Token.Revoked:
+		said = "revoked: its key is retired"
+	case left > 0:
+		said = "expires in " + Span(left)
+	case s.State == api.StateRunning:
+		said = "EXPIRED " + Span(-left) + " ago"
+	default:
+		said = "expired " + Span(-left) + " ago"
+	}
+	if s.Token.Failures > 0 {
+		said += fmt.Sprintf("; renewal failed ×%d: %s", s.Token.Failures, text.Line(s.Token.LastError))
+	}
+	return said
+}
+
+// TokenFacts are token inspect's lines.
+func TokenFacts(t api.Token) []api.Fact {
+	facts := []api.Fact{
+		{Name: "Generation", Value: fmt.Sprint(t.Generation)},
+		{Name: "Key", Value: t.KeyID},
+		{Name: "Token ID", Value: t.TokenID},
+		{Name: "Issued", Value: moment(t.IssuedAt)},
+		{Name: "Expires", Value: moment(t.ExpiresAt)},
+		{Name: "Revoked", Value: revoked(t)},
+		{Name: "Renewal", Value: moment(t.RenewAt)},
+		{Name: "Seen inside", Value: nonZero(t.SeenGeneration)},
+		{Name: "Renewals", Value: fmt.Sprintf("%d since the gateway started", t.Renewals)},
+	}
+	if t.Failures > 0 {
+		facts = append(facts, api.Fact{Name: "Failures", Value: fmt.Sprintf("%d since the last success, last at %s: %s",
+			t.Failures, moment(t.LastErrorAt), t.LastError)})
+	}
+	return facts
+}
+
+func revoked(t api.Token) string {
+	if !t.Revoked {
+		return ""
+	}
+	return "verifiers refuse it: its key is retired; the next start, or " + say.Program + " token rotate, makes a new one"
+}
+
+// PrintVerdict prints token verify's answer.
+func PrintVerdict(w io.Writer, r api.VerifyResult, now time.Time) error {
+	line := "not valid: " + text.Line(r.Problem)
+	if r.Valid {
+		line = fmt.Sprintf("valid: sandbox %s, generation %d, expires in %s", r.SandboxID, r.Generation, Span(r.ExpiresAt.Sub(now)))
+	}
+	_, err := fmt.Fprintln(w, line)
+	return err
+}
+
+// KeyTable is keys list.
+func KeyTable(keys []api.Key, now time.Time) *Table {
+	t := NewTable("KEY", "USE", "AGE", "SHARES")
+	for _, k := range keys {
+		use := "signs"
+		if !k.Signs {
+			use = "verifies for " + Span(k.RetireAt.Sub(now))
+		}
+		t.Add(k.ID, use, Span(now.Sub(k.CreatedAt)), fmt.Sprint(k.Shares))
+	}
+	return t
+}
