@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dropCapabilities leaves those of cfg, in every set, so that they survive the
-// exec and nothing brings back another.
+// dropCapabilities keeps only cfg's capabilities. It keeps them in every set, so that
+// they survive the exec and no other can come back.
 func dropCapabilities(cfg Config, r *Report) error {
 	keep, err := cfg.caps()
 	if err != nil {
@@ -42,8 +42,8 @@ func dropCapabilities(cfg Config, r *Report) error {
 	return nil
 }
 
-// dropGroups leaves root no further group. An ordinary user keeps those that it
-// has: in a user namespace they can't be changed, and /dev/kvm may need one.
+// dropGroups drops root's supplementary groups. It is not called for an ordinary user:
+// such a user can't change them in a user namespace, and may need one for /dev/kvm.
 func dropGroups() error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
 		return fmt.Errorf("drop groups: %w", errno)
@@ -51,7 +51,8 @@ func dropGroups() error {
 	return nil
 }
 
-// lastCapability asks this kernel, which may know more than we do.
+// lastCapability asks this kernel for its last capability. The kernel may have more of
+// them than we know.
 func lastCapability() (int, error) {
 	for bit := range 64 {
 		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(bit), 0, 0, 0); errors.Is(err, unix.EINVAL) {
@@ -63,7 +64,7 @@ func lastCapability() (int, error) {
 	return 63, nil
 }
 
-// capabilityNames lists set in the order of the bits.
+// capabilityNames lists the names of set in the order of their bits.
 func capabilityNames(set uint64) []string {
 	names := []string{}
 	for bit := range 64 {

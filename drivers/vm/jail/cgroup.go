@@ -10,11 +10,11 @@ import (
 	"openshell-vm/drivers/vm/cgroup"
 )
 
-// cgroupPrefix begins the name of the cgroup that a jail has beside its caller's.
+// cgroupPrefix begins the name of a jail's cgroup that lies beside its caller's.
 const cgroupPrefix = "openshell-jail-"
 
-// makeCgroup makes the cgroup that counts the jail's tasks: in Config's or, where
-// there is none, beside the caller's, if it can be had there.
+// makeCgroup makes the cgroup that limits the jail's tasks. It is Config's or, if that
+// is zero, one beside the caller's. why says why no such cgroup can be made there.
 func makeCgroup(cfg Config) (g cgroup.Group, why string, err error) {
 	limit := cgroup.Limits{Tasks: cfg.Tasks}
 	if cfg.Cgroup != (cgroup.Group{}) {
@@ -31,13 +31,13 @@ func makeCgroup(cfg Config) (g cgroup.Group, why string, err error) {
 	return g, "", nil
 }
 
-// counting is the part of a jail's cgroup that is its own: made before it and
-// removed after it.
+// counting is the part of a jail's cgroup that limits tasks. It is the jail's own: it
+// is made before the jail and removed after it.
 func counting(g cgroup.Group) cgroup.Group { return cgroup.Group{Tasks: g.Tasks} }
 
-// joinCgroup moves this process into the cgroup that the parent has made. It
-// makes it once more where somebody, who took it for one that was left behind, has
-// removed it. What must be joined is an error.
+// joinCgroup moves this process into the cgroup that the parent has made. If
+// sweepCgroups of another process has removed it, joinCgroup makes it again. A cgroup
+// that can't be joined is an error only if the Config names it.
 func joinCgroup(s setup, r *Report) error {
 	r.NoCgroup = s.NoCgroup
 	var err error
@@ -64,10 +64,10 @@ func joinCgroup(s setup, r *Report) error {
 	return nil
 }
 
-// sweepCgroups removes the cgroups of trial jails whose parent was killed, and
-// those that a killed monitor of an older version has left in the group that it was
-// started in. The kernel refuses to remove one that is in use, and a jail that has
-// not joined its own yet makes it again.
+// sweepCgroups removes cgroups that were left behind: those of trial jails whose parent
+// was killed, and those of killed monitors of an older version, which lie in the cgroup
+// that the monitor was started in. The kernel refuses to remove a cgroup that is in use.
+// A jail that has not joined its own yet makes it again.
 func sweepCgroups() {
 	for _, place := range []string{cgroup.Here().Tasks, cgroup.Own().Tasks} {
 		if place == "" {

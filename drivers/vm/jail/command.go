@@ -16,8 +16,8 @@ import (
 	"openshell-vm/drivers/vm/cgroup"
 )
 
-// setupTimeout bounds the time from the start of a jail to its exec. It takes
-// tens of milliseconds; a source on a dead network file system takes forever.
+// setupTimeout bounds the time from the start of a jail to its exec. That takes tens of
+// milliseconds, but forever if a source lies on a dead network file system.
 const setupTimeout = 15 * time.Second
 
 // Cmd is a command that runs in a jail. Set Stdin, Stdout and Stderr of the
@@ -26,28 +26,26 @@ const setupTimeout = 15 * time.Second
 // a time.
 type Cmd struct {
 	*exec.Cmd
-	config *os.File // the child's, closed by Start
-	answer *os.File // the child's end of reports, closed by Start
-	parent *os.File // this process, for the child to see whether it lives; closed by Start
-	reader *os.File
-	cgroup cgroup.Group // removed when nothing is in it any more
+	config *os.File     // for the child; closed by Start
+	answer *os.File     // the child's end of the report pipe; closed by Start
+	parent *os.File     // a pidfd of this process, by which the child sees whether it lives; closed by Start
+	reader *os.File     // our end of the report pipe
+	cgroup cgroup.Group // removed by Wait or Close
 	report Report
 }
 
-// Command prepares cfg's program to be run by self, which is a binary that
-// calls Main for the argument "jail". Extra files become descriptors 3, 4, …
-// of the program, which inherits none but these and the standard ones; the
-// caller goes on owning its copies.
+// Command prepares cfg's program to run in a jail. self is a binary that calls Main for
+// the argument "jail". The extra files become the program's descriptors 3, 4, …; beside
+// them it inherits only the standard ones. The caller keeps its own copies.
 //
-// The jail dies with the operating system thread that calls Start, at whatever
-// moment that ends. So that is
-// to be a thread that lives as long as the process: a goroutine that called
-// runtime.LockOSThread and never returns, or any goroutine of a process in which
-// none ends while locked to its thread.
+// The jail dies with the operating system thread that calls Start, whenever that ends.
+// So the thread has to live as long as the process. That holds for a goroutine that
+// called runtime.LockOSThread and never returns, and for any goroutine of a process in
+// which none ends while it is locked to its thread.
 //
-// The program is process 1 of its own process namespace: signals that it does
-// not handle do nothing to it, but for SIGKILL and SIGSTOP from outside. Its
-// death ends all that it has started.
+// The program is process 1 of its own process namespace. Signals that it does not
+// handle do nothing to it, except SIGKILL and SIGSTOP from outside. Its death ends all
+// processes that it has started.
 func Command(self string, cfg Config, extra ...*os.File) (*Cmd, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -73,7 +71,7 @@ func command(self string, s setup, extra ...*os.File) (*Cmd, error) {
 	return c, err
 }
 
-// prepare makes the command, whose descriptors from first on are the jail's own.
+// prepare makes the command. The descriptors from first on are the jail's own.
 func prepare(self string, s setup, first int, extra ...*os.File) (*Cmd, error) {
 	config, err := memoryFile(s)
 	if err != nil {
@@ -108,12 +106,12 @@ type setup struct {
 	ParentUserNS string
 	Cgroup       cgroup.Group
 	NoCgroup     string // why there is none
-	ParentFD     int    // a pidfd of the parent; 0: none, since the parent is older than the jail's binary
+	ParentFD     int    // a pidfd of the parent; 0 if an older version's parent passed none
 	Root         bool   // the parent's user is root
-	Trial        bool   // report only
+	Trial        bool   // report, and do not exec
 }
 
-// memoryFile holds s as JSON, to be read from its start.
+// memoryFile returns a memory file with s as JSON, positioned at its start.
 func memoryFile(s setup) (*os.File, error) {
 	fd, err := unix.MemfdCreate("jail-config", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -128,11 +126,11 @@ func memoryFile(s setup) (*os.File, error) {
 	return f, err
 }
 
-// Start begins the jail. It does not wait for it to be complete: Report does.
+// Start starts the jail. It does not wait until the jail is complete: Report does.
 //
-// For root the jail has a user namespace too, so that capabilities which are
-// kept count for nothing outside of it; where that is impossible root goes on
-// without, which is reported. An ordinary user can't.
+// A jail has a user namespace. For root that makes the capabilities that are kept worth
+// nothing outside of it. On a host that refuses one, root goes on without, and the
+// Report says so. For an ordinary user, Start fails there.
 func (c *Cmd) Start() error {
 	err := c.Cmd.Start()
 	if err != nil && os.Geteuid() == 0 && refusedNamespace(err) {
@@ -165,9 +163,9 @@ func closeFiles(files ...*os.File) {
 	}
 }
 
-// Report waits until the program runs in its jail and tells what it has; or
-// why it does not run. After an error the process is dead or dying and still to
-// be waited for. It is called once.
+// Report waits until the program runs in its jail, and returns what the jail has; or it
+// returns why the program does not run. After an error the process is dead or dying,
+// and the caller still has to Wait. Report is called once.
 func (c *Cmd) Report() (Report, error) {
 	defer c.reader.Close()
 	c.reader.SetReadDeadline(time.Now().Add(setupTimeout))
@@ -177,7 +175,7 @@ func (c *Cmd) Report() (Report, error) {
 		var m message
 		err := dec.Decode(&m)
 		switch {
-		case errors.Is(err, io.EOF) && complete: // closed by the exec
+		case errors.Is(err, io.EOF) && complete: // the exec has closed the pipe
 			return c.report, nil
 		case errors.Is(err, io.EOF):
 			return Report{}, failure(errors.New("it ended before it was complete"))
@@ -192,19 +190,19 @@ func (c *Cmd) Report() (Report, error) {
 	}
 }
 
-// Wait waits for the program's end and removes the jail's own cgroup.
+// Wait waits until the program has ended, and removes the jail's own cgroup.
 func (c *Cmd) Wait() error {
 	err := c.Cmd.Wait()
 	c.cgroup.Remove()
 	return err
 }
 
-// attributes asks for the jail's namespaces. In the user namespace root is the
-// caller and, if the caller is root, everybody else is who they are.
+// attributes asks for the jail's namespaces. The user namespace's root is the caller. If
+// the caller is root, all other users keep their ids.
 func attributes(network bool) (*syscall.SysProcAttr, error) {
 	attr := &syscall.SysProcAttr{
 		Setsid:    true,            // no controlling terminal
-		Pdeathsig: syscall.SIGKILL, // until dieWithParent has set it anew
+		Pdeathsig: syscall.SIGKILL, // until dieWithParent sets it anew
 		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID |
 			unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 	}
@@ -252,7 +250,7 @@ func withoutUserNamespace(a *syscall.SysProcAttr) *syscall.SysProcAttr {
 	return &b
 }
 
-// refusedNamespace tells the errors that a host without user namespaces gives.
+// refusedNamespace reports whether err is one that a host without user namespaces gives.
 func refusedNamespace(err error) bool {
 	for _, e := range []error{unix.EPERM, unix.EACCES, unix.EINVAL, unix.ENOSPC, unix.EUSERS, unix.ENOSYS} {
 		if errors.Is(err, e) {

@@ -12,58 +12,59 @@ import (
 	"openshell-vm/drivers/vm/cgroup"
 )
 
-// Config says what to run and all that it may have. It travels to the jail in
+// Config says what program to run, and all that it may have. It travels to the jail in
 // an inherited memory file, never in arguments.
 type Config struct {
-	// Name is the jail's host name, and part of its cgroup's where Cgroup is zero:
-	// [a-zA-Z0-9][a-zA-Z0-9._-]*, at most 64 bytes.
+	// Name is the jail's host name. If Cgroup is zero it is also part of the cgroup's
+	// name. It has the form [a-zA-Z0-9][a-zA-Z0-9._-]*, and at most 64 bytes.
 	Name    string  `json:"name"`
 	Profile Profile `json:"profile"`
 
 	Path string   `json:"path"` // the program, as the jail sees it
 	Args []string `json:"args"` // after the program's name
-	Env  []string `json:"env"`  // K=V, complete
+	Env  []string `json:"env"`  // K=V; all of the environment
 	Dir  string   `json:"dir"`  // working directory; "" for /
 
-	Binds   []Bind   `json:"binds"`   // in this order; a later one may lie in an earlier one
+	Binds   []Bind   `json:"binds"`   // mounted in this order; a later one may lie in an earlier one
 	Devices []string `json:"devices"` // device nodes, at the same path inside
 	Tmpfs   []string `json:"tmpfs"`   // empty writable directories in memory, 64 MiB each
-	Masks   []string `json:"masks"`   // existing directories that are covered by an empty read-only one
-	Proc    bool     `json:"proc"`    // a read-only /proc of the program itself
+	Masks   []string `json:"masks"`   // directories to cover with an empty read-only one
+	Proc    bool     `json:"proc"`    // a small read-only /proc of the program itself
 
 	Network bool     `json:"network"` // the caller's network instead of an empty one
-	Caps    []string `json:"caps"`    // kept beside the profile's, as "CAP_DAC_READ_SEARCH"
+	Caps    []string `json:"caps"`    // to keep beside the profile's, such as "CAP_DAC_READ_SEARCH"
 
-	// NoFile limits descriptors; 0 for as many as the hard limit allows.
+	// NoFile limits descriptors; 0 means the hard limit.
 	NoFile uint64 `json:"noFile"`
-	// Tasks limits processes and threads together, by a cgroup and, for an
-	// ordinary user, by RLIMIT_NPROC; 0 for no limit, else at least 16.
+	// Tasks limits processes and threads together: by a cgroup, and for an ordinary user
+	// by RLIMIT_NPROC, too. It is 0 for no limit, else at least 16.
 	Tasks uint64 `json:"tasks"`
 
-	// Cgroup is entered by the jail. That in which tasks are counted is the jail's
-	// own: made before it, in one that exists, and removed after it. The zero Cgroup
-	// stands for one beside the caller's that counts tasks, if that can be had.
+	// Cgroup is what the jail joins. The part of it that limits tasks is the jail's own:
+	// it is made before the jail, in a directory that exists, and removed after it. If
+	// Cgroup is zero, the jail gets one beside the caller's that limits tasks, where the
+	// host has one to give.
 	Cgroup cgroup.Group `json:"cgroup,omitzero"`
 
-	// Require makes everything that this host can't give an error.
+	// Require makes it an error if this host can't give something. The zero value lists
+	// it in Report.Missing.
 	Require bool `json:"require"`
 }
 
-// Bind shows a file or directory of the host in the jail, with all that is
-// mounted below it. It is read-only, nosuid, nodev and noexec all the way down
-// but for what is asked for.
+// Bind shows a file or directory of the host in the jail, with all mounts below it. All
+// of them are read-only, nosuid, nodev and noexec, except for what the fields allow.
 type Bind struct {
 	Source string `json:"source"`
-	// Is what the caller has found at Source, and nothing else is taken: somebody may
-	// have changed the path since. The zero Directory stands for whatever is there.
+	// Is identifies the directory that the caller has checked at Source. If another one is
+	// there by now, the jail fails. The zero Directory takes whatever is there.
 	Is       drivers.Directory `json:"is,omitzero"`
 	Target   string            `json:"target"`
 	Writable bool              `json:"writable,omitempty"`
 	Exec     bool              `json:"exec,omitempty"`   // programs and libraries
-	Device   bool              `json:"device,omitempty"` // a device node, which works; nothing else of Bind counts
+	Device   bool              `json:"device,omitempty"` // a device node that can be used; only Source and Target count then
 }
 
-// Profile names what a program gets.
+// Profile names what kind of program runs in the jail, and so what it needs.
 type Profile string
 
 const (
@@ -71,20 +72,20 @@ const (
 	// threads and sockets: QEMU and openshell-krun.
 	Strict Profile = "strict"
 	// FileServer is for the Rust virtiofsd with --sandbox=none and the option
-	// modcaps=ChrootServerCaps: it gives up capabilities by a call that needs one.
+	// modcaps=ChrootServerCaps. It needs CAP_SETPCAP to give up its capabilities.
 	FileServer Profile = "file-server"
-	// ChrootServer is for the C virtiofsd with -o sandbox=chroot and the same
-	// modcaps: it insists on confining itself once more. It has a thread by then,
-	// which goes on as it was.
+	// ChrootServer is for the C virtiofsd with -o sandbox=chroot and the same modcaps. It
+	// insists on confining itself once more, and needs capabilities for that. A thread
+	// that it has started by then keeps them.
 	ChrootServer Profile = "chroot-server"
 )
 
 // profile is what a Profile stands for.
 type profile struct {
-	caps     []string // kept
-	noGroups bool     // it insists on setgroups, which must seem to succeed
-	serves   bool     // it opens files for a guest, which may ask for writing
-	lacks    []string // what a program gets less than Strict, for people
+	caps     []string // that it keeps
+	noGroups bool     // it insists on setgroups, which has to seem to succeed
+	serves   bool     // it opens files for a guest, and the guest may ask to write
+	lacks    []string // for people: in what it is less confined than Strict
 }
 
 var profiles = map[Profile]profile{
@@ -102,23 +103,22 @@ var profiles = map[Profile]profile{
 	},
 }
 
-// ChrootServerCaps is the value of either virtiofsd's option modcaps that makes
-// it ask for no capability at all. Without it, it asks for what its jail does
-// not have, and ends. Those that Config.Caps keeps are added as
-// ":+dac_read_search".
+// ChrootServerCaps is the value of option modcaps with which both virtiofsds ask for no
+// capability at all. Without it they ask for some that their jail does not have, and
+// end. The caller appends those in Config.Caps, as ":+dac_read_search".
 const ChrootServerCaps = "-chown:-dac_override:-fowner:-fsetid:-setgid:-setuid:-mknod:-setfcap"
 
-// minTasks is room for the threads of the process that makes the jail.
+// minTasks is enough for the threads of the process that makes the jail.
 const minTasks = 16
 
-// capLacks says what a capability that Config.Caps keeps is good for, for people.
+// capLacks tells people what a capability in Config.Caps is good for.
 var capLacks = map[string]string{
 	"CAP_DAC_READ_SEARCH": "it keeps CAP_DAC_READ_SEARCH, to read the files of all users in its jail",
 	"CAP_FOWNER":          "it keeps CAP_FOWNER, to open them as their owner would",
 }
 
-// Lacks says what a program of that Config gets more than the strictest one, one
-// line each.
+// Lacks says what a program with this Config keeps that Strict alone would take away,
+// one line each.
 func (c Config) Lacks() []string {
 	lacks := slices.Clone(c.Profile.Lacks())
 	for _, name := range c.Caps {
@@ -127,10 +127,10 @@ func (c Config) Lacks() []string {
 	return lacks
 }
 
-// Lacks says what the profile gives up towards Strict, one line each.
+// Lacks says in what the profile confines less than Strict, one line each.
 func (p Profile) Lacks() []string { return profiles[p].lacks }
 
-// validate finds what the jail would stumble over half-way.
+// validate finds mistakes in c before a jail is started.
 func (c Config) validate() error {
 	if _, ok := profiles[c.Profile]; !ok {
 		return fmt.Errorf("unknown jail profile %q", c.Profile)
@@ -163,7 +163,7 @@ func validName(name string) bool {
 	return name != "" && len(name) <= 64 && strings.Trim(name, letters+"._-") == "" && strings.ContainsAny(name[:1], letters)
 }
 
-// caps are the capabilities that the program keeps, as a set of bits.
+// caps returns the capabilities that the program keeps, as a set of bits.
 func (c Config) caps() (uint64, error) {
 	var set uint64
 	for _, name := range append(profiles[c.Profile].caps, c.Caps...) {

@@ -21,8 +21,8 @@ const (
 	device rights = readFile | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 )
 
-// handled are the accesses that each version of Landlock can deny, of which
-// only those in a rule are then allowed.
+// handled returns the accesses that a version of Landlock can deny. A ruleset denies
+// all of them, except where a rule allows one.
 func handled(abi int) (fs rights, net, scoped uint64) {
 	fs = 1<<13 - 1
 	if abi >= 2 {
@@ -43,7 +43,7 @@ func handled(abi int) (fs rights, net, scoped uint64) {
 	return fs, net, scoped
 }
 
-// landlockABI is the kernel's version of Landlock.
+// landlockABI returns the kernel's version of Landlock.
 func landlockABI() (int, error) {
 	v, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
@@ -52,8 +52,8 @@ func landlockABI() (int, error) {
 	return int(v), nil
 }
 
-// restrictPaths allows the thread at each place what it was mounted for, and
-// nothing elsewhere. Without a network of the jail's own it leaves TCP alone.
+// restrictPaths allows the thread the rights of each place there, and nothing elsewhere.
+// It also forbids TCP, unless the jail has the caller's network.
 func restrictPaths(cfg Config, places []clone, r *Report) error {
 	abi, err := landlockABI()
 	if err != nil {

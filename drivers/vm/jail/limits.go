@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setLimits raises what the program needs and takes away its core dumps, in
-// which the token would be.
+// setLimits raises the limit on descriptors, limits tasks, and forbids core dumps: the
+// token would be in them.
 func setLimits(cfg Config, root bool, r *Report) error {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
@@ -20,7 +20,7 @@ func setLimits(cfg Config, root bool, r *Report) error {
 		files.Max = cfg.NoFile
 	}
 	files.Cur = files.Max
-	// Through package syscall, or its Exec would put the old limit back.
+	// Not through package unix: syscall.Exec would put the old limit back then.
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		return fmt.Errorf("limit descriptors to %d: %w", files.Max, err)
 	}
@@ -31,8 +31,8 @@ func setLimits(cfg Config, root bool, r *Report) error {
 	return limitTasks(cfg.Tasks, root, r)
 }
 
-// limitTasks sets the limit that holds for an ordinary user. The kernel does
-// not hold root to it, for whom there is only the cgroup.
+// limitTasks sets the limit that holds for an ordinary user. The kernel does not apply
+// it to root: for root there is only the cgroup.
 func limitTasks(tasks uint64, root bool, r *Report) error {
 	if tasks == 0 {
 		return nil
@@ -49,8 +49,8 @@ func limitTasks(tasks uint64, root bool, r *Report) error {
 	return nil
 }
 
-// emptyCoreDumps leaves no memory in a dump that the kernel pipes to a handler,
-// for which the limit on its size does not count. It needs the host's /proc.
+// emptyCoreDumps keeps memory out of core dumps. The limit on their size does not apply
+// to a dump that the kernel pipes to a handler. It needs the host's /proc.
 func emptyCoreDumps() error {
 	return os.WriteFile("/proc/self/coredump_filter", []byte("0"), 0)
 }

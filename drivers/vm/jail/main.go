@@ -14,10 +14,10 @@ import (
 	"openshell-vm/internal/fault"
 )
 
-// Main is what a binary runs for the argument "jail": args are those after it.
-// It ends in the jailed program or, after it told the parent why not, in exit
-// status 125. It must be called before the process has started anything that
-// the program should not inherit.
+// Main is what a binary runs for the argument "jail"; args are those after it. It ends
+// in the jailed program or, after it has told the parent why not, with exit code 125.
+// It must be called before the process has started anything that the program should not
+// inherit.
 func Main(args []string) {
 	runtime.LockOSThread() // capabilities, Landlock and seccomp bind one thread
 	if len(args) != 2 {
@@ -37,8 +37,8 @@ func Main(args []string) {
 	os.Exit(125)
 }
 
-// enter applies the steps that the package comment lists. It returns only on
-// failure, and then report says how far it came.
+// enter takes the steps that the package comment lists. It returns only on failure, and
+// report then says how far it got.
 func enter(configFD int, report *Report, parent *json.Encoder) error {
 	// 1. Only the Config's extra files lie below its own descriptor.
 	if err := unix.CloseRange(uint(configFD), math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
@@ -93,7 +93,7 @@ func enter(configFD int, report *Report, parent *json.Encoder) error {
 	return become(s, report, parent) // 11
 }
 
-// become reports and execs; a trial ends after the report.
+// become reports, then execs the program. A trial ends after the report.
 func become(s setup, report *Report, parent *json.Encoder) error {
 	cfg := s.Config
 	if cfg.Require && len(report.Missing) > 0 {

@@ -13,8 +13,8 @@ import (
 	"openshell-vm/internal/fault"
 )
 
-// staging is where the new root is put together. Any existing directory
-// serves: every source has been cloned before it is covered.
+// staging is where the new root is put together. Any existing directory would do: all
+// sources are cloned before it is covered.
 const staging = "/dev"
 
 // clone is a mount that is attached nowhere yet.
@@ -22,15 +22,14 @@ type clone struct {
 	fd     int
 	target string
 	dir    bool
-	rights rights // what Landlock is to allow there
+	rights rights // that Landlock allows there
 	label  string // for the report
 }
 
-// composeRoot makes the root of Config, takes it, and says what is in it. It is
-// all or nothing: a source that is missing or cannot be made read-only is an
-// error.
+// composeRoot makes the root of Config, enters it, and returns what is mounted in it. A
+// source that is missing or can't be made read-only is an error.
 func composeRoot(cfg Config, r *Report) ([]clone, error) {
-	// What is mounted here must not spread to the host.
+	// Mounts made here must not spread to the host.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return nil, fmt.Errorf("make the jail's mounts private: %w", err)
 	}
@@ -114,7 +113,7 @@ func gather(cfg Config) ([]clone, error) {
 	return clones, nil
 }
 
-// cloneBind clones a file or a directory with all that is mounted below it.
+// cloneBind clones a file or a directory with all mounts below it.
 func cloneBind(b Bind) (clone, error) {
 	if b.Device {
 		return cloneDevice(b.Source, b.Target)
@@ -153,8 +152,8 @@ func cloneBind(b Bind) (clone, error) {
 	return c, nil
 }
 
-// cloneDevice clones one device node. That it is read-only keeps its mode and
-// owner from change and does not hinder the device.
+// cloneDevice clones one device node. A read-only mount protects the node's mode and
+// owner, and does not keep anybody from using the device.
 func cloneDevice(name, target string) (clone, error) {
 	fd, st, err := openTree(name)
 	if err != nil {
@@ -172,8 +171,8 @@ func cloneDevice(name, target string) (clone, error) {
 	return clone{fd: fd, target: target, rights: device, label: "device"}, nil
 }
 
-// openTree clones what is at source, whatever becomes of the path later, and says
-// what it is.
+// openTree clones what is at source and returns its status. Later changes of the path
+// make no difference to the clone.
 func openTree(source string) (fd int, st unix.Stat_t, err error) {
 	fd, err = unix.OpenTree(unix.AT_FDCWD, source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
@@ -194,7 +193,7 @@ func setAttributes(fd int, attr uint64, flags uint) error {
 	return nil
 }
 
-// tmpfs makes one that is attached nowhere.
+// tmpfs makes a tmpfs that is attached nowhere.
 func tmpfs(options ...string) (int, error) {
 	return newMount("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, options...)
 }
@@ -232,9 +231,9 @@ func attach(mount, dirfd int, target string) error {
 	return nil
 }
 
-// place attaches c at its target, which it makes unless an earlier mount has
-// it. The way there has no symlink: one in a sandbox's rootfs must not lead a
-// mount elsewhere.
+// place attaches c at its target. It makes the target unless an earlier mount has it.
+// It follows no symlink on the way: one in a sandbox's rootfs must not lead the mount
+// elsewhere.
 func place(tree *os.Root, c clone) error {
 	defer unix.Close(c.fd)
 	rel := strings.TrimPrefix(c.target, "/")
@@ -272,12 +271,12 @@ func makeTarget(tree *os.Root, rel string, dir bool) error {
 	return f.Close()
 }
 
-// enterRoot makes dir the root and lets go of the old one.
+// enterRoot makes dir the root and detaches the old one.
 func enterRoot(dir string) error {
 	if err := unix.Chdir(dir); err != nil {
 		return err
 	}
-	// The old root lands on top of the new one, from where it is detached.
+	// The old root lands on top of the new one; the Unmount detaches it there.
 	if err := unix.PivotRoot(".", "."); err != nil {
 		return fmt.Errorf("pivot_root: %w", err)
 	}
@@ -287,7 +286,7 @@ func enterRoot(dir string) error {
 	return unix.Chdir("/")
 }
 
-// enterDir takes the program's working directory, which is as a rule the root.
+// enterDir enters the program's working directory.
 func enterDir(dir string) error {
 	if dir == "" {
 		return nil

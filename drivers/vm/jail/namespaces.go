@@ -9,9 +9,8 @@ import (
 // userNamespace identifies the user namespace of this process.
 func userNamespace() (string, error) { return os.Readlink("/proc/self/ns/user") }
 
-// reportNamespaces says what came of the parent's wish. Process number 1 is
-// the proof that clone made them; of all of them only the user namespace may be
-// missing.
+// reportNamespaces reports which namespaces the jail has. That this is process 1 proves
+// that clone made all of them; only the user namespace may be missing.
 func reportNamespaces(s setup, r *Report) error {
 	if os.Getpid() != 1 {
 		return errors.New("a jail must be the first process of its own process namespace")

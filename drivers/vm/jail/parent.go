@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownProcess is a pidfd of this process.
+// ownProcess returns a pidfd of this process.
 func ownProcess() (*os.File, error) {
 	fd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
@@ -17,14 +17,14 @@ func ownProcess() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "parent"), nil
 }
 
-// dieWithParent has the kernel kill the calling thread's process when the
-// parent's thread that started it ends, and fails if the parent has ended
-// already.
+// dieWithParent makes the kernel kill the calling thread's process when the parent's
+// thread that started it ends. It fails if the parent has ended already. parent is its
+// pidfd, or 0.
 //
-// SysProcAttr.Pdeathsig is not enough. It belongs to the thread that was forked,
-// and no thread gets it from another: the Go runtime may have gone on on another
-// one, whose exec then loses it. And a process in a new process namespace can't
-// see by getppid that its parent has gone.
+// SysProcAttr.Pdeathsig is not enough. It belongs to the thread that was forked, and no
+// thread inherits it from another. The Go runtime may move the main goroutine to another
+// thread, and an exec there loses it. Also, a process in a new process namespace can't
+// see by getppid that its parent is gone.
 func dieWithParent(parent int) error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("set the parent-death signal: %w", err)

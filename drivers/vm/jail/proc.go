@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A jail's /proc is an ordinary directory that holds no more than file servers
-// look for: links to the process's own entries in a proc file system which
-// has nothing but processes, and two numbers that they insist on reading.
-// The real /proc would let a root without any capability read, and but for the
-// read-only mount write, what the kernel keeps in /proc/sys.
+// A jail's /proc is an ordinary directory with only what file servers need. It has links
+// to the process's own entries, in a proc file system that has nothing but processes. It
+// also has two files with numbers that they insist on reading. The real /proc would let
+// root read /proc/sys even without a capability, and write to it if the mount were not
+// read-only.
 const ownProcesses = "/.proc"
 
 var (

@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// loaderCache tells the loader of directories beside its own.
+// loaderCache tells the loader where libraries lie.
 const loaderCache = "/etc/ld.so.cache"
 
-// Program gives the binds that a program needs to start: itself, its loader and
-// the libraries that it and the given plug-ins are linked with, each file
-// at its own path. What it loads by name later is the caller's to add.
+// Program returns the binds that a program needs to start: itself, the given plug-ins,
+// its loader, and the libraries that they are linked with, each file at its own path.
+// The caller adds what the program loads by name later.
 //
-// The loader is asked (it is what knows its cache and search paths), which
+// Program asks the loader itself, which knows its cache and search paths. The loader
 // maps the files but runs none of their code.
 func Program(ctx context.Context, path string, plugins ...string) ([]Bind, error) {
 	seen := map[string]bool{}
@@ -56,7 +56,7 @@ func Program(ctx context.Context, path string, plugins ...string) ([]Bind, error
 	return binds, nil
 }
 
-// interpreter is the loader that an executable names; "" for a static one.
+// interpreter returns the loader that an executable names; "" for a static one.
 func interpreter(path string) (string, error) {
 	f, err := elf.Open(path)
 	if err != nil {
@@ -87,8 +87,8 @@ func linked(ctx context.Context, loader, file string) ([]string, error) {
 	return parseList(string(out))
 }
 
-// parseList reads lines like "libc.so.6 => /lib/libc.so.6 (0x7f…)"; lines
-// without a path are the kernel's own object and the loader.
+// parseList reads lines like "libc.so.6 => /lib/libc.so.6 (0x7f…)". Lines without "=>"
+// are the kernel's own object and the loader.
 func parseList(out string) ([]string, error) {
 	var files []string
 	for line := range strings.Lines(out) {

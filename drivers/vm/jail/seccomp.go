@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deniedCalls are those that neither a hypervisor nor a file server needs, and
-// through which a process reaches other processes, the kernel's insides or
-// another view of the system. They fail with EPERM. A call that changes files
-// is not among them: a read-only mount answers it better, with EROFS.
+// deniedCalls are the system calls that neither a hypervisor nor a file server needs,
+// and that reach other processes, the kernel's insides or another view of the system.
+// They fail with EPERM. Calls that change files are not among them: a read-only mount
+// gives the better answer, EROFS.
 var deniedCalls = []string{
 	// mounts
 	"mount", "umount2", "pivot_root", "mount_setattr", "open_tree", "open_tree_attr", "move_mount",
@@ -40,43 +40,41 @@ var deniedCalls = []string{
 const newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
 	unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
-// otherSockets are those that are neither local nor IP: vsock, which no network
-// namespace confines, and families that are little more than ways into the
-// kernel.
+// otherSockets matches sockets that are neither local nor IP. No network namespace
+// confines vsock, and the other families are little more than ways into the kernel.
 var otherSockets = seccomp.NameWithConditions{Name: "socket", Conditions: seccomp.ArgumentConditions{
 	{Argument: 0, Operation: seccomp.NotEqual, Value: unix.AF_UNIX},
 	{Argument: 0, Operation: seccomp.NotEqual, Value: unix.AF_INET},
 	{Argument: 0, Operation: seccomp.NotEqual, Value: unix.AF_INET6},
 }}
 
-// otherPairs are those of other families than the local one, which makes all that
-// are of use: a call of its own to the same insides of the kernel.
+// otherPairs matches socket pairs of any family but the local one. Only local pairs are
+// of use, and socketpair reaches the same code in the kernel as socket.
 var otherPairs = seccomp.NameWithConditions{Name: "socketpair", Conditions: seccomp.ArgumentConditions{
 	{Argument: 0, Operation: seccomp.NotEqual, Value: unix.AF_UNIX},
 }}
 
-// deniedCommands of ioctl put input into a terminal as if it were typed there. A
-// jail has no terminal of a person's, and so nothing to lose by it.
+// deniedCommands are the ioctl commands that put input into a terminal as if it were
+// typed there. A jail has no person's terminal, so it loses nothing by that.
 var deniedCommands = []uint32{unix.TIOCSTI, unix.TIOCLINUX}
 
 func fail(errno unix.Errno) seccomp.Action {
 	return seccomp.Action(unix.SECCOMP_RET_ERRNO | uint32(errno))
 }
 
-// filter is the program that the kernel runs on every call. No process can
-// be made: the programs of all profiles do with threads.
+// filter returns the program that the kernel runs on every system call. It lets nobody
+// make a process: the programs of all profiles need only threads.
 //
-// clone3 takes its flags in memory, where a filter can't see them. ENOSYS makes
-// the C libraries use clone.
+// clone3 takes its flags in memory, and a filter can't see them there. ENOSYS makes the
+// C libraries use clone instead.
 //
-// An ordinary user can't drop groups in a user namespace. A program that would
-// give up then is told that it did, with noGroups: it keeps groups that it
-// was started with, which no file in the jail is likely to give rights to.
+// With noGroups, setgroups seems to succeed. An ordinary user can't drop groups in a
+// user namespace, and some programs end if that fails. Such a program keeps the groups
+// that it was started with. Files in the jail hardly ever give rights to them.
 //
-// A program that serves files is told EROFS when it opens one for writing. It
-// would be refused anyway; but the kernel asks for the file's mode before it
-// asks whether the mount is read-only, and without capabilities a guest's root
-// would read EACCES, as if another mode could help.
+// With serves, opening a file for writing fails with EROFS. It would fail anyway. But the
+// kernel checks the file's mode before it checks for a read-only mount, so without
+// capabilities a guest's root would get EACCES, as if another mode could help.
 func filter(p profile) ([]bpf.Instruction, error) {
 	info, err := arch.GetInfo("")
 	if err != nil {
@@ -109,11 +107,14 @@ func filter(p profile) ([]bpf.Instruction, error) {
 	return append(preamble(info, p), program...), nil
 }
 
-// preamble is what the library can't do. It lets calls by another ABI pass (int
-// 0x80 on x86-64 means other calls by the same numbers), which are refused
-// first; it has no way to skip a call and say that it succeeded; and it goes on
-// with the argument in place of the number after a condition that does not
-// hold, so that only numbers that no such argument can be may follow on one.
+// preamble is the part of the filter that the seccomp library can't make:
+//
+//   - The library lets calls by another ABI pass. With int 0x80 on x86-64 the same
+//     numbers mean other calls, so the preamble refuses another ABI first.
+//   - The library can't skip a call and report success.
+//   - After a condition on an argument that does not hold, the library's code compares
+//     that argument, and not the call's number, with the numbers that follow. So it can
+//     take no condition on an argument that may equal one of these numbers.
 func preamble(info *arch.Info, p profile) []bpf.Instruction {
 	const archOffset = 4 // in struct seccomp_data
 	code := []bpf.Instruction{
@@ -140,8 +141,8 @@ func preamble(info *arch.Info, p profile) []bpf.Instruction {
 	return code
 }
 
-// refuseCommand says EPERM to a command of ioctl, its argument 1. The kernel looks
-// at the lower half alone, which the library can't compare.
+// refuseCommand answers EPERM to one command of ioctl, which is its argument 1. The
+// kernel looks only at the lower half of it, and the library can't compare that alone.
 func refuseCommand(command uint32) []bpf.Instruction {
 	return []bpf.Instruction{
 		loadNumber,
@@ -156,8 +157,9 @@ const argsOffset = 16 // in struct seccomp_data
 
 var loadNumber = bpf.LoadAbsolute{Off: 0, Size: 4}
 
-// refuseWriting says EROFS to a call that opens a file for writing by the flags
-// in its argument n. Either processor of ours has the lower half of it first.
+// refuseWriting answers EROFS to a call that opens a file for writing, by the flags in
+// its argument n. It reads their lower half, which comes first: amd64 and arm64 are both
+// little-endian.
 func refuseWriting(number, n uint32) []bpf.Instruction {
 	return []bpf.Instruction{
 		loadNumber,
@@ -179,8 +181,8 @@ func known(info *arch.Info, names []string) []string {
 	return has
 }
 
-// filterCalls binds the thread to the filter. A kernel without seccomp is
-// reported; anything else is an error.
+// filterCalls installs the filter for this thread. A kernel without seccomp goes into
+// the report; any other failure is an error.
 func filterCalls(cfg Config, r *Report) error {
 	program, err := filter(profiles[cfg.Profile])
 	if err != nil {

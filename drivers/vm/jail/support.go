@@ -9,12 +9,12 @@ import (
 	"openshell-vm/internal/fault"
 )
 
-// apparmorProfile lies in the source tree; it names the programs by path.
+// apparmorProfile is a file in the source tree. It names the programs by path.
 const apparmorProfile = "examples/openshell-vm.apparmor"
 
-// Support makes a jail for nothing and reports what it had: Missing is then
-// what this host can't give to this user. An error says that no jail can be made
-// at all, with a hint where the reason is known. self is as for Command.
+// Support makes a trial jail and reports what it had. Its Missing is what this host
+// can't give to this user. An error means that no jail can be made at all; it has a hint
+// if the reason is known. self is as for Command.
 func Support(self string) (Report, error) {
 	sweepCgroups()
 	c, err := command(self, setup{Trial: true, Config: Config{
@@ -33,7 +33,7 @@ func Support(self string) (Report, error) {
 	return r, err
 }
 
-// told is what a jail said before it ended.
+// told is the error in a jail's last message.
 func told(m message) error {
 	if m.Hint == "" {
 		return failure(errors.New(m.Error))
@@ -41,8 +41,8 @@ func told(m message) error {
 	return &fault.Error{Op: "start the jail", Err: errors.New(m.Error), Hint: m.Hint}
 }
 
-// failure is an error for users. For an ordinary user what fails is mostly the
-// user namespace, without which nothing else can be made.
+// failure makes err an error for users. For an ordinary user it is mostly the user
+// namespace that fails: nothing else can be made without it.
 func failure(err error) error {
 	e := &fault.Error{Op: "start the jail", Err: err}
 	if os.Geteuid() != 0 {
@@ -51,8 +51,8 @@ func failure(err error) error {
 	return e
 }
 
-// userNamespaceHint looks for the settings by which systems forbid user
-// namespaces to ordinary users.
+// userNamespaceHint looks for the settings with which systems forbid ordinary users to
+// make user namespaces.
 func userNamespaceHint(readFile func(string) ([]byte, error)) string {
 	for _, s := range []struct{ file, forbids, hint string }{
 		{"/proc/sys/user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000 allows user namespaces"},
