@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// steps watches the wall clock for all shares of this process: times of files
-// from before it was set, or before the host slept, say nothing about age. It
-// compares the wall clock with the monotonic one, of which a time.Time from
-// time.Now has both.
+// steps watches for all shares of this process whether the wall clock was set. A file's
+// time from before that, or from before the host slept, says nothing about its age.
+// steps compares the wall clock with the monotonic clock: a time.Time from time.Now has
+// both.
 var steps = clockSteps{origin: time.Now()}
 
-// A smaller change is not told apart from the two readings' distance, and is small
-// against any grace.
+// smallestStep is the smallest step that is noticed. A smaller one may only be the time
+// between the two readings, and is small against any grace.
 const smallestStep = time.Second
 
 type clockSteps struct {

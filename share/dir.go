@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dir is an open directory. Each name given to its methods is one component,
-// and none of them follows a symbolic link, so nothing that is planted in the
-// directory can lead an operation out of it. path is for messages only.
+// dir is an open directory. Each name given to its methods is one component, and no
+// method follows a symbolic link. So nothing that is planted in the directory can lead
+// an operation out of it. path is for messages only.
 type dir struct {
 	fd   int
 	path string
@@ -25,10 +25,10 @@ const (
 	privateFile = 0o600
 )
 
-// fsync is a variable so that tests can see and fail it.
+// fsync is a variable so that tests can see its calls and make them fail.
 var fsync = unix.Fsync
 
-// openDir opens the directory at path; its last component may not be a link.
+// openDir opens the directory at path. The last component must not be a link.
 func openDir(path string) (dir, error) {
 	return dir{fd: unix.AT_FDCWD}.openDirAs(path, path)
 }
@@ -48,7 +48,7 @@ func (d dir) close() {
 	}
 }
 
-// retry repeats what a signal interrupted; some file systems return EINTR for
+// retry repeats a call that a signal interrupted. Some file systems return EINTR for
 // calls that never do so on others.
 func retry(f func() error) error {
 	for {
@@ -66,7 +66,7 @@ func (d dir) do(op, name string, f func() error) error {
 	return nil
 }
 
-// open gives a descriptor, or -1.
+// open returns a descriptor, or -1 with an error.
 func (d dir) open(name string, flags int, mode uint32) (fd int, err error) {
 	err = d.do("open", name, func() (e error) {
 		fd, e = unix.Openat(d.fd, name, flags, mode)
@@ -83,8 +83,8 @@ func (d dir) make(name string) (dir, error) {
 	return d.openClosed(name)
 }
 
-// openClosed opens a directory of ours that an umask or a final mode may have
-// closed to us, and opens it to us alone.
+// openClosed opens a directory of ours and sets its mode to privateDir. An umask or a
+// final mode may have taken our own rights to it.
 func (d dir) openClosed(name string) (dir, error) {
 	sub, err := d.openDir(name)
 	if errors.Is(err, unix.EACCES) {
@@ -102,8 +102,8 @@ func (d dir) openClosed(name string) (dir, error) {
 	return sub, nil
 }
 
-// chmodPath changes the mode of something that can't be opened for reading. Only
-// through /proc can that be done without following a link.
+// chmodPath changes the mode of a file that can't be opened for reading. Going through
+// /proc is the only way to do that without following a link.
 func (d dir) chmodPath(name string, mode uint32) error {
 	fd, err := d.open(name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -149,7 +149,7 @@ func (d dir) readlink(name string) (target string, err error) {
 	return string(buf[:n]), nil
 }
 
-// lstat never follows a link.
+// lstat returns the status of name, which may be a link itself.
 func (d dir) lstat(name string) (st unix.Stat_t, err error) {
 	err = d.do("stat", name, func() error { return unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
 	return st, err
@@ -160,13 +160,13 @@ func (d dir) isDir(name string) bool {
 	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
-// stat is of the directory itself.
+// stat returns the status of the directory itself.
 func (d dir) stat() (st unix.Stat_t, err error) {
 	err = d.do("stat", "", func() error { return unix.Fstat(d.fd, &st) })
 	return st, err
 }
 
-// list gives all names but "." and "..".
+// list returns all names except "." and "..".
 func (d dir) list() ([]string, error) {
 	if _, err := unix.Seek(d.fd, 0, 0); err != nil {
 		return nil, &Error{Op: "list", Path: d.path, Err: err}
@@ -186,14 +186,14 @@ func (d dir) list() ([]string, error) {
 	}
 }
 
-// removeAll removes name and, if it is a directory, all below it. That it does
-// not exist is no error. What can't be removed keeps nothing else there.
+// removeAll removes name and, if it is a directory, all below it. A missing name is no
+// error. If something can't be removed, removeAll still removes the rest.
 func (d dir) removeAll(name string) error {
 	err := d.unlink(name, 0)
 	if err == nil || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
-	if !d.isDir(name) { // a directory says EISDIR, or EPERM as what is immutable does
+	if !d.isDir(name) { // for a directory unlink fails with EISDIR or EPERM; but EPERM may also mean immutable
 		return err
 	}
 	if d.isMountPoint(name) {
@@ -205,16 +205,16 @@ func (d dir) removeAll(name string) error {
 	return d.unlink(name, unix.AT_REMOVEDIR)
 }
 
-// isMountPoint says whether another tree is mounted there: it is not ours to
-// empty. A kernel before 5.8 does not tell.
+// isMountPoint reports whether another tree is mounted at name. We must not empty that.
+// A kernel before 5.8 does not tell: there it returns false.
 func (d dir) isMountPoint(name string) bool {
 	var st unix.Statx_t
 	err := retry(func() error { return unix.Statx(d.fd, name, unix.AT_SYMLINK_NOFOLLOW, 0, &st) })
 	return err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
 }
 
-// empty removes all below the directory name, which may be read-only, and
-// returns the first error.
+// empty removes all below the directory name, even if its mode is read-only. It returns
+// the first error.
 func (d dir) empty(name string) error {
 	sub, err := d.openClosed(name)
 	if err != nil {
@@ -230,8 +230,8 @@ func (d dir) empty(name string) error {
 	return err
 }
 
-// removeFiles removes some of the files in the directory name, whose owner and
-// mode are o: it stays open to readers.
+// removeFiles removes files in the directory name, whose owner and mode are o. Readers
+// can use the directory all the time.
 func (d dir) removeFiles(name string, files []string, o owner) error {
 	sub, err := d.openDir(name)
 	if err != nil {

@@ -6,15 +6,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// owner is what is published besides content. A uid or gid of Keep is left to
-// the file system.
+// owner is the owner and mode that a file or directory gets. For a uid or gid of Keep
+// the file system decides.
 type owner struct {
 	uid, gid int
 	mode     uint32
 }
 
-// apply goes by descriptor, so it is exact whatever the umask and whatever
-// the name points to by now. The mode comes last: chown may clear bits of it.
+// apply sets owner and mode by descriptor, so neither the umask nor a changed name
+// matters. It sets the mode last: chown may clear bits of it.
 func (o owner) apply(fd int) error {
 	if o.uid != Keep || o.gid != Keep {
 		if err := unix.Fchown(fd, o.uid, o.gid); err != nil {
@@ -30,7 +30,7 @@ func (o owner) matches(st unix.Stat_t) bool {
 		(o.gid == Keep || st.Gid == uint32(o.gid))
 }
 
-// write makes a new file. What it leaves after an error is the caller's to remove.
+// write makes a new file. After an error the caller has to remove what is there.
 func (d dir) write(name string, data []byte, o owner, durable bool) error {
 	fd, err := d.open(name, makeFileFlags, privateFile)
 	if err != nil {
@@ -63,8 +63,8 @@ func writeAll(fd int, data []byte) error {
 	return nil
 }
 
-// read gives a regular file's content, owner and mode. What else may be
-// planted under the name (a link, a FIFO, a directory) is an error.
+// read returns a regular file's content and status. Anything else that may be planted
+// under the name (a link, a FIFO, a directory) is an error.
 func (d dir) read(name string) (data []byte, st unix.Stat_t, err error) {
 	fd, err := d.open(name, openFileFlags, 0)
 	if err != nil {
@@ -84,7 +84,7 @@ func (d dir) read(name string) (data []byte, st unix.Stat_t, err error) {
 	return data, st, err
 }
 
-// readFull fills data; files of a generation never change their size.
+// readFull fills data. The files of a generation never change their size.
 func readFull(fd int, data []byte) error {
 	for len(data) > 0 {
 		n, err := unix.Read(fd, data)

@@ -6,8 +6,8 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// isCurrent is step 5: whether publishing files would change nothing. What can't
-// be read as it should be counts as changed.
+// isCurrent is step 5: it reports whether publishing files would change nothing. A file
+// that can't be read counts as changed.
 func (t *txn) isCurrent(n uint64, files []File) bool {
 	if n == 0 {
 		return false
@@ -31,7 +31,7 @@ func (t *txn) isCurrent(n uint64, files []File) bool {
 	return err == nil && len(names) == len(files)
 }
 
-// write is steps 6 to 8: generation n, complete but not yet current.
+// write is steps 6 to 8: it makes generation n, complete but not yet current.
 func (t *txn) write(n uint64, files []File) error {
 	t.step(6)
 	if err := t.noteNumber(n); err != nil {

@@ -9,13 +9,13 @@ import (
 
 // view is what one listing of auth/ shows.
 type view struct {
-	current     uint64   // what ..data names; 0 if that is not a generation here
+	current     uint64   // the generation that ..data links to; 0 if there is none
 	generations []uint64 // ascending
 	announced   []uint64 // ascending
-	retired     []uint64 // ascending; announced once, not complete any more
+	retired     []uint64 // ascending; once announced, no longer complete
 	visible     []string // names that are not reserved
-	litter      []string // reserved names that nothing here accounts for
-	highest     uint64   // number known from any of this or noted in the lock file
+	litter      []string // reserved names that are none of ours
+	highest     uint64   // the highest number among all these and in the lock file
 }
 
 // look lists auth/ and reads ..data. It changes nothing.
@@ -51,8 +51,8 @@ func (t *txn) look() (*view, error) {
 	return v, nil
 }
 
-// readLink finds the current generation. What else than a link to a generation
-// stands in the place of ..data is for repair.
+// readLink finds the current generation. If ..data is not a link to a generation,
+// repair mends it.
 func (v *view) readLink(t *txn) {
 	target, err := t.auth.readlink(layout.Data)
 	if err != nil {
@@ -66,10 +66,11 @@ func (v *view) readLink(t *txn) {
 	}
 }
 
-// finished says whether the last publish came to its announcement: then
-// all before it is done too, and nothing is left to repair.
+// finished reports whether the last publish got as far as its announcement. Then all
+// steps before that are done, too, and there is nothing to repair.
 func (v *view) finished() bool {
-	return v.current != 0 && v.current == last(v.generations) && v.current == last(v.announced) && v.current > last(v.retired) && len(v.litter) == 0
+	return v.current != 0 && v.current == last(v.generations) && v.current == last(v.announced) &&
+		v.current > last(v.retired) && len(v.litter) == 0
 }
 
 func last(numbers []uint64) uint64 {

@@ -10,15 +10,15 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// maxName is in bytes: NAME_MAX of every file system we run on.
+// maxName is NAME_MAX, in bytes, of every file system that we run on.
 const maxName = 255
 
 // MaxGeneration is the largest number that JSON readers keep exact.
 const MaxGeneration = layout.MaxGeneration
 
-// CheckName says whether name can be published: one path component of at
-// most 255 bytes of printable UTF-8 that does not begin with "..". The error
-// is an [Error] around [ErrName].
+// CheckName checks whether name can be published. It has to be one path component of
+// at most 255 bytes of printable UTF-8, and must not begin with "..". The error is an
+// [Error] around [ErrName].
 func CheckName(name string) error {
 	if reason := faultOf(name); reason != "" {
 		return &Error{Op: "check name", Path: strconv.Quote(name), Err: fmt.Errorf("%w: %s", ErrName, reason)}
@@ -46,7 +46,7 @@ func faultOf(name string) string {
 	return ""
 }
 
-// checkFiles validates what a build returned before anything is written.
+// checkFiles validates what build returned, before anything is written.
 func checkFiles(files []File) error {
 	if len(files) == 0 {
 		return ErrEmpty

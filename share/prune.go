@@ -11,24 +11,25 @@ import (
 )
 
 const (
-	// maxOverlapping superseded generations are kept beyond the grace, so that
-	// many publishes in a row leave no more than that.
+	// maxOverlapping is how many superseded generations are kept beyond the grace at
+	// most, however many publishes come in a row.
 	maxOverlapping = 32
-	// pruneRetry is when what could not be removed is tried again.
+	// pruneRetry is how long to wait before a failed removal is tried again.
 	pruneRetry = time.Minute
 )
 
-// prune is step 14. Of each superseded generation
+// prune is step 14. From each superseded generation it removes
 //
-//   - what was withdrawn goes after the grace: files that the current generation
-//     has no more, or has with another content, and that no renewal rewrites;
-//   - all goes after the overlap, or after the grace if there are too many.
+//   - after the grace, the withdrawn files. A file is withdrawn if the current
+//     generation lacks it or has another content, and it was not merely renewed;
+//   - after the overlap, all files. All but the newest maxOverlapping superseded
+//     generations lose all files after the grace already.
 //
-// It returns when the next of these is due, zero if nothing is superseded. The
-// decision is made from what lies on disk alone, so a kill loses nothing of it.
+// It returns when the next removal is due; zero if nothing is superseded. It decides
+// only by what lies on disk, so a killed process loses nothing.
 //
-// A generation that is no longer complete loses its announcement first: Read and
-// repair rely on that.
+// Before it takes a file from a generation, it takes the generation's announcement: Read
+// and repair rely on that.
 func (t *txn) prune(v *view, now time.Time, overlap time.Duration) (next time.Time) {
 	old, _ := slices.BinarySearch(v.generations, v.current)
 	p := pruning{txn: t, view: v, now: now, set: steps.observe()}
@@ -53,18 +54,18 @@ func (t *txn) prune(v *view, now time.Time, overlap time.Duration) (next time.Ti
 	return next
 }
 
-// pruning is one prune.
+// pruning is the state of one call of prune.
 type pruning struct {
 	*txn
 	view     *view
-	now, set time.Time // set is when the clock was last set, zero if it was not
+	now, set time.Time // set is when the clock was last set; zero if it was not
 	overlap  time.Duration
 	oldest   bool              // no older generation is kept
-	current  map[string][]byte // the current generation, once it was needed
+	current  map[string][]byte // the current generation; nil until it is needed
 }
 
-// generation prunes one, and returns when it is to be looked at again; zero if
-// it is gone.
+// generation prunes generation n. It returns when to look at it again; zero if it is
+// gone.
 func (p *pruning) generation(n uint64) time.Time {
 	since, known := p.superseded(n)
 	if !known {
@@ -75,7 +76,7 @@ func (p *pruning) generation(n uint64) time.Time {
 	case !p.now.Before(all):
 		return p.remove(n)
 	case p.now.Before(grace):
-		return grace // nothing is read before it has to be
+		return grace // read no file before that is necessary
 	}
 	withdrawn, left, err := p.withdrawn(n)
 	switch {
@@ -93,7 +94,7 @@ func (p *pruning) generation(n uint64) time.Time {
 	return all
 }
 
-// remove takes all of generation n away.
+// remove removes all of generation n.
 func (p *pruning) remove(n uint64) (again time.Time) {
 	err := p.retire(n)
 	if err == nil {
@@ -106,8 +107,7 @@ func (p *pruning) remove(n uint64) (again time.Time) {
 	return p.now.Add(pruneRetry)
 }
 
-// withdraw takes some files of generation n away. Readers can use the others
-// meanwhile, so the directory is never closed to them.
+// withdraw removes some files of generation n. Readers can use the others all the time.
 func (p *pruning) withdraw(n uint64, names []string) (done bool) {
 	err := p.retire(n)
 	if err == nil {
@@ -117,9 +117,9 @@ func (p *pruning) withdraw(n uint64, names []string) (done bool) {
 	return err == nil
 }
 
-// retire marks generation n as not complete any more, before it is touched. The
-// mark keeps the announcement's time, if there is one before n: that is when it
-// was superseded.
+// retire marks generation n as no longer complete, before any file of it is removed. It
+// renames the announcement, so that the mark keeps its time: an older generation was
+// superseded then. Without an older generation it removes the announcement.
 func (p *pruning) retire(n uint64) (err error) {
 	if !contains(p.view.announced, n) {
 		return nil
@@ -141,8 +141,7 @@ func (p *pruning) retire(n uint64) (err error) {
 	return nil
 }
 
-// withdrawn are the files of generation n that are to go after the grace; left
-// counts the others.
+// withdrawn returns the withdrawn files of generation n; left counts the others.
 func (p *pruning) withdrawn(n uint64) (names []string, left int, err error) {
 	if p.current == nil {
 		if p.current, err = p.auth.generation(p.view.current); err != nil {
@@ -169,21 +168,21 @@ func (p *pruning) withdrawn(n uint64) (names []string, left int, err error) {
 	return names, left, err
 }
 
-// stays says whether a file of an old generation is not withdrawn.
+// stays reports whether a file of an old generation is not withdrawn.
 func (p *pruning) stays(name string, data []byte) bool {
 	now, there := p.current[name]
 	return there && bytes.Equal(now, data) || p.opts.Renewed != nil && p.opts.Renewed(name, data)
 }
 
-// isForeign says of an error of read that what stands there is no regular file.
+// isForeign reports whether err, an error of read, means that the name is no regular
+// file.
 func isForeign(err error) bool {
 	return isErrno(err, unix.EINVAL) || isErrno(err, unix.ELOOP) || isErrno(err, unix.ENXIO)
 }
 
-// superseded is when generation n was superseded: when the one that followed it
-// was announced. Where that can't be known, because the time lies ahead of
-// now or the clock was set since, it counts anew from now: that is never too
-// early, and at most once too late.
+// superseded returns when generation n was superseded: when the next one was announced.
+// If that time lies ahead of now, or the clock was set since, it can't be known. Then
+// the time counts anew from now. That is never too early, and too late only once.
 func (p *pruning) superseded(n uint64) (since time.Time, known bool) {
 	mark := p.view.markAfter(n)
 	if mark == "" {
@@ -202,8 +201,8 @@ func (p *pruning) superseded(n uint64) (since time.Time, known bool) {
 	return since, true
 }
 
-// markAfter is the name of the first announcement of a number above n, or of
-// what became of it.
+// markAfter returns the name of the first mark, an announcement or a retired one, with a
+// number above n; "" if there is none.
 func (v *view) markAfter(n uint64) string {
 	a, _ := slices.BinarySearch(v.announced, n+1)
 	r, _ := slices.BinarySearch(v.retired, n+1)
@@ -216,8 +215,8 @@ func (v *view) markAfter(n uint64) string {
 	return ""
 }
 
-// dropMarks removes the marks that no generation needs: those below the oldest,
-// of skipped numbers too.
+// dropMarks removes the marks below the oldest generation, also those of skipped
+// numbers. Nothing needs them.
 func (p *pruning) dropMarks() {
 	v := p.view
 	if len(v.generations) == 0 {

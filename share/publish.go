@@ -18,42 +18,41 @@ type File struct {
 	Data []byte
 }
 
-// Published says what a Publish came to.
+// Published is the result of a Publish.
 type Published struct {
-	Generation uint64 // the current one now
-	Changed    bool   // false: the content was current already, no new generation was made
+	Generation uint64 // the current generation now
+	Changed    bool   // a new generation was made; false if the content was current already
 
-	// PruneAt is when to call Prune, so that nothing stays longer than it should;
-	// zero if nothing is superseded.
+	// PruneAt is when to call Prune, so that nothing stays longer than it should; zero
+	// if nothing is superseded.
 	PruneAt time.Time
 
-	// Warning is what could not be tidied up, told in at most a few lines, or nil:
-	// something foreign in auth/, or an old generation, that can't be removed. It
-	// keeps nobody from the new generation; each Publish tries it again.
+	// Warning says in a few lines what could not be tidied up: something foreign in
+	// auth/, or an old generation, that can't be removed. The new generation is in place
+	// all the same, and each Publish tries again. Nil if all went well.
 	Warning error
 }
 
 // Publish makes the files that build returns the share's content, all at once.
 //
-// build is called under the share's lock with the number that the new generation
-// will have: the next after every number known here, but at least floor (a
-// number that the caller remembers elsewhere, for shares on tmpfs). ctx bounds
-// the wait for the lock and nothing else.
+// It calls build under the share's lock, with the number that the new generation will
+// have. That number is higher than every number known here, and at least floor: a number
+// that the caller remembers elsewhere, for shares on tmpfs. ctx bounds only the wait for
+// the lock.
 //
-// When the error is not nil and Published.Changed is true, the new generation is
-// current all the same, and the next Publish or Repair does what is missing
-// (links to new names, the announcement, the sync). When Changed is false with
-// an error, the old generation stays current, complete, and nothing new stays
-// in auth/.
+// After an error with Published.Changed true, the new generation is current all the
+// same. The next Publish or Repair does what is missing (links to new names, the
+// announcement, the sync). After an error with Changed false, the old generation stays
+// current and complete, and nothing new stays in auth/.
 //
-// The steps, of which any may be the last one of a killed process. Where there is no
-// room for 6 to 9, they are done once more in a blank of the Reserve.
+// The steps follow; a process may be killed after any of them. If the file system has no
+// room for steps 6 to 9, they are done once more in a blank of the Reserve.
 //
 //  1. Open the share's directories, check who owns them, lock.
 //  2. List auth/ to find the current generation and the numbers in use.
 //  3. Repair what a killed publish left.
-//  4. Have the content built, and validate its names before anything is written.
-//  5. If content, owners and modes are what is current already, go to 12.
+//  4. Call build, and validate the names before anything is written.
+//  5. If content, owners and modes are current already, go to 11.
 //  6. Note the number as used; make the new generation's directory, closed
 //     to others.
 //  7. Write each file with O_EXCL; set owner and mode by descriptor
@@ -64,9 +63,9 @@ type Published struct {
 //  11. Durable: fsync auth/.
 //  12. Make or correct the user-visible links, one per name; remove those whose
 //     names are not published any more (durable: fsync if one changed).
-//  13. Announce: make ..is-N. Who sees it finds N current. If the number before N
-//     was never current, make ..is-M too, where M follows the number
-//     that was, because that is the one a guest asks for.
+//  13. Announce: make ..is-N. Whoever sees it finds N current. If the number before
+//     N was never current, also make ..is-M, where M follows the last number that
+//     was: a guest asks for M.
 //  14. Prune what is due of the superseded generations.
 //  15. Unlock.
 func (s *Share) Publish(ctx context.Context, floor uint64, build func(generation uint64) ([]File, error)) (p Published, err error) {
@@ -162,9 +161,9 @@ func (t *txn) commit(n uint64) error {
 	return t.auth.replace(link, layout.Data)
 }
 
-// abandon is the other exit than commit: it takes generation n away and
-// returns err. What it can't remove, the next repair does. All that is past the
-// grace goes too: it may be what fills the disk.
+// abandon undoes makeCurrent: it removes generation n and returns err. If it can't
+// remove something, the next repair tries again. It also removes all superseded
+// generations that are past the grace, since these may be what fills the disk.
 func (t *txn) abandon(n uint64, v *view, err error) error {
 	t.warn(t.auth.removeAll(layout.New(n)))
 	t.warn(t.auth.removeAll(layout.Generation(n)))
@@ -172,8 +171,8 @@ func (t *txn) abandon(n uint64, v *view, err error) error {
 	return err
 }
 
-// settle is steps 11 to 14: what follows a commit, and what stays to be done when there was
-// nothing to commit. None of them waits for another to succeed.
+// settle is steps 11 to 14, which follow a commit, and also step 5 if there is nothing
+// to commit. Each is done even if an earlier one failed.
 func (t *txn) settle(v *view, files []File) (pruneAt time.Time, err error) {
 	t.step(11)
 	err = t.syncAuth()
@@ -184,8 +183,8 @@ func (t *txn) settle(v *view, files []File) (pruneAt time.Time, err error) {
 	return t.prune(v, time.Now(), t.opts.Overlap), err
 }
 
-// fixLinks is step 12: the user-visible names become links to those of wanted,
-// and no others. The error is about wanted ones.
+// fixLinks is step 12: each name of wanted becomes a link to its file, and all other
+// visible names go. The error is about wanted names; failing to remove one is a warning.
 func (t *txn) fixLinks(visible, wanted []string) error {
 	changed := false
 	var failed error
@@ -209,7 +208,7 @@ func (t *txn) fixLinks(visible, wanted []string) error {
 	return errors.Join(failed, t.syncAuth())
 }
 
-// announce is step 13. ..is-N comes last: where it is, nothing is missing.
+// announce is step 13. It makes ..is-N last: where that exists, nothing is missing.
 func (t *txn) announce(v *view) error {
 	for _, n := range slices.Compact([]uint64{v.asked(), v.current}) {
 		if contains(v.announced, n) {
@@ -224,8 +223,8 @@ func (t *txn) announce(v *view) error {
 	return nil
 }
 
-// asked is the number that a guest asks for: the one after the last that was
-// current before, which is the last that was announced as complete.
+// asked returns the number that a guest asks for: the one after the generation that it
+// last saw as current. That is the last one before v.current that is announced.
 func (v *view) asked() uint64 {
 	i, _ := slices.BinarySearch(v.generations, v.current)
 	for i--; i >= 0; i-- {
@@ -251,8 +250,8 @@ func names(files []File) []string {
 	return list
 }
 
-// place makes name a link to target, whatever was there, without a moment in
-// which there is none.
+// place makes name a link to target, whatever was there before. At every moment there is
+// either the old or the new one.
 func (t *txn) place(target, name string) error {
 	link := layout.New(t.usedNumber())
 	if err := t.auth.symlink(target, link); err != nil {
@@ -265,7 +264,7 @@ func (t *txn) place(target, name string) error {
 	return err
 }
 
-// replace renames from to name; where a directory is in the way, it goes.
+// replace renames from to name. It removes a directory that is in the way.
 func (d dir) replace(from, name string) error {
 	err := d.rename(from, name)
 	if isErrno(err, unix.EISDIR) {

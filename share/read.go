@@ -16,12 +16,12 @@ type Snapshot struct {
 	Files      map[string][]byte // by name
 }
 
-// readTries bounds the races that a reader may lose against a writer that
-// publishes and prunes all the time; one is the exception already.
+// readTries bounds how many races a reader may lose against a writer that publishes and
+// prunes all the time. Even one is rare.
 const readTries = 100
 
-// Read returns all files of the current generation of a share's auth
-// directory, host side or inside a sandbox. It needs no lock and writes nothing.
+// Read returns all files of the current generation in a share's auth directory, on the
+// host or inside a sandbox. It needs no lock and writes nothing.
 // Before the first publish the error is [ErrUnpublished].
 func Read(authDir string) (Snapshot, error) {
 	auth, err := openDir(authDir)
@@ -34,13 +34,13 @@ func Read(authDir string) (Snapshot, error) {
 		if s, err = auth.snapshot(); !errors.Is(err, fs.ErrNotExist) {
 			return s, err
 		}
-		time.Sleep(time.Millisecond) // superseded and pruned while we read
+		time.Sleep(time.Millisecond) // the generation was pruned while we read it
 	}
 	return Snapshot{}, err
 }
 
-// Current returns the number of the current generation without reading it; 0
-// if there is none. It needs no lock.
+// Current returns the number of the current generation without reading the files; 0 if
+// there is none. It needs no lock.
 func (s *Share) Current() (uint64, error) {
 	auth, err := openDir(s.AuthDir())
 	if err != nil {
@@ -54,7 +54,7 @@ func (s *Share) Current() (uint64, error) {
 	return n, err
 }
 
-// current reads ..data.
+// current returns the generation that ..data links to.
 func (d dir) current() (uint64, error) {
 	target, err := d.readlink(layout.Data)
 	if isNotExist(err) {
@@ -84,7 +84,7 @@ func (d dir) snapshot() (Snapshot, error) {
 	return Snapshot{Generation: n, Files: files}, d.stillComplete(n)
 }
 
-// generation reads what lies in generation n.
+// generation reads the files of generation n.
 func (d dir) generation(n uint64) (map[string][]byte, error) {
 	gen, err := d.openDir(layout.Generation(n))
 	if err != nil {
@@ -104,9 +104,9 @@ func (d dir) generation(n uint64) (map[string][]byte, error) {
 	return files, nil
 }
 
-// stillComplete tells whether pruning of generation n had not begun: it is
-// current, or its announcement stands, which is removed first. Otherwise the
-// list of names may have been cut short without an error.
+// stillComplete returns nil if pruning of generation n has not begun: n is current, or
+// its announcement, which is removed first, is there. Otherwise the list of its names
+// may have been cut short without an error.
 func (d dir) stillComplete(n uint64) error {
 	if _, err := d.lstat(layout.Announcement(n)); err == nil {
 		return nil

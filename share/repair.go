@@ -2,9 +2,9 @@ package share
 
 import "openshell-vm/share/layout"
 
-// repair is step 3: it makes auth/ what an undisturbed publish leaves, and
-// looks again. What was committed stays committed, what was not goes. What it
-// can't mend is a warning, where a new generation can be published all the same.
+// repair is step 3: it makes auth/ look as after an undisturbed publish, and looks
+// again. It keeps what was committed and removes what was not. If it can't mend
+// something, and a new generation can be published all the same, that is a warning.
 func (t *txn) repair() (*view, error) {
 	v, err := t.look()
 	if err != nil {
@@ -15,7 +15,7 @@ func (t *txn) repair() (*view, error) {
 			return nil, err
 		}
 	}
-	if err := t.noteNumber(v.highest); err != nil { // the numbers of what goes now stay used
+	if err := t.noteNumber(v.highest); err != nil { // the numbers of removed generations stay used
 		return nil, err
 	}
 	t.warn(t.mendData(v))
@@ -27,8 +27,8 @@ func (t *txn) repair() (*view, error) {
 	return t.look()
 }
 
-// mendData points a damaged ..data to the newest generation that was announced,
-// because that one was complete. A kill alone never does this damage.
+// mendData points a damaged ..data to the newest announced generation, because that one
+// was complete. A kill alone never damages ..data.
 func (t *txn) mendData(v *view) error {
 	if v.current != 0 {
 		return nil
@@ -42,8 +42,8 @@ func (t *txn) mendData(v *view) error {
 	return t.auth.removeAll(layout.Data)
 }
 
-// removeUncommitted removes the generations and their marks after the current
-// one, and unknown names that are reserved.
+// removeUncommitted removes generations after the current one, their marks, and unknown
+// reserved names.
 func (t *txn) removeUncommitted(v *view) {
 	for _, name := range v.litter {
 		t.warn(t.auth.removeAll(name))

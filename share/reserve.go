@@ -14,50 +14,52 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// Reserve is room for generations on a file system, set aside while there is some.
-// Where that is full, a publish takes what it needs from here.
+// Reserve is room for generations that is set aside while the file system has some. When
+// the file system is full, a publish takes its room from the reserve.
 //
-// It is a directory of blanks: directories with two files, whose blocks are allocated.
-// A blank becomes a generation by renames, and by writing where there is a block
-// already. So what is set aside is free at no moment: a program that takes every byte as
-// soon as it is free gets none of it. Files beyond those two are linked from the
-// current generation if they are the same there. Further files are empty and removed in
-// time: their inodes are for links. Those are free for others for a moment.
+// A reserve is a directory of blanks. A blank is a directory with two files whose blocks
+// are allocated, and four empty files. A publish renames a blank into its place, writes
+// into the two files and renames them. So the room that is set aside is never free: a
+// program that takes every byte as soon as it is free gets none of it. A publish links
+// further files from the current generation if they have not changed there. On tmpfs a
+// link counts as an inode. For that the publish removes an empty file, and for a moment
+// its inode is free for others.
 //
-// It holds as many publishes as it has blanks. What superseded generations leave
-// becomes blanks again with the next Keep, if nobody else was quicker.
+// A reserve is enough for as many publishes as it has blanks. The next Keep makes
+// superseded generations' room into blanks again, if nobody else takes it first.
 //
-// All methods may be called concurrently. One process has a reserve at a time.
+// All methods may be called concurrently. Only one process may use a reserve at a time.
 type Reserve struct {
 	path string
 
 	mu     sync.Mutex
-	blanks []string // names
-	made   int      // for the next name
+	blanks []string // their names
+	made   int      // number of the last name
 }
 
 const (
 	blankForm  = "blank-%08d"
-	blankNew   = "new" // one that is being made
+	blankNew   = "new" // a blank that is being made
 	blankBlock = 4096  // bytes of each file; a token and its metadata have less
 
-	// BlankSize is what one blank takes up, in bytes, where blocks have 4 KiB: the
-	// directory and its files.
+	// BlankSize is how many bytes a blank takes up, directory and files, on a file
+	// system with blocks of 4 KiB.
 	BlankSize = 3 * blankBlock
 )
 
-// What a blank holds. No published name is among these.
+// The files of a blank. No published name can be among these.
 var (
-	blankFiles  = []string{"..0", "..1"} // with a block each
+	blankFiles  = []string{"..0", "..1"} // with one block each
 	blankInodes = []string{"..2", "..3", "..4", "..5"}
 )
 
-// IsFull says of an error that a file system or a quota has no room left.
+// IsFull reports whether err means that a file system or a quota has no room left.
 func IsFull(err error) bool { return isErrno(err, unix.ENOSPC) || isErrno(err, unix.EDQUOT) }
 
-// OpenReserve gives the reserve at path, whose parent exists; Keep makes it. Blanks
-// of an earlier process are taken over by their names, since there may be thousands
-// and renewals wait: each is looked at when it is taken. What else is there is removed.
+// OpenReserve returns the reserve at path, whose parent exists. Keep makes the
+// directory. OpenReserve takes over an earlier process's blanks by their names, and
+// removes everything else. It does not look into the blanks, since there may be
+// thousands and renewals wait; each is checked when it is taken.
 func OpenReserve(path string) (*Reserve, error) {
 	entries, err := os.ReadDir(path)
 	if isNotExist(err) {
@@ -78,7 +80,7 @@ func OpenReserve(path string) (*Reserve, error) {
 	return r, err
 }
 
-// isBlank says whether a directory is a blank, with its blocks.
+// isBlank reports whether a directory is a whole blank, with its blocks.
 func isBlank(dir string) bool {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != len(blankFiles)+len(blankInodes) {
@@ -94,16 +96,16 @@ func isBlank(dir string) bool {
 	return true
 }
 
-// Len is how many publishes it holds.
+// Len returns the number of blanks, which is the number of publishes that they are
+// enough for.
 func (r *Reserve) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.blanks)
 }
 
-// Keep makes or removes blanks until there are n. An error for which IsFull holds
-// means that there is no room for more now; any other that this file system can't
-// set room aside.
+// Keep makes or removes blanks until there are n. If IsFull holds for the error, there is
+// no room for more now. Any other error means that this file system can't set room aside.
 func (r *Reserve) Keep(n int) error {
 	r.forget()
 	for {
@@ -123,7 +125,7 @@ func (r *Reserve) Keep(n int) error {
 	}
 }
 
-// forget leaves out what others have removed.
+// forget drops the names of blanks that others have removed.
 func (r *Reserve) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -159,7 +161,7 @@ func (r *Reserve) make() error {
 	return nil
 }
 
-// allocate makes an empty file, which may have a block.
+// allocate makes an empty file, with one block if block is true.
 func allocate(path string, block bool) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, privateFile)
 	if err != nil {
@@ -176,17 +178,17 @@ func allocate(path string, block bool) error {
 	return nil
 }
 
-// pop takes the last blank's name. The caller holds r.mu, and there is one.
+// pop takes the last blank's name. The caller holds r.mu and knows that there is one.
 func (r *Reserve) pop() string {
 	name := r.blanks[len(r.blanks)-1]
 	r.blanks = r.blanks[:len(r.blanks)-1]
 	return name
 }
 
-// errNoBlank is why a reserve is no help.
+// errNoBlank means that the reserve is empty.
 var errNoBlank = errors.New("the reserve is used up")
 
-// take has rename move a whole blank to where it is needed.
+// take calls rename with a whole blank. rename moves it to where it is needed.
 func (r *Reserve) take(rename func(blank string) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -197,16 +199,16 @@ func (r *Reserve) take(rename func(blank string) error) error {
 			continue
 		}
 		err := rename(blank)
-		if !isNotExist(err) { // unless somebody has removed it
+		if !isNotExist(err) { // else somebody has removed the blank: try the next
 			return err
 		}
 	}
 	return errNoBlank
 }
 
-// File makes an empty file at path, 0600, that has a block, and opens it to be
-// written. One that is there is replaced. For what is larger than a block, others are
-// given back, which somebody else may take.
+// File makes an empty file of mode 0600 at path that has a block, and opens it for
+// writing. It replaces a file that is there. For a size of more than one block it also
+// frees further blanks. Somebody else may take their room first.
 func (r *Reserve) File(path string, size int) (f *os.File, err error) {
 	for size -= blankBlock; err == nil && size > 0; size -= 2 * blankBlock {
 		err = r.take(os.RemoveAll)
@@ -226,7 +228,7 @@ func (r *Reserve) File(path string, size int) (f *os.File, err error) {
 	return os.OpenFile(path, os.O_WRONLY|unix.O_NOFOLLOW, 0)
 }
 
-// fill is steps 6 to 8 where the file system is full: generation n in a blank.
+// fill is steps 6 to 8 on a full file system: it makes generation n of a blank.
 func (t *txn) fill(n, current uint64, files []File) error {
 	err := t.opts.Reserve.take(func(blank string) error {
 		return t.auth.do("take from the reserve", layout.Generation(n), func() error {
@@ -250,8 +252,8 @@ func (t *txn) fill(n, current uint64, files []File) error {
 	return t.seal(gen)
 }
 
-// fillFiles writes the files. What is unchanged is linked: it may be large, and
-// needs no room.
+// fillFiles makes the files. It links unchanged ones from the current generation: they
+// may be large, and a link needs no room.
 func (t *txn) fillFiles(gen dir, current uint64, files []File) error {
 	now, err := t.auth.openDir(layout.Generation(current))
 	if err != nil && !isNotExist(err) {
@@ -286,13 +288,13 @@ func (t *txn) fillFiles(gen dir, current uint64, files []File) error {
 	return nil
 }
 
-// unchanged says whether a generation has this very file.
+// unchanged reports whether gen has this file with the same content, owner and mode.
 func (t *txn) unchanged(gen dir, f File) bool {
 	data, st, err := gen.read(f.Name)
 	return err == nil && bytes.Equal(data, f.Data) && t.fileOwner().matches(st)
 }
 
-// fillFile writes a file in a blank's.
+// fillFile writes f into a file of the blank, and gives that its name.
 func (t *txn) fillFile(gen dir, blank string, f File) error {
 	fd, err := gen.open(blank, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -311,8 +313,9 @@ func (t *txn) fillFile(gen dir, blank string, f File) error {
 	return gen.rename(blank, f.Name)
 }
 
-// selinux is where a file's label is. What is made in a directory takes that of the
-// directory; what is moved there keeps its own, and no sandbox could read it.
+// selinux is the attribute with a file's label. A file that is made in a directory gets
+// the directory's label. A file that is moved there keeps its own, and a sandbox could
+// not read it.
 const selinux = "security.selinux"
 
 func copyLabel(from, to int, name string) error {

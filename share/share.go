@@ -12,63 +12,64 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// Keep leaves [Options.UID] or [Options.GID] as the file system sets it.
+// Keep, as [Options.UID] or [Options.GID], leaves the owner as the file system sets it.
 const Keep = -1
 
-// DefaultGrace is the shortest time for which a superseded generation is kept
-// when [Options.Grace] is zero.
+// DefaultGrace is the grace if [Options.Grace] is zero.
 const DefaultGrace = 10 * time.Second
 
-// Options say how a share is written. They are not stored: give the same ones
-// each time. Changed ones take effect at the next Publish or Repair.
+// Options say how a share is written. They are not stored: pass the same Options each
+// time. Changed ones take effect at the next Publish or Repair.
 type Options struct {
-	// Durable fsyncs, so that a generation that was reported as published is
-	// there after a power failure. Shares on tmpfs don't need it.
+	// Durable makes Publish fsync, so that a generation that was reported as published
+	// is there after a power failure. Shares on tmpfs don't need it.
 	Durable bool
 
-	// DirMode and FileMode are the modes of what is inside; zero means 0555
-	// and 0444. auth/ itself has DirMode and is writable for its owner.
-	// Modes that let others write are refused.
+	// DirMode and FileMode are the modes of generations and their files; zero means
+	// 0555 and 0444. auth/ itself has DirMode and is writable for its owner. Modes that
+	// let others write are refused.
 	DirMode, FileMode fs.FileMode
 
-	// UID and GID own auth/ and all in it; Keep leaves them. The zero value
-	// is root, which only root can give.
+	// UID and GID own auth/ and all in it; see Keep. The zero value is root, which only
+	// root can set.
 	UID, GID int
 
-	// Grace is how long a superseded generation stays readable as a whole; zero
-	// means DefaultGrace. Whoever may still have its name in a cache needs it.
+	// Grace is how long a superseded generation stays readable as a whole; zero means
+	// DefaultGrace. It has to cover the time for which a cache may hold its name.
 	Grace time.Duration
 
-	// Overlap is how long that stays readable of it which was not withdrawn: some
-	// readers resolve a path once and hold on to that. Less than Grace means Grace.
+	// Overlap is how long a superseded generation's files that were not withdrawn stay
+	// readable: some readers resolve a path once and keep the result. Less than Grace
+	// means Grace.
 	Overlap time.Duration
 
-	// Renewed says of a file in a superseded generation, of which the current one
-	// has none or another, whether a mere renewal superseded it. Any other was
-	// withdrawn: somebody removed or replaced it, and it goes after the grace. Nil
-	// means that all were. It is called under the share's lock.
+	// Renewed is asked about a file of a superseded generation that the current one
+	// lacks or has with another content. It reports whether only a renewal superseded
+	// that file. Otherwise the file counts as withdrawn and goes after the grace. A nil
+	// Renewed means that all such files are withdrawn. It is called under the share's
+	// lock.
 	Renewed func(name string, data []byte) bool
 
 	// Reserve, if set, is room on the same file system for when that is full.
 	Reserve *Reserve
 
-	// Step, if set, is called as each numbered step of Publish begins, once
-	// per file in the steps that go through files. Tests inject faults there.
+	// Step, if set, is called when a numbered step of Publish begins, and for each file
+	// in the steps that go through files. Tests inject faults there.
 	Step func(n int)
 }
 
-// Share is one share's path and options. It holds no descriptor and no state
-// between calls, so ten thousand cost nothing; copies are equal. All methods
-// may be called concurrently, from several processes too: the share's lock
-// puts writers in order.
+// Share is one share's path and options. Between calls it holds no descriptor and no
+// state, so ten thousand of them cost nothing, and a copy is as good as the original.
+// All methods may be called concurrently, from several processes too: writers wait for
+// the share's lock.
 type Share struct {
 	path string
 	opts Options
 }
 
-// Create makes the share at path, an absolute path whose parent exists, and
-// returns it. It completes one that a killed process left half-made and leaves
-// alone what is there, so it also opens: auth/ is never replaced.
+// Create makes the share at path, an absolute path whose parent exists, and returns it.
+// It opens a share that exists, and completes one that a killed process left half-made.
+// It never replaces auth/.
 func Create(path string, opts Options) (*Share, error) {
 	s, err := newShare(path, opts)
 	if err != nil {
@@ -80,8 +81,8 @@ func Create(path string, opts Options) (*Share, error) {
 	return s, s.check()
 }
 
-// Open returns the share at path after checking that it is there, belongs to
-// this user and is closed to others.
+// Open returns the share at path. It checks that the share is there, belongs to this
+// user and is closed to others.
 func Open(path string, opts Options) (*Share, error) {
 	s, err := newShare(path, opts)
 	if err != nil {
@@ -90,8 +91,8 @@ func Open(path string, opts Options) (*Share, error) {
 	return s, s.check()
 }
 
-// At names the share at path without looking at it: a writer that keeps shares
-// whatever has become of them learns of a missing one from Publish.
+// At returns the share at path without looking at it. If the share is missing, Publish
+// fails.
 func At(path string, opts Options) (*Share, error) { return newShare(path, opts) }
 
 func newShare(path string, opts Options) (*Share, error) {
@@ -110,10 +111,10 @@ func newShare(path string, opts Options) (*Share, error) {
 	return &Share{path: filepath.Clean(path), opts: opts}, nil
 }
 
-// Dir is the share's own directory, which is never mounted.
+// Dir returns the share's own directory, which is never mounted.
 func (s *Share) Dir() string { return s.path }
 
-// AuthDir is the directory to mount, read-only, into the sandbox.
+// AuthDir returns the directory to mount read-only into the sandbox.
 func (s *Share) AuthDir() string { return filepath.Join(s.path, layout.Auth) }
 
 func (s *Share) authOwner() owner {
@@ -134,7 +135,7 @@ func (s *Share) step(n int) {
 	}
 }
 
-// create makes what is missing of the two directories.
+// create makes the two directories, unless they exist.
 func (s *Share) create() error {
 	parent, err := openDir(filepath.Dir(s.path))
 	if err != nil {
@@ -154,7 +155,7 @@ func (s *Share) create() error {
 	return nil
 }
 
-// makeDir opens the directory, after making it where it does not exist.
+// makeDir opens the directory. It makes it first if it does not exist.
 func (s *Share) makeDir(parent dir, name string, o owner) (dir, error) {
 	made, err := parent.make(name)
 	if isExist(err) {
@@ -173,7 +174,7 @@ func (s *Share) makeDir(parent dir, name string, o owner) (dir, error) {
 	return made, err
 }
 
-// check opens all and closes it again.
+// check opens the share's directories and lock file, and closes them again.
 func (s *Share) check() error {
 	t, err := s.open()
 	if err != nil {
@@ -183,11 +184,10 @@ func (s *Share) check() error {
 	return nil
 }
 
-// Repair completes or takes away what a killed writer left: half-written
-// generations, temporary links, a missing announcement, wrong user-visible
-// links. It also restores ..data from the newest announced generation when it
-// was damaged. What can't be mended keeps nothing else from it, and is in the
-// error. ctx bounds the wait for the lock.
+// Repair completes or removes what a killed writer left: half-written generations,
+// temporary links, a missing announcement, wrong user-visible links. It also restores a
+// damaged ..data from the newest announced generation. If something can't be mended, it
+// still mends the rest and returns an error. ctx bounds the wait for the lock.
 func (s *Share) Repair(ctx context.Context) error {
 	return s.locked(ctx, func(t *txn) error {
 		_, err := t.repair()
@@ -195,11 +195,11 @@ func (s *Share) Repair(ctx context.Context) error {
 	})
 }
 
-// Prune removes what is due of the superseded generations, as each Publish does
-// too: after the grace what was withdrawn, after the overlap all. It returns
-// when the next of it will be due, zero if nothing is superseded; call it then, so
-// that an old secret does not stay until the next publish. What can't be removed
-// keeps nothing else, and is in the error. ctx bounds the wait for the lock.
+// Prune removes what is due of the superseded generations, as each Publish does: after
+// the grace what was withdrawn, after the overlap all. It returns when the next removal
+// is due; zero if nothing is superseded. Call it then, so that an old secret does not
+// stay until the next Publish. If something can't be removed, it still removes the rest
+// and returns an error. ctx bounds the wait for the lock.
 func (s *Share) Prune(ctx context.Context, now time.Time) (next time.Time, err error) {
 	err = s.locked(ctx, func(t *txn) error {
 		seen, err := t.look()
@@ -212,13 +212,12 @@ func (s *Share) Prune(ctx context.Context, now time.Time) (next time.Time, err e
 	return next, err
 }
 
-// removeTries bounds the races that Remove may lose against writers that come
-// all the time.
+// removeTries bounds how many races Remove may lose against writers.
 const removeTries = 1000
 
-// Remove deletes the share and all in it. A sandbox that still has it mounted
-// keeps an empty directory. That there is none is no error, so a Remove that
-// was killed can be repeated. ctx bounds the wait for the lock.
+// Remove deletes the share and all in it. A sandbox that still has it mounted keeps an
+// empty directory. A missing share is no error, so a killed Remove can be repeated. ctx
+// bounds the wait for the lock.
 func (s *Share) Remove(ctx context.Context) error {
 	parent, err := openDir(filepath.Dir(s.path))
 	if isNotExist(err) {
@@ -246,8 +245,8 @@ func (s *Share) Remove(ctx context.Context) error {
 	return t.removeRoot(parent, name)
 }
 
-// removeRoot removes the lock file and then the share's directory. A writer that
-// comes in between makes the lock file anew and fails for want of auth/.
+// removeRoot removes the lock file and then the share's directory. A writer that comes
+// in between makes the lock file again, and then fails because auth/ is missing.
 func (t *txn) removeRoot(parent dir, name string) (err error) {
 	for range removeTries {
 		if err := t.root.removeAll(layout.Lock); err != nil {

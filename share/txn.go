@@ -15,8 +15,8 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// txn is one locked operation on a share: the descriptors that it works under.
-// They are opened and checked anew each time, and closed at its end.
+// txn is one locked operation on a share. It opens and checks its descriptors anew each
+// time, and closes them at its end.
 type txn struct {
 	*Share
 	root   dir // the share's own directory
@@ -53,7 +53,7 @@ func (s *Share) open() (*txn, error) {
 	return t, nil
 }
 
-// openRoot opens all but auth.
+// openRoot opens the share's own directory and the lock file, but not auth.
 func (s *Share) openRoot() (*txn, error) {
 	t := &txn{Share: s, root: dir{fd: -1}, auth: dir{fd: -1}, lockFD: -1}
 	if err := t.openLock(); err != nil {
@@ -63,7 +63,8 @@ func (s *Share) openRoot() (*txn, error) {
 	return t, nil
 }
 
-// openLock makes the lock file too: a share without one was half-made.
+// openLock opens the share's own directory, checks it, and opens the lock file. It makes
+// a missing lock file: the share is half-made then.
 func (t *txn) openLock() (err error) {
 	if t.root, err = openDir(t.path); err != nil {
 		return err
@@ -77,7 +78,7 @@ func (t *txn) openLock() (err error) {
 	}
 	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	t.lockFD, err = t.root.open(layout.Lock, flags, privateFile)
-	if errors.Is(err, unix.EACCES) { // an umask took the owner's bits
+	if errors.Is(err, unix.EACCES) { // an umask took the owner's own rights
 		if err = t.root.chmodPath(layout.Lock, privateFile); err == nil {
 			t.lockFD, err = t.root.open(layout.Lock, flags, privateFile)
 		}
@@ -97,8 +98,8 @@ func (t *txn) openAuth() (err error) {
 	return t.checkOwner(t.auth, st, 0o022, t.opts.UID)
 }
 
-// checkOwner refuses a directory of another user, or one that is too open. The
-// user may be the one who runs this, or other.
+// checkOwner refuses a directory that belongs to neither this user nor other, and one
+// whose mode has a forbidden bit.
 func (t *txn) checkOwner(d dir, st unix.Stat_t, forbidden uint32, other int) error {
 	if st.Uid != uint32(os.Geteuid()) && (other == Keep || st.Uid != uint32(other)) {
 		return &Error{Op: "open", Path: d.path, Err: fmt.Errorf("%w (uid %d)", ErrOwner, st.Uid)}
@@ -109,14 +110,14 @@ func (t *txn) checkOwner(d dir, st unix.Stat_t, forbidden uint32, other int) err
 	return nil
 }
 
-// How long to wait before trying a lock again that another writer holds.
+// Pauses before a lock that another writer holds is tried again.
 const (
 	firstPause = 500 * time.Microsecond
 	lastPause  = 20 * time.Millisecond
 )
 
-// lock waits until no other writer is in the share or ctx is done. A share
-// that was removed while we waited does not exist.
+// lock waits until no other writer is in the share, or ctx is done. If the share was
+// removed meanwhile, the error is fs.ErrNotExist.
 func (t *txn) lock(ctx context.Context) error {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := retry(func() error { return unix.Flock(t.lockFD, unix.LOCK_EX|unix.LOCK_NB) })
@@ -138,8 +139,8 @@ func (t *txn) lock(ctx context.Context) error {
 	return nil
 }
 
-// checkLock sees whether the file that is locked now is still the share's, and
-// makes a new one complete.
+// checkLock checks whether the locked file is still the share's, and completes a new
+// one.
 func (t *txn) checkLock() error {
 	var st unix.Stat_t
 	if err := unix.Fstat(t.lockFD, &st); err != nil {
@@ -162,8 +163,8 @@ func (t *txn) checkLock() error {
 	return nil
 }
 
-// close unlocks explicitly: a child that is being forked holds a copy of the
-// descriptor until its exec.
+// close unlocks explicitly: a child between fork and exec has a copy of the descriptor,
+// which would keep the lock.
 func (t *txn) close() {
 	if t.lockFD >= 0 {
 		_ = unix.Flock(t.lockFD, unix.LOCK_UN)
@@ -173,10 +174,10 @@ func (t *txn) close() {
 	t.root.close()
 }
 
-// The lock file holds the highest number that was ever begun, in a fixed width
-// so that a full disk does not prevent its being overwritten. It keeps a
-// number from being used again whose generation was taken away uncommitted: a
-// guest may still have that name in its cache.
+// The lock file holds the highest number that was ever begun. Its width is fixed, so
+// that a full disk does not prevent its being overwritten. Thanks to it the number of a
+// generation that was removed uncommitted is not used again: a guest may still have that
+// name in its cache.
 const noteForm = "%020d\n"
 
 func (t *txn) usedNumber() uint64 {
@@ -187,7 +188,7 @@ func (t *txn) usedNumber() uint64 {
 	}
 	used, err := strconv.ParseUint(strings.TrimSpace(string(buf[:n])), 10, 64)
 	if err != nil || used > MaxGeneration {
-		return 0 // empty, or torn by a power failure; what lies in auth and the floor decide
+		return 0 // empty, or torn by a power failure: the numbers in auth and the floor decide then
 	}
 	return used
 }

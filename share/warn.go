@@ -6,12 +6,13 @@ import (
 	"slices"
 )
 
-// maxWarnings of one operation are told in words; the others are counted.
+// maxWarnings is how many warnings of one operation are told in words; further ones are
+// only counted.
 const maxWarnings = 3
 
 // warn notes what could not be tidied up: something foreign in auth/, or an old
-// generation, that can't be removed. It must not keep a publish from its end.
-// The same thing may be met twice in one operation.
+// generation, that can't be removed. The publish goes on. An operation may meet the same
+// thing twice; warn notes it once.
 func (t *txn) warn(err error) {
 	same := func(other error) bool { return other.Error() == err.Error() }
 	if err != nil && !slices.ContainsFunc(t.warnings, same) {
@@ -19,7 +20,7 @@ func (t *txn) warn(err error) {
 	}
 }
 
-// warning is what was noted, as one error of bounded length, or nil.
+// warning returns what was noted, as one error of bounded length, or nil.
 func (t *txn) warning() error {
 	list := t.warnings
 	if n := len(list); n > maxWarnings {

@@ -1,17 +1,16 @@
-// Package layout is what a share looks like on disk: the names that package share
-// writes, and that everybody else reads who looks at one, the init in a guest too. A
-// gateway and the shares, monitors and guests of older ones go on together, so a name
-// that is here stays.
+// Package layout is what a share looks like on disk. Package share writes these names,
+// and all others who look at a share read them, the guest init too. Shares, monitors and
+// guests of older versions go on under a new gateway, so these names never change.
 //
-//	lock             flock'ed by the one who writes
-//	auth/            what a sandbox is shown
-//	    sandbox.jwt  → ..data/sandbox.jwt, and so on: the names that users know
+//	lock             flock'ed by a writer
+//	auth/            what a sandbox sees
+//	    sandbox.jwt  → ..data/sandbox.jwt; so has each name that users know
 //	    ..data       → ..gen-00000042, the current generation
 //	    ..gen-00000042/
-//	    ..is-00000042   made after ..data was renamed
+//	    ..is-00000042   made after ..data leads to 42
 //
-// Readers may rely on ..data: it leads to a whole generation at any time. The names
-// with a number come and go.
+// Readers may rely on ..data: it leads to a whole generation at any time. The names with
+// a number come and go.
 package layout
 
 import (
@@ -22,13 +21,13 @@ import (
 
 // In a share's directory.
 const (
-	Lock = "lock" // its content is the largest number that may have been used
-	Auth = "auth" // what is mounted
+	Lock = "lock" // contains the largest generation number that may have been used
+	Auth = "auth" // the directory that is mounted
 )
 
 // In Auth.
 const (
-	Reserved = ".."     // begins every name that is not a published file's
+	Reserved = ".."     // begins every name except those of published files
 	Data     = "..data" // the link to the current generation
 )
 
@@ -43,24 +42,24 @@ const (
 // MaxGeneration is the largest number that JSON readers keep exact.
 const MaxGeneration = 1<<53 - 1
 
-// Generation is the name that Data links to when n is current.
+// Generation returns the name that Data links to when n is current.
 func Generation(n uint64) string { return fmt.Sprintf(genPrefix+numberForm, n) }
 
-// Announcement is the name that appears after n was committed.
+// Announcement returns the name that appears after n was committed.
 func Announcement(n uint64) string { return fmt.Sprintf(isPrefix+numberForm, n) }
 
-// Retired is what an announcement is renamed to.
+// Retired returns the name that an announcement gets when n is no longer complete.
 func Retired(n uint64) string { return fmt.Sprintf(wasPrefix+numberForm, n) }
 
-// New is the name of a link that is about to be renamed. It is of one number, so that
-// one that can't be removed is in nobody's way.
+// New returns the name of a link that is about to be renamed. It has a number, so that a
+// link that can't be removed is in nobody's way.
 func New(n uint64) string { return fmt.Sprintf(newPrefix+numberForm, n) }
 
-// Link is what the user-visible link of a published name points to.
+// Link returns the target of a published name's user-visible link.
 func Link(name string) string { return Data + "/" + name }
 
 // ParseGeneration is the inverse of [Generation]. It accepts no other spelling of a
-// number, so that a link's target is a name and nothing else.
+// number, so a link's target that it accepts is only a name.
 func ParseGeneration(name string) (n uint64, ok bool) {
 	return parse(name, genPrefix, Generation)
 }
