@@ -60,7 +60,7 @@ func connectPatiently(ctx context.Context) (*Client, error) {
 	}
 }
 
-// runStart runs `openshell-gateway --start`, which returns once a gateway listens.
+// runStart runs `openshell-gateway start`, which returns once a gateway listens.
 func runStart(ctx context.Context, gateway string) error {
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, gateway, "start")
@@ -74,8 +74,16 @@ func runStart(ctx context.Context, gateway string) error {
 	if ctx.Err() == context.DeadlineExceeded {
 		return notListening()
 	}
-	return parseLines(stderr.String(), err)
+	e := parseLines(stderr.String(), err)
+	if strings.HasPrefix(e.Hint, "openshell-gateway --help") { // it was asked for what it doesn't know
+		return &Error{Code: CodeInternal, Message: fmt.Sprintf("start the gateway: %s is of another version than this program", gateway),
+			Hint: installTogether}
+	}
+	return e
 }
+
+// installTogether is the hint where programs are missing or not of one version.
+const installTogether = "install all of openshell-vm's programs together"
 
 // notListening says where a gateway was expected, and where else one may be: it has
 // the state directory and listens where this process does not look.
@@ -131,5 +139,5 @@ func Sibling(name string) (string, error) {
 	}
 	return "", &Error{Code: CodeInternal, Message: fmt.Sprintf("%s is neither in %s nor in %s",
 		name, dir, filepath.Join(dir, "../libexec", projectDir)),
-		Hint: "install all of openshell-vm's programs together"}
+		Hint: installTogether}
 }

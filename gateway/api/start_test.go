@@ -1,0 +1,24 @@
+package api
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestStartOtherVersion: where the programs are not of one version, the gateway may
+// not know the command that starts it. That is said, and not what it said.
+func TestStartOtherVersion(t *testing.T) {
+	world(t)
+	for _, printed := range []string{ // by 99b2efc; by this version, of a command that it does not know
+		`openshell-gateway: unexpected argument "start"\nhint: openshell-gateway --help lists the flags`,
+		`openshell-gateway: there is no command "start"\nhint: openshell-gateway --help lists the commands and flags`,
+	} {
+		program := filepath.Join(t.TempDir(), "openshell-gateway")
+		script := fmt.Sprintf("#!/bin/sh\nprintf '%s\\n' >&2\nexit 125\n", printed)
+		must(t, os.WriteFile(program, []byte(script), 0o755))
+		_, err := EnsureStarted(t.Context(), program)
+		refusal(t, err, program+" is of another version", "programs together")
+	}
+}
