@@ -54,10 +54,8 @@ func TestHabitsAreTrue(t *testing.T) {
 		if h.Why == "" || h.Hint == "" || strings.ContainsAny(h.Why+h.Hint, "\n\t") {
 			t.Errorf("not one line and a hint: %+v", h)
 		}
-		for i, part := range strings.Split(h.Hint, say.Program+" ") {
-			if name, _, _ := strings.Cut(part, " "); i > 0 && cmdline.Root(app).Command(strings.TrimRight(name, ",;:")) == nil && !strings.HasPrefix(name, "-") {
-				t.Errorf("there is no %s %s: %s", say.Program, name, h.Hint)
-			}
+		for _, problem := range untrue(app, "habits", h.Hint) {
+			t.Errorf("%s: %s", problem, h.Hint)
 		}
 	}
 	for path, list := range habits.Commands {
