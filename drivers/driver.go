@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"openshell-vm/internal/stream"
+	"openshell-vm/internal/vocab"
 )
 
 // Driver runs sandboxes on one engine. Every method is idempotent: stopping
@@ -118,19 +119,14 @@ type Puller interface {
 }
 
 // PullProgress is one layer's state while an image is fetched.
-type PullProgress struct {
-	Layer   string `json:"layer,omitempty"`   // short digest; "" for the image as a whole
-	Status  string `json:"status"`            // the engine's words
-	Current int64  `json:"current,omitempty"` // bytes
-	Total   int64  `json:"total,omitempty"`   // bytes; 0 where it is not known
-}
+type PullProgress = vocab.PullProgress
 
 // Streams are one client's ends. A Stdin that ends with another error than io.EOF
 // is a client that is gone: the workload is told of no end of input.
 type Streams = stream.Streams
 
 // Size is a terminal window in character cells.
-type Size = stream.Size
+type Size = vocab.Size
 
 // Info is what Probe found.
 type Info struct {
@@ -149,20 +145,17 @@ type Info struct {
 }
 
 // Fact is one line of doctor's or inspect's output.
-type Fact struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
-}
+type Fact = vocab.Fact
 
 // State is what an engine sees of a sandbox.
-type State string
+type State = vocab.State
 
 // The states that an engine can report.
 const (
-	Created State = "created" // known, never started
-	Running State = "running"
-	Exited  State = "exited" // ended, with an exit code
-	Dead    State = "dead"   // ended without one: killed hypervisor, lost engine object
+	Created = vocab.Created
+	Running = vocab.Running
+	Exited  = vocab.Exited
+	Dead    = vocab.Dead
 )
 
 // Keeper is a driver whose engine gives each object an id of its own, which

@@ -6,6 +6,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"openshell-vm/internal/vocab"
 )
 
 // Mount exposes a host directory inside a sandbox, always read-only,
@@ -47,18 +49,12 @@ func (m Mount) Source() string { return m.source }
 // Target is the path inside the sandbox.
 func (m Mount) Target() string { return m.target }
 
-// mountJSON is how a Mount is kept in a record.
-type mountJSON struct {
-	Source string `json:"source"`
-	Target string `json:"target"`
-}
-
 // MarshalJSON writes both paths; the zero Mount is null.
 func (m Mount) MarshalJSON() ([]byte, error) {
 	if m == (Mount{}) {
 		return []byte("null"), nil
 	}
-	return json.Marshal(mountJSON{m.source, m.target})
+	return json.Marshal(vocab.Mount{Source: m.source, Target: m.target})
 }
 
 // UnmarshalJSON reads a Mount through NewMount, so that a record cannot bring
@@ -68,7 +64,7 @@ func (m *Mount) UnmarshalJSON(data []byte) error {
 		*m = Mount{}
 		return nil
 	}
-	var j mountJSON
+	var j vocab.Mount
 	if err := json.Unmarshal(data, &j); err != nil {
 		return err
 	}

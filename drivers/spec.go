@@ -1,6 +1,10 @@
 package drivers
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"openshell-vm/internal/vocab"
+)
 
 // Labels on everything that an engine keeps for us. A gateway that has lost
 // its records finds its sandboxes again by them. They prove nothing: see Keeper.
@@ -93,12 +97,5 @@ func (s *Spec) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// Process is what to run. Args empty means the image's own command.
-type Process struct {
-	Args     []string `json:"args,omitempty"`
-	Env      []string `json:"env,omitempty"` // K=V, complete: nothing of the host's is added
-	Dir      string   `json:"dir,omitempty"`
-	User     string   `json:"user,omitempty"` // name or uid, with :group or :gid
-	Terminal bool     `json:"terminal,omitempty"`
-	Size     Size     `json:"size,omitzero"`
-}
+// Process is what to run. Args empty means the image's own command, or the driver's.
+type Process = vocab.Process

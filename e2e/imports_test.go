@@ -33,7 +33,8 @@ var importRule = map[string][]string{
 	"internal/plainfile":  {},
 	"internal/rotlog":     {"internal/plainfile"},
 	"internal/text":       {},
-	"internal/stream":     {},
+	"internal/stream":     {"internal/vocab"},
+	"internal/vocab":      {},
 
 	"drivers":             {"drivers", "internal", "share/layout"},
 	"drivers/driverstest": {"drivers", "share", "internal"}, // publishes what it tests
@@ -58,7 +59,7 @@ var importRule = map[string][]string{
 	"drivers/vm/kvm":                    {"internal"},
 	"drivers/vm/rootlist":               {},
 
-	"gateway/api": {"internal/peer", "internal/plainfile", "internal/procfs", "internal/stream"},
+	"gateway/api": {"internal/peer", "internal/plainfile", "internal/procfs", "internal/stream", "internal/vocab"},
 	"gateway":     {"gateway/api", "gateway/state", "gateway/lease", "drivers", "share", "tokens", "internal"},
 
 	// What is kept on disk: it knows no driver, and of the API only where a gateway is found.

@@ -24,6 +24,9 @@ var once = map[string]struct {
 		[]string{"internal/procfs"}},
 	"a file that takes another's place": {regexp.MustCompile(`\bos\.Rename\(`),
 		[]string{"internal/atomicfile", "internal/rotlog", "share"}}, // a share's steps are numbered and tested one by one
+	"a word that all have in common": {regexp.MustCompile(`^type (Size|State|Fact|PullProgress) [^=]`), []string{"internal/vocab"}},
+	"what a sandbox runs": {regexp.MustCompile(`^type Process struct`),
+		[]string{"internal/vocab", "drivers/vm/hypervisor"}}, // there it is a process of the host
 	"a name on a share's disk": {regexp.MustCompile(`"[^" ]*\.\.(data|gen-|is-|was-|new-)`), []string{"share/layout"}},
 }
 
@@ -83,7 +86,9 @@ func TestWrittenOnceFinds(t *testing.T) {
 		`os.ReadFile("/proc/sys/kernel/random/boot_id")`:              "the format of a process's files in /proc",
 		`if err := os.Rename(temporary, path); err != nil {`:          "a file that takes another's place",
 		`target, err := os.Readlink(filepath.Join(auth, "..data"))`:   "a name on a share's disk",
-		`unix.Fstatat(v.dir, fmt.Sprintf("..is-%08d", n), &st, 0)`:    "a name on a share's disk",
+		`type State string`:     "a word that all have in common",
+		`type Process struct {`: "what a sandbox runs",
+		`unix.Fstatat(v.dir, fmt.Sprintf("..is-%08d", n), &st, 0)`: "a name on a share's disk",
 	} {
 		for name, o := range once {
 			if o.pattern.MatchString(line) != (name == what) {
@@ -91,7 +96,8 @@ func TestWrittenOnceFinds(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range []string{`"/proc/self/fd/"`, `"/proc/self/exe"`, `os.Stat("/proc/meminfo")`, `"wait for more..."`, `"and so on ..data"`} {
+	for _, line := range []string{`"/proc/self/fd/"`, `"/proc/self/exe"`, `os.Stat("/proc/meminfo")`, `"wait for more..."`, `"and so on ..data"`,
+		`type Size = vocab.Size`, `type Process = vocab.Process`, `type StateOfIt string`} {
 		for name, o := range once {
 			if o.pattern.MatchString(line) {
 				t.Errorf("%s is taken for %s", line, name)

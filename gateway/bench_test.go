@@ -46,7 +46,7 @@ func manySandboxes(b *testing.B, n int) (*state.Home, *noop) {
 	for i := range n {
 		r := &state.Record{Version: state.Version, ID: fmt.Sprintf("sandbox%05d", i), Name: fmt.Sprint("name-", i), Driver: "fake", CreatedAt: time.Now(),
 			Request: state.Request{Name: fmt.Sprint("name-", i), Driver: "fake", Rootfs: "/srv/rootfs", TTL: time.Hour,
-				Process: state.Process{Args: []string{"/usr/bin/agent", "--serve"}, Env: []string{"LANG=C.UTF-8", "AGENT=1"}}},
+				Process: api.Process{Args: []string{"/usr/bin/agent", "--serve"}, Env: []string{"LANG=C.UTF-8", "AGENT=1"}}},
 			Staleness: time.Second, Share: filepath.Join(home.Shares, fmt.Sprintf("sandbox%05d", i)),
 			Made: true, GenerationLimit: generationStep}
 		r.Want(state.WantRunning)

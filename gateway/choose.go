@@ -154,9 +154,6 @@ func (g *Gateway) doctor(ctx context.Context) api.Doctor {
 }
 
 func (g *Gateway) report(name string, info drivers.Info) api.DriverReport {
-	r := api.DriverReport{Name: name, Usable: info.Usable, Problem: info.Problem, Hint: info.Hint, Version: info.Version}
-	for _, fact := range append(info.Details, g.layers(info)...) {
-		r.Details = append(r.Details, api.Fact(fact))
-	}
-	return r
+	return api.DriverReport{Name: name, Usable: info.Usable, Problem: info.Problem, Hint: info.Hint, Version: info.Version,
+		Details: slices.Concat(info.Details, g.layers(info))}
 }

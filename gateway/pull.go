@@ -46,7 +46,7 @@ func pull(ctx context.Context, driver drivers.Driver, image string, frames *stre
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	return puller.Pull(ctx, image, func(p drivers.PullProgress) {
-		data, err := json.Marshal(api.PullProgress(p))
+		data, err := json.Marshal(p)
 		if err == nil {
 			err = frames.Write(stream.Control, 0, data)
 		}

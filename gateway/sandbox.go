@@ -111,8 +111,8 @@ func (s *sandbox) view() api.Sandbox {
 	r, q := s.record, s.record.Request
 	v := api.Sandbox{
 		ID: r.ID, Name: r.Name, Driver: r.Driver, Hypervisor: q.Hypervisor,
-		State: api.State(s.status.State), Desired: r.Desired, Reason: s.status.Reason,
-		Rootfs: q.Rootfs, Image: q.Image, Process: asShown(q.Process), Mounts: mountsShown(q.Mounts), CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk,
+		State: s.status.State, Desired: r.Desired, Reason: s.status.Reason,
+		Rootfs: q.Rootfs, Image: q.Image, Process: q.Process, Mounts: q.Mounts, CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk,
 		AutoRemove: q.AutoRemove, CreatedAt: r.CreatedAt, StartedAt: s.status.StartedAt, ExitedAt: s.status.ExitedAt,
 		Share: s.share.AuthDir(), TTL: r.TTL(), Token: s.shownToken(), Warnings: r.Warnings,
 	}

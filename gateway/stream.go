@@ -101,10 +101,8 @@ func (g *Gateway) postExec(r *http.Request, s *sandbox) (session, error) {
 				Hint: "start it first: openshell-vm start " + view.Name}
 		}
 	}
-	p := drivers.Process{Args: q.Process.Args, Env: q.Process.Env, Dir: q.Process.Dir, User: q.Process.User,
-		Terminal: q.Process.Terminal, Size: drivers.Size(q.Process.Size)}
 	return session{sandbox: s, upgrade: true, stdin: q.Stdin, run: func(ctx context.Context, streams drivers.Streams) (int, error) {
-		return execer.Exec(ctx, s.id, p, streams)
+		return execer.Exec(ctx, s.id, q.Process, streams)
 	}}, nil
 }
 

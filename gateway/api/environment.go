@@ -39,7 +39,7 @@ func OwnEnvironment() *Environment {
 	e.Groups = append(groups, os.Getegid())
 	for _, name := range slices.Concat(EngineVariables, VMVariables) {
 		if value := os.Getenv(name); value != "" {
-			e.Variables = append(e.Variables, Fact{name, withoutPassword(value)})
+			e.Variables = append(e.Variables, Fact{Name: name, Value: withoutPassword(value)})
 		}
 	}
 	return e

@@ -7,15 +7,11 @@ import (
 	"io"
 
 	"openshell-vm/internal/stream"
+	"openshell-vm/internal/vocab"
 )
 
 // PullProgress is one layer's state while an image is fetched.
-type PullProgress struct {
-	Layer   string `json:"layer,omitempty"`   // short digest; "" for the image as a whole
-	Status  string `json:"status"`            // the engine's words
-	Current int64  `json:"current,omitempty"` // bytes
-	Total   int64  `json:"total,omitempty"`   // bytes; 0 where it is not known
-}
+type PullProgress = vocab.PullProgress
 
 // Pull makes sure that the engine which Create would take for r has r's image.
 // report is called for what the engine says meanwhile, not at all if the

@@ -48,7 +48,7 @@ package api
 import (
 	"time"
 
-	"openshell-vm/internal/stream"
+	"openshell-vm/internal/vocab"
 )
 
 // Version is the API's version, sent with each request.
@@ -93,23 +93,13 @@ type Error struct {
 func (e *Error) Error() string { return e.Message }
 
 // Size is a terminal window in character cells.
-type Size = stream.Size
+type Size = vocab.Size
 
-// Process is what to run.
-type Process struct {
-	Args     []string `json:"args,omitempty"` // empty: the image's command, or a shell
-	Env      []string `json:"env,omitempty"`  // K=V
-	Dir      string   `json:"dir,omitempty"`
-	User     string   `json:"user,omitempty"`
-	Terminal bool     `json:"terminal,omitempty"`
-	Size     Size     `json:"size,omitzero"`
-}
+// Process is what to run. Args empty means the image's command, or a shell.
+type Process = vocab.Process
 
 // Mount is a further read-only directory of the user's. There is no writable form.
-type Mount struct {
-	Source string `json:"source"`
-	Target string `json:"target"`
-}
+type Mount = vocab.Mount
 
 // CreateRequest asks for one sandbox.
 type CreateRequest struct {
@@ -133,25 +123,25 @@ type CreateRequest struct {
 }
 
 // State is what a sandbox does.
-type State string
+type State = vocab.State
 
 // What a sandbox does, as its engine or its gateway tells it.
 const (
-	StateCreated    State = "created" // it has never run
-	StateRunning    State = "running"
-	StateExited     State = "exited" // with an exit code
-	StateDead       State = "dead"   // it ended without one, or is lost
-	StateStarting   State = "starting"
-	StateStopping   State = "stopping"
-	StateUnknown    State = "unknown"    // its engine has not answered yet
-	StateUnreadable State = "unreadable" // its record can't be used
+	StateCreated    = vocab.Created // it has never run
+	StateRunning    = vocab.Running
+	StateExited     = vocab.Exited // with an exit code
+	StateDead       = vocab.Dead   // it ended without one, or is lost
+	StateStarting   = vocab.Starting
+	StateStopping   = vocab.Stopping
+	StateUnknown    = vocab.Unknown    // its engine has not answered yet
+	StateUnreadable = vocab.Unreadable // its record can't be used
 )
 
 // Values of Sandbox.Desired.
 const (
-	WantRunning = "running"
-	WantStopped = "stopped"
-	WantGone    = "gone" // it is being removed
+	WantRunning = vocab.WantRunning
+	WantStopped = vocab.WantStopped
+	WantGone    = vocab.WantGone // it is being removed
 )
 
 // Sandbox is one sandbox as people see it.
@@ -276,10 +266,7 @@ type Unreadable struct {
 }
 
 // Fact is one named line of doctor or inspect.
-type Fact struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
-}
+type Fact = vocab.Fact
 
 // DriverReport is doctor's finding about one driver.
 type DriverReport struct {

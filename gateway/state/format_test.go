@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/vocab"
 )
 
 // The directories in testdata are named for the commit whose gateway wrote them, all
@@ -158,9 +159,9 @@ func full() *Record {
 		Version: 1, ID: "abcdefghijkl", Name: "n", Driver: "d", CreatedAt: at,
 		Request: Request{
 			Name: "asked", Driver: "auto", Hypervisor: "h", Rootfs: "/r", Image: "i",
-			Process:    Process{Args: []string{"a"}, Env: []string{"E=v"}, Dir: "/w", User: "u", Terminal: true, Size: Size{Rows: 1, Cols: 2}},
+			Process:    vocab.Process{Args: []string{"a"}, Env: []string{"E=v"}, Dir: "/w", User: "u", Terminal: true, Size: vocab.Size{Rows: 1, Cols: 2}},
 			Entrypoint: "/e", Stdin: true, Ephemeral: true, AutoRemove: true, RequireJail: true, CPUs: 0.5, Memory: 3, Disk: 4,
-			Mounts: []Mount{{Source: "/s", Target: "/t"}}, TTL: time.Hour, TokenUser: "t",
+			Mounts: []vocab.Mount{{Source: "/s", Target: "/t"}}, TTL: time.Hour, TokenUser: "t",
 		},
 		Staleness: time.Second, Warnings: []string{"w"}, Share: writtenIn + "/shares/abcdefghijkl", Place: "shares/abcdefghijkl",
 		GenerationLimit: 5, Made: true, Desired: WantRunning, DesiredAt: at,

@@ -3,6 +3,7 @@ package state
 import (
 	"time"
 
+	"openshell-vm/internal/vocab"
 	"openshell-vm/tokens"
 )
 
@@ -11,9 +12,9 @@ const Version = 1
 
 // Desired states. The reconciler moves a sandbox there.
 const (
-	WantRunning = "running"
-	WantStopped = "stopped"
-	WantGone    = "gone"
+	WantRunning = vocab.WantRunning
+	WantStopped = vocab.WantStopped
+	WantGone    = vocab.WantGone
 )
 
 // Record is what is kept of one sandbox over the gateway's death. It holds no
@@ -21,9 +22,10 @@ const (
 //
 // It is never changed in place: who changes one saves a copy.
 //
-// Its types are its own, and their JSON is the format on disk: nothing that the API
-// renames changes it. What a field means stays with it for ever. One that is new is
-// left out while it is zero, so that what older gateways wrote is read as they meant it.
+// Its types are its own, or words of package vocab, and their JSON is the format on
+// disk: nothing that the API renames changes it. What a field means stays with it for
+// ever. One that is new is left out while it is zero, so that what older gateways wrote
+// is read as they meant it.
 type Record struct {
 	Version   int       `json:"version"`
 	ID        string    `json:"id"`
@@ -66,14 +68,15 @@ type Record struct {
 }
 
 // Request is what a sandbox was made with. Of a share of the user's own there is
-// only the name and the lifetime.
+// only the name and the lifetime. As long as its fields are those of the API's
+// CreateRequest, the gateway converts one to the other.
 type Request struct {
 	Name        string        `json:"name,omitempty"` // as it was asked for; the record's is the one that counts
 	Driver      string        `json:"driver"`         // as it was asked for: it may be auto
 	Hypervisor  string        `json:"hypervisor"`
 	Rootfs      string        `json:"rootfs,omitempty"`
 	Image       string        `json:"image,omitempty"`
-	Process     Process       `json:"process"`
+	Process     vocab.Process `json:"process"`
 	Entrypoint  string        `json:"entrypoint,omitempty"`
 	Stdin       bool          `json:"stdin,omitempty"`
 	Ephemeral   bool          `json:"ephemeral,omitempty"`
@@ -82,31 +85,9 @@ type Request struct {
 	CPUs        float64       `json:"cpus,omitempty"`
 	Memory      int64         `json:"memory,omitempty"` // bytes
 	Disk        int64         `json:"disk,omitempty"`   // bytes
-	Mounts      []Mount       `json:"mounts,omitempty"`
+	Mounts      []vocab.Mount `json:"mounts,omitempty"`
 	TTL         time.Duration `json:"ttl,omitempty"` // ns; ask Record.TTL
 	TokenUser   string        `json:"tokenUser,omitempty"`
-}
-
-// Process is what runs in it.
-type Process struct {
-	Args     []string `json:"args,omitempty"`
-	Env      []string `json:"env,omitempty"`
-	Dir      string   `json:"dir,omitempty"`
-	User     string   `json:"user,omitempty"`
-	Terminal bool     `json:"terminal,omitempty"`
-	Size     Size     `json:"size,omitzero"`
-}
-
-// Size is a terminal's, in character cells.
-type Size struct {
-	Rows uint16 `json:"rows"`
-	Cols uint16 `json:"cols"`
-}
-
-// Mount is a directory of the host's that it sees, read-only.
-type Mount struct {
-	Source string `json:"source"`
-	Target string `json:"target"`
 }
 
 // StartRecord is of one start.

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+
+	"openshell-vm/internal/vocab"
 )
 
 // Size is a terminal window in character cells.
-type Size struct {
-	Rows uint16 `json:"rows"`
-	Cols uint16 `json:"cols"`
-}
+type Size = vocab.Size
 
 // Streams are one client's ends. Nil fields are not connected. The caller owns
 // the readers and writers and closes them; a Read of Stdin that blocks may outlive

@@ -172,7 +172,7 @@ func (s *Session) takeSize(p []byte) {
 	case <-s.sizes:
 	default:
 	}
-	s.sizes <- Size{rows, cols} // room: the reading loop is the only sender
+	s.sizes <- Size{Rows: rows, Cols: cols} // room: the reading loop is the only sender
 }
 
 func (s *Session) takeCredit(p []byte) error {
