@@ -36,8 +36,13 @@ var importRule = map[string][]string{
 	"internal/stream":     {"internal/vocab"},
 	"internal/vocab":      {},
 
-	"drivers":             {"drivers", "internal", "share/layout"},
-	"drivers/driverstest": {"drivers", "share", "internal"}, // publishes what it tests
+	"drivers":                      {"drivers", "internal", "share/layout"},
+	"drivers/driverstest":          {"drivers", "share", "internal"}, // publishes what it tests
+	"drivers/driverstest/capture":  {},
+	"drivers/driverstest/content":  {},
+	"drivers/driverstest/search":   {"drivers/driverstest/content"},
+	"drivers/driverstest/testhost": {},
+	"drivers/driverstest/trees":    {"drivers/driverstest/content"},
 
 	// The driver and the monitor know what a hypervisor is, and none of them.
 	"drivers/vm": {"=drivers", "drivers/vm/guest", "drivers/vm/host", "=drivers/vm/hypervisor", "drivers/vm/hypervisor/all",

@@ -23,22 +23,23 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/container"
 	"openshell-vm/drivers/driverstest"
+	"openshell-vm/drivers/driverstest/testhost"
 )
 
 func TestConformance(t *testing.T) {
-	engine := driverstest.Engine(t, "docker")
+	engine := testhost.FindEngine(t, "docker")
 	cli, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, mountable := driverstest.WorkDir(t)
+	dir, mountable := testhost.WorkDir(t)
 	driverstest.Run(t, driverstest.Harness{
 		Name: New(Config{}).Probe(t.Context()).Version,
 		New: func(gatewayID string) drivers.Driver {
 			return New(Config{GatewayID: gatewayID})
 		},
 		Dir: dir, Mountable: mountable, Blind: true,
-		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Container.Image = driverstest.Image },
+		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Container.Image = testhost.Image },
 		RestartEngine: func(t testing.TB) { engine.Do(t, "restart") },
 		RemoveBehind: func(t testing.TB, id string) {
 			if err := cli.ContainerRemove(t.Context(), "openshell-"+id, api.RemoveOptions{Force: true}); err != nil {
@@ -55,7 +56,7 @@ func TestConformance(t *testing.T) {
 // impostor does what `docker import --change LABEL …` and `docker run` do.
 func impostor(t testing.TB, cli *client.Client, name string, labels map[string]string, onImage bool) {
 	t.Helper()
-	config := &api.Config{Image: driverstest.Image, Cmd: []string{"sh", "-c", "exit 3"}, Labels: labels}
+	config := &api.Config{Image: testhost.Image, Cmd: []string{"sh", "-c", "exit 3"}, Labels: labels}
 	if onImage {
 		config.Image, config.Labels = importLabelled(t, cli, labels), nil
 	}
@@ -101,12 +102,12 @@ func importLabelled(t testing.TB, cli *client.Client, labels map[string]string) 
 // The same as an ordinary user of the engine's group, who can neither look into
 // a container's processes nor signal them.
 func TestConformanceGroup(t *testing.T) {
-	driverstest.Engine(t, "docker")
+	testhost.FindEngine(t, "docker")
 	var st syscall.Stat_t
 	if err := syscall.Stat(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://"), &st); err != nil {
 		t.Fatal(err)
 	}
-	driverstest.AsUser(t, 15000, []int{int(st.Gid)}, "^TestConformance$")
+	testhost.AsUser(t, 15000, []int{int(st.Gid)}, "^TestConformance$")
 }
 
 // metadata is the container's inspect and every file of its own that the
@@ -151,24 +152,24 @@ func (a around) Start(ctx context.Context, name string) error {
 }
 
 func TestSwappedSource(t *testing.T) {
-	driverstest.Engine(t, "docker")
-	dir, mountable := driverstest.WorkDir(t)
+	testhost.FindEngine(t, "docker")
+	dir, mountable := testhost.WorkDir(t)
 	driverstest.Swapped(t, driverstest.Harness{
 		Name: "docker", New: func(gatewayID string) drivers.Driver { return New(Config{GatewayID: gatewayID}) },
-		Dir: dir, Mountable: mountable, Complete: func(_ testing.TB, s *drivers.Spec) { s.Container.Image = driverstest.Image },
+		Dir: dir, Mountable: mountable, Complete: func(_ testing.TB, s *drivers.Spec) { s.Container.Image = testhost.Image },
 	}, func(gatewayID string, start func(func() error) error) drivers.Driver {
 		return container.New(around{&engine{}, start}, gatewayID)
 	})
 }
 
 func TestMounting(t *testing.T) {
-	driverstest.Engine(t, "docker")
+	testhost.FindEngine(t, "docker")
 	cli, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	if err != nil {
 		t.Fatal(err)
 	}
 	driverstest.Mounting(t, New(Config{}), func(t testing.TB, name, source, target string) {
-		made, err := cli.ContainerCreate(t.Context(), &api.Config{Image: driverstest.Image, Cmd: []string{"true"}},
+		made, err := cli.ContainerCreate(t.Context(), &api.Config{Image: testhost.Image, Cmd: []string{"true"}},
 			&api.HostConfig{Binds: []string{source + ":" + target + ":ro"}}, nil, nil, name)
 		if err != nil {
 			t.Fatal(err)
@@ -184,6 +185,6 @@ func TestEngineGone(t *testing.T) {
 }
 
 func TestWrongImage(t *testing.T) {
-	driverstest.Engine(t, "docker")
+	testhost.FindEngine(t, "docker")
 	driverstest.WrongImages(t, New(Config{GatewayID: "gone00000000"}), "localhost:1/no/such:image", "no-such-image-here:none")
 }

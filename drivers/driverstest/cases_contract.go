@@ -23,51 +23,25 @@ func metadataOf(n uint64, gateway string) []byte {
 	return data
 }
 
-// contract: the variables, the paths, the fields, read-only, for the workload
-// and for every command that any user runs beside it.
-func contract(t *testing.T, s *suite) string {
-	// A fact that is written out here, not taken from package drivers: a change of
-	// either side breaks programs that run in sandboxes.
-	env := map[string]string{
+// The contract is written out here, and not taken from package drivers: a change of
+// either side breaks programs that run in sandboxes.
+var (
+	contractEnv = map[string]string{
 		"OPENSHELL_SANDBOX_TOKEN_FILE": "/etc/openshell/auth/sandbox.jwt",
 		"OPENSHELL_SANDBOX_AUTH_MODE":  "gateway-managed-file",
 	}
-	fields := []string{"authMode", "expiresAt", "gateway", "generation", "issuedAt", "renewAt"}
-	users := []string{"", "0", "1000", "1000:1000", "65534"}
+	contractFields = []string{"authMode", "expiresAt", "gateway", "generation", "issuedAt", "renewAt"}
+	contractNames  = []string{"sandbox.jwt", "metadata.json", "..data"}
+)
+
+// contract: the variables, the paths, the fields, read-only, for the workload
+// and for every command that any user runs beside it.
+func contract(t *testing.T, s *suite) string {
 	b := s.box(t, func(b *box) { b.shell(b.tool + " contract; exec " + b.tool + " hold") })
 	workload := b.run(false)
-	check := func(who, line string, uid int) {
-		var c content.Contract
-		if err := json.Unmarshal([]byte(line), &c); err != nil {
-			t.Errorf("%s says %q: %v", who, line, err)
-			return
-		}
-		if uid >= 0 && c.UID != uid {
-			t.Errorf("%s runs as %d", who, c.UID)
-		}
-		for name, want := range env {
-			if c.Env[name] != want {
-				t.Errorf("%s has %s=%q, wanted %q", who, name, c.Env[name], want)
-			}
-		}
-		// In a user namespace not even root inside is the file's owner. That mounts are
-		// read-only is another case's.
-		if !strings.Contains(c.Errors["write"], "read-only") && !strings.Contains(c.Errors["write"], "permission denied") {
-			t.Errorf("%s may write the token: %q", who, c.Errors["write"])
-		}
-		delete(c.Errors, "write")
-		if len(c.Errors) > 0 || c.Token != 1 {
-			t.Errorf("%s reads generation %d, errors %v", who, c.Token, c.Errors)
-		}
-		checkMetadata(t, who, c.Metadata, metadataOf(1, s.gateway), fields)
-		for _, name := range []string{"sandbox.jwt", "metadata.json", "..data"} {
-			if !slices.Contains(c.Names, name) {
-				t.Errorf("%s lists %q, without %s", who, c.Names, name)
-			}
-		}
-	}
-	check("the workload", workload.line(), -1)
+	s.keepsContract(t, "the workload", workload.line(), -1)
 	workload.expect("ready")
+	users := []string{"", "0", "1000", "1000:1000", "65534"}
 	for _, user := range users {
 		uid := -1
 		_, _ = fmt.Sscan(user, &uid)
@@ -76,7 +50,7 @@ func contract(t *testing.T, s *suite) string {
 			t.Errorf("a command of user %q: code %d, %q", user, code, out)
 			continue
 		}
-		check(fmt.Sprintf("a command of user %q", user), out[0], uid)
+		s.keepsContract(t, fmt.Sprintf("a command of user %q", user), out[0], uid)
 	}
 	own := s.box(t, func(b *box) {
 		b.spec.Process.Env = []string{"OPENSHELL_SANDBOX_TOKEN_FILE=/mine", "OTHER=1"}
@@ -86,6 +60,40 @@ func contract(t *testing.T, s *suite) string {
 		t.Errorf("what the user sets is %q", out)
 	}
 	return fmt.Sprintf("the workload and commands of %d users", len(users))
+}
+
+// keepsContract judges what a process inside reports: who it is, its report, and the
+// user it should be; -1 for any.
+func (s *suite) keepsContract(t *testing.T, who, line string, uid int) {
+	t.Helper()
+	var c content.Contract
+	if err := json.Unmarshal([]byte(line), &c); err != nil {
+		t.Errorf("%s says %q: %v", who, line, err)
+		return
+	}
+	if uid >= 0 && c.UID != uid {
+		t.Errorf("%s runs as %d", who, c.UID)
+	}
+	for name, want := range contractEnv {
+		if c.Env[name] != want {
+			t.Errorf("%s has %s=%q, wanted %q", who, name, c.Env[name], want)
+		}
+	}
+	// In a user namespace not even root inside is the file's owner. That mounts are
+	// read-only is another case's.
+	if !strings.Contains(c.Errors["write"], "read-only") && !strings.Contains(c.Errors["write"], "permission denied") {
+		t.Errorf("%s may write the token: %q", who, c.Errors["write"])
+	}
+	delete(c.Errors, "write")
+	if len(c.Errors) > 0 || c.Token != 1 {
+		t.Errorf("%s reads generation %d, errors %v", who, c.Token, c.Errors)
+	}
+	checkMetadata(t, who, c.Metadata, metadataOf(1, s.gateway), contractFields)
+	for _, name := range contractNames {
+		if !slices.Contains(c.Names, name) {
+			t.Errorf("%s lists %q, without %s", who, c.Names, name)
+		}
+	}
 }
 
 // checkMetadata wants the very bytes that were published, and these fields in them.

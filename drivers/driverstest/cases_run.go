@@ -1,7 +1,6 @@
 package driverstest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -193,22 +192,6 @@ func logs(t *testing.T, s *suite) string {
 	return ""
 }
 
-// eventually polls until check is content.
-func (s *suite) eventually(t *testing.T, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
 // terminal: one stream, the size asked for, and later ones.
 func terminal(t *testing.T, s *suite) string {
 	b := s.box(t, func(b *box) {
@@ -332,68 +315,4 @@ func graceful(t *testing.T, s *suite) string {
 		t.Errorf("killed, without a grace: %s %d", status.State, status.ExitCode)
 	}
 	return fmt.Sprintf("%d ms; grace 1 s + %d ms", asked.Milliseconds(), (killed - time.Second).Milliseconds())
-}
-
-// refused: one line, a hint, and nothing made.
-func refused(t *testing.T, s *suite) string {
-	n := 0
-	for name, change := range map[string]func(b *box){
-		"too many CPUs":      func(b *box) { b.spec.CPUs = 4096 },
-		"too much memory":    func(b *box) { b.spec.Memory = 1 << 50 },
-		"too little memory":  func(b *box) { b.spec.Memory = 4096 },
-		"a missing source":   func(b *box) { b.mount(b.s.Dir+"/sources/absent", "/absent") },
-		"a hidden source":    func(b *box) { b.mount(b.s.state+"/keys", "/keys") },
-		"over the share":     func(b *box) { b.mount(b.s.Dir+"/sources", "/etc/openshell/auth/x") },
-		"the share's target": func(b *box) { b.mount(b.s.Dir+"/sources", drivers.AuthDir) },
-		"a rootfs that is not there": func(b *box) {
-			b.spec.Container.Image, b.spec.VM.Rootfs = "", b.s.Dir+"/sources/absent"
-		},
-		"what only the other kind of sandbox has": func(b *box) {
-			if b.spec.Container != (drivers.Container{}) {
-				b.spec.VM.RequireJail = true
-			} else {
-				b.spec.Container.Image = "debian:12"
-			}
-		},
-	} {
-		b := s.prepare(t, change)
-		_, _, err := b.driver.Resolve(t.Context(), b.spec)
-		plain(t, name, err)
-		if _, err := b.driver.Inspect(t.Context(), b.id); !errors.Is(err, drivers.ErrNotFound) {
-			t.Errorf("%s: something was made: %v", name, err)
-		}
-		n++
-	}
-	return fmt.Sprintf("%d of %d", n, n)
-}
-
-// vanished: a source that is gone at the start, and an engine that is asked
-// about what it does not have.
-func vanished(t *testing.T, s *suite) string {
-	source := s.source(t)
-	b := s.box(t, func(b *box) { b.mount(source, "/data") })
-	remove(t, source)
-	err := b.driver.Start(t.Context(), b.id)
-	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), source) || drivers.HintOf(err) == "" {
-		t.Errorf("a vanished source: %v, hint %q", err, drivers.HintOf(err))
-	}
-	if exists(source) {
-		t.Error("the engine made an empty directory in its place")
-	}
-	if got := b.inspect().State; got == drivers.Running {
-		t.Errorf("%s after a refused start", got)
-	}
-	for name, call := range map[string]func(context.Context, string) error{
-		"start": b.driver.Start,
-		"stop":  func(ctx context.Context, id string) error { return b.driver.Stop(ctx, id, 0) },
-		"inspect": func(ctx context.Context, id string) error {
-			_, err := b.driver.Inspect(ctx, id)
-			return err
-		},
-	} {
-		if err := call(t.Context(), newID()); !errors.Is(err, drivers.ErrNotFound) {
-			t.Errorf("%s of an unknown sandbox: %v", name, err)
-		}
-	}
-	return fmt.Sprint(err)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/search"
 	"openshell-vm/internal/procfs"
 )
 
@@ -73,9 +74,7 @@ func HungBoot(t *testing.T, h Harness) {
 	s := newSuite(t, h)
 	b := s.box(t, nil)
 	err := b.driver.Start(t.Context(), b.id)
-	if err == nil || !strings.Contains(err.Error(), "did not boot within") || drivers.HintOf(err) == "" {
-		t.Errorf("%v (%s)", err, drivers.HintOf(err))
-	}
+	Refused(t, err, "did not boot within")
 	status := b.inspect()
 	t.Logf("hung: %s, %s", status.State, status.Reason)
 	if status.State != drivers.Dead {
@@ -94,7 +93,7 @@ func (b *box) gone(pids map[string]int) {
 				return fmt.Errorf("%s (%d) is left", name, pid)
 			}
 		}
-		if left := searchProcesses(b.t, []string{b.id}, "cmdline", "mountinfo"); len(left) > 0 {
+		if left := search.Processes(b.t, []string{b.id}, "cmdline", "mountinfo"); len(left) > 0 {
 			return fmt.Errorf("the sandbox is still in %v", left)
 		}
 		return nil

@@ -9,9 +9,6 @@
 package driverstest
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"openshell-vm/drivers"
@@ -59,62 +56,4 @@ type Harness struct {
 
 	// Mountable says that the suite may mount file systems below Dir.
 	Mountable bool
-}
-
-// Missing ends a test whose engine is not there: a failure where E2E_REQUIRE=1
-// asks for it, else a skip.
-func Missing(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("E2E_REQUIRE") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-// WorkDir is a fresh directory for Harness.Dir: below the test engines' own
-// (scripts/engines), where they see later mounts, or in /var/tmp.
-func WorkDir(t testing.TB) (dir string, mountable bool) {
-	t.Helper()
-	parent := os.Getenv("OPENSHELL_ENGINES")
-	mountable = parent != "" && os.Getuid() == 0
-	if own := os.Getenv(envWorkDir); own != "" {
-		parent = own
-	} else if parent == "" {
-		parent = "/var/tmp"
-	}
-	dir, err := os.MkdirTemp(parent, "suite-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { // an engine's user namespace is another user
-		t.Fatal(err)
-	}
-	return dir, mountable
-}
-
-// buildWitness compiles the program that runs inside.
-func buildWitness(t testing.TB, dir string) string {
-	t.Helper()
-	path := filepath.Join(dir, "witness")
-	if built := os.Getenv(envWitness); built != "" {
-		copyProgram(t, built, path)
-		return path
-	}
-	if ready := os.Getenv("OPENSHELL_WITNESS"); ready != "" { // where a compiler would be too slow
-		data, err := os.ReadFile(ready)
-		if err == nil {
-			err = os.WriteFile(path, data, 0o755)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "openshell-vm/drivers/driverstest/witness")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the witness: %v\n%s", err, out)
-	}
-	return path
 }

@@ -2,13 +2,11 @@ package driverstest
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/trees"
 )
 
 // LargeRoot wants every file of a root and of a mount to be seen, where there are
@@ -24,14 +22,14 @@ func LargeRoot(t *testing.T, h Harness, files int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shellRoot(t, root)
+	trees.Shell(t, root)
 	const dirs = 4
 	for i := range files {
 		name := filepath.Join(root, "many", fmt.Sprint(i%dirs), fmt.Sprint(i/dirs))
 		if i/dirs == files/dirs-1 {
 			name = filepath.Join(filepath.Dir(name), "last")
 		}
-		if err := writeFile(name, fmt.Sprintln("last of", i%dirs)); err != nil {
+		if err := trees.WriteFile(name, fmt.Sprintln("last of", i%dirs)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -45,45 +43,4 @@ func LargeRoot(t *testing.T, h Harness, files int) {
 	if got := fmt.Sprint(lines); got != want {
 		t.Errorf("of %d files the sandbox sees %s", files, got)
 	}
-}
-
-// shellRoot makes a root of the host's static busybox.
-func shellRoot(t *testing.T, root string) {
-	t.Helper()
-	for _, dir := range []string{"bin", "dev", "etc", "proc", "sys", "tmp", "run"} {
-		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, text := range map[string]string{"passwd": "root:x:0:0:root:/root:/bin/sh\n", "group": "root:x:0:\n"} {
-		if err := os.WriteFile(filepath.Join(root, "etc", name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("cp", busybox, filepath.Join(root, "bin/busybox")).CombinedOutput(); err != nil {
-		t.Fatal(err, string(out))
-	}
-	applets, err := exec.Command(busybox, "--list").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for applet := range strings.FieldsSeq(string(applets)) {
-		if applet == "busybox" {
-			continue
-		}
-		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func writeFile(name, text string) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(name, []byte(text), 0o644)
 }

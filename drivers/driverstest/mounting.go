@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/testhost"
 )
 
 // Mounting sees that a driver finds the containers of others that have something
 // inside of a directory mounted. mount makes a container, which is not started.
 func Mounting(t *testing.T, d drivers.Surveyor, mount func(t testing.TB, name, source, target string)) {
-	dir, _ := WorkDir(t)
+	dir, _ := testhost.WorkDir(t)
 	auth := filepath.Join(dir, "auth")
 	if err := os.MkdirAll(filepath.Join(auth, "..gen-00000001"), 0o755); err != nil {
 		t.Fatal(err)

@@ -25,9 +25,12 @@ func Mounts(t testing.TB, pairs ...string) []drivers.Mount {
 // Refused checks an error that a user reads: one line with this text, and a hint.
 func Refused(t testing.TB, err error, text string) {
 	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "\n") {
+	switch {
+	case err == nil || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "\n"):
 		t.Errorf("%v\nwant … %s", err, text)
-	} else if drivers.HintOf(err) == "" {
+	case drivers.HintOf(err) == "":
 		t.Errorf("no hint with: %v", err)
+	default:
+		t.Logf("%v\n\thint: %s", err, drivers.HintOf(err))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/testhost"
 )
 
 // patience bounds one wait for something to happen. A guest under emulation
@@ -99,10 +100,10 @@ func newSuite(t *testing.T, h Harness) *suite {
 	if err := os.Chmod(s.state, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s.witness = buildWitness(t, filepath.Join(h.Dir, "bin"))
+	s.witness = testhost.Witness(t, filepath.Join(h.Dir, "bin"))
 	s.driver = h.New(s.gateway)
 	if info := s.driver.Probe(t.Context()); !info.Usable {
-		Missing(t, "%s can't be used: %s (%s)", h.Name, info.Problem, info.Hint)
+		testhost.Missing(t, "%s can't be used: %s (%s)", h.Name, info.Problem, info.Hint)
 	}
 	return s
 }
@@ -138,6 +139,22 @@ func (s *suite) table() string {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.name, r.result, r.note)
 	}
 	return b.String()
+}
+
+// eventually polls until check is content.
+func (s *suite) eventually(t *testing.T, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // newID is a sandbox's or a gateway's: [a-z0-9]{12}.

@@ -17,6 +17,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/container"
 	"openshell-vm/drivers/driverstest"
+	"openshell-vm/drivers/driverstest/testhost"
 )
 
 func TestConformance(t *testing.T) {
@@ -24,16 +25,16 @@ func TestConformance(t *testing.T) {
 	if os.Getuid() != 0 {
 		name = "rootless"
 	}
-	engine := driverstest.Engine(t, name)
+	engine := testhost.FindEngine(t, name)
 	raw := &engineAPI{}
-	dir, mountable := driverstest.WorkDir(t)
+	dir, mountable := testhost.WorkDir(t)
 	driverstest.Run(t, driverstest.Harness{
 		Name: New(Config{}).Probe(t.Context()).Version + ", " + name,
 		New: func(gatewayID string) drivers.Driver {
 			return New(Config{GatewayID: gatewayID})
 		},
 		Dir: dir, Mountable: mountable, Blind: true,
-		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Container.Image = driverstest.Image },
+		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Container.Image = testhost.Image },
 		RestartEngine: func(t testing.TB) { engine.Do(t, "restart") },
 		RemoveBehind:  raw.remove,
 		Impostor:      raw.impostor,
@@ -43,8 +44,8 @@ func TestConformance(t *testing.T) {
 
 // The same as an ordinary user with a rootless service of their own.
 func TestConformanceRootless(t *testing.T) {
-	driverstest.Engine(t, "rootless")
-	driverstest.AsUser(t, 16000, nil, "^TestConformance$", "CONTAINER_HOST="+os.Getenv("OPENSHELL_ROOTLESS_HOST"))
+	testhost.FindEngine(t, "rootless")
+	testhost.AsUser(t, 16000, nil, "^TestConformance$", "CONTAINER_HOST="+os.Getenv("OPENSHELL_ROOTLESS_HOST"))
 }
 
 // engineAPI asks the service without the driver.
@@ -59,7 +60,7 @@ func (e *engineAPI) remove(t testing.TB, id string) {
 // impostor does what `podman import --change LABEL=…` and `podman run` do.
 func (e *engineAPI) impostor(t testing.TB, name string, labels map[string]string, onImage bool) {
 	t.Helper()
-	request := map[string]any{"name": name, "image": driverstest.Image, "command": []string{"sh", "-c", "exit 3"}, "labels": labels}
+	request := map[string]any{"name": name, "image": testhost.Image, "command": []string{"sh", "-c", "exit 3"}, "labels": labels}
 	if onImage {
 		request["image"], request["labels"] = e.importLabelled(t, labels), nil
 	}
@@ -129,21 +130,21 @@ func (a around) Start(ctx context.Context, name string) error {
 }
 
 func TestSwappedSource(t *testing.T) {
-	driverstest.Engine(t, "podman")
-	dir, mountable := driverstest.WorkDir(t)
+	testhost.FindEngine(t, "podman")
+	dir, mountable := testhost.WorkDir(t)
 	driverstest.Swapped(t, driverstest.Harness{
 		Name: "podman", New: func(gatewayID string) drivers.Driver { return New(Config{GatewayID: gatewayID}) },
-		Dir: dir, Mountable: mountable, Complete: func(_ testing.TB, s *drivers.Spec) { s.Container.Image = driverstest.Image },
+		Dir: dir, Mountable: mountable, Complete: func(_ testing.TB, s *drivers.Spec) { s.Container.Image = testhost.Image },
 	}, func(gatewayID string, start func(func() error) error) drivers.Driver {
 		return container.New(around{&engine{}, start}, gatewayID)
 	})
 }
 
 func TestMounting(t *testing.T) {
-	driverstest.Engine(t, "podman")
+	testhost.FindEngine(t, "podman")
 	raw := &engineAPI{}
 	driverstest.Mounting(t, New(Config{}), func(t testing.TB, name, source, target string) {
-		err := raw.call(t.Context(), http.MethodPost, "/containers/create", nil, map[string]any{"name": name, "image": driverstest.Image,
+		err := raw.call(t.Context(), http.MethodPost, "/containers/create", nil, map[string]any{"name": name, "image": testhost.Image,
 			"command": []string{"true"}, "mounts": []mount{{"bind", source, target, []string{"ro"}}}}, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -157,6 +158,6 @@ func TestEngineGone(t *testing.T) {
 }
 
 func TestWrongImage(t *testing.T) {
-	driverstest.Engine(t, "podman")
+	testhost.FindEngine(t, "podman")
 	driverstest.WrongImages(t, New(Config{GatewayID: "gone00000000"}), "localhost:1/no/such:image", "localhost/no-such-image-here:none")
 }

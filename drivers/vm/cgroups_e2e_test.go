@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/driverstest"
+	"openshell-vm/drivers/driverstest/testhost"
 	"openshell-vm/drivers/vm/cgroup"
 	"openshell-vm/drivers/vm/monitor"
 )
@@ -61,7 +61,7 @@ func another(t *testing.T, d *Driver, spec drivers.Spec) drivers.Spec {
 // both can be started again.
 func TestOutOfTheHostsMemory(t *testing.T) {
 	if p := cgroup.Here(); p.Memory == "" {
-		driverstest.Missing(t, "no memory can be limited here: %v", p.NoMemory)
+		testhost.Missing(t, "no memory can be limited here: %v", p.NoMemory)
 	}
 	d, spec := place(t)
 	spec.Memory, spec.CPUs = 128<<20, 1

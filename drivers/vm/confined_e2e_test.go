@@ -19,6 +19,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest"
+	"openshell-vm/drivers/driverstest/testhost"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/hypervisor/krun"
@@ -111,10 +112,10 @@ func inKrunsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 func inLibkrunsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 	built := jailtest.BuildLibkrun(t)
 	if built == "" {
-		driverstest.Missing(t, "there is no C compiler")
+		testhost.Missing(t, "there is no C compiler")
 	}
 	if _, err := os.Stat(d.host.Program(krun.Program)); err != nil {
-		driverstest.Missing(t, "%v", err)
+		testhost.Missing(t, "%v", err)
 	}
 	o := krun.Options{Library: filepath.Join(jailtest.OpenDir(t), "libkrun.so.1"), Firmware: filepath.Join(built, "libkrunfw.so.5")}
 	d.cfg.Hypervisors, d.cfg.KVM = chosen(o, qemu.Options{}), noKVM
@@ -149,7 +150,7 @@ func inCsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 func needQEMU(t *testing.T, d *Driver) {
 	t.Helper()
 	if err := d.hypervisor(qemu.Name).Works(t.Context(), d.host); err != nil {
-		driverstest.Missing(t, "%v", err)
+		testhost.Missing(t, "%v", err)
 	}
 }
 
@@ -362,7 +363,7 @@ func TestProcessesOfAVM(t *testing.T) {
 		for _, kind := range kinds {
 			t.Run(string(kind.flavor), func(t *testing.T) {
 				if kind.path == "" {
-					driverstest.Missing(t, "there is no virtiofsd of this kind")
+					testhost.Missing(t, "there is no virtiofsd of this kind")
 				}
 				d, spec, _, _ := surroundings(t)
 				d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Virtiofsd: kind.path})

@@ -10,6 +10,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest"
+	"openshell-vm/drivers/driverstest/testhost"
 	"openshell-vm/drivers/vm/hypervisor/krun"
 	"openshell-vm/drivers/vm/hypervisor/qemu"
 )
@@ -26,9 +27,9 @@ func TestOddRootAsUser(t *testing.T) {
 	for name, virtiofsd := range virtiofsds() {
 		t.Run(name, func(t *testing.T) {
 			if virtiofsd == "" && name == "rust" {
-				driverstest.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
+				testhost.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
 			}
-			driverstest.AsUser(t, 15000, nil, "^TestConformance$/^a-root-as-people-have-them$", "OPENSHELL_BIN="+bin, qemu.VirtiofsdEnv+"="+virtiofsd)
+			testhost.AsUser(t, 15000, nil, "^TestConformance$/^a-root-as-people-have-them$", "OPENSHELL_BIN="+bin, qemu.VirtiofsdEnv+"="+virtiofsd)
 		})
 	}
 }
@@ -38,7 +39,7 @@ func TestOddRootAsUser(t *testing.T) {
 func TestOddRootRust(t *testing.T) {
 	rust := virtiofsds()["rust"]
 	if rust == "" {
-		driverstest.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
+		testhost.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
 	}
 	t.Parallel()
 	driverstest.OddRoot(t, harness(t, rust))
@@ -55,7 +56,7 @@ func TestFreshness(t *testing.T) {
 	for name, virtiofsd := range virtiofsds() {
 		t.Run(name, func(t *testing.T) {
 			if name == "rust" && virtiofsd == "" {
-				driverstest.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
+				testhost.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
 			}
 			t.Parallel()
 			driverstest.Freshness(t, harness(t, virtiofsd), 20)
@@ -75,7 +76,7 @@ func cacheDir() string {
 // harness is this driver on qemu, with a virtiofsd of the user's choice or, without
 // one, of the driver's.
 func harness(t *testing.T, virtiofsd string) driverstest.Harness {
-	dir, mountable := driverstest.WorkDir(t)
+	dir, mountable := testhost.WorkDir(t)
 	libexec := programs(t)
 	return driverstest.Harness{
 		Name: "vm, qemu",

@@ -17,6 +17,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest"
+	"openshell-vm/drivers/driverstest/testhost"
 	"openshell-vm/drivers/vm"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/hypervisor/krun"
@@ -202,14 +203,14 @@ func asUser(t *testing.T) {
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
-	driverstest.AsUser(t, 15000, []int{int(info.Sys().(*syscall.Stat_t).Gid)},
+	testhost.AsUser(t, 15000, []int{int(info.Sys().(*syscall.Stat_t).Gid)},
 		"^TestOnLibkrun$/^(conformance|confined)$", env...)
 }
 
 // newer: with a libkrun that is newer than known, auto goes on to qemu, and doctor
 // says why, and what to do.
 func newer(t *testing.T) {
-	dir, _ := driverstest.WorkDir(t)
+	dir, _ := testhost.WorkDir(t)
 	driver := vm.New(vm.Config{
 		GatewayID: "0123456789ab", SandboxesDir: filepath.Join(dir, "sandboxes"), RuntimeDir: filepath.Join(dir, "run"),
 		CacheDir: cacheDir(), Libexec: programDir(t), Hypervisors: withLibkrun(newerLibrary(t), os.Getenv("LIBKRUNFW")),
@@ -261,7 +262,7 @@ func confined(t *testing.T, dir, name string, pid int) {
 // harness is the vm driver with the libkrun that is under test. The deadline is
 // generous where two emulations lie below the guest.
 func harness(t *testing.T, bootDeadline time.Duration) driverstest.Harness {
-	dir, mountable := driverstest.WorkDir(t)
+	dir, mountable := testhost.WorkDir(t)
 	return driverstest.Harness{
 		Name:      "vm, krun",
 		Dir:       dir,

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"openshell-vm/drivers/driverstest"
+	"openshell-vm/drivers/driverstest/testhost"
 	"openshell-vm/drivers/vm/hypervisor/qemu"
 	"openshell-vm/drivers/vm/initramfs"
 	"openshell-vm/drivers/vm/jail"
@@ -37,7 +37,7 @@ func runOutside(t *testing.T, args, env []string) int {
 	expectSeen(t, append([]string{dir, jailtest.Self(t)}, paths(env)...))
 	kernel, err := initramfs.FindKernel(initramfs.Search{})
 	if err != nil {
-		driverstest.Missing(t, "no kernel for the outer machine: %v", err)
+		testhost.Missing(t, "no kernel for the outer machine: %v", err)
 	}
 	archive := outerInitramfs(t, dir, kernel)
 	command := writeCommand(t, dir, args, env)
@@ -251,7 +251,7 @@ func findVirtiofsd(t *testing.T) string {
 			return path
 		}
 	}
-	driverstest.Missing(t, "no virtiofsd for the outer machine")
+	testhost.Missing(t, "no virtiofsd for the outer machine")
 	return ""
 }
 
@@ -260,7 +260,7 @@ func program(t testing.TB, name string) string {
 	t.Helper()
 	path := filepath.Join(programDir(t), name)
 	if _, err := os.Stat(path); err != nil {
-		driverstest.Missing(t, "%v: run make build", err)
+		testhost.Missing(t, "%v: run make build", err)
 	}
 	return path
 }

@@ -27,19 +27,6 @@ func content(t *testing.T, path string) string {
 	return string(data)
 }
 
-// names are those in a directory.
-func names(t *testing.T, dir string) (all []string) {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		all = append(all, e.Name())
-	}
-	return all
-}
-
 // steps notes what is done, and fails the step of that name.
 func steps(t *testing.T, failing string) *[]string {
 	done := &[]string{}
@@ -94,8 +81,9 @@ func TestFaults(t *testing.T) {
 				if err := Write(path, filepath.Join(dir, temporary), []byte("new"), Durable); !errors.Is(err, errFault) {
 					t.Errorf("error %v", err)
 				}
-				if got, left := content(t, path), names(t, dir); got != want || len(left) != 1 {
-					t.Errorf("content %q, left %q", got, left)
+				left, err := os.ReadDir(dir)
+				if got := content(t, path); got != want || err != nil || len(left) != 1 {
+					t.Errorf("content %q, left %v, %v", got, left, err)
 				}
 			})
 		}
@@ -159,8 +147,8 @@ func TestConcurrent(t *testing.T) {
 		})
 	}
 	writers.Wait()
-	if left := names(t, filepath.Dir(path)); len(left) != 1 {
-		t.Errorf("left: %q", left)
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
 
@@ -172,8 +160,8 @@ func TestPending(t *testing.T) {
 	}
 	p.Discard()
 	p.Discard()
-	if left := names(t, dir); len(left) != 0 {
-		t.Errorf("left: %q", left)
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "made"), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {

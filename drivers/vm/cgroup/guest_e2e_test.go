@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers/driverstest"
+	"openshell-vm/drivers/driverstest/testhost"
 	"openshell-vm/drivers/vm/initramfs"
 )
 
@@ -132,11 +132,11 @@ func TestKernelGivesTheGuestsPlace(t *testing.T) {
 func TestVersion2(t *testing.T) {
 	emulator, err := exec.LookPath("qemu-system-x86_64")
 	if err != nil {
-		driverstest.Missing(t, "%v", err)
+		testhost.Missing(t, "%v", err)
 	}
 	kernel, err := initramfs.FindKernel(initramfs.Search{})
 	if err != nil {
-		driverstest.Missing(t, "%v", err)
+		testhost.Missing(t, "%v", err)
 	}
 	cmd := exec.Command(emulator, "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
 		"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024M", "-smp", "2",

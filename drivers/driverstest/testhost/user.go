@@ -1,9 +1,8 @@
-package driverstest
+package testhost
 
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -49,7 +48,7 @@ func AsUser(t *testing.T, uid int, groups []int, pattern string, env ...string) 
 	servant := serve(t, filepath.Join(dir, "servant.sock"))
 	cmd := exec.Command(binary, "-test.run", pattern, "-test.v")
 	cmd.Dir = own
-	cmd.Env = append(os.Environ(), envWitness+"="+buildWitness(t, dir), envServant+"="+servant, envWorkDir+"="+own, "HOME="+own)
+	cmd.Env = append(os.Environ(), envWitness+"="+Witness(t, dir), envServant+"="+servant, envWorkDir+"="+own, "HOME="+own)
 	cmd.Env = append(cmd.Env, env...)
 	credential := &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
 	for _, g := range groups {
@@ -63,23 +62,6 @@ func AsUser(t *testing.T, uid int, groups []int, pattern string, env ...string) 
 	}
 	if !strings.Contains(string(out), "--- PASS") {
 		t.Errorf("as uid %d: no test passed", uid)
-	}
-}
-
-func copyProgram(t testing.TB, from, to string) {
-	t.Helper()
-	in, err := os.Open(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	if _, err := io.Copy(out, in); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -1,0 +1,162 @@
+package driverstest
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/trees"
+)
+
+// readOnly: nothing that root inside does changes the share, the user's
+// directories or a file system that is mounted below one.
+func readOnly(t *testing.T, s *suite) string {
+	source := s.source(t)
+	note := "submounts not tried: they can't be mounted here"
+	if s.mounted(t, filepath.Join(source, "sub")) {
+		note = "with a submount"
+	}
+	b := s.box(t, func(b *box) {
+		b.mount(source, "/data")
+		b.runs("tamper", drivers.AuthDir, "/data", "/data/sub")
+	})
+	before := append(trees.Snapshot(t, b.share.AuthDir()), trees.Snapshot(t, source)...)
+	out, code := b.run(false).rest()
+	if code != 0 {
+		t.Fatalf("the witness ended with %d: %q", code, out)
+	}
+	attempts := map[string]int{}
+	for _, line := range out {
+		_, result, _ := strings.Cut(line, ": ")
+		attempts[result]++
+		if result == "DONE" && !strings.HasPrefix(line, "remount") {
+			t.Errorf("%s", line)
+		}
+	}
+	if len(out) < 60 {
+		t.Errorf("only %d attempts: %q", len(out), out)
+	}
+	if after := append(trees.Snapshot(t, b.share.AuthDir()), trees.Snapshot(t, source)...); !slices.Equal(before, after) {
+		t.Errorf("the host's tree changed:\n%q\n%q", before, after)
+	}
+	t.Logf("%d attempts: %v", len(out), attempts)
+	return fmt.Sprintf("%d attempts, %s", len(out), note)
+}
+
+// visible: a polling reader inside sees every publish, and what is read later than
+// the driver's bound after one is what was published. The figures have the way
+// of the reader's report back to the host in them.
+func visible(t *testing.T, s *suite) string {
+	const publishes = 50
+	b := s.box(t, func(b *box) { b.runs("watch", drivers.AuthDir) })
+	client := b.run(false)
+	client.expect("1 ok")
+	var took []time.Duration
+	for range publishes {
+		n, _ := b.publish()
+		begin := time.Now()
+		if line := client.line(); line != fmt.Sprintf("%d ok", n) {
+			t.Fatalf("generation %d was published, %q was seen", n, line)
+		}
+		took = append(took, time.Since(begin))
+	}
+	slices.Sort(took)
+	promised := b.promised(3, func() uint64 { n, _ := b.publish(); return n })
+	return fmt.Sprintf("p50 %.1f ms, max %.1f ms of %d; promised %v", ms(took[publishes/2]), ms(took[publishes-1]), publishes, promised)
+}
+
+// promised holds the driver to its staleness bound, which it returns: a reader
+// inside that has just read what is there reads, that long after a publish, what
+// is new. A busy machine makes the answer late, and never wrong.
+func (b *box) promised(times int, publish func() uint64) time.Duration {
+	b.t.Helper()
+	_, staleness, err := b.driver.Resolve(b.t.Context(), b.spec)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	reader := b.exec(drivers.Process{Args: []string{b.tool, "answer", drivers.AuthDir}}, true)
+	ask := func() string {
+		if _, err := io.WriteString(reader.stdin, "\n"); err != nil {
+			b.t.Fatal(err)
+		}
+		return reader.line()
+	}
+	for range times {
+		before := ask()
+		n := publish()
+		time.Sleep(staleness) // it is the promise
+		if now := ask(); now != fmt.Sprintf("%d ok", n) {
+			b.t.Errorf("%v after generation %d was published, %q was read; %q before it", staleness, n, now, before)
+		}
+	}
+	reader.stdin.Close()
+	reader.rest()
+	return staleness
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// racing: a reader that never pauses never sees a torn, missing or older one.
+func racing(t *testing.T, s *suite) string {
+	const publishes = 1000
+	b := s.box(t, func(b *box) {
+		b.runs("race", drivers.AuthDir)
+		b.spec.Stdin = true
+	})
+	client := b.run(true)
+	client.expect("ready")
+	var last uint64
+	begin := time.Now()
+	for range publishes {
+		last, _ = b.publish()
+		time.Sleep(5 * time.Millisecond) // leave an emulated reader some of the processor
+	}
+	took := time.Since(begin)
+	_, staleness, err := b.driver.Resolve(t.Context(), b.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(staleness) // the last one may be seen that late
+	client.stdin.Close()
+	out, _ := client.rest()
+	var reads, bad int
+	var seen uint64
+	if len(out) == 0 {
+		t.Fatal("no report")
+	}
+	if _, err := fmt.Sscanf(out[len(out)-1], "reads=%d bad=%d last=%d", &reads, &bad, &seen); err != nil {
+		t.Fatalf("%q: %v", out, err)
+	}
+	if bad != 0 || seen != last || reads < publishes/20 {
+		t.Errorf("%d reads, %d bad, generation %d of %d seen; %q", reads, bad, seen, last, out)
+	}
+	return fmt.Sprintf("%d reads in %.1f s, %d bad", reads, took.Seconds(), bad)
+}
+
+// resumed: what was published while the sandbox was down is there at once, and
+// what it wrote before is still there.
+func resumed(t *testing.T, s *suite) string {
+	b := s.box(t, func(b *box) {
+		// Not everybody is root in the sandbox, and /tmp may be in memory.
+		b.shell("m=/var/marker; [ -w /var ] || m=/tmp/marker; [ -e $m ] && echo marked; touch $m; sync; cut -d. -f1 " + drivers.TokenFile + "; exec " + b.tool + " hold")
+	})
+	first := b.run(false)
+	first.expect("1")
+	first.expect("ready")
+	b.stop(10 * time.Second)
+	_, expired := b.publish()
+	n, _ := b.publish()
+	begin := time.Now()
+	second := b.run(false)
+	second.expect("marked")
+	if got := second.line(); got != strconv.FormatUint(n, 10) {
+		t.Errorf("generation %s after the resume, %d was published (and %d bytes before it)", got, n, len(expired))
+	}
+	return fmt.Sprintf("first read %.0f ms after the start", ms(time.Since(begin)))
+}
