@@ -32,9 +32,10 @@ func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error)
 	status := drivers.Status{ID: id, Name: spec.Name, Spec: &spec}
 	alive := monitor.Alive(d.dir(id)) // before the exit is looked for: it is on disk before the monitor ends
 	exit, err := monitor.ReadExit(d.dir(id))
+	if err == nil && d.stale(id, exit) {
+		err = fs.ErrNotExist
+	}
 	switch {
-	case err == nil && alive && d.bootedAgain(ctx, id, exit):
-		d.inspectRunning(ctx, id, &status)
 	case err == nil:
 		status.State, status.ExitCode, status.Reason = exit.State, exit.ExitCode, exit.Reason
 		status.StartedAt, status.ExitedAt, status.SeenGeneration = exit.StartedAt, exit.ExitedAt, exit.SeenGeneration
@@ -52,13 +53,11 @@ func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error)
 	return status, nil
 }
 
-// bootedAgain says that an exit on disk is that of a boot before the one that is under
-// way or has worked. Older versions left it there.
-func (d *Driver) bootedAgain(ctx context.Context, id string, exit monitor.Exit) bool {
-	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
-	defer cancel()
-	r, err := d.ask(ctx, id, api.Request{Status: &struct{}{}})
-	return err == nil && r.Attempt > exit.Attempt && (r.State == "" || r.State == drivers.Running)
+// stale says that an exit on disk is that of a boot before the last one. Older versions
+// left it there when they booted once more.
+func (d *Driver) stale(id string, exit monitor.Exit) bool {
+	cfg, err := monitor.ReadConfig(d.dir(id)) // written before the boot begins
+	return err == nil && max(exit.Attempt, 1) < cfg.Attempt
 }
 
 func (d *Driver) inspectRunning(ctx context.Context, id string, status *drivers.Status) {

@@ -3,10 +3,12 @@ package vm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"openshell-vm/drivers"
@@ -15,6 +17,10 @@ import (
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/hypervisor/all"
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/internal/atomicfile"
+	"openshell-vm/internal/peer"
+	"openshell-vm/internal/stream"
 )
 
 // What version 99b2efc wrote for a sandbox of each hypervisor.
@@ -92,6 +98,80 @@ func TestAnOldRecordStarts(t *testing.T) {
 			t.Errorf("%s: the guest is told %s, %v", name, data, err)
 		}
 	}
+}
+
+// TestTheExitOfAnEarlierBoot: an older version left it there when it booted once more. It
+// says nothing of the last boot, whatever became of that. The monitor is asked once.
+func TestTheExitOfAnEarlierBoot(t *testing.T) {
+	for name, c := range map[string]struct {
+		exit           int // the boot that it is of
+		alive, answers bool
+		state          drivers.State
+		reason         string
+		asked          int32
+	}{
+		"it runs":                      {1, true, true, drivers.Running, "this is boot 2", 1},
+		"it runs and can't be asked":   {1, true, false, drivers.Running, "its monitor can't be asked", 0},
+		"its monitor was killed":       {1, false, false, drivers.Dead, "its monitor ended without an exit status", 0},
+		"it has ended":                 {2, false, false, drivers.Exited, "", 0},
+		"it has ended a moment ago":    {2, true, true, drivers.Exited, "", 0},
+		"of a version without a count": {0, true, true, drivers.Running, "this is boot 2", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := emptyDriver(t)
+			spec := created(t, d)
+			cfg := monitor.Config{ID: spec.ID, Dir: spec.Dir, Attempt: 2}
+			exit := monitor.Exit{State: drivers.Exited, Attempt: c.exit}
+			if err := errors.Join(cfg.Write(), atomicfile.WriteJSON(filepath.Join(spec.Dir, monitor.ExitFile), exit, atomicfile.Volatile)); err != nil {
+				t.Fatal(err)
+			}
+			if c.alive {
+				lock, err := monitor.Lock(spec.Dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer lock.Close()
+			}
+			var asked atomic.Int32
+			if c.answers {
+				answer(t, d.runDir(spec.ID), api.Report{State: drivers.Running, Attempt: 2}, &asked)
+			}
+			s, err := d.Inspect(t.Context(), spec.ID)
+			if err != nil || s.State != c.state || !strings.Contains(s.Reason, c.reason) {
+				t.Errorf("%s, %q, %v", s.State, s.Reason, err)
+			}
+			if n := asked.Load(); n != c.asked {
+				t.Errorf("its monitor was asked %d times", n)
+			}
+		})
+	}
+}
+
+// answer is a monitor that says the same to everybody, and counts them.
+func answer(t *testing.T, runDir string, r api.Report, asked *atomic.Int32) {
+	t.Helper()
+	if err := os.MkdirAll(runDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := peer.ListenIn(runDir, api.SocketFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.AcceptUnix()
+			if err != nil {
+				return
+			}
+			asked.Add(1)
+			var request api.Request
+			if err := stream.ReadJSON(stream.NewReader(c), &request); err == nil {
+				_ = stream.WriteJSON(stream.NewWriter(c), 0, r)
+			}
+			c.Close()
+		}
+	}()
 }
 
 // found is a hypervisor that finds what an older version has found.
