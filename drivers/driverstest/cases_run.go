@@ -44,6 +44,9 @@ func exitCodes(t *testing.T, s *suite) string {
 		if why := client.stderr.String(); c.code > 125 && (status.Reason == "" || !strings.HasPrefix(why, "openshell-vm: ")) {
 			t.Errorf("%v: %d; the reason is %q, and its client reads %q", b.spec.Process.Args, c.code, status.Reason, why)
 		}
+		if out, problems := b.logged(); out+problems != "" {
+			t.Errorf("%v: the log holds what the workload did not write: %q, %q", b.spec.Process.Args, out, problems)
+		}
 	}
 	b := s.box(t, nil)
 	client := b.run(false)
@@ -145,41 +148,44 @@ func stdin(t *testing.T, s *suite) string {
 	return fmt.Sprintf("%d KiB", len(text)>>10)
 }
 
+// logged is the stored output.
+func (b *box) logged() (stdout, stderr string) {
+	b.t.Helper()
+	logger, ok := b.driver.(drivers.Logger)
+	if !ok {
+		b.t.Fatal("this driver can't give back logs")
+	}
+	var out, problems capture.Buffer
+	if err := logger.Logs(b.t.Context(), b.id, false, &out, &problems); err != nil {
+		b.t.Fatalf("logs: %v", err)
+	}
+	return out.String(), problems.String()
+}
+
 // logs: stored output, apart, also after the end; the last start's only.
 func logs(t *testing.T, s *suite) string {
 	b := s.box(t, func(b *box) {
 		b.shell("if [ -e /tmp/again ]; then echo second; echo problem >&2; sleep 60; else touch /tmp/again; echo first; fi")
 	})
-	logger, ok := b.driver.(drivers.Logger)
-	if !ok {
-		t.Fatal("this driver can't give back logs")
-	}
-	read := func() (string, string) {
-		var out, problems capture.Buffer
-		if err := logger.Logs(t.Context(), b.id, false, &out, &problems); err != nil {
-			t.Fatalf("logs: %v", err)
-		}
-		return out.String(), problems.String()
-	}
-	if out, problems := read(); out+problems != "" {
+	if out, problems := b.logged(); out+problems != "" {
 		t.Errorf("before the start: %q, %q", out, problems)
 	}
 	b.run(false).rest()
 	b.ended()
-	if out, problems := read(); out != "first\n" || problems != "" {
+	if out, problems := b.logged(); out != "first\n" || problems != "" {
 		t.Errorf("after the first end: %q, %q", out, problems)
 	}
 	client := b.run(false)
 	client.expect("second")
 	s.eventually(t, func() error {
-		if out, problems := read(); out != "second\n" || problems != "problem\n" {
+		if out, problems := b.logged(); out != "second\n" || problems != "problem\n" {
 			return fmt.Errorf("while it runs: %q, %q", out, problems)
 		}
 		return nil
 	})
 	var followed capture.Buffer
 	done := make(chan error, 1)
-	go func() { done <- logger.Logs(t.Context(), b.id, true, &followed, io.Discard) }()
+	go func() { done <- b.driver.(drivers.Logger).Logs(t.Context(), b.id, true, &followed, io.Discard) }()
 	b.stop(0)
 	select {
 	case err := <-done:

@@ -18,7 +18,7 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	}
 	started, cancel := d.started.Await(id)
 	defer cancel()
-	code, err := d.stream(ctx, id, api.StreamRequest{Attach: &api.AttachRequest{Replay: replay, Hold: true}}, s)
+	code, err := d.stream(ctx, id, api.StreamRequest{Attach: &api.AttachRequest{Replay: replay, Hold: true, Why: true}}, s)
 	if !errors.Is(err, drivers.ErrNotRunning) {
 		return code, err
 	}
@@ -30,7 +30,7 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	code, err = d.stream(ctx, id, api.StreamRequest{Attach: &api.AttachRequest{Replay: true, Hold: true}}, s)
+	code, err = d.stream(ctx, id, api.StreamRequest{Attach: &api.AttachRequest{Replay: true, Hold: true, Why: true}}, s)
 	if errors.Is(err, drivers.ErrNotRunning) { // it has run and ended since
 		return d.stored(id, s)
 	}
@@ -43,8 +43,12 @@ func (d *Driver) stored(id string, s drivers.Streams) (int, error) {
 		return 0, err
 	}
 	exit, err := monitor.ReadExit(d.dir(id))
-	if err == nil && exit.State == drivers.Dead {
+	switch {
+	case err != nil:
+	case exit.State == drivers.Dead:
 		err = errors.New(exit.Reason)
+	case exit.Reason != "" && s.Stderr != nil:
+		_, err = io.WriteString(s.Stderr, api.Note(exit.Reason))
 	}
 	return exit.ExitCode, err
 }

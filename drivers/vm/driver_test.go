@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -180,6 +181,31 @@ func TestAttachGetsTheOutcomeOfAFailedStart(t *testing.T) {
 	}
 	if n := d.started.Waiting(spec.ID); n != 0 {
 		t.Errorf("%d attachers that left are still waited for", n)
+	}
+}
+
+// A workload that ended before its client had connected: the client gets its end, and
+// why, as if it had seen it.
+func TestAttachGetsAnEndThatItMissed(t *testing.T) {
+	d := emptyDriver(t)
+	spec := created(t, d)
+	exit := monitor.Exit{State: drivers.Exited, ExitCode: 127, Reason: "nosuch: not found"}
+	if err := atomicfile.WriteJSON(filepath.Join(spec.Dir, monitor.ExitFile), exit, atomicfile.Volatile); err != nil {
+		t.Fatal(err)
+	}
+	var problems bytes.Buffer
+	ended := make(chan error, 1)
+	go func() {
+		code, err := d.Attach(t.Context(), spec.ID, false, drivers.Streams{Stderr: &problems})
+		if code != 127 {
+			t.Errorf("code %d", code)
+		}
+		ended <- err
+	}()
+	waitFor(t, func() bool { return d.started.Waiting(spec.ID) == 1 })
+	d.started.Tell(spec.ID, nil)
+	if err := <-ended; err != nil || problems.String() != "openshell-vm: nosuch: not found\n" {
+		t.Errorf("%q, %v", problems.String(), err)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"io"
 	"time"
 
-	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/monitor/api"
 )
 
@@ -18,9 +17,6 @@ func (m *monitor) finish(e Exit) {
 	case <-time.After(m.cfg.StopGrace):
 		m.log.Warn("the workload's output did not end in time")
 		m.stdio.Write(note(missingLate))
-	}
-	if e.Reason != "" && e.State == drivers.Exited {
-		m.stdio.Write(note(e.Reason))
 	}
 	m.conclude(e)
 	m.stdio.Close()

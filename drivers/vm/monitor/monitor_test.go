@@ -69,9 +69,45 @@ func TestACommandThatCannotRunHasBooted(t *testing.T) {
 	wantRunning(t, ready)
 	await(t, end)
 	wantExit(t, cfg, Exit{State: drivers.Exited, ExitCode: 127, Reason: "nosuch: not found"})
-	var stderr bytes.Buffer
-	if err := ReadLog(cfg.Dir, nil, &stderr); err != nil || stderr.String() != "openshell-vm: nosuch: not found\n" {
-		t.Errorf("%q, %v", stderr.String(), err)
+	var log bytes.Buffer
+	if err := ReadLog(cfg.Dir, &log, &log); err != nil || log.Len() > 0 {
+		t.Errorf("of a workload that never ran the log has %q, %v", log.String(), err)
+	}
+}
+
+// TestTheReasonIsNoOutput: who is attached is told why the workload has ended. Its log
+// holds what it wrote and nothing else.
+func TestTheReasonIsNoOutput(t *testing.T) {
+	end := make(chan struct{})
+	cfg, ready, ended := startMonitor(t, nil, func(g *fakeGuest) {
+		g.boot()
+		g.say(stream.Stderr, "err\n")
+		<-end
+		g.exit(137, "out of memory")
+	})
+	wantRunning(t, ready)
+	why := attachAll
+	why.Attach = &api.AttachRequest{Replay: true, Why: true}
+	var attached, followed, log bytes.Buffer
+	outcomes := []<-chan outcome{
+		streamed(t, cfg, why, drivers.Streams{Stderr: &attached}),
+		streamed(t, cfg, attachAll, drivers.Streams{Stderr: &followed}),
+	}
+	close(end)
+	for _, o := range outcomes {
+		if o := await(t, o); o.code != 137 || o.err != nil {
+			t.Errorf("%+v", o)
+		}
+	}
+	if err := await(t, ended); err != nil {
+		t.Error(err)
+	}
+	wantExit(t, cfg, Exit{State: drivers.Exited, ExitCode: 137, Reason: "out of memory"})
+	if err := ReadLog(cfg.Dir, &log, &log); err != nil {
+		t.Error(err)
+	}
+	if a, f, l := attached.String(), followed.String(), log.String(); a != "err\nopenshell-vm: out of memory\n" || f != "err\n" || l != "err\n" {
+		t.Errorf("attached %q, followed %q, the log %q", a, f, l)
 	}
 }
 

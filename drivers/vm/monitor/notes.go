@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
 )
@@ -29,7 +30,7 @@ func missed(wanted int) []byte {
 
 // note returns a line of ours as records of the stdio log.
 func note(text string) []byte {
-	return appendRecords(nil, time.Now(), stream.Stderr, []byte("openshell-vm: "+text+"\n"))
+	return appendRecords(nil, time.Now(), stream.Stderr, []byte(api.Note(text)))
 }
 
 // fileHeader is the first line of each file of the stdio log. It numbers the files

@@ -152,11 +152,17 @@ func (s server) attach(ctx context.Context, client *stream.Session, r api.Attach
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if e := s.m.exit; e.State == drivers.Dead {
+	e := s.m.exit
+	if e.State == drivers.Dead {
 		client.Fail([]byte(e.Reason))
-	} else {
-		client.Exit(e.ExitCode)
+		return nil
 	}
+	if r.Why && e.Reason != "" {
+		if err := write(stream.Stderr, []byte(api.Note(e.Reason))); err != nil {
+			return err
+		}
+	}
+	client.Exit(e.ExitCode)
 	return nil
 }
 

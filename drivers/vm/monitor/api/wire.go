@@ -58,7 +58,13 @@ type AttachRequest struct {
 	// Hold makes the workload wait for a client that does not read, once the log has
 	// no more room. Without it the client misses output, and is told so.
 	Hold bool `json:"hold,omitempty"`
+	// Why tells the client on its standard error why the workload has ended, if there is a
+	// reason. An older monitor tells everybody, as if the workload had said it.
+	Why bool `json:"why,omitempty"`
 }
+
+// Note is a line of ours among the workload's output.
+func Note(text string) string { return "openshell-vm: " + text + "\n" }
 
 // ExecRequest runs a further command.
 type ExecRequest struct {
