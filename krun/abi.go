@@ -5,9 +5,8 @@ import (
 	"unsafe"
 )
 
-// An arg is one argument of a C function. Its Go type says its C type, and the
-// types of all arguments together, as a word of these letters, choose the
-// prototype under which the function is called.
+// An arg is one argument of a C function. Its Go type says its C type. The letters of
+// all arguments form a word, which chooses the prototype for the call.
 type arg interface{ letter() byte }
 
 type (
@@ -17,13 +16,13 @@ type (
 	i32  int32    // int
 	flag bool     // bool
 	str  string   // const char *, freed after the call
-	opt  string   // the same, NULL when empty
+	opt  string   // the same, but NULL when empty
 	vec  []string // const char *const[], NULL-terminated, freed after the call
 	mac  [6]byte  // const uint8_t[6], freed after the call
-	mem  struct { // const uint8_t *: C memory that outlives the call
+	mem  struct { // const uint8_t *, C memory that outlives the call
 		p unsafe.Pointer
 	}
-	file struct{ f *os.File } // int: a descriptor that duplicateFiles is to make; -1 for nil
+	file struct{ f *os.File } // int, a descriptor that duplicateFiles makes; -1 for nil
 )
 
 func (u8) letter() byte   { return 'c' }
@@ -38,10 +37,9 @@ func (mac) letter() byte  { return 'm' }
 func (mem) letter() byte  { return 'p' }
 func (file) letter() byte { return 'i' }
 
-// duplicateFiles replaces each file among args by the number of a descriptor of
-// our own, so that neither the caller's Close, a finalizer, nor a C function that
-// takes a descriptor over can close it under another's hands. Those made are
-// returned; after an error there are none.
+// duplicateFiles replaces each file among args by a descriptor of our own, and returns
+// the descriptors; after an error there are none. So neither the caller's Close, nor a
+// finalizer, nor a C function that takes a descriptor over closes one that others use.
 func duplicateFiles(symbol string, args []arg) ([]int, error) {
 	var made []int
 	for i, a := range args {
@@ -53,7 +51,7 @@ func duplicateFiles(symbol string, args []arg) ([]int, error) {
 			args[i] = i32(-1)
 			continue
 		}
-		// Fd also makes the file blocking, which libkrun takes for granted.
+		// Fd also puts the file into blocking mode, which libkrun expects.
 		fd, err := duplicate(a.f.Fd())
 		if err != nil {
 			shutAll(made)

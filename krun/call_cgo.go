@@ -27,7 +27,8 @@ static int32_t call_uii(void *f, uint32_t a, int b, int c) { return ((int32_t (*
 static int32_t call_uss(void *f, uint32_t a, S b, S c) { return ((int32_t (*)(uint32_t, S, S))f)(a, b, c); }
 static int32_t call_uus(void *f, uint32_t a, uint32_t b, S c) { return ((int32_t (*)(uint32_t, uint32_t, S))f)(a, b, c); }
 static int32_t call_uuw(void *f, uint32_t a, uint32_t b, uint64_t c) { return ((int32_t (*)(uint32_t, uint32_t, uint64_t))f)(a, b, c); }
-static int32_t call_iuuu(void *f, int a, uint32_t b, uint32_t c, uint32_t d) { return ((int32_t (*)(int, uint32_t, uint32_t, uint32_t))f)(a, b, c, d); }
+static int32_t call_iuuu(void *f, int a, uint32_t b, uint32_t c, uint32_t d)
+{ return ((int32_t (*)(int, uint32_t, uint32_t, uint32_t))f)(a, b, c, d); }
 static int32_t call_uiii(void *f, uint32_t a, int b, int c, int d) { return ((int32_t (*)(uint32_t, int, int, int))f)(a, b, c, d); }
 static int32_t call_ussb(void *f, uint32_t a, S b, S c, bool d) { return ((int32_t (*)(uint32_t, S, S, bool))f)(a, b, c, d); }
 static int32_t call_usss(void *f, uint32_t a, S b, S c, S d) { return ((int32_t (*)(uint32_t, S, S, S))f)(a, b, c, d); }
@@ -36,14 +37,22 @@ static int32_t call_ussw(void *f, uint32_t a, S b, S c, uint64_t d) { return ((i
 static int32_t call_usvv(void *f, uint32_t a, S b, V c, V d) { return ((int32_t (*)(uint32_t, S, V, V))f)(a, b, c, d); }
 static int32_t call_uusb(void *f, uint32_t a, uint32_t b, S c, bool d) { return ((int32_t (*)(uint32_t, uint32_t, S, bool))f)(a, b, c, d); }
 static int32_t call_uusi(void *f, uint32_t a, uint32_t b, S c, int d) { return ((int32_t (*)(uint32_t, uint32_t, S, int))f)(a, b, c, d); }
-static int32_t call_usmuu(void *f, uint32_t a, S b, P c, uint32_t d, uint32_t e) { return ((int32_t (*)(uint32_t, S, P, uint32_t, uint32_t))f)(a, b, c, d, e); }
-static int32_t call_ussub(void *f, uint32_t a, S b, S c, uint32_t d, bool e) { return ((int32_t (*)(uint32_t, S, S, uint32_t, bool))f)(a, b, c, d, e); }
-static int32_t call_usswb(void *f, uint32_t a, S b, S c, uint64_t d, bool e) { return ((int32_t (*)(uint32_t, S, S, uint64_t, bool))f)(a, b, c, d, e); }
-static int32_t call_ususs(void *f, uint32_t a, S b, uint32_t c, S d, S e) { return ((int32_t (*)(uint32_t, S, uint32_t, S, S))f)(a, b, c, d, e); }
-static int32_t call_uusii(void *f, uint32_t a, uint32_t b, S c, int d, int e) { return ((int32_t (*)(uint32_t, uint32_t, S, int, int))f)(a, b, c, d, e); }
-static int32_t call_usimuu(void *f, uint32_t a, S b, int c, P d, uint32_t e, uint32_t g) { return ((int32_t (*)(uint32_t, S, int, P, uint32_t, uint32_t))f)(a, b, c, d, e, g); }
-static int32_t call_ussubbu(void *f, uint32_t a, S b, S c, uint32_t d, bool e, bool g, uint32_t h) { return ((int32_t (*)(uint32_t, S, S, uint32_t, bool, bool, uint32_t))f)(a, b, c, d, e, g, h); }
-static int32_t call_usspwub(void *f, uint32_t a, S b, S c, P d, size_t e, uint32_t g, bool h) { return ((int32_t (*)(uint32_t, S, S, P, size_t, uint32_t, bool))f)(a, b, c, d, e, g, h); }
+static int32_t call_usmuu(void *f, uint32_t a, S b, P c, uint32_t d, uint32_t e)
+{ return ((int32_t (*)(uint32_t, S, P, uint32_t, uint32_t))f)(a, b, c, d, e); }
+static int32_t call_ussub(void *f, uint32_t a, S b, S c, uint32_t d, bool e)
+{ return ((int32_t (*)(uint32_t, S, S, uint32_t, bool))f)(a, b, c, d, e); }
+static int32_t call_usswb(void *f, uint32_t a, S b, S c, uint64_t d, bool e)
+{ return ((int32_t (*)(uint32_t, S, S, uint64_t, bool))f)(a, b, c, d, e); }
+static int32_t call_ususs(void *f, uint32_t a, S b, uint32_t c, S d, S e)
+{ return ((int32_t (*)(uint32_t, S, uint32_t, S, S))f)(a, b, c, d, e); }
+static int32_t call_uusii(void *f, uint32_t a, uint32_t b, S c, int d, int e)
+{ return ((int32_t (*)(uint32_t, uint32_t, S, int, int))f)(a, b, c, d, e); }
+static int32_t call_usimuu(void *f, uint32_t a, S b, int c, P d, uint32_t e, uint32_t g)
+{ return ((int32_t (*)(uint32_t, S, int, P, uint32_t, uint32_t))f)(a, b, c, d, e, g); }
+static int32_t call_ussubbu(void *f, uint32_t a, S b, S c, uint32_t d, bool e, bool g, uint32_t h)
+{ return ((int32_t (*)(uint32_t, S, S, uint32_t, bool, bool, uint32_t))f)(a, b, c, d, e, g, h); }
+static int32_t call_usspwub(void *f, uint32_t a, S b, S c, P d, size_t e, uint32_t g, bool h)
+{ return ((int32_t (*)(uint32_t, S, S, P, size_t, uint32_t, bool))f)(a, b, c, d, e, g, h); }
 */
 import "C"
 
@@ -95,7 +104,7 @@ func (fr *frame) m(i int) C.P {
 func (fr *frame) v(i int) C.V {
 	a := fr.args[i].(vec)
 	const word = unsafe.Sizeof(uintptr(0))
-	// All the pointers that libkrun takes for its own, though it stops at a NULL.
+	// As many pointers as libkrun may read, though it stops at a NULL.
 	block := fr.own(C.calloc(maxVector+1, C.size_t(word)))
 	entries := unsafe.Slice((**C.char)(block), maxVector+1)
 	for j, s := range a {
@@ -104,8 +113,7 @@ func (fr *frame) v(i int) C.V {
 	return C.V(block)
 }
 
-// prototypes are the C types under which functions are called, by the letters of
-// their arguments.
+// prototypes are the callers, by the letters of the function's arguments.
 var prototypes = map[string]func(f unsafe.Pointer, a *frame) C.int32_t{
 	"":     func(f unsafe.Pointer, _ *frame) C.int32_t { return C.call_(f) },
 	"w":    func(f unsafe.Pointer, a *frame) C.int32_t { return C.call_w(f, a.w(0)) },
@@ -156,7 +164,7 @@ var prototypes = map[string]func(f unsafe.Pointer, a *frame) C.int32_t{
 	},
 }
 
-// invoke calls the C function at f under the prototype that args spell.
+// invoke calls the C function at f. args choose its prototype.
 func invoke(f address, args ...arg) int32 {
 	a := &frame{args: args}
 	defer a.free()

@@ -10,19 +10,18 @@ import (
 )
 
 const (
-	// maxVector is how many pointers libkrun reads before it stops, less
-	// the NULL at the end.
+	// maxVector is how many pointers libkrun reads at most, less the NULL at the end.
 	maxVector = 4095
 	// maxTag is the room for a virtio-fs tag in the device's configuration.
 	maxTag = 36
 	// maxSocketPath is the room in a sockaddr_un, less the NUL.
 	maxSocketPath = 107
-	// maxGramPath leaves room for "-krun.sock", which libkrun before 1.19
-	// appends to make the name of its own end.
+	// maxGramPath leaves room for "-krun.sock": libkrun before 1.19 appends that to
+	// make the name of its own end.
 	maxGramPath = maxSocketPath - len("-krun.sock")
-	// maxCommandLine bounds what this package's caller puts on the guest's
-	// kernel command line. libkrun's own part and the kernel's limit of 2,048
-	// leave a little more: 1,320 bytes were seen to boot, 1,650 to hang.
+	// maxCommandLine bounds what the caller puts on the guest's kernel command line.
+	// libkrun's own part and the kernel's limit of 2,048 leave a little more: 1,320
+	// bytes were seen to boot, 1,650 to hang.
 	maxCommandLine = 1320
 	// rootTag is the tag of the guest's root.
 	rootTag = "/dev/root"
@@ -33,8 +32,8 @@ const (
 // RootTag is the tag under which AddVirtioFS3 gives the guest its root.
 const RootTag = rootTag
 
-// checkStrings refuses what no C function takes: NUL bytes, which would cut the
-// string, text that is not UTF-8, and vectors that are too long to be read whole.
+// checkStrings refuses strings with a NUL byte, which would cut them, strings that are
+// not UTF-8, and vectors that libkrun would not read whole.
 func checkStrings(symbol string, args []arg) error {
 	for _, a := range args {
 		switch a := a.(type) {
@@ -70,8 +69,8 @@ func checkString(symbol, s string) error {
 	return nil
 }
 
-// checkWord refuses what would break the guest's kernel command line, on which
-// s stands bare.
+// checkWord refuses an s that would break the guest's kernel command line, where it
+// stands without quotes.
 func checkWord(symbol, s string) error {
 	if strings.ContainsRune(s, ' ') {
 		return invalid(symbol, "%q has a space, which would end it on the kernel command line", s)
@@ -79,7 +78,7 @@ func checkWord(symbol, s string) error {
 	return checkQuoted(symbol, s)
 }
 
-// checkQuoted is checkWord for what stands in double quotes there.
+// checkQuoted is checkWord for an s that stands in double quotes.
 func checkQuoted(symbol, s string) error {
 	for _, c := range s {
 		if c == '"' {
@@ -92,14 +91,14 @@ func checkQuoted(symbol, s string) error {
 	return nil
 }
 
-// checkEnv refuses environment entries that the guest would not get as they are.
+// checkEnv refuses environment entries that the guest would not get unchanged.
 func checkEnv(symbol string, env []string) error {
 	for _, e := range env {
 		name, _, ok := strings.Cut(e, "=")
 		if !ok || name == "" {
 			return invalid(symbol, "%q is not NAME=value", e)
 		}
-		// With a dot it is a module's parameter to the kernel.
+		// The kernel takes a name with a dot for a module's parameter.
 		if strings.ContainsAny(name, ". ") {
 			return invalid(symbol, "the name %q has a dot or a space, so the kernel would not pass it on", name)
 		}
@@ -110,8 +109,8 @@ func checkEnv(symbol string, env []string) error {
 	return nil
 }
 
-// checkShare refuses share roots that fail when the guest mounts them, or are
-// another directory by then.
+// checkShare refuses a share root that would fail when the guest mounts it, or that may
+// be another directory by then.
 func checkShare(symbol, path string) error {
 	if clean := filepath.Clean(path); clean != path { // link/ would be followed
 		return invalid(symbol, "%q is not a clean path, as %q is", path, clean)
@@ -129,7 +128,7 @@ func checkShare(symbol, path string) error {
 	return nil
 }
 
-// checkDir refuses what is not a directory; symlinks are followed.
+// checkDir refuses what is not a directory. It follows symlinks.
 func checkDir(symbol, path string) error {
 	if info, err := os.Stat(path); err != nil {
 		return invalid(symbol, "%v", err)
@@ -139,7 +138,7 @@ func checkDir(symbol, path string) error {
 	return nil
 }
 
-// checkFile refuses images and kernels that are not there; symlinks are followed.
+// checkFile refuses a path without a file, and directories. It follows symlinks.
 func checkFile(symbol, path string) error {
 	if _, err := checkPath(symbol, path); err != nil {
 		return err
@@ -178,8 +177,8 @@ func checkSocketPath(symbol, path string, most int) error {
 	return checkAbsolute(symbol, path)
 }
 
-// checkSocket refuses what is not a socket now: libkrun connects when the guest
-// starts the device, and a virtual CPU's thread panics when that fails.
+// checkSocket refuses a path without a socket. libkrun connects when the guest starts
+// the device, and a virtual CPU's thread panics if that fails.
 func checkSocket(symbol, path string, most int) error {
 	if err := checkSocketPath(symbol, path, most); err != nil {
 		return err
@@ -192,8 +191,8 @@ func checkSocket(symbol, path string, most int) error {
 	return nil
 }
 
-// interruptLines is how many virtio devices a VM can have: on x86-64 the lines 5
-// to 15, elsewhere as many as the address space for devices has room for.
+// interruptLines is how many virtio devices a VM can have. x86-64 has the lines 5 to 15;
+// elsewhere the address space for devices is the limit.
 func interruptLines() int {
 	if runtime.GOARCH == "amd64" {
 		return 11

@@ -12,25 +12,25 @@ func (c *Context) DisableImplicitConsole() error {
 	return c.apply(change{f: disableImplicitConsole})
 }
 
-// SetConsoleOutput sends the implicit console's output to a file, which is made.
-// It does nothing to other consoles.
+// SetConsoleOutput makes a file that gets the implicit console's output. It has no
+// effect on other consoles.
 func (c *Context) SetConsoleOutput(path string) error {
 	return c.apply(change{f: setConsoleOutput, args: []arg{str(path)},
 		check: func(symbol string) error { return checkAbsolute(symbol, path) }})
 }
 
-// AddVirtioConsoleDefault adds a console. Terminals become the console itself;
-// other files become ports named krun-stdin, krun-stdout and krun-stderr, which
-// libkrun's init connects to the command. Any of them may be nil.
+// AddVirtioConsoleDefault adds a console. Terminals become the console itself. Other
+// files become ports named krun-stdin, krun-stdout and krun-stderr, which libkrun's init
+// connects to the command. Any of them may be nil.
 func (c *Context) AddVirtioConsoleDefault(in, out, errs *os.File) error {
 	return c.apply(change{f: addVirtioConsoleDefault, args: []arg{file{in}, file{out}, file{errs}}, devices: 1})
 }
 
-// maxSerial is how many serial ports an x86-64 machine wires up. libkrun leaves
-// further ones unconnected and says nothing.
+// maxSerial is how many serial ports an x86-64 machine connects. libkrun silently leaves
+// further ones unconnected.
 const maxSerial = 4
 
-// AddSerialConsoleDefault adds a serial port, /dev/ttyS0 and so on. Either file
+// AddSerialConsoleDefault adds a serial port: /dev/ttyS0, then /dev/ttyS1. Either file
 // may be nil.
 func (c *Context) AddSerialConsoleDefault(in, out *os.File) error {
 	return c.apply(change{f: addSerialConsoleDefault, args: []arg{file{in}, file{out}},
@@ -43,19 +43,18 @@ func (c *Context) AddSerialConsoleDefault(in, out *os.File) error {
 		remember: func() { c.serials++ }})
 }
 
-// Console is a console device with ports, of which it needs at least one before
-// the start.
+// Console is a console device with ports. It needs at least one before the start.
 type Console struct {
-	c     *Context
+	vm    *Context
 	id    u32
 	ports int
 }
 
-// AddVirtioConsoleMultiport adds a console device without ports. Only a
-// terminal port (AddTTY) is a console to the kernel, hvc0; the others are plain
-// streams that the guest finds by name under /sys/class/virtio-ports.
+// AddVirtioConsoleMultiport adds a console device without ports. To the kernel only a
+// terminal port (AddTTY) is a console, hvc0. The other ports are plain streams that the
+// guest finds by name under /sys/class/virtio-ports.
 func (c *Context) AddVirtioConsoleMultiport() (*Console, error) {
-	console := &Console{c: c}
+	console := &Console{vm: c}
 	id, err := c.applyNumber(change{f: addVirtioConsoleMultiport, devices: 1,
 		remember: func() { c.consoles = append(c.consoles, console) }}, true)
 	if err != nil {
@@ -66,25 +65,24 @@ func (c *Context) AddVirtioConsoleMultiport() (*Console, error) {
 }
 
 // AddTTY adds a port on a terminal, which libkrun puts into raw mode at the start.
-func (p *Console) AddTTY(name string, tty *os.File) error {
-	return p.addPort(addConsolePortTTY, name, []*os.File{tty}, "a terminal")
+func (c *Console) AddTTY(name string, tty *os.File) error {
+	return c.addPort(addConsolePortTTY, name, []*os.File{tty}, "a terminal")
 }
 
-// AddInOut adds a port that takes its input from one file and gives its output
-// to another, which may be the same one, or nil for none.
-func (p *Console) AddInOut(name string, in, out *os.File) error {
-	return p.addPort(addConsolePortInOut, name, []*os.File{in, out}, "input or output")
+// AddInOut adds a port that reads its input from one file and writes its output to
+// another. The files may be the same, and one of them may be nil.
+func (c *Console) AddInOut(name string, in, out *os.File) error {
+	return c.addPort(addConsolePortInOut, name, []*os.File{in, out}, "input or output")
 }
 
-func (p *Console) addPort(f fn, name string, files []*os.File, needed string) error {
-	c := p.c
-	args := []arg{p.id, str(name)}
+func (c *Console) addPort(f fn, name string, files []*os.File, needed string) error {
+	args := []arg{c.id, str(name)}
 	for _, f := range files {
 		args = append(args, file{f})
 	}
-	return c.apply(change{f: f, args: args,
+	return c.vm.apply(change{f: f, args: args,
 		check: func(symbol string) error {
-			if name != "" && slices.Contains(c.ports, name) {
+			if name != "" && slices.Contains(c.vm.ports, name) {
 				return invalid(symbol, "the port name %q is in use", name)
 			}
 			if !slices.ContainsFunc(files, func(f *os.File) bool { return f != nil }) {
@@ -93,8 +91,8 @@ func (p *Console) addPort(f fn, name string, files []*os.File, needed string) er
 			return nil
 		},
 		remember: func() {
-			c.ports = append(c.ports, name)
-			p.ports++
+			c.vm.ports = append(c.vm.ports, name)
+			c.ports++
 		},
 	})
 }

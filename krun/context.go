@@ -7,9 +7,8 @@ import (
 	"unsafe"
 )
 
-// Context is one VM that is being configured. NewContext makes it; the zero value
-// is of no use. Its methods may be called concurrently. A method that fails leaves
-// the configuration as it was.
+// Context is the configuration of one VM. NewContext makes it; the zero value is of no
+// use. Its methods may be called concurrently. A method that fails changes nothing.
 type Context struct {
 	lib *Library
 
@@ -19,7 +18,7 @@ type Context struct {
 	state
 }
 
-// state is what the checks need to know of the calls before, and what the VM uses.
+// state is what the checks need to know of earlier calls, and what the VM uses.
 type state struct {
 	tags, disks, ports []string         // names in use
 	overlays           []overlayName    // entries put over shares
@@ -28,8 +27,8 @@ type state struct {
 	serials            int              // serial ports added
 	devices            int              // virtio devices added by calls
 	memoryMiB          uint64           // from SetVMConfig
-	kernelEnd          uint64           // in the guest's memory; 0 if not known
-	text               map[fn]int       // bytes on the kernel command line, by whose they are
+	kernelEnd          uint64           // where the kernel ends in the guest's memory; 0 if not known
+	text               map[fn]int       // bytes on the kernel command line, by the call that put them there
 	set                map[fn]bool      // calls that succeeded
 	tsiInet            bool             // AddVsock gave the guest the host's network
 	cmdline            string           // from SetKernel
@@ -59,7 +58,7 @@ func (c *Context) Close() error {
 	}
 	c.closed = true
 	if err := c.lib.do(freeCtx, c.id); err != nil {
-		return err // C may still use what the context owns
+		return err // C may still use what the Context owns
 	}
 	for _, p := range c.owned {
 		release(p)
@@ -69,21 +68,18 @@ func (c *Context) Close() error {
 	return nil
 }
 
-// A change is one configuring call: checks, the call, and what to remember of it.
-//
-// Its devices are the virtio devices that it adds. It adds none where one of once
-// was done before.
+// A change is one configuring call: its checks, the call, and what to remember of it.
 type change struct {
 	f        fn
-	check    func(symbol string) error // nil: nothing but strings to check
+	check    func(symbol string) error // nil if only strings are to check
 	args     []arg
-	devices  int
-	once     []fn
-	text     map[fn]int // bytes that it puts on the kernel command line, in place of those there
+	devices  int        // virtio devices that it adds
+	once     []fn       // it adds none if one of these was done before
+	text     map[fn]int // bytes that it puts on the kernel command line, replacing those of the same call
 	remember func()
 }
 
-// apply makes a change, in the order gate, checks, C, memory.
+// apply makes a change: it checks, calls C, and remembers the change.
 func (c *Context) apply(ch change) error {
 	_, err := c.applyNumber(ch, false)
 	return err
@@ -119,7 +115,7 @@ func (c *Context) applyNumber(ch change, positive bool) (int, error) {
 	return n, nil
 }
 
-// checkChange is all that is looked at before C is called.
+// checkChange makes all checks that come before the call to C.
 func (c *Context) checkChange(symbol string, ch change) error {
 	if c.closed {
 		return &Error{Symbol: symbol, Err: ErrClosed}
@@ -138,7 +134,7 @@ func (c *Context) checkChange(symbol string, ch change) error {
 	return c.checkRoom(symbol, ch)
 }
 
-// checkRoom refuses devices without an interrupt line, and text that the guest
+// checkRoom refuses devices that would get no interrupt line, and text that the guest's
 // kernel would cut off.
 func (c *Context) checkRoom(symbol string, ch change) error {
 	if ch.devices > 0 && c.devices+ch.devices > interruptLines()-builtinDevices {
@@ -160,7 +156,7 @@ func (c *Context) checkRoom(symbol string, ch change) error {
 // builtinDevices are in every VM: the balloon and the random number generator.
 const builtinDevices = 2
 
-// implicitDevices counts what libkrun adds unless it was told not to.
+// implicitDevices counts the devices that libkrun adds unless it is told not to.
 func (c *Context) implicitDevices() int {
 	n := 0
 	if !c.set[disableImplicitConsole] {
@@ -177,14 +173,13 @@ func (c *Context) implicitDevices() int {
 // and no other goroutine goes on. 125, 126 and 127 mean that libkrun's own init
 // failed, could not execute the command, or did not find it.
 //
-// It returns only with an error from before the start. The context is used up
-// then, too, unless the error is an ErrInvalid, which says what is to be mended.
+// It returns only if the VM did not start. After an ErrInvalid the Context can be mended
+// and started again; after any other error it is used up.
 //
-// It refuses to start a VM that was not given its size, its environment, and its
-// way to the host: DisableImplicitVsock is needed, then AddVsock or a network
-// device where wanted, and SetPortMap where AddVsock is with TSIInet. A libkrun
-// before 1.17 has no DisableImplicitVsock; there SetPortMap or a network device
-// is needed.
+// It refuses a VM without a size, an environment or a choice of network. The choice is
+// DisableImplicitVsock, then AddVsock or a network device if wanted; AddVsock with
+// TSIInet also needs SetPortMap. A libkrun before 1.17 has no DisableImplicitVsock: it
+// needs SetPortMap or a network device.
 func (c *Context) StartEnter() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -232,8 +227,8 @@ func (c *Context) checkStart(symbol string) error {
 	return nil
 }
 
-// checkExposure refuses what libkrun would choose itself: a vsock device through
-// which the guest has the host's network, and all its ports exposed.
+// checkExposure refuses a VM to which libkrun itself would give a vsock device with the
+// host's network, or whose ports it would all expose.
 func (c *Context) checkExposure(symbol string) error {
 	switch {
 	case c.set[disableImplicitVsock]:
@@ -248,11 +243,11 @@ func (c *Context) checkExposure(symbol string) error {
 	return nil
 }
 
-// hasNetwork says whether a network device was added.
+// hasNetwork reports whether a network device was added.
 func (c *Context) hasNetwork() bool {
 	return c.set[addNetUnixStream] || c.set[addNetUnixGram] || c.set[addNetTap] ||
 		c.set[setPasstFD] || c.set[setGvproxyPath]
 }
 
-// hasRoot says whether the guest's root was given as a directory.
+// hasRoot reports whether the guest has a root.
 func (c *Context) hasRoot() bool { return slices.Contains(c.tags, rootTag) }

@@ -2,9 +2,9 @@ package krun
 
 import "slices"
 
-// DiskFormat is the format of a disk image. A format other than raw can make
-// libkrun open further files that the image names: use it only for images that
-// no guest could write to.
+// DiskFormat is the format of a disk image. An image that is not raw can name further
+// files, and libkrun opens these: use such a format only for images that no guest could
+// write to.
 type DiskFormat uint32
 
 const (
@@ -13,8 +13,8 @@ const (
 	DiskVMDK
 )
 
-// DiskSync says what a guest's flush does. C numbers the modes the other way
-// round; here the zero value is the one that loses nothing.
+// DiskSync says what a guest's flush does. The zero value loses nothing; C numbers the
+// modes the other way round.
 type DiskSync uint32
 
 const (
@@ -23,8 +23,7 @@ const (
 	SyncNone                    // nothing: a crash of the host loses data that the guest has flushed
 )
 
-// c is the mode's number in C, and for one that does not exist a number that
-// libkrun refuses.
+// c is the mode's number in C. For a mode that does not exist libkrun refuses it.
 func (s DiskSync) c() u32 { return u32(SyncNone - s) }
 
 // Disk is a disk image or block device on the host. Disks appear in the guest in
@@ -49,12 +48,12 @@ func (c *Context) AddDisk2(d Disk) error {
 	return c.addDisk(addDisk2, d, d.onlyFormat(), str(d.ID), str(d.Path), u32(d.Format), flag(d.ReadOnly))
 }
 
-// AddDisk3 adds a disk with all that libkrun can say about it.
+// AddDisk3 adds a disk with all of Disk's fields.
 func (c *Context) AddDisk3(d Disk) error {
 	return c.addDisk(addDisk3, d, true, str(d.ID), str(d.Path), u32(d.Format), flag(d.ReadOnly), flag(d.DirectIO), d.Sync.c())
 }
 
-// onlyFormat says that AddDisk2 can express d.
+// onlyFormat reports whether AddDisk2 can express d.
 func (d Disk) onlyFormat() bool { return !d.DirectIO && d.Sync == SyncFull }
 
 // SetRootDisk is deprecated in libkrun: use AddDisk.

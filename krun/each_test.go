@@ -119,8 +119,8 @@ var each = []struct {
 		_, err := c.AddVirtioConsoleMultiport()
 		return err
 	}, `7`},
-	{"krun_add_console_port_tty", func(c *Context, x things) error { return (&Console{c: c, id: 3}).AddTTY("", x.tty) }, `7 3 "" TTY`},
-	{"krun_add_console_port_inout", func(c *Context, x things) error { return (&Console{c: c, id: 3}).AddInOut("p", nil, x.out) }, `7 3 "p" -1 FD`},
+	{"krun_add_console_port_tty", func(c *Context, x things) error { return (&Console{vm: c, id: 3}).AddTTY("", x.tty) }, `7 3 "" TTY`},
+	{"krun_add_console_port_inout", func(c *Context, x things) error { return (&Console{vm: c, id: 3}).AddInOut("p", nil, x.out) }, `7 3 "p" -1 FD`},
 	{"krun_has_feature", func(c *Context, x things) error {
 		ok, err := c.lib.HasFeature(FeatureBlk)
 		return expect(ok, true, err)

@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// What an Error wraps when libkrun itself gave no errno.
+// What an Error wraps if libkrun returned no errno.
 var (
 	ErrNoLibrary   = errors.New("libkrun is not available")
 	ErrUnsupported = errors.New("not in this libkrun")
@@ -19,13 +19,12 @@ var (
 // Error is the one error type of this package.
 type Error struct {
 	Symbol string // the C function: "krun_add_virtiofs3"; "" while loading
-	Since  string // with ErrUnsupported: the first libkrun that has it, "1.18.0"; "" for one that was left out
-	Until  string // with ErrNewer: the first libkrun that has it no more; "" if that is not known
+	Since  string // with ErrUnsupported: the first libkrun with the function, "1.18.0"; "" if it was left out of the build
+	Until  string // with ErrNewer: the first libkrun without it; "" if not known
 	Detail string // what exactly is wrong; may be empty
 	Err    error  // a syscall.Errno, or one of this package's sentinels
 }
 
-// Error is one line.
 func (e *Error) Error() string {
 	text := e.Err.Error()
 	if e.Detail != "" {
@@ -43,10 +42,9 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap gives the errno or the sentinel.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is makes a missing symbol also an errors.ErrUnsupported.
+// Is makes a missing symbol also errors.ErrUnsupported.
 func (e *Error) Is(target error) bool {
 	return target == errors.ErrUnsupported && (e.Err == ErrUnsupported || e.Err == ErrNewer)
 }
@@ -54,8 +52,8 @@ func (e *Error) Is(target error) bool {
 // maxErrno is the largest number that Linux uses for an error.
 const maxErrno = 4095
 
-// result makes a Go error of what a C function returned. It is the only place
-// that does. Positive values are for those functions that return a number.
+// result makes a Go error of a C function's return value; no other place does. positive
+// is true for functions that return a number.
 func result(symbol string, ret int32, positive bool) (int, error) {
 	switch {
 	case ret == 0, ret > 0 && positive:

@@ -5,15 +5,14 @@ import (
 	"math"
 )
 
-// SetExec says what libkrun's init runs: path in the guest, arguments after it,
-// and the whole environment. All of it travels on the guest's kernel command
-// line, where everybody in the guest can read it: put no secret there. It has
-// room for 1,320 bytes in all; what is longer, or has double quotes or
-// characters other than printable ASCII, belongs into a file. A variable that
-// is named like a parameter of the kernel (root, init, quiet) sets that one.
+// SetExec says what libkrun's init runs: the path in the guest, the arguments after it,
+// and the whole environment. All of it travels on the guest's kernel command line.
+// Everybody in the guest can read that: put no secret there. It has room for 1,320 bytes
+// in all. Put longer text, double quotes and all but printable ASCII into a file. A
+// variable with the name of a kernel parameter (root, init, quiet) sets that parameter.
 //
-// The init runs the command as its child and hands its exit code out, or, with
-// KRUN_INIT_PID1=1 in the environment, becomes it.
+// The init runs the command as its child and reports its exit code. With
+// KRUN_INIT_PID1=1 in the environment it becomes the command instead.
 func (c *Context) SetExec(path string, args, env []string) error {
 	return c.apply(change{
 		f:    setExec,
@@ -36,8 +35,7 @@ func (c *Context) SetExec(path string, args, env []string) error {
 	})
 }
 
-// SetEnv replaces the environment of what the guest runs, also the one that
-// SetExec gave. Nil is an empty one.
+// SetEnv replaces the environment of what the guest runs, also SetExec's. Nil is empty.
 func (c *Context) SetEnv(env []string) error {
 	return c.apply(change{f: setEnv, args: []arg{vec(env)}, text: map[fn]int{setEnv: quotedSize(env)},
 		check: func(symbol string) error { return checkEnv(symbol, env) }})
@@ -52,10 +50,10 @@ func (c *Context) SetWorkdir(dir string) error {
 
 // Rlimit is a resource limit of what the guest runs.
 type Rlimit struct {
-	// Resource is the guest's RLIMIT_ number: on Linux, 7 is the limit of open
-	// files. libkrun's init knows no names, and takes one for the number 0.
+	// Resource is the guest's RLIMIT_ number: on Linux, 7 limits open files. libkrun's
+	// init knows no names, and takes one for the number 0.
 	Resource   int
-	Soft, Hard uint64 // RlimitInfinity for none
+	Soft, Hard uint64 // RlimitInfinity means no limit
 }
 
 // RlimitInfinity is no limit.
@@ -64,8 +62,8 @@ const RlimitInfinity uint64 = math.MaxUint64
 // maxRlimit is the last resource of Linux, RLIMIT_RTTIME.
 const maxRlimit = 15
 
-// SetRlimits sets resource limits, one at least: libkrun's init reads past the
-// end of an empty list.
+// SetRlimits sets resource limits, at least one: libkrun's init reads past the end of an
+// empty list.
 func (c *Context) SetRlimits(limits []Rlimit) error {
 	var entries []string
 	for _, l := range limits {
@@ -86,10 +84,10 @@ func (c *Context) SetRlimits(limits []Rlimit) error {
 		}})
 }
 
-// quotedSize is how many bytes strings take, in quotes and with a space each.
-func quotedSize(strings []string) int {
+// quotedSize is how many bytes words take, each in quotes and with a space.
+func quotedSize(words []string) int {
 	n := 0
-	for _, s := range strings {
+	for _, s := range words {
 		n += len(s) + len(`"" `)
 	}
 	return n

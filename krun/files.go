@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// SetRoot makes a host directory the guest's root, writable. For a read-only
-// one use AddVirtioFS3 with RootTag.
+// SetRoot makes a host directory the guest's root, writable. For a read-only root use
+// AddVirtioFS3 with RootTag.
 func (c *Context) SetRoot(dir string) error {
 	return c.addFS(setRoot, rootTag, dir, str(dir))
 }
@@ -18,16 +18,15 @@ func (c *Context) AddVirtioFS(tag, dir string) error {
 	return c.addFS(addVirtioFS, tag, dir, str(tag), str(dir))
 }
 
-// AddVirtioFS2 is AddVirtioFS with the size of the DAX window in bytes; 0, for
-// none, is right for small files.
+// AddVirtioFS2 is AddVirtioFS with the size of the DAX window in bytes. 0 means none,
+// and is right for small files.
 func (c *Context) AddVirtioFS2(tag, dir string, shmSize uint64) error {
 	return c.addFS(addVirtioFS2, tag, dir, str(tag), str(dir), u64(shmSize))
 }
 
-// AddVirtioFS3 is AddVirtioFS2 with the choice of a read-only share, which
-// libkrun itself enforces. From 1.19 on, dir "" makes a file system without a
-// host directory that holds only what FSAddOverlayFile and FSAddOverlayDir put
-// there.
+// AddVirtioFS3 is AddVirtioFS2 with the choice of a read-only share; libkrun itself
+// enforces it. From 1.19 on, dir "" makes a file system without a host directory: it has
+// only what FSAddOverlayFile and FSAddOverlayDir put there.
 func (c *Context) AddVirtioFS3(tag, dir string, shmSize uint64, readOnly bool) error {
 	return c.addFS(addVirtioFS3, tag, dir, str(tag), opt(dir), u64(shmSize), flag(readOnly))
 }
@@ -50,7 +49,7 @@ func (c *Context) addFS(f fn, tag, dir string, args ...arg) error {
 	})
 }
 
-// checkTag refuses tags on which libkrun aborts at the start, or of which the
+// checkTag refuses tags that make libkrun abort at the start, and tags used twice: the
 // guest would see only one.
 func (c *Context) checkTag(symbol, tag string) error {
 	switch {
@@ -64,16 +63,16 @@ func (c *Context) checkTag(symbol, tag string) error {
 	return nil
 }
 
-// overlayName is where an overlay entry is.
+// overlayName says where an overlay entry is.
 type overlayName struct{ tag, path string }
 
 // OverlayFile is a file that exists only in the guest's view of a share.
 type OverlayFile struct {
 	Tag  string // of a share that was added before
 	Path string // in the share; directories on the way must be overlay directories
-	Data []byte // is copied
-	Mode uint32 // permission bits: 0644
-	// OneShot lets the guest look the file up once only.
+	Data []byte // the method copies it
+	Mode uint32 // permission bits, such as 0644
+	// OneShot lets the guest look the file up only once.
 	OneShot bool
 }
 
@@ -96,8 +95,8 @@ func (c *Context) FSAddOverlayFile(f OverlayFile) error {
 	return err
 }
 
-// FSAddOverlayDir puts an empty directory over a share, as a mount point or to
-// hold overlay files. mode is the permission bits: 0755.
+// FSAddOverlayDir puts an empty directory over a share, as a mount point or for overlay
+// files. mode is the permission bits, such as 0755.
 func (c *Context) FSAddOverlayDir(tag, dir string, mode uint32) error {
 	return c.apply(change{f: fsAddOverlayDir, args: []arg{str(tag), str(dir), u32(mode)},
 		check:    func(symbol string) error { return c.checkOverlay(symbol, tag, dir) },
@@ -111,7 +110,7 @@ func (c *Context) checkOverlay(symbol, tag, name string) error {
 	if clean := path.Clean("/" + name); name == "" || clean == "/" || clean != "/"+strings.TrimPrefix(name, "/") {
 		return invalid(symbol, "%q is not a clean path below the share", name)
 	}
-	// libkrun adds a second entry of a name, and the guest sees one of the two.
+	// libkrun accepts a second entry with the same name, and the guest sees one of them.
 	entry := overlayName{tag, strings.TrimPrefix(name, "/")}
 	implicit := entry == overlayName{rootTag, initName} && !c.set[disableImplicitInit]
 	if implicit || slices.Contains(c.overlays, entry) {
@@ -124,8 +123,8 @@ func (c *Context) rememberOverlay(tag, name string) {
 	c.overlays = append(c.overlays, overlayName{tag, strings.TrimPrefix(name, "/")})
 }
 
-// DisableImplicitInit keeps libkrun's init out of the guest's root. It must
-// come before the root.
+// DisableImplicitInit keeps libkrun's init out of the guest's root. Call it before the
+// root is added.
 func (c *Context) DisableImplicitInit() error {
 	return c.apply(change{f: disableImplicitInit, check: func(symbol string) error {
 		if c.hasRoot() {

@@ -18,16 +18,14 @@ const (
 	KernelImageZstd
 )
 
-// Kernel is a guest kernel that takes the place of libkrunfw's.
+// Kernel is a guest kernel in place of libkrunfw's.
 type Kernel struct {
 	Path string // absolute
-	// Format KernelRaw on x86-64 takes no Initramfs and no CmdLine, and is
-	// loaded at 2 GiB: the VM must have more memory than that.
+	// Format KernelRaw on x86-64 takes no Initramfs and no CmdLine, and is loaded at
+	// 2 GiB: the VM must have more memory than that.
 	Format    KernelFormat
 	Initramfs string // absolute; "" for none
-	// CmdLine replaces libkrun's own beginning of the kernel command line;
-	// "" leaves it.
-	CmdLine string
+	CmdLine   string // replaces libkrun's own beginning of the kernel command line; "" keeps it
 }
 
 // SetKernel boots another kernel than libkrunfw's.
@@ -57,10 +55,10 @@ func (c *Context) SetKernel(k Kernel) error {
 	})
 }
 
-// mapped says that libkrun treats the kernel as it does libkrunfw's.
+// mapped reports whether libkrun loads the kernel as it does libkrunfw's.
 func (k Kernel) mapped() bool { return k.Format == KernelRaw && runtime.GOARCH == "amd64" }
 
-// end is where in the guest's memory the kernel ends; 0 if that is not known.
+// end is where the kernel ends in the guest's memory; 0 if not known.
 func (k Kernel) end() uint64 {
 	const start = 2 << 30
 	if info, err := os.Stat(k.Path); err == nil && k.mapped() {
@@ -76,9 +74,8 @@ func (c *Context) SetFirmware(path string) error {
 		remember: func() { c.kernelEnd = 0 }})
 }
 
-// SetKernelConsole says which console gets the kernel's messages, "hvc0" or
-// "ttyS0". The kernel command line must have a console= to replace, which
-// libkrun's own has.
+// SetKernelConsole says which console gets the kernel's messages, "hvc0" or "ttyS0". It
+// replaces the console= on the kernel command line; libkrun's own line has one.
 func (c *Context) SetKernelConsole(console string) error {
 	return c.apply(change{f: setKernelConsole, args: []arg{str(console)}, text: map[fn]int{setKernelConsole: len(console)},
 		check: func(symbol string) error {
@@ -89,7 +86,7 @@ func (c *Context) SetKernelConsole(console string) error {
 		}})
 }
 
-// checkConsoleWord is SetKernelConsole's condition, for the other order of calls.
+// checkConsoleWord checks SetKernelConsole's condition if that was called first.
 func (c *Context) checkConsoleWord(symbol, cmdline string) error {
 	if cmdline != "" && c.set[setKernelConsole] && !strings.Contains(cmdline, "console=") {
 		return invalid(symbol, "SetKernelConsole needs a console= on the command line")

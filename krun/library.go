@@ -12,8 +12,7 @@ import (
 	"unsafe"
 )
 
-// The names under which the dynamic linker knows the two libraries. libkrun
-// before 1.17 wants the older libkrunfw.
+// The sonames of the two libraries. libkrun before 1.17 needs the older libkrunfw.
 var (
 	libraryName = soname("krun", 1)
 	firmware5   = soname("krunfw", 5)
@@ -29,31 +28,28 @@ func soname(name string, version int) string {
 	return fmt.Sprintf("lib%s.so.%d", name, version)
 }
 
-// Options say which libkrun to load. The zero value searches.
+// Options say which libkrun to load. The zero value searches for both libraries.
 type Options struct {
-	// Path is libkrun itself. When it is set nothing else is tried.
-	Path string
-	// Firmware is libkrunfw, the guest kernel. When it is set nothing else is tried.
-	Firmware string
-	// Dirs are searched before the system's libraries, for both. Nil stands
-	// for the program's own directory and libexec/openshell-vm beside it.
+	Path     string // libkrun; if it is set nothing else is tried
+	Firmware string // libkrunfw, the guest kernel; if it is set nothing else is tried
+	// Dirs are searched for both before the system's libraries. Nil stands for the
+	// program's own directory and libexec/openshell-vm beside it.
 	Dirs []string
-	// NoFirmware leaves libkrunfw alone, for VMs that get another kernel by
-	// SetKernel or SetFirmware.
+	// NoFirmware loads no libkrunfw, for VMs with a kernel from SetKernel or SetFirmware.
 	NoFirmware bool
 }
 
-// Library is a loaded libkrun. Open makes it; the zero value is of no use. It is
-// safe for concurrent use. Two of the same file are the same libkrun.
+// Library is a loaded libkrun. Open makes it; the zero value is of no use. It is safe
+// for concurrent use. Two Libraries of one file are the same libkrun.
 type Library struct {
 	path, firmware string
-	kernelEnd      uint64 // of libkrunfw's kernel in the guest's memory; 0 if not known
+	kernelEnd      uint64 // where libkrunfw's kernel ends in the guest's memory; 0 if not known
 	addresses      [fnCount]address
 }
 
-// Open loads libkrunfw and libkrun. The order for each is the explicit path,
-// Options.Dirs, the system's libraries. libkrunfw comes first: libkrun asks the
-// dynamic linker for it by name, and gets the one that is loaded already.
+// Open loads libkrunfw and libkrun. It takes each from the explicit path, or else from
+// Options.Dirs, or else from the system's libraries. libkrunfw comes first: libkrun asks
+// the dynamic linker for it by name, and gets the one that is loaded already.
 func Open(o Options) (*Library, error) {
 	if unavailable != "" {
 		return nil, noLibrary(unavailable)
@@ -88,7 +84,7 @@ func Open(o Options) (*Library, error) {
 	return l, nil
 }
 
-// openFirmware loads libkrunfw by the first of names that there is.
+// openFirmware loads libkrunfw by the first of names that exists.
 func (l *Library) openFirmware(o Options, names ...string) (unsafe.Pointer, error) {
 	handle, path, err := loadFirst(o.Firmware, o.dirs(), names...)
 	if err != nil {
@@ -103,8 +99,8 @@ func (l *Library) openFirmware(o Options, names ...string) (unsafe.Pointer, erro
 	return handle, nil
 }
 
-// matchFirmware makes sure that the libkrunfw loaded is the one that this libkrun
-// will find, and loads another where the search found a newer one than it wants.
+// matchFirmware makes sure that this libkrun will find the loaded libkrunfw. If the
+// search found a newer one than libkrun needs, it loads another.
 func (l *Library) matchFirmware(o Options, loaded unsafe.Pointer) error {
 	name := firmware5
 	if olderThan(l.Version(), firmware5Since) {
@@ -135,9 +131,9 @@ func (o Options) dirs() []string {
 	return []string{dir, filepath.Join(dir, "..", "libexec", "openshell-vm")}
 }
 
-// loadFirst loads the explicit path, or else the first of names that is in one of
-// dirs, or else known to the dynamic linker. What is there and cannot be loaded
-// ends the search.
+// loadFirst loads the explicit path, or else the first of names in one of dirs, or else
+// the first that the dynamic linker knows. A file in dirs that can't be loaded ends the
+// search.
 func loadFirst(explicit string, dirs []string, names ...string) (unsafe.Pointer, string, error) {
 	if explicit != "" {
 		handle, err := load(explicit, false)
@@ -172,27 +168,28 @@ func loadFirst(explicit string, dirs []string, names ...string) (unsafe.Pointer,
 	return nil, "", nowhere
 }
 
-// errNowhere is ErrNoLibrary where there was nothing to load.
+// errNowhere is ErrNoLibrary if there was nothing to load.
 var errNowhere = fmt.Errorf("%w", ErrNoLibrary)
 
 func noLibrary(format string, args ...any) *Error {
 	return &Error{Err: ErrNoLibrary, Detail: fmt.Sprintf(format, args...)}
 }
 
-// Path is the file that libkrun was loaded from.
+// Path returns the file that libkrun was loaded from.
 func (l *Library) Path() string { return l.path }
 
-// Firmware is the file that libkrunfw was loaded from; "" with Options.NoFirmware.
+// Firmware returns the file that libkrunfw was loaded from; "" with Options.NoFirmware.
 func (l *Library) Firmware() string { return l.firmware }
 
-// Has says whether the library has a C function of this name.
+// Has reports whether the library has a C function of this name. It knows only those
+// that this package binds.
 func (l *Library) Has(symbol string) bool {
 	f, ok := lookup(symbol)
 	return ok && l.addresses[f] != nil
 }
 
-// Version is the version that has the newest of the functions present, so the
-// library is this one or a later one.
+// Version returns the first version with the newest function that is present. The
+// library is that version or a later one.
 func (l *Library) Version() string {
 	newest := "0.1.1"
 	for i, s := range bound {
@@ -216,7 +213,7 @@ func olderThan(a, b string) bool {
 	return false
 }
 
-// gate finds a function's address, or says which libkrun has one.
+// gate returns a function's address, or an error that says which libkrun has it.
 func (l *Library) gate(f fn) (address, error) {
 	if a := l.addresses[f]; a != nil {
 		return a, nil
@@ -224,8 +221,8 @@ func (l *Library) gate(f fn) (address, error) {
 	return nil, l.lacks(f)
 }
 
-// call is the way of every call to C: gate, check what is the same for all
-// strings, invoke, make an error of the result.
+// call makes a call to C: it finds the function, checks the strings, invokes it, and
+// makes an error of the result.
 func (l *Library) call(f fn, positive bool, args ...arg) (int, error) {
 	a, err := l.gate(f)
 	if err != nil {
@@ -246,7 +243,6 @@ func (l *Library) do(f fn, args ...arg) error {
 // Feature is something that a libkrun may have been built without.
 type Feature uint64
 
-// The features of the C API.
 const (
 	FeatureNet              Feature = 0
 	FeatureBlk              Feature = 1
@@ -262,21 +258,21 @@ const (
 	FeatureInitBlob         Feature = 11
 )
 
-// HasFeature says whether the library was built with f. One that f is unknown
-// to answers with an error that wraps syscall.EINVAL.
+// HasFeature reports whether the library was built with f. If the library does not know
+// f, the error wraps syscall.EINVAL.
 func (l *Library) HasFeature(f Feature) (bool, error) {
 	return l.callBool(hasFeature, u64(f))
 }
 
-// MaxVCPUs is how many virtual CPUs the host's KVM allows a VM.
+// MaxVCPUs returns how many virtual CPUs the host's KVM allows a VM.
 func (l *Library) MaxVCPUs() (int, error) { return l.call(getMaxVCPUs, true) }
 
-// CheckNestedVirt says whether guests could run VMs themselves.
+// CheckNestedVirt reports whether guests could run VMs themselves.
 func (l *Library) CheckNestedVirt() (bool, error) {
 	return l.callBool(checkNestedVirt)
 }
 
-// callBool calls a function that answers 0 or 1.
+// callBool calls a function that returns 0 or 1.
 func (l *Library) callBool(f fn, args ...arg) (bool, error) {
 	n, err := l.call(f, true, args...)
 	if err == nil && n > 1 {
@@ -285,8 +281,8 @@ func (l *Library) callBool(f fn, args ...arg) (bool, error) {
 	return n == 1, err
 }
 
-// DefaultInit is a copy of the init program that libkrun puts into the guest's
-// root unless Context.DisableImplicitInit was called.
+// DefaultInit returns a copy of the init program that libkrun puts into the guest's root
+// unless Context.DisableImplicitInit was called.
 func (l *Library) DefaultInit() ([]byte, error) {
 	a, err := l.gate(getDefaultInit)
 	if err != nil {

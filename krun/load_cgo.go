@@ -38,8 +38,8 @@ const unavailable = ""
 // address is where a C function lies.
 type address unsafe.Pointer
 
-// load opens a shared library for the rest of the process's life. With
-// resident it only finds one that is loaded already.
+// load opens a shared library, which is never closed. With resident it finds only one
+// that is loaded already.
 func load(path string, resident bool) (unsafe.Pointer, error) {
 	cpath := C.CString(path)
 	defer C.free(unsafe.Pointer(cpath))
@@ -56,14 +56,14 @@ func load(path string, resident bool) (unsafe.Pointer, error) {
 	return nil, errors.New(path + " is not loaded")
 }
 
-// find gives a symbol's address, nil when the library lacks it.
+// find returns a symbol's address; nil if the library lacks it.
 func find(handle unsafe.Pointer, symbol string) address {
 	csymbol := C.CString(symbol)
 	defer C.free(unsafe.Pointer(csymbol))
 	return address(C.dlsym(handle, csymbol))
 }
 
-// origin is the file that an address was loaded from; "" if it cannot be told.
+// origin returns the file that an address was loaded from; "" if not known.
 func origin(a address) string {
 	var info C.Dl_info
 	if C.dladdr(unsafe.Pointer(a), &info) == 0 || info.dli_fname == nil {
@@ -72,7 +72,7 @@ func origin(a address) string {
 	return C.GoString(info.dli_fname)
 }
 
-// keep copies data to C memory, for as long as the caller likes.
+// keep copies data to C memory. The caller frees it by release.
 func keep(data []byte) unsafe.Pointer {
 	if len(data) == 0 {
 		return nil
@@ -82,7 +82,7 @@ func keep(data []byte) unsafe.Pointer {
 
 func release(p unsafe.Pointer) { C.free(p) }
 
-// duplicate makes another descriptor, above the standard ones, of the same file.
+// duplicate returns another descriptor of the same file, above the standard ones.
 func duplicate(fd uintptr) (int, error) {
 	n, err := C.duplicate(C.int(fd))
 	if n < 0 {
@@ -103,8 +103,7 @@ func readDefaultInit(f address) ([]byte, int32) {
 	return bytes.Clone(unsafe.Slice((*byte)(data), int(size))), 0
 }
 
-// kernelEnd asks libkrunfw's krunfw_get_kernel where in the guest's memory its
-// kernel ends.
+// kernelEnd asks krunfw_get_kernel where the kernel ends in the guest's memory.
 func kernelEnd(f address) uint64 {
 	var guest C.uint64_t
 	var size C.size_t

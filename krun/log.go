@@ -28,18 +28,15 @@ const (
 
 // Log says where and how libkrun logs. The zero value logs nothing.
 type Log struct {
-	// File gets the log, by a descriptor of libkrun's own; nil for standard error.
-	File  *os.File
+	File  *os.File // gets the log, by a descriptor of libkrun's own; nil for standard error
 	Level LogLevel
 	Style LogStyle
-	// NoEnv ignores RUST_LOG and RUST_LOG_STYLE of the environment.
-	NoEnv bool
+	NoEnv bool // ignore the environment's RUST_LOG and RUST_LOG_STYLE
 }
 
-// SetLogLevel starts logging to standard error, at level or as RUST_LOG says.
-// libkrun panics when logging is started twice in a process, so after the first
-// success of SetLogLevel or InitLog the next call is refused, of another Library
-// of the same file, too.
+// SetLogLevel starts logging to standard error, at level or as RUST_LOG says. libkrun
+// panics if logging is started twice in a process. So after SetLogLevel or InitLog has
+// succeeded once, further calls are refused, also by another Library of the same file.
 func (l *Library) SetLogLevel(level LogLevel) error {
 	return l.startLog(setLogLevel, Log{Level: level}, u32(level))
 }
@@ -53,7 +50,7 @@ func (l *Library) InitLog(c Log) error {
 	return l.startLog(initLog, c, file{c.File}, u32(c.Level), u32(c.Style), options)
 }
 
-// logging knows the libraries whose logging was started, by krun_create_ctx.
+// logging knows which libraries' logging was started, by the address of krun_create_ctx.
 var logging = struct {
 	sync.Mutex
 	started map[address]bool
@@ -64,8 +61,8 @@ func (l *Library) startLog(f fn, c Log, args ...arg) error {
 	if _, err := l.gate(f); err != nil {
 		return err
 	}
-	// libkrun takes a higher level for LogTrace, and closes the descriptor when
-	// it refuses a style.
+	// libkrun takes a higher level for LogTrace, and closes the descriptor if it refuses
+	// a style.
 	if c.Level > LogTrace || c.Style > LogStyleNever {
 		return invalid(name, "the level %d or the style %d does not exist", c.Level, c.Style)
 	}
@@ -74,7 +71,7 @@ func (l *Library) startLog(f fn, c Log, args ...arg) error {
 	if logging.started[l.addresses[createCtx]] {
 		return invalid(name, "logging was started before")
 	}
-	// What was made is libkrun's, after an error too: it may have closed it.
+	// The descriptor is libkrun's, also after an error: libkrun may have closed it.
 	if _, err := duplicateFiles(name, args); err != nil {
 		return err
 	}

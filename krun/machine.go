@@ -20,7 +20,7 @@ func (c *Context) SetVMConfig(vcpus, memoryMiB int) error {
 		remember: func() { c.memoryMiB = uint64(memoryMiB) }})
 }
 
-// SetNestedVirt lets the guest run VMs itself, where the host's KVM can.
+// SetNestedVirt lets the guest run VMs itself, if the host's KVM can.
 func (c *Context) SetNestedVirt(enabled bool) error {
 	return c.apply(change{f: setNestedVirt, args: []arg{flag(enabled)}})
 }
@@ -40,8 +40,8 @@ func (c *Context) SetGID(gid uint32) error {
 	return c.apply(change{f: setGID, args: []arg{u32(gid)}})
 }
 
-// SetSMBIOSOEMStrings gives the guest OEM strings in its SMBIOS tables. None
-// removes those that were set.
+// SetSMBIOSOEMStrings puts OEM strings into the guest's SMBIOS tables, in place of
+// earlier ones.
 func (c *Context) SetSMBIOSOEMStrings(s []string) error {
 	return c.apply(change{f: setSMBIOSOEMStrings, args: []arg{vec(s)},
 		check: func(symbol string) error {
@@ -52,11 +52,10 @@ func (c *Context) SetSMBIOSOEMStrings(s []string) error {
 		}})
 }
 
-// VirglFlags tell virglrenderer, which draws for the guest's GPU on the host, how
-// to do it.
+// VirglFlags are options of virglrenderer, which draws for the guest's GPU on the host.
+// The names are virglrenderer's.
 type VirglFlags uint32
 
-// The flags, as virglrenderer names them.
 const (
 	VirglUseEGL VirglFlags = 1 << iota
 	VirglThreadSync
@@ -76,8 +75,7 @@ func (c *Context) SetGPUOptions(flags VirglFlags) error {
 	return c.addGPU(setGPUOptions, u32(flags))
 }
 
-// SetGPUOptions2 is SetGPUOptions with the size of the GPU's shared memory window
-// in bytes.
+// SetGPUOptions2 is SetGPUOptions with the size of the shared memory window in bytes.
 func (c *Context) SetGPUOptions2(flags VirglFlags, shmSize uint64) error {
 	return c.addGPU(setGPUOptions2, u32(flags), u64(shmSize))
 }
@@ -96,9 +94,9 @@ func (c *Context) SetSndDevice(enable bool) error {
 	return c.apply(change{f: setSndDevice, args: []arg{flag(enable)}, devices: devices, once: []fn{setSndDevice}})
 }
 
-// ShutdownEventFD gives a descriptor that powers the guest off when it is
-// written to. libkrun has it on arm64 macOS only; elsewhere the error wraps
-// syscall.EINVAL. The descriptor belongs to libkrun.
+// ShutdownEventFD returns a descriptor; writing to it powers the guest off. libkrun has
+// one on arm64 macOS only; elsewhere the error wraps syscall.EINVAL. The descriptor
+// belongs to libkrun.
 func (c *Context) ShutdownEventFD() (int, error) {
 	return c.applyNumber(change{f: getShutdownEventFD}, true)
 }

@@ -7,13 +7,13 @@ import (
 	"slices"
 )
 
-// PortMapping makes a guest's TCP port reachable on the host's.
+// PortMapping makes a guest's TCP port reachable on a port of the host.
 type PortMapping struct {
 	Host, Guest uint16
 }
 
-// SetPortMap says which of the guest's listening ports the host exposes. Nil is
-// an empty map, which exposes none; without this call libkrun exposes all.
+// SetPortMap says which of the guest's listening ports the host exposes. Nil exposes
+// none. Without this call libkrun exposes all.
 func (c *Context) SetPortMap(ports []PortMapping) error {
 	var entries []string
 	for _, p := range ports {
@@ -42,8 +42,8 @@ const (
 	TSIUnix TSI = 2
 )
 
-// DisableImplicitVsock leaves out the vsock device that libkrun otherwise adds,
-// with TSI for IP sockets when there is no network device.
+// DisableImplicitVsock leaves out the vsock device that libkrun otherwise adds. Without
+// a network device that one has TSIInet.
 func (c *Context) DisableImplicitVsock() error {
 	return c.apply(change{f: disableImplicitVsock})
 }
@@ -60,15 +60,14 @@ func (c *Context) AddVsock(features TSI) error {
 		remember: func() { c.tsiInet = features&TSIInet != 0 }})
 }
 
-// AddVsockPort connects a vsock port of the guest to the unix socket at path, on
-// which a host process listens by the time the guest connects. The VM must have a
-// vsock device.
+// AddVsockPort connects a vsock port of the guest to the unix socket at path. A host
+// process has to listen there when the guest connects. The VM must have a vsock device.
 func (c *Context) AddVsockPort(port uint32, path string) error {
 	return c.addVsockPort(addVsockPort, port, path, false)
 }
 
-// AddVsockPort2 is AddVsockPort; with listen libkrun makes the socket, whose
-// path must not exist and whose directory must, and the guest listens.
+// AddVsockPort2 is AddVsockPort, or with listen the other direction: the guest listens,
+// and libkrun makes the socket. Its path must not exist, but the directory must.
 func (c *Context) AddVsockPort2(port uint32, path string, listen bool) error {
 	return c.addVsockPort(addVsockPort2, port, path, listen, flag(listen))
 }
@@ -82,12 +81,12 @@ func (c *Context) addVsockPort(f fn, port uint32, path string, listen bool, more
 			if err := checkSocketPath(symbol, path, maxSocketPath); err != nil || !listen {
 				return err
 			}
-			return checkDir(symbol, filepath.Dir(path)) // else libkrun goes on without the socket
+			return checkDir(symbol, filepath.Dir(path)) // libkrun would go on without the socket
 		},
 		remember: func() { c.vsockPorts = append(c.vsockPorts, port) }})
 }
 
-// NetFlags say how a network device comes up.
+// NetFlags say how a network device starts.
 type NetFlags uint32
 
 const (
@@ -95,10 +94,9 @@ const (
 	NetDHCPClient NetFlags = 1 << 1 // libkrun's init asks for an address
 )
 
-// NetFeatures are what a network device leaves to the host.
+// NetFeatures are what a network device leaves to the host, as virtio-net numbers them.
 type NetFeatures uint32
 
-// The features, as virtio-net numbers them.
 const (
 	NetCSUM      NetFeatures = 1 << 0
 	NetGuestCSUM NetFeatures = 1 << 1
@@ -110,24 +108,22 @@ const (
 	NetHostUFO   NetFeatures = 1 << 14
 )
 
-// Net is a network device. Its backend is a socket: either the path of one that
-// listens, to which libkrun connects when the guest starts the device, or a
-// connected one.
+// Net is a network device. Its backend is a socket: either Path or File is set.
 type Net struct {
-	Path     string
-	File     *os.File
+	Path     string   // a listening socket; libkrun connects when the guest starts the device
+	File     *os.File // a connected socket
 	MAC      [6]byte
 	Features NetFeatures
 	Flags    NetFlags
 }
 
-// AddNetUnixStream adds a network device on a stream socket, as passt and
-// socket_vmnet have them.
+// AddNetUnixStream adds a network device on a stream socket, such as passt's or
+// socket_vmnet's.
 func (c *Context) AddNetUnixStream(n Net) error {
 	return c.addNet(addNetUnixStream, n, maxSocketPath)
 }
 
-// AddNetUnixGram adds a network device on a datagram socket, as gvproxy has it.
+// AddNetUnixGram adds a network device on a datagram socket, such as gvproxy's.
 func (c *Context) AddNetUnixGram(n Net) error {
 	return c.addNet(addNetUnixGram, n, maxGramPath)
 }
@@ -172,7 +168,7 @@ func (c *Context) AddNetTap(t Tap) error {
 	})
 }
 
-// checkMAC refuses addresses that a guest's interface cannot have.
+// checkMAC refuses addresses that a guest's interface can't have.
 func checkMAC(symbol string, m [6]byte) error {
 	if m == [6]byte{} || m[0]&1 != 0 {
 		return invalid(symbol, "%x is no unicast MAC address", m)
@@ -197,7 +193,7 @@ func (c *Context) SetGvproxyPath(path string) error {
 		check: func(symbol string) error { return checkSocket(symbol, path, maxGramPath) }})
 }
 
-// legacyNet are two calls for one device.
+// legacyNet are two calls that add the same device.
 var legacyNet = []fn{setPasstFD, setGvproxyPath}
 
 // SetNetMAC sets the MAC address for SetPasstFD and SetGvproxyPath.

@@ -5,12 +5,12 @@ import (
 	"unsafe"
 )
 
-// lastMajor is the farthest major version that is looked for.
+// lastMajor is the last major version that is looked for.
 const lastMajor = 9
 
-// openLibrary loads libkrun by the name that is known. One of a later major version
-// is refused: its functions may be gone, or take other arguments under the
-// same name. It is looked for where there is no known one, only to tell that.
+// openLibrary loads libkrun by its known name. It refuses one of a later major version:
+// functions may be gone, or take other arguments under the same name. If there is no
+// known one it looks for a later one, only to say so.
 func openLibrary(o Options) (unsafe.Pointer, string, error) {
 	handle, path, err := loadFirst(o.Path, o.dirs(), libraryName)
 	switch {
@@ -31,8 +31,8 @@ func laterNames() (names []string) {
 	return names
 }
 
-// checkName refuses a library that the linker knows by a later name. One with no
-// such name goes by its functions.
+// checkName refuses a library that the linker knows by a later name. A library without
+// any of the names is judged by its functions.
 func checkName(handle unsafe.Pointer, path string) error {
 	for _, name := range append([]string{libraryName}, laterNames()...) {
 		resident, err := load(name, true)
@@ -51,7 +51,7 @@ func tooNew(path string) error {
 	return &Error{Err: ErrNewer, Detail: path + " is of a later major version than " + known}
 }
 
-// newer says that the library has the known name and is a later one all the same.
+// newer reports whether the library is a later one under the known name.
 func (l *Library) newer() bool {
 	version := l.Version()
 	for _, f := range everywhere {
@@ -62,7 +62,7 @@ func (l *Library) newer() bool {
 	return false
 }
 
-// lacks says why a function is not there.
+// lacks returns the error for a function that is not there.
 func (l *Library) lacks(f fn) *Error {
 	s := bound[f]
 	switch {
@@ -74,8 +74,8 @@ func (l *Library) lacks(f fn) *Error {
 	return &Error{Symbol: s.Name, Err: ErrUnsupported, Detail: "left out of this build, or dropped by a libkrun newer than " + known}
 }
 
-// Require gives an error about the first of some C functions that the library
-// lacks: with Error.Since it is too old, with ErrNewer too new.
+// Require returns an error about the first of some C functions that the library lacks.
+// With Error.Since the library is too old, with ErrNewer too new.
 func (l *Library) Require(symbols ...string) error {
 	for _, symbol := range symbols {
 		f, ok := lookup(symbol)

@@ -8,8 +8,7 @@ import (
 	"unsafe"
 )
 
-// Where nothing can be loaded, Open fails before any other function below is
-// called.
+// Nothing can be loaded here: Open fails before it calls any function below.
 const unavailable = "this program was built without cgo, or " + runtime.GOOS + " has no libkrun"
 
 type address unsafe.Pointer

@@ -6,7 +6,7 @@ import "slices"
 type Symbol struct {
 	Name  string // with the krun_ prefix
 	Since string // the first libkrun that has it
-	Until string // the first libkrun that has it no more; "" while there is none
+	Until string // the first libkrun without it; "" if there is none yet
 }
 
 // fn numbers the bound symbols; it indexes bound and the table of addresses.
@@ -134,8 +134,8 @@ var bound = [fnCount]Symbol{
 	getDefaultInit:            {"krun_get_default_init", "1.19.0", ""},
 }
 
-// everywhere are those of the functions dropped later that no build of an older
-// libkrun leaves out: one that is missing tells a newer libkrun.
+// everywhere are functions that every build of libkrun has up to the version that drops
+// them. If one is missing, the libkrun is newer.
 var everywhere = []fn{setLogLevel, setConsoleOutput, setSndDevice, disableImplicitConsole, disableImplicitVsock}
 
 // Bound lists the functions that have a method here.
