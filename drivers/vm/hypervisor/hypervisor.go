@@ -1,9 +1,9 @@
-// Package hypervisor says what a hypervisor is: all that the driver and the
-// monitor ask of one. Each lies in a folder of its own below this one, whole, and
-// package all lists them. Nothing else knows them apart.
+// Package hypervisor is the interface of a hypervisor: all that the driver and the
+// monitor ask of one. Each hypervisor has a folder of its own below this one, and
+// package all lists them. No other code depends on which one it is.
 //
-// The driver asks a Hypervisor what it finds on this host. What it found, its
-// Tools, travels to the monitor as JSON, and there says which processes are the VM.
+// The driver asks a Hypervisor what it finds on this host. The result, its Tools,
+// travels to the monitor as JSON. There it says which processes the VM needs.
 package hypervisor
 
 import (
@@ -17,74 +17,74 @@ import (
 	"openshell-vm/drivers/vm/jail"
 )
 
-// Hypervisor is one kind of hypervisor. It may be asked from several goroutines.
+// Hypervisor is one kind of hypervisor. It is safe for concurrent use.
 type Hypervisor interface {
 	// Name is the word that users type, and the key of its tools in a monitor's
 	// configuration. It never changes.
 	Name() string
 
-	// Staleness is how long a guest may still see the generation before the current
-	// one, with a margin over what was measured.
+	// Staleness is how long a guest may still see the previous generation, with a
+	// margin over what was measured.
 	Staleness() time.Duration
 
 	// Traits are what the guest init has to know.
 	Traits() guest.Traits
 
-	// Works says why there can be no VM of it on this host; nil if there can.
+	// Works returns nil if VMs of this hypervisor can run on this host, else why not.
 	Works(ctx context.Context, h *host.Host) error
 
-	// Find finds what a VM is made of, anew for each start: the host may have
-	// changed. It does not try whether a VM works.
+	// Find finds the programs and files for a VM. It is called anew for each start,
+	// since the host may have changed. It does not try whether a VM works.
 	Find(ctx context.Context, h *host.Host) (Tools, error)
 
-	// Read takes Tools that were written as JSON, maybe by an older version.
+	// Read reads Tools from JSON, which an older version may have written.
 	Read(data []byte) (Tools, error)
 
-	// Account tells people about one that works.
+	// Account tells people about this hypervisor, if it works.
 	Account(ctx context.Context, h *host.Host) Account
 }
 
 // Account is what doctor tells of a hypervisor.
 type Account struct {
-	Why     string // it is taken: "KVM works here"
-	Version string // "" where it can't be told
+	Why     string // why it is chosen: "KVM works here"
+	Version string // "" if not known
 	Facts   []drivers.Fact
 }
 
-// Tools are what a VM is made of on this host. They can be written as JSON, and
-// hold no secret.
+// Tools are the programs and files for a VM on this host. They can be written as JSON,
+// and hold no secret.
 type Tools interface {
-	// Boot is how long a boot takes, and what is done about one that hangs.
+	// Boot says how long a boot may take, and whether one that hangs is tried again.
 	Boot() Boot
 
-	// Overhead is what the processes take of the host's memory beside the guest's
-	// and what those of any hypervisor take, in bytes.
+	// Overhead is how many bytes of the host's memory the processes take, beside the
+	// guest's memory and beside what the processes of any hypervisor take.
 	Overhead() int64
 
 	// Facts are for inspect.
 	Facts() []drivers.Fact
 
-	// Processes are those that together are the VM, in the order in which they are to
-	// be started. Their files are the caller's to close, once they are started. The
-	// ports that no process gets are closed by the hypervisor, if it gives no error.
+	// Processes returns the processes that together are the VM, in the order in which
+	// to start them. The caller closes their files once they are started. If there is
+	// no error, the hypervisor closes the ports that it gives to no process.
 	Processes(m Machine, p Ports) ([]Process, error)
 }
 
-// Lister is a Tools whose guest can't change a root that it serves: the init builds
-// a stand-in of the root from a list of its files (package rootlist).
+// Lister is a Tools whose file server lets no overlay copy up. The guest init then builds
+// a skeleton of the root from a list of its files (package rootlist).
 type Lister interface {
-	// RoomFor refuses a root with more files than the guest has room for.
+	// RoomFor refuses a root with more files than the guest's memory has room for.
 	RoomFor(m Machine, files uint64) error
 }
 
-// Boot says what is normal for a boot.
+// Boot says what to expect of a boot.
 type Boot struct {
-	Deadline time.Duration // from the start, or the last word of progress
-	Again    bool          // one that hung or crashed is tried once more: that happens now and then
+	Deadline time.Duration // from the start, or from the last report of progress
+	Again    bool          // try a boot that hung or crashed once more
 }
 
-// The two kinds of boot. An emulated processor is slow, and its guests hang now and
-// then where the host is busy.
+// The two kinds of boot. An emulated processor is slow, and on a busy host its guests
+// hang now and then.
 var (
 	Native   = Boot{Deadline: 20 * time.Second}
 	Emulated = Boot{Deadline: time.Minute, Again: true}
@@ -93,10 +93,10 @@ var (
 // Ports are the hypervisor's ends of the guest's ports: connected sockets.
 type Ports struct{ Stdio, Console, Control *os.File }
 
-// Close closes all of them.
+// Close closes all ports.
 func (p Ports) Close() { CloseAll(p.Stdio, p.Console, p.Control) }
 
-// CloseAll closes files; it does not matter whether they are closed already.
+// CloseAll closes files. Some may be closed already.
 func CloseAll(files ...*os.File) {
 	for _, f := range files {
 		f.Close()
@@ -107,10 +107,10 @@ func CloseAll(files ...*os.File) {
 type Process struct {
 	// Name is for people, and unique in the VM.
 	Name string
-	// Jail has no Name, Env, Cgroup and Require: these are the monitor's.
+	// Jail is complete but for Name, Env, Cgroup and Require. The monitor sets these.
 	Jail jail.Config
-	// Server says that it serves another one, and ends after that.
+	// Server is true for a file server of the hypervisor's process. It ends after that.
 	Server bool
-	// Files are inherited, from descriptor 3 on.
+	// Files are what the process inherits, from descriptor 3 on.
 	Files []*os.File
 }

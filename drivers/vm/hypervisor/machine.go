@@ -10,8 +10,8 @@ import (
 	"openshell-vm/drivers/vm/kvm"
 )
 
-// Machine is what a VM is to be, whichever hypervisor runs it. It is a part of the
-// monitor's configuration; paths are the host's.
+// Machine describes a VM for any hypervisor. It is part of the monitor's configuration.
+// Paths are the host's.
 type Machine struct {
 	RunDir string `json:"runDir"` // for sockets, 0700; removed at the end
 	Boot   string `json:"boot"`   // directory with the boot spec
@@ -23,7 +23,7 @@ type Machine struct {
 
 	CPUs   int    `json:"cpus"`
 	Memory int64  `json:"memory"`        // bytes, whole MiB
-	KVM    string `json:"kvm,omitempty"` // device node that the VM has as /dev/kvm; "" for the host's
+	KVM    string `json:"kvm,omitempty"` // device node that the jail has as /dev/kvm; "" for the host's
 }
 
 // Shared is one user mount; Name is its directory in the composed shares.
@@ -32,10 +32,10 @@ type Shared struct {
 	host.Tree
 }
 
-// JailUpper is where the disk lies in the jail of the process that has it.
+// JailUpper is where the disk lies in a jail.
 const JailUpper = "/vm/upper.ext4"
 
-// Disk shows the disk in a jail, if there is one.
+// Disk returns the bind of the disk, if there is one.
 func (m Machine) Disk() []jail.Bind {
 	if m.Upper == "" {
 		return nil
@@ -43,13 +43,13 @@ func (m Machine) Disk() []jail.Bind {
 	return []jail.Bind{{Source: m.Upper, Target: JailUpper, Writable: true}}
 }
 
-// KVMDevice is KVM's node in a jail.
+// KVMDevice returns the bind of KVM's device node.
 func (m Machine) KVMDevice() jail.Bind {
 	return jail.Bind{Source: cmp.Or(m.KVM, kvm.Device), Target: kvm.Device, Device: true}
 }
 
-// Composition is a directory in a jail, put together of the host's. Masks are what
-// of it an empty directory covers.
+// Composition is a directory in a jail, put together from directories of the host. Masks
+// are paths in it that an empty directory covers.
 type Composition struct {
 	Binds []jail.Bind
 	Masks []string
@@ -63,7 +63,7 @@ func (c *Composition) Add(t host.Tree, target string) {
 	c.Binds = append(c.Binds, jail.Bind{Source: t.Source, Is: t.Is, Target: target})
 }
 
-// AddShares puts under dir what the guest sees as the shares.
+// AddShares shows below dir what the guest sees as the shares.
 func (c *Composition) AddShares(m Machine, dir string) {
 	c.Add(host.Tree{Source: m.Boot}, path.Join(dir, guest.BootDir))
 	c.Add(host.Tree{Source: m.Auth}, path.Join(dir, guest.AuthName))

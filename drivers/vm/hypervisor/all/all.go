@@ -1,4 +1,4 @@
-// Package all lists the hypervisors. It and their folders are all that names them.
+// Package all lists the hypervisors. Only this package and their own folders name them.
 package all
 
 import (
@@ -15,14 +15,14 @@ var makers = []func(getenv func(string) string) (hypervisor.Hypervisor, error){
 	qemu.FromEnvironment,
 }
 
-// New makes all hypervisors, in the order in which auto tries them, with what the
-// user chose by environment variables, which getenv looks up; nil for nothing chosen.
+// New makes all hypervisors, in the order in which auto tries them. They take the user's
+// choices from environment variables, by getenv; nil means no choices.
 func New(getenv func(string) string) (all []hypervisor.Hypervisor, err error) {
 	if getenv == nil {
 		getenv = func(string) string { return "" }
 	}
-	for _, make := range makers {
-		h, err := make(getenv)
+	for _, maker := range makers {
+		h, err := maker(getenv)
 		if err != nil {
 			return nil, err
 		}
@@ -31,7 +31,7 @@ func New(getenv func(string) string) (all []hypervisor.Hypervisor, err error) {
 	return all, nil
 }
 
-// Read takes the tools of the hypervisor with that name, as they were written.
+// Read reads from JSON the tools of the hypervisor with that name.
 func Read(name string, tools []byte) (hypervisor.Tools, error) {
 	all, err := New(nil)
 	if err != nil {

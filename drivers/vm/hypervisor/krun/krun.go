@@ -1,8 +1,8 @@
-// Package krun is the krun hypervisor: openshell-krun, the one process that becomes
-// the VM by libkrun, with a file server in it. It needs KVM and a libkrun that can
-// share a directory read-only.
+// Package krun is the krun hypervisor. Its VM is one process, openshell-krun, which
+// becomes the VM by libkrun and has the file server in it, too. It needs KVM and a
+// libkrun that can share a directory read-only.
 //
-// Package krunvm says how openshell-krun is called.
+// Package krunvm says how to call openshell-krun.
 package krun
 
 import (
@@ -26,7 +26,7 @@ import (
 // Name is the word for users.
 const Name = "krun"
 
-// Program is openshell-krun, beside our other programs.
+// Program is the name of openshell-krun. It lies beside our other programs.
 const Program = "openshell-krun"
 
 // Environment variables that FromEnvironment reads.
@@ -35,7 +35,7 @@ const (
 	FirmwareEnv = "OPENSHELL_LIBKRUNFW" // Options.Firmware
 )
 
-// What to do when there is no usable libkrun.
+// Hints if there is no usable libkrun.
 const (
 	installKrun = "install libkrun " + krunvm.MinVersion + " or a later 1.x, and libkrunfw, or name them by " +
 		LibraryEnv + " and " + FirmwareEnv
@@ -43,13 +43,13 @@ const (
 		LibraryEnv + ", and its libkrunfw by " + FirmwareEnv + "; and tell us, so that openshell-vm learns the newer one"
 )
 
-// Options are what a user may choose. What is empty is found.
+// Options are what a user may choose. An empty one is searched for.
 type Options struct {
 	Library  string // libkrun.so.1
 	Firmware string // libkrunfw.so.5
 }
 
-// Hypervisor is hypervisor.Hypervisor's.
+// Hypervisor implements hypervisor.Hypervisor.
 type Hypervisor struct {
 	Options
 	programs host.Cache[program]
@@ -57,16 +57,16 @@ type Hypervisor struct {
 
 var _ hypervisor.Hypervisor = (*Hypervisor)(nil)
 
-// program is openshell-krun with what it said of libkrun.
+// program is openshell-krun with what it found of libkrun.
 type program struct {
 	host.Program
 	found krunvm.Found
 }
 
-// New looks at nothing yet.
+// New makes a Hypervisor. It does not look at the host yet.
 func New(o Options) *Hypervisor { return &Hypervisor{Options: o} }
 
-// FromEnvironment takes the options from environment variables, which getenv looks up.
+// FromEnvironment takes the options from environment variables, by getenv.
 func FromEnvironment(getenv func(string) string) (hypervisor.Hypervisor, error) {
 	return New(Options{Library: getenv(LibraryEnv), Firmware: getenv(FirmwareEnv)}), nil
 }
@@ -74,20 +74,19 @@ func FromEnvironment(getenv func(string) string) (hypervisor.Hypervisor, error) 
 // Name is the word that users type.
 func (*Hypervisor) Name() string { return Name }
 
-// Staleness: libkrun's server has the guest cache names for 5 s.
+// Staleness is 6 s: with libkrun's file server the guest caches names for 5 s.
 func (*Hypervisor) Staleness() time.Duration { return 6 * time.Second }
 
-// exitRequest is libkrun's, on its root, and sets what its process exits with.
+// exitRequest is libkrun's ioctl on the root directory that sets its process's exit code.
 const exitRequest = 0x7602
 
-// Traits: see Staleness; libkrun gives a disk a serial number of its own making; its
-// machine has no power switch.
+// Traits say that names are cached (see Staleness), that the disk has a serial number
+// that libkrun makes up, and that the machine can't power off.
 func (*Hypervisor) Traits() guest.Traits {
 	return guest.Traits{CachesNames: true, LoneDisk: true, ExitRequest: exitRequest, EndsByRestart: true}
 }
 
-// Works asks for KVM first: what is known of it is remembered, a libkrun that is
-// missing is not.
+// Works asks for KVM first: that answer is remembered, while a missing libkrun is not.
 func (k *Hypervisor) Works(ctx context.Context, h *host.Host) error {
 	if err := h.NeedKVM(ctx, Name); err != nil {
 		return err
@@ -96,7 +95,7 @@ func (k *Hypervisor) Works(ctx context.Context, h *host.Host) error {
 	return err
 }
 
-// Account tells the libraries.
+// Account names the libraries.
 func (k *Hypervisor) Account(ctx context.Context, h *host.Host) hypervisor.Account {
 	a := hypervisor.Account{Why: "KVM and libkrun work here"}
 	if p, err := k.program(ctx, h); err == nil {
@@ -119,8 +118,8 @@ func (k *Hypervisor) Find(ctx context.Context, h *host.Host) (hypervisor.Tools, 
 	return &Tools{Binary: p.Program, Library: p.found.Library, Firmware: p.found.Firmware, Init: init}, nil
 }
 
-// program is openshell-krun with the libraries that it loads by name. It is
-// the only program that can tell which those are.
+// program finds openshell-krun and the libraries that it loads by name. Only
+// openshell-krun itself can tell which these are.
 func (k *Hypervisor) program(ctx context.Context, h *host.Host) (program, error) {
 	path := h.Program(Program)
 	if _, err := os.Stat(path); err != nil {

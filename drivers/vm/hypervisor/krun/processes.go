@@ -16,18 +16,18 @@ import (
 	"openshell-vm/drivers/vm/jail"
 )
 
-// jailRoot is, inside openshell-krun's jail, the guest's whole root.
+// jailRoot is the guest's whole root, inside openshell-krun's jail.
 const jailRoot = "/vm/root"
 
 // jailInit is the guest init in that root.
 const jailInit = "/openshell-init"
 
-// tasks is how many threads openshell-krun may have beside one for each
-// virtual CPU: libkrun has some for each device, the Go runtime a few.
+// tasks is how many threads openshell-krun may have beside one for each virtual CPU.
+// libkrun has some for each device, and the Go runtime a few.
 const tasks = 64
 
-// Processes is the one process that is the VM. It has the file server in it, too,
-// so the jail's root holds what the guest sees and nothing of others.
+// Processes returns the one process that is the VM. The file server is in it, too, so
+// the jail's root has what the guest sees, and nothing of other sandboxes.
 func (t *Tools) Processes(m hypervisor.Machine, ports hypervisor.Ports) ([]hypervisor.Process, error) {
 	config, err := t.config(m)
 	if err != nil {
@@ -44,14 +44,14 @@ func (t *Tools) Processes(m hypervisor.Machine, ports hypervisor.Ports) ([]hyper
 		Binds: slices.Concat(t.Binary.Files, root.Binds, m.Disk(), []jail.Bind{m.KVMDevice()}), Masks: root.Masks,
 	}
 	if os.Geteuid() == 0 {
-		j.Caps = []string{"CAP_DAC_READ_SEARCH"} // files of all users are served, each with its mode
+		j.Caps = []string{"CAP_DAC_READ_SEARCH"} // to serve the files of all users, whatever their modes
 	}
 	files := []*os.File{config, console, ports.Stdio, ports.Control} // from krunvm.ConfigFD on
 	return []hypervisor.Process{{Name: Name, Jail: j, Files: files}}, nil
 }
 
-// terminal makes the terminal that is the guest's console, and copies what comes out
-// of it into the port, until no process has it any more. Nothing is ever typed there.
+// terminal makes the terminal that is the guest's console. It copies the output into the
+// port until no process has the terminal any more. Nothing is ever typed there.
 func terminal(port *os.File) (*os.File, error) {
 	ours, theirs, err := pty.Open()
 	if err != nil {
@@ -64,7 +64,7 @@ func terminal(port *os.File) (*os.File, error) {
 	return theirs, nil
 }
 
-// config is a pipe with what openshell-krun is told.
+// config returns a pipe with openshell-krun's configuration.
 func (t *Tools) config(m hypervisor.Machine) (*os.File, error) {
 	cfg := krunvm.Config{
 		Library: t.Library, Firmware: t.Firmware, CPUs: m.CPUs, MemoryMiB: int(m.Memory >> 20), Root: jailRoot, Init: jailInit,
@@ -79,16 +79,16 @@ func (t *Tools) config(m hypervisor.Machine) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(cfg.Write(w), w.Close()); err != nil { // far less than a pipe holds
+	if err := errors.Join(cfg.Write(w), w.Close()); err != nil { // it fits into a pipe, so Write does not block
 		r.Close()
 		return nil, err
 	}
 	return r, nil
 }
 
-// compose puts all that the guest sees on one device, since there are few
-// interrupt lines: the init, mount points for the kernel's file systems, the
-// rootfs and the shares.
+// compose puts all that the guest sees on one device: the init, mount points for the
+// kernel's file systems, the rootfs and the shares. Interrupt lines are too few for
+// several devices.
 func (t *Tools) compose(m hypervisor.Machine) (c hypervisor.Composition) {
 	for _, dir := range []string{"dev", "proc", "sys", "run"} {
 		c.Masks = append(c.Masks, path.Join(jailRoot, dir))

@@ -11,7 +11,7 @@ import (
 
 // Tools are the programs and files of one VM.
 type Tools struct {
-	Binary   host.Program `json:"binary"`   // openshell-krun, its Files with both libraries
+	Binary   host.Program `json:"binary"`   // openshell-krun; its Files include both libraries
 	Library  string       `json:"library"`  // libkrun
 	Firmware string       `json:"firmware"` // libkrunfw
 	Init     string       `json:"init"`     // openshell-init
@@ -19,16 +19,16 @@ type Tools struct {
 
 var _ hypervisor.Lister = (*Tools)(nil)
 
-// Read takes what was written.
+// Read reads Tools from JSON.
 func (*Hypervisor) Read(data []byte) (hypervisor.Tools, error) {
 	t := new(Tools)
 	return t, json.Unmarshal(data, t)
 }
 
-// Boot is that of a real processor.
+// Boot is a real processor's: krun needs KVM.
 func (*Tools) Boot() hypervisor.Boot { return hypervisor.Native }
 
-// Overhead is none.
+// Overhead is 0: the one process takes no more than those of any hypervisor.
 func (*Tools) Overhead() int64 { return 0 }
 
 // Facts are the libraries.
@@ -36,12 +36,12 @@ func (t *Tools) Facts() []drivers.Fact {
 	return []drivers.Fact{{Name: "libkrun", Value: t.Library}, {Name: "libkrunfw", Value: t.Firmware}}
 }
 
-// fileMemory is what the guest needs for each file of its root, in bytes: an inode
-// of tmpfs, its name and two attributes. It was measured with a hundred thousand.
+// fileMemory is how many bytes the guest needs for each file of its root: for a tmpfs
+// inode, its name and two attributes. It was measured with a hundred thousand files.
 const fileMemory = 1300
 
-// RoomFor refuses a root whose files alone would fill the guest's memory: libkrun's
-// server keeps an overlay from copying anything up, so there is a stand-in for each.
+// RoomFor refuses a root whose skeleton would take more than half of the guest's memory:
+// the guest has a stub for each file.
 func (*Tools) RoomFor(m hypervisor.Machine, files uint64) error {
 	if need := files * fileMemory; m.Memory > 0 && need > uint64(m.Memory)/2 {
 		return &drivers.Error{

@@ -4,9 +4,9 @@ import (
 	"path/filepath"
 )
 
-// Files finds what QEMU loads by name, beside what it is linked with: the
-// module that has TCG, where a distribution builds it as one, and the
-// directories with firmware. program has no symlink in it.
+// Files finds what QEMU loads by name, beside the libraries that it is linked with: the
+// module with TCG, if the distribution makes that a module, and the directories with
+// firmware. program must have no symlink in it.
 func Files(program string) (plugins, data []string) {
 	prefix := filepath.Dir(filepath.Dir(program))
 	for _, dir := range []string{"lib/*/qemu", "lib64/qemu", "lib/qemu"} {
@@ -20,7 +20,7 @@ func Files(program string) (plugins, data []string) {
 
 func existing(path ...string) []string {
 	found, err := filepath.Glob(filepath.Join(path...))
-	if err != nil { // a prefix with brackets in it
+	if err != nil { // the prefix has brackets in it
 		return nil
 	}
 	return found

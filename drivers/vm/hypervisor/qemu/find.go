@@ -15,14 +15,14 @@ import (
 // cacheInitramfs is below the host's cache directory.
 const cacheInitramfs = "initramfs"
 
-// virtiofsd is one that was found.
+// virtiofsd is a virtiofsd that was found.
 type virtiofsd struct {
 	host.Program
 	flavor  Virtiofsd
 	version string
 }
 
-// Find finds QEMU, a virtiofsd and a guest kernel, and makes an initramfs for it.
+// Find finds QEMU, a virtiofsd and a guest kernel, and makes an initramfs for the kernel.
 func (q *Hypervisor) Find(ctx context.Context, h *host.Host) (hypervisor.Tools, error) {
 	binary, err := q.binary(ctx)
 	if err != nil {
@@ -75,7 +75,7 @@ func (q *Hypervisor) binary(ctx context.Context) (host.Program, error) {
 	return p, nil
 }
 
-// virtiofsd prefers the Rust daemon, of which the C one is the forerunner.
+// virtiofsd finds a virtiofsd. It prefers the Rust daemon to the older C one.
 func (q *Hypervisor) virtiofsd(ctx context.Context) (virtiofsd, error) {
 	const pkg = "virtiofsd, or qemu-system-common before Debian 13"
 	places := []string{

@@ -11,7 +11,7 @@ import (
 // Accel is what runs the guest's instructions.
 type Accel string
 
-// KVM uses the processor; TCG translates, slower, on any machine.
+// KVM uses the processor. TCG translates instructions: slower, but on any machine.
 const (
 	KVM Accel = "kvm"
 	TCG Accel = "tcg"
@@ -19,8 +19,8 @@ const (
 
 // FDs are the inherited descriptors of a QEMU process.
 type FDs struct {
-	Stdio, Console, Control int // sockets, connected to the monitor
-	Root, Shares            int // sockets, connected to a virtiofsd each
+	Stdio, Console, Control int // sockets that are connected to the monitor
+	Root, Shares            int // sockets that are each connected to a virtiofsd
 }
 
 // Machine describes one VM. Paths are those inside QEMU's jail.
@@ -35,13 +35,13 @@ type Machine struct {
 	FDs       FDs
 }
 
-// QueueSize is how many requests a guest has in flight to its disk. By default it is
-// 256 for each processor: so many would still be written, 1 MiB or more each, by a
-// QEMU that is stopped for the sake of the host's disk.
+// QueueSize is how many requests a guest may have under way to its disk. QEMU's default
+// is 256 for each processor. A QEMU that is frozen to save the host's disk still writes
+// all requests that are under way, of 1 MiB or more each.
 const QueueSize = 16
 
-// Binary is the name of the system emulator for an architecture, and the
-// Debian package that has it.
+// Binary returns the name of the system emulator for an architecture, and the Debian
+// package that has it.
 func Binary(arch string) (program, pkg string) {
 	switch arch {
 	case "arm64":
@@ -51,7 +51,7 @@ func Binary(arch string) (program, pkg string) {
 	}
 }
 
-// Args is QEMU's command line after the program's name.
+// Args returns QEMU's command line after the program's name.
 func (m Machine) Args() []string {
 	args := []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
@@ -76,9 +76,9 @@ func (m Machine) Args() []string {
 	return args
 }
 
-// machine chooses the board. q35 is as quick to boot as microvm, which has no
-// timer that the kernel could measure its clock by on a loaded host: it hung in
-// nine boots of twenty. What no guest of ours needs is left out.
+// machine chooses the board. q35 boots as quickly as microvm. On a loaded host microvm
+// has no timer by which the kernel could measure its clock: nine boots of twenty hung.
+// Devices that no guest of ours needs are off.
 func (m Machine) machine() string {
 	if m.Arch == "arm64" {
 		return "virt,gic-version=max"
@@ -100,22 +100,23 @@ func (m Machine) cpu() string {
 	return "host"
 }
 
-// CommandLine is the guest kernel's. What to run is not on it. The console is
-// the serial port: a kernel that hangs before it has loaded its virtio modules
-// would say nothing on any other.
+// CommandLine returns the guest kernel's command line. It does not say what to run. The
+// console is the serial port: on any other, a kernel that hangs before it has loaded its
+// virtio modules would say nothing.
 func (m Machine) CommandLine() string {
 	if m.Arch == "arm64" {
 		return "console=ttyAMA0 quiet loglevel=4 panic=-1"
 	}
-	// edd and the crypto self-tests cost half a second of an emulated processor;
-	// the timer check fails now and then where the host is too busy to deliver
-	// the ticks that it counts, and then panics.
+	// edd and the crypto self-tests cost half a second on an emulated processor. The
+	// timer check counts ticks; a busy host sometimes does not deliver them in time, and
+	// the kernel panics.
 	return "console=ttyS0 quiet loglevel=4 panic=-1 8250.nr_uarts=1 edd=off cryptomgr.notests no_timer_check"
 }
 
 func (m Machine) mebibytes() string { return fmt.Sprintf("%dM", m.Memory>>20) }
 
-// ports is the serial console, and one virtio console device with two named ports.
+// ports returns the options for the serial console, and for one virtio console device
+// with two named ports.
 func (m Machine) ports() []string {
 	return []string{
 		"-chardev", socket(guest.PortConsole, m.FDs.Console),
@@ -137,5 +138,5 @@ func fsDevice(id, tag string, fd int) []string {
 	}
 }
 
-// escape doubles the comma that would end an option's value.
+// escape doubles commas: a single one would end the option's value.
 func escape(s string) string { return strings.ReplaceAll(s, ",", ",,") }

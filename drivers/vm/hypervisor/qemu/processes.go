@@ -9,22 +9,22 @@ import (
 	"openshell-vm/drivers/vm/jail"
 )
 
-// Where things lie inside the jails of QEMU and virtiofsd.
+// Paths inside the jails of QEMU and virtiofsd.
 const (
 	jailKernel    = "/vm/kernel"
 	jailInitramfs = "/vm/initramfs"
 	jailShared    = "/shared"
 )
 
-// Processes and threads that the programs may have: QEMU starts one for each
-// CPU and up to 64 for its disk; a virtiofsd ten or so.
+// How many tasks the programs may have. QEMU starts a thread for each CPU and up to 64
+// for its disk; a virtiofsd starts about ten.
 const (
 	qemuTasks      = 128
 	virtiofsdTasks = 64
 )
 
-// Processes are QEMU, a virtiofsd for the root, and one for the shares. They find
-// each other by inherited sockets, so none waits for another.
+// Processes returns QEMU, a virtiofsd for the root, and one for the shares. Inherited
+// sockets connect them, so none has to wait for another.
 func (t *Tools) Processes(m hypervisor.Machine, ports hypervisor.Ports) ([]hypervisor.Process, error) {
 	rootListening, rootConnected, err := connectedPair(m.RunDir)
 	if err != nil {
@@ -63,7 +63,7 @@ func (t *Tools) qemu(m hypervisor.Machine, ports hypervisor.Ports, root, shares 
 		Name: "qemu",
 		Jail: jail.Config{
 			Profile: jail.Strict, Path: t.Binary.Path, Args: machine.Args(), Binds: binds, Tasks: qemuTasks,
-			Devices: []string{os.DevNull}, // it tries on it whether files can be locked
+			Devices: []string{os.DevNull}, // QEMU tests on it whether files can be locked
 		},
 		Files: []*os.File{ports.Stdio, ports.Console, ports.Control, root, shares},
 	}
@@ -84,11 +84,11 @@ func (t *Tools) virtiofsd(m hypervisor.Machine, name string, device Device, list
 		j.Profile = jail.ChrootServer
 	}
 	if os.Geteuid() == 0 {
-		j.Caps = []string{"CAP_DAC_READ_SEARCH"} // files of all users are served, each with its mode
+		j.Caps = []string{"CAP_DAC_READ_SEARCH"} // to serve the files of all users, whatever their modes
 		if device == Root {
-			// An overlay opens the files of its lower layer with O_NOATIME, which the
-			// kernel allows to nobody else but their owners. There is nothing in the
-			// jail that could be changed with it: all mounts are read-only.
+			// An overlay opens the files of its lower layer with O_NOATIME. Without
+			// CAP_FOWNER the kernel allows that only to a file's owner. With it nothing in
+			// the jail can be changed: all mounts are read-only.
 			j.Caps = append(j.Caps, "CAP_FOWNER")
 		}
 	}

@@ -16,14 +16,14 @@ import (
 // Name is the word for users.
 const Name = "qemu"
 
-// Environment variables that FromEnvironment reads, beside initramfs.KernelEnv.
+// Environment variables that FromEnvironment reads. initramfs.KernelEnv is another.
 const (
 	BinaryEnv    = "OPENSHELL_QEMU"      // Options.Binary
 	VirtiofsdEnv = "OPENSHELL_VIRTIOFSD" // Options.Virtiofsd
 	AccelEnv     = "OPENSHELL_ACCEL"     // Options.Accel: kvm or tcg
 )
 
-// Options are what a user may choose. What is empty is found.
+// Options are what a user may choose. An empty one is searched for.
 type Options struct {
 	Kernel    string // guest kernel image
 	Binary    string // qemu-system program
@@ -31,7 +31,7 @@ type Options struct {
 	Accel     Accel
 }
 
-// Hypervisor is hypervisor.Hypervisor's.
+// Hypervisor implements hypervisor.Hypervisor.
 type Hypervisor struct {
 	Options
 	binaries   host.Cache[host.Program]
@@ -40,10 +40,10 @@ type Hypervisor struct {
 
 var _ hypervisor.Hypervisor = (*Hypervisor)(nil)
 
-// New looks at nothing yet.
+// New makes a Hypervisor. It does not look at the host yet.
 func New(o Options) *Hypervisor { return &Hypervisor{Options: o} }
 
-// FromEnvironment takes the options from environment variables, which getenv looks up.
+// FromEnvironment takes the options from environment variables, by getenv.
 func FromEnvironment(getenv func(string) string) (hypervisor.Hypervisor, error) {
 	o := Options{
 		Kernel: getenv(initramfs.KernelEnv), Binary: getenv(BinaryEnv), Virtiofsd: getenv(VirtiofsdEnv), Accel: Accel(getenv(AccelEnv)),
@@ -58,13 +58,14 @@ func FromEnvironment(getenv func(string) string) (hypervisor.Hypervisor, error) 
 // Name is the word that users type.
 func (*Hypervisor) Name() string { return Name }
 
-// Staleness: the shares' virtiofsd caches nothing. At most 64 ms were measured.
+// Staleness is 1 s: with the shares' virtiofsd the guest caches nothing. At most 64 ms
+// were measured.
 func (*Hypervisor) Staleness() time.Duration { return time.Second }
 
-// Traits are those of an ordinary machine.
+// Traits are an ordinary machine's: none.
 func (*Hypervisor) Traits() guest.Traits { return guest.Traits{} }
 
-// Works says what is missing. Without KVM it works, too.
+// Works returns what is missing. KVM is not needed.
 func (q *Hypervisor) Works(ctx context.Context, h *host.Host) error {
 	_, err := q.Find(ctx, h)
 	return err
@@ -80,7 +81,7 @@ type Tools struct {
 	Initramfs string       `json:"initramfs"`
 }
 
-// Read takes what was written.
+// Read reads Tools from JSON.
 func (*Hypervisor) Read(data []byte) (hypervisor.Tools, error) {
 	t := new(Tools)
 	return t, json.Unmarshal(data, t)
@@ -94,11 +95,11 @@ func (t *Tools) Boot() hypervisor.Boot {
 	return hypervisor.Native
 }
 
-// translatedCode is how much QEMU keeps of what it has translated under TCG, at
-// most, in bytes: its own default.
+// translatedCode is how many bytes of translated code QEMU keeps at most under TCG. It
+// is QEMU's default.
 const translatedCode = 1 << 30
 
-// Overhead is the translated code.
+// Overhead is the translated code, under TCG.
 func (t *Tools) Overhead() int64 {
 	if t.Accel == TCG {
 		return translatedCode
@@ -106,7 +107,7 @@ func (t *Tools) Overhead() int64 {
 	return 0
 }
 
-// Facts tell what is not the same on all hosts.
+// Facts are the accelerator and the virtiofsd.
 func (t *Tools) Facts() []drivers.Fact {
 	return []drivers.Fact{
 		{Name: "accelerator", Value: string(t.Accel)},
@@ -114,7 +115,7 @@ func (t *Tools) Facts() []drivers.Fact {
 	}
 }
 
-// Account tells the accelerator and why, and how to get the better one.
+// Account says which accelerator is used and why, and how to get the better one.
 func (q *Hypervisor) Account(ctx context.Context, h *host.Host) (a hypervisor.Account) {
 	fact := func(name, format string, args ...any) {
 		a.Facts = append(a.Facts, drivers.Fact{Name: name, Value: fmt.Sprintf(format, args...)})
@@ -138,7 +139,7 @@ func (q *Hypervisor) Account(ctx context.Context, h *host.Host) (a hypervisor.Ac
 	return a
 }
 
-// accelerator says what runs the guest's instructions, and why.
+// accelerator chooses what runs the guest's instructions, and says why.
 func (q *Hypervisor) accelerator(ctx context.Context, h *host.Host) (Accel, string) {
 	if q.Accel != "" {
 		return q.Accel, "it was asked for by " + AccelEnv

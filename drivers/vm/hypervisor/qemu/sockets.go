@@ -10,9 +10,9 @@ import (
 	"openshell-vm/internal/peer"
 )
 
-// connectedPair makes a socket that already listens, and a connection that
-// waits in its queue: vhost-user's two ends, without a name that another
-// process could connect to. The caller closes both files.
+// connectedPair makes vhost-user's two ends: a listening socket, and a connection that
+// waits in its queue. The socket has no name any more, so no other process can connect.
+// The caller closes both files.
 func connectedPair(dir string) (listening, connected *os.File, err error) {
 	const name = "vhost-user.sock"
 	l, err := peer.ListenIn(dir, name)
@@ -38,7 +38,7 @@ func connectedPair(dir string) (listening, connected *os.File, err error) {
 	return listening, connected, nil
 }
 
-// blocking takes O_NONBLOCK from a file that another program will inherit.
+// blocking puts a file that another program will inherit into blocking mode.
 func blocking(f *os.File, err error) (*os.File, error) {
 	if err != nil {
 		return nil, err

@@ -11,28 +11,28 @@ import (
 	"openshell-vm/drivers/vm/jail"
 )
 
-// Virtiofsd tells the two virtio-fs daemons apart.
+// Virtiofsd is a kind of virtio-fs daemon.
 type Virtiofsd string
 
-// The C daemon came with QEMU until 7.2; the Rust one took its place. Older ones
-// of that announce submounts to the guest only if they are asked to, newer ones
-// unless they are asked not to.
+// The C daemon came with QEMU until 7.2; then the Rust daemon took its place. An old Rust
+// daemon announces submounts to the guest only if it is asked to. A newer one announces
+// them unless it is asked not to.
 const (
 	VirtiofsdC       Virtiofsd = "c"
 	VirtiofsdRust    Virtiofsd = "rust"
 	VirtiofsdRustOld Virtiofsd = "rust-old"
 )
 
-// noAnnounce is the option of newer Rust daemons. An announced submount of a
-// root, such as what covers a hidden directory, is an error in an overlay.
+// noAnnounce is an option of newer Rust daemons. If a submount of the root is announced,
+// such as a mask, it is an error in an overlay.
 const noAnnounce = "--no-announce-submounts"
 
-// noGroups is what the C daemon says, whatever it is asked, to an ordinary user
-// who is in any group beside the first. In its jail it believes that it left them.
+// noGroups is the C daemon's error, whatever its arguments, for an ordinary user with
+// supplementary groups. In its jail setgroups seems to succeed.
 const noGroups = "setgroups() failed"
 
-// DetectVirtiofsd runs the program at path for its version and options, and says
-// which it is.
+// DetectVirtiofsd asks the program at path for its version and options, and returns
+// which kind it is.
 func DetectVirtiofsd(ctx context.Context, path string) (flavor Virtiofsd, version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -56,8 +56,8 @@ func DetectVirtiofsd(ctx context.Context, path string) (flavor Virtiofsd, versio
 	return flavor, version, nil
 }
 
-// parseVirtiofsdVersion knows "virtiofsd version 7.2.22 (Debian …)" of the C
-// daemon and "virtiofsd 1.13.0" of the Rust one.
+// parseVirtiofsdVersion reads the C daemon's "virtiofsd version 7.2.22 (Debian …)" and
+// the Rust daemon's "virtiofsd 1.13.0".
 func parseVirtiofsdVersion(out string) (Virtiofsd, string, error) {
 	line, _, _ := strings.Cut(out, "\n")
 	fields := strings.Fields(line)
@@ -70,22 +70,22 @@ func parseVirtiofsdVersion(out string) (Virtiofsd, string, error) {
 	return "", "", fmt.Errorf("it is no virtiofsd: its version line is %q", line)
 }
 
-// Device is one virtio-fs device. It has no cache setting: what it is for
-// decides, because a wrong one hides renewals from the guest for good.
+// Device is one virtio-fs device. There is no setting for its cache: a wrong one would
+// hide renewals from the guest for good, so the device's purpose decides.
 type Device int
 
-// Root is the sandbox's root, whose files do not change on the host: cache
-// auto, since without one a shared mapping fails. Shares must show a publish at
-// once: no cache.
+// Root is the sandbox's root. Its files do not change on the host, and it has cache
+// auto: without a cache, shared mappings fail. Shares must show a publish at once, and
+// have no cache.
 const (
 	Root Device = iota
 	Shares
 )
 
-// VirtiofsdArgs is the command line, after the program's name, of a virtiofsd
-// that serves dir to one client on the listening socket fd. It stays in the
-// foreground. The jail has set the limit on descriptors, and keeps what is
-// mounted on dir read-only; caps are the capabilities that it keeps.
+// VirtiofsdArgs returns the command line, after the program's name, of a virtiofsd that
+// serves dir to one client on the listening socket fd. It stays in the foreground. The
+// jail sets the limit on descriptors, keeps dir read-only, and leaves the program the
+// capabilities caps.
 func VirtiofsdArgs(flavor Virtiofsd, device Device, dir string, fd int, caps []string) []string {
 	if flavor == VirtiofsdC {
 		cache := map[Device]string{Root: "auto", Shares: "none"}[device]
@@ -109,7 +109,8 @@ func VirtiofsdArgs(flavor Virtiofsd, device Device, dir string, fd int, caps []s
 	return args
 }
 
-// modCaps makes either daemon ask for the capabilities of its jail and no others.
+// modCaps returns the option that makes either daemon ask only for the capabilities that
+// its jail has.
 func modCaps(caps []string) string {
 	changes := jail.ChrootServerCaps
 	for _, c := range caps {

@@ -1,15 +1,15 @@
-// Package krunvm is the contract between a VM's monitor and openshell-krun, the
-// program that becomes a VM of the krun hypervisor: what the monitor tells it,
-// which files it inherits, and what it says about the libkrun that it found.
+// Package krunvm is the contract between a VM's monitor and openshell-krun, the program
+// that becomes a VM of the krun hypervisor: its configuration, the files that it
+// inherits, and its report on the libkrun that it found.
 //
-// The monitor runs it in a jail, where Config's paths are, as
+// The monitor runs it in a jail (Config's paths are the jail's), as
 //
 //	openshell-krun run        with the descriptors below
 //	openshell-krun probe [LIBKRUN LIBKRUNFW]
 //
-// run reads a Config from ConfigFD and never returns: its exit status is the
-// workload's, or 125 after one line on standard error that says why there is no
-// VM. probe prints a Found.
+// run reads a Config from ConfigFD and never returns. Its exit code is the workload's,
+// or 125 after one line on standard error that says why there is no VM. probe prints a
+// Found.
 package krunvm
 
 import (
@@ -19,8 +19,8 @@ import (
 	"path"
 )
 
-// What openshell-krun inherits. Console is a terminal: nothing else can be the
-// guest kernel's console. Stdio and Control are stream sockets.
+// Descriptors that openshell-krun inherits. Console is a terminal: nothing else can be
+// the guest kernel's console. Stdio and Control are stream sockets.
 const (
 	ConfigFD  = 3
 	ConsoleFD = 4
@@ -28,7 +28,7 @@ const (
 	ControlFD = 6
 )
 
-// The program's two ways to be called.
+// openshell-krun's commands.
 const (
 	RunCommand   = "run"
 	ProbeCommand = "probe"
@@ -37,10 +37,10 @@ const (
 // MinVersion is the first libkrun that can share a directory read-only.
 const MinVersion = "1.18.0"
 
-// MaxMemoryMiB is the most memory that libkrun's interface can express.
+// MaxMemoryMiB is the largest memory that libkrun's interface can express.
 const MaxMemoryMiB = 1<<32 - 1
 
-// Config is one VM. Paths are the jail's. It holds no secret.
+// Config describes one VM. Paths are the jail's. It holds no secret.
 type Config struct {
 	Library  string `json:"library"`  // libkrun
 	Firmware string `json:"firmware"` // libkrunfw
@@ -49,11 +49,11 @@ type Config struct {
 	MemoryMiB int `json:"memoryMiB"`
 
 	Root string `json:"root"` // composed directory: the guest's whole root, read-only
-	Init string `json:"init"` // in Root: what becomes process 1
+	Init string `json:"init"` // in Root: the program that becomes process 1
 	Disk string `json:"disk"` // raw image, writable; "" for none
 }
 
-// Validate refuses what openshell-krun would stumble over.
+// Validate refuses a Config that openshell-krun could not use.
 func (c Config) Validate() error {
 	if c.CPUs < 1 || c.CPUs > 255 {
 		return fmt.Errorf("a krun VM has 1 to 255 CPUs, not %d", c.CPUs)
@@ -72,10 +72,10 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Write sends the Config.
+// Write writes the Config as JSON.
 func (c Config) Write(w io.Writer) error { return json.NewEncoder(w).Encode(c) }
 
-// Read takes a Config that Write sent and validates it.
+// Read reads a Config that Write has written, and validates it.
 func Read(r io.Reader) (Config, error) {
 	var c Config
 	if err := json.NewDecoder(r).Decode(&c); err != nil {
@@ -84,13 +84,11 @@ func Read(r io.Reader) (Config, error) {
 	return c, c.Validate()
 }
 
-// Found is what a probe says of this host's libkrun.
+// Found is what a probe reports of this host's libkrun.
 type Found struct {
-	Library  string `json:"library"` // absolute paths
-	Firmware string `json:"firmware"`
-	Version  string `json:"version"` // this one or later
-	// Problem is why it cannot be used; "" if it can.
-	Problem string `json:"problem,omitempty"`
-	// Newer says that the Problem is a libkrun newer than this project knows.
-	Newer bool `json:"newer,omitempty"`
+	Library  string `json:"library"`           // absolute path
+	Firmware string `json:"firmware"`          // absolute path
+	Version  string `json:"version"`           // libkrun is of this version or a later one
+	Problem  string `json:"problem,omitempty"` // why it can't be used; "" if it can
+	Newer    bool   `json:"newer,omitempty"`   // the Problem is that libkrun is newer than this project knows
 }
