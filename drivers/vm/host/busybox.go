@@ -16,10 +16,10 @@ import (
 	"openshell-vm/drivers"
 )
 
-// The default root is made of a static busybox: what a shell needs, and the
-// files that C programs expect. Each sandbox has one of its own in its
-// directory, made anew at each start. So nothing of it is trusted that a
-// clean-up or a power cut has left, and no running VM has its root in a cache.
+// The default root is a static busybox, with what a shell needs and the files that C
+// programs expect. Each sandbox has one of its own in its directory, made anew at each
+// start. So a clean-up or a power cut can't leave half of one, and no running VM has its
+// root in a cache.
 
 var userlandDirs = []struct {
 	name string
@@ -40,14 +40,14 @@ var userlandFiles = map[string]string{
 	"etc/os-release":    "ID=openshell-vm\nNAME=\"openshell-vm minimal userland\"\n",
 }
 
-// cachedRoot is what older versions recorded as the root of who gave none: a
-// directory in the cache, which may be gone.
+// cachedRoot matches what older versions recorded as the default root: a directory in
+// the cache, which may be gone.
 var cachedRoot = regexp.MustCompile(`/userland/busybox-[0-9]+-[0-9]+-[0-9a-f]+$`)
 
-// OwnRoot says whether a recorded root stands for the default one.
+// OwnRoot reports whether a recorded root stands for the default root.
 func OwnRoot(rootfs string) bool { return rootfs == "" || cachedRoot.MatchString(rootfs) }
 
-// Stock lists the default root's names, as drivers.Stocker tells them.
+// Stock lists the names in the default root; see drivers.Stocker.
 func (h *Host) Stock(ctx context.Context) (map[string]string, error) {
 	b, err := h.busyBox(ctx)
 	if err != nil {
@@ -64,13 +64,13 @@ func (h *Host) Stock(ctx context.Context) (map[string]string, error) {
 	return stock, nil
 }
 
-// CheckUserland says what the default root can't be made without.
+// CheckUserland returns what is missing for the default root; nil if nothing is.
 func (h *Host) CheckUserland(ctx context.Context) error {
 	_, err := h.busyBox(ctx)
 	return err
 }
 
-// MakeRoot makes the default root in dir, in place of what is there.
+// MakeRoot makes the default root in dir. It removes first what is there.
 func (h *Host) MakeRoot(ctx context.Context, dir string) error {
 	b, err := h.busyBox(ctx)
 	if err != nil {
@@ -91,7 +91,7 @@ const (
 	busyBoxFile = "bin/busybox"
 )
 
-// busyBox is a static busybox and the files that are to be links to it.
+// busyBox is a static busybox and the names of its applets' files.
 type busyBox struct {
 	path    string
 	applets []string
@@ -113,8 +113,7 @@ func (h *Host) busyBox(ctx context.Context) (busyBox, error) {
 	return b, nil
 }
 
-// applets lists the files that are to be links to a busybox: "bin/ls",
-// "usr/bin/awk", ….
+// applets lists the files that become links to a busybox: "bin/ls", "usr/bin/awk", ….
 func applets(ctx context.Context, busybox string) (files []string, err error) {
 	out, err := exec.CommandContext(ctx, busybox, "--list-full").Output()
 	if err != nil {
@@ -167,7 +166,7 @@ func copyProgram(from, to string) error {
 	return errors.Join(err, out.Chmod(0o755), out.Close())
 }
 
-// findBusyBox gives the path of a static busybox.
+// findBusyBox returns the path of a static busybox.
 func (h *Host) findBusyBox() (string, error) {
 	places := []string{"/bin/busybox", "/usr/bin/busybox", "/sbin/busybox", "/usr/lib/initcpio/busybox",
 		"/bin/busybox.static", "/usr/sbin/busybox"}
@@ -188,7 +187,7 @@ func (h *Host) findBusyBox() (string, error) {
 	return "", problem
 }
 
-// isStatic refuses a program that needs an interpreter, which the root has not.
+// isStatic refuses a program that needs an interpreter: the root has none.
 func isStatic(path string) error {
 	f, err := elf.Open(path)
 	if err != nil {

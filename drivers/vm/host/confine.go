@@ -10,14 +10,13 @@ import (
 	"openshell-vm/drivers/vm/jail"
 )
 
-// confinement remembers what this host could give a jail when it was last
-// tried. An error is not remembered.
+// confinement remembers what the last trial jail had. It does not remember an error.
 type confinement struct {
 	mu     sync.Mutex
 	report *jail.Report
 }
 
-// tryJail makes a trial jail, which takes some milliseconds.
+// tryJail makes a trial jail. That takes some milliseconds.
 func (h *Host) tryJail() (jail.Report, error) {
 	report, err := jail.Support(h.Program(MonitorProgram))
 	h.confinement.mu.Lock()
@@ -29,7 +28,7 @@ func (h *Host) tryJail() (jail.Report, error) {
 	return report, err
 }
 
-// jailSupport is what a trial jail had, once there was one.
+// jailSupport returns what the last trial jail had. It makes one if there was none.
 func (h *Host) jailSupport() (jail.Report, error) {
 	h.confinement.mu.Lock()
 	known := h.confinement.report
@@ -40,8 +39,8 @@ func (h *Host) jailSupport() (jail.Report, error) {
 	return h.tryJail()
 }
 
-// CheckJail refuses a host on which a VM can't be confined: at all, or fully
-// where that is required of this sandbox or of all.
+// CheckJail refuses a host on which no jail can be made. If a full jail is required, for
+// this sandbox or for all, it also refuses a host that can't give that.
 func (h *Host) CheckJail(required bool) error {
 	report, err := h.jailSupport()
 	if err != nil {
@@ -57,7 +56,7 @@ func (h *Host) CheckJail(required bool) error {
 	return nil
 }
 
-// gaps lists what a jail lacks, with the reasons.
+// gaps lists what a jail lacks, and why.
 func gaps(report jail.Report) string {
 	var all []string
 	for _, gap := range report.Missing {
@@ -66,11 +65,11 @@ func gaps(report jail.Report) string {
 	return strings.Join(all, ", ")
 }
 
-// fewDescriptors is less than large source trees have files.
+// fewDescriptors is fewer than the files of a large source tree.
 const fewDescriptors = 64 << 10
 
-// JailFacts tries a jail anew and tells what it had. The error is what CheckJail
-// will say of any VM.
+// JailFacts makes a trial jail and tells people what it had. The error is what CheckJail
+// returns for a VM without requirements of its own.
 func (h *Host) JailFacts() (facts []drivers.Fact, err error) {
 	fact := func(name, format string, args ...any) {
 		facts = append(facts, drivers.Fact{Name: name, Value: fmt.Sprintf(format, args...)})

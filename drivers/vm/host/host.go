@@ -1,10 +1,10 @@
-// Package host is what a VM takes of the host that it runs on: programs and
-// what they load, KVM, room and memory, its default root, its disk, and the
-// jail around it. It knows no hypervisor; these ask it.
+// Package host finds and checks what a VM needs of the host: programs and the files that
+// they load, KVM, room and memory, the default root, the disk, and the jail. It knows no
+// hypervisor; hypervisors ask it.
 //
-// What is not promised: what a check found may have changed when the VM starts.
-// So a start looks again, and the jail takes no other directory than the one that
-// was looked at.
+// What is not promised: what a check found may have changed when the VM starts. So a
+// start checks again, and the jail refuses another directory than the one that was
+// checked.
 package host
 
 import (
@@ -18,7 +18,7 @@ import (
 	"openshell-vm/drivers/vm/kvm"
 )
 
-// Environment variables of what a Config has.
+// Environment variables for fields of a Config.
 const (
 	BusyBoxEnv     = "OPENSHELL_BUSYBOX"      // Config.BusyBox
 	RequireJailEnv = "OPENSHELL_REQUIRE_JAIL" // Config.RequireJail: 1
@@ -32,23 +32,24 @@ const (
 
 // Below Config.CacheDir.
 const (
-	cacheUpper = "upper-1.ext4" // what every new disk is a copy of; the number is the format's
+	cacheUpper = "upper-1.ext4" // template of new disks; 1 is the format's number
 	cacheKVM   = "kvm.json"     // whether KVM works
 )
 
-// Config is where things are found and kept. Directories are absolute.
+// Config says where to find and keep things. Directories are absolute.
 type Config struct {
 	Libexec     string // where our own programs are
-	CacheDir    string // for what can be made again; made if it is missing, 0700
-	BusyBox     string // static busybox for the default root; "" for one that is installed
+	CacheDir    string // for what can be made again; made with mode 0700 if it is missing
+	BusyBox     string // static busybox for the default root; "" for an installed one
 	RequireJail bool   // refuse a host that can't confine a VM fully
 }
 
-// Host remembers what it found out. It is safe for concurrent use.
+// Host is the host of VMs. It remembers what it found out, and is safe for concurrent
+// use.
 type Host struct {
 	Config
 
-	root string // where proc and sys lie; tests make one up
+	root string // directory with proc and sys; tests make one up
 	cpus int
 	uid  int
 
@@ -56,15 +57,15 @@ type Host struct {
 	confinement confinement
 }
 
-// New looks at nothing yet.
+// New makes a Host. It does not look at anything yet.
 func New(c Config) *Host {
 	return &Host{Config: c, root: "/", cpus: runtime.NumCPU(), uid: os.Getuid()}
 }
 
-// Program is the path of one of our own programs, whether it is there or not.
+// Program returns the path of one of our own programs, whether that exists or not.
 func (h *Host) Program(name string) string { return filepath.Join(h.Libexec, name) }
 
-// Init is the path of the guest init, which is there.
+// Init returns the path of the guest init. It fails if that is not installed.
 func (h *Host) Init() (string, error) {
 	path := h.Program(InitProgram)
 	if _, err := os.Stat(path); err != nil {
@@ -75,8 +76,8 @@ func (h *Host) Init() (string, error) {
 
 func (h *Host) cached(name string) string { return filepath.Join(h.CacheDir, name) }
 
-// KVM says whether KVM runs guests here for a hypervisor. The answer is
-// remembered until the next boot of the host, where there is a cache.
+// KVM finds out whether KVM runs guests here for a hypervisor. The cache remembers the
+// answer, until the host's next boot at most.
 func (h *Host) KVM(ctx context.Context, hypervisor string) kvm.Result {
 	cache := h.cached(cacheKVM)
 	if err := os.MkdirAll(h.CacheDir, 0o700); err != nil {
@@ -88,7 +89,7 @@ func (h *Host) KVM(ctx context.Context, hypervisor string) kvm.Result {
 // ErrNoKVM is in the chain of NeedKVM's error.
 var ErrNoKVM = errors.New("KVM does not work here")
 
-// NeedKVM is why KVM runs no guest here for a hypervisor; nil if it does.
+// NeedKVM returns nil if KVM runs guests here for a hypervisor, else why not.
 func (h *Host) NeedKVM(ctx context.Context, hypervisor string) error {
 	r := h.KVM(ctx, hypervisor)
 	if r.Usable {

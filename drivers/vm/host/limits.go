@@ -17,19 +17,20 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// What a VM gets when the user does not say.
+// Defaults and limits of what a VM gets, in bytes but for the CPUs.
 const (
 	defaultCPUs   = 2
 	defaultMemory = 512 << 20
-	minMemory     = 128 << 20 // below it the guest kernel and its initramfs don't fit
+	minMemory     = 128 << 20 // less does not hold the guest kernel and its initramfs
 
-	// DefaultDisk is a VM's writable layer, in bytes, or half of what is free.
+	// DefaultDisk is the default size of a VM's disk. A VM gets less if less than twice
+	// as much is free.
 	DefaultDisk = 16 << 30
-	minDisk     = 64 << 20 // below it a file system with a journal has little room
+	minDisk     = 64 << 20 // in less, a file system with a journal has little room
 	maxDisk     = 1 << 40
 )
 
-// CheckCPUs fills in and checks the number of virtual CPUs.
+// CheckCPUs checks the number of virtual CPUs; 0 becomes the default.
 func (h *Host) CheckCPUs(wanted float64) (float64, error) {
 	if wanted == 0 {
 		return float64(min(defaultCPUs, h.cpus)), nil
@@ -54,7 +55,8 @@ func (h *Host) CheckCPUs(wanted float64) (float64, error) {
 	return wanted, nil
 }
 
-// CheckMemory fills in and checks the guest's memory, in bytes.
+// CheckMemory checks the guest's memory, in bytes; 0 becomes the default. It rounds up to
+// whole MiB.
 func (h *Host) CheckMemory(wanted int64) (int64, error) {
 	if wanted == 0 {
 		wanted = defaultMemory
@@ -81,8 +83,8 @@ func (h *Host) CheckMemory(wanted int64) (int64, error) {
 	}
 }
 
-// CheckDisk fills in and checks how much the VM may write, in bytes. dir is where
-// its disk is to lie.
+// CheckDisk checks the size of the VM's disk, in bytes; 0 becomes the default. It rounds
+// up to whole MiB. The disk will lie in dir.
 func CheckDisk(wanted int64, dir string) (int64, error) {
 	refused := func(limit int64, hint string) error {
 		return &drivers.Error{
@@ -101,12 +103,12 @@ func CheckDisk(wanted int64, dir string) (int64, error) {
 	return (wanted + 1<<20 - 1) &^ (1<<20 - 1), nil
 }
 
-// freeDisk is the default, or the half of it, the quarter, … that is no more
-// than half of what is free now.
+// freeDisk returns the default size, halved until it is at most half of what is free, but
+// not below minDisk.
 func freeDisk(dir string) int64 {
 	var st unix.Statfs_t
 	for unix.Statfs(dir, &st) != nil && dir != filepath.Dir(dir) {
-		dir = filepath.Dir(dir) // the driver makes it later
+		dir = filepath.Dir(dir) // the driver makes dir later
 	}
 	disk, free := int64(DefaultDisk), int64(st.Bavail)*st.Bsize
 	for disk > minDisk && disk > free/2 {
@@ -119,7 +121,7 @@ func size(n int64) string {
 	return units.CustomSize("%.4g%s", float64(n), 1024, []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"})
 }
 
-// memory is the smallest bound on what a VM can have, and its name.
+// memory returns the lowest limit on a VM's memory, and what sets it.
 func (h *Host) memory() (limit int64, what string, err error) {
 	limit, err = h.memAvailable()
 	if err != nil {
@@ -143,8 +145,8 @@ func (h *Host) memAvailable() (int64, error) {
 	return kib << 10, err
 }
 
-// cgroupLimits lists the files with a memory limit for this process, of its
-// cgroup and all above it, in either version of cgroups.
+// cgroupLimits lists the files that may limit this process's memory: those of its cgroup
+// and of all cgroups above, in both versions.
 func (h *Host) cgroupLimits() []string {
 	own, err := procfs.Cgroups(filepath.Join(h.root, "proc/self/cgroup"))
 	if err != nil {
@@ -171,7 +173,7 @@ func (h *Host) cgroupLimits() []string {
 	return files
 }
 
-// readLimit reads a cgroup's limit; "max" and a missing file are none.
+// readLimit reads a cgroup's limit. "max" and a missing file mean no limit.
 func readLimit(file string) (int64, bool) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -181,12 +183,12 @@ func readLimit(file string) (int64, bool) {
 	return n, err == nil
 }
 
-// namesMargin is more names than a guest looks up before it notices how many it
+// namesMargin is more names than a guest can look up between two counts of those that it
 // remembers.
 const namesMargin = 16 << 10
 
-// Names is how many names of the host's files a guest may remember: for the
-// descriptors that a jail gives to a file server.
+// Names returns how many unused names of the host's files a guest may remember. It
+// follows from the number of descriptors that a jail gives to a file server.
 func Names() uint64 { return namesLimit(maxDescriptors()) }
 
 // namesLimit leaves at least half of the descriptors for what the guest has in use.
@@ -194,8 +196,8 @@ func namesLimit(descriptors uint64) uint64 {
 	return min(descriptors/2, max(descriptors/8, descriptors-min(descriptors, namesMargin)))
 }
 
-// maxDescriptors is the limit that a jail raises a program's to; 0 if it is not
-// known.
+// maxDescriptors returns the limit on descriptors that a jail sets for a program; 0 if
+// not known.
 func maxDescriptors() uint64 {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {

@@ -20,8 +20,8 @@ type Program struct {
 	Files []jail.Bind `json:"files"`
 }
 
-// Cache remembers what was found out about programs, as long as their files
-// stay the same. The zero value is empty, and safe for concurrent use.
+// Cache remembers what was found out about programs, until their files change. The zero
+// value is empty. It is safe for concurrent use.
 type Cache[T any] struct {
 	mu    sync.Mutex
 	known map[string]known[T]
@@ -33,8 +33,8 @@ type known[T any] struct {
 	what    T
 }
 
-// Find gives what is known of the program at path; learn finds it out. An error
-// is not remembered.
+// Find returns what is known of the program at path. If nothing is known it calls learn,
+// under a lock. It does not remember an error.
 func (c *Cache[T]) Find(path string, learn func() (T, error)) (T, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -59,9 +59,9 @@ func (c *Cache[T]) Find(path string, learn func() (T, error)) (T, error) {
 	return k.what, nil
 }
 
-// FindProgram gives the first place that has an executable file, links resolved;
-// a place without a slash is looked up in PATH. what and pkg, the Debian package,
-// are for people.
+// FindProgram returns the first of places with an executable file, links resolved. It
+// looks up a place without a slash in PATH. what and pkg, the Debian package, are for the
+// error.
 func FindProgram(what string, places []string, pkg string) (string, error) {
 	for _, place := range places {
 		path, err := exec.LookPath(place)
@@ -80,7 +80,8 @@ func FindProgram(what string, places []string, pkg string) (string, error) {
 	}
 }
 
-// Version is the first line that a program says of its version.
+// Version returns the first line that a program prints for --version, or why there is
+// none.
 func Version(ctx context.Context, path string) string {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -92,7 +93,8 @@ func Version(ctx context.Context, path string) string {
 	return line
 }
 
-// findMkfs looks where an ordinary user's PATH does not lead, too.
+// findMkfs finds mkfs.ext4. It also looks in directories that are not in an ordinary
+// user's PATH.
 func findMkfs() (string, error) {
 	return FindProgram("mkfs.ext4", []string{"mkfs.ext4", "/usr/sbin/mkfs.ext4", "/sbin/mkfs.ext4"}, "e2fsprogs, or use --ephemeral")
 }

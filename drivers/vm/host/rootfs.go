@@ -15,15 +15,15 @@ import (
 	"openshell-vm/internal/mounts"
 )
 
-// ownerEntries and ownerTime bound the search for foreign owners in a root: a
-// tree that is larger is taken as far as it was looked at.
+// ownerEntries and ownerTime bound the search for foreign owners in a root. The rest of a
+// larger tree is not checked.
 const (
 	ownerEntries = 300_000
 	ownerTime    = 5 * time.Second
 )
 
-// checkDir refuses what cannot be a root or mount source: missing, a file,
-// unreadable, or inside a hidden directory.
+// checkDir refuses what can't be a root or the source of a mount: a path that is missing,
+// not a directory, unreadable, or inside a hidden directory.
 func checkDir(op, dir string, hidden []string) error {
 	if err := drivers.CheckDir(op, dir); err != nil {
 		return err
@@ -40,7 +40,7 @@ func checkDir(op, dir string, hidden []string) error {
 	return err
 }
 
-// CheckRootfs refuses a directory that cannot be a sandbox's root.
+// CheckRootfs refuses a directory that can't be a sandbox's root.
 func (h *Host) CheckRootfs(ctx context.Context, dir string, hidden []string) error {
 	const op = "use the root directory"
 	if err := checkDir(op, dir, hidden); err != nil {
@@ -63,9 +63,9 @@ func (h *Host) CheckRootfs(ctx context.Context, dir string, hidden []string) err
 	return nil
 }
 
-// foreignOwners counts what belongs to others than uid. It looks at a bounded
-// number of files for a bounded time, and not into what the user may not read: that
-// is unreadable in the VM, too.
+// foreignOwners counts the files that do not belong to uid. It looks at a bounded number
+// of files for a bounded time. It skips what the user can't read: that is unreadable in
+// the VM, too.
 func foreignOwners(ctx context.Context, root string, uid uint32) (foreign int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ownerTime)
 	defer cancel()
@@ -91,8 +91,8 @@ func foreignOwners(ctx context.Context, root string, uid uint32) (foreign int, e
 	return foreign, err
 }
 
-// CheckMounts refuses sources that can't be shared and targets that would hide
-// the share or each other.
+// CheckMounts refuses sources that can't be shared, and targets that would hide the share
+// or are used twice.
 func CheckMounts(spec drivers.Spec) error {
 	taken := map[string]bool{}
 	for _, m := range spec.Mounts {
@@ -112,17 +112,17 @@ func CheckMounts(spec drivers.Spec) error {
 	return nil
 }
 
-// Tree is a host directory with what must not be seen of it: Masks are paths
-// below it over which an empty directory is put.
+// Tree is a host directory to show to a guest, without what it must not see.
 type Tree struct {
 	Source string `json:"source"`
-	// Is what was checked at Source; the zero Directory stands for whatever is there.
+	// Is identifies the directory that was checked at Source; the zero Directory stands
+	// for whatever is there.
 	Is    drivers.Directory `json:"is,omitzero"`
-	Masks []string          `json:"masks,omitempty"`
+	Masks []string          `json:"masks,omitempty"` // paths in it that an empty directory covers
 }
 
-// Judge checks a directory that a guest is to see, and says which one it was:
-// the jail takes no other. op is what it is for, in words.
+// Judge checks a directory that a guest will see, and identifies it, so that the jail
+// takes no other. op says in words what it is for.
 func Judge(op, dir string, hidden []string) (Tree, error) {
 	if err := checkDir(op, dir, hidden); err != nil {
 		return Tree{}, err

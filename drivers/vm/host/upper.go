@@ -19,8 +19,8 @@ import (
 	"openshell-vm/internal/plainfile"
 )
 
-// templateMax is more than an empty file system takes up, in bytes. A template
-// over it lies on a file system that has no sparse files.
+// templateMax is more than an empty file system takes up, in bytes. If one takes up more,
+// it lies on a file system without sparse files.
 const templateMax = 16 << 20
 
 const (
@@ -28,10 +28,9 @@ const (
 	hintUpper = "see that the state directory has room and its file system takes large sparse files, or use --ephemeral"
 )
 
-// MakeUpper makes an empty file system of so many bytes in a sparse file. One of
-// the default's size is a copy of one that mkfs made once: mkfs syncs what it
-// writes, which on a busy disk takes longer than all the rest of a start. Without a
-// usable cache it takes that time.
+// MakeUpper makes an empty ext4 of size bytes in a sparse file. For the default size it
+// copies a template from the cache, since mkfs syncs what it writes, and on a busy disk
+// that takes longer than all the rest of a start. Without a template it runs mkfs.
 func (h *Host) MakeUpper(ctx context.Context, path string, size int64) error {
 	if size != DefaultDisk {
 		return newUpper(ctx, path, size)
@@ -47,7 +46,7 @@ func (h *Host) MakeUpper(ctx context.Context, path string, size int64) error {
 	return nil
 }
 
-// copyUpper copies an empty file system from the cache, if there is a whole one.
+// copyUpper copies the template, if that is whole.
 func copyUpper(template, path string, size int64) error {
 	in, err := plainfile.Open(template, os.O_RDONLY, 0)
 	if err != nil {
@@ -60,8 +59,8 @@ func copyUpper(template, path string, size int64) error {
 	return copySparse(in, path)
 }
 
-// keepTemplate puts a copy of a new file system into the cache. Of two that do it at
-// once, the later one's stays; one that can't be kept costs the next creation time.
+// keepTemplate puts a copy of a new file system into the cache. If two do so at once, the
+// later copy stays. If it fails, the next sandbox's disk takes its time.
 func (h *Host) keepTemplate(path, template string) {
 	if err := os.MkdirAll(h.CacheDir, 0o700); err != nil {
 		return
@@ -81,8 +80,8 @@ func (h *Host) keepTemplate(path, template string) {
 	}
 }
 
-// wholeFileSystem says whether a file has the size and the superblock of an
-// ext4 that fills it. Clean-up programs and power cuts leave others.
+// wholeFileSystem reports whether a file has this size, and the superblock of an ext4
+// that fills it. Clean-up programs and power cuts leave others.
 func wholeFileSystem(f *os.File, size int64) bool {
 	const (
 		superblock = 1024
@@ -120,7 +119,8 @@ func newUpper(ctx context.Context, path string, size int64) error {
 	return f.Commit(path, atomicfile.Volatile) // mkfs has synced it
 }
 
-// makeFileSystem has mkfs write only what is not zero in a new file already.
+// makeFileSystem makes an ext4 of size bytes in the empty file f. Its options keep mkfs
+// from writing zeros, so the file stays sparse.
 func makeFileSystem(ctx context.Context, mkfs string, f *os.File, size int64) error {
 	if err := f.Truncate(size); err != nil {
 		return err
@@ -143,7 +143,7 @@ func makeFileSystem(ctx context.Context, mkfs string, f *os.File, size int64) er
 	return nil
 }
 
-// copySparse copies a file's data and leaves its holes.
+// copySparse copies a file's data and keeps its holes.
 func copySparse(in *os.File, to string) error {
 	info, err := in.Stat()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// passingFor is how long a result that may be due to a busy machine counts.
+// passingFor is how long a result is remembered that a busy machine may have caused.
 const passingFor = 10 * time.Minute
 
 // cache is the file's content.
@@ -28,12 +28,11 @@ type entry struct {
 	Until time.Time `json:"until,omitzero"`
 }
 
-// identity is what a result holds for.
+// identity is what a result is valid for.
 type identity struct{ boot, key string }
 
-// identify takes everything on which the answer depends: the boot, the user
-// with all groups, the device node (made anew when a module is loaded again), and
-// who will use it.
+// identify collects all that the answer depends on: the boot, the user with all groups,
+// the device node (loading the module again makes a new one), and the hypervisor.
 func identify(device, hypervisor string) (identity, error) {
 	boot, err := procfs.BootID()
 	if err != nil {
@@ -64,7 +63,7 @@ func recall(file string, id identity, now time.Time) (Result, bool) {
 // maxCache bounds the file, in bytes.
 const maxCache = 1 << 20
 
-// read gives an empty cache for one that is missing, spoilt or of another boot.
+// read reads the cache. It is empty if the file is missing, spoilt or of another boot.
 func read(file, boot string) cache {
 	empty := cache{Boot: boot, Results: map[string]entry{}}
 	data, err := plainfile.Read(file, maxCache)
@@ -78,8 +77,8 @@ func read(file, boot string) cache {
 	return c
 }
 
-// remember replaces the file. Of two processes that do so at once, one's result
-// is lost and found again another time.
+// remember adds r to the file. If two processes do so at once, one result is lost; the
+// next Probe finds it again.
 func remember(file string, id identity, r Result, now time.Time) {
 	if file == "" {
 		return
@@ -90,5 +89,5 @@ func remember(file string, id identity, r Result, now time.Time) {
 		e.Until = now.Add(passingFor)
 	}
 	c.Results[id.key] = e
-	_ = atomicfile.WriteJSON(file, c, atomicfile.Volatile) // else it is found again
+	_ = atomicfile.WriteJSON(file, c, atomicfile.Volatile) // if it fails, the next Probe runs again
 }

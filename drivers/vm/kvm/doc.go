@@ -1,12 +1,11 @@
 // Package kvm finds out whether KVM can run a guest here.
 //
-// That /dev/kvm can be opened proves little: there are virtual machines in which
-// it makes VMs and then fails at, or hangs in, the first instructions that every
-// ordinary kernel needs. So those are run, in a child that is killed after a
-// deadline, and what came of it is remembered until the next boot.
+// An open /dev/kvm proves little. In some virtual machines it makes VMs, but then it fails
+// or hangs in the first instructions, which every ordinary kernel needs. So this package
+// runs such instructions in a child, kills the child after a deadline, and remembers the
+// result until the next boot.
 //
-// What is not promised: a guest with many processors, much memory or
-// devices in the kernel is not tried. On arm64 no instruction is run, only
-// a virtual processor is made: there, no machine is known where that works and a
-// guest does not.
+// What is not promised: it does not try a guest with many processors, much memory or
+// devices in the kernel. On arm64 it only makes a virtual processor and runs no
+// instruction: no arm64 machine is known where the first works and a guest does not.
 package kvm

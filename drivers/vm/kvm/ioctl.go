@@ -16,7 +16,7 @@ const (
 	apiVersion = 12 // the only one since 2007
 )
 
-// call is one ioctl; name is for people.
+// call makes one ioctl; name is for the error.
 func call(fd int, name string, request uintptr, argument uintptr) (int, error) {
 	for {
 		n, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, argument)
@@ -30,7 +30,7 @@ func call(fd int, name string, request uintptr, argument uintptr) (int, error) {
 	}
 }
 
-// callWith passes a structure.
+// callWith makes one ioctl with a structure.
 func callWith[T any](fd int, name string, request uintptr, argument *T) error {
 	for {
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(unsafe.Pointer(argument)))
@@ -47,8 +47,7 @@ func callWith[T any](fd int, name string, request uintptr, argument *T) error {
 // machine is a VM with one virtual processor.
 type machine struct{ device, vm, vcpu int }
 
-// open makes a VM and its processor. close frees what it made also after an
-// error.
+// open makes a VM and its processor. Also after an error, close has to free what it made.
 func open(device string) (machine, error) {
 	m := machine{-1, -1, -1}
 	var err error

@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Device is what a user of KVM opens.
+// Device is KVM's device node.
 const Device = "/dev/kvm"
 
-// limits bound the child's life: until it begins, which takes a busy host seconds,
-// and from then on, which takes milliseconds where KVM works.
+// limits bound the child's life. begin is for its start, which takes seconds on a busy
+// host. run is for the rest, which takes milliseconds if KVM works.
 type limits struct{ begin, run time.Duration }
 
 var usual = limits{begin: 20 * time.Second, run: 2 * time.Second}
@@ -27,10 +27,10 @@ var usual = limits{begin: 20 * time.Second, run: 2 * time.Second}
 // Result says whether KVM runs guests here for this user.
 type Result struct {
 	Usable bool   `json:"usable"`
-	Reason string `json:"reason,omitempty"` // one line, when it does not
+	Reason string `json:"reason,omitempty"` // one line, if it does not
 	Hint   string `json:"hint,omitempty"`   // what to do about it
-	// passing says that the reason may be gone in a while.
-	passing bool
+
+	passing bool // the reason may be gone in a while
 }
 
 // Hints for what users can change.
@@ -40,23 +40,21 @@ const (
 	hintVirtual = "if this machine is itself virtual, its host must offer nested virtualization"
 )
 
-// Prober asks and remembers.
+// Prober finds out whether KVM works, and remembers it.
 type Prober struct {
 	// Self is a binary that calls Main for the argument "probe-kvm".
 	Self string
-	// Cache is the file that remembers results; "" for none. Its directory
-	// exists. It holds results of several users and hypervisors, and is not
-	// trusted for more than speed: it belongs to the user.
+	// Cache is the file that remembers results; "" for none. Its directory exists. It
+	// holds results for several users and hypervisors. It only saves time: the user owns
+	// it, so nothing else may rely on it.
 	Cache string
-	// Hypervisor names who will use KVM: what is remembered for one is not
-	// taken for the other.
+	// Hypervisor names the user of KVM: each has its own results.
 	Hypervisor string
 }
 
-// Probe gives what is remembered, or runs the guest instructions; that takes
-// up to three seconds where KVM hangs, once the program has begun. What the device's existence and
-// permissions alone decide is looked at each time. A cache that cannot be read or
-// written only costs time.
+// Probe returns the remembered result, or runs the guest instructions. If KVM hangs, that
+// takes up to three seconds once the child has begun. Probe checks each time whether the
+// device exists and may be opened. A cache that can't be read or written only costs time.
 func (p Prober) Probe(ctx context.Context) Result {
 	if r, ok := openable(Device); !ok {
 		return r
@@ -75,7 +73,7 @@ func (p Prober) Probe(ctx context.Context) Result {
 	return r
 }
 
-// openable says what can be told without running anything.
+// openable returns true if the device can be opened, else the Result.
 func openable(device string) (Result, bool) {
 	fd, err := unix.Open(device, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	switch {
@@ -90,8 +88,8 @@ func openable(device string) (Result, bool) {
 	return Result{Reason: fmt.Sprintf("open %s: %v", device, err), Hint: hintAbsent}, false
 }
 
-// runChild runs the probe as a process of its own, since the kernel may not
-// come back from it.
+// runChild runs the probe in a process of its own, since the kernel may never return from
+// it.
 func runChild(ctx context.Context, limit limits, program string, args ...string) Result {
 	out, errs := output{begun: make(chan struct{})}, bytes.Buffer{}
 	cmd := exec.Command(program, args...)
@@ -127,7 +125,7 @@ func runChild(ctx context.Context, limit limits, program string, args ...string)
 	}
 }
 
-// output keeps what the child says. Its first word means that it has begun.
+// output keeps what the child writes, and closes begun at the first byte.
 type output struct {
 	data  bytes.Buffer
 	once  sync.Once
@@ -139,8 +137,8 @@ func (o *output) Write(data []byte) (int, error) {
 	return o.data.Write(data)
 }
 
-// awaitDeath gives a killed child a moment. One that the kernel does not let go
-// of is left behind.
+// awaitDeath waits a moment for a killed child. It leaves behind a child that hangs in
+// the kernel.
 func awaitDeath(ended <-chan error) {
 	select {
 	case <-ended:
@@ -160,10 +158,10 @@ func childResult(out, errs []byte, err error) Result {
 	return r
 }
 
-// Main is what a binary runs for the argument "probe-kvm": it says that it has
-// begun by an empty line, tries KVM, writes the Result and ends the process.
+// Main is what a binary runs for the argument "probe-kvm". It writes an empty line to say
+// that it has begun, tries KVM, writes the Result and ends the process.
 func Main() {
-	// If the parent dies meanwhile nobody else ends this.
+	// If the parent dies, nobody else ends this process.
 	time.AfterFunc(2*usual.run, func() { os.Exit(1) })
 	fmt.Println()
 	r := Result{Usable: true}

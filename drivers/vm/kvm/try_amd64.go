@@ -15,7 +15,7 @@ import (
 //go:embed guest_amd64.bin
 var program []byte
 
-// Where the guest program expects things.
+// Addresses and the port that the guest program uses.
 const (
 	memorySize = 2 << 20
 	entryPoint = 0x1000
@@ -23,7 +23,7 @@ const (
 	answerPort = 0xf4
 )
 
-// answer is what the guest makes of the number.
+// answer returns what the guest computes from number.
 func answer(number uint32) uint32 { return ((number+0x400+0x20000)*2 + 0x5000000) * 2 }
 
 // Requests of x86, from linux/kvm.h.
@@ -39,7 +39,7 @@ const (
 	setCPUID2           = 0x4008ae90
 )
 
-// Ways out of the guest.
+// KVM's exit reasons.
 const (
 	exitIO            = 2
 	exitHalt          = 5
@@ -48,7 +48,7 @@ const (
 	exitInternalError = 17
 )
 
-// The kernel's structures, with names for what the program needs.
+// The kernel's structures, with names for the fields that we need.
 type (
 	memoryRegion struct { // kvm_userspace_memory_region, from guest address 0 on
 		_, _        uint64
@@ -72,9 +72,9 @@ type (
 
 const maxFeatures = 256
 
-// prepare gives the VM what every x86 processor must have.
+// prepare makes the VM's processor.
 func prepare(m *machine) error {
-	// Intel's processors without unrestricted guests need three pages there.
+	// Intel processors without unrestricted guests need three pages there.
 	if _, err := call(m.vm, "KVM_SET_TSS_ADDR", setTSSAddress, 0xfffbd000); err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func try(device string) error {
 	return err
 }
 
-// load puts the program into the VM's memory, and the processor at its start.
+// load puts the program into the VM's memory, and sets the processor to its start.
 func load(m machine, number uint32) error {
 	memory, err := unix.Mmap(-1, 0, memorySize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
@@ -144,13 +144,13 @@ func load(m machine, number uint32) error {
 	return callWith(m.vcpu, "KVM_SET_REGS", setRegs, &registers{rip: entryPoint, rflags: 2})
 }
 
-// resume runs the guest until it comes out, and wants it to do so by way of
-// exit. For exitIO it gives what was written to answerPort.
+// resume runs the guest until it exits, and fails if the reason is not exit. For exitIO
+// it returns what the guest wrote to answerPort.
 func resume(m machine, state []byte, exit uint32) (uint32, error) {
 	if _, err := call(m.vcpu, "KVM_RUN", run, 0); err != nil {
 		return 0, err
 	}
-	// struct kvm_run: the reason, and from 32 on what belongs to it.
+	// struct kvm_run: the exit reason is at 8, its details from 32 on.
 	reason, detail := binary.LittleEndian.Uint32(state[8:]), state[32:]
 	if reason != exit {
 		return 0, describe(reason, detail)
@@ -165,7 +165,7 @@ func resume(m machine, state []byte, exit uint32) (uint32, error) {
 	return binary.LittleEndian.Uint32(state[binary.LittleEndian.Uint64(detail[8:]):]), nil
 }
 
-// describe names the way out of a guest that should not have been taken.
+// describe returns the error for an unexpected exit of the guest.
 func describe(reason uint32, detail []byte) error {
 	switch reason {
 	case exitInternalError:
@@ -178,5 +178,5 @@ func describe(reason uint32, detail []byte) error {
 	return fmt.Errorf("a guest stops in its first instructions (KVM exit reason %d)", reason)
 }
 
-// address is where the kernel finds memory that mmap gave.
+// address returns the address of memory that mmap made.
 func address(memory []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&memory[0]))) }

@@ -11,7 +11,7 @@ type vcpuInit struct {
 	features [7]uint32
 }
 
-// prepare makes the processor that this machine is.
+// prepare makes the VM's processor, of this machine's own kind.
 func prepare(m *machine) error {
 	var target vcpuInit
 	if err := callWith(m.vm, "KVM_ARM_PREFERRED_TARGET", armPreferredTarget, &target); err != nil {
