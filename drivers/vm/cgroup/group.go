@@ -19,31 +19,31 @@ const (
 	handsFile = "cgroup.subtree_control"
 )
 
-// Group is one group, by its directory in the hierarchy where memory is counted
-// and in that where tasks are: the same in version 2, "" for one that can't be
-// had. The zero Group can be made, entered and removed, and limits nothing.
+// Group is one group: its directory in the hierarchy that counts memory, and in the one
+// that counts tasks. In version 2 both are the same. "" means that the host has none to
+// give. The zero Group can be made, entered and removed, and limits nothing.
 type Group struct {
 	Memory string `json:"memory,omitempty"`
 	Tasks  string `json:"tasks,omitempty"`
 }
 
-// Limits bound a group with all that is in it; 0 is no limit.
+// Limits limit a group with all groups in it; 0 means no limit.
 type Limits struct {
-	Memory int64 // bytes, what the kernel keeps for its processes included
-	Swap   int64 // bytes of it that may be swapped out; with a limit on Memory only, and 0 is none then
+	Memory int64 // bytes, including what the kernel keeps for the processes
+	Swap   int64 // bytes that may be swapped out; used only with a limit on Memory, and 0 means none
 	Tasks  uint64
-	// Together has the kernel end all of the group where it would end one process
-	// for want of memory. Version 1 can't.
+	// Together makes the kernel kill the whole group, where it would kill one process for
+	// want of memory. Version 1 can't do that.
 	Together bool
 }
 
-// Below is a group in g. In version 2 either g or what is in it may have processes.
+// Below returns a group in g. In version 2 only one of them may have processes of its own.
 func (g Group) Below(name string) Group {
 	return Place{Memory: g.Memory, Tasks: g.Tasks}.Group(name)
 }
 
-// Part is a group in g whose tasks are counted apart; its memory is counted with
-// all of g's.
+// Part returns a group in g whose tasks are counted apart. Its memory is counted with the
+// rest of g's.
 func (g Group) Part(name string) Group {
 	switch g.Tasks {
 	case "":
@@ -54,7 +54,7 @@ func (g Group) Part(name string) Group {
 	return Group{Memory: g.Memory, Tasks: filepath.Join(g.Tasks, name)}
 }
 
-// Dirs are the group's directories.
+// Dirs returns the group's directories.
 func (g Group) Dirs() (dirs []string) {
 	if g.Memory != "" {
 		dirs = append(dirs, g.Memory)
@@ -65,8 +65,8 @@ func (g Group) Dirs() (dirs []string) {
 	return dirs
 }
 
-// Make makes the group, or takes it as it is found, and sets its limits. What it
-// lies in exists.
+// Make makes the group, if it does not exist, and sets its limits. The group above must
+// exist.
 func (g Group) Make(l Limits) error {
 	if err := g.hand(); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (g Group) Make(l Limits) error {
 	return limitMemory(g.Memory, l)
 }
 
-// hand has the groups above hand the controllers on that g needs, in version 2.
+// hand makes the group above hand on the controllers that g needs, in version 2.
 func (g Group) hand() error {
 	for _, c := range []struct{ dir, controller string }{{g.Memory, memory}, {g.Tasks, tasks}} {
 		parent := filepath.Dir(c.dir)
@@ -109,13 +109,14 @@ func limitMemory(dir string, l Limits) error {
 		}
 		return err
 	}
-	// The limit on both together can't be lower than that on memory: it is set last.
+	// The limit on memory and swap together can't be lower than that on memory, so it is
+	// set last.
 	return errors.Join(
 		set(dir, "memory.limit_in_bytes", decimal(l.Memory)),
 		optional(set(dir, "memory.memsw.limit_in_bytes", decimal(l.Memory+l.Swap))))
 }
 
-// optional forgives that a kernel has no such file: one without swap, or an old one.
+// optional ignores that a kernel has no such file: one without swap, or an old one.
 func optional(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTSUP) {
 		return nil
@@ -144,10 +145,10 @@ func (g Group) Enter() error {
 	return nil
 }
 
-// OutOfMemory says whether the kernel has killed a process of the group for want
-// of memory, and whether it was the group's own limit that left none, and not the
-// host, or a group further up. Version 1 can't tell a limit that was reached from
-// one that was only touched.
+// OutOfMemory reports whether the kernel has killed a process of the group for want of
+// memory, and whether that was for the group's own limit, rather than the host's memory or
+// a group further up. In version 1 byLimit is also true if the limit was only reached once
+// without a kill.
 func (g Group) OutOfMemory() (killed, byLimit bool) {
 	if g.Memory == "" {
 		return false, false
@@ -163,8 +164,8 @@ func (g Group) OutOfMemory() (killed, byLimit bool) {
 	return counters(g.Memory, "memory.oom_control")["oom_kill"] > 0, byLimit
 }
 
-// nearLimit is less than what a process asks for at once, in bytes. The count of
-// failures is no help: newer kernels leave it at 0.
+// nearLimit is less than what a process asks for at once, in bytes. The kernel's count of
+// failures does not help: newer kernels leave it at 0.
 const nearLimit = 64 << 10
 
 func number(dir, file string) uint64 {
@@ -185,11 +186,11 @@ func counters(dir, file string) map[string]uint64 {
 	return all
 }
 
-// removeTime is how long the kernel may count a dead process.
+// removeTime is how long the kernel may count a process that is dead.
 const removeTime = time.Second
 
-// Remove removes the group and all groups in it. One with a process in it stays,
-// and is the error; one that is gone is none.
+// Remove removes the group and all groups in it. It fails if one has a process in it. A
+// missing group is no error.
 func (g Group) Remove() error {
 	var errs []error
 	for _, dir := range g.Dirs() {

@@ -15,8 +15,8 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// Place is where this process may make groups: a directory for each controller,
-// the same in version 2. One that is "" can't be had, and its error says why.
+// Place is where this process may make groups: a directory for each controller; in version
+// 2 they are the same. If one is "", its error says why there is none.
 type Place struct {
 	Memory, Tasks     string
 	NoMemory, NoTasks error
@@ -27,8 +27,8 @@ var here = host{mountinfo: mounts.Self, member: procfs.Path(0, "cgroup"), writab
 // Here finds the place of this process.
 func Here() Place { return here.place() }
 
-// Own is the group that this process is in, as far as it can be seen: to come
-// back to it.
+// Own returns the group that this process is in, as far as it can be seen. Enter on it
+// moves the process back later.
 func Own() (g Group) {
 	if at, err := here.own(memory); err == nil {
 		g.Memory = at.dir
@@ -39,11 +39,11 @@ func Own() (g Group) {
 	return g
 }
 
-// Hint says what to do where a limit can't be had.
+// Hint says what to do on a host where there is no Place.
 const Hint = "root's gateway can limit it, and one under systemd --user on a host with cgroup version 2; " +
 	"in a container, /sys/fs/cgroup must be writable"
 
-// Group is the group of that name there, whether it exists or not.
+// Group returns the group of that name there, whether it exists or not.
 func (p Place) Group(name string) Group {
 	var g Group
 	if p.Memory != "" {
@@ -72,7 +72,7 @@ func (h host) place() (p Place) {
 	return p
 }
 
-// find gives the directory in which groups with this controller can be made.
+// find returns the directory in which groups with this controller can be made.
 func (h host) find(controller string) (string, error) {
 	own, err := h.own(controller)
 	if err != nil {
@@ -87,10 +87,10 @@ func (h host) find(controller string) (string, error) {
 	return own.dir, nil
 }
 
-// group is where this process is, in the hierarchy of a controller.
+// group says where this process is, in the hierarchy of a controller.
 type group struct {
 	dir string
-	top string // what is topmost of what can be seen there
+	top string // the topmost group of the hierarchy that can be seen
 	v2  bool
 }
 
@@ -114,7 +114,7 @@ func (h host) own(controller string) (group, error) {
 	return g, err
 }
 
-// membership is the path by controller, "" for version 2.
+// membership returns the paths by controller; the key "" is for version 2.
 func membership(all []procfs.Cgroup) map[string]string {
 	own := map[string]string{}
 	for _, c := range all {
@@ -128,8 +128,8 @@ func membership(all []procfs.Cgroup) map[string]string {
 	return own
 }
 
-// locate finds the group at path in a mounted hierarchy. In a container what can
-// be seen does not begin with the hierarchy's root.
+// locate finds the directory of the group at path. In a container the mount may show only
+// a part of the hierarchy.
 func locate(table []mounts.Entry, path, controller string, isIt func(mounts.Entry) bool) (group, error) {
 	if path == "" {
 		return group{}, fmt.Errorf("the kernel has no %s controller", controller)
@@ -147,8 +147,8 @@ func locate(table []mounts.Entry, path, controller string, isIt func(mounts.Entr
 	return group{}, err
 }
 
-// inside gives the way to path from a mount's root. What lies outside of a
-// namespace begins with "/..".
+// inside returns the way from a mount's root to path. A path outside of this process's
+// cgroup namespace begins with "/..".
 func inside(path, root string) (rel string, ok bool) {
 	if strings.HasPrefix(path, "/..") || path != root && !mounts.Below(path, root) {
 		return "", false
@@ -157,9 +157,9 @@ func inside(path, root string) (rel string, ok bool) {
 	return rel, err == nil
 }
 
-// above finds the nearest of dir and its parents that hands the controller on
-// and in which groups can be made. A group with limits is not left: somebody has
-// set them for all that is started in it.
+// above finds the nearest of dir and its parents that hands the controller on and in which
+// groups can be made. It does not go above a group with limits: somebody has set these for
+// all that is started in the group.
 func (h host) above(dir, top, controller string) (string, error) {
 	var problem error
 	for at := dir; ; at = filepath.Dir(at) {
@@ -183,7 +183,7 @@ func (h host) above(dir, top, controller string) (string, error) {
 	return "", problem
 }
 
-// limit is the file of a group that sets a limit on it; "" for none.
+// limit returns the file that limits a group; "" if there is none.
 func limit(dir string) string {
 	for _, name := range []string{"memory.max", "memory.high", "memory.swap.max", "cpu.max", "cpuset.cpus", "io.max"} {
 		file := filepath.Join(dir, name)
@@ -196,7 +196,7 @@ func limit(dir string) string {
 	return ""
 }
 
-// mayMake says whether groups can be made in dir, and this process moved there.
+// mayMake returns nil if this process can make groups in dir and move itself there.
 func (h host) mayMake(dir string) error {
 	return cmp.Or(h.writable(dir), h.writable(filepath.Join(dir, procsFile)))
 }
@@ -214,8 +214,8 @@ func writable(path string) error {
 	return &os.PathError{Op: "access", Path: path, Err: err}
 }
 
-// isRoot says whether dir is the root of all groups of version 2, the only one
-// that may have processes beside children with limits.
+// isRoot reports whether dir is the root of all groups of version 2. Only that one may
+// have processes beside children with limits.
 func isRoot(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "cgroup.type"))
 	return errors.Is(err, os.ErrNotExist) && isV2(dir)
@@ -226,7 +226,7 @@ func isV2(dir string) bool {
 	return err == nil
 }
 
-// hands says whether the groups in dir have the controller.
+// hands reports whether dir hands the controller on to the groups in it.
 func hands(dir, controller string) bool { return has(dir, handsFile, controller) }
 
 func has(dir, file, word string) bool {

@@ -15,10 +15,10 @@ import (
 	"openshell-vm/drivers/vm/guest"
 )
 
-// Write writes the initramfs for k to w: init as /init, and the modules with
-// numbers in front of their names, so that their order is the load order. It
-// is not compressed: the hypervisor copies it into the guest's memory in no
-// time, and unpacking costs an emulated processor more than it saves.
+// Write writes the initramfs for k to w: init as /init, and the modules. Numbers in front
+// of the modules' names put them in load order. The archive is not compressed: the
+// hypervisor copies it into the guest's memory quickly, and unpacking would cost an
+// emulated processor more than that saves.
 //
 // The same input gives the same bytes.
 func Write(w io.Writer, k Kernel, init string) error {
@@ -42,7 +42,7 @@ func Write(w io.Writer, k Kernel, init string) error {
 	return archive.Close()
 }
 
-// archiver adds entries until the first error, which it keeps.
+// archiver adds entries. It keeps the first error and adds no more after it.
 type archiver struct {
 	w   *cpio.Writer
 	err error
@@ -75,8 +75,8 @@ func (a *archiver) add(h *cpio.Header, data []byte) {
 	}
 }
 
-// readModule reads a file and unpacks it as its name says: kernels can't be
-// relied on to do so when a module is loaded.
+// readModule reads a file and unpacks it by its extension. Not every kernel can unpack a
+// module when it loads it.
 func readModule(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {

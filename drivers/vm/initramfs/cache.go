@@ -20,26 +20,25 @@ import (
 	"openshell-vm/internal/plainfile"
 )
 
-// Names in the cache directory, which is this package's alone.
+// Names in the cache directory. Only this package uses the directory.
 const (
 	cachePrefix = "initramfs-"
 	cacheSuffix = ".cpio"
 	tempPattern = ".new-*"
 )
 
-// keptUnused is how long an archive that no boot has asked for stays.
+// keptUnused is how long an archive stays without being used.
 const keptUnused = 30 * 24 * time.Hour
 
-// Cached gives the path of the initramfs for k with the program init in it,
-// and builds it first if dir holds none that fits and is whole. It may be called by
-// several processes at once: a file in dir is whole when it appears, and never
-// changes.
+// Cached returns the path of the initramfs for k with the program init in it. It builds
+// the archive if dir has none that fits and is whole. Several processes may call it at
+// once: a file in dir is whole when it appears, and never changes.
 //
-// What fits is told by size, times and inode of the kernel's and init's files,
-// not by their content. What is whole is told by its length and checksum, which
-// stand in its name: clean-up programs, full disks and power cuts leave other
-// files. Both together take a few milliseconds. dir is made (0700) if it is
-// missing. Archives that were not asked for in a month are removed when one is built.
+// An archive fits if size, times and inodes of init and of the modules' lists are the
+// same; it does not compare contents. An archive is whole if length and checksum are those
+// in its name: clean-up programs, full disks and power cuts leave others. Both checks
+// together take a few milliseconds. Cached makes dir, with mode 0700, if it is missing.
+// When it builds an archive, it removes those that were not used for a month.
 func Cached(dir string, k Kernel, init string) (string, error) {
 	key, err := cacheKey(k, init)
 	if err != nil {
@@ -47,7 +46,7 @@ func Cached(dir string, k Kernel, init string) (string, error) {
 	}
 	now := time.Now()
 	if name := find(dir, key); name != "" {
-		_ = os.Chtimes(name, now, now) // else it is built anew in a month
+		_ = os.Chtimes(name, now, now) // if it fails, the archive is built anew in a month
 		return name, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -61,8 +60,8 @@ func Cached(dir string, k Kernel, init string) (string, error) {
 	return name, nil
 }
 
-// find gives a whole archive of this key, or "". Others stay: to remove one could hit
-// what another process has put in its place meanwhile.
+// find returns a whole archive with this key, or "". It does not remove a damaged one:
+// another process may have put a whole one in its place meanwhile.
 func find(dir, key string) string {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -77,7 +76,7 @@ func find(dir, key string) string {
 	return ""
 }
 
-// whole says whether a file holds what its name says.
+// whole reports whether a file has the length and checksum in its name.
 func whole(name, key string) bool {
 	f, err := plainfile.Open(name, os.O_RDONLY, 0)
 	if err != nil {
@@ -89,8 +88,8 @@ func whole(name, key string) bool {
 	return err == nil && filepath.Base(name) == sum.name(key)
 }
 
-// sum is the length and checksum of what is written to it. The checksum finds
-// damage, not malice: who may write here may do all that the gateway may.
+// sum counts the length and checksum of what is written to it. The checksum finds damage,
+// not malice: whoever can write here can do all that the gateway can.
 type sum struct {
 	hash.Hash32
 	length int64
@@ -119,7 +118,7 @@ func build(dir, key string, write func(io.Writer) error) (string, error) {
 		return "", err
 	}
 	name := filepath.Join(dir, sum.name(key))
-	if info, err := os.Lstat(name); err == nil && info.IsDir() { // somebody's
+	if info, err := os.Lstat(name); err == nil && info.IsDir() { // not ours, and in the way
 		if err := os.RemoveAll(name); err != nil {
 			return "", err
 		}
@@ -127,8 +126,8 @@ func build(dir, key string, write func(io.Writer) error) (string, error) {
 	return name, f.Commit(name, atomicfile.Whole)
 }
 
-// prune removes what was last used before the given time: other archives, and
-// what builders that were killed left. It is housekeeping; its errors are not.
+// prune removes archives that were last used before the given time, and what killed
+// builders left. It ignores errors: the next one tries again.
 func prune(dir string, before time.Time) {
 	for _, pattern := range []string{cachePrefix + "*" + cacheSuffix, tempPattern} {
 		names, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -143,7 +142,7 @@ func prune(dir string, before time.Time) {
 	}
 }
 
-// cacheKey names an archive by what goes into it. modules.dep stands for the
+// cacheKey identifies an archive by what goes into it. modules.dep stands for the
 // modules: depmod writes it anew whenever one of them changes.
 func cacheKey(k Kernel, init string) (string, error) {
 	h := sha256.New()

@@ -1,10 +1,9 @@
-// Package initramfs finds a kernel on the host that can run a guest under
-// QEMU, and builds the initramfs that it boots with: openshell-init and the
-// modules that it needs, in load order.
+// Package initramfs finds a kernel on the host that can run a guest under QEMU, and builds
+// the initramfs for it: openshell-init and the modules that it needs, in load order.
 //
-// The guest kernel is an ordinary installed one, the host's own as a rule, so
-// nothing is downloaded. What is not promised: a kernel with the right modules
-// can still fail to boot, which only the boot's deadline finds out; and an
-// archive is not signed or checked again once it is in the cache, which belongs
-// to the user who runs the guest.
+// The guest kernel is an installed one, usually the host's own, so nothing is downloaded.
+//
+// What is not promised: a kernel with the right modules may still fail to boot; only the
+// boot's deadline finds that out. An archive in the cache is checked for damage, but it is
+// not signed: the cache belongs to the user who runs the guest.
 package initramfs

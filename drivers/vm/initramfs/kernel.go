@@ -16,30 +16,30 @@ import (
 	"openshell-vm/internal/fault"
 )
 
-// KernelEnv names the environment variable with an explicit kernel image, for
-// the programs that read it. This package reads no environment.
+// KernelEnv is the environment variable for an explicit kernel image. Programs read it;
+// this package reads no environment.
 const KernelEnv = "OPENSHELL_KERNEL"
 
-// Kernel is one bootable kernel with the modules that belong to it.
+// Kernel is one bootable kernel with its modules.
 type Kernel struct {
 	Image   string // path of the vmlinuz; readable by this process
-	Release string // as uname -r will say in the guest
+	Release string // what uname -r says in the guest
 	Modules string // directory with modules.dep; "" if none is installed
 }
 
 // Search says where to look for a kernel. The zero value is for this host.
 type Search struct {
-	// Explicit is the path of an image; nothing else is looked at then. Its
-	// modules are in ../lib/modules/RELEASE beside it, as in an unpacked
-	// package, else where the host's are.
+	// Explicit is the path of an image; if it is set nothing else is tried. Its modules
+	// are in ../lib/modules/RELEASE beside it, as in an unpacked package, or in the
+	// image's own directory, or where the host's are.
 	Explicit string
-	// Root is put before /boot and /lib/modules; "" for the host's own.
+	// Root goes before /boot and /lib/modules; "" for the host's own.
 	Root string
 }
 
-// FindKernel gives the explicit kernel, or the newest installed one that this
-// process may read and whose modules can make a guest. If there is none the
-// error says for each candidate why not, and its hint what to do.
+// FindKernel returns the explicit kernel, or the newest installed one that this process
+// may read and that has the modules for a guest. If there is none, the error says for each
+// candidate why not, and its hint what to do.
 func FindKernel(s Search) (Kernel, error) {
 	if s.Explicit != "" {
 		return s.explicit()
@@ -110,7 +110,7 @@ func (s Search) explicit() (Kernel, error) {
 	return k, nil
 }
 
-// releases lists what has a modules directory, newest first.
+// releases lists the releases that have a modules directory, newest first.
 func (s Search) releases() []string {
 	var all []string
 	for _, parent := range []string{"/lib/modules", "/usr/lib/modules"} {
@@ -133,7 +133,7 @@ func (s Search) moduleDirs(release string) []string {
 	}
 }
 
-// installed gives the kernel of one release, which lies in /boot or, in newer
+// installed returns the kernel of one release. It lies in /boot or, in newer
 // distributions, beside its modules.
 func (s Search) installed(release string) (Kernel, error) {
 	k := Kernel{Release: release}
@@ -171,9 +171,8 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// imageRelease finds out what uname -r of an image will be: from the header
-// of an x86 bzImage, else from the name, as in vmlinuz-RELEASE or
-// RELEASE/vmlinuz.
+// imageRelease finds out what uname -r will say with an image: from the header of an x86
+// bzImage, or else from the name, as in vmlinuz-RELEASE or RELEASE/vmlinuz.
 func imageRelease(image string) (string, error) {
 	f, err := os.Open(image)
 	if err != nil {
@@ -195,8 +194,8 @@ func imageRelease(image string) (string, error) {
 	return filepath.Base(filepath.Dir(image)), nil
 }
 
-// bzImageRelease reads the version string that the x86 boot protocol's header
-// points at; "" if head is no bzImage.
+// bzImageRelease reads the release to which the header of the x86 boot protocol points; ""
+// if head is no bzImage.
 func bzImageRelease(head []byte) string {
 	const magicAt, versionAt, setup = 0x202, 0x20e, 0x200
 	if len(head) < versionAt+2 || !bytes.Equal(head[magicAt:magicAt+4], []byte("HdrS")) {
@@ -211,8 +210,7 @@ func bzImageRelease(head []byte) string {
 	return release
 }
 
-// compareReleases orders by the numbers in the names, so that 6.10 is newer
-// than 6.9.
+// compareReleases compares the numbers in the names as numbers: 6.10 is newer than 6.9.
 func compareReleases(a, b string) int {
 	for a != "" && b != "" {
 		var x, y string

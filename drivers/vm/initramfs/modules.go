@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// need is something that a guest can't do without; one of the modules gives it.
+// need is something that a guest can't do without. One of the modules provides it.
 type need struct {
 	what    string
 	modules []string
 }
 
-// needs is what the guest init relies on, in the order in which it is loaded.
+// needs is what the guest init relies on, in load order.
 var needs = []need{
 	{"virtio devices", []string{"virtio_pci"}},
 	{"virtio-console", []string{"virtio_console"}},
@@ -27,14 +27,14 @@ var needs = []need{
 	{"ext4", []string{"ext4"}},
 }
 
-// extras are loaded where they are modules and not missed elsewhere. ext4
-// asks for crc32c by user-mode helper, which a guest without modprobe has not.
+// extras are loaded if they are there as modules. ext4 asks a user-mode helper to load
+// crc32c, and a guest without modprobe has no such helper.
 var extras = []string{"crc32c_generic", "crc32c_cryptoapi", "virtio_rng"}
 
-// loadOrder lists the module files under dir (paths relative to it) that a
-// guest needs, dependencies before what depends on them. What is built into
-// the kernel is left out. With dir "" nothing is known of the kernel, and that
-// is an error: a guest that lacks its file system would hang at boot.
+// loadOrder lists the module files below dir that a guest needs, relative to dir. Each
+// module comes after those that it depends on. What is built into the kernel is left out.
+// An empty dir is an error: nothing is known of that kernel then, and a guest without its
+// file system would hang at boot.
 func loadOrder(dir string) ([]string, error) {
 	if dir == "" {
 		return nil, errors.New("its modules are not installed")
@@ -68,13 +68,14 @@ func loadOrder(dir string) ([]string, error) {
 
 // orderer walks the dependency graph depth first.
 type orderer struct {
-	deps   map[string][]string // file → files it needs
+	deps   map[string][]string // file → files that it needs
 	byName map[string]string   // module → file
 	seen   map[string]bool
 	order  []string
 }
 
-// add appends a module after what it needs; false if there is none of that name.
+// add appends a module after those that it needs. It returns false if there is no such
+// module.
 func (o *orderer) add(name string) bool {
 	file, ok := o.byName[name]
 	if ok {
@@ -91,8 +92,8 @@ func (o *orderer) visit(file string) {
 		o.seen = map[string]bool{}
 	}
 	o.seen[file] = true
-	// A line of modules.dep names the whole closure, what is needed by the
-	// others last: backwards it is nearly the load order.
+	// A line of modules.dep names the whole closure. Modules that others in the line need
+	// come last, so backwards it is nearly the load order.
 	for _, dep := range slices.Backward(o.deps[file]) {
 		o.visit(dep)
 	}
@@ -116,7 +117,7 @@ func readDeps(file string) (map[string][]string, error) {
 	return deps, nil
 }
 
-// readBuiltin reads the names of what needs no module. A missing list is an empty one.
+// readBuiltin reads the names of the modules that are built in. A missing list is empty.
 func readBuiltin(file string) (map[string]bool, error) {
 	data, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -129,7 +130,7 @@ func readBuiltin(file string) (map[string]bool, error) {
 	return names, nil
 }
 
-// moduleName is the name that the kernel knows a module file by.
+// moduleName returns the kernel's name for a module file.
 func moduleName(file string) string {
 	name, _, _ := strings.Cut(path.Base(file), ".")
 	return strings.ReplaceAll(name, "-", "_")

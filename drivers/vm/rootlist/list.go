@@ -12,16 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A list is a header, the number of its entries in 8 bytes, and the entries: numbers
-// as varints, strings with their length before them.
+// A list is the header, the number of its entries in 8 bytes, and the entries. Numbers are
+// varints; strings have their length before them.
 const header = "openshell root list 1\n"
 
-// longestString bounds what a reader believes, in bytes: an attribute's value is the longest.
+// longestString bounds a string, in bytes. The longest is an attribute's value.
 const longestString = 64 << 10
 
-// Create walks dir and writes what it finds into file, which must not exist. An
-// error leaves no file. told is called for each entry with their number so far; its
-// error ends the walk.
+// Create walks dir and writes the list into file, which must not exist. After an error
+// there is no file. Create calls told after each entry, with the number of entries so far.
+// An error of told ends the walk.
 func Create(file, dir string, masks []string, told func(entries uint64) error) (count uint64, unread Unread, err error) {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -43,7 +43,7 @@ func Create(file, dir string, masks []string, told func(entries uint64) error) (
 		return told(count)
 	})
 	if err == nil {
-		err = out.Flush() // tells of all that failed before
+		err = out.Flush() // returns also an earlier Write's error
 	}
 	if err == nil {
 		_, err = f.WriteAt(binary.BigEndian.AppendUint64(nil, count), int64(len(header)))
@@ -71,8 +71,8 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// Read gives what Create wrote into r, an entry at a time. begin is told how many
-// there are before the first.
+// Read reads a list that Create wrote, and calls visit for each entry. Before the first it
+// calls begin with the number of entries.
 func Read(r io.Reader, begin func(entries uint64), visit func(Entry) error) error {
 	in := reader{r: bufio.NewReaderSize(r, 1<<20)}
 	head := make([]byte, len(header)+8)
@@ -96,7 +96,7 @@ func Read(r io.Reader, begin func(entries uint64), visit func(Entry) error) erro
 	return nil
 }
 
-// reader keeps the first error, and gives zeros after it.
+// reader keeps the first error, and returns zeros after it.
 type reader struct {
 	r   *bufio.Reader
 	err error

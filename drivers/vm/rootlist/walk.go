@@ -1,10 +1,10 @@
-// Package rootlist lists the files of a root directory with all that a stand-in for
-// them needs, contents left out. A VM's monitor makes the list, since a host looks at
-// a file in microseconds and a guest has to ask a server of the host for each; the
-// guest init reads it. Without a list the init walks the root itself.
+// Package rootlist lists the files of a root directory, with all that a skeleton of it
+// needs, but without contents. A VM's monitor makes the list: a host looks at a file in
+// microseconds, while a guest has to ask its file server for each. The guest init reads
+// the list. Without a list the init walks the root itself.
 //
-// A tree that is changed meanwhile is listed as it was at some time or other. No
-// link leads a walk out of it.
+// If the tree changes meanwhile, each entry is right for some moment of the walk. No link
+// leads a walk out of the tree.
 package rootlist
 
 import (
@@ -21,7 +21,7 @@ import (
 // Entry is one name in a root.
 type Entry struct {
 	Name   string // "/etc/passwd"; "" for the root itself. Any bytes but NUL
-	Mode   uint32 // type and permissions, as stat gives them
+	Mode   uint32 // type and permissions, as in stat
 	UID    uint32
 	GID    uint32
 	Device uint64 // of a device node
@@ -29,9 +29,10 @@ type Entry struct {
 	Access unix.Timespec
 	Modify unix.Timespec
 	Target string // of a symbolic link
-	// File is the same for all names of a file that has several; zero for others.
+	// File identifies a file that has several names; all of them have the same File. It
+	// is zero for a file with one name.
 	File       [2]uint64
-	Attributes []Attribute // extended ones, of regular files and directories
+	Attributes []Attribute // extended attributes, of regular files and directories
 }
 
 // Attribute is an extended attribute.
@@ -52,15 +53,15 @@ func (u *Unread) add(name string) {
 	}
 }
 
-// longestName keeps what the guest makes of a name below PATH_MAX.
+// longestName bounds a name, so that the guest's longer path stays below PATH_MAX.
 const longestName = 4000
 
-// piece of a directory is read at a time, in names.
+// piece is how many names of a directory are read at a time.
 const piece = 500
 
-// Walk calls visit for dir and for all in it, a directory before what is in it.
-// masks are paths below dir, without a slash before them, of directories that are to
-// seem empty. What can't be read is left out and told.
+// Walk calls visit for dir and for all in it. A directory comes before what is in it. masks
+// are directories that must seem empty: paths below dir, without a leading slash. Walk
+// leaves out what can't be read, and counts it in Unread.
 func Walk(dir string, masks []string, visit func(Entry) error) (Unread, error) {
 	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -90,7 +91,7 @@ type walk struct {
 	unread Unread
 }
 
-// directory sees what is in one.
+// directory looks at all entries of a directory.
 func (w *walk) directory(name string) error {
 	how := unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
@@ -152,9 +153,9 @@ func (w *walk) see(dir int, base, name string) error {
 	return w.visit(e)
 }
 
-// miss leaves out what the user may not read, what is gone since, and what the disk
-// does not give. Other errors end the walk: a list must not be short for want of
-// memory or descriptors.
+// miss counts an entry as unread if the user may not read it, if it is gone by now, or if
+// the disk fails. It returns other errors, and these end the walk: a list must not be
+// short for want of memory or descriptors.
 func (w *walk) miss(what, name string, err error) error {
 	for _, known := range []error{
 		unix.EACCES, unix.EPERM, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.EXDEV, unix.ESTALE, unix.EIO, unix.ENAMETOOLONG,
@@ -176,12 +177,13 @@ func readlink(dir int, base string) (string, error) {
 	return string(buf[:n]), nil
 }
 
-// listAttributes is the system call. Tests answer as libkrun's server does.
+// listAttributes is the system call. Tests replace it by one that answers as libkrun's
+// file server does.
 var listAttributes = unix.Llistxattr
 
-// attributes are the extended ones of a file or directory. Nobody asks for those of
-// other kinds: libkrun's server opens what it is asked about, which a device or a
-// socket refuses. One that may not be read shows none.
+// attributes returns the extended attributes of a file or directory; none if they may not
+// be read. It is not called for other kinds: libkrun's file server opens the file for it,
+// and that fails for a device or a socket.
 func attributes(dir int, base string) ([]Attribute, error) {
 	file := fmt.Sprintf("/proc/self/fd/%d/%s", dir, base)
 	names := make([]byte, 1<<10)
@@ -201,7 +203,7 @@ func attributes(dir int, base string) ([]Attribute, error) {
 	var all []Attribute
 	value := make([]byte, 64<<10)
 	for name := range strings.SplitSeq(strings.TrimRight(string(names[:n]), "\x00"), "\x00") {
-		// An overlay's own would be taken for the guest's.
+		// The guest's overlay would take an overlay's attributes for its own.
 		if strings.HasPrefix(name, "trusted.") {
 			continue
 		}
