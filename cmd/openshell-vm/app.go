@@ -14,8 +14,11 @@ import (
 
 // setUp tells the library once what it keeps for all apps of a process.
 var setUp = sync.OnceFunc(func() {
-	cli.HelpFlag = sharedFlag{&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true}}
-	cli.VersionFlag = sharedFlag{&cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}}
+	shared := func(name, alias, usage string) sharedFlag {
+		return sharedFlag{&cli.BoolFlag{Name: name, Aliases: []string{alias}, Usage: usage, DisableDefaultText: true}}
+	}
+	cli.HelpFlag = shared("help", "h", "show help")
+	cli.VersionFlag = shared("version", "v", "print the version")
 	cli.VersionPrinter = func(c *cli.Context) { fmt.Fprintf(c.App.Writer, "%s %s\n", say.Program, version) }
 	cli.FlagStringer = flagHelp
 })
@@ -38,8 +41,9 @@ func newApp() *cli.App {
 		Usage:   "run sandboxes (microVMs, containers) whose token is always fresh",
 		Version: version,
 		Commands: slices.Concat(
-			category("sandboxes", runCommand(), createCommand(), psCommand(), inspectCommand(), logsCommand(), execCommand(), attachCommand(),
-				startCommand(), stopCommand(), restartCommand(), killCommand(), waitCommand(), rmCommand()),
+			category("sandboxes", runCommand(), createCommand(), psCommand(), inspectCommand(), logsCommand(),
+				execCommand(), attachCommand(), startCommand(), stopCommand(), restartCommand(), killCommand(),
+				waitCommand(), rmCommand()),
 			category("shares", shareCommand()),
 			category("gateway", tokenCommand(), keysCommand(), gatewayCommand(), doctorCommand(), versionCommand(), completionCommand()),
 		),

@@ -50,15 +50,15 @@ func createFlags() []cli.Flag {
 		boolFlag("remove it once it has ended", "rm"),
 		boolFlag("no warnings, and no word about images", "quiet", "q"),
 		ttlFlag(),
-		cmdline.Choice{Of: []string{"auto", "vm", "docker", "podman"},
-			StringFlag: &cli.StringFlag{Name: "driver", Usage: "`DRIVER`: auto, vm, docker or podman", Value: "auto"}},
-		cmdline.Choice{Of: api.Hypervisors,
-			StringFlag: &cli.StringFlag{Name: "hypervisor", Usage: "`HYPERVISOR` of a VM: " + strings.Join(api.Hypervisors, ", "), Value: "auto"}},
+		cmdline.Choice{Of: []string{"auto", "vm", "docker", "podman"}, StringFlag: &cli.StringFlag{Name: "driver", Value: "auto",
+			Usage: "`DRIVER`: auto, vm, docker or podman"}},
+		cmdline.Choice{Of: api.Hypervisors, StringFlag: &cli.StringFlag{Name: "hypervisor", Value: "auto",
+			Usage: "`HYPERVISOR` of a VM: " + strings.Join(api.Hypervisors, ", ")}},
 		&cli.StringFlag{Name: "rootfs", Usage: "`DIR` as its root, below an overlay; without: a minimal busybox userland"},
 		&cli.StringFlag{Name: "image", Usage: "container image `REF`"},
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` in place of the image's, with COMMAND as its arguments"},
 		boolFlag("keep what it writes in memory; gone when it stops", "ephemeral"),
-		boolFlag("rather not run than in a VM that this host can't confine fully", "require-jail"),
+		boolFlag("do not run it in a VM that this host can't confine fully", "require-jail"),
 		&cli.StringSliceFlag{Name: "mount", Usage: "show it the directory `SRC:DST`, read-only (repeatable); " +
 			"type=bind,source=SRC,target=DST,readonly, too"},
 		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "docker's spelling of --mount: `SRC:DST:ro` (repeatable)"},
@@ -69,9 +69,9 @@ func createFlags() []cli.Flag {
 	)
 }
 
-// createRequest is what run's flags and arguments ask for. What can be known
-// here only (the current directory, the environment) is resolved here; whether
-// it makes sense is for the gateway to judge.
+// createRequest is what run's flags and arguments ask for. What only this process knows
+// is resolved here: the current directory, the environment. The gateway judges whether
+// the whole makes sense.
 func createRequest(c *cli.Context) (api.CreateRequest, error) {
 	r := api.CreateRequest{
 		Name:        c.String("name"),
@@ -110,8 +110,8 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 	return entrypoint(r, c.String("entrypoint")), nil
 }
 
-// entrypoint puts the program first: an image's own is replaced by its engine,
-// a directory has none.
+// entrypoint puts the program first. An image has one of its own, which its engine
+// replaces. A directory has none.
 func entrypoint(r api.CreateRequest, program string) api.CreateRequest {
 	switch {
 	case r.Image != "":

@@ -141,7 +141,9 @@ func (f *fake) environment() *api.Environment {
 func (f *fake) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, api.Status{ID: "g1", Version: f.version(), Environment: f.environment(), Unit: f.read("unit"), Advice: f.advice(), PID: 4711, StartedAt: time.Now().Add(-3 * time.Hour), StateDir: f.state, RuntimeDir: "/r", Supervisor: "parent", Sandboxes: 2, Running: 1, Failing: 1})
+		answer(w, api.Status{ID: "g1", Version: f.version(), Environment: f.environment(), Advice: f.advice(),
+			PID: 4711, StartedAt: time.Now().Add(-3 * time.Hour), Supervisor: "parent", Unit: f.read("unit"),
+			StateDir: f.state, RuntimeDir: "/r", Sandboxes: 2, Running: 1, Failing: 1})
 	})
 	mux.HandleFunc("GET /v1/doctor", f.doctor)
 	mux.HandleFunc("POST /v1/sandboxes", f.create)

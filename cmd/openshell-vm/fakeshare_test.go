@@ -72,7 +72,8 @@ func (f *fake) createShare(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(f.shares) == 0 {
-		f.shares = []api.Share{{ID: "eeeeeeeeeeee", Name: q.Name, Dir: "/s/named/agent/auth", Target: "/auth", Env: []string{"A=b", "C=d"}, TTL: time.Hour,
+		f.shares = []api.Share{{ID: "eeeeeeeeeeee", Name: q.Name, Dir: "/s/named/agent/auth", Target: "/auth",
+			Env: []string{"A=b", "C=d"}, TTL: time.Hour,
 			Token: api.Token{Generation: 7, ExpiresAt: time.Now().Add(time.Hour - 5*time.Second)}}}
 	}
 	answer(w, f.shares[0])

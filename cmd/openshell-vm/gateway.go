@@ -22,12 +22,13 @@ func gatewayCommand() *cli.Command {
 			Flags: []cli.Flag{outputFlag()}, Action: gatewayStatusAction},
 		{Name: "start", Usage: "start it if none runs", Action: gatewayStartAction},
 		{Name: "stop", Usage: "end it; sandboxes go on, their tokens are no longer renewed", Action: gatewayStopAction},
-		{Name: "restart", Usage: "end it and start the installed version with this environment; sandboxes go on", Action: gatewayRestartAction},
+		{Name: "restart", Usage: "end it and start the installed version with this environment; sandboxes go on",
+			Action: gatewayRestartAction},
 	}}
 }
 
-// connect gives a client of the gateway, which it starts if none listens. What
-// that gateway does not have of this version and environment is told once.
+// connect gives a client of the gateway, and starts one if none listens. It tells once if
+// that gateway is of another version, or has another environment.
 func connect(ctx context.Context, p *say.Progress) (*api.Client, error) {
 	p.Step("starting the gateway")
 	client, err := api.EnsureStarted(ctx, "")
@@ -38,7 +39,7 @@ func connect(ctx context.Context, p *say.Progress) (*api.Client, error) {
 	return client, err
 }
 
-// gatewayStatusAction starts no gateway: whether one runs is the question.
+// gatewayStatusAction starts no gateway: the question is whether one runs.
 func gatewayStatusAction(c *cli.Context) error {
 	asJSON, err := wantJSON(c)
 	if err != nil {
@@ -61,8 +62,8 @@ func gatewayStatusAction(c *cli.Context) error {
 	return show.PrintStatus(c.App.Writer, client.Met(), time.Now())
 }
 
-// tellStale says what the gateway keeps of the version and environment that it was
-// started with.
+// tellStale says in what the gateway differs from this program and its environment: it
+// goes on as it was started.
 func tellStale(s api.Status) {
 	lines := s.Stale(version, api.OwnEnvironment())
 	if len(lines) == 0 {
@@ -83,8 +84,8 @@ func gatewayStartAction(c *cli.Context) error {
 	return show.PrintStatus(c.App.Writer, client.Met(), time.Now())
 }
 
-// gatewayRestartAction ends the gateway, if one runs, and starts one of the version
-// that is installed and with this environment.
+// gatewayRestartAction ends the gateway, if one runs. It starts one of the installed
+// version, with this environment.
 func gatewayRestartAction(c *cli.Context) error {
 	if err := cmdline.None(c); err != nil {
 		return err

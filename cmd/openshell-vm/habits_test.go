@@ -96,7 +96,11 @@ func commandAt(t *testing.T, app *cli.App, path string) *cli.Command {
 // TestTwoRunsInOneProcess: an app leaves nothing to the next one.
 func TestTwoRunsInOneProcess(t *testing.T) {
 	var seen []string
-	for _, args := range [][]string{{"stop", "--time=3", "--", "x"}, {"stop", "--", "x"}, {"ps", "--filter=name=a", "--filter=name=b", "--"}, {"ps", "--"}, {"ps", "--all", "--output=json", "--"}, {"ps", "--"}} {
+	for _, args := range [][]string{
+		{"stop", "--time=3", "--", "x"}, {"stop", "--", "x"},
+		{"ps", "--filter=name=a", "--filter=name=b", "--"}, {"ps", "--"},
+		{"ps", "--all", "--output=json", "--"}, {"ps", "--"},
+	} {
 		app := newApp()
 		for _, c := range app.Commands {
 			c.Action = func(c *cli.Context) error {

@@ -71,7 +71,8 @@ func changeKeys(c *cli.Context, doing string, change func(*api.Client) (api.Rota
 			"tried again: see " + say.Program + " ps and share ls"})
 	}
 	if result.Waiting > 0 {
-		say.Warn([]string{say.Plural(result.Waiting, "share") + " had no turn yet, or hang; the gateway goes on: see " + say.Program + " ps and share ls"})
+		say.Warn([]string{say.Plural(result.Waiting, "share") + " had no turn yet, or hang; the gateway goes on: " +
+			"see " + say.Program + " ps and share ls"})
 	}
 	if asJSON {
 		return show.PrintJSON(c.App.Writer, result)

@@ -24,8 +24,8 @@ func killCommand() *cli.Command {
 	}
 }
 
-// killAction stops without a grace: a sandbox that was only sent the signal
-// would be one that should run. Other signals are the workload's own affair.
+// killAction stops the sandbox without a grace. If it only sent SIGKILL, the gateway would
+// take the sandbox for one that should run. Other signals are the workload's own affair.
 func killAction(c *cli.Context) error {
 	number := unix.SIGKILL
 	if name := c.String("signal"); name != "" {

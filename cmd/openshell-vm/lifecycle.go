@@ -16,7 +16,7 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// forEach does one thing to each sandbox named, goes on after a failure, and
+// forEach does one thing to each sandbox that is named. It goes on after a failure, and
 // reports all of them.
 func forEach(c *cli.Context, doing string, f func(ctx context.Context, client *api.Client, ref string) error) error {
 	refs, err := cmdline.Some(c)
@@ -122,7 +122,7 @@ func waitCommand() *cli.Command {
 	}
 }
 
-// waitAction prints codes and ends with 0: several sandboxes have several.
+// waitAction prints the exit codes, and ends with 0: of several it could be only one.
 func waitAction(c *cli.Context) error {
 	return forEach(c, "waiting for", func(ctx context.Context, client *api.Client, ref string) error {
 		var result api.WaitResult

@@ -69,7 +69,8 @@ func readColons(text string) (api.Mount, error) {
 }
 
 func malformed(text string) error {
-	return say.Errorf("write SOURCE:TARGET, the target an absolute path in the sandbox; neither may contain a colon", "mount %q is malformed", text)
+	return say.Errorf("write SOURCE:TARGET, the target an absolute path in the sandbox; neither may contain a colon",
+		"mount %q is malformed", text)
 }
 
 func mount(text, source, target string) (api.Mount, error) {

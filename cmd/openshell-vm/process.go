@@ -30,8 +30,8 @@ func process(c *cli.Context, args []string) (api.Process, error) {
 	}, err
 }
 
-// environment reads the files, then the flags; the later of two settings of a
-// name counts. A name without a value takes this process's, if it has one.
+// environment reads the files, then the flags. Of two settings of a name the later one
+// counts. A name without a value takes this process's, if it has one.
 func environment(files, settings []string) ([]string, error) {
 	var lines []string
 	for _, file := range files {

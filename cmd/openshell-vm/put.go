@@ -27,7 +27,7 @@ date | openshell-vm share put agent date=-`,
 	}
 }
 
-// sharePutAction publishes all that is named in one generation.
+// sharePutAction publishes all files in one generation.
 func sharePutAction(c *cli.Context) error {
 	args, err := cmdline.Some(c)
 	if err != nil {
@@ -52,8 +52,8 @@ func sharePutAction(c *cli.Context) error {
 	return err
 }
 
-// readFiles reads [NAME=]FILE each; without a NAME it is the file's own. As
-// FILE, - is standard input.
+// readFiles reads [NAME=]FILE each. Without a NAME the file keeps its own. A FILE that is
+// - is standard input.
 func readFiles(args []string) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	left := api.MaxFilesSize

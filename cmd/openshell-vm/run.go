@@ -68,7 +68,7 @@ func runAction(c *cli.Context) error {
 	return nil
 }
 
-// create makes the sandbox and prints the gateway's warnings, if it is not to be quiet.
+// create makes the sandbox. It prints the gateway's warnings, unless it is to be quiet.
 func create(ctx context.Context, s *session.Session, r api.CreateRequest, quiet bool) (client *api.Client, sandbox api.Sandbox, err error) {
 	err = s.Interruptible(ctx, func(ctx context.Context) error {
 		if client, err = connect(ctx, s.Progress); err != nil {
@@ -93,9 +93,8 @@ func create(ctx context.Context, s *session.Session, r api.CreateRequest, quiet 
 	return client, sandbox, err
 }
 
-// createGrace is how long an interrupted creation may take to be answered, so that
-// what was made can be removed. Whoever does not wait leaves it to the gateway, which
-// takes back what nobody waits for.
+// createGrace is how long the answer to an interrupted creation is waited for, so that
+// what was made can be removed. If it comes later, the gateway takes the sandbox back.
 const createGrace = 2 * time.Second
 
 // withGrace is a context that ends some time after ctx.
@@ -105,8 +104,8 @@ func withGrace(ctx context.Context, grace time.Duration) (context.Context, conte
 	return late, func() { stop(); cancel() }
 }
 
-// startNew starts a sandbox that this command has created. One that does not
-// start, or is interrupted before it has, leaves nothing behind.
+// startNew starts a sandbox that this command has created. If it does not start, or is
+// interrupted before it has, nothing is left of it.
 func startNew(ctx context.Context, s *session.Session, client *api.Client, sandbox api.Sandbox) (started api.Sandbox, err error) {
 	err = s.Interruptible(ctx, func(ctx context.Context) error {
 		defer s.Progress.FollowStart(ctx, client, "starting "+sandbox.Name, sandbox.ID)()
@@ -121,8 +120,8 @@ func startNew(ctx context.Context, s *session.Session, client *api.Client, sandb
 	return sandbox, withCleanup(withoutFiles(err, sandbox.ID), takeBack(s, client, sandbox))
 }
 
-// couldNotRun is an error where a start found out that the command can't be run
-// or found: an engine learns it only then. A client that is attached reads it there.
+// couldNotRun is an error if the command can't be run or found. An engine learns that only
+// at the start. A client that is attached reads it there.
 func couldNotRun(s api.Sandbox) error {
 	if s.State != api.StateExited || s.ExitCode == nil || s.Reason == "" {
 		return nil
@@ -153,8 +152,8 @@ func takeBack(s *session.Session, client *api.Client, sandbox api.Sandbox) error
 	return err
 }
 
-// withoutFiles replaces a hint that names files of a sandbox that is removed
-// for its failed start.
+// withoutFiles replaces a hint that names files of the sandbox: its start failed, and it
+// is removed.
 func withoutFiles(err error, id string) error {
 	var answer *api.Error
 	if !errors.As(err, &answer) || !strings.Contains(answer.Hint, id) {
@@ -165,8 +164,8 @@ func withoutFiles(err error, id string) error {
 	return &kept
 }
 
-// foreground attaches, starts, and stays until the workload ends. Attaching
-// first is what makes sure that no output is lost.
+// foreground attaches, starts, and stays until the workload ends. It attaches first, so
+// that no output is lost.
 func foreground(ctx context.Context, s *session.Session, client *api.Client, sandbox api.Sandbox, removeAfter bool) error {
 	attached := s.Attach(ctx, client, sandbox.ID)
 	if err := s.Connected(attached); err != nil {

@@ -29,7 +29,8 @@ type terminal struct {
 // a terminal.
 func onTerminal(t *testing.T, args ...string) *terminal {
 	t.Helper()
-	return onTerminalWith(t, `[{"id": "aaaaaaaaaaaa", "name": "web", "state": "running", "process": {"args": ["cat"], "terminal": true}}]`, args...)
+	return onTerminalWith(t, `[{"id": "aaaaaaaaaaaa", "name": "web", "state": "running",
+		"process": {"args": ["cat"], "terminal": true}}]`, args...)
 }
 
 // onTerminalWith is onTerminal with other sandboxes.
@@ -229,7 +230,8 @@ func TestPullOnTerminal(t *testing.T) {
 
 // TestTableOnTerminal: the terminal's width counts, --no-trunc does without.
 func TestTableOnTerminal(t *testing.T) {
-	list := `[{"id": "aaaaaaaaaaaa", "name": "box", "driver": "vm", "state": "dead", "desired": "running", "reason": "` + strings.Repeat("x", 70) + `end"}]`
+	list := `[{"id": "aaaaaaaaaaaa", "name": "box", "driver": "vm", "state": "dead",
+		"desired": "running", "reason": "` + strings.Repeat("x", 70) + `end"}]`
 	for args, cut := range map[string]bool{"ps": true, "ps --no-trunc": false} {
 		term := onTerminalWith(t, list, strings.Fields(args)...)
 		term.ends(0)

@@ -96,11 +96,11 @@ func shareCreateAction(c *cli.Context) error {
 // failedArg is an option that no engine has.
 const failedArg = "--openshell-vm-share-create-failed"
 
-// failClosed prints it in the place of a failed share create's arguments. With
+// failClosed prints failedArg in place of the arguments when share create fails. With
 // nothing there, `docker run $(openshell-vm share create NAME) IMAGE` would run the
-// container without a token, and say nothing. Where this program is missing or killed
-// it still does, so README's form asks for the exit code, too. A script that asked for
-// the directory or for JSON, and a person, get nothing.
+// container without a token, and nobody would notice. It would, too, if this program
+// were missing or killed: README's form therefore asks for the exit code. Nothing is
+// printed for a person, and for a script that asked for the directory or for JSON.
 func failClosed(out *os.File, args []string, err error) {
 	if err == nil || len(args) < 3 || args[1] != "share" || args[2] != "create" || term.IsTerminal(int(out.Fd())) {
 		return

@@ -75,7 +75,7 @@ func showToken(c *cli.Context, get func(context.Context, *api.Client, string) (a
 	return show.PrintFacts(c.App.Writer, show.TokenFacts(token))
 }
 
-// maxToken bounds what is read as a token; the gateway refuses far less.
+// maxToken bounds what is read as a token. The gateway takes far less.
 const maxToken = 64 << 10
 
 func tokenVerifyAction(c *cli.Context) error {
@@ -109,8 +109,8 @@ func tokenVerifyAction(c *cli.Context) error {
 	return err
 }
 
-// readToken reads a token from a file or, for "-" and "", from stdin. It
-// never takes one as an argument: any user can read those in /proc.
+// readToken reads a token from a file, or from stdin for "-" and "". It never takes one
+// as an argument: every user can read arguments in /proc.
 func readToken(name string, stdin io.Reader) (string, error) {
 	if strings.Count(name, ".") == 2 && strings.HasPrefix(name, "eyJ") {
 		return "", say.Errorf("give a file's name, or - and the token on standard input; treat this token as known to others",

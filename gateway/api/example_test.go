@@ -43,7 +43,8 @@ func standIn() (remove func()) {
 	mux.HandleFunc("GET /v1/sandboxes/{ref}/token", func(w http.ResponseWriter, r *http.Request) {
 		if r.PathValue("ref") != "box" {
 			w.WriteHeader(http.StatusNotFound)
-			_, _ = w.Write(api.EncodeError(&api.Error{Code: api.CodeNotFound, Message: "there is no such sandbox", Hint: "openshell-vm ps -a lists them"}))
+			_, _ = w.Write(api.EncodeError(&api.Error{Code: api.CodeNotFound, Message: "there is no such sandbox",
+				Hint: "openshell-vm ps -a lists them"}))
 			return
 		}
 		_ = json.NewEncoder(w).Encode(api.Token{Generation: 42})

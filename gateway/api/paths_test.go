@@ -41,7 +41,10 @@ func TestOddPlaces(t *testing.T) {
 	}
 	t.Setenv(EnvStateDir, "")
 	t.Setenv("XDG_STATE_HOME", "rel")
-	for home, says := range map[string]string{"": "neither HOME nor XDG_STATE_HOME is set", "rel": `HOME is "rel", which is no absolute path`} {
+	for home, says := range map[string]string{
+		"":    "neither HOME nor XDG_STATE_HOME is set",
+		"rel": `HOME is "rel", which is no absolute path`,
+	} {
 		t.Setenv("HOME", home)
 		if _, err := StateDir(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("HOME=%s: %v", home, err)

@@ -10,8 +10,8 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// What a command takes beside its flags: its ArgsUsage, as help shows it. Other ones
-// Arrange and Complete do not know.
+// What a command takes beside its flags: its ArgsUsage, as help shows it. Arrange and
+// Complete know these and no others.
 const (
 	NewCommand     = "[COMMAND [ARG...]]"
 	SandboxCommand = "SANDBOX COMMAND [ARG...]"
@@ -27,7 +27,7 @@ const (
 
 // arguments is what is known of such words.
 type arguments struct {
-	command bool // they end in a command of the user's: no flag of ours comes behind its first word
+	command bool // they end in a command of the user's, and no flag of ours stands behind its first word
 	many    bool // all are like the first
 
 	// What the first can be; both nil where nobody knows.

@@ -14,17 +14,16 @@ import (
 	"openshell-vm/cmd/openshell-vm/say"
 )
 
-// Arrange brings a command line into the one form that the flag parser can't
-// misread: every flag as --name=value by its first name, then "--", then the
-// other arguments.
+// Arrange brings a command line into the one form that the flag parser can't misread:
+// each flag as --name=value by its first name, then "--", then the other arguments.
 //
-// The parser alone stops at the first argument that is no flag ("inspect box
-// -o json"), takes no value attached to a short flag (-eA=b), refuses
-// a flag's long and short name beside each other, and confuses combined short
-// flags with an equal word before them ("run --name it -it").
+// The parser alone stops at the first argument that is no flag ("inspect box -o json").
+// It takes no value attached to a short flag (-eA=b). It refuses a flag's long and short
+// name beside each other. It confuses combined short flags with an equal word before them
+// ("run --name it -it").
 //
-// Flags may stand anywhere, but for commands that end in a COMMAND: there,
-// the first argument that is no flag ends them, as in docker run and exec.
+// Flags may stand anywhere. Where a command ends in a COMMAND, the first argument that is
+// no flag ends them, as in docker run and exec.
 func Arrange(app *cli.App, args []string) ([]string, error) {
 	cmd := Root(app)
 	path, rest := args[:1:1], args[1:]
@@ -51,7 +50,7 @@ const helpArg = "--help"
 
 func arrangeFlags(cmd *cli.Command, path, rest []string) ([]string, error) {
 	var flags, words []string
-	short := false // -h, which is docker's --hostname where a sandbox is made
+	short := false // -h was given. Where a sandbox is made it is docker's --hostname
 	for len(rest) > 0 {
 		word := rest[0]
 		switch {
@@ -73,9 +72,10 @@ func arrangeFlags(cmd *cli.Command, path, rest []string) ([]string, error) {
 		short = short || !strings.HasPrefix(word, "--") && slices.Contains(taken, helpArg)
 		flags, rest = append(flags, taken...), left
 	}
-	if slices.Contains(flags, helpArg) { // of a further word the library looks for a help topic
+	if slices.Contains(flags, helpArg) { // the library takes a further word for a topic of its help
 		if h := habits.Flag(path[1:], "--hostname"); h != nil && short && len(words) > 0 {
-			return nil, say.Errorf(h.Hint+"; "+strings.Join(helpFor(path), " ")+" explains all flags", "-h is help here, and not --hostname: %s", h.Why)
+			hint := h.Hint + "; " + strings.Join(helpFor(path), " ") + " explains all flags"
+			return nil, say.Errorf(hint, "-h is help here, and not --hostname: %s", h.Why)
 		}
 		flags, words = []string{helpArg}, nil
 	}
@@ -126,7 +126,8 @@ func oneFlag(cmd *cli.Command, path, rest []string) (flags, left []string, err e
 	return flags, left, nil
 }
 
-// Lookup finds a flag's first name by any of its names; "" if there is none.
+// Lookup finds a flag by any of its names, and gives its first one. It is "" if there is
+// no such flag.
 func Lookup(cmd *cli.Command, name string) (first string, takesValue bool) {
 	for _, f := range flagsOf(cmd) {
 		if slices.Contains(f.Names(), name) {
@@ -146,7 +147,7 @@ func flagsOf(cmd *cli.Command) []cli.Flag {
 	return flags
 }
 
-// Root is the app as a command: urfave makes its own only when it runs.
+// Root is the app as a command. The library makes its own only when it runs.
 func Root(app *cli.App) *cli.Command {
 	return &cli.Command{Name: app.Name, Subcommands: app.Commands}
 }

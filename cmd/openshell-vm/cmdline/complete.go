@@ -82,8 +82,8 @@ func candidates(cmd *cli.Command, pending string, positional int, current string
 	return args.words
 }
 
-// walk goes through the words before the current one: which command they
-// name, which flag still wants its value, how many other words there are.
+// walk goes through the words before the current one. It gives the command that they
+// name, the flag that still wants its value, and how many other words there are.
 func walk(cmd *cli.Command, words []string) (_ *cli.Command, pending string, positional int) {
 	for _, word := range words {
 		switch next := cmd.Command(word); {
@@ -132,8 +132,7 @@ func commandNames(cmd *cli.Command) []string {
 	return lines
 }
 
-// ask asks a gateway that runs; completing a word starts none. Of an error
-// nothing is said.
+// ask asks a gateway, if one runs. Completing a word starts none, and tells no error.
 func ask(names func(context.Context, *api.Client) ([]string, error)) []string {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

@@ -11,8 +11,8 @@ import (
 	"openshell-vm/cmd/openshell-vm/say"
 )
 
-// unknownCommand answers a word that is no command: with what is here in place
-// of docker's or podman's, else with what was probably meant.
+// unknownCommand answers a word that is no command. If docker or podman has it, the answer
+// is what is here instead, and else what was probably meant.
 func unknownCommand(path []string, cmd *cli.Command, word string) error {
 	if h := habits.Command(path[1:], word); h != nil {
 		return say.Errorf(h.Hint, "there is no command %q: %s", word, h.Why)
@@ -28,7 +28,7 @@ func unknownCommand(path []string, cmd *cli.Command, word string) error {
 	return say.Errorf(hint, "unknown command %q", word)
 }
 
-// unknownFlag is unknownCommand for flags. Of combined short ones, typed is all.
+// unknownFlag is unknownCommand for flags. Combined short ones are typed as one word.
 func unknownFlag(path []string, cmd *cli.Command, typed string) error {
 	flag := typed
 	if !strings.HasPrefix(typed, "--") && len(typed) > 2 {
@@ -70,8 +70,8 @@ func helpFor(path []string) []string {
 	return slices.Concat([]string{say.Program}, path[1:], []string{"--help"})
 }
 
-// nearest is the name that was probably meant, or "": one slip of the finger
-// away, two in a long word.
+// nearest is the name that was probably meant, or "". It is one slip of the finger away,
+// or two in a long word.
 func nearest(typed string, names []string) string {
 	if utf8.RuneCountInString(typed) < 3 {
 		return ""
@@ -88,8 +88,8 @@ func nearest(typed string, names []string) string {
 	return near
 }
 
-// slips counts the letters left out, put in, replaced, or changed with their
-// neighbour between two words (the optimal string alignment distance).
+// slips counts how often a letter was left out, put in, replaced, or changed with its
+// neighbour (the optimal string alignment distance).
 func slips(a, b []rune) int {
 	before, last := []int(nil), make([]int, len(b)+1)
 	for j := range last {

@@ -11,12 +11,12 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// settled is how long nothing comes before what was stored counts as read.
+// settled is how long nothing has to come until what was stored counts as read.
 const settled = time.Second
 
-// followTail prints the last n lines and then what comes. All of that is one
-// stream, so that no line is lost or doubled between the two. A first reading says
-// only how much was stored, and so where the end of it is in the stream.
+// followTail prints the last n lines and then what comes. It reads both as one stream, so
+// that no line is lost or doubled between them. Before, it reads the log once to count
+// it: the stream's first so many bytes are what was stored.
 func followTail(ctx context.Context, client *api.Client, ref string, n int) error {
 	var stored counter
 	if err := client.Logs(ctx, ref, false, &stored, &stored); err != nil {
@@ -34,8 +34,8 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// follower keeps the last lines of what was stored, prints them at its end, and
-// passes on what comes after it.
+// follower keeps the last lines of what was stored. Where that ends it prints them, and
+// passes on what comes after.
 type follower struct {
 	n int
 
@@ -44,7 +44,7 @@ type follower struct {
 	left  int64 // bytes of what was stored that have not come yet
 	live  bool
 	err   error
-	quiet *time.Timer // fires where less comes than was counted: the oldest part was rotated away
+	quiet *time.Timer // fires when less comes than was counted, because the oldest part was rotated away
 }
 
 func newFollower(n int, stored int64) *follower {
@@ -87,7 +87,7 @@ func (f *follower) await() {
 	f.quiet.Reset(settled)
 }
 
-// goLive prints what is kept; f.mu is held.
+// goLive prints what is kept. The caller holds f.mu.
 func (f *follower) goLive() {
 	if !f.live {
 		f.live, f.err = true, f.end.print(f.n)

@@ -29,9 +29,9 @@ func follow(ctx context.Context, client *api.Client, ref string, stdout, stderr 
 	})
 }
 
-// resume finds both places in the log as it is now. Where the beginning of it is not
-// what it was, because it was cut or the sandbox was started anew, only what comes
-// from now on is written, and that is told.
+// resume finds both places in the log as it is now. Its beginning may be another one,
+// because it was cut or the sandbox was started anew. Then only what comes from now on
+// is written, and that is told.
 func resume(ctx context.Context, client *api.Client, ref string, out, errs *place) error {
 	out.seek()
 	errs.seek()
@@ -73,8 +73,8 @@ func (p *place) Write(data []byte) (int, error) {
 // seek begins to look at the log as it is now.
 func (p *place) seek() { p.found = look{left: p.n, sum: sha256.New(), all: sha256.New()} }
 
-// resume says whether what was written is the beginning of what was found. If it is
-// not, all that was found is left out.
+// resume says whether what was found begins with what was written. If it does not, all
+// that was found is left out.
 func (p *place) resume() (known bool) {
 	p.skip = p.n
 	if p.found.left == 0 && bytes.Equal(p.found.sum.Sum(nil), p.sum.Sum(nil)) {
@@ -86,9 +86,9 @@ func (p *place) resume() (known bool) {
 
 // look is what was found of one stream.
 type look struct {
-	n, left int64     // bytes that there are, and that are missing of what was written
-	sum     hash.Hash // of as much as was written
-	all     hash.Hash
+	n, left int64     // bytes that were found, and that have still to be compared
+	sum     hash.Hash // of as many as were written
+	all     hash.Hash // of all that were found
 }
 
 func (l *look) Write(data []byte) (int, error) {

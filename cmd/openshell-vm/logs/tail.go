@@ -15,7 +15,7 @@ type line struct {
 	open bool // its end has not come yet
 }
 
-// to gives a writer whose lines are kept for out; n is the most that are.
+// to gives a writer whose last n lines are kept for out.
 func (t *tail) to(out *os.File, n int) io.Writer { return tailOf{t, out, n} }
 
 type tailOf struct {
@@ -24,7 +24,7 @@ type tailOf struct {
 	n    int
 }
 
-// Write keeps whole lines, and the beginning of one for its rest.
+// Write keeps lines. One that has no end yet waits for its rest.
 func (w tailOf) Write(p []byte) (int, error) {
 	for part := range bytes.Lines(p) {
 		last := w.tail.unfinished(w.out)

@@ -1,5 +1,5 @@
-// Package say is what the program tells its user on standard error: errors with a
-// hint each, warnings, what is under way. And with which code it ends.
+// Package say is what the program tells its user on standard error: errors with a hint
+// each, warnings, what is under way. It knows the program's exit codes, too.
 package say
 
 import (
@@ -85,7 +85,7 @@ func codeOf(err error) int {
 	return int(failed)
 }
 
-// hint is what the error says to do, or what can be done about its kind.
+// hint is what the error says to do, and else what can be done about errors of its kind.
 func hint(err error) string {
 	var wrong *Error
 	var answer *api.Error
@@ -104,7 +104,8 @@ func hint(err error) string {
 	return "openshell-vm doctor shows what works on this host, and gateway.log in the state directory what happened"
 }
 
-// ofSudo adds to the hint for what is not there that root's are not the user's.
+// ofSudo adds to the hint of what is not found: under sudo root's sandboxes are looked at,
+// and not the user's.
 func ofSudo(err error, euid int, user string) string {
 	if euid != 0 || user == "" || user == "root" || !gateways.NotFound(err) || os.Getenv(api.EnvStateDir) != "" {
 		return ""

@@ -25,7 +25,8 @@ func TestOfSudo(t *testing.T) {
 		{missing, 1000, "alice", false},
 		{errors.New("else"), 0, "alice", false},
 	} {
-		if got := ofSudo(c.err, c.euid, c.user); (got != "") != c.says || c.says && !strings.Contains(got, "without sudo for those of alice") {
+		got := ofSudo(c.err, c.euid, c.user)
+		if (got != "") != c.says || c.says && !strings.Contains(got, "without sudo for those of alice") {
 			t.Errorf("%+v: %q", c, got)
 		}
 	}

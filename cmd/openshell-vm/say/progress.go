@@ -12,8 +12,8 @@ import (
 	"openshell-vm/internal/text"
 )
 
-// Progress is one line on a terminal that says what is under way, once it has
-// taken a while. Elsewhere it is silent. A nil Progress is silent, too.
+// Progress is one line on a terminal. It says what is under way, once that has taken a
+// while. Elsewhere it is silent, and so is a nil Progress.
 type Progress struct {
 	out io.Writer
 
@@ -41,7 +41,7 @@ func NewProgress(out *os.File) *Progress {
 // Step says what is under way from now on.
 func (p *Progress) Step(what string) { p.stepOf(func() string { return what }) }
 
-// stepOf is Step for a text that changes; it is asked for each time.
+// stepOf is Step for a text that changes. what is called each time.
 func (p *Progress) stepOf(what func() string) {
 	if p == nil {
 		return
@@ -91,7 +91,7 @@ func (p *Progress) show(what func() string, since time.Time, stop chan struct{})
 	}
 }
 
-// fit cuts a line to the terminal: one that wraps could not be taken away.
+// fit cuts a line to the terminal. One that wraps could not be taken away.
 func (p *Progress) fit(line string) string {
 	f, ok := p.out.(*os.File)
 	if !ok {

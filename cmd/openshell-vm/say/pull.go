@@ -14,8 +14,8 @@ import (
 	"openshell-vm/internal/text"
 )
 
-// Pull fetches the request's image, if there is one and the engine lacks it. It shows
-// how that goes, if it is not to be quiet.
+// Pull fetches the request's image, if there is one and the engine lacks it. It shows how
+// that goes, unless it is to be quiet.
 func (p *Progress) Pull(ctx context.Context, client *api.Client, r api.CreateRequest, quiet bool) error {
 	if r.Image == "" {
 		return nil
@@ -82,8 +82,8 @@ func finished(status string) bool {
 
 const barWidth = 20
 
-// text is the bar: how many layers are there, and of those whose size is known
-// how many bytes. Engines that report no layers have their last word shown.
+// text is the bar. It shows how many layers are there, and how many bytes of those whose
+// size is known. If an engine reports no layers, its last word is shown.
 func (p *pulling) text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -16,8 +16,10 @@ func TestPullBar(t *testing.T) {
 		want string
 	}{
 		{api.PullProgress{Status: "Pulling from library/alpine"}, "fetching alpine: Pulling from library/alpine"},
-		{api.PullProgress{Layer: "a", Status: "Downloading", Current: 1 << 20, Total: 2 << 20}, "fetching alpine [==========          ] 1MiB of 2MiB, 0 of 1 layer"},
-		{api.PullProgress{Layer: "b", Status: "Downloading", Current: 0, Total: 2 << 20}, "fetching alpine [=====               ] 1MiB of 4MiB, 0 of 2 layers"},
+		{api.PullProgress{Layer: "a", Status: "Downloading", Current: 1 << 20, Total: 2 << 20},
+			"fetching alpine [==========          ] 1MiB of 2MiB, 0 of 1 layer"},
+		{api.PullProgress{Layer: "b", Status: "Downloading", Current: 0, Total: 2 << 20},
+			"fetching alpine [=====               ] 1MiB of 4MiB, 0 of 2 layers"},
 		{api.PullProgress{Layer: "a", Status: "Pull complete"}, "fetching alpine [==========          ] 2MiB of 4MiB, 1 of 2 layers"},
 		{api.PullProgress{Layer: "c", Status: "Already exists"}, "fetching alpine [==========          ] 2MiB of 4MiB, 2 of 3 layers"},
 		{api.PullProgress{Layer: "b", Status: "Download complete"}, "fetching alpine [====================] 4MiB of 4MiB, 3 of 3 layers"},

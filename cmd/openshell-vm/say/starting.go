@@ -8,8 +8,8 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// FollowStart says what is under way, and for a start that takes long also what
-// it is at. Only a terminal is told, so only then the gateway is asked.
+// FollowStart says what is under way. Of a start that takes long it also says what it is
+// at. It asks the gateway for that, if there is a terminal to tell it.
 func (p *Progress) FollowStart(ctx context.Context, client *api.Client, doing, ref string) (stop func()) {
 	if p == nil {
 		return func() {}

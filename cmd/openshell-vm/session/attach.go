@@ -41,9 +41,10 @@ func (s *Session) Attach(ctx context.Context, client *api.Client, ref string) *A
 	return a
 }
 
-// Connected waits until the sandbox may be started without losing output. A signal
-// ends that with the exit code of a program that the signal ended. An attachment may
-// end first, without an error where the command can't be run: the start tells that.
+// Connected waits until the sandbox may be started without losing output. A signal ends
+// the wait, and the error is the exit code of a program that the signal ended. So does
+// the end of the attachment. That is no error if the command can't be run: the start
+// tells it.
 func (s *Session) Connected(a *Attachment) error {
 	select {
 	case <-a.connected:
@@ -103,8 +104,8 @@ func Code(code int) error {
 	return say.Exit(code)
 }
 
-// stillRuns adds to an error, as of an engine that was restarted, that the sandbox goes
-// on, if it does.
+// stillRuns adds to an error that the sandbox goes on, if it does. An engine that was
+// restarted is one.
 func stillRuns(ctx context.Context, err error, sandbox api.Sandbox) error {
 	var code say.Exit
 	if err == nil || errors.As(err, &code) || errors.Is(err, ErrDetached) || sandbox.AutoRemove {
@@ -121,7 +122,7 @@ func stillRuns(ctx context.Context, err error, sandbox api.Sandbox) error {
 	return say.Errorf(fmt.Sprintf("the sandbox goes on: %s attach %s connects again", say.Program, now.Name), "%v", err)
 }
 
-// tellGap says in its place that output may be missing.
+// tellGap says where output may be missing, in the output.
 func (s *Session) tellGap(name string) {
 	end := "\n"
 	if s.raw {
@@ -130,8 +131,7 @@ func (s *Session) tellGap(name string) {
 	fmt.Fprintf(s.stderr, gateways.GapLine+end, name)
 }
 
-// Farewell closes the session. An end by the detach keys becomes a success, and that is
-// told.
+// Farewell closes the session. An end by the detach keys is no error, and is told.
 func (s *Session) Farewell(err error, name string) error {
 	s.Close()
 	if !errors.Is(err, ErrDetached) {

@@ -14,8 +14,8 @@ const (
 	detachSecond = 0x11
 )
 
-// detachReader passes on what is typed and looks for the detach keys. A
-// ctrl-p is held back until the next key shows what it is.
+// detachReader passes on what is typed and looks for the detach keys. It holds a ctrl-p
+// back until the next key shows what it is.
 type detachReader struct {
 	from   io.Reader
 	detach func()

@@ -85,9 +85,8 @@ func (s *Session) streams() api.Streams {
 	return api.Streams{Stdin: s.stdin, Stdout: s.stdout, Stderr: s.stderr, Resize: s.resize, Signals: s.signals}
 }
 
-// Interruptible runs f. A signal cancels f's context, and then the error is
-// the exit code of a program that the signal ended. A second one ends this
-// program, whatever f is at.
+// Interruptible runs f. A signal cancels f's context. The error is then the exit code of
+// a program that the signal ended. A second signal ends this program, whatever f does.
 func (s *Session) Interruptible(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -110,8 +109,8 @@ func (s *Session) Interruptible(ctx context.Context, f func(context.Context) err
 
 func codeOfSignal(sig os.Signal) int { return 128 + int(sig.(syscall.Signal)) }
 
-// forced is how many INT and TERM end this program, although they go to the
-// workload: docker's has as many. What can't be reached must not hold its client.
+// forced is how many INT and TERM end this program, although they go to the workload. It
+// is docker's number. A workload that can't be reached must not hold its client.
 const forced = 3
 
 // leave ends this program, and not the workload.
@@ -121,8 +120,8 @@ func (s *Session) leave(sig os.Signal) {
 	os.Exit(codeOfSignal(sig))
 }
 
-// Live makes the terminal the workload's: keys go to it unchanged, sizes and
-// signals follow. It returns at once, and ends with Follow or Exec.
+// Live makes the terminal the workload's. Keys go to it unchanged, and so do sizes and
+// signals. Live returns at once. It ends with Follow or Exec.
 func (s *Session) Live() error {
 	s.Progress.Done()
 	if s.raw {
@@ -144,7 +143,7 @@ func (s *Session) Live() error {
 			case sig := <-s.received:
 				select {
 				case s.signals <- int(sig.(syscall.Signal)):
-				default: // 16 wait already: one more tells the workload nothing new
+				default: // 16 wait already, and one more tells the workload nothing new
 				}
 				if sig == syscall.SIGINT || sig == syscall.SIGTERM {
 					if asked++; asked == forced {

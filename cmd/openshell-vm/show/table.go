@@ -15,8 +15,7 @@ import (
 // hold any text. Each is printed as one harmless line.
 type Table struct {
 	rows [][]string
-	// least is, for each column, how narrow it may become on a terminal that
-	// is too narrow; 0 for one that is never cut.
+	// least is for each column how narrow it may become. One with 0 is never cut.
 	least []int
 }
 
@@ -47,8 +46,8 @@ func (t *Table) Add(cells ...string) {
 	t.rows = append(t.rows, row)
 }
 
-// Print writes the table in at most width columns, if the cells that may be cut
-// allow it; 0 cuts nothing.
+// Print writes the table in at most width columns, if the cells that may be cut allow it.
+// With 0 nothing is cut.
 func (t *Table) Print(w io.Writer, width int) error {
 	widths := t.widths(width)
 	for _, row := range t.rows {
@@ -67,8 +66,8 @@ func (t *Table) Print(w io.Writer, width int) error {
 	return nil
 }
 
-// widths gives each column what its widest cell takes, and takes it back from
-// the widest that may be cut until the rows fit.
+// widths gives each column as much as its widest cell takes. If the rows do not fit, the
+// widest column that may be cut becomes narrower, until they do.
 func (t *Table) widths(width int) []int {
 	widths := make([]int, len(t.least))
 	for _, row := range t.rows {

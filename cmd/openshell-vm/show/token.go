@@ -10,8 +10,8 @@ import (
 	"openshell-vm/internal/text"
 )
 
-// freshness says how long the token is good for, and whether renewing it
-// fails. One that is not good is loud only where something could be using it.
+// freshness says how long the token is good for, and whether renewing it fails. A token
+// that is not good is told loudly only if something could be using it.
 func freshness(s api.Sandbox, now time.Time) string {
 	var said string
 	left := s.Token.ExpiresAt.Sub(now)
