@@ -96,7 +96,7 @@ func parseSpec(data []byte) (guest.BootSpec, error) {
 	if err := json.Unmarshal(data, &spec); err != nil {
 		return spec, fmt.Errorf("the boot spec is broken: %w", err)
 	}
-	if spec.Version != guest.Version {
+	if spec.Version < guest.OldestSpec || spec.Version > guest.Version {
 		return spec, &drivers.Error{
 			Op:   "read the boot spec",
 			Err:  fmt.Errorf("its version is %d, this init knows %d", spec.Version, guest.Version),

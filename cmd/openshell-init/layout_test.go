@@ -29,6 +29,8 @@ func TestParseSpec(t *testing.T) {
 	}{
 		"good":               {func(*guest.BootSpec) {}, ""},
 		"newer":              {func(s *guest.BootSpec) { s.Version++ }, "version"},
+		"older":              {func(s *guest.BootSpec) { s.Version = 1 }, ""},
+		"of no version":      {func(s *guest.BootSpec) { s.Version = 0 }, "version"},
 		"no command":         {func(s *guest.BootSpec) { s.Process.Args = nil }, "no command"},
 		"other share":        {func(s *guest.BootSpec) { s.AuthDir = "/etc/auth" }, "/etc/auth"},
 		"empty name":         {mount("", "/srv"), "no name"},
@@ -113,7 +115,7 @@ func TestFindDevicesByName(t *testing.T) {
 // TestTraits: an older gateway that starts a newer init tells no traits, and so does
 // an older one of a VM with two devices.
 func TestTraits(t *testing.T) {
-	const old = `{"version":2,"authDir":"/etc/openshell/auth","process":{"args":["sh"]}}`
+	const old = `{"version":1,"authDir":"/etc/openshell/auth","process":{"args":["sh"]}}`
 	for name, test := range map[string]struct {
 		spec        string
 		found, want guest.Traits

@@ -18,6 +18,11 @@ import (
 // its own in Hello, and the monitor refuses a different one.
 const Version = 2
 
+// OldestSpec is the oldest version of a boot spec that the init carries out. A gateway
+// that runs on after an upgrade writes the one that it knows, and starts the monitor and
+// the init that are installed now. These two speak Version.
+const OldestSpec = 1
+
 // Device tags and port names, the same under all hypervisors.
 const (
 	TagRoot   = "root"   // the rootfs directory (cache auto)
