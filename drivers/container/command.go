@@ -23,8 +23,8 @@ type command struct {
 	exec   string // the engine's own id of the command
 }
 
-// end waits until the engine knows that the command, whose output has
-// ended, has ended too.
+// end waits until the engine knows that the command has ended, and gives its exit
+// code. The output has ended before.
 func (c command) end(ctx context.Context) (int, error) {
 	var state ExecState
 	err := poll(ctx, 10*time.Millisecond, func() (_ bool, err error) {
@@ -40,11 +40,10 @@ func (c command) end(ctx context.Context) (int, error) {
 	return state.ExitCode, nil
 }
 
-// killDeadline bounds how long an engine may take to help with the end of a command
-// whose client is gone.
+// killDeadline bounds how long the engine may take to kill a command.
 const killDeadline = 30 * time.Second
 
-// kill ends the command of a client that is gone, which may have ended ctx.
+// kill ends the command of a client that is gone. ctx may have ended with the client.
 func (c command) kill(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killDeadline)
 	defer cancel()
@@ -58,13 +57,11 @@ func (c command) kill(ctx context.Context) error {
 	return nil
 }
 
-// knownDeadline bounds how long an engine is asked whether it has seen the end of a
-// command that was killed.
+// knownDeadline bounds the wait until the engine knows that a killed command has ended.
 const knownDeadline = 5 * time.Second
 
-// signal sends the command a signal, for which the engines have
-// no request: to the process itself where this user may, else by a kill that
-// runs in the container.
+// signal sends the command a signal. The engines have no request for that. It goes
+// to the process itself if this user may do so, else a kill runs in the container.
 func (c command) signal(ctx context.Context, sig int) error {
 	state, err := c.started(ctx)
 	if err != nil || !state.Running {
@@ -92,8 +89,8 @@ func (c command) signal(ctx context.Context, sig int) error {
 	return err
 }
 
-// started waits until the engine knows the process, if the command runs:
-// its first output may come before.
+// started waits until the engine knows the process of a command that runs. Output
+// may come before it does.
 func (c command) started(ctx context.Context) (state ExecState, err error) {
 	bounded, cancel := context.WithTimeout(ctx, startedDeadline)
 	defer cancel()
@@ -110,8 +107,8 @@ func (c command) started(ctx context.Context) (state ExecState, err error) {
 // startedDeadline bounds how long an engine is asked for a command's process.
 const startedDeadline = 2 * time.Second
 
-// signalProcess holds on to the process before it makes sure that pid is
-// still the command's.
+// signalProcess opens the process first. Then it makes sure that pid is still the
+// command's.
 func (c command) signalProcess(ctx context.Context, pid, sig int) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -125,7 +122,7 @@ func (c command) signalProcess(ctx context.Context, pid, sig int) error {
 		return err
 	}
 	if unix.Signal(sig) == unix.SIGKILL && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, wholeGroup) == nil {
-		return nil // with what it has started, as in a VM
+		return nil // what it has started is killed with it, as in a VM
 	}
 	err = unix.PidfdSendSignal(fd, unix.Signal(sig), nil, 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -134,8 +131,8 @@ func (c command) signalProcess(ctx context.Context, pid, sig int) error {
 	return os.NewSyscallError("pidfd_send_signal", err)
 }
 
-// wholeGroup is PIDFD_SIGNAL_PROCESS_GROUP, of Linux 6.9: the process is its group's
-// leader, as every exec's is.
+// wholeGroup is PIDFD_SIGNAL_PROCESS_GROUP, of Linux 6.9. Every exec's process leads a
+// group of its own.
 const wholeGroup = 1 << 2
 
 // innerPID is the number that process pid has in its own pid namespace.

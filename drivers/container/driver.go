@@ -14,7 +14,7 @@ type Driver struct {
 	engine Engine
 	places *places // where there are several engines of a kind
 	finder *finder // which container is a sandbox's
-	gates  gates   // of the starts
+	gates  gates   // keep starts and connecting clients apart
 }
 
 // New makes a driver for the sandboxes of one gateway.
@@ -86,8 +86,8 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	return nil
 }
 
-// inTheWay sees whether what has the name already is the sandbox, which exists
-// then, or somebody else's container.
+// inTheWay looks at the container that has the name already. If it is the sandbox's, the
+// sandbox exists. Else it is somebody else's.
 func (d *Driver) inTheWay(ctx context.Context, id string, exists error) error {
 	f, err := d.engine.Inspect(ctx, nameOf(id))
 	switch {
@@ -110,8 +110,8 @@ func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error)
 	return d.status(f), nil
 }
 
-// List leaves out a container that the engine can't describe; it hides no other: an engine that fails at a list, for the sake of a
-// container of whomever, is asked for those that are kept.
+// List leaves out a container that the engine can't describe. An engine that fails at the
+// list, perhaps because of a stranger's container, is asked for each one that is kept.
 func (d *Driver) List(ctx context.Context) ([]drivers.Status, error) {
 	objects, failed := d.engine.List(ctx, drivers.LabelGatewayID, d.finder.gateway)
 	if failed != nil {

@@ -49,8 +49,8 @@ func TestVerify(t *testing.T) {
 	}{
 		"this very directory":     {&fake{}, ""},
 		"after it couldn't look":  {&fake{statErr: []error{gone, gone}}, ""},
-		"never could look":        {&fake{statErr: []error{gone, gone, gone, gone, gone, gone}}, "about to end"},
-		"nothing there":           {&fake{statErr: []error{drivers.ErrNotFound, drivers.ErrNotFound, drivers.ErrNotFound, drivers.ErrNotFound, drivers.ErrNotFound, drivers.ErrNotFound}}, "sees other mounts"},
+		"never could look":        {&fake{statErr: slices.Repeat([]error{gone}, compareTries)}, "about to end"},
+		"nothing there":           {&fake{statErr: slices.Repeat([]error{drivers.ErrNotFound}, compareTries)}, "sees other mounts"},
 		"another directory there": {&fake{stat: Stat{IsDir: true, Modified: time.Unix(1, 0)}}, "sees other mounts"},
 		"writable":                {&fake{writable: true}, "writable"},
 	} {
@@ -217,9 +217,8 @@ func TestOtherGateways(t *testing.T) {
 	}
 }
 
-// The engine's own id decides; without it, what an image can't bring.
-// One container that its engine can't describe hides no other: the gateway asks for
-// those that a list lacks.
+// A container that its engine can't describe hides no other. The gateway asks for those
+// that a list lacks.
 func TestListOfTheBroken(t *testing.T) {
 	broken := errors.New("container state improper")
 	for name, c := range map[string]struct {
@@ -270,6 +269,7 @@ func TestRefusedAtTheEnd(t *testing.T) {
 	}
 }
 
+// The engine's own id decides. Without it a container must have what no image can bring.
 func TestKeep(t *testing.T) {
 	f := &fake{}
 	d := created(t, f)

@@ -1,19 +1,19 @@
-// Package container is what the docker and the podman driver have in common,
-// and that is all but the requests: what a sandbox's container is made of, how
-// one is attached to, what is verified after a start, which errors a user can
-// do something about. Each engine fills in Engine, one method per request, and
-// Driver makes of it a drivers.Driver with every optional interface.
+// Package container is what the docker and the podman driver have in common. That
+// is all but the requests: what a sandbox's container is made of, how a client is
+// attached, what is verified after a start, which errors a user can do something
+// about. Each engine fills in Engine, one method per request. Driver makes of it
+// a drivers.Driver with every optional interface.
 //
 // What holds for both: the share and the user's directories are bind mounts,
 // read-only, and no submount is ever writable. A hidden directory below one
 // is covered by an empty read-only tmpfs. The engine restarts nothing. After
 // a start the driver has seen that the container's share is this very
-// directory and read-only, or it has killed the container.
+// directory, and read-only. Else it has killed the container.
 //
-// Not promised: a detached client's standard input ends for a workload
-// without a terminal (the engines cannot tell a detached client from one at
-// its end of file). What could not be started is remembered as exited with
-// 126 or 127 by this Driver only; another one may see it as created.
+// Not promised: without a terminal, a workload's standard input ends when its
+// client detaches. The engines cannot tell that from the end of the client's
+// input. A command that could not be run has exited with 126 or 127 for this
+// Driver only. Another one may see the sandbox as created.
 package container
 
 import (
@@ -25,10 +25,9 @@ import (
 )
 
 // Engine is one container engine's API. Containers are named by their name or
-// by the engine's own id. Methods
-// give the engine's own errors but for drivers.ErrNotFound, ErrExists and
-// ErrNotRunning, which they wrap where they apply; Explain makes a line for
-// users of the rest.
+// by the engine's own id. Methods give the engine's own errors, and wrap
+// drivers.ErrNotFound, ErrExists and ErrNotRunning where they apply. Explain
+// makes a line for users of all others.
 type Engine interface {
 	// Name is the driver's name.
 	Name() string
@@ -36,8 +35,8 @@ type Engine interface {
 	Probe(ctx context.Context) drivers.Info
 	// Host tells what the engine runs on.
 	Host(ctx context.Context) (Host, error)
-	// Explain turns err into a drivers.Error with a hint where the engine
-	// cannot be reached, and else gives it back with op before it.
+	// Explain turns err into a drivers.Error. It has a hint if the engine cannot
+	// be reached. Else it is the engine's error with op before it.
 	Explain(op string, err error) error
 
 	Objects
@@ -62,8 +61,8 @@ type Objects interface {
 	List(ctx context.Context, label, value string) ([]string, error)
 	// Mounts lists the bind mounts of all containers, whoever made them.
 	Mounts(ctx context.Context) ([]drivers.Mounting, error)
-	// Wait returns the exit code once the container no longer runs; with next,
-	// which may come before the start, once it has run and ended.
+	// Wait returns the exit code once the container no longer runs. With next it
+	// waits for the next end, also before the start.
 	Wait(ctx context.Context, name string, next bool) (exitCode int, err error)
 	// Stat describes a directory as the container sees it.
 	Stat(ctx context.Context, name, path string) (Stat, error)
@@ -75,12 +74,12 @@ type Images interface {
 	Pull(ctx context.Context, image string, report func(drivers.PullProgress)) error
 }
 
-// Sessions are the requests about streams. What is read from a Conn is the
-// stream itself with a terminal and Docker's multiplexed form without.
+// Sessions are the requests about streams. With a terminal a Conn gives the
+// output as it is. Without one it gives Docker's multiplexed form.
 type Sessions interface {
 	Logs(ctx context.Context, name string, follow bool, since time.Time) (io.ReadCloser, error)
-	// Attach connects to the standard streams; the workload may still have to
-	// be started. Without output only the input is connected.
+	// Attach connects to the standard streams, also before the start. Without
+	// output only the input is connected.
 	Attach(ctx context.Context, name string, stdin, output bool) (Conn, error)
 	Resize(ctx context.Context, name string, size drivers.Size) error
 
@@ -101,12 +100,12 @@ type Conn interface {
 type Host struct {
 	CPUs   int
 	Memory int64 // bytes
-	// RecursiveReadOnly says that a bind mount can be made read-only with all
-	// submounts, and fails where the kernel cannot. Without it submounts are
+	// RecursiveReadOnly says that the engine can make a bind mount read-only with
+	// all submounts, or fails where the kernel cannot. Without it submounts are
 	// left out.
 	RecursiveReadOnly bool
 	// Socket is where the engine listens; "" where that is no unix socket. No
-	// sandbox is to see it.
+	// sandbox may see it.
 	Socket string
 }
 
@@ -136,7 +135,7 @@ func (o Object) Program() []string {
 // Bind is a read-only bind mount.
 type Bind struct {
 	Source, Target string
-	Recursive      bool // submounts too, all read-only; else none of them shows
+	Recursive      bool // true: submounts show, all read-only; false: none shows
 }
 
 // Found is a container as its engine describes it.

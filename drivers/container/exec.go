@@ -48,14 +48,14 @@ func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drive
 	}
 	code, err := c.end(ctx)
 	if code == cannotExecute && strings.HasPrefix(string(first.text), "OCI runtime exec failed") {
-		// Docker writes its error where the output goes, and older ones say 126
-		// for a missing command too.
+		// Docker writes its error into the output. Older ones say 126 for a missing
+		// command too.
 		code = max(code, execFailure(errors.New(string(first.text))))
 	}
 	return code, err
 }
 
-// head passes on what is written and keeps the beginning.
+// head passes on what is written to it, and keeps the beginning.
 type head struct {
 	w    io.Writer
 	text []byte

@@ -11,8 +11,8 @@ import (
 	"openshell-vm/internal/mounts"
 )
 
-// explainMount sees whether a failure is about a source that this process
-// can see and the engine cannot.
+// explainMount gives the line for a container that could not be made or started. The
+// cause is often a source that this process sees and the engine does not.
 func explainMount(engine Engine, op string, spec drivers.Spec, err error) error {
 	if containsAny(err.Error(), "bind source path does not exist", "no such file or directory", "statfs ") {
 		for _, m := range append([]drivers.Mount{spec.Auth}, spec.Mounts...) {
@@ -46,9 +46,9 @@ func explainMount(engine Engine, op string, spec drivers.Spec, err error) error 
 	return engine.Explain(op, err)
 }
 
-// explainSubmounts gives the line for a directory with mounts below it that an
-// engine in a user namespace can't mount; nil if err is about something else. The
-// kernel does not let it leave them out, because that would show what they cover.
+// explainSubmounts gives the line for a directory with mounts below it. An engine in
+// a user namespace can't mount that: the kernel does not let it leave out mounts,
+// because what they cover would show. It is nil if err is about something else.
 func explainSubmounts(engine Engine, err error, wanted []drivers.Mount) error {
 	text := strings.ToLower(err.Error())
 	if !containsAny(text, "mounting", "mount `") || !containsAny(text, "invalid argument") {
@@ -65,7 +65,8 @@ func explainSubmounts(engine Engine, err error, wanted []drivers.Mount) error {
 		for _, e := range table {
 			if mounts.Below(e.Point, m.Source()) {
 				return &drivers.Error{Op: "mount " + m.Source(),
-					Err:  fmt.Errorf("%s is mounted below it, which %s in a user namespace can neither leave out nor make read-only", e.Point, engine.Name()),
+					Err: fmt.Errorf("%s is mounted below it, which %s in a user namespace can neither leave out nor make read-only",
+						e.Point, engine.Name()),
 					Hint: "mount directories that have no mounts below them, each by a --mount of its own"}
 			}
 		}
@@ -90,7 +91,7 @@ func elsewhere(engine Engine, source, how string) error {
 // explainPull gives the line for an image that cannot be had.
 func explainPull(engine Engine, image string, err error) error {
 	op := "fetch image " + image
-	// First: the words for a registry that can't be reached fit an engine, too.
+	// First of all: an engine that can't be reached has the words of such a registry.
 	explained := engine.Explain(op, err)
 	var away *unreachable
 	if errors.As(explained, &away) {
@@ -102,7 +103,8 @@ func explainPull(engine Engine, image string, err error) error {
 		return &drivers.Error{Op: op, Err: errors.New("that is not an image's name"),
 			Hint: "write [REGISTRY/]NAME[:TAG], the name in lower case"}
 	case containsAny(text, "short-name", "unqualified-search"):
-		return &drivers.Error{Op: op, Err: fmt.Errorf("%s does not know which registry a short name is of: %s", engine.Name(), shortNameCause(text)),
+		return &drivers.Error{Op: op,
+			Err: fmt.Errorf("%s does not know which registry a short name is of: %s", engine.Name(), shortNameCause(text)),
 			Hint: fmt.Sprintf("give the full name, such as %s; or name registries as unqualified-search-registries "+
 				"in /etc/containers/registries.conf", fullName(image))}
 	case containsAny(text, "manifest unknown", "not found", "access denied", "unauthorized", "is denied", "name unknown", "did not resolve"):
@@ -123,7 +125,7 @@ func shortNameCause(text string) string {
 	return "its configuration has no alias for it and names no registry to search"
 }
 
-// fullName is what a short name is of Docker Hub, as docker takes it.
+// fullName is the name that docker takes a short one for: on Docker Hub.
 func fullName(image string) string {
 	if strings.Contains(image, "/") {
 		return "docker.io/" + image
@@ -170,7 +172,8 @@ func explainProcess(op string, err error) error {
 	return &drivers.Error{Op: op, Err: &plain{text, err}, Hint: hint}
 }
 
-// answered says that the engine did answer, and err is about what it was asked.
+// answered says that the engine did answer: err is about what it was asked, and not
+// about the way to it.
 func answered(ctx context.Context, engine Engine, err error) bool {
 	var away *unreachable
 	return ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) && !errors.As(engine.Explain("", err), &away)

@@ -15,13 +15,13 @@ const (
 	notFound      = 127
 )
 
-// Paused is the reason of a container that was paused with its engine's own
-// command: it runs no further, and its token is renewed all the same.
+// Paused is the reason of a container that was paused with its engine's own command.
+// It does not run on. Its token is renewed all the same.
 const Paused = "frozen: its engine was told to pause it; unpause lets it go on"
 
-// execFailure tells an engine's "the command could not be run" from its other
-// failures, by the words that runc and crun have for it: 126 if it is there
-// but can't be executed, 127 if it isn't, 0 if err is something else.
+// execFailure knows by the words of runc and crun that a command could not be run. It
+// is 127 if the command is not there, 126 if it can't be executed, and 0 if err is
+// about something else.
 func execFailure(err error) int {
 	text := strings.ToLower(err.Error())
 	if containsAny(text, "error mounting", "bind source path", "mounting \"") ||
@@ -46,9 +46,8 @@ func containsAny(text string, words ...string) bool {
 	return false
 }
 
-// firstLine makes one line of an engine's error: runc's have several, and a
-// chain of prefixes that say nothing to a user, as do the names of their kinds at
-// the end.
+// firstLine makes one line of an engine's error. It leaves out the prefixes and the
+// names of kinds that say nothing to a user.
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
 	for _, noise := range []string{

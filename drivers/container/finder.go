@@ -60,8 +60,8 @@ func (f *finder) find(ctx context.Context, id string) (Found, error) {
 	return c, nil
 }
 
-// known says whether c is the sandbox's container. That is the one that is kept. If
-// none is, it is one that can only be ours, which is kept from now on.
+// known says whether c is the sandbox's container. If one is kept, it is that one. If
+// none is, it must be ours beyond doubt, and is kept from now on.
 func (f *finder) known(c Found, id string) bool {
 	// An engine also finds a container that was given the id for a name.
 	if object := f.object(id); object != "" {
@@ -74,8 +74,8 @@ func (f *finder) known(c Found, id string) bool {
 	return true
 }
 
-// ours says whether a container of which nothing is kept is the sandbox's. An
-// image can bring labels, but neither a name nor a mount of the share.
+// ours says whether a container is the sandbox's by what it shows alone. An image
+// can bring labels, but neither a name nor a mount of the share.
 func (f *finder) ours(c Found, id string) bool {
 	spec := specOf(c)
 	if spec == nil || spec.ID != id || spec.GatewayID != f.gateway || c.Name != nameOf(id) ||

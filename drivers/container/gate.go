@@ -20,8 +20,8 @@ type gates struct {
 // gate is one sandbox's. A start and the connecting of a client go through it one at a
 // time: a client sees the sandbox either before its start or with what it wrote since.
 type gate struct {
-	key     chan struct{} // of one place: who is in has put something there
-	users   int           // who is in or wants to be
+	key     chan struct{} // has room for one: full while somebody is in
+	users   int           // how many are in or want to be
 	failure *startFailure // of the last start; nil where there is none to remember
 }
 
@@ -32,8 +32,7 @@ type startFailure struct {
 	at   time.Time
 }
 
-// enter waits until nobody else is in the sandbox's gate. Without an error leave must be
-// called.
+// enter waits until nobody else is in the sandbox's gate. Whoever got in must call leave.
 func (g *gates) enter(ctx context.Context, id string) (leave func(), err error) {
 	gate := g.join(id)
 	select {
@@ -103,7 +102,7 @@ func (g *gates) of(id string) *gate {
 	return g.all[id]
 }
 
-// drop takes away a gate of which nothing is to be known. The caller holds mu.
+// drop takes away a gate that nobody is at and that remembers nothing. The caller holds mu.
 func (g *gates) drop(id string, gate *gate) {
 	if gate.users == 0 && gate.failure == nil {
 		delete(g.all, id)

@@ -9,7 +9,7 @@ import (
 // prefix begins the name of every container that is ours.
 const prefix = "openshell-"
 
-// startedFile, in a sandbox's own directory, holds the time before its last
+// startedFile lies in a sandbox's own directory. It holds a time just before the last
 // start (RFC 3339).
 const startedFile = "container-started"
 

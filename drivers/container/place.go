@@ -21,7 +21,7 @@ type Place struct {
 	Host   string // unix:///…, tcp://…; "" if it was not looked for yet
 	From   string // what named it: see FromVariable, FromDefault
 	Hints  Hints
-	Absent string // the usual socket, where nothing listens, if another is taken for it
+	Absent string // the usual socket, if nothing listens there and another was taken
 }
 
 // Hints are what to do about an engine that cannot be reached.
@@ -54,8 +54,8 @@ func (p Place) Socket() string {
 	return "/" + strings.TrimPrefix(path, "/")
 }
 
-// Dial connects once to see that an engine listens, because the clients' errors
-// do not say what is wrong if it does not. Without a unix socket it does nothing.
+// Dial connects once to see that an engine listens. If none does, its error says why;
+// the clients' errors do not. Without a unix socket it does nothing.
 func (p Place) Dial(op string) error {
 	if p.Socket() == "" {
 		return nil
@@ -96,7 +96,7 @@ func (p Place) Late(op string, err error) error {
 }
 
 // Explain gives the line for a request that failed with err. broken says that err is
-// about the connection. An error that has a line, and one that its user wanted, stay.
+// about the connection. A drivers.Error and a cancelled call's error stay as they are.
 func (p Place) Explain(op string, err error, broken bool) error {
 	var known *drivers.Error
 	switch {
@@ -120,8 +120,8 @@ func (p Place) fault(op string, err error, hint string) error {
 	return &drivers.Error{Op: op, Err: &unreachable{fmt.Errorf("cannot connect to %s at %s: %w", p.Engine, p.Where(), err)}, Hint: hint}
 }
 
-// unreachable marks what is about the engine itself, and not about what it was
-// asked to do.
+// unreachable marks an error that is about the engine itself, and not about the
+// request.
 type unreachable struct{ error }
 
 func (u *unreachable) Unwrap() error { return u.error }
@@ -138,8 +138,8 @@ func cause(err error) error {
 	return errors.New(firstLine(err))
 }
 
-// Default finds the engine where nothing names one: the one to stay with, if it is
-// one of these sockets, else the first of them that something listens on.
+// Default finds the engine where nothing names one. It is the one to stay with, if
+// that is one of these sockets. Else it is the first that something listens on.
 func (p Place) Default(stay string, sockets ...string) Place {
 	p.From = FromDefault
 	for _, path := range sockets {
@@ -156,8 +156,8 @@ func (p Place) Default(stay string, sockets ...string) Place {
 	return p
 }
 
-// FirstListening is the first of the sockets that something listens on, else
-// the first.
+// FirstListening is the first of the sockets that something listens on. If nothing
+// listens anywhere it is the first of all.
 func FirstListening(sockets ...string) string {
 	for _, path := range sockets {
 		if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
@@ -168,7 +168,7 @@ func FirstListening(sockets ...string) string {
 	return sockets[0]
 }
 
-// UserSocket is where a rootless engine of this user has the socket name.
+// UserSocket is the path of the socket of that name of this user's rootless engine.
 func UserSocket(name string) string {
 	dir := os.Getenv("XDG_RUNTIME_DIR")
 	if dir == "" {

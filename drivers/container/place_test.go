@@ -45,13 +45,16 @@ func TestPlace(t *testing.T) {
 			"start it: cannot connect to Docker at unix://" + absent + " (the default): the socket does not exist", "install"},
 		{at("unix://"+absent, `from docker context "mine"`).Dial(""),
 			"cannot connect to Docker at unix://" + absent + ` (from docker context "mine"): the socket does not exist`, "install"},
-		{at("unix://"+alive, FromDefault).Unreachable("ask", errors.New("EOF")), "ask: Docker at unix://" + alive + " (the default) broke off: EOF", "start"},
-		{at("unix://"+dead, FromDefault).Unreachable("ask", errors.New("EOF")), "ask: cannot connect to Docker at unix://" + dead + " (the default): nothing listens there", "start"},
+		{at("unix://"+alive, FromDefault).Unreachable("ask", errors.New("EOF")),
+			"ask: Docker at unix://" + alive + " (the default) broke off: EOF", "start"},
+		{at("unix://"+dead, FromDefault).Unreachable("ask", errors.New("EOF")),
+			"ask: cannot connect to Docker at unix://" + dead + " (the default): nothing listens there", "start"},
 		{at("tcp://127.0.0.1:1", FromVariable("DOCKER_HOST")).Unreachable("ask", refused),
 			"ask: cannot connect to Docker at tcp://127.0.0.1:1 (from DOCKER_HOST): connection refused",
 			"correct or unset DOCKER_HOST, then openshell-vm gateway restart; or check that an engine listens there, and its certificates"},
 		{at("unix://"+alive, FromDefault).Late("list them", context.DeadlineExceeded),
-			"list them: Docker at unix://" + alive + " (the default) does not answer in time", "see whether `docker ps` answers; if not, restart the engine"},
+			"list them: Docker at unix://" + alive + " (the default) does not answer in time",
+			"see whether `docker ps` answers; if not, restart the engine"},
 	} {
 		switch {
 		case c.says == "" && c.err != nil:

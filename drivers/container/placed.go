@@ -80,8 +80,8 @@ func (p *places) where(id string) (kept, asked string, other bool) {
 	return kept, asked, kept != "" && asked != "" && kept != asked
 }
 
-// abandoned says that the sandbox was in an engine of another place, whose socket
-// is gone: whoever removes the sandbox can't wait for that engine.
+// abandoned says that the sandbox is in another engine, whose socket is gone. That
+// engine can't be waited for when the sandbox is removed.
 func (p *places) abandoned(id string) bool {
 	kept, _, other := p.where(id)
 	socket := Place{Host: kept}.Socket()

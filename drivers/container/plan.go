@@ -12,12 +12,12 @@ import (
 	"openshell-vm/internal/mounts"
 )
 
-// plan is what of the host a sandbox will see.
+// plan is what a sandbox will see of the host.
 type plan struct {
 	share Bind
 	binds []Bind
 	masks []string
-	// judged is which directory was found at each of the user's sources, by target.
+	// judged tells, by target, which directory was found at each of the user's sources.
 	judged map[string]drivers.Directory
 }
 
@@ -67,9 +67,9 @@ func nested(a, b string) bool { return mounts.Below(a, b) || mounts.Below(b, a) 
 // the engine gives its own.
 func checkSource(source string) error { return drivers.CheckDir("mount "+source, source) }
 
-// sameMount says whether the parent of rel is on the mount that source is on,
-// so that a mount of source without its submounts shows it. Where that cannot
-// be found out it says yes: to cover too much fails, to cover too little leaks.
+// sameMount says whether the parent of rel is on the same mount as source. Then a mount
+// of source without its submounts shows it. If that cannot be found out it says yes: to
+// cover too much fails, to cover too little leaks.
 func sameMount(source, rel string) bool {
 	dir, err := unix.Open(source, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Pause waits for d, or until ctx ends, whose error it then gives.
+// Pause waits for d. If ctx ends before, it returns ctx's error.
 func Pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -17,8 +17,7 @@ func Pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// poll calls f, and again each time that every has passed, until it is done or
-// fails, or ctx ends.
+// poll calls f, with pauses of every between, until f is done or fails, or ctx ends.
 func poll(ctx context.Context, every time.Duration, f func() (done bool, err error)) error {
 	for {
 		if done, err := f(); done || err != nil {

@@ -17,8 +17,8 @@ import (
 // endOfText is what a terminal takes for the end of input.
 const endOfText = "\x04"
 
-// pump connects a client's streams with a container's until the output ends.
-// A nil input is one that only has output to read.
+// pump connects a client's streams with a container's until the output ends. Without
+// input there is only output to read.
 type pump struct {
 	output   io.Reader
 	input    Conn
@@ -27,15 +27,14 @@ type pump struct {
 	resize   func(drivers.Size) error
 	signal   func(sig int)
 	// abandon, if it is not nil, is called when the client is gone before the output has
-	// ended, and before the connections are closed: a command would take that for the
+	// ended. The connections are closed after it: a command takes a closed one for the
 	// end of its input.
 	abandon func()
 }
 
-// run returns nil at the output's end, and ctx's error when that ends first;
-// it closes closers in both cases.
-// The goroutine that reads the client's input is left to end when the client
-// closes it.
+// run returns nil at the output's end. If ctx ends first it returns ctx's error. It
+// closes closers in both cases. The goroutine that reads the client's input ends when
+// the client closes it.
 func (p pump) run(ctx context.Context, closers ...io.Closer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var helpers sync.WaitGroup
@@ -103,14 +102,14 @@ func (f fromEngine) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isReset says that an engine closed its connection with input on it that nobody has
-// read: so Podman does when the process has ended. All output came before.
+// isReset says that the engine closed its connection with unread input on it. Podman
+// does so when the process has ended. All output came before.
 func isReset(err error) bool {
 	return errors.As(err, new(*lostEngine)) && errors.Is(err, unix.ECONNRESET)
 }
 
-// follow passes window sizes and signals on. A size that could not be set,
-// because nothing runs yet, is tried again until a newer one comes.
+// follow passes window sizes and signals on. As long as nothing runs a size can't be
+// set. It is tried again until a newer one comes.
 func (p pump) follow(ctx context.Context) {
 	sizes, signals := p.streams.Resize, p.streams.Signals
 	if !p.terminal {

@@ -11,12 +11,12 @@ import (
 	"openshell-vm/drivers"
 )
 
-// Staleness is how long a container may still see the generation before: a
-// bind mount shows a change within 10 ms, and the rest is for a loaded host.
+// Staleness is how long a container may still see the previous generation. A bind
+// mount shows a change within 10 ms. The rest is for a loaded host.
 const Staleness = time.Second
 
-// minMemory is the least that Docker takes, and that a container starts with
-// under Podman; minCPUs is the least that the kernel's scheduler can give.
+// minMemory is the least that Docker takes, and that a container under Podman starts
+// with. minCPUs is the least that the kernel's scheduler can give.
 const (
 	minMemory = 6 << 20
 	minCPUs   = 0.01

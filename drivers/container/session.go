@@ -30,7 +30,7 @@ func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stder
 	return pump{output: out, terminal: hasTerminal(f), streams: drivers.Streams{Stdout: stdout, Stderr: stderr}}.run(ctx, out)
 }
 
-// Attach waits for a sandbox that does not run, also for one that has run before.
+// Attach waits for the start of a sandbox that does not run, also after an earlier run.
 func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.Streams) (int, error) {
 	failed, done := d.gates.await(id)
 	defer done()
@@ -65,11 +65,11 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	return d.exitCode(ctx, id, exit, s)
 }
 
-// resetGrace bounds how long after a reset the workload's end is waited for.
+// resetGrace bounds the wait for the workload's end after a reset.
 const resetGrace = 10 * time.Second
 
-// afterReset gives the exit code of a workload that ended with unread input. One that
-// goes on has lost its connection for another reason.
+// afterReset gives the exit code of a workload that ended with unread input. If the
+// workload goes on, the connection was lost for another reason.
 func (d *Driver) afterReset(ctx context.Context, id string, exit <-chan drivers.Status, s drivers.Streams, reset error) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, resetGrace)
 	defer cancel()
@@ -95,8 +95,8 @@ func (d *Driver) enter(ctx context.Context, id string, replay bool, s drivers.St
 	return f, p, err
 }
 
-// end is what an attached client is told: a command that can't be run is the
-// workload's failure, and why stands on its standard error.
+// end is what an attached client is told. A command that can't be run is the workload's
+// failure: the client gets the reason on its standard error, and an exit code.
 func (u startFailure) end(s drivers.Streams) (int, error) {
 	if u.code == 0 {
 		return 0, u.err
@@ -109,9 +109,9 @@ func tellWhy(s drivers.Streams, reason string) {
 	fmt.Fprintf(orDiscard(s.Stderr), "openshell-vm: %s\n", text.Line(reason))
 }
 
-// connect prepares the streams. A replay reads the output from the log, which
-// has all of it, and connects the input only: the engines' own replay would begin
-// with the first start.
+// connect prepares the streams. A replay reads the output from the log, which has all
+// of it, and connects only the input. The engines' own replay would begin with the
+// first start.
 func (d *Driver) connect(ctx context.Context, f Found, replay bool, s drivers.Streams) (pump, error) {
 	p := pump{
 		terminal: hasTerminal(f), streams: s,
@@ -148,8 +148,8 @@ func (p pump) closers() (all []io.Closer) {
 	return all
 }
 
-// exitOf asks for the exit code ahead, so that it isn't lost when the
-// container is removed as soon as it ends.
+// exitOf asks for the exit code in advance. So it isn't lost if the container is
+// removed as soon as it ends.
 func (d *Driver) exitOf(ctx context.Context, f Found) <-chan drivers.Status {
 	c := make(chan drivers.Status, 1)
 	go func() {
@@ -160,8 +160,8 @@ func (d *Driver) exitOf(ctx context.Context, f Found) <-chan drivers.Status {
 	return c
 }
 
-// exitCode gives a sandbox's exit code once its output has ended, and tells the
-// client of a command that can't be run: the output may end before Start tells.
+// exitCode gives a sandbox's exit code once its output has ended. It tells the client
+// why a command can't be run: the output may end before Start tells.
 func (d *Driver) exitCode(ctx context.Context, id string, ahead <-chan drivers.Status, client drivers.Streams) (int, error) {
 	s, err := d.Wait(ctx, id)
 	if errors.Is(err, drivers.ErrNotFound) {
@@ -193,8 +193,8 @@ func hasTerminal(f Found) bool {
 // maxStarted bounds the file, in bytes: it holds one time.
 const maxStarted = 1 << 10
 
-// noteStart writes down when a start begins: an engine notes it only when the
-// workload may have written already.
+// noteStart writes down when a start begins. The engine's own time is later: the
+// workload may have written before it.
 func noteStart(spec drivers.Spec) error {
 	f, err := plainfile.Open(filepath.Join(spec.Dir, startedFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// directoryAt is what process pid has at a path in its root; os.ErrProcessDone
-// if it has ended.
+// directoryAt is the directory at a path in the root of process pid. The error is
+// os.ErrProcessDone if the process has ended.
 func directoryAt(pid int, path string) (drivers.Directory, error) {
 	root, err := unix.Open(procfs.Path(pid, "root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -41,12 +41,12 @@ func openIn(root int, path string) (int, error) {
 
 // sight is what /proc shows of a container's share.
 type sight struct {
-	known    bool // it is this very directory; if not, nothing can be said
+	known    bool // it is this very directory; else nothing is known
 	readOnly bool
 }
 
-// look compares what process pid has at the share's target with its source.
-// A remote engine's pid is somebody else's here, and shows something else.
+// look compares what process pid has at the share's target with its source. The pid of
+// a remote engine belongs to another process here, which shows something else.
 func look(pid int, share drivers.Mount) (s sight) {
 	if pid <= 0 {
 		return s
@@ -71,8 +71,8 @@ func look(pid int, share drivers.Mount) (s sight) {
 	return s
 }
 
-// readable refuses a share that only its owner may read when that owner does
-// not exist in the container's user namespace.
+// readable refuses a share that only its owner may read, if the container's user
+// namespace does not have that owner.
 func readable(pid int, source string) error {
 	var st unix.Stat_t
 	if pid <= 0 || unix.Stat(source, &st) != nil || st.Mode&0o005 == 0o005 {

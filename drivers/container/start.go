@@ -8,9 +8,8 @@ import (
 	"openshell-vm/drivers"
 )
 
-// Start succeeds also where the command is missing or can't be executed: that is
-// the workload's failure and not the engine's. The sandbox has exited with 127 or
-// 126 then.
+// Start succeeds also if the command is missing or can't be executed. That is the
+// workload's failure and not the engine's. The sandbox has exited with 127 or 126 then.
 func (d *Driver) Start(ctx context.Context, id string) error {
 	leave, err := d.gates.enter(ctx, id)
 	if err != nil {
@@ -49,8 +48,8 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 	return nil
 }
 
-// checkSources looks again at what may have changed since Create: a source
-// that vanished, or one that shows a hidden directory now.
+// checkSources looks again at the sources. Since Create one may have vanished, or may
+// show a hidden directory now.
 func (d *Driver) checkSources(ctx context.Context, spec drivers.Spec, f Found) (plan, error) {
 	if err := checkSource(spec.Auth.Source()); err != nil {
 		return plan{}, err
@@ -74,8 +73,8 @@ func (d *Driver) checkSources(ctx context.Context, spec drivers.Spec, f Found) (
 	return p, nil
 }
 
-// startFailed sorts an engine's refusal: the workload's own fault is remembered
-// and told to those who are attached.
+// startFailed tells a refused start to those who are attached. If it is the workload's
+// own fault, it is remembered as the sandbox's end and is no error.
 func (d *Driver) startFailed(ctx context.Context, spec drivers.Spec, err error) error {
 	if code := execFailure(err); code != 0 {
 		d.gates.fail(spec.ID, startFailure{code, err, time.Now()})

@@ -30,11 +30,12 @@ func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error
 	return err
 }
 
-// killPatience is how long a killed container may take to end: less than the
-// gateway waits, so that it is told why.
+// killPatience is how long a killed container may take to end. It is less than the
+// gateway waits, so that the gateway is told why.
 const killPatience = 45 * time.Second
 
-// end sends sig and waits that long for the end. ended is false when the time is up.
+// end sends sig and waits for the end, for no longer than patience. ended is false when
+// the time is up.
 func (d *Driver) end(ctx context.Context, name string, sig int, patience time.Duration) (ended bool, err error) {
 	err = d.engine.Kill(ctx, name, sig)
 	if err != nil {
@@ -59,8 +60,8 @@ func (d *Driver) end(ctx context.Context, name string, sig int, patience time.Du
 	return false, d.engine.Explain("wait for the container's end", err)
 }
 
-// orEnded looks at a container that an engine refused something with err. One that
-// ended at that time gets refusals of many kinds: the end is what matters.
+// orEnded looks at a container about which the engine refused a request with err. If it
+// has ended meanwhile, that is the error: engines have many refusals for it.
 func (d *Driver) orEnded(ctx context.Context, name string, err error) error {
 	if errors.Is(err, drivers.ErrNotFound) || errors.Is(err, drivers.ErrNotRunning) || !answered(ctx, d.engine, err) {
 		return err

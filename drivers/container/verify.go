@@ -18,10 +18,9 @@ type verifier struct {
 	finder *finder
 }
 
-// verify makes sure, once the container runs, that its share is this host's
-// directory, is read-only and can be read, and that the user's directories are
-// those that were judged. It looks through /proc where it may; else it asks the
-// engine.
+// verify looks at a container that runs. Its share must be this host's directory, must
+// be read-only, and must be one that can be read. The user's directories must be those
+// that were judged. It looks through /proc if it may, else it asks the engine.
 func (v verifier) verify(ctx context.Context, spec drivers.Spec, judged map[string]drivers.Directory) error {
 	f, err := v.finder.find(ctx, spec.ID)
 	if err != nil {
@@ -54,8 +53,8 @@ func (v verifier) verify(ctx context.Context, spec drivers.Spec, judged map[stri
 	return readable(f.PID, spec.Auth.Source())
 }
 
-// holds says whether the container has the judged directory at m's target. One
-// that has ended can't be looked at any more, and counts.
+// holds says whether the container has the judged directory at m's target. It says so
+// too of one that has ended: nothing can be seen of that any more.
 func (v verifier) holds(ctx context.Context, f Found, m drivers.Mount, judged drivers.Directory, byProc bool) bool {
 	if byProc {
 		inside, err := directoryAt(f.PID, m.Target())
@@ -67,14 +66,14 @@ func (v verifier) holds(ctx context.Context, f Found, m drivers.Mount, judged dr
 		}
 		before, err := modified(m.Source(), judged)
 		if err != nil {
-			return false // what is at the source now is another one, too
+			return false // another directory is at the source itself by now
 		}
 		inside, err := v.engine.Stat(ctx, f.ID, m.Target())
 		if errors.Is(err, drivers.ErrNotFound) {
 			return false
 		}
 		after, failed := modified(m.Source(), judged)
-		// It may be written to at this very time.
+		// Between the two looks it may have been written to.
 		if err == nil && failed == nil && inside.IsDir && !inside.Modified.Before(before) && !inside.Modified.After(after) {
 			return true
 		}
@@ -85,7 +84,8 @@ func (v verifier) holds(ctx context.Context, f Found, m drivers.Mount, judged dr
 	return false
 }
 
-// modified is when the directory at path, if it is the judged one, was changed last.
+// modified is when the directory at path was changed last. Any but the judged one is an
+// error.
 func modified(path string, judged drivers.Directory) (time.Time, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -97,16 +97,16 @@ func modified(path string, judged drivers.Directory) (time.Time, error) {
 	return time.Unix(st.Mtim.Unix()), nil
 }
 
-// How often the engine is asked what a container has, and by how much longer
-// each pause between is.
+// How often the engine is asked what a container has. Each pause between is longer than
+// the one before, by comparePause.
 const (
 	compareTries = 6
 	comparePause = 50 * time.Millisecond
 )
 
-// compare asks the engine what it has at the share's target, and whether that
-// changed when the source did. Some tries: a publish may come between, and
-// Podman can't look into a container that is just about to end.
+// compare asks the engine what it has at the share's target, and whether that was
+// changed when the source was. It tries several times: a publish may come between, and
+// Podman can't look into a container that is about to end.
 func (v verifier) compare(ctx context.Context, name string, share drivers.Mount) (err error) {
 	for try := range compareTries {
 		if failed := Pause(ctx, time.Duration(try)*comparePause); failed != nil {

@@ -2,15 +2,14 @@
 //
 // The engine is the one that the docker command would take: Config.Host, else
 // DOCKER_HOST, else the context of DOCKER_CONTEXT or config.json, else the
-// system's socket, and where that can't be used, the user's rootless one. Any
-// API from 1.40 on (Docker 19.03) will do. An engine reached over ssh is
-// refused at once; one that turns out not to see this host's directories is
-// refused at the first start.
+// system's socket, else the user's rootless one. Any API from 1.40 on (Docker
+// 19.03) will do. An engine behind ssh is refused at once. One that does not see
+// this host's directories is refused at the first start.
 //
-// Mounts go through the Mounts API, where a source that vanished is an error,
-// and not through Binds, which would make an empty directory in its place. The
-// Mounts API has no SELinux label, so under SELinux this package labels the
-// share itself, for sharing as :z would, and never privately as :Z would.
+// Mounts go through the Mounts API, where a source that vanished is an error. Binds
+// would make an empty directory in its place. The Mounts API has no SELinux label.
+// So under SELinux this package labels the share itself: for sharing, as :z would,
+// and never privately, as :Z would.
 package docker
 
 import (
@@ -22,7 +21,7 @@ import (
 type Config struct {
 	GatewayID string // sandboxes of other gateways are not touched
 	Host      string // as DOCKER_HOST; "" to find it as the docker command does
-	Shares    string // where shares are: Probe says whether the engine can see it; "" if that is open
+	Shares    string // where shares are, for Probe to say whether the engine sees it; "" if not known
 }
 
 // Driver is a drivers.Driver with all optional interfaces. It connects at its

@@ -16,7 +16,7 @@ import (
 	"openshell-vm/drivers/container"
 )
 
-// systemSocket is where a Docker engine of root listens; tests have another place.
+// systemSocket is where root's Docker engine listens. Tests set another place.
 var systemSocket = "/var/run/docker.sock"
 
 // endpoint is where an engine listens, and how to talk to it.
@@ -25,14 +25,13 @@ type endpoint struct {
 	opts []client.Opt
 }
 
-// at is the engine at host, which from named.
+// at is the engine at host. from says what named it.
 func at(host, from string, opts ...client.Opt) endpoint {
 	return endpoint{container.Place{Engine: "Docker", Host: host, From: from, Hints: hints}, opts}
 }
 
-// find finds the engine that the docker command would take. Where that takes the
-// default, and nothing listens there, a rootless one is taken; and the one to stay
-// with before all of these.
+// find finds the engine that the docker command would take. If nothing names one, the
+// one to stay with comes first, then the system's, then the user's rootless one.
 func find(host, stay string) (endpoint, error) {
 	var e endpoint
 	var err error
@@ -69,9 +68,8 @@ func configDir() string {
 	return filepath.Join(home, ".docker")
 }
 
-// contextName is the context in use; "" for the default one. A config file
-// that can't be read counts as none, as it does for the docker command's users
-// who have no rights on it.
+// contextName is the context in use; "" for the default one. A config file that can't
+// be read counts as none, as it does for the docker command.
 func contextName() string {
 	name := os.Getenv("DOCKER_CONTEXT")
 	if name == "" {
@@ -88,9 +86,8 @@ func contextName() string {
 	return name
 }
 
-// fromContext reads a context as the docker command stores it: a directory
-// whose name is the hash of the context's, one tree for the description and
-// one for the TLS files.
+// fromContext reads a context as the docker command stores it. The directory's name is
+// the hash of the context's. One tree has the description, another the TLS files.
 func fromContext(name string) (endpoint, error) {
 	sum := sha256.Sum256([]byte(name))
 	id := hex.EncodeToString(sum[:])

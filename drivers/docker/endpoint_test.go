@@ -51,8 +51,9 @@ func TestFind(t *testing.T) {
 		host, from string // "" host: refused
 		says       string
 	}{
-		"configured":             {configured: "unix:///a.sock", env: map[string]string{"DOCKER_HOST": "unix:///b.sock"}, host: "unix:///a.sock"},
-		"the variable":           {env: map[string]string{"DOCKER_HOST": "unix:///b.sock"}, current: "mine", host: "unix:///b.sock", from: "from DOCKER_HOST"},
+		"configured": {configured: "unix:///a.sock", env: map[string]string{"DOCKER_HOST": "unix:///b.sock"}, host: "unix:///a.sock"},
+		"the variable": {env: map[string]string{"DOCKER_HOST": "unix:///b.sock"}, current: "mine",
+			host: "unix:///b.sock", from: "from DOCKER_HOST"},
 		"the current context":    {current: "mine", host: "unix:///run/mine.sock", from: `from docker context "mine"`},
 		"the variable's context": {env: map[string]string{"DOCKER_CONTEXT": "mine"}, current: "absent", host: "unix:///run/mine.sock"},
 		"the default context":    {env: map[string]string{"DOCKER_CONTEXT": "default"}, current: "absent", host: "unix://" + systemSocket},

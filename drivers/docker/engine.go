@@ -22,7 +22,8 @@ const (
 	recursiveAPI = "1.44" // recursively read-only ones
 )
 
-// engine is a container.Engine, Movable and Blind, where its exported methods are documented.
+// engine is a container.Engine, Movable and Blind. Its exported methods are documented
+// there.
 type engine struct {
 	host   string
 	shares string
@@ -36,8 +37,8 @@ type engine struct {
 
 func (e *engine) Name() string { return "docker" }
 
-// client finds the engine at the first use. One that listens is kept: another
-// one would not have its sandboxes. Until then it is looked for each time.
+// client finds the engine at the first use. Until one listens it is looked for each
+// time. Then it is kept: another one would not have its sandboxes.
 func (e *engine) client() (*client.Client, error) {
 	e.mu.Lock()
 	known, stay := e.cli, e.stay
@@ -64,7 +65,7 @@ func (e *engine) client() (*client.Client, error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.cli == nil { // else another call was first
+	if e.cli == nil { // else another call was faster
 		e.at, e.cli = at, cli
 	}
 	return e.cli, nil
@@ -96,8 +97,8 @@ func (e *engine) Explain(op string, err error) error {
 	return e.endpoint().Explain(op, err, isConnection(err))
 }
 
-// isConnection says whether err is about reaching the engine. The client gives
-// some of those a type and others only words.
+// isConnection says whether err is about reaching the engine. The client has a type for
+// some such errors, and only words for others.
 func isConnection(err error) bool {
 	return client.IsErrConnectionFailed(err) ||
 		strings.Contains(err.Error(), "trying to connect to the Docker daemon") || container.IsBroken(err)
@@ -148,7 +149,7 @@ func (e *engine) BlindTo(path string) string {
 	return snapHint(e.info.DockerRootDir, home, path)
 }
 
-// ask gives what the engine says of itself, which is kept until a Probe.
+// ask gives what the engine says of itself. It is kept until the next Probe.
 func (e *engine) ask(ctx context.Context, fresh bool) (*system.Info, error) {
 	cli, err := e.client()
 	if err != nil {

@@ -37,7 +37,7 @@ func (e *engine) Pull(ctx context.Context, ref string, report func(drivers.PullP
 	return readProgress(stream, report)
 }
 
-// readProgress reads the engine's report, whose last line may be an error.
+// readProgress reads the engine's report. The last line may be an error.
 func readProgress(stream io.Reader, report func(drivers.PullProgress)) error {
 	for lines := json.NewDecoder(stream); ; {
 		var line struct {

@@ -14,9 +14,9 @@ import (
 // hub is the name under which logins to docker.io are kept.
 const hub = "https://index.docker.io/v1/"
 
-// login finds what `docker login` kept in config.json for the image's registry,
-// as the engine wants it; "" if there is nothing. What a credential helper
-// keeps is not asked for: such an image has to be pulled by the docker command.
+// login finds what `docker login` kept in config.json for the image's registry, as the
+// engine wants it; "" if there is nothing. Credential helpers are not asked: whoever
+// has one must pull the image with the docker command.
 func login(image string) string {
 	named, err := reference.ParseNormalizedNamed(image)
 	if err != nil {

@@ -107,7 +107,7 @@ func (e *engine) Kill(ctx context.Context, name string, sig int) error {
 	return wrap(err)
 }
 
-// Remove waits for one that is being removed already until it is gone.
+// Remove waits until the container is gone, also if it was being removed already.
 func (e *engine) Remove(ctx context.Context, name string) error {
 	cli, err := e.client()
 	if err != nil {
@@ -221,8 +221,8 @@ func (e *engine) Inspect(ctx context.Context, name string) (container.Found, err
 	return f, nil
 }
 
-// stateOf translates a state. A container whose command could not be run stays
-// "created" for Docker, with the exit code that says so.
+// stateOf translates a state. If the command could not be run, Docker leaves the
+// container "created", with an exit code that says so.
 func stateOf(s *api.State) (state drivers.State, exitCode int, reason string) {
 	switch s.Status {
 	case api.StateCreated:

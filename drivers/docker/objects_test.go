@@ -23,7 +23,8 @@ func TestHostConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `[` +
-		`{"Type":"bind","Source":"/s/auth","Target":"/etc/openshell/auth","ReadOnly":true,"BindOptions":{"Propagation":"rprivate","NonRecursive":true}},` +
+		`{"Type":"bind","Source":"/s/auth","Target":"/etc/openshell/auth","ReadOnly":true,` +
+		`"BindOptions":{"Propagation":"rprivate","NonRecursive":true}},` +
 		`{"Type":"bind","Source":"/d","Target":"/data","ReadOnly":true,"BindOptions":{"Propagation":"rprivate","ReadOnlyForceRecursive":true}},` +
 		`{"Type":"tmpfs","Target":"/data/state","ReadOnly":true,"TmpfsOptions":{"SizeBytes":4096,"Mode":365}}]`
 	if string(got) != want {
@@ -88,7 +89,8 @@ func TestProgress(t *testing.T) {
 {"status":"Downloading","progressDetail":{"current":5,"total":10},"id":"abc"}
 {"errorDetail":{"message":"no space"},"error":"no space"}
 `), report)
-	if err == nil || err.Error() != "no space" || len(got) != 2 || got[1] != (drivers.PullProgress{Layer: "abc", Status: "Downloading", Current: 5, Total: 10}) {
+	want := drivers.PullProgress{Layer: "abc", Status: "Downloading", Current: 5, Total: 10}
+	if err == nil || err.Error() != "no space" || len(got) != 2 || got[1] != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if err := readProgress(strings.NewReader(`{"status":"Pu`), report); err == nil {

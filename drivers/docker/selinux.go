@@ -8,8 +8,8 @@ import (
 	"github.com/opencontainers/selinux/go-selinux"
 )
 
-// label gives a share and what is in it the label that all containers may
-// read. What is created in it later inherits the label.
+// label gives a share, and all that is in it, a label that every container may read.
+// What is made in it later inherits the label.
 func label(share string) error {
 	if !selinux.GetEnabled() {
 		return nil

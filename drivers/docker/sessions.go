@@ -12,8 +12,8 @@ import (
 	"openshell-vm/drivers/container"
 )
 
-// noDetach is a key sequence that nobody types: Docker has no way to say
-// "none", and its default takes ^P from the workload.
+// noDetach is a key sequence that nobody types. Docker knows no "none", and its default
+// takes ^P away from the workload.
 const noDetach = "ctrl-@,ctrl-_,ctrl-@,ctrl-_"
 
 // conn is a container.Conn.

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// snapHint says what to do about a directory that Docker from snap does not see;
-// "" where the engine is no snap, by where it keeps its data, or may see it. snapd
-// shows it what is not hidden in a home, and what is mounted for people.
+// snapHint says what to do about a directory that Docker from snap does not see. Such
+// an engine is known by where it keeps its data. It sees what is not hidden in a home,
+// and what is mounted for people. Else the hint is "".
 func snapHint(dataRoot, home, path string) string {
 	if !strings.HasPrefix(dataRoot, "/var/snap/") || snapSees(home, path) {
 		return ""

@@ -29,8 +29,8 @@ type box struct {
 	tool   string // the witness's path inside
 }
 
-// box makes a share with a first generation and a sandbox that holds, until
-// change says otherwise. Both are gone at the test's end.
+// box makes a share with a first generation, and a sandbox. Its workload only waits,
+// unless change gives it another. Both are gone at the test's end.
 func (s *suite) box(t *testing.T, change func(b *box)) *box {
 	t.Helper()
 	b := s.prepare(t, change)
@@ -48,7 +48,7 @@ func (s *suite) box(t *testing.T, change func(b *box)) *box {
 	return b
 }
 
-// prepare does all but Create.
+// prepare does what box does, but for Resolve and Create.
 func (s *suite) prepare(t *testing.T, change func(b *box)) *box {
 	t.Helper()
 	b := &box{t: t, s: s, driver: s.driver, id: newID()}

@@ -12,7 +12,7 @@ import (
 	"openshell-vm/drivers/driverstest/trees"
 )
 
-// apart: what one sandbox can find anywhere is not the other's.
+// apart: nothing that one sandbox can find is the other's.
 func apart(t *testing.T, s *suite) string {
 	one, two := s.box(t, nil), s.box(t, nil)
 	_, secret := one.publish()
@@ -22,8 +22,9 @@ func apart(t *testing.T, s *suite) string {
 	for b, foreign := range map[*box][]byte{one: other, two: secret} {
 		// Every readable file but the kernel's, by content.
 		out, _ := b.exec(drivers.Process{Args: []string{"sh", "-c",
-			"for d in /*; do case $d in /proc|/sys|/dev) ;; *) find $d -xdev -type f -size -64k -exec grep -l -F '" + string(foreign[:200]) + "' {} + ;; esac; done; cat " +
-				drivers.TokenFile + "; grep -c . /proc/self/mountinfo"}}, false).rest()
+			"for d in /*; do case $d in /proc|/sys|/dev) ;; *) " +
+				"find $d -xdev -type f -size -64k -exec grep -l -F '" + string(foreign[:200]) + "' {} + ;; esac; done; " +
+				"cat " + drivers.TokenFile + "; grep -c . /proc/self/mountinfo"}}, false).rest()
 		for _, line := range out[:max(0, len(out)-2)] {
 			if strings.HasPrefix(line, "/") {
 				t.Errorf("%s has the other's: %s", b.id, line)
@@ -47,7 +48,7 @@ func apart(t *testing.T, s *suite) string {
 }
 
 // hiddenDirs: the state directory lies in what is mounted, directly and through
-// a bind mount, and nothing of it shows.
+// a bind mount. Nothing of it shows.
 func hiddenDirs(t *testing.T, s *suite) string {
 	secret := filepath.Join(s.state, "keys", "secret-key")
 	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
@@ -79,7 +80,7 @@ func hiddenDirs(t *testing.T, s *suite) string {
 }
 
 // kernelAndControls: a procfs leads to every directory of the host, and a control
-// socket rules it, however read-only the mount is in which they are.
+// socket rules the host. A read-only mount makes neither harmless.
 func kernelAndControls(t *testing.T, s *suite) string {
 	for _, source := range []string{"/proc", "/proc/self/root", "/run"} {
 		b := s.prepare(t, func(b *box) { b.mount(source, "/data") })

@@ -34,8 +34,8 @@ var (
 	contractNames  = []string{"sandbox.jwt", "metadata.json", "..data"}
 )
 
-// contract: the variables, the paths, the fields, read-only, for the workload
-// and for every command that any user runs beside it.
+// contract: the variables, the paths, the metadata's fields, all read-only. They are
+// there for the workload and for a command of any user.
 func contract(t *testing.T, s *suite) string {
 	b := s.box(t, func(b *box) { b.shell(b.tool + " contract; exec " + b.tool + " hold") })
 	workload := b.run(false)
@@ -62,8 +62,8 @@ func contract(t *testing.T, s *suite) string {
 	return fmt.Sprintf("the workload and commands of %d users", len(users))
 }
 
-// keepsContract judges what a process inside reports: who it is, its report, and the
-// user it should be; -1 for any.
+// keepsContract judges the line that a process inside reports. uid is the user that it
+// should be; -1 for any.
 func (s *suite) keepsContract(t *testing.T, who, line string, uid int) {
 	t.Helper()
 	var c content.Contract
@@ -79,8 +79,8 @@ func (s *suite) keepsContract(t *testing.T, who, line string, uid int) {
 			t.Errorf("%s has %s=%q, wanted %q", who, name, c.Env[name], want)
 		}
 	}
-	// In a user namespace not even root inside is the file's owner. That mounts are
-	// read-only is another case's.
+	// In a user namespace not even root inside is the file's owner. Another case looks
+	// whether mounts are read-only.
 	if !strings.Contains(c.Errors["write"], "read-only") && !strings.Contains(c.Errors["write"], "permission denied") {
 		t.Errorf("%s may write the token: %q", who, c.Errors["write"])
 	}
@@ -113,7 +113,7 @@ func checkMetadata(t *testing.T, who string, got, want []byte, fields []string) 
 	}
 }
 
-// pairs: who opens ..data once has both files of one generation, whatever is
+// pairs: a program that opens ..data once has both files of one generation, whatever is
 // published meanwhile.
 func pairs(t *testing.T, s *suite) string {
 	const publishes = 200

@@ -9,8 +9,8 @@ import (
 	"openshell-vm/drivers"
 )
 
-// impostors: labels, on a container or on its image, make nobody's container a
-// sandbox; nor does its name, once the sandbox itself was known.
+// impostors: labels make no stranger's container a sandbox, whether they are its own or
+// its image's. Once the sandbox itself was known, its name does not either.
 func impostors(t *testing.T, s *suite) string {
 	if s.Impostor == nil {
 		return notApplicable + "no engine of others runs its sandboxes"
@@ -43,7 +43,7 @@ func impostors(t *testing.T, s *suite) string {
 	return "by the image's labels, its own, with the name of one that is lost"
 }
 
-// labels are those of the sandbox's container, for who forges them.
+// labels are those of the sandbox's container, to be forged.
 func (b *box) labels() map[string]string {
 	b.t.Helper()
 	spec, err := json.Marshal(b.spec)

@@ -14,8 +14,8 @@ import (
 	"openshell-vm/drivers/driverstest/search"
 )
 
-// noLeak: neither form of a signature is found but in the share; a planted one
-// is, so the search works.
+// noLeak: no form of a token's signature is found outside the share. A planted one is
+// found, so the search works.
 func noLeak(t *testing.T, s *suite) string {
 	b := s.box(t, nil)
 	b.run(false).expect("ready")

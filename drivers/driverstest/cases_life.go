@@ -10,7 +10,7 @@ import (
 	"openshell-vm/drivers"
 )
 
-// idempotent: each again, in each state.
+// idempotent: each request is made again, in each state.
 func idempotent(t *testing.T, s *suite) string {
 	b := s.box(t, nil)
 	b.stop(time.Second) // never started
@@ -44,7 +44,7 @@ func idempotent(t *testing.T, s *suite) string {
 	return ""
 }
 
-// engineRestarted: a crash of the engine costs no more than the sandbox's run.
+// engineRestarted: a crash of the engine may end the sandbox, and costs nothing more.
 func engineRestarted(t *testing.T, s *suite) string {
 	if s.RestartEngine == nil {
 		return notApplicable + "there is no engine beside the sandbox's own processes"
@@ -65,7 +65,8 @@ func engineRestarted(t *testing.T, s *suite) string {
 	return fmt.Sprintf("%s after the crash", state)
 }
 
-// removedBehind: it is reported as gone, and can be made again.
+// removedBehind: a sandbox that somebody else removed is reported as gone, and can be
+// made again.
 func removedBehind(t *testing.T, s *suite) string {
 	if s.RemoveBehind == nil {
 		return notApplicable + "nothing but the driver can remove it"
@@ -98,8 +99,8 @@ func find(list []drivers.Status, id string) *drivers.Status {
 	return nil
 }
 
-// recordsLost: a new gateway's driver lists them, with what is needed to make
-// a record again; another gateway's does not see them.
+// recordsLost: a new driver lists the gateway's sandboxes, with all that a new record
+// needs. Another gateway's driver does not see them.
 func recordsLost(t *testing.T, s *suite) string {
 	running, created := s.box(t, nil), s.box(t, nil)
 	running.run(false).expect("ready")

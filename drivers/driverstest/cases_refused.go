@@ -46,8 +46,8 @@ func refused(t *testing.T, s *suite) string {
 	return fmt.Sprintf("%d of %d", n, n)
 }
 
-// vanished: a source that is gone at the start, and an engine that is asked
-// about what it does not have.
+// vanished: a source that is gone at the start is refused. A sandbox that the engine
+// does not have is not found.
 func vanished(t *testing.T, s *suite) string {
 	source := s.source(t)
 	b := s.box(t, func(b *box) { b.mount(source, "/data") })
@@ -75,8 +75,8 @@ func vanished(t *testing.T, s *suite) string {
 	return fmt.Sprint(err)
 }
 
-// foreign: a share in a place where the engine has nothing, and one where it
-// has another directory of the same name.
+// foreign: a share is refused where the engine has nothing, and where it has another
+// directory of the same name.
 func foreign(t *testing.T, s *suite) string {
 	if !s.Blind || !s.Mountable {
 		return notApplicable + "it sees the mounts that the suite sees"

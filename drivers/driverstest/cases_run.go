@@ -13,7 +13,8 @@ import (
 	"openshell-vm/drivers/driverstest/capture"
 )
 
-// exitCodes: as container tools give them.
+// exitCodes: they are those of container tools. The reason of one is told to who is
+// attached, and is not in the log.
 func exitCodes(t *testing.T, s *suite) string {
 	for _, c := range []struct {
 		args   []string
@@ -72,7 +73,7 @@ func (b *box) signal(sig int) {
 	}
 }
 
-// attachEarly: all of the first output is there, of both streams.
+// attachEarly: a client that attached before the start gets all output of both streams.
 func attachEarly(t *testing.T, s *suite) string {
 	const lines = 2000
 	b := s.box(t, func(b *box) {
@@ -89,7 +90,7 @@ func attachEarly(t *testing.T, s *suite) string {
 	return fmt.Sprintf("%d lines", 2*lines+1)
 }
 
-// attachAgain: a second client, a detached one, a replay.
+// attachAgain: a client detaches, others attach, with a replay and without.
 func attachAgain(t *testing.T, s *suite) string {
 	b := s.box(t, func(b *box) {
 		b.shell("echo one; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo two; exit 3")
@@ -115,8 +116,8 @@ func attachAgain(t *testing.T, s *suite) string {
 	return ""
 }
 
-// again: an engine that still tidies up after the last run does not take the
-// next one down.
+// again: the engine may still tidy up after the last run. It does not take the next one
+// down.
 func again(t *testing.T, s *suite) string {
 	const times = 8
 	b := s.box(t, func(b *box) { b.shell("echo hello; exit 5") })
@@ -129,7 +130,7 @@ func again(t *testing.T, s *suite) string {
 	return fmt.Sprintf("%d times", times)
 }
 
-// stdin: what is sent arrives, and its end too.
+// stdin: all that is sent arrives, and its end too.
 func stdin(t *testing.T, s *suite) string {
 	b := s.box(t, func(b *box) {
 		b.shell("cat; echo ended")
@@ -162,7 +163,8 @@ func (b *box) logged() (stdout, stderr string) {
 	return out.String(), problems.String()
 }
 
-// logs: stored output, apart, also after the end; the last start's only.
+// logs: they have the output since the last start, both streams apart, also after the
+// end.
 func logs(t *testing.T, s *suite) string {
 	b := s.box(t, func(b *box) {
 		b.shell("if [ -e /tmp/again ]; then echo second; echo problem >&2; sleep 60; else touch /tmp/again; echo first; fi")
@@ -198,7 +200,7 @@ func logs(t *testing.T, s *suite) string {
 	return ""
 }
 
-// terminal: one stream, the size asked for, and later ones.
+// terminal: it has one stream, the size that was asked for, and later sizes.
 func terminal(t *testing.T, s *suite) string {
 	b := s.box(t, func(b *box) {
 		b.runs("size")
@@ -245,10 +247,11 @@ func signals(t *testing.T, s *suite) string {
 	return ""
 }
 
-// execs: codes, streams, environment, a cancelled one is killed.
+// execs: they have exit codes, streams and an environment. A cancelled one is killed.
 func execs(t *testing.T, s *suite) string {
 	b := s.box(t, nil)
-	if _, err := b.driver.(drivers.Execer).Exec(t.Context(), b.id, drivers.Process{Args: []string{"true"}}, drivers.Streams{}); !errors.Is(err, drivers.ErrNotRunning) {
+	_, err := b.driver.(drivers.Execer).Exec(t.Context(), b.id, drivers.Process{Args: []string{"true"}}, drivers.Streams{})
+	if !errors.Is(err, drivers.ErrNotRunning) {
 		t.Errorf("exec before the start: %v", err)
 	}
 	b.run(false).expect("ready")
@@ -290,7 +293,8 @@ func execs(t *testing.T, s *suite) string {
 	return ""
 }
 
-// graceful: SIGTERM and time to end; SIGKILL after it, or at once where there is no time.
+// graceful: a stop sends SIGTERM, and SIGKILL after the grace. Without a grace it kills
+// at once.
 func graceful(t *testing.T, s *suite) string {
 	b := s.box(t, nil)
 	b.run(false).expect("ready")

@@ -58,7 +58,7 @@ func bigOutput(t *testing.T, s *suite) string {
 	return fmt.Sprintf("%d MiB", streamtest.Big>>20)
 }
 
-// late sums what is written to it, the first of it only after a while.
+// late sums what is written to it, and takes the first of it only after a while.
 type late struct {
 	streamtest.Sum
 	once sync.Once
@@ -69,8 +69,8 @@ func (l *late) Write(p []byte) (int, error) {
 	return l.Sum.Write(p)
 }
 
-// detachTerminal: a client that detaches or dies types nothing; the workload goes
-// on, and the next client talks to it.
+// detachTerminal: a client that detaches or dies types nothing. The workload goes on, and
+// the next client talks to it.
 func detachTerminal(t *testing.T, s *suite) string {
 	const times = 5
 	b := s.box(t, func(b *box) {
@@ -100,7 +100,7 @@ func detachTerminal(t *testing.T, s *suite) string {
 }
 
 // deadInput: the command of a client that dies is killed, and sees no end of its input
-// first: what it made of half of it would look like the whole.
+// before. Else it would take half of the input for the whole.
 func deadInput(t *testing.T, s *suite) string {
 	const times = 10
 	b := s.box(t, nil)
@@ -156,8 +156,8 @@ func (s *session) flood() {
 	go func() { _, _ = io.Copy(s.stdin, streamtest.NewSource(streamtest.Big)) }()
 }
 
-// unreadInput: it keeps no signal from a command, and no end from the command
-// of a client that is gone.
+// unreadInput: signals reach a command that does not read its input, and it is ended
+// when its client is gone.
 func unreadInput(t *testing.T, s *suite) string {
 	b := s.box(t, nil)
 	b.run(false).expect("ready")

@@ -14,8 +14,8 @@ import (
 	"openshell-vm/drivers/driverstest/trees"
 )
 
-// readOnly: nothing that root inside does changes the share, the user's
-// directories or a file system that is mounted below one.
+// readOnly: whatever root inside tries, the share stays as it is. So do the user's
+// directories, and a file system that is mounted below one.
 func readOnly(t *testing.T, s *suite) string {
 	source := s.source(t)
 	note := "submounts not tried: they can't be mounted here"
@@ -49,9 +49,9 @@ func readOnly(t *testing.T, s *suite) string {
 	return fmt.Sprintf("%d attempts, %s", len(out), note)
 }
 
-// visible: a polling reader inside sees every publish, and what is read later than
-// the driver's bound after one is what was published. The figures have the way
-// of the reader's report back to the host in them.
+// visible: a polling reader inside sees every publish. Once the driver's bound is over,
+// no reader sees what was there before. The figures contain the time in which the
+// reader's report comes back to the host.
 func visible(t *testing.T, s *suite) string {
 	const publishes = 50
 	b := s.box(t, func(b *box) { b.runs("watch", drivers.AuthDir) })
@@ -71,9 +71,9 @@ func visible(t *testing.T, s *suite) string {
 	return fmt.Sprintf("p50 %.1f ms, max %.1f ms of %d; promised %v", ms(took[publishes/2]), ms(took[publishes-1]), publishes, promised)
 }
 
-// promised holds the driver to its staleness bound, which it returns: a reader
-// inside that has just read what is there reads, that long after a publish, what
-// is new. A busy machine makes the answer late, and never wrong.
+// promised holds the driver to its staleness bound, which it returns. A reader inside
+// reads what is there. That long after a publish it reads again, and gets the new one.
+// A busy machine makes the answer late, and never wrong.
 func (b *box) promised(times int, publish func() uint64) time.Duration {
 	b.t.Helper()
 	_, staleness, err := b.driver.Resolve(b.t.Context(), b.spec)
@@ -102,7 +102,7 @@ func (b *box) promised(times int, publish func() uint64) time.Duration {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// racing: a reader that never pauses never sees a torn, missing or older one.
+// racing: a reader that never pauses sees no torn token, no older one, and always one.
 func racing(t *testing.T, s *suite) string {
 	const publishes = 1000
 	b := s.box(t, func(b *box) {
@@ -139,12 +139,13 @@ func racing(t *testing.T, s *suite) string {
 	return fmt.Sprintf("%d reads in %.1f s, %d bad", reads, took.Seconds(), bad)
 }
 
-// resumed: what was published while the sandbox was down is there at once, and
-// what it wrote before is still there.
+// resumed: a sandbox that was down sees at once what was published meanwhile. What it
+// wrote before is still there.
 func resumed(t *testing.T, s *suite) string {
 	b := s.box(t, func(b *box) {
 		// Not everybody is root in the sandbox, and /tmp may be in memory.
-		b.shell("m=/var/marker; [ -w /var ] || m=/tmp/marker; [ -e $m ] && echo marked; touch $m; sync; cut -d. -f1 " + drivers.TokenFile + "; exec " + b.tool + " hold")
+		b.shell("m=/var/marker; [ -w /var ] || m=/tmp/marker; [ -e $m ] && echo marked; touch $m; sync; " +
+			"cut -d. -f1 " + drivers.TokenFile + "; exec " + b.tool + " hold")
 	})
 	first := b.run(false)
 	first.expect("1")

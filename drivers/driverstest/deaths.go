@@ -14,8 +14,8 @@ import (
 )
 
 // Deaths kills each process of a VM in turn, its monitor too, and lets the guest
-// run out of memory: the state says what happened, nothing of the VM is left,
-// and the next start finds what was published meanwhile.
+// run out of memory. The state must say what happened, nothing of the VM may be
+// left, and the next start must find what was published meanwhile.
 func Deaths(t *testing.T, h Harness) {
 	s := newSuite(t, h)
 	b := s.box(t, func(b *box) { b.runs("hold") })
@@ -43,8 +43,8 @@ func (s *suite) killed(t *testing.T, victim string) {
 	b.run(false).expect(fmt.Sprintf("%d ok", n))
 }
 
-// outOfMemory: the guest's kernel kills the workload that takes it all. The
-// shell's child would leave the shell alive, so it takes the shell's place.
+// outOfMemory: the guest's kernel kills the workload that takes all memory. It takes the
+// shell's place: a killed child would leave the shell alive.
 func (s *suite) outOfMemory(t *testing.T) {
 	b := s.box(t, func(b *box) { b.shell("exec tail /dev/zero") })
 	b.start()
@@ -68,8 +68,8 @@ func EachProcess(t *testing.T, h Harness, look func(t *testing.T, dir, name stri
 	}
 }
 
-// HungBoot wants a guest that does not get to its workload in time given up:
-// h's drivers give it less than any guest needs.
+// HungBoot wants a guest to be given up that does not get to its workload in time. The
+// drivers of h must give it less time than any guest needs.
 func HungBoot(t *testing.T, h Harness) {
 	s := newSuite(t, h)
 	b := s.box(t, nil)
@@ -83,8 +83,8 @@ func HungBoot(t *testing.T, h Harness) {
 	b.gone(nil)
 }
 
-// gone waits until none of the processes runs and none has a directory of the
-// sandbox mounted, this one and its like included.
+// gone waits until none of the processes runs, and no process of the host has the
+// sandbox in its arguments or among its mounts.
 func (b *box) gone(pids map[string]int) {
 	b.t.Helper()
 	b.s.eventually(b.t, func() error {

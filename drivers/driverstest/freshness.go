@@ -14,11 +14,11 @@ import (
 	"openshell-vm/drivers/driverstest/content"
 )
 
-// Freshness wants every publish seen inside, with the guest's watch and without
-// it, and the driver's bound kept either way; and the VM's processes to hold no
-// more descriptors after 2,000 publishes than after 20. With the watch 200
-// publishes are measured; the figures have the way of the workload's report back
-// to the host in them. Without it, there are as many as unwatched.
+// Freshness wants every publish to be seen inside, and the driver's bound to be kept,
+// with the guest's watch and without it. After 2,000 publishes the VM's processes must
+// hold no more descriptors than after 20. With the watch 200 publishes are measured,
+// without it as many as unwatched says. The figures contain the time in which the
+// workload's report comes back to the host.
 func Freshness(t *testing.T, h Harness, unwatched int) {
 	s := newSuite(t, h)
 	b := s.box(t, func(b *box) { b.runs("watch", drivers.AuthDir) })
@@ -48,7 +48,7 @@ func Freshness(t *testing.T, h Harness, unwatched int) {
 	after2000 := b.descriptors()
 	t.Logf("descriptors after 20 publishes %v, after 2,000 %v", after20, after2000)
 	for name, n := range after2000 {
-		// A generation costs two where they are kept: thousands, not some.
+		// Whoever keeps them has two for each generation: thousands, not a few.
 		if n > after20[name]+50 {
 			t.Errorf("%s holds %d descriptors after 2,000 publishes, %d after 20", name, n, after20[name])
 		}
@@ -96,8 +96,8 @@ func (s *session) sees(generation uint64) {
 	}
 }
 
-// unannounced makes generation n current as package share does, but for the
-// announcement, which is all that a guest's watch knows a publish by.
+// unannounced makes generation n current as package share does, but without the
+// announcement. A guest's watch knows of a publish by that alone.
 func (b *box) unannounced(n uint64) {
 	b.t.Helper()
 	auth := b.share.AuthDir()

@@ -1,11 +1,10 @@
 // Package driverstest is the one conformance suite that every driver passes on
 // its real engine. A driver's e2e test describes the engine in a Harness and
-// calls Run; the suite publishes real generations with package share, watches
+// calls Run. The suite publishes real generations with package share, watches
 // them from inside with a static witness program, and breaks things with the
 // harness's hooks.
 //
-// It is a test package and therefore the one place under drivers that may
-// import share.
+// It is the one place under drivers that may import share, since it is for tests.
 package driverstest
 
 import (
@@ -14,8 +13,8 @@ import (
 	"openshell-vm/drivers"
 )
 
-// Harness is one driver on one engine. Nil hooks say that there is no such
-// thing; the cases that need them are reported as not applicable.
+// Harness is one driver on one engine. A hook is nil if the engine has no such thing.
+// The cases that need it are reported as not applicable.
 type Harness struct {
 	// Name heads the table: "docker 20.10, rootful".
 	Name string
@@ -42,16 +41,15 @@ type Harness struct {
 	// RemoveBehind removes the sandbox without asking the driver.
 	RemoveBehind func(t testing.TB, id string)
 
-	// Impostor runs a container of somebody else's that ends at once with 3; it is
-	// gone at the test's end. Its labels are the image's or its own; name may be "".
+	// Impostor runs somebody else's container, which ends at once with 3. It is gone
+	// at the test's end. Its labels are the image's or its own. name may be "".
 	Impostor func(t testing.TB, name string, labels map[string]string, onImage bool)
 
 	// Metadata is all that the engine keeps about a sandbox: its inspect, its
 	// files.
 	Metadata func(t testing.TB, id string) []byte
 
-	// Blind says that the engine does not see what is mounted elsewhere than
-	// below Dir.
+	// Blind says that the engine sees no mounts of the suite's but those below Dir.
 	Blind bool
 
 	// Mountable says that the suite may mount file systems below Dir.

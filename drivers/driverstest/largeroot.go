@@ -9,8 +9,8 @@ import (
 	"openshell-vm/drivers/driverstest/trees"
 )
 
-// LargeRoot wants every file of a root and of a mount to be seen, where there are
-// more of them than the process that serves them may have open at once.
+// LargeRoot wants every file of a root and of a mount to be seen. There are more of them
+// than the process that serves them may have open at once.
 func LargeRoot(t *testing.T, h Harness, files int) {
 	s := newSuite(t, h)
 	root := filepath.Join(h.Dir, "large")

@@ -10,8 +10,8 @@ import (
 	"openshell-vm/drivers/driverstest/testhost"
 )
 
-// Mounting sees that a driver finds the containers of others that have something
-// inside of a directory mounted. mount makes a container, which is not started.
+// Mounting wants a driver to find other people's containers that mount something inside
+// of a directory. mount makes a container, which is not started.
 func Mounting(t *testing.T, d drivers.Surveyor, mount func(t testing.TB, name, source, target string)) {
 	dir, _ := testhost.WorkDir(t)
 	auth := filepath.Join(dir, "auth")

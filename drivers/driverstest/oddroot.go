@@ -16,8 +16,8 @@ import (
 	"openshell-vm/drivers/driverstest/trees"
 )
 
-// oddFiles is how many plain files an odd root has beside the odd ones, unless the
-// variable says another number. A hundred thousand take an emulated guest some minutes.
+// oddFiles is how many plain files lie beside the odd ones, unless the variable says
+// another number. A hundred thousand take an emulated guest some minutes.
 const (
 	oddFiles    = 3000
 	oddFilesEnv = "OPENSHELL_ODD_FILES"
@@ -26,9 +26,9 @@ const (
 // OddRoot is the one case of the suite.
 func OddRoot(t *testing.T, h Harness) { oddRoot(t, newSuite(t, h)) }
 
-// oddRoot wants a sandbox to start with a root of all kinds of files, also those that
-// the driver's user may not read, and to see of each what that user sees on the host.
-// Then the workload changes some: the host's stay.
+// oddRoot wants a sandbox to start with a root of all kinds of files, also of some that
+// the driver's user may not read. The sandbox must see of each what that user sees on the
+// host. Then the workload changes some. The host's own must stay as they are.
 func oddRoot(t *testing.T, s *suite) string {
 	b := s.prepare(t, func(b *box) {
 		b.spec.Stdin = false

@@ -7,8 +7,8 @@ import (
 	"openshell-vm/drivers"
 )
 
-// Mounts makes a spec's mounts of pairs: each a source on the host, which has to be
-// there, and its target. One that can't be made ends the test.
+// Mounts makes a spec's mounts of pairs, each a source on the host and its target. One
+// that can't be made, because its source is not there, say, ends the test.
 func Mounts(t testing.TB, pairs ...string) []drivers.Mount {
 	t.Helper()
 	var all []drivers.Mount

@@ -31,13 +31,13 @@ type suite struct {
 // row is one line of the table.
 type row struct{ name, result, note string }
 
-// testCase is one case. What it returns is its figure or remark in the table.
+// testCase is one case. It returns its figure or remark for the table.
 type testCase struct {
 	name string
 	run  func(t *testing.T, s *suite) (note string)
 }
 
-// notApplicable begins the note of a case that this harness has no means for.
+// notApplicable begins the note of a case that this harness can't run.
 const notApplicable = "n/a: "
 
 var cases = []testCase{

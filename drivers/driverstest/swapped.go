@@ -10,9 +10,9 @@ import (
 	"openshell-vm/drivers"
 )
 
-// Swapped sees that a source which somebody exchanges between the driver's look
-// at it and the engine's leaves no container with another directory. with makes
-// the driver, whose requests to start go through around.
+// Swapped exchanges a source between the driver's look at it and the engine's. No
+// container may run with the other directory. with makes a driver whose requests to
+// start go through around.
 func Swapped(t *testing.T, h Harness, with func(gatewayID string, around func(start func() error) error) drivers.Driver) {
 	s := newSuite(t, h)
 	for name, back := range map[string]bool{"and back": true, "for good": false} {

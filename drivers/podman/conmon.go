@@ -11,22 +11,22 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// stuckTime is for how long a conmon has to be seen asleep over a command that has
-// ended. One that is well reaps it within milliseconds.
+// stuckTime is how long a conmon must be seen asleep after its command has ended. A
+// healthy one reaps the command within milliseconds.
 const stuckTime = time.Second
 
-// stuck finds the conmon of a command in a terminal that sleeps for ever: what was
-// typed and never read fills the terminal, conmon waits for room in it, and the end
-// of who should have read does not wake it (seen with conmon 2.1 on Linux 6.18). The
-// command stays a zombie, its exec stays running, and Podman can't remove the
-// container. It is safe for concurrent use; the zero value is ready.
+// stuck finds a conmon that sleeps for ever. What was typed and never read fills the
+// command's terminal. Conmon waits for room in it, and the command's end does not wake
+// it (seen with conmon 2.1 on Linux 6.18). The command stays a zombie, its exec stays
+// running, and Podman can't remove the container. stuck is safe for concurrent use; the
+// zero value is ready.
 type stuck struct {
 	mu    sync.Mutex
 	since map[int]time.Time // command → when its conmon was first seen asleep
 }
 
-// look ends a conmon that has been asleep for stuckTime over the command pid. With
-// it goes the command's exit code, which nobody could get any more.
+// look ends a conmon that has slept for stuckTime since its command, pid, has ended. The
+// command's exit code is lost with it. Nobody could get that any more.
 func (s *stuck) look(pid int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,8 +46,8 @@ func (s *stuck) look(pid int) {
 	}
 }
 
-// kill ends a process that is still what it should be after it can't be taken for
-// another any more.
+// kill opens a process, so that it can't be taken for another one. If it is still what
+// it should be, it is ended.
 func kill(pid int, still func() bool) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -59,14 +59,14 @@ func kill(pid int, still func() bool) {
 	}
 }
 
-// asleepOver is the conmon of an exec that waits for room in a terminal while its
-// command pid is a zombie; 0 if there is none, or it may not be seen.
+// asleepOver is the conmon that waits for room in a terminal while its command, pid, is
+// a zombie. It is 0 if there is none, or none that may be seen.
 func asleepOver(pid int) int {
 	parent := parentOfZombie(pid)
 	if parent == 0 {
 		return 0
 	}
-	// A terminal's writer waits there, and next to nobody else.
+	// Who writes to a terminal waits there, and hardly anybody else does.
 	if procfs.Word(parent, "comm") != "conmon" || !strings.Contains(procfs.Word(parent, "wchan"), "wait_woken") {
 		return 0
 	}
@@ -76,8 +76,8 @@ func asleepOver(pid int) int {
 	return parent
 }
 
-// parentOfZombie is the parent of a process that has ended and was not reaped; 0 of
-// any other.
+// parentOfZombie is the parent of a process that has ended and was not reaped. It is 0
+// for any other process.
 func parentOfZombie(pid int) int {
 	if pid <= 0 {
 		return 0

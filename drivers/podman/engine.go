@@ -25,7 +25,7 @@ const hostVariable = "CONTAINER_HOST"
 // systemSocket is where root's Podman service listens.
 const systemSocket = "/run/podman/podman.sock"
 
-// engine is a container.Engine and Movable, where its exported methods are documented.
+// engine is a container.Engine and Movable. Its exported methods are documented there.
 type engine struct {
 	host string
 
@@ -33,13 +33,13 @@ type engine struct {
 	stay   string          // see Stay
 	at     container.Place // where it was found or looked for last
 	conn   *bindings.Connection
-	trying *attempt     // to connect, by whoever was first
+	trying *attempt     // the one under way; nil if there is none
 	info   *define.Info // of the last Probe, or of the first need
 
 	stuck stuck
 }
 
-// attempt is one try to connect, for all who want it at that time.
+// attempt is one try to connect, for all calls that wait for it.
 type attempt struct {
 	done chan struct{} // closed at its end; conn and err are set then
 	conn *bindings.Connection
@@ -70,9 +70,8 @@ func (e *engine) find() container.Place {
 	return p
 }
 
-// connect connects at the first use; a service that answered is kept. Calls that
-// come while the first is still at it wait for the same attempt, none beyond
-// its ctx.
+// connect connects at the first use. A service that answered is kept. Calls that come
+// during an attempt wait for it, each no longer than its own ctx.
 func (e *engine) connect(ctx context.Context) (*bindings.Connection, error) {
 	e.mu.Lock()
 	if e.conn != nil {
@@ -112,7 +111,7 @@ func dial(ctx context.Context, at container.Place) (*bindings.Connection, error)
 	if strings.HasPrefix(at.Host, "ssh://") {
 		return nil, at.Refuse(errors.New("it is another machine, which does not see this one's directories"), "take the Podman of this machine")
 	}
-	// The bindings would try three times, and not say why.
+	// The bindings would try three times, and not say what was wrong.
 	if err := at.Dial(""); err != nil {
 		return nil, err
 	}
@@ -140,7 +139,7 @@ func (e *engine) Stay(host string) {
 	e.stay = host
 }
 
-// hints name the command that starts the service this user would take.
+// hints name the command that starts this user's service.
 func hints() container.Hints {
 	start := "systemctl --user start podman.socket"
 	if os.Getuid() == 0 {
@@ -196,7 +195,7 @@ func runtimeOf(info *define.Info) string {
 	return info.Host.OCIRuntime.Name
 }
 
-// describe gives what the service says of itself, which is kept until a Probe.
+// describe gives what the service says of itself. It is kept until the next Probe.
 func (e *engine) describe(ctx context.Context, fresh bool) (*define.Info, error) {
 	e.mu.Lock()
 	known := e.info
@@ -217,7 +216,7 @@ func (e *engine) describe(ctx context.Context, fresh bool) (*define.Info, error)
 	return info, nil
 }
 
-// Host tells of recursively read-only mounts that no Podman makes them.
+// Host says that there are no recursively read-only mounts: Podman makes none.
 func (e *engine) Host(ctx context.Context) (container.Host, error) {
 	info, err := e.describe(ctx, false)
 	if err != nil {

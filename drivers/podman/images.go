@@ -24,8 +24,7 @@ func (e *engine) HasImage(ctx context.Context, ref string) (bool, error) {
 	return false, err
 }
 
-// Pull leaves the login to the service, which has what `podman login` keeps
-// for its user.
+// Pull leaves the login to the service. It has what `podman login` keeps for its user.
 func (e *engine) Pull(ctx context.Context, ref string, report func(drivers.PullProgress)) error {
 	response, err := e.send(ctx, http.MethodPost, "/images/pull", values("reference", ref), nil)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"openshell-vm/drivers/container"
 )
 
-// createRequest is what of Podman's SpecGenerator a sandbox needs.
+// createRequest is what a sandbox needs of Podman's SpecGenerator.
 type createRequest struct {
 	Name          string            `json:"name"`
 	Image         string            `json:"image"`
@@ -87,7 +87,7 @@ func requestOf(o container.Object) createRequest {
 		r.Mounts = append(r.Mounts, bind(b))
 	}
 	for _, target := range o.Masks {
-		// Without notmpcopyup it would begin with a copy of what it is to hide.
+		// Without notmpcopyup it would begin with a copy of what it hides.
 		r.Mounts = append(r.Mounts, mount{"tmpfs", "tmpfs", target, []string{"ro", "notmpcopyup", "size=4096", "mode=0555"}})
 	}
 	if o.CPUs > 0 {
@@ -99,7 +99,7 @@ func requestOf(o container.Object) createRequest {
 	return r
 }
 
-// bind is not recursive ("bind", not "rbind"): Podman has no mount that is
+// bind makes a mount without submounts ("bind", not "rbind"). Podman has none that is
 // read-only with all submounts.
 func bind(b container.Bind, more ...string) mount {
 	return mount{"bind", b.Source, b.Target, append([]string{"bind", "ro", "rprivate"}, more...)}
@@ -118,9 +118,9 @@ func (e *engine) Start(ctx context.Context, name string) error {
 	return e.call(ctx, http.MethodPost, "/containers/%s/start", nil, nil, nil, name)
 }
 
-// settle waits until Podman has tidied up after a container's last run. A
-// process of its own does that some time after the end, and would take down
-// what was made ready for the next run. One that never comes is not waited for.
+// settle waits until Podman has tidied up after a container's last run. A process of
+// Podman's does that some time after the end. It would take down what was made ready for
+// the next run. The wait is bounded, for that process may never come.
 func (e *engine) settle(ctx context.Context, name string) error {
 	for range 150 {
 		var c description
@@ -141,24 +141,23 @@ func (e *engine) Kill(ctx context.Context, name string, sig int) error {
 	return e.call(ctx, http.MethodPost, "/containers/%s/kill", values("signal", strconv.Itoa(sig)), nil, nil, name)
 }
 
-// Remove tries again for a moment: Podman does not remove a container in the
-// state in which it ends.
+// Remove tries again for a while: Podman does not remove a container that is about to
+// end.
 func (e *engine) Remove(ctx context.Context, name string) error {
 	return whileImproper(ctx, removePatience, func() error {
 		return e.call(ctx, http.MethodDelete, "/containers/%s", values("force", "true", "v", "true", "timeout", "0"), nil, nil, name)
 	})
 }
 
-// How long a container that ends may take to get into a state in which it can be
-// removed, or attached to.
+// How long a container that ends may take until it can be removed or attached to.
 const (
 	removePatience = 10 * time.Second
 	attachPatience = time.Second
 	improperPause  = 100 * time.Millisecond
 )
 
-// whileImproper does what Podman refuses for the state that a container is in,
-// until it takes it or the time is up.
+// whileImproper makes a request again as long as Podman refuses it for the container's
+// state, until the time is up.
 func whileImproper(ctx context.Context, patience time.Duration, do func() error) error {
 	for begin := time.Now(); ; {
 		err := do()
@@ -169,7 +168,7 @@ func whileImproper(ctx context.Context, patience time.Duration, do func() error)
 	}
 }
 
-// Wait lets the service poll. A container that has ended is told at once.
+// Wait lets the service poll. For a container that has ended it returns at once.
 func (e *engine) Wait(ctx context.Context, name string, _ bool) (int, error) {
 	code := 0
 	err := e.ask(ctx, http.MethodPost, "/containers/%s/wait",
@@ -210,8 +209,8 @@ func (e *engine) List(ctx context.Context, label, value string) ([]string, error
 	return ids, nil
 }
 
-// Mounts looks at each container that has mounts: Podman's list tells no
-// sources. One that it can't describe hides no other.
+// Mounts looks at each container that has mounts, since Podman's list tells no sources.
+// A container that can't be described is left out.
 func (e *engine) Mounts(ctx context.Context) ([]drivers.Mounting, error) {
 	var all []struct {
 		ID     string
@@ -239,7 +238,7 @@ func (e *engine) Mounts(ctx context.Context) ([]drivers.Mounting, error) {
 	return found, nil
 }
 
-// description is what of Podman's answer to inspect matters here.
+// description is the part of Podman's answer to inspect that matters here.
 type description struct {
 	ID        string
 	Name      string
@@ -300,7 +299,7 @@ func stateOf(s define.InspectContainerState) (state drivers.State, exitCode int,
 	return drivers.Dead, 0, "podman says " + s.Status
 }
 
-// timeOf drops Podman's zero time, which is not always Go's.
+// timeOf reads a time. Podman's zero time is not always Go's.
 func timeOf(t time.Time) time.Time {
 	if t.Year() < 1971 {
 		return time.Time{}

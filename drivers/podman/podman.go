@@ -2,16 +2,17 @@
 // through the API of a Podman service of version 4 or later.
 //
 // The service is the one at Config.Host, else at CONTAINER_HOST, else at the
-// user's usual socket, else at root's. One reached over ssh is refused at once;
-// one that turns out not to see this host's directories is refused at the
-// first start. Rootless, the container's root is this user, who owns the
-// share. A user namespace that the service's containers.conf asks for (auto,
-// keep-id) works, since a share is readable for everybody inside; where its mode
-// is narrower and its owner is not in the namespace, the start is refused.
+// user's usual socket, else at root's. One behind ssh is refused at once. One that
+// does not see this host's directories is refused at the first start.
 //
-// Of Podman's bindings only the connection is used, with request types of our
-// own: the packages that have a function per request need build tags, gpgme
-// or btrfs headers, and three times as many packages.
+// Rootless, the container's root is this user, who owns the share. The service's
+// containers.conf may ask for a user namespace (auto, keep-id). That works, since
+// everybody inside may read a share. If a share's mode is narrower, and its owner
+// is not in the namespace, the start is refused.
+//
+// Of Podman's bindings only the connection is used. The request types are our own:
+// the bindings' functions need build tags, headers of gpgme or btrfs, and three
+// times as many packages.
 package podman
 
 import (

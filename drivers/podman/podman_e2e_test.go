@@ -91,7 +91,8 @@ func (e *engineAPI) importLabelled(t testing.TB, labels map[string]string) (ref 
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := conn.DoRequest(t.Context(), root, http.MethodPost, "/images/import", query, http.Header{"Content-Type": {"application/x-tar"}})
+	response, err := conn.DoRequest(t.Context(), root, http.MethodPost, "/images/import", query,
+		http.Header{"Content-Type": {"application/x-tar"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,8 +27,9 @@ func TestRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"name":"openshell-1","image":"image","command":["a","b"],"entrypoint":["/e"],"env":{"EMPTY":"","K":"V=W"},"env_host":false,"httpproxy":false,` +
-		`"work_dir":"/d","user":"1:2","terminal":true,"stdin":true,"privileged":false,"labels":{"l":"v"},"mounts":[` +
+	const want = `{"name":"openshell-1","image":"image","command":["a","b"],"entrypoint":["/e"],"env":{"EMPTY":"","K":"V=W"},` +
+		`"env_host":false,"httpproxy":false,"work_dir":"/d","user":"1:2","terminal":true,"stdin":true,"privileged":false,"labels":{"l":"v"},` +
+		`"mounts":[` +
 		`{"type":"bind","source":"/s/auth","destination":"/etc/openshell/auth","options":["bind","ro","rprivate","z"]},` +
 		`{"type":"bind","source":"/d","destination":"/data","options":["bind","ro","rprivate"]},` +
 		`{"type":"tmpfs","source":"tmpfs","destination":"/data/state","options":["ro","notmpcopyup","size=4096","mode=0555"]}],` +

@@ -20,8 +20,8 @@ import (
 	"openshell-vm/drivers/container"
 )
 
-// call makes a request and decodes the answer into result, if that isn't nil.
-// parts fill in the path's %s.
+// call makes a request and decodes the answer into result, unless that is nil. parts
+// take the places of %s in the path.
 func (e *engine) call(ctx context.Context, method, path string, query url.Values, body, result any, parts ...string) error {
 	response, err := e.send(ctx, method, path, query, body, parts...)
 	if err != nil {
@@ -31,10 +31,9 @@ func (e *engine) call(ctx context.Context, method, path string, query url.Values
 	return response.Process(result)
 }
 
-// ask makes a request that changes nothing, and makes it again where the service
-// failed at it. Podman looks at containers while they start and end: it reads /proc
-// of a process that is gone, say, and can tell a moment later. What it can never
-// answer takes two thirds of a second.
+// ask makes a request that changes nothing. If the service fails at it, ask makes it
+// again: Podman may have read /proc of a process that has just ended, and can answer a
+// moment later. A request that fails each time takes two thirds of a second.
 func (e *engine) ask(ctx context.Context, method, path string, query url.Values, result any, parts ...string) error {
 	for try := 0; ; try++ {
 		err := e.call(ctx, method, path, query, nil, result, parts...)
@@ -45,15 +44,15 @@ func (e *engine) ask(ctx context.Context, method, path string, query url.Values,
 	}
 }
 
-// How often ask asks again, and how long the first pause before is. Each is twice as
-// long as the one before.
+// How often ask asks again, and the first pause before that. Each pause is twice as long
+// as the one before.
 const (
 	askAgain = 5
 	askPause = 20 * time.Millisecond
 )
 
-// send makes a request and gives the answer, whose body the caller closes. An
-// answer that is no success is an error.
+// send makes a request and gives the answer. The caller closes its body. An answer that
+// is no success is an error.
 func (e *engine) send(ctx context.Context, method, path string, query url.Values, body any,
 	parts ...string) (*bindings.APIResponse, error) {
 	conn, err := e.connect(ctx)
@@ -114,7 +113,7 @@ func doWithContext(ctx context.Context, do func() (*bindings.APIResponse, error)
 	}
 }
 
-// wrap turns the service's kinds of error into the drivers'. A name in use
+// wrap turns the service's kinds of error into the drivers'. For a name in use Podman
 // has had several status codes.
 func wrap(err error) error {
 	var answer *errorhandling.ErrorModel
@@ -134,7 +133,7 @@ func wrap(err error) error {
 	return &refusal{answer.ResponseCode, text}
 }
 
-// refusal is the service's error without the cause, which its message has already.
+// refusal is the service's error without the cause: the message has it already.
 type refusal struct {
 	code int
 	text string
@@ -142,8 +141,8 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.text }
 
-// conn is a container.Conn: the answer's body is the stream, and the socket
-// under it can end the input.
+// conn is a container.Conn. The answer's body is the stream. The socket below it can end
+// the input.
 type conn struct {
 	io.ReadWriteCloser
 	socket net.Conn
@@ -173,8 +172,7 @@ func (e *engine) hijack(ctx context.Context, path string, query url.Values, body
 		},
 	}}
 	headers := http.Header{"Connection": {"Upgrade"}, "Upgrade": {"tcp"}}
-	// The stream outlives this request's context, which ends it by closing it;
-	// until there is one, ctx bounds the wait for it.
+	// ctx bounds only the wait for the stream. The stream itself goes on until it is closed.
 	response, err := doWithContext(ctx, func() (*bindings.APIResponse, error) {
 		return request(context.WithoutCancel(ctx), &own, http.MethodPost, path, query, body, headers, parts...)
 	})

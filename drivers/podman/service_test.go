@@ -47,8 +47,8 @@ func service(t *testing.T, answer http.HandlerFunc) *engine {
 	return &engine{host: "unix://" + path}
 }
 
-// A service that takes connections and says nothing holds up no call beyond its
-// own deadline, however many wait for it.
+// A service may take connections and say nothing. No call waits for it longer than its
+// own deadline, however many there are.
 func TestSilentService(t *testing.T) {
 	path := socketPath(t)
 	l, err := net.Listen("unix", path)
@@ -82,7 +82,7 @@ func TestSilentService(t *testing.T) {
 	all.Wait()
 }
 
-// The same once a service was there: a stream that is never answered ends with its caller.
+// The same once a service has answered: a stream that gets no answer ends with its caller.
 func TestSilentAttach(t *testing.T) {
 	release := make(chan struct{})
 	e := service(t, func(http.ResponseWriter, *http.Request) { <-release })
@@ -94,10 +94,11 @@ func TestSilentAttach(t *testing.T) {
 	}
 }
 
-// Podman refuses to remove what ends at this very moment; a moment later it
-// does remove it.
+// Podman refuses to remove a container that is about to end. A moment later it does
+// remove it.
 func TestRemoveOfWhatIsJustEnding(t *testing.T) {
-	const improper = `{"cause":"container state improper","message":"cannot remove container 66 as it could not be stopped: given PID did not die within timeout: container state improper","response":500}`
+	const improper = `{"cause":"container state improper","message":"cannot remove container 66 as it could not be stopped: ` +
+		`given PID did not die within timeout: container state improper","response":500}`
 	var asked atomic.Int32
 	e := service(t, func(w http.ResponseWriter, r *http.Request) {
 		if asked.Add(1) < 3 {
@@ -118,8 +119,8 @@ func TestRemoveOfWhatIsJustEnding(t *testing.T) {
 	}
 }
 
-// Podman fails at questions about a container that starts or ends at this very
-// moment. It is asked again, and not for ever.
+// Podman can't always answer about a container that starts or ends just now. It is asked
+// again, and not for ever.
 func TestAskedAgain(t *testing.T) {
 	const inTransition = `{"cause":"no such process","message":"read /proc/4054/cgroup: no such process","response":500}`
 	for name, ask := range map[string]func(e *engine, ctx context.Context) error{
@@ -185,8 +186,8 @@ func TestNotAskedAgain(t *testing.T) {
 	}
 }
 
-// A container that ended between the look and the attaching is attached to as one
-// that is to be started again.
+// A container may end between the look at it and the attaching. The client is attached
+// to it and waits for the next start.
 func TestAttachToWhatIsJustEnding(t *testing.T) {
 	var attached, looked atomic.Int32
 	e := service(t, func(w http.ResponseWriter, r *http.Request) {
@@ -197,7 +198,8 @@ func TestAttachToWhatIsJustEnding(t *testing.T) {
 		}
 		if attached.Add(1) == 1 {
 			w.WriteHeader(http.StatusInternalServerError)
-			_, _ = w.Write([]byte(`{"cause":"container state improper","message":"can only attach to created or running containers - currently in state stopped: container state improper","response":500}`))
+			_, _ = w.Write([]byte(`{"cause":"container state improper","message":"can only attach to created or running containers - ` +
+				`currently in state stopped: container state improper","response":500}`))
 			return
 		}
 		conn, _, err := w.(http.Hijacker).Hijack()

@@ -55,5 +55,5 @@ type Contract struct {
 	Token    uint64            // generation of the file that the variable names
 	Metadata []byte            // of metadata.json
 	Names    []string          // in the share
-	Errors   map[string]string // by what was tried; "write" is to have one
+	Errors   map[string]string // by what was tried; "write" must have one
 }

@@ -11,19 +11,20 @@ import (
 	"syscall"
 )
 
-// Seen is what a process sees of one file: all but its owner, for whom an ordinary
-// user's VM has another number, in one line.
+// Seen is what a process sees of one file. The owner stands apart: in an ordinary user's
+// VM it has another number.
 type Seen struct {
 	Name  string // quoted: it may be any bytes
 	Owner string // "uid:gid"
 	Line  string
 }
 
-// ends are read of a file, since a sparse one may be larger than anybody has time for.
+// ends is how many bytes are read at each end of a file. A sparse one is too large to be
+// read as a whole.
 const ends = 64 << 10
 
 // Tree looks at dir and all below it. It opens nothing but directories and regular
-// files, and what can't be looked at is seen with its error.
+// files. What can't be looked at is told with its error.
 func Tree(dir string, tell func(Seen)) {
 	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		rel, _ := filepath.Rel(dir, path)

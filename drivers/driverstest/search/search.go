@@ -13,9 +13,9 @@ import (
 	"openshell-vm/drivers/driverstest/content"
 )
 
-// Forms are the forms in which a token's secret part could be kept: as it
-// is, and as base64 at each of the three alignments, less what depends on its
-// neighbours.
+// Forms are the forms in which a token's secret part could be kept: as it is, and as
+// base64 at each of the three alignments. Of those the ends are left out, because they
+// depend on what stands beside it.
 func Forms(t testing.TB, token []byte) []string {
 	t.Helper()
 	signature, err := content.Signature(token)

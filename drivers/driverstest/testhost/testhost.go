@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Missing ends a test whose engine is not there: a failure where E2E_REQUIRE=1
-// asks for it, else a skip.
+// Missing ends a test whose engine is not there. With E2E_REQUIRE=1 it fails, else it is
+// skipped.
 func Missing(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("E2E_REQUIRE") == "1" {
@@ -18,8 +18,9 @@ func Missing(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// WorkDir is a fresh directory for Harness.Dir: below the test engines' own
-// (scripts/engines), where they see later mounts, or in /var/tmp.
+// WorkDir is a fresh directory for Harness.Dir. It lies below that of the test engines
+// (scripts/engines), where they see later mounts, else in /var/tmp. mountable says that
+// the test may mount file systems there.
 func WorkDir(t testing.TB) (dir string, mountable bool) {
 	t.Helper()
 	parent := os.Getenv("OPENSHELL_ENGINES")

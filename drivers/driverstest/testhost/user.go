@@ -20,10 +20,10 @@ const (
 	envWorkDir = "OPENSHELL_SUITE_DIR"     // a directory of the user's own
 )
 
-// AsUser runs the tests that pattern names once more, in this test's binary as
-// another user: a gateway that is not root, on an engine that may be. What
-// needs root is done by this process for it: starting and ending the engine.
-// Without root there is nobody else to be, and the test is skipped.
+// AsUser runs the tests that pattern names once more, as another user: a gateway that is
+// not root, on an engine that may be root's. They run in a copy of this test's binary.
+// This process does for it what needs root: it starts and ends the engine. The test is
+// skipped if this process is not root.
 func AsUser(t *testing.T, uid int, groups []int, pattern string, env ...string) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -65,8 +65,8 @@ func AsUser(t *testing.T, uid int, groups []int, pattern string, env ...string) 
 	}
 }
 
-// serve takes orders, a line each, "restart podman", and answers with a line
-// that is empty when it was done.
+// serve takes orders for scripts/engines, each a line such as "restart podman". It
+// answers with a line, which is "" in quotes if the order was carried out.
 func serve(t testing.TB, path string) string {
 	t.Helper()
 	listener, err := net.Listen("unix", path)
