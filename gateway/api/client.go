@@ -21,8 +21,8 @@ import (
 // ErrNotRunning says that no gateway listens. EnsureStarted starts one.
 var ErrNotRunning = errors.New("the gateway is not running")
 
-// Client talks to one gateway. It is safe for concurrent use. Errors that the
-// gateway answered are *Error; others say that it could not be reached.
+// Client talks to one gateway. It is safe for concurrent use. An error that the gateway
+// answered is an *Error. Any other says that the gateway could not be reached.
 type Client struct {
 	socket string
 	owner  uint32 // of the state directory
@@ -30,9 +30,9 @@ type Client struct {
 	met    Status
 }
 
-// Connect finds the gateway of this environment (see Socket), and makes sure that
-// it answers and is the one of the state directory that the environment names.
-// Its error wraps ErrNotRunning where none listens.
+// Connect finds the gateway of this environment: see Socket. It makes sure that the
+// gateway answers, and that its state directory is the one that the environment names.
+// The error wraps ErrNotRunning if none listens.
 func Connect(ctx context.Context) (*Client, error) {
 	c, err := Reach(ctx)
 	if err != nil {
@@ -55,8 +55,8 @@ func Listens(ctx context.Context) bool {
 	return true
 }
 
-// Reach is Connect without a word: that something of this user's listens is all
-// that is known then.
+// Reach is Connect without a request. It makes sure only that a process of this user's
+// listens.
 func Reach(ctx context.Context) (*Client, error) {
 	socket, err := Socket()
 	switch {
@@ -88,8 +88,8 @@ func Reach(ctx context.Context) (*Client, error) {
 // Close drops idle connections. The client must not be used afterwards.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// dial connects to what is this user's or root's; root also goes to a gateway
-// of the user whose state directory it was given.
+// dial connects to a process of this user's or root's. Root connects to one of the state
+// directory's owner, too.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	conn, err := peer.Dial(ctx, c.socket, c.owner)
 	switch {
@@ -115,11 +115,11 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 // Met is what the gateway said of itself when Connect met it.
 func (c *Client) Met() Status { return c.met }
 
-// stopDeadline is for a gateway to end: it gives what it does some seconds.
+// stopDeadline is for a gateway to end. What it is at may take some seconds more.
 const stopDeadline = 30 * time.Second
 
-// StopGateway ends the gateway; sandboxes go on. It returns once this gateway serves
-// no more. Somebody else may have started another one by then.
+// StopGateway ends the gateway. Sandboxes go on. It returns once this gateway serves no
+// more. Somebody else may have started another one by then.
 func (c *Client) StopGateway(ctx context.Context) error {
 	before, err := c.Status(ctx)
 	if err != nil {
@@ -131,7 +131,7 @@ func (c *Client) StopGateway(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, stopDeadline)
 	defer cancel()
 	for {
-		// One that is ending may fail in any way; only its successor answers.
+		// A gateway that is ending may fail in any way. An answer is its successor's.
 		now, err := c.Status(bounded)
 		if errors.Is(err, ErrNotRunning) || err == nil && now.PID != before.PID {
 			return nil
@@ -173,8 +173,8 @@ func (c *Client) Start(ctx context.Context, ref string) (Sandbox, error) {
 	return call[Sandbox](ctx, c, "POST", sandboxPath(ref, "start"), nil)
 }
 
-// Stop asks the workload to end, kills it after grace, and returns once
-// it has ended.
+// Stop asks the workload to end, and kills it after grace. It returns once the workload
+// has ended.
 func (c *Client) Stop(ctx context.Context, ref string, grace time.Duration) (Sandbox, error) {
 	return call[Sandbox](ctx, c, "POST", sandboxPath(ref, "stop"), StopRequest{Grace: grace})
 }
@@ -185,12 +185,12 @@ func (c *Client) Signal(ctx context.Context, ref string, signal int) error {
 	return err
 }
 
-// Wait returns once the sandbox no longer runs; at once if it doesn't.
+// Wait returns once the sandbox does not run. If it does not run now, that is at once.
 func (c *Client) Wait(ctx context.Context, ref string) (WaitResult, error) {
 	return call[WaitResult](ctx, c, "GET", sandboxPath(ref, "wait"), nil)
 }
 
-// Remove deletes a sandbox with its share; a running one only with force.
+// Remove deletes a sandbox with its share. One that runs is deleted only with force.
 func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 	path := sandboxPath(ref)
 	if force {
@@ -200,7 +200,7 @@ func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 	return err
 }
 
-// Token says all but the token itself.
+// Token says what is known of a sandbox's token, but not the token.
 func (c *Client) Token(ctx context.Context, ref string) (Token, error) {
 	return short[Token](ctx, c, "GET", sandboxPath(ref, "token"), nil)
 }
@@ -247,7 +247,7 @@ func call[Out any](ctx context.Context, c *Client, method, path string, in any) 
 	return out, nil
 }
 
-// send returns the body of a successful answer; the caller closes it.
+// send returns the body of a successful answer. The caller closes it.
 func (c *Client) send(ctx context.Context, method, path string, in any) (io.ReadCloser, error) {
 	request, err := newRequest(ctx, method, path, in)
 	if err != nil {
@@ -293,12 +293,13 @@ func readError(response *http.Response) error {
 	data, _ := io.ReadAll(io.LimitReader(response.Body, 64<<10))
 	answer := &Error{}
 	if err := json.Unmarshal(data, answer); err != nil || answer.Message == "" {
-		return &Error{Code: CodeInternal, Message: fmt.Sprintf("the gateway answered %s: %s", response.Status, bytes.TrimSpace(data))}
+		return &Error{Code: CodeInternal,
+			Message: fmt.Sprintf("the gateway answered %s: %s", response.Status, bytes.TrimSpace(data))}
 	}
 	return answer
 }
 
-// unwrapURL takes off url.Error, whose made-up host name would only confuse.
+// unwrapURL takes off url.Error: its host name is made up.
 func unwrapURL(err error) error {
 	var wrapped *url.Error
 	if !errors.As(err, &wrapped) {

@@ -11,21 +11,23 @@ import (
 
 // EngineVariables say where the container engines listen. The gateway takes them
 // from the environment in which it was started, as it takes VMVariables.
-var EngineVariables = []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "CONTAINER_HOST"}
+var EngineVariables = []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY",
+	"CONTAINER_HOST"}
 
-// Hypervisors are the words for those of the vm driver. A test compares them with its
-// own list.
+// Hypervisors are the names of the vm driver's, and auto. A test compares them with the
+// driver's own list.
 var Hypervisors = []string{"auto", "krun", "qemu"}
 
 // VMVariables choose the programs and files that VMs are made of.
 var VMVariables = []string{"OPENSHELL_QEMU", "OPENSHELL_VIRTIOFSD", "OPENSHELL_BUSYBOX", "OPENSHELL_LIBKRUN", "OPENSHELL_LIBKRUNFW",
 	"OPENSHELL_KERNEL", "OPENSHELL_ACCEL", "OPENSHELL_BOOT_DEADLINE", "OPENSHELL_REQUIRE_JAIL"}
 
-// engineGroups let a user use an engine or a device. Who joins one has it in new logins only.
+// engineGroups let a user use an engine or a device. Who joins one is in it from the next
+// login.
 var engineGroups = []string{"docker", "kvm"}
 
-// Environment is what a process was started with, of what decides which engines
-// and devices it can use. Passwords in addresses are left out.
+// Environment is what decides which engines and devices a process can use. It has it
+// since its start. Passwords in addresses are left out.
 type Environment struct {
 	Variables []Fact `json:"variables"` // those of EngineVariables and VMVariables that are set
 	Path      string `json:"path"`
@@ -35,7 +37,7 @@ type Environment struct {
 // OwnEnvironment is this process's.
 func OwnEnvironment() *Environment {
 	e := &Environment{Path: os.Getenv("PATH"), Variables: []Fact{}}
-	groups, _ := os.Getgroups() // none then
+	groups, _ := os.Getgroups() // none after an error
 	e.Groups = append(groups, os.Getegid())
 	for _, name := range slices.Concat(EngineVariables, VMVariables) {
 		if value := os.Getenv(name); value != "" {
@@ -62,9 +64,9 @@ func (e *Environment) value(name string) string {
 	return ""
 }
 
-// Stale says, one line each, what a gateway does not have of a caller's version
-// and environment: it keeps those that it was started with. One that is too old
-// to tell its environment is judged by its version alone.
+// Stale says in one line each how a gateway differs from a caller: in its version, and in
+// the environment that it was started with. An older gateway does not tell its
+// environment, and is judged by its version alone.
 func (s Status) Stale(version string, caller *Environment) []string {
 	var lines []string
 	if s.Version != version {

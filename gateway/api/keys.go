@@ -12,15 +12,15 @@ type Key struct {
 	Signs     bool      `json:"signs"` // new tokens; the others only verify
 	CreatedAt time.Time `json:"createdAt"`
 	RetireAt  time.Time `json:"retireAt,omitzero"` // when it verifies no more
-	Shares    int       `json:"shares"`            // that hold a token which it signed
+	Shares    int       `json:"shares"`            // how many hold a token that it signed
 }
 
 // RotateResult says what became of the shares when a key was made or retired.
 type RotateResult struct {
 	KeyID       string `json:"kid"` // the new key, or the retired one
 	Republished int    `json:"republished"`
-	Failed      int    `json:"failed,omitempty"`  // these go on being tried
-	Waiting     int    `json:"waiting,omitempty"` // these have not been published yet; they are tried, or hang
+	Failed      int    `json:"failed,omitempty"`  // they are tried again
+	Waiting     int    `json:"waiting,omitempty"` // they had no turn yet, or hang
 }
 
 // Keys lists the signing key, then those that still verify, newest first.
@@ -28,14 +28,14 @@ func (c *Client) Keys(ctx context.Context) ([]Key, error) {
 	return short[[]Key](ctx, c, "GET", "/v1/keys", nil)
 }
 
-// RotateKeys makes a new signing key and returns once every share holds a token
-// of it, or has failed to.
+// RotateKeys makes a new signing key. It returns once every share holds a token of that
+// key, or has failed to get one.
 func (c *Client) RotateKeys(ctx context.Context) (RotateResult, error) {
 	return call[RotateResult](ctx, c, "POST", "/v1/keys/rotate", nil)
 }
 
-// RetireKey makes a key invalid at once, named by its id or a unique beginning
-// of it; one of which shares hold tokens only with force.
+// RetireKey makes a key invalid at once. kid is its id, or a unique beginning of it. If
+// shares hold tokens of the key, it needs force.
 func (c *Client) RetireKey(ctx context.Context, kid string, force bool) (RotateResult, error) {
 	path := "/v1/keys/" + url.PathEscape(kid)
 	if force {

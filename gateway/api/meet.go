@@ -13,12 +13,12 @@ import (
 // Deadlines for the beginning of an answer. They are generous: a busy host is no
 // reason to give up. They are variables for tests.
 var (
-	meetDeadline  = 10 * time.Second // that waits for nothing
-	shortDeadline = 30 * time.Second // that waits for engines for a moment at most
+	meetDeadline  = 10 * time.Second // of a request that waits for nothing
+	shortDeadline = 30 * time.Second // of one that waits for engines, for a moment at most
 )
 
-// meet asks the gateway for its status. One that doesn't answer is noticed here,
-// also before a request that may take long.
+// meet asks the gateway for its status. So a gateway that does not answer is noticed
+// before a request that may take long.
 func (c *Client) meet(ctx context.Context) (err error) {
 	bounded, cancel := bound(ctx, c, meetDeadline)
 	defer cancel()
@@ -64,7 +64,8 @@ func bound(ctx context.Context, c *Client, after time.Duration) (context.Context
 	}
 }
 
-// pid is the process that listens; 0 if nobody can be reached.
+// pid is the process that listens. If nobody can be reached it is the one that was met,
+// and 0 if there was none.
 func (c *Client) pid() int {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // a full backlog blocks
 	defer cancel()

@@ -32,11 +32,11 @@ const maxRuntimePath = 100 - len("/vms/abcdefghijkl/control-1.sock")
 // Identity is the content of IdentityFile. It is written by the gateway only.
 type Identity struct {
 	ID string `json:"id"`
-	// RuntimeDir is where the sockets were put last. It is kept while it is
-	// there, so that a client with another environment finds the gateway, and
-	// the next gateway the sandboxes' sockets.
+	// RuntimeDir is where the sockets were put last. While it exists it is used again.
+	// So a client with another environment finds the gateway, and the next gateway
+	// finds the sandboxes' sockets.
 	RuntimeDir string `json:"runtimeDir,omitempty"`
-	// StateDir is where the state directory was last, by which a copy is known.
+	// StateDir is where the state directory was last. A copy is known by it.
 	StateDir string `json:"stateDir,omitempty"`
 }
 
@@ -69,8 +69,8 @@ func UsualStateDir() (string, error) {
 	return filepath.Join(home, ".local/state", projectDir), nil
 }
 
-// ReadIdentity reads the gateway's identity from its state directory. The
-// error is fs.ErrNotExist where no gateway has ever run.
+// ReadIdentity reads the gateway's identity from its state directory. The error is
+// fs.ErrNotExist if no gateway has ever run there.
 func ReadIdentity(stateDir string) (Identity, error) {
 	var id Identity
 	data, err := ReadState(filepath.Join(stateDir, IdentityFile))
@@ -83,21 +83,21 @@ func ReadIdentity(stateDir string) (Identity, error) {
 	return id, nil
 }
 
-// maxStateFile bounds a file of the state directory, in bytes: the further files of
-// a share are the largest, by far.
+// maxStateFile bounds a file of the state directory, in bytes. The largest by far hold a
+// share's further files.
 const maxStateFile = 64 << 20
 
-// ReadState reads a file of the state directory. What is no regular file is
-// refused, and delays nobody, as a FIFO would.
+// ReadState reads a file of the state directory. What is no regular file is refused at
+// once: reading a FIFO could take for ever.
 func ReadState(path string) ([]byte, error) {
 	return plainfile.Read(path, maxStateFile)
 }
 
-// RuntimeDir is the directory for the sockets of the gateway with this
-// identity. In order: OPENSHELL_RUNTIME_DIR, where they were last if that is
-// still there, /run (root), XDG_RUNTIME_DIR, the state directory. Where a socket path
-// below it would not fit into 100 bytes, a directory in /tmp is taken, but an
-// explicit choice is refused instead. Nothing is made here.
+// RuntimeDir is the directory for the sockets of the gateway with this identity: the
+// first that there is of OPENSHELL_RUNTIME_DIR, the one where they were last, /run (root
+// only), XDG_RUNTIME_DIR, the state directory. A socket path has room for 100 bytes. If
+// one below the directory would be longer, a directory in /tmp is taken instead.
+// OPENSHELL_RUNTIME_DIR is refused then. Nothing is made here.
 func RuntimeDir(stateDir string, id Identity) (string, error) {
 	if dir := os.Getenv(EnvRuntimeDir); dir != "" {
 		dir, err := absolute(EnvRuntimeDir, dir)
@@ -125,7 +125,7 @@ func RuntimeDir(stateDir string, id Identity) (string, error) {
 	return dir, nil
 }
 
-// Socket is where the gateway of this environment listens, fs.ErrNotExist if
+// Socket is where the gateway of this environment listens. The error is fs.ErrNotExist if
 // none has ever run here.
 func Socket() (string, error) {
 	state, err := StateDir()
@@ -143,7 +143,8 @@ func Socket() (string, error) {
 	return filepath.Join(dir, SocketFile), nil
 }
 
-// stateOwner is the owner of the state directory; root if that can't be known.
+// stateOwner is the user id of the state directory's owner, for root. For others, and
+// where it can't be known, it is root's.
 func stateOwner() uint32 {
 	if os.Geteuid() != 0 {
 		return 0

@@ -11,7 +11,7 @@ import (
 type ShareRequest struct {
 	Name   string        `json:"name"`
 	TTL    time.Duration `json:"ttl,omitempty"`    // token lifetime, ns; 0 for the default of 1 h
-	Ignore bool          `json:"ignore,omitempty"` // that it exists with another lifetime: it is given as it is
+	Ignore bool          `json:"ignore,omitempty"` // TTL, if it exists with another one: it is given as it is
 }
 
 // Share is one share as people see it.
@@ -21,13 +21,13 @@ type Share struct {
 	Driver    string        `json:"driver,omitempty"` // of the sandbox that it belongs to; "" for one of the user's own
 	Dir       string        `json:"dir"`              // the host directory to mount, read-only
 	Target    string        `json:"target"`           // where a sandbox has it
-	Env       []string      `json:"env"`              // what a program inside goes by; no secret
+	Env       []string      `json:"env"`              // K=V for the programs inside; no secret
 	TTL       time.Duration `json:"ttl"`
 	CreatedAt time.Time     `json:"createdAt"`
 	Token     Token         `json:"token"`
 	Files     []string      `json:"files,omitempty"` // names beside the token
 	Warnings  []string      `json:"warnings,omitempty"`
-	Problem   string        `json:"problem,omitempty"` // one line: why something of it can't be read, or all but its name
+	Problem   string        `json:"problem,omitempty"` // one line: why a part of it can't be read, or all but its name
 }
 
 // What a share may hold beside the token, all its files together.
@@ -42,8 +42,8 @@ type FilesRequest struct {
 	Remove []string          `json:"remove,omitempty"`
 }
 
-// CreateShare makes a share, or finds the one of that name, and returns once it
-// holds a fresh token.
+// CreateShare makes a share, or finds the one of that name. It returns once the share holds
+// a fresh token.
 func (c *Client) CreateShare(ctx context.Context, r ShareRequest) (Share, error) {
 	return call[Share](ctx, c, "POST", "/v1/shares", r)
 }
@@ -58,8 +58,8 @@ func (c *Client) Share(ctx context.Context, ref string) (Share, error) {
 	return short[Share](ctx, c, "GET", sharePath(ref), nil)
 }
 
-// RemoveShare deletes a share of the user's own. Its token verifies no more. One that
-// something has mounted is refused with CodeConflict, but for force.
+// RemoveShare deletes a share of the user's own. Its token verifies no more. If something
+// has it mounted, it needs force. The error is CodeConflict without.
 func (c *Client) RemoveShare(ctx context.Context, ref string, force bool) error {
 	path := sharePath(ref)
 	if force {

@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// startDeadline bounds how long a gateway may take until it listens: it
-// repairs and renews every share first.
+// startDeadline bounds how long a gateway may take until it listens. Before that it
+// repairs and renews every share.
 const startDeadline = 30 * time.Second
 
-// How often a gateway that is ending is tried again, and after which time.
+// How often a gateway that is ending is tried, and how long it is left alone between.
 const (
 	endingTries = 50
 	endingWait  = 100 * time.Millisecond
 )
 
-// EnsureStarted connects to this environment's gateway and starts one first if
-// none listens. Callers that do so at once end up with the same gateway. gateway is
-// the path of openshell-gateway; "" looks where the running program is
-// installed. A gateway that can't start gives its own *Error.
+// EnsureStarted connects to this environment's gateway. If none listens it starts one
+// first. Callers that do so at the same time get the same gateway. gateway is the path
+// of openshell-gateway. With "" it is looked for where the running program is installed.
+// If the gateway can't start, the error is its own *Error.
 func EnsureStarted(ctx context.Context, gateway string) (*Client, error) {
 	client, err := connectPatiently(ctx)
 	if !errors.Is(err, ErrNotRunning) {
@@ -44,8 +44,7 @@ func EnsureStarted(ctx context.Context, gateway string) (*Client, error) {
 	return connectPatiently(ctx)
 }
 
-// connectPatiently is Connect, again while a gateway ends: it is met by one that
-// is about to be gone.
+// connectPatiently is Connect. While the gateway that it meets is ending, it tries again.
 func connectPatiently(ctx context.Context) (*Client, error) {
 	for tries := 1; ; tries++ {
 		client, err := Connect(ctx)
@@ -85,8 +84,8 @@ func runStart(ctx context.Context, gateway string) error {
 // installTogether is the hint where programs are missing or not of one version.
 const installTogether = "install all of openshell-vm's programs together"
 
-// notListening says where a gateway was expected, and where else one may be: it has
-// the state directory and listens where this process does not look.
+// notListening says where a gateway was expected. If one listened elsewhere last, it says
+// where: that one may still have the state directory.
 func notListening() error {
 	e := &Error{Code: CodeInternal, Message: fmt.Sprintf("start the gateway: it does not listen after %s", startDeadline),
 		Hint: "read gateway.log in the state directory"}
@@ -121,8 +120,8 @@ func parseLines(printed string, cause error) *Error {
 	return e
 }
 
-// Sibling finds another program of this project: beside the running one, else
-// in ../libexec/openshell-vm from there.
+// Sibling finds another program of this project. It is beside the running one, or in
+// ../libexec/openshell-vm from there.
 func Sibling(name string) (string, error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -15,12 +15,11 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// ErrStreamLost says that the gateway closed a stream without a last frame:
-// it ended, the sandbox goes on. The errors that wrap it are *Error, too. So is that
-// of a gateway that ended before it answered.
+// ErrStreamLost says that the gateway ended, and that the sandbox goes on: it closed a
+// stream without a last frame, or gave no answer. Errors that wrap it are *Error, too.
 var ErrStreamLost = errors.New("the gateway closed the stream before the command had ended")
 
-// lostStream is what is returned then: one error, with a hint.
+// lostStream is an *Error that wraps ErrStreamLost.
 type lostStream struct{ answer *Error }
 
 func (l lostStream) Error() string        { return l.answer.Message }
@@ -35,11 +34,10 @@ func lost() error {
 // Streams are the caller's ends of a sandbox's standard streams.
 type Streams = stream.Streams
 
-// Attach connects s to the workload and returns its exit code. It may be
-// called before Start: then no output is lost, and connected (may be nil) is
-// called once the gateway has taken the attachment, the moment from which Start
-// may be called. With replay, output since the last start is given first.
-// Cancelling ctx detaches and leaves the sandbox running.
+// Attach connects s to the workload and returns its exit code. If it is called before
+// Start, no output is lost: the gateway calls connected (may be nil) once it has taken
+// the attachment, and Start may be called then. With replay, the output since the last
+// start comes first. Cancelling ctx detaches and leaves the sandbox running.
 func (c *Client) Attach(ctx context.Context, ref string, replay bool, s Streams, connected func()) (exitCode int, err error) {
 	path := sandboxPath(ref, "attach")
 	if replay {
@@ -52,8 +50,8 @@ func (c *Client) Attach(ctx context.Context, ref string, replay bool, s Streams,
 	if connected != nil {
 		connected()
 	}
-	// Signals go by a request of their own: they reach a workload that its driver
-	// has not connected yet, and by an old gateway one that reads no input.
+	// Signals go by a request of their own. So they reach a workload that its driver has
+	// not connected yet. With an old gateway they also reach one that reads no input.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	signals := s.Signals
@@ -62,8 +60,8 @@ func (c *Client) Attach(ctx context.Context, ref string, replay bool, s Streams,
 	return converse(ctx, conn, s)
 }
 
-// Exec runs a further command in a running sandbox and returns its exit code:
-// 126 and 127 as container tools give them. Cancelling ctx kills the command.
+// Exec runs a further command in a running sandbox and returns its exit code. It is 126 or
+// 127 as with container tools. Cancelling ctx kills the command.
 func (c *Client) Exec(ctx context.Context, ref string, r ExecRequest, s Streams) (exitCode int, err error) {
 	conn, err := c.upgrade(ctx, sandboxPath(ref, "exec"), r)
 	if err != nil {
@@ -123,8 +121,8 @@ func write(w io.Writer, p []byte) error {
 	return err
 }
 
-// upgrade posts in and takes the connection over. Once the gateway has
-// switched protocols, the connection carries frames only and is the caller's.
+// upgrade posts in and takes the connection over. The gateway has then switched
+// protocols: the connection carries frames only. It is the caller's to close.
 func (c *Client) upgrade(ctx context.Context, path string, in any) (*upgraded, error) {
 	request, err := newRequest(ctx, "POST", path, in)
 	if err != nil {
@@ -220,7 +218,7 @@ func EncodeError(e *Error) []byte {
 	return data
 }
 
-// DecodeError reads what EncodeError wrote; any other text becomes a message.
+// DecodeError reads what EncodeError wrote. Any other text becomes a message.
 func DecodeError(payload []byte) *Error {
 	e := &Error{}
 	if err := json.Unmarshal(payload, e); err != nil || e.Message == "" {

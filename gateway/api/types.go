@@ -1,10 +1,10 @@
 // Package api is the contract between openshell-vm and openshell-gateway:
 // HTTP/JSON on a unix socket, these types, and a client for them.
 //
-// Every request carries the header Openshell-Api: 1 (Version); the gateway
-// accepts its own version and the one before. Requests are only taken from
-// the gateway's own user and root (peer credentials). No type here can hold
-// a token or a key but VerifyRequest, which goes one way.
+// Every request carries the header Openshell-Api: 1 (Version). The gateway accepts its own
+// version and the one before. It takes requests from its own user and from root only, by
+// peer credentials. No type here can hold a token or a key but VerifyRequest, which goes
+// one way.
 //
 //	GET    /v1/status                      Status
 //	POST   /v1/stop                        the gateway ends; sandboxes go on
@@ -36,9 +36,8 @@
 //	GET    /metrics                        Prometheus' text format
 //	GET    /healthz                        200 while the gateway serves
 //
-// An upgrade to frames is session 0 of package stream. It has credit where both
-// sides send the header Openshell-Stream: credit; a side from before there was credit
-// does not, and is spoken to without.
+// An upgrade to frames is session 0 of package stream. It has credit if both sides send
+// the header Openshell-Stream: credit. An older side does not, and is spoken to without.
 //
 // An Error frame's payload is an Error as JSON.
 //
@@ -76,7 +75,7 @@ const (
 	CodeForbidden  = "forbidden"   // peer credentials: 403
 	CodeInternal   = "internal"    // 500
 	CodeOverloaded = "no-room"     // disk, memory or descriptors: 507
-	CodeEnding     = "ending"      // this gateway ends, perhaps for a newer one; the sandbox goes on: 503, or of a stream
+	CodeEnding     = "ending"      // this gateway ends, perhaps for a newer one, and the sandbox goes on: 503, or in a stream
 
 	CodeNotExecutable = "not-executable" // the command can't be executed: 422, the CLI exits with 126
 	CodeNoCommand     = "no-command"     // there is no such command: 422, the CLI exits with 127
@@ -238,19 +237,19 @@ type Status struct {
 	RuntimeDir string    `json:"runtimeDir"`
 	Socket     string    `json:"socket,omitempty"` // where this API and the JWKS are served
 	Supervisor string    `json:"supervisor"`       // systemd, parent or none
-	Unit       string    `json:"unit,omitempty"`   // of the user's own making, that runs it
+	Unit       string    `json:"unit,omitempty"`   // the user's own unit that runs it
 	Sandboxes  int       `json:"sandboxes"`
 	Running    int       `json:"running"`
 	Shares     int       `json:"shares"`  // for containers of the user's own
-	Failing    int       `json:"failing"` // sandboxes and shares with a renewal that failed last time
+	Failing    int       `json:"failing"` // sandboxes and shares whose last renewal failed
 
 	Unreadable  []Unreadable `json:"unreadable,omitempty"`
-	Advice      []string     `json:"advice,omitempty"`      // one line each: what will end or hide sandboxes on this host, and what to do
+	Advice      []string     `json:"advice,omitempty"`      // one line each: what will end or hide sandboxes here, and what to do
 	Short       []string     `json:"short,omitempty"`       // one line for each disk with tokens that has little room
 	Environment *Environment `json:"environment,omitempty"` // nil: an older gateway
 }
 
-// Kinds of what a record is of.
+// What an unreadable record is of.
 const (
 	KindSandbox = "sandbox"
 	KindShare   = "share"
@@ -260,9 +259,9 @@ const (
 // not renewed.
 type Unreadable struct {
 	ID      string `json:"id"`
-	Name    string `json:"name,omitempty"` // as far as it can be told, as is the kind
-	Kind    string `json:"kind,omitempty"`
-	Problem string `json:"problem"` // one line
+	Name    string `json:"name,omitempty"` // if it can be told
+	Kind    string `json:"kind,omitempty"` // KindSandbox or KindShare, if it can be told
+	Problem string `json:"problem"`        // one line
 }
 
 // Fact is one named line of doctor or inspect.
