@@ -10,8 +10,9 @@ import (
 	"openshell-vm/drivers/vm/monitor/api"
 )
 
-// Attach connects streams to the workload. Before the start it waits for it,
-// and then gives all output since. The workload waits for a client that does not read.
+// Attach connects streams to the workload. If the sandbox is not started yet, it waits for
+// the start, and then gives all output since. The workload waits for a client that does
+// not read.
 func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.Streams) (int, error) {
 	if _, err := d.spec(id); err != nil {
 		return 0, err
@@ -37,7 +38,8 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	return code, err
 }
 
-// stored gives a sandbox that has ended as an attached client would have seen it.
+// stored gives the output and the end of a sandbox that has ended, as an attached client
+// would have seen them.
 func (d *Driver) stored(id string, s drivers.Streams) (int, error) {
 	if err := monitor.ReadLog(d.dir(id), s.Stdout, s.Stderr); err != nil {
 		return 0, err
@@ -53,7 +55,7 @@ func (d *Driver) stored(id string, s drivers.Streams) (int, error) {
 	return exit.ExitCode, err
 }
 
-// Exec runs a further command in a running sandbox.
+// Exec runs a command in a running sandbox.
 func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drivers.Streams) (int, error) {
 	if _, err := d.spec(id); err != nil {
 		return 0, err
@@ -71,8 +73,9 @@ func (d *Driver) stream(ctx context.Context, id string, r api.StreamRequest, s d
 	return c.Stream(ctx, r, s)
 }
 
-// Logs gives the stored output, and with follow what comes until the end. Nobody waits
-// for its client: what was rotated away meanwhile is told, and missing.
+// Logs gives the stored output, and with follow also what comes until the end. The workload
+// does not wait for its client: output that is rotated away meanwhile is missing, and a note
+// says so.
 func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stderr io.Writer) error {
 	if _, err := d.spec(id); err != nil {
 		return err

@@ -18,10 +18,11 @@ import (
 	"openshell-vm/drivers/vm/monitor/api"
 )
 
-// boot starts a monitor and waits for its report: nil if the workload runs. The
-// lock goes to the monitor; the caller closes its own copy.
+// boot starts a monitor and waits for its report. It returns nil if the workload runs, else
+// the report on why it does not. The lock goes to the monitor; the caller closes its own
+// copy.
 func (d *Driver) boot(ctx context.Context, cfg monitor.Config, lock *os.File) (*api.Ready, error) {
-	// The end of the boot before this one, or of the run, says nothing of what comes.
+	// The end of an earlier boot or run says nothing about this one.
 	if err := os.Remove(filepath.Join(cfg.Dir, monitor.ExitFile)); err != nil && !os.IsNotExist(err) {
 		return nil, err
 	}
@@ -35,7 +36,7 @@ func (d *Driver) boot(ctx context.Context, cfg monitor.Config, lock *os.File) (*
 		return nil, err
 	}
 	defer report.Close()
-	lock.Close() // so that the monitor's copy is the only one
+	lock.Close() // the monitor's copy has to be the only one
 	report.SetReadDeadline(time.Now().Add(cfg.LongestBoot() + reportMargin))
 	stop := context.AfterFunc(ctx, func() { report.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -56,8 +57,8 @@ func (d *Driver) boot(ctx context.Context, cfg monitor.Config, lock *os.File) (*
 	return &ready, waitGone(ctx, cfg.Dir)
 }
 
-// spawn starts the monitor in a session of its own, with no descriptor but its
-// log, the report's pipe and the lock. It returns the pipe's other end.
+// spawn starts the monitor in a session of its own. It inherits only its log, the report
+// pipe and the lock. spawn returns the pipe's other end.
 func (d *Driver) spawn(cfg monitor.Config, lock *os.File) (report *os.File, err error) {
 	report, theirs, err := os.Pipe()
 	if err != nil {
@@ -79,7 +80,7 @@ func (d *Driver) spawn(cfg monitor.Config, lock *os.File) (report *os.File, err 
 		report.Close()
 		return nil, &drivers.Error{Op: "start the VM's monitor", Err: err, Hint: "install openshell-vmm beside openshell-gateway"}
 	}
-	go cmd.Wait() // reap it, if it ends before this process
+	go cmd.Wait() // reaps the monitor, if it ends before this process
 	return report, nil
 }
 

@@ -11,29 +11,30 @@ import (
 	"openshell-vm/drivers/vm/monitor"
 )
 
-// cgroupName is unique on this host: other gateways have other directories.
+// cgroupName returns a name that is unique on this host: other gateways have other
+// directories.
 func cgroupName(cfg *monitor.Config) string {
 	sum := sha256.Sum256([]byte(cfg.Dir))
 	return fmt.Sprintf("openshell-vm-%s-%x", cfg.ID, sum[:4])
 }
 
-// What the programs of a VM take of the host's memory beside the guest's own.
+// What the programs of a VM take of the host's memory beside the guest's own, in bytes.
 const (
-	// programsMemory is for any hypervisor's. Measured for QEMU and two virtiofsds, with
-	// 512 MiB under TCG: 112 MiB at the boot, 127 MiB after 2 minutes of hashing and
-	// writing, of which 75 MiB were translated code.
+	// programsMemory is for the programs of any hypervisor. Measured for QEMU and two
+	// virtiofsds, with 512 MiB under TCG: 112 MiB at the boot, and 127 MiB after 2 minutes
+	// of hashing and writing. Of these, 75 MiB were translated code.
 	programsMemory = 256 << 20
-	// nameMemory is what a file server and the kernel keep for a name that the guest
-	// remembers: a descriptor, an inode and a directory entry, 1.6 KB on ext4
-	// (measured), and what the server notes.
+	// nameMemory is what a file server and the host's kernel keep for a name that the guest
+	// remembers: a descriptor, an inode and a directory entry, 1.6 KB on ext4 (measured),
+	// and the server's own record.
 	nameMemory = 2 << 10
-	// guestName is what the guest's kernel keeps for it at least: it remembers no more
-	// than its memory holds.
+	// guestName is the least that the guest's kernel keeps for such a name. So it remembers
+	// no more names than its memory holds of them.
 	guestName = 1 << 10
 )
 
-// placeVM says where the VM's cgroup is to be, and what bounds its memory. Where
-// none can be had the VM does without. overhead is its hypervisor's.
+// placeVM sets where the VM's cgroup goes, and the limit on its memory. On a host without a
+// place for one, the VM has no cgroup. overhead is Tools.Overhead.
 func placeVM(cfg *monitor.Config, names uint64, overhead int64) {
 	place := cgroup.Here()
 	cfg.Cgroup = place.Group(cgroupName(cfg))
@@ -43,14 +44,14 @@ func placeVM(cfg *monitor.Config, names uint64, overhead int64) {
 	}
 }
 
-// memoryLimit is for all of a VM but its monitor, in bytes. The kernel counts its
-// own tables, too: 1 % of the guest's memory (measured), for which there are 3 %.
-// What it caches of files counts and is given back when the limit is reached.
+// memoryLimit returns the limit for all of a VM but its monitor, in bytes. The kernel also
+// counts its own tables: 1 % of the guest's memory (measured); the limit has 3 % for that.
+// It counts cached files, too, but frees these when the limit is reached.
 func memoryLimit(guest int64, names uint64) int64 {
 	return guest + guest/32 + programsMemory + min(int64(names), guest/guestName)*nameMemory
 }
 
-// removeCgroups removes what a VM has left that ended with its monitor.
+// removeCgroups removes the cgroups of a VM whose monitor was killed.
 func (d *Driver) removeCgroups(id string) {
 	cfg, err := monitor.ReadConfig(d.dir(id))
 	if err == nil {

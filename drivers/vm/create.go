@@ -17,8 +17,8 @@ import (
 	"openshell-vm/internal/plainfile"
 )
 
-// Create puts the sandbox's files into its directory: the writable layer, and
-// last the spec, whose presence says that the sandbox exists.
+// Create puts the sandbox's files into its directory: the writable layer first, and the
+// spec last. The sandbox exists as soon as its spec does.
 func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	dir := d.dir(spec.ID)
 	if spec.Dir != dir {
@@ -41,7 +41,7 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 // maxSpec bounds the file, in bytes.
 const maxSpec = 64 << 20
 
-// spec reads what Create was given.
+// spec reads the Spec that Create was given.
 func (d *Driver) spec(id string) (drivers.Spec, error) {
 	var spec drivers.Spec
 	if id == "" || id != filepath.Base(id) {
@@ -56,8 +56,8 @@ func (d *Driver) spec(id string) (drivers.Spec, error) {
 	return spec, json.Unmarshal(data, &spec)
 }
 
-// Remove ends the sandbox at once and removes every file of Create's and
-// Start's. The directory itself is the gateway's.
+// Remove ends the sandbox at once, and removes all files that Create and Start have made.
+// The directory itself belongs to the gateway.
 func (d *Driver) Remove(ctx context.Context, id string) error {
 	if _, err := d.spec(id); errors.Is(err, drivers.ErrNotFound) {
 		return nil

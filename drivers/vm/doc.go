@@ -1,12 +1,10 @@
 // Package vm is the driver that runs each sandbox in a virtual machine.
 //
-// The driver itself keeps nothing running: Start leaves a monitor behind
-// (package monitor), which holds the VM, and everything else is done by asking
-// that monitor or by reading what it left in the sandbox's directory. Which
-// hypervisors there are it does not know: package hypervisor/all lists them. So a
-// gateway that was killed finds its sandboxes again, with nothing but the
-// directory's path.
+// The driver itself keeps nothing running. Start leaves a monitor behind (package monitor),
+// which holds the VM. Everything else asks that monitor, or reads what it left in the
+// sandbox's directory. So a gateway that was killed finds its sandboxes again, by nothing
+// but the directory's path. Package hypervisor/all lists the hypervisors.
 //
-// What is not promised: a VM is not moved, paused or restarted by anything
-// here, and has no network device.
+// What is not promised: nothing here moves a VM, or restarts one that has run. Only its
+// monitor pauses it, when the host's disk is nearly full. A VM has no network device.
 package vm

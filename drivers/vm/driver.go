@@ -14,21 +14,20 @@ import (
 	"openshell-vm/internal/notice"
 )
 
-// What the driver keeps in a sandbox's directory (Spec.Dir), beside the files
-// that package monitor names.
+// Names in a sandbox's directory (Spec.Dir), beside those of package monitor.
 const (
-	specFile  = "vm.json"    // the drivers.Spec; its presence says that Create has succeeded
+	specFile  = "vm.json"    // the drivers.Spec; it is there once Create has succeeded
 	upperFile = "upper.ext4" // the writable layer of the root
-	bootDir   = "boot"       // shared with the guest: the boot spec
-	rootDir   = "root"       // the root of who gave none: package host makes it
+	bootDir   = "boot"       // the boot spec, for the guest
+	rootDir   = "root"       // the default root, made by package host
 )
 
-// runtimeVMs is the directory below Config.RuntimeDir that has one directory a
-// running VM, for its socket.
+// runtimeVMs is the directory below Config.RuntimeDir with a directory for each running
+// VM's socket.
 const runtimeVMs = "vms"
 
-// Config is where the driver finds and keeps things. Directories are absolute
-// and made by the driver if they are missing, 0700.
+// Config says where the driver finds and keeps things. Directories are absolute; the driver
+// makes missing ones with mode 0700.
 type Config struct {
 	GatewayID    string
 	SandboxesDir string // each sandbox's Spec.Dir is SandboxesDir/<id>
@@ -36,28 +35,28 @@ type Config struct {
 	CacheDir     string // for what can be made again; shared by this user's gateways
 	Libexec      string // where openshell-vmm, openshell-init and openshell-krun are
 
-	// Hypervisors are in the order in which auto tries them; nil for all that there
-	// are, with whatever is found.
+	// Hypervisors are in the order in which auto tries them; nil means all, without choices
+	// of the user.
 	Hypervisors []hypervisor.Hypervisor
-	BusyBox     string // static busybox for the default root; "" for one that is installed
+	BusyBox     string // static busybox for the default root; "" for an installed one
 
-	// KVM is the device node that a VM has as /dev/kvm; "" for that of this name. A
-	// test that gives another needs none; the probe of KVM asks the host's.
+	// KVM is the device node that a VM's jail has as /dev/kvm; "" for the host's. It is for
+	// tests without KVM. The probe of KVM always asks the host's.
 	KVM string
 
-	BootDeadline time.Duration // 0: what the hypervisor says
+	BootDeadline time.Duration // 0 means the hypervisor's own
 	RequireJail  bool          // refuse a host that can't confine a VM fully
-	Log          *slog.Logger  // nil: nothing is logged
+	Log          *slog.Logger  // nil means no log
 }
 
 // Driver is the vm driver. It holds no resource and needs no Close.
 type Driver struct {
 	cfg     Config
 	host    *host.Host
-	started notice.Board[error] // outcomes of starts, for those who are attached, by id
+	started notice.Board[error] // outcomes of starts by id, for clients that wait to attach
 }
 
-// The driver has every optional interface.
+// The driver's optional interfaces.
 var (
 	_ drivers.Driver   = (*Driver)(nil)
 	_ drivers.Logger   = (*Driver)(nil)
@@ -70,32 +69,32 @@ var (
 	_ drivers.Stocker     = (*Driver)(nil)
 )
 
-// New makes a driver. Nothing is looked at before it is used.
+// New makes a driver. It does not look at the host yet.
 func New(cfg Config) *Driver {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	if cfg.Hypervisors == nil {
-		cfg.Hypervisors, _ = all.New(nil) // nothing was chosen that could be wrong
+		cfg.Hypervisors, _ = all.New(nil) // no choices, so no wrong ones
 	}
 	return &Driver{cfg: cfg, host: host.New(host.Config{
 		Libexec: cfg.Libexec, CacheDir: cfg.CacheDir, BusyBox: cfg.BusyBox, RequireJail: cfg.RequireJail,
 	})}
 }
 
-// Name is the word users type.
+// Name is the word that users type.
 func (d *Driver) Name() string { return "vm" }
 
-// dir is the state directory of a sandbox.
+// dir returns the state directory of a sandbox.
 func (d *Driver) dir(id string) string { return filepath.Join(d.cfg.SandboxesDir, id) }
 
-// runDir is where a running sandbox has its socket.
+// runDir returns the directory with a running sandbox's socket.
 func (d *Driver) runDir(id string) string { return filepath.Join(d.cfg.RuntimeDir, runtimeVMs, id) }
 
-// Stock is drivers.Stocker's.
+// Stock implements drivers.Stocker.
 func (d *Driver) Stock(ctx context.Context) (map[string]string, error) { return d.host.Stock(ctx) }
 
-// hypervisor is the one of that name; nil if there is none.
+// hypervisor returns the hypervisor of that name; nil if there is none.
 func (d *Driver) hypervisor(name string) hypervisor.Hypervisor {
 	for _, h := range d.cfg.Hypervisors {
 		if h.Name() == name {

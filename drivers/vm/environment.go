@@ -9,12 +9,12 @@ import (
 	"openshell-vm/drivers/vm/hypervisor/all"
 )
 
-// BootDeadlineEnv is Config.BootDeadline, as 45s. WithEnvironment reads it beside
-// those of package host and of the hypervisors.
+// BootDeadlineEnv is the environment variable for Config.BootDeadline, such as 45s.
+// WithEnvironment also reads those of package host and of the hypervisors.
 const BootDeadlineEnv = "OPENSHELL_BOOT_DEADLINE"
 
-// WithEnvironment fills in what the user chose by environment variables, which
-// getenv looks up: os.Getenv in a program.
+// WithEnvironment returns c with the user's choices from environment variables. getenv
+// looks them up; in a program it is os.Getenv.
 func (c Config) WithEnvironment(getenv func(string) string) (Config, error) {
 	c.BusyBox = getenv(host.BusyBoxEnv)
 	c.RequireJail = c.RequireJail || getenv(host.RequireJailEnv) == "1"

@@ -19,18 +19,18 @@ import (
 	"openshell-vm/drivers/vm/monitor/api"
 )
 
-// reportTimeout bounds how long a monitor may take to say how its VM is.
+// reportTimeout bounds how long a monitor may take to report its state.
 const reportTimeout = 5 * time.Second
 
-// Inspect tells the state from what the sandbox's directory holds, and from the
-// monitor's report while it runs. A guest that boots is Created still.
+// Inspect finds the state from what is in the sandbox's directory, and from the monitor's
+// report while there is a monitor. While the guest boots the state is still Created.
 func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error) {
 	spec, err := d.spec(id)
 	if err != nil {
 		return drivers.Status{}, err
 	}
 	status := drivers.Status{ID: id, Name: spec.Name, Spec: &spec}
-	alive := monitor.Alive(d.dir(id)) // before the exit is looked for: it is on disk before the monitor ends
+	alive := monitor.Alive(d.dir(id)) // ask this first: the exit is on disk before the monitor ends
 	exit, err := monitor.ReadExit(d.dir(id))
 	if err == nil && d.stale(id, exit) {
 		err = fs.ErrNotExist
@@ -53,8 +53,8 @@ func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error)
 	return status, nil
 }
 
-// stale says that an exit on disk is that of a boot before the last one. Older versions
-// left it there when they booted once more.
+// stale reports whether an exit on disk is that of an earlier boot. Older versions left it
+// there when they booted once more.
 func (d *Driver) stale(id string, exit monitor.Exit) bool {
 	cfg, err := monitor.ReadConfig(d.dir(id)) // written before the boot begins
 	return err == nil && max(exit.Attempt, 1) < cfg.Attempt
@@ -89,8 +89,8 @@ func (d *Driver) inspectRunning(ctx context.Context, id string, status *drivers.
 	status.Details = append(status.Details, r.Jail...)
 }
 
-// inspectStopped tells a sandbox that was never started from one whose monitor
-// died without a word.
+// inspectStopped tells apart a sandbox that was never started and one whose monitor died
+// without an exit status.
 func (d *Driver) inspectStopped(id string, status *drivers.Status) {
 	status.State = drivers.Created
 	if _, err := os.Stat(filepath.Join(d.dir(id), monitor.ConfigFile)); err == nil {
@@ -102,7 +102,7 @@ func (d *Driver) inspectStopped(id string, status *drivers.Status) {
 	}
 }
 
-// facts are what is known of a sandbox whatever its state.
+// facts returns what is known of a sandbox in any state.
 func (d *Driver) facts(spec drivers.Spec) []drivers.Fact {
 	facts := []drivers.Fact{{Name: "hypervisor", Value: spec.VM.Hypervisor}}
 	if tools, err := d.tools(spec.ID); err == nil {
@@ -111,7 +111,7 @@ func (d *Driver) facts(spec drivers.Spec) []drivers.Fact {
 	return append(facts, drivers.Fact{Name: "console log", Value: filepath.Join(d.dir(spec.ID), monitor.ConsoleFile)})
 }
 
-// tools are what a sandbox's VM was made of when it was started last.
+// tools returns the Tools of a sandbox's last start.
 func (d *Driver) tools(id string) (hypervisor.Tools, error) {
 	cfg, err := monitor.ReadConfig(d.dir(id))
 	if err != nil {
@@ -124,8 +124,7 @@ func (d *Driver) tools(id string) (hypervisor.Tools, error) {
 	return h.Read(cfg.Tools)
 }
 
-// List reports every sandbox that has a directory with a spec of this driver
-// and gateway.
+// List returns every sandbox with a directory and a spec of this driver and gateway.
 func (d *Driver) List(ctx context.Context) ([]drivers.Status, error) {
 	entries, err := os.ReadDir(d.cfg.SandboxesDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -10,8 +10,8 @@ import (
 	"openshell-vm/drivers/vm/host"
 )
 
-// Probe says which hypervisor a VM would get, why, and how to get a better one;
-// and what of the jail this host can't give.
+// Probe says which hypervisor a VM would get, why, and how to get a better one. It also says
+// what a jail lacks on this host.
 func (d *Driver) Probe(ctx context.Context) drivers.Info {
 	info := d.probeHypervisors(ctx)
 	facts, err := d.host.JailFacts()
@@ -23,8 +23,8 @@ func (d *Driver) Probe(ctx context.Context) drivers.Info {
 	return info
 }
 
-// probeHypervisors tries all of them. The first that works is taken; those that are
-// tried before it are told of, with what to do to have them.
+// probeHypervisors tries all hypervisors and chooses the first that works. For each one
+// before that it says why it does not work, and what to do about it.
 func (d *Driver) probeHypervisors(ctx context.Context) (info drivers.Info) {
 	var refused []refusal
 	var chosen string
@@ -55,14 +55,14 @@ func (d *Driver) probeHypervisors(ctx context.Context) (info drivers.Info) {
 	return info
 }
 
-// refusal is why a hypervisor can't be used.
+// refusal says why a hypervisor can't be used.
 type refusal struct {
 	name string
 	err  error
 }
 
-// choice tells which hypervisor is taken and why. Who has no KVM is told so for all
-// hypervisors at once, by the one that can do without.
+// choice says which hypervisor is chosen and why. It leaves out hints about KVM: the chosen
+// hypervisor, which works without KVM, gives that hint itself.
 func choice(name, why string, refused []refusal) []drivers.Fact {
 	var facts []drivers.Fact
 	var reasons []string

@@ -13,8 +13,8 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// openMonitor gives a descriptor of the living monitor's process that becomes
-// readable when it ends; nil if there is no monitor.
+// openMonitor returns a descriptor of the living monitor's process, which becomes readable
+// when the process ends; nil if there is no monitor.
 func openMonitor(ctx context.Context, dir string) (*os.File, error) {
 	for monitor.Alive(dir) {
 		if pid, err := monitor.PID(dir); err == nil {
@@ -25,7 +25,7 @@ func openMonitor(ctx context.Context, dir string) (*os.File, error) {
 				unix.Close(fd)
 			}
 		}
-		// It has the lock and has not written its number yet, or is just dying.
+		// It has the lock, but it has not written its pid yet, or it is just dying.
 		select {
 		case <-time.After(time.Millisecond):
 		case <-ctx.Done():
@@ -35,15 +35,15 @@ func openMonitor(ctx context.Context, dir string) (*os.File, error) {
 	return nil, nil
 }
 
-// isMonitor makes sure, of a process that was opened before, that it is the
-// sandbox's monitor and not one that got its number since.
+// isMonitor reports whether the process is the sandbox's monitor, and not another one that
+// got the same pid. The caller has opened the process before.
 func isMonitor(pid int, dir string) bool {
 	args, err := procfs.Args(pid)
 	return err == nil && len(args) > 2 && slices.Equal(args[len(args)-2:], []string{"monitor", dir})
 }
 
-// waitGone waits until the sandbox in dir has no monitor. One that has given its lock
-// up, and only stays for a client that reads the rest, is none any more.
+// waitGone waits until the sandbox in dir has no monitor. A monitor that has given up its
+// lock, and only stays for a client that reads the rest, does not count.
 func waitGone(ctx context.Context, dir string) error {
 	for {
 		looked, cancel := context.WithTimeout(ctx, aliveEvery)
@@ -58,10 +58,10 @@ func waitGone(ctx context.Context, dir string) error {
 	}
 }
 
-// aliveEvery is how often a monitor's lock is looked at while its end is waited for.
+// aliveEvery is how often waitGone looks at a monitor's lock.
 const aliveEvery = 200 * time.Millisecond
 
-// waitEnded waits for the process of the monitor in dir to end, if there is one.
+// waitEnded waits until the process of the monitor in dir has ended, if there is one.
 func waitEnded(ctx context.Context, dir string) error {
 	process, err := openMonitor(ctx, dir)
 	if err != nil || process == nil {
@@ -82,7 +82,7 @@ func waitEnded(ctx context.Context, dir string) error {
 	return errors.Join(ctx.Err(), err)
 }
 
-// killMonitor ends the monitor in dir, and with it all that it started.
+// killMonitor kills the monitor in dir, and with it all that it started.
 func killMonitor(ctx context.Context, dir string) error {
 	process, err := openMonitor(ctx, dir)
 	if err != nil || process == nil {

@@ -13,11 +13,11 @@ import (
 	"openshell-vm/drivers/vm/hypervisor"
 )
 
-// auto is the word for the first hypervisor that works.
+// auto stands for the first hypervisor that works.
 const auto = "auto"
 
-// Resolve refuses what cannot work here and fills in hypervisor, command, CPUs
-// and memory.
+// Resolve refuses what can't work here. It fills in hypervisor, command, CPUs, memory and
+// disk.
 func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, time.Duration, error) {
 	if err := refuseContainer(spec.Container); err != nil {
 		return spec, 0, err
@@ -63,8 +63,8 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	return spec, chosen.Staleness(), nil
 }
 
-// refuseContainer refuses what only a container has, one that has no line of its own
-// here too.
+// refuseContainer refuses options that only a container has. The last error is for options
+// that have no line of their own here.
 func refuseContainer(c drivers.Container) error {
 	switch {
 	case c == drivers.Container{}:
@@ -76,11 +76,13 @@ func refuseContainer(c drivers.Container) error {
 		return &drivers.Error{Op: "replace the entry point by " + c.Entrypoint, Err: errors.New("a directory has none, only an image has"),
 			Hint: "put the program before its arguments, or use --driver podman or docker"}
 	}
-	return &drivers.Error{Op: "make a VM", Err: errors.New("an option is given that only a container has"), Hint: "use --driver podman or docker"}
+	return &drivers.Error{
+		Op: "make a VM", Err: errors.New("an option is given that only a container has"), Hint: "use --driver podman or docker",
+	}
 }
 
-// chooseHypervisor takes the first that works, and refuses one that was asked for
-// and does not.
+// chooseHypervisor returns the first hypervisor that works. If the user wants a certain
+// one, it returns that, or an error if that does not work.
 func (d *Driver) chooseHypervisor(ctx context.Context, wanted string) (chosen hypervisor.Hypervisor, err error) {
 	if wanted == "" || wanted == auto {
 		for _, h := range d.cfg.Hypervisors {

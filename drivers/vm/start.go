@@ -21,23 +21,23 @@ import (
 )
 
 const (
-	outputGrace  = 5 * time.Second // for the last output after the workload ended
-	reportMargin = 30 * time.Second
+	outputGrace  = 5 * time.Second  // for the last output, after the workload has ended
+	reportMargin = 30 * time.Second // for a monitor's report, beyond the longest boot
 )
 
-// LongestStart is for the slowest VM: one that hung at its first try, and tells of
+// LongestStart is the time of the slowest VM: one that hung at its first boot, and reports
 // progress at the second.
 func (d *Driver) LongestStart() time.Duration {
 	c := monitor.Config{BootDeadline: cmp.Or(d.cfg.BootDeadline, hypervisor.Emulated.Deadline)}
 	return c.BootDeadline + c.LongestBoot() + 2*reportMargin
 }
 
-// guestDefaults are in the environment of every process in a guest, unless set.
+// guestDefaults are in the environment of every process in a guest, unless it sets them.
 var guestDefaults = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 	drivers.ContractEnv()...)
 
-// Start boots the VM and returns once the workload runs. Where boots are known
-// to hang now and then, one that did is tried once more.
+// Start boots the VM and returns once the workload runs. If boots hang now and then with
+// these Tools, it tries a boot that hung or crashed once more.
 func (d *Driver) Start(ctx context.Context, id string) error {
 	spec, err := d.spec(id)
 	if err != nil {
@@ -79,9 +79,8 @@ func (d *Driver) start(ctx context.Context, spec drivers.Spec) error {
 	}
 }
 
-// takeLock takes the monitor's lock for a new one. A sandbox that runs needs
-// none: then there is no lock and no error. One that is on its way up or down
-// is waited for.
+// takeLock takes the lock for a new monitor. If the sandbox runs already, it returns neither
+// a lock nor an error. If a sandbox is about to start or to end, it waits.
 func (d *Driver) takeLock(ctx context.Context, id string) (*os.File, error) {
 	for {
 		lock, err := monitor.Lock(d.dir(id))
@@ -100,8 +99,8 @@ func (d *Driver) takeLock(ctx context.Context, id string) (*os.File, error) {
 	}
 }
 
-// prepare looks at the host anew, since it may have changed since the last
-// start, and writes what the guest and the monitor are to read.
+// prepare looks at the host, which may have changed since the last start. It makes the
+// monitor's configuration, and writes the boot spec for the guest.
 func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Config, tools hypervisor.Tools, err error) {
 	dir := d.dir(spec.ID)
 	cfg = monitor.Config{
@@ -129,8 +128,8 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 	return cfg, tools, atomicfile.WriteJSON(filepath.Join(cfg.Boot, guest.SpecFile), boot, atomicfile.Volatile)
 }
 
-// shareRoot says what root the guest is to see. Its own lies with the sandbox's
-// files, where nobody else's root may: it holds nothing but what was made here.
+// shareRoot sets the root that the guest sees. The default root lies in the sandbox's own
+// directory, where no root of a user may lie. It needs no check: all in it was made here.
 func (d *Driver) shareRoot(ctx context.Context, spec drivers.Spec, cfg *monitor.Config) error {
 	if host.OwnRoot(spec.VM.Rootfs) {
 		cfg.Rootfs = host.Tree{Source: filepath.Join(cfg.Dir, rootDir)}
@@ -141,7 +140,7 @@ func (d *Driver) shareRoot(ctx context.Context, spec drivers.Spec, cfg *monitor.
 	return err
 }
 
-// shareMounts says what the guest is to see of the user's directories, and what not.
+// shareMounts sets what the guest sees of the user's directories.
 func shareMounts(spec drivers.Spec, cfg *monitor.Config) error {
 	for i, m := range spec.Mounts {
 		tree, err := host.Judge("mount "+m.Source(), m.Source(), spec.Hidden)
@@ -153,7 +152,7 @@ func shareMounts(spec drivers.Spec, cfg *monitor.Config) error {
 	return nil
 }
 
-// chooseTools fills in what the VM is made of.
+// chooseTools finds the Tools for the VM, and sets them and the boot deadline in cfg.
 func (d *Driver) chooseTools(ctx context.Context, cfg *monitor.Config) (hypervisor.Tools, error) {
 	h := d.hypervisor(cfg.Hypervisor)
 	if h == nil {
@@ -168,7 +167,7 @@ func (d *Driver) chooseTools(ctx context.Context, cfg *monitor.Config) (hypervis
 	return tools, err
 }
 
-// bootSpec is what the guest init reads.
+// bootSpec returns the boot spec for the guest init.
 func bootSpec(spec drivers.Spec, traits guest.Traits) guest.BootSpec {
 	b := guest.BootSpec{
 		Version: guest.Version, ID: spec.ID, Hostname: hostname(spec), Process: spec.Process, Stdin: spec.Stdin,
@@ -182,7 +181,7 @@ func bootSpec(spec drivers.Spec, traits guest.Traits) guest.BootSpec {
 	return b
 }
 
-// hostname is the sandbox's name as far as it can be one.
+// hostname makes a host name of the sandbox's name: a host name has no underscore.
 func hostname(spec drivers.Spec) string {
 	if spec.Name == "" {
 		return spec.ID

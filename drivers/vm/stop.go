@@ -10,8 +10,8 @@ import (
 	"openshell-vm/drivers/vm/monitor/api"
 )
 
-// endMargin is how much longer than the grace a monitor may take, before it is
-// killed together with its VM.
+// endMargin is how much longer than the grace a monitor may take. After that it is killed,
+// together with its VM.
 const endMargin = 15 * time.Second
 
 // Stop asks the workload to end and returns when nothing of the VM is left.
@@ -22,8 +22,8 @@ func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error
 	return d.end(ctx, id, max(grace, 0))
 }
 
-// end stops the sandbox; a negative grace powers it off. What was cancelled
-// goes on in the monitor.
+// end stops the sandbox; a negative grace powers it off. If ctx ends first, the monitor
+// still goes on to stop it.
 func (d *Driver) end(ctx context.Context, id string, grace time.Duration) error {
 	dir := d.dir(id)
 	if monitor.Alive(dir) {
@@ -31,8 +31,8 @@ func (d *Driver) end(ctx context.Context, id string, grace time.Duration) error 
 			return err
 		}
 	}
-	// A monitor that was killed has left its socket and its cgroups, which say why
-	// if it was for want of memory.
+	// A killed monitor leaves its socket and its cgroups. If it was killed for want of
+	// memory, the cgroups stay: they say why.
 	if cfg, err := monitor.ReadConfig(dir); err == nil && cfg.MonitorOutOfMemory() == "" {
 		d.removeCgroups(id)
 	}
@@ -62,7 +62,7 @@ func (d *Driver) Signal(ctx context.Context, id string, sig int) error {
 	return err
 }
 
-// globEscape makes a path match only itself.
+// globEscape returns a pattern that matches only path.
 func globEscape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }

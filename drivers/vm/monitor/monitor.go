@@ -45,7 +45,7 @@ type monitor struct {
 }
 
 // readTools reads the Tools in a configuration, for the hypervisor of that name.
-type readTools func(hypervisor string, tools []byte) (hypervisor.Tools, error)
+type readTools func(name string, tools []byte) (hypervisor.Tools, error)
 
 // Run is one life of one VM, from the start of its processes until nothing of it is
 // left. read reads cfg.Tools. lock is the locked LockFile; Run keeps it open. ready

@@ -48,6 +48,6 @@ func fileNumber(line []byte) (seq int, ok bool) {
 }
 
 // stdioLog returns the options of the log of the workload's output.
-func stdioLog(max int64, count int) rotlog.Options {
-	return rotlog.Options{Max: max, Count: count, Header: stdioHeader, Mark: func() []byte { return note(missingOnDisk) }, Missed: missed}
+func stdioLog(limit int64, count int) rotlog.Options {
+	return rotlog.Options{Max: limit, Count: count, Header: stdioHeader, Mark: func() []byte { return note(missingOnDisk) }, Missed: missed}
 }
