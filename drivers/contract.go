@@ -18,7 +18,7 @@ import (
 // DataDir leads to the current generation's directory: who opens it once and
 // reads both files through it has them of one generation.
 const (
-	AuthDir      = "/etc/openshell/auth"
+	AuthDir      = contract.AuthDir
 	TokenFile    = AuthDir + "/" + TokenName
 	MetadataFile = AuthDir + "/" + MetadataName
 	DataDir      = AuthDir + "/" + layout.Data

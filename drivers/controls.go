@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"openshell-vm/internal/inode"
 	"openshell-vm/internal/mounts"
 )
 
@@ -67,11 +68,11 @@ func isSocket(path string) bool {
 
 // controlsBelow refuses a source that is such a directory and finds it below.
 func controlsBelow(source, real, dir string, table []mounts.Entry) ([]string, error) {
-	id, err := identify(dir)
+	id, err := inode.Of(dir)
 	if err != nil {
 		return nil, nil // it is not there, or not for this user to reach
 	}
-	if own, err := identify(real); err == nil && own == id {
+	if own, err := inode.Of(real); err == nil && own == id {
 		return nil, &Error{Op: fmt.Sprintf("expose %s", source),
 			Err:  fmt.Errorf("%s is where control sockets of this host are, which are as powerful in a read-only mount", dir),
 			Hint: "mount the directory in it that the sandbox needs"}

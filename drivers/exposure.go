@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"openshell-vm/internal/inode"
 	"openshell-vm/internal/mounts"
 )
 
@@ -30,7 +31,7 @@ func Exposure(source string, hidden []string, sockets ...string) (masks []string
 }
 
 // Directory is one directory of this host, whatever has come to its path since.
-type Directory struct{ Device, Inode uint64 }
+type Directory = inode.ID
 
 // Judge is Exposure, and says which directory it judged. Who mounts the source
 // resolves its path anew, and somebody else may have changed it in between:
@@ -45,8 +46,7 @@ func Judge(source string, hidden []string, sockets ...string) (judged Directory,
 		return judged, nil, err
 	}
 	defer syscall.Close(fd)
-	var st syscall.Stat_t
-	if err := syscall.Fstat(fd, &st); err != nil {
+	if judged, err = inode.OfFile(fd); err != nil {
 		return judged, nil, &fs.PathError{Op: "stat", Path: source, Err: err}
 	}
 	// The kernel's own word on where this very directory is.
@@ -55,7 +55,7 @@ func Judge(source string, hidden []string, sockets ...string) (judged Directory,
 		return judged, nil, err
 	}
 	masks, err = masksBelow(source, real, hidden, sockets, table)
-	return Directory{uint64(st.Dev), st.Ino}, masks, err
+	return judged, masks, err
 }
 
 // masksBelow refuses a source, which really is at real, or finds what of it is
@@ -111,17 +111,6 @@ func outermost(paths []string) (outer []string) {
 		}
 	}
 	return outer
-}
-
-// inode identifies a directory on this host whatever path led to it.
-type inode struct{ dev, ino uint64 }
-
-func identify(path string) (inode, error) {
-	var st syscall.Stat_t
-	if err := syscall.Stat(path, &st); err != nil {
-		return inode{}, &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
-	return inode{uint64(st.Dev), st.Ino}, nil
 }
 
 // pathsBelow finds where hidden shows below source, relative to it: by its own

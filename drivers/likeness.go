@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"openshell-vm/internal/inode"
 )
 
 // A hidden directory can show elsewhere under another device and inode: through an
@@ -14,7 +16,7 @@ import (
 
 // secret is a directory that is to be hidden.
 type secret struct {
-	inode
+	id    inode.ID
 	marks []mark
 }
 
@@ -31,11 +33,11 @@ const maxMarks = 16
 
 // secretOf looks at a directory that is to be hidden.
 func secretOf(dir string) (secret, error) {
-	id, err := identify(dir)
+	id, err := inode.Of(dir)
 	if err != nil {
 		return secret{}, err
 	}
-	s := secret{inode: id}
+	s := secret{id: id}
 	f, err := os.Open(dir)
 	if err != nil {
 		return s, nil // what we can't read, nobody of us can show
@@ -62,9 +64,9 @@ func markOf(dir, name string) (mark, bool) {
 // is says whether dir is the secret, or shows what is in it. Some file systems keep
 // no nanoseconds.
 func (s secret) is(dir string) bool {
-	if id, err := identify(dir); err != nil {
+	if id, err := inode.Of(dir); err != nil {
 		return false
-	} else if id == s.inode {
+	} else if id == s.id {
 		return true
 	}
 	for _, want := range s.marks {

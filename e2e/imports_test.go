@@ -25,6 +25,7 @@ var importRule = map[string][]string{
 	"internal/hostclock":  {},
 	"internal/contract":   {},
 	"internal/fault":      {},
+	"internal/inode":      {},
 	"internal/logind":     {},
 	"internal/mounts":     {"internal/procfs"},
 	"internal/notice":     {},
@@ -57,10 +58,10 @@ var importRule = map[string][]string{
 	"drivers/vm/hypervisor":             {"=drivers", "drivers/vm/guest", "drivers/vm/host", "drivers/vm/jail", "drivers/vm/kvm"},
 	"drivers/vm/host":                   {"=drivers", "drivers/vm/jail", "drivers/vm/kvm", "internal"},
 	"drivers/vm/initramfs":              {"drivers/vm/guest", "internal"},
-	"drivers/vm/jail":                   {"=drivers", "drivers/vm/cgroup", "internal/fault"},
+	"drivers/vm/jail":                   {"drivers/vm/cgroup", "internal/fault", "internal/inode"},
 	"drivers/vm/jail/jailtest":          {"drivers/vm"}, // of the tests of all of them
 	"drivers/vm/cgroup":                 {"internal"},
-	"drivers/vm/guest":                  {"=drivers"},
+	"drivers/vm/guest":                  {"internal/vocab"},
 	"drivers/vm/kvm":                    {"internal"},
 	"drivers/vm/rootlist":               {},
 
@@ -90,7 +91,7 @@ var importRule = map[string][]string{
 
 	"cmd/openshell-gateway": {"gateway", "drivers"},
 	"cmd/openshell-vmm":     {"drivers/vm/hypervisor/all", "drivers/vm/jail", "drivers/vm/kvm", "drivers/vm/monitor"},
-	"cmd/openshell-init":    {"=drivers", "drivers/vm/guest", "drivers/vm/rootlist", "internal", "share/layout"},
+	"cmd/openshell-init":    {"drivers/vm/guest", "drivers/vm/rootlist", "internal", "share/layout"},
 	"cmd/openshell-krun":    {"drivers/vm/guest", "drivers/vm/hypervisor/krun/krunvm", "krun"},
 
 	"e2e": {"drivers", "gateway", "share", "tokens", "krun", "internal"},

@@ -15,8 +15,8 @@ import (
 	"github.com/moby/sys/user"
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
 	"openshell-vm/internal/plainfile"
+	"openshell-vm/internal/vocab"
 )
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -39,7 +39,7 @@ func notExecutable(format string, args ...any) error {
 	return &notRunnable{codeNotExecutable, fmt.Sprintf(format, args...)}
 }
 
-// command is a drivers.Process whose user and program are looked up.
+// command is a vocab.Process whose user and program are looked up.
 type command struct {
 	file string // absolute, or relative to dir
 	args []string
@@ -50,7 +50,7 @@ type command struct {
 
 // resolve looks up the user and the program that p names. It runs on the sandbox's
 // thread. Its errors are *notRunnable.
-func resolve(p drivers.Process) (command, error) {
+func resolve(p vocab.Process) (command, error) {
 	id, err := lookUpUser(p.User)
 	if err != nil {
 		return command{}, notExecutable("%v", err)
@@ -104,7 +104,7 @@ func readPlain(name string) []byte {
 
 // withDefaults returns the environment of p with the variables that every process can
 // rely on. If a variable is set several times, the last value wins.
-func withDefaults(p drivers.Process, home string) []string {
+func withDefaults(p vocab.Process, home string) []string {
 	env := []string{"PATH=" + defaultPath, "HOME=" + home}
 	if name, err := os.Hostname(); err == nil {
 		env = append(env, "HOSTNAME="+name)
@@ -141,7 +141,7 @@ func getenv(env []string, key string) string {
 
 // inherit gives an exec's process what it does not set itself: the workload's
 // environment, user and directory. Container tools do the same.
-func inherit(p, workload drivers.Process) drivers.Process {
+func inherit(p, workload vocab.Process) vocab.Process {
 	p.Env = mergeEnv(workload.Env, p.Env)
 	if p.User == "" {
 		p.User = workload.User

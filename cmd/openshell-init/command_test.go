@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
+	"openshell-vm/internal/vocab"
 )
 
 func TestMergeEnv(t *testing.T) {
@@ -22,26 +22,26 @@ func TestMergeEnv(t *testing.T) {
 }
 
 func TestWithDefaults(t *testing.T) {
-	env := withDefaults(drivers.Process{Terminal: true, Env: []string{"PATH=/opt", "X=1"}}, "/home/jo")
+	env := withDefaults(vocab.Process{Terminal: true, Env: []string{"PATH=/opt", "X=1"}}, "/home/jo")
 	for key, want := range map[string]string{"PATH": "/opt", "HOME": "/home/jo", "TERM": "xterm", "X": "1"} {
 		if got := getenv(env, key); got != want {
 			t.Errorf("%s is %q, want %q", key, got, want)
 		}
 	}
-	env = withDefaults(drivers.Process{Env: []string{"HOME=/"}}, "/root")
+	env = withDefaults(vocab.Process{Env: []string{"HOME=/"}}, "/root")
 	if getenv(env, "HOME") != "/" || getenv(env, "PATH") != defaultPath || getenv(env, "TERM") != "" {
 		t.Errorf("the environment is %q", env)
 	}
 }
 
 func TestInherit(t *testing.T) {
-	workload := drivers.Process{Args: []string{"main"}, User: "jo", Dir: "/srv", Env: []string{"A=1", "B=1"}, Terminal: true}
-	got := inherit(drivers.Process{Args: []string{"ls"}, Env: []string{"B=2"}}, workload)
-	want := drivers.Process{Args: []string{"ls"}, User: "jo", Dir: "/srv", Env: []string{"A=1", "B=2"}}
+	workload := vocab.Process{Args: []string{"main"}, User: "jo", Dir: "/srv", Env: []string{"A=1", "B=1"}, Terminal: true}
+	got := inherit(vocab.Process{Args: []string{"ls"}, Env: []string{"B=2"}}, workload)
+	want := vocab.Process{Args: []string{"ls"}, User: "jo", Dir: "/srv", Env: []string{"A=1", "B=2"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	own := drivers.Process{Args: []string{"ls"}, User: "0", Dir: "/"}
+	own := vocab.Process{Args: []string{"ls"}, User: "0", Dir: "/"}
 	if got := inherit(own, workload); got.User != "0" || got.Dir != "/" {
 		t.Errorf("what the exec says was lost: %+v", got)
 	}
@@ -95,7 +95,7 @@ func TestExecError(t *testing.T) {
 }
 
 func TestResolveRefuses(t *testing.T) {
-	for _, p := range []drivers.Process{
+	for _, p := range []vocab.Process{
 		{Args: []string{"true"}, User: "no such user here"},
 		{Args: []string{"true"}, Dir: "/no/such/directory"},
 		{Args: []string{"true"}, Dir: "/dev/null"},
@@ -104,7 +104,7 @@ func TestResolveRefuses(t *testing.T) {
 			t.Errorf("%+v: %v", p, err)
 		}
 	}
-	c, err := resolve(drivers.Process{Args: []string{"/bin/true"}, User: "4321:8765", Dir: "/tmp"})
+	c, err := resolve(vocab.Process{Args: []string{"/bin/true"}, User: "4321:8765", Dir: "/tmp"})
 	if err != nil {
 		t.Fatal(err)
 	}

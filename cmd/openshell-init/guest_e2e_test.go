@@ -13,9 +13,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/internal/stream"
+	"openshell-vm/internal/vocab"
 )
 
 // TestGuestView looks at the sandbox from inside, as its root.
@@ -128,14 +128,14 @@ exit 7`)
 func TestGuestRefusals(t *testing.T) {
 	v := prepare(t)
 	for _, c := range []struct {
-		process drivers.Process
+		process vocab.Process
 		code    int
 		reason  string
 	}{
-		{drivers.Process{Args: []string{"no-such-program"}}, 127, `exec "no-such-program": not found in $PATH`},
-		{drivers.Process{Args: []string{"/etc/plain"}}, 126, `exec "/etc/plain": permission denied`},
-		{drivers.Process{Args: []string{"true"}, User: "nobody-knows"}, 126, `user "nobody-knows": unable to find user nobody-knows: no matching entries in passwd file`},
-		{drivers.Process{Args: []string{"true"}, Dir: "/nowhere"}, 126, "working directory: stat /nowhere: no such file or directory"},
+		{vocab.Process{Args: []string{"no-such-program"}}, 127, `exec "no-such-program": not found in $PATH`},
+		{vocab.Process{Args: []string{"/etc/plain"}}, 126, `exec "/etc/plain": permission denied`},
+		{vocab.Process{Args: []string{"true"}, User: "nobody-knows"}, 126, `user "nobody-knows": unable to find user nobody-knows: no matching entries in passwd file`},
+		{vocab.Process{Args: []string{"true"}, Dir: "/nowhere"}, 126, "working directory: stat /nowhere: no such file or directory"},
 	} {
 		s := spec("")
 		s.Ephemeral, s.Process, s.TokenUser = true, c.process, "root"
@@ -178,7 +178,7 @@ func TestGuestExec(t *testing.T) {
 	v.expect("Started")
 	v.awaitOutput(0, "ready")
 
-	v.exec(guest.Exec{Process: drivers.Process{
+	v.exec(guest.Exec{Process: vocab.Process{
 		Args: []string{"sh", "-c", `id -un; echo $FROM $BOTH; pwd; echo err >&2; exit 9`}, Env: []string{"BOTH=exec"}, Dir: "/tmp",
 	}})
 	v.expectExit(1, 9)
@@ -186,14 +186,14 @@ func TestGuestExec(t *testing.T) {
 		t.Errorf("exec says %q, want %q", got, want)
 	}
 
-	v.exec(guest.Exec{Process: drivers.Process{Args: []string{"no-such-program"}}})
+	v.exec(guest.Exec{Process: vocab.Process{Args: []string{"no-such-program"}}})
 	v.expectExit(2, 127)
 	if got := v.out(2, stream.Stderr); !strings.Contains(got, "not found in $PATH") {
 		t.Errorf("exec's reason is %q", got)
 	}
 
 	// Input, sent before the process can run, and more output than a pipe holds.
-	x := v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "wc -c; seq 100000"}}, Stdin: true})
+	x := v.exec(guest.Exec{Process: vocab.Process{Args: []string{"sh", "-c", "wc -c; seq 100000"}}, Stdin: true})
 	v.send(x, bytes.Repeat([]byte("x"), 100_000))
 	x.CloseInput()
 	v.expectExit(3, 0)
@@ -210,31 +210,31 @@ func TestGuestExec(t *testing.T) {
 			t.Errorf("what nobody reads is taken: %v", err)
 		}
 	}
-	x = v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sleep", "1000"}}, Stdin: true})
+	x = v.exec(guest.Exec{Process: vocab.Process{Args: []string{"sleep", "1000"}}, Stdin: true})
 	unread(x)
-	v.exec(guest.Exec{Process: drivers.Process{Args: []string{"true"}}})
+	v.exec(guest.Exec{Process: vocab.Process{Args: []string{"true"}}})
 	v.expectExit(5, 0)
 	x.Signal(int(unix.SIGTERM))
 	v.expectExit(4, 128+int(unix.SIGTERM))
 
 	// What is left in the background keeps no exec alive.
-	v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "sleep 1000 & echo done"}}})
+	v.exec(guest.Exec{Process: vocab.Process{Args: []string{"sh", "-c", "sleep 1000 & echo done"}}})
 	v.expectExit(6, 0)
 	if got := v.out(6, stream.Stdout); got != "done\n" {
 		t.Errorf("exec with a background process says %q", got)
 	}
 
 	// An exec that the host gives up is killed.
-	x = v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "echo $$; exec sleep 77777"}}, Stdin: true})
+	x = v.exec(guest.Exec{Process: vocab.Process{Args: []string{"sh", "-c", "echo $$; exec sleep 77777"}}, Stdin: true})
 	v.awaitOutput(7, "\n")
 	unread(x)
 	x.Abort("enough")
-	v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "while kill -0 $1 2>/dev/null; do sleep 0.1; done", "sh", strings.TrimSpace(v.out(7, stream.Stdout))}}})
+	v.exec(guest.Exec{Process: vocab.Process{Args: []string{"sh", "-c", "while kill -0 $1 2>/dev/null; do sleep 0.1; done", "sh", strings.TrimSpace(v.out(7, stream.Stdout))}}})
 	v.expectExit(8, 0)
 
 	// A long argument list, longer than a frame.
 	long := strings.Repeat("y", 100_000)
-	v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "echo ${#1}", "sh", long}}})
+	v.exec(guest.Exec{Process: vocab.Process{Args: []string{"sh", "-c", "echo ${#1}", "sh", long}}})
 	v.expectExit(9, 0)
 	if got := v.out(9, stream.Stdout); got != "100000\n" {
 		t.Errorf("a long argument arrived as %q", got)
@@ -253,17 +253,17 @@ func TestGuestExec(t *testing.T) {
 func TestGuestTerminal(t *testing.T) {
 	v := prepare(t)
 	s := spec(`trap 'stty size; got=1' WINCH; tty; stty size; echo $TERM; while [ -z "$got" ]; do sleep 0.1; done; cat; echo end`)
-	s.Process.Terminal, s.Process.Size, s.Stdin = true, drivers.Size{Rows: 30, Cols: 101}, true
+	s.Process.Terminal, s.Process.Size, s.Stdin = true, vocab.Size{Rows: 30, Cols: 101}, true
 	s.Process.User = "jo"
 	v.boot(s)
 	v.expect("Started")
 	v.awaitOutput(0, "/dev/pts/0\r\n30 101\r\nxterm\r\n")
-	v.workload.Resize(drivers.Size{Rows: 40, Cols: 77})
+	v.workload.Resize(vocab.Size{Rows: 40, Cols: 77})
 	v.awaitOutput(0, "40 77\r\n")
 	v.send(v.workload, []byte("typed\n"))
 	v.awaitOutput(0, "typed\r\ntyped\r\n")
 
-	x := v.exec(guest.Exec{Process: drivers.Process{Args: []string{"sh", "-c", "tty; stty size; sleep 1000"}, Terminal: true, Size: drivers.Size{Rows: 5, Cols: 6}}, Stdin: true})
+	x := v.exec(guest.Exec{Process: vocab.Process{Args: []string{"sh", "-c", "tty; stty size; sleep 1000"}, Terminal: true, Size: vocab.Size{Rows: 5, Cols: 6}}, Stdin: true})
 	v.awaitOutput(1, "/dev/pts/1\r\n5 6\r\n")
 	v.send(x, []byte{3}) // Ctrl-C
 	v.expectExit(1, 128+int(unix.SIGINT))
@@ -304,7 +304,7 @@ func TestGuestSeesGenerations(t *testing.T) {
 	clock := time.Date(2031, 5, 6, 0, 0, 0, 0, time.UTC)
 	must(t, v.control.Send(0, guest.Message{SetClock: &guest.SetClock{UnixNano: clock.UnixNano()}}))
 	// The two ports are not in order: an exec on the same port is.
-	v.exec(guest.Exec{Process: drivers.Process{Args: []string{"true"}}})
+	v.exec(guest.Exec{Process: vocab.Process{Args: []string{"true"}}})
 	v.expectExit(1, 0)
 	v.send(v.workload, []byte("go\n"))
 	v.finish(0)

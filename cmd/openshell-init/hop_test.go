@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
 	"openshell-vm/internal/stream"
 	"openshell-vm/internal/stream/streamtest"
+	"openshell-vm/internal/vocab"
 )
 
 // TestSessionHop is the way of an exec's bytes between the monitor and a process that
@@ -112,7 +112,7 @@ func (h *puppets) start(id uint32, process streamtest.Process) error {
 	s, self := newSession(from, h.procs), command{cred: syscall.Credential{Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())}}
 	var child pipes
 	if h.terminal {
-		if child, err = s.openTerminal(self, drivers.Size{}); err == nil {
+		if child, err = s.openTerminal(self, vocab.Size{}); err == nil {
 			err = raw(child.in)
 		}
 	} else {

@@ -12,8 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/contract"
+	"openshell-vm/internal/fault"
 )
 
 // Names in the init's own mount namespace. runDir is a tmpfs.
@@ -97,7 +98,7 @@ func parseSpec(data []byte) (guest.BootSpec, error) {
 		return spec, fmt.Errorf("the boot spec is broken: %w", err)
 	}
 	if spec.Version < guest.OldestSpec || spec.Version > guest.Version {
-		return spec, &drivers.Error{
+		return spec, &fault.Error{
 			Op:   "read the boot spec",
 			Err:  fmt.Errorf("its version is %d, this init knows %d", spec.Version, guest.Version),
 			Hint: "install openshell-vm's programs from one release",
@@ -107,8 +108,8 @@ func parseSpec(data []byte) (guest.BootSpec, error) {
 		return spec, errors.New("the boot spec has no command")
 	}
 	// mountAuth covers the directory above it, so that must be one of our own.
-	if spec.AuthDir != drivers.AuthDir {
-		return spec, fmt.Errorf("the boot spec puts the share at %q, not at %s", spec.AuthDir, drivers.AuthDir)
+	if spec.AuthDir != contract.AuthDir {
+		return spec, fmt.Errorf("the boot spec puts the share at %q, not at %s", spec.AuthDir, contract.AuthDir)
 	}
 	for _, m := range spec.Mounts {
 		if err := checkMount(m); err != nil {
@@ -122,7 +123,7 @@ func checkMount(m guest.GuestMount) error {
 	if !fs.ValidPath(m.Name) || m.Name == "." || strings.Contains(m.Name, "/") {
 		return fmt.Errorf("the boot spec mounts %q, which is no name in the shares", m.Name)
 	}
-	owned := path.Dir(drivers.AuthDir)
+	owned := path.Dir(contract.AuthDir)
 	switch {
 	case !path.IsAbs(m.Target) || path.Clean(m.Target) != m.Target || m.Target == "/":
 		return fmt.Errorf("the boot spec mounts %s at %q, which is no clean absolute path", m.Name, m.Target)

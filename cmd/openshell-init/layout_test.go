@@ -8,15 +8,16 @@ import (
 	"testing"
 	"time"
 
-	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/contract"
+	"openshell-vm/internal/vocab"
 )
 
 func TestParseSpec(t *testing.T) {
 	good := func() guest.BootSpec {
 		return guest.BootSpec{
-			Version: guest.Version, AuthDir: drivers.AuthDir,
-			Process: drivers.Process{Args: []string{"sh"}},
+			Version: guest.Version, AuthDir: contract.AuthDir,
+			Process: vocab.Process{Args: []string{"sh"}},
 			Mounts:  []guest.GuestMount{{Name: guest.MountName(0), Target: "/srv"}},
 		}
 	}
@@ -41,7 +42,7 @@ func TestParseSpec(t *testing.T) {
 		"unclean target":     {mount("m", "/srv/../etc"), "no clean"},
 		"root as the target": {mount("m", "/"), "no clean"},
 		"over the share":     {mount("m", "/etc/openshell"), "in the share's place"},
-		"inside the share":   {mount("m", drivers.AuthDir+"/x"), "in the share's place"},
+		"inside the share":   {mount("m", contract.AuthDir+"/x"), "in the share's place"},
 		"beside the share":   {mount("m", "/etc/openshell2"), ""},
 		"over what it is in": {mount("m", "/etc"), ""},
 	} {

@@ -25,8 +25,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/fault"
 )
 
 // The main goroutine keeps the main thread. So any other thread can end, and free the
@@ -117,7 +117,7 @@ func (h *host) progress(p guest.Progress) { _ = h.send(guest.Message{Progress: &
 // fail tells the host why the boot can't go on. The power goes off next. Nothing says
 // when the host has read the message, so fail waits for failedPause.
 func (h *host) fail(err error) {
-	h.send(guest.Message{Failed: &guest.Failed{Reason: err.Error(), Hint: drivers.HintOf(err)}})
+	h.send(guest.Message{Failed: &guest.Failed{Reason: err.Error(), Hint: fault.HintOf(err)}})
 	flush(h.control, failedPause)
 	time.Sleep(failedPause)
 }

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/internal/fault"
 )
 
 // root is the sandbox's view of the file system: a mount namespace of its own, whose
@@ -119,7 +119,7 @@ func mountUpper(where layout, ephemeral bool) error {
 	// noinit_itable: blank inode tables are not written, so the host's file stays sparse.
 	err = unix.Mount(dev, upperDir, "ext4", unix.MS_NOATIME, "discard,noinit_itable")
 	if err != nil {
-		return &drivers.Error{
+		return &fault.Error{
 			Op:   "mount the root's upper layer",
 			Err:  err,
 			Hint: "the sandbox's disk may be damaged: remove the sandbox and create it again",
@@ -296,7 +296,7 @@ func mountAuth(spec guest.BootSpec, tree int) error {
 	}
 	id, err := lookUpUser(owner)
 	if err != nil {
-		return &drivers.Error{Op: "find the token's owner", Err: err, Hint: "name a user of the rootfs's /etc/passwd, or give a number"}
+		return &fault.Error{Op: "find the token's owner", Err: err, Hint: "name a user of the rootfs's /etc/passwd, or give a number"}
 	}
 	parent := path.Dir(spec.AuthDir)
 	if err := os.MkdirAll(parent, 0o755); err != nil {

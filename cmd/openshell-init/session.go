@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
 	"openshell-vm/internal/stream"
+	"openshell-vm/internal/vocab"
 )
 
 // session is one process, the workload or an exec's, with its streams. Input, signals
@@ -67,7 +67,7 @@ func newSession(from *stream.Session, procs *procs) *session {
 
 // run starts p in the sandbox. If p can't be run for a reason that its user can mend,
 // the error is a *notRunnable.
-func (s *session) run(r *root, p drivers.Process, stdin bool) error {
+func (s *session) run(r *root, p vocab.Process, stdin bool) error {
 	if err := r.do(func() error { return s.start(p, stdin) }); err != nil {
 		s.closeFiles()
 		return err
@@ -96,7 +96,7 @@ func (s *session) running() bool {
 }
 
 // start starts p. It runs on the sandbox's thread.
-func (s *session) start(p drivers.Process, stdin bool) error {
+func (s *session) start(p vocab.Process, stdin bool) error {
 	c, err := resolve(p)
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (s *session) openPipes(c command, stdin bool) (theirs pipes, err error) {
 }
 
 // openTerminal opens a new terminal. The process's user owns it.
-func (s *session) openTerminal(c command, size drivers.Size) (theirs pipes, err error) {
+func (s *session) openTerminal(c command, size vocab.Size) (theirs pipes, err error) {
 	master, tty, err := openPTY()
 	if err != nil {
 		return theirs, err
@@ -270,7 +270,7 @@ func (s *session) signal(number int) {
 	s.procs.signal(s.pid, unix.Signal(number))
 }
 
-func (s *session) resize(size drivers.Size) {
+func (s *session) resize(size vocab.Size) {
 	if s.tty == nil || size.Rows == 0 || size.Cols == 0 {
 		return
 	}

@@ -19,12 +19,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/hypervisor/qemu"
 	"openshell-vm/drivers/vm/initramfs"
+	"openshell-vm/internal/contract"
 	"openshell-vm/internal/stream"
+	"openshell-vm/internal/vocab"
 )
 
 // bootDeadline is generous: the processor is emulated, and other tests run.
@@ -161,8 +162,8 @@ func publish(t *testing.T, auth string, n int) {
 // spec is a boot spec for a shell command.
 func spec(script string) guest.BootSpec {
 	return guest.BootSpec{
-		Version: guest.Version, ID: "abcdefabcdef", Hostname: "box", AuthDir: drivers.AuthDir,
-		Process: drivers.Process{Args: []string{"sh", "-c", script}},
+		Version: guest.Version, ID: "abcdefabcdef", Hostname: "box", AuthDir: contract.AuthDir,
+		Process: vocab.Process{Args: []string{"sh", "-c", script}},
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/internal/fault"
+	"openshell-vm/internal/inode"
 )
 
 // OnTmpfs looks at the nearest ancestor that exists.
@@ -94,19 +95,10 @@ func MakeDir(dir string) error {
 
 // Inode identifies the directory that a sandbox has mounted, whatever has come
 // to its path since.
-type Inode struct {
-	Device uint64 `json:"device"`
-	Inode  uint64 `json:"inode"`
-}
+type Inode = inode.ID
 
 // InodeOf identifies the directory at path.
-func InodeOf(path string) (Inode, error) {
-	var st syscall.Stat_t
-	if err := syscall.Stat(path, &st); err != nil {
-		return Inode{}, fmt.Errorf("stat %s: %w", path, err)
-	}
-	return Inode{Device: uint64(st.Dev), Inode: st.Ino}, nil
-}
+func InodeOf(path string) (Inode, error) { return inode.Of(path) }
 
 func sameFile(a, b string) bool {
 	x, errA := os.Stat(a)

@@ -1,5 +1,6 @@
 // Package contract has the part of the contract with what runs in a sandbox that who
-// fills a share must know. Package drivers has all of it, and says what it means.
+// fills a share, or shows it, must know. Package drivers has all of it, and says what it
+// means.
 package contract
 
 import "time"
@@ -9,6 +10,9 @@ const (
 	TokenName    = "sandbox.jwt"
 	MetadataName = "metadata.json"
 )
+
+// AuthDir is where a sandbox finds its share.
+const AuthDir = "/etc/openshell/auth"
 
 // AuthMode is the one that there is.
 const AuthMode = "gateway-managed-file"

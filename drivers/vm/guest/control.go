@@ -1,6 +1,6 @@
 package guest
 
-import "openshell-vm/drivers"
+import "openshell-vm/internal/vocab"
 
 // Message is one control message, the JSON payload of a stream.Control frame. Exactly
 // one field is set. Exec opens a session of its own; all others travel in session 0.
@@ -108,6 +108,6 @@ type StepClock struct {
 
 // Exec runs a command. Its streams use the frame's session.
 type Exec struct {
-	Process drivers.Process `json:"process"`
-	Stdin   bool            `json:"stdin"`
+	Process vocab.Process `json:"process"`
+	Stdin   bool          `json:"stdin"`
 }

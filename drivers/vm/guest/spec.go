@@ -1,7 +1,7 @@
 // Package guest is the contract between a VM's monitor on the host and the guest init:
 // the boot spec that says what to run, the names of devices and directories, and the
-// messages of the control channel. Both sides import it, so of the host's packages it
-// imports only drivers, for the form of a Process.
+// messages of the control channel. Both sides import it, so it imports nothing of the
+// host's side.
 //
 // The boot spec is a file. The kernel command line would not do: everyone in the guest
 // can read it, it is short (1,320 bytes were measured to work under libkrun), and it
@@ -11,7 +11,7 @@ package guest
 import (
 	"strconv"
 
-	"openshell-vm/drivers"
+	"openshell-vm/internal/vocab"
 )
 
 // Version is the version of the boot spec and of the control channel. The init reports
@@ -85,11 +85,11 @@ type Traits struct {
 
 // BootSpec is the whole description of one boot.
 type BootSpec struct {
-	Version  int             `json:"version"`
-	ID       string          `json:"id"`       // sandbox id
-	Hostname string          `json:"hostname"` // the sandbox's name
-	Process  drivers.Process `json:"process"`
-	Stdin    bool            `json:"stdin"` // false: standard input is /dev/null
+	Version  int           `json:"version"`
+	ID       string        `json:"id"`       // sandbox id
+	Hostname string        `json:"hostname"` // the sandbox's name
+	Process  vocab.Process `json:"process"`
+	Stdin    bool          `json:"stdin"` // false: standard input is /dev/null
 
 	Ephemeral bool         `json:"ephemeral"` // the overlay's upper layer is a tmpfs instead of the disk
 	Mounts    []GuestMount `json:"mounts"`

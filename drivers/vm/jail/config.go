@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/cgroup"
+	"openshell-vm/internal/inode"
 )
 
 // Config says what program to run, and all that it may have. It travels to the jail in
@@ -56,12 +56,12 @@ type Config struct {
 type Bind struct {
 	Source string `json:"source"`
 	// Is identifies the directory that the caller has checked at Source. If another one is
-	// there by now, the jail fails. The zero Directory takes whatever is there.
-	Is       drivers.Directory `json:"is,omitzero"`
-	Target   string            `json:"target"`
-	Writable bool              `json:"writable,omitempty"`
-	Exec     bool              `json:"exec,omitempty"`   // programs and libraries
-	Device   bool              `json:"device,omitempty"` // a device node that can be used; only Source and Target count then
+	// there by now, the jail fails. The zero ID takes whatever is there.
+	Is       inode.ID `json:"is,omitzero"`
+	Target   string   `json:"target"`
+	Writable bool     `json:"writable,omitempty"`
+	Exec     bool     `json:"exec,omitempty"`   // programs and libraries
+	Device   bool     `json:"device,omitempty"` // a device node that can be used; only Source and Target count then
 }
 
 // Profile names what kind of program runs in the jail, and so what it needs.

@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/jail/jailtest"
+	"openshell-vm/internal/inode"
 	"openshell-vm/internal/procfs"
 )
 
@@ -251,7 +251,7 @@ func TestFailuresAreTold(t *testing.T) {
 		}{
 			{"a missing source", func(c *Config) { c.Binds = append(c.Binds, Bind{Source: "/nonexistent", Target: "/x"}) }, "take /nonexistent into the jail"},
 			{"another directory than was checked", func(c *Config) {
-				c.Binds = append(c.Binds, Bind{Source: dir, Is: drivers.Directory{Device: 1, Inode: 2}, Target: "/x"})
+				c.Binds = append(c.Binds, Bind{Source: dir, Is: inode.ID{Device: 1, Inode: 2}, Target: "/x"})
 			}, "another directory than the one that was checked"},
 			{"a missing device", func(c *Config) { c.Devices = []string{"/dev/nonexistent"} }, "take /dev/nonexistent"},
 			{"a file as a device", func(c *Config) { c.Devices = []string{"/etc/passwd"} }, "no character device"},

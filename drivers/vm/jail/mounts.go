@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
 	"openshell-vm/internal/fault"
+	"openshell-vm/internal/inode"
 )
 
 // staging is where the new root is put together. Any existing directory would do: all
@@ -122,7 +122,7 @@ func cloneBind(b Bind) (clone, error) {
 	if err != nil {
 		return clone{}, err
 	}
-	if is := (drivers.Directory{Device: uint64(st.Dev), Inode: st.Ino}); b.Is != (drivers.Directory{}) && is != b.Is {
+	if is := (inode.ID{Device: uint64(st.Dev), Inode: st.Ino}); b.Is != (inode.ID{}) && is != b.Is {
 		unix.Close(fd)
 		return clone{}, &fault.Error{Err: errors.New("it is another directory than the one that was checked: its path was changed meanwhile"),
 			Hint: "mount a directory whose path nobody else can change"}
