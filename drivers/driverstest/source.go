@@ -1,26 +1,16 @@
 package driverstest
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"openshell-vm/drivers/driverstest/trees"
 )
 
-// source is a fresh directory of the user's, with a file and a subdirectory.
-func (s *suite) source(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp(filepath.Join(s.Dir, "sources"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.Chmod(dir, 0o777), os.WriteFile(filepath.Join(dir, "file"), []byte("content"), 0o666),
-		os.Mkdir(filepath.Join(dir, "sub"), 0o777)); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
+// source is a fresh directory of the user's: see trees.Source.
+func (s *suite) source(t *testing.T) string { return trees.Source(t, filepath.Join(s.Dir, "sources")) }
 
 func remove(t *testing.T, dir string) {
 	t.Helper()
