@@ -59,6 +59,10 @@ e2e-krun: setup build ## the VM suite on a real libkrun: LIBKRUN=â€¦ LIBKRUNFW=â
 storm: build ## kill the gateway for 10 minutes while 200 shares and six sandboxes are read
 	@scripts/e2e -tags e2e,storm -timeout 40m -run 'TestStorm$$' ./e2e
 
+# OLD=COMMIT for another older version than the one that CHANGELOG.md counts from.
+takeover: build ## sandboxes that an older version runs go on under this one's gateway
+	@scripts/e2e -tags e2e,takeover -timeout 1h -run 'TestTakeover$$' ./e2e
+
 lint: ## gofmt, vet with every tag, staticcheck, tidy; shellcheck and govulncheck where they can run
 	@scripts/lint
 
@@ -75,4 +79,4 @@ clean: ## remove what was built
 	rm -rf bin
 
 .NOTPARALLEL: # jobs share the machine
-.PHONY: help setup setup-test build run test check unit race e2e e2e-engines e2e-vm e2e-krun storm lint docs fuzz bench clean
+.PHONY: help setup setup-test build run test check unit race e2e e2e-engines e2e-vm e2e-krun storm takeover lint docs fuzz bench clean
