@@ -26,17 +26,12 @@ import (
 // mount, a symlink on the way to one, an overlay or a snapshot is seen through. What
 // does not exist cannot be exposed and is passed over.
 func Exposure(source string, hidden []string, sockets ...string) (masks []string, err error) {
-	_, masks, err = Judge(source, hidden, sockets...)
+	_, masks, err = exposure(source, hidden, sockets)
 	return masks, err
 }
 
-// Directory is one directory of this host, whatever has come to its path since.
-type Directory = inode.ID
-
-// Judge is Exposure, and says which directory it judged. Who mounts the source
-// resolves its path anew, and somebody else may have changed it in between:
-// what was mounted is to be compared.
-func Judge(source string, hidden []string, sockets ...string) (judged Directory, masks []string, err error) {
+// exposure says which directory it judged, too.
+func exposure(source string, hidden, sockets []string) (judged Directory, masks []string, err error) {
 	table, err := mounts.Read(mounts.Self)
 	if err != nil {
 		return judged, nil, err

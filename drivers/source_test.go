@@ -33,3 +33,42 @@ func TestCheckDir(t *testing.T) {
 		}
 	}
 }
+
+// TestJudgeMounts: a mount is refused for its target, and for its source.
+func TestJudgeMounts(t *testing.T) {
+	dir := t.TempDir()
+	var auth Mount
+	mount := func(pairs ...string) (all []Mount) {
+		for i := 0; i < len(pairs); i += 2 {
+			m, err := NewMount(pairs[i], pairs[i+1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, m)
+		}
+		return all
+	}
+	auth = mount(dir, AuthDir)[0]
+	for _, c := range []struct {
+		mounts []Mount
+		says   string
+	}{
+		{mount(dir, "/etc"), "would hide the token"},
+		{mount(dir, "/etc/openshell"), "would hide the token"},
+		{mount(dir, "/etc/openshell/auth"), "would hide the token"},
+		{mount(dir, "/etc/openshell/auth/more"), "would hide the token"},
+		{mount(dir, "/data", dir, "/data"), "/data is taken"},
+		{mount(dir+"/none", "/data"), "does not exist"},
+		{mount("/proc", "/data"), "proc"},
+	} {
+		_, err := JudgeMounts(Spec{Auth: auth, Mounts: c.mounts})
+		if err == nil || !strings.Contains(err.Error(), c.says) || HintOf(err) == "" {
+			t.Errorf("%v: %v (%s)", c.mounts, err, HintOf(err))
+		}
+	}
+	good := Spec{Auth: auth, Mounts: mount(dir, "/data", dir, "/etc/openshell-other", dir, "/data/below")}
+	trees, err := JudgeMounts(good)
+	if err != nil || len(trees) != 3 || trees[0].Source != dir || trees[0].Is == (Directory{}) {
+		t.Errorf("%+v, %v", trees, err)
+	}
+}

@@ -59,7 +59,7 @@ var importRule = map[string][]string{
 	"drivers/vm/host":                   {"=drivers", "drivers/vm/jail", "drivers/vm/kvm", "internal"},
 	"drivers/vm/initramfs":              {"drivers/vm/guest", "internal"},
 	"drivers/vm/jail":                   {"drivers/vm/cgroup", "internal/fault", "internal/inode"},
-	"drivers/vm/jail/jailtest":          {"drivers/vm"}, // of the tests of all of them
+	"drivers/vm/jail/jailtest":          {"=drivers", "drivers/vm"}, // of the tests of all of them
 	"drivers/vm/cgroup":                 {"internal"},
 	"drivers/vm/guest":                  {"internal/vocab"},
 	"drivers/vm/kvm":                    {"internal"},

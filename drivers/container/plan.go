@@ -2,14 +2,12 @@ package container
 
 import (
 	"errors"
-	"fmt"
 	"path"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
-	"openshell-vm/internal/mounts"
 )
 
 // plan is what a sandbox will see of the host.
@@ -30,38 +28,19 @@ func planOf(spec drivers.Spec, host Host) (plan, error) {
 		sockets = append(sockets, host.Socket)
 	}
 	p := plan{share: Bind{spec.Auth.Source(), spec.Auth.Target(), recursive}, judged: map[string]drivers.Directory{}}
-	taken := []string{spec.Auth.Target()}
-	for _, m := range spec.Mounts {
-		for _, other := range taken {
-			if m.Target() == other || other == spec.Auth.Target() && nested(m.Target(), other) {
-				return plan{}, &drivers.Error{
-					Op:   "mount " + m.Source(),
-					Err:  fmt.Errorf("its target %s and %s are in each other's way", m.Target(), other),
-					Hint: "give --mount another target",
-				}
-			}
-		}
-		taken = append(taken, m.Target())
-		if err := checkSource(m.Source()); err != nil {
-			return plan{}, err
-		}
-		judged, masks, err := drivers.Judge(m.Source(), spec.Hidden, sockets...)
-		if err != nil {
-			return plan{}, err
-		}
-		p.judged[m.Target()] = judged
-		p.binds = append(p.binds, Bind{m.Source(), m.Target(), recursive})
-		for _, mask := range masks {
-			if recursive || sameMount(m.Source(), mask) {
-				p.masks = append(p.masks, path.Join(m.Target(), mask))
+	trees, err := drivers.JudgeMounts(spec, sockets...)
+	for i, tree := range trees {
+		target := spec.Mounts[i].Target()
+		p.judged[target] = tree.Is
+		p.binds = append(p.binds, Bind{tree.Source, target, recursive})
+		for _, mask := range tree.Masks {
+			if recursive || sameMount(tree.Source, mask) {
+				p.masks = append(p.masks, path.Join(target, mask))
 			}
 		}
 	}
-	return p, nil
+	return p, err
 }
-
-// nested says whether one of the two paths lies in the other.
-func nested(a, b string) bool { return mounts.Below(a, b) || mounts.Below(b, a) }
 
 // checkSource gives the line for a directory that cannot be mounted, before
 // the engine gives its own.

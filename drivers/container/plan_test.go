@@ -124,7 +124,7 @@ func TestLook(t *testing.T) {
 // engine's word alone.
 func TestHolds(t *testing.T) {
 	top := tree(t)
-	judged, _, err := drivers.Judge(top+"/data", nil)
+	data, err := drivers.Judge("mount it", top+"/data", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestHolds(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.PID = c.pid
-		if got := (verifier{d.engine, d.finder}).holds(t.Context(), f, newMount(t, top+"/data", top+c.target), judged, c.pid > 0); got != c.want {
+		if got := (verifier{d.engine, d.finder}).holds(t.Context(), f, newMount(t, top+"/data", top+c.target), data.Is, c.pid > 0); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -168,7 +168,7 @@ func TestHolds(t *testing.T) {
 	}
 	d := created(t, &fake{stat: Stat{true, changed()}})
 	f, _ := d.finder.find(t.Context(), testID)
-	if (verifier{d.engine, d.finder}).holds(t.Context(), f, newMount(t, top+"/data", "/data"), judged, false) {
+	if (verifier{d.engine, d.finder}).holds(t.Context(), f, newMount(t, top+"/data", "/data"), data.Is, false) {
 		t.Error("a source that was exchanged is taken for the judged one")
 	}
 }

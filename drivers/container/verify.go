@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/mounts"
 )
 
 // verifier looks at what a container that was just started shows of this host.
@@ -27,7 +28,7 @@ func (v verifier) verify(ctx context.Context, spec drivers.Spec, judged map[stri
 		return err
 	}
 	for target, writable := range f.Writable {
-		if writable && (target == spec.Auth.Target() || nested(target, spec.Auth.Target())) {
+		if writable && (mounts.Within(target, spec.Auth.Target()) || mounts.Within(spec.Auth.Target(), target)) {
 			return &drivers.Error{Op: "start the container", Err: fmt.Errorf("%s mounted %s writable", v.engine.Name(), target),
 				Hint: "this engine can't be used: it does not keep mounts read-only"}
 		}

@@ -54,7 +54,7 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	} else if err := d.host.CheckRootfs(ctx, spec.VM.Rootfs, spec.Hidden); err != nil {
 		return spec, 0, err
 	}
-	if err := host.CheckMounts(spec); err != nil {
+	if _, err := host.Mounts(spec); err != nil {
 		return spec, 0, err
 	}
 	if len(spec.Process.Args) == 0 {

@@ -132,7 +132,7 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 // directory, where no root of a user may lie. It needs no check: all in it was made here.
 func (d *Driver) shareRoot(ctx context.Context, spec drivers.Spec, cfg *monitor.Config) error {
 	if host.OwnRoot(spec.VM.Rootfs) {
-		cfg.Rootfs = host.Tree{Source: filepath.Join(cfg.Dir, rootDir)}
+		cfg.Rootfs = drivers.Tree{Source: filepath.Join(cfg.Dir, rootDir)}
 		return d.host.MakeRoot(ctx, cfg.Rootfs.Source)
 	}
 	var err error
@@ -142,14 +142,11 @@ func (d *Driver) shareRoot(ctx context.Context, spec drivers.Spec, cfg *monitor.
 
 // shareMounts sets what the guest sees of the user's directories.
 func shareMounts(spec drivers.Spec, cfg *monitor.Config) error {
-	for i, m := range spec.Mounts {
-		tree, err := host.Judge("mount "+m.Source(), m.Source(), spec.Hidden)
-		if err != nil {
-			return err
-		}
+	trees, err := host.Mounts(spec)
+	for i, tree := range trees {
 		cfg.Mounts = append(cfg.Mounts, hypervisor.Shared{Name: guest.MountName(i), Tree: tree})
 	}
-	return nil
+	return err
 }
 
 // chooseTools finds the Tools for the VM, and sets them and the boot deadline in cfg.

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/internal/mounts"
 )
 
 // ownerEntries and ownerTime bound the search for foreign owners in a root. The rest of a
@@ -22,12 +21,28 @@ const (
 	ownerTime    = 5 * time.Second
 )
 
-// checkDir refuses what can't be a root or the source of a mount: a path that is missing,
-// not a directory, unreadable, or inside a hidden directory.
-func checkDir(op, dir string, hidden []string) error {
-	if err := drivers.CheckDir(op, dir); err != nil {
-		return err
+// Judge checks a directory that a guest will see. op says in words what it is for.
+func Judge(op, dir string, hidden []string) (drivers.Tree, error) {
+	tree, err := drivers.Judge(op, dir, hidden)
+	if err == nil {
+		err = checkReadable(op, dir)
 	}
+	return tree, err
+}
+
+// Mounts judges all that the user added.
+func Mounts(spec drivers.Spec) ([]drivers.Tree, error) {
+	trees, err := drivers.JudgeMounts(spec)
+	for _, tree := range trees {
+		if err := checkReadable("mount "+tree.Source, tree.Source); err != nil {
+			return nil, err
+		}
+	}
+	return trees, err
+}
+
+// checkReadable refuses a directory that its server, who is the gateway's user, can't read.
+func checkReadable(op, dir string) error {
 	f, err := os.Open(dir)
 	if err == nil {
 		_, err = f.ReadDir(1)
@@ -36,14 +51,13 @@ func checkDir(op, dir string, hidden []string) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return &drivers.Error{Op: op, Err: err, Hint: "make it readable for the user who runs the gateway"}
 	}
-	_, err = drivers.Exposure(dir, hidden)
-	return err
+	return nil
 }
 
 // CheckRootfs refuses a directory that can't be a sandbox's root.
 func (h *Host) CheckRootfs(ctx context.Context, dir string, hidden []string) error {
 	const op = "use the root directory"
-	if err := checkDir(op, dir, hidden); err != nil {
+	if _, err := Judge(op, dir, hidden); err != nil {
 		return err
 	}
 	if h.uid == 0 {
@@ -89,44 +103,4 @@ func foreignOwners(ctx context.Context, root string, uid uint32) (foreign int, e
 		return nil
 	})
 	return foreign, err
-}
-
-// CheckMounts refuses sources that can't be shared, and targets that would hide the share
-// or are used twice.
-func CheckMounts(spec drivers.Spec) error {
-	taken := map[string]bool{}
-	for _, m := range spec.Mounts {
-		if err := checkDir("mount "+m.Source(), m.Source(), spec.Hidden); err != nil {
-			return err
-		}
-		target := m.Target()
-		if taken[target] || mounts.Within(spec.Auth.Target(), target) || mounts.Within(target, spec.Auth.Target()) {
-			return &drivers.Error{
-				Op:   "mount " + m.Source(),
-				Err:  fmt.Errorf("%s is taken by another mount or would hide the token", target),
-				Hint: "mount it somewhere else",
-			}
-		}
-		taken[target] = true
-	}
-	return nil
-}
-
-// Tree is a host directory to show to a guest, without what it must not see.
-type Tree struct {
-	Source string `json:"source"`
-	// Is identifies the directory that was checked at Source; the zero Directory stands
-	// for whatever is there.
-	Is    drivers.Directory `json:"is,omitzero"`
-	Masks []string          `json:"masks,omitempty"` // paths in it that an empty directory covers
-}
-
-// Judge checks a directory that a guest will see, and identifies it, so that the jail
-// takes no other. op says in words what it is for.
-func Judge(op, dir string, hidden []string) (Tree, error) {
-	if err := checkDir(op, dir, hidden); err != nil {
-		return Tree{}, err
-	}
-	is, masks, err := drivers.Judge(dir, hidden)
-	return Tree{Source: dir, Is: is, Masks: masks}, err
 }

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest"
 )
 
@@ -56,27 +55,5 @@ func TestForeignOwnersAreCounted(t *testing.T) {
 	driverstest.Refused(t, err, "5 files in "+root+" belong to other users")
 	if n, err := foreignOwners(t.Context(), root, uint32(os.Getuid())); n != 0 || err != nil {
 		t.Errorf("own files: %d, %v", n, err)
-	}
-}
-
-func TestMountsThatAreRefused(t *testing.T) {
-	dir := t.TempDir()
-	auth := driverstest.Mounts(t, dir, drivers.AuthDir)[0]
-	for _, test := range []struct {
-		mounts []drivers.Mount
-		text   string
-	}{
-		{driverstest.Mounts(t, dir, "/etc"), "would hide the token"},
-		{driverstest.Mounts(t, dir, "/etc/openshell"), "would hide the token"},
-		{driverstest.Mounts(t, dir, "/etc/openshell/auth"), "would hide the token"},
-		{driverstest.Mounts(t, dir, "/etc/openshell/auth/more"), "would hide the token"},
-		{driverstest.Mounts(t, dir, "/data", dir, "/data"), "/data is taken"},
-		{driverstest.Mounts(t, dir+"/none", "/data"), "does not exist"},
-	} {
-		driverstest.Refused(t, CheckMounts(drivers.Spec{Auth: auth, Mounts: test.mounts}), test.text)
-	}
-	good := drivers.Spec{Auth: auth, Mounts: driverstest.Mounts(t, dir, "/data", dir, "/etc/openshell-other", dir, "/data/below")}
-	if err := CheckMounts(good); err != nil {
-		t.Error(err)
 	}
 }

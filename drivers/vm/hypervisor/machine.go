@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"path"
 
+	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
-	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/kvm"
 )
@@ -16,10 +16,10 @@ type Machine struct {
 	RunDir string `json:"runDir"` // for sockets, 0700; removed at the end
 	Boot   string `json:"boot"`   // directory with the boot spec
 
-	Rootfs host.Tree `json:"rootfs"`
-	Auth   string    `json:"auth"` // the share
-	Mounts []Shared  `json:"mounts,omitempty"`
-	Upper  string    `json:"upper,omitempty"` // disk image; "" for an ephemeral sandbox
+	Rootfs drivers.Tree `json:"rootfs"`
+	Auth   string       `json:"auth"` // the share
+	Mounts []Shared     `json:"mounts,omitempty"`
+	Upper  string       `json:"upper,omitempty"` // disk image; "" for an ephemeral sandbox
 
 	CPUs   int    `json:"cpus"`
 	Memory int64  `json:"memory"`        // bytes, whole MiB
@@ -29,7 +29,7 @@ type Machine struct {
 // Shared is one user mount; Name is its directory in the composed shares.
 type Shared struct {
 	Name string `json:"name"`
-	host.Tree
+	drivers.Tree
 }
 
 // JailUpper is where the disk lies in a jail.
@@ -56,7 +56,7 @@ type Composition struct {
 }
 
 // Add shows a tree at target.
-func (c *Composition) Add(t host.Tree, target string) {
+func (c *Composition) Add(t drivers.Tree, target string) {
 	for _, m := range t.Masks {
 		c.Masks = append(c.Masks, path.Join(target, m))
 	}
@@ -65,8 +65,8 @@ func (c *Composition) Add(t host.Tree, target string) {
 
 // AddShares shows below dir what the guest sees as the shares.
 func (c *Composition) AddShares(m Machine, dir string) {
-	c.Add(host.Tree{Source: m.Boot}, path.Join(dir, guest.BootDir))
-	c.Add(host.Tree{Source: m.Auth}, path.Join(dir, guest.AuthName))
+	c.Add(drivers.Tree{Source: m.Boot}, path.Join(dir, guest.BootDir))
+	c.Add(drivers.Tree{Source: m.Auth}, path.Join(dir, guest.AuthName))
 	for _, mount := range m.Mounts {
 		c.Add(mount.Tree, path.Join(dir, mount.Name))
 	}

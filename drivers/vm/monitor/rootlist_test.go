@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
-	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/rootlist"
 )
@@ -20,7 +20,7 @@ func lister(t *testing.T) (m *monitor, list string) {
 	t.Helper()
 	m = &monitor{
 		cfg: Config{
-			Machine: hypervisor.Machine{Boot: t.TempDir(), Rootfs: host.Tree{Source: t.TempDir()}}, BootDeadline: time.Minute,
+			Machine: hypervisor.Machine{Boot: t.TempDir(), Rootfs: drivers.Tree{Source: t.TempDir()}}, BootDeadline: time.Minute,
 		},
 		began: time.Now(), log: slog.New(slog.NewTextHandler(io.Discard, nil)), stop: make(chan time.Duration, 1), group: &group{},
 	}

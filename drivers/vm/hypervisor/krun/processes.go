@@ -9,8 +9,8 @@ import (
 
 	"github.com/creack/pty"
 
+	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
-	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/hypervisor/krun/krunvm"
 	"openshell-vm/drivers/vm/jail"
@@ -93,7 +93,7 @@ func (t *Tools) compose(m hypervisor.Machine) (c hypervisor.Composition) {
 	for _, dir := range []string{"dev", "proc", "sys", "run"} {
 		c.Masks = append(c.Masks, path.Join(jailRoot, dir))
 	}
-	c.Add(host.Tree{Source: t.Init}, jailRoot+jailInit)
+	c.Add(drivers.Tree{Source: t.Init}, jailRoot+jailInit)
 	c.Add(m.Rootfs, path.Join(jailRoot, guest.RootDir))
 	c.AddShares(m, path.Join(jailRoot, guest.SharesDir))
 	return c

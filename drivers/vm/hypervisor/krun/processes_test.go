@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/hypervisor/krun/krunvm"
@@ -19,7 +20,7 @@ import (
 func TestProcesses(t *testing.T) {
 	tools := &Tools{Binary: host.Program{Path: "/usr/bin/openshell-krun"}, Library: "/l", Firmware: "/f", Init: "/init"}
 	m := hypervisor.Machine{
-		Boot: "/boot-spec", Rootfs: host.Tree{Source: "/root-dir", Masks: []string{"secret"}}, Auth: "/auth", CPUs: 2, Memory: 256 << 20,
+		Boot: "/boot-spec", Rootfs: drivers.Tree{Source: "/root-dir", Masks: []string{"secret"}}, Auth: "/auth", CPUs: 2, Memory: 256 << 20,
 	}
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/jail"
@@ -33,8 +34,8 @@ func TestProcesses(t *testing.T) {
 		Kernel: "/boot/k", Initramfs: "/cache/i",
 	}
 	m := hypervisor.Machine{
-		RunDir: t.TempDir(), Boot: "/boot-spec", Rootfs: host.Tree{Source: "/root-dir", Masks: []string{"secret"}}, Auth: "/auth",
-		Mounts: []hypervisor.Shared{{Name: "mount-0", Tree: host.Tree{Source: "/data"}}}, Upper: "/disk", CPUs: 2, Memory: 256 << 20,
+		RunDir: t.TempDir(), Boot: "/boot-spec", Rootfs: drivers.Tree{Source: "/root-dir", Masks: []string{"secret"}}, Auth: "/auth",
+		Mounts: []hypervisor.Shared{{Name: "mount-0", Tree: drivers.Tree{Source: "/data"}}}, Upper: "/disk", CPUs: 2, Memory: 256 << 20,
 	}
 	p := ports(t)
 	all, err := tools.Processes(m, p)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/hypervisor/krun"
@@ -126,7 +127,7 @@ func shares(dir string, c monitor.Config) []string {
 }
 
 // tree is a directory with what covers parts of it.
-func tree(dir string, t host.Tree) []string {
+func tree(dir string, t drivers.Tree) []string {
 	return append([]string{dir}, below(dir, t.Masks...)...)
 }
 
