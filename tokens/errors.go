@@ -6,7 +6,7 @@ import (
 	"openshell-vm/internal/fault"
 )
 
-// Why a token was refused. Verify's errors wrap exactly one of them.
+// Reasons to refuse a token. Each error of Verify wraps exactly one of them.
 var (
 	ErrTooLarge     = errors.New("the token is too large")
 	ErrMalformed    = errors.New("this is not a token of an openshell gateway")

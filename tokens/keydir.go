@@ -28,10 +28,11 @@ type state struct {
 
 const (
 	maxFile    = 64 << 10
-	maxForeign = 5 // names that are told
+	maxForeign = 5 // foreign names that an error lists
 )
 
-// load reads a key directory; the ring is empty where there is no key yet.
+// load makes a key directory if it is missing, and reads it. Without keys the ring is
+// empty.
 func load(dir string) (ring, error) {
 	err := os.Mkdir(dir, 0o700)
 	if err == nil {
@@ -61,11 +62,11 @@ func load(dir string) (ring, error) {
 	return r, nil
 }
 
-// save writes next in an order that leaves a usable directory whatever moment
-// the process is killed at:
-//  1. new keys, which nothing refers to yet;
-//  2. the state file, in one rename: the commit;
-//  3. keys that the state no longer names are deleted: see sweep.
+// save writes next in an order that leaves a usable directory, whenever the process is
+// killed:
+//  1. write new keys, which nothing refers to yet;
+//  2. replace the state file by one rename, which is the commit;
+//  3. sweep then deletes the keys that the state no longer names.
 func save(dir string, next ring) error {
 	for kid, e := range next.keys { // 1
 		name := filepath.Join(dir, kid+keySuffix)
@@ -90,8 +91,8 @@ func save(dir string, next ring) error {
 	return nil
 }
 
-// sweep deletes what r does not name: files of a killed save, and keys whose
-// time is over. It tells what it can't delete, and what is not ours and stays.
+// sweep deletes files of ours that r does not name: those of a killed save, and keys whose
+// time is over. Its error names what it can't delete, and foreign files, which stay.
 func sweep(dir string, r ring) (untidy error) {
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -117,15 +118,15 @@ func sweep(dir string, r ring) (untidy error) {
 	return untidy
 }
 
-// keyFile says whether a name is of the form that ours have, and of which key.
+// keyFile reports whether name is that of a key file, and of which key.
 func keyFile(name string) (kid string, ok bool) {
 	kid, ok = strings.CutSuffix(name, keySuffix)
 	raw, err := hex.DecodeString(kid)
 	return kid, ok && err == nil && len(raw) == kidSize && kid == strings.ToLower(kid)
 }
 
-// readState gives an empty state where there is nothing yet. A lone key with
-// no state is what a kill during the very first save leaves: it signs.
+// readState reads the state file. Without that file and without keys the state is empty. A
+// single key without the file signs: a kill during the very first save leaves that.
 func readState(dir string) (state, error) {
 	name := filepath.Join(dir, stateName)
 	text, err := readFile(name)
@@ -145,8 +146,8 @@ func readState(dir string) (state, error) {
 	return st, nil
 }
 
-// adopt makes up the state for a directory without one. Of several keys nobody
-// knows which one signs and which are over, so that is refused.
+// adopt makes up the state for a directory without a state file. It refuses several keys:
+// nobody knows which of them signs and which are retired.
 func adopt(dir string) (state, error) {
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -202,7 +203,7 @@ func encodeKey(key ed25519.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
 }
 
-// decodeKey's errors say nothing of the content.
+// decodeKey decodes a private key. Its errors contain nothing of the text.
 func decodeKey(text []byte) (ed25519.PrivateKey, error) {
 	block, rest := pem.Decode(text)
 	if block == nil || block.Type != keyBlock || len(rest) > 0 {
@@ -236,9 +237,9 @@ func readFile(name string) ([]byte, error) {
 	return text, nil
 }
 
-// private refuses what another user could read or change. want is the type
-// and the widest mode allowed. The directory is checked first and admits no
-// other user, so nothing changes between this check and the use.
+// private refuses a file or directory that another user could read or change. want is its
+// type and the widest mode allowed. The directory is checked first and lets no other user
+// in, so nothing changes between this check and the use.
 func private(name string, want fs.FileMode) error {
 	info, err := os.Lstat(name)
 	if err != nil {
@@ -260,7 +261,7 @@ func private(name string, want fs.FileMode) error {
 	return nil
 }
 
-// writeFile replaces name in dir by one rename; durable when it returns.
+// writeFile replaces name in dir by one rename. It is durable when writeFile returns.
 func writeFile(dir, name string, text []byte) error {
 	return atomicfile.Write(filepath.Join(dir, name), filepath.Join(dir, tmpPrefix+name), text, atomicfile.Durable)
 }

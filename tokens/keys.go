@@ -14,18 +14,18 @@ import (
 	"time"
 )
 
-// Keys are a gateway's signing keys: one signs, the others only verify until
-// the last token they signed has expired. They are safe for concurrent use;
-// one process at a time may have a directory open. No descriptor is held.
+// Keys are a gateway's signing keys. One of them signs. The others only verify, each until
+// the last token that it signed has expired. Keys are safe for concurrent use. Only one
+// process at a time may use a directory. Keys hold no descriptor.
 type Keys struct {
 	dir string
 
 	mu     sync.RWMutex
 	ring   ring
-	untidy error // of the last sweep
+	untidy error // the last sweep's error
 }
 
-// ring is the keys in memory, each with its entry of the state file.
+// ring is the keys in memory, each with its entry in the state file.
 type ring struct {
 	signing string // kid
 	keys    map[string]entry
@@ -36,20 +36,19 @@ type entry struct {
 	key ed25519.PrivateKey
 }
 
-// KeyInfo is what can be said of a key. It is also its entry in the state file.
+// KeyInfo is what is public about a key. It is also the key's entry in the state file.
 type KeyInfo struct {
 	ID        string    `json:"kid"`
 	CreatedAt time.Time `json:"createdAt"`
-	// RetireAt is when the last token that the key signed has expired, and the
-	// key verifies no more. Zero for the signing key.
+	// RetireAt is when the last token that the key signed has expired. From then on the key
+	// verifies nothing. Zero for the signing key.
 	RetireAt time.Time `json:"retireAt,omitzero"`
 }
 
-// OpenKeys loads the keys in dir. Where there are none it makes dir (its
-// parent must exist) and a first key. It refuses, with an *Error that wraps
-// ErrPermissions, a directory or a key that another user owns or that has
-// modes wider than 0700 and 0600, and symlinks in place of either. What a
-// killed process left half done is cleaned up.
+// OpenKeys loads the keys in dir. If there are none, it makes dir (its parent must exist)
+// and a first key. It refuses a directory or a key that another user owns, that has a mode
+// wider than 0700 or 0600, or that is a symlink; the error is an *Error that wraps
+// ErrPermissions. It cleans up what a killed process left.
 func OpenKeys(dir string) (*Keys, error) {
 	r, err := load(dir)
 	if err != nil {
@@ -65,10 +64,10 @@ func OpenKeys(dir string) (*Keys, error) {
 	return k, nil
 }
 
-// Rotate makes a new signing key and returns its kid. The old one verifies for
-// longest from now: the longest lifetime of any token that it may have signed.
-// Tokens minted after Rotate returned are signed with the new key. Keys whose
-// time is over are deleted.
+// Rotate makes a new signing key and returns its kid. Tokens minted after Rotate has
+// returned are signed with the new key. The old key verifies for longest from now; that has
+// to be the longest lifetime of any token that it may have signed. Rotate deletes keys
+// whose time is over.
 func (k *Keys) Rotate(now time.Time, longest time.Duration) (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -95,8 +94,8 @@ func (k *Keys) Rotate(now time.Time, longest time.Duration) (string, error) {
 	return kid, nil
 }
 
-// Retire makes a key that no longer signs invalid at once and deletes it:
-// every token it signed is refused from now on.
+// Retire deletes a key that no longer signs. From now on every token that it signed is
+// refused.
 func (k *Keys) Retire(kid string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -122,30 +121,30 @@ func (k *Keys) Prune(now time.Time) error {
 	return k.commit(next)
 }
 
-// List gives all keys, the signing one first, then the newest first.
+// List returns all keys: the signing one first, then the others, newest first.
 func (k *Keys) List() []KeyInfo {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.ring.infos()
 }
 
-// Untidy tells what lies in the key directory that is not ours and is left alone,
-// and what of ours could not be deleted there; nil if there is nothing.
+// Untidy returns an error that names foreign files in the key directory, which are left
+// alone, and files of ours that could not be deleted; nil if there is neither.
 func (k *Keys) Untidy() error {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.untidy
 }
 
-// SigningKeyID is the kid of the key that signs.
+// SigningKeyID returns the kid of the key that signs.
 func (k *Keys) SigningKeyID() string {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.ring.signing
 }
 
-// JWKS is the JSON Web Key Set (RFC 7517, RFC 8037) of the keys that verify at
-// the time now, the signing one first. It holds public keys only.
+// JWKS returns the JSON Web Key Set (RFC 7517, RFC 8037) of the keys that verify at the
+// time now, the signing one first. It has only public keys.
 func (k *Keys) JWKS(now time.Time) ([]byte, error) {
 	type jwk struct {
 		Type      string `json:"kty"`
@@ -171,8 +170,8 @@ func (k *Keys) JWKS(now time.Time) ([]byte, error) {
 	return json.Marshal(set)
 }
 
-// Know says whether raw names a key that verifies at the time now, which is no
-// more than that: it does not verify raw.
+// Know reports whether raw names a key that verifies at the time now. It does not verify
+// raw.
 func (k *Keys) Know(raw string, now time.Time) bool {
 	if len(raw) > MaxSize {
 		return false
@@ -185,7 +184,7 @@ func (k *Keys) Know(raw string, now time.Time) bool {
 	return err == nil
 }
 
-// Verifies says whether tokens that this key signed are still taken at the time now.
+// Verifies reports whether the key with this id verifies at the time now.
 func (k *Keys) Verifies(kid string, now time.Time) bool {
 	_, err := k.verifier(kid, now)
 	return err == nil
@@ -207,7 +206,7 @@ func (k *Keys) verifier(kid string, now time.Time) (crypto.PublicKey, error) {
 	return e.public(), nil
 }
 
-// commit makes next the truth, first on disk.
+// commit replaces the ring by next, on disk first.
 func (k *Keys) commit(next ring) error {
 	if err := save(k.dir, next); err != nil {
 		return err
@@ -258,8 +257,7 @@ func (r ring) infos() []KeyInfo {
 	return list
 }
 
-// keyID is the hex form of the first 16 bytes of SHA-256 over the public key's
-// SubjectPublicKeyInfo.
+// keyID returns the kid of a key; see the package comment.
 func keyID(public crypto.PublicKey) (string, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Raw is a token. Printing, formatting or logging it gives a placeholder:
-// only the conversions string(raw) and []byte(raw) give the token itself.
+// Raw is a token. Printing, formatting, encoding or logging it gives a placeholder. Only the
+// conversions string(raw) and []byte(raw) give the token itself.
 type Raw string
 
 const placeholder = "[token]"
@@ -20,10 +20,10 @@ const placeholder = "[token]"
 // Format writes a placeholder for every verb.
 func (Raw) Format(s fmt.State, _ rune) { fmt.Fprint(s, placeholder) }
 
-// LogValue is a placeholder.
+// LogValue returns a placeholder.
 func (Raw) LogValue() slog.Value { return slog.StringValue(placeholder) }
 
-// MarshalText is a placeholder: no record can hold a token by accident.
+// MarshalText returns a placeholder, so that no record can hold a token by accident.
 func (Raw) MarshalText() ([]byte, error) { return []byte(placeholder), nil }
 
 // Claims are what a token says.
@@ -32,12 +32,12 @@ type Claims struct {
 	Generation uint64
 	KeyID      string    // the header's kid
 	TokenID    string    // jti
-	IssuedAt   time.Time // iat: a second before it was made, whole seconds like the next
-	ExpiresAt  time.Time
+	IssuedAt   time.Time // iat: 1 s before it was made, in whole seconds
+	ExpiresAt  time.Time // exp, in whole seconds
 }
 
-// wire is the claims' form inside the token. Its single-valued aud and whole
-// seconds are part of the format: another form is refused.
+// wire is the claims' form inside the token. A single aud and whole seconds are part of the
+// format; Verify refuses any other form.
 type wire struct {
 	Issuer     string `json:"iss"`
 	Audience   string `json:"aud"`
@@ -79,16 +79,16 @@ type Issuer struct {
 	GatewayID string
 }
 
-// Request is for one token.
+// Request asks for one token.
 type Request struct {
 	SandboxID  string
 	Generation uint64        // from 1
-	TTL        time.Duration // from 3 s to MaxTTL; CheckTTL knows what makes sense
+	TTL        time.Duration // from 3 s to MaxTTL; CheckTTL says which are of use
 	Now        time.Time
 }
 
-// Mint signs a new token. It counts from a second before Now, and its times are
-// whole seconds: it lives up to two seconds less than TTL from Now, never longer.
+// Mint signs a new token. Its lifetime begins a second before Now, and its times are whole
+// seconds. So it expires one to two seconds before Now + TTL.
 func (i Issuer) Mint(r Request) (Raw, Claims, error) {
 	switch {
 	case !validID(i.GatewayID) || !validID(r.SandboxID):

@@ -1,12 +1,12 @@
 package tokens
 
-// What lies in a key directory, itself 0700:
+// The files in a key directory, which has mode 0700:
 //
 //	<kid>.pem     a private key, PKCS#8 in PEM, 0600
 //	keys.json     which key signs, and until when the others verify
-//	.new-*        a file being written; left behind only by a kill
+//	.new-*        a file that is being written; only a kill leaves one behind
 //
-// Anything else there is not ours, and is left alone.
+// All other files there are foreign, and are left alone.
 const (
 	stateName   = "keys.json"
 	keySuffix   = ".pem"
@@ -25,7 +25,7 @@ const (
 	maxID         = 64
 )
 
-// validID says whether s can stand in a SPIFFE path and in a file's name.
+// validID reports whether s can be part of a SPIFFE path and of a file's name.
 func validID(s string) bool {
 	if s == "" || len(s) > maxID || s[0] == '.' {
 		return false

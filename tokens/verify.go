@@ -13,8 +13,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// DefaultLeeway is the clock difference that a verifier commonly allows. It is
-// never added silently: Verifier.Leeway says what is allowed.
+// DefaultLeeway is the clock difference that verifiers commonly allow. It is never added by
+// itself: only Verifier.Leeway counts.
 const DefaultLeeway = 5 * time.Second
 
 // Verifier checks tokens for one gateway. It is safe for concurrent use if
@@ -22,14 +22,14 @@ const DefaultLeeway = 5 * time.Second
 type Verifier struct {
 	Keys      *Keys
 	GatewayID string
-	Leeway    time.Duration // allowed clock difference; 0 is none
-	// Exists says whether the sandbox with this id still exists. It is asked
-	// last, of tokens that are good otherwise; it must not be nil.
+	Leeway    time.Duration // allowed clock difference; 0 means none
+	// Exists reports whether the sandbox with this id still exists. It is called last, for
+	// tokens that are good otherwise. It must not be nil.
 	Exists func(sandboxID string) bool
 }
 
-// Verify returns what a good token claims. Its error wraps one of the Err
-// values, says in one line what is wrong, and contains nothing of the token.
+// Verify returns the claims of a good token. Its error wraps one of the Err values, says in
+// one line what is wrong, and contains nothing of the token.
 func (v Verifier) Verify(raw string, now time.Time) (Claims, error) {
 	if len(raw) > MaxSize {
 		return Claims{}, fmt.Errorf("%w: %d bytes, at most %d are read", ErrTooLarge, len(raw), MaxSize)
@@ -66,11 +66,11 @@ func (v Verifier) parser(now time.Time) *jwt.Parser {
 	)
 }
 
-// reason turns the library's error into one of ours, without its text: that
-// could quote what was parsed.
+// reason turns the library's error into one of ours. It drops the library's text, which
+// could quote the token.
 func reason(err error, w wire, now time.Time) error {
-	// In the order in which they decide: nothing is said of the claims of a
-	// token whose signature is wrong.
+	// The first match counts: if the signature is wrong, the error says nothing about the
+	// claims.
 	for _, r := range []struct{ theirs, ours error }{
 		{ErrUnknownKey, ErrUnknownKey},
 		{jwt.ErrTokenSignatureInvalid, ErrSignature},
@@ -96,7 +96,7 @@ func reason(err error, w wire, now time.Time) error {
 	return ErrMalformed
 }
 
-// complete checks what the library knows nothing of.
+// complete checks what the library does not check.
 func (w *wire) complete() error {
 	switch {
 	case w.IssuedAt == 0 || w.TokenID == "" || w.SandboxID == "" || w.Subject == "" || w.Generation == 0:
@@ -111,16 +111,15 @@ func (w *wire) complete() error {
 	return nil
 }
 
-// possible refuses times that wrap around in some arithmetic; none of them is
-// minted. The limit is in the year 36,812.
+// possible reports whether the times are none that overflow in some arithmetic; Mint makes
+// none of those. The limit is in the year 36,812.
 func (w *wire) possible() bool {
 	return min(w.IssuedAt, w.NotBefore, w.ExpiresAt) >= 0 && max(w.IssuedAt, w.NotBefore, w.ExpiresAt) < 1<<40
 }
 
-// checkForm checks a token's form before anything is believed of it and
-// returns its key id. Only what Mint writes is taken: base64url without line
-// breaks, exactly three header fields, no field twice (not even in another
-// case: encoding/json would take either).
+// checkForm checks a token's form before anything in it is trusted, and returns its key id.
+// It accepts only what Mint writes: base64url without line breaks, exactly three header
+// fields, and no field twice, not even in another case (encoding/json would accept either).
 func checkForm(raw string) (kid string, err error) {
 	parts := strings.Split(raw, ".")
 	if len(parts) != 3 || strings.ContainsAny(raw, "\r\n") {
@@ -146,8 +145,8 @@ func checkForm(raw string) (kid string, err error) {
 	return kid, nil
 }
 
-// object decodes one segment as a JSON object whose keys are lower case and
-// each there once.
+// object decodes one segment, which must be a JSON object. Each key must be lower case and
+// occur once.
 func object(segment string) (map[string]json.RawMessage, error) {
 	text, err := base64.RawURLEncoding.Strict().DecodeString(segment)
 	if err != nil {
