@@ -1,16 +1,16 @@
 // Package atomicfile replaces a file by a whole new one.
 //
-// What is promised: whoever opens the name gets all of the old content or all of the
-// new, also where the writer was killed at any instruction. What a power cut leaves
-// depends on the Sync that was asked for. Files have mode 0600, whatever the umask.
+// What is promised: whoever opens the name gets all of the old content or all of the new,
+// also if the writer was killed at any instruction. The Sync decides what a power cut
+// leaves. Files have mode 0600, whatever the umask.
 //
-// What is not: that several files change together, or that one of two writers
-// notices the other; the later rename wins. The temporary file of a killed writer stays
+// What is not promised: that several files change together, or that one of two writers
+// notices the other. The later rename wins. The temporary file of a killed writer stays
 // until the next one of that name, or for ever if the name has a star.
 //
-// github.com/google/renameio is not used: it leaves the directory unsynced, so that a
-// power cut can bring the old file back after a write was called done, and its temporary
-// names are random, so that nobody finds what a killed writer left.
+// github.com/google/renameio does not fit. It does not sync the directory, so a power cut
+// can bring the old file back after the write has returned. Its temporary names are random,
+// so nobody finds what a killed writer left.
 package atomicfile
 
 import (
@@ -22,35 +22,35 @@ import (
 	"strings"
 )
 
-// Sync is what a new file is to survive.
+// Sync says what a new file has to survive.
 type Sync int
 
-// Each holds what the ones below it hold.
+// Each promises also what those below it promise.
 const (
-	Durable  Sync = iota // once it is done, a power cut leaves the new content
+	Durable  Sync = iota // after Commit, a power cut leaves the new content
 	Whole                // a power cut leaves the old content or the new
-	Volatile             // a power cut may leave anything: whoever reads it checks it
+	Volatile             // a power cut may leave anything: readers have to check the content
 )
 
 const mode = 0o600
 
-// Variables so that tests can see and fail them.
+// Variables so that tests can see these calls and make them fail.
 var (
 	syncFile = (*os.File).Sync
 	rename   = os.Rename
 	syncDir  = SyncDir
 )
 
-// Pending is a new file under its temporary name. It ends with Commit or Discard. Not
-// safe for concurrent use.
+// Pending is a new file under its temporary name, until Commit or Discard. It is not safe
+// for concurrent use.
 type Pending struct {
 	*os.File
 	over bool
 }
 
-// Create begins a new file. temporary lies in the directory of the file that it is to
-// become. A star in it stands for something that no other file has; without one,
-// whatever lies there is what a killed writer left, and is removed.
+// Create begins a new file. temporary is its name until Commit, in the same directory as
+// the final name. A star in temporary becomes something unique. Without a star, Create
+// first removes what a killed writer may have left under that name.
 func Create(temporary string) (*Pending, error) {
 	var f *os.File
 	var err error
@@ -82,12 +82,12 @@ func Adopt(f *os.File) *Pending { return &Pending{File: f} }
 
 // Commit puts the file in place of path. It
 //
-//  1. syncs the content, unless it is Volatile
+//  1. syncs the content, unless sync is Volatile
 //  2. renames the file
-//  3. syncs the directory, if it is Durable.
+//  3. syncs the directory, if sync is Durable.
 //
-// When 3 fails, the new file is in place; before, the old one stays and the new one is
-// removed.
+// If 1 or 2 fails, the old file stays and the new one is removed. If 3 fails, the new file
+// is in place all the same.
 func (p *Pending) Commit(path string, sync Sync) (err error) {
 	defer p.Discard()
 	if sync <= Whole {
@@ -116,7 +116,7 @@ func (p *Pending) Discard() {
 	os.Remove(p.Name())
 }
 
-// Write gives path new content. For temporary see Create.
+// Write replaces the content of path. For temporary see Create.
 func Write(path, temporary string, data []byte, sync Sync) error {
 	p, err := Create(temporary)
 	if err != nil {
@@ -129,7 +129,7 @@ func Write(path, temporary string, data []byte, sync Sync) error {
 	return p.Commit(path, sync)
 }
 
-// WriteJSON is Write of v, for people to read. Several may write the file at once.
+// WriteJSON is Write of v as indented JSON. Several processes may write path at once.
 func WriteJSON(path string, v any, sync Sync) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {

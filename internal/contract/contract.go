@@ -1,11 +1,11 @@
-// Package contract has the part of the contract with what runs in a sandbox that who
-// fills a share, or shows it, must know. Package drivers has all of it, and says what it
-// means.
+// Package contract is the part of the contract with a sandbox's programs that the gateway
+// needs to fill a share, and a guest to show it. Package drivers has the whole contract,
+// and says what it means.
 package contract
 
 import "time"
 
-// The names of the two files in a share that are the gateway's.
+// Names of the gateway's two files in a share.
 const (
 	TokenName    = "sandbox.jwt"
 	MetadataName = "metadata.json"
@@ -14,15 +14,15 @@ const (
 // AuthDir is where a sandbox finds its share.
 const AuthDir = "/etc/openshell/auth"
 
-// AuthMode is the one that there is.
+// AuthMode is the only auth mode.
 const AuthMode = "gateway-managed-file"
 
-// Metadata is the content of the file beside the token.
+// Metadata is the content of MetadataName.
 type Metadata struct {
 	Generation uint64    `json:"generation"`
 	IssuedAt   time.Time `json:"issuedAt"`
 	ExpiresAt  time.Time `json:"expiresAt"`
-	RenewAt    time.Time `json:"renewAt"` // when the gateway means to replace it
+	RenewAt    time.Time `json:"renewAt"` // when the gateway will replace the token
 	Gateway    string    `json:"gateway"` // the gateway's id
 	AuthMode   string    `json:"authMode"`
 }

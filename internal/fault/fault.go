@@ -1,15 +1,15 @@
-// Package fault is the one form of an error that a user can do something about.
+// Package fault has the error type for failures that a user can do something about.
 package fault
 
-// Error is a failure that a user can do something about. The CLI prints
-// "Op: Err" as one line and then the hint as another.
+// Error is a failure that a user can do something about. The CLI prints "Op: Err" as one
+// line, and the hint as another.
 type Error struct {
 	Op   string // what was tried: "start the VM"
 	Err  error
 	Hint string // what to do; one line, no full stop
 }
 
-// Error gives the one line without the hint.
+// Error returns the line without the hint.
 func (e *Error) Error() string {
 	if e.Op == "" {
 		return e.Err.Error()
@@ -17,11 +17,10 @@ func (e *Error) Error() string {
 	return e.Op + ": " + e.Err.Error()
 }
 
-// Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// HintOf finds the innermost hint in err's tree, in the first branch that has
-// one; "" if there is none.
+// HintOf returns the innermost hint in err's tree, from the first branch that has one; ""
+// if there is none.
 func HintOf(err error) string {
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:

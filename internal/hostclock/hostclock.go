@@ -1,11 +1,11 @@
-// Package hostclock tells when this host's wall clock steps. Go's timers do not: they
-// run on the monotonic clock, which stands still while a host sleeps.
+// Package hostclock tells when this host's wall clock steps. Go's timers do not tell: they
+// run on the monotonic clock, which stands still while the host sleeps.
 //
-// A step is a clock that was set, by hand or by a time server that found it far off,
-// and the end of a sleep. A clock that is slewed to the right time does not step.
+// The clock steps when somebody or a time server sets it, and at the end of a sleep. A
+// clock that is slewed to the right time does not step.
 //
-// What is not promised: that two steps at about the same time are told one by one. How
-// large a step was is not told.
+// What is not promised: a call for each of two steps at about the same time, or the size of
+// a step.
 package hostclock
 
 import (
@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Watch calls stepped, from its own goroutine, after each step of the clock until ctx
-// ends; then its error is nil. Any other end is an error, and no step is told any more.
+// Watch calls stepped after each step of the clock, in the calling goroutine. When ctx ends
+// it returns nil. If it returns an error, it tells no more steps.
 func Watch(ctx context.Context, stepped func()) error {
 	timer, err := newTimer()
 	if err != nil {
@@ -37,7 +37,7 @@ func Watch(ctx context.Context, stepped func()) error {
 		if err != nil && !errors.Is(err, unix.ECANCELED) {
 			return err
 		}
-		if err := arm(timer); err != nil { // first: stepped sees a step that comes now, too
+		if err := arm(timer); err != nil { // before stepped, so that no step in between is lost
 			return err
 		}
 		if err != nil {
@@ -46,7 +46,7 @@ func Watch(ctx context.Context, stepped func()) error {
 	}
 }
 
-// newTimer is a timerfd on the wall clock that the runtime's poller waits for.
+// newTimer makes a timerfd on the wall clock, for the runtime's poller.
 func newTimer() (*os.File, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_REALTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
@@ -74,7 +74,8 @@ func arm(timer *os.File) error {
 	if err != nil {
 		return err
 	}
-	if failed != nil && !errors.Is(failed, unix.ECANCELED) { // a step since the last read: the timer is set all the same
+	// ECANCELED means a step since the last read. The timer is set all the same.
+	if failed != nil && !errors.Is(failed, unix.ECANCELED) {
 		return fmt.Errorf("timerfd_settime: %w", failed)
 	}
 	return nil

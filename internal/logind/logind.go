@@ -1,9 +1,9 @@
 // Package logind tells what systemd's logind does when a user's last session ends.
 //
-// Without lingering, it ends the user's manager and the units below it, and removes
-// the user's runtime directory. What was started from a session stays, unless
-// KillUserProcesses is set. All functions read the host's files below a root, so
-// that tests can give them others; none asks logind itself.
+// Without lingering, logind ends the user's manager and its units, and removes the user's
+// runtime directory. Processes of a session stay, unless KillUserProcesses is set. All
+// functions read the host's files below a root, which tests can make up. None asks logind
+// itself.
 package logind
 
 import (
@@ -16,7 +16,7 @@ import (
 	"strings"
 )
 
-// Lingers says whether the user of that name is to be kept over their last logout.
+// Lingers reports whether lingering is on for the user of that name.
 func Lingers(root fs.FS, name string) bool {
 	if name == "" || strings.Contains(name, "/") {
 		return false
@@ -25,19 +25,19 @@ func Lingers(root fs.FS, name string) bool {
 	return err == nil
 }
 
-// Runs says whether systemd, and so logind, runs the host.
+// Runs reports whether systemd, and so logind, runs the host.
 func Runs(root fs.FS) bool {
 	_, err := fs.Stat(root, "run/systemd/system")
 	return err == nil
 }
 
-// KillsProcesses says whether the processes of that user's sessions are killed at
-// their end. It reads logind's configuration: what is set last counts, and the
-// line in a comment says how it was built.
+// KillsProcesses reports whether logind kills the processes of that user's sessions when
+// these end. It reads logind's configuration: the last setting counts. A commented line in
+// the main file shows the default that logind was built with.
 func KillsProcesses(root fs.FS, name string) bool {
 	kills, exclude, only := false, "root", ""
 	for _, file := range configFiles(root) {
-		text, _ := fs.ReadFile(root, file) // what can't be read sets nothing
+		text, _ := fs.ReadFile(root, file) // a file that can't be read sets nothing
 		for line := range strings.Lines(string(text)) {
 			line = strings.TrimSpace(line)
 			if built, ok := strings.CutPrefix(line, "#KillUserProcesses="); ok && !strings.Contains(file, ".conf.d/") {
@@ -60,8 +60,9 @@ func KillsProcesses(root fs.FS, name string) bool {
 	return kills
 }
 
-// configFiles are in the order in which they count: one main file, then drop-ins
-// by name, one in /etc in place of one of that name in /run or /usr/lib.
+// configFiles returns the configuration files in the order in which they apply: one main
+// file, then the drop-ins by name. A drop-in in /etc replaces one of the same name in /run,
+// and that one replaces one in /usr/lib.
 func configFiles(root fs.FS) []string {
 	var files []string
 	for _, dir := range []string{"etc", "run", "usr/lib"} {
@@ -92,10 +93,10 @@ func isYes(value string) bool {
 	return slices.Contains([]string{"yes", "y", "true", "t", "on", "1"}, strings.ToLower(strings.TrimSpace(value)))
 }
 
-// Host is the file system of the host.
+// Host returns the file system of the host.
 func Host() fs.FS { return os.DirFS("/") }
 
-// User is the name of this process's user; "" if it can't be known.
+// User returns the name of this process's user; "" if not known.
 func User() string {
 	if u, err := user.Current(); err == nil {
 		return u.Username

@@ -15,20 +15,20 @@ import (
 type Entry struct {
 	ID     int
 	Device string // MAJOR:MINOR
-	Root   string // of the mount, within its file system; ends in "//deleted" when it was removed
+	Root   string // the mount's root in its file system; ends in "//deleted" if it was removed
 	Point  string // where it is mounted, from the process's own root
 	Type   string // of the file system
 
-	Options string // of the file system, after commas; of a cgroup hierarchy, its controllers
+	Options string // of the file system, separated by commas; those of a cgroup hierarchy name its controllers
 }
 
-// Self is the table of this process.
+// Self is this process's table of mounts.
 const Self = "/proc/self/mountinfo"
 
 var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
-// Read reads a mountinfo file, in its order: later entries lie over earlier
-// ones. Lines that it does not understand are left out.
+// Read reads a mountinfo file, in its order: later mounts lie over earlier ones. It leaves
+// out lines that it does not understand.
 func Read(path string) ([]Entry, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -61,16 +61,16 @@ func parse(line string) (e Entry, ok bool) {
 	return e, true
 }
 
-// Below says whether path lies strictly below dir, both being clean.
+// Below reports whether path lies below dir and is not dir itself. Both must be clean.
 func Below(path, dir string) bool {
 	return path != dir && strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-// Within says whether path is dir or lies below it, both being clean.
+// Within reports whether path is dir or lies below it. Both must be clean.
 func Within(path, dir string) bool { return path == dir || Below(path, dir) }
 
-// Locate says on which device a directory lies, and where in its file system:
-// as Device and Root of a mount of it would have it.
+// Locate returns on which device a directory lies, and where in its file system. A mount of
+// the directory would have these as Device and Root.
 func Locate(dir string) (device, root string, err error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -78,7 +78,7 @@ func Locate(dir string) (device, root string, err error) {
 	}
 	defer f.Close()
 	self := "/proc/self/fd/" + strconv.Itoa(int(f.Fd()))
-	real, err := os.Readlink(self)
+	at, err := os.Readlink(self)
 	if err != nil {
 		return "", "", err
 	}
@@ -92,14 +92,14 @@ func Locate(dir string) (device, root string, err error) {
 	}
 	for _, e := range table {
 		if e.ID == id {
-			rel, err := filepath.Rel(e.Point, real)
+			rel, err := filepath.Rel(e.Point, at)
 			return e.Device, filepath.Join(e.Root, rel), err
 		}
 	}
 	return "", "", fmt.Errorf("the mount of %s is not in %s", dir, Self)
 }
 
-// IDOf is the id of the mount that an open file is on.
+// IDOf returns the id of the mount that an open file is on.
 func IDOf(fd int) (int, error) {
 	id, err := procfs.Field(procfs.Path(0, "fdinfo/"+strconv.Itoa(fd)), "mnt_id")
 	if err != nil {

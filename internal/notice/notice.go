@@ -1,22 +1,23 @@
-// Package notice lets many wait for what happens next to something that has a name.
+// Package notice lets many goroutines wait for the next event of something with a name.
 //
-// What is promised: who waits before a notice gets it, once, and nobody is waited for.
-// What is not: that a notice is kept. Who begins to wait after it waits for the next.
+// What is promised: whoever waits before a notice gets it, once. Telling it never blocks.
+//
+// What is not promised: a notice is not kept. Whoever begins to wait after it waits for the
+// next one.
 package notice
 
 import "sync"
 
-// Board is where notices are told. The zero value is ready. It is safe for concurrent
-// use.
+// Board passes notices on. The zero value is ready for use. It is safe for concurrent use.
 type Board[T any] struct {
 	mu      sync.Mutex
 	waiting map[string]map[chan T]struct{}
 }
 
-// Await gives a channel that gets the next notice about name. done ends the wait, and
-// must be called.
+// Await returns a channel that gets the next notice about name. The caller has to call done,
+// which ends the wait.
 func (b *Board[T]) Await(name string) (next <-chan T, done func()) {
-	c := make(chan T, 1) // so that Tell does not wait
+	c := make(chan T, 1) // so that Tell does not block
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.waiting == nil {
@@ -38,7 +39,7 @@ func (b *Board[T]) leave(name string, c chan T) {
 	}
 }
 
-// Tell gives all who wait for a notice about name this one.
+// Tell sends notice to all who wait for one about name.
 func (b *Board[T]) Tell(name string, notice T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -48,7 +49,7 @@ func (b *Board[T]) Tell(name string, notice T) {
 	delete(b.waiting, name)
 }
 
-// Waiting is how many wait for a notice about name.
+// Waiting returns how many wait for a notice about name.
 func (b *Board[T]) Waiting(name string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

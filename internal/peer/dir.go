@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// viaDir gives a short name for a socket in dir, however long dir's path is:
-// a socket's address has room for 107 bytes. The name is good until done.
+// viaDir returns a short path for a socket in dir. A socket's address has room for 107
+// bytes, and dir's own path may be longer. The short path is valid until done is called.
 func viaDir(dir, name string) (path string, done func(), err error) {
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -19,9 +19,8 @@ func viaDir(dir, name string) (path string, done func(), err error) {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", fd, name), func() { unix.Close(fd) }, nil
 }
 
-// ListenIn makes the socket dir/name for this user alone, in place of one that an
-// earlier process left. The path may be of any length; the name stays when the
-// listener is closed.
+// ListenIn makes the socket dir/name for this user only. It replaces one that an earlier
+// process left. The path may be of any length. The name stays when the listener is closed.
 func ListenIn(dir, name string) (*net.UnixListener, error) {
 	path, done, err := viaDir(dir, name)
 	if err != nil {
@@ -39,7 +38,7 @@ func ListenIn(dir, name string) (*net.UnixListener, error) {
 	return l, os.Chmod(path, 0o600)
 }
 
-// DialIn connects as Dial does to the socket dir/name, whose path may be of any length.
+// DialIn is Dial for the socket dir/name, whose path may be of any length.
 func DialIn(ctx context.Context, dir, name string) (*net.UnixConn, error) {
 	path, done, err := viaDir(dir, name)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package peer looks who is at the other end of a unix socket, from either end.
-// A path alone tells nothing: where the directory of a socket was cleaned away, as
-// happens in /tmp, anybody can make one of that name.
+// Package peer finds out who is at the other end of a unix socket, from either end. A path
+// alone proves nothing: if a socket's directory was cleaned away, as happens in /tmp,
+// anybody can make one of that name.
 package peer
 
 import (
@@ -17,10 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrForeign says that a socket, or what listens on it, is another user's.
+// ErrForeign means that a socket, or the process that listens on it, is another user's.
 var ErrForeign = errors.New("it is not this user's")
 
-// Of gives the credentials of the process that connected, or that listens.
+// Of returns the credentials of the process that connected, or that listens.
 func Of(c syscall.Conn) (*unix.Ucred, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -36,13 +36,13 @@ func Of(c syscall.Conn) (*unix.Ucred, error) {
 	return cred, credErr
 }
 
-// Trusted says whether a user may be at the other end: this one, root, or one of also.
+// Trusted reports whether a user may be at the other end: this user, root, or one of also.
 func Trusted(uid uint32, also ...uint32) bool {
 	return uid == 0 || int(uid) == os.Geteuid() || slices.Contains(also, uid)
 }
 
-// Dial connects to the socket path if its directory and what listens there are
-// this user's, root's or one of also's. Its error is ErrForeign if they are not.
+// Dial connects to the socket at path. The error is ErrForeign if the socket's directory or
+// the process that listens there belongs to neither this user, root, nor one of also.
 func Dial(ctx context.Context, path string, also ...uint32) (*net.UnixConn, error) {
 	if err := CheckDir(filepath.Dir(path), also...); err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func Dial(ctx context.Context, path string, also ...uint32) (*net.UnixConn, erro
 	return unixConn, nil
 }
 
-// Check is for a connection that was made already.
+// Check is Dial's check of the other process, for a connection that is made already.
 func Check(c syscall.Conn, also ...uint32) error {
 	cred, err := Of(c)
 	if err != nil {

@@ -1,14 +1,14 @@
-// Package plainfile opens files in whose place anything may stand: a FIFO, whose
-// opening waits for a writer that never comes, a device, whose opening does
-// something, or a sparse file of a terabyte.
+// Package plainfile opens files whose names may lead to anything. Opening a FIFO may wait
+// for a writer that never comes, opening a device may do something, and a file may be a
+// terabyte of holes.
 //
-// What is promised: only a regular file is read or written, nothing is waited for,
-// and no more is read than was asked for. Symbolic links are followed, unless the
-// flags say otherwise: what they lead to is judged.
+// What is promised: only regular files are opened, nothing waits, and no more is read than
+// the caller allows. Symbolic links are followed, unless the flags say otherwise, and what
+// they lead to is checked.
 //
-// What is not: that the file is the one that the name had a moment before, or that
-// its content stays the same. It is looked at by name first, so that a device is left
-// alone, and judged once more when it is open.
+// What is not promised: that the file is still the one that the name had a moment before, or
+// that its content stays the same. The file is checked by name first, so that a device is
+// not even opened, and once more when it is open.
 package plainfile
 
 import (
@@ -22,21 +22,21 @@ import (
 )
 
 var (
-	// ErrIrregular says that there is something else than a regular file.
+	// ErrIrregular means that the name leads to something other than a regular file.
 	ErrIrregular = errors.New("not a regular file")
-	// ErrTooLarge says that the file has more bytes than were asked for.
+	// ErrTooLarge means that the file has more bytes than the caller allows.
 	ErrTooLarge = errors.New("too large")
 )
 
-// calm is what keeps an open from waiting, and from taking a terminal.
+// calm keeps an open from waiting, and from taking a controlling terminal.
 const calm = unix.O_NONBLOCK | unix.O_NOCTTY
 
-// Open is os.OpenFile for regular files alone; others are ErrIrregular.
+// Open is os.OpenFile for regular files. For others the error is ErrIrregular.
 func Open(path string, flags int, mode fs.FileMode) (*os.File, error) {
 	return open(path, os.Stat, func() (*os.File, error) { return os.OpenFile(path, flags|calm, mode) })
 }
 
-// Read reads a file of at most so many bytes. A larger one is ErrTooLarge.
+// Read reads a file of at most that many bytes. For a larger one the error is ErrTooLarge.
 func Read(path string, most int64) ([]byte, error) {
 	f, err := Open(path, os.O_RDONLY, 0)
 	if err != nil {
@@ -45,7 +45,7 @@ func Read(path string, most int64) ([]byte, error) {
 	return readAll(f, path, most)
 }
 
-// ReadIn is Read of a file that lies in root, however its links lead.
+// ReadIn is Read of a file in root. Links can't lead out of root.
 func ReadIn(root *os.Root, name string, most int64) ([]byte, error) {
 	f, err := open(name, root.Stat, func() (*os.File, error) { return root.OpenFile(name, os.O_RDONLY|calm, 0) })
 	if err != nil {
@@ -58,7 +58,7 @@ func open(name string, stat func(string) (fs.FileInfo, error), openFile func() (
 	if info, err := stat(name); err == nil && !info.Mode().IsRegular() {
 		return nil, irregular(name)
 	}
-	f, err := openFile() // also tells why it can't be looked at
+	f, err := openFile() // if stat failed, this error says why
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func open(name string, stat func(string) (fs.FileInfo, error), openFile func() (
 
 func irregular(name string) error { return fmt.Errorf("%s is %w", name, ErrIrregular) }
 
-// readAll closes the file.
+// readAll reads the file and closes it.
 func readAll(f *os.File, name string, most int64) ([]byte, error) {
 	defer f.Close()
 	info, err := f.Stat()
@@ -89,7 +89,7 @@ func readAll(f *os.File, name string, most int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > most { // it grew
+	if int64(len(data)) > most { // the file has grown
 		return nil, fmt.Errorf("%s is %w: over %d bytes", name, ErrTooLarge, most)
 	}
 	return data, nil

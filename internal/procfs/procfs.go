@@ -1,11 +1,11 @@
-// Package procfs reads what the kernel tells of processes in /proc: the one place
-// that knows what those files look like. Tables of mounts are in package mounts.
+// Package procfs reads what the kernel tells of processes in /proc. Only this package knows
+// the form of those files; tables of mounts are in package mounts.
 //
-// What is not promised: that a process number still means the process that it meant
-// when it was got. A number is used again after its process was reaped. Who acts on
-// what was read here opens a pidfd first and reads then, or compares Stat.Started.
+// What is not promised: that a pid still means the same process. The kernel uses it again
+// after the process was reaped. To act on a process, open a pidfd first and read then, or
+// compare Stat.Started.
 //
-// Names and arguments are a process's own words. They may hold anything.
+// A process sets its own name and arguments. They may contain anything.
 package procfs
 
 import (
@@ -17,7 +17,7 @@ import (
 	"strings"
 )
 
-// Path is the file of that name of process pid; of this one if pid is 0.
+// Path returns the path of process pid's file of that name. pid 0 means this process.
 func Path(pid int, name string) string {
 	if pid == 0 {
 		return "/proc/self/" + name
@@ -25,7 +25,7 @@ func Path(pid int, name string) string {
 	return "/proc/" + strconv.Itoa(pid) + "/" + name
 }
 
-// PIDs lists the processes in sight, in no order. Each may have ended by now.
+// PIDs lists the processes that can be seen, in no order. Each may have ended by now.
 func PIDs() (all []int) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
@@ -39,16 +39,15 @@ func PIDs() (all []int) {
 // Stat is what the kernel says of a process in one line.
 type Stat struct {
 	State   string // one letter: R runs, S sleeps, T is stopped, Z waits for its parent, …
-	Parent  int    // 0 where it is not in sight
-	Started uint64 // in ticks since the boot; with the process number it is unique
+	Parent  int    // 0 if it can't be seen
+	Started uint64 // in ticks since the boot; unique together with the pid
 }
 
-// Ended says that there is nothing left of the process but a number, for its parent
-// to collect.
+// Ended reports whether the process has ended and only waits to be reaped.
 func (s Stat) Ended() bool { return s.State == "Z" || s.State == "X" }
 
-// ReadStat reads the line of process pid, and of this one if pid is 0. The error of a
-// process that was reaped is fs.ErrNotExist.
+// ReadStat reads the Stat of process pid; pid 0 means this process. If the process was
+// reaped, the error is fs.ErrNotExist.
 func ReadStat(pid int) (Stat, error) {
 	data, err := os.ReadFile(Path(pid, "stat"))
 	if err != nil {
@@ -59,10 +58,10 @@ func ReadStat(pid int) (Stat, error) {
 
 var errStat = errors.New("no line of /proc/PID/stat")
 
-// parseStat reads "12 (name) S 1 … 22 fields in all, and more". The name may hold
-// anything, ") " too: the last parenthesis ends it.
+// parseStat reads "12 (name) S 1 …", with at least 22 fields. The name may contain anything,
+// even ") ": the last parenthesis ends it.
 func parseStat(line string) (s Stat, err error) {
-	const state, parent, started = 0, 1, 19 // counted from behind the name
+	const state, parent, started = 0, 1, 19 // counted after the name
 	f := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
 	if len(f) <= started || !strings.Contains(line, "(") {
 		return s, errStat
@@ -77,15 +76,14 @@ func parseStat(line string) (s Stat, err error) {
 	return s, nil
 }
 
-// Runs says whether process pid is there and has not ended. One that only waits for
-// its parent has.
+// Runs reports whether process pid is there and has not ended. A zombie has ended.
 func Runs(pid int) bool {
 	s, err := ReadStat(pid)
 	return err == nil && !s.Ended()
 }
 
-// Args are the arguments of process pid, its name first. One that has ended, or is
-// the kernel's, has none.
+// Args returns the arguments of process pid, the program's name first. A process that has
+// ended and a kernel thread have none.
 func Args(pid int) ([]string, error) {
 	data, err := os.ReadFile(Path(pid, "cmdline"))
 	if err != nil || len(data) == 0 {
@@ -94,15 +92,15 @@ func Args(pid int) ([]string, error) {
 	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00"), nil
 }
 
-// Word is the content of a file that holds one, as comm and wchan do; "" where it
+// Word returns the content of a file with a single word, such as comm or wchan; "" if it
 // can't be read.
 func Word(pid int, name string) string {
 	data, _ := os.ReadFile(Path(pid, name))
 	return strings.TrimSpace(string(data))
 }
 
-// Field is the value of a line "name: value" in a file, as status, fdinfo and meminfo
-// are made of. Where there are several lines, the first one counts.
+// Field returns the value from the first line "name: value" in a file such as status, fdinfo
+// or meminfo.
 func Field(file, name string) (string, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -119,11 +117,11 @@ func Field(file, name string) (string, error) {
 // Cgroup is one line of /proc/PID/cgroup: a hierarchy, and where the process is in it.
 type Cgroup struct {
 	V2          bool
-	Controllers []string // of version 1; "name=…" stands for a hierarchy that has none
+	Controllers []string // of version 1; "name=…" stands for a hierarchy without controllers
 	Path        string   // from the root of the process's cgroup namespace
 }
 
-// Cgroups reads such a file. Lines that it does not understand are left out.
+// Cgroups reads such a file. It leaves out lines that it does not understand.
 func Cgroups(file string) ([]Cgroup, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -132,7 +130,7 @@ func Cgroups(file string) ([]Cgroup, error) {
 	return ParseCgroups(string(data)), nil
 }
 
-// ParseCgroups is Cgroups of what was read already.
+// ParseCgroups is Cgroups for text that was read already.
 func ParseCgroups(text string) (all []Cgroup) {
 	for line := range strings.Lines(text) {
 		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
@@ -147,7 +145,7 @@ func ParseCgroups(text string) (all []Cgroup) {
 	return all
 }
 
-// BootID changes with every boot of the host.
+// BootID returns the kernel's random id of this boot. It changes with every boot.
 func BootID() (string, error) {
 	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(data)), err

@@ -7,24 +7,24 @@ import (
 	"os"
 )
 
-// Follower reads a log while it is written, at its own pace. One that
-// holds is waited for before a file is removed that it is yet to read. Another
-// lags behind, and what it missed is told in its place. Not safe for concurrent use.
+// Follower reads a log while it is written, at its own pace. Before a file is removed that a
+// holding follower has not read, the writer waits. Another follower may miss files; then a
+// note stands in their place. A Follower is not safe for concurrent use.
 type Follower struct {
 	log  *Log
 	hold bool
 	file *os.File
-	seq  int // of file
+	seq  int // the number of file
 	off  int64
 	buf  []byte
 
-	kept map[int]*os.File // the files to come, once the log is closed
-	note []byte           // to be given next
-	told bool             // of a hole at the log's end
+	kept map[int]*os.File // the files to read next, once the log is closed
+	note []byte           // what Next returns first
+	told bool             // the hole at the log's end was told
 }
 
-// Follow starts at the oldest output that is kept or, without replay, at what
-// comes next. Between the two nothing comes twice, and nothing is lost untold.
+// Follow makes a Follower. With replay it starts at the oldest output that is kept, else at
+// what comes next. It gets nothing twice, and misses nothing without a note.
 func (l *Log) Follow(replay, hold bool) (*Follower, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -50,8 +50,8 @@ func (l *Log) Follow(replay, hold bool) (*Follower, error) {
 	return f, nil
 }
 
-// openFrom opens the file with number seq, or the oldest newer one. The log's
-// lock is held, so names stay what they are.
+// openFrom opens the file with number seq or, if that is gone, the oldest newer one. The
+// caller holds the log's lock, so names don't change.
 func (f *Follower) openFrom(seq int) error {
 	for wanted := seq; ; seq++ {
 		file, err := f.open(seq)
@@ -68,7 +68,7 @@ func (f *Follower) openFrom(seq int) error {
 	}
 }
 
-// missed is what stands for the files from that number on.
+// missed returns the note for missing files from that number on.
 func (l *Log) missed(wanted int) []byte {
 	if l.opts.Missed == nil {
 		return nil
@@ -88,8 +88,8 @@ func (f *Follower) open(seq int) (*os.File, error) {
 	return file, nil
 }
 
-// keep opens what is still to be read of a log that ends: its names may be
-// another log's soon. The log's lock is held.
+// keep opens the files that are still to be read, when the log ends: their names may belong
+// to another log soon. The caller holds the log's lock.
 func (f *Follower) keep() {
 	f.kept = map[int]*os.File{}
 	for seq := f.seq + 1; seq <= f.log.seq; seq++ {
@@ -105,8 +105,8 @@ func (f *Follower) dropKept() {
 	}
 }
 
-// Next waits for output and returns the next whole lines, which stay valid
-// until the next call. io.EOF says that the log has ended.
+// Next waits for output and returns the next whole lines. They are valid until the next
+// call. io.EOF means that the log has ended.
 func (f *Follower) Next(ctx context.Context) ([]byte, error) {
 	for {
 		end, wait, err := f.position()
@@ -128,8 +128,8 @@ func (f *Follower) Next(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// position says up to where the open file may be read (-1: to its end), or
-// gives what to wait for when there is nothing yet.
+// position returns up to where the open file may be read (-1: to its end). If there is
+// nothing to read yet, it returns a channel to wait on.
 func (f *Follower) position() (end int64, wait <-chan struct{}, err error) {
 	l := f.log
 	l.mu.Lock()
@@ -174,7 +174,7 @@ func (f *Follower) read(end int64) ([]byte, error) {
 	return lines, nil
 }
 
-// Close gives the place in the log up.
+// Close ends the Follower.
 func (f *Follower) Close() {
 	f.log.mu.Lock()
 	defer f.log.mu.Unlock()

@@ -1,12 +1,12 @@
-// Package rotlog writes logs that never take up more than so much of a disk: a file,
-// and a few older ones that it was before.
+// Package rotlog writes logs of bounded size: the current file, and a few older ones. When
+// the current file is full, it becomes the newest of the older ones, and the oldest goes.
 //
-// What is promised: one write is never split between two files, and a full disk costs
-// the write, not the writer. A Follower, in the same process, reads the log while it is
-// written and misses nothing untold.
+// What is promised: one write is never split between two files. On a full disk only the
+// write fails, and the writer goes on. A Follower in the same process reads the log while it
+// is written, and misses nothing without a note.
 //
-// What is not: that a write is on disk when it is done, or that all that was written can
-// still be read. Older files go.
+// What is not promised: that a write is on disk when it has returned, or that all that was
+// written can still be read.
 package rotlog
 
 import (
@@ -19,42 +19,42 @@ import (
 	"openshell-vm/internal/plainfile"
 )
 
-// Options are what a log is bounded by, and what stands in the place of what is missing.
+// Options are a log's bounds, and the notes for what is missing.
 type Options struct {
-	Max   int64 // bytes of a file, about: a longer write than that has one to itself
-	Count int   // of files: path, path.1, …
+	Max   int64 // bytes in a file; a longer write gets a file to itself
+	Count int   // files in all: path, path.1, …
 
-	// Append goes on with what is there; else the log begins empty. Others may append
-	// to the file, too, so nothing that was written is taken back. Where no new file can
-	// be made, the old one is written on.
+	// Append continues the file that is there; else the log begins empty. Others may append
+	// to the file, too, so a failed write is not taken back. If a new file can't be made,
+	// the log goes on in the old one.
 	Append bool
 
-	Header func(seq int) []byte    // what the file with a number since the start begins with
-	Mark   func() []byte           // stands for writes that the disk did not take
-	Missed func(wanted int) []byte // stands for files from that number on that a follower came too late for
+	Header func(seq int) []byte    // the first bytes of the file with that number since the start
+	Mark   func() []byte           // the note for writes that the disk did not take
+	Missed func(wanted int) []byte // the note for files, from that number on, that a follower has missed
 }
 
-// Log is such a log. It is safe for concurrent use.
+// Log is a rotated log. It is safe for concurrent use.
 type Log struct {
 	path string
 	opts Options
 
 	mu      sync.Mutex
 	file    *os.File
-	size    int64         // of the current file, all of it whole writes
+	size    int64         // of the current file, which has only whole writes
 	seq     int           // number of the current file since the start
 	hole    bool          // the last write was lost, and no mark says so yet
 	closed  bool          // nothing will be written any more
-	left    bool          // the files may be another log's by now
-	changed chan struct{} // closed, and made anew, whenever the above changes
+	left    bool          // the files may belong to another log by now
+	changed chan struct{} // closed and replaced whenever something above changes
 
 	followers map[*Follower]struct{}
-	moved     sync.Cond // a follower has gone on to another file, or away
-	released  bool      // no follower is waited for any more
-	since     time.Time // when the write that waits for a follower began to; zero if none does
+	moved     sync.Cond // signals that a follower went on to another file, or ended
+	released  bool      // no write waits for a follower any more
+	since     time.Time // since when a write has waited for a follower; zero if none waits
 }
 
-// Open begins a log.
+// Open opens a log.
 func Open(path string, o Options) (l *Log, err error) {
 	l = &Log{path: path, opts: o, changed: make(chan struct{}), followers: map[*Follower]struct{}{}}
 	l.moved.L = &l.mu
@@ -69,7 +69,7 @@ func Open(path string, o Options) (l *Log, err error) {
 	return l, nil
 }
 
-// goOn opens the file that is there.
+// goOn opens the file to append to, and makes it if it is missing.
 func (l *Log) goOn() (err error) {
 	l.file, err = plainfile.Open(l.path, writing, mode)
 	if err != nil {
@@ -89,7 +89,7 @@ const (
 	mode    = 0o600
 )
 
-// begin removes the output of an earlier start.
+// begin removes the files of an earlier start and makes the first one.
 func (l *Log) begin() (err error) {
 	for age := range l.opts.Count {
 		if err := os.Remove(Name(l.path, age)); err != nil && !os.IsNotExist(err) {
@@ -100,7 +100,7 @@ func (l *Log) begin() (err error) {
 	return err
 }
 
-// Name is the name of the log's file that is age rotations old.
+// Name returns the path of the log's file that is age rotations old.
 func Name(path string, age int) string {
 	if age == 0 {
 		return path
@@ -108,7 +108,7 @@ func Name(path string, age int) string {
 	return fmt.Sprintf("%s.%d", path, age)
 }
 
-// create makes the file with number seq, and gives its size.
+// create makes the file with number seq, and returns its size.
 func (l *Log) create(path string, seq int) (*os.File, int64, error) {
 	f, err := plainfile.Open(path, writing|os.O_TRUNC, mode)
 	if err != nil || l.opts.Header == nil {
@@ -122,9 +122,9 @@ func (l *Log) create(path string, seq int) (*os.File, int64, error) {
 	return f, int64(n), nil
 }
 
-// Write appends p once no follower that is waited for would miss anything by
-// it. A full disk costs the oldest files first, then p itself: what writes the log
-// must go on, so the error is only told, and the next write begins with the mark.
+// Write appends p. It waits as long as a holding follower would miss something by it. On a
+// full disk it removes the oldest file and tries again. If that fails, p is lost: Write
+// returns the error, and the next Write begins with the mark.
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,11 +158,11 @@ func (l *Log) put(p []byte) error {
 	return err
 }
 
-// full says that n bytes more go into the next file.
+// full reports whether n more bytes have to go into the next file.
 func (l *Log) full(n int) bool { return l.size > 0 && l.size+int64(n) > l.opts.Max }
 
-// await waits as long as n bytes more would remove a file that a follower is yet
-// to read, and is not to miss.
+// await waits as long as n more bytes would remove a file that a holding follower has not
+// read.
 func (l *Log) await(n int) {
 	for !l.closed && !l.released && l.full(n) && l.behind() {
 		if l.since.IsZero() {
@@ -173,7 +173,7 @@ func (l *Log) await(n int) {
 	l.since = time.Time{}
 }
 
-// behind says whether a follower that is waited for reads the oldest file still.
+// behind reports whether a holding follower still reads the oldest file.
 func (l *Log) behind() bool {
 	for f := range l.followers {
 		if f.hold && f.seq <= l.seq-l.opts.Count+1 {
@@ -183,7 +183,7 @@ func (l *Log) behind() bool {
 	return false
 }
 
-// Waited is for how long a write has waited for a follower.
+// Waited returns for how long a write has waited for a follower; 0 if none waits.
 func (l *Log) Waited() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -193,8 +193,9 @@ func (l *Log) Waited() time.Duration {
 	return time.Since(l.since)
 }
 
-// Release has no write wait any more, for the last ones: the end of what writes is
-// nobody's to hold up. The file may grow to twice its size, so that followers find them.
+// Release ends all waiting, for the last writes: no follower may hold up the writer's end.
+// The current file may then grow to twice its size, so that followers still find the last
+// writes.
 func (l *Log) Release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -204,7 +205,8 @@ func (l *Log) Release() {
 	l.moved.Broadcast()
 }
 
-// append writes p whole or takes back what it wrote of it, if it alone writes.
+// append writes p. If that fails it takes back the part that was written, unless others may
+// write to the file, too.
 func (l *Log) append(p []byte) error {
 	n, err := l.file.Write(p)
 	if err != nil && !l.opts.Append {
@@ -215,8 +217,8 @@ func (l *Log) append(p []byte) error {
 	return err
 }
 
-// rotate makes the next file before the others get their new names, so that one
-// that can't be made changes nothing.
+// rotate makes the next file and then renames the others. If the file can't be made, nothing
+// changes.
 func (l *Log) rotate() error {
 	next := l.path + ".next"
 	file, size, err := l.create(next, l.seq+1)
@@ -242,7 +244,8 @@ func (l *Log) rotate() error {
 	return nil
 }
 
-// dropOldest gives room back to a full disk and says whether it could.
+// dropOldest removes the oldest file to make room on a full disk. It reports whether there
+// was one.
 func (l *Log) dropOldest() bool {
 	for age := l.opts.Count - 1; age > 0; age-- {
 		if os.Remove(Name(l.path, age)) == nil {
@@ -258,8 +261,8 @@ func (l *Log) announce() {
 	l.changed = make(chan struct{})
 }
 
-// Close ends the log. Followers read the rest, wherever its files go, and then
-// see io.EOF.
+// Close ends the log. Followers can still read the rest, even if its files are removed, and
+// then get io.EOF.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -275,7 +278,8 @@ func (l *Log) Close() error {
 	return l.file.Close()
 }
 
-// Leave gives the files up, to who may make a new log of their names.
+// Leave gives up the files' names: somebody else may make a new log there. No Follower can
+// be made after that.
 func (l *Log) Leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,10 +1,10 @@
-// Package text makes text fit to be shown that comes from a sandbox, an engine
-// or an image: error messages, reasons, names, a console's last lines.
+// Package text makes text from a sandbox, an engine or an image fit to be shown: error
+// messages, reasons, names, a console's last lines.
 //
-// Such text is hostile. It may move the cursor, turn the line around, hide what
-// stands in it, or be endless. Here is the only list of what may pass, and it
-// names what is allowed. What a workload writes to its standard streams is no
-// such text: it goes to the user as it is, as in docker.
+// Such text is hostile. It may move the cursor, turn the direction of writing, hide
+// characters, or be endless. Only this package says what may pass, and it lists what is
+// allowed, not what is forbidden. A workload's standard streams are not such text: they go
+// to the user unchanged, as with docker.
 package text
 
 import (
@@ -16,42 +16,41 @@ import (
 	"unicode/utf8"
 )
 
-// MaxLine is how long a line gets, in bytes, the mark of a cut included.
+// MaxLine is the largest length of a line in bytes, including the mark of a cut.
 const MaxLine = 4 << 10
 
 // ellipsis marks a cut.
 const ellipsis = "…"
 
-// maxMarks is how many marks (accents and the like) may stand on one letter:
-// more reach into the lines above and below.
+// maxMarks is how many marks (accents and the like) may stand on one letter. More would
+// reach into the lines above and below.
 const maxMarks = 3
 
-// sequence is what a terminal takes for an order, with its parameters: CSI,
-// then the strings that end in BEL or ST, then the short ones. C1 forms, too.
+// sequence matches a terminal's escape sequences with their parameters, also in their C1
+// forms: first CSI, then the strings that end in BEL or ST, then the short ones.
 var sequence = regexp.MustCompile(`(?:\x1b\[|\x{9b})[0-?]*[ -/]*[@-~]` +
 	`|(?:\x1b[PX\]^_]|[\x{90}\x{98}\x{9d}-\x{9f}])[^\x07\x1b\x{9c}\n\r]*(?:\x07|\x1b\\|\x{9c})` +
 	`|\x1b[ -/]*[0-~]`)
 
-// invisible are the runes that Unicode counts as letters, marks or symbols and
-// shows as nothing, other than those of the two tables in Printable.
+// invisible are runes that Unicode counts as letters, marks or symbols, but that show
+// nothing, beside those of the two tables in Printable.
 var invisible = &unicode.RangeTable{
 	R16: []unicode.Range16{{Lo: 0x2800, Hi: 0x2800, Stride: 1}}, // a Braille pattern without dots
 	R32: []unicode.Range32{{Lo: 0x1d159, Hi: 0x1d159, Stride: 1}},
 }
 
-// Printable says whether a rune is shown as itself and changes nothing else: a
-// letter, a mark, a number, a symbol, punctuation, or the ordinary blank.
-// Controls, C1 among them, are not; nor is what turns the direction of writing,
-// joins, fills, varies or is not assigned.
+// Printable reports whether a rune shows itself and changes nothing else: a letter, a mark,
+// a number, a symbol, punctuation, or the ordinary blank. Not printable are controls (also
+// C1), runes that turn the direction of writing, joiners, fillers, variation selectors, and
+// unassigned runes.
 func Printable(r rune) bool {
 	return unicode.IsPrint(r) && r != utf8.RuneError &&
 		!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, invisible)
 }
 
-// Line makes one line of at most MaxLine bytes of any text. Breaks become
-// "; ", a tab a blank. A terminal's orders are left out, and for every other
-// rune that is not Printable stands a '?', so that nothing vanishes from the
-// middle of a word.
+// Line makes one line of at most MaxLine bytes of any text. Line breaks become "; ", and a
+// tab becomes a blank. Escape sequences go. Every other rune that is not Printable becomes a
+// '?', so that nothing vanishes from the middle of a word.
 func Line(s string) string {
 	cut := len(s) > MaxLine
 	if cut {
@@ -78,7 +77,7 @@ func Line(s string) string {
 	return line
 }
 
-// joined makes one line of several, empty ones left out.
+// joined joins lines to one. It leaves out empty lines.
 func joined(s string) string {
 	lines := strings.FieldsFunc(s, func(r rune) bool {
 		return r == '\n' || r == '\r' || r == '\v' || r == '\f' || r == 0x85 || r == 0x2028 || r == 0x2029
@@ -86,7 +85,7 @@ func joined(s string) string {
 	return strings.Join(lines, "; ")
 }
 
-// toBytes gives as many of s's first runes as have room in n bytes.
+// toBytes returns as many of s's first runes as fit into n bytes.
 func toBytes(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -97,7 +96,7 @@ func toBytes(s string, n int) string {
 	return s[:n]
 }
 
-// Short is Line in at most n columns of a terminal, the mark of a cut included.
+// Short is Line cut to at most n columns of a terminal, including the mark of a cut.
 func Short(s string, n int) string {
 	s = Line(s)
 	if Width(s) <= n {
@@ -112,7 +111,7 @@ func Short(s string, n int) string {
 	return s
 }
 
-// Width is how many columns of a terminal a line takes at most.
+// Width returns how many columns of a terminal a line takes at most.
 func Width(s string) int {
 	n := 0
 	for _, r := range s {
@@ -121,8 +120,8 @@ func Width(s string) int {
 	return n
 }
 
-// width counts two columns where a rune may take them: Chinese, Japanese and
-// Korean letters, and the pictures above them.
+// width returns two columns for runes that may take two: Chinese, Japanese and Korean
+// letters, and the pictures after them in Unicode.
 func width(r rune) int {
 	if r >= 0x1100 && (r <= 0x115f || r >= 0x2e80) {
 		return 2
@@ -130,8 +129,8 @@ func width(r rune) int {
 	return 1
 }
 
-// JSON escapes what is not Printable in encoded JSON, whose meaning stays the
-// same: a terminal may be what reads it.
+// JSON escapes what is not Printable in encoded JSON, since a terminal may show it. The
+// meaning stays the same.
 func JSON(encoded []byte) []byte {
 	var out []byte
 	for _, r := range string(encoded) {
