@@ -11,45 +11,47 @@ import (
 const (
 	// Window is how many bytes may be under way or unread in one direction of a session.
 	Window = 256 << 10
-	// MaxSessions of one Conn are open at a time; with Window it bounds a Conn's memory.
+	// MaxSessions is how many sessions of a Conn may be open at a time. Together with Window
+	// it bounds a Conn's memory.
 	MaxSessions = 256
 
-	frameCost  = 64      // of credit: a frame's header, and the struct that keeps it
-	legacyRoom = 8 << 20 // bytes that wait for a consumer before an old peer's socket does
-	maxQueued  = 2 * MaxMessage
+	frameCost  = 64             // of credit: a frame's header, and the struct that keeps it
+	legacyRoom = 8 << 20        // bytes from an old peer that wait here before it has to wait
+	maxQueued  = 2 * MaxMessage // bytes of control messages that wait to be written
 )
 
 // Options say what a Conn is.
 type Options struct {
-	// Process says that the processes are on this side, and the users on the other.
+	// Process is true if the processes are on this side, and the users on the other.
 	Process bool
-	// Credit says that the other side gives and heeds credit. Without, there is
-	// one session, and a consumer that waits holds the whole connection up.
+	// Credit is true if the other side gives and heeds credit. Without credit there is one
+	// session, and a consumer that does not read holds up the whole connection.
 	Credit bool
-	// Message gets each control message, on the reading loop: it must not wait. data is
-	// valid until it returns. Its error ends the connection. Without it, a message is a breach.
+	// Message gets each control message. It runs on the reading loop, so it must not wait.
+	// data is valid until it returns. Its error ends the connection. If it is nil, a message
+	// breaks the protocol.
 	Message func(session uint32, data []byte) error
-	// MaxMessage bounds a message that is taken, in bytes.
+	// MaxMessage bounds a message from the other side, in bytes.
 	MaxMessage int
 }
 
-// Conn carries sessions over one connection. Memory is bounded by MaxSessions
-// times what a session may hold, and by MaxMessage; which sessions there are is for
-// this side to say. All methods are safe for concurrent use.
+// Conn carries sessions over one connection. Its memory is bounded by MaxSessions times what
+// a session may hold, and by MaxMessage. Only this side opens or accepts sessions. All
+// methods are safe for concurrent use.
 type Conn struct {
 	rwc io.ReadWriteCloser
 	opt Options
 
 	mu       sync.Mutex
 	sessions map[uint32]*Session
-	last     uint32 // highest number that was opened
+	last     uint32 // the last number that Open has tried
 	zero     bool   // session 0 was opened
-	wrapped  bool   // all numbers were
+	wrapped  bool   // Open has used all numbers
 	err      error  // why nothing is read any more
 
-	out     sync.Cond   // something is to be written, or the end has come
-	idle    sync.Cond   // all is written, or never will be
-	urgent  []*outFrame // overtakes data
+	out     sync.Cond   // signals that there is a frame to write, or that writing has ended
+	idle    sync.Cond   // signals that all is written, or that writing has ended
+	urgent  []*outFrame // goes before data
 	data    []*outFrame
 	control int // bytes of messages in urgent
 	writing bool
@@ -64,8 +66,8 @@ type outFrame struct {
 	payload []byte
 }
 
-// New makes a Conn of a connection, which is the Conn's from now on. Sessions
-// can be opened; what comes is read once Run is called.
+// New makes a Conn of a connection, and takes over the connection. Sessions can be opened at
+// once. Nothing is read before Run is called.
 func New(rwc io.ReadWriteCloser, opt Options) *Conn {
 	c := &Conn{rwc: rwc, opt: opt, sessions: map[uint32]*Session{}}
 	c.out.L, c.idle.L = &c.mu, &c.mu
@@ -73,7 +75,7 @@ func New(rwc io.ReadWriteCloser, opt Options) *Conn {
 	return c
 }
 
-// Single makes a Conn with session 0 as its only one, and runs it.
+// Single makes a Conn whose only session is 0, and runs it.
 func Single(rwc io.ReadWriteCloser, opt Options) (*Conn, *Session) {
 	c := New(rwc, opt)
 	s, err := c.Accept(0)
@@ -84,7 +86,7 @@ func Single(rwc io.ReadWriteCloser, opt Options) (*Conn, *Session) {
 	return c, s
 }
 
-// Open makes a session with a number of its own, never 0.
+// Open makes a session with a free number, which is never 0.
 func (c *Conn) Open() (*Session, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -98,7 +100,7 @@ func (c *Conn) Open() (*Session, error) {
 	}
 }
 
-// Accept makes the session whose number the other side chose, or that both know.
+// Accept makes the session with a number that the other side chose, or that both know.
 func (c *Conn) Accept(id uint32) (*Session, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,8 +122,8 @@ func (c *Conn) add(id uint32) (*Session, error) {
 	return s, nil
 }
 
-// Run is the reading loop. It ends with the connection, whose sessions it ends;
-// the error is an ErrHangup or a *ProtocolError.
+// Run is the reading loop. It returns when the connection ends, and ends its sessions. The
+// error wraps ErrHangup or is a *ProtocolError, Message's error, or ErrClosed after Close.
 func (c *Conn) Run() error {
 	err := c.read()
 	c.mu.Lock()
@@ -177,7 +179,7 @@ func (c *Conn) dispatch(f Frame) error {
 	if s := c.sessions[f.Session]; s != nil {
 		return s.take(f)
 	}
-	// What comes for a session that has ended was under way.
+	// Frames for a session that has ended were under way.
 	never := f.Session > c.last && !c.wrapped || f.Session == 0 && !c.zero
 	if never && !c.opt.Process {
 		return broken("a frame for session %d, which was never opened", f.Session)
@@ -185,8 +187,8 @@ func (c *Conn) dispatch(f Frame) error {
 	return nil
 }
 
-// Send queues v as a control message. It never waits: a side that has not taken
-// maxQueued bytes of them gets no more, and that is the error.
+// Send queues v as a control message. It never waits. It fails if more than maxQueued bytes
+// of messages would wait to be written.
 func (c *Conn) Send(session uint32, v any) error {
 	data, err := encodeMessage(v)
 	if err != nil {
@@ -205,7 +207,7 @@ func (c *Conn) Send(session uint32, v any) error {
 	return nil
 }
 
-// overtake queues f before all bytes.
+// overtake queues f before all data.
 func (c *Conn) overtake(f *outFrame) {
 	if c.unsent == nil {
 		c.urgent = append(c.urgent, f)
@@ -232,7 +234,7 @@ func (c *Conn) Flush(ctx context.Context) error {
 	return c.unsent
 }
 
-// Close hangs up. What Flush has not waited for may be lost.
+// Close hangs up. Frames that are not written yet may be lost: call Flush first.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	if c.err == nil {
@@ -246,8 +248,8 @@ func (c *Conn) Close() error {
 	return c.rwc.Close()
 }
 
-// write is the writing loop. A connection that takes nothing any more may still
-// have something to read: its end is Run's to tell.
+// write is the writing loop. After an error it stops writing only: there may still be
+// something to read, so Run decides when the connection has ended.
 func (c *Conn) write() {
 	out := NewWriter(c.rwc)
 	for f := c.next(); f != nil; f = c.next() {
@@ -260,7 +262,7 @@ func (c *Conn) write() {
 	}
 }
 
-// next waits for the next frame to write; nil is the end.
+// next waits for the next frame to write; nil means the end.
 func (c *Conn) next() (f *outFrame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -284,7 +286,7 @@ func (c *Conn) next() (f *outFrame) {
 	}
 }
 
-// leave takes a frame out of what its sender has queued.
+// leave subtracts a frame from what its sender has queued.
 func (f *outFrame) leave(c *Conn) {
 	switch {
 	case f.kind == Control:

@@ -11,12 +11,12 @@ import (
 // Size is a terminal window in character cells.
 type Size = vocab.Size
 
-// Streams are one client's ends. Nil fields are not connected. The caller owns
-// the readers and writers and closes them; a Read of Stdin that blocks may outlive
-// the call that used it.
+// Streams are one client's ends. Nil fields are not connected. The caller owns the readers
+// and writers and closes them. A Read of Stdin that blocks may outlive the call that used
+// it.
 type Streams struct {
-	// Stdin's io.EOF is the end of input, which the process is told. Any other error
-	// says that the client is gone, and the process is told nothing.
+	// Stdin's io.EOF is the end of input, and the process is told. Any other error means
+	// that the client is gone, and the process is not told.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer   // with a terminal, all output is on Stdout
 	Resize         <-chan Size // window sizes, latest wins; terminal only
@@ -29,9 +29,9 @@ type OutputError struct{ Err error }
 func (e *OutputError) Error() string { return "write the output: " + e.Err.Error() }
 func (e *OutputError) Unwrap() error { return e.Err }
 
-// Connect copies between a client's ends and the session until the session's last
-// frame, Exit or Error, which it returns. It does not close the session: when it
-// fails, Abort or Close tells the process.
+// Connect copies between a client's ends and the session until the session's last frame,
+// Exit or Error, and returns that. It does not close the session. If it fails, call Abort or
+// Close to tell the process.
 func (s *Session) Connect(ctx context.Context, ends Streams) (last Frame, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -66,8 +66,8 @@ func write(w io.Writer, p []byte) error {
 	return err
 }
 
-// sendInput ends with the reader or the session; until then it keeps the reader
-// busy, as every copy from a terminal does.
+// sendInput sends the input until the reader or the session ends. A Read may block for
+// longer, as in every copy from a terminal.
 func (s *Session) sendInput(ctx context.Context, r io.Reader) {
 	buf := make([]byte, MaxPayload)
 	for {
@@ -108,13 +108,14 @@ func (s *Session) sendEvents(ctx context.Context, ends Streams) {
 	}
 }
 
-// Streams are the process's ends of the session.
+// Streams returns the process's ends of the session.
 func (s *Session) Streams() Streams {
 	return Streams{Stdin: s.Stdin(), Stdout: s.To(Stdout), Stderr: s.To(Stderr), Resize: s.sizes, Signals: s.signals}
 }
 
-// Stdin reads the input. io.EOF is its end; a hang-up is an ErrHangup or an
-// *AbortError, after what came before it. It is for one goroutine.
+// Stdin returns a reader of the input. io.EOF is the end of the input. A hang-up is an
+// ErrHangup or an *AbortError, after the input that came before it. The reader is for one
+// goroutine.
 func (s *Session) Stdin() io.Reader { return &input{s: s} }
 
 type input struct {
@@ -123,27 +124,27 @@ type input struct {
 	err  error
 }
 
-func (in *input) Read(p []byte) (int, error) {
-	for len(in.rest) == 0 {
-		if in.err != nil {
-			return 0, in.err
+func (i *input) Read(p []byte) (int, error) {
+	for len(i.rest) == 0 {
+		if i.err != nil {
+			return 0, i.err
 		}
-		f, err := in.s.Next(context.Background())
+		f, err := i.s.Next(context.Background())
 		switch {
 		case err != nil:
-			in.err = err
+			i.err = err
 		case f.Kind == StdinClose:
-			in.err = io.EOF
+			i.err = io.EOF
 		default:
-			in.rest = f.Payload
+			i.rest = f.Payload
 		}
 	}
-	n := copy(p, in.rest)
-	in.rest = in.rest[n:]
+	n := copy(p, i.rest)
+	i.rest = i.rest[n:]
 	return n, nil
 }
 
-// To is an io.Writer that sends bytes of one kind. It fails once the session has ended.
+// To returns a writer that sends bytes of one kind. It fails once the session has ended.
 func (s *Session) To(kind Kind) io.Writer { return output{s, kind} }
 
 type output struct {

@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// ErrHangup says that the connection ended before the session had. It is never
-// an end of input.
+// ErrHangup means that the connection ended before the session did. It is never an end of
+// input.
 var ErrHangup = errors.New("the other side hung up")
 
-// ErrClosed says that this side has closed the session itself.
+// ErrClosed means that this side has closed the session itself.
 var ErrClosed = errors.New("the session is closed")
 
 // AbortError is the other side's reason for giving a session up.
@@ -17,8 +17,7 @@ type AbortError struct{ Reason string }
 
 func (e *AbortError) Error() string { return e.Reason }
 
-// ProtocolError is a breach of the protocol by the other side, after which
-// nothing more is read from it.
+// ProtocolError means that the other side broke the protocol. Nothing more is read from it.
 type ProtocolError struct{ What string }
 
 func (e *ProtocolError) Error() string { return "protocol error: " + e.What }

@@ -7,10 +7,10 @@ import (
 	"sync"
 )
 
-// Kind says what a frame's payload is.
+// Kind says what a frame's payload is. The numbers are part of the protocol and never
+// change.
 type Kind byte
 
-// The kinds. Their numbers are part of the protocol and never change.
 const (
 	Stdin      Kind = 1 // bytes for the process
 	StdinClose Kind = 2 // no payload: end of standard input
@@ -19,20 +19,20 @@ const (
 	Resize     Kind = 5 // 4 bytes: rows, cols, big-endian uint16
 	Signal     Kind = 6 // 1 byte: signal number
 	Exit       Kind = 7 // 4 bytes: exit code, big-endian; the session's last frame
-	Error      Kind = 8 // text: why the session could not go on; the session's last frame
-	// 9 and 10 were Pause and Continue, between a VM's monitor and its guest init only.
+	Error      Kind = 8 // text: why the session has no exit code; the session's last frame
+	// 9 and 10 were Pause and Continue, used only between a VM's monitor and its guest init.
 	Credit  Kind = 11 // 4 bytes: how many more bytes the other side may send, big-endian uint32
-	Abort   Kind = 12 // text: why a side gives the session up; its last frame
+	Abort   Kind = 12 // text: why this side gives the session up; its last frame
 	Control Kind = 16 // JSON: a control message
 )
 
-// MaxPayload bounds a frame's payload, in bytes. A longer one is a protocol
-// error on reading and is split on writing.
+// MaxPayload bounds a frame's payload, in bytes. A Reader refuses a longer one, and a Writer
+// splits it.
 const MaxPayload = 32 << 10
 
 const headerSize = 8
 
-// Frame is one message. Payload is only valid until the next Read.
+// Frame is one frame. A Reader's Payload is valid until its next Read.
 type Frame struct {
 	Kind    Kind
 	Session uint32 // 24 bits
@@ -45,11 +45,11 @@ type Reader struct {
 	buf [headerSize + MaxPayload]byte
 }
 
-// NewReader reads frames from r, which it does not buffer beyond one frame.
+// NewReader returns a Reader of r. It reads no byte beyond the current frame.
 func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
 
-// Read returns the next frame, io.EOF at a clean end and
-// io.ErrUnexpectedEOF inside a frame.
+// Read returns the next frame. The error is io.EOF at an end between frames, and
+// io.ErrUnexpectedEOF at an end inside a frame.
 func (r *Reader) Read() (Frame, error) {
 	header := r.buf[:headerSize]
 	if _, err := io.ReadFull(r.r, header); err != nil {
@@ -75,7 +75,7 @@ type Writer struct {
 	buf [headerSize + MaxPayload]byte
 }
 
-// NewWriter writes frames to w.
+// NewWriter returns a Writer to w.
 func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 
 // Write sends payload as one frame, or as several if it is over MaxPayload.
@@ -97,7 +97,7 @@ func (w *Writer) Write(kind Kind, session uint32, payload []byte) error {
 	}
 }
 
-// To is an io.Writer that sends what is written to it as frames of one kind.
+// To returns an io.Writer that sends what is written to it as frames of one kind.
 func (w *Writer) To(kind Kind, session uint32) io.Writer {
 	return writerTo{w, kind, session}
 }
@@ -108,23 +108,23 @@ type writerTo struct {
 	session uint32
 }
 
-func (t writerTo) Write(p []byte) (int, error) {
+func (w writerTo) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if err := t.w.Write(t.kind, t.session, p); err != nil {
+	if err := w.w.Write(w.kind, w.session, p); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-// EncodeExit is the payload of an Exit frame.
+// EncodeExit returns the payload of an Exit frame.
 func EncodeExit(code int) []byte {
 	return binary.BigEndian.AppendUint32(nil, uint32(int32(code)))
 }
 
-// DecodeExit reads the payload of an Exit frame. What is no exit code is an
-// error: a guest may send any number, and 256 would be a success for a shell.
+// DecodeExit reads the payload of an Exit frame. A number that is no exit code is an error:
+// a guest may send any number, and a shell would take 256 for a success.
 func DecodeExit(p []byte) (int, error) {
 	if len(p) != 4 {
 		return 0, fmt.Errorf("exit frame of %d bytes, 4 are wanted", len(p))
@@ -136,12 +136,12 @@ func DecodeExit(p []byte) (int, error) {
 	return code, nil
 }
 
-// EncodeSize is the payload of a Resize frame.
+// EncodeSize returns the payload of a Resize frame.
 func EncodeSize(rows, cols uint16) []byte {
 	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, rows), cols)
 }
 
-// encodeCredit is the payload of a Credit frame.
+// encodeCredit returns the payload of a Credit frame.
 func encodeCredit(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
 
 func decodeCredit(p []byte) (int, error) {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// MaxMessage bounds a control message of a trusted side, in bytes: a command with
-// the longest argument list that Linux takes fits.
+// MaxMessage bounds a control message of a trusted side, in bytes. A command with the
+// longest argument list that Linux accepts fits.
 const MaxMessage = 4 << 20
 
 // WriteJSON sends v as one control message.
@@ -21,13 +21,13 @@ func WriteJSON(w *Writer, session uint32, v any) error {
 func encodeMessage(v any) ([]byte, error) {
 	data, err := json.Marshal(v)
 	if err == nil && len(data)%MaxPayload == 0 {
-		data = append(data, ' ') // so that the last frame is not a full one
+		data = append(data, ' ') // so that the last frame is not full
 	}
 	return data, err
 }
 
-// ReadJSON reads one control message of at most MaxMessage bytes into v. Any
-// other frame is an error.
+// ReadJSON reads one control message of at most MaxMessage bytes into v. A frame of another
+// kind is an error.
 func ReadJSON(r *Reader, v any) error {
 	parts := Assembler{Max: MaxMessage}
 	for {
@@ -46,16 +46,16 @@ func ReadJSON(r *Reader, v any) error {
 	}
 }
 
-// Assembler puts control messages together. It holds one at a time, of at most
-// Max bytes, whatever the other side sends. It is not safe for concurrent use.
+// Assembler puts control messages together from frames. Whatever the other side sends, it
+// holds only one message of at most Max bytes. It is not safe for concurrent use.
 type Assembler struct {
 	Max     int
 	session uint32
 	partial []byte
 }
 
-// Add takes a Control frame. whole says that it completed a message, whose data
-// stays valid until the next call.
+// Add adds a Control frame. whole is true if that completes a message. Its data is valid
+// until the next call.
 func (a *Assembler) Add(f Frame) (data []byte, whole bool, err error) {
 	switch {
 	case len(a.partial) > 0 && f.Session != a.session:

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// Session is one process's streams on a Conn. Its methods are safe for concurrent
-// use; it is the caller's to Close.
+// Session is one process's streams on a Conn. Its methods are safe for concurrent use. The
+// caller has to Close it.
 type Session struct {
 	conn *Conn
 	id   uint32
@@ -16,33 +16,34 @@ type Session struct {
 	signals chan int
 	sizes   chan Size
 
-	// All below is under conn.mu; changed tells of it.
+	// conn.mu guards all below; changed signals changes of it.
 	changed sync.Cond
 	err     error // why it ended, before its last frame or by Close
 
 	got       []chunk
-	held      int  // cost of got; without credit only
+	held      int  // cost of got; used without credit only
 	granted   int  // what the other side may still send
-	owed      int  // taken, but not given back yet
-	discard   bool // what comes is taken at once
-	inputOver bool // StdinClose came
-	over      bool // the last frame came, or went
+	owed      int  // what the consumer has taken, and was not given back yet
+	discard   bool // bytes from the other side are thrown away
+	inputOver bool // StdinClose has come
+	over      bool // the last frame was received or queued
 
-	credit int // what may still be sent
-	queued int // frames of ours that wait to be written
+	credit int // what this side may still send
+	queued int // frames of this session that wait to be written
 }
 
-// chunk is bytes that wait for their consumer, or a frame that ends something.
+// chunk is bytes that wait for their consumer, or a StdinClose, Exit or Error.
 type chunk struct {
 	kind Kind
 	data []byte
 	cost int
 }
 
-// sendAhead is how many frames of a session wait for the connection at a time.
+// sendAhead is how many frames of a session may wait to be written at a time.
 const sendAhead = 2
 
-// maxSignals wait to be taken. One more of them tells a process nothing new.
+// maxSignals is how many signals may wait for the process. Further ones are dropped: they
+// tell a process nothing new.
 const maxSignals = 64
 
 func newSession(c *Conn, id uint32) *Session {
@@ -54,11 +55,11 @@ func newSession(c *Conn, id uint32) *Session {
 	return s
 }
 
-// ID is the session's number on the wire.
+// ID returns the session's number on the wire.
 func (s *Session) ID() uint32 { return s.id }
 
-// Done is closed when the other side is gone, has given the session up, or this
-// side has closed it: also while there is something to read.
+// Done is closed when the other side is gone or has given the session up, or this side has
+// closed it. There may still be something to read.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
 // Err says why Done is closed; nil before.
@@ -68,13 +69,13 @@ func (s *Session) Err() error {
 	return s.err
 }
 
-// Signals are the client's for the process.
+// Signals gets the client's signals for the process.
 func (s *Session) Signals() <-chan int { return s.signals }
 
-// Sizes are the client's window sizes; one that nobody took is replaced.
+// Sizes gets the client's window sizes. A new one replaces one that nobody has taken.
 func (s *Session) Sizes() <-chan Size { return s.sizes }
 
-// take takes a frame from the reading loop, with conn.mu held.
+// take handles a frame. The reading loop calls it, with conn.mu held.
 func (s *Session) take(f Frame) error {
 	if s.over && f.Kind != Credit && f.Kind != Abort && !s.conn.opt.Process {
 		return nil // nothing comes after a last frame
@@ -116,7 +117,7 @@ func wrongWay(k Kind, toProcess bool) bool {
 	return false
 }
 
-// takeBytes keeps bytes for the consumer. It waits only for an old peer's.
+// takeBytes keeps bytes for the consumer. It waits only without credit, for an old peer.
 func (s *Session) takeBytes(f Frame) error {
 	cost := frameCost + len(f.Payload)
 	if !s.conn.opt.Credit {
@@ -144,7 +145,7 @@ func (s *Session) push(c chunk) {
 	s.changed.Broadcast()
 }
 
-// giveBack lets the other side send cost more, once it is worth a frame.
+// giveBack gives credit back to the other side, once it is enough to be worth a frame.
 func (s *Session) giveBack(cost int) {
 	s.owed += cost
 	if s.conn.opt.Credit && s.owed >= Window/2 && s.err == nil {
@@ -172,7 +173,7 @@ func (s *Session) takeSize(p []byte) {
 	case <-s.sizes:
 	default:
 	}
-	s.sizes <- Size{Rows: rows, Cols: cols} // room: the reading loop is the only sender
+	s.sizes <- Size{Rows: rows, Cols: cols} // there is room: only the reading loop sends
 }
 
 func (s *Session) takeCredit(p []byte) error {
@@ -185,7 +186,7 @@ func (s *Session) takeCredit(p []byte) error {
 	return nil
 }
 
-// end ends the session for both directions, with conn.mu held.
+// end ends the session in both directions. The caller holds conn.mu.
 func (s *Session) end(why error) {
 	if s.err != nil {
 		return
@@ -195,8 +196,8 @@ func (s *Session) end(why error) {
 	s.changed.Broadcast()
 }
 
-// Next waits for the next frame: bytes, StdinClose, Exit or Error. What came before
-// a hang-up comes before its error. The payload is the caller's.
+// Next waits for the next frame: bytes, StdinClose, Exit or Error. Frames that came before a
+// hang-up come before its error. The payload belongs to the caller.
 func (s *Session) Next(ctx context.Context) (Frame, error) {
 	defer s.wakeWith(ctx)()
 	s.conn.mu.Lock()
@@ -220,7 +221,7 @@ func (s *Session) Next(ctx context.Context) (Frame, error) {
 	return Frame{Kind: c.kind, Session: s.id, Payload: c.data}, nil
 }
 
-// wakeWith lets a wait for changed see ctx's end.
+// wakeWith signals changed when ctx ends.
 func (s *Session) wakeWith(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() {
 		s.conn.mu.Lock()
@@ -229,7 +230,7 @@ func (s *Session) wakeWith(ctx context.Context) (stop func() bool) {
 	})
 }
 
-// DiscardInput takes what waits and what comes, for nobody.
+// DiscardInput throws away the bytes that wait and all that come later.
 func (s *Session) DiscardInput() {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -241,8 +242,8 @@ func (s *Session) DiscardInput() {
 	s.changed.Broadcast()
 }
 
-// Send sends p as bytes of the given kind and waits for the credit and the room that
-// it takes. When it returns nil, p is queued: Conn.Flush waits for the wire.
+// Send sends p as bytes of the given kind. It waits for the credit and the room that this
+// needs. When it returns nil, p is queued; Conn.Flush waits until it is written.
 func (s *Session) Send(ctx context.Context, kind Kind, p []byte) error {
 	for len(p) > 0 {
 		n, err := s.sendSome(ctx, kind, p)
@@ -278,7 +279,8 @@ func (s *Session) sendSome(ctx context.Context, kind Kind, p []byte) (int, error
 	}
 }
 
-// sendable is how many of n bytes may go in one frame now: none rather than a few.
+// sendable returns how many of n bytes may go in one frame now. It returns 0 rather than a
+// few.
 func (s *Session) sendable(n int) int {
 	n = min(n, MaxPayload)
 	if !s.conn.opt.Credit {
@@ -291,7 +293,7 @@ func (s *Session) sendable(n int) int {
 	return min(n, room)
 }
 
-// queue sends a frame after all that was queued before.
+// queue queues a frame after all others.
 func (s *Session) queue(kind Kind, payload []byte) {
 	if s.conn.unsent == nil {
 		s.conn.data = append(s.conn.data, &outFrame{s, kind, s.id, payload})
@@ -299,8 +301,9 @@ func (s *Session) queue(kind Kind, payload []byte) {
 	}
 }
 
-// overtake sends a frame before all bytes that wait. A signal or size that still
-// waits itself is not sent twice, and credit adds up: what waits stays bounded.
+// overtake queues a frame before all bytes that wait. Of a signal only one waits at a time,
+// a size replaces one that waits, and credit is added to credit that waits. So the queue
+// stays bounded.
 func (s *Session) overtake(kind Kind, payload []byte) {
 	for _, f := range s.conn.urgent {
 		if f.session != s || f.kind != kind {
@@ -324,15 +327,16 @@ func (s *Session) overtake(kind Kind, payload []byte) {
 	s.conn.overtake(&outFrame{s, kind, s.id, payload})
 }
 
-// CloseInput tells the process that its input has ended, after all that was sent.
+// CloseInput tells the process that its input has ended, after all bytes that were sent.
 func (s *Session) CloseInput() { s.locked(func() { s.queue(StdinClose, nil) }) }
 
-// Signal sends the process a signal, before all bytes that wait to be sent.
+// Signal sends the process a signal. It overtakes the bytes that wait to be sent.
 func (s *Session) Signal(number int) {
 	s.locked(func() { s.overtake(Signal, []byte{byte(number)}) })
 }
 
-// Resize tells the process its window's size, before all bytes that wait to be sent.
+// Resize tells the process the size of its window. It overtakes the bytes that wait to be
+// sent.
 func (s *Session) Resize(size Size) {
 	s.locked(func() { s.overtake(Resize, EncodeSize(size.Rows, size.Cols)) })
 }
@@ -340,7 +344,8 @@ func (s *Session) Resize(size Size) {
 // Exit sends the exit code as the session's last frame, after all bytes.
 func (s *Session) Exit(code int) { s.last(Exit, EncodeExit(code)) }
 
-// Fail sends text, cut to MaxPayload, as the session's last frame: why there is no exit code.
+// Fail sends text, cut to MaxPayload, as the session's last frame. The text says why there
+// is no exit code.
 func (s *Session) Fail(text []byte) { s.last(Error, text[:min(len(text), MaxPayload)]) }
 
 // Last sends another session's last frame as this one's.
@@ -361,8 +366,8 @@ func (s *Session) locked(f func()) {
 	}
 }
 
-// Abort gives the session up: the other side's Done closes with an AbortError that
-// has the reason. What is unread or unsent is thrown away, on both sides.
+// Abort gives the session up. The other side's Done closes, with an AbortError that has the
+// reason. Both sides throw away what is unread or unsent.
 func (s *Session) Abort(reason string) {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -375,7 +380,7 @@ func (s *Session) Abort(reason string) {
 	s.forget()
 }
 
-// Close gives a session up that has not ended, and makes its number free.
+// Close gives the session up if it has not ended, and frees its number.
 func (s *Session) Close() { s.Abort("the other side gave the session up") }
 
 func (s *Session) forget() {
@@ -386,7 +391,7 @@ func (s *Session) forget() {
 	}
 }
 
-// unqueue takes back the bytes that wait to be written.
+// unqueue drops the session's frames that wait to be written.
 func (s *Session) unqueue() {
 	var others []*outFrame
 	for _, f := range s.conn.data {

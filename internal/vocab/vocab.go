@@ -1,15 +1,15 @@
-// Package vocab has the words that the API, the records on disk, the drivers and the
-// guest have in common, each defined once. They are data: nothing here does anything.
+// Package vocab has the types that the API, the records on disk, the drivers and the guest
+// have in common. They are only data.
 //
-// Their JSON is in records, in labels of engines, in boot specs and on the API's wire,
-// and outlives the version that wrote it: a field's name stays, and a new one is left
-// out while it is zero. What only one of these needs is a type of its own there.
+// Their JSON is in records, in labels of engines, in boot specs and on the API's wire. It
+// outlives the version that wrote it: a field's name never changes, and a new field is left
+// out while it is zero. A type that only one of these needs is defined there.
 package vocab
 
 // Process is what to run. Args empty means the image's own command, or a shell.
 type Process struct {
 	Args     []string `json:"args,omitempty"`
-	Env      []string `json:"env,omitempty"` // K=V; nothing of the host's is added
+	Env      []string `json:"env,omitempty"` // K=V; nothing is added from the host
 	Dir      string   `json:"dir,omitempty"`
 	User     string   `json:"user,omitempty"` // name or uid, with :group or :gid
 	Terminal bool     `json:"terminal,omitempty"`
@@ -22,17 +22,17 @@ type Size struct {
 	Cols uint16 `json:"cols"`
 }
 
-// Mount is a directory of the host's that a sandbox sees, read-only, as the user gave
-// it. There is no writable form. A driver takes a drivers.Mount, which was checked.
+// Mount is a directory of the host that a sandbox sees read-only, as the user gave it. There
+// is no writable form. A driver gets a drivers.Mount, which was checked.
 type Mount struct {
 	Source string `json:"source"`
 	Target string `json:"target"`
 }
 
-// State is what a sandbox does.
+// State is the state of a sandbox.
 type State string
 
-// What an engine can tell of a sandbox.
+// The states that an engine can report.
 const (
 	Created State = "created" // known, never started
 	Running State = "running"
@@ -40,7 +40,7 @@ const (
 	Dead    State = "dead"   // ended without one: killed hypervisor, lost engine object
 )
 
-// What only the gateway can tell.
+// The states that only the gateway can report.
 const (
 	Starting   State = "starting"
 	Stopping   State = "stopping"
@@ -48,7 +48,7 @@ const (
 	Unreadable State = "unreadable" // its record can't be used
 )
 
-// The desired states. The reconciler moves a sandbox there.
+// The desired states. The reconciler brings a sandbox there.
 const (
 	WantRunning = "running"
 	WantStopped = "stopped"
@@ -66,5 +66,5 @@ type PullProgress struct {
 	Layer   string `json:"layer,omitempty"`   // short digest; "" for the image as a whole
 	Status  string `json:"status"`            // the engine's words
 	Current int64  `json:"current,omitempty"` // bytes
-	Total   int64  `json:"total,omitempty"`   // bytes; 0 where it is not known
+	Total   int64  `json:"total,omitempty"`   // bytes; 0 if not known
 }
