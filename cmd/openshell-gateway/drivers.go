@@ -13,8 +13,8 @@ import (
 	"openshell-vm/gateway/state"
 )
 
-// newDrivers are the engines, in the order in which auto prefers them. None of
-// them is looked for before it is used.
+// newDrivers returns the drivers, in the order in which auto prefers them. A driver looks
+// for its engine only when it is used.
 func newDrivers(home *state.Home, log *slog.Logger) ([]drivers.Driver, error) {
 	forVM, err := vm.Config{
 		GatewayID: home.ID, SandboxesDir: home.Sandboxes(), RuntimeDir: home.Runtime,
@@ -30,8 +30,8 @@ func newDrivers(home *state.Home, log *slog.Logger) ([]drivers.Driver, error) {
 	}, nil
 }
 
-// cacheDir is for what can be made again, such as a guest's initramfs. It lies
-// outside the state and runtime directories: sandboxes may see what is in it.
+// cacheDir returns the directory for what can be made again, such as a guest's initramfs. It
+// lies outside of the state and runtime directories, since sandboxes may see what is in it.
 func cacheDir(home *state.Home) string {
 	if os.Geteuid() == 0 {
 		return "/var/cache/openshell-vm"
@@ -42,8 +42,8 @@ func cacheDir(home *state.Home) string {
 	return home.State + "-cache"
 }
 
-// libexec is where the monitor and its companions are installed. Where they are
-// missing, the vm driver's probe says so.
+// libexec returns the directory with the monitor and its companions. If they are missing,
+// the vm driver's probe says so.
 func libexec() string {
 	if monitor, err := api.Sibling("openshell-vmm"); err == nil {
 		return filepath.Dir(monitor)

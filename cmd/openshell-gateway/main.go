@@ -1,6 +1,6 @@
-// openshell-gateway keeps the tokens of its user's sandboxes fresh and runs the
-// sandboxes. openshell-vm starts it when it is needed; run by hand, it stays in
-// the foreground and logs to stderr.
+// Command openshell-gateway keeps the tokens of its user's sandboxes fresh and runs the
+// sandboxes. openshell-vm starts it when it is needed. Run by hand, it stays in the
+// foreground and logs to stderr.
 package main
 
 import (
@@ -41,7 +41,7 @@ openshell-gateway supervise       run the gateway, and run it again when it dies
 Flags of serve:
 `
 
-// run is main with an exit code.
+// run is main; it returns the exit code.
 func run() int {
 	command, args := "serve", os.Args[1:]
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
@@ -84,17 +84,17 @@ type flags struct {
 	*flag.FlagSet
 	settings
 	version          bool
-	start, supervise bool // in place of a command, as older ones of our programs ask
+	start, supervise bool // older versions of our programs pass these instead of a command
 }
 
 func readFlags(args []string) *flags {
 	f := &flags{FlagSet: flag.NewFlagSet("openshell-gateway", flag.ExitOnError)}
 	f.StringVar(&f.supervisor, "restarted-by", "none", "who runs it again when it dies: systemd, parent or none; "+
 		"it logs to the state directory unless none")
-	f.DurationVar(&f.idle, "idle", -1, "end when nothing has needed the gateway for so long; 0 for never "+
-		"(default: 10m if it is run again, else never)")
-	f.StringVar(&f.refusals, "refusals", "", "a FIFO that is read by who waits for this start; "+
-		"with --restarted-by=systemd a refusal that nobody reads is no end")
+	f.DurationVar(&f.idle, "idle", -1, "end when nothing has needed the gateway for this long; 0 means never "+
+		"(default: 10m if somebody runs it again, else never)")
+	f.StringVar(&f.refusals, "refusals", "", "a FIFO that gets the reason if the gateway can't run; "+
+		"with --restarted-by=systemd the gateway tries again unless somebody reads it")
 	f.BoolVar(&f.debugging, "debug", false, "log each publish")
 	f.BoolVar(&f.version, "version", false, "print the version")
 	f.StringVar(&f.supervisor, "supervised", "none", "older for --restarted-by")
@@ -104,7 +104,7 @@ func readFlags(args []string) *flags {
 		fmt.Fprint(f.Output(), usage)
 		f.PrintDefaults()
 	}
-	_ = f.Parse(args) // it exits
+	_ = f.Parse(args) // exits on an error
 	if f.idle < 0 {
 		f.idle = 0
 		if f.supervisor != "none" {
@@ -122,13 +122,13 @@ type settings struct {
 	debugging  bool
 }
 
-// noCore keeps keys and tokens, and what monitors are told to run, out of core
-// files: children inherit it. A limit of nothing does not hold where core_pattern
-// names a program, so no memory is dumped at all. The kernel's dumpable flag is no
-// choice: user namespaces of our children need it.
+// noCore keeps keys, tokens and monitors' configurations out of core files. Children inherit
+// both settings. If core_pattern names a program, the limit does not apply, so the filter
+// also leaves all memory out of a dump. The kernel's dumpable flag can't be cleared: our
+// children's user namespaces need it.
 func noCore() error {
 	err := os.WriteFile("/proc/self/coredump_filter", []byte("0"), 0)
-	if errors.Is(err, fs.ErrNotExist) { // a kernel that dumps no core
+	if errors.Is(err, fs.ErrNotExist) { // this kernel dumps no core
 		err = nil
 	}
 	return errors.Join(err, unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}))
@@ -143,7 +143,7 @@ func startGateway(self string) int {
 	return 0
 }
 
-// serve is the gateway itself.
+// serve runs the gateway itself.
 func serve(s settings) int {
 	debug.SetGCPercent(gateway.GCPercent)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
@@ -198,11 +198,11 @@ func (s settings) newGateway(home *state.Home) (*gateway.Gateway, error) {
 	})
 }
 
-// tell writes a refusal to who waits for the start, and says whether there is one.
-// The journal gets it in any case.
+// tell writes a refusal to the process that waits for the start, and reports whether there
+// was one. If there was none, it goes to stderr, which is the journal under systemd.
 func (s settings) tell(err error) bool {
 	if s.refusals != "" {
-		reader, openErr := os.OpenFile(s.refusals, os.O_WRONLY|unix.O_NONBLOCK, 0) // fails where nobody reads
+		reader, openErr := os.OpenFile(s.refusals, os.O_WRONLY|unix.O_NONBLOCK, 0) // fails if nobody reads
 		if openErr == nil {
 			defer reader.Close()
 			_, openErr = fmt.Fprint(reader, describe(err))
@@ -215,7 +215,8 @@ func (s settings) tell(err error) bool {
 	return false
 }
 
-// openLog falls back to stderr: renewing must not fail for want of a log.
+// openLog opens the log. If it can't, the log goes to stderr: renewals must not stop for
+// want of a log.
 func openLog(home *state.Home, supervisor string, debugging bool) *slog.Logger {
 	level := slog.LevelInfo
 	if debugging {
@@ -233,7 +234,7 @@ func openLog(home *state.Home, supervisor string, debugging bool) *slog.Logger {
 	return file
 }
 
-// refuse prints why the gateway can't run, and a hint, and gives the exit code.
+// refuse prints why the gateway can't run, and a hint. It returns the exit code.
 func refuse(err error) int {
 	fmt.Fprint(os.Stderr, describe(err))
 	if errors.Is(err, state.ErrTaken) {
@@ -242,7 +243,7 @@ func refuse(err error) int {
 	return daemon.ExitRefused
 }
 
-// describe is an error as our programs print it: a line and a hint.
+// describe formats an error as our programs print it: a line, and a hint.
 func describe(err error) string {
 	line, hint := gateway.Explain(err)
 	return fmt.Sprintf("openshell-gateway: %s\nhint: %s\n", line, hint)

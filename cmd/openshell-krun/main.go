@@ -1,6 +1,6 @@
-// Command openshell-krun becomes a VM: the monitor starts it in a jail as the
-// krun hypervisor. It is the only program of the project that is built with cgo.
-// Package krunvm says how it is called.
+// Command openshell-krun becomes a VM. The monitor starts it in a jail, as the krun
+// hypervisor. It is the only program of the project that is built with cgo. Package krunvm
+// says how to call it.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 
 var version = "dev"
 
-// exitOurs is the exit status for an error of ours, as container tools have it.
+// exitOurs is the exit code for an error of ours, as in container tools.
 const exitOurs = 125
 
 func main() {
@@ -40,7 +40,7 @@ func run(args []string) error {
 	return errors.New("it is started by openshell-vmm, not by hand: usage: openshell-krun run | probe [LIBKRUN LIBKRUNFW] | version")
 }
 
-// becomeVM never returns when the VM has started.
+// becomeVM starts the VM. It returns only if that fails.
 func becomeVM() error {
 	f := os.NewFile(krunvm.ConfigFD, "config")
 	cfg, err := krunvm.Read(f)
@@ -51,8 +51,7 @@ func becomeVM() error {
 	return start(cfg, inherited())
 }
 
-// probe says what there is. That there is nothing usable is its result, not
-// its failure.
+// probe prints what it finds of libkrun. Finding nothing usable is a result, not a failure.
 func probe(o krun.Options) error {
 	return json.NewEncoder(os.Stdout).Encode(find(o))
 }

@@ -22,7 +22,8 @@ var needed = []string{
 
 const diskFunction = "krun_add_disk2"
 
-// usable says what this libkrun lacks, and whether an older or a later one has it.
+// usable returns nil if this libkrun has all that is needed. Else the error says what is
+// missing, and which libkrun has it.
 func usable(lib *krun.Library) error {
 	err := lib.Require(needed...)
 	var lacks *krun.Error
@@ -50,9 +51,9 @@ func inherited() ports {
 	}
 }
 
-// start says everything explicitly and becomes the VM. Nothing is left to
-// libkrun's defaults: no console on our streams, no vsock, so no network by way
-// of the host, an environment of one variable.
+// start becomes the VM. It leaves nothing to libkrun's defaults: there is no console on our
+// streams, no vsock and so no network by way of the host, and the environment is one
+// variable.
 func start(cfg krunvm.Config, p ports) error {
 	if err := raiseFiles(); err != nil {
 		return err
@@ -85,7 +86,7 @@ func configure(vm *krun.Context, cfg krunvm.Config, p ports) error {
 		vm.DisableImplicitConsole,
 		func() error { return addPorts(vm, p) },
 		func() error { return addDisk(vm, cfg.Disk) },
-		// libkrun's own init hands over to ours as process 1.
+		// libkrun's own init becomes ours, which then is process 1.
 		func() error { return vm.SetExec(cfg.Init, nil, []string{"KRUN_INIT_PID1=1"}) },
 	} {
 		if err := step(); err != nil {
@@ -95,8 +96,8 @@ func configure(vm *krun.Context, cfg krunvm.Config, p ports) error {
 	return nil
 }
 
-// addPorts makes the console device. The terminal comes first: it is hvc0, to
-// which libkrun's kernel writes.
+// addPorts makes the console device. The terminal comes first, so that it is hvc0: libkrun's
+// kernel writes there.
 func addPorts(vm *krun.Context, p ports) error {
 	console, err := vm.AddVirtioConsoleMultiport()
 	if err != nil {
@@ -118,9 +119,8 @@ func addDisk(vm *krun.Context, path string) error {
 	return vm.AddDisk2(krun.Disk{ID: guest.UpperSerial, Path: path, Format: krun.DiskRaw})
 }
 
-// raiseFiles lets the virtio-fs server, which is in this process, open as many
-// files as the host allows. With too few it lists directories short without an
-// error.
+// raiseFiles lets the file server in this process open as many files as the host allows.
+// With too few descriptors it lists directories short, without an error.
 func raiseFiles() error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

@@ -1,5 +1,4 @@
-// Command openshell-vmm is the process that stands beside one VM. The vm
-// driver starts it; people don't.
+// Command openshell-vmm is the process beside one VM. The vm driver starts it; people don't.
 //
 //	openshell-vmm monitor DIR    be the monitor of the sandbox whose state directory is DIR;
 //	                             descriptor 3 takes the report, 4 is the locked lock file
@@ -47,7 +46,7 @@ func run(args []string) error {
 
 func beMonitor(dir string) error {
 	for fd := 3; fd <= 4; fd++ {
-		syscall.CloseOnExec(fd) // nothing that the monitor starts is to keep them
+		syscall.CloseOnExec(fd) // the monitor's own children must not inherit them
 	}
 	ready, lock := os.NewFile(3, "report"), os.NewFile(4, "lock")
 	cfg, err := monitor.ReadConfig(dir)

@@ -1,13 +1,12 @@
-// Package daemon makes a process of a gateway: it finds the one that runs or starts
-// one (start.go), in a unit of the user's systemd (unit.go) or under a small parent
-// (parent.go, supervise.go), keeps its log (logfile.go), and says what its exit codes
-// mean and what a logout ends (logout.go).
+// Package daemon runs a gateway as a process in the background. It finds the gateway that
+// runs or starts one (start.go), in a unit of the user's systemd (unit.go) or under a small
+// parent (parent.go, supervise.go). It opens the gateway's log (logfile.go), defines the
+// exit codes (supervise.go), and knows what ends at a logout (logout.go).
 //
-// What it promises: any number of starts at once end with one gateway that listens.
-// Who starts one is told in a line why it can't run. Once it has served it is run
-// again after whatever ends it, until it ends by itself or its state directory is
-// deleted.
+// What it promises: any number of starts at the same time end with one gateway that listens.
+// Whoever starts a gateway is told in one line why it can't run. A gateway that has served
+// is run again after any end, until it ends by itself or its state directory is deleted.
 //
-// It and package gateway know nothing of each other: the program gives what one has to
-// tell to the other, in gateway.Options.
+// Packages daemon and gateway do not know each other. The program passes on what one has to
+// tell the other, in gateway.Options.
 package daemon

@@ -12,23 +12,23 @@ import (
 	"openshell-vm/gateway/state"
 )
 
-// landmark is where the state directory lay when a supervisor began.
+// landmark remembers where the state directory was when a supervisor began.
 type landmark struct {
 	path string
 	at   state.Inode
 }
 
-// whereabouts of a state directory.
+// whereabouts says what has become of a state directory.
 type whereabouts int
 
 const (
-	there   whereabouts = iota // or never seen
+	there   whereabouts = iota // it is there, or was never seen
 	away                       // its file system is not mounted where it was
-	deleted                    // or replaced by an empty directory
+	deleted                    // it was deleted, or replaced by an empty directory
 )
 
-// newLandmark makes the state directory if there is none yet. One that can't be
-// made, or is refused, is left to the gateway, which says so.
+// newLandmark makes the state directory if there is none yet. If it can't be made, or is
+// refused, the gateway reports that itself.
 func newLandmark() landmark {
 	path, err := api.StateDir()
 	if err != nil || state.Check() != nil {
@@ -38,7 +38,7 @@ func newLandmark() landmark {
 	return landmark{path, at}
 }
 
-// find looks what has become of it.
+// find finds out what has become of the state directory.
 func (l landmark) find() whereabouts {
 	if l.at == (state.Inode{}) {
 		return there
@@ -52,7 +52,7 @@ func (l landmark) find() whereabouts {
 		dir = filepath.Dir(dir)
 	}
 	switch {
-	case err != nil || now == l.at: // no gateway has come so far as to make anything in it
+	case err != nil || now == l.at: // no gateway has got as far as making anything in it
 		return there
 	case now.Device != l.at.Device:
 		return away
@@ -60,8 +60,8 @@ func (l landmark) find() whereabouts {
 	return deleted
 }
 
-// await waits for the time of the next try, and until the state directory's file
-// system is mounted. An error says that there is none to wait for.
+// await waits until the next try is due and the state directory's file system is mounted.
+// It fails if the state directory was deleted, or ctx ends.
 func (l landmark) await(ctx context.Context, delay *restartDelay) error {
 	for {
 		if l.find() == deleted {

@@ -11,8 +11,8 @@ import (
 // maxLog bounds the log in bytes; one older file of that size is kept.
 const maxLog = 4 << 20
 
-// LogTo opens the log in the state directory, which must exist. The log holds
-// no token and no key: nothing that could is given to it.
+// LogTo opens the log in the state directory, which must exist. Callers log no token and no
+// key.
 func LogTo(stateDir string, level slog.Level) (*slog.Logger, error) {
 	f, err := rotlog.Open(filepath.Join(stateDir, state.LogFile), rotlog.Options{Max: maxLog, Count: 2, Append: true})
 	if err != nil {

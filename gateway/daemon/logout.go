@@ -7,8 +7,9 @@ import (
 	"openshell-vm/internal/logind"
 )
 
-// Advice is for who leaves something running on this host: one line each, such as
-// what ends when the user logs out. supervisor is who restarts the gateway.
+// Advice returns advice for users who leave something running on this host, one line each:
+// what ends when the user logs out, and how to keep it. supervisor is what restarts the
+// gateway.
 func Advice(supervisor string) []string {
 	if line := logoutAdvice(logind.Host(), os.Geteuid(), logind.User(), supervisor); line != "" {
 		return []string{line}
@@ -16,8 +17,8 @@ func Advice(supervisor string) []string {
 	return nil
 }
 
-// logoutAdvice says what ends with the user's last session, and how to keep it;
-// "" if nothing does, or if no systemd runs. root is the host's file system.
+// logoutAdvice says what ends with the user's last session, and how to keep it. It is "" if
+// nothing ends, or if systemd does not run. root is the host's file system.
 func logoutAdvice(root fs.FS, uid int, name, supervisor string) string {
 	if !logind.Runs(root) || uid == 0 || logind.Lingers(root, name) {
 		return ""

@@ -15,12 +15,12 @@ import (
 const (
 	// withdrawTime bounds how long a start waits for a supervisor that it ends.
 	withdrawTime = 2 * time.Second
-	// takenPatience is for another gateway that is beginning, or ending.
+	// takenPatience is how long to wait for another gateway that is about to start or to end.
 	takenPatience = time.Second
 )
 
-// startParent runs `openshell-gateway supervise` in a session of its own. It
-// holds none of our descriptors but a pipe, on which it says why it ends.
+// startParent runs `openshell-gateway supervise` in a session of its own. Of our descriptors
+// it inherits only a pipe, on which it reports why it ends.
 func startParent(ctx context.Context, program string) error {
 	for {
 		p, err := runParent(program)
@@ -40,7 +40,7 @@ func startParent(ctx context.Context, program string) error {
 // parent is a supervisor that was started here.
 type parent struct {
 	process *os.Process
-	ended   chan struct{} // closed at its end; then the rest holds
+	ended   chan struct{} // closed at its end; then code and said are set
 	code    int
 	said    tail
 }
@@ -63,13 +63,13 @@ func runParent(program string) (*parent, error) {
 	go func() {
 		defer close(p.ended)
 		_, _ = reason.WriteTo(&p.said) // ends with the supervisor
-		_ = cmd.Wait()                 // the code tells all
+		_ = cmd.Wait()                 // the exit code says it all
 		p.code = cmd.ProcessState.ExitCode()
 	}()
 	return p, nil
 }
 
-// supervises says whether the gateway that listens was started by this process.
+// supervises reports whether the process supervisor has started the gateway that listens.
 func supervises(ctx context.Context, supervisor int) bool {
 	client, err := api.Reach(ctx)
 	if err != nil {
@@ -84,8 +84,8 @@ func supervises(ctx context.Context, supervisor int) bool {
 	return err == nil && stat.Parent == supervisor
 }
 
-// withdraw ends our supervisor where another one's gateway was quicker: ours
-// must not come up later, perhaps after that one was stopped.
+// withdraw ends our supervisor, if another one's gateway was quicker. Ours must not come up
+// later, perhaps after that one was stopped.
 func (p *parent) withdraw() {
 	_ = p.process.Signal(syscall.SIGTERM) // it may have ended
 	select {
@@ -94,11 +94,11 @@ func (p *parent) withdraw() {
 	}
 }
 
-// await waits until a gateway listens, ours or another. again means that
-// another held the lock, and has ended since without listening.
+// await waits until a gateway listens, ours or another. again means that another one held
+// the lock, and has ended without listening.
 func (p *parent) await(ctx context.Context) (again bool, err error) {
 	ended := p.ended
-	var patience <-chan time.Time // runs once ours has ended
+	var patience <-chan time.Time // nil until ours has ended
 	for {
 		if api.Listens(ctx) {
 			return false, nil

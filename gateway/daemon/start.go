@@ -13,12 +13,12 @@ import (
 	"openshell-vm/internal/fault"
 )
 
-// connectEvery is how often a start looks whether the gateway listens.
+// connectEvery is how often a start checks whether the gateway listens.
 const connectEvery = 5 * time.Millisecond
 
-// Start starts a gateway in the background, under a supervisor, and returns
-// once one listens. program is openshell-gateway's path. Started twice at once,
-// one of both gateways takes the state lock, and both calls return when it listens.
+// Start starts a gateway in the background, under a supervisor, and returns once one
+// listens. program is openshell-gateway's path. If two calls start a gateway each, one of
+// these takes the state lock, and both calls return when it listens.
 func Start(ctx context.Context, program string) error {
 	if api.Listens(ctx) {
 		return nil
@@ -40,7 +40,7 @@ func Start(ctx context.Context, program string) error {
 	return startParent(ctx, program)
 }
 
-// printed makes an error of the lines that a gateway printed at its end.
+// printed makes an error of the lines that a gateway printed before it ended.
 func printed(text []byte, code int) error {
 	e := &fault.Error{Err: fmt.Errorf("the gateway ended with exit code %d before it listened", code),
 		Hint: "read " + state.LogFile + " in the state directory"}

@@ -17,10 +17,10 @@ import (
 	"openshell-vm/internal/plainfile"
 )
 
-// Exit codes of openshell-gateway. A supervisor restarts it after any other, and
-// after a refusal that nobody waits for: its cause may pass.
+// Exit codes of openshell-gateway. A supervisor restarts it after any other code. It also
+// restarts it after a refusal, if nobody waits for the start: the cause may pass.
 const (
-	ExitOrderly = 0   // it was stopped, or nothing needed it
+	ExitOrderly = 0   // it was stopped, or nothing needed it any more
 	ExitTaken   = 3   // another gateway holds the state directory
 	ExitRefused = 125 // the state directory or the keys can't be used now
 )
@@ -28,20 +28,20 @@ const (
 const (
 	restartFirst   = 50 * time.Millisecond // after a death; doubles
 	restartLongest = 10 * time.Second
-	restartReset   = 10 * time.Second // a gateway that lived so long starts the doubling anew
+	restartReset   = 10 * time.Second // a gateway that lived this long begins the doubling anew
 )
 
-// Supervise runs a gateway (program args…) and runs it again when it dies,
-// until it ends by itself, and returns its exit code. SIGTERM and SIGINT are
-// passed on and end it. What the gateway says at its end, such as the stack of a
-// panic, goes to its log.
+// Supervise runs a gateway (program args…). It runs the gateway again when that dies, until
+// it ends by itself, and returns the exit code. SIGTERM and SIGINT are passed on and end it.
+// The gateway's last words, such as the stack of a panic, go to its log.
 //
-// Only the first gateway's refusal is final: who waits for the start reads it on
-// stderr. Later ones are tried again, as deaths are. A file system may be
-// read-only or not mounted for a moment, descriptors may be short, the program be
-// replaced. But a state directory that was deleted is not made anew: that ends it.
+// Only the first gateway's refusal is final: whoever waits for the start reads it on stderr.
+// After a later refusal, as after a death, Supervise tries again. A file system may be
+// read-only or not mounted for a moment, descriptors may be short, or the program may be
+// just being replaced. If the state directory was deleted, it is not made anew, and
+// Supervise ends.
 func Supervise(program string, args ...string) int {
-	// Whoever started us may have gone: writing to them must not kill us.
+	// Our starter may be gone. Writing to its pipe must not kill us.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -53,12 +53,12 @@ func Supervise(program string, args ...string) int {
 		code := runOnce(ctx, last, program, args...)
 		switch {
 		case code == ExitOrderly || ctx.Err() != nil || first && (code == ExitTaken || code == ExitRefused):
-			_, _ = os.Stderr.Write(last.bytes()) // nobody may be left to read it
+			_, _ = os.Stderr.Write(last.bytes()) // perhaps nobody reads it any more
 			return code
-		case code == ExitTaken && api.Listens(ctx): // under a supervisor of its own
+		case code == ExitTaken && api.Listens(ctx): // another gateway, with a supervisor of its own
 			return code
 		}
-		if now := string(last.bytes()); now != said { // once, not every time that it is tried
+		if now := string(last.bytes()); now != said { // log it once, not at each try
 			said = now
 			appendLog(last.bytes())
 		}
@@ -71,11 +71,11 @@ func Supervise(program string, args ...string) int {
 	}
 }
 
-// restartDelay is the time until the next try; it doubles up to restartLongest.
-// The zero value begins with restartFirst.
+// restartDelay is the time until the next try. It doubles up to restartLongest. The zero
+// value begins with restartFirst.
 type restartDelay struct{ last time.Duration }
 
-// wait ends early, with an error, when ctx does.
+// wait waits for the next delay. If ctx ends before, it returns an error.
 func (r *restartDelay) wait(ctx context.Context) error {
 	r.last = min(max(2*r.last, restartFirst), restartLongest)
 	select {
@@ -86,9 +86,9 @@ func (r *restartDelay) wait(ctx context.Context) error {
 	}
 }
 
-// Persist calls open until it succeeds. It is for a gateway that systemd
-// restarts, where nobody may read why it is refused: an error is final only if
-// told says that somebody was told of it, or if another gateway serves.
+// Persist calls open until it succeeds. It is for a gateway that systemd restarts, where
+// perhaps nobody reads an error. So an error is final only if told reports that somebody
+// read it, if another gateway serves, or if ctx ends.
 func Persist(ctx context.Context, open func() error, told func(error) bool) error {
 	for delay := (restartDelay{}); ; {
 		err := open()
@@ -98,22 +98,22 @@ func Persist(ctx context.Context, open func() error, told func(error) bool) erro
 	}
 }
 
-// runOnce runs the gateway until it ends; -1 means that a signal ended it. One
-// that could not be started counts as refused.
+// runOnce runs the gateway until it ends, and returns its exit code; -1 means that a signal
+// ended it. A gateway that could not be started counts as refused.
 func runOnce(ctx context.Context, stderr io.Writer, program string, args ...string) int {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stderr = stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = time.Second // sandboxes' processes may have inherited stderr
+	cmd.WaitDelay = time.Second // sandboxes' processes may have stderr open, too
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintf(stderr, "openshell-gateway: start it: %v\n", err)
 		return ExitRefused
 	}
-	_ = cmd.Wait() // the state tells all
+	_ = cmd.Wait() // the exit code says it all
 	return cmd.ProcessState.ExitCode()
 }
 
-// appendLog keeps what a dying gateway said.
+// appendLog appends a dead gateway's last words to its log.
 func appendLog(text []byte) {
 	dir, err := api.StateDir()
 	if err != nil || len(text) == 0 {

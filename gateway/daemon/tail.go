@@ -8,7 +8,8 @@ type tail struct {
 	text []byte
 }
 
-// maxTail is in bytes: a panic's message and the stack of a goroutine or two.
+// maxTail bounds a tail, in bytes. A panic's message and the stacks of one or two goroutines
+// fit.
 const maxTail = 16 << 10
 
 func (t *tail) Write(p []byte) (int, error) {

@@ -19,8 +19,8 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// userManager says whether the user's systemd runs: it listens here. Without it
-// systemd-run could only fail, slowly.
+// userManager reports whether the user's systemd runs: it listens on that socket. Without it
+// systemd-run would only fail slowly.
 func userManager() bool {
 	dir := os.Getenv("XDG_RUNTIME_DIR")
 	if dir == "" {
@@ -30,24 +30,24 @@ func userManager() bool {
 	return err == nil
 }
 
-// unit is a gateway that the user's systemd runs, and the FIFO on which it says
-// why it can't.
+// unit is a gateway that the user's systemd runs, with the FIFO on which it says why it
+// can't run.
 type unit struct {
 	name   string
-	joined bool   // another one has started it
-	dir    string // the FIFO's
+	joined bool   // somebody else has started it
+	dir    string // the FIFO's directory
 	fifo   *os.File
 	said   chan []byte
 }
 
-// startUnit runs the gateway as a unit of the user's systemd. One that is there
-// and being restarted is waited for.
+// startUnit runs the gateway as a unit of the user's systemd. If that unit is there already,
+// or is just being restarted, it joins the unit.
 func startUnit(ctx context.Context, program string) (*unit, error) {
-	state, err := api.StateDir()
+	dir, err := api.StateDir()
 	if err != nil {
 		return nil, err
 	}
-	u := &unit{name: unitName(state), said: make(chan []byte, 1)}
+	u := &unit{name: unitName(dir), said: make(chan []byte, 1)}
 	refusals, err := u.listen()
 	if err != nil {
 		return nil, err
@@ -62,14 +62,14 @@ func startUnit(ctx context.Context, program string) (*unit, error) {
 	return u, nil
 }
 
-// listen makes the FIFO. While it is open here, a refusal is the gateway's end.
+// listen makes the FIFO. While it is open here, a refusal ends the gateway.
 func (u *unit) listen() (path string, err error) {
 	if u.dir, err = os.MkdirTemp("", "openshell-gateway-start-"); err != nil {
 		return "", err
 	}
 	path = filepath.Join(u.dir, "refusals")
 	if err = unix.Mkfifo(path, 0o600); err == nil {
-		// Open for writing, too: it has no end before it is closed.
+		// Opened for writing, too, so that a read does not end before somebody writes.
 		u.fifo, err = os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	}
 	if err != nil {
@@ -90,14 +90,14 @@ func (u *unit) close() {
 	os.RemoveAll(u.dir)
 }
 
-// alive asks systemd for the unit's state, in words that are its interface.
+// alive asks systemd for the unit's state. The words of ActiveState are a stable interface.
 func (u *unit) alive(ctx context.Context) bool {
 	out, err := exec.CommandContext(ctx, "systemctl", "--user", "show", "--property=ActiveState", "--value", u.name).Output()
 	return err == nil && slices.Contains([]string{"active", "activating", "reloading", "deactivating"}, strings.TrimSpace(string(out)))
 }
 
-// await waits until the unit's gateway listens, or has ended. again means that
-// it was another one's, and was being stopped.
+// await waits until the unit's gateway listens, or has ended. again means that somebody else
+// had started the unit, and it was being stopped.
 func (u *unit) await(ctx context.Context) (again bool, err error) {
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
@@ -119,14 +119,14 @@ func (u *unit) await(ctx context.Context) (again bool, err error) {
 	return false, nil
 }
 
-// unitName is one per state directory.
+// unitName returns the unit's name. Each state directory has its own.
 func unitName(stateDir string) string {
 	sum := sha256.Sum256([]byte(stateDir))
 	return fmt.Sprintf("openshell-gateway-%x.service", sum[:4])
 }
 
-// Unit names the service that runs this process, if systemd restarts it and it is
-// not of startUnit's making; "" if there is none. stateDir is the gateway's.
+// Unit returns the name of the user's own service that runs this process, if systemd
+// restarts it; "" if there is none, or if startUnit has made it. stateDir is the gateway's.
 func Unit(stateDir, supervisor string) string {
 	cgroups, err := procfs.Cgroups(procfs.Path(0, "cgroup"))
 	if err != nil || supervisor != "systemd" {
@@ -139,7 +139,7 @@ func Unit(stateDir, supervisor string) string {
 	return unit
 }
 
-// unitOf finds the service in the hierarchy that is systemd's, of either version.
+// unitOf finds the service in systemd's hierarchy, of either version.
 func unitOf(cgroups []procfs.Cgroup) string {
 	for _, c := range cgroups {
 		if !c.V2 && !slices.Contains(c.Controllers, "name=systemd") {
@@ -152,9 +152,10 @@ func unitOf(cgroups []procfs.Cgroup) string {
 	return ""
 }
 
-// unitArgs are systemd-run's. Sandboxes outlive the unit: only its own process is
-// killed. A refusal that nobody reads is no end: see Persist. Of the environment it gets what says where things are, by name:
-// values don't go into arguments.
+// unitArgs returns systemd-run's arguments. Sandboxes outlive the unit, since only its own
+// process is killed. RestartPreventExitStatus has ExitRefused, since Persist decides whether
+// a refusal is final. Of the environment the unit gets the variables that say where things
+// are. They are passed by name, so that no value is on a command line.
 func unitArgs(unit, program, refusals string, environ []string) []string {
 	args := []string{"--user", "--quiet", "--collect", "--unit=" + unit, "--description=openshell-vm gateway",
 		"--property=Type=exec", "--property=Restart=always", "--property=RestartSec=100ms", "--property=StartLimitIntervalSec=0",

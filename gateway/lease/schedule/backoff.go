@@ -6,16 +6,18 @@ import (
 )
 
 const (
-	// FirstRetry is what invariant 4 sets aside for one retry.
+	// FirstRetry is the delay after the first failure. Invariant 4 leaves that much time for
+	// one retry.
 	FirstRetry = 3 * time.Second
-	// LongestRetry bounds how long a cause that has gone stays without a try.
+	// LongestRetry is the longest delay, so that a failure does not last much longer than
+	// its cause.
 	LongestRetry = 30 * time.Second
 )
 
-// RetryDelay is how long to wait after the n-th failure in a row, n from 1: it
-// doubles from FirstRetry to LongestRetry, but for short-lived tokens it stays
-// at a tenth of their lifetime or FirstRetry. The jitter only shortens it,
-// by up to a fifth.
+// RetryDelay returns how long to wait after the n-th failure in a row, n from 1. It doubles
+// from FirstRetry to LongestRetry. For short-lived tokens it grows only to a tenth of their
+// lifetime, or to FirstRetry if that is longer. The jitter only shortens it, by up to a
+// fifth.
 func RetryDelay(n int, ttl time.Duration) time.Duration {
 	longest := max(FirstRetry, min(LongestRetry, ttl/10))
 	delay := longest
@@ -25,17 +27,16 @@ func RetryDelay(n int, ttl time.Duration) time.Duration {
 	return delay - rand.N(delay/5)
 }
 
-// Backoff spaces out the tries of one piece of work. The zero value allows the
-// first one at once.
+// Backoff spaces out the tries of one task. The zero value allows the first try at once.
 type Backoff struct {
 	failures int
 	next     time.Time
 }
 
-// Due says whether it is time for the next try.
+// Due reports whether it is time for the next try.
 func (b *Backoff) Due(now time.Time) bool { return !now.Before(b.next) }
 
-// Failed puts off the next try, by what many failures in a row say.
+// Failed counts a failure and puts off the next try.
 func (b *Backoff) Failed(now time.Time) {
 	b.failures++
 	b.next = now.Add(RetryDelay(b.failures, time.Hour))

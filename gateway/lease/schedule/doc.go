@@ -1,8 +1,8 @@
-// Package schedule says when: one heap of times for any number of keys, the pause after
-// a failure, and a way to do many things of which some hang. It knows nothing of what is
-// done.
+// Package schedule decides when tasks run. It has a schedule for any number of keys, the
+// delay after a failure, and a way to run many tasks though some of them hang. It does not
+// know what the tasks do.
 //
-// What it promises: what is due runs, the most urgent first, however many others hang
-// (up to a thousand); no key runs twice at once. Times are the wall clock's: who learns
-// that it was set calls Recheck, else a minute may pass until it is seen.
+// What it promises: due tasks run, the most urgent first, even if up to a thousand others
+// hang. No key runs twice at the same time. Times are the wall clock's: call Recheck when the
+// clock was set; without that it may take a minute until the schedule notices.
 package schedule

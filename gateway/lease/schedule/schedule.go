@@ -8,24 +8,23 @@ import (
 )
 
 const (
-	// workers renew at the same time. A renewal is mostly signing and a few
-	// system calls.
+	// workers is how many renewals run at the same time. A renewal is mostly signing and a
+	// few system calls.
 	workers = 8
-	// slowAfter is when a renewal that takes long gives its worker's place to
-	// the next: one that hangs delays nobody.
+	// slowAfter is when a renewal gives its worker's place to the next, so that one that
+	// hangs delays no other.
 	slowAfter = 100 * time.Millisecond
-	// maxSlow bounds how many may hang at once, each perhaps with a thread.
+	// maxSlow bounds how many may hang at the same time. Each may hold a thread.
 	maxSlow = 1000
-	// longestSleep bounds how late the schedule learns of a changed clock where
-	// nothing else tells it.
+	// longestSleep bounds how late the schedule notices a changed clock without Recheck.
 	longestSleep = time.Minute
 )
 
-// Schedule runs a function for each key when the key's time has come: one heap
-// of what waits for its time, one of what is due, one goroutine that sleeps, and
-// goroutines only for what is running. What is due runs in the order in which it
-// expires: after a time without a gateway, the most urgent first. Times are the
-// wall clock's. It is safe for concurrent use.
+// Schedule runs a function for each key when the key's time has come. It has one heap of
+// keys that wait for their time, one of keys that are due, one goroutine that sleeps, and a
+// goroutine for each key that runs. Due keys run in the order in which they expire, so after
+// a time without a gateway the most urgent come first. Times are the wall clock's. It is safe
+// for concurrent use.
 type Schedule struct {
 	run func(ctx context.Context, key string) // calls Set for the key's next time
 
@@ -36,21 +35,21 @@ type Schedule struct {
 	wake    chan struct{}     // capacity 1: the first time or the clock has changed
 
 	places chan struct{} // one per worker
-	slow   chan struct{} // one per renewal that is running
+	slow   chan struct{} // one per running renewal
 }
 
-// entry is one key. It stands in a heap, or it is running and has perhaps a
-// next time already.
+// entry is one key. It is in a heap, or it runs and may have its next time already.
 type entry struct {
 	key     string
 	at      time.Time
 	expires time.Time  // when it is too late
 	heap    *entryHeap // nil while it runs
-	index   int        // there
+	index   int        // in heap
 	again   bool       // Set was called while it ran
 }
 
-// New makes one that runs run, which may call Set for the key's next time.
+// New makes a Schedule that calls run for each key. run may call Set for the key's next
+// time.
 func New(run func(ctx context.Context, key string)) *Schedule {
 	return &Schedule{run: run, entries: map[string]*entry{}, wake: make(chan struct{}, 1),
 		waiting: entryHeap{before: func(a, b *entry) bool { return a.at.Before(b.at) }},
@@ -58,7 +57,7 @@ func New(run func(ctx context.Context, key string)) *Schedule {
 		places:  make(chan struct{}, workers), slow: make(chan struct{}, workers+maxSlow)}
 }
 
-// Set gives key its next time, in place of any it had, and says when it is too late.
+// Set sets key's next time, and when it is too late for it. They replace earlier ones.
 func (s *Schedule) Set(key string, at, expires time.Time) {
 	at, expires = at.Round(0), expires.Round(0) // the wall clock decides, not the time that the host was awake
 	s.mu.Lock()
@@ -77,7 +76,7 @@ func (s *Schedule) Set(key string, at, expires time.Time) {
 	s.wait(e)
 }
 
-// wait puts an entry where it waits for its time. The caller holds s.mu.
+// wait puts an entry into the heap that waits. The caller holds s.mu.
 func (s *Schedule) wait(e *entry) {
 	heap.Push(&s.waiting, e)
 	if e.index == 0 {
@@ -85,15 +84,15 @@ func (s *Schedule) wait(e *entry) {
 	}
 }
 
-// Has says whether key has a time, or is running.
+// Has reports whether key has a time, or runs.
 func (s *Schedule) Has(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.entries[key] != nil
 }
 
-// At is key's time; of one that is running, that which it had or has been given since.
-// The zero time means that it has none.
+// At returns key's time; zero if it has none. While the key runs, that is the time that it
+// had, or its next time if Set was called since.
 func (s *Schedule) At(key string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,7 +124,7 @@ func (s *Schedule) Recheck() {
 	}
 }
 
-// Serve runs what is due until ctx ends, and then waits for what is running.
+// Serve runs due keys until ctx ends. Then it waits for the ones that run.
 func (s *Schedule) Serve(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -149,11 +148,12 @@ func (s *Schedule) Serve(ctx context.Context) {
 	}
 }
 
-// collect gathers what is due, and says how long there is nothing; 0 if there is.
+// collect moves due keys to their heap. It returns 0 if there are any, else for how long
+// there are none.
 func (s *Schedule) collect(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now = now.Round(0) // without its monotonic part it is compared by the wall clock
+	now = now.Round(0) // strips the monotonic reading, so that the wall clock is compared
 	for len(s.waiting.entries) > 0 && !s.waiting.entries[0].at.After(now) {
 		heap.Push(&s.due, heap.Pop(&s.waiting))
 	}
@@ -166,7 +166,7 @@ func (s *Schedule) collect(now time.Time) time.Duration {
 	return longestSleep
 }
 
-// take is the most urgent of what is due; nil if all of it was put off meanwhile.
+// take takes the most urgent due key; nil if all were put off meanwhile.
 func (s *Schedule) take() *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,8 +176,8 @@ func (s *Schedule) take() *entry {
 	return heap.Pop(&s.due).(*entry)
 }
 
-// begin waits for a worker's place and runs there what is then the most urgent;
-// false means ctx has ended.
+// begin waits for a worker's place, and there runs the key that is the most urgent then. It
+// returns false if ctx has ended.
 func (s *Schedule) begin(ctx context.Context, running *sync.WaitGroup) bool {
 	for _, place := range []chan struct{}{s.slow, s.places} {
 		select {
@@ -186,7 +186,7 @@ func (s *Schedule) begin(ctx context.Context, running *sync.WaitGroup) bool {
 			return false
 		}
 	}
-	s.collect(time.Now()) // what came due while it waited may be more urgent
+	s.collect(time.Now()) // keys that became due meanwhile may be more urgent
 	e := s.take()
 	if e == nil {
 		<-s.places
@@ -206,7 +206,7 @@ func (s *Schedule) begin(ctx context.Context, running *sync.WaitGroup) bool {
 	return true
 }
 
-// end puts e back into the heap if its next time is known, else it is forgotten.
+// end puts e back into the heap if it has a next time. Else it forgets e.
 func (s *Schedule) end(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -221,7 +221,7 @@ func (s *Schedule) end(e *entry) {
 	s.wait(e)
 }
 
-// entryHeap implements heap.Interface. An entry knows where it stands.
+// entryHeap implements heap.Interface. Each entry knows its place in it.
 type entryHeap struct {
 	entries []*entry
 	before  func(a, b *entry) bool
