@@ -26,6 +26,7 @@ var importRule = map[string][]string{
 	"internal/contract":   {},
 	"internal/fault":      {},
 	"internal/inode":      {},
+	"internal/killpoint":  {},
 	"internal/logind":     {},
 	"internal/mounts":     {"internal/procfs"},
 	"internal/notice":     {},
@@ -66,15 +67,27 @@ var importRule = map[string][]string{
 	"drivers/vm/rootlist":               {},
 
 	"gateway/api": {"internal/peer", "internal/plainfile", "internal/procfs", "internal/stream", "internal/vocab"},
-	"gateway":     {"gateway/api", "gateway/state", "gateway/lease", "drivers", "share", "tokens", "internal"},
+	"gateway":     {"gateway", "drivers", "share", "tokens", "internal"},
 
 	// What is kept on disk: it knows no driver, and of the API only where a gateway is found.
 	"gateway/state": {"gateway/api", "share", "tokens", "internal"},
 
-	// What is in a share. It knows no driver and no API.
-	"gateway/lease": {"gateway/lease/schedule", "share", "tokens", "internal/contract"},
+	// What is in a share, and when it is due. It knows no driver, no record and no API.
+	"gateway/lease": {"gateway/lease/schedule", "share", "tokens", "internal"},
 	// When something is done, whatever it is.
 	"gateway/lease/schedule": {},
+
+	// What becomes of an error.
+	"gateway/explain": {"=drivers", "gateway/api", "tokens", "internal/text"},
+	// What there is, and room for it: neither knows what a sandbox is.
+	"gateway/roster":  {"gateway/api", "gateway/explain", "gateway/lease", "gateway/state", "share", "internal"},
+	"gateway/reserve": {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
+	// The two kinds of what has a lease: neither knows the other.
+	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
+	"gateway/shares":  {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
+	// What is told of all of it.
+	"gateway/metrics": {"=drivers", "gateway/lease", "gateway/roster", "gateway/sandbox", "gateway/shares"},
+	"gateway/server":  {"=drivers", "gateway", "tokens", "internal"},
 
 	// What makes a process of it: neither knows the other.
 	"gateway/daemon": {"gateway/api", "gateway/state", "internal"},

@@ -48,7 +48,7 @@ func manySandboxes(b *testing.B, n int) (*state.Home, *noop) {
 			Request: state.Request{Name: fmt.Sprint("name-", i), Driver: "fake", Rootfs: "/srv/rootfs", TTL: time.Hour,
 				Process: api.Process{Args: []string{"/usr/bin/agent", "--serve"}, Env: []string{"LANG=C.UTF-8", "AGENT=1"}}},
 			Staleness: time.Second, Share: filepath.Join(home.Shares, fmt.Sprintf("sandbox%05d", i)),
-			Made: true, GenerationLimit: generationStep}
+			Made: true, GenerationLimit: state.GenerationStep}
 		r.Want(state.WantRunning)
 		if err := os.Mkdir(home.SandboxDir(r.ID), 0o700); err != nil {
 			b.Fatal(err)
@@ -56,7 +56,7 @@ func manySandboxes(b *testing.B, n int) (*state.Home, *noop) {
 		if err := home.Save(r); err != nil {
 			b.Fatal(err)
 		}
-		if err := writer.makeShare(r); err != nil {
+		if err := writer.roster.MakeShare(r); err != nil {
 			b.Fatal(err)
 		}
 		engine.running = append(engine.running, drivers.Status{ID: r.ID, State: drivers.Running, StartedAt: time.Now()})
@@ -82,8 +82,8 @@ func newBenchGateway(b *testing.B, home *state.Home, engine drivers.Driver) *Gat
 }
 
 func renewals(g *Gateway) (n uint64) {
-	for _, s := range g.sandboxes {
-		s.set(func() { n += s.token.Renewals })
+	for _, s := range g.all() {
+		n += token(s).Renewals
 	}
 	return n
 }
@@ -96,12 +96,12 @@ func Benchmark10000DueRenewals(b *testing.B) {
 	g := newBenchGateway(b, home, engine)
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
-	go g.schedule.Serve(ctx)
+	go g.keeper.Renewals().Serve(ctx)
 	done := uint64(0)
 	renewAll := func() {
 		now := time.Now()
-		for id := range g.sandboxes {
-			g.schedule.Set(id, now, now)
+		for _, s := range g.all() {
+			g.keeper.Renewals().Set(s.ID, now, now)
 		}
 		for done += n; renewals(g) < done; time.Sleep(10 * time.Millisecond) {
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/sandbox"
 )
 
 // TestCreationsAtOnce: an engine gets a few creations at a time. Those of one that
@@ -29,7 +30,7 @@ func TestCreationsAtOnce(t *testing.T) {
 		defer slow.mu.Unlock()
 		return slow.creating
 	}
-	w.eventually("the engine is busy", func() bool { return busy() >= maxCreations })
+	w.eventually("the engine is busy", func() bool { return busy() >= sandbox.MaxCreations })
 	if _, err := w.client.Create(t.Context(), api.CreateRequest{Driver: "other", Name: "quick", Image: "i"}); err != nil {
 		t.Errorf("another engine's: %v", err)
 	}
@@ -49,8 +50,8 @@ func TestCreationsAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if slow.atMost > maxCreations {
-		t.Errorf("%d creations at once, at most %d were to be", slow.atMost, maxCreations)
+	if slow.atMost > sandbox.MaxCreations {
+		t.Errorf("%d creations at once, at most %d were to be", slow.atMost, sandbox.MaxCreations)
 	}
 	if n := len(g.all()); n != all+1 {
 		t.Errorf("%d sandboxes are known, %d were made", n, all+1)

@@ -33,7 +33,7 @@ func TestHypervisorsAreAllTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{auto}
+	names := []string{"auto"}
 	for _, h := range known {
 		names = append(names, h.Name())
 	}

@@ -35,6 +35,7 @@ type fake struct {
 	creating, atMost int           // Creates that wait, and the most that did at once
 
 	hangList chan struct{} // List waits for it, if it is not nil
+	hidden   string        // List lacks it
 }
 
 type box struct {
@@ -240,10 +241,19 @@ func (f *fake) List(ctx context.Context) ([]drivers.Status, error) {
 	defer f.mu.Unlock()
 	var list []drivers.Status
 	for _, b := range f.boxes {
-		list = append(list, b.status)
+		if b.status.ID != f.hidden {
+			list = append(list, b.status)
+		}
 	}
 	slices.SortFunc(list, func(a, b drivers.Status) int { return len(a.ID) - len(b.ID) })
 	return list, nil
+}
+
+// hide keeps a sandbox out of the list.
+func (f *fake) hide(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hidden = id
 }
 
 func (f *fake) get(id string) *box {
@@ -332,7 +342,7 @@ func tokenOf(t testing.TB, g *Gateway, authDir string) (generation uint64, expir
 	if err != nil {
 		t.Fatalf("read the share: %v", err)
 	}
-	claims, err := g.verifier.Verify(string(content.Files[contract.TokenName]), time.Now())
+	claims, err := g.keeper.Verifier(0).Verify(string(content.Files[contract.TokenName]), time.Now())
 	if err != nil {
 		t.Fatalf("the share's token: %v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/internal/killpoint"
 )
 
 // TestFaultPoints kills the gateway at each named moment of a start; the next
@@ -18,7 +19,7 @@ func TestFaultPoints(t *testing.T) {
 		t.Run(point, func(t *testing.T) {
 			w := newWorld(t)
 			file := filepath.Join(w.dir, "fault")
-			c := &child{w: w, env: []string{envFaultFile + "=" + file}}
+			c := &child{w: w, env: []string{killpoint.EnvFile + "=" + file}}
 			c.run()
 			s := w.create(api.CreateRequest{Name: "one"})
 			w.must(os.WriteFile(file, []byte(point+"\n"), 0o600))

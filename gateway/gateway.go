@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,18 +12,25 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"openshell-vm/drivers"
-	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/lease"
-	"openshell-vm/gateway/lease/schedule"
+	"openshell-vm/gateway/metrics"
+	"openshell-vm/gateway/reserve"
+	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/sandbox"
+	"openshell-vm/gateway/server"
+	"openshell-vm/gateway/shares"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/hostclock"
-	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
 
 // GCPercent is what the program sets for runtime/debug: ten thousand records are
 // idle memory, which the default would double.
 const GCPercent = 30
+
+// usualLook is Options.LookEvery's default.
+const usualLook = 2 * time.Second
 
 // Options are what a gateway is given beside its directories.
 type Options struct {
@@ -45,29 +50,19 @@ type Gateway struct {
 	opts      Options
 	log       *slog.Logger
 	startedAt time.Time
-	bootID    string
 
 	keys     *tokens.Keys
-	issuer   tokens.Issuer
-	verifier tokens.Verifier // without leeway
-	drivers  map[string]drivers.Driver
-	schedule *schedule.Schedule
-	prunes   *schedule.Schedule // see prune.go
-	metrics  *metrics
-	further  func(*sandbox) []lease.Source // of a share, beside the token
+	roster   *roster.Roster
+	keeper   *lease.Keeper
+	shares   *shares.Shares
+	fleet    *sandbox.Fleet
+	reserves *reserve.Keeper
+	metrics  *metrics.Metrics
+	census   *metrics.Census
+	server   *server.Server
+	further  func(*lease.Lease) []lease.Source // of a share's content, beside the token
 
-	mu        sync.RWMutex
-	sandboxes map[string]*sandbox // by id
-	names     map[string]*sandbox // by name
-
-	unreadable map[string]api.Unreadable // by id; see unread.go
-
-	engines map[string]*engine // by driver; what the reconciler knows of each
-	probes  probeCache
-	workMu  sync.Mutex
-	work    sync.WaitGroup // operations that go on without a request
-	ending  bool           // no more of them
-	lastUse atomic.Int64   // Unix nanoseconds of the last request
+	lastUse atomic.Int64 // Unix nanoseconds of the last request
 	stop    sync.Once
 	stopped chan struct{} // closed by Stop
 }
@@ -80,69 +75,31 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{
-		home: home, opts: opts, log: opts.Log, startedAt: time.Now(), bootID: bootID(),
-		keys: keys, issuer: tokens.Issuer{Keys: keys, GatewayID: home.ID},
-		drivers:   map[string]drivers.Driver{},
-		sandboxes: map[string]*sandbox{}, names: map[string]*sandbox{},
-		unreadable: map[string]api.Unreadable{},
-		engines:    map[string]*engine{},
-		stopped:    make(chan struct{}),
-	}
-	g.verifier = tokens.Verifier{Keys: keys, GatewayID: home.ID, Exists: g.exists}
-	for _, d := range opts.Drivers {
-		g.drivers[d.Name()] = d
-		g.engines[d.Name()] = newEngine(d)
-	}
-	g.further = func(s *sandbox) []lease.Source { return []lease.Source{g.filesOf(s)} }
-	g.schedule = schedule.New(g.renew)
-	g.prunes = schedule.New(g.prune)
-	g.metrics = newMetrics(g)
-	g.tellUntidyKeys()
+	g := &Gateway{home: home, opts: opts, log: opts.Log, startedAt: time.Now(), keys: keys, stopped: make(chan struct{}), metrics: metrics.New()}
+	// A further kind of source has its place here, and nowhere else.
+	g.further = func(l *lease.Lease) []lease.Source { return []lease.Source{shares.Files(home, l)} }
+	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Published: g.metrics.Published, Failed: g.metrics.Failed,
+		Further: func(l *lease.Lease) []lease.Source { return g.further(l) }}, g.metrics.Repaired)
+	g.keeper = g.roster.Keeper
+	g.shares = shares.New(g.roster, opts.Drivers)
+	g.reserves = reserve.New(home, g.keeper, opts.Log)
+	g.fleet = sandbox.New(g.roster, sandbox.Options{Drivers: opts.Drivers, LookEvery: opts.LookEvery, StartedAt: g.startedAt, Beside: g.reserves.Layers})
+	g.census = metrics.NewCensus(g.roster)
+	g.metrics.Watch(g.census)
+	g.server = server.New(server.Options{Version: opts.Version, StartedAt: g.startedAt, Supervisor: opts.Supervisor, Unit: opts.Unit,
+		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch},
+		keys, g.roster, g.fleet, g.shares, g.reserves, g.metrics, g.census)
+	g.keeper.TellUntidyKeys()
 	g.touch()
-	return g, g.loadAll()
+	return g, g.roster.Load(g.known)
 }
 
-// loadAll makes the recorded sandboxes known.
-func (g *Gateway) loadAll() error {
-	records, err := g.home.LoadAll(g.cantUse)
-	if err != nil {
-		return fmt.Errorf("load the records: %w", err)
+// known takes in what has a record: a sandbox, or a share of the user's own.
+func (g *Gateway) known(r *state.Record) error {
+	if r.Own() {
+		return g.shares.Known(r)
 	}
-	for _, r := range records {
-		if !r.Made {
-			r.Desired = state.WantGone // nobody was told that it exists
-		}
-		if err := g.know(r); err != nil {
-			g.cantUse(r.ID, err)
-		}
-	}
-	return nil
-}
-
-// know makes one recorded sandbox known.
-func (g *Gateway) know(r *state.Record) error {
-	s := &sandbox{id: r.ID, record: r}
-	var err error
-	if s.share, err = share.At(r.Share, g.shareOptions(r)); err != nil {
-		return err
-	}
-	if keeper, ok := g.drivers[r.Driver].(drivers.Keeper); ok {
-		keeper.Keep(r.ID, r.Object)
-	}
-	if placed, ok := g.drivers[r.Driver].(drivers.Placed); ok && r.Lost == "" {
-		placed.KeepPlace(r.ID, r.Engine)
-	}
-	return g.add(s)
-}
-
-// shareOptions are fixed by the record and by where the share lies.
-func (g *Gateway) shareOptions(r *state.Record) share.Options {
-	return share.Options{
-		Durable: !state.OnTmpfs(r.Share), UID: share.Keep, GID: share.Keep,
-		Grace: max(share.DefaultGrace, 2*r.Staleness), Overlap: overlap, Renewed: g.renewed,
-		Reserve: g.home.ReserveOf(r.Share), Step: faultStep(),
-	}
+	return g.fleet.Known(r)
 }
 
 // Run keeps every token fresh, moves every sandbox to where it should be, and
@@ -154,7 +111,7 @@ func (g *Gateway) shareOptions(r *state.Record) share.Options {
 //     a share that hangs is passed by. Then the renewals begin, the most urgent
 //     first, before anything that depends on an engine, which may hang.
 //  2. The engines are asked what runs, for a moment at most; what should run
-//     and doesn't is resumed, through deliver, while the API is served already.
+//     and doesn't is resumed, through Deliver, while the API is served already.
 //  3. The API: whoever connects finds observed states, and each token fresh or
 //     being renewed.
 //  4. Shares that a killed gateway left half-published are repaired, if no
@@ -162,30 +119,29 @@ func (g *Gateway) shareOptions(r *state.Record) share.Options {
 func (g *Gateway) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	g.log.Info("gateway begins", append(g.home.LogAttrs(), "version", g.opts.Version, "sandboxes", len(g.sandboxes))...)
+	g.log.Info("gateway begins", append(g.home.LogAttrs(), "version", g.opts.Version, "sandboxes", len(g.roster.All()))...)
 
 	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.Go(func() error {
+	run := func(f func(context.Context)) { tasks.Go(func() error { f(ctx); return nil }) }
+	run(func(ctx context.Context) {
 		select {
 		case <-g.stopped:
 			cancel()
 		case <-ctx.Done():
 		}
-		return ctx.Err()
 	})
-	tasks.Go(func() error { g.prunes.Serve(ctx); return nil })
-	g.pruneAll(firstPrune)
-	tasks.Go(func() error { return hostclock.Watch(ctx, g.clockStepped) })
+	run(g.keeper.ServePrunes)
+	run(g.reserves.Run)
+	tasks.Go(func() error { return hostclock.Watch(ctx, g.keeper.ClockStepped) })
 	tasks.Go(func() error { return g.upkeep(ctx) })
-	tasks.Go(func() error { g.keepReserves(ctx); return nil })
-	g.pickUpAll(ctx) // 1
-	tasks.Go(func() error { g.schedule.Serve(ctx); return nil })
-	tasks.Go(func() error { return g.reconcile(ctx) })
-	g.awaitFirstLook(ctx)                                   // 2
-	tasks.Go(func() error { return g.serve(ctx) })          // 3
-	tasks.Go(func() error { g.repairAll(ctx); return nil }) // 4
+	g.keeper.PickUp(ctx) // 1
+	run(g.keeper.Serve)
+	run(g.fleet.Run)
+	g.fleet.AwaitFirstLook(ctx)                           // 2
+	tasks.Go(func() error { return g.server.Serve(ctx) }) // 3
+	run(g.keeper.Repair)                                  // 4
 	err := tasks.Wait()
-	g.awaitWork()
+	g.fleet.AwaitWork()
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -196,67 +152,59 @@ func (g *Gateway) Run(ctx context.Context) error {
 // Stop makes Run end, now or as soon as it is called.
 func (g *Gateway) Stop() { g.stop.Do(func() { close(g.stopped) }) }
 
-// pickUpTime bounds how long the renewals wait for the shares' tokens to be
-// read. What could not be read by then is renewed last.
-const pickUpTime = time.Second
-
-// pickUpAll reads every share's token and plans its renewal.
-func (g *Gateway) pickUpAll(ctx context.Context) {
-	done := make(chan struct{})
-	go func() {
-		schedule.Each(ctx, g.all(), 4*runtime.GOMAXPROCS(0), g.pickUp)
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-time.After(pickUpTime):
-		g.log.Warn("not all tokens could be read in time; those shares are renewed last")
-	case <-ctx.Done():
-	}
-}
-
-// repairAll repairs one share after the other: nothing waits for it.
-func (g *Gateway) repairAll(ctx context.Context) {
-	schedule.Each(ctx, g.all(), 1, func(s *sandbox) { g.repair(ctx, s) })
-}
-
-// background runs work that outlives the request that asked for it. What the
-// gateway's end cuts off, the next gateway's reconciler does again.
-func (g *Gateway) background(f func()) {
-	g.workMu.Lock()
-	defer g.workMu.Unlock()
-	if !g.ending {
-		g.work.Go(f)
-	}
-}
-
-// awaitWork gives running operations a moment to end before the process does.
-func (g *Gateway) awaitWork() {
-	g.workMu.Lock()
-	g.ending = true
-	g.workMu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		g.work.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-time.After(5 * time.Second):
-		g.log.Warn("operations were cut off; the next gateway continues them")
-	}
-}
-
-// exists is what the verifier asks of a token's sandbox.
-func (g *Gateway) exists(id string) bool {
-	s := g.byID(id)
-	if s == nil {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.renewed() || s.record.Desired != state.WantGone
-}
-
 // touch notes a use, which puts off the gateway's idle end.
 func (g *Gateway) touch() { g.lastUse.Store(time.Now().UnixNano()) }
+
+// upkeepEvery is how often the gateway looks after itself.
+const upkeepEvery = 10 * time.Second
+
+// upkeep ends the gateway when nothing has needed it for a while or its state directory
+// was deleted, takes away what is left of shares, forgets keys whose last token has
+// expired, and sees that all is renewed that should be.
+func (g *Gateway) upkeep(ctx context.Context) error {
+	every := upkeepEvery
+	if g.opts.IdleAfter > 0 {
+		every = min(every, max(g.opts.IdleAfter/4, time.Millisecond))
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	pruned := time.Time{}
+	for {
+		g.shares.Tidy(ctx)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+		if err := g.roster.Deleted(); err != nil {
+			return err
+		}
+		for _, it := range g.roster.All() {
+			it.Uphold()
+		}
+		now := time.Now()
+		if now.Sub(pruned) > time.Hour {
+			pruned = now
+			if err := g.keys.Prune(now); err != nil {
+				g.log.Warn("old keys can't be deleted", "error", explain.Line(err))
+			}
+		}
+		if g.idle(now) {
+			g.log.Info("nothing needs the gateway: it ends", "after", g.opts.IdleAfter)
+			g.Stop()
+		}
+	}
+}
+
+// idle says whether nothing needed the gateway for IdleAfter. A need counts as
+// a use.
+func (g *Gateway) idle(now time.Time) bool {
+	if g.opts.IdleAfter <= 0 {
+		return false
+	}
+	if g.census.Count(now).Needing > 0 {
+		g.touch()
+		return false
+	}
+	return now.Sub(time.Unix(0, g.lastUse.Load())) >= g.opts.IdleAfter
+}

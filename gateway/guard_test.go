@@ -12,8 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/sandbox"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/contract"
 )
@@ -41,7 +42,7 @@ func TestFailedRemovalKeepsRenewing(t *testing.T) {
 			if goesOn := strings.Contains(err.(*api.Error).Hint, "goes on trying"); goesOn != noted {
 				t.Errorf("the hint is %q", err.(*api.Error).Hint)
 			}
-			if !g.schedule.Has(s.ID) {
+			if !g.keeper.Renewals().Has(s.ID) {
 				t.Error("it runs, and nothing renews it")
 			}
 			v := w.get("one")
@@ -59,7 +60,7 @@ func TestFailedRemovalKeepsRenewing(t *testing.T) {
 				w.must(w.client.Remove(t.Context(), "one", true))
 			}
 			w.eventually("it is removed", func() bool { return g.byID(s.ID) == nil })
-			if g.schedule.Has(s.ID) {
+			if g.keeper.Renewals().Has(s.ID) {
 				t.Error("what is gone is renewed")
 			}
 		})
@@ -78,15 +79,15 @@ func TestStoppedIsNotRenewed(t *testing.T) {
 		w.must(err)
 	}
 	s := w.create(api.CreateRequest{Name: "one"})
-	if g.schedule.Has(s.ID) {
+	if g.keeper.Renewals().Has(s.ID) {
 		t.Error("what was never started is renewed")
 	}
 	w.start("one")
-	if !g.schedule.Has(s.ID) {
+	if !g.keeper.Renewals().Has(s.ID) {
 		t.Fatal("what runs is not renewed")
 	}
 	stop()
-	if g.schedule.Has(s.ID) {
+	if g.keeper.Renewals().Has(s.ID) {
 		t.Error("what is stopped is renewed")
 	}
 	before := w.get("one").Token.Generation
@@ -94,24 +95,21 @@ func TestStoppedIsNotRenewed(t *testing.T) {
 	expire(t, g, g.byID(s.ID)) // of generation before+1
 
 	g = w.run()
-	w.eventually("the next gateway has heard that it is stopped", func() bool { return !g.schedule.Has(s.ID) })
+	w.eventually("the next gateway has heard that it is stopped", func() bool { return !g.keeper.Renewals().Has(s.ID) })
 	if v := w.get("one"); v.Token.Generation != before+1 || v.Token.Renewals != 0 {
 		t.Errorf("it was renewed: %+v, generation %d before", v.Token, before)
 	}
-	if n := g.count(time.Now()); n.expired != 0 || n.failing != 0 {
+	if n := g.census.Count(time.Now()); n.Expired != 0 || n.Failing != 0 {
 		t.Errorf("counted: %+v", n)
 	}
 	w.start("one")
-	if now := w.get("one").Token.Generation; now != before+2 || !g.schedule.Has(s.ID) {
-		t.Errorf("the start came to generation %d after %d; renewed: %v", now, before+1, g.schedule.Has(s.ID))
+	if now := w.get("one").Token.Generation; now != before+2 || !g.keeper.Renewals().Has(s.ID) {
+		t.Errorf("the start came to generation %d after %d; renewed: %v", now, before+1, g.keeper.Renewals().Has(s.ID))
 	}
 	stop()
 	w.must(engine.Start(t.Context(), s.ID))
 	engine.failing("stop", errors.New("it goes on"))
-	g.look(t.Context(), g.engines["fake"])
-	if !g.schedule.Has(s.ID) {
-		t.Error("what runs, whoever started it, is not renewed")
-	}
+	w.eventually("what runs, whoever started it, is renewed", func() bool { return g.keeper.Renewals().Has(s.ID) })
 	engine.failing("stop", nil)
 }
 
@@ -126,8 +124,8 @@ func TestStoppedUnderASilentEngine(t *testing.T) {
 	engine.hangList = make(chan struct{})
 	defer close(engine.hangList)
 	g = w.run()
-	w.eventually("its token is fresh", func() bool { return g.byID(s.ID).view().Token.Renewals > 0 })
-	if !g.schedule.Has(s.ID) {
+	w.eventually("its token is fresh", func() bool { return token(g.byID(s.ID)).Renewals > 0 })
+	if !g.keeper.Renewals().Has(s.ID) {
 		t.Error("nothing renews it any more")
 	}
 }
@@ -141,33 +139,33 @@ func TestRemovalOfAShareKeepsRenewing(t *testing.T) {
 	unlock := hold(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := g.erase(locked(t, s, ctx), s); err == nil {
+	if err := s.Erase(locked(t, s, ctx), func(context.Context) error { return nil }); err == nil {
 		t.Fatal("the removal went through")
 	}
-	s.op.unlock()
-	if !g.schedule.Has(s.id) {
+	s.Op.Unlock()
+	if !g.keeper.Renewals().Has(s.ID) {
 		t.Error("it is there, and nothing renews it")
 	}
 	unlock()
 	w.must(w.client.RemoveShare(t.Context(), "agent", false))
-	if g.schedule.Has(s.id) {
+	if g.keeper.Renewals().Has(s.ID) {
 		t.Error("what is gone is renewed")
 	}
 }
 
 // locked takes the lock of a sandbox's operations.
-func locked(t testing.TB, s *sandbox, ctx context.Context) context.Context {
+func locked(t testing.TB, s *roster.Item, ctx context.Context) context.Context {
 	t.Helper()
-	if err := s.op.lock(t.Context()); err != nil {
+	if err := s.Op.Lock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return ctx
 }
 
 // hold takes the lock of a share, as another process could.
-func hold(t testing.TB, s *sandbox) (release func()) {
+func hold(t testing.TB, s *roster.Item) (release func()) {
 	t.Helper()
-	lock, err := os.OpenFile(filepath.Join(s.share.Dir(), "lock"), os.O_RDWR, 0)
+	lock, err := os.OpenFile(filepath.Join(s.Lease.Share().Dir(), "lock"), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,17 +177,23 @@ func hold(t testing.TB, s *sandbox) (release func()) {
 
 // TestUphold: whatever took a token off the schedule, it is put back and counted.
 func TestUphold(t *testing.T) {
-	g, all := bubbleGateway(t, time.Hour, 2)
+	w := newWorld(t)
+	w.run()
+	w.share(api.ShareRequest{Name: "one"})
+	w.share(api.ShareRequest{Name: "two"})
+	w.stop()
+	g := w.open()
+	all := g.all()
 	for _, s := range all {
-		g.uphold(s)
+		s.Uphold()
 	}
 	if n := repairs(t, g); n != 0 {
 		t.Errorf("%v repairs of nothing", n)
 	}
-	g.schedule.Remove(all[0].id)
-	g.uphold(all[0])
-	if n := repairs(t, g); n != 1 || !g.schedule.Has(all[0].id) {
-		t.Errorf("%v repairs, planned: %v", n, g.schedule.Has(all[0].id))
+	g.keeper.Renewals().Remove(all[0].ID)
+	all[0].Uphold()
+	if n := repairs(t, g); n != 1 || !g.keeper.Renewals().Has(all[0].ID) {
+		t.Errorf("%v repairs, planned: %v", n, g.keeper.Renewals().Has(all[0].ID))
 	}
 }
 
@@ -206,17 +210,17 @@ func TestLockedSharesDelayNobody(t *testing.T) {
 	w.stop()
 	for _, s := range first.all() {
 		expire(t, first, s)
-		if s.rec().Name >= "n3" || len(s.rec().Name) > 2 {
+		if s.Rec().Name >= "n3" || len(s.Rec().Name) > 2 {
 			defer hold(t, s)()
 		}
 	}
 	g := w.run()
 	w.eventually("the others are fresh", func() bool { return renewed(g) == 3 })
 	for _, s := range g.all() {
-		if v := s.view(); v.Token.Failures > 0 {
-			t.Errorf("%s was given up before the others were served", v.Name)
-		} else if v.Token.ExpiresAt.IsZero() {
-			t.Errorf("nothing is known of %s's token", v.Name)
+		if v := token(s); v.Failures > 0 {
+			t.Errorf("%s was given up before the others were served", s.Rec().Name)
+		} else if v.ExpiresAt.IsZero() {
+			t.Errorf("nothing is known of %s's token", s.Rec().Name)
 		}
 	}
 }
@@ -228,7 +232,7 @@ func TestHungStartsDelayNoOther(t *testing.T) {
 	w := newWorld(t, hangs, well)
 	w.run()
 	var all []api.Sandbox
-	for i := range maxResumes + 2 {
+	for i := range sandbox.MaxResumes + 2 {
 		all = append(all, w.create(api.CreateRequest{Driver: "hangs", Name: fmt.Sprint("n", i)}))
 	}
 	other := w.create(api.CreateRequest{Driver: "well", Name: "other"})
@@ -250,7 +254,7 @@ func TestHungStartsDelayNoOther(t *testing.T) {
 		}
 		return n
 	}
-	w.eventually("the places are taken", func() bool { return starts() == maxResumes })
+	w.eventually("the places are taken", func() bool { return starts() == sandbox.MaxResumes })
 	w.eventually("the other engine's runs", func() bool { return w.get("other").State == "running" })
 	stopped, err := w.client.Stop(t.Context(), all[0].Name, 0)
 	if err != nil || stopped.State != "exited" || stopped.Desired != state.WantStopped {
@@ -311,12 +315,7 @@ func TestGivenUpRemovalLeavesNothingQueued(t *testing.T) {
 			t.Error("it went through")
 		}
 	}
-	w.eventually("nobody waits", func() bool {
-		op := &g.byID(s.ID).op
-		op.mu.Lock()
-		defer op.mu.Unlock()
-		return op.urgent == 0
-	})
+	w.eventually("nobody waits", func() bool { return g.byID(s.ID).Op.Urgent() == 0 })
 	close(block)
 	<-started
 	if v := w.get("one"); v.Desired == state.WantGone || engine.get(s.ID) == nil {
@@ -331,12 +330,13 @@ func TestLostIsConfirmed(t *testing.T) {
 	g := w.run()
 	s := w.create(api.CreateRequest{Name: "one"})
 	w.start("one")
-	box := g.byID(s.ID)
-	g.converge(t.Context(), box, drivers.Status{}, false, true, time.Now())
-	w.must(box.op.lock(t.Context())) // after what that began
-	box.op.unlock()
-	if v := w.get("one"); v.State != "running" || !g.schedule.Has(s.ID) {
-		t.Errorf("it is %s, planned: %v", v.State, g.schedule.Has(s.ID))
+	inspected, looks := engine.count("inspect "+s.ID), engine.count("list ")
+	engine.hide(s.ID)
+	w.eventually("it is looked for, more than once", func() bool {
+		return engine.count("inspect "+s.ID) > inspected+2 && engine.count("list ") > looks+2
+	})
+	if v := w.get("one"); v.State != "running" || !g.keeper.Renewals().Has(s.ID) {
+		t.Errorf("it is %s, planned: %v", v.State, g.keeper.Renewals().Has(s.ID))
 	}
 	tokenOf(t, g, s.Share)
 }
@@ -359,7 +359,7 @@ func TestLongStartIsTold(t *testing.T) {
 	engine.reason(s.ID, "preparing its root,\x1b[2J 8000 files so far")
 	w.eventually("it is told", func() bool {
 		v := w.get("one")
-		return v.State == starting && v.Progress == "preparing its root, 8000 files so far" && v.Reason == v.Progress
+		return v.State == api.StateStarting && v.Progress == "preparing its root, 8000 files so far" && v.Reason == v.Progress
 	})
 	engine.reason(s.ID, "")
 	close(block)

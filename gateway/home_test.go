@@ -57,27 +57,30 @@ func TestDamagedRecordIsLeftAlone(t *testing.T) {
 func TestEndsWhenIdle(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
+	w.run()
+	id := w.create(api.CreateRequest{Name: "one"}).ID
+	w.stop()
 	g := w.open()
 	g.opts.IdleAfter = 50 * time.Millisecond
-	s := &sandbox{id: "abcdefghijkl", record: &state.Record{Driver: "fake", Desired: state.WantRunning, Made: true}}
-	g.sandboxes[s.id] = s
 	later := time.Now().Add(time.Hour)
+	w.must(g.byID(id).Update(func(r *state.Record) { r.Want(state.WantRunning) }))
 	if g.idle(later) {
 		t.Error("it ends while a sandbox should run")
 	}
-	s.record = &state.Record{Driver: "fake", Desired: state.WantStopped, Made: true}
-	s.status.State = drivers.Running
+	w.must(engine.Start(t.Context(), id))
+	g.fleet.Freshen(t.Context())
+	w.must(g.byID(id).Update(func(r *state.Record) { r.Want(state.WantStopped) }))
 	if g.idle(later) {
 		t.Error("it ends while a sandbox runs")
 	}
-	s.status.State = drivers.Exited
+	engine.end(id, 0)
+	g.fleet.Freshen(t.Context())
 	if g.idle(time.Now()) {
 		t.Error("it ends right after a need")
 	}
 	if !g.idle(later) {
 		t.Error("it does not end")
 	}
-	delete(g.sandboxes, s.id)
 	if err := g.Run(t.Context()); err != nil { // ends by itself
 		t.Error(err)
 	}

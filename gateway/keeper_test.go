@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -97,7 +96,7 @@ func TestObjectIsKept(t *testing.T) {
 	g := w.run()
 	s := w.create(api.CreateRequest{Name: "a"})
 	want := "object of " + s.ID
-	if got := g.byID(s.ID).rec().Object; got != want {
+	if got := g.byID(s.ID).Rec().Object; got != want {
 		t.Errorf("the record has %q", got)
 	}
 	w.start("a")
@@ -116,40 +115,15 @@ func TestObjectIsKept(t *testing.T) {
 	}
 	w.must(os.WriteFile(record, []byte(old), 0o600))
 	g = w.run()
-	w.eventually("the older record has the engine's id", func() bool { return g.byID(s.ID).rec().Object == want })
+	w.eventually("the older record has the engine's id", func() bool { return g.byID(s.ID).Rec().Object == want })
 	if w.get("a").State != "running" {
 		t.Error("it does not run any more")
 	}
 	// Removed behind the gateway's back and made anew: another object.
 	k.forget(s.ID)
-	w.eventually("its loss is noticed", func() bool { return g.byID(s.ID).rec().Lost != "" })
+	w.eventually("its loss is noticed", func() bool { return g.byID(s.ID).Rec().Lost != "" })
 	w.start("a")
-	if r := g.byID(s.ID).rec(); r.Object != want || r.Lost != "" {
+	if r := g.byID(s.ID).Rec(); r.Object != want || r.Lost != "" {
 		t.Errorf("made anew: %+v", r)
-	}
-}
-
-// What has no share of this gateway's is not taken in, whatever it says.
-func TestNotAdopted(t *testing.T) {
-	engine := newFake("fake")
-	w := newWorld(t, engine)
-	g := w.open()
-	for name, source := range map[string]string{
-		"elsewhere":           "/etc/auth",
-		"another sandbox's":   filepath.Join(g.home.Shares, "ffffffffffff", "auth"),
-		"above the directory": g.home.Shares,
-	} {
-		auth, err := drivers.NewMount(source, drivers.AuthDir)
-		w.must(err)
-		engine.claim("0123456789ab", drivers.Status{State: drivers.Running, Spec: &drivers.Spec{ID: "0123456789ab", Auth: auth}})
-		status, err := engine.Inspect(t.Context(), "0123456789ab")
-		w.must(err)
-		g.adopt(t.Context(), engine, status)
-		if g.byID("0123456789ab") != nil {
-			t.Errorf("%s: it was taken in", name)
-		}
-	}
-	if _, err := os.Stat(g.home.SandboxDir("0123456789ab")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("it has a record: %v", err)
 	}
 }

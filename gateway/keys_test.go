@@ -160,7 +160,7 @@ func TestOldLongLifetime(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
 	s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour})
-	w.must(g.update(g.byID(s.ID), func(r *state.Record) { r.Request.TTL = 1<<63 - 1 }))
+	w.must(g.byID(s.ID).Update(func(r *state.Record) { r.Request.TTL = 1<<63 - 1 }))
 	w.stop()
 	g = w.run()
 	_, err := w.client.RotateToken(t.Context(), "agent")

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -159,7 +158,9 @@ func TestRemovedWithItsEnd(t *testing.T) {
 		}
 		waited <- result
 	}()
-	w.eventually("somebody waits", func() bool { return w.gateway.count(time.Now()).needing > 0 && engine.count("inspect "+s.ID) > 2 })
+	w.eventually("somebody waits", func() bool {
+		return w.gateway.census.Count(time.Now()).Needing > 0 && engine.count("inspect "+s.ID) > 2
+	})
 	engine.end(s.ID, 7)
 	if result := <-waited; result.ExitCode != 7 {
 		t.Errorf("exit code %d, 7 is wanted", result.ExitCode)
@@ -207,43 +208,6 @@ func TestRotate(t *testing.T) {
 	}
 }
 
-func TestChoose(t *testing.T) {
-	vmEngine, podman := newFake("vm"), &pullingFake{fake: newFake("podman")}
-	g := &Gateway{opts: Options{Drivers: []drivers.Driver{vmEngine, podman}}, drivers: map[string]drivers.Driver{"vm": vmEngine, "podman": podman}}
-	for _, c := range []struct {
-		q      api.CreateRequest
-		broken string
-		want   string
-	}{
-		{api.CreateRequest{}, "", "vm"},
-		{api.CreateRequest{}, "vm", "podman"},
-		{api.CreateRequest{Image: "x"}, "", "podman"},
-		{api.CreateRequest{Rootfs: "/x"}, "vm", "refused: no driver can be used here; vm: broken"},
-		{api.CreateRequest{Hypervisor: "krun"}, "vm", "refused: no driver can be used here; vm: broken"},
-		{api.CreateRequest{RequireJail: true}, "vm", "refused: no driver can be used here; vm: broken"},
-		{api.CreateRequest{RequireJail: true, Image: "x"}, "", "refused: an image is wanted, and what only a VM has: VMs run directories, not images"},
-		{api.CreateRequest{Driver: "podman"}, "", "podman"},
-		{api.CreateRequest{Driver: "auto"}, "", "vm"},
-	} {
-		g.probes = probeCache{}
-		for _, e := range []*fake{vmEngine, podman.fake} {
-			e.failing("probe", nil)
-			if e.name == c.broken {
-				e.failing("probe", errors.New("broken"))
-			}
-		}
-		got := ""
-		if d, err := g.choose(t.Context(), c.q); err != nil {
-			got = "refused: " + err.Error()
-		} else {
-			got = d.Name()
-		}
-		if got != c.want {
-			t.Errorf("%+v with %q broken: %s, wanted %s", c.q, c.broken, got, c.want)
-		}
-	}
-}
-
 // An engine that was taken for want of a VM says so when it refuses what a VM runs.
 func TestNoImageForWantOfVM(t *testing.T) {
 	vmEngine, podman := newFake("vm"), &pullingFake{fake: newFake("podman")}
@@ -252,7 +216,7 @@ func TestNoImageForWantOfVM(t *testing.T) {
 	w.run()
 	vmEngine.failing("probe", errors.New("no QEMU is installed"))
 	for _, c := range []struct{ driver, says, tip string }{
-		{auto, "a VM can't be used here: no QEMU is installed; podman was taken, which needs an image",
+		{"auto", "a VM can't be used here: no QEMU is installed; podman was taken, which needs an image",
 			"give --image REF; for a VM, openshell-vm doctor says what is missing"},
 		{"podman", "no image is given", "give --image REF"},
 	} {
@@ -260,36 +224,6 @@ func TestNoImageForWantOfVM(t *testing.T) {
 		refused(t, err, api.CodeInvalid, c.says)
 		if e, ok := err.(*api.Error); !ok || e.Message != c.says || e.Hint != c.tip {
 			t.Errorf("--driver %s: %+v", c.driver, err)
-		}
-	}
-}
-
-func TestNames(t *testing.T) {
-	taken := map[string]bool{}
-	for range 3000 { // more than there are pairs for: numbers help
-		name := newName(func(n string) bool { return taken[n] })
-		if taken[name] || state.CheckName(name) != nil {
-			t.Fatalf("made up %q", name)
-		}
-		taken[name] = true
-	}
-}
-
-// TestRefs finds sandboxes by name, id and unique prefix.
-func TestRefs(t *testing.T) {
-	g := &Gateway{sandboxes: map[string]*sandbox{}, names: map[string]*sandbox{}}
-	for i, id := range []string{"aaaaaaaaaaaa", "aaaabbbbbbbb", "cccccccccccc"} {
-		if err := g.add(&sandbox{id: id, record: &state.Record{ID: id, Name: fmt.Sprint("n", i)}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for ref, want := range map[string]string{"n0": "aaaaaaaaaaaa", "aaaaa": "aaaaaaaaaaaa", "c": "cccccccccccc", "aaaabbbbbbbb": "aaaabbbbbbbb", "aaaa": "", "": "", "x": ""} {
-		got := ""
-		if s, err := g.find(ref); err == nil {
-			got = s.id
-		}
-		if got != want {
-			t.Errorf("%q finds %q, wanted %q", ref, got, want)
 		}
 	}
 }

@@ -50,9 +50,9 @@ func TestOddRecords(t *testing.T) {
 			w.must(make(g.home.RecordPath(bad.ID)))
 			expire(t, g, g.byID(good.ID))
 			inTime(t, "the start", func() { g = w.run() })
-			w.eventually("the other is renewed", func() bool { return g.byID(good.ID).view().Token.Renewals > 0 })
+			w.eventually("the other is renewed", func() bool { return token(g.byID(good.ID)).Renewals > 0 })
 			tokenOf(t, g, good.Dir)
-			if unread := g.unread(""); len(unread) != 1 || unread[0].ID != bad.ID {
+			if unread := g.roster.Unread(""); len(unread) != 1 || unread[0].ID != bad.ID {
 				t.Errorf("shown are %+v", unread)
 			}
 		})
@@ -71,18 +71,18 @@ func TestOddFilesBeside(t *testing.T) {
 				s := g.byID(made.ID)
 				path := filepath.Join(g.home.SandboxDir(made.ID), name)
 				w.must(make(path))
-				inTime(t, "a renewal", func() { w.must(g.deliver(t.Context(), s, false)) })
+				inTime(t, "a renewal", func() { w.must(s.Deliver(t.Context(), nil)) })
 				tokenOf(t, g, made.Dir)
 				inTime(t, "a write", func() {
-					err := g.update(s, func(r *state.Record) { r.GenerationLimit += generationStep })
+					err := s.Update(func(r *state.Record) { r.GenerationLimit += state.GenerationStep })
 					if err == nil {
-						err = g.putFiles(t.Context(), s, api.FilesRequest{Files: map[string][]byte{"a": []byte("1")}})
+						err = g.shares.PutFiles(t.Context(), s, api.FilesRequest{Files: map[string][]byte{"a": []byte("1")}})
 					}
 					if err != nil && kind != "directory" {
 						t.Error(err)
 					}
 				})
-				inTime(t, "a renewal", func() { w.must(g.deliver(t.Context(), s, false)) })
+				inTime(t, "a renewal", func() { w.must(s.Deliver(t.Context(), nil)) })
 				inTime(t, "the removal", func() { w.must(w.client.RemoveShare(t.Context(), "one", false)) })
 			})
 		}

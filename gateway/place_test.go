@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/state"
 )
 
@@ -62,7 +63,7 @@ func filled(t *testing.T, before bool) (w *world, dir string) {
 func (w *world) goesOn(dir string, moves int) {
 	w.Helper()
 	g := w.run()
-	for ref, place := range map[string]string{"agent": "named/agent", "box": "shares/" + g.names["box"].id} {
+	for ref, place := range map[string]string{"agent": "named/agent", "box": "shares/" + g.named("box").ID} {
 		s := w.shareOf(ref)
 		if want := filepath.Join(dir, place, "auth"); s.Dir != want {
 			w.Errorf("the share of %s lies in %s, want %s", ref, s.Dir, want)
@@ -93,7 +94,7 @@ func TestMovedStateDirectory(t *testing.T) {
 			w.goesOn(moved, 1)
 			w.stop()
 			w.goesOn(moved, 1) // once more, with what was written there
-			if _, err := os.Stat(dir); !isNotExist(err) {
+			if _, err := os.Stat(dir); !os.IsNotExist(err) {
 				t.Errorf("something is in the old place: %v", err)
 			}
 		})
@@ -117,15 +118,15 @@ func TestCopiedStateDirectory(t *testing.T) {
 				home.Close()
 				t.Fatal("a copy beside its original is taken")
 			}
-			if line, hint := Explain(err); !strings.Contains(line, "is a copy of "+dir+", which is still there") || hint == "" || strings.Contains(line, "\n") {
-				t.Errorf("refused with %q, %q", line, hint)
+			if e := explain.Error(err); !strings.Contains(e.Message, "is a copy of "+dir+", which is still there") || e.Hint == "" || strings.Contains(e.Message, "\n") {
+				t.Errorf("refused with %q, %q", e.Message, e.Hint)
 			}
 			if now, err := os.Readlink(current); err != nil || now != was {
 				t.Errorf("the original's share is at %s, %v; was at %s", now, err, was)
 			}
 			w.must(os.RemoveAll(dir))
 			w.goesOn(copied, 1)
-			if _, err := os.Stat(dir); !isNotExist(err) {
+			if _, err := os.Stat(dir); !os.IsNotExist(err) {
 				t.Errorf("something is in the original's place: %v", err)
 			}
 		})

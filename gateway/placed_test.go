@@ -10,6 +10,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/sandbox"
 	"openshell-vm/gateway/state"
 )
 
@@ -99,7 +100,7 @@ func TestAnotherEngineLosesNothing(t *testing.T) {
 	g := w.run()
 	looks := engine.count("list ")
 	w.eventually("it has looked for them", func() bool { return engine.count("list ") > looks+1 })
-	time.Sleep(reattachTime) // from then on, what has ended is removed
+	time.Sleep(sandbox.ReattachTime) // from then on, what has ended is removed
 	looks = engine.count("list ")
 	w.eventually("it has looked again", func() bool { return engine.count("list ") > looks })
 	for _, name := range names {
@@ -111,11 +112,11 @@ func TestAnotherEngineLosesNothing(t *testing.T) {
 		if v.State == "dead" || !strings.Contains(v.Reason, "unix:///one") || v.Desired != state.WantRunning {
 			t.Errorf("%s is shown as %s, %s: %q", name, v.State, v.Desired, v.Reason)
 		}
-		if plannedFor(g, s.id).IsZero() {
+		if plannedFor(g, s.ID).IsZero() {
 			t.Errorf("%s is not renewed", name)
 		}
 		before, _ := tokenOf(t, g, v.Share)
-		w.must(g.deliver(t.Context(), s, false))
+		w.must(s.Deliver(t.Context(), nil))
 		if now, _ := tokenOf(t, g, v.Share); now <= before {
 			t.Errorf("%s: generation %d after %d", name, now, before)
 		}
@@ -123,7 +124,7 @@ func TestAnotherEngineLosesNothing(t *testing.T) {
 	if err := w.client.Remove(t.Context(), "one", true); err == nil || !strings.Contains(err.Error(), "unix:///one") {
 		t.Errorf("the removal: %v", err)
 	}
-	w.must(g.update(g.byID(ids["one"]), func(r *state.Record) { r.Want(state.WantRunning) })) // the user thinks better of it
+	w.must(g.byID(ids["one"]).Update(func(r *state.Record) { r.Want(state.WantRunning) })) // the user thinks better of it
 	w.stop()
 
 	engine.kept = map[string]string{}
@@ -145,11 +146,11 @@ func TestPlaceOfOldRecords(t *testing.T) {
 		t.Errorf("it is told %q", made.Warnings)
 	}
 	s := g.byID(made.ID)
-	if at := s.rec().Engine; at != "unix:///one" {
+	if at := s.Rec().Engine; at != "unix:///one" {
 		t.Errorf("its record says %q", at)
 	}
-	w.must(g.update(s, func(r *state.Record) { r.Object, r.Engine = "", "" }))
+	w.must(s.Update(func(r *state.Record) { r.Object, r.Engine = "", "" }))
 	w.stop()
 	g = w.run()
-	w.eventually("it is written down", func() bool { r := g.byID(made.ID).rec(); return r.Engine == "unix:///one" && r.Object != "" })
+	w.eventually("it is written down", func() bool { r := g.byID(made.ID).Rec(); return r.Engine == "unix:///one" && r.Object != "" })
 }

@@ -33,7 +33,7 @@ func aged(t *testing.T, dir string, by time.Duration) {
 // pruneIn is in how long the share is pruned next.
 func pruneIn(t *testing.T, g *Gateway, id string) time.Duration {
 	t.Helper()
-	at := g.prunes.At(id)
+	at := g.keeper.Prunes().At(id)
 	if at.IsZero() {
 		t.Fatal("the share is not to be pruned")
 	}
@@ -73,19 +73,19 @@ func TestRemovedFileIsGone(t *testing.T) {
 	wantAbout(t, "after a removal", pruneIn(t, g, s.ID), share.DefaultGrace)
 
 	aged(t, s.Dir, share.DefaultGrace)
-	g.prunes.Set(s.ID, time.Now(), time.Now())
+	g.keeper.Prunes().Set(s.ID, time.Now(), time.Now())
 	w.eventually("the removed file is gone", func() bool {
 		left, _ := filepath.Glob(filepath.Join(s.Dir, "*", "api.key"))
 		return left == nil
 	})
-	if _, err := os.Stat(key); !isNotExist(err) {
+	if _, err := os.Stat(key); !os.IsNotExist(err) {
 		t.Errorf("by its resolved path: %v", err)
 	}
 	if _, err := os.ReadFile(token); err != nil {
 		t.Errorf("the token is not readable by its resolved path: %v", err)
 	}
 	w.eventually("it is to be pruned again", func() bool {
-		return time.Until(g.prunes.At(s.ID)) > time.Minute
+		return time.Until(g.keeper.Prunes().At(s.ID)) > time.Minute
 	})
 	if now := w.shareOf("agent").Token.Generation; now != 4 {
 		t.Errorf("generation %d: something was published", now)
@@ -102,10 +102,10 @@ func TestPruneAfterRestart(t *testing.T) {
 	w.put("agent", nil, "api.key")
 	w.stop()
 	g := w.run()
-	wantAbout(t, "after a restart", pruneIn(t, g, s.ID), firstPrune)
+	wantAbout(t, "after a restart", pruneIn(t, g, s.ID), 5*time.Second)
 	aged(t, s.Dir, share.DefaultGrace)
-	g.prunes.Set(s.ID, time.Now(), time.Now())
-	w.eventually("the removed file is gone", func() bool { _, err := os.Stat(key); return isNotExist(err) })
+	g.keeper.Prunes().Set(s.ID, time.Now(), time.Now())
+	w.eventually("the removed file is gone", func() bool { _, err := os.Stat(key); return os.IsNotExist(err) })
 }
 
 // TestRetiredKeysTokenIsGone: a token whose key was retired is gone from old
@@ -120,16 +120,16 @@ func TestRetiredKeysTokenIsGone(t *testing.T) {
 	_, err := w.client.RotateKeys(t.Context())
 	w.must(err)
 	aged(t, s.Dir, share.DefaultGrace)
-	g.prunes.Set(s.ID, time.Now(), time.Now())
+	g.keeper.Prunes().Set(s.ID, time.Now(), time.Now())
 	w.eventually("it waits for the overlap's end", func() bool {
-		return time.Until(g.prunes.At(s.ID)) > time.Minute
+		return time.Until(g.keeper.Prunes().At(s.ID)) > time.Minute
 	})
 	if _, err := os.ReadFile(token); err != nil {
 		t.Errorf("the key still verifies, but: %v", err)
 	}
 	_, err = w.client.RetireKey(t.Context(), old, false)
 	w.must(err)
-	w.eventually("the token is gone", func() bool { _, err := os.Stat(token); return isNotExist(err) })
+	w.eventually("the token is gone", func() bool { _, err := os.Stat(token); return os.IsNotExist(err) })
 	if _, err := os.ReadFile(other); err != nil {
 		t.Errorf("what stays in the share is not readable by its resolved path: %v", err)
 	}
@@ -145,18 +145,18 @@ func TestPruneEndsWithShare(t *testing.T) {
 	away := filepath.Join(filepath.Dir(s.Dir), "away")
 	w.must(os.Rename(s.Dir, away))
 	w.must(os.WriteFile(s.Dir, nil, 0o600))
-	g.prunes.Set(s.ID, time.Now(), time.Now())
+	g.keeper.Prunes().Set(s.ID, time.Now(), time.Now())
 	w.eventually("it is shown", func() bool {
 		return strings.Contains(strings.Join(w.shareOf("agent").Warnings, "\n"), "not a directory")
 	})
 	w.must(os.Remove(s.Dir))
 	w.must(os.Rename(away, s.Dir))
-	g.prunes.Set(s.ID, time.Now(), time.Now())
+	g.keeper.Prunes().Set(s.ID, time.Now(), time.Now())
 	w.eventually("it is not shown any more", func() bool {
 		return !strings.Contains(strings.Join(w.shareOf("agent").Warnings, "\n"), "not a directory")
 	})
 	w.must(w.client.RemoveShare(t.Context(), "agent", false))
 	w.eventually("it is not scheduled any more", func() bool {
-		return g.prunes.At(s.ID).IsZero()
+		return g.keeper.Prunes().At(s.ID).IsZero()
 	})
 }

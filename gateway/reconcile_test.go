@@ -14,86 +14,19 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/contract"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
 
-func TestDecide(t *testing.T) {
-	const boot = "this boot"
-	wanted := time.Now()
-	record := func(desired string, change ...func(*state.Record)) *state.Record {
-		r := &state.Record{Made: true, Desired: desired, DesiredAt: wanted, Start: state.StartRecord{BootID: boot}}
-		for _, c := range change {
-			c(r)
-		}
-		return r
-	}
-	rm := func(r *state.Record) { r.Request.AutoRemove = true }
-	unmade := func(r *state.Record) { r.Made = false }
-	lost := func(r *state.Record) { r.Lost = "gone" }
-	rebooted := func(r *state.Record) { r.Start.BootID = "the boot before" }
-
-	running := drivers.Status{State: drivers.Running}
-	created := drivers.Status{State: drivers.Created}
-	dead := drivers.Status{State: drivers.Dead}
-	exited := func(code int) drivers.Status {
-		return drivers.Status{State: drivers.Exited, ExitCode: code, ExitedAt: wanted.Add(time.Second)}
-	}
-	earlier := drivers.Status{State: drivers.Exited, ExitedAt: wanted.Add(-time.Second)}
-
-	for _, c := range []struct {
-		what   string
-		record *state.Record
-		status drivers.Status
-		found  bool
-		live   bool
-		want   action
-	}{
-		{"removal under way", record(state.WantGone), running, true, true, erase},
-		{"removal under way, engine done", record(state.WantGone), drivers.Status{}, false, false, erase},
-		{"creation cut off", record(state.WantStopped, unmade), created, true, false, erase},
-		{"removed behind our back", record(state.WantRunning), drivers.Status{}, false, true, lose},
-		{"removed behind our back, said already", record(state.WantStopped, lost), drivers.Status{}, false, true, keep},
-		{"removed behind our back, --rm", record(state.WantRunning, rm), drivers.Status{}, false, true, erase},
-
-		{"as it should be", record(state.WantRunning), running, true, true, keep},
-		{"picked up", record(state.WantRunning), running, true, false, keep},
-		{"stop cut off", record(state.WantStopped), running, true, false, halt},
-		{"stopped", record(state.WantStopped), exited(143), true, false, keep},
-		{"never started", record(state.WantStopped), created, true, false, keep},
-		{"never started, --rm", record(state.WantStopped, rm), created, true, false, keep},
-		{"stopped, --rm", record(state.WantStopped, rm), exited(143), true, false, erase},
-
-		{"ended before our eyes", record(state.WantRunning), exited(0), true, true, settle},
-		{"killed before our eyes", record(state.WantRunning), exited(137), true, true, settle},
-		{"hypervisor died before our eyes", record(state.WantRunning), dead, true, true, settle},
-		{"ended before our eyes, --rm", record(state.WantRunning, rm), exited(3), true, true, erase},
-
-		{"start cut off", record(state.WantRunning), created, true, false, resume},
-		{"second start cut off", record(state.WantRunning), earlier, true, false, resume},
-		{"second start cut off, --rm", record(state.WantRunning, rm), earlier, true, false, resume},
-		{"ended by itself unseen", record(state.WantRunning), exited(0), true, false, settle},
-		{"failed by itself unseen", record(state.WantRunning), exited(7), true, false, settle},
-		{"terminated unseen", record(state.WantRunning), exited(143), true, false, resume},
-		{"killed unseen", record(state.WantRunning), exited(137), true, false, resume},
-		{"lost its hypervisor unseen", record(state.WantRunning), dead, true, false, resume},
-		{"ended by a reboot", record(state.WantRunning, rebooted), exited(0), true, false, resume},
-		{"ended unseen, --rm", record(state.WantRunning, rm), exited(143), true, false, erase},
-	} {
-		if got := decide(c.record, c.status, c.found, c.live, boot); got != c.want {
-			t.Errorf("%s: %s, wanted %s", c.what, got, c.want)
-		}
-	}
-}
-
 // expire waits until the share's token is due: the shortest tokens live 16 s,
 // so the test moves the token's issue into the past instead, by republishing an
 // old one.
-func expire(t *testing.T, g *Gateway, s *sandbox) (raw string) {
+func expire(t *testing.T, g *Gateway, s *roster.Item) (raw string) {
 	t.Helper()
-	old, claims, err := g.issuer.Mint(tokens.Request{SandboxID: s.id, Generation: s.token.Generation + 1, TTL: s.rec().TTL(), Now: time.Now().Add(-2 * s.rec().TTL())})
+	old, claims, err := g.issuer().Mint(tokens.Request{SandboxID: s.ID, Generation: token(s).Generation + 1, TTL: s.Rec().TTL(), Now: time.Now().Add(-2 * s.Rec().TTL())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,10 +159,7 @@ func TestWaitForLost(t *testing.T) {
 		result <- r
 	}()
 	w.eventually("somebody waits", func() bool {
-		s := g.byID(ids["waited"])
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.clients > 0
+		return clients(g, ids["waited"]) > 0
 	})
 	for _, id := range ids {
 		engine.forget(id)
@@ -252,7 +182,7 @@ func TestWaitForLost(t *testing.T) {
 		t.Errorf("ended: wait says %+v, it ended with 7", r)
 	}
 	w.eventually("all are lost", func() bool {
-		return !slices.ContainsFunc(g.all(), func(s *sandbox) bool { return s.rec().Lost == "" })
+		return !slices.ContainsFunc(g.all(), func(s *roster.Item) bool { return s.Rec().Lost == "" })
 	})
 	w.stop()
 	w.run() // it has not seen how they ended
@@ -274,7 +204,7 @@ func TestWaitForUnknown(t *testing.T) {
 	defer close(engine.hangList)
 	s := w.run().byID(id)
 	locked(t, s, t.Context()) // a removal is under way
-	defer s.op.unlock()
+	defer s.Op.Unlock()
 	engine.forget(id)
 	inspected := engine.count("inspect " + id)
 	result := make(chan api.WaitResult, 1)
@@ -286,7 +216,7 @@ func TestWaitForUnknown(t *testing.T) {
 		result <- r
 	}()
 	w.eventually("it is found missing", func() bool { return engine.count("inspect "+id) > inspected+2 })
-	s.set(s.wasRemoved)
+	s.Set(func() { s.Removed = true })
 	select {
 	case r := <-result:
 		if r.ExitCode != 125 || !strings.Contains(r.Reason, "removed") {
@@ -307,10 +237,10 @@ func TestLostIsNotRenewed(t *testing.T) {
 	w.start("one")
 	s := g.byID(id)
 	engine.forget(id)
-	w.eventually("it is lost", func() bool { return s.rec().Lost != "" })
+	w.eventually("it is lost", func() bool { return s.Rec().Lost != "" })
 	_, err := w.client.RotateToken(t.Context(), "one")
 	refused(t, err, api.CodeConflict, "has no share")
-	if err := g.deliver(t.Context(), s, false); err == nil { // as a renewal that was under way
+	if err := s.Deliver(t.Context(), nil); err == nil { // as a renewal that was under way
 		t.Error("a token was published for it")
 	}
 	if !plannedFor(g, id).IsZero() {
@@ -374,9 +304,9 @@ func TestCutOffOperations(t *testing.T) {
 	}
 	w.stop()
 	for name, f := range change {
-		s := g.names[name]
-		ids[name] = s.id
-		w.must(g.update(s, f))
+		s := g.named(name)
+		ids[name] = s.ID
+		w.must(s.Update(f))
 	}
 	w.must(os.Mkdir(g.home.SandboxDir("emptyemptyem"), 0o700)) // a creation's very first step
 	g = w.run()
@@ -457,7 +387,7 @@ func TestRenewalLeavesRecordAlone(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	g := w.run()
 	s := w.create(api.CreateRequest{Name: "one"})
-	_, err := g.byID(s.ID).share.Publish(t.Context(), 990, func(uint64) ([]share.File, error) {
+	_, err := g.byID(s.ID).Lease.Share().Publish(t.Context(), 990, func(uint64) ([]share.File, error) {
 		return []share.File{{Name: contract.TokenName, Data: []byte("x")}}, nil
 	})
 	w.must(err)
@@ -513,7 +443,7 @@ func TestFreshBeforeEnginesAnswer(t *testing.T) {
 
 func renewed(g *Gateway) (n int) {
 	for _, s := range g.all() {
-		if s.view().Token.Renewals > 0 {
+		if token(s).Renewals > 0 {
 			n++
 		}
 	}

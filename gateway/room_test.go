@@ -14,15 +14,10 @@ import (
 
 // TestReserveFollowsTheShares: as much is set aside as the shares that there are need.
 func TestReserveFollowsTheShares(t *testing.T) {
-	for ttl, want := range map[time.Duration]int{time.Hour: 2, 24 * time.Hour: 2, 16 * time.Second: 84, 10 * time.Minute: 3} {
-		if got := publishes(ttl); got != want {
-			t.Errorf("%v: %d publishes, not %d", ttl, got, want)
-		}
-	}
 	w := newWorld(t, newFake("fake"))
 	g := w.run()
 	facts := func() (all string) {
-		for _, f := range g.roomFacts() {
+		for _, f := range g.reserves.Facts() {
 			all += f.Name + ": " + f.Value + "\n"
 		}
 		return all
@@ -37,7 +32,7 @@ func TestReserveFollowsTheShares(t *testing.T) {
 	}
 	for i, name := range []string{"one", "two"} {
 		w.share(api.ShareRequest{Name: name, TTL: time.Hour})
-		g.refill()
+		g.reserves.Refill()
 		if _, problem := g.home.Rooms()[0].Wanted(); problem != "" {
 			t.Skip("no room can be set aside here: " + problem)
 		}
@@ -46,7 +41,7 @@ func TestReserveFollowsTheShares(t *testing.T) {
 		}
 	}
 	w.must(os.RemoveAll(filepath.Join(g.home.State, state.ReserveDir)))
-	g.refill()
+	g.reserves.Refill()
 	if n := blanks(); n != 4 {
 		t.Errorf("after somebody removed it %d publishes are set aside", n)
 	}
@@ -60,7 +55,7 @@ func TestReserveFollowsTheShares(t *testing.T) {
 	}
 	w.must(w.client.RemoveShare(t.Context(), "one", false))
 	w.must(w.client.RemoveShare(t.Context(), "two", false))
-	g.refill()
+	g.reserves.Refill()
 	if n := blanks(); n != 0 {
 		t.Errorf("without a share %d publishes are set aside", n)
 	}
@@ -73,7 +68,7 @@ func TestLayersOnTheSameDisk(t *testing.T) {
 	for root, want := range map[string]string{
 		"": "", "/not/of/this/host": "", w.dir: "should a container fill it, renewals go on", "/proc": "on another disk",
 	} {
-		facts := g.layers(drivers.Info{DataRoot: root})
+		facts := g.reserves.Layers(drivers.Info{DataRoot: root})
 		if want == "" && len(facts) > 0 || want != "" && (len(facts) != 1 || !strings.Contains(facts[0].Value, want)) {
 			t.Errorf("%q: %v", root, facts)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/shares"
 )
 
 // surveyor is an engine with containers of the user's own.
@@ -84,15 +85,17 @@ func TestStrayProcesses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if found := processMounts(auth); len(found) != 0 {
-		t.Errorf("before anything is mounted: %+v", found)
+	own := shares.New(nil, nil)
+	if found := own.Strays(t.Context(), auth); len(found) != 0 {
+		t.Errorf("before anything is mounted: %q", found)
 	}
 	pid, _ := mounting(t, `mount --bind "$0/..gen-00000001/sandbox.jwt" "$1/token"; mount --bind "$0" "$1"`, auth, elsewhere)
 	check := func(source string) {
 		t.Helper()
-		found := processMounts(auth)
-		if len(found) != 1 || found[0].source != source || found[0].pid != pid || found[0].target != elsewhere+"/token" {
-			t.Errorf("%+v, wanted %s in process %d", found, source, pid)
+		found := own.Strays(t.Context(), auth)
+		if len(found) != 1 || !strings.Contains(found[0], fmt.Sprintf("process %d (", pid)) ||
+			!strings.Contains(found[0], fmt.Sprintf(") has %s mounted at %s/token, which", source, elsewhere)) {
+			t.Errorf("%q, wanted %s in process %d", found, source, pid)
 		}
 	}
 	check("..gen-00000001/sandbox.jwt")

@@ -112,7 +112,7 @@ func TestTwoOfOneName(t *testing.T) {
 	g := w.run()
 	s := w.share(api.ShareRequest{Name: "agent"})
 	w.stop()
-	twin := *g.byID(s.ID).rec()
+	twin := *g.byID(s.ID).Rec()
 	twin.ID = "zzzzzzzzzzzz"
 	w.must(os.Mkdir(g.home.SandboxDir(twin.ID), 0o700))
 	w.must(g.home.Save(&twin))

@@ -12,6 +12,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/contract"
 	"openshell-vm/share"
@@ -114,7 +115,7 @@ func (w *world) stop() {
 func (w *world) checkSchedule() {
 	w.Helper()
 	for _, s := range w.gateway.all() {
-		w.gateway.uphold(s)
+		s.Uphold()
 	}
 	if n := repairs(w.TB, w.gateway); n != 0 {
 		w.Errorf("%v times nothing was going to renew a token", n)
@@ -123,7 +124,7 @@ func (w *world) checkSchedule() {
 
 func repairs(t testing.TB, g *Gateway) float64 {
 	t.Helper()
-	families, err := g.metrics.registry.Gather()
+	families, err := g.metrics.Registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,9 +184,9 @@ func refused(t testing.TB, err error, code, says string) {
 }
 
 // publishRaw publishes a token file and its metadata as they are given.
-func publishRaw(t testing.TB, s *sandbox, raw, metadata []byte) {
+func publishRaw(t testing.TB, s *roster.Item, raw, metadata []byte) {
 	t.Helper()
-	_, err := s.share.Publish(t.Context(), 0, func(uint64) ([]share.File, error) {
+	_, err := s.Lease.Share().Publish(t.Context(), 0, func(uint64) ([]share.File, error) {
 		return []share.File{{Name: contract.TokenName, Data: raw}, {Name: contract.MetadataName, Data: metadata}}, nil
 	})
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/daemon"
+	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/state"
 )
 
@@ -245,6 +246,6 @@ func refuse(err error) int {
 
 // describe formats an error as our programs print it: a line, and a hint.
 func describe(err error) string {
-	line, hint := gateway.Explain(err)
-	return fmt.Sprintf("openshell-gateway: %s\nhint: %s\n", line, hint)
+	e := explain.Error(err)
+	return fmt.Sprintf("openshell-gateway: %s\nhint: %s\n", e.Message, e.Hint)
 }

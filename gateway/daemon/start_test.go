@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/explain"
 	"openshell-vm/internal/procfs"
 )
 
@@ -84,8 +84,8 @@ func TestPrintedErrors(t *testing.T) {
 		"": "the gateway ended with exit code 125 before it listened | read gateway.log in the state directory",
 		"openshell-gateway: a\n\nopenshell-gateway: it is b\nhint: c\n": "it is b | c",
 	} {
-		line, hint := gateway.Explain(printed([]byte(text), ExitRefused))
-		if got := line + " | " + hint; got != want {
+		e := explain.Error(printed([]byte(text), ExitRefused))
+		if got := e.Message + " | " + e.Hint; got != want {
 			t.Errorf("%q: %s", text, got)
 		}
 	}

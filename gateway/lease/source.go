@@ -1,12 +1,14 @@
-// Package lease says what is in a share. Each file there has a source; the token is the
-// first of them. A generation is what all sources give for it at once.
+// Package lease keeps leases: a share, what is in it, and when the next generation is due.
+//
+// Each file in a share has a source; the token is the first of them. A generation is what
+// all sources give for it at once. [Keeper.Deliver] has it made and published; a schedule
+// says when, another one when old generations go. A [Holder] is what has the lease; of it
+// no more is known than that. This package knows no driver, no record and no API.
 //
 // What it promises: a generation is whole, or there is none. A source that fails and
 // gives what it gave last, beside its error, keeps nothing back; it is told. Every source
-// but the token's should be such a one.
-//
-// What it does not do, yet: when a lease is delivered, and what becomes of it, is package
-// gateway's. It knows no driver and no API.
+// but the token's should be such a one. A publish that fails leaves the last good
+// generation, is tried again, and delays no other lease.
 package lease
 
 import (

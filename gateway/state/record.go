@@ -10,6 +10,9 @@ import (
 // Version is written into each record; a gateway refuses newer ones.
 const Version = 1
 
+// GenerationStep is how far a record's GenerationLimit is advanced at a time.
+const GenerationStep = 1000
+
 // Desired states. The reconciler moves a sandbox there.
 const (
 	WantRunning = vocab.WantRunning

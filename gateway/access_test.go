@@ -1,0 +1,58 @@
+package gateway
+
+import (
+	"testing"
+	"time"
+
+	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/sandbox"
+	"openshell-vm/tokens"
+)
+
+// How tests get at what a gateway keeps.
+
+func (g *Gateway) byID(id string) *roster.Item { return g.roster.ByID(id) }
+
+func (g *Gateway) named(name string) *roster.Item { return g.roster.ByName(name) }
+
+func (g *Gateway) all() []*roster.Item { return g.roster.All() }
+
+// sandboxOf is the sandbox of an item.
+func sandboxOf(it *roster.Item) *sandbox.Sandbox { return it.Owner.(*sandbox.Sandbox) }
+
+// token is what is known of an item's token.
+func token(it *roster.Item) lease.Renewal {
+	r, _ := it.Lease.Renewal()
+	return r
+}
+
+// readToken verifies what a share holds.
+func (g *Gateway) readToken(it *roster.Item, now time.Time) (tokens.Claims, error) {
+	held, err := lease.Read(it.Lease.Share().AuthDir(), it.ID, g.keeper.Verifier(0), now)
+	return held.Claims, err
+}
+
+// issuer makes tokens as the gateway does.
+func (g *Gateway) issuer() tokens.Issuer { return tokens.Issuer{Keys: g.keys, GatewayID: g.home.ID} }
+
+// counted reads one of the gateway's metrics; of a histogram, how many it counts.
+func counted(t testing.TB, g *Gateway, name string) float64 {
+	t.Helper()
+	families, err := g.metrics.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		m := f.GetMetric()[0]
+		return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+	}
+	t.Fatalf("there is no metric %s", name)
+	return 0
+}
+
+// plannedFor is when the schedule renews a token next.
+func plannedFor(g *Gateway, id string) time.Time { return g.keeper.Renewals().At(id) }

@@ -1,0 +1,89 @@
+// Package explain says what becomes of an error: the API's code, one line that is fit to be
+// shown, and a hint that is never empty. It looks at what is wrong, not at who asks.
+package explain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/internal/text"
+)
+
+// Invalid marks an error as the request's fault, with its own hint if it has one.
+func Invalid(err error) error {
+	var known *api.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	e := Error(err)
+	if errors.Is(err, context.Canceled) {
+		return e
+	}
+	if e.Code != api.CodeOverloaded {
+		e.Code = api.CodeInvalid
+	}
+	if drivers.HintOf(err) == "" {
+		e.Hint = "openshell-vm run --help lists what can be asked for"
+	}
+	return e
+}
+
+// Error makes the answer for an error: its kind, one line, and a hint that
+// is never empty.
+func Error(err error) *api.Error {
+	var known *api.Error
+	if errors.As(err, &known) {
+		return &api.Error{Code: known.Code, Message: text.Line(known.Message), Hint: text.Line(known.Hint)}
+	}
+	e := &api.Error{Code: api.CodeInternal, Message: Line(err), Hint: text.Line(drivers.HintOf(err))}
+	hint := "gateway.log in the state directory and openshell-vm doctor tell more"
+	var engine *drivers.Error
+	switch {
+	case noRoom(err):
+		e.Code, hint = api.CodeOverloaded, "make room, then try again"
+	case errors.Is(err, drivers.ErrNotFound):
+		e.Code, hint = api.CodeNotFound, "openshell-vm ps -a lists what there is"
+	case errors.Is(err, drivers.ErrNotRunning), errors.Is(err, drivers.ErrExists):
+		e.Code, hint = api.CodeConflict, "openshell-vm ps -a shows its state; openshell-vm start starts it"
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Code, hint = api.CodeDriver, "try again; openshell-vm doctor says how the engine is"
+	case errors.Is(err, context.Canceled): // a client that has gone reads no answer
+		e.Code, e.Message, e.Hint, hint = api.CodeEnding, "the gateway was ended meanwhile", "", "do it again: the next command starts a gateway"
+	case errors.As(err, &engine):
+		e.Code = api.CodeDriver
+	}
+	if e.Hint == "" {
+		e.Hint = hint
+	}
+	return e
+}
+
+// Own is the answer for a failure that no engine has part in.
+func Own(err error) error {
+	e := Error(err)
+	if e.Code == api.CodeDriver {
+		e.Code = api.CodeInternal
+	}
+	return e
+}
+
+func noRoom(err error) bool {
+	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// Line is an error's text, whoever wrote it, fit to be shown.
+func Line(err error) string { return text.Line(err.Error()) }
+
+// NotSupported says that a driver can't do it.
+func NotSupported(driver, what string) error {
+	return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the driver %s can't %s", driver, what), Hint: "use another driver for such a sandbox"}
+}

@@ -1,0 +1,154 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"openshell-vm/gateway/lease/schedule"
+	"openshell-vm/internal/killpoint"
+	"openshell-vm/share"
+	"openshell-vm/tokens"
+)
+
+// publishDeadline bounds one publish: a share whose lock is held must not stay without a
+// visible failure.
+const publishDeadline = 5 * time.Second
+
+// slowPublish is what the log tells of a publish that worked. It is mostly the disk's
+// doing: a publish waits until the disk has the token, which no deadline cuts short.
+const slowPublish = 2 * time.Second
+
+// Deliver is the data path: mint, publish, start. Each renewal takes it without the last
+// step, each start and each resume with it, so there is no way to a running sandbox that
+// has no fresh token in its share.
+//
+//  1. Under the share's lock, where the new generation's number is known: have all
+//     sources give it their files. The token is the first, and carries the number.
+//  2. Publish: all of them become visible at once, by one rename.
+//     A renewal counts only if the sandbox has this very directory mounted.
+//  3. Note the result and when to come again: at the renewal time, or soon
+//     after a failure. The last good token stays where it is.
+//  4. Start, if there is something to start: from here on the sandbox reads the token.
+//
+// For a start the caller holds the operation's lock of what is started.
+func (k *Keeper) Deliver(ctx context.Context, l *Lease, start func(context.Context) error) error {
+	token, content := k.content(l)
+	build := func(generation uint64) ([]share.File, error) {
+		if err := l.holder.Reserve(generation); err != nil {
+			return nil, err
+		}
+		return content.Build(generation) // 1
+	}
+	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
+	defer cancel()
+	began := time.Now()
+	published, err := l.publish(bounded, build) // 2
+	k.pruneAt(l, published.PruneAt)
+	warning := published.Warning
+	if err != nil && published.Changed && content.ShownIn(l.share.AuthDir(), published.Generation) {
+		warning, err = errors.Join(err, warning), nil // the sandbox reads the new token: that is no failure
+	}
+	if err == nil && start == nil {
+		err = l.holder.Mounted()
+	}
+	k.note(l, outcome{token.Minted(), content.Due(), err, warning, time.Since(began)}) // 3
+	if err != nil {
+		return fmt.Errorf("publish a token for %s: %w", l.holder.Name(), err)
+	}
+	if start == nil {
+		return nil
+	}
+	killpoint.At("publish-start")
+	return start(ctx) // 4
+}
+
+// content is what the next publish puts into a share: the token first. A further kind of
+// source has its place in Options.Further, and nowhere else.
+func (k *Keeper) content(l *Lease) (*Token, *Content) {
+	token := &Token{Issuer: k.issuer, SandboxID: l.id, TTL: l.holder.TTL()}
+	return token, &Content{Sources: append([]Source{token}, k.opts.Further(l)...), Warn: func(err error) {
+		k.opts.Log.Warn("the files beside a token can't be read; those published last stay", "sandbox", l.id, "error", oneLine(err))
+	}}
+}
+
+// publish is share.Publish. A share whose directory is gone is published once more, if
+// its holder made it anew.
+func (l *Lease) publish(ctx context.Context, build func(uint64) ([]share.File, error)) (share.Published, error) {
+	p, err := l.share.Publish(ctx, l.floor(), build)
+	if !isNotExist(err) || !l.holder.Restore() {
+		return p, err
+	}
+	return l.share.Publish(ctx, l.floor(), build)
+}
+
+// outcome is what became of a publish.
+type outcome struct {
+	minted  tokens.Claims
+	due     time.Time // of the first source
+	err     error
+	warning error // it succeeded, and could not tidy up
+	took    time.Duration
+}
+
+// note keeps what became of a publish and sets the time of the next, if there is to be
+// one. The time is set before the holder hears of it, whose phase may have waited for it.
+func (k *Keeper) note(l *Lease, o outcome) {
+	ttl, untidy := l.holder.TTL(), untidyLine(o.warning)
+	l.mu.Lock()
+	failures, ended := l.renewal.Failures, l.phase == Ended
+	newWarning := untidy != "" && untidy != l.untidy[byPublish]
+	if o.err == nil {
+		l.untidy[byPublish] = untidy
+	}
+	l.schedule(k.next(l, o, ttl))
+	l.tell()
+	l.mu.Unlock()
+	l.holder.Delivered()
+	log := k.opts.Log.With("sandbox", l.id, "name", l.holder.Name())
+	if newWarning {
+		log.Warn("published, but not tidied up", "error", oneLine(o.warning))
+	}
+	switch {
+	case o.err != nil && ended:
+		return // it was removed meanwhile
+	case o.err != nil:
+		k.opts.Failed()
+		log.Warn("renewal failed", "failures", failures+1, "error", oneLine(o.err))
+		return
+	case failures > 0:
+		log.Info("renewal works again", "failures", failures)
+	}
+	k.opts.Published(o.took)
+	if o.took > slowPublish {
+		log.Warn("a publish took long", slog.Uint64("generation", o.minted.Generation), "took", o.took)
+	}
+	log.Debug("published", slog.Uint64("generation", o.minted.Generation), "expires", o.minted.ExpiresAt, "took", o.took)
+}
+
+// next notes an outcome in the renewal, and says when to come again. The caller holds l.mu.
+func (k *Keeper) next(l *Lease, o outcome, ttl time.Duration) time.Time {
+	now := time.Now()
+	if o.err != nil {
+		return l.renewal.Failed(oneLine(o.err), now, ttl)
+	}
+	l.renewal.Succeeded(o.minted, ttl)
+	if soon := now.Add(schedule.FirstRetry); !o.due.IsZero() && o.due.Before(soon) {
+		o.due = soon // a source that stays due would be asked without a pause
+	}
+	l.renewal.DueBy(o.due)
+	if o.minted.KeyID != k.opts.Keys.SigningKeyID() {
+		return now // the key was replaced while this was under way
+	}
+	return l.renewal.Due
+}
+
+// untidyLine is "" if there is no warning.
+func untidyLine(warning error) string {
+	if warning == nil {
+		return ""
+	}
+	return "the token is renewed, but the share can't be tidied up: " + oneLine(warning)
+}

@@ -1,0 +1,351 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/driverstest/capture"
+	"openshell-vm/gateway/lease/schedule"
+	"openshell-vm/internal/contract"
+	"openshell-vm/share"
+	"openshell-vm/tokens"
+)
+
+// holding is a holder of which nothing changes.
+type holding struct {
+	ttl       time.Duration
+	delivered int
+}
+
+func (h *holding) Name() string                { return "n" }
+func (h *holding) TTL() time.Duration          { return h.ttl }
+func (h *holding) Reserve(uint64) error        { return nil }
+func (h *holding) Floor() uint64               { return 1 }
+func (h *holding) Mounted() error              { return nil }
+func (h *holding) Restore() bool               { return false }
+func (h *holding) Delivered()                  { h.delivered++ }
+func (h *holding) AfterRestart() time.Duration { return 0 }
+
+// kept makes a keeper of some leases that are to be renewed. It does nothing by itself.
+func kept(t *testing.T, ttl time.Duration, n int, log io.Writer) (*Keeper, []*Lease) {
+	t.Helper()
+	dir := t.TempDir()
+	keys, err := tokens.OpenKeys(filepath.Join(dir, "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := NewKeeper(Options{Keys: keys, GatewayID: "abcdefghijkl", Log: slog.New(slog.NewTextHandler(log, nil)),
+		Exists: func(string) bool { return true }, Further: func(*Lease) []Source { return nil }, Pruned: func(string) {},
+		Published: func(time.Duration) {}, Failed: func() {}})
+	var all []*Lease
+	for i := range n {
+		s, err := share.Create(filepath.Join(dir, fmt.Sprint(i)), share.Options{UID: share.Keep, GID: share.Keep, Renewed: k.Superseded})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := New(fmt.Sprintf("sandbox%05d", i), s, &holding{ttl: ttl})
+		k.Add(l)
+		l.Follow(Renewed)
+		all = append(all, l)
+	}
+	return k, all
+}
+
+// renewal is what is known of a lease's token.
+func renewal(l *Lease) Renewal {
+	r, _ := l.Renewal()
+	return r
+}
+
+// publishRaw publishes a token file and its metadata as they are given.
+func publishRaw(t *testing.T, l *Lease, raw []byte) {
+	t.Helper()
+	_, err := l.share.Publish(t.Context(), 0, func(uint64) ([]share.File, error) {
+		return []share.File{{Name: contract.TokenName, Data: raw}, {Name: contract.MetadataName, Data: []byte("{}")}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDayOfRenewals: every five minutes of a day each of some sandboxes has a token
+// that is valid and past no more than its renewal time.
+func TestDayOfRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const ttl = time.Hour
+		k, all := kept(t, ttl, 3, io.Discard)
+		ctx, cancel := context.WithCancel(t.Context())
+		k.PickUp(ctx)
+		go k.Renewals().Serve(ctx)
+		for range 24 * 12 {
+			time.Sleep(5 * time.Minute)
+			synctest.Wait()
+			for _, s := range all {
+				claims, err := k.read(s, time.Now())
+				if err != nil {
+					t.Fatalf("%s at %v: %v", s.id, time.Now(), err)
+				}
+				if age := time.Since(claims.IssuedAt); age > ttl*55/100+time.Second {
+					t.Errorf("%s holds a token of age %v", s.id, age)
+				}
+			}
+		}
+		for _, s := range all {
+			if n := renewal(s).Renewals; n < 24*100/55 || n > 24*100/45+1 {
+				t.Errorf("%s was renewed %d times in a day", s.id, n)
+			}
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// TestFailingRenewalKeepsTokenAndOthers: a share whose lock is held fails
+// visibly, again and again with backoff; the old token stays; others are renewed
+// in time; it recovers when the lock is released.
+func TestFailingRenewalKeepsTokenAndOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, all := kept(t, time.Hour, 2, io.Discard)
+		ctx, cancel := context.WithCancel(t.Context())
+		k.PickUp(ctx)
+		go k.Renewals().Serve(ctx)
+		time.Sleep(time.Second)
+		locked, free := all[0], all[1]
+		before := renewal(locked).Generation
+		lock, err := os.OpenFile(filepath.Join(locked.share.Dir(), "lock"), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(40 * time.Minute)
+		claims, err := k.read(locked, time.Now())
+		if v := renewal(locked); err != nil || v.Failures < 5 || v.LastError == "" || v.Renewals != 1 || claims.Generation != before {
+			t.Errorf("with the lock held: %+v, generation %d, %v", v, claims.Generation, err)
+		}
+		if v := renewal(free); v.Failures != 0 || v.Renewals != 2 {
+			t.Errorf("the other one: %+v", v)
+		}
+		lock.Close()
+		time.Sleep(schedule.LongestRetry + publishDeadline)
+		if v := renewal(locked); v.Failures != 0 || v.Renewals != 2 || time.Since(v.IssuedAt) > time.Minute {
+			t.Errorf("with the lock released: %+v", v)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// TestShortLivedTokenSurvivesOneFailure: the arithmetic of the smallest lifetime.
+func TestShortLivedTokenSurvivesOneFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, all := kept(t, tokens.MinTTL(time.Second), 1, io.Discard)
+		s := all[0]
+		ctx, cancel := context.WithCancel(t.Context())
+		k.PickUp(ctx)
+		go k.Renewals().Serve(ctx)
+		time.Sleep(time.Second)
+		aside := s.share.AuthDir() + ".aside"
+		for range 20 {
+			time.Sleep(time.Until(renewal(s).RenewAt) - time.Millisecond)
+			if err := os.Rename(s.share.AuthDir(), aside); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if err := os.Rename(aside, s.share.AuthDir()); err != nil {
+				t.Fatal(err)
+			}
+			if n := renewal(s).Failures; n != 1 {
+				t.Fatalf("%d failures, one is wanted", n)
+			}
+			time.Sleep(schedule.FirstRetry)
+			// What a sandbox may still see a second later must be valid then.
+			if _, err := k.read(s, time.Now().Add(time.Second)); err != nil {
+				t.Errorf("after one failure: %v", err)
+			}
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// TestClockWentBack: a token from the future is renewed at once.
+func TestClockWentBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, all := kept(t, time.Hour, 2, io.Discard)
+		ctx, cancel := context.WithCancel(t.Context())
+		k.PickUp(ctx)
+		go k.Renewals().Serve(ctx)
+		time.Sleep(time.Second)
+		ahead := all[0]
+		raw, claims, err := k.issuer.Mint(tokens.Request{SandboxID: ahead.id, Generation: 2, TTL: time.Hour, Now: time.Now().Add(24 * time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		publishRaw(t, ahead, []byte(raw))
+		ahead.mu.Lock()
+		ahead.renewal.Holds(claims, time.Hour)
+		ahead.schedule(ahead.renewal.RenewAt)
+		ahead.mu.Unlock()
+		k.ClockStepped()
+		time.Sleep(time.Second)
+		if _, err := k.read(ahead, time.Now()); err != nil {
+			t.Errorf("after the step: %v", err)
+		}
+		if n := renewal(all[1]).Renewals; n != 1 {
+			t.Errorf("the other one was renewed %d times", n)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// TestPickUp: what a share holds decides when it is renewed after a restart.
+func TestPickUp(t *testing.T) {
+	mint := func(k *Keeper, s *Lease, issued time.Time) []byte {
+		raw, _, err := k.issuer.Mint(tokens.Request{SandboxID: s.id, Generation: 1, TTL: time.Hour, Now: issued})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []byte(raw)
+	}
+	for _, c := range []struct {
+		what  string
+		token func(k *Keeper, s *Lease) []byte
+		now   bool
+	}{
+		{"fresh", func(k *Keeper, s *Lease) []byte { return mint(k, s, time.Now()) }, false},
+		{"expired", func(k *Keeper, s *Lease) []byte { return mint(k, s, time.Now().Add(-2*time.Hour)) }, true},
+		{"past its renewal", func(k *Keeper, s *Lease) []byte { return mint(k, s, time.Now().Add(-56*time.Minute)) }, true},
+		{"from the future", func(k *Keeper, s *Lease) []byte { return mint(k, s, time.Now().Add(time.Hour)) }, true},
+		{"another sandbox's", func(k *Keeper, s *Lease) []byte { return mint(k, &Lease{id: "otherotherot"}, time.Now()) }, true},
+		{"not a token", func(*Keeper, *Lease) []byte { return []byte("x") }, true},
+	} {
+		t.Run(strings.ReplaceAll(c.what, " ", "-"), func(t *testing.T) {
+			k, all := kept(t, time.Hour, 1, io.Discard)
+			s := all[0]
+			publishRaw(t, s, c.token(k, s))
+			k.pickUp(s)
+			if at := k.Renewals().At(s.id); at.Before(time.Now()) != c.now {
+				t.Errorf("it is renewed at %v", at)
+			}
+		})
+	}
+	t.Run("nothing", func(t *testing.T) {
+		k, all := kept(t, time.Hour, 1, io.Discard)
+		k.pickUp(all[0])
+		if _, err := share.Read(all[0].share.AuthDir()); err == nil || k.Renewals().At(all[0].id).After(time.Now()) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// deny lets nobody add to a directory or take from it, root neither, until it is
+// allowed again.
+func deny(t testing.TB, dir string) (allow func()) {
+	t.Helper()
+	set := func(flags int) error {
+		f, err := os.Open(dir)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags)
+	}
+	if os.Getuid() != 0 {
+		if err := os.Chmod(dir, 0o555); err != nil {
+			t.Fatal(err)
+		}
+		return func() { _ = os.Chmod(dir, 0o755) }
+	}
+	const immutable = 0x10 // FS_IMMUTABLE_FL of linux/fs.h
+	if err := set(immutable); err != nil {
+		t.Skipf("needs a file system with the attribute immutable: %v", err)
+	}
+	return func() { _ = set(0) }
+}
+
+// TestUntidyPublishIsNoFailure: the sandbox reads the new token, and what follows
+// the commit fails: the announcement, or the removal of an old generation. That
+// counts as a success everywhere, is renewed at its usual time, and is told.
+func TestUntidyPublishIsNoFailure(t *testing.T) {
+	const announce, prune = 13, 14 // steps of share.Publish
+	for name, step := range map[string]int{"announcement": announce, "old-generation": prune} {
+		t.Run(name, func(t *testing.T) {
+			log := &capture.Buffer{}
+			k, all := kept(t, time.Hour, 1, log)
+			published, failed := 0, 0
+			k.opts.Published, k.opts.Failed = func(time.Duration) { published++ }, func() { failed++ }
+			l := all[0]
+			deliver := func() {
+				t.Helper()
+				if err := k.Deliver(t.Context(), l, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			deliver()
+			deliver()
+			allow := func() {}
+			marks, err := filepath.Glob(filepath.Join(l.share.AuthDir(), "..is-*"))
+			if err != nil || len(marks) == 0 {
+				t.Fatalf("announcements: %v, %v", marks, err)
+			}
+			for _, mark := range marks { // all old generations are due
+				if err := os.Chtimes(mark, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			opts := share.Options{UID: share.Keep, GID: share.Keep, Step: func(n int) {
+				switch n {
+				case step:
+					allow = deny(t, l.share.AuthDir())
+				case 15:
+					allow()
+				}
+			}}
+			healthy := l.share
+			stuck, err := share.At(healthy.Dir(), opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.share = stuck
+			before := renewal(l)
+			for range 3 {
+				deliver()
+			}
+			now := renewal(l)
+			claims, err := k.read(l, time.Now())
+			if err != nil || now.Generation != claims.Generation || claims.Generation < before.Generation+3 || !now.ExpiresAt.Equal(claims.ExpiresAt) {
+				t.Errorf("generation %d before, %d in the share, %v; it says %+v", before.Generation, claims.Generation, err, now)
+			}
+			if now.Failures != 0 || now.LastError != "" || failed != 0 || published != 5 {
+				t.Errorf("it counts as failed: %+v, %d, published %d times", now, failed, published)
+			}
+			if at := k.renewals.At(l.id); !at.Equal(now.RenewAt.Round(0)) {
+				t.Errorf("it is renewed at %v, not at %v", at, now.RenewAt)
+			}
+			if told := l.Warnings(); len(told) != 1 || !strings.Contains(told[0], "can't be tidied up") {
+				t.Errorf("it is told as %q", told)
+			}
+			if n := strings.Count(log.String(), "not tidied up"); n == 0 || step == prune && n > 1 {
+				t.Errorf("the log has it %d times", n)
+			}
+			l.share = healthy
+			deliver()
+			if told := l.Warnings(); len(told) > 0 {
+				t.Errorf("it is told for ever: %q", told)
+			}
+		})
+	}
+}

@@ -1,0 +1,104 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"openshell-vm/share"
+)
+
+// news is a source that is due every so often, and may fail.
+type news struct {
+	every time.Duration
+
+	mu    sync.Mutex // the schedule's goroutines use it, and the test
+	given time.Time
+	fails bool
+}
+
+func (n *news) failing(fails bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fails = fails
+}
+
+func (n *news) Files(generation uint64) ([]share.File, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.given = time.Now(); n.fails {
+		return nil, errors.New("no news")
+	}
+	return []share.File{{Name: "news", Data: fmt.Append(nil, generation)}}, nil
+}
+
+func (n *news) Due() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.given.Add(n.every)
+}
+
+// TestFurtherSource: one that is due before the token is published when it is, with a
+// token of the same generation, and also after a restart. One that fails without files
+// leaves the last good generation, is shown and tried again.
+func TestFurtherSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, all := kept(t, time.Hour, 1, io.Discard)
+		s, source := all[0], &news{every: 5 * time.Minute, given: time.Now()}
+		k.opts.Further = func(*Lease) []Source { return []Source{source} }
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := k.Deliver(ctx, s, nil); err != nil {
+			t.Fatal(err)
+		}
+		first := generationIn(t, k, s)
+		k.pickUp(s) // what was published is newer
+		go k.Renewals().Serve(ctx)
+		time.Sleep(21 * time.Minute)
+		generation := generationIn(t, k, s)
+		data, err := os.ReadFile(filepath.Join(s.share.AuthDir(), "news"))
+		if err != nil || string(data) != fmt.Sprint(generation) || generation != first+4 {
+			t.Errorf("after 21 minutes generation %d, from %d on, has news of %s, %v", generation, first, data, err)
+		}
+
+		s.mu.Lock()
+		s.renewal = Renewal{}
+		s.mu.Unlock() // as a new gateway begins
+		k.pickUp(s)
+		if due := time.Until(k.Renewals().At(s.id)); due != 4*time.Minute {
+			t.Errorf("after a restart it is due in %v", due)
+		}
+
+		source.failing(true)
+		time.Sleep(5 * time.Minute)
+		token := renewal(s)
+		now := generationIn(t, k, s)
+		if now != generation || token.Failures == 0 || !strings.Contains(token.LastError, "no news") || !k.Renewals().Has(s.id) {
+			t.Errorf("generation %d after %d, %+v", now, generation, token)
+		}
+		source.failing(false)
+		time.Sleep(time.Minute)
+		if now := generationIn(t, k, s); now != generation+1 || renewal(s).Failures != 0 {
+			t.Errorf("generation %d after %d", now, generation)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// generationIn is of the token that a share holds.
+func generationIn(t *testing.T, k *Keeper, l *Lease) uint64 {
+	t.Helper()
+	claims, err := k.read(l, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claims.Generation
+}

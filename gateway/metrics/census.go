@@ -1,0 +1,111 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/sandbox"
+	"openshell-vm/gateway/shares"
+)
+
+// Census counts the sandboxes when it is asked, so that nothing has to be kept
+// in step.
+type Census struct{ roster *roster.Roster }
+
+// NewCensus makes the census of a roster.
+func NewCensus(r *roster.Roster) *Census { return &Census{r} }
+
+var (
+	descSandboxes = prometheus.NewDesc("openshell_sandboxes", "Sandboxes with a record.", nil, nil)
+	descRunning   = prometheus.NewDesc("openshell_sandboxes_running", "Sandboxes that run.", nil, nil)
+	descFailing   = prometheus.NewDesc("openshell_sandboxes_failing", "Sandboxes, and shares of the user's own, whose last renewal failed.", nil, nil)
+	descShares    = prometheus.NewDesc("openshell_shares", "Shares for containers of the user's own.", nil, nil)
+	descExpired   = prometheus.NewDesc("openshell_sandboxes_expired", "Running sandboxes whose token has expired, and shares of the user's own.", nil, nil)
+	descUnread    = prometheus.NewDesc("openshell_records_unreadable", "Records that can't be used: their tokens are not renewed.", nil, nil)
+	descEarliest  = prometheus.NewDesc("openshell_token_earliest_expiry_timestamp_seconds", "When the next token in use expires if it is not renewed; 0 if none is.", nil, nil)
+)
+
+var (
+	descFree    = prometheus.NewDesc("openshell_room_free_bytes", "What is free on a disk with tokens.", []string{"dir"}, nil)
+	descReserve = prometheus.NewDesc("openshell_reserve_renewals", "Renewals that are set aside there for when it is full.", []string{"dir"}, nil)
+)
+
+// Describe is prometheus.Collector's.
+func (c *Census) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descFree, descReserve, descSandboxes, descRunning, descShares, descFailing, descExpired, descEarliest, descUnread} {
+		out <- d
+	}
+}
+
+// Collect is prometheus.Collector's.
+func (c *Census) Collect(out chan<- prometheus.Metric) {
+	for _, r := range c.roster.Home.Rooms() {
+		out <- prometheus.MustNewConstMetric(descFree, prometheus.GaugeValue, float64(r.Space().Free), r.Dir)
+		out <- prometheus.MustNewConstMetric(descReserve, prometheus.GaugeValue, float64(r.Reserve.Len()), r.Dir)
+	}
+	n := c.Count(time.Now())
+	earliest := 0.0
+	if !n.Earliest.IsZero() {
+		earliest = float64(n.Earliest.Unix())
+	}
+	for desc, value := range map[*prometheus.Desc]float64{
+		descSandboxes: float64(n.All), descRunning: float64(n.Running), descShares: float64(n.Shares), descFailing: float64(n.Failing),
+		descExpired: float64(n.Expired), descEarliest: earliest, descUnread: float64(len(c.roster.Unread(""))),
+	} {
+		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
+	}
+}
+
+// Counts are for metrics, status and the idle end.
+type Counts struct {
+	All, Running     int // sandboxes
+	Failing, Expired int // sandboxes, and shares of the user's own
+	Shares           int // of the user's own
+	Needing          int // why the gateway must not end: running, or should be running or gone
+	Earliest         time.Time
+}
+
+// Count counts what there is now.
+func (c *Census) Count(now time.Time) (n Counts) {
+	for _, box := range roster.Of[*sandbox.Sandbox](c.roster) {
+		n.All++
+		token := n.failing(box.Lease)
+		running := box.Snapshot().Status.State == drivers.Running
+		if running {
+			n.Running++
+			n.inUse(token, now)
+		}
+		if running || box.Busy() {
+			n.Needing++
+		}
+	}
+	for _, own := range roster.Of[*shares.Share](c.roster) {
+		n.Shares++
+		n.Needing++ // whether its container runs, nobody here knows
+		n.inUse(n.failing(own.Lease), now)
+	}
+	return n
+}
+
+// failing counts a lease whose last renewal failed.
+func (n *Counts) failing(l *lease.Lease) lease.Renewal {
+	token, kept := l.Renewal()
+	if kept && token.Failures > 0 {
+		n.Failing++
+	}
+	return token
+}
+
+// inUse counts a token that something may be using.
+func (n *Counts) inUse(token lease.Renewal, now time.Time) {
+	if now.After(token.ExpiresAt) {
+		n.Expired++
+	}
+	if n.Earliest.IsZero() || token.ExpiresAt.Before(n.Earliest) {
+		n.Earliest = token.ExpiresAt
+	}
+}

@@ -1,0 +1,133 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/state"
+	"openshell-vm/internal/contract"
+	"openshell-vm/share"
+	"openshell-vm/share/layout"
+	"openshell-vm/tokens"
+)
+
+// unknownStaleness is the largest bound of any driver, for a sandbox whose own
+// is not known any more.
+const unknownStaleness = 6 * time.Second
+
+// adopt takes in a sandbox that the engine has and of which the record was
+// lost, as far as it can be known: what runs in it the engine knows, its token
+// lifetime stands in its share. From then on it is renewed like any other.
+func (f *Fleet) adopt(ctx context.Context, driver drivers.Driver, status drivers.Status) {
+	if !state.IsID(status.ID) || f.roster.ByID(status.ID) != nil {
+		return
+	}
+	if status.Spec != nil && !f.oursToMount(status.ID, status.Spec.Auth.Source()) {
+		return // whatever it says, it has no share of this gateway's
+	}
+	if _, err := os.Stat(f.home.RecordPath(status.ID)); err == nil {
+		return // there is a record that can't be read: loadAll has said so
+	}
+	// It may have been removed since the engine gave the list.
+	bounded, cancel := context.WithTimeout(ctx, lookDeadline)
+	defer cancel()
+	if _, err := driver.Inspect(bounded, status.ID); err != nil {
+		return
+	}
+	log := f.log.With("sandbox", status.ID, "driver", driver.Name())
+	r := f.guess(driver, status)
+	if err := f.takeIn(r, status); err != nil {
+		log.Warn("a sandbox without a record can't be taken in", "error", explain.Line(err))
+		return
+	}
+	log.Info("a sandbox without a record was taken in", "name", r.Name, "ttl", r.TTL())
+}
+
+// guess makes a record of what is known.
+func (f *Fleet) guess(driver drivers.Driver, status drivers.Status) *state.Record {
+	r := &state.Record{Version: state.Version, ID: status.ID, Name: status.Name, Driver: driver.Name(), CreatedAt: time.Now(),
+		Request: state.Request{Driver: driver.Name(), TTL: tokens.DefaultTTL}, Staleness: unknownStaleness,
+		Share: filepath.Join(f.home.Shares, status.ID), Object: status.Object, Engine: keepPlace(driver, status.ID), Made: true}
+	if state.CheckName(r.Name) != nil || f.roster.ByName(r.Name) != nil {
+		r.Name = ""
+	}
+	if !status.StartedAt.IsZero() {
+		r.CreatedAt = status.StartedAt
+	}
+	for _, place := range f.home.SharePlaces() {
+		if _, err := os.Stat(filepath.Join(place, status.ID)); err == nil {
+			r.Share = filepath.Join(place, status.ID)
+			break
+		}
+	}
+	if status.Spec != nil {
+		remember(r, *status.Spec)
+	}
+	f.guessLifetime(r)
+	r.Want(state.WantStopped)
+	if status.State == drivers.Running {
+		r.Want(state.WantRunning)
+		r.Start.BootID = f.bootID
+	}
+	return r
+}
+
+// oursToMount says whether a mounted directory is where this gateway makes the
+// sandbox's share.
+func (f *Fleet) oursToMount(id, source string) bool {
+	return slices.Contains(f.home.SharePlaces(), filepath.Dir(filepath.Dir(source))) && filepath.Base(filepath.Dir(source)) == id
+}
+
+// guessLifetime reads it off the last token's metadata.
+func (f *Fleet) guessLifetime(r *state.Record) {
+	content, err := share.Read(filepath.Join(r.Share, layout.Auth))
+	if err != nil {
+		return
+	}
+	r.GenerationLimit = content.Generation
+	var m contract.Metadata
+	if json.Unmarshal(content.Files[contract.MetadataName], &m) == nil {
+		if ttl := m.ExpiresAt.Sub(m.IssuedAt); ttl >= tokens.MinTTL(0) {
+			r.Request.TTL = ttl
+		}
+	}
+}
+
+// takeIn writes the record and makes the sandbox known. If its share is gone, a
+// running one can't be helped before its next start, but it is shown.
+func (f *Fleet) takeIn(r *state.Record, status drivers.Status) error {
+	if err := f.home.MakeSandboxDir(r.ID); err != nil && !os.IsExist(err) {
+		return err
+	}
+	s, err := f.sandbox(r)
+	if err != nil {
+		return err
+	}
+	s.status, s.up = status, r.Desired == state.WantRunning
+	if s.up {
+		r.Start.Share, _ = state.InodeOf(s.Lease.Share().AuthDir()) // unknown if it is gone
+	}
+	if err := f.roster.MakeShare(r); err != nil {
+		return err
+	}
+	f.roster.Keeper.TakeUp(s.Lease)
+	if !s.Op.TryLock() {
+		return errors.New("it is busy") // nobody else knows it yet
+	}
+	defer s.Release()
+	if err := f.roster.Add(s.Item); err != nil { // from here on the record is others' too
+		return err
+	}
+	if err := s.Update(func(*state.Record) {}); err != nil {
+		f.roster.Drop(s.Item)
+		return err
+	}
+	return nil
+}

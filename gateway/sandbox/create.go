@@ -1,0 +1,229 @@
+package sandbox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/state"
+	"openshell-vm/share/layout"
+	"openshell-vm/tokens"
+)
+
+// Create makes a sandbox, its record and its share with a first token. It does
+// not start it. A failure leaves nothing behind, nor does a caller that went away.
+func (f *Fleet) Create(ctx context.Context, q api.CreateRequest) (*Sandbox, error) {
+	if err := checkRequest(&q); err != nil {
+		return nil, err
+	}
+	driver, err := f.choose(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := f.engines[driver.Name()].enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	id := state.NewID()
+	r := &state.Record{Version: state.Version, ID: id, Name: q.Name, Driver: driver.Name(), CreatedAt: time.Now(), Request: asRecorded(q),
+		Share: filepath.Join(f.home.Shares, id), GenerationLimit: state.GenerationStep}
+	r.Want(state.WantStopped)
+	spec, err := f.resolve(ctx, driver, r)
+	if err == nil {
+		err = checkInRoot(ctx, driver, spec, q.Rootfs != "")
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := f.sandbox(r)
+	if err == nil {
+		err = s.create(ctx, spec)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// create makes what was resolved, or takes it all back.
+func (s *Sandbox) create(ctx context.Context, spec drivers.Spec) error {
+	if err := s.Op.Lock(ctx); err != nil { // nobody else knows it yet
+		return err
+	}
+	defer s.Release()
+	ctx, done := s.Op.Cancellable(ctx, starting)
+	defer done()
+	if err := s.fleet.roster.Add(s.Item); err != nil {
+		return err
+	}
+	spec.Name = s.Rec().Name // Add may have made it up
+	err := s.makeAll(ctx, spec)
+	if err == nil {
+		err = context.Cause(ctx) // nobody waits for it any more, or would know of it
+	}
+	if err != nil {
+		s.unmake(context.WithoutCancel(ctx))
+		return roster.Cause(ctx, err)
+	}
+	s.Set(func() { s.touched = time.Now() })
+	return nil
+}
+
+// resolve lets the driver check and complete the request, and checks what the
+// driver does not: what is exposed, and that the token lives long enough.
+func (f *Fleet) resolve(ctx context.Context, driver drivers.Driver, r *state.Record) (drivers.Spec, error) {
+	spec, err := specOf(r, f.home, filepath.Join(r.Share, layout.Auth))
+	if err != nil {
+		return spec, explain.Invalid(err)
+	}
+	if err := checkSources(spec); err != nil {
+		return spec, explain.Invalid(err)
+	}
+	spec, staleness, err := driver.Resolve(ctx, spec)
+	if errors.Is(err, drivers.ErrNoImage) {
+		err = f.insteadOfVM(ctx, driver, r.Request.Driver, err)
+	}
+	if err != nil {
+		return spec, explain.Invalid(err)
+	}
+	warning, err := explain.TTL(r.TTL(), staleness)
+	if err != nil {
+		return spec, explain.Invalid(err)
+	}
+	if warning != "" {
+		r.Warnings = append(r.Warnings, warning)
+	}
+	if placed, ok := driver.(drivers.Placed); ok {
+		if _, note := placed.Place(); note != "" {
+			r.Warnings = append(r.Warnings, note)
+		}
+	}
+	r.Staleness = staleness
+	fillIn(r, spec)
+	return spec, nil
+}
+
+// makeAll makes everything on disk and in the engine.
+func (s *Sandbox) makeAll(ctx context.Context, spec drivers.Spec) error {
+	if err := s.Begin(ctx); err != nil {
+		return err
+	}
+	driver := s.engine.driver
+	if err := driver.Create(ctx, spec); err != nil {
+		return err
+	}
+	s.Set(func() { s.status = drivers.Status{ID: s.ID, State: drivers.Created} })
+	object, engine := objectOf(ctx, driver, s.ID), keepPlace(driver, s.ID)
+	return s.Update(func(r *state.Record) { r.Made, r.Object, r.Engine = true, object, engine })
+}
+
+// keepPlace is the address of the engine in which a sandbox was made or seen just
+// now, which its driver keeps, too; "" where there is but one.
+func keepPlace(driver drivers.Driver, id string) string {
+	placed, ok := driver.(drivers.Placed)
+	if !ok {
+		return ""
+	}
+	address, _ := placed.Place()
+	placed.KeepPlace(id, address)
+	return address
+}
+
+// objectOf asks for the engine's own id of what was just made; "" where there is
+// none, or where the next look will tell it.
+func objectOf(ctx context.Context, driver drivers.Driver, id string) string {
+	if _, ok := driver.(drivers.Keeper); !ok {
+		return ""
+	}
+	status, err := driver.Inspect(ctx, id)
+	if err != nil {
+		return ""
+	}
+	return status.Object
+}
+
+// unmake takes back a failed creation. What it can't take back now, the
+// reconciler does: the record says that it is to be gone.
+func (s *Sandbox) unmake(ctx context.Context) {
+	s.Set(func() { s.touched = time.Now() })
+	if err := s.erase(ctx); err != nil {
+		s.fleet.log.Warn("a failed creation is not taken back yet", "sandbox", s.ID, "error", explain.Line(err))
+	}
+}
+
+// checkRequest refuses what no driver could do, and fills in defaults.
+func checkRequest(q *api.CreateRequest) error {
+	if q.Name != "" {
+		if err := state.CheckName(q.Name); err != nil {
+			return err
+		}
+	}
+	if q.TTL == 0 {
+		q.TTL = tokens.DefaultTTL
+	}
+	q.Hypervisor = cmp.Or(q.Hypervisor, auto)
+	if !slices.Contains(api.Hypervisors, q.Hypervisor) {
+		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("there is no hypervisor %q", q.Hypervisor), Hint: "use one of " + strings.Join(api.Hypervisors, ", ")}
+	}
+	if q.Rootfs != "" && q.Image != "" {
+		return &api.Error{Code: api.CodeInvalid, Message: "both a rootfs and an image are given", Hint: "use one of --rootfs and --image"}
+	}
+	for _, variable := range q.Process.Env {
+		if name, _, ok := strings.Cut(variable, "="); !ok || name == "" || strings.ContainsRune(variable, 0) {
+			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the environment entry %q is malformed", variable), Hint: "use --env NAME=VALUE"}
+		}
+	}
+	if err := checkDir(q.Process.Dir); err != nil {
+		return err
+	}
+	if q.CPUs < 0 || q.Memory < 0 || q.Disk < 0 {
+		return &api.Error{Code: api.CodeInvalid, Message: "CPUs, memory and disk can't be negative", Hint: "leave them out for the defaults"}
+	}
+	return nil
+}
+
+// checkDir refuses a working directory that would depend on where an engine is.
+func checkDir(dir string) error {
+	if dir == "" || path.IsAbs(dir) {
+		return nil
+	}
+	return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the working directory %q is no absolute path", dir),
+		Hint: "give the whole path inside the sandbox: --workdir /" + dir}
+}
+
+// checkSources refuses directories of the user's that are none, or that would
+// expose the gateway's own.
+func checkSources(spec drivers.Spec) error {
+	sources := make([]string, 0, 1+len(spec.Mounts))
+	if spec.VM.Rootfs != "" {
+		sources = append(sources, spec.VM.Rootfs)
+	}
+	for _, m := range spec.Mounts {
+		sources = append(sources, m.Source())
+	}
+	for _, source := range sources {
+		if err := checkSource(source, spec.Hidden); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkSource(source string, hidden []string) error {
+	if err := drivers.CheckDir("use a directory of the host", source); err != nil {
+		return err
+	}
+	_, err := drivers.Exposure(source, hidden)
+	return err
+}

@@ -1,0 +1,125 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/state"
+	"openshell-vm/tokens"
+)
+
+// What needs an engine that works is tested in package gateway, by the API.
+
+// probedDriver can be probed, and has one sandbox at most.
+type probedDriver struct {
+	drivers.Driver
+	name   string
+	broken bool
+	has    drivers.Status
+}
+
+func (d *probedDriver) Name() string { return d.name }
+
+func (d *probedDriver) Probe(context.Context) drivers.Info {
+	if d.broken {
+		return drivers.Info{Problem: "broken"}
+	}
+	return drivers.Info{Usable: true}
+}
+
+func (d *probedDriver) Inspect(_ context.Context, id string) (drivers.Status, error) {
+	if d.has.ID != id {
+		return drivers.Status{}, drivers.ErrNotFound
+	}
+	return d.has, nil
+}
+
+// pullingDriver takes images.
+type pullingDriver struct{ probedDriver }
+
+func (d *pullingDriver) Pull(context.Context, string, func(drivers.PullProgress)) error { return nil }
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newFleet makes a fleet of a fresh state directory, which does not run.
+func newFleet(t *testing.T, all ...drivers.Driver) *Fleet {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv(api.EnvStateDir, filepath.Join(dir, "state"))
+	t.Setenv(api.EnvRuntimeDir, filepath.Join(dir, "run"))
+	home, err := state.Open()
+	must(t, err)
+	t.Cleanup(home.Close)
+	keys, err := tokens.OpenKeys(home.Keys())
+	must(t, err)
+	r := roster.New(home, lease.Options{Keys: keys, Log: slog.New(slog.DiscardHandler)}, func() {})
+	return New(r, Options{Drivers: all})
+}
+
+func TestChoose(t *testing.T) {
+	vmEngine, podman := &probedDriver{name: "vm"}, &pullingDriver{probedDriver: probedDriver{name: "podman"}}
+	for _, c := range []struct {
+		q      api.CreateRequest
+		broken string
+		want   string
+	}{
+		{api.CreateRequest{}, "", "vm"},
+		{api.CreateRequest{}, "vm", "podman"},
+		{api.CreateRequest{Image: "x"}, "", "podman"},
+		{api.CreateRequest{Rootfs: "/x"}, "vm", "refused: no driver can be used here; vm: broken"},
+		{api.CreateRequest{Hypervisor: "krun"}, "vm", "refused: no driver can be used here; vm: broken"},
+		{api.CreateRequest{RequireJail: true}, "vm", "refused: no driver can be used here; vm: broken"},
+		{api.CreateRequest{RequireJail: true, Image: "x"}, "", "refused: an image is wanted, and what only a VM has: VMs run directories, not images"},
+		{api.CreateRequest{Driver: "podman"}, "", "podman"},
+		{api.CreateRequest{Driver: "auto"}, "", "vm"},
+	} {
+		f := newFleet(t, vmEngine, podman)
+		for _, e := range []*probedDriver{vmEngine, &podman.probedDriver} {
+			e.broken = e.name == c.broken
+		}
+		got := ""
+		if d, err := f.choose(t.Context(), c.q); err != nil {
+			got = "refused: " + err.Error()
+		} else {
+			got = d.Name()
+		}
+		if got != c.want {
+			t.Errorf("%+v with %q broken: %s, wanted %s", c.q, c.broken, got, c.want)
+		}
+	}
+}
+
+// What has no share of this gateway's is not taken in, whatever it says.
+func TestNotAdopted(t *testing.T) {
+	engine := &probedDriver{name: "fake"}
+	f := newFleet(t, engine)
+	for name, source := range map[string]string{
+		"elsewhere":           "/etc/auth",
+		"another sandbox's":   filepath.Join(f.home.Shares, "ffffffffffff", "auth"),
+		"above the directory": f.home.Shares,
+	} {
+		auth, err := drivers.NewMount(source, drivers.AuthDir)
+		must(t, err)
+		engine.has = drivers.Status{ID: "0123456789ab", State: drivers.Running, Spec: &drivers.Spec{ID: "0123456789ab", Auth: auth}}
+		f.adopt(t.Context(), engine, engine.has)
+		if f.get("0123456789ab") != nil {
+			t.Errorf("%s: it was taken in", name)
+		}
+	}
+	if _, err := os.Stat(f.home.SandboxDir("0123456789ab")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it has a record: %v", err)
+	}
+}

@@ -1,0 +1,291 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/state"
+	"openshell-vm/internal/killpoint"
+)
+
+// DefaultGrace is between asking a workload to end and killing it.
+const DefaultGrace = 10 * time.Second
+
+const (
+	startDeadline = 3 * time.Minute // of a driver's Start, unless it is a LongStarter
+	waitEvery     = 200 * time.Millisecond
+
+	starting, stopping = api.StateStarting, api.StateStopping // what Sandbox.doing says
+)
+
+// Start brings a sandbox up for a user. One that runs is left as it is.
+func (s *Sandbox) Start(ctx context.Context) error {
+	if err := s.Acquire(ctx, s.startDeadline()+roster.EndDeadline); err != nil {
+		return err
+	}
+	defer s.Release()
+	if err := s.Present(); err != nil {
+		return err
+	}
+	// A caller that goes away leaves no half-started sandbox.
+	ctx, done := s.Op.Cancellable(context.WithoutCancel(ctx), starting)
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, s.startDeadline())
+	defer cancel()
+	if status, err := s.engine.driver.Inspect(ctx, s.ID); err == nil && status.State == drivers.Running {
+		s.observe(status, time.Now())
+		if s.Rec().Desired == state.WantRunning {
+			return nil
+		}
+		return s.Update(func(r *state.Record) { r.Want(state.WantRunning) })
+	}
+	err := s.bringUp(ctx)
+	if err == nil {
+		return nil
+	}
+	// The user was told: nothing is tried again behind their back.
+	if undo := s.Update(func(r *state.Record) { r.Want(state.WantStopped) }); undo != nil {
+		s.fleet.log.Warn("a failed start stays desired", "sandbox", s.ID, "error", explain.Line(undo))
+	}
+	s.refresh(context.WithoutCancel(ctx))
+	return roster.Cause(ctx, err)
+}
+
+// startDeadline bounds one start of a sandbox.
+func (s *Sandbox) startDeadline() time.Duration {
+	if d, ok := s.engine.driver.(drivers.LongStarter); ok {
+		return max(startDeadline, d.LongestStart())
+	}
+	return startDeadline
+}
+
+// bringUp starts or resumes a sandbox. The caller holds Op. Killed in
+// between, the next gateway finds the wish and does it all again.
+func (s *Sandbox) bringUp(ctx context.Context) error {
+	s.Op.MustBeHeld()
+	defer s.begin(starting)()
+	ctx, cancel := context.WithTimeout(ctx, s.startDeadline())
+	defer cancel()
+	if s.Rec().Lost != "" {
+		if err := s.remake(ctx); err != nil {
+			return err
+		}
+	}
+	// A share on tmpfs is lost with the host's last boot. One that is there is
+	// left as it is.
+	if err := s.fleet.roster.MakeShare(s.Rec()); err != nil {
+		return err
+	}
+	mounted, err := state.InodeOf(s.Lease.Share().AuthDir())
+	if err != nil {
+		return err
+	}
+	err = s.Update(func(r *state.Record) {
+		r.Want(state.WantRunning)
+		r.Start = state.StartRecord{BootID: s.fleet.bootID, Share: mounted}
+	})
+	if err != nil {
+		return err
+	}
+	killpoint.At("record-start")
+	if err := s.Deliver(ctx, func(ctx context.Context) error { return s.engine.driver.Start(ctx, s.ID) }); err != nil {
+		return err
+	}
+	s.Set(func() { s.up = true })
+	s.refresh(ctx)
+	return nil
+}
+
+// remake makes a lost sandbox anew in its engine, from its record.
+func (s *Sandbox) remake(ctx context.Context) error {
+	r := *s.Rec()
+	if err := s.fleet.roster.MakeShare(&r); err != nil {
+		return err
+	}
+	driver := s.engine.driver
+	r.Warnings = nil
+	if keeper, ok := driver.(drivers.Keeper); ok {
+		keeper.Keep(r.ID, "") // what it was is gone
+	}
+	if placed, ok := driver.(drivers.Placed); ok {
+		placed.KeepPlace(r.ID, "")
+	}
+	spec, err := s.fleet.resolve(ctx, driver, &r)
+	if err != nil {
+		return err
+	}
+	if err := driver.Create(ctx, spec); err != nil && !errors.Is(err, drivers.ErrExists) {
+		return err
+	}
+	object, engine := objectOf(ctx, driver, r.ID), keepPlace(driver, r.ID)
+	err = s.Update(func(r *state.Record) { r.Lost, r.Object, r.Engine = "", object, engine })
+	s.Set(func() { s.Removed = err != nil })
+	return err
+}
+
+// refresh takes over the engine's view after an operation. The caller holds Op.
+func (s *Sandbox) refresh(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookDeadline)
+	defer cancel()
+	asked := time.Now()
+	if status, err := s.engine.driver.Inspect(ctx, s.ID); err == nil {
+		s.observe(status, asked)
+	}
+}
+
+// Stop ends the workload and leaves the sandbox.
+func (s *Sandbox) Stop(ctx context.Context, grace time.Duration) error {
+	if err := s.AcquireUrgently(ctx, starting); err != nil {
+		return err
+	}
+	defer s.Release()
+	if err := s.Present(); err != nil {
+		return err
+	}
+	if err := s.Update(func(r *state.Record) { r.Want(state.WantStopped) }); err != nil {
+		return err
+	}
+	ctx, done := s.Op.Cancellable(context.WithoutCancel(ctx), stopping)
+	defer done()
+	return roster.Cause(ctx, s.halt(ctx, grace))
+}
+
+// halt stops it in the engine. The caller holds Op.
+func (s *Sandbox) halt(ctx context.Context, grace time.Duration) error {
+	s.Op.MustBeHeld()
+	defer s.begin(stopping)()
+	ctx, cancel := context.WithTimeout(ctx, grace+roster.EndDeadline)
+	defer cancel()
+	if err := s.engine.driver.Stop(ctx, s.ID, grace); err != nil {
+		return err
+	}
+	s.Set(func() { s.up, s.Problem = false, "" })
+	s.refresh(ctx)
+	return nil
+}
+
+// Remove deletes a sandbox, a running one only by force. One whose removal
+// failed before is tried again.
+func (s *Sandbox) Remove(ctx context.Context, force bool) error {
+	if !force {
+		if err := s.refuseRunning(starting); err != nil {
+			return err
+		}
+		if err := s.Acquire(ctx, roster.EndDeadline); err != nil {
+			return err
+		}
+	} else if err := s.AcquireUrgently(ctx, starting, stopping); err != nil {
+		return err
+	}
+	defer s.Release()
+	if s.Gone() {
+		return s.Present()
+	}
+	ctx = context.WithoutCancel(ctx)
+	if !force {
+		s.refresh(ctx)
+		if err := s.refuseRunning(api.StateRunning); err != nil {
+			return err
+		}
+	}
+	return s.ExplainRemoval(s.erase(ctx))
+}
+
+// refuseRunning refuses to remove what is in such a state.
+func (s *Sandbox) refuseRunning(state api.State) error {
+	v := s.Snapshot()
+	if v.State != state {
+		return nil
+	}
+	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is %s", v.Record.Name, state),
+		Hint: "stop it first, or remove it all the same with --force"}
+}
+
+// erase removes a sandbox from the engine, its share, and at last its record. The caller
+// holds Op.
+func (s *Sandbox) erase(ctx context.Context) error {
+	return s.Erase(ctx, func(ctx context.Context) error {
+		if err := s.engine.driver.Remove(ctx, s.ID); err != nil && !errors.Is(err, drivers.ErrNotFound) {
+			return err
+		}
+		s.Set(s.wasRemoved)
+		return nil
+	})
+}
+
+// wasRemoved notes that the engine has it no more. The caller holds s.Mu.
+func (s *Sandbox) wasRemoved() {
+	s.Removed, s.up, s.touched = true, false, time.Now()
+	if s.status.State == drivers.Running {
+		s.status.State, s.status.ExitCode, s.status.ExitedAt = drivers.Exited, 128+9, s.touched
+		s.status.Reason = "it was removed while it ran"
+	}
+}
+
+// Wait returns once the sandbox no longer runs.
+func (s *Sandbox) Wait(ctx context.Context) (api.WaitResult, error) {
+	defer s.Client()()
+	driver := s.engine.driver
+	for {
+		status, err := driver.Inspect(ctx, s.ID)
+		if waiter, ok := driver.(drivers.Waiter); ok && err == nil && status.State == drivers.Running {
+			status, err = waiter.Wait(ctx, s.ID)
+		}
+		if errors.Is(err, drivers.ErrNotFound) {
+			s.LookAt(ctx) // unless it knows it already
+			status, err = s.removedAs(), nil
+		}
+		if err != nil {
+			return api.WaitResult{}, err
+		}
+		if status.State != drivers.Running && s.Snapshot().State != starting {
+			return waitResult(status), nil
+		}
+		select {
+		case <-ctx.Done():
+			return api.WaitResult{}, ctx.Err()
+		case <-time.After(waitEvery):
+		}
+	}
+}
+
+// removedAs is how a sandbox ended that its engine has no more. As long as nobody
+// has noted that, because an operation is under way, it is still running.
+func (s *Sandbox) removedAs() drivers.Status {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	switch {
+	case s.status.State == drivers.Exited || s.status.State == drivers.Dead:
+		return s.status
+	case s.Removed:
+		return drivers.Status{ID: s.ID, State: drivers.Dead, Reason: "it was removed, and nothing is known of its end"}
+	}
+	return drivers.Status{ID: s.ID, State: drivers.Running}
+}
+
+func waitResult(status drivers.Status) api.WaitResult {
+	r := api.WaitResult{ExitCode: status.ExitCode, Reason: status.Reason}
+	if status.State == drivers.Dead {
+		r.ExitCode = 125
+		if r.Reason == "" {
+			r.Reason = "it ended without an exit code"
+		}
+	}
+	return r
+}
+
+// Client counts a connected stream: with --rm, a sandbox stays until its streams have
+// ended. The end looks at the sandbox, which may have ended too.
+func (s *Sandbox) Client() (end func()) {
+	s.Set(func() { s.clients++ })
+	return func() {
+		s.Set(func() { s.clients-- })
+		s.fleet.work.begin(func() { s.LookAt(context.Background()) })
+	}
+}

@@ -1,0 +1,60 @@
+package sandbox
+
+import (
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
+	"openshell-vm/internal/vocab"
+)
+
+// A sandbox is described three times: as the API is asked for it, as its record keeps
+// it, and as its driver makes it. Here one is made of another.
+
+// asRecorded is a request as a record keeps it. The two have the same fields, or this
+// does not compile. Their JSON may differ.
+func asRecorded(q api.CreateRequest) state.Request { return state.Request(q) }
+
+// specOf is what the driver needs to make the sandbox.
+func specOf(r *state.Record, h *state.Home, authDir string) (spec drivers.Spec, err error) {
+	q := r.Request
+	spec = drivers.Spec{
+		ID: r.ID, Name: r.Name, GatewayID: h.ID, Dir: h.SandboxDir(r.ID), Hidden: h.Hidden(),
+		Process: q.Process, Stdin: q.Stdin, AutoRemove: q.AutoRemove, CPUs: q.CPUs, Memory: q.Memory,
+		VM: drivers.VM{Hypervisor: q.Hypervisor, Rootfs: q.Rootfs, Ephemeral: q.Ephemeral, Disk: q.Disk,
+			TokenUser: q.TokenUser, RequireJail: q.RequireJail},
+		Container: drivers.Container{Image: q.Image, Entrypoint: q.Entrypoint},
+	}
+	if spec.VM.Hypervisor == auto {
+		spec.VM.Hypervisor = ""
+	}
+	if spec.Auth, err = drivers.NewMount(authDir, drivers.AuthDir); err != nil {
+		return spec, err
+	}
+	for _, m := range q.Mounts {
+		mount, err := drivers.NewMount(m.Source, m.Target)
+		if err != nil {
+			return spec, err
+		}
+		spec.Mounts = append(spec.Mounts, mount)
+	}
+	return spec, nil
+}
+
+// fillIn takes over what the driver may have filled in.
+func fillIn(r *state.Record, spec drivers.Spec) {
+	q, vm, container := &r.Request, spec.VM, spec.Container
+	q.Process, q.CPUs, q.Memory = spec.Process, spec.CPUs, spec.Memory
+	q.Hypervisor, q.Rootfs, q.Ephemeral, q.Disk, q.TokenUser, q.RequireJail =
+		vm.Hypervisor, vm.Rootfs, vm.Ephemeral, vm.Disk, vm.TokenUser, vm.RequireJail
+	q.Image, q.Entrypoint = container.Image, container.Entrypoint
+}
+
+// remember takes over what the sandbox was made with, as its engine keeps it.
+func remember(r *state.Record, spec drivers.Spec) {
+	fillIn(r, spec)
+	q := &r.Request
+	q.Stdin, q.AutoRemove = spec.Stdin, spec.AutoRemove
+	for _, m := range spec.Mounts {
+		q.Mounts = append(q.Mounts, vocab.Mount{Source: m.Source(), Target: m.Target()})
+	}
+}

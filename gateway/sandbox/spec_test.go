@@ -1,0 +1,121 @@
+package sandbox
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
+)
+
+// TestAllIsRecorded: what the API is asked for comes into the record in whole, so
+// that a sandbox is made anew as it was, and from there to the driver.
+func TestAllIsRecorded(t *testing.T) {
+	q := api.CreateRequest{}
+	fill(t, reflect.ValueOf(&q).Elem(), "request")
+	q.Hypervisor, q.Process.Dir = "krun", "/w"
+	q.Mounts = []api.Mount{{Source: "/s", Target: "/t"}}
+	r := &state.Record{ID: "i", Name: "n", Request: asRecorded(q)}
+	complete(t, reflect.ValueOf(r.Request), "request")
+	spec, err := specOf(r, &state.Home{ID: "g"}, "/auth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []any{spec.VM, spec.Container, spec.Process, spec.Mounts} {
+		complete(t, reflect.ValueOf(part), fmt.Sprintf("%T", part))
+	}
+	spec.Hidden = []string{"/h"} // the home's, which a test has none of
+	spec.Dir = "/d"
+	complete(t, reflect.ValueOf(spec), "spec")
+}
+
+// fill gives everything in v a value of its own.
+func fill(t *testing.T, v reflect.Value, name string) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(name)
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(int64(len(name)))
+	case reflect.Uint16:
+		v.SetUint(uint64(len(name)))
+	case reflect.Float64:
+		v.SetFloat(float64(len(name)))
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(t, v.Index(0), name)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(t, v.Field(i), name+"."+v.Type().Field(i).Name)
+		}
+	default:
+		t.Fatalf("the test has no value for %s", name)
+	}
+}
+
+// complete expects that nothing in v is zero.
+func complete(t *testing.T, v reflect.Value, name string) {
+	switch {
+	case v.IsZero():
+		t.Errorf("%s is not recorded", name)
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			complete(t, v.Field(i), name+"."+v.Type().Field(i).Name)
+		}
+	case v.Kind() == reflect.Slice:
+		complete(t, v.Index(0), name)
+	}
+}
+
+// fullSpec is a spec with a value in every field that a request can ask for.
+func fullSpec(t *testing.T) drivers.Spec {
+	t.Helper()
+	mount, err := drivers.NewMount("/srv/data", "/data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return drivers.Spec{
+		Mounts: []drivers.Mount{mount}, VM: drivers.VM{Rootfs: "/srv/root", Ephemeral: true, Disk: 1 << 31, TokenUser: "agent", RequireJail: true, Hypervisor: "qemu"},
+		Container: drivers.Container{Image: "alpine", Entrypoint: "/bin/entry"},
+		Process: drivers.Process{Args: []string{"sleep", "9"}, Env: []string{"A=b"}, Dir: "/tmp", User: "nobody", Terminal: true,
+			Size: drivers.Size{Rows: 24, Cols: 80}},
+		Stdin: true, AutoRemove: true, CPUs: 1.5, Memory: 1 << 30,
+	}
+}
+
+// TestAdoptRemembers: what a sandbox was made with comes back from its engine in
+// whole, so that it is shown, attached to, removed and made anew as it was.
+func TestAdoptRemembers(t *testing.T) {
+	asked := fullSpec(t)
+	r := &state.Record{}
+	remember(r, asked)
+	got, err := specOf(r, &state.Home{}, "/auth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// These are of the record itself.
+	elsewhere := map[string]bool{"ID": true, "Name": true, "GatewayID": true, "Dir": true, "Auth": true, "Hidden": true}
+	a, b := reflect.ValueOf(asked), reflect.ValueOf(got)
+	for i := range a.NumField() {
+		name := a.Type().Field(i).Name
+		if elsewhere[name] {
+			continue
+		}
+		if a.Field(i).IsZero() {
+			t.Errorf("the test has no value for %s", name)
+		}
+		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			t.Errorf("%s was %+v, and comes back as %+v", name, a.Field(i), b.Field(i))
+		}
+	}
+	for _, part := range []any{asked.Process, asked.VM, asked.Container} {
+		for v, i := reflect.ValueOf(part), 0; i < v.NumField(); i++ {
+			if v.Field(i).IsZero() {
+				t.Errorf("the test has no value for %s of the %T", v.Type().Field(i).Name, part)
+			}
+		}
+	}
+}

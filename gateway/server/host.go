@@ -1,0 +1,77 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
+)
+
+// doctor is what the drivers say, and what is no driver's.
+func (s *Server) doctor(ctx context.Context) api.Doctor {
+	d := s.fleet.Doctor(ctx)
+	d.Host = s.hostFacts()
+	return d
+}
+
+// hostFacts are doctor's lines about what is no driver's.
+func (s *Server) hostFacts() []api.Fact {
+	where := func(dir string) string { return dir + " (" + state.FileSystem(dir) + ")" }
+	facts := []api.Fact{
+		{Name: "state", Value: where(s.roster.Home.State)},
+		{Name: "runtime", Value: where(s.roster.Home.Runtime)},
+		{Name: "shares", Value: where(s.roster.Home.Shares)},
+		{Name: "supervisor", Value: s.opts.Supervisor},
+		{Name: "clock", Value: clockState()},
+		{Name: "kernel", Value: kernelRelease()},
+		{Name: "logout", Value: cmp.Or(strings.Join(s.advice(), "; "), "nothing of this gateway ends with it")},
+		{Name: "environment", Value: environmentLine(api.OwnEnvironment())},
+	}
+	facts = append(facts, s.reserves.Facts()...)
+	for _, u := range s.roster.Unread("") {
+		facts = append(facts, api.Fact{Name: "record", Value: u.ID + " can't be used: " + u.Problem})
+	}
+	return facts
+}
+
+// environmentLine is what the gateway was started with.
+func environmentLine(e *api.Environment) string {
+	line := "PATH=" + e.Path
+	for _, f := range e.Variables {
+		line += " " + f.Name + "=" + f.Value
+	}
+	return line
+}
+
+// advice is for who leaves something running.
+func (s *Server) advice() []string {
+	if s.opts.Advice == nil {
+		return nil
+	}
+	return s.opts.Advice()
+}
+
+// clockState says whether something keeps the host's clock right: tokens are
+// judged by it.
+func clockState() string {
+	var t unix.Timex
+	if _, err := unix.Adjtimex(&t); err != nil {
+		return "unknown: " + err.Error()
+	}
+	if t.Status&unix.STA_UNSYNC != 0 {
+		return "not synchronized"
+	}
+	return "synchronized"
+}
+
+func kernelRelease() string {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return "unknown: " + err.Error()
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}

@@ -1,0 +1,51 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/sandbox"
+	"openshell-vm/internal/stream"
+)
+
+// postPull fetches the image that a sandbox of this request would have, with
+// the driver that it would get. Nothing is sent while there is nothing to
+// fetch; what the engine reports is sent as it comes.
+func (s *Server) postPull(w http.ResponseWriter, r *http.Request) {
+	var q api.CreateRequest
+	err := decode(r, &q)
+	var pull sandbox.Pull
+	if err == nil {
+		pull, err = s.fleet.Pull(r.Context(), q)
+	}
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	frames := stream.NewWriter(flusher{w, http.NewResponseController(w)})
+	if err := forward(r.Context(), pull, frames); err != nil {
+		_ = frames.Write(stream.Error, 0, api.EncodeError(explain.Error(err))) // a client that has gone needs none
+		return
+	}
+	_ = frames.Write(stream.Exit, 0, stream.EncodeExit(0)) // nor this
+}
+
+// forward pulls, and sends what is reported. A client that has gone ends it.
+func forward(ctx context.Context, pull sandbox.Pull, frames *stream.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return pull(ctx, func(p drivers.PullProgress) {
+		data, err := json.Marshal(p)
+		if err == nil {
+			err = frames.Write(stream.Control, 0, data)
+		}
+		if err != nil {
+			cancel()
+		}
+	})
+}

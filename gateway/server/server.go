@@ -1,0 +1,362 @@
+// Package server serves the gateway's API on its socket: routes, who may ask, what is asked
+// for as the other packages know it, what they say as package api has it, and errors as
+// statuses. It decides nothing.
+package server
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/metrics"
+	"openshell-vm/gateway/reserve"
+	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/sandbox"
+	"openshell-vm/gateway/shares"
+	"openshell-vm/internal/peer"
+	"openshell-vm/tokens"
+)
+
+const (
+	maxBody       = 1 << 20          // bytes of a request
+	headerTimeout = 5 * time.Second  // to read a request's header
+	shutdownGrace = 2 * time.Second  // for answers that are under way at the end
+	maxLeeway     = 10 * time.Minute // that a verify request may ask for
+)
+
+// Options are what the server tells of the gateway, and does to it.
+type Options struct {
+	Version    string
+	StartedAt  time.Time
+	Supervisor string          // systemd, parent or none
+	Unit       string          // the unit that runs it, if the user made that
+	Advice     func() []string // one line each; nil for none
+	LookEvery  time.Duration   // how often it is seen whether the socket is still there
+	Stop       func()          // ends the gateway, later
+	Touch      func()          // notes a use
+}
+
+// Server answers requests. Its parts are safe for concurrent use, and so is it.
+type Server struct {
+	opts     Options
+	log      *slog.Logger
+	keys     *tokens.Keys
+	roster   *roster.Roster
+	fleet    *sandbox.Fleet
+	shares   *shares.Shares
+	reserves *reserve.Keeper
+	metrics  *metrics.Metrics
+	census   *metrics.Census
+}
+
+// New makes a server of the gateway's parts.
+func New(opts Options, keys *tokens.Keys, r *roster.Roster, f *sandbox.Fleet, s *shares.Shares, reserves *reserve.Keeper, m *metrics.Metrics, c *metrics.Census) *Server {
+	return &Server{opts: opts, log: r.Log, keys: keys, roster: r, fleet: f, shares: s, reserves: reserves, metrics: m, census: c}
+}
+
+// Serve answers requests on the socket until ctx ends.
+func (s *Server) Serve(ctx context.Context) error {
+	listener, err := s.listen()
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler:           s.guard(s.routes()),
+		ReadHeaderTimeout: headerTimeout,
+		MaxHeaderBytes:    64 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       withPeer,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	s.log.Info("gateway serves", "socket", listener.Addr().String(), "after", time.Since(s.opts.StartedAt))
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	why := s.awaitEnd(ctx, ended)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	if server.Shutdown(bounded) != nil {
+		server.Close()
+	}
+	return why
+}
+
+// awaitEnd returns when the gateway is to end, or when nobody can reach it any
+// more: logind deletes the user's runtime directory at a logout. The supervisor
+// then starts one that can be reached.
+func (s *Server) awaitEnd(ctx context.Context, served <-chan error) error {
+	ticker := time.NewTicker(s.opts.LookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-served:
+			return fmt.Errorf("serve the API: %w", err)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+		if _, err := os.Lstat(s.roster.Home.Socket()); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the socket %s was deleted", s.roster.Home.Socket())
+		}
+	}
+}
+
+// listen replaces a socket that a killed gateway left: the state lock says that
+// nobody listens there.
+func (s *Server) listen() (net.Listener, error) {
+	path := s.roster.Home.Socket()
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("replace the socket: %w", err)
+	}
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		listener.Close()
+		return nil, err
+	}
+	return listener, nil
+}
+
+// routes are the API's, as package api lists them.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.metrics.Handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+
+	mux.Handle("GET /v1/status", answer(s.getStatus))
+	mux.Handle("GET /v1/doctor", answer(func(r *http.Request) (any, error) { return s.doctor(r.Context()), nil }))
+	mux.HandleFunc("POST /v1/stop", s.postStop)
+	mux.Handle("POST /v1/token/verify", answer(s.postVerify))
+	mux.Handle("POST /v1/sandboxes", answer(s.postSandbox))
+	mux.Handle("GET /v1/sandboxes", answer(s.getSandboxes))
+
+	of := func(f func(*http.Request, *sandbox.Sandbox) (any, error)) http.Handler { return answer(s.ofSandbox(f)) }
+	mux.Handle("GET /v1/sandboxes/{ref}", of(s.getSandbox))
+	mux.Handle("DELETE /v1/sandboxes/{ref}", of(s.deleteSandbox))
+	mux.Handle("POST /v1/sandboxes/{ref}/start", of(s.postStart))
+	mux.Handle("POST /v1/sandboxes/{ref}/stop", of(s.postStopSandbox))
+	mux.Handle("POST /v1/sandboxes/{ref}/signal", of(s.postSignal))
+	mux.Handle("GET /v1/sandboxes/{ref}/wait", of(func(r *http.Request, box *sandbox.Sandbox) (any, error) { return box.Wait(r.Context()) }))
+	mux.HandleFunc("POST /v1/images/pull", s.postPull)
+	s.shareRoutes(mux)
+
+	mux.HandleFunc("GET /v1/sandboxes/{ref}/logs", s.streams(getLogs))
+	mux.HandleFunc("POST /v1/sandboxes/{ref}/attach", s.streams(postAttach))
+	mux.HandleFunc("POST /v1/sandboxes/{ref}/exec", s.streams(postExec))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fail(w, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("the gateway knows no %s %s", r.Method, r.URL.Path),
+			Hint: "openshell-vm and openshell-gateway may be of different versions: openshell-vm gateway stop"})
+	})
+	return mux
+}
+
+// guard lets in the gateway's own user and root, with a version that is spoken here.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.opts.Touch()
+		if err := checkPeer(r.Context()); err != nil {
+			fail(w, err)
+			return
+		}
+		if p := r.URL.Path; p != "/metrics" && p != "/healthz" && p != jwksPath {
+			if err := checkVersion(r.Header.Get(api.Header)); err != nil {
+				fail(w, err)
+				return
+			}
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r)
+		s.opts.Touch()
+	})
+}
+
+func checkVersion(header string) error {
+	version, err := strconv.Atoi(header)
+	if err == nil && version <= api.Version && version >= max(1, api.Version-1) {
+		return nil
+	}
+	return &api.Error{Code: api.CodeVersion, Message: fmt.Sprintf("the gateway speaks version %d of its API, not %q", api.Version, header),
+		Hint: "install openshell-vm and openshell-gateway together, then: openshell-vm gateway stop"}
+}
+
+// peerKey finds the credentials of a connection's other end in its context.
+type peerKey struct{}
+
+func withPeer(ctx context.Context, conn net.Conn) context.Context {
+	if unixConn, ok := conn.(*net.UnixConn); ok {
+		if cred, err := peer.Of(unixConn); err == nil {
+			ctx = context.WithValue(ctx, peerKey{}, cred)
+		}
+	}
+	return ctx
+}
+
+func checkPeer(ctx context.Context) error {
+	cred, ok := ctx.Value(peerKey{}).(*unix.Ucred)
+	if ok && peer.Trusted(cred.Uid) {
+		return nil
+	}
+	return &api.Error{Code: api.CodeForbidden, Message: "this gateway serves its own user and root only", Hint: "run as the user whose gateway this is"}
+}
+
+// answer makes a handler of a function that returns what to send as JSON.
+func answer(f func(*http.Request) (any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := f(r)
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(body) // the client has gone: nobody to tell
+	})
+}
+
+// fail answers with an error.
+func fail(w http.ResponseWriter, err error) {
+	e := explain.Error(err)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(httpStatus(e.Code))
+	_ = json.NewEncoder(w).Encode(e) // the client has gone: nobody to tell
+}
+
+// ofSandbox resolves the ref in the path.
+func (s *Server) ofSandbox(f func(*http.Request, *sandbox.Sandbox) (any, error)) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		box, err := s.fleet.Find(r.PathValue("ref"))
+		if err != nil {
+			return nil, err
+		}
+		return f(r, box)
+	}
+}
+
+// decode reads a JSON body; an empty one leaves v as it is.
+func decode(r *http.Request, v any) error {
+	err := json.NewDecoder(r.Body).Decode(v)
+	if err == nil || errors.Is(err, io.EOF) {
+		return nil
+	}
+	return &api.Error{Code: api.CodeInvalid, Message: "the request can't be read: " + explain.Line(err), Hint: "openshell-vm and openshell-gateway may be of different versions"}
+}
+
+func (s *Server) getStatus(*http.Request) (any, error) {
+	n := s.census.Count(time.Now())
+	return api.Status{ID: s.roster.Home.ID, Version: s.opts.Version, PID: os.Getpid(), StartedAt: s.opts.StartedAt,
+		StateDir: s.roster.Home.State, RuntimeDir: s.roster.Home.Runtime, Socket: s.roster.Home.Socket(),
+		Supervisor: s.opts.Supervisor, Unit: s.opts.Unit, Environment: api.OwnEnvironment(), Advice: s.advice(),
+		Sandboxes: n.All, Running: n.Running, Shares: n.Shares, Failing: n.Failing, Unreadable: s.roster.Unread(""), Short: s.reserves.Short()}, nil
+}
+
+// postStop answers before the end begins.
+func (s *Server) postStop(w http.ResponseWriter, r *http.Request) {
+	answer(func(*http.Request) (any, error) { return struct{}{}, nil }).ServeHTTP(w, r)
+	_ = http.NewResponseController(w).Flush() // the client has gone: it wanted the end all the same
+	s.log.Info("stop was asked for")
+	s.opts.Stop()
+}
+
+func (s *Server) postVerify(r *http.Request) (any, error) {
+	var q api.VerifyRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	if q.Leeway < 0 || q.Leeway > maxLeeway {
+		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("a leeway of %v is not allowed", q.Leeway), Hint: fmt.Sprintf("give one between 0s and %v", maxLeeway)}
+	}
+	claims, err := s.roster.Keeper.Verifier(q.Leeway).Verify(q.Token, time.Now())
+	if err != nil {
+		return api.VerifyResult{Problem: explain.Line(err)}, nil
+	}
+	return api.VerifyResult{Valid: true, SandboxID: claims.SandboxID, KeyID: claims.KeyID, Generation: claims.Generation,
+		IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt}, nil
+}
+
+func (s *Server) postSandbox(r *http.Request) (any, error) {
+	var q api.CreateRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	box, err := s.fleet.Create(r.Context(), q)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("created", "sandbox", box.ID, "name", box.Rec().Name, "driver", box.Rec().Driver)
+	return s.view(box), nil
+}
+
+func (s *Server) getSandboxes(r *http.Request) (any, error) {
+	s.fleet.Freshen(r.Context())
+	all := s.fleet.All()
+	views := make([]api.Sandbox, 0, len(all))
+	for _, box := range all {
+		view := s.view(box)
+		view.Details = nil
+		views = append(views, view)
+	}
+	views = append(views, s.roster.UnreadSandboxes()...)
+	slices.SortFunc(views, func(a, b api.Sandbox) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
+	})
+	return views, nil
+}
+
+func (s *Server) getSandbox(r *http.Request, box *sandbox.Sandbox) (any, error) {
+	bounded, cancel := context.WithTimeout(r.Context(), sandbox.FreshenDeadline)
+	defer cancel()
+	box.LookAt(bounded)
+	return s.view(box), nil
+}
+
+func (s *Server) deleteSandbox(r *http.Request, box *sandbox.Sandbox) (any, error) {
+	return struct{}{}, box.Remove(r.Context(), r.URL.Query().Get("force") != "")
+}
+
+func (s *Server) postStart(r *http.Request, box *sandbox.Sandbox) (any, error) {
+	if err := box.Start(r.Context()); err != nil {
+		return nil, err
+	}
+	return s.view(box), nil
+}
+
+func (s *Server) postStopSandbox(r *http.Request, box *sandbox.Sandbox) (any, error) {
+	q := api.StopRequest{Grace: sandbox.DefaultGrace}
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	if q.Grace < 0 || q.Grace > time.Hour {
+		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("a grace of %v is not allowed", q.Grace), Hint: "give one between 0s and 1h"}
+	}
+	if err := box.Stop(r.Context(), q.Grace); err != nil {
+		return nil, err
+	}
+	return s.view(box), nil
+}
+
+func (s *Server) postSignal(r *http.Request, box *sandbox.Sandbox) (any, error) {
+	var q api.SignalRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	if q.Signal < 1 || q.Signal > 64 {
+		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("there is no signal %d", q.Signal), Hint: "give a number between 1 and 64"}
+	}
+	return struct{}{}, box.Signal(r.Context(), q.Signal)
+}

@@ -1,0 +1,24 @@
+package server
+
+import (
+	"net/http"
+
+	"openshell-vm/gateway/api"
+)
+
+// statuses are the HTTP statuses of the error codes.
+var statuses = map[string]int{
+	api.CodeInvalid: http.StatusBadRequest, api.CodeNotFound: http.StatusNotFound, api.CodeConflict: http.StatusConflict,
+	api.CodeDriver: http.StatusBadGateway, api.CodeVersion: http.StatusUpgradeRequired, api.CodeForbidden: http.StatusForbidden,
+	api.CodeNotExecutable: http.StatusUnprocessableEntity, api.CodeNoCommand: http.StatusUnprocessableEntity,
+	api.CodeInternal: http.StatusInternalServerError, api.CodeOverloaded: http.StatusInsufficientStorage,
+	api.CodeEnding: http.StatusServiceUnavailable,
+}
+
+// httpStatus is an error code's status; a code that has none is a fault of ours.
+func httpStatus(code string) int {
+	if status, ok := statuses[code]; ok {
+		return status
+	}
+	return http.StatusInternalServerError
+}

@@ -1,0 +1,74 @@
+package server
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/sandbox"
+	"openshell-vm/gateway/shares"
+	"openshell-vm/internal/text"
+)
+
+// What people see. An engine, an image or a guest may have written some of it: it is
+// cleaned here.
+
+// view is a sandbox as people see it.
+func (s *Server) view(box *sandbox.Sandbox) api.Sandbox {
+	now := box.Snapshot()
+	r, q := now.Record, now.Record.Request
+	v := api.Sandbox{
+		ID: now.ID, Name: r.Name, Driver: r.Driver, Hypervisor: q.Hypervisor,
+		State: now.State, Desired: r.Desired, Reason: text.Line(now.Reason), Progress: text.Line(now.Progress),
+		Rootfs: q.Rootfs, Image: q.Image, Process: q.Process, Mounts: q.Mounts, CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk,
+		AutoRemove: q.AutoRemove, CreatedAt: r.CreatedAt, StartedAt: now.Status.StartedAt, ExitedAt: now.Status.ExitedAt,
+		Share: now.Share, TTL: r.TTL(), Token: s.tokenShown(now.Token, now.Seen), Warnings: now.Warnings,
+	}
+	if now.Status.State == drivers.Exited {
+		code := now.Status.ExitCode
+		v.ExitCode = &code
+	}
+	for _, fact := range now.Status.Details {
+		v.Details = append(v.Details, api.Fact{Name: text.Line(fact.Name), Value: text.Line(fact.Value)})
+	}
+	return v
+}
+
+// tokenOf is the token of a sandbox's or of any other share.
+func (s *Server) tokenOf(it *roster.Item) api.Token {
+	if box, ok := it.Owner.(*sandbox.Sandbox); ok {
+		now := box.Snapshot()
+		return s.tokenShown(now.Token, now.Seen)
+	}
+	token, _ := it.Lease.Renewal()
+	return s.tokenShown(token, 0)
+}
+
+// tokenShown is what can be said of a token. What a stopped sandbox holds may be of a key
+// that is retired: it is given a new one at its start.
+func (s *Server) tokenShown(t lease.Renewal, seen uint64) api.Token {
+	return api.Token{Generation: t.Generation, KeyID: t.KeyID, TokenID: t.TokenID, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt,
+		Revoked: t.Revoked || t.KeyID != "" && !s.keys.Verifies(t.KeyID, time.Now()), RenewAt: t.RenewAt, SeenGeneration: seen,
+		Renewals: t.Renewals, Failures: t.Failures, LastError: t.LastError, LastErrorAt: t.LastErrorAt}
+}
+
+// shareView is a share, a sandbox's too.
+func (s *Server) shareView(it *roster.Item) api.Share {
+	files, err := s.roster.Home.Files(it.ID)
+	problem := ""
+	if err != nil {
+		problem = explain.Line(err)
+	}
+	r := it.Rec()
+	warnings := append(slices.Clip(r.Warnings), it.Lease.Warnings()...)
+	if own, ok := it.Owner.(*shares.Share); ok {
+		warnings = append(warnings, own.Warnings()...)
+	}
+	return api.Share{ID: it.ID, Name: r.Name, Driver: r.Driver, Dir: it.Lease.Share().AuthDir(), Target: drivers.AuthDir, Env: drivers.ContractEnv(),
+		TTL: r.TTL(), CreatedAt: r.CreatedAt, Token: s.tokenOf(it), Files: slices.Sorted(maps.Keys(files)), Warnings: warnings, Problem: problem}
+}

@@ -1,0 +1,94 @@
+package shares
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/state"
+	"openshell-vm/internal/contract"
+	"openshell-vm/share"
+)
+
+// Further files in a share are published with each token, in one generation.
+// They are kept beside the record, so that a lost share gets them again.
+const (
+	maxFiles     = api.MaxFiles
+	maxFilesSize = api.MaxFilesSize // each renewal writes them
+)
+
+// Files is the source of the user's files of one lease, as the home keeps them.
+func Files(home *state.Home, l *lease.Lease) *lease.Files {
+	return &lease.Files{Auth: l.Share().AuthDir(), Load: func() (map[string][]byte, error) { return home.Files(l.ID()) }}
+}
+
+// PutFiles changes the further files of any share and returns once a generation with them
+// is published. If only publishing fails, the next renewal brings them.
+func (s *Shares) PutFiles(ctx context.Context, it *roster.Item, q api.FilesRequest) error {
+	if err := it.Present(); err != nil {
+		return err
+	}
+	if err := it.Saving(func() error { return s.storeFiles(it, q) }); err != nil {
+		return it.Blame(err)
+	}
+	return it.Blame(it.Deliver(ctx, nil))
+}
+
+func (s *Shares) storeFiles(it *roster.Item, q api.FilesRequest) error {
+	files, err := Files(s.roster.Home, it.Lease).Last()
+	if err != nil && files == nil {
+		return err
+	}
+	if files == nil {
+		files = map[string][]byte{}
+	}
+	if err := change(files, q); err != nil {
+		return err
+	}
+	return s.roster.Home.SaveFiles(it.ID, files)
+}
+
+// change does to files what q asks for, or refuses it.
+func change(files map[string][]byte, q api.FilesRequest) error {
+	for _, name := range q.Remove {
+		if _, ok := files[name]; !ok {
+			return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("the share has no file %q", name), Hint: "openshell-vm share inspect lists its files"}
+		}
+		delete(files, name)
+	}
+	for name, data := range q.Files {
+		if err := checkFileName(name); err != nil {
+			return err
+		}
+		files[name] = data
+	}
+	size := 0
+	for _, data := range files {
+		size += len(data)
+	}
+	if size > maxFilesSize || len(files) > maxFiles {
+		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%d files with %d bytes are too much for a share", len(files), size),
+			Hint: fmt.Sprintf("at most %d files with %d KiB in all fit; mount a directory of your own for more", maxFiles, maxFilesSize>>10)}
+	}
+	return nil
+}
+
+// checkFileName refuses the gateway's own names and those that no share can publish.
+func checkFileName(name string) error {
+	err := share.CheckName(name)
+	var cause *share.Error
+	if errors.As(err, &cause) {
+		err = cause.Err
+	}
+	if name == contract.TokenName || name == contract.MetadataName {
+		err = errors.New("the gateway writes it")
+	}
+	if err == nil {
+		return nil
+	}
+	return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the file name %q can't be used: %v", name, err),
+		Hint: "choose another one: openshell-vm share put SHARE NAME=FILE"}
+}

@@ -1,0 +1,341 @@
+// Package shares keeps the shares of the user's own: a lease without a sandbox. What mounts
+// one is a container that the user starts, and nothing here ever starts anything. A share
+// is minted, published, scheduled, repaired and verified as any sandbox's is.
+package shares
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/state"
+	"openshell-vm/tokens"
+)
+
+// bindStaleness is the bound of a bind mount, which is how containers get a share.
+const bindStaleness = time.Second
+
+// createTries bounds how often a share may vanish, or appear, while one is asked for.
+const createTries = 5
+
+// Shares makes, finds and removes them. It is safe for concurrent use.
+type Shares struct {
+	roster    *roster.Roster
+	surveyors map[string]drivers.Surveyor // the engines that run containers of others
+}
+
+// New makes the keeper of a roster's shares.
+func New(r *roster.Roster, all []drivers.Driver) *Shares {
+	s := &Shares{roster: r, surveyors: map[string]drivers.Surveyor{}}
+	for _, d := range all {
+		if surveyor, ok := d.(drivers.Surveyor); ok {
+			s.surveyors[d.Name()] = surveyor
+		}
+	}
+	return s
+}
+
+// Share is one share of the user's own.
+type Share struct {
+	*roster.Item
+
+	roster *roster.Roster
+	remade string // one line: the share was lost and made anew; guarded by Mu
+}
+
+// Kind is for roster.Owner, as what follows is.
+func (s *Share) Kind() string { return api.KindShare }
+
+// Phase: it is renewed as long as it is there. Whether its container runs, nobody here knows.
+func (s *Share) Phase(r *state.Record) lease.Phase {
+	if r.Made {
+		return lease.Renewed
+	}
+	return lease.Idle
+}
+
+// Doing is no more than that something is under way.
+func (s *Share) Doing() string { return "another command is at it" }
+
+// Mounted is never known.
+func (s *Share) Mounted() error { return nil }
+
+// Delivered changes nothing.
+func (s *Share) Delivered() {}
+
+// AfterRestart is no time: there is no engine whose word could be awaited.
+func (s *Share) AfterRestart() time.Duration { return 0 }
+
+// Restore makes a share anew whose directory is gone: nothing that has the old one mounted
+// can see it any more, and what mounts it next finds it. Whoever holds Op makes it, or
+// removes it.
+func (s *Share) Restore() bool {
+	if !s.Op.TryLock() {
+		return false
+	}
+	defer s.Op.Unlock()
+	return s.Rec().Kept() && s.restore() == nil
+}
+
+// Remade is one line if the share was lost and made anew, else "".
+func (s *Share) Remade() string {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	return s.remade
+}
+
+// Warnings are one line each.
+func (s *Share) Warnings() (lines []string) {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	for _, line := range []string{s.remade, s.Problem} {
+		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// Known takes in a share that has a record.
+func (s *Shares) Known(r *state.Record) error {
+	own, err := s.own(r)
+	if err != nil {
+		return err
+	}
+	return s.roster.Add(own.Item)
+}
+
+func (s *Shares) own(r *state.Record) (own *Share, err error) {
+	own = &Share{roster: s.roster}
+	own.Item, err = s.roster.NewItem(r, own)
+	return own, err
+}
+
+// All are those of the user's own, in no order.
+func (s *Shares) All() []*Share { return roster.Of[*Share](s.roster) }
+
+// Find resolves a ref for who means a share: every sandbox has one, too.
+func (s *Shares) Find(ref string) (*roster.Item, error) {
+	it, err := s.roster.Find(ref)
+	if isGone(err) {
+		return nil, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no share %q", ref), Hint: "openshell-vm share ls lists all"}
+	}
+	return it, err
+}
+
+// named finds a share of the user's own by its whole name, nil if there is none.
+func (s *Shares) named(name string) *Share {
+	if it := s.roster.ByName(name); it != nil {
+		own, _ := it.Owner.(*Share)
+		return own
+	}
+	return nil
+}
+
+// isGone says of an error that what was asked for was removed meanwhile.
+func isGone(err error) bool {
+	var e *api.Error
+	return errors.As(err, &e) && e.Code == api.CodeNotFound
+}
+
+// Create makes a share of the user's own, with a first token, or finds the one that is
+// there: who asks twice has one share. It is given a fresh token if its last one is due,
+// so that what mounts it next finds one.
+func (s *Shares) Create(ctx context.Context, q api.ShareRequest) (own *Share, created bool, err error) {
+	for range createTries {
+		if own = s.named(q.Name); own != nil {
+			if err = s.take(ctx, own, q); !isGone(err) {
+				return own, false, err
+			}
+		}
+		if own, err = s.makeNew(ctx, q); err == nil || s.named(q.Name) == nil {
+			return own, true, err
+		}
+	}
+	return nil, false, err
+}
+
+// makeNew makes one of which there is none.
+func (s *Shares) makeNew(ctx context.Context, q api.ShareRequest) (*Share, error) {
+	r, err := s.record(q)
+	if err != nil {
+		return nil, err
+	}
+	own, err := s.own(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := own.Op.Lock(ctx); err != nil { // nobody else knows it yet
+		return nil, err
+	}
+	defer own.Release()
+	if err := s.roster.Add(own.Item); err != nil {
+		return nil, err
+	}
+	err = own.Begin(ctx)
+	if err == nil {
+		err = own.Update(func(r *state.Record) { r.Made = true })
+	}
+	if err != nil {
+		s.takeBack(context.WithoutCancel(ctx), own, "a failed creation is not taken back yet")
+		return nil, err
+	}
+	return own, nil
+}
+
+// takeBack erases what is left of a share. What it can't take back now, Tidy does: the
+// record says that it is to be gone. The caller holds Op.
+func (s *Shares) takeBack(ctx context.Context, own *Share, failed string) {
+	if err := own.Erase(ctx, nothingRuns); err != nil {
+		s.roster.Log.Warn(failed, "share", own.ID, "error", explain.Line(err))
+	}
+}
+
+// nothingRuns is what there is to end in a share's erasure.
+func nothingRuns(context.Context) error { return nil }
+
+// record checks a request and makes its record. The share lies in the state directory, by
+// name: the user's containers find it there after a reboot.
+func (s *Shares) record(q api.ShareRequest) (*state.Record, error) {
+	if err := state.CheckName(q.Name); err != nil {
+		return nil, err
+	}
+	if q.TTL == 0 {
+		q.TTL = tokens.DefaultTTL
+	}
+	warning, err := explain.TTL(q.TTL, bindStaleness)
+	if err != nil {
+		return nil, err
+	}
+	r := &state.Record{Version: state.Version, ID: state.NewID(), Name: q.Name, CreatedAt: time.Now(),
+		Request: state.Request{Name: q.Name, TTL: q.TTL}, Staleness: bindStaleness,
+		Share: s.roster.Home.NamedShare(q.Name), GenerationLimit: state.GenerationStep}
+	if warning != "" {
+		r.Warnings = append(r.Warnings, warning)
+	}
+	r.Want(state.WantRunning)
+	return r, checkMountable(r.Share)
+}
+
+// checkMountable refuses a path that is not the same everywhere that it may be
+// written to: a shell's substitution, --mount, --volume.
+func checkMountable(path string) error {
+	if !strings.ContainsAny(path, " \t\n,:;\"'\\$`*?[]{}()<>|&!#~") {
+		return nil
+	}
+	return &drivers.Error{Op: "make a share below " + filepath.Dir(path), Err: errors.New("container tools would misread this path"),
+		Hint: "choose a state directory without blanks and special characters with " + api.EnvStateDir}
+}
+
+// take gives what a request asks for from a share that exists, once it holds a token that
+// is not due.
+func (s *Shares) take(ctx context.Context, own *Share, q api.ShareRequest) error {
+	if err := own.Acquire(ctx, roster.EndDeadline); err != nil { // it may still be being made
+		return err
+	}
+	defer own.Release()
+	if err := own.Present(); err != nil {
+		return err
+	}
+	r := own.Rec()
+	if q.TTL != 0 && q.TTL != r.TTL() && !q.Ignore {
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %q has a token lifetime of %v, not %v", r.Name, r.TTL(), q.TTL),
+			Hint: "leave --ttl out to take it as it is, or remove it first: openshell-vm share rm " + r.Name}
+	}
+	if err := own.restore(); err != nil {
+		return err
+	}
+	if s.roster.Keeper.Fresh(own.Lease) {
+		return nil
+	}
+	return own.Deliver(ctx, nil)
+}
+
+// restore makes what is gone of a share, unless the whole state directory is. The caller
+// holds Op.
+func (s *Share) restore() error {
+	_, err := os.Lstat(s.Lease.Share().AuthDir())
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil // if it is damaged, a publish says how
+	}
+	if _, err := os.Lstat(s.roster.Home.RecordPath(s.ID)); err != nil {
+		return err
+	}
+	if err := s.roster.MakeShare(s.Rec()); err != nil {
+		return err
+	}
+	s.Set(func() {
+		s.remade = fmt.Sprintf("its directory was gone and was made anew at %s: restart what had it mounted", time.Now().Format(time.TimeOnly))
+	})
+	s.roster.Log.Warn("the directory of a share was gone and was made anew", "share", s.ID, "name", s.Rec().Name)
+	return nil
+}
+
+// Remove deletes a share of the user's own. A container that still has it mounted would
+// see an empty directory: without force the share stays.
+func (s *Shares) Remove(ctx context.Context, it *roster.Item, force bool) error {
+	name := it.Rec().Name
+	own, ok := it.Owner.(*Share)
+	if !ok {
+		return &api.Error{Code: api.CodeConflict, Message: "the share belongs to sandbox " + name,
+			Hint: "it goes with the sandbox: openshell-vm rm " + name}
+	}
+	if err := own.Acquire(ctx, roster.EndDeadline); err != nil {
+		return err
+	}
+	defer own.Release()
+	if own.Gone() {
+		return own.Present()
+	}
+	if !force {
+		if err := s.refuseUsed(ctx, own); err != nil {
+			return err
+		}
+	}
+	return own.ExplainRemoval(own.Erase(context.WithoutCancel(ctx), nothingRuns))
+}
+
+// refuseUsed refuses to remove what is mounted, or may be.
+func (s *Shares) refuseUsed(ctx context.Context, own *Share) error {
+	name := own.Rec().Name
+	users, silent := s.usersOf(ctx, own.Lease.Share().Dir())
+	if err := ctx.Err(); err != nil {
+		return err // who asked has gone: the engines may not have been heard
+	}
+	if len(users) > 0 {
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %s is in use: %s", name, atMost(users, 3)),
+			Hint: "end what uses it first, or remove it all the same with --force: what has it mounted then finds no token"}
+	}
+	if len(silent) > 0 {
+		return &api.Error{Code: api.CodeConflict,
+			Message: fmt.Sprintf("whether the share %s is in use is not known: %s did not answer in time", name, strings.Join(silent, ", ")),
+			Hint:    "try again; --force removes it all the same: what has it mounted then finds no token"}
+	}
+	return nil
+}
+
+// Tidy takes away the shares of the user's own that a killed or failed creation or removal
+// left: no engine's reconciler looks after them.
+func (s *Shares) Tidy(ctx context.Context) {
+	for _, own := range s.All() {
+		if own.Rec().Kept() || !own.Op.TryLock() {
+			continue
+		}
+		if own.Rec().Kept() { // it has been made in the meantime
+			own.Op.Unlock()
+			continue
+		}
+		s.takeBack(ctx, own, "a share is not removed yet")
+		own.Release()
+	}
+}

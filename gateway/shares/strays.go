@@ -1,0 +1,131 @@
+package shares
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/internal/mounts"
+	"openshell-vm/internal/procfs"
+	"openshell-vm/internal/text"
+)
+
+// strayDeadline bounds how long the engines are asked for who mounts what.
+const strayDeadline = 3 * time.Second
+
+// Strays warns of mounts of something inside a share: a single file, or a
+// generation's directory. Such a mount holds what was there when it was made, and
+// a renewal never reaches it. It finds what this user may see.
+func (s *Shares) Strays(ctx context.Context, authDir string) (warnings []string) {
+	inEngines, _ := s.engineMounts(ctx, authDir)
+	for _, m := range inEngines {
+		warnings = append(warnings, fmt.Sprintf("container %s has %s mounted at %s, which no renewal reaches: mount the directory %s",
+			text.Line(m.Object), text.Line(inShare(m.Source, authDir)), text.Line(m.Target), authDir))
+	}
+	if len(warnings) > 0 {
+		return warnings // the processes are those of these containers
+	}
+	for _, m := range processMounts(authDir) {
+		warnings = append(warnings, fmt.Sprintf("process %d (%s) has %s mounted at %s, which no renewal reaches: mount the directory %s",
+			m.pid, text.Line(m.command), text.Line(m.source), text.Line(m.target), authDir))
+	}
+	return warnings
+}
+
+// usersOf tells who has a share's directory, or something in it, mounted at this moment,
+// as far as it can be seen; silent are the engines that did not say it in time. They are
+// asked even where no process has it: theirs may be in another pid namespace.
+func (s *Shares) usersOf(ctx context.Context, dir string) (users, silent []string) {
+	processes := processMounts(dir)
+	inEngines, silent := s.engineMounts(ctx, dir)
+	for _, m := range inEngines {
+		if m.Running {
+			users = append(users, fmt.Sprintf("container %s has it mounted at %s", text.Line(m.Object), text.Line(m.Target)))
+		}
+	}
+	if len(users) > 0 {
+		return users, silent // the processes are those of these containers
+	}
+	for _, m := range processes {
+		users = append(users, fmt.Sprintf("process %d (%s) has it mounted at %s", m.pid, text.Line(m.command), text.Line(m.target)))
+	}
+	return users, silent
+}
+
+// atMost lists the first of them.
+func atMost(list []string, n int) string {
+	if len(list) > n {
+		list = append(slices.Clip(list[:n]), fmt.Sprintf("and %d more", len(list)-n))
+	}
+	return strings.Join(list, ", ")
+}
+
+// inShare is a path as seen from the share's directory.
+func inShare(source, authDir string) string {
+	if rel, err := filepath.Rel(authDir, source); err == nil {
+		return rel
+	}
+	return source
+}
+
+// engineMounts asks every engine that runs containers of others, stopped ones too. One
+// that is not there has none; one that is silent may.
+func (s *Shares) engineMounts(ctx context.Context, authDir string) (all []drivers.Mounting, silent []string) {
+	for _, name := range slices.Sorted(maps.Keys(s.surveyors)) {
+		bounded, cancel := context.WithTimeout(ctx, strayDeadline)
+		found, err := s.surveyors[name].Mounting(bounded, authDir)
+		late := bounded.Err() != nil
+		cancel()
+		switch {
+		case err == nil:
+			all = append(all, found...)
+		case late:
+			silent = append(silent, name)
+		}
+	}
+	return all, silent
+}
+
+// strayMount is a mount of something inside a share, seen from one process that
+// has it.
+type strayMount struct {
+	pid            int
+	command        string
+	source, target string
+}
+
+// processMounts looks into the mount table of every process. One of each mount
+// namespace is told.
+func processMounts(authDir string) (found []strayMount) {
+	device, inFS, err := mounts.Locate(authDir)
+	if err != nil {
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, pid := range procfs.PIDs() {
+		table, err := mounts.Read(procfs.Path(pid, "mountinfo"))
+		if err != nil {
+			continue // it has ended
+		}
+		for _, m := range table {
+			root := strings.TrimSuffix(m.Root, "//deleted")
+			key := fmt.Sprint(m.ID, root, m.Point)
+			if m.Device != device || !mounts.Below(root, inFS) || seen[key] {
+				continue
+			}
+			seen[key] = true
+			source := strings.TrimPrefix(root, strings.TrimSuffix(inFS, "/")+"/")
+			if root != m.Root {
+				source += " (deleted)"
+			}
+			found = append(found, strayMount{pid, procfs.Word(pid, "comm"), path.Clean(source), m.Point})
+		}
+	}
+	return found
+}

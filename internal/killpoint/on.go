@@ -1,0 +1,44 @@
+//go:build faults
+
+// Package killpoint names the moments at which tests kill a gateway.
+package killpoint
+
+import (
+	"os"
+	"strings"
+	"syscall"
+)
+
+// EnvFile names a file that holds the name of the moment at which the gateway is to
+// kill itself, once: the file is removed first.
+const EnvFile = "OPENSHELL_FAULT_FILE"
+
+// At kills the process if the file names this moment.
+func At(point string) {
+	path := os.Getenv(EnvFile)
+	if path == "" {
+		return
+	}
+	named, err := os.ReadFile(path)
+	if err != nil || strings.TrimSpace(string(named)) != point || os.Remove(path) != nil {
+		return
+	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {} // SIGKILL takes effect at any moment now
+}
+
+// Step kills in the middle of a publish: the numbers are share.Publish's.
+func Step() func(int) {
+	return func(step int) {
+		switch step {
+		case 6:
+			At("mint-write")
+		case 9:
+			At("mint-commit")
+		case 13:
+			At("commit-announce")
+		case 14:
+			At("announce-prune")
+		}
+	}
+}
