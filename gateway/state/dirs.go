@@ -15,12 +15,13 @@ import (
 	"openshell-vm/internal/inode"
 )
 
-// OnTmpfs looks at the nearest ancestor that exists.
+// OnTmpfs reports whether dir, or its nearest existing ancestor, is on tmpfs.
 func OnTmpfs(dir string) bool {
 	return FileSystem(dir) == "tmpfs"
 }
 
-// FileSystem names the file system type that path or its nearest existing ancestor is on.
+// FileSystem names the type of the file system that path, or its nearest existing ancestor,
+// is on.
 func FileSystem(path string) string {
 	var st unix.Statfs_t
 	for unix.Statfs(path, &st) != nil && path != "/" {
@@ -43,14 +44,14 @@ func FileSystem(path string) string {
 	return fmt.Sprintf("%#x", st.Type)
 }
 
-// PrivateDir makes dir, or refuses it in words for the user: it must be a directory of this user's,
-// no symlink, that nobody else can look into.
+// PrivateDir makes dir if it is missing. It refuses one that is a symlink, that belongs to
+// another user, or that others can open. Its errors are for users.
 func PrivateDir(dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		return refuse(dir, err, "choose another place with "+api.EnvStateDir)
 	}
 	if err := os.Mkdir(dir, 0o700); err == nil {
-		return os.Chmod(dir, 0o700) // a umask may have taken the owner's bits
+		return os.Chmod(dir, 0o700) // a umask may have taken the owner's own rights
 	} else if !errors.Is(err, fs.ErrExist) {
 		return refuse(dir, err, "choose another place with "+api.EnvStateDir)
 	}
@@ -81,7 +82,7 @@ func refuse(dir string, err error, hint string) error {
 	return &fault.Error{Op: "use the directory " + dir, Err: err, Hint: hint}
 }
 
-// MakeDir is PrivateDir, and makes a new directory's name durable.
+// MakeDir is PrivateDir. It also makes the name of a new directory durable.
 func MakeDir(dir string) error {
 	_, before := os.Lstat(dir)
 	if err := PrivateDir(dir); err != nil {
@@ -93,8 +94,7 @@ func MakeDir(dir string) error {
 	return syncDir(filepath.Dir(dir))
 }
 
-// Inode identifies the directory that a sandbox has mounted, whatever has come
-// to its path since.
+// Inode identifies the directory that a sandbox has mounted. Its path may have changed since.
 type Inode = inode.ID
 
 // InodeOf identifies the directory at path.

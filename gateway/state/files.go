@@ -9,8 +9,8 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// Files are what a share holds beside the token and its metadata, by name; nil if
-// nothing. They are kept beside the record, so that a lost share gets them again.
+// Files returns what a share has beside the token and its metadata, by name; nil if nothing.
+// These files are kept beside the record, so that a lost share gets them again.
 func (h *Home) Files(id string) (map[string][]byte, error) {
 	data, err := api.ReadState(h.FilesPath(id))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -25,7 +25,7 @@ func (h *Home) Files(id string) (map[string][]byte, error) {
 	return files, nil
 }
 
-// SaveFiles replaces them all at once and durably.
+// SaveFiles replaces all of a share's further files at once, durably.
 func (h *Home) SaveFiles(id string, files map[string][]byte) error {
 	data, err := json.Marshal(files)
 	if err != nil {

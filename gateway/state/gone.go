@@ -11,11 +11,11 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// ErrDeleted ends a gateway whose state directory was deleted.
+// ErrDeleted is why a gateway ends whose state directory was deleted.
 var ErrDeleted = errors.New("the state directory was deleted")
 
-// Deleted says whether the lock and all that a gateway could need are gone. Shares
-// may be left elsewhere.
+// Deleted reports whether the lock and all else that a gateway needs are gone. Shares may be
+// left elsewhere.
 func (h *Home) Deleted() bool {
 	var lock unix.Stat_t
 	if err := unix.Fstat(int(h.lock.Fd()), &lock); err != nil || lock.Nlink > 0 {

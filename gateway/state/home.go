@@ -23,24 +23,24 @@ import (
 // lockPatience is how long a gateway waits for the state lock.
 const lockPatience = 500 * time.Millisecond
 
-// Home is one gateway's two directories, held under the state lock: while a
-// process has it open, no other gateway writes there.
+// Home is one gateway's two directories, held under the state lock. While a process has it
+// open, no other gateway writes there.
 type Home struct {
-	State   string // 0700, this user's
-	Runtime string // 0700, this user's; sockets
+	State   string // belongs to this user, 0700
+	Runtime string // belongs to this user, 0700; for sockets
 	Shares  string // where new shares are made
-	ID      string // the gateway's id, [a-z0-9]{12}; made at the first open
+	ID      string // the gateway's id, [a-z0-9]{12}; made at the first Open
 
 	lock  *os.File
 	rooms []*Room // see room.go
 }
 
-// ErrTaken says that another gateway holds the state directory.
+// ErrTaken means that another gateway holds the state directory.
 var ErrTaken = errors.New("another gateway is running there")
 
-// Open finds the directories that the environment names, makes what is
-// missing, refuses what others could read or change, and takes the lock. The
-// lock is released by Close or by the end of the process, however that comes.
+// Open finds the directories that the environment names, and makes missing ones. It refuses
+// those that others could read or change. Then it takes the lock. Close, or any end of the
+// process, releases the lock.
 func Open() (*Home, error) {
 	state, err := api.StateDir()
 	if err != nil {
@@ -60,8 +60,8 @@ func Open() (*Home, error) {
 	return h, nil
 }
 
-// Check refuses what Open would refuse of the state directory, without
-// the lock. One that does not exist yet is made.
+// Check refuses a state directory that Open would refuse. It does not take the lock. It makes
+// a missing state directory.
 func Check() error {
 	state, err := api.StateDir()
 	if err != nil {
@@ -73,7 +73,8 @@ func Check() error {
 // Close releases the lock.
 func (h *Home) Close() { h.lock.Close() }
 
-// takeLock also notes who has it, for the message that the next one gives.
+// takeLock takes the lock, and writes this process's pid into the lock file for the next
+// one's error.
 func (h *Home) takeLock() error {
 	path := filepath.Join(h.State, LockFile)
 	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
@@ -98,8 +99,9 @@ func (h *Home) takeLock() error {
 	return nil
 }
 
-// flock takes a lock whose holder may be about to end: one that was stopped
-// closes its socket a moment before. One that listens keeps it.
+// flock takes the lock. It waits for lockPatience, since the holder may be about to end: a
+// stopped gateway closes its socket a moment before. It does not wait while a gateway
+// listens.
 func flock(file *os.File) error {
 	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 50) {
 		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -109,7 +111,7 @@ func flock(file *os.File) error {
 	}
 }
 
-// settle makes the rest, under the lock.
+// settle finds and makes all the rest, under the lock.
 func (h *Home) settle() error {
 	identity, err := api.ReadIdentity(h.State)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -127,7 +129,7 @@ func (h *Home) settle() error {
 	}
 	h.Shares = h.chooseShares()
 	private := []string{h.Runtime, filepath.Join(h.State, sandboxesDir), h.Shares}
-	if os.Getenv(api.EnvRuntimeDir) == "" { // else the directory above may be anybody's
+	if os.Getenv(api.EnvRuntimeDir) == "" { // else the directory above may belong to anybody
 		private = append([]string{filepath.Dir(h.Runtime)}, private...)
 	}
 	for _, dir := range private {
@@ -155,9 +157,9 @@ func (h *Home) settle() error {
 	return replaceFile(filepath.Join(h.State, api.IdentityFile), append(data, '\n'))
 }
 
-// checkSocket refuses where another state directory's gateway listens: that of
-// one which this one was copied from, since both have one id. The lock says that
-// it is not of this state directory, or is about to be gone.
+// checkSocket refuses a runtime directory where another state directory's gateway listens.
+// That happens if one directory is a copy of the other: both have the same id. We hold the
+// lock, so the gateway that listens is not of this state directory, or it is about to end.
 func (h *Home) checkSocket() error {
 	for end := time.Now().Add(lockPatience); api.Listens(context.Background()); time.Sleep(lockPatience / 50) {
 		if time.Now().After(end) {
@@ -169,8 +171,9 @@ func (h *Home) checkSocket() error {
 	return nil
 }
 
-// chooseShares takes the runtime directory where it is tmpfs and outlives the
-// user's logout: a running sandbox must not lose its share's directory.
+// chooseShares puts shares into the runtime directory, if that is tmpfs and outlives the
+// user's logout, else into the state directory. A running sandbox must not lose its share's
+// directory.
 func (h *Home) chooseShares() string {
 	if !strings.HasPrefix(h.Runtime, h.State+"/") && OnTmpfs(filepath.Dir(h.Runtime)) && outlivesLogout() {
 		return filepath.Join(h.Runtime, sharesDir)
@@ -178,8 +181,8 @@ func (h *Home) chooseShares() string {
 	return filepath.Join(h.State, sharesDir)
 }
 
-// outlivesLogout: logind removes /run/user/UID when the user's last session
-// ends, unless the user lingers.
+// outlivesLogout reports whether the runtime directory outlives the user's last session.
+// logind removes /run/user/UID then, unless lingering is on.
 func outlivesLogout() bool {
 	if os.Geteuid() == 0 {
 		return true
@@ -187,7 +190,7 @@ func outlivesLogout() bool {
 	return logind.Lingers(logind.Host(), logind.User())
 }
 
-// LogAttrs are the facts for the log's first line.
+// LogAttrs returns the facts for the log's first line.
 func (h *Home) LogAttrs() []any {
 	return []any{slog.String("id", h.ID), slog.String("state", h.State), slog.String("runtime", h.Runtime), slog.String("shares", h.Shares)}
 }

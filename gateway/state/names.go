@@ -10,50 +10,50 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// Names in the state directory. gateway.json is api.IdentityFile; the vm driver
-// puts its own files beside a sandbox's record.
+// Names in the state directory. gateway.json is api.IdentityFile. The vm driver puts its own
+// files beside a sandbox's record.
 const (
 	stateLink    = "state"        // in the runtime directory: a link to the state directory, for other gateways
-	LockFile     = "lock"         // flock'ed by the one writer; its content is that gateway's pid
-	LogFile      = "gateway.log"  // under a supervisor; rotated
-	keysDir      = "keys"         // package tokens
-	sandboxesDir = "sandboxes"    // <id>/sandbox.json and what the driver keeps
-	RecordFile   = "sandbox.json" // Record
+	LockFile     = "lock"         // flock'ed by the only writer; contains that gateway's pid
+	LogFile      = "gateway.log"  // written under a supervisor; rotated
+	keysDir      = "keys"         // see package tokens
+	sandboxesDir = "sandboxes"    // <id>/sandbox.json, and what the driver keeps
+	RecordFile   = "sandbox.json" // a Record
 	FilesFile    = "files.json"   // further files of the share, by name
-	sharesDir    = "shares"       // <id>/: package share; in the runtime directory instead where that is tmpfs and stays
-	ReserveDir   = "reserve"      // package share: room for renewals, here or in the runtime directory, where shares lie
-	namedDir     = "named"        // <name>/: the same, of shares for containers of the user's own
+	sharesDir    = "shares"       // <id>/, see package share; it may lie in the runtime directory instead (chooseShares)
+	ReserveDir   = "reserve"      // room for renewals, see share.Reserve; in each directory that has shares
+	namedDir     = "named"        // <name>/: shares for containers of the user's own
 )
 
-// Sandboxes is the directory with one directory per sandbox.
+// Sandboxes returns the directory with one directory per sandbox.
 func (h *Home) Sandboxes() string { return filepath.Join(h.State, sandboxesDir) }
 
-// Socket is where the gateway listens.
+// Socket returns the path of the socket on which the gateway listens.
 func (h *Home) Socket() string { return filepath.Join(h.Runtime, api.SocketFile) }
 
-// Keys is package tokens' directory.
+// Keys returns the directory for package tokens.
 func (h *Home) Keys() string { return filepath.Join(h.State, keysDir) }
 
-// SandboxDir is one sandbox's, with its record and what its driver keeps.
+// SandboxDir returns one sandbox's directory, with its record and its driver's files.
 func (h *Home) SandboxDir(id string) string { return filepath.Join(h.State, sandboxesDir, id) }
 
-// RecordPath is that of a Record.
+// RecordPath returns the path of one sandbox's Record.
 func (h *Home) RecordPath(id string) string { return filepath.Join(h.SandboxDir(id), RecordFile) }
 
-// FilesPath is that of what Files reads.
+// FilesPath returns the path of one sandbox's FilesFile.
 func (h *Home) FilesPath(id string) string { return filepath.Join(h.SandboxDir(id), FilesFile) }
 
-// NamedShare is the directory of a share of the user's own: by its name, so that
-// the user's containers find it there after a reboot.
+// NamedShare returns the directory of a share of the user's own. It goes by the share's name,
+// so that the user's containers find it after a reboot.
 func (h *Home) NamedShare(name string) string { return filepath.Join(h.State, namedDir, name) }
 
-// SharePlaces are where this gateway may have made a sandbox's share; new ones are
-// made in the first.
+// SharePlaces returns the directories where this gateway may have made a sandbox's share. New
+// shares go into the first.
 func (h *Home) SharePlaces() []string {
 	return []string{h.Shares, filepath.Join(h.State, sharesDir), filepath.Join(h.Runtime, sharesDir)}
 }
 
-// IsID says whether id has the form of a gateway's or a sandbox's.
+// IsID reports whether id has the form of a gateway's or a sandbox's id.
 func IsID(id string) bool { return idPattern.MatchString(id) }
 
 var (
@@ -61,8 +61,8 @@ var (
 	namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$`)
 )
 
-// CheckName says what a name must look like. Names go into engines' object
-// names and labels, and into paths below namedDir.
+// CheckName refuses a malformed name. Names go into engines' object names and labels, and
+// into paths below namedDir.
 func CheckName(name string) error {
 	if namePattern.MatchString(name) {
 		return nil
@@ -71,7 +71,7 @@ func CheckName(name string) error {
 		Hint: "a name is 1 to 63 letters, digits, '_', '.' or '-', and begins with a letter or a digit"}
 }
 
-// NewID is 62 bits of chance in the form [a-z0-9]{12}.
+// NewID returns a random id of 62 bits, in the form [a-z0-9]{12}.
 func NewID() string {
 	const alphabet = "abcdefghijklmnopqrstuvwxyz0123456789"
 	var id [12]byte

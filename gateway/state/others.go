@@ -11,9 +11,9 @@ import (
 	"openshell-vm/internal/peer"
 )
 
-// Hidden are the directories that no sandbox may see: this gateway's, and those of
-// the user's other gateways, as far as they can be known. A socket among them
-// would take orders from a sandbox that runs as the user.
+// Hidden returns the directories that no sandbox may see: this gateway's, and those of the
+// user's other gateways, as far as they are known. A gateway's socket in there would obey a
+// sandbox that runs as the user.
 func (h *Home) Hidden() []string {
 	hidden := []string{h.State, h.Runtime}
 	if usual, err := api.UsualStateDir(); err == nil {
@@ -22,7 +22,7 @@ func (h *Home) Hidden() []string {
 	links, _ := filepath.Glob(filepath.Join(filepath.Dir(h.Runtime), "*", stateLink)) // the pattern is good
 	for _, link := range links {
 		runtime := filepath.Dir(link)
-		if peer.CheckDir(runtime) != nil { // anybody could have it name anything
+		if peer.CheckDir(runtime) != nil { // anybody could have made that link
 			continue
 		}
 		hidden = append(hidden, runtime)

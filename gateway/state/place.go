@@ -11,9 +11,9 @@ import (
 	"openshell-vm/internal/fault"
 )
 
-// A state directory can be moved while no gateway runs: what lies in it is
-// recorded by its place there. A copy beside its original is refused: both would have
-// one identity and the same sandboxes.
+// A state directory can be moved while no gateway runs: records name what lies in it by its
+// place there. A copy is refused while its original is there: both would have one identity
+// and the same sandboxes.
 
 // checkOriginal refuses a copy whose original is still there.
 func (h *Home) checkOriginal(identity api.Identity) error {
@@ -25,14 +25,14 @@ func (h *Home) checkOriginal(identity api.Identity) error {
 		return nil
 	}
 	if other, err := api.ReadIdentity(original); err != nil || other.ID != identity.ID {
-		return nil // it was moved
+		return nil // the state directory was moved
 	}
 	return &fault.Error{Op: "use the state directory " + h.State, Err: fmt.Errorf("it is a copy of %s, which is still there", original),
 		Hint: "use that one, or move it away; another gateway begins in an empty directory"}
 }
 
-// formerState is where the state directory was, by the records of gateways that
-// kept nothing else of it; "" if they do not tell.
+// formerState returns where the state directory was, as told by the records of older
+// gateways, which did not keep it elsewhere; "" if they do not tell.
 func (h *Home) formerState() string {
 	paths, err := filepath.Glob(filepath.Join(h.Sandboxes(), "*", RecordFile))
 	if err != nil {
@@ -51,8 +51,8 @@ func (h *Home) formerState() string {
 	return ""
 }
 
-// formerPlace is the place in a state directory of a share that is recorded by its
-// path alone; "" if it lies in a runtime directory, which has the gateway's id.
+// formerPlace returns a share's place in the state directory, for a record that has only its
+// path. It is "" for a share in a runtime directory: that is named by the gateway's id.
 func (h *Home) formerPlace(r *Record) string {
 	for _, place := range []string{filepath.Join(namedDir, r.Name), filepath.Join(sharesDir, r.ID)} {
 		state, ok := strings.CutSuffix(filepath.Clean(r.Share), "/"+place)
@@ -63,7 +63,7 @@ func (h *Home) formerPlace(r *Record) string {
 	return ""
 }
 
-// placeOf is a path's place in the state directory, "" if it lies elsewhere.
+// placeOf returns a path's place in the state directory; "" if it lies elsewhere.
 func (h *Home) placeOf(path string) string {
 	place, err := filepath.Rel(h.State, path)
 	if err != nil || !filepath.IsLocal(place) {
@@ -89,7 +89,8 @@ func (h *Home) settleShare(r *Record) error {
 	return nil
 }
 
-// noteMove warns of what an engine may have kept of the old path.
+// noteMove sets the share's new path. If it has changed, an engine may have kept the old one,
+// so it adds a warning.
 func (h *Home) noteMove(r *Record, to string) {
 	if r.Share != to && !r.Own() && !sameFile(r.Share, to) {
 		r.Warnings = append(r.Warnings, "the state directory was moved here from "+strings.TrimSuffix(r.Share, "/"+r.Place)+

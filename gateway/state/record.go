@@ -7,28 +7,27 @@ import (
 	"openshell-vm/tokens"
 )
 
-// Version is written into each record; a gateway refuses newer ones.
+// Version is written into each record. A gateway refuses records with a higher one.
 const Version = 1
 
 // GenerationStep is how far a record's GenerationLimit is advanced at a time.
 const GenerationStep = 1000
 
-// Desired states. The reconciler moves a sandbox there.
+// Desired states. The reconciler brings a sandbox there.
 const (
 	WantRunning = vocab.WantRunning
 	WantStopped = vocab.WantStopped
 	WantGone    = vocab.WantGone
 )
 
-// Record is what is kept of one sandbox over the gateway's death. It holds no
-// secret. A renewal never writes it, except to advance GenerationLimit.
+// Record is what a gateway keeps of one sandbox on disk. It holds no secret. A renewal never
+// writes it, except to advance GenerationLimit.
 //
-// It is never changed in place: who changes one saves a copy.
+// A Record is never changed in place: to change one, save a changed copy.
 //
-// Its types are its own, or words of package vocab, and their JSON is the format on
-// disk: nothing that the API renames changes it. What a field means stays with it for
-// ever. One that is new is left out while it is zero, so that what older gateways wrote
-// is read as they meant it.
+// Its types are its own or those of package vocab, and their JSON is the format on disk. So
+// a renaming in the API does not change that format. A field never changes its meaning. A
+// new field is left out while it is zero, so that older gateways' records keep their meaning.
 type Record struct {
 	Version   int       `json:"version"`
 	ID        string    `json:"id"`
@@ -36,46 +35,46 @@ type Record struct {
 	Driver    string    `json:"driver"` // "" for a share of the user's own: ask Own
 	CreatedAt time.Time `json:"createdAt"`
 
-	// Request is what was asked for, with what the driver filled in.
+	// Request is what the user asked for, with what the driver filled in.
 	Request Request `json:"request"`
 	// Staleness is the driver's bound for this sandbox.
 	Staleness time.Duration `json:"staleness"`
 	Warnings  []string      `json:"warnings,omitempty"`
 
-	// Share is the share's own directory, fixed for the sandbox's life. Place is the
-	// same by its place in the state directory, if it lies there: that may be moved.
+	// Share is the share's own directory, fixed for the sandbox's life. If it lies in the
+	// state directory, which may be moved, Place is its path in there.
 	Share string `json:"share"`
 	Place string `json:"place,omitempty"`
-	// GenerationLimit is the highest generation that may have been used. It is
-	// advanced, by many at a time, before a higher one is used, so that numbers
-	// grow even after the share itself was lost.
+	// GenerationLimit is the highest generation that may have been used. It is advanced
+	// before a higher one is used, by many at a time. So numbers grow even after the share
+	// itself was lost.
 	GenerationLimit uint64 `json:"generationLimit"`
 
-	// Made says that the driver's Create succeeded. A record without it is of a
-	// creation that a killed gateway did not finish: it is taken back.
+	// Made is true once the driver's Create has succeeded. Without it the gateway was killed
+	// during a creation, and the next one undoes that.
 	Made bool `json:"made"`
 	// Desired is running, stopped or gone, since DesiredAt.
 	Desired   string    `json:"desired"`
 	DesiredAt time.Time `json:"desiredAt"`
-	// Start says under which circumstances the sandbox was started last.
+	// Start is about the sandbox's last start.
 	Start StartRecord `json:"start,omitzero"`
-	// Object is the engine's own id of the sandbox, which decides where names and
-	// labels only claim; "" where the driver is no drivers.Keeper, and in an
-	// older gateway's record until the engine was asked.
+	// Object is the engine's own id of the sandbox. Names and labels prove nothing, this id
+	// does. It is "" if the driver is no drivers.Keeper, and in an older gateway's record
+	// until the engine was asked.
 	Object string `json:"object,omitempty"`
-	// Engine is the address of the engine that has it, where the driver is
-	// drivers.Placed; "" in an older gateway's record until the engine was asked.
+	// Engine is the address of the sandbox's engine, if the driver is drivers.Placed. It is
+	// "" in an older gateway's record until the engine was asked.
 	Engine string `json:"engine,omitempty"`
-	// Lost is one line that says why the engine has the sandbox no more.
+	// Lost says in one line why the engine does not have the sandbox any more.
 	Lost string `json:"lost,omitempty"`
 }
 
-// Request is what a sandbox was made with. Of a share of the user's own there is
-// only the name and the lifetime. As long as its fields are those of the API's
-// CreateRequest, the gateway converts one to the other.
+// Request is what a sandbox was made with. For a share of the user's own it has only the name
+// and the lifetime. Its fields are those of the API's CreateRequest, so that the gateway can
+// convert one to the other.
 type Request struct {
-	Name        string        `json:"name,omitempty"` // as it was asked for; the record's is the one that counts
-	Driver      string        `json:"driver"`         // as it was asked for: it may be auto
+	Name        string        `json:"name,omitempty"` // as the user gave it; Record.Name is the one that counts
+	Driver      string        `json:"driver"`         // as the user gave it, so it may be auto
 	Hypervisor  string        `json:"hypervisor"`
 	Rootfs      string        `json:"rootfs,omitempty"`
 	Image       string        `json:"image,omitempty"`
@@ -89,23 +88,23 @@ type Request struct {
 	Memory      int64         `json:"memory,omitempty"` // bytes
 	Disk        int64         `json:"disk,omitempty"`   // bytes
 	Mounts      []vocab.Mount `json:"mounts,omitempty"`
-	TTL         time.Duration `json:"ttl,omitempty"` // ns; ask Record.TTL
+	TTL         time.Duration `json:"ttl,omitempty"` // ns; use Record.TTL instead
 	TokenUser   string        `json:"tokenUser,omitempty"`
 }
 
-// StartRecord is of one start.
+// StartRecord is about one start.
 type StartRecord struct {
 	BootID string `json:"bootId"` // the host's, to tell a reboot from an end
 	Share  Inode  `json:"share"`  // of the directory that was mounted
 }
 
-// TTL is the token lifetime. Older gateways took longer ones than are minted now.
+// TTL returns the token lifetime. Older gateways accepted longer ones than are minted now.
 func (r *Record) TTL() time.Duration { return min(r.Request.TTL, tokens.MaxTTL) }
 
-// Own says that the record is of a share of the user's own, not of a sandbox.
+// Own reports whether the record is that of a share of the user's own, not of a sandbox.
 func (r *Record) Own() bool { return r.Driver == "" }
 
-// Kept says that the share is there and is renewed: all are but those that are
+// Kept reports whether the share is there and renewed. That holds for all but those that are
 // being made or removed, or that were lost.
 func (r *Record) Kept() bool { return r.Made && r.Desired != WantGone && r.Lost == "" }
 

@@ -14,25 +14,25 @@ import (
 )
 
 const (
-	reserveMost = 64 << 20  // bytes: this, or a small file system's part
-	roomLittle  = 256 << 20 // free bytes: this, or a small file system's part
-	reservePart = 16
+	reserveMost = 64 << 20  // bytes to set aside at most; on a small file system less
+	roomLittle  = 256 << 20 // if fewer bytes are free, that is little; on a small file system less
+	reservePart = 16        // both are at most this part of the file system
 )
 
-// Room is one file system that shares lie on, and what is set aside there for when it
-// is full. It is safe for concurrent use.
+// Room is one file system that shares lie on, and what is set aside there. It is safe for
+// concurrent use.
 type Room struct {
-	Dir     string // where it is: the state or the runtime directory
+	Dir     string // the state or the runtime directory
 	Reserve *share.Reserve
 	device  uint64
 
 	mu      sync.Mutex
 	problem string // why nothing can be set aside
-	wanted  int    // publishes
+	wanted  int    // publishes to set aside room for
 }
 
-// Rooms are the file systems of the state and the runtime directory, each once; the
-// state directory's is the first.
+// Rooms returns the file systems of the state and the runtime directory, each once. The state
+// directory's is the first.
 func (h *Home) Rooms() []*Room { return h.rooms }
 
 // findRooms opens the reserves.
@@ -52,7 +52,7 @@ func (h *Home) findRooms() error {
 	return nil
 }
 
-// deviceOf tells file systems apart; 0 if it can't.
+// deviceOf returns the device number of path's file system; 0 if not known.
 func deviceOf(dir string) uint64 {
 	id, err := InodeOf(dir)
 	if err != nil {
@@ -61,7 +61,7 @@ func deviceOf(dir string) uint64 {
 	return id.Device
 }
 
-// RoomOf is the room of what lies in a directory, or will; nil if it is on another
+// RoomOf returns the room of a directory, which need not exist yet; nil if it is on another
 // file system.
 func (h *Home) RoomOf(dir string) *Room {
 	device := deviceOf(dir)
@@ -77,7 +77,7 @@ func (h *Home) RoomOf(dir string) *Room {
 	return nil
 }
 
-// ReserveOf is what is set aside on the file system that path lies on; nil if nothing is.
+// ReserveOf returns the reserve on path's file system; nil if there is none.
 func (h *Home) ReserveOf(path string) *share.Reserve {
 	if r := h.RoomOf(filepath.Dir(path)); r != nil {
 		return r.Reserve
@@ -85,7 +85,9 @@ func (h *Home) ReserveOf(path string) *share.Reserve {
 	return nil
 }
 
-// Keep sets so many publishes aside, as far as the file system's size allows it.
+// Keep sets room aside for that many publishes, or fewer on a small file system. problem says
+// why nothing can be set aside here, and changed whether that is news. A full disk is no
+// problem in that sense.
 func (r *Room) Keep(wanted int) (problem string, changed bool) {
 	all := r.Space().All
 	wanted = min(wanted, int(min(reserveMost, all/reservePart)/share.BlankSize))
@@ -100,20 +102,20 @@ func (r *Room) Keep(wanted int) (problem string, changed bool) {
 	return problem, changed
 }
 
-// Again sets aside what was used.
+// Again replaces what was used of the reserve.
 func (r *Room) Again() {
 	r.mu.Lock()
 	wanted := r.wanted
 	r.mu.Unlock()
 	if r.Reserve.Len() < wanted {
-		_ = r.Reserve.Keep(wanted) // the next refill tells
+		_ = r.Reserve.Keep(wanted) // the next Keep reports an error
 	}
 }
 
-// Space is what a file system has, in bytes.
+// Space is a file system's space, in bytes.
 type Space struct{ Free, All int64 }
 
-// Space looks at it now; all is 0 if it can't.
+// Space returns the file system's space now; All is 0 if not known.
 func (r *Room) Space() Space {
 	var st unix.Statfs_t
 	if unix.Statfs(r.Dir, &st) != nil {
@@ -122,18 +124,19 @@ func (r *Room) Space() Space {
 	return Space{int64(st.Bavail) * st.Bsize, int64(st.Blocks) * st.Bsize}
 }
 
-// Little says that there is so little room that somebody should make some.
+// Little reports whether so little room is free that somebody should make some.
 func (s Space) Little() bool { return s.Free < min(roomLittle, s.All/reservePart) }
 
-// Wanted is how many publishes are to be set aside, and why none can be: one line.
+// Wanted returns for how many publishes room is to be set aside. problem says in one line why
+// none can be.
 func (r *Room) Wanted() (publishes int, problem string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.wanted, r.problem
 }
 
-// replace is replaceFile for a record that is there already: where the disk is full,
-// in room that is set aside. New records are refused by a full disk.
+// replace is replaceFile. On a full disk it takes room from the reserve, but only for a file
+// that exists already: a full disk refuses new records.
 func (h *Home) replace(path string, data []byte) error {
 	err := replaceFile(path, data)
 	if !share.IsFull(err) {

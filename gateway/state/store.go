@@ -13,11 +13,11 @@ import (
 	"openshell-vm/internal/atomicfile"
 )
 
-// NewSuffix is of a file that is about to replace the one without it.
+// NewSuffix marks a file that is about to replace the one without the suffix.
 const NewSuffix = ".new"
 
-// Save puts a record on disk: after it returned nil, this record is what a
-// gateway finds after a power failure; before, the one before.
+// Save writes a record to disk. Once it has returned nil, the next gateway finds this record,
+// also after a power failure. Until then it finds the old record or this one.
 func (h *Home) Save(r *Record) error {
 	data, err := h.encode(r)
 	if err != nil {
@@ -26,7 +26,7 @@ func (h *Home) Save(r *Record) error {
 	return h.replace(h.RecordPath(r.ID), data)
 }
 
-// encode is the form on disk: a line of JSON.
+// encode returns the form on disk: a line of JSON.
 func (h *Home) encode(r *Record) ([]byte, error) {
 	placed := *r
 	placed.Place = h.placeOf(r.Share)
@@ -34,8 +34,8 @@ func (h *Home) encode(r *Record) ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// MakeSandboxDir makes the directory that a record is saved in. Its name is
-// durable before the record is.
+// MakeSandboxDir makes the directory for a record. When it returns, the directory's name is
+// durable.
 func (h *Home) MakeSandboxDir(id string) error {
 	if err := os.Mkdir(h.SandboxDir(id), 0o700); err != nil {
 		return err
@@ -65,9 +65,9 @@ func (h *Home) Load(id string) (*Record, error) {
 	return r, nil
 }
 
-// LoadAll reads every record. One that can't be read is reported and left as
-// it is: its sandbox may still run. A directory without a record and with
-// nothing else in it is what a killed creation or removal left.
+// LoadAll reads every record. It reports a record that can't be read and leaves it as it is:
+// the sandbox may still run. It removes directories that are empty: a killed creation or
+// removal left those.
 func (h *Home) LoadAll(report func(id string, err error)) ([]*Record, error) {
 	entries, err := os.ReadDir(filepath.Join(h.State, sandboxesDir))
 	if err != nil {
@@ -89,8 +89,7 @@ func (h *Home) LoadAll(report func(id string, err error)) ([]*Record, error) {
 	return records, nil
 }
 
-// removeEmpty deletes a sandbox's directory if there is nothing in it but a
-// record that was never completed.
+// removeEmpty deletes a sandbox's directory if it has nothing but an unfinished record.
 func (h *Home) removeEmpty(id string) error {
 	if err := os.Remove(h.RecordPath(id) + NewSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -98,8 +97,8 @@ func (h *Home) removeEmpty(id string) error {
 	return os.Remove(h.SandboxDir(id))
 }
 
-// Forget deletes a sandbox's directory, the record last: a forget that was
-// killed is repeated by the next gateway.
+// Forget deletes a sandbox's directory. The record goes last, so that after a kill the next
+// gateway repeats it.
 func (h *Home) Forget(id string) error {
 	dir := h.SandboxDir(id)
 	entries, err := os.ReadDir(dir)
@@ -119,9 +118,8 @@ func (h *Home) Forget(id string) error {
 	return removeBusy(dir)
 }
 
-// removeBusy removes a directory into which a renewal or a put that is still
-// under way may write: what that adds goes, too. Once the directory is gone,
-// nothing can be added.
+// removeBusy removes a directory into which a renewal or a put may still write. It also
+// removes what these add. Once the directory is gone, nothing can be added.
 func removeBusy(dir string) error {
 	const tries = 100
 	for n := 1; ; n++ {
@@ -132,8 +130,8 @@ func removeBusy(dir string) error {
 	}
 }
 
-// replaceFile gives path new content, 0600, all at once and durably. What a
-// killed one left is removed by the next, whatever it is.
+// replaceFile replaces the content of path, with mode 0600, at once and durably. It first
+// removes what a killed one left.
 func replaceFile(path string, data []byte) error {
 	return atomicfile.Write(path, path+NewSuffix, data, atomicfile.Durable)
 }
@@ -141,9 +139,8 @@ func replaceFile(path string, data []byte) error {
 // syncDir is a variable so that a test can see it.
 var syncDir = atomicfile.SyncDir
 
-// Peek tells what can be told of a record that can't be used: its name, "" if that
-// could be none, and whether it is of a share of the user's own. ok is false if
-// nothing can.
+// Peek reads what it can of a record that can't be used: the name, "" if that is malformed,
+// and whether it belongs to a share of the user's own. ok is false if it can read nothing.
 func (h *Home) Peek(id string) (name string, own, ok bool) {
 	var known struct {
 		Name   string

@@ -7,8 +7,8 @@ import (
 )
 
 // Each runs f for all of list, atOnce of them at a time, and returns when all have ended.
-// When ctx ends it returns, and starts no more. A call that hangs delays no other: after
-// slowAfter it gives its place to the next, as in a Schedule.
+// If ctx ends before all have begun, it returns at once and starts no more. A call that
+// hangs delays no other: after slowAfter it gives its place to the next, as in a Schedule.
 func Each[T any](ctx context.Context, list []T, atOnce int, f func(T)) {
 	places, slow := make(chan struct{}, atOnce), make(chan struct{}, maxSlow)
 	var running sync.WaitGroup
