@@ -18,21 +18,21 @@ import (
 	"openshell-vm/internal/peer"
 )
 
-// ErrNotRunning says that no gateway listens. EnsureStarted starts one.
+// ErrNotRunning means that no gateway listens. EnsureStarted starts one.
 var ErrNotRunning = errors.New("the gateway is not running")
 
-// Client talks to one gateway. It is safe for concurrent use. An error that the gateway
-// answered is an *Error. Any other says that the gateway could not be reached.
+// Client talks to one gateway. It is safe for concurrent use. If the gateway answers with an
+// error, that is an *Error. Most other errors mean that the gateway could not be reached.
 type Client struct {
 	socket string
-	owner  uint32 // of the state directory
+	owner  uint32 // see stateOwner
 	http   *http.Client
 	met    Status
 }
 
-// Connect finds the gateway of this environment: see Socket. It makes sure that the
-// gateway answers, and that its state directory is the one that the environment names.
-// The error wraps ErrNotRunning if none listens.
+// Connect connects to the gateway of this environment: see Socket. It makes sure that the
+// gateway answers, and that its state directory is the one that the environment names. The
+// error wraps ErrNotRunning if no gateway listens.
 func Connect(ctx context.Context) (*Client, error) {
 	c, err := Reach(ctx)
 	if err != nil {
@@ -45,7 +45,7 @@ func Connect(ctx context.Context) (*Client, error) {
 	return c, nil
 }
 
-// Listens says whether this environment's gateway listens, and is of this user.
+// Listens reports whether this environment's gateway listens, and can be trusted: see Reach.
 func Listens(ctx context.Context) bool {
 	client, err := Reach(ctx)
 	if err != nil {
@@ -55,8 +55,9 @@ func Listens(ctx context.Context) bool {
 	return true
 }
 
-// Reach is Connect without a request. It makes sure only that a process of this user's
-// listens.
+// Reach is Connect without a request. It only makes sure that the process that listens can be
+// trusted: it belongs to this user or to root, or root asks and it belongs to the state
+// directory's owner.
 func Reach(ctx context.Context) (*Client, error) {
 	socket, err := Socket()
 	switch {
@@ -88,8 +89,7 @@ func Reach(ctx context.Context) (*Client, error) {
 // Close drops idle connections. The client must not be used afterwards.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// dial connects to a process of this user's or root's. Root connects to one of the state
-// directory's owner, too.
+// dial connects to the gateway, if that can be trusted: see Reach.
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	conn, err := peer.Dial(ctx, c.socket, c.owner)
 	switch {
@@ -112,14 +112,14 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return short[Status](ctx, c, "GET", "/v1/status", nil)
 }
 
-// Met is what the gateway said of itself when Connect met it.
+// Met returns the Status that the gateway gave to Connect.
 func (c *Client) Met() Status { return c.met }
 
-// stopDeadline is for a gateway to end. What it is at may take some seconds more.
+// stopDeadline bounds the end of a gateway. What it is doing may take some seconds.
 const stopDeadline = 30 * time.Second
 
-// StopGateway ends the gateway. Sandboxes go on. It returns once this gateway serves no
-// more. Somebody else may have started another one by then.
+// StopGateway ends the gateway. Sandboxes go on. It returns once this gateway does not serve
+// any more. Somebody else may have started another one by then.
 func (c *Client) StopGateway(ctx context.Context) error {
 	before, err := c.Status(ctx)
 	if err != nil {
@@ -131,7 +131,7 @@ func (c *Client) StopGateway(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, stopDeadline)
 	defer cancel()
 	for {
-		// A gateway that is ending may fail in any way. An answer is its successor's.
+		// A gateway that is ending may fail in any way. An answer may come from its successor.
 		now, err := c.Status(bounded)
 		if errors.Is(err, ErrNotRunning) || err == nil && now.PID != before.PID {
 			return nil
@@ -157,18 +157,17 @@ func (c *Client) Create(ctx context.Context, r CreateRequest) (Sandbox, error) {
 	return call[Sandbox](ctx, c, "POST", "/v1/sandboxes", r)
 }
 
-// List gives all sandboxes, oldest first.
+// List returns all sandboxes, oldest first.
 func (c *Client) List(ctx context.Context) ([]Sandbox, error) {
 	return short[[]Sandbox](ctx, c, "GET", "/v1/sandboxes", nil)
 }
 
-// Get gives one sandbox, with the driver's own facts.
+// Get returns one sandbox, with the driver's own facts.
 func (c *Client) Get(ctx context.Context, ref string) (Sandbox, error) {
 	return short[Sandbox](ctx, c, "GET", sandboxPath(ref), nil)
 }
 
-// Start publishes a fresh token and starts the sandbox. One that runs already
-// is left as it is.
+// Start publishes a fresh token and starts the sandbox. It leaves one that runs as it is.
 func (c *Client) Start(ctx context.Context, ref string) (Sandbox, error) {
 	return call[Sandbox](ctx, c, "POST", sandboxPath(ref, "start"), nil)
 }
@@ -185,12 +184,12 @@ func (c *Client) Signal(ctx context.Context, ref string, signal int) error {
 	return err
 }
 
-// Wait returns once the sandbox does not run. If it does not run now, that is at once.
+// Wait returns once the sandbox does not run. If it does not run now, Wait returns at once.
 func (c *Client) Wait(ctx context.Context, ref string) (WaitResult, error) {
 	return call[WaitResult](ctx, c, "GET", sandboxPath(ref, "wait"), nil)
 }
 
-// Remove deletes a sandbox with its share. One that runs is deleted only with force.
+// Remove deletes a sandbox with its share. It deletes one that runs only with force.
 func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 	path := sandboxPath(ref)
 	if force {
@@ -200,12 +199,12 @@ func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 	return err
 }
 
-// Token says what is known of a sandbox's token, but not the token.
+// Token returns what is known of a sandbox's token, but not the token itself.
 func (c *Client) Token(ctx context.Context, ref string) (Token, error) {
 	return short[Token](ctx, c, "GET", sandboxPath(ref, "token"), nil)
 }
 
-// RotateToken publishes a new token now. It returns once that is on disk.
+// RotateToken publishes a new token now. It returns once the token is on disk.
 func (c *Client) RotateToken(ctx context.Context, ref string) (Token, error) {
 	return call[Token](ctx, c, "POST", sandboxPath(ref, "token", "rotate"), nil)
 }
@@ -229,7 +228,7 @@ func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// sandboxPath is /v1/sandboxes/ref/…, with ref escaped.
+// sandboxPath returns /v1/sandboxes/ref/…, with ref escaped.
 func sandboxPath(ref string, more ...string) string {
 	return strings.Join(append([]string{"/v1/sandboxes", url.PathEscape(ref)}, more...), "/")
 }
@@ -299,7 +298,7 @@ func readError(response *http.Response) error {
 	return answer
 }
 
-// unwrapURL takes off url.Error: its host name is made up.
+// unwrapURL removes the url.Error: its host name is made up.
 func unwrapURL(err error) error {
 	var wrapped *url.Error
 	if !errors.As(err, &wrapped) {

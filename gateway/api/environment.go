@@ -9,32 +9,32 @@ import (
 	"strconv"
 )
 
-// EngineVariables say where the container engines listen. The gateway takes them
-// from the environment in which it was started, as it takes VMVariables.
+// EngineVariables are the environment variables that say where the container engines listen.
+// The gateway reads them and VMVariables from the environment in which it was started.
 var EngineVariables = []string{"DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY",
 	"CONTAINER_HOST"}
 
-// Hypervisors are the names of the vm driver's, and auto. A test compares them with the
-// driver's own list.
+// Hypervisors are the names of the vm driver's hypervisors, and auto. A test compares them
+// with the driver's own list.
 var Hypervisors = []string{"auto", "krun", "qemu"}
 
-// VMVariables choose the programs and files that VMs are made of.
+// VMVariables are the environment variables that choose the programs and files for VMs.
 var VMVariables = []string{"OPENSHELL_QEMU", "OPENSHELL_VIRTIOFSD", "OPENSHELL_BUSYBOX", "OPENSHELL_LIBKRUN", "OPENSHELL_LIBKRUNFW",
 	"OPENSHELL_KERNEL", "OPENSHELL_ACCEL", "OPENSHELL_BOOT_DEADLINE", "OPENSHELL_REQUIRE_JAIL"}
 
-// engineGroups let a user use an engine or a device. Who joins one is in it from the next
-// login.
+// engineGroups are groups whose members may use an engine or a device. Joining a group takes
+// effect at the next login.
 var engineGroups = []string{"docker", "kvm"}
 
-// Environment is what decides which engines and devices a process can use. It has it
-// since its start. Passwords in addresses are left out.
+// Environment is what decides which engines and devices a process can use. It is fixed when
+// the process starts. Passwords in addresses are left out.
 type Environment struct {
 	Variables []Fact `json:"variables"` // those of EngineVariables and VMVariables that are set
 	Path      string `json:"path"`
-	Groups    []int  `json:"groups"` // docker and kvm let in by group
+	Groups    []int  `json:"groups"` // docker and kvm grant access by group
 }
 
-// OwnEnvironment is this process's.
+// OwnEnvironment returns this process's Environment.
 func OwnEnvironment() *Environment {
 	e := &Environment{Path: os.Getenv("PATH"), Variables: []Fact{}}
 	groups, _ := os.Getgroups() // none after an error
@@ -64,9 +64,9 @@ func (e *Environment) value(name string) string {
 	return ""
 }
 
-// Stale says in one line each how a gateway differs from a caller: in its version, and in
-// the environment that it was started with. An older gateway does not tell its
-// environment, and is judged by its version alone.
+// Stale says in one line each how a gateway differs from a caller: in its version, and in the
+// environment in which it was started. An older gateway does not report its environment; for
+// that one only the version counts.
 func (s Status) Stale(version string, caller *Environment) []string {
 	var lines []string
 	if s.Version != version {
@@ -95,7 +95,7 @@ func orUnset(value string) string {
 	return value
 }
 
-// groupName is "" for a group without a name.
+// groupName returns a group's name; "" if it has none.
 func groupName(gid int) string {
 	g, err := user.LookupGroupId(strconv.Itoa(gid))
 	if err != nil {

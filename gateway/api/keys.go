@@ -6,20 +6,21 @@ import (
 	"time"
 )
 
-// Key is what can be said of a signing key.
+// Key is what is public about a signing key.
 type Key struct {
 	ID        string    `json:"kid"`
-	Signs     bool      `json:"signs"` // new tokens; the others only verify
+	Signs     bool      `json:"signs"` // it signs new tokens; the others only verify
 	CreatedAt time.Time `json:"createdAt"`
-	RetireAt  time.Time `json:"retireAt,omitzero"` // when it verifies no more
-	Shares    int       `json:"shares"`            // how many hold a token that it signed
+	RetireAt  time.Time `json:"retireAt,omitzero"` // from then on it verifies nothing
+	Shares    int       `json:"shares"`            // number of shares with a token that it signed
 }
 
-// RotateResult says what became of the shares when a key was made or retired.
+// RotateResult says what became of the shares when a key was made or retired. The numbers
+// count shares.
 type RotateResult struct {
 	KeyID       string `json:"kid"` // the new key, or the retired one
 	Republished int    `json:"republished"`
-	Failed      int    `json:"failed,omitempty"`  // they are tried again
+	Failed      int    `json:"failed,omitempty"`  // the gateway tries them again
 	Waiting     int    `json:"waiting,omitempty"` // they had no turn yet, or hang
 }
 

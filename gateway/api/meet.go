@@ -10,11 +10,11 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// Deadlines for the beginning of an answer. They are generous: a busy host is no
-// reason to give up. They are variables for tests.
+// Deadlines for the beginning of an answer. They are generous: a busy host is no reason to
+// give up. They are variables for tests.
 var (
-	meetDeadline  = 10 * time.Second // of a request that waits for nothing
-	shortDeadline = 30 * time.Second // of one that waits for engines, for a moment at most
+	meetDeadline  = 10 * time.Second // for a request that waits for nothing
+	shortDeadline = 30 * time.Second // for a request that may wait a moment for engines
 )
 
 // meet asks the gateway for its status. So a gateway that does not answer is noticed
@@ -54,7 +54,7 @@ func short[Out any](ctx context.Context, c *Client, method, path string, in any)
 	return call[Out](ctx, c, method, path, in)
 }
 
-// bound ends ctx after a time, with an error that names the gateway's process.
+// bound ends ctx after that time, with an error that names the gateway's process.
 func bound(ctx context.Context, c *Client, after time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(after, func() { cancel(silent(c.pid(), after)) })
@@ -64,8 +64,8 @@ func bound(ctx context.Context, c *Client, after time.Duration) (context.Context
 	}
 }
 
-// pid is the process that listens. If nobody can be reached it is the one that was met,
-// and 0 if there was none.
+// pid returns the pid of the process that listens. If nobody can be reached, it is the pid
+// that Connect met; 0 if there was none.
 func (c *Client) pid() int {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // a full backlog blocks
 	defer cancel()

@@ -18,7 +18,7 @@ const (
 	EnvRuntimeDir = "OPENSHELL_RUNTIME_DIR" // in place of $XDG_RUNTIME_DIR/openshell-vm
 )
 
-// The names that the gateway and its clients must agree on.
+// Names on which the gateway and its clients must agree.
 const (
 	projectDir   = "openshell-vm"
 	IdentityFile = "gateway.json" // in the state directory: Identity
@@ -29,19 +29,18 @@ const (
 // ("/vms/<12 characters>/<14 characters>") in a socket path of 100 bytes.
 const maxRuntimePath = 100 - len("/vms/abcdefghijkl/control-1.sock")
 
-// Identity is the content of IdentityFile. It is written by the gateway only.
+// Identity is the content of IdentityFile. Only the gateway writes it.
 type Identity struct {
 	ID string `json:"id"`
-	// RuntimeDir is where the sockets were put last. While it exists it is used again.
-	// So a client with another environment finds the gateway, and the next gateway
-	// finds the sandboxes' sockets.
+	// RuntimeDir is where the sockets were last. While it exists it is used again. So a
+	// client with another environment finds the gateway, and the next gateway finds the
+	// sandboxes' sockets.
 	RuntimeDir string `json:"runtimeDir,omitempty"`
-	// StateDir is where the state directory was last. A copy is known by it.
+	// StateDir is where the state directory was last. It gives a copied directory away.
 	StateDir string `json:"stateDir,omitempty"`
 }
 
-// StateDir is the state directory that this process's environment names.
-// It may not exist yet.
+// StateDir returns the state directory of this process's environment. It may not exist yet.
 func StateDir() (string, error) {
 	if dir := os.Getenv(EnvStateDir); dir != "" {
 		return absolute(EnvStateDir, dir)
@@ -49,7 +48,7 @@ func StateDir() (string, error) {
 	return UsualStateDir()
 }
 
-// UsualStateDir is StateDir where EnvStateDir is not set.
+// UsualStateDir returns what StateDir returns if EnvStateDir is not set.
 func UsualStateDir() (string, error) {
 	if os.Geteuid() == 0 {
 		return filepath.Join("/var/lib", projectDir), nil
@@ -83,21 +82,21 @@ func ReadIdentity(stateDir string) (Identity, error) {
 	return id, nil
 }
 
-// maxStateFile bounds a file of the state directory, in bytes. The largest by far hold a
+// maxStateFile bounds a file in the state directory, in bytes. The largest ones by far have a
 // share's further files.
 const maxStateFile = 64 << 20
 
-// ReadState reads a file of the state directory. What is no regular file is refused at
-// once: reading a FIFO could take for ever.
+// ReadState reads a file in the state directory. It refuses what is not a regular file:
+// reading a FIFO could take for ever.
 func ReadState(path string) ([]byte, error) {
 	return plainfile.Read(path, maxStateFile)
 }
 
-// RuntimeDir is the directory for the sockets of the gateway with this identity: the
-// first that there is of OPENSHELL_RUNTIME_DIR, the one where they were last, /run (root
-// only), XDG_RUNTIME_DIR, the state directory. A socket path has room for 100 bytes. If
-// one below the directory would be longer, a directory in /tmp is taken instead.
-// OPENSHELL_RUNTIME_DIR is refused then. Nothing is made here.
+// RuntimeDir returns the directory for the sockets of the gateway with this identity. It is
+// in the first of these that there is: OPENSHELL_RUNTIME_DIR, the directory where the sockets
+// were last, /run (root only), XDG_RUNTIME_DIR, the state directory. Socket paths have at
+// most 100 bytes here. If one below the directory would be longer, a directory in /tmp takes
+// its place; but OPENSHELL_RUNTIME_DIR is refused then. RuntimeDir makes no directory.
 func RuntimeDir(stateDir string, id Identity) (string, error) {
 	if dir := os.Getenv(EnvRuntimeDir); dir != "" {
 		dir, err := absolute(EnvRuntimeDir, dir)
@@ -125,8 +124,8 @@ func RuntimeDir(stateDir string, id Identity) (string, error) {
 	return dir, nil
 }
 
-// Socket is where the gateway of this environment listens. The error is fs.ErrNotExist if
-// none has ever run here.
+// Socket returns the path on which the gateway of this environment listens. The error is
+// fs.ErrNotExist if none has ever run here.
 func Socket() (string, error) {
 	state, err := StateDir()
 	if err != nil {
@@ -143,8 +142,8 @@ func Socket() (string, error) {
 	return filepath.Join(dir, SocketFile), nil
 }
 
-// stateOwner is the user id of the state directory's owner, for root. For others, and
-// where it can't be known, it is root's.
+// stateOwner returns whose processes root may connect to: the user id of the state
+// directory's owner. For other users, and if it can't be known, it returns root's.
 func stateOwner() uint32 {
 	if os.Geteuid() != 0 {
 		return 0
@@ -168,7 +167,7 @@ func absolute(variable, dir string) (string, error) {
 	return filepath.Clean(dir), nil
 }
 
-// isOwnDir tells whether path is a directory of this user's that only this user can enter.
+// isOwnDir reports whether path is a directory of this user that only this user can enter.
 func isOwnDir(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.IsDir() && info.Mode().Perm()&0o077 == 0 && ownedByMe(info)

@@ -13,9 +13,9 @@ import (
 // PullProgress is one layer's state while an image is fetched.
 type PullProgress = vocab.PullProgress
 
-// Pull makes sure that the engine which Create would take for r has r's image. It calls
-// report for what the engine says meanwhile. If the image is there, it does not.
-// Cancelling ctx ends it.
+// Pull makes sure that the engine has r's image. It takes the engine that Create would take
+// for r. While the engine fetches the image, Pull calls report with its progress. Cancelling
+// ctx ends Pull.
 func (c *Client) Pull(ctx context.Context, r CreateRequest, report func(PullProgress)) error {
 	body, err := c.send(ctx, "POST", "/v1/images/pull", r)
 	if err != nil {

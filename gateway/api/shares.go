@@ -11,55 +11,56 @@ import (
 type ShareRequest struct {
 	Name   string        `json:"name"`
 	TTL    time.Duration `json:"ttl,omitempty"`    // token lifetime, ns; 0 for the default of 1 h
-	Ignore bool          `json:"ignore,omitempty"` // TTL, if it exists with another one: it is given as it is
+	Ignore bool          `json:"ignore,omitempty"` // ignore TTL if the share exists already with another one
 }
 
 // Share is one share as people see it.
 type Share struct {
 	ID        string        `json:"id"`
 	Name      string        `json:"name"`
-	Driver    string        `json:"driver,omitempty"` // of the sandbox that it belongs to; "" for one of the user's own
+	Driver    string        `json:"driver,omitempty"` // of the share's sandbox; "" for a share of the user's own
 	Dir       string        `json:"dir"`              // the host directory to mount, read-only
-	Target    string        `json:"target"`           // where a sandbox has it
+	Target    string        `json:"target"`           // where a sandbox sees it
 	Env       []string      `json:"env"`              // K=V for the programs inside; no secret
 	TTL       time.Duration `json:"ttl"`
 	CreatedAt time.Time     `json:"createdAt"`
 	Token     Token         `json:"token"`
 	Files     []string      `json:"files,omitempty"` // names beside the token
 	Warnings  []string      `json:"warnings,omitempty"`
-	Problem   string        `json:"problem,omitempty"` // one line: why a part of it can't be read, or all but its name
+	Problem   string        `json:"problem,omitempty"` // one line: why a part of the share, or all but its name, can't be read
 }
 
-// What a share may hold beside the token, all its files together.
+// Limits of a share's files beside the token, all together.
 const (
 	MaxFiles     = 64
 	MaxFilesSize = 512 << 10 // bytes
 )
 
-// FilesRequest changes what a share holds beside the token, in one generation.
+// FilesRequest changes a share's files beside the token, in one generation.
 type FilesRequest struct {
 	Files  map[string][]byte `json:"files,omitempty"` // by name; new content
 	Remove []string          `json:"remove,omitempty"`
 }
 
-// CreateShare makes a share, or finds the one of that name. It returns once the share holds
-// a fresh token.
+// CreateShare makes a share, or finds the one of that name. It returns once a fresh token is
+// in the share.
 func (c *Client) CreateShare(ctx context.Context, r ShareRequest) (Share, error) {
 	return call[Share](ctx, c, "POST", "/v1/shares", r)
 }
 
-// Shares gives all shares of the user's own, oldest first.
+// Shares returns all shares of the user's own, oldest first.
 func (c *Client) Shares(ctx context.Context) ([]Share, error) {
 	return short[[]Share](ctx, c, "GET", "/v1/shares", nil)
 }
 
-// Share gives one share, a sandbox's too.
+// Share returns one share. It may belong to a sandbox.
 func (c *Client) Share(ctx context.Context, ref string) (Share, error) {
 	return short[Share](ctx, c, "GET", sharePath(ref), nil)
 }
 
-// RemoveShare deletes a share of the user's own. Its token verifies no more. If something
-// has it mounted, it needs force. The error is CodeConflict without.
+// RemoveShare deletes a share of the user's own. Its token does not verify any more. If
+// something has the share mounted, RemoveShare needs force; without it the error is
+// CodeConflict.
 func (c *Client) RemoveShare(ctx context.Context, ref string, force bool) error {
 	path := sharePath(ref)
 	if force {
@@ -69,13 +70,13 @@ func (c *Client) RemoveShare(ctx context.Context, ref string, force bool) error 
 	return err
 }
 
-// PutFiles changes a share's further files, a sandbox's too. It returns once
-// they are published.
+// PutFiles changes a share's further files. The share may belong to a sandbox. PutFiles
+// returns once the files are published.
 func (c *Client) PutFiles(ctx context.Context, ref string, r FilesRequest) (Share, error) {
 	return call[Share](ctx, c, "POST", sharePath(ref, "files"), r)
 }
 
-// sharePath is /v1/shares/ref/…, with ref escaped.
+// sharePath returns /v1/shares/ref/…, with ref escaped.
 func sharePath(ref string, more ...string) string {
 	return strings.Join(append([]string{"/v1/shares", url.PathEscape(ref)}, more...), "/")
 }

@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// startDeadline bounds how long a gateway may take until it listens. Before that it
+// startDeadline bounds how long a gateway may take until it listens. Before it listens, it
 // repairs and renews every share.
 const startDeadline = 30 * time.Second
 
-// How often a gateway that is ending is tried, and how long it is left alone between.
+// How often to try a gateway that is ending, and the pause between two tries.
 const (
 	endingTries = 50
 	endingWait  = 100 * time.Millisecond
 )
 
-// EnsureStarted connects to this environment's gateway. If none listens it starts one
-// first. Callers that do so at the same time get the same gateway. gateway is the path
-// of openshell-gateway. With "" it is looked for where the running program is installed.
-// If the gateway can't start, the error is its own *Error.
+// EnsureStarted connects to this environment's gateway. If none listens, it starts one first.
+// Callers that do so at the same time get the same gateway. gateway is the path of
+// openshell-gateway; "" means the one that is installed with the running program. If the
+// gateway can't start, the error is its own *Error.
 func EnsureStarted(ctx context.Context, gateway string) (*Client, error) {
 	client, err := connectPatiently(ctx)
 	if !errors.Is(err, ErrNotRunning) {
@@ -74,18 +74,18 @@ func runStart(ctx context.Context, gateway string) error {
 		return notListening()
 	}
 	e := parseLines(stderr.String(), err)
-	if strings.HasPrefix(e.Hint, "openshell-gateway --help") { // it was asked for what it doesn't know
+	if strings.HasPrefix(e.Hint, "openshell-gateway --help") { // it does not know the command
 		return &Error{Code: CodeInternal, Message: fmt.Sprintf("start the gateway: %s is of another version than this program", gateway),
 			Hint: installTogether}
 	}
 	return e
 }
 
-// installTogether is the hint where programs are missing or not of one version.
+// installTogether is the hint if programs are missing or of different versions.
 const installTogether = "install all of openshell-vm's programs together"
 
-// notListening says where a gateway was expected. If one listened elsewhere last, it says
-// where: that one may still have the state directory.
+// notListening returns the error for a gateway that does not listen in time. If the last one
+// listened elsewhere, the error says where: that one may still hold the state directory.
 func notListening() error {
 	e := &Error{Code: CodeInternal, Message: fmt.Sprintf("start the gateway: it does not listen after %s", startDeadline),
 		Hint: "read gateway.log in the state directory"}
@@ -120,7 +120,7 @@ func parseLines(printed string, cause error) *Error {
 	return e
 }
 
-// Sibling finds another program of this project. It is beside the running one, or in
+// Sibling finds another program of this project, beside the running one or in
 // ../libexec/openshell-vm from there.
 func Sibling(name string) (string, error) {
 	self, err := os.Executable()

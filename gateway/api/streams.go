@@ -15,8 +15,8 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// ErrStreamLost says that the gateway ended, and that the sandbox goes on: it closed a
-// stream without a last frame, or gave no answer. Errors that wrap it are *Error, too.
+// ErrStreamLost means that the gateway has ended, and the sandbox goes on: the gateway closed
+// a stream without a last frame, or gave no answer. Errors that wrap it are *Error, too.
 var ErrStreamLost = errors.New("the gateway closed the stream before the command had ended")
 
 // lostStream is an *Error that wraps ErrStreamLost.
@@ -34,10 +34,10 @@ func lost() error {
 // Streams are the caller's ends of a sandbox's standard streams.
 type Streams = stream.Streams
 
-// Attach connects s to the workload and returns its exit code. If it is called before
-// Start, no output is lost: the gateway calls connected (may be nil) once it has taken
-// the attachment, and Start may be called then. With replay, the output since the last
-// start comes first. Cancelling ctx detaches and leaves the sandbox running.
+// Attach connects s to the workload and returns its exit code. Attach calls connected, which
+// may be nil, once the gateway has accepted the attachment. If Start is called after that, no
+// output is lost. With replay, the output since the last start comes first. Cancelling ctx
+// detaches and leaves the sandbox running.
 func (c *Client) Attach(ctx context.Context, ref string, replay bool, s Streams, connected func()) (exitCode int, err error) {
 	path := sandboxPath(ref, "attach")
 	if replay {
@@ -50,8 +50,8 @@ func (c *Client) Attach(ctx context.Context, ref string, replay bool, s Streams,
 	if connected != nil {
 		connected()
 	}
-	// Signals go by a request of their own. So they reach a workload that its driver has
-	// not connected yet. With an old gateway they also reach one that reads no input.
+	// Signals go by requests of their own. So they reach a workload to which the driver has
+	// not connected yet. With an old gateway they also reach one that does not read its input.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	signals := s.Signals
@@ -60,8 +60,8 @@ func (c *Client) Attach(ctx context.Context, ref string, replay bool, s Streams,
 	return converse(ctx, conn, s)
 }
 
-// Exec runs a further command in a running sandbox and returns its exit code. It is 126 or
-// 127 as with container tools. Cancelling ctx kills the command.
+// Exec runs a command in a running sandbox and returns its exit code. As with container
+// tools, it is 126 or 127 if the command can't be run. Cancelling ctx kills the command.
 func (c *Client) Exec(ctx context.Context, ref string, r ExecRequest, s Streams) (exitCode int, err error) {
 	conn, err := c.upgrade(ctx, sandboxPath(ref, "exec"), r)
 	if err != nil {
@@ -70,8 +70,8 @@ func (c *Client) Exec(ctx context.Context, ref string, r ExecRequest, s Streams)
 	return converse(ctx, conn, s)
 }
 
-// Logs writes the workload's stored output and, with follow, goes on until the
-// sandbox stops or ctx ends.
+// Logs writes the workload's stored output. With follow it goes on until the sandbox stops or
+// ctx ends.
 func (c *Client) Logs(ctx context.Context, ref string, follow bool, stdout, stderr io.Writer) error {
 	path := sandboxPath(ref, "logs")
 	if follow {
@@ -121,8 +121,8 @@ func write(w io.Writer, p []byte) error {
 	return err
 }
 
-// upgrade posts in and takes the connection over. The gateway has then switched
-// protocols: the connection carries frames only. It is the caller's to close.
+// upgrade posts in and returns the connection. The gateway has switched protocols then, and
+// the connection carries only frames. The caller closes it.
 func (c *Client) upgrade(ctx context.Context, path string, in any) (*upgraded, error) {
 	request, err := newRequest(ctx, "POST", path, in)
 	if err != nil {
@@ -160,11 +160,11 @@ func exchange(conn net.Conn, buffered *bufio.Reader, request *http.Request) (*ht
 	return http.ReadResponse(buffered, request)
 }
 
-// upgraded reads through the buffer that the HTTP response was read with.
+// upgraded reads through the buffer with which the HTTP response was read.
 type upgraded struct {
 	net.Conn
 	buffered *bufio.Reader
-	credit   bool // the gateway knows of it
+	credit   bool // the gateway gives and heeds credit
 }
 
 func (u *upgraded) Read(p []byte) (int, error) { return u.buffered.Read(p) }
@@ -208,8 +208,7 @@ func (c *Client) forward(ctx context.Context, ref string, signals <-chan int) {
 	}
 }
 
-// EncodeError is the payload of an Error frame between gateway and client:
-// an Error as JSON.
+// EncodeError returns the payload of an Error frame between gateway and client: e as JSON.
 func EncodeError(e *Error) []byte {
 	data, err := json.Marshal(e)
 	if err != nil {

@@ -1,10 +1,10 @@
-// Package api is the contract between openshell-vm and openshell-gateway:
-// HTTP/JSON on a unix socket, these types, and a client for them.
+// Package api is the contract between openshell-vm and openshell-gateway: HTTP/JSON on a unix
+// socket, these types, and a client for them.
 //
-// Every request carries the header Openshell-Api: 1 (Version). The gateway accepts its own
-// version and the one before. It takes requests from its own user and from root only, by
-// peer credentials. No type here can hold a token or a key but VerifyRequest, which goes
-// one way.
+// Every request has the header Openshell-Api: 1 (Version). The gateway accepts its own version
+// and the one before. It accepts requests only from its own user and from root, by peer
+// credentials. Only VerifyRequest can hold a token, and it only goes to the gateway. No type
+// here can hold a key.
 //
 //	GET    /v1/status                      Status
 //	POST   /v1/stop                        the gateway ends; sandboxes go on
@@ -36,8 +36,8 @@
 //	GET    /metrics                        Prometheus' text format
 //	GET    /healthz                        200 while the gateway serves
 //
-// An upgrade to frames is session 0 of package stream. It has credit if both sides send
-// the header Openshell-Stream: credit. An older side does not, and is spoken to without.
+// An upgrade to frames is session 0 of package stream. It has credit if both sides send the
+// header Openshell-Stream: credit. An older side does not send it, and gets no credit.
 //
 // An Error frame's payload is an Error as JSON.
 //
@@ -59,7 +59,7 @@ const Header = "Openshell-Api"
 // UpgradeProtocol is the Upgrade header's value on attach and exec.
 const UpgradeProtocol = "openshell-stream"
 
-// StreamHeader is StreamCredit from a side that gives and heeds credit.
+// A side that gives and heeds credit sends StreamHeader with the value StreamCredit.
 const (
 	StreamHeader = "Openshell-Stream"
 	StreamCredit = "credit"
@@ -81,50 +81,50 @@ const (
 	CodeNoCommand     = "no-command"     // there is no such command: 422, the CLI exits with 127
 )
 
-// Error is what the gateway answers with any status of 400 or more.
+// Error is the gateway's answer with any status of 400 or more.
 type Error struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`        // one line: what failed and why
 	Hint    string `json:"hint,omitempty"` // one line: what to do
 }
 
-// Error gives the line without the hint.
+// Error returns the line without the hint.
 func (e *Error) Error() string { return e.Message }
 
 // Size is a terminal window in character cells.
 type Size = vocab.Size
 
-// Process is what to run. Args empty means the image's command, or a shell.
+// Process is what to run. Empty Args mean the image's command, or a shell.
 type Process = vocab.Process
 
-// Mount is a further read-only directory of the user's. There is no writable form.
+// Mount is a directory of the host that a sandbox sees read-only. There is no writable form.
 type Mount = vocab.Mount
 
 // CreateRequest asks for one sandbox.
 type CreateRequest struct {
-	Name        string        `json:"name,omitempty"` // "" for a made-up one
+	Name        string        `json:"name,omitempty"` // "" for a generated one
 	Driver      string        `json:"driver"`         // auto, vm, docker, podman
 	Hypervisor  string        `json:"hypervisor"`     // auto, krun, qemu
 	Rootfs      string        `json:"rootfs,omitempty"`
 	Image       string        `json:"image,omitempty"`
 	Process     Process       `json:"process"`
-	Entrypoint  string        `json:"entrypoint,omitempty"` // with an image: in place of its own
+	Entrypoint  string        `json:"entrypoint,omitempty"` // with an image: replaces its own
 	Stdin       bool          `json:"stdin,omitempty"`
 	Ephemeral   bool          `json:"ephemeral,omitempty"`
-	AutoRemove  bool          `json:"autoRemove,omitempty"`  // --rm: removed once it has ended
-	RequireJail bool          `json:"requireJail,omitempty"` // refused, now and at each start, where the VM can't be confined fully
+	AutoRemove  bool          `json:"autoRemove,omitempty"`  // --rm: remove it once it has ended
+	RequireJail bool          `json:"requireJail,omitempty"` // refuse, now and at each start, a host that can't confine the VM fully
 	CPUs        float64       `json:"cpus,omitempty"`
 	Memory      int64         `json:"memory,omitempty"` // bytes
-	Disk        int64         `json:"disk,omitempty"`   // bytes that a VM may write; 0 for the default
+	Disk        int64         `json:"disk,omitempty"`   // bytes of a VM's disk; 0 means the default
 	Mounts      []Mount       `json:"mounts,omitempty"`
-	TTL         time.Duration `json:"ttl,omitempty"` // token lifetime, ns; 0 for the default of 1 h
+	TTL         time.Duration `json:"ttl,omitempty"` // token lifetime, ns; 0 means the default of 1 h
 	TokenUser   string        `json:"tokenUser,omitempty"`
 }
 
-// State is what a sandbox does.
+// State is the state of a sandbox.
 type State = vocab.State
 
-// What a sandbox does, as its engine or its gateway tells it.
+// Values of Sandbox.State.
 const (
 	StateCreated    = vocab.Created // it has never run
 	StateRunning    = vocab.Running
@@ -148,12 +148,12 @@ type Sandbox struct {
 	ID         string        `json:"id"`
 	Name       string        `json:"name"`
 	Driver     string        `json:"driver"`
-	Hypervisor string        `json:"hypervisor,omitempty"` // the one taken, for vm
+	Hypervisor string        `json:"hypervisor,omitempty"` // the chosen one, for vm
 	State      State         `json:"state"`
 	Desired    string        `json:"desired"` // WantRunning, WantStopped, WantGone
 	ExitCode   *int          `json:"exitCode,omitempty"`
-	Reason     string        `json:"reason,omitempty"`   // one line, when something is wrong
-	Progress   string        `json:"progress,omitempty"` // one line, while it starts: what takes long
+	Reason     string        `json:"reason,omitempty"`   // one line, if something is wrong
+	Progress   string        `json:"progress,omitempty"` // one line while it starts: what takes long
 	Rootfs     string        `json:"rootfs,omitempty"`
 	Image      string        `json:"image,omitempty"`
 	Process    Process       `json:"process"`
@@ -165,14 +165,14 @@ type Sandbox struct {
 	CreatedAt  time.Time     `json:"createdAt"`
 	StartedAt  time.Time     `json:"startedAt,omitzero"`
 	ExitedAt   time.Time     `json:"exitedAt,omitzero"`
-	Share      string        `json:"share"` // the host directory that is exposed
+	Share      string        `json:"share"` // the host directory that the sandbox sees
 	TTL        time.Duration `json:"ttl"`
 	Token      Token         `json:"token"`
 	Warnings   []string      `json:"warnings,omitempty"` // one line each, such as a TTL that some SDKs outlive
 	Details    []Fact        `json:"details,omitempty"`  // the driver's own facts, for inspect
 }
 
-// Token is what can be said of a sandbox's token without saying it.
+// Token is what is known of a sandbox's token, but not the token itself.
 type Token struct {
 	Generation     uint64    `json:"generation"`
 	KeyID          string    `json:"keyId"`
@@ -181,8 +181,8 @@ type Token struct {
 	ExpiresAt      time.Time `json:"expiresAt"`
 	Revoked        bool      `json:"revoked,omitempty"`        // verifiers refuse it: the key that signed it is retired
 	RenewAt        time.Time `json:"renewAt"`                  // when the gateway will renew it
-	SeenGeneration uint64    `json:"seenGeneration,omitempty"` // what the sandbox last said it sees
-	Renewals       uint64    `json:"renewals"`                 // successful ones since the gateway started
+	SeenGeneration uint64    `json:"seenGeneration,omitempty"` // the generation that the sandbox last reported to see
+	Renewals       uint64    `json:"renewals"`                 // successful renewals since the gateway started
 	Failures       int       `json:"failures"`                 // failed tries since the last success
 	LastError      string    `json:"lastError,omitempty"`
 	LastErrorAt    time.Time `json:"lastErrorAt,omitzero"`
@@ -193,24 +193,24 @@ type StopRequest struct {
 	Grace time.Duration `json:"grace"` // ns
 }
 
-// SignalRequest is for the workload's main process.
+// SignalRequest sends a signal to the workload's main process.
 type SignalRequest struct {
 	Signal int `json:"signal"`
 }
 
-// ExecRequest runs a further command in a running sandbox.
+// ExecRequest runs a command in a running sandbox.
 type ExecRequest struct {
 	Process Process `json:"process"`
 	Stdin   bool    `json:"stdin,omitempty"`
 }
 
-// WaitResult is how a sandbox ended.
+// WaitResult says how a sandbox ended.
 type WaitResult struct {
 	ExitCode int    `json:"exitCode"`
 	Reason   string `json:"reason,omitempty"`
 }
 
-// VerifyRequest carries a token to be checked. It is never logged.
+// VerifyRequest asks to check a token. It is never logged.
 type VerifyRequest struct {
 	Token  string        `json:"token"`
 	Leeway time.Duration `json:"leeway"` // ns; 0 means none
@@ -219,7 +219,7 @@ type VerifyRequest struct {
 // VerifyResult says whether a token is good now, and what it claims.
 type VerifyResult struct {
 	Valid      bool      `json:"valid"`
-	Problem    string    `json:"problem,omitempty"` // one line, when not valid
+	Problem    string    `json:"problem,omitempty"` // one line, if it is not valid
 	SandboxID  string    `json:"sandboxId,omitempty"`
 	KeyID      string    `json:"keyId,omitempty"`
 	Generation uint64    `json:"generation,omitempty"`
@@ -246,21 +246,21 @@ type Status struct {
 	Unreadable  []Unreadable `json:"unreadable,omitempty"`
 	Advice      []string     `json:"advice,omitempty"`      // one line each: what will end or hide sandboxes here, and what to do
 	Short       []string     `json:"short,omitempty"`       // one line for each disk with tokens that has little room
-	Environment *Environment `json:"environment,omitempty"` // nil: an older gateway
+	Environment *Environment `json:"environment,omitempty"` // nil from an older gateway
 }
 
-// What an unreadable record is of.
+// Values of Unreadable.Kind.
 const (
 	KindSandbox = "sandbox"
 	KindShare   = "share"
 )
 
-// Unreadable is a record that can't be used. It is left as it is, and its token is
-// not renewed.
+// Unreadable is a record that can't be used. It is left as it is, and its token is not
+// renewed.
 type Unreadable struct {
 	ID      string `json:"id"`
-	Name    string `json:"name,omitempty"` // if it can be told
-	Kind    string `json:"kind,omitempty"` // KindSandbox or KindShare, if it can be told
+	Name    string `json:"name,omitempty"` // "" if not known
+	Kind    string `json:"kind,omitempty"` // KindSandbox or KindShare; "" if not known
 	Problem string `json:"problem"`        // one line
 }
 
@@ -277,9 +277,9 @@ type DriverReport struct {
 	Details []Fact `json:"details,omitempty"`
 }
 
-// Doctor is what auto would choose, and why.
+// Doctor says what auto would choose, and why.
 type Doctor struct {
-	Chosen  string         `json:"chosen"` // driver that auto takes; "" if none works
+	Chosen  string         `json:"chosen"` // the driver that auto takes; "" if none works
 	Why     string         `json:"why"`    // one line
 	Drivers []DriverReport `json:"drivers"`
 	Host    []Fact         `json:"host"` // state and runtime directories, file system types, time sync, …
