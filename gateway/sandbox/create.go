@@ -80,8 +80,8 @@ func (s *Sandbox) create(ctx context.Context, spec drivers.Spec) error {
 	return nil
 }
 
-// resolve lets the driver check and complete the request, and checks what the
-// driver does not: what is exposed, and that the token lives long enough.
+// resolve lets the driver check and complete the request, and checks what it leaves to
+// no driver: what is exposed, and that the token lives long enough.
 func (f *Fleet) resolve(ctx context.Context, driver drivers.Driver, r *state.Record) (drivers.Spec, error) {
 	spec, err := specOf(r, f.home, filepath.Join(r.Share, layout.Auth))
 	if err != nil {
@@ -202,28 +202,14 @@ func checkDir(dir string) error {
 		Hint: "give the whole path inside the sandbox: --workdir /" + dir}
 }
 
-// checkSources refuses directories of the user's that are none, or that would
-// expose the gateway's own.
+// checkSources refuses directories of the user's that are none, or that would expose the
+// gateway's own. A driver that forgot to would be the end of all keys.
 func checkSources(spec drivers.Spec) error {
-	sources := make([]string, 0, 1+len(spec.Mounts))
-	if spec.VM.Rootfs != "" {
-		sources = append(sources, spec.VM.Rootfs)
-	}
-	for _, m := range spec.Mounts {
-		sources = append(sources, m.Source())
-	}
-	for _, source := range sources {
-		if err := checkSource(source, spec.Hidden); err != nil {
+	if root := spec.VM.Rootfs; root != "" {
+		if _, err := drivers.Judge("use the root directory", root, spec.Hidden); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func checkSource(source string, hidden []string) error {
-	if err := drivers.CheckDir("use a directory of the host", source); err != nil {
-		return err
-	}
-	_, err := drivers.Exposure(source, hidden)
+	_, err := drivers.JudgeMounts(spec)
 	return err
 }
