@@ -12,13 +12,13 @@ import (
 	"testing"
 )
 
-// Want is all that a running process may have of its jail and of its parent.
-// Paths are the jail's.
+// Want is all that a running process may have from its jail and from its parent. Paths are
+// the jail's.
 type Want struct {
-	Paths    []string // what is mounted, in any order, but for the root itself
+	Paths    []string // mount points, in any order, without the root itself
 	Writable []string // those of Paths that are not read-only
 	Devices  []string // those of Paths that are device nodes
-	Root     string   // where the process has gone by a chroot of its own; "" if it has not
+	Root     string   // the root of the process's own chroot; "" if it made none
 
 	Caps  uint64   // effective; nothing beside them can be had back
 	Kept  uint64   // by threads other than the first
@@ -29,8 +29,8 @@ type Want struct {
 	HostFiles      []string // files outside of the jail that it was given open, as patterns
 }
 
-// Check looks at the running process pid in the host's /proc and compares what
-// it has with want. It logs what it saw.
+// Check compares what the running process pid has, by the host's /proc, with want. It logs
+// what it saw.
 func Check(t *testing.T, pid int, want Want) {
 	t.Helper()
 	p := process{T: t, dir: fmt.Sprintf("/proc/%d", pid), want: want}
@@ -43,7 +43,7 @@ func Check(t *testing.T, pid int, want Want) {
 	p.checkEnvironment()
 }
 
-// process is one that is looked at.
+// process is a process that is being checked.
 type process struct {
 	*testing.T
 	dir  string // in /proc
@@ -81,8 +81,8 @@ func (p process) list(name string) []string {
 	return names
 }
 
-// checkThreads wants every thread to be bound: the kernel keeps all of this for
-// each of them.
+// checkThreads wants every thread to be confined: the kernel keeps these settings for each
+// thread.
 func (p process) checkThreads() {
 	p.Helper()
 	for _, task := range p.list("task") {
@@ -94,7 +94,7 @@ func (p process) checkThreads() {
 	}
 }
 
-// fields are lines of the form "name: value".
+// fields parses lines of the form "name: value".
 func fields(text string) map[string]string {
 	all := map[string]string{}
 	for line := range strings.Lines(text) {
@@ -143,7 +143,7 @@ func (p process) checkNamespaces() {
 	}
 }
 
-// visible are the wanted paths as the process sees them.
+// visible returns the paths as the process sees them, after its own chroot.
 func (p process) visible(paths []string) []string {
 	if p.want.Root == "" {
 		return paths
@@ -157,8 +157,8 @@ func (p process) visible(paths []string) []string {
 	return inside
 }
 
-// checkMounts wants the listed mounts and no others, all of them private, and
-// read-only but for the listed ones.
+// checkMounts wants the listed mounts and no others. All of them must be private, and only
+// the listed ones writable.
 func (p process) checkMounts() {
 	p.Helper()
 	expected := p.visible(p.want.Paths)
@@ -189,7 +189,7 @@ func (p process) checkMounts() {
 	p.Logf("%d mounts, writable: %v", len(found), writable)
 }
 
-// checkTree wants no path but the mounts and the way to them.
+// checkTree wants no path but the mounts and the directories on the way to them.
 func (p process) checkTree() {
 	p.Helper()
 	if root := p.link("root"); root != path.Join("/", p.want.Root) {

@@ -17,8 +17,8 @@ type descriptor struct {
 	writes bool
 }
 
-// checkDescriptors wants those that the process was given, those of files that
-// it can name itself, and objects without a name that are its own.
+// checkDescriptors wants only these descriptors: those that the process inherited, those of
+// files in its jail, and those of objects of its own without a name.
 func (p process) checkDescriptors() {
 	p.Helper()
 	host := mountIDs(process{T: p.T, dir: "/proc/self"}.read("mountinfo"))
@@ -78,8 +78,8 @@ func (p process) descriptors() (all []descriptor) {
 	return all
 }
 
-// names says whether the path is in the jail: a mount, something below one, or a
-// directory on the way to one.
+// names reports whether a path is in the jail: a mount, something below one, or a directory
+// on the way to one.
 func (p process) names(name string) bool {
 	return slices.ContainsFunc(p.want.Paths, func(m string) bool {
 		return m == name || strings.HasPrefix(name, m+"/") || strings.HasPrefix(m, strings.TrimSuffix(name, "/")+"/")

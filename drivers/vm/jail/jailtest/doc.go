@@ -1,6 +1,5 @@
-// Package jailtest is what tests of jails share: a host to get at, a hostile
-// program's attempts to get there, what each of them is to come to, and checks
-// of a running process from outside.
+// Package jailtest has what tests of jails share: a host to attack, a hostile program's
+// attempts, how each attempt has to fail, and checks of a running process from outside.
 //
-// It does not know package jail, whose own tests use it.
+// It does not import package jail, since that package's own tests use it.
 package jailtest

@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// Host is what lies around a jail and is no business of the program in it.
-// All of it can be read, and connected to, by the user who runs the test.
+// Host is what lies around a jail and must be out of reach in it. Outside of a jail, the user
+// who runs the test can read all of it and connect to it.
 type Host struct {
 	Keys       string // a signing key
 	OtherShare string // another sandbox's token
 	Socket     string // the gateway's
 	Abstract   string // the name of a socket
 	Port       int    // on loopback
-	PID        int    // of a process that has the gateway's user
+	PID        int    // of a process of the gateway's user
 }
 
 // NewHost makes a Host in a state and a runtime directory. It ends with the test.
@@ -40,7 +40,7 @@ func NewHost(t *testing.T, state, runtime string) Host {
 	return h
 }
 
-// FillShare puts into dir what the attempts look for in a share.
+// FillShare puts the files into dir that the attempts need in a share.
 func FillShare(t *testing.T, dir string) {
 	t.Helper()
 	write(t, filepath.Join(dir, "file"), "content")
@@ -71,7 +71,7 @@ func listen(t *testing.T, network, address string) net.Addr {
 	return l.Addr()
 }
 
-// bystander is a process that does nothing.
+// bystander starts a process that does nothing, and returns its pid.
 func bystander(t *testing.T) int {
 	t.Helper()
 	cmd := exec.Command("sleep", "600")

@@ -10,33 +10,33 @@ import (
 	"syscall"
 )
 
-// Targets are what an intruder goes for: a Host's, and places in its jail. An
-// attempt on a place that is "" is left out.
+// Targets are what an intruder attacks: a Host, and places in its jail. Attempts on a place
+// that is "" are left out.
 type Targets struct {
 	Host
 	Share   string // a read-only directory that FillShare has filled
-	Covered string // a directory over which there is an empty one
+	Covered string // a directory that an empty one covers
 	Scratch string // a writable directory in memory
 	Disk    string // the VM's disk, which is a writable file
 }
 
-// Attempt is one that was made, and how it ended. Errno is 0 if it succeeded.
+// Attempt is one attempt and how it ended. Errno is 0 if it succeeded.
 type Attempt struct {
 	Name  string
 	Errno syscall.Errno
 	Says  string // the whole error
 }
 
-// unknownErrno is for an error that has none.
+// unknownErrno stands for an error without an errno.
 const unknownErrno = syscall.Errno(4095)
 
-// Intrude makes every attempt, one JSON line each.
+// Intrude makes every attempt, and writes one JSON line for each.
 func Intrude(t Targets, out io.Writer) error {
 	return attemptAll(tries(t), out)
 }
 
-// IntrudeOutside makes those attempts that succeed where nothing hinders them,
-// and do no harm: a control. It changes the share.
+// IntrudeOutside makes only the attempts that succeed without a jail and do no harm. It is
+// the control. It changes the share.
 func IntrudeOutside(t Targets, out io.Writer) error {
 	return attemptAll(outside(tries(t)), out)
 }
@@ -64,8 +64,8 @@ func attempt(try try) Attempt {
 	return a
 }
 
-// StartThreads starts one thread after the other until it can't. The Go runtime
-// then ends the process and says the errno: see JudgeThreads.
+// StartThreads starts one thread after the other until it can't. Then the Go runtime prints
+// the errno and ends the process: see JudgeThreads.
 func StartThreads(out io.Writer) {
 	debug.SetTraceback("none")
 	for n := 1; n < 1000; n++ {

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Errnos are what attempts may come to, by their names; 0 is success.
+// Errnos are the allowed results of attempts, by name; 0 means success.
 type Errnos map[string][]syscall.Errno
 
-// expected is how every attempt fails; one that is not listed by EPERM.
+// expected is how each attempt has to fail. One that is not listed has to fail with EPERM.
 var expected = func() Errnos {
 	e := Errnos{
 		"a call of the x32 ABI": {unix.ENOSYS}, "clone3": {unix.ENOSYS},
@@ -30,8 +30,8 @@ var expected = func() Errnos {
 		"connect to an abstract socket":        {unix.ECONNREFUSED},
 		"signal the host's process":            {unix.ESRCH},
 		"open .. from an inherited descriptor": {unix.ENOTDIR, unix.EBADF},
-		"write to /proc/sys":                   {unix.EROFS, unix.ENOENT}, // it has one or not
-		"become another user":                  {unix.EPERM, unix.EINVAL}, // who is known there or not
+		"write to /proc/sys":                   {unix.EROFS, unix.ENOENT}, // there may be none
+		"become another user":                  {unix.EPERM, unix.EINVAL}, // the user may be unknown there
 	}
 	for _, name := range []string{
 		"open /etc/shadow", "open the keys", "open another share", "open .. out of the share: /etc/shadow",
@@ -50,9 +50,8 @@ var expected = func() Errnos {
 	return e
 }()
 
-// Judge prints what Intrude wrote and compares it with what was to come of it. Of
-// out only the lines count that begin with prefix. except are the attempts that
-// end in another way than elsewhere, all of them.
+// Judge logs what Intrude wrote and compares it with what is expected. Of out it reads only
+// the lines that begin with prefix. except has all attempts with other results than usual.
 func Judge(t *testing.T, out, prefix string, targets Targets, except Errnos) {
 	t.Helper()
 	want := maps.Clone(expected)
@@ -71,8 +70,8 @@ func Judge(t *testing.T, out, prefix string, targets Targets, except Errnos) {
 	expectAll(t, made, tries(targets))
 }
 
-// JudgeOutside wants every attempt that IntrudeOutside made to have succeeded:
-// another one would prove nothing when it fails in a jail.
+// JudgeOutside wants every attempt of IntrudeOutside to have succeeded. If one fails without
+// a jail, its failure in a jail proves nothing.
 func JudgeOutside(t *testing.T, out string, targets Targets) {
 	t.Helper()
 	made := readAttempts(t, out, "")
@@ -85,7 +84,7 @@ func JudgeOutside(t *testing.T, out string, targets Targets) {
 	t.Logf("%d attempts succeed outside", len(made))
 }
 
-// expectAll wants each to have been made.
+// expectAll wants each attempt to have been made.
 func expectAll(t *testing.T, made []Attempt, want []try) {
 	t.Helper()
 	for i, try := range want {
@@ -129,12 +128,11 @@ var (
 	noThread   = regexp.MustCompile(`failed to create new OS thread .*errno=(\d+)\)`)
 )
 
-// runtimeThreads are how many the Go runtime may have for itself.
+// runtimeThreads is how many threads the Go runtime may have for itself.
 const runtimeThreads = 12
 
-// JudgeThreads wants the end of StartThreads in what a program wrote: the kernel
-// refused a thread by EAGAIN when there were as many as limit. It is 0 on a
-// host that can't limit them.
+// JudgeThreads checks what StartThreads wrote: when there were limit threads, the kernel must
+// have refused another with EAGAIN. limit is 0 on a host that can't limit them.
 func JudgeThreads(t *testing.T, out string, limit uint64) {
 	t.Helper()
 	if limit == 0 {

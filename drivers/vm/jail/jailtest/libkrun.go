@@ -8,15 +8,14 @@ import (
 	"testing"
 )
 
-// libkrunEnv names a directory with the libraries that were built.
+// libkrunEnv is the environment variable for the directory with the built libraries.
 const libkrunEnv = "JAILTEST_LIBKRUN"
 
-// pageSize is where a hostile library looks for the program in its file.
+// pageSize is the alignment of the program in a hostile library's file.
 const pageSize = 4096
 
-// BuildLibkrun builds a libkrun that becomes an intruder when it is to become a
-// VM, and a libkrunfw beside it, for all tests and users. Without a C compiler
-// it returns "".
+// BuildLibkrun builds, once for all tests and users, a libkrun that becomes an intruder
+// instead of a VM, and a libkrunfw beside it. Without a C compiler it returns "".
 func BuildLibkrun(t *testing.T) string {
 	t.Helper()
 	if dir := os.Getenv(libkrunEnv); dir != "" {
@@ -44,8 +43,8 @@ func BuildLibkrun(t *testing.T) string {
 	return dir
 }
 
-// WriteLibkrun puts the hostile library at path, and the intruder with its role
-// on a page of its file.
+// WriteLibkrun puts the hostile library at path. The intruder and its role are in the same
+// file, from a page boundary on.
 func WriteLibkrun(t *testing.T, path string, role Role) {
 	t.Helper()
 	library, err := os.ReadFile(filepath.Join(BuildLibkrun(t), "libkrun.so.1"))

@@ -10,18 +10,18 @@ import (
 	"testing"
 )
 
-// Role is what the program intruder is told: nothing but its own file is sure to
-// be in a jail, so it is at the end of that.
+// Role tells the program intruder what to do. Only the program's own file is sure to be in a
+// jail, so the role is at the end of that file.
 type Role struct {
 	Targets Targets
-	Answers map[string]string // by arguments: what the program it stands for would say
+	Answers map[string]string // by arguments: what the program whose place it takes would print
 	Outside bool              // make the control's attempts only
 }
 
-// intruderEnv names an intruder that was built.
+// intruderEnv is the environment variable for the built program's path.
 const intruderEnv = "JAILTEST_INTRUDER"
 
-// BuildIntruder builds the program, for all tests and users.
+// BuildIntruder builds the program, once for all tests and users.
 func BuildIntruder(t *testing.T) string {
 	t.Helper()
 	if path := os.Getenv(intruderEnv); path != "" {
@@ -43,7 +43,7 @@ func WriteIntruder(t *testing.T, path string, role Role) {
 	writeProgram(t, path, intruder(t, role))
 }
 
-// intruder is the program's file, which ends in the role and its length.
+// intruder returns the program's file, with the role and its length at the end.
 func intruder(t *testing.T, role Role) []byte {
 	t.Helper()
 	program, err := os.ReadFile(BuildIntruder(t))
@@ -67,8 +67,8 @@ func writeProgram(t *testing.T, path string, program []byte) {
 	}
 }
 
-// Control proves that the attempts fail for the jail only: those that can do no
-// harm are made outside, on a share of its own.
+// Control proves that the attempts fail because of the jail: it makes those that do no harm
+// outside of a jail, on a share of its own.
 func Control(t *testing.T, targets Targets) {
 	t.Helper()
 	dir := OpenDir(t)
@@ -83,7 +83,7 @@ func Control(t *testing.T, targets Targets) {
 	JudgeOutside(t, string(out), targets)
 }
 
-// ReadRole reads what WriteIntruder has put into the program at path.
+// ReadRole reads the role that WriteIntruder has put into the program at path.
 func ReadRole(path string) (Role, error) {
 	var role Role
 	program, err := os.ReadFile(path)

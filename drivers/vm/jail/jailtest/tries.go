@@ -14,19 +14,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// try is one attempt to be made.
+// try is one attempt to make.
 type try struct {
 	name    string
 	do      func() error
 	outside bool // it succeeds outside of a jail, and does no harm there
 }
 
-// outside are those tries.
+// outside returns the tries for outside of a jail.
 func outside(list []try) []try {
 	return slices.DeleteFunc(list, func(t try) bool { return !t.outside })
 }
 
-// tries are all attempts on t.
+// tries returns all attempts on t.
 func tries(t Targets) []try {
 	list := slices.Concat(triesToRead(t), triesToConnect(t.Host), triesOnProcesses(t.Host), triesToMount(t.Share), triesOnKernel())
 	if t.Share != "" {
@@ -185,7 +185,7 @@ func triesOnKernel() []try {
 	}
 }
 
-// mayTrace says whether a process may trace another one of its user.
+// mayTrace reports whether a process may trace another one of its user.
 func mayTrace() bool {
 	scope, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
 	return err != nil || strings.TrimSpace(string(scope)) == "0"

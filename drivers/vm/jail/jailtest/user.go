@@ -13,9 +13,9 @@ import (
 
 const ordinaryUser = 1500
 
-// AsBoth runs test as whoever runs the tests and, if that is root, once more as an
-// ordinary user, by a process of its own: the test function that calls AsBoth is
-// run there from its beginning, in / and with this environment.
+// AsBoth runs test as the current user. If that is root, it runs test once more as an
+// ordinary user, in a process of its own. That process runs the whole test function that
+// calls AsBoth, in / and with this environment.
 func AsBoth(t *testing.T, test func(t *testing.T)) {
 	if os.Geteuid() != 0 {
 		t.Run("user", test)
@@ -40,7 +40,7 @@ func AsBoth(t *testing.T, test func(t *testing.T)) {
 	})
 }
 
-// OpenDir is a temporary directory that everybody may enter.
+// OpenDir makes a temporary directory that everybody may enter.
 func OpenDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "jail")
@@ -54,7 +54,7 @@ func OpenDir(t *testing.T) string {
 	return dir
 }
 
-// userDir belongs to the ordinary user.
+// userDir makes a temporary directory that belongs to the ordinary user.
 func userDir(t *testing.T) string {
 	t.Helper()
 	dir := OpenDir(t)
@@ -86,7 +86,7 @@ func CopyFile(t *testing.T, from, to string) {
 	writeProgram(t, to, data)
 }
 
-// Self is the test binary.
+// Self returns the path of the test binary.
 func Self(t testing.TB) string {
 	t.Helper()
 	self, err := os.Executable()

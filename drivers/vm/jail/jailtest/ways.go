@@ -53,7 +53,7 @@ func call(number uintptr, args ...uintptr) func() error {
 	}
 }
 
-// pairs makes two sockets of a family that are connected.
+// pairs makes a pair of connected sockets of a family.
 func pairs(family int) func() error {
 	return func() error {
 		fds, err := unix.Socketpair(family, unix.SOCK_STREAM, 0)
@@ -80,7 +80,7 @@ func forks(flags uintptr) func() error {
 	}
 }
 
-// joinsGroup fails, too, where the call only seems to succeed.
+// joinsGroup also fails if the call only seems to succeed.
 func joinsGroup() error {
 	group := uint32(4711)
 	if err := call(unix.SYS_SETGROUPS, 1, uintptr(unsafe.Pointer(&group)))(); err != nil {
@@ -93,8 +93,8 @@ func joinsGroup() error {
 	return err
 }
 
-// apart calls f on a thread whose root and directory are its own, and which
-// ends with it.
+// apart calls f on a thread with a root and a working directory of its own. The thread ends
+// after that.
 func apart(f func() error) func() error {
 	return func() error {
 		result := make(chan error)
@@ -121,7 +121,7 @@ func upwards(dir, name string) func() error {
 	}
 }
 
-// climb goes up from the directory fd, which it closes, and then to name.
+// climb goes up from the directory fd, and then to name. It closes fd.
 func climb(fd int, name string) error {
 	for range 20 {
 		up, err := unix.Openat(fd, "..", unix.O_PATH|unix.O_DIRECTORY, 0)
@@ -139,8 +139,8 @@ func climb(fd int, name string) error {
 	return err
 }
 
-// upwardsFromChroot is the old way out of a chroot: by a directory that was
-// opened before it.
+// upwardsFromChroot is the old way out of a chroot: through a directory that was opened before
+// it.
 func upwardsFromChroot(dir, name string) func() error {
 	return apart(func() error {
 		fd, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY, 0)
@@ -155,7 +155,7 @@ func upwardsFromChroot(dir, name string) func() error {
 	})
 }
 
-// upwardsFromInherited tries every descriptor as a directory. None is one.
+// upwardsFromInherited tries every descriptor as a directory. None may be one.
 func upwardsFromInherited(name string) func() error {
 	return func() (err error) {
 		for fd := range 256 {

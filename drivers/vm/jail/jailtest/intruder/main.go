@@ -1,5 +1,5 @@
-// Command intruder is put in the place of a program that runs in a jail, and
-// tries to get out of it. What it is to do is at the end of its own file.
+// Command intruder takes the place of a program in a jail, and tries to get out. The end of
+// its own file says what it has to do.
 package main
 
 import (
@@ -31,7 +31,7 @@ func run() error {
 		return jailtest.IntrudeOutside(role.Targets, os.Stdout)
 	}
 	if _, err := os.Stat(role.Targets.Share); err != nil {
-		time.Sleep(time.Minute) // it is for another one of the same program
+		time.Sleep(time.Minute) // the role is for another process with the same program
 		return err
 	}
 	if err := jailtest.Intrude(role.Targets, os.Stdout); err != nil {

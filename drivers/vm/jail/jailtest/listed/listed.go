@@ -1,6 +1,6 @@
-// Package listed is the list of what each process of a VM may have in its jail.
-// It is written by hand, so that a test can compare with it what package monitor
-// really gives: a path that is added there is to be added here, with a reason.
+// Package listed is the list of what each process of a VM may have in its jail. It is written
+// by hand, so that a test can compare it with what the hypervisors really give. A path that
+// is added there has to be added here, too, with a reason.
 package listed
 
 import (
@@ -21,13 +21,13 @@ import (
 	"openshell-vm/drivers/vm/monitor"
 )
 
-// of are the lists, by the process's name in a monitor's report.
+// of has the lists, by the process's name in a monitor's report.
 var of = map[string]func(c monitor.Config) jailtest.Want{
 	"qemu": ofQEMU, "krun": ofKrun,
 	"virtiofsd-root": ofRootServer, "virtiofsd-shares": ofSharesServer,
 }
 
-// qemuTools are a sandbox's; what is not there lists nothing.
+// qemuTools returns a sandbox's Tools. They are empty if its hypervisor is another one.
 func qemuTools(c monitor.Config) (t qemu.Tools) {
 	_ = json.Unmarshal(c.Tools, &t)
 	return t
@@ -38,7 +38,7 @@ func krunTools(c monitor.Config) (t krun.Tools) {
 	return t
 }
 
-// Want is the list of a running process of the sandbox whose directory is dir.
+// Want returns the list for a running process of the sandbox whose directory is dir.
 func Want(dir, process string) (jailtest.Want, error) {
 	c, err := monitor.ReadConfig(dir)
 	if err != nil {
@@ -55,7 +55,7 @@ func Want(dir, process string) (jailtest.Want, error) {
 	return want, nil
 }
 
-// ofQEMU: no directory of a user's, nothing of the host's but the kernel.
+// ofQEMU has no directory of a user, and of the host only the kernel.
 func ofQEMU(c monitor.Config) jailtest.Want {
 	w := jailtest.Want{
 		Paths:   append(targets(qemuTools(c).Binary), "/vm/kernel", "/vm/initramfs"),
@@ -68,7 +68,7 @@ func ofQEMU(c monitor.Config) jailtest.Want {
 	return withDisk(withDevices(w), c)
 }
 
-// ofKrun: file server and hypervisor are one process.
+// ofKrun is for one process that is both file server and hypervisor.
 func ofKrun(c monitor.Config) jailtest.Want {
 	const root = "/vm/root"
 	w := jailtest.Want{
@@ -94,20 +94,21 @@ func ofSharesServer(c monitor.Config) jailtest.Want {
 	return server(c, shares("/shared", c))
 }
 
-// server is a virtiofsd that serves.
+// server is for a virtiofsd that serves already.
 func server(c monitor.Config, served []string) jailtest.Want {
 	w := jailtest.Want{
 		Paths: slices.Concat(targets(qemuTools(c).Virtiofsd), proc, served), Tasks: 64, Caps: serverCaps(),
 		Sockets: 2, // QEMU's, and the other end of that pair
 	}
 	if qemuTools(c).Flavor == qemu.VirtiofsdC {
-		// A thread that it starts before it confines itself never gives them up.
+		// A thread that it starts before it confines itself keeps these.
 		w.Root, w.Kept = "/shared", serverCaps()|1<<unix.CAP_SETPCAP|1<<unix.CAP_SYS_CHROOT
 	}
 	return w
 }
 
-// serverCaps: root's server opens files of all users, each with its mode.
+// serverCaps returns what lets root's server open the files of all users, whatever their
+// modes.
 func serverCaps() uint64 {
 	if os.Geteuid() == 0 {
 		return 1 << unix.CAP_DAC_READ_SEARCH
@@ -126,7 +127,7 @@ func shares(dir string, c monitor.Config) []string {
 	return list
 }
 
-// tree is a directory with what covers parts of it.
+// tree returns a directory and the masks in it.
 func tree(dir string, t drivers.Tree) []string {
 	return append([]string{dir}, below(dir, t.Masks...)...)
 }
@@ -138,7 +139,7 @@ func below(dir string, names ...string) (paths []string) {
 	return paths
 }
 
-// targets are a program's own files.
+// targets returns where a program's own files are in the jail.
 func targets(p host.Program) (paths []string) {
 	for _, b := range p.Files {
 		paths = append(paths, b.Target)
@@ -151,7 +152,7 @@ func withDevices(w jailtest.Want) jailtest.Want {
 	return w
 }
 
-// withDisk adds the one thing that a VM may change on its host.
+// withDisk adds the disk: it is all that a VM may change on its host.
 func withDisk(w jailtest.Want, c monitor.Config) jailtest.Want {
 	if c.Upper != "" {
 		const disk = "/vm/upper.ext4"

@@ -1,5 +1,5 @@
-// Init of a guest that looks at its share, tries to write to it, and powers off.
-// It stands for a hostile guest: its mount is read-write.
+// Command guest is the init of a guest that looks at its share, tries to write to it, and
+// powers off. It plays a hostile guest: its mount is read-write.
 package main
 
 import (
