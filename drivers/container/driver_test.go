@@ -505,3 +505,29 @@ func TestSuits(t *testing.T) {
 		t.Errorf("%v, %v, %+v", staleness, err, resolved)
 	}
 }
+
+// TestOlderLabel: a container that an older version made is found, and known in whole.
+func TestOlderLabel(t *testing.T) {
+	for _, commit := range []string{"99b2efc", "8cd183b"} {
+		label, err := os.ReadFile("../testdata/" + commit + "/label.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, spec := &fake{}, testSpec(t)
+		if err := New(f, "gateway").Create(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+		f.made.Labels[drivers.LabelSpec] = strings.NewReplacer("/state/shares/abcdefghijkl/auth", spec.Auth.Source(),
+			"abcdefghijkl", testID, `"test"`, `"gateway"`).Replace(string(label))
+		list, err := New(f, "gateway").List(t.Context()) // one that has lost its records
+		if err != nil || len(list) != 1 || list[0].Spec == nil {
+			t.Errorf("%s: %+v, %v", commit, list, err)
+			continue
+		}
+		got := *list[0].Spec
+		if got.ID != testID || got.Auth != spec.Auth || got.Container != (drivers.Container{Image: "debian:12", Entrypoint: "/bin/sh"}) ||
+			got.VM != (drivers.VM{}) || got.Memory != 64<<20 || !got.Stdin || len(got.Mounts) != 1 {
+			t.Errorf("%s: %+v", commit, got)
+		}
+	}
+}
