@@ -75,7 +75,8 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gateway{home: home, opts: opts, log: opts.Log, startedAt: time.Now(), keys: keys, stopped: make(chan struct{}), metrics: metrics.New()}
+	g := &Gateway{home: home, opts: opts, log: opts.Log, startedAt: time.Now(), keys: keys,
+		stopped: make(chan struct{}), metrics: metrics.New()}
 	// A further kind of source has its place here, and nowhere else.
 	g.further = func(l *lease.Lease) []lease.Source { return []lease.Source{shares.Files(home, l)} }
 	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Published: g.metrics.Published, Failed: g.metrics.Failed,
@@ -83,12 +84,13 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.keeper = g.roster.Keeper
 	g.shares = shares.New(g.roster, opts.Drivers)
 	g.reserves = reserve.New(home, g.keeper, opts.Log)
-	g.fleet = sandbox.New(g.roster, sandbox.Options{Drivers: opts.Drivers, LookEvery: opts.LookEvery, StartedAt: g.startedAt, Beside: g.reserves.Layers})
+	g.fleet = sandbox.New(g.roster, sandbox.Options{Drivers: opts.Drivers, LookEvery: opts.LookEvery, StartedAt: g.startedAt,
+		Beside: g.reserves.Layers})
 	g.census = metrics.NewCensus(g.roster)
 	g.metrics.Watch(g.census)
 	g.server = server.New(server.Options{Version: opts.Version, StartedAt: g.startedAt, Supervisor: opts.Supervisor, Unit: opts.Unit,
 		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch},
-		keys, g.roster, g.fleet, g.shares, g.reserves, g.metrics, g.census)
+		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Reserves: g.reserves, Metrics: g.metrics, Census: g.census})
 	g.keeper.TellUntidyKeys()
 	g.touch()
 	return g, g.roster.Load(g.known)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -242,7 +243,7 @@ func (f *fake) get(w http.ResponseWriter, _ *http.Request, s *fakeSandbox) {
 	s.asked++
 	view, times := s.Sandbox, s.asked
 	f.mu.Unlock()
-	if times == 1 && s.Process.Args[0] == "lost-twice" {
+	if times == 1 && slices.Equal(s.Process.Args, []string{"lost-twice"}) {
 		refuse(w, &api.Error{Code: api.CodeEnding, Message: "this gateway ends, too"})
 		return
 	}

@@ -85,5 +85,7 @@ func Line(err error) string { return text.Line(err.Error()) }
 
 // NotSupported says that a driver can't do it.
 func NotSupported(driver, what string) error {
-	return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the driver %s can't %s", driver, what), Hint: "use another driver for such a sandbox"}
+	return &api.Error{Code: api.CodeInvalid,
+		Message: fmt.Sprintf("the driver %s can't %s", driver, what),
+		Hint:    "use another driver for such a sandbox"}
 }

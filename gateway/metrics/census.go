@@ -22,21 +22,26 @@ func NewCensus(r *roster.Roster) *Census { return &Census{r} }
 var (
 	descSandboxes = prometheus.NewDesc("openshell_sandboxes", "Sandboxes with a record.", nil, nil)
 	descRunning   = prometheus.NewDesc("openshell_sandboxes_running", "Sandboxes that run.", nil, nil)
-	descFailing   = prometheus.NewDesc("openshell_sandboxes_failing", "Sandboxes, and shares of the user's own, whose last renewal failed.", nil, nil)
-	descShares    = prometheus.NewDesc("openshell_shares", "Shares for containers of the user's own.", nil, nil)
-	descExpired   = prometheus.NewDesc("openshell_sandboxes_expired", "Running sandboxes whose token has expired, and shares of the user's own.", nil, nil)
-	descUnread    = prometheus.NewDesc("openshell_records_unreadable", "Records that can't be used: their tokens are not renewed.", nil, nil)
-	descEarliest  = prometheus.NewDesc("openshell_token_earliest_expiry_timestamp_seconds", "When the next token in use expires if it is not renewed; 0 if none is.", nil, nil)
+	descFailing   = prometheus.NewDesc("openshell_sandboxes_failing",
+		"Sandboxes, and shares of the user's own, whose last renewal failed.", nil, nil)
+	descShares  = prometheus.NewDesc("openshell_shares", "Shares for containers of the user's own.", nil, nil)
+	descExpired = prometheus.NewDesc("openshell_sandboxes_expired",
+		"Running sandboxes whose token has expired, and shares of the user's own.", nil, nil)
+	descUnread   = prometheus.NewDesc("openshell_records_unreadable", "Records that can't be used: their tokens are not renewed.", nil, nil)
+	descEarliest = prometheus.NewDesc("openshell_token_earliest_expiry_timestamp_seconds",
+		"When the next token in use expires if it is not renewed; 0 if none is.", nil, nil)
 )
 
 var (
 	descFree    = prometheus.NewDesc("openshell_room_free_bytes", "What is free on a disk with tokens.", []string{"dir"}, nil)
-	descReserve = prometheus.NewDesc("openshell_reserve_renewals", "Renewals that are set aside there for when it is full.", []string{"dir"}, nil)
+	descReserve = prometheus.NewDesc("openshell_reserve_renewals",
+		"Renewals that are set aside there for when it is full.", []string{"dir"}, nil)
 )
 
 // Describe is prometheus.Collector's.
 func (c *Census) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descFree, descReserve, descSandboxes, descRunning, descShares, descFailing, descExpired, descEarliest, descUnread} {
+	for _, d := range []*prometheus.Desc{descFree, descReserve, descSandboxes,
+		descRunning, descShares, descFailing, descExpired, descEarliest, descUnread} {
 		out <- d
 	}
 }

@@ -82,7 +82,8 @@ func (k *Keeper) Short() (lines []string) {
 	for _, r := range k.home.Rooms() {
 		wanted, _ := r.Wanted()
 		if s := r.Space(); wanted > 0 && s.Little() {
-			lines = append(lines, fmt.Sprintf("only %s are free on the disk of %s: when it is full, %d more renewals fit, and VMs that write are frozen; make room",
+			lines = append(lines, fmt.Sprintf("only %s are free on the disk of %s: when it is full, %d more renewals fit, "+
+				"and VMs that write are frozen; make room",
 				units.BytesSize(float64(s.Free)), r.Dir, r.Reserve.Len()))
 		}
 	}
@@ -124,7 +125,8 @@ func (k *Keeper) Layers(info drivers.Info) []drivers.Fact {
 	}
 	for _, r := range k.home.Rooms() {
 		if r == k.home.RoomOf(info.DataRoot) {
-			return []drivers.Fact{{Name: "disk", Value: fmt.Sprintf("its layers (%s) and the tokens (%s) share a disk: should a container fill it, renewals go on "+
+			return []drivers.Fact{{Name: "disk", Value: fmt.Sprintf("its layers (%s) and the tokens (%s) share a disk: "+
+				"should a container fill it, renewals go on "+
 				"with the room that is set aside; on disks of their own neither fills the other's", info.DataRoot, r.Dir)}}
 		}
 	}

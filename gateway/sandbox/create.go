@@ -174,14 +174,18 @@ func checkRequest(q *api.CreateRequest) error {
 	}
 	q.Hypervisor = cmp.Or(q.Hypervisor, auto)
 	if !slices.Contains(api.Hypervisors, q.Hypervisor) {
-		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("there is no hypervisor %q", q.Hypervisor), Hint: "use one of " + strings.Join(api.Hypervisors, ", ")}
+		return &api.Error{Code: api.CodeInvalid,
+			Message: fmt.Sprintf("there is no hypervisor %q", q.Hypervisor),
+			Hint:    "use one of " + strings.Join(api.Hypervisors, ", ")}
 	}
 	if q.Rootfs != "" && q.Image != "" {
 		return &api.Error{Code: api.CodeInvalid, Message: "both a rootfs and an image are given", Hint: "use one of --rootfs and --image"}
 	}
 	for _, variable := range q.Process.Env {
 		if name, _, ok := strings.Cut(variable, "="); !ok || name == "" || strings.ContainsRune(variable, 0) {
-			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the environment entry %q is malformed", variable), Hint: "use --env NAME=VALUE"}
+			return &api.Error{Code: api.CodeInvalid,
+				Message: fmt.Sprintf("the environment entry %q is malformed", variable),
+				Hint:    "use --env NAME=VALUE"}
 		}
 	}
 	if err := checkDir(q.Process.Dir); err != nil {

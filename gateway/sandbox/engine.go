@@ -45,6 +45,7 @@ func (e *engine) enter(ctx context.Context) (leave func(), err error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s is busy: %d creations have been under way for %v", e.driver.Name(), MaxCreations, startDeadline),
-		Hint: "nothing was done; openshell-vm doctor says how it is"}
+	return nil, &api.Error{Code: api.CodeConflict,
+		Message: fmt.Sprintf("%s is busy: %d creations have been under way for %v", e.driver.Name(), MaxCreations, startDeadline),
+		Hint:    "nothing was done; openshell-vm doctor says how it is"}
 }

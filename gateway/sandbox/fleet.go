@@ -102,8 +102,9 @@ func (f *Fleet) Find(ref string) (*Sandbox, error) {
 	if s, ok := it.Owner.(*Sandbox); ok {
 		return s, nil
 	}
-	return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%s is a share for a container of your own, not a sandbox", it.Rec().Name),
-		Hint: "its container is your engine's to start and stop; for the share see openshell-vm share --help"}
+	return nil, &api.Error{Code: api.CodeInvalid,
+		Message: fmt.Sprintf("%s is a share for a container of your own, not a sandbox", it.Rec().Name),
+		Hint:    "its container is your engine's to start and stop; for the share see openshell-vm share --help"}
 }
 
 // Run moves every sandbox to its desired state until ctx ends, each engine on its own: one
@@ -164,7 +165,7 @@ type absent string
 
 func (a absent) err() error {
 	return &drivers.Error{Op: "use the driver " + string(a), Err: fmt.Errorf("this gateway has none of that name"),
-		Hint: "install the version of openshell-vm that made the sandbox, or remove it"}
+		Hint: "install the version that made the sandbox, or remove it: openshell-vm rm"}
 }
 
 func (a absent) Name() string                       { return string(a) }

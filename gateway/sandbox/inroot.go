@@ -136,7 +136,8 @@ func checkCommand(spec view, own bool) error {
 	}
 	hint := "give a program of its root"
 	if !own && imageName.MatchString(name) {
-		hint = fmt.Sprintf("give a program of its root; if %s is an image: openshell-vm run --image %s", name, strings.Join(spec.Process.Args, " "))
+		hint = fmt.Sprintf("give a program of its root; if %s is an image: openshell-vm run --image %s",
+			name, strings.Join(spec.Process.Args, " "))
 	}
 	where := "not found in $PATH"
 	if strings.Contains(name, "/") {

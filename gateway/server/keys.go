@@ -24,11 +24,15 @@ func (s *Server) findKey(prefix string) (string, error) {
 	}
 	switch len(found) {
 	case 0:
-		return "", &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no key %q", prefix), Hint: "openshell-vm keys list shows all"}
+		return "", &api.Error{Code: api.CodeNotFound,
+			Message: fmt.Sprintf("there is no key %q", prefix),
+			Hint:    "openshell-vm keys list shows all"}
 	case 1:
 		return found[0], nil
 	}
-	return "", &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("several keys begin with %q", prefix), Hint: "give more of the key's id: openshell-vm keys list"}
+	return "", &api.Error{Code: api.CodeInvalid,
+		Message: fmt.Sprintf("several keys begin with %q", prefix),
+		Hint:    "give more of the key's id: openshell-vm keys list"}
 }
 
 func (s *Server) getKeys(*http.Request) (any, error) {

@@ -52,6 +52,17 @@ type Options struct {
 	Touch      func()          // notes a use
 }
 
+// Parts are those of the gateway that answers are made of.
+type Parts struct {
+	Keys     *tokens.Keys
+	Roster   *roster.Roster
+	Fleet    *sandbox.Fleet
+	Shares   *shares.Shares
+	Reserves *reserve.Keeper
+	Metrics  *metrics.Metrics
+	Census   *metrics.Census
+}
+
 // Server answers requests. Its parts are safe for concurrent use, and so is it.
 type Server struct {
 	opts     Options
@@ -66,8 +77,9 @@ type Server struct {
 }
 
 // New makes a server of the gateway's parts.
-func New(opts Options, keys *tokens.Keys, r *roster.Roster, f *sandbox.Fleet, s *shares.Shares, reserves *reserve.Keeper, m *metrics.Metrics, c *metrics.Census) *Server {
-	return &Server{opts: opts, log: r.Log, keys: keys, roster: r, fleet: f, shares: s, reserves: reserves, metrics: m, census: c}
+func New(opts Options, p Parts) *Server {
+	return &Server{opts: opts, log: p.Roster.Log, keys: p.Keys, roster: p.Roster, fleet: p.Fleet, shares: p.Shares,
+		reserves: p.Reserves, metrics: p.Metrics, census: p.Census}
 }
 
 // Serve answers requests on the socket until ctx ends.
@@ -213,7 +225,9 @@ func checkPeer(ctx context.Context) error {
 	if ok && peer.Trusted(cred.Uid) {
 		return nil
 	}
-	return &api.Error{Code: api.CodeForbidden, Message: "this gateway serves its own user and root only", Hint: "run as the user whose gateway this is"}
+	return &api.Error{Code: api.CodeForbidden,
+		Message: "this gateway serves its own user and root only",
+		Hint:    "run as the user whose gateway this is"}
 }
 
 // answer makes a handler of a function that returns what to send as JSON.
@@ -254,7 +268,9 @@ func decode(r *http.Request, v any) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil
 	}
-	return &api.Error{Code: api.CodeInvalid, Message: "the request can't be read: " + explain.Line(err), Hint: "openshell-vm and openshell-gateway may be of different versions"}
+	return &api.Error{Code: api.CodeInvalid,
+		Message: "the request can't be read: " + explain.Line(err),
+		Hint:    "openshell-vm and openshell-gateway may be of different versions"}
 }
 
 func (s *Server) getStatus(*http.Request) (any, error) {
@@ -262,7 +278,8 @@ func (s *Server) getStatus(*http.Request) (any, error) {
 	return api.Status{ID: s.roster.Home.ID, Version: s.opts.Version, PID: os.Getpid(), StartedAt: s.opts.StartedAt,
 		StateDir: s.roster.Home.State, RuntimeDir: s.roster.Home.Runtime, Socket: s.roster.Home.Socket(),
 		Supervisor: s.opts.Supervisor, Unit: s.opts.Unit, Environment: api.OwnEnvironment(), Advice: s.advice(),
-		Sandboxes: n.All, Running: n.Running, Shares: n.Shares, Failing: n.Failing, Unreadable: s.roster.Unread(""), Short: s.reserves.Short()}, nil
+		Sandboxes: n.All, Running: n.Running, Shares: n.Shares, Failing: n.Failing,
+		Unreadable: s.roster.Unread(""), Short: s.reserves.Short()}, nil
 }
 
 // postStop answers before the end begins.
@@ -279,7 +296,9 @@ func (s *Server) postVerify(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if q.Leeway < 0 || q.Leeway > maxLeeway {
-		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("a leeway of %v is not allowed", q.Leeway), Hint: fmt.Sprintf("give one between 0s and %v", maxLeeway)}
+		return nil, &api.Error{Code: api.CodeInvalid,
+			Message: fmt.Sprintf("a leeway of %v is not allowed", q.Leeway),
+			Hint:    fmt.Sprintf("give one between 0s and %v", maxLeeway)}
 	}
 	claims, err := s.roster.Keeper.Verifier(q.Leeway).Verify(q.Token, time.Now())
 	if err != nil {
@@ -342,7 +361,9 @@ func (s *Server) postStopSandbox(r *http.Request, box *sandbox.Sandbox) (any, er
 		return nil, err
 	}
 	if q.Grace < 0 || q.Grace > time.Hour {
-		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("a grace of %v is not allowed", q.Grace), Hint: "give one between 0s and 1h"}
+		return nil, &api.Error{Code: api.CodeInvalid,
+			Message: fmt.Sprintf("a grace of %v is not allowed", q.Grace),
+			Hint:    "give one between 0s and 1h"}
 	}
 	if err := box.Stop(r.Context(), q.Grace); err != nil {
 		return nil, err
@@ -356,7 +377,9 @@ func (s *Server) postSignal(r *http.Request, box *sandbox.Sandbox) (any, error) 
 		return nil, err
 	}
 	if q.Signal < 1 || q.Signal > 64 {
-		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("there is no signal %d", q.Signal), Hint: "give a number between 1 and 64"}
+		return nil, &api.Error{Code: api.CodeInvalid,
+			Message: fmt.Sprintf("there is no signal %d", q.Signal),
+			Hint:    "give a number between 1 and 64"}
 	}
 	return struct{}{}, box.Signal(r.Context(), q.Signal)
 }

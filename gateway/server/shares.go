@@ -20,7 +20,7 @@ func (s *Server) shareRoutes(mux *http.ServeMux) {
 		return struct{}{}, s.shares.Remove(r.Context(), it, r.URL.Query().Get("force") != "")
 	}))
 	mux.Handle("POST /v1/shares/{ref}/files", of(s.postFiles))
-	mux.Handle("GET /v1/sandboxes/{ref}/token", inPath(s.roster.Find, func(_ *http.Request, it *roster.Item) (any, error) { return s.tokenOf(it), nil }))
+	mux.Handle("GET /v1/sandboxes/{ref}/token", inPath(s.roster.Find, s.getToken))
 	mux.Handle("POST /v1/sandboxes/{ref}/token/rotate", inPath(s.roster.Find, s.postRotate))
 
 	mux.Handle("GET /v1/keys", answer(s.getKeys))
@@ -97,6 +97,8 @@ func (s *Server) postFiles(r *http.Request, it *roster.Item) (any, error) {
 	}
 	return s.shareView(it), nil
 }
+
+func (s *Server) getToken(_ *http.Request, it *roster.Item) (any, error) { return s.tokenOf(it), nil }
 
 // postRotate is for a sandbox's token and for a share's.
 func (s *Server) postRotate(r *http.Request, it *roster.Item) (any, error) {

@@ -74,7 +74,9 @@ func postExec(r *http.Request, box *sandbox.Sandbox) (session, error) {
 // takeOver switches the connection to frames.
 func takeOver(w http.ResponseWriter, r *http.Request) (io.ReadWriteCloser, error) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), api.UpgradeProtocol) {
-		return nil, &api.Error{Code: api.CodeInvalid, Message: "this request needs an upgrade to " + api.UpgradeProtocol, Hint: "use openshell-vm or package api"}
+		return nil, &api.Error{Code: api.CodeInvalid,
+			Message: "this request needs an upgrade to " + api.UpgradeProtocol,
+			Hint:    "use openshell-vm or package api"}
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -150,7 +152,9 @@ func (p session) serve(ctx context.Context, rwc io.ReadWriteCloser, credit bool)
 // refusal is an Error frame's payload.
 func (p session) refusal(ctx context.Context, err error) []byte {
 	if ctx.Err() != nil {
-		err = &api.Error{Code: api.CodeEnding, Message: "the gateway ended the stream", Hint: "the sandbox goes on: attach again once the gateway runs"}
+		err = &api.Error{Code: api.CodeEnding,
+			Message: "the gateway ended the stream",
+			Hint:    "the sandbox goes on: attach again once the gateway runs"}
 	}
 	return api.EncodeError(explain.Error(err))
 }

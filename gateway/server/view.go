@@ -69,6 +69,7 @@ func (s *Server) shareView(it *roster.Item) api.Share {
 	if own, ok := it.Owner.(*shares.Share); ok {
 		warnings = append(warnings, own.Warnings()...)
 	}
-	return api.Share{ID: it.ID, Name: r.Name, Driver: r.Driver, Dir: it.Lease.Share().AuthDir(), Target: drivers.AuthDir, Env: drivers.ContractEnv(),
+	return api.Share{ID: it.ID, Name: r.Name, Driver: r.Driver, Dir: it.Lease.Share().AuthDir(), Target: drivers.AuthDir,
+		Env: drivers.ContractEnv(),
 		TTL: r.TTL(), CreatedAt: r.CreatedAt, Token: s.tokenOf(it), Files: slices.Sorted(maps.Keys(files)), Warnings: warnings, Problem: problem}
 }

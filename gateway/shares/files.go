@@ -55,7 +55,9 @@ func (s *Shares) storeFiles(it *roster.Item, q api.FilesRequest) error {
 func change(files map[string][]byte, q api.FilesRequest) error {
 	for _, name := range q.Remove {
 		if _, ok := files[name]; !ok {
-			return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("the share has no file %q", name), Hint: "openshell-vm share inspect lists its files"}
+			return &api.Error{Code: api.CodeNotFound,
+				Message: fmt.Sprintf("the share has no file %q", name),
+				Hint:    "openshell-vm share inspect lists its files"}
 		}
 		delete(files, name)
 	}
