@@ -11,8 +11,8 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// TestBadInput expects one clear line and a hint for each, exit code 125, and
-// nothing left behind.
+// TestBadInput expects for each bad input one clear line, a hint and exit code 125. Nothing
+// may be left behind.
 func TestBadInput(t *testing.T) {
 	eachUser(t, func(t *testing.T, w *world) {
 		file := filepath.Join(w.home, "file")
@@ -81,7 +81,7 @@ func TestBadInput(t *testing.T) {
 	})
 }
 
-// TestStateDirectoryIsGuarded: open modes, a second gateway, a stale socket.
+// TestStateDirectoryIsGuarded tries open modes, a second gateway and a stale socket.
 func TestStateDirectoryIsGuarded(t *testing.T) {
 	eachUser(t, func(t *testing.T, w *world) {
 		w.run("ps")

@@ -21,8 +21,8 @@ import (
 	"openshell-vm/internal/stream/streamtest"
 )
 
-// sizeVar is how many MiB the tests of the way of bytes send each way. More is for
-// by hand: OPENSHELL_E2E_MIB=1024 scripts/e2e ./e2e -run TestBytes -timeout 0
+// sizeVar is the environment variable for how many MiB TestBytes sends each way. To send
+// more: OPENSHELL_E2E_MIB=1024 scripts/e2e ./e2e -run TestBytes -timeout 0
 const sizeVar = "OPENSHELL_E2E_MIB"
 
 func testSize(t *testing.T) int {
@@ -37,17 +37,17 @@ func testSize(t *testing.T) int {
 	return mib << 20
 }
 
-// witness is the conformance suite's program, inside.
+// witness is the path of the conformance suite's program inside a sandbox.
 const witness = "/witness/witness"
 
-// withWitness are a sandbox's flags, and those of run or create before it.
+// withWitness returns the flags for a sandbox with the witness, after those given.
 func (w *world) withWitness(e engine, args ...string) []string {
 	args = append(args, "--mount", w.readerDir()+":/witness")
 	return append(args, e.flags...)
 }
 
-// TestBytes sends bytes both ways at once through run -i and exec -i. Each byte
-// arrives, on both sides, and so does the exit code.
+// TestBytes sends bytes both ways at once through run -i and exec -i. All of them have to
+// arrive on both sides, and so has the exit code.
 func TestBytes(t *testing.T) {
 	size := testSize(t)
 	patient := patience + 4*time.Duration(size)*time.Microsecond // a quarter of a megabyte a second
@@ -80,10 +80,10 @@ func TestBytes(t *testing.T) {
 	})
 }
 
-// beats is where the commands of TestClientKilled tell that they live.
+// beats is where the commands of TestClientKilled show that they live.
 const beats = "/tmp/beat"
 
-// lastBeat is when the command last lived.
+// lastBeat returns when the command last showed that it lives.
 func (w *world) lastBeat(box string) (beat time.Time) {
 	w.Helper()
 	n, err := strconv.ParseInt(strings.TrimSpace(w.run("exec", box, "cat", beats)), 10, 64)
@@ -91,8 +91,8 @@ func (w *world) lastBeat(box string) (beat time.Time) {
 	return time.Unix(0, n)
 }
 
-// TestClientKilled: the command of a client that was killed ends, whatever input of
-// it is unread. The promise is a second; the test waits longer, and tells.
+// TestClientKilled kills a client. Its command has to end, however much of the client's input
+// is unread. The promise is one second; the test waits longer, and logs the time.
 func TestClientKilled(t *testing.T) {
 	eachEngine(t, func(t *testing.T, w *world, e engine) {
 		w.run(append(w.withWitness(e, "run", "-d", "--name", "box"), "--", "sleep", "1000000")...)
@@ -116,8 +116,8 @@ func TestClientKilled(t *testing.T) {
 	})
 }
 
-// connect starts a client of "beat" with more input than anybody reads, if it takes
-// any, and returns when the command runs.
+// connect starts a client of "beat" and returns when the command runs. If the client takes
+// input, it gets more than anybody reads.
 func (w *world) connect(cmd *exec.Cmd, how string) (end func()) {
 	w.Helper()
 	said := &capture.Buffer{}
@@ -151,7 +151,8 @@ func (w *world) connect(cmd *exec.Cmd, how string) (end func()) {
 	return end
 }
 
-// flood is lines of text without end: what else is typed may stop a command.
+// flood is an endless stream of lines of text. Other bytes, typed on a terminal, could stop a
+// command.
 type flood struct{ given atomic.Int64 }
 
 func (f *flood) Read(p []byte) (int, error) {
@@ -164,8 +165,8 @@ func (f *flood) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestSlowReader: the output of a VM waits for a client that reads late, however
-// much there is, and after the workload's end, too. Nothing else waits for it.
+// TestSlowReader attaches a client that reads late. The output of a VM has to wait for it,
+// however much there is, and also after the workload's end. Nothing else may wait for it.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, os.Getuid())
@@ -209,8 +210,8 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// TestStuckReader: a client that reads nothing is in no way of stop and rm, and is
-// told how it ended when it reads after all.
+// TestStuckReader attaches a client that reads nothing. It must not delay stop and rm. When it
+// reads after all, it learns how the sandbox ended.
 func TestStuckReader(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, os.Getuid())

@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// link is a Markdown link's target.
+// link matches the target of a Markdown link.
 var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
-// TestLinks: what one page says of another is there, and each decision is in the
-// list of them.
+// TestLinks checks that each link between pages leads somewhere, and that the list of
+// decisions is complete.
 func TestLinks(t *testing.T) {
 	var pages []string
 	for _, pattern := range []string{"../*.md", "../docs/*.md", "../docs/decisions/*.md"} {
@@ -61,7 +61,7 @@ func read(t *testing.T, file string) string {
 	return string(data)
 }
 
-// anchors are those of a page's headings, with spaces between and around.
+// anchors returns the anchors of a page's headings, with spaces between and around them.
 func anchors(page string) string {
 	all := " "
 	for _, line := range strings.Split(page, "\n") {

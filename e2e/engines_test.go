@@ -11,11 +11,11 @@ import (
 	"testing"
 )
 
-// engineImage is what scripts/engines puts into each engine: busybox alone.
+// engineImage is the image that scripts/engines puts into each engine: only busybox.
 const engineImage = "localhost/openshell-busybox"
 
-// engine is one driver as the e2e sees it: how a sandbox of it is asked for,
-// and how it dies without the gateway's doing.
+// engine is one driver as these tests see it: how to ask for a sandbox, and how to kill one
+// without the gateway.
 type engine struct {
 	driver  string
 	flags   []string
@@ -23,10 +23,10 @@ type engine struct {
 	restart func(w *world)            // the engine, as by a crash; nil if there is none
 }
 
-// hostVars name each container engine to its clients, and to the gateway.
+// hostVars are the variables by which clients and the gateway find each container engine.
 var hostVars = map[string]string{"docker": "DOCKER_HOST", "podman": "CONTAINER_HOST"}
 
-// engines are all drivers; one that is not there is skipped, or a failure with E2E_REQUIRE=1.
+// engines are all drivers. One that is missing is skipped; with E2E_REQUIRE=1 it is a failure.
 var engines = []engine{
 	{driver: "vm", kill: killMonitor},
 	{
@@ -43,8 +43,8 @@ var engines = []engine{
 	},
 }
 
-// eachEngine runs body in a fresh world per driver. Containers run as root only:
-// the engines are root's.
+// eachEngine runs body in a fresh world for each driver. Containers run only as root: the
+// engines belong to root.
 func eachEngine(t *testing.T, body func(t *testing.T, w *world, e engine)) {
 	for _, e := range engines {
 		t.Run(e.driver, func(t *testing.T) {
@@ -94,7 +94,7 @@ func killMonitor(w *world, id string) {
 	w.Fatalf("no monitor of %s", id)
 }
 
-// engines runs scripts/engines, which the tests' engines were started by.
+// engines runs scripts/engines, which has started the tests' engines.
 func (w *world) engines(args ...string) {
 	w.Helper()
 	if out, err := exec.Command("../scripts/engines", args...).CombinedOutput(); err != nil {
@@ -102,14 +102,14 @@ func (w *world) engines(args ...string) {
 	}
 }
 
-// TestResumedByTheGateway is what this project exists for. A sandbox that keeps
-// a marker loses its gateway for longer than its token lives; in three of the four
-// cases it dies, too. The next gateway brings it back: the marker is there, the
-// token is fresh, the old one is refused.
+// TestResumedByTheGateway is what this project exists for. A sandbox with a marker loses its
+// gateway for longer than its token lives. In three of the four cases it dies, too. The next
+// gateway has to bring it back: the marker is there, the token is fresh, and the old token is
+// refused.
 func TestResumedByTheGateway(t *testing.T) {
 	cases := []struct {
 		name string
-		// down takes place after the gateway was killed and before its token expires.
+		// down is called after the gateway was killed and before the token expires.
 		down    func(w *world, e engine, id string)
 		restart bool // the sandbox is another process afterwards
 	}{
@@ -165,7 +165,7 @@ func TestResumedByTheGateway(t *testing.T) {
 	})
 }
 
-// TestEngineExitCodes holds containers to the codes that VMs are held to.
+// TestEngineExitCodes expects of containers the same exit codes as of VMs.
 func TestEngineExitCodes(t *testing.T) {
 	eachEngine(t, func(t *testing.T, w *world, e engine) {
 		for command, code := range map[string]int{"exit 0": 0, "exit 7": 7, "sh -c 'kill -TERM $$'; exit $?": 143} {
@@ -177,8 +177,8 @@ func TestEngineExitCodes(t *testing.T) {
 	})
 }
 
-// TestOneFailureDelaysNobody: while one sandbox cannot be renewed, another one
-// is, in time; the first shows its failure and recovers by itself.
+// TestOneFailureDelaysNobody makes one sandbox's renewals fail. Another one has to be renewed
+// in time. The first has to show its failure, and to recover by itself.
 func TestOneFailureDelaysNobody(t *testing.T) {
 	eachEngine(t, func(t *testing.T, w *world, e engine) {
 		bad, good := w.start("bad", "16s", e.flags...), w.start("good", "16s", e.flags...)
@@ -204,7 +204,7 @@ func TestOneFailureDelaysNobody(t *testing.T) {
 	})
 }
 
-// immutable makes a directory refuse every change, root's too, or lifts that.
+// immutable makes a directory refuse every change, also by root, or ends that.
 func immutable(t *testing.T, dir string, on bool) {
 	t.Helper()
 	flag := "-i"

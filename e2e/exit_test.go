@@ -14,7 +14,7 @@ import (
 	"openshell-vm/drivers/driverstest/capture"
 )
 
-// TestExitCodes are those of container tools.
+// TestExitCodes expects the exit codes of container tools.
 func TestExitCodes(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
 		for _, c := range []struct {
@@ -52,7 +52,7 @@ func words(s string) []string {
 	return out
 }
 
-// TestTwentyBoots boots twenty VMs in a row; each must answer.
+// TestTwentyBoots boots twenty VMs in a row. Each has to answer.
 func TestTwentyBoots(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
 		var took []time.Duration
@@ -79,8 +79,8 @@ func TestTerminal(t *testing.T) {
 		screen := &capture.Buffer{}
 		go func() { _, _ = io.Copy(screen, terminal) }()
 
-		// A shell drops what is typed while it changes the terminal's mode, before
-		// and after each command; a person would type it again.
+		// Before and after each command a shell changes the terminal's mode, and drops what
+		// is typed meanwhile. A person would type it again.
 		ask := func(line string, answered func() bool) {
 			t.Helper()
 			var typed time.Time

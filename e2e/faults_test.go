@@ -12,18 +12,17 @@ import (
 	"time"
 )
 
-// fault is something that goes wrong with a running VM, and what ps -a is to
-// say of it.
+// fault is something that goes wrong with a running VM, and what ps -a has to say of it.
 type fault struct {
 	what  string
 	cause func(w *world, vm remains)
 	state []string // in ps's line
-	// reason is what inspect's begins with; "" if there is to be none
+	// reason is how inspect's reason begins; "" if there must be none
 	reason string
 }
 
-// moody is a workload that can be told to run out of memory, itself or by a
-// child, and tells its process id.
+// moody is a workload that prints its pid. It can be told to run out of memory, itself or by a
+// child.
 const moody = `echo $$ >/pid; while :; do
 	rm /child 2>/dev/null && { tail /dev/zero; echo "goes on after $?"; }
 	rm /self 2>/dev/null && exec tail /dev/zero
@@ -40,9 +39,9 @@ var guestFaults = []fault{
 
 const outOfMemory = "the guest ran out of memory, and its kernel killed the workload"
 
-// TestFaults causes one fault after the other in the same VM. Each time ps says
-// what it was, nothing of the VM is left running or mounted, the gateway leaves
-// it at that, and the next start finds a fresh token.
+// TestFaults causes one fault after the other in the same VM. Each time ps has to say what it
+// was, nothing of the VM may be left running or mounted, the gateway must not start it again,
+// and the next start has to find a fresh token.
 func TestFaults(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
 		w.run("run", "-d", "--name", "box", "--ttl", "1h", "--memory", "128m", "--mount", w.readerDir()+":/witness", "--", "sh", "-c", moody)
@@ -67,8 +66,8 @@ func TestFaults(t *testing.T) {
 	})
 }
 
-// TestDiesWithoutGateway: what died while nobody looked was not ended by its
-// user. The next gateway says so and starts it again, with a fresh token.
+// TestDiesWithoutGateway kills a VM while no gateway runs. Its user has not ended it, so the
+// next gateway says so, and starts it again with a fresh token.
 func TestDiesWithoutGateway(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
 		s := w.start("box", "1h")
@@ -83,7 +82,7 @@ func TestDiesWithoutGateway(t *testing.T) {
 	})
 }
 
-// deaths are the ends that each of a VM's processes can have.
+// deaths are the ways in which each of a VM's processes can die.
 func deaths(vm remains) (all []fault) {
 	for _, name := range slices.Sorted(maps.Keys(vm.named)) {
 		reason := name + " ended: signal: killed"
@@ -96,11 +95,10 @@ func deaths(vm remains) (all []fault) {
 	return all
 }
 
-// panicGuest's exec loses its guest.
+// panicGuest panics the guest's kernel by an exec. The exec loses its guest.
 func (w *world) panicGuest(remains) { w.try("exec", "box", "sh", "-c", "echo c >/proc/sysrq-trigger") }
 
-// starveWorkload lets the workload itself take all memory, which whoever is
-// attached to it is told.
+// starveWorkload makes the workload itself take all memory. An attached client is told.
 func (w *world) starveWorkload(remains) {
 	w.run("exec", "box", "touch", "/self")
 	if r := w.try("attach", "box"); r.code != 137 || !strings.Contains(r.stderr, "openshell-vm: "+outOfMemory+"\n") {
@@ -108,9 +106,9 @@ func (w *world) starveWorkload(remains) {
 	}
 }
 
-// starveChild lets a child of the workload take all memory: the sandbox goes on,
-// and its init with it, which has to see the next token. The workload's own end
-// has nothing to do with memory then.
+// starveChild makes a child of the workload take all memory. The sandbox and its init go on,
+// and the init has to see the next token. The workload's own end then has nothing to do with
+// memory.
 func (w *world) starveChild(remains) {
 	w.run("exec", "box", "touch", "/child")
 	w.eventually("the shell goes on after its child was killed", patience, func() bool {
@@ -127,8 +125,8 @@ func (w *world) starveChild(remains) {
 	w.try("exec", "box", "sh", "-c", "kill -9 $(cat /pid)") // which ends with the workload, or just before
 }
 
-// TestHungBoot: a guest that does not get to its workload is given up, and the
-// error and ps say so.
+// TestHungBoot boots a guest that never gets to its workload. It has to be given up, and the
+// error and ps have to say so.
 func TestHungBoot(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
 		w.setenv("OPENSHELL_ACCEL", "tcg")
@@ -147,7 +145,7 @@ func TestHungBoot(t *testing.T) {
 	})
 }
 
-// shows waits until ps has all the words in a sandbox's line, and gives that.
+// shows waits until ps has all the words in a sandbox's line, and returns the line.
 func (w *world) shows(name string, words ...string) (line string) {
 	w.Helper()
 	defer func() {
@@ -166,8 +164,8 @@ func (w *world) shows(name string, words ...string) (line string) {
 	return strings.TrimSpace(line)
 }
 
-// staysEnded: a gateway that saw a sandbox end takes that for final. It is not
-// started again behind its user's back, and inspect has the whole reason.
+// staysEnded checks that a gateway that saw a sandbox end does not start it again by itself,
+// and that inspect has the whole reason.
 func (w *world) staysEnded(f fault) {
 	w.Helper()
 	w.eventually("it is to be stopped", patience, func() bool { return w.sandbox("box").Desired == "stopped" })

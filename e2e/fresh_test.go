@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// longest is how long a test reads for the numbers that it wants.
+// longest is how long a test reads at most to get the numbers that it wants.
 const longest = 8 * time.Minute
 
-// TestTokenIsAlwaysFresh reads the token in a real guest while the gateway
-// renews it: 5 renewals and 2,000 readings if there is time for them, none torn, missing or
-// expired, and all the while no token shows anywhere but in the share.
+// TestTokenIsAlwaysFresh reads the token in a real guest while the gateway renews it: 5
+// renewals and 2,000 readings, if there is time for them. No reading may be torn, missing or
+// expired. All the while no token may show anywhere but in the share.
 func TestTokenIsAlwaysFresh(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
 		s := w.start("fresh", "16s")
@@ -29,7 +29,7 @@ func TestTokenIsAlwaysFresh(t *testing.T) {
 		atLeast := func(least, renewals int) bool {
 			return readings >= least && len(generations) > renewals && int(rounds.Load()) >= least/40
 		}
-		// A machine that is busy does less in that time, but not much too little.
+		// A busy machine does less in that time, but it must not do much less.
 		more := func() bool { return !atLeast(2000, 5) && (time.Since(began) < longest || !atLeast(200, 3)) }
 		w.witness("fresh", 3*longest, func(r reading) bool {
 			if err := j.check(r); err != nil {
@@ -52,8 +52,8 @@ func TestTokenIsAlwaysFresh(t *testing.T) {
 	})
 }
 
-// TestRustVirtiofsd reads the token over three renewals through the Rust
-// virtiofsd, where the other tests take the one that is installed.
+// TestRustVirtiofsd reads the token over three renewals through the Rust virtiofsd. The other
+// tests use the one that is installed.
 func TestRustVirtiofsd(t *testing.T) {
 	program := os.Getenv("OPENSHELL_RUST_VIRTIOFSD")
 	switch {
@@ -79,12 +79,12 @@ func TestRustVirtiofsd(t *testing.T) {
 	})
 }
 
-// staleness is how long a guest under QEMU may read what was current before.
+// staleness is how long a guest under QEMU may still read the previous generation.
 const staleness = time.Second
 
-// TestPublishIsSeen reads as often as it can while the gateway publishes 50 times:
-// no read that begins later than the driver's bound after a publish finds what
-// was there before. How soon it is seen as a rule is a benchmark's matter.
+// TestPublishIsSeen reads as often as it can while the gateway publishes 50 times. No read that
+// begins later than the driver's bound after a publish may find the previous generation.
+// BenchmarkSeen measures how soon a publish is usually seen.
 func TestPublishIsSeen(t *testing.T) {
 	eachUser(t, func(t *testing.T, w *world) {
 		s := w.start("seen", "1h")
@@ -111,9 +111,9 @@ func TestPublishIsSeen(t *testing.T) {
 	})
 }
 
-// BenchmarkSeen measures publish to visible against one question to the sandbox
-// and its answer, which both have in them: the way to the test's process and the
-// reader's turn on the processor.
+// BenchmarkSeen measures the time from a publish until it is visible. It compares that with one
+// question to the sandbox and its answer. Both include the way to the test's process, and the
+// wait for the reader's turn on the processor.
 func BenchmarkSeen(b *testing.B) {
 	for _, e := range engines {
 		b.Run(e.driver, func(b *testing.B) {
@@ -135,7 +135,7 @@ func BenchmarkSeen(b *testing.B) {
 	}
 }
 
-// answers are what questions to the witness take.
+// answers measures how long questions to the witness take.
 func (w *world) answers(name string) (took []time.Duration) {
 	w.Helper()
 	cmd := w.command(context.Background(), "openshell-vm", "exec", "-i", name, "/witness/reader", "-count", "0", "-every", "0s", "-asked")
@@ -157,7 +157,7 @@ func (w *world) answers(name string) (took []time.Duration) {
 	return took
 }
 
-// publishes are what it takes until the witness reports them.
+// publishes measures how long it takes until the witness reports a publish.
 func (w *world) publishes(name string, j *judge) (took []time.Duration) {
 	w.Helper()
 	generation := w.sandbox(name).Token.Generation
@@ -173,7 +173,7 @@ func (w *world) publishes(name string, j *judge) (took []time.Duration) {
 	return took
 }
 
-// report prints the distribution of what something took.
+// report prints the distribution of durations.
 func report(t testing.TB, what string, took []time.Duration) {
 	t.Helper()
 	if len(took) == 0 {

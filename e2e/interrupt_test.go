@@ -18,12 +18,11 @@ import (
 	"openshell-vm/drivers/driverstest/capture"
 )
 
-// interruptPatience is for what takes a second on a machine that has nothing else
-// to do.
+// interruptPatience bounds waits for what takes a second on an idle machine.
 const interruptPatience = 30 * time.Second
 
-// TestInterruptedBoot presses ctrl-c at each stage of a VM's boot: the command ends
-// soon, with what a shell calls 130, and nothing is left.
+// TestInterruptedBoot presses ctrl-c at each stage of a VM's boot. The command has to end soon,
+// with exit code 130 for a shell, and nothing may be left.
 func TestInterruptedBoot(t *testing.T) {
 	eachUser(t, func(t *testing.T, w *world) {
 		w.run("gateway", "start")
@@ -98,7 +97,7 @@ func (w *world) interrupted(flags []string, ready func(*boot) bool) {
 	}
 }
 
-// id is the sandbox's, "" before there is one.
+// id returns the sandbox's id; "" before there is one.
 func (b *boot) id() string {
 	entries, _ := os.ReadDir(filepath.Join(b.w.stateDir(), "sandboxes"))
 	for _, e := range entries {
@@ -117,7 +116,8 @@ func (b *boot) size(file string) int64 {
 
 func (b *boot) runs(program string) bool { return b.process(program) != 0 }
 
-// process is the monitor, or one that it started, by the begin of its name.
+// process returns the pid of the monitor, or of a process that it started, by the beginning of
+// its name.
 func (b *boot) process(program string) int {
 	monitor := 0
 	for pid, cmdline := range b.w.processes() {

@@ -35,9 +35,8 @@ type reading struct {
 	arrived time.Time // on the host
 }
 
-// judge knows every token that a gateway published for one sandbox, by its
-// hash, and verifies with the public keys themselves and no leeway: it shares
-// no code with what it judges.
+// judge knows every token that a gateway published for one sandbox, by its hash. It verifies
+// tokens with the public keys and without leeway, and shares no code with what it judges.
 type judge struct {
 	w         *world
 	auth      string
@@ -85,20 +84,20 @@ func (j *judge) collect() {
 	}
 }
 
-// since is when the host first saw a generation current.
+// since returns when the host first saw a generation as current.
 func (j *judge) since(generation uint64) time.Time {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.appeared[generation]
 }
 
-// hashOf is a token file's hash as the witness reports it.
+// hashOf returns a token file's hash in the form that the witness reports.
 func hashOf(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }
 
-// tokens are all that were published so far.
+// tokens returns all tokens that were published so far.
 func (j *judge) tokens() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -109,7 +108,7 @@ func (j *judge) tokens() []string {
 	return all
 }
 
-// verify checks one raw token as a resource server would, at the time given.
+// verify checks one raw token at the given time, as a resource server would.
 func (j *judge) verify(raw string, at time.Time) error {
 	_, err := jwt.Parse(raw, func(t *jwt.Token) (any, error) {
 		return publicKey(filepath.Join(j.w.stateDir(), "keys"), t.Header["kid"])
@@ -142,8 +141,8 @@ func publicKey(dir string, kid any) (any, error) {
 	return nil, fmt.Errorf("no key %v", kid)
 }
 
-// inTime is verify for a token that was read at some moment between two: a busy
-// machine may stop the reader before and after that, and the reading on its way.
+// inTime is verify for a token that was read at some moment between two times. On a busy machine
+// the reader may stand still before and after that, and the reading may be under way for long.
 func (j *judge) inTime(raw string, from, to time.Time) error {
 	err := j.verify(raw, from)
 	if errors.Is(err, jwt.ErrTokenNotValidYet) {
@@ -152,8 +151,7 @@ func (j *judge) inTime(raw string, from, to time.Time) error {
 	return err
 }
 
-// clockSlack is how far a sandbox's clock may be off, with what else makes it
-// hard to compare.
+// clockSlack is how far a sandbox's clock may be off, including the inaccuracy of comparing it.
 const clockSlack = time.Second
 
 // check says what is wrong with one reading: torn, missing, unknown or expired.
@@ -174,8 +172,8 @@ func (j *judge) check(r reading) error {
 	return j.checkClock(r)
 }
 
-// checkClock: what the sandbox's clock says would prove nothing if it were wrong.
-// A reading may arrive late, but not all of many.
+// checkClock checks the sandbox's clock, since with a wrong clock its readings prove nothing. One
+// reading may arrive late, but not all of many.
 func (j *judge) checkClock(r reading) error {
 	delay := r.arrived.Sub(time.Unix(0, r.Opened))
 	if j.readings++; j.readings == 1 || delay < j.delay {
@@ -188,8 +186,8 @@ func (j *judge) checkClock(r reading) error {
 	return nil
 }
 
-// witness runs the reader in a sandbox and hands over each reading until the
-// reader ends, f returns false, or the time is up.
+// witness runs the reader in a sandbox and calls f with each reading, until the reader ends, f
+// returns false, or the time is up.
 func (w *world) witness(name string, within time.Duration, f func(reading) bool, flags ...string) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// needles are the forms in which a token's secret part could leak: the
-// signature as it stands in the token, as bytes, and encoded the other way.
+// needles are the forms in which a token's secret part, the signature, could leak: as in the
+// token, as bytes, and in the other base64 encoding.
 func needles(token string) [][]byte {
 	text := token[strings.LastIndexByte(token, '.')+1:]
 	raw, err := base64.RawURLEncoding.DecodeString(text)
@@ -27,8 +27,8 @@ func needles(token string) [][]byte {
 	return [][]byte{[]byte(text), raw, []byte(base64.StdEncoding.EncodeToString(raw))}
 }
 
-// leaks looks for the tokens in every process's arguments and environment and
-// in all that the gateway and its monitors wrote but the shares themselves.
+// leaks looks for the tokens in every process's arguments and environment, and in all that the
+// gateway and its monitors wrote, except the shares.
 func (w *world) leaks(tokens []string) []string {
 	var found []string
 	search := func(place string, data []byte) {
@@ -65,8 +65,8 @@ func (w *world) leaks(tokens []string) []string {
 	return found
 }
 
-// watchForLeaks searches until stop is called, which returns what was found.
-// rounds is how often all was searched so far.
+// watchForLeaks searches until stop is called. stop returns what was found.
+// rounds returns how often everything was searched so far.
 func (w *world) watchForLeaks(j *judge) (rounds *atomic.Int64, stop func() (found []string)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	rounds = new(atomic.Int64)
@@ -82,8 +82,8 @@ func (w *world) watchForLeaks(j *judge) (rounds *atomic.Int64, stop func() (foun
 	return rounds, func() []string { cancel(); return <-done }
 }
 
-// provesSearch plants a token in a process's environment, in one's arguments
-// and in a record, and expects each to be found.
+// provesSearch plants a token in a process's environment, in a process's arguments and in a
+// record, and expects the search to find each.
 func (w *world) provesSearch(token string) {
 	w.Helper()
 	sandboxes, err := filepath.Glob(filepath.Join(w.stateDir(), "sandboxes", "*"))

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMissingParts hides what a VM needs, one thing at a time, behind a PATH
-// and environment that lack it: one line that names it and the package to get.
+// TestMissingParts hides what a VM needs, one thing at a time, by PATH and environment. It
+// expects one line that names the missing thing and the package to install.
 func TestMissingParts(t *testing.T) {
 	eachUser(t, func(t *testing.T, w *world) {
 		for _, c := range []struct {
@@ -62,9 +62,9 @@ func (w *world) setenv(name, value string) {
 	w.env = env
 }
 
-// TestDiskFull fills the file system that the state lies on, when nothing is set aside
-// there: the last good token stays, ps shows the failure, renewal goes on trying and recovers by
-// itself once there is room.
+// TestDiskFull fills the file system with the state directory, when nothing is set aside there.
+// The last good token has to stay, ps has to show the failure, and renewals have to recover by
+// themselves once there is room.
 func TestDiskFull(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("a tmpfs of its own needs root")
@@ -96,8 +96,8 @@ func TestDiskFull(t *testing.T) {
 	w.readsFresh("full", j, s.Token.Generation)
 }
 
-// tmpfs mounts a small file system of the world's own. The function it gives
-// fills it to the last byte, and that one's empties it again.
+// tmpfs mounts a small file system for the world. The function that it returns fills the file
+// system to the last byte, and returns a function that empties it again.
 func (w *world) tmpfs(dir, size string) (fill func() (release func())) {
 	w.Helper()
 	w.must(os.MkdirAll(dir, 0o700))

@@ -14,7 +14,7 @@ import (
 	"openshell-vm/drivers/vm/hypervisor/all"
 )
 
-// namedIn are where a hypervisor's name may stand as a word of its own.
+// namedIn are the places where a hypervisor's name may be a word of its own.
 var namedIn = []string{
 	"drivers/vm/hypervisor",             // their folders, and the list of them
 	"drivers/vm/jail/jailtest/listed",   // what a test compares their jails with
@@ -22,8 +22,8 @@ var namedIn = []string{
 	"krun", "cmd/openshell-krun", "e2e", // libkrun's own, and tests
 }
 
-// TestHypervisorsAreNamedInTheirFolders: nothing else decides by a hypervisor's name.
-// What the others have to know of one is a method, a trait or a tool of it.
+// TestHypervisorsAreNamedInTheirFolders checks that no other code decides by a hypervisor's
+// name. What others have to know of a hypervisor is a method, a trait or one of its Tools.
 func TestHypervisorsAreNamedInTheirFolders(t *testing.T) {
 	known, err := all.New(nil)
 	if err != nil {
@@ -59,7 +59,7 @@ func TestHypervisorsAreNamedInTheirFolders(t *testing.T) {
 	}
 }
 
-// named are the places in a file where a string is one of the names.
+// named returns the places in a file where a string is one of the names.
 func named(t *testing.T, path string, names []string) (where []token.Position) {
 	t.Helper()
 	set := token.NewFileSet()

@@ -14,8 +14,8 @@ import (
 // oldCommit is the version that CHANGELOG.md counts from.
 const oldCommit = "99b2efc"
 
-// oldPrograms builds those of the commit that OLD names, from the history, and gives
-// their directory and the version that they say they are.
+// oldPrograms builds the programs of the commit OLD from the history. It returns their directory
+// and the version that they report.
 func oldPrograms(t *testing.T) (dir, version string) {
 	t.Helper()
 	version = cmp.Or(os.Getenv("OLD"), oldCommit)

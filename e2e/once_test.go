@@ -10,9 +10,8 @@ import (
 	"testing"
 )
 
-// once are things that are easily written a second time, each with the only places that
-// may have it. What is in a string or called by its name is found, no more: this keeps
-// nobody from it who means to.
+// once lists code that is easily written a second time, each with the only places that may have
+// it. The test finds only strings and names. It does not stop anybody who does it on purpose.
 var once = map[string]struct {
 	pattern *regexp.Regexp
 	places  []string
@@ -30,8 +29,8 @@ var once = map[string]struct {
 	"a name on a share's disk": {regexp.MustCompile(`"[^" ]*\.\.(data|gen-|is-|was-|new-)`), []string{"share/layout"}},
 }
 
-// TestWrittenOnce looks at programs and libraries. Tests and what stands in for a
-// sandbox's own programs may know by themselves what they judge.
+// TestWrittenOnce checks programs and libraries. Tests, and programs that play a sandbox's own,
+// are left out: they may know by themselves what they judge.
 func TestWrittenOnce(t *testing.T) {
 	skipped := []string{"e2e", "drivers/driverstest", "drivers/vm/jail/jailtest", "bin", ".git"}
 	looked := 0

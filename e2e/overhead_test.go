@@ -23,13 +23,12 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// pairs is how many alternating pairs an overhead is the median of.
+// pairs is the number of alternating pairs whose median is the overhead.
 const pairs = 20
 
-// BenchmarkRunVM measures `openshell-vm run` to the workload's first line
-// against the same virtiofsd, QEMU, kernel and initramfs started by hand: no
-// gateway, no monitor, no jail, no token. The goal is a median difference of
-// at most 300 ms.
+// BenchmarkRunVM measures `openshell-vm run` up to the workload's first line. It compares that
+// with the same virtiofsd, QEMU, kernel and initramfs started by hand: no gateway, no monitor,
+// no jail, no token. The goal is a median difference of at most 300 ms.
 func BenchmarkRunVM(b *testing.B) {
 	w := newWorld(b, os.Getuid())
 	w.run("create", "--name", "model", "--ttl", "1h", "--ephemeral", "--", "echo", "up")
@@ -48,9 +47,9 @@ func BenchmarkRunVM(b *testing.B) {
 	}
 }
 
-// BenchmarkRunContainer measures `openshell-vm run` to the first line against
-// the engine's own CLI. The goal is a median overhead of at most 15 % or
-// 100 ms, whichever is larger.
+// BenchmarkRunContainer measures `openshell-vm run` up to the first line, and compares that with
+// the engine's own CLI. The goal is a median overhead of at most 15 % or 100 ms, whichever is
+// larger.
 func BenchmarkRunContainer(b *testing.B) {
 	for _, e := range engines[1:] {
 		b.Run(e.driver, func(b *testing.B) {
@@ -77,7 +76,7 @@ func BenchmarkRunContainer(b *testing.B) {
 	}
 }
 
-// compare reports both medians and the median of the differences pair by pair.
+// compare reports both medians, and the median of the pairs' differences.
 func compare(b *testing.B, ours, theirs []time.Duration) {
 	differences := make([]time.Duration, len(ours))
 	for i := range ours {
@@ -95,7 +94,7 @@ func median(list []time.Duration) time.Duration {
 	return sorted[len(sorted)/2]
 }
 
-// firstLine is how long the CLI takes to print its first line.
+// firstLine measures how long the CLI takes to print its first line.
 func (w *world) firstLine(args ...string) time.Duration {
 	w.Helper()
 	return firstLineOf(w, w.command(context.Background(), "openshell-vm", args...))
@@ -120,8 +119,8 @@ func firstLineOf(t testing.TB, cmd *exec.Cmd) time.Duration {
 	return took
 }
 
-// bootByHand starts what a monitor starts, and nothing else, and returns the
-// time to the first line of output.
+// bootByHand starts what a monitor starts, and nothing else. It returns the time to the first
+// line of output.
 func bootByHand(t testing.TB, cfg monitor.Config) time.Duration {
 	t.Helper()
 	var tools qemu.Tools
@@ -184,7 +183,7 @@ func bootByHand(t testing.TB, cfg monitor.Config) time.Duration {
 	}
 }
 
-// answerHello tells the guest to go on, and reads what else it says.
+// answerHello tells the guest to start, and reads its further messages.
 func answerHello(control *os.File) {
 	var c *stream.Conn
 	c = stream.New(control, stream.Options{Credit: true, MaxMessage: 64 << 10, Message: func(_ uint32, data []byte) error {
@@ -197,7 +196,7 @@ func answerHello(control *os.File) {
 	c.Run()
 }
 
-// socketPair gives two connected sockets; the first is closed with the test.
+// socketPair makes two connected sockets. The first is closed at the test's end.
 func socketPair(t testing.TB) (ours, theirs *os.File) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -209,7 +208,7 @@ func socketPair(t testing.TB) (ours, theirs *os.File) {
 	return ours, theirs
 }
 
-// vhostPair gives a listening socket and one that is connected to it.
+// vhostPair makes a listening socket, and one that is connected to it.
 func vhostPair(t testing.TB, dir, name string) (listening, connected *os.File) {
 	t.Helper()
 	path := filepath.Join(dir, name+".sock")

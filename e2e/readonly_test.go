@@ -14,14 +14,14 @@ import (
 	"testing"
 )
 
-// TestShareIsReadOnlyInside tries every kind of write as the guest's root,
-// once as mounted and once after a remount as writable: each fails with EROFS,
-// and the host's tree stays as it was to the byte.
+// TestShareIsReadOnlyInside tries every kind of write as the guest's root, first as mounted and
+// then after a remount as writable. Each has to fail with EROFS, and the host's tree must not
+// change by a byte.
 func TestShareIsReadOnlyInside(t *testing.T) {
 	eachUser(t, func(t *testing.T, w *world) {
 		s := w.start("ro", "1h", "--user", "0")
 		before := treeHash(t, s.Share)
-		// The remount may succeed or not: what counts is what it lets through.
+		// The remount may succeed or fail. Only what it lets through counts.
 		for _, prepare := range []string{"true", "mount -o remount,rw,bind /etc/openshell/auth; mount -o remount,rw /etc/openshell/auth; true"} {
 			out := w.run("exec", "ro", "/witness/writer", "-prepare", prepare, "/etc/openshell/auth")
 			lines := strings.Split(strings.TrimSpace(out), "\n")

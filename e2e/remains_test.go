@@ -14,7 +14,8 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// remains is what there is of a VM on the host, to be looked for when it is gone.
+// remains is what there is of a running VM on the host. The test looks for it when the VM is
+// gone.
 type remains struct {
 	id         string
 	named      map[string]int // the process ids that inspect tells
@@ -23,7 +24,7 @@ type remains struct {
 	listening  []string       // the sockets' inodes
 }
 
-// vm finds all of a running one, and so proves that gone would.
+// vm finds all of this for a running VM. That proves that gone would find it, too.
 func (w *world) vm(name string) remains {
 	w.Helper()
 	s := w.sandbox(name)
@@ -55,8 +56,7 @@ func (w *world) vm(name string) remains {
 	return vm
 }
 
-// gone waits until nothing of a VM is left but processes that wait for their
-// parent.
+// gone waits until nothing of a VM is left. Zombies don't count.
 func (w *world) gone(vm remains) {
 	w.Helper()
 	var left []string
@@ -77,8 +77,8 @@ func (w *world) gone(vm remains) {
 	})
 }
 
-// running are the processes of a VM that run, and any other that has to do with
-// it by its arguments.
+// running returns the processes of a VM that run, and any other process with the VM in its
+// arguments.
 func running(vm remains) (found []string) {
 	for pid, p := range hostProcesses() {
 		cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // empty for one that has ended
@@ -90,9 +90,8 @@ func running(vm remains) (found []string) {
 	return found
 }
 
-// mounted are the processes, this one included, that are in a jail's mount
-// namespace, or in whose own one something of a VM or its world is mounted, or
-// such a namespace is kept.
+// mounted returns the processes, including this one, whose mount namespace is a jail's, or has
+// something of the VM or its world mounted, or keeps such a namespace.
 func (w *world) mounted(vm remains) (found []string) {
 	marks := append([]string{vm.id, w.home + "/state", w.home + "/run"}, vm.namespaces...)
 	for pid := range hostProcesses() {
@@ -105,7 +104,7 @@ func (w *world) mounted(vm remains) (found []string) {
 	return found
 }
 
-// jailed are a sandbox's cgroups that processes are in.
+// jailed returns the cgroups of a sandbox in which there are processes.
 func jailed(id string) (found []string) {
 	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && strings.Contains(d.Name(), id) {
@@ -128,7 +127,7 @@ func hostProcesses() map[int]procfs.Stat {
 	return all
 }
 
-// family is a process and all that it and its children started.
+// family returns a process and all its descendants.
 func family(root int) map[int]uint64 {
 	all := hostProcesses()
 	found := map[int]uint64{root: all[root].Started}
@@ -143,13 +142,13 @@ func family(root int) map[int]uint64 {
 	return found
 }
 
-// mountNamespace is what a process's is called, "" if that can't be seen.
+// mountNamespace returns the name of a process's mount namespace; "" if it can't be seen.
 func mountNamespace(pid int) string {
 	name, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
 	return name
 }
 
-// sockets are the inodes of those that a process has open.
+// sockets returns the inodes of the sockets that a process has open.
 func sockets(pid int) (inodes []string) {
 	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	for _, link := range links {
@@ -161,7 +160,7 @@ func sockets(pid int) (inodes []string) {
 	return inodes
 }
 
-// listeners are the inodes of the unix sockets that take connections.
+// listeners returns the inodes of the unix sockets that accept connections.
 func listeners() map[string]bool {
 	const acceptsConnections = "00010000"
 	found := map[string]bool{}

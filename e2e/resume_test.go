@@ -17,7 +17,7 @@ import (
 	"openshell-vm/drivers/driverstest/capture"
 )
 
-// token is what lies in a share now.
+// token returns the token that is in a share now.
 func (w *world) token(auth string) string {
 	w.Helper()
 	data, err := os.ReadFile(filepath.Join(auth, "sandbox.jwt"))
@@ -53,8 +53,8 @@ func (w *world) refuses(raw string) {
 	}
 }
 
-// TestResumeAfterExpiry stops a VM, lets its token die, and starts it again:
-// it boots with a fresh one, its marker is still there, the old one is refused.
+// TestResumeAfterExpiry stops a VM, lets its token expire, and starts it again. It has to boot
+// with a fresh token, its marker has to be there, and the old token has to be refused.
 func TestResumeAfterExpiry(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
 		s := w.start("sleeper", "16s")
@@ -62,7 +62,7 @@ func TestResumeAfterExpiry(t *testing.T) {
 		w.run("exec", "sleeper", "sh", "-c", "echo here >/marker; sync")
 		old := w.token(s.Share)
 		w.run("stop", "-t", "2", "sleeper")
-		// A stopped sandbox may or may not be renewed; the one it held last dies.
+		// A stopped sandbox may be renewed or not. Its last token expires in any case.
 		j.expire(old)
 		w.run("start", "sleeper")
 		w.readsFresh("sleeper", j, s.Token.Generation)
@@ -73,8 +73,8 @@ func TestResumeAfterExpiry(t *testing.T) {
 	})
 }
 
-// TestResumeAfterKill is the same with the gateway killed in the middle, at
-// each named moment: the next one finds a consistent share and goes on.
+// TestResumeAfterKill does the same, and kills the gateway at each named moment. The next gateway
+// has to find a consistent share, and to go on.
 func TestResumeAfterKill(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
 		w.faulty()
@@ -85,8 +85,8 @@ func TestResumeAfterKill(t *testing.T) {
 			old, before := w.token(s.Share), w.gatewayPID()
 			j.expire(old)
 			w.failAt(point)
-			// The killed gateway takes this call with it; the next call finds the
-			// next gateway, which may already have started the sandbox.
+			// This call fails with the killed gateway. The next call finds the next gateway,
+			// which may already have started the sandbox.
 			first := w.try("start", "victim")
 			w.eventually("the gateway was killed at "+point, patience, func() bool {
 				_, err := os.Stat(w.faultFile())
@@ -103,14 +103,14 @@ func TestResumeAfterKill(t *testing.T) {
 	})
 }
 
-// TestGatewayDownLongerThanTTL kills the gateway and its supervisor while 20
-// shares exist, lets every token die, and starts a gateway by hand: it makes all
-// shares fresh by itself, and no read in the running guest that begins later than
-// the driver's bound after that finds what was there before.
+// TestGatewayDownLongerThanTTL kills the gateway and its supervisor while 20 shares exist, lets
+// every token expire, and starts a gateway by hand. The gateway has to renew all shares by
+// itself. After that, no read in the running guest that begins later than the driver's bound may
+// find an old token.
 func TestGatewayDownLongerThanTTL(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
-		// The workload itself is the witness: the monitor notes what it says, and
-		// when, also while there is no gateway.
+		// The workload itself is the witness: the monitor logs its output with times, also while
+		// there is no gateway.
 		w.run("run", "-d", "--name", "runner", "--ttl", "16s", "--mount", w.readerDir()+":/witness",
 			"--", "/witness/reader", "-count", "0", "-every", "5ms", "-changes")
 		s := w.sandbox("runner")
@@ -154,8 +154,8 @@ func TestGatewayDownLongerThanTTL(t *testing.T) {
 	})
 }
 
-// said are the readings in a sandbox's log of a witness, each with the time at
-// which the monitor took it.
+// said returns the readings in the log of a sandbox whose workload is the witness, each with the
+// time at which the monitor read it.
 func (w *world) said(id string) (all []reading) {
 	w.Helper()
 	log, err := os.ReadFile(filepath.Join(w.stateDir(), "sandboxes", id, "stdio.log"))
@@ -174,7 +174,7 @@ func (w *world) said(id string) (all []reading) {
 	return all
 }
 
-// killGateway kills the gateway and what would restart it.
+// killGateway kills the gateway, and its supervisor, which would restart it.
 func (w *world) killGateway() {
 	w.Helper()
 	for range 100 {
@@ -193,7 +193,7 @@ func (w *world) killGateway() {
 	w.Fatal("the gateway cannot be killed")
 }
 
-// startGateway starts the gateway itself, unsupervised; the world's end stops it.
+// startGateway starts the gateway without a supervisor. The world's end stops it.
 func (w *world) startGateway() {
 	w.Helper()
 	cmd := w.command(context.Background(), "openshell-gateway")
@@ -201,8 +201,8 @@ func (w *world) startGateway() {
 	go func() { _ = cmd.Wait() }()
 }
 
-// TestWaitOutlivesTheGateway: who waits for a sandbox, or follows what a silent one
-// writes, goes on when the gateway is killed, and learns what comes then.
+// TestWaitOutlivesTheGateway kills the gateway while one client waits for a sandbox, and another
+// follows the log of a silent one. Both have to go on, and to learn what comes then.
 func TestWaitOutlivesTheGateway(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
 		w.run("run", "-d", "--name", "box", "--ephemeral", "--", "sh", "-c", "trap 'echo last words; exit 7' TERM; touch /ready; while :; do sleep 0.1; done")

@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRenewalsOnAFullDisk has another process take every byte of the disk that the
-// shares lie on, again and again. Readers with the public key and no leeway find no
-// token expired, over restarts of the gateway too.
+// TestRenewalsOnAFullDisk lets another process take every byte of the shares' disk, again and
+// again. Readers with the public key and without leeway may find no expired token, also over
+// restarts of the gateway.
 func TestRenewalsOnAFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("a file system of its own needs root")
@@ -84,7 +84,7 @@ func (w *world) fullDisk() {
 	}
 }
 
-// reserved is how many renewals are set aside.
+// reserved returns for how many renewals room is set aside.
 func (w *world) reserved() int {
 	blanks, err := filepath.Glob(filepath.Join(w.stateDir(), "reserve", "blank-*"))
 	w.must(err)
@@ -109,8 +109,8 @@ func (w *world) verifies(auth string) {
 	}
 }
 
-// hog is a process that fills a directory's disk to the last byte, and again whenever
-// something becomes free, until it is stopped: then all of it is free again.
+// hog is a process that fills a directory's disk to the last byte, and again whenever something
+// becomes free. When it is stopped, all that it took is free again.
 func (w *world) hog(dir string) (stop func()) {
 	w.Helper()
 	hogs := filepath.Join(dir, "hogs")
@@ -133,7 +133,7 @@ func (w *world) hog(dir string) (stop func()) {
 	}
 }
 
-// ext4 mounts one of so many MiB, of the world's own.
+// ext4 mounts an ext4 of that many MiB for the world.
 func (w *world) ext4(dir string, mib int64) {
 	w.Helper()
 	image := filepath.Join(w.home, filepath.Base(dir)+".image")

@@ -21,13 +21,13 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// scaleShares is how many shares a gateway is measured with; SHARES overrides it.
+// scaleShares is the number of shares for the measurement. The variable SHARES overrides it.
 const scaleShares = 10_000
 
-// BenchmarkRunShares measures one gateway with 10,000 shares of the user's own on
-// tmpfs: creations per second, against the same directories and files made by
-// hand; the API's first answer after a kill; share ls; keys rotate, until
-// every share has the new key. The goals on two cores: 500/s, 1 s, 0.5 s.
+// BenchmarkRunShares measures one gateway with 10,000 shares of the user's own on tmpfs: shares
+// created per second, compared with the same directories and files made by hand; the API's first
+// answer after a kill; share ls; and keys rotate, until every share has the new key. The goals on
+// two cores are 500/s, 1 s and 0.5 s.
 func BenchmarkRunShares(b *testing.B) {
 	n := scaleShares
 	if text := os.Getenv("SHARES"); text != "" {
@@ -76,7 +76,7 @@ func timed(f func()) time.Duration {
 	return time.Since(began)
 }
 
-// makeByHand makes what a share is made of, without a token: the baseline.
+// makeByHand makes the directories and files of a share without a token: the baseline.
 func makeByHand(base string, n int) error {
 	for i := range n {
 		generation := filepath.Join(base, fmt.Sprint(i), "auth", "..gen-00000001")

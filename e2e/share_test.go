@@ -16,7 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// ownEngine is an engine's own command line, as its users have it.
+// ownEngine is an engine's own command line.
 type ownEngine struct {
 	name, hostVar string
 	command       []string
@@ -27,7 +27,7 @@ var ownEngines = []ownEngine{
 	{"podman", "CONTAINER_HOST", []string{"podman", "--remote", "--url"}},
 }
 
-// container is one that was started without openshell-vm.
+// container is a container that was started without openshell-vm.
 type container struct {
 	*world
 	cli []string
@@ -50,7 +50,7 @@ func eachOwnEngine(t *testing.T, body func(t *testing.T, w *world, cli []string)
 	}
 }
 
-// runOwn starts a container in the background; it goes with the test.
+// runOwn starts a container in the background, and removes it at the test's end.
 func (w *world) runOwn(cli []string, args ...string) *container {
 	w.Helper()
 	c := &container{world: w, cli: cli}
@@ -69,7 +69,7 @@ func (c *container) engine(args ...string) string {
 	return string(out)
 }
 
-// token reads it as a program inside does: where the environment says.
+// token reads the token as a program inside does: from where the environment says.
 func (c *container) token() string {
 	c.Helper()
 	for {
@@ -81,8 +81,8 @@ func (c *container) token() string {
 	}
 }
 
-// readsFreshOverRenewals reads until it has seen three tokens; each must be good
-// when it is read.
+// readsFreshOverRenewals reads until it has seen three tokens. Each has to be good when it is
+// read.
 func (c *container) readsFreshOverRenewals(j *judge) {
 	c.Helper()
 	seen := map[string]bool{}
@@ -97,14 +97,14 @@ func (c *container) readsFreshOverRenewals(j *judge) {
 	})
 }
 
-// makeShare makes a share and gives the directory to mount.
+// makeShare makes a share and returns the directory to mount.
 func (w *world) makeShare(name string) (auth string) {
 	return strings.TrimSpace(w.run("share", "create", "--ttl", "16s", "--quiet", name))
 }
 
-// TestShareForOnesOwnContainer: a container that was started by `docker run
-// $(openshell-vm share create …)` reads a fresh token over renewals, an expired
-// one while no gateway runs, and a fresh one as soon as one does.
+// TestShareForOnesOwnContainer starts a container by `docker run $(openshell-vm share create …)`.
+// It has to read a fresh token over renewals, an expired one while no gateway runs, and a fresh
+// one as soon as a gateway runs again.
 func TestShareForOnesOwnContainer(t *testing.T) {
 	eachOwnEngine(t, func(t *testing.T, w *world, cli []string) {
 		args := strings.Fields(w.run("share", "create", "--ttl", "16s", "agent"))
@@ -156,9 +156,9 @@ func TestShareForOnesOwnContainer(t *testing.T) {
 	})
 }
 
-// TestFailedShareStartsNothing: in `docker run $(openshell-vm share create NAME)
-// IMAGE` the shell goes on when the command fails. What it prints then keeps the
-// engine from running the container without a token.
+// TestFailedShareStartsNothing runs `docker run $(openshell-vm share create NAME) IMAGE`. The shell
+// goes on if the inner command fails. What that prints then has to keep the engine from running
+// the container without a token.
 func TestFailedShareStartsNothing(t *testing.T) {
 	eachOwnEngine(t, func(t *testing.T, w *world, cli []string) {
 		w.run("share", "create", "agent")
@@ -181,7 +181,7 @@ func expanded(text string, env map[string]string) string {
 	})
 }
 
-// composeFile is what the example uses of the Compose specification.
+// composeFile is the part of the Compose specification that the example uses.
 type composeFile struct {
 	Services map[string]struct {
 		Image       string
@@ -199,14 +199,14 @@ type composeFile struct {
 	}
 }
 
-// TestComposeExample runs what examples/compose.yaml says, and has Compose
-// itself read it where that is installed.
+// TestComposeExample runs what examples/compose.yaml says. If Compose is installed, Compose reads
+// the file, too.
 func TestComposeExample(t *testing.T) {
 	text, err := os.ReadFile("../examples/compose.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Without the share's place it names one below a file, which no engine can make.
+	// Without the share's place the example names a directory below a file. No engine can make that.
 	if unset := expanded(string(text), nil); !strings.Contains(unset, "source: /dev/null/") {
 		t.Errorf("without OPENSHELL_SHARE: %s", unset)
 	}
@@ -250,7 +250,8 @@ func TestComposeExample(t *testing.T) {
 	})
 }
 
-// unitWords splits as systemd does what the example's Exec needs: blanks and double quotes.
+// unitWords splits words as systemd does, as far as the example's Exec needs it: at blanks, outside
+// of double quotes.
 func unitWords(line string) []string {
 	var list []string
 	for _, m := range regexp.MustCompile(`"([^"]*)"|(\S+)`).FindAllStringSubmatch(line, -1) {
@@ -283,11 +284,11 @@ func unit(t *testing.T, path string) map[string][]string {
 	return values
 }
 
-// generators are Podman's, in the places where distributions have them.
+// generators are the places where distributions have Podman's generator.
 var generators = []string{"/usr/lib/systemd/user-generators/podman-user-generator", "/usr/libexec/podman/quadlet", "/usr/lib/podman/quadlet"}
 
-// TestQuadletExample runs what examples/openshell-agent.container says, and has
-// Podman's generator read it where that is installed (Podman 4.4).
+// TestQuadletExample runs what examples/openshell-agent.container says. If Podman's generator is
+// installed (Podman 4.4), it reads the file, too.
 func TestQuadletExample(t *testing.T) {
 	for _, generator := range generators {
 		if _, err := os.Stat(generator); err != nil {
@@ -307,7 +308,7 @@ func TestQuadletExample(t *testing.T) {
 	}
 	file := unit(t, "../examples/openshell-agent.container")
 	eachOwnEngine(t, func(t *testing.T, w *world, cli []string) {
-		// %h/.local holds the programs and the state of a user with an ordinary home.
+		// A user with an ordinary home has the programs and the state in %h/.local.
 		w.must(os.MkdirAll(filepath.Join(w.home, ".local/state"), 0o755))
 		w.must(os.Symlink(w.bin, filepath.Join(w.home, ".local/bin")))
 		w.must(os.Symlink(w.stateDir(), filepath.Join(w.home, ".local/state/openshell-vm")))

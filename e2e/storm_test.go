@@ -31,12 +31,12 @@ import (
 const (
 	stormShares = 200
 	stormTTL    = 16 * time.Second
-	// served is how long a gateway has to run before an expired token is its
-	// fault, where nobody renewed for longer than the token's life before.
+	// served is how long a gateway has to run before an expired token is its fault, after nobody
+	// has renewed for longer than a token's life.
 	served = time.Second
 )
 
-// stormLength is STORM, 10 minutes by default.
+// stormLength returns the variable STORM; by default 10 minutes.
 func stormLength(t *testing.T) time.Duration {
 	length, err := time.ParseDuration(cmp.Or(os.Getenv("STORM"), "10m"))
 	if err != nil {
@@ -45,11 +45,11 @@ func stormLength(t *testing.T) time.Duration {
 	return length
 }
 
-// TestStorm kills the gateway again and again while readers on the host read 200
-// shares and readers in two sandboxes of each driver read their own. Every
-// reading is verified with the public key and no leeway. A reading may be
-// expired only while no gateway has run for a second after a gap. Then come the
-// faults that took a running sandbox's renewals away: the readers read on.
+// TestStorm kills the gateway again and again. Meanwhile readers on the host read 200 shares, and
+// readers in two sandboxes of each driver read their own. Every reading is verified with the public
+// key and without leeway. After a gap longer than a token's life, a reading may be expired only
+// until a gateway has run for a second. Then come the faults that once stopped a running
+// sandbox's renewals, while the readers read on.
 func TestStorm(t *testing.T) {
 	w := newWorld(t, os.Getuid())
 	w.ext4(w.stateDir(), 768)
@@ -68,7 +68,7 @@ func TestStorm(t *testing.T) {
 	s.end()
 }
 
-// storm is one run: who reads, who kills, and what was read.
+// storm is one run: its readers, its killer, and what was read.
 type storm struct {
 	*world
 	sandboxes []string
@@ -100,10 +100,10 @@ func newStorm(w *world) *storm {
 		bad: map[string]int{}, first: map[string]string{}, last: map[string]string{}, stop: make(chan struct{})}
 }
 
-// fill makes the shares and the sandboxes, whose workload is the witness.
+// fill makes the shares and the sandboxes. The sandboxes' workload is the witness.
 func (s *storm) fill() {
 	s.Helper()
-	// The sandboxes' readers report hashes: who judges them has to know each token.
+	// The sandboxes' readers report hashes, so the judge has to know each token.
 	s.loop(20*time.Millisecond, func() {
 		tokens, _ := filepath.Glob(filepath.Join(s.stateDir(), "shares", "*", "auth", "sandbox.jwt"))
 		for _, path := range tokens {
@@ -139,7 +139,7 @@ func (s *storm) read() {
 	}
 }
 
-// writeOne is the baseline of what the gateway can do: one file, until the disk has it.
+// writeOne is the baseline: how long it takes to write one file to the disk.
 func (s *storm) writeOne() {
 	began := time.Now()
 	f, err := os.OpenFile(filepath.Join(s.stateDir(), "..baseline"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
@@ -169,8 +169,8 @@ func (s *storm) loop(every time.Duration, f func()) {
 	})
 }
 
-// gatewayProcess is the process that serves: the one that holds the state
-// directory's lock is a gateway without --supervise.
+// gatewayProcess returns the pid of the process that serves: it holds the state directory's lock,
+// and is no supervisor.
 func (s *storm) gatewayProcess() int {
 	for _, pid := range procfs.PIDs() {
 		args, _ := procfs.Args(pid)
@@ -196,7 +196,7 @@ func (s *storm) watchGateway() {
 	}
 }
 
-// excused says whether no gateway had run for long enough at that time.
+// excused reports whether at that time no gateway had run for long enough.
 func (s *storm) excused(at time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -296,8 +296,8 @@ func (s *storm) learn(path string) {
 	s.known[hashOf(data)] = strings.TrimSpace(string(data))
 }
 
-// kill is the storm: SIGKILL of the gateway, at times of its supervisor too,
-// and a few gaps longer than a token's life.
+// kill is the storm: it kills the gateway, sometimes its supervisor, too, and makes a few gaps
+// longer than a token's life.
 func (s *storm) kill(length time.Duration) {
 	for end, n := time.Now().Add(length), 1; time.Now().Before(end); n++ {
 		time.Sleep(time.Duration(200+rand.IntN(6000)) * time.Millisecond)
@@ -317,7 +317,7 @@ func (s *storm) kill(length time.Duration) {
 	s.run("ps")
 }
 
-// gap lets every token die.
+// gap lets every token expire.
 func (s *storm) gap(length time.Duration) {
 	s.Helper()
 	s.killGateway()
@@ -343,8 +343,8 @@ func (s *storm) isExpired(dir string) bool {
 	return errors.Is(err, jwt.ErrTokenExpired)
 }
 
-// heldLocks lets another program hold the locks of 24 shares over a restart.
-// Those can't be renewed; all others have to be.
+// heldLocks lets another program hold the locks of 24 shares over a restart. These shares can't be
+// renewed. All others have to be.
 func (s *storm) heldLocks() {
 	held := s.shares[:24]
 	s.forgive(held, func() {
@@ -362,8 +362,8 @@ func (s *storm) heldLocks() {
 	})
 }
 
-// closedState makes the state directory unusable for the next gateway, for
-// some seconds, while its supervisor restarts it.
+// closedState makes the state directory unusable for some seconds, while the supervisor restarts
+// the gateway.
 func (s *storm) closedState() {
 	s.must(os.Chmod(s.stateDir(), 0o755))
 	s.must(syscall.Kill(s.gatewayProcess(), syscall.SIGKILL))
@@ -373,8 +373,8 @@ func (s *storm) closedState() {
 	time.Sleep(stormTTL)
 }
 
-// failedRemoval has a removal fail: its engine hangs. Until the engine has
-// removed the sandbox, its token is renewed.
+// failedRemoval makes a removal fail, by a hung engine. Until the engine has removed the sandbox,
+// its token has to be renewed.
 func (s *storm) failedRemoval() {
 	data, err := os.ReadFile(filepath.Join(os.Getenv("OPENSHELL_ENGINES"), "docker.pid"))
 	s.must(err)
@@ -395,7 +395,7 @@ func (s *storm) failedRemoval() {
 	time.Sleep(stormTTL)
 }
 
-// showEngines mounts there what is mounted here, in the namespaces of the engines.
+// showEngines makes the same mount in the namespaces of the engines.
 func (w *world) showEngines(dir string) {
 	w.Helper()
 	device, err := exec.Command("findmnt", "-n", "-o", "SOURCE", dir).Output()
@@ -412,7 +412,7 @@ func (w *world) showEngines(dir string) {
 	}
 }
 
-// fullDisk has another program take every byte of the disk that the shares lie on.
+// fullDisk lets another program take every byte of the shares' disk.
 func (s *storm) fullDisk() {
 	s.eventually("room is set aside", time.Minute, func() bool { return s.reserved() >= 6*len(s.shares) })
 	before := s.reserved()
@@ -424,8 +424,7 @@ func (s *storm) fullDisk() {
 	time.Sleep(stormTTL)
 }
 
-// forgive excuses the expired readings of some shares, until each has been read
-// fresh again after f has run.
+// forgive excuses expired readings of some shares, until f has run and each was read fresh again.
 func (s *storm) forgive(dirs []string, f func()) {
 	s.mu.Lock()
 	s.forgiven, s.holding = map[string]bool{}, true
@@ -444,8 +443,8 @@ func (s *storm) forgive(dirs []string, f func()) {
 	})
 }
 
-// isRemoved says whether it is the share of the sandbox that is being removed,
-// and its token is gone.
+// isRemoved reports whether dir is the share of the sandbox that is being removed, and its token
+// is gone.
 func (s *storm) isRemoved(dir string) bool {
 	s.mu.Lock()
 	removing := s.removing
@@ -454,7 +453,7 @@ func (s *storm) isRemoved(dir string) bool {
 	return dir == removing && os.IsNotExist(err)
 }
 
-// isForgiven says whether an expired reading of dir is nobody's fault now.
+// isForgiven reports whether an expired reading of dir is excused now.
 func (s *storm) isForgiven(dir string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -470,7 +469,7 @@ func (s *storm) wasFresh(dir string) {
 	}
 }
 
-// phase runs one part and says what was read during it.
+// phase runs one part and logs what was read during it.
 func (s *storm) phase(name string, f func()) {
 	s.Helper()
 	began, reads, expired := time.Now(), s.reads.Load(), s.expired.Load()
@@ -484,7 +483,7 @@ func (s *storm) phase(name string, f func()) {
 		s.reads.Load()-reads, s.expired.Load()-expired, s.stall.Round(time.Millisecond), s.bad)
 }
 
-// end judges what the sandboxes' readers said, and reports.
+// end judges the readings of the sandboxes, and reports.
 func (s *storm) end() {
 	s.Helper()
 	said := map[string]string{}

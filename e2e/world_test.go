@@ -53,17 +53,16 @@ type world struct {
 	unmount []string // at the end, before home is removed
 }
 
-// eachUser runs body in a fresh world, as the caller and, if that is root,
-// as an ordinary user too: fresh uid, no XDG_RUNTIME_DIR, no subuid, no group.
+// eachUser runs body in a fresh world as the caller. If that is root, it runs body also as an
+// ordinary user: with a fresh uid, no XDG_RUNTIME_DIR, no subuid, no group.
 func eachUser(t *testing.T, body func(t *testing.T, w *world)) {
 	for name, uid := range users() {
 		t.Run(name, func(t *testing.T) { body(t, newWorld(t, uid)) })
 	}
 }
 
-// usersAtOnce is eachUser for a body that mostly waits, for a token to expire or a
-// guest to boot. Such tests run beside each other. None of them may use an engine:
-// other tests end those.
+// usersAtOnce is eachUser for a body that mostly waits, for a token to expire or a guest to boot.
+// Such tests run in parallel. None of them may use an engine, since other tests end engines.
 func usersAtOnce(t *testing.T, body func(t *testing.T, w *world)) {
 	t.Parallel()
 	for name, uid := range users() {
@@ -81,8 +80,8 @@ func users() map[string]int {
 	return map[string]int{"root": 0, "user": ordinaryUser}
 }
 
-// newWorld makes a home under /var/tmp (shares must not lie where a private
-// /tmp could hide them) and registers its end.
+// newWorld makes a home under /var/tmp and registers its end. Shares must not lie in /tmp, which a
+// private /tmp could hide.
 func newWorld(t testing.TB, uid int) *world {
 	t.Helper()
 	home, err := os.MkdirTemp("/var/tmp", "oe")
@@ -104,17 +103,17 @@ func newWorld(t testing.TB, uid int) *world {
 	return w
 }
 
-// as is the same world, whose failures are those of a subtest.
+// as returns the same world for a subtest, which gets its failures.
 func (w *world) as(t *testing.T) *world {
 	sub := *w
 	sub.TB = t
 	return &sub
 }
 
-// stateDir is the gateway's state directory.
+// stateDir returns the gateway's state directory.
 func (w *world) stateDir() string { return filepath.Join(w.home, "state") }
 
-// faulty puts the gateway that knows fault points in the place of the usual one.
+// faulty replaces the usual gateway by the one with fault points.
 func (w *world) faulty() {
 	w.must(os.Rename(filepath.Join(w.bin, "faults", "openshell-gateway"), filepath.Join(w.bin, "openshell-gateway")))
 	w.env = append(w.env, "OPENSHELL_FAULT_FILE="+w.faultFile())
@@ -135,7 +134,7 @@ func (w *world) must(err error) {
 	}
 }
 
-// command is one of the world's programs, as the world's user.
+// command returns a command that runs one of the world's programs as the world's user.
 func (w *world) command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(w.bin, program), args...)
 	cmd.Env, cmd.Dir = w.env, w.home
@@ -174,7 +173,7 @@ func (w *world) tryWith(stdin string, args ...string) result {
 	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode(), time.Since(began)}
 }
 
-// run is try for a call that must end with 0; it returns what it printed.
+// run is try for a call that must end with 0. It returns what the call printed.
 func (w *world) run(args ...string) string {
 	w.Helper()
 	r := w.try(args...)
@@ -193,7 +192,7 @@ func (w *world) json(into any, args ...string) {
 	}
 }
 
-// sandbox is one sandbox as inspect gives it.
+// sandbox is one sandbox as inspect shows it.
 func (w *world) sandbox(name string) api.Sandbox {
 	w.Helper()
 	var s []api.Sandbox
@@ -212,10 +211,10 @@ func (w *world) start(name, ttl string, flags ...string) api.Sandbox {
 	return w.sandbox(name)
 }
 
-// readerDir holds the witness alone, so that a sandbox sees nothing else.
+// readerDir makes a directory with only the witness, so that a sandbox sees nothing else.
 func (w *world) readerDir() string { return filepath.Join(w.bin, "witness") }
 
-// gatewayPID is the running gateway's process id, 0 if none runs.
+// gatewayPID returns the running gateway's process id; 0 if none runs.
 func (w *world) gatewayPID() int {
 	var s api.Status
 	r := w.try("gateway", "status", "-o", "json")
@@ -235,8 +234,8 @@ func (w *world) eventually(what string, within time.Duration, ok func() bool) {
 	}
 }
 
-// end removes every sandbox, stops the gateway, and fails the test when a
-// process or a mount of this world is left.
+// end removes every sandbox and stops the gateway. It fails the test if a process or a mount of this
+// world is left.
 func (w *world) end() {
 	if w.Failed() {
 		w.dump()
@@ -269,8 +268,8 @@ func (w *world) end() {
 	w.must(os.RemoveAll(w.home))
 }
 
-// processes are those that this world started, found by its home in what
-// they execute or are called with.
+// processes returns the processes that this world started. It finds them by the world's home in
+// their program's path or arguments.
 func (w *world) processes() map[int]string {
 	found := map[int]string{}
 	for _, pid := range procfs.PIDs() {

@@ -1,6 +1,6 @@
-// Command reader is the e2e's witness inside a sandbox: it opens the token
-// path again and again and reports each reading as one JSON line, without the
-// token itself. The host judges.
+// Command reader is the witness of the end-to-end tests inside a sandbox. It opens the token
+// path again and again, and reports each reading as one JSON line, without the token itself. The
+// host judges.
 package main
 
 import (
@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// reading is one line. Error is set when the file could not be read or is not
-// a JWT in form; then the other fields say how far it got.
+// reading is one line. Error is set if the file can't be read or does not have the form of a
+// JWT. Then the other fields say how far the reading got.
 type reading struct {
 	KeyID      string `json:"kid,omitempty"`
 	Generation uint64 `json:"gen,omitempty"`

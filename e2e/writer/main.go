@@ -1,5 +1,5 @@
-// Command writer is the e2e's intruder inside a sandbox: it tries every kind
-// of write on a share and prints one line each: what, and the errno's name.
+// Command writer is the intruder of the end-to-end tests inside a sandbox. It tries every kind of
+// write on a share, and prints one line for each: what it tried, and the errno's name.
 package main
 
 import (
@@ -57,7 +57,7 @@ func main() {
 	}
 }
 
-// generation is the directory that ..data points to.
+// generation returns the directory to which ..data points.
 func generation(dir string) string {
 	target, err := os.Readlink(filepath.Join(dir, "..data"))
 	if err != nil {
