@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// importRule says, for each part of the tree, which of our own parts it may
-// import: cmd → gateway → drivers, share, tokens. A package is judged by the
-// longest prefix that fits; it may always import what lies below itself, unless
-// that is a part of its own here. A name stands for all that lies below it, too;
-// one with = before it for that package alone.
+// importRule says, for each part of the tree, which of our own parts it may import: cmd →
+// gateway → drivers, share, tokens. For a package the longest prefix in the table counts. A
+// package may always import what lies below itself, unless that is a part of its own in the
+// table. A name in a list stands also for all that lies below it; with = before it, only for
+// that package.
 var importRule = map[string][]string{
 	"share":        {"share/layout"},
 	"share/layout": {},
@@ -46,7 +46,7 @@ var importRule = map[string][]string{
 	"drivers/driverstest/testhost": {},
 	"drivers/driverstest/trees":    {"drivers/driverstest/content"},
 
-	// The driver and the monitor know what a hypervisor is, and none of them.
+	// The driver and the monitor know the interface of a hypervisor, and none of the hypervisors.
 	"drivers/vm": {"=drivers", "drivers/vm/guest", "drivers/vm/host", "=drivers/vm/hypervisor", "drivers/vm/hypervisor/all",
 		"drivers/vm/cgroup", "drivers/vm/monitor", "internal"},
 	"drivers/vm/monitor/api": {"=drivers", "internal"},

@@ -74,7 +74,7 @@ func lookFor(t *testing.T, path, name string) {
 	}
 }
 
-// The table finds what it is there for.
+// TestWrittenOnceFinds checks that the patterns find what they are there for.
 func TestWrittenOnceFinds(t *testing.T) {
 	for line, what := range map[string]string{
 		`fd, err := unix.TimerfdCreate(unix.CLOCK_REALTIME, 0)`:       "a timer that the clock's setting cancels",

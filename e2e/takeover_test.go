@@ -16,9 +16,8 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// upgrades are the ways from one version's gateway to the next one's. Each is
-// called with the old gateway running, and install puts the new programs into the
-// place of the old ones, which go on running as what was deleted.
+// upgrades are the ways from one version's gateway to the next one's. Each is called while the old
+// gateway runs. install replaces the old programs by the new ones; old ones that run go on.
 var upgrades = []struct {
 	name string
 	do   func(w *takeover, install func())
@@ -30,9 +29,8 @@ var upgrades = []struct {
 	{"restart", func(w *takeover, install func()) { install(); w.run("gateway", "restart") }, "kill"},
 }
 
-// TestTakeover: sandboxes that an older version made and runs are taken over by this
-// version's gateway. None of them starts anew, and all that can be done with a
-// sandbox can be done with them.
+// TestTakeover lets this version's gateway take over sandboxes that an older version made and runs.
+// None of them may start anew, and everything must work with them.
 func TestTakeover(t *testing.T) {
 	old, version := oldPrograms(t)
 	users := takeoverUsers(t)
@@ -63,8 +61,8 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// mixedPrograms: while programs are replaced one by one, and until the gateway is
-// restarted, those of two versions work together, or say that they can't.
+// mixedPrograms replaces programs one by one. Until the gateway is restarted, programs of two
+// versions have to work together, or to say that they can't.
 func mixedPrograms(t *testing.T, user takeoverUser, old string) {
 	w := newTakeover(t, user, old)
 	w.install(programs(t), "openshell-vm")
@@ -89,8 +87,8 @@ func mixedPrograms(t *testing.T, user takeoverUser, old string) {
 	w.run("ps")
 }
 
-// replacedByItsSupervisor: the gateway dies, and the supervisor of the old version
-// starts what is now in its place.
+// replacedByItsSupervisor kills the gateway. The old version's supervisor starts the new one, which
+// is in its place now.
 func (w *takeover) replacedByItsSupervisor(install func()) {
 	w.Helper()
 	before := w.gatewayPID()
@@ -99,7 +97,7 @@ func (w *takeover) replacedByItsSupervisor(install func()) {
 	w.await("another gateway runs", func() bool { pid := w.gatewayPID(); return pid != 0 && pid != before })
 }
 
-// makeAll has the old version make and run everything.
+// makeAll lets the old version make and run everything.
 func (w *takeover) makeAll(engines []engine) {
 	w.Helper()
 	for _, e := range engines {
@@ -128,7 +126,7 @@ func (w *takeover) make(e engine, name string) *box {
 
 var began = regexp.MustCompile(`(?m)^began .*$`)
 
-// saidToBegin is what the log has of the workload's beginning: every one of them.
+// saidToBegin returns all lines in the log with which the workload has begun.
 func (w *takeover) saidToBegin(b *box) string {
 	return strings.Join(began.FindAllString(w.run("logs", b.name), -1), "\n")
 }
@@ -145,8 +143,7 @@ func (w *takeover) isServedByThisVersion(old string) {
 	}
 }
 
-// wereKept waits until all run under the new gateway, and expects what it sees to be
-// what ran before.
+// wereKept waits until all sandboxes run under the new gateway, and checks that none was restarted.
 func (w *takeover) wereKept() {
 	w.Helper()
 	for _, b := range w.boxes {
@@ -168,8 +165,8 @@ func (w *takeover) wereKept() {
 	}
 }
 
-// oldCommandLineWorks: a shell that still has the old program in its cache, or a
-// script with another path, is served.
+// oldCommandLineWorks uses the old CLI with the new gateway, as a shell with the old path in its
+// cache does, or a script with another path.
 func (w *takeover) oldCommandLineWorks() {
 	w.Helper()
 	cmd := w.command(w.Context(), "openshell-vm", "ps", "-a")
@@ -183,7 +180,7 @@ func (w *takeover) oldCommandLineWorks() {
 	}
 }
 
-// isRenewed: the schedule renews, and rotate does, and the workload sees it.
+// isRenewed checks that the workload sees a renewal by the schedule, and one by rotate.
 func (w *takeover) isRenewed(b *box) {
 	w.Helper()
 	seen := func() uint64 { return lastGeneration(w.run("logs", b.name)) }
@@ -203,7 +200,7 @@ func (w *takeover) isRenewed(b *box) {
 
 var generation = regexp.MustCompile(`(?m)^generation ([0-9]+)`)
 
-// lastGeneration is the newest that a workload says it sees.
+// lastGeneration returns the newest generation that the workload reports in its log.
 func lastGeneration(log string) uint64 {
 	all := generation.FindAllStringSubmatch(log, -1)
 	if len(all) == 0 {
@@ -213,7 +210,7 @@ func lastGeneration(log string) uint64 {
 	return n
 }
 
-// isServed does what one does with a running sandbox.
+// isServed uses all commands for a running sandbox.
 func (w *takeover) isServed(b *box) {
 	w.Helper()
 	if r := w.try("exec", b.name, "sh", "-c", "cat /marker; exit 3"); r.code != 3 || r.stdout != "here\n" {
@@ -235,8 +232,8 @@ func (w *takeover) isServed(b *box) {
 	}
 }
 
-// ends stops or kills it. Who waits for it, follows its log or is attached to it
-// learns of the end.
+// ends stops or kills a sandbox. Clients that wait for it, follow its log or are attached to it have
+// to learn of the end.
 func (w *takeover) ends(b *box, how string) {
 	w.Helper()
 	wait, logs, attach := w.background("wait", b.name), w.background("logs", "-f", b.name), w.background("attach", "--no-stdin", b.name)
@@ -272,7 +269,7 @@ func (w *takeover) ends(b *box, how string) {
 	w.await(b.name+" has ended", func() bool { return w.sandbox(b.name).State == api.StateExited })
 }
 
-// startsAnew: what it had written is there, and it has a fresh token.
+// startsAnew starts a sandbox. What it had written has to be there, and it has to get a fresh token.
 func (w *takeover) startsAnew(b *box) {
 	w.Helper()
 	w.run("start", b.name)
@@ -305,8 +302,7 @@ func (w *takeover) stoppedOneStarts() {
 	}
 }
 
-// ownContainerGoesOn: a share that the old version made, in a container that knows
-// nothing of any gateway.
+// ownContainerGoesOn checks a share that the old version made, in a container of the user's own.
 func (w *takeover) ownContainerGoesOn() {
 	w.Helper()
 	seen := func() uint64 { return lastGeneration(w.own.engine("logs", w.own.id)) }
@@ -331,7 +327,7 @@ func (w *takeover) ownContainerGoesOn() {
 	}
 }
 
-// generation is a share's now.
+// generation returns a share's current generation.
 func (w *takeover) generation(share string) uint64 {
 	w.Helper()
 	var all []api.Share
@@ -342,8 +338,8 @@ func (w *takeover) generation(share string) uint64 {
 	return all[0].Token.Generation
 }
 
-// removeAll leaves nothing; the world's end looks for processes and mounts. A conmon
-// that Podman keeps for five minutes after each exec is Podman's.
+// removeAll removes everything, and checks that nothing is left; the world's end looks for processes
+// and mounts. After each exec Podman keeps a conmon for five minutes: that one does not count.
 func (w *takeover) removeAll() {
 	w.Helper()
 	for _, b := range append(w.boxes, w.stopped) {
@@ -361,7 +357,7 @@ func (w *takeover) removeAll() {
 	}
 }
 
-// left is what the host or the engine has of a removed sandbox.
+// left returns what the host or the engine still has of a removed sandbox.
 func (w *takeover) left(b *box) (found []string) {
 	w.Helper()
 	if cli := w.cli(b.driver); cli != nil {

@@ -17,7 +17,7 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// takeoverUser has a gateway.
+// takeoverUser is a user with a gateway.
 type takeoverUser struct {
 	name    string
 	uid     int
@@ -25,8 +25,8 @@ type takeoverUser struct {
 	engines []engine
 }
 
-// takeoverUsers are root, with both engines, and an ordinary user, who is rootless
-// Podman's. All are as scripts/engines starts them.
+// takeoverUsers returns root, with both engines, and an ordinary user with rootless Podman. The
+// engines are those of scripts/engines.
 func takeoverUsers(t *testing.T) []takeoverUser {
 	for _, name := range []string{"DOCKER_HOST", "CONTAINER_HOST", "OPENSHELL_ROOTLESS_HOST"} {
 		if os.Getenv(name) == "" {
@@ -39,7 +39,7 @@ func takeoverUsers(t *testing.T) []takeoverUser {
 	}
 }
 
-// rootlessUser is the one of scripts/engines.
+// rootlessUser is the user of rootless Podman in scripts/engines.
 const rootlessUser = 16000
 
 const allPrograms = "openshell-*"
@@ -64,8 +64,8 @@ type box struct {
 	life   string      // its container or its VM's processes, as the host has them
 }
 
-// workload says once who it is, and then each generation that it sees. It ends
-// with 7 if it is asked to.
+// workload prints once who it is, and then each generation that it sees. It ends with 7 if it is
+// asked to end.
 const workload = `echo "began $WORD $$ $(cut -d' ' -f22 /proc/$$/stat) $(cat /proc/sys/kernel/random/boot_id)"
 trap 'echo ends; exit 7' TERM
 while :; do
@@ -85,8 +85,7 @@ func newTakeover(t *testing.T, user takeoverUser, old string) *takeover {
 	return w
 }
 
-// install replaces programs as a package manager does: by rename. pattern is for
-// their names.
+// install replaces programs whose names match pattern. It renames files, as a package manager does.
 func (w *takeover) install(from, pattern string) {
 	w.Helper()
 	files, err := filepath.Glob(filepath.Join(from, pattern))
@@ -99,16 +98,16 @@ func (w *takeover) install(from, pattern string) {
 	}
 }
 
-// await is eventually for what takes processes to find out.
+// await is eventually for conditions that need processes to check.
 func (w *takeover) await(what string, ok func() bool) {
 	w.Helper()
 	w.eventually(what, patience, func() bool { return ok() || pause(300*time.Millisecond) })
 }
 
-// pause gives false.
+// pause sleeps and returns false.
 func pause(d time.Duration) bool { time.Sleep(d); return false }
 
-// variable is of the world's environment.
+// variable returns the value of a variable in the world's environment.
 func (w *takeover) variable(name string) string {
 	for _, v := range w.env {
 		if value, ok := strings.CutPrefix(v, name+"="); ok {
@@ -118,7 +117,7 @@ func (w *takeover) variable(name string) string {
 	return ""
 }
 
-// life is the sandbox as the host has it; it changes with each start.
+// life identifies a sandbox's running process or container on the host. It changes at each start.
 func (w *takeover) life(b *box) string {
 	w.Helper()
 	if cli := w.cli(b.driver); cli != nil {
@@ -133,7 +132,7 @@ func (w *takeover) life(b *box) string {
 	return ""
 }
 
-// containerOf is the engine's own id, as inspect gives it.
+// containerOf returns the engine's own id of a sandbox, from inspect.
 func (w *takeover) containerOf(b *box) string {
 	w.Helper()
 	for _, f := range w.sandbox(b.name).Details {
@@ -150,7 +149,7 @@ func (w *takeover) containerLife(cli []string, id string) string {
 	return strings.TrimSpace(w.engine(cli, "inspect", "--format", "{{.Id}} {{.State.StartedAt}} {{.State.Pid}} {{.State.Running}}", id))
 }
 
-// cli is the command line of the world's own engine; nil if the driver has none.
+// cli returns the command line of the world's own engine; nil if the driver has none.
 func (w *takeover) cli(driver string) []string {
 	for _, e := range ownEngines {
 		if e.name == driver {
@@ -165,7 +164,7 @@ func (w *takeover) engine(cli []string, args ...string) string {
 	return (&container{world: w.world, cli: cli}).engine(args...)
 }
 
-// client is a command of ours that runs beside the test.
+// client is a command of the CLI that runs in the background.
 type client struct {
 	said  capture.Buffer // on both streams
 	ended chan int       // its exit code

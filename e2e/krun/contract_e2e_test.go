@@ -16,8 +16,8 @@ import (
 	"openshell-vm/drivers/vm"
 )
 
-// TestUpToStart runs driver, monitor, jail and openshell-krun with a library
-// that only records. It is all that can be had without a libkrun.
+// TestUpToStart runs driver, monitor, jail and openshell-krun with a library that only records
+// its calls. More can't be tested without a libkrun.
 func TestUpToStart(t *testing.T) {
 	if inside {
 		t.Skip("it needs no outer machine")
@@ -69,7 +69,7 @@ func TestUpToStart(t *testing.T) {
 	}
 }
 
-// TestRefusedLibraries gives the driver libraries that cannot do.
+// TestRefusedLibraries gives the driver libraries that it can't use.
 func TestRefusedLibraries(t *testing.T) {
 	if inside {
 		t.Skip("it needs no outer machine")
@@ -138,7 +138,7 @@ func contractSpec(t *testing.T, dir string) drivers.Spec {
 	return spec
 }
 
-// recorded are the calls among what the hypervisor said.
+// recorded returns the library's calls from the hypervisor's output.
 func recorded(t *testing.T, log string) []string {
 	t.Helper()
 	data, err := os.ReadFile(log)

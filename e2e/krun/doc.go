@@ -2,19 +2,17 @@
 //
 //	make e2e-krun LIBKRUN=/path/to/libkrun.so.1 LIBKRUNFW=/path/to/libkrunfw.so.5
 //
-// Where KVM runs guests the suite runs on this machine. Elsewhere each part of it
-// runs inside an outer machine, which QEMU emulates with AMD-V, so that KVM
-// works there: its root is this machine's, read-only by virtio-fs, so it has the
-// same programs and libraries. It boots in some seconds, a VM in it too. The
-// parts are the conformance suite, freshness, deaths of a VM's processes, what
-// such a process has in its jail, a root of more files than may be open at once,
-// two of these as an ordinary user, a libkrun newer than known, and a boot that hangs.
+// If KVM runs guests on this machine, the suite runs here. Else each part of it runs inside an
+// outer machine, which QEMU emulates with AMD-V, so that KVM works there. The outer machine has
+// this machine's root, read-only by virtio-fs, and so the same programs and libraries. It boots in
+// some seconds, and so does a VM in it. The parts are the conformance suite, freshness, deaths of a
+// VM's processes, what such a process has in its jail, a root of more files than may be open at
+// once, two of these as an ordinary user, a libkrun newer than known, and a boot that hangs.
 //
-// KRUN_RUN=PART or PART/CASE runs only that. KRUN_UNWATCHED=N measures N publishes
-// without the guest's watch, of which each takes some seconds, instead of 20.
+// KRUN_RUN=PART or PART/CASE runs only that. KRUN_UNWATCHED=N measures N publishes without the
+// guest's watch instead of 20; each takes some seconds.
 //
-// Without LIBKRUN a contract library takes libkrun's place: all that leads up
-// to krun_start_enter runs for real (driver, monitor, jail, openshell-krun), no
-// VM does. The last lines say what was covered. E2E_REQUIRE_KRUN=1 makes less
-// than all a failure.
+// Without LIBKRUN a contract library takes libkrun's place. Then all that leads up to
+// krun_start_enter runs for real (driver, monitor, jail, openshell-krun), but no VM runs. The last
+// lines say what was covered. With E2E_REQUIRE_KRUN=1 it is a failure if not all was covered.
 package krun

@@ -27,10 +27,10 @@ import (
 	"openshell-vm/drivers/vm/kvm"
 )
 
-// inside says that this is the outer machine.
+// inside is true in the outer machine.
 var inside = os.Getenv("KRUN_INSIDE") == "1"
 
-// covered and missing are what the last lines tell.
+// covered and missing are for the last lines.
 var covered, missing []string
 
 func TestMain(m *testing.M) {
@@ -51,8 +51,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// part is a group of cases that need a VM. Each has an outer machine of its own,
-// so that one that hangs costs no more than its part.
+// part is a group of cases that need a VM. Each part has an outer machine of its own, so that a
+// machine that hangs costs only its part.
 type part struct {
 	name string
 	run  func(t *testing.T)
@@ -101,7 +101,7 @@ func TestOnLibkrun(t *testing.T) {
 	}
 }
 
-// only is a part, or a part and a case: the others are left out.
+// only is the only part, or part and case, to run; "" for all.
 var only = os.Getenv("KRUN_RUN")
 
 // note keeps how a part went for the last lines.
@@ -139,13 +139,13 @@ func inOuterMachine(t *testing.T, p part) {
 	}
 }
 
-// cacheDir is the drivers' of this user in this run.
+// cacheDir returns the directory for the drivers' cache, for this user and this run.
 func cacheDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("openshell-krun-test-cache-%d", os.Getuid()))
 }
 
-// probeKVM finds out whether KVM works and has the drivers remember it. The
-// outer machine, where it must, gets some minutes: the probe has 2 s for its guest's
+// probeKVM finds out whether KVM works, and puts that into the drivers' cache. In the outer
+// machine, where KVM must work, it tries for some minutes: the probe has 2 s for its guest's
 // instructions, and a busy host under two emulations may need longer.
 func probeKVM(t *testing.T) kvm.Result {
 	t.Helper()
@@ -166,9 +166,8 @@ func probeKVM(t *testing.T) kvm.Result {
 	return r
 }
 
-// freshness, as invariant 3 of the design promises it of this hypervisor. Each
-// publish without the watch takes some seconds, so only KRUN_UNWATCHED of them,
-// or 20, are measured.
+// freshness measures what invariant 3 of the design promises for this hypervisor. Each publish
+// without the watch takes some seconds, so it measures only KRUN_UNWATCHED of them, or 20.
 func freshness(t *testing.T) {
 	unwatched := 20
 	if n, err := strconv.Atoi(os.Getenv("KRUN_UNWATCHED")); err == nil && n > 0 {
@@ -177,8 +176,8 @@ func freshness(t *testing.T) {
 	driverstest.Freshness(t, harness(t, 5*time.Minute), unwatched)
 }
 
-// asUser runs two parts as an ordinary user, who may use KVM. Programs and
-// libraries may lie where only root can go, so the user gets copies.
+// asUser runs two parts as an ordinary user who may use KVM. The user gets copies of programs and
+// libraries, since these may lie where only root can go.
 func asUser(t *testing.T) {
 	info, err := os.Stat("/dev/kvm")
 	if err == nil && inside { // where nobody else is
@@ -207,8 +206,8 @@ func asUser(t *testing.T) {
 		"^TestOnLibkrun$/^(conformance|confined)$", env...)
 }
 
-// newer: with a libkrun that is newer than known, auto goes on to qemu, and doctor
-// says why, and what to do.
+// newer uses a libkrun that is newer than known. auto has to choose qemu, and doctor has to say
+// why, and what to do.
 func newer(t *testing.T) {
 	dir, _ := testhost.WorkDir(t)
 	driver := vm.New(vm.Config{
@@ -232,8 +231,8 @@ func newer(t *testing.T) {
 	}
 }
 
-// newerLibrary is a library that calls itself libkrun.so.2. The outer machine gets
-// it from here.
+// newerLibrary builds a library that calls itself libkrun.so.2. The outer machine gets it from the
+// host.
 func newerLibrary(t *testing.T) string {
 	t.Helper()
 	if path := os.Getenv("KRUN_NEWER"); path != "" {
@@ -247,7 +246,7 @@ func newerLibrary(t *testing.T) string {
 	return contract(t, dir, "libkrun.so.2", "-DVERSION=20000", "-Wl,-soname,libkrun.so.2")
 }
 
-// confined looks at what a VM's process has in its jail.
+// confined checks what a VM's process has in its jail.
 func confined(t *testing.T, dir, name string, pid int) {
 	if name == "monitor" {
 		t.Skip("it is what makes the jails")
@@ -259,8 +258,8 @@ func confined(t *testing.T, dir, name string, pid int) {
 	jailtest.Check(t, pid, want)
 }
 
-// harness is the vm driver with the libkrun that is under test. The deadline is
-// generous where two emulations lie below the guest.
+// harness is the vm driver with the libkrun under test. The deadline is generous if two emulations
+// lie below the guest.
 func harness(t *testing.T, bootDeadline time.Duration) driverstest.Harness {
 	dir, mountable := testhost.WorkDir(t)
 	return driverstest.Harness{
@@ -281,13 +280,13 @@ func harness(t *testing.T, bootDeadline time.Duration) driverstest.Harness {
 	}
 }
 
-// withLibkrun are the hypervisors, krun with these libraries.
+// withLibkrun returns the hypervisors; krun has these libraries.
 func withLibkrun(library, firmware string) []hypervisor.Hypervisor {
 	return []hypervisor.Hypervisor{krun.New(krun.Options{Library: library, Firmware: firmware}), qemu.New(qemu.Options{})}
 }
 
-// witnessPath is the suite's program. The outer machine gets it from here:
-// compiling would take minutes there.
+// witnessPath returns the suite's program. The outer machine gets it from the host: compiling would
+// take minutes there.
 func witnessPath(t *testing.T) string {
 	t.Helper()
 	if path := os.Getenv("OPENSHELL_WITNESS"); path != "" {

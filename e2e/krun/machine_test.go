@@ -22,7 +22,7 @@ import (
 	"openshell-vm/drivers/vm/jail/jailtest"
 )
 
-// outerMemory is for the outer machine, which holds the inner VMs and tmpfs.
+// outerMemory is the outer machine's memory. Its VMs and tmpfs are in it.
 const outerMemory = "3G"
 
 // runOutside boots the outer machine and runs this test binary in it, with env
@@ -51,11 +51,10 @@ func runOutside(t *testing.T, args, env []string) int {
 	return -1
 }
 
-// covers are where the outer machine mounts something of its own over what it has
-// of this one's root.
+// covers are the directories of this machine's root over which the outer machine mounts its own.
 var covers = []string{"/dev", "/proc", "/run", "/sys", "/var/tmp"}
 
-// expectSeen wants the outer machine to have these files of this one, too.
+// expectSeen checks that the outer machine will see these files of this machine.
 func expectSeen(t *testing.T, files []string) {
 	t.Helper()
 	for _, file := range files {
@@ -71,7 +70,7 @@ func expectSeen(t *testing.T, files []string) {
 	}
 }
 
-// paths are those that variables name.
+// paths returns the paths in the values of variables.
 func paths(env []string) (all []string) {
 	for _, e := range env {
 		if _, value, _ := strings.Cut(e, "="); filepath.IsAbs(value) {
@@ -106,12 +105,11 @@ func boot(t *testing.T, dir, kernel, archive, command string) (code int, hung bo
 	return follow(t, out, begin)
 }
 
-// silence is how long a living outer machine says nothing at most: its init
-// gives a sign of life more often.
+// silence is longer than a living outer machine is silent: its init prints something more often.
 const silence = 3 * time.Minute
 
-// follow shows what the outer machine says, until it says that it is done.
-// hung is a machine that stopped speaking: emulated ones do now and then.
+// follow logs the outer machine's output until that says that it is done. hung means that the
+// output stopped: emulated machines hang now and then.
 func follow(t *testing.T, out io.Reader, begin time.Time) (code int, hung bool) {
 	t.Helper()
 	lines := make(chan string)
@@ -166,7 +164,7 @@ func outerInitramfs(t *testing.T, dir string, kernel initramfs.Kernel) string {
 	return path
 }
 
-// writeCommand says what the outer machine is to run.
+// writeCommand writes what the outer machine has to run.
 func writeCommand(t *testing.T, dir string, args, env []string) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -190,8 +188,8 @@ func writeCommand(t *testing.T, dir string, args, env []string) string {
 	return path
 }
 
-// serveRoot serves this machine's root, read-only, on a socket. It ends with
-// the machine that connects to it.
+// serveRoot serves this machine's root, read-only, on a socket. It ends when the machine that has
+// connected ends.
 func serveRoot(t *testing.T, dir string) (socket string, stop func()) {
 	t.Helper()
 	path := findVirtiofsd(t)
@@ -255,7 +253,7 @@ func findVirtiofsd(t *testing.T) string {
 	return ""
 }
 
-// program is one of the built programs.
+// program returns the path of one of the built programs.
 func program(t testing.TB, name string) string {
 	t.Helper()
 	path := filepath.Join(programDir(t), name)

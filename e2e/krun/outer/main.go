@@ -1,5 +1,5 @@
-// Command outer is process 1 of the outer machine of package krun. It
-// makes the host's root its own and runs the test binary again.
+// Command outer is process 1 of package krun's outer machine. It takes the host's root as its own
+// and runs the test binary again.
 package main
 
 import (
@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Command is what to run: a file of the host named by the variable OUTER, which
-// the kernel takes from its command line.
+// Command is what to run. The variable OUTER names the file with it on the host; the kernel takes
+// that variable from its command line.
 type Command struct {
 	Args []string
 	Env  []string
@@ -78,7 +78,7 @@ func mount(root string, mounts [][2]string) error {
 	return nil
 }
 
-// loadModules loads what the initramfs has, in the order of the names.
+// loadModules loads the initramfs's modules, in the order of their names.
 func loadModules() error {
 	files, err := filepath.Glob("/modules/*.ko")
 	slices.Sort(files)
