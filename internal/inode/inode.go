@@ -1,5 +1,4 @@
-// Package inode tells one file or directory of this host from every other, whatever
-// paths lead to it.
+// Package inode identifies files and directories of this host, whatever paths lead to them.
 package inode
 
 import (
@@ -7,14 +6,14 @@ import (
 	"syscall"
 )
 
-// ID identifies a file or directory for as long as it exists. The zero ID is of none.
-// Its JSON is in records and in what a monitor is told.
+// ID identifies a file or directory for as long as it exists. The zero ID identifies none.
+// Its JSON is in records and in monitors' configurations.
 type ID struct {
 	Device uint64 `json:"device"`
 	Inode  uint64 `json:"inode"`
 }
 
-// Of identifies what is at path, at the end of symbolic links.
+// Of identifies the file or directory at path. It follows symbolic links.
 func Of(path string) (ID, error) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(path, &st); err != nil {
@@ -23,7 +22,7 @@ func Of(path string) (ID, error) {
 	return ID{uint64(st.Dev), st.Ino}, nil
 }
 
-// OfFile identifies what is open as fd.
+// OfFile identifies the open file or directory fd.
 func OfFile(fd int) (ID, error) {
 	var st syscall.Stat_t
 	if err := syscall.Fstat(fd, &st); err != nil {

@@ -8,5 +8,5 @@ package killpoint
 // there; without it nothing happens.
 func At(string) {}
 
-// Step is share.Options.Step: nil, unless the build tag is faults.
+// Step returns a share.Options.Step. Without the build tag faults it is nil.
 func Step() func(int) { return nil }

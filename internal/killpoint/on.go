@@ -9,8 +9,9 @@ import (
 	"syscall"
 )
 
-// EnvFile names a file that holds the name of the moment at which the gateway is to
-// kill itself, once: the file is removed first.
+// EnvFile is the environment variable for the path of a file. The file has the name of the
+// moment at which the gateway has to kill itself. At removes the file first, so that it
+// happens once.
 const EnvFile = "OPENSHELL_FAULT_FILE"
 
 // At kills the process if the file names this moment.
@@ -24,10 +25,11 @@ func At(point string) {
 		return
 	}
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	select {} // SIGKILL takes effect at any moment now
+	select {} // until SIGKILL takes effect
 }
 
-// Step kills in the middle of a publish: the numbers are share.Publish's.
+// Step returns a share.Options.Step that kills in the middle of a publish. The numbers are
+// those of share.Publish.
 func Step() func(int) {
 	return func(step int) {
 		switch step {

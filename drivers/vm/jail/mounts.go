@@ -69,7 +69,7 @@ func composeRoot(cfg Config, r *Report) ([]clone, error) {
 	return clones, enterDir(cfg.Dir)
 }
 
-// gather clones every source, in the order in which they are to be attached.
+// gather clones every source, in the order in which they will be attached.
 func gather(cfg Config) ([]clone, error) {
 	var clones []clone
 	for _, b := range cfg.Binds {

@@ -89,7 +89,7 @@ func (m *monitor) crash(d death) error {
 // crashError is a boot that ended because the hypervisor itself crashed.
 type crashError struct{ error }
 
-// booting takes one step of the boot and says whether it was the last.
+// booting handles one message during the boot. It reports whether the boot is done.
 func (m *monitor) booting(msg guest.Message) (done bool, err error) {
 	switch {
 	case msg.Hello != nil && m.report().Kernel != "":

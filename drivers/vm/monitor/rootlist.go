@@ -50,7 +50,7 @@ func (m *monitor) listRoot(lister hypervisor.Lister) error {
 	return nil
 }
 
-// unlistRoot removes the list: a guest that has booted needs it no more.
+// unlistRoot removes the list. A guest that has booted does not need it.
 func (m *monitor) unlistRoot() error {
 	err := os.Remove(filepath.Join(m.cfg.Boot, guest.RootListFile))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -14,12 +14,12 @@ import (
 	"openshell-vm/internal/stream/streamtest/source"
 )
 
-// Process plays a process at the far end of a hop: ctx ends when its client is
-// gone. What it returns is its exit code.
+// Process plays a process at the far end of a hop. ctx ends when its client is gone. It
+// returns its exit code.
 type Process func(ctx context.Context, s stream.Streams) (code int)
 
-// Run runs p at the far end of a hop with a client's ends here, as
-// drivers.Execer does. It may be called concurrently.
+// Run runs p at the far end of a hop; the client's ends are here, as with drivers.Execer. It
+// may be called concurrently.
 type Run func(ctx context.Context, ends stream.Streams, p Process) (code int, err error)
 
 // Serve runs p as the process of session s, and sends its exit code.
@@ -34,7 +34,7 @@ func Serve(c *stream.Conn, s *stream.Session, p Process) {
 		}
 	}()
 	s.Exit(p(ctx, s.Streams()))
-	_ = c.Flush(ctx) // a client that is gone needs none
+	_ = c.Flush(ctx) // fails if the client is gone
 	s.Close()
 }
 
@@ -58,8 +58,8 @@ func Test(t *testing.T, open func(t *testing.T) Run) {
 	}
 }
 
-// TestAttached runs the cases of a hop to a process that many clients share and none
-// ends: one that dies leaves it its input, and takes its own waiting with it.
+// TestAttached runs the cases of a hop to a process that many clients share. A client that
+// dies ends neither the process nor its input, and the process does not wait for it any more.
 func TestAttached(t *testing.T, open func(t *testing.T) Run) {
 	for name, c := range map[string]func(*testing.T, Run){
 		"input to a reader that sleeps first":           InputWaits,
@@ -73,8 +73,8 @@ func TestAttached(t *testing.T, open func(t *testing.T) Run) {
 	}
 }
 
-// InputWaits: Big bytes to a process that reads nothing until its client can
-// send no more. All of them arrive.
+// InputWaits sends Big bytes to a process that reads nothing until its client can't send
+// more. All of them have to arrive.
 func InputWaits(t *testing.T, run Run) {
 	in, read := NewSource(Big), make(chan struct{})
 	var got Sum
@@ -91,8 +91,8 @@ func InputWaits(t *testing.T, run Run) {
 	}
 }
 
-// OutputWaits: Big bytes to a client that reads nothing until the process can send
-// no more. All of them arrive, and the exit code after them.
+// OutputWaits sends Big bytes to a client that reads nothing until the process can't send
+// more. All of them have to arrive, and then the exit code.
 func OutputWaits(t *testing.T, run Run) {
 	out, read := NewSource(Big), make(chan struct{})
 	var got Sum
@@ -108,7 +108,7 @@ func OutputWaits(t *testing.T, run Run) {
 	}
 }
 
-// DeadClient: a client that dies while its input is unread ends its process.
+// DeadClient lets a client die while its input is unread. Its process has to end.
 func DeadClient(t *testing.T, run Run) {
 	in, ended := NewSource(Big), make(chan struct{})
 	ctx, die := context.WithCancel(t.Context())
@@ -122,7 +122,8 @@ func DeadClient(t *testing.T, run Run) {
 	await(t, ended, "the process lives on")
 }
 
-// DeadReader: a process waits for a client that does not read, and goes on once it dies.
+// DeadReader lets a process wait for a client that does not read. When the client dies, the
+// process has to go on.
 func DeadReader(t *testing.T, run Run) {
 	out, ended := NewSource(Big), make(chan error, 1)
 	ctx, die := context.WithCancel(t.Context())
@@ -140,8 +141,8 @@ func DeadReader(t *testing.T, run Run) {
 	}
 }
 
-// LateReader: a client that begins to read when the process has long ended gets all
-// that was written, and the exit code.
+// LateReader lets a client begin to read long after the process has ended. It has to get all
+// output and the exit code.
 func LateReader(t *testing.T, run Run) {
 	const size = 20 << 20
 	out, ended, read := NewSource(size), make(chan struct{}), make(chan struct{})
@@ -160,10 +161,11 @@ func LateReader(t *testing.T, run Run) {
 	}
 }
 
-// lateness is more than anything gives the last clients of a sandbox that has ended.
+// lateness is longer than any deadline for the last clients of a sandbox that has ended.
 const lateness = 8 * time.Second
 
-// SignalBehindInput: neither waits for input that nobody reads.
+// SignalBehindInput sends a signal and a size behind input that nobody reads. Neither may
+// wait for it.
 func SignalBehindInput(t *testing.T, run Run) {
 	in, signals, sizes := NewSource(Big), make(chan int), make(chan stream.Size)
 	done := start(t, run, stream.Streams{Stdin: in, Signals: signals, Resize: sizes}, func(ctx context.Context, s stream.Streams) int {
@@ -188,7 +190,7 @@ func SignalBehindInput(t *testing.T, run Run) {
 	wantCode(t, done, 130)
 }
 
-// Sessions: what one of many does not read is in no other's way.
+// Sessions opens 50 sessions. One does not read, and must not hold up the others.
 func Sessions(t *testing.T, run Run) {
 	stuck := NewSource(Big)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -214,7 +216,7 @@ func Sessions(t *testing.T, run Run) {
 	await(t, done, "the other sessions do not end")
 }
 
-// EndOfInput: it is io.EOF, after all input.
+// EndOfInput checks that the end of input is io.EOF, after all input.
 func EndOfInput(t *testing.T, run Run) {
 	done := start(t, run, stream.Streams{Stdin: bytes.NewReader([]byte("hello"))}, func(_ context.Context, s stream.Streams) int {
 		data, err := io.ReadAll(s.Stdin)
@@ -223,7 +225,7 @@ func EndOfInput(t *testing.T, run Run) {
 	wantCode(t, done, 5)
 }
 
-// Ends: the end of input is io.EOF, a hang-up is another error.
+// Ends checks that the end of input is io.EOF, and a hang-up another error.
 func Ends(t *testing.T, run Run) {
 	EndOfInput(t, run)
 	r, w := io.Pipe()
@@ -282,17 +284,17 @@ func await[T any](t *testing.T, c <-chan T, what string) T {
 	}
 }
 
-// Source gives so many pseudo-random bytes, then io.EOF.
+// Source is source.Source.
 type Source = source.Source
 
-// NewSource gives n bytes.
+// NewSource returns a Source of n bytes.
 func NewSource(n int) *Source { return source.New(n) }
 
-// Sum is the length and hash of what is written to it.
+// Sum is source.Sum.
 type Sum = source.Sum
 
-// awaitStall waits until some was taken and then nothing for a while, and sees that
-// far from all was taken: what waits in between is bounded.
+// awaitStall waits until some bytes were read and then none for a while. It checks that not
+// all were read: the bytes that wait in between have to be bounded.
 func awaitStall(t *testing.T, s *Source) {
 	t.Helper()
 	last, since := int64(0), time.Now()

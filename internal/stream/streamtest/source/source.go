@@ -1,5 +1,5 @@
-// Package source gives bytes that can be told from others, and sums what arrives. It
-// is apart from streamtest, so that programs in a sandbox can use it.
+// Package source makes pseudo-random bytes, and sums what arrives. It is apart from
+// streamtest, so that programs in a sandbox can use it.
 package source
 
 import (
@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 )
 
-// Source gives so many pseudo-random bytes and sums what it gave. It is for one reader.
+// Source is a reader of pseudo-random bytes that also sums them. It is for one goroutine.
 type Source struct {
 	left  int
 	given atomic.Int64
@@ -19,12 +19,12 @@ type Source struct {
 	sum   Sum
 }
 
-// New gives n bytes, then io.EOF: the same ones for the same n.
+// New returns a Source of n bytes. For the same n they are the same.
 func New(n int) *Source {
 	return &Source{left: n, bytes: rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)})}
 }
 
-// Read fails only at the end.
+// Read fails only at the end, with io.EOF.
 func (s *Source) Read(p []byte) (int, error) {
 	if s.left == 0 {
 		return 0, io.EOF
@@ -37,14 +37,14 @@ func (s *Source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Given is how many bytes were read. It may be asked while they are.
+// Given returns how many bytes were read. It may be called while another goroutine reads.
 func (s *Source) Given() int64 { return s.given.Load() }
 
-// Sum names what was given: its length and hash.
+// Sum returns the length and hash of what was read.
 func (s *Source) Sum() string { return s.sum.String() }
 
-// Sum is a hash of what is written to it, with the length. The zero value is ready.
-// It is safe for concurrent use: who writes may be told of by another process.
+// Sum is the length and hash of what is written to it. The zero value is ready for use. It
+// is safe for concurrent use.
 type Sum struct {
 	mu   sync.Mutex
 	n    int64
