@@ -11,15 +11,15 @@ import (
 	"openshell-vm/drivers"
 )
 
-// TestHalfADeletedCache takes away what clean-up programs take, while a VM runs: every
-// second file first, then all of it. What runs goes on, and new VMs boot each time.
+// TestHalfADeletedCache deletes files of the cache while a VM runs, as clean-up programs do:
+// first every second file, then all. The VM has to go on, and new VMs have to boot each time.
 func TestHalfADeletedCache(t *testing.T) {
 	d, spec := place(t)
 	d.host.CacheDir = t.TempDir()
 	first := up(t, d, spec, "sleep 1000")
 	for i, clean := range []func(*testing.T, string){deleteHalf, deleteAll} {
 		clean(t, d.host.CacheDir)
-		// The first of them has not been looked up yet, nor what it shows.
+		// The guest has not looked up the first of them yet.
 		runApplets(t, d, first.ID, [][]string{{"sort", "sha1sum", "wc"}, {"cut", "tail", "uniq"}}[i])
 
 		next, nextSpec := place(t)

@@ -20,12 +20,12 @@ import (
 	"openshell-vm/drivers/vm/monitor"
 )
 
-// eater is a shell that doubles a word until it is ended: %s is where its cgroup
-// takes processes.
+// eater is a shell that doubles a word until it is killed. %s stands for its cgroup's
+// directories.
 const eater = `for dir in %s; do echo $$ >$dir/cgroup.procs || exit 9; done; word=0123456789abcdef; while :; do word=$word$word; done`
 
-// eat runs such a shell in a group of a VM's, in which the kernel is to take the
-// victim for the one that has to go. stop ends it.
+// eat runs an eater in a group of a VM. The kernel has to kill the victim there. stop ends the
+// eater.
 func eat(t *testing.T, g cgroup.Group, victim int) (stop func()) {
 	t.Helper()
 	score := "/proc/" + strconv.Itoa(victim) + "/oom_score_adj"
@@ -48,7 +48,7 @@ func eat(t *testing.T, g cgroup.Group, victim int) (stop func()) {
 	return stop
 }
 
-// another is a second sandbox of the driver.
+// another makes a second sandbox of the driver.
 func another(t *testing.T, d *Driver, spec drivers.Spec) drivers.Spec {
 	t.Helper()
 	spec.ID += "b"
@@ -56,9 +56,9 @@ func another(t *testing.T, d *Driver, spec drivers.Spec) drivers.Spec {
 	return spec
 }
 
-// TestOutOfTheHostsMemory has a VM's programs, and then its monitor, reach the limit
-// of their cgroup. The VM ends and says so, another goes on, nothing is left, and
-// both can be started again.
+// TestOutOfTheHostsMemory lets a VM's programs, and then its monitor, reach the limit of their
+// cgroup. The VM has to end and to say so, another VM has to go on, nothing may be left, and
+// both have to start again.
 func TestOutOfTheHostsMemory(t *testing.T) {
 	if p := cgroup.Here(); p.Memory == "" {
 		testhost.Missing(t, "no memory can be limited here: %v", p.NoMemory)
@@ -114,7 +114,7 @@ func nothingLeft(t *testing.T, spec drivers.Spec) {
 	}
 }
 
-// guestPart is a group that a further program of the VM would be in.
+// guestPart returns the group in which the VM's program qemu is.
 func guestPart(cfg monitor.Config) cgroup.Group { return cfg.Cgroup.Below("guest").Part("qemu") }
 
 func dies(t *testing.T, d *Driver, id, why string) {
@@ -138,7 +138,7 @@ func start(t *testing.T, d *Driver, id string) {
 	}
 }
 
-// TestKilledMonitorsCgroups kills a monitor: what it left goes with the sandbox.
+// TestKilledMonitorsCgroups kills a monitor. Its cgroups have to go with the sandbox.
 func TestKilledMonitorsCgroups(t *testing.T) {
 	d, spec := place(t)
 	spec.Memory, spec.CPUs = 128<<20, 1

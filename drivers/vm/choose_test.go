@@ -26,8 +26,8 @@ func (f fake) Staleness() time.Duration                               { return t
 func (f fake) Works(context.Context, *host.Host) error                { return f.broken }
 func (f fake) Account(context.Context, *host.Host) hypervisor.Account { return f.account }
 
-// TestChoice: auto takes the first that works, and doctor tells which, why, and what
-// would help. There may be any number of hypervisors.
+// TestChoice checks that auto takes the first hypervisor that works, of any number, and that
+// doctor says which, why, and what would help.
 func TestChoice(t *testing.T) {
 	lacks := &drivers.Error{Op: "use a", Err: errors.New("no library"), Hint: "install it"}
 	noKVM := host.New(host.Config{Libexec: t.TempDir()}).NeedKVM(t.Context(), "a")

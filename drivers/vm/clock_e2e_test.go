@@ -14,9 +14,9 @@ import (
 	"openshell-vm/drivers"
 )
 
-// TestAStalledGuestIsOnTimeAgain stops a whole hypervisor for a minute, as a
-// debugger or an overloaded host does: an emulated guest's clock source has
-// gone round by then, and the guest knows nothing of it.
+// TestAStalledGuestIsOnTimeAgain stops a hypervisor for a minute, as a debugger or an overloaded
+// host may do. By then an emulated guest's clock source has wrapped around, and the guest does
+// not notice.
 func TestAStalledGuestIsOnTimeAgain(t *testing.T) {
 	t.Parallel()
 	d, spec := place(t)
@@ -45,8 +45,8 @@ func TestAStalledGuestIsOnTimeAgain(t *testing.T) {
 	}
 }
 
-// guestOff is how far a guest's clock is sure to be from the host's, in whole
-// seconds: an exec takes its time.
+// guestOff returns by how much a guest's clock is off at least, in whole seconds. The exec that
+// asks takes time, so it can't be told better.
 func guestOff(t *testing.T, ctx context.Context, d *Driver, id string) time.Duration {
 	t.Helper()
 	var out bytes.Buffer

@@ -32,24 +32,24 @@ import (
 	"openshell-vm/drivers/vm/monitor/api"
 )
 
-// stand is a program of a VM in whose place a hostile one is put.
+// stand is a program of a VM that a hostile one replaces.
 type stand struct {
 	name       string
 	process    string // as the monitor calls it
 	hypervisor string
 
-	// put makes d take a program that lies elsewhere. It returns where that is
-	// to be, and what it is to answer to the driver's questions.
+	// put makes d use a program at another path. It returns that path, and what the program
+	// has to answer to the driver's questions.
 	put func(t *testing.T, d *Driver) (program string, answers map[string]string)
-	// write puts it there.
+	// write puts the hostile program there.
 	write func(t *testing.T, program string, role jailtest.Role)
-	// sees is what of the host the program sees in its jail.
+	// sees returns what the program sees of the host in its jail.
 	sees   func(program string) jailtest.Targets
 	except jailtest.Errnos
 }
 
-// Both the root and a mount of the sandbox are a directory that contains the
-// gateway's own. An intruder's share is in it, too, where it is not the sandbox's.
+// Both the root and a mount of the sandbox are a directory that contains the gateway's own
+// directories. The intruder's share is in it, too, if it is not the sandbox's.
 const (
 	stateDir = "state"
 	ownDir   = "own"
@@ -57,8 +57,8 @@ const (
 
 var mountedState = "/" + guest.MountName(0) + "/" + stateDir
 
-// chroots is what the profile of the C virtiofsd gives up, and all of it: it may
-// chroot, which leads no higher than its jail.
+// chroots is all that the profile of the C virtiofsd allows beyond the others: it may chroot,
+// but not out of its jail.
 var chroots = jailtest.Errnos{"chroot": {0}, "open .. out of a chroot": {unix.ENOENT}}
 
 var stands = []stand{
@@ -71,7 +71,7 @@ var stands = []stand{
 	{"C root", "virtiofsd-root", qemu.Name, inCsPlace, jailtest.WriteIntruder, servedRoot, chroots},
 }
 
-// libkrun is the one that the real openshell-krun loads.
+// libkrun is the libkrun that the real openshell-krun loads.
 var libkrun = stand{"libkrun", "krun", krun.Name, inLibkrunsPlace, jailtest.WriteLibkrun, krunsRoot, nil}
 
 var (
@@ -90,11 +90,12 @@ func always(t jailtest.Targets) func(string) jailtest.Targets {
 	return func(string) jailtest.Targets { return t }
 }
 
-// noKVM is the device that a jail gets as KVM's where nobody uses it: a machine
-// that tests this has a KVM or not.
+// noKVM is the device that a jail gets as KVM's if nobody uses it: the test's machine may have
+// no KVM.
 const noKVM = os.DevNull
 
-// inKrunsPlace takes two files for the libraries, which nobody loads.
+// inKrunsPlace puts the intruder in openshell-krun's place. Nobody loads the libraries, so two
+// other files stand for them.
 func inKrunsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 	dir := openPrograms(t)
 	d.host.Libexec, d.cfg.KVM = dir, noKVM
@@ -108,7 +109,8 @@ func inKrunsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 	return filepath.Join(dir, krun.Program), map[string]string{krunvm.ProbeCommand: string(text)}
 }
 
-// inLibkrunsPlace is what openshell-krun has loaded and handed everything over to.
+// inLibkrunsPlace puts the intruder in libkrun's place: openshell-krun loads it and hands
+// everything over to it.
 func inLibkrunsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 	built := jailtest.BuildLibkrun(t)
 	if built == "" {
@@ -129,7 +131,7 @@ func inQEMUsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 	return program, nil
 }
 
-// firmware is a directory that QEMU is given.
+// firmware returns a directory that QEMU has in its jail.
 func firmware(program string) string {
 	return filepath.Join(filepath.Dir(filepath.Dir(program)), "share/seabios")
 }
@@ -165,8 +167,8 @@ func buildAll(t *testing.T) {
 	t.Setenv("OPENSHELL_BIN", bin)
 }
 
-// openPrograms are the programs where everybody may run them; openshell-krun if
-// it is built.
+// openPrograms returns a directory with the programs that everybody may run; openshell-krun is
+// in it if it is built.
 func openPrograms(t *testing.T) string {
 	t.Helper()
 	from, dir := programs(t), jailtest.OpenDir(t)
@@ -192,8 +194,8 @@ func buildKrun(t *testing.T, dir string) {
 	}
 }
 
-// surroundings are a driver and a sandbox as a gateway has them: its directories
-// are hidden, and lie in what the sandbox is given. base is that directory.
+// surroundings makes a driver and a sandbox as a gateway has them. The gateway's directories are
+// hidden, and lie in a directory that the sandbox is given: base.
 func surroundings(t *testing.T) (d *Driver, spec drivers.Spec, host jailtest.Host, base string) {
 	t.Helper()
 	d, spec = place(t)
@@ -215,9 +217,8 @@ func surroundings(t *testing.T) (d *Driver, spec drivers.Spec, host jailtest.Hos
 	return d, spec, host, base
 }
 
-// TestIntruders puts a hostile program in the place of each program of a VM, in the
-// jail that the driver and the monitor make for it, with all that a gateway has
-// around it. What it tries must fail, as it does here.
+// TestIntruders replaces each program of a VM by a hostile one, in the jail that driver and
+// monitor make for it, with all that a gateway has around it. All its attempts have to fail.
 func TestIntruders(t *testing.T) {
 	buildAll(t)
 	jailtest.AsBoth(t, func(t *testing.T) {
@@ -241,7 +242,7 @@ func (s stand) intrude(t *testing.T) {
 	jailtest.JudgeThreads(t, out, want.Tasks)
 }
 
-// sandbox is one in which there is to be an intruder, and its role.
+// sandbox makes a sandbox for an intruder, and the intruder's role.
 func (s stand) sandbox(t *testing.T) (d *Driver, spec drivers.Spec, role jailtest.Role, program string) {
 	t.Helper()
 	d, spec, host, base := surroundings(t)
@@ -273,7 +274,7 @@ func (s stand) create(t *testing.T, d *Driver, spec drivers.Spec) {
 	})
 }
 
-// cgroupsOf are a sandbox's, in every hierarchy.
+// cgroupsOf returns a sandbox's cgroups in every hierarchy.
 func cgroupsOf(id string) (found []string) {
 	filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && strings.Contains(d.Name(), id) {
@@ -284,7 +285,7 @@ func cgroupsOf(id string) (found []string) {
 	return found
 }
 
-// said starts the VM, for as long as the intruder has something to say.
+// said runs the VM until the intruder has ended, and returns what it wrote.
 func (s stand) said(t *testing.T, d *Driver, spec drivers.Spec) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -312,8 +313,8 @@ func (s stand) said(t *testing.T, d *Driver, spec drivers.Spec) string {
 	return strings.Join(said, "\n")
 }
 
-// TestKrunFromOutside looks at openshell-krun's process where there is no libkrun to
-// make a VM of it: what stands in for that does nothing.
+// TestKrunFromOutside checks openshell-krun's process from outside. It needs no libkrun: another
+// library takes its place and does nothing.
 func TestKrunFromOutside(t *testing.T) {
 	buildAll(t)
 	jailtest.AsBoth(t, func(t *testing.T) {
@@ -342,14 +343,13 @@ func TestKrunFromOutside(t *testing.T) {
 	})
 }
 
-// runs says whether the process has become the program.
+// runs reports whether the process has become the program.
 func runs(pid int, program string) bool {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	return err == nil && strings.TrimRight(string(line), "\x00") == program
 }
 
-// TestProcessesOfAVM boots a guest with either kind of virtiofsd and looks at the
-// processes that are the VM.
+// TestProcessesOfAVM boots a guest with each kind of virtiofsd and checks the VM's processes.
 func TestProcessesOfAVM(t *testing.T) {
 	kinds := []struct {
 		flavor qemu.Virtiofsd
@@ -386,7 +386,7 @@ func firstOf(paths ...string) string {
 	return ""
 }
 
-// checkProcesses looks at all processes of a sandbox but its monitor.
+// checkProcesses checks all processes of a sandbox but its monitor.
 func checkProcesses(t *testing.T, d *Driver, spec drivers.Spec) {
 	t.Helper()
 	pids := processes(t, d, spec.ID)
@@ -405,8 +405,8 @@ func checkProcesses(t *testing.T, d *Driver, spec drivers.Spec) {
 	}
 }
 
-// checkJailFacts wants inspect to tell what the profiles lack, and of nothing else
-// that this host could not give.
+// checkJailFacts wants inspect to tell in what the profiles confine less, and nothing that this
+// host could not give.
 func checkJailFacts(t *testing.T, status drivers.Status, flavor qemu.Virtiofsd) {
 	t.Helper()
 	server := jail.FileServer

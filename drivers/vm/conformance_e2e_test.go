@@ -15,12 +15,12 @@ import (
 	"openshell-vm/drivers/vm/hypervisor/qemu"
 )
 
-// TestConformance is the suite that every driver passes, on qemu with the best
-// accelerator that works here.
+// TestConformance runs the suite that every driver has to pass, on qemu with the best accelerator
+// that works here.
 func TestConformance(t *testing.T) { driverstest.Run(t, harness(t, os.Getenv(qemu.VirtiofsdEnv))) }
 
-// TestOddRootAsUser: what an ordinary user may not read of a root is no reason not
-// to start. Both file servers are told by their environment.
+// TestOddRootAsUser starts a root with files that the ordinary user may not read. Variables name
+// both file servers.
 func TestOddRootAsUser(t *testing.T) {
 	bin := openPrograms(t)
 	t.Parallel()
@@ -34,8 +34,7 @@ func TestOddRootAsUser(t *testing.T) {
 	}
 }
 
-// TestOddRootRust is the conformance suite's case on the file server that it was not
-// run on.
+// TestOddRootRust runs one case of the conformance suite on the other file server.
 func TestOddRootRust(t *testing.T) {
 	rust := virtiofsds()["rust"]
 	if rust == "" {
@@ -45,13 +44,13 @@ func TestOddRootRust(t *testing.T) {
 	driverstest.OddRoot(t, harness(t, rust))
 }
 
-// virtiofsds are the two kinds, as the variables name them.
+// virtiofsds returns the two kinds of virtiofsd from their variables.
 func virtiofsds() map[string]string {
 	return map[string]string{"installed": os.Getenv(qemu.VirtiofsdEnv), "rust": os.Getenv("OPENSHELL_RUST_VIRTIOFSD")}
 }
 
-// TestFreshness: virtiofsd is told to cache nothing, so the guest's watch makes
-// no difference on qemu.
+// TestFreshness measures without the guest's watch, too. It makes no difference on qemu, since
+// virtiofsd is told to cache nothing.
 func TestFreshness(t *testing.T) {
 	for name, virtiofsd := range virtiofsds() {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +63,7 @@ func TestFreshness(t *testing.T) {
 	}
 }
 
-// cacheDir is this user's.
+// cacheDir returns this user's cache directory.
 func cacheDir() string {
 	name := "openshell-vm-test-cache"
 	if uid := os.Getuid(); uid != 0 {
@@ -73,8 +72,7 @@ func cacheDir() string {
 	return filepath.Join(os.TempDir(), name)
 }
 
-// harness is this driver on qemu, with a virtiofsd of the user's choice or, without
-// one, of the driver's.
+// harness is this driver on qemu, with the given virtiofsd; "" means the driver's choice.
 func harness(t *testing.T, virtiofsd string) driverstest.Harness {
 	dir, mountable := testhost.WorkDir(t)
 	libexec := programs(t)

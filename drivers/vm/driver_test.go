@@ -28,7 +28,7 @@ import (
 // promises speed, and other tests keep the machine busy.
 const patience = 2 * time.Minute
 
-// emptyDriver has directories and no programs.
+// emptyDriver makes a driver with directories and without programs.
 func emptyDriver(t *testing.T) *Driver {
 	dir := t.TempDir()
 	return New(Config{
@@ -37,7 +37,7 @@ func emptyDriver(t *testing.T) *Driver {
 	})
 }
 
-// created is a sandbox that was made and never started.
+// created makes a sandbox and does not start it.
 func created(t *testing.T, d *Driver) drivers.Spec {
 	t.Helper()
 	spec := drivers.Spec{
@@ -137,7 +137,7 @@ func TestWhatIsNotThere(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// Remove leaves the gateway's own files alone, and nothing else.
+// Remove has to leave the gateway's own files, and no others.
 func TestRemoveLeavesOnlyTheGatewaysFiles(t *testing.T) {
 	d := emptyDriver(t)
 	spec := created(t, d)
@@ -184,8 +184,8 @@ func TestAttachGetsTheOutcomeOfAFailedStart(t *testing.T) {
 	}
 }
 
-// A workload that ended before its client had connected: the client gets its end, and
-// why, as if it had seen it.
+// A workload ends before its client has connected. The client has to get the end and the reason,
+// as if it had seen them.
 func TestAttachGetsAnEndThatItMissed(t *testing.T) {
 	d := emptyDriver(t)
 	spec := created(t, d)
@@ -294,8 +294,8 @@ func waitFor(t *testing.T, holds func() bool) {
 	}
 }
 
-// TestOwnRoot: who gives no root has one among the sandbox's own files, and so has
-// who gave none to an older version.
+// TestOwnRoot checks that the default root lies among the sandbox's own files, also for a sandbox
+// that an older version made.
 func TestOwnRoot(t *testing.T) {
 	d := emptyDriver(t)
 	d.host.BusyBox = "/nowhere/busybox"

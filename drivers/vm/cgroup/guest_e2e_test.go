@@ -20,7 +20,7 @@ import (
 	"openshell-vm/drivers/vm/initramfs"
 )
 
-// unified is where a guest has its only hierarchy, of version 2.
+// unified is where the guest's only hierarchy, of version 2, is mounted.
 const unified = "/sys/fs/cgroup"
 
 // The guest's tests, on its console.
@@ -33,9 +33,9 @@ const (
 
 func init() { guest = beInit }
 
-// beInit is process 1 of a guest: it runs the tests of the kernel as root in the
-// root group and in a service's, and as a user to whom a part was delegated, and
-// in a shell of his.
+// beInit is process 1 of a guest. It runs the tests of the kernel four times: as root in the
+// root group, as root in a service's group, as a user in a delegated group, and as a user in
+// a shell's group.
 func beInit(*testing.M) {
 	defer unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 	if err := mountAll(); err != nil {
@@ -61,7 +61,7 @@ func beInit(*testing.M) {
 	time.Sleep(time.Second) // for the console
 }
 
-// mountAll mounts what tests need.
+// mountAll mounts the file systems that tests need.
 func mountAll() error {
 	var errs []error
 	for _, m := range []struct{ kind, dir string }{{"devtmpfs", "/dev"}, {"proc", "/proc"}, {"sysfs", "/sys"}, {"cgroup2", unified}, {"tmpfs", "/tmp"}} {
@@ -75,8 +75,8 @@ func mountAll() error {
 	return nil
 }
 
-// makeGroups makes a group and those that it lies in, which hand on what systemd
-// has them hand on. A user's manager is the user's.
+// makeGroups makes a group and those above it. These hand on the controllers that systemd lets
+// them hand on. The group of a user's manager belongs to the user.
 func makeGroups(group string) error {
 	at := unified
 	for _, name := range strings.Split(strings.TrimPrefix(group, "/"), "/") {
@@ -99,7 +99,7 @@ func makeGroups(group string) error {
 	})
 }
 
-// runIn runs the tests in a group as a user. Who has no place sees them skipped.
+// runIn runs the tests in a group as a user. Without a place the tests have to be skipped.
 func runIn(group string, uid int, place string) error {
 	if err := set(unified+group, procsFile, "0"); err != nil {
 		return err
@@ -112,7 +112,7 @@ func runIn(group string, uid int, place string) error {
 	return err
 }
 
-// TestKernelGivesTheGuestsPlace is for the guest, which knows what it prepared.
+// TestKernelGivesTheGuestsPlace runs only in the guest, which knows what it has prepared.
 func TestKernelGivesTheGuestsPlace(t *testing.T) {
 	want, inGuest := os.LookupEnv("GUEST_PLACE")
 	if !inGuest {
@@ -127,8 +127,8 @@ func TestKernelGivesTheGuestsPlace(t *testing.T) {
 	}
 }
 
-// TestVersion2 boots a guest whose kernel has nothing but version 2 and runs the
-// tests of the kernel in there: this host may have version 1.
+// TestVersion2 boots a guest whose kernel has only version 2, and runs the tests of the kernel
+// there: this host may have version 1.
 func TestVersion2(t *testing.T) {
 	emulator, err := exec.LookPath("qemu-system-x86_64")
 	if err != nil {
@@ -160,8 +160,8 @@ func TestVersion2(t *testing.T) {
 	}
 }
 
-// buildInitramfs has this test's own binary as init. It is built for that, since
-// one with cgo needs libraries.
+// buildInitramfs makes an initramfs with this test's own binary as init. It builds that without
+// cgo, since a binary with cgo needs libraries.
 func buildInitramfs(t *testing.T, kernel initramfs.Kernel) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -19,7 +19,7 @@ const patience = 2 * time.Minute
 
 func init() {
 	roles["rest"] = func(args []string) { enter(args); time.Sleep(time.Hour) }
-	// Eats memory until it is ended, but no more than would hurt the host.
+	// Takes memory until it is killed, but not so much that it would hurt the host.
 	roles["eat"] = func(args []string) {
 		enter(args)
 		var eaten [][]byte
@@ -33,7 +33,7 @@ func init() {
 		fmt.Println("not ended", len(eaten))
 		time.Sleep(time.Hour)
 	}
-	// Starts 64 of its own and says how many came to be.
+	// Starts 64 processes and prints how many could be started.
 	roles["fork"] = func(args []string) {
 		enter(args)
 		started := 0
@@ -60,7 +60,7 @@ func enter(args []string) {
 	fmt.Println("in")
 }
 
-// in runs a role in a group, for as long as the test.
+// in is a role that runs in a group until the test's end.
 type in struct {
 	*exec.Cmd
 	out   *bufio.Reader
@@ -74,7 +74,7 @@ func run(t *testing.T, role string, g Group) *in {
 		t.Fatal(err)
 	}
 	p := &in{Cmd: exec.Command("/proc/self/exe", role, string(text)), ended: make(chan error, 1)}
-	// A session of its own: the fork bomb's children are ended with it.
+	// A process group of its own: the fork bomb's children end with it.
 	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	pipe, err := p.StdoutPipe()
 	if err != nil {
@@ -126,7 +126,7 @@ func (p *in) lives() bool {
 	}
 }
 
-// vms makes two groups beside each other, as two VMs have them.
+// vms makes two groups beside each other, as for two VMs.
 func vms(t *testing.T, l Limits) (whole, a, b Group) {
 	t.Helper()
 	p := Here()
@@ -159,8 +159,8 @@ func vms(t *testing.T, l Limits) (whole, a, b Group) {
 	return whole, a, b
 }
 
-// TestKernelEndsTheEater has a process eat what it can get in one of two groups. It
-// is ended, and what is in the other goes on.
+// TestKernelEndsTheEater lets a process take all memory that it can get in one of two groups.
+// The kernel has to kill it, and the other group has to go on.
 func TestKernelEndsTheEater(t *testing.T) {
 	_, a, b := vms(t, Limits{Memory: 64 << 20, Tasks: 100, Together: true})
 	neighbour, companion := run(t, "rest", b), run(t, "rest", a)
@@ -182,7 +182,7 @@ func TestKernelEndsTheEater(t *testing.T) {
 	}
 }
 
-// TestKernelCountsTasks has a process start others, in a part of a group.
+// TestKernelCountsTasks lets a process start others in a part of a group.
 func TestKernelCountsTasks(t *testing.T) {
 	_, a, _ := vms(t, Limits{Memory: 1 << 30})
 	part := a.Part("part")
@@ -204,7 +204,8 @@ func TestKernelCountsTasks(t *testing.T) {
 	bomb.killed(t)
 }
 
-// TestKernelGivesAPlace fails where there should be one: it has root, or the guest.
+// TestKernelGivesAPlace fails if there is no place where one should be: for root, and in the
+// guest.
 func TestKernelGivesAPlace(t *testing.T) {
 	p := Here()
 	t.Logf("%+v", p)

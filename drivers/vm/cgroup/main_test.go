@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// roles are what the test binary is besides a test, by its first argument.
+// roles are what the test binary does instead of testing, by its first argument.
 var roles = map[string]func(args []string){}
 
 // guest is set by the tests of the kernel: what process 1 of a guest does.

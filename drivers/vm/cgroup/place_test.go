@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Mount tables, with %[1]s for where the hierarchies are mounted.
+// Mount tables. %[1]s stands for the place where the hierarchies are mounted.
 const (
 	tableV1 = `31 23 0:28 / %[1]s rw,relatime - tmpfs tmpfs rw,mode=755
 34 31 0:31 / %[1]s/cpu rw - cgroup cgroup rw,cpu,cpuacct
@@ -25,7 +25,7 @@ const (
 `
 )
 
-// Files of a group of version 2 that hands nothing on, or what systemd does.
+// Files of a group of version 2 that hands nothing on, or that hands on what systemd lets it.
 var (
 	leaf  = map[string]string{"cgroup.controllers": "cpu memory pids\n", handsFile: "\n", "cgroup.type": "domain\n"}
 	slice = map[string]string{"cgroup.controllers": "cpu memory pids\n", handsFile: "memory pids\n", "cgroup.type": "domain\n"}
@@ -120,7 +120,7 @@ func TestPlace(t *testing.T) {
 	}
 }
 
-// merged is files, and some more of them by name and content.
+// merged returns files with more of them, given by name and content.
 func merged(files map[string]string, more ...string) map[string]string {
 	all := maps.Clone(files)
 	for i := 0; i < len(more); i += 2 {

@@ -11,7 +11,7 @@ import (
 	"openshell-vm/drivers/driverstest"
 )
 
-// fakeBusyBox is a static program that lists applets.
+// fakeBusyBox makes a static program that lists applets.
 func fakeBusyBox(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -83,7 +83,7 @@ func checkUserland(t *testing.T, root string) {
 	}
 }
 
-// TestADamagedRootIsMadeAnew leaves what clean-ups, power cuts and others leave.
+// TestADamagedRootIsMadeAnew damages a root as clean-ups, power cuts and others do.
 func TestADamagedRootIsMadeAnew(t *testing.T) {
 	h := New(Config{BusyBox: fakeBusyBox(t)})
 	root := filepath.Join(t.TempDir(), "root")
@@ -125,8 +125,8 @@ func same(t *testing.T, name, as string) {
 	}
 }
 
-// TestRootsOfOlderVersions: what they recorded for who gave no root lay in the
-// cache, and stands for the default root wherever that cache is now.
+// TestRootsOfOlderVersions checks that the default root in older records, a path in the cache, still
+// means the default root, wherever the cache is now.
 func TestRootsOfOlderVersions(t *testing.T) {
 	for rootfs, own := range map[string]bool{
 		"": true, "/var/cache/openshell-vm/userland/busybox-1-1982256-18ad1b2c3d4e5f60": true,

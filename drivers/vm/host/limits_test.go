@@ -9,7 +9,7 @@ import (
 	"openshell-vm/drivers"
 )
 
-// fakeHost is a machine with these files.
+// fakeHost makes a host with these files.
 func fakeHost(t *testing.T, files map[string]string) *Host {
 	t.Helper()
 	root := t.TempDir()

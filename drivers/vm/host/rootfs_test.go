@@ -37,7 +37,7 @@ func TestRootsThatAreRefused(t *testing.T) {
 	}
 }
 
-// What belongs to others shows as nobody's in an ordinary user's VM.
+// Files of other users would belong to nobody in an ordinary user's VM.
 func TestForeignOwnersAreCounted(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"bin/sh", "etc/shadow"} {

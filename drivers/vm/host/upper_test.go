@@ -44,8 +44,7 @@ func TestCopySparse(t *testing.T) {
 	}
 }
 
-// TestADamagedTemplateIsMadeAnew leaves in the cache what clean-ups and power
-// cuts leave.
+// TestADamagedTemplateIsMadeAnew damages the template in the cache as clean-ups and power cuts do.
 func TestADamagedTemplateIsMadeAnew(t *testing.T) {
 	if _, err := findMkfs(); err != nil {
 		t.Skip(err)
@@ -77,7 +76,7 @@ func TestADamagedTemplateIsMadeAnew(t *testing.T) {
 	}
 }
 
-// TestNoCache: a cache that can't be used costs time, and nothing else.
+// TestNoCache checks that an unusable cache costs only time.
 func TestNoCache(t *testing.T) {
 	if _, err := findMkfs(); err != nil {
 		t.Skip(err)

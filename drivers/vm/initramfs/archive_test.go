@@ -21,7 +21,7 @@ import (
 	"openshell-vm/drivers/vm/guest"
 )
 
-// packed gives content as a distribution would pack a module.
+// packed packs content as distributions pack modules.
 func packed(t *testing.T, suffix, content string) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -49,7 +49,7 @@ func packed(t *testing.T, suffix, content string) string {
 	return b.String()
 }
 
-// kernelFor gives a kernel whose modules are packed.
+// kernelFor makes a kernel with packed modules.
 func kernelFor(t *testing.T, suffix string) (k Kernel, init string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -187,8 +187,8 @@ func TestCached(t *testing.T) {
 	}
 }
 
-// TestADamagedArchiveIsBuiltAnew leaves in the cache what clean-ups, full disks and
-// power cuts leave, and what older versions made.
+// TestADamagedArchiveIsBuiltAnew puts into the cache what clean-ups, full disks and power cuts leave,
+// and what older versions made.
 func TestADamagedArchiveIsBuiltAnew(t *testing.T) {
 	k, init := kernelFor(t, "")
 	dir := t.TempDir()

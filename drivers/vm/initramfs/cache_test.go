@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestOddCache: what is no file is no archive, delays nobody, and makes room for one.
+// TestOddCache puts something other than a file in an archive's place. It must not delay anybody, and
+// has to make room for an archive.
 func TestOddCache(t *testing.T) {
 	sum := newSum()
 	io.WriteString(sum, "archive")

@@ -93,7 +93,7 @@ func TestFindExplicitKernel(t *testing.T) {
 	}
 }
 
-// bzImage is the part of an x86 kernel that says its version.
+// bzImage returns the part of an x86 kernel that has its version.
 func bzImage(version string) []byte {
 	const at = 0x300
 	head := make([]byte, 0x400)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// debian12 is like Debian 12's cloud kernel, where most is a module and what
-// virtio needs depends on virtio_ring.
+// debian12 is like Debian 12's cloud kernel: most is a module, and the virtio modules depend on
+// virtio_ring.
 const debian12 = `kernel/fs/ext4/other.ko:
 kernel/fs/fuse/fuse.ko:
 kernel/fs/fuse/virtiofs.ko: kernel/fs/fuse/fuse.ko kernel/drivers/virtio/virtio.ko kernel/drivers/virtio/virtio_ring.ko
@@ -23,8 +23,8 @@ kernel/drivers/char/virtio_console.ko: kernel/drivers/virtio/virtio.ko kernel/dr
 kernel/drivers/char/hw_random/virtio-rng.ko: kernel/drivers/virtio/virtio.ko kernel/drivers/virtio/virtio_ring.ko
 `
 
-// modulesDir makes a directory with the two lists; the module files themselves
-// are made too, each with its own name as content.
+// modulesDir makes a directory with the two lists and the module files. Each of these has its own name
+// as content.
 func modulesDir(t *testing.T, dir, deps, builtin string) string {
 	t.Helper()
 	for line := range strings.Lines(deps) {

@@ -28,7 +28,7 @@ type daemon struct {
 	args       []string
 }
 
-// daemons are those that must work: Debian 12's and Debian 13's.
+// daemons returns the virtiofsds that must work: Debian 12's and Debian 13's.
 func daemons(rust string) []daemon {
 	return []daemon{
 		{"C", "/usr/lib/qemu/virtiofsd", ChrootServer, []string{"--fd=3", "-f", "--rlimit-nofile=0",
@@ -40,8 +40,8 @@ func daemons(rust string) []daemon {
 
 const rustEnv = "OPENSHELL_RUST_VIRTIOFSD"
 
-// rustVirtiofsd is the one that the environment names, or the system's. Where
-// it is required and there is none, the script gets it.
+// rustVirtiofsd returns the Rust virtiofsd that the environment names, or the system's. If it is
+// required and there is none, the script gets it.
 func rustVirtiofsd(t *testing.T) string {
 	const system = "/usr/libexec/virtiofsd"
 	if path := os.Getenv(rustEnv); path != "" {
@@ -66,8 +66,8 @@ func missing(t *testing.T, what string) {
 	t.Skip(what)
 }
 
-// TestGuest boots a guest by QEMU in a jail, which mounts a share from a
-// virtiofsd in another, for each kind of virtiofsd.
+// TestGuest boots a guest by QEMU in a jail, for each kind of virtiofsd. The guest mounts a share from
+// a virtiofsd in another jail.
 func TestGuest(t *testing.T) {
 	emulator, err := exec.LookPath("qemu-system-x86_64")
 	if err != nil {
@@ -165,8 +165,8 @@ func bootWith(t *testing.T, d daemon, emulator, kernel, archive string) {
 	}
 }
 
-// checkServing wants the C and the Rust daemon alike to serve with nothing, but
-// for a thread of the C one that does not serve.
+// checkServing wants the C and the Rust daemon to serve without capabilities. Only a thread of the C
+// one that does not serve may keep some.
 func checkServing(t *testing.T, d daemon, pid int, r Report) {
 	want := seen(r)
 	want.Sockets, want.Pipes = 2, 1 // the listening one and QEMU's; its output
@@ -217,7 +217,7 @@ func program(t *testing.T, path string, plugins ...string) []Bind {
 	return binds
 }
 
-// socketPair is a listening socket and one that is connected to it.
+// socketPair makes a listening socket, and one that is connected to it.
 func socketPair(t *testing.T) (listening, connected *os.File) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
 	if err != nil {

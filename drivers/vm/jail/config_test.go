@@ -69,8 +69,8 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
-// TestAppArmorProfile: the file that the hint names is there, and is for the
-// programs that make user namespaces.
+// TestAppArmorProfile checks that the file in the hint exists, and covers the programs that make user
+// namespaces.
 func TestAppArmorProfile(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("../../..", apparmorProfile))
 	if err != nil {

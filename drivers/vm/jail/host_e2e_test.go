@@ -31,8 +31,7 @@ type poorHostSays struct {
 	Required string // the error with Config.Require
 }
 
-// poorHost is root on a host that makes no user namespaces: one of its own, in
-// which it has forbidden further ones.
+// poorHost plays root on a host without user namespaces: it makes one and forbids further ones in it.
 func poorHost([]string) {
 	if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
 		panic(err)
@@ -59,8 +58,8 @@ func poorHost([]string) {
 	json.NewEncoder(os.Stdout).Encode(says)
 }
 
-// TestHostWithoutUserNamespaces wants root's jail made all the same, and what is
-// missing told; and refused where a complete one is required.
+// TestHostWithoutUserNamespaces wants root's jail made all the same, with a report of what is missing.
+// If a complete jail is required, it has to be refused.
 func TestHostWithoutUserNamespaces(t *testing.T) {
 	cmd := exec.Command(jailtest.Self(t), "poor-host")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -104,8 +103,8 @@ func askKVM([]string) {
 	fmt.Println(version, err)
 }
 
-// TestKVMInside wants the device to be usable in a jail by whoever may use it
-// outside: as root, and by membership of its group.
+// TestKVMInside wants the device to be usable in a jail by everybody who may use it outside: root, and
+// members of its group.
 func TestKVMInside(t *testing.T) {
 	jailtest.AsBoth(t, func(t *testing.T) {
 		fd, err := unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -123,8 +122,8 @@ func TestKVMInside(t *testing.T) {
 	})
 }
 
-// BenchmarkStart measures the way to a program in a jail against its start
-// without one, since every VM starts three jails one after the other.
+// BenchmarkStart measures the start of a program in a jail, compared with its start without one. Every
+// VM starts three jails, one after the other.
 func BenchmarkStart(b *testing.B) {
 	cfg := ownConfig(b, "nothing")
 	var jailed, plain time.Duration

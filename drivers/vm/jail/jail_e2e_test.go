@@ -30,7 +30,7 @@ func init() {
 	roles["sleep"] = func([]string) { time.Sleep(time.Hour) }
 }
 
-// ownConfig is a jail for the test binary in one of its roles.
+// ownConfig returns the Config for the test binary in one of its roles.
 func ownConfig(t testing.TB, args ...string) Config {
 	self := jailtest.Self(t)
 	binds, err := Program(t.Context(), self)
@@ -69,8 +69,7 @@ func start(t testing.TB, cfg Config, prepare func(*Cmd), extra ...*os.File) (*Cm
 	return cmd, report
 }
 
-// TestIntruder puts a hostile program in a jail. Every attempt of it must fail, as
-// it does here.
+// TestIntruder puts a hostile program in a jail. All its attempts have to fail.
 func TestIntruder(t *testing.T) {
 	jailtest.BuildIntruder(t)
 	jailtest.AsBoth(t, func(t *testing.T) {
@@ -105,7 +104,7 @@ func TestIntruder(t *testing.T) {
 	})
 }
 
-// submount mounts a writable tmpfs below the share, where root can.
+// submount mounts a writable tmpfs below the share, if the test runs as root.
 func submount(t *testing.T, share string) {
 	if os.Geteuid() != 0 {
 		return
@@ -142,7 +141,7 @@ func TestSeenFromOutside(t *testing.T) {
 	})
 }
 
-// seen is what a process may have in the jail of that report.
+// seen returns what a process may have in a jail with that report.
 func seen(r Report) jailtest.Want {
 	want := jailtest.Want{Tasks: 64, HostFiles: []string{os.DevNull}}
 	for _, m := range r.Mounts {
@@ -158,7 +157,7 @@ func end(cmd *Cmd) {
 }
 
 func init() {
-	// A monitor that is to be killed: it prints its jail's process id.
+	// A monitor that the test will kill. It prints its jail's process id.
 	roles["monitor"] = func(args []string) {
 		var cfg Config
 		if err := json.Unmarshal([]byte(args[0]), &cfg); err != nil {
@@ -183,7 +182,7 @@ func init() {
 	}
 }
 
-// TestDeathOfTheMonitor kills it, and wants the jail gone.
+// TestDeathOfTheMonitor kills a monitor. Its jail has to go.
 func TestDeathOfTheMonitor(t *testing.T) {
 	jailtest.AsBoth(t, func(t *testing.T) {
 		cfg := ownConfig(t, "sleep")
@@ -214,7 +213,7 @@ func TestDeathOfTheMonitor(t *testing.T) {
 				t.Fatalf("process %d of the jail outlived its monitor", pid)
 			}
 		}
-		// What is left is taken by the next jail of that name, and removed after it.
+		// The next jail of that name uses the cgroup that is left, and removes it at its end.
 		next, _ := start(t, cfg, nil)
 		end(next)
 		if left := cgroups(cgroupPrefix + cfg.Name); len(left) > 0 {
@@ -223,7 +222,7 @@ func TestDeathOfTheMonitor(t *testing.T) {
 	})
 }
 
-// cgroups are those with a name in theirs, in every hierarchy.
+// cgroups returns the cgroups with name in their names, in every hierarchy.
 func cgroups(name string) (found []string) {
 	filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && strings.Contains(d.Name(), name) {
@@ -234,10 +233,10 @@ func cgroups(name string) (found []string) {
 	return found
 }
 
-// gone says whether pid has ended; nobody may have waited for it.
+// gone reports whether pid has ended. It may be a zombie.
 func gone(pid int) bool { return !procfs.Runs(pid) }
 
-// TestFailuresAreTold spoils a jail in each way that is only found inside.
+// TestFailuresAreTold spoils a jail in each way that only the jail itself finds.
 func TestFailuresAreTold(t *testing.T) {
 	jailtest.AsBoth(t, func(t *testing.T) {
 		dir := t.TempDir()

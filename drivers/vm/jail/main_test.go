@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// roles are what the test binary is besides a test, by its first argument: it
-// stands in for openshell-vmm, and for programs in a jail.
+// roles are what the test binary does instead of testing, by its first argument. It plays openshell-vmm,
+// and programs in a jail.
 var roles = map[string]func(args []string){"jail": Main}
 
 func TestMain(m *testing.M) {

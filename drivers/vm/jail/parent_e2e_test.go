@@ -21,9 +21,8 @@ import (
 	"openshell-vm/drivers/vm/jail/jailtest"
 )
 
-// strayName is the test binary's when its jail's main is to run on another
-// thread than the one that was forked, as Go's scheduler arranges it now and
-// then.
+// strayName is the test binary's name if Main has to run on another thread than the one that was forked.
+// Go's scheduler does that now and then.
 const strayName = "stray"
 
 func init() {
@@ -83,8 +82,8 @@ func beParent(args []string) {
 	time.Sleep(time.Hour)
 }
 
-// TestAJailDiesWithItsParent kills what started a jail, whichever of the jail's
-// threads it was that became the program.
+// TestAJailDiesWithItsParent kills the process that started a jail. The jail has to die, whichever of its
+// threads became the program.
 func TestAJailDiesWithItsParent(t *testing.T) {
 	jailtest.AsBoth(t, func(t *testing.T) {
 		for _, name := range []string{"usual", strayName} {
@@ -99,8 +98,8 @@ func TestAJailDiesWithItsParent(t *testing.T) {
 	})
 }
 
-// parentOfJail gives the process in a jail, and what kills the process that
-// started it.
+// parentOfJail starts a jail from a process of its own. It returns the process in the jail, and a
+// function that kills the one that started it.
 func parentOfJail(t *testing.T, self string) (jailed int, kill func()) {
 	t.Helper()
 	parent := exec.Command(jailtest.Self(t), "parent", self)
@@ -147,8 +146,8 @@ func awaitEnd(t *testing.T, pid int) {
 	t.Fatalf("process %d outlives what started its jail", pid)
 }
 
-// TestAJailWhoseParentHasEndedDoesNotStart gives a jail a parent that has gone
-// before the jail asked for its death.
+// TestAJailWhoseParentHasEndedDoesNotStart gives a jail a parent that has ended before the jail asks for
+// the parent-death signal.
 func TestAJailWhoseParentHasEndedDoesNotStart(t *testing.T) {
 	gone := exec.Command("true")
 	if err := gone.Start(); err != nil {

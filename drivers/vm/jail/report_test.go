@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// doctor and inspect say the same of the same jail.
+// doctor and inspect have to say the same about the same jail.
 func TestVerdict(t *testing.T) {
 	var r Report
 	if got := r.Verdict(); got != "complete" {

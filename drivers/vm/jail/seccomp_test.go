@@ -16,8 +16,8 @@ func verdict(t *testing.T, program []bpf.Instruction, abi, number uint32, args .
 	if err != nil {
 		t.Fatal(err)
 	}
-	// struct seccomp_data. The library's machine reads words as they come from a
-	// network, the kernel's as the processor has them.
+	// struct seccomp_data. The library's machine reads words in network byte order, the kernel in the
+	// processor's.
 	data := make([]byte, 64)
 	binary.BigEndian.PutUint32(data[0:], number)
 	binary.BigEndian.PutUint32(data[4:], abi)
@@ -100,8 +100,8 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// TestFilterKnowsEveryName finds misspelt ones: what amd64 lacks is old or of
-// another architecture, and listed here.
+// TestFilterKnowsEveryName finds misspelt names. Calls that amd64 lacks are old or of another
+// architecture, and are listed here.
 func TestFilterKnowsEveryName(t *testing.T) {
 	if got := known(arch.X86_64, deniedCalls); len(got) != len(deniedCalls) {
 		has := map[string]bool{}
@@ -175,7 +175,7 @@ func TestFilterOfAServer(t *testing.T) {
 				t.Errorf("%s: openat with flags %#x: %#x, want %#x", p, flags, got, want)
 			}
 		}
-		// A network that it does not have is for the namespace to refuse.
+		// The filter allows IP sockets: the network namespace refuses a missing network.
 		if got := verdict(t, program, uint32(info.ID), unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_TCP); got != unix.SECCOMP_RET_ALLOW {
 			t.Errorf("%s: an IP socket: %#x", p, got)
 		}

@@ -78,7 +78,7 @@ func TestSpoiltCache(t *testing.T) {
 	remember(filepath.Join(t.TempDir(), "none", "kvm.json"), id, Result{}, now) // costs only time
 }
 
-// TestOddCache: a FIFO in the cache's place is an empty one, and delays nobody.
+// TestOddCache puts a FIFO in the cache's place. It has to count as an empty cache, and to delay nobody.
 func TestOddCache(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "kvm.json")
 	if err := unix.Mkfifo(file, 0o600); err != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestMain lets the test binary stand in for openshell-vmm.
+// TestMain lets the test binary play openshell-vmm.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "probe-kvm" {
 		Main()

@@ -16,8 +16,8 @@ import (
 	"github.com/cavaliergopher/cpio"
 )
 
-// TestProbeWhereKVMWorks boots a machine whose processor is emulated with AMD-V,
-// in which KVM does run guests, and probes there.
+// TestProbeWhereKVMWorks boots a machine whose processor is emulated with AMD-V, and probes there: KVM
+// runs guests in it.
 func TestProbeWhereKVMWorks(t *testing.T) {
 	image, release := kernel(t)
 	dir := t.TempDir()
@@ -36,7 +36,7 @@ func TestProbeWhereKVMWorks(t *testing.T) {
 	}
 }
 
-// missing skips, or fails where every part must be there.
+// missing skips the test, or fails it if every part is required.
 func missing(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("E2E_REQUIRE") == "1" {
@@ -45,7 +45,7 @@ func missing(t *testing.T, what string) {
 	t.Skip(what)
 }
 
-// kernel finds an installed one that has the modules.
+// kernel finds an installed kernel with the modules.
 func kernel(t *testing.T) (image, release string) {
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
 		missing(t, err.Error())

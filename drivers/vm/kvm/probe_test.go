@@ -83,8 +83,7 @@ func TestChildOfACancelledProbe(t *testing.T) {
 	}
 }
 
-// TestProbeHere can't know the answer, but that there is one in time, and that
-// it is remembered.
+// TestProbeHere can't know the answer. It checks that there is one in time, and that it is remembered.
 func TestProbeHere(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -105,7 +104,7 @@ func TestProbeHere(t *testing.T) {
 	}
 }
 
-// TestProgram assembles the source of what is embedded.
+// TestProgram assembles the embedded program's source and compares.
 func TestProgram(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the program is for amd64")

@@ -9,7 +9,7 @@ import (
 	"openshell-vm/drivers/vm/host"
 )
 
-// TestHintForALibkrun: what is too old is to be replaced, what is too new is not.
+// TestHintForALibkrun checks the hints for a libkrun that is too old and for one that is too new.
 func TestHintForALibkrun(t *testing.T) {
 	for name, test := range map[string]struct{ found, hint string }{
 		"too old": {`{"problem": "libkrun 1.17.0 lacks krun_add_virtiofs3"}`, "install libkrun 1.18.0 or a later 1.x"},

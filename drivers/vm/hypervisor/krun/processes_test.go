@@ -15,8 +15,8 @@ import (
 	"openshell-vm/drivers/vm/hypervisor/krun/krunvm"
 )
 
-// TestProcesses: the one process gets its configuration and a terminal for its
-// console, from which all that is said comes out of the port.
+// TestProcesses checks that the one process gets its configuration, and a terminal for its console
+// whose output comes out of the port.
 func TestProcesses(t *testing.T) {
 	tools := &Tools{Binary: host.Program{Path: "/usr/bin/openshell-krun"}, Library: "/l", Firmware: "/f", Init: "/init"}
 	m := hypervisor.Machine{

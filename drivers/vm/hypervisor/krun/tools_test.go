@@ -7,8 +7,7 @@ import (
 	"openshell-vm/drivers/vm/hypervisor"
 )
 
-// TestRoomForARoot: a root that would fill the guest's memory is refused with what
-// to do, before it fills it.
+// TestRoomForARoot checks that a root that would fill the guest's memory is refused, with a hint.
 func TestRoomForARoot(t *testing.T) {
 	m, tools := hypervisor.Machine{Memory: 128 << 20}, &Tools{}
 	if err := tools.RoomFor(m, 50_000); err != nil {

@@ -12,7 +12,7 @@ import (
 	"openshell-vm/drivers/vm/jail"
 )
 
-// ports are three pipes' ends.
+// ports returns the ends of three pipes.
 func ports(t *testing.T) hypervisor.Ports {
 	t.Helper()
 	open := func() *os.File {
@@ -26,8 +26,8 @@ func ports(t *testing.T) hypervisor.Ports {
 	return hypervisor.Ports{Stdio: open(), Console: open(), Control: open()}
 }
 
-// TestProcesses: QEMU sees no directory of a user's, each server only what it serves,
-// and nothing but the disk can be written.
+// TestProcesses checks that QEMU sees no directory of a user, that each file server sees only what it
+// serves, and that only the disk is writable.
 func TestProcesses(t *testing.T) {
 	tools := &Tools{
 		Binary: host.Program{Path: "/usr/bin/qemu"}, Accel: TCG, Virtiofsd: host.Program{Path: "/usr/bin/virtiofsd"}, Flavor: VirtiofsdRust,
@@ -90,7 +90,7 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
-// TestBoots: only an emulated guest is slow, takes more memory, and is tried again.
+// TestBoots checks that only an emulated guest gets more time and memory, and is tried again.
 func TestBoots(t *testing.T) {
 	slow, fast := &Tools{Accel: TCG}, &Tools{Accel: KVM}
 	if slow.Boot() != hypervisor.Emulated || slow.Overhead() != 1<<30 || fast.Boot() != hypervisor.Native || fast.Overhead() != 0 {
