@@ -78,6 +78,11 @@ func TestTerminal(t *testing.T) {
 		defer terminal.Close()
 		screen := &capture.Buffer{}
 		go func() { _, _ = io.Copy(screen, terminal) }()
+		defer func() {
+			if t.Failed() {
+				t.Logf("the screen:\n%s", screen)
+			}
+		}()
 
 		// Before and after each command a shell changes the terminal's mode, and drops what
 		// is typed meanwhile. A person would type it again.
