@@ -23,12 +23,12 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// What version 99b2efc wrote for a sandbox of each hypervisor.
+// oldRecords holds the files that version 99b2efc wrote for a sandbox of each hypervisor.
 const oldRecords = "testdata/99b2efc"
 
-// TestOldConfigurations: what a monitor of an older version was told is understood,
-// and what a newer one is told an older gateway understands: nothing has another
-// name or place.
+// TestOldConfigurations checks that this version reads an older version's monitor
+// configurations, and that an older gateway can read the new ones. No field has moved
+// or has another name.
 func TestOldConfigurations(t *testing.T) {
 	for _, name := range []string{"krun", "qemu"} {
 		dir := filepath.Join(oldRecords, name)
@@ -56,8 +56,8 @@ func TestOldConfigurations(t *testing.T) {
 	}
 }
 
-// TestFactsOfAnOldVM: inspect tells of a VM that an older version started what that
-// version told.
+// TestFactsOfAnOldVM inspects a VM that an older version started. The facts have to be
+// the ones which that version showed.
 func TestFactsOfAnOldVM(t *testing.T) {
 	for name, want := range map[string][]drivers.Fact{
 		"krun": {{Name: "libkrun", Value: "/usr/lib/libkrun.so.1"}, {Name: "libkrunfw", Value: "/usr/lib/libkrunfw.so.5"}},
@@ -72,8 +72,8 @@ func TestFactsOfAnOldVM(t *testing.T) {
 	}
 }
 
-// TestAnOldRecordStarts: with the hypervisor that the record names, whose guest is
-// told what that can.
+// TestAnOldRecordStarts starts an old record's sandbox. It has to use the hypervisor
+// that the record names and to tell the guest that hypervisor's traits.
 func TestAnOldRecordStarts(t *testing.T) {
 	for _, name := range []string{"krun", "qemu"} {
 		d, spec := old(t, name)
@@ -100,8 +100,9 @@ func TestAnOldRecordStarts(t *testing.T) {
 	}
 }
 
-// TestTheExitOfAnEarlierBoot: an older version left it there when it booted once more. It
-// says nothing of the last boot, whatever became of that. The monitor is asked once.
+// TestTheExitOfAnEarlierBoot finds an exit file which an older version left when it
+// booted a VM a second time. The file says nothing about the second boot. The monitor
+// is asked once.
 func TestTheExitOfAnEarlierBoot(t *testing.T) {
 	for name, c := range map[string]struct {
 		exit           int // the boot that it is of
@@ -147,7 +148,7 @@ func TestTheExitOfAnEarlierBoot(t *testing.T) {
 	}
 }
 
-// answer is a monitor that says the same to everybody, and counts them.
+// answer serves as a monitor that gives every client the same report and counts them.
 func answer(t *testing.T, runDir string, r api.Report, asked *atomic.Int32) {
 	t.Helper()
 	if err := os.MkdirAll(runDir, 0o700); err != nil {
@@ -174,7 +175,7 @@ func answer(t *testing.T, runDir string, r api.Report, asked *atomic.Int32) {
 	}()
 }
 
-// found is a hypervisor that finds what an older version has found.
+// found is a hypervisor that finds the same tools as an older version did.
 type found struct{ hypervisor.Hypervisor }
 
 func (f found) Find(context.Context, *host.Host) (hypervisor.Tools, error) {
@@ -185,7 +186,7 @@ func (f found) Find(context.Context, *host.Host) (hypervisor.Tools, error) {
 	return f.Read(cfg.Tools)
 }
 
-// old is a driver with a sandbox of an older version's, whose root exists.
+// old returns a driver with a sandbox of an older version. The sandbox's root exists.
 func old(t *testing.T, name string) (*Driver, drivers.Spec) {
 	t.Helper()
 	d, root := emptyDriver(t), t.TempDir()

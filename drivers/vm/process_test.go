@@ -12,8 +12,8 @@ import (
 	"openshell-vm/drivers/vm/monitor"
 )
 
-// fakeMonitor holds the lock of dir and does nothing, as a process whose
-// arguments look like a monitor's.
+// fakeMonitor starts a process whose arguments look like a monitor's. It holds the lock
+// of dir and does nothing.
 func fakeMonitor(t *testing.T, dir string, name string) *exec.Cmd {
 	t.Helper()
 	lock, err := monitor.Lock(dir)
@@ -70,7 +70,8 @@ func TestKillMonitor(t *testing.T) {
 	}
 }
 
-// A process that has the number of a monitor, and is none, is left alone.
+// TestAnotherProcessIsNotKilled checks that a process is left alone if it has a
+// monitor's process id and is not a monitor.
 func TestAnotherProcessIsNotKilled(t *testing.T) {
 	dir := t.TempDir()
 	cmd := fakeMonitor(t, dir, "bystander")

@@ -17,7 +17,7 @@ import (
 	"openshell-vm/drivers"
 )
 
-// smallDisk mounts an ext4 of so many MiB.
+// smallDisk mounts an ext4 of this size.
 func smallDisk(t *testing.T, mib int64) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -43,8 +43,8 @@ func smallDisk(t *testing.T, mib int64) string {
 	return dir
 }
 
-// TestAGuestDoesNotFillTheDisk has a guest write all it can, beside somebody who
-// replaces a small file as a renewal does.
+// TestAGuestDoesNotFillTheDisk has a guest write as much as it can while the host
+// replaces a small file over and over, as renewals do.
 func TestAGuestDoesNotFillTheDisk(t *testing.T) {
 	dir := smallDisk(t, 384)
 	d, spec := place(t)
@@ -93,7 +93,7 @@ func TestAGuestDoesNotFillTheDisk(t *testing.T) {
 	expectState(t, d, spec.ID, drivers.Exited)
 }
 
-// renew replaces a small file over and over, and gives the first failure.
+// renew replaces a small file over and over and returns the first error.
 func renew(ctx context.Context, dir string) error {
 	name := filepath.Join(dir, "token")
 	for ctx.Err() == nil {

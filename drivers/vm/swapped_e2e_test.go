@@ -15,8 +15,7 @@ import (
 	"openshell-vm/drivers/vm/hypervisor/qemu"
 )
 
-// swapper is a monitor that puts a link in the place of a directory, and then does
-// its work.
+// swapper is a monitor that first replaces a directory by a link and then does its work.
 const swapper = `#!/bin/sh
 [ "$1" != monitor ] || { mv -T %[1]s %[1]s.was && mv -T %[2]s %[1]s; } || exit 1
 exec %[3]s "$@"

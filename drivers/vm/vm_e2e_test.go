@@ -44,14 +44,14 @@ func programs(t *testing.T) string {
 	return dir
 }
 
-// chosen are the hypervisors with what a test chooses, and what the environment does
-// where it chooses nothing.
+// chosen returns the hypervisors with the test's options. The environment gives the
+// options that the test leaves out.
 func chosen(k krun.Options, q qemu.Options) []hypervisor.Hypervisor {
 	q.Kernel, q.Virtiofsd = cmp.Or(q.Kernel, os.Getenv(initramfs.KernelEnv)), cmp.Or(q.Virtiofsd, os.Getenv(qemu.VirtiofsdEnv))
 	return []hypervisor.Hypervisor{krun.New(k), qemu.New(q)}
 }
 
-// place is a driver with directories of its own, and one sandbox's spec.
+// place returns a driver with its own directories, and a sandbox's spec.
 func place(t *testing.T) (*Driver, drivers.Spec) {
 	t.Helper()
 	base, err := os.MkdirTemp("", "vm")
@@ -164,7 +164,7 @@ func expectState(t *testing.T, d *Driver, id string, want drivers.State) drivers
 	return s
 }
 
-// up is a sandbox that runs the shell script.
+// up starts a sandbox that runs the shell script.
 func up(t *testing.T, d *Driver, spec drivers.Spec, script string) drivers.Spec {
 	t.Helper()
 	spec = made(t, d, spec, script)
@@ -174,7 +174,7 @@ func up(t *testing.T, d *Driver, spec drivers.Spec, script string) drivers.Spec 
 	return spec
 }
 
-// made is a sandbox that is to run the shell script.
+// made creates a sandbox that is to run the shell script.
 func made(t *testing.T, d *Driver, spec drivers.Spec, script string) drivers.Spec {
 	t.Helper()
 	spec.Process.Args = []string{"/bin/sh", "-c", script}
@@ -189,7 +189,7 @@ func made(t *testing.T, d *Driver, spec drivers.Spec, script string) drivers.Spe
 	return spec
 }
 
-// processes are the host's processes of a running sandbox.
+// processes returns the host's processes of a running sandbox.
 func processes(t *testing.T, d *Driver, id string) map[string]int {
 	t.Helper()
 	report, err := d.ask(t.Context(), id, api.Request{Status: &struct{}{}})
@@ -203,8 +203,8 @@ func processes(t *testing.T, d *Driver, id string) map[string]int {
 	return pids
 }
 
-// A quick workload's output and exit code reach a client that attached before
-// the start.
+// TestAttachBeforeTheStart checks that a client which attached before the start gets a
+// short workload's output and exit code.
 func TestAttachBeforeTheStart(t *testing.T) {
 	d, spec := place(t)
 	spec = made(t, d, spec, "echo quick; echo slow >&2; exit 7")
@@ -226,8 +226,8 @@ func TestAttachBeforeTheStart(t *testing.T) {
 	}
 }
 
-// The root and a mount that contain hidden directories show them empty, and
-// nothing on a mount can be written.
+// TestWhatAGuestSees checks that hidden directories look empty in the root and in a
+// mount, and that nothing in a read-only mount can be written.
 func TestWhatAGuestSees(t *testing.T) {
 	d, spec := place(t)
 	ctx := t.Context()
@@ -301,8 +301,8 @@ func TestProbeOnThisHost(t *testing.T) {
 	}
 }
 
-// TestTheSecondBoot: a VM that hung at its boot is booted once more. It runs then,
-// whatever is on disk of the boot before.
+// TestTheSecondBoot checks that a VM which hung during boot is booted a second time,
+// and that it runs then, whatever the first boot left on disk.
 func TestTheSecondBoot(t *testing.T) {
 	t.Parallel()
 	d, spec := place(t)

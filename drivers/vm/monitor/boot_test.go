@@ -13,8 +13,8 @@ import (
 	"openshell-vm/drivers/vm/monitor/api"
 )
 
-// TestBootDeadline: it counts from the last progress, nothing else postpones it, and
-// a boot that gets on for ever is ended, too.
+// TestBootDeadline checks that the deadline counts from the last progress and that
+// nothing else postpones it. A boot that makes progress for ever is ended too.
 func TestBootDeadline(t *testing.T) {
 	const deadline = 20 * time.Second
 	seen := guest.Message{Seen: &guest.Seen{}}
@@ -90,7 +90,7 @@ func TestBootDeadline(t *testing.T) {
 	}
 }
 
-// TestProgressIsShown: to who asks a monitor whose guest boots.
+// TestProgressIsShown asks a monitor for its report while the guest boots.
 func TestProgressIsShown(t *testing.T) {
 	said, seen := make(chan struct{}), make(chan struct{})
 	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {

@@ -9,8 +9,8 @@ import (
 	"openshell-vm/drivers/vm/cgroup"
 )
 
-// A VM that an older gateway started has no cgroup, and so has one for which there
-// is no place: all that is done with cgroups does nothing.
+// TestNoCgroup runs the cgroup functions for a VM without a cgroup: an older gateway
+// started it, or the host has no place for one. The functions do nothing then.
 func TestNoCgroup(t *testing.T) {
 	m := &monitor{cfg: Config{NoMemoryLimit: "no room"}, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	m.enterCgroup()
@@ -26,7 +26,8 @@ func TestNoCgroup(t *testing.T) {
 	m.leaveCgroup()
 }
 
-// Where a cgroup can't be made after all, the VM does without, and inspect says why.
+// TestCgroupThatFails checks that a VM runs without its cgroup if that can't be made,
+// and that inspect says why.
 func TestCgroupThatFails(t *testing.T) {
 	nowhere := t.TempDir() + "/none/vm"
 	m := &monitor{

@@ -7,8 +7,8 @@ import (
 	"openshell-vm/drivers/vm/hypervisor"
 )
 
-// TestToolsTravel: what a hypervisor found lies under its name, and nothing else has
-// that name.
+// TestToolsTravel checks that the configuration stores a hypervisor's tools under its
+// name, and that no other field has that name.
 func TestToolsTravel(t *testing.T) {
 	c := Config{ID: "abc", Dir: t.TempDir(), Hypervisor: "some", Machine: hypervisor.Machine{CPUs: 3}, Tools: json.RawMessage(`{"a":1}`)}
 	if err := c.Write(); err != nil {

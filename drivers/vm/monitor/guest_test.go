@@ -100,12 +100,13 @@ func (f *fakeTools) Processes(_ hypervisor.Machine, ports hypervisor.Ports) ([]h
 	return nil, nil
 }
 
-// died is the death of a process, as it is known by its name.
+// died makes the death of the process with this name.
 func died(name string, err error) death {
 	return death{name, err, strings.HasPrefix(name, "virtiofsd-")}
 }
 
-// conn is the guest's end of a port, outliving the monitor's file for it.
+// conn returns the guest's end of a port. It stays open when the monitor closes its
+// file.
 func conn(t *testing.T, f *os.File) net.Conn {
 	c, err := net.FileConn(f)
 	if err != nil {
@@ -114,7 +115,7 @@ func conn(t *testing.T, f *os.File) net.Conn {
 	return c
 }
 
-// end is what the end of a hypervisor's process does.
+// end does what the end of a hypervisor's process does.
 func (g *fakeGuest) end() {
 	g.stdio.Close()
 	g.console.Close()
@@ -127,7 +128,7 @@ func (g *fakeGuest) send(m guest.Message) {
 	}
 }
 
-// next is the next frame on control, with its message if it has one.
+// next reads the next frame on control, with its message if it has one.
 func (g *fakeGuest) next() (f stream.Frame, m guest.Message, err error) {
 	f, err = g.frames.Read()
 	if err != nil || f.Kind != stream.Control {
@@ -140,7 +141,7 @@ func (g *fakeGuest) next() (f stream.Frame, m guest.Message, err error) {
 	return f, m, err
 }
 
-// boot greets and starts the workload.
+// boot sends Hello and starts the workload.
 func (g *fakeGuest) boot() {
 	g.send(guest.Message{Hello: &guest.Hello{Version: guest.Version, Kernel: "6.1-fake"}})
 	if _, m, err := g.next(); err != nil || m.Start == nil {
@@ -155,7 +156,7 @@ func (g *fakeGuest) exit(code int, reason string) {
 	g.send(guest.Message{Exited: &guest.Exited{Code: code, Reason: reason}})
 }
 
-// say is output of the workload.
+// say sends output of the workload.
 func (g *fakeGuest) say(kind stream.Kind, text string) {
 	if err := g.out.Write(kind, 0, []byte(text)); err != nil {
 		g.t.Errorf("output: %v", err)

@@ -12,7 +12,7 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// emulated is a guest with a clock of its own, on a host that takes its time.
+// emulated is a guest with its own clock, on a slow host.
 type emulated struct {
 	off    time.Duration                    // of its clock
 	drift  float64                          // seconds a second
@@ -24,7 +24,7 @@ type emulated struct {
 	steps  []time.Duration
 }
 
-// now is what its clock shows.
+// now returns the guest clock's time.
 func (e *emulated) now() time.Time {
 	lost := time.Duration(float64(time.Since(e.since)) * e.drift)
 	return time.Now().Add(e.off + lost)
@@ -125,7 +125,7 @@ func TestTheGuestsClockIsKept(t *testing.T) {
 	}
 }
 
-// TestAStepNeverGoesPastTheRightTime tries each order of question, reading and
+// TestAStepNeverGoesPastTheRightTime tries each order of question, clock reading and
 // answer.
 func TestAStepNeverGoesPastTheRightTime(t *testing.T) {
 	asked := time.Unix(1_000_000, 0)

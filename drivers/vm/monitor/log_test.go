@@ -34,7 +34,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// What went in comes out, each stream byte for byte.
+// TestRecordsRoundTrip checks that each stream is read back byte for byte.
 func TestRecordsRoundTrip(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var log []byte
@@ -75,7 +75,8 @@ func TestWhatIsNoRecordIsPassedOver(t *testing.T) {
 	}
 }
 
-// A reader of the stored log sees each line once, or is told, while the log is rotated.
+// TestReadLogOfALogThatIsRotated reads the stored log during rotations. The reader has
+// to get each line once, or a note about the lines that it missed.
 func TestReadLogOfALogThatIsRotated(t *testing.T) {
 	dir := t.TempDir()
 	r, err := rotlog.Open(filepath.Join(dir, StdioFile), stdioLog(2000, logCount))
@@ -119,7 +120,8 @@ func TestReadLogOfALogThatIsRotated(t *testing.T) {
 	}
 }
 
-// Of what is missing the stdio log tells as lines on standard error.
+// TestNotesAreRecords checks that the stdio log's notes about missing output are
+// records of standard error.
 func TestNotesAreRecords(t *testing.T) {
 	o := stdioLog(1, 1)
 	for text, note := range map[string][]byte{missingOnDisk: o.Mark(), missingEarlier: o.Missed(0), missingHere: o.Missed(1)} {

@@ -75,8 +75,8 @@ func TestACommandThatCannotRunHasBooted(t *testing.T) {
 	}
 }
 
-// TestTheReasonIsNoOutput: who is attached is told why the workload has ended. Its log
-// holds what it wrote and nothing else.
+// TestTheReasonIsNoOutput checks that an attached client is told why the workload
+// ended, and that the log holds only what the workload wrote.
 func TestTheReasonIsNoOutput(t *testing.T) {
 	end := make(chan struct{})
 	cfg, ready, ended := startMonitor(t, nil, func(g *fakeGuest) {
@@ -224,8 +224,9 @@ func TestADeadHypervisorHasNoExitCode(t *testing.T) {
 	}
 }
 
-// QEMU and libkrun end well when a guest's kernel gives up or is told to: the
-// guest's console says why. Its file servers may end first, and worse.
+// TestAGuestThatGoesDown has a guest's kernel panic or power off. QEMU and libkrun exit
+// with 0 then, and the reason is on the guest's console. The file servers may end
+// first, with an error.
 func TestAGuestThatGoesDown(t *testing.T) {
 	byStatus := exec.Command("sh", "-c", "exit 1").Run()
 	for console, want := range map[string]string{
@@ -247,8 +248,9 @@ func TestAGuestThatGoesDown(t *testing.T) {
 	}
 }
 
-// A guest that has said how its workload ended, and whose VM then ended before
-// the monitor looked, has ended well.
+// TestAnExitStatusIsFoundAmongTheLastMessages ends the VM right after the guest
+// reported the workload's exit, before the monitor has read the report. That is a
+// normal end.
 func TestAnExitStatusIsFoundAmongTheLastMessages(t *testing.T) {
 	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
 		g.boot()
@@ -277,7 +279,7 @@ func TestStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
 				g.boot()
-				// The end of the group's processes is the end of the guest.
+				// The guest ends with the group's processes.
 				go test.life(g)
 				<-g.monitor.ended
 			})
@@ -349,7 +351,7 @@ func TestDetachingLeavesTheWorkload(t *testing.T) {
 	await(t, end)
 }
 
-// echo runs execs in the guest: what they read is what they write.
+// echo runs execs in the guest. They write back what they read.
 func echo(g *fakeGuest) {
 	for {
 		f, m, err := g.next()
@@ -435,8 +437,8 @@ func TestAnExecEndsWithTheSandbox(t *testing.T) {
 	}
 }
 
-// A monitor that ends while a client waits in its queue was not running for that
-// client: the exit that it stored is what counts.
+// TestTheEndOvertakesAClient ends a monitor while a client waits in its queue. For the
+// client it is not running, so the stored exit counts.
 func TestTheEndOvertakesAClient(t *testing.T) {
 	dir := t.TempDir()
 	l, err := peer.ListenIn(dir, api.SocketFile)
@@ -503,7 +505,7 @@ func TestTheCauseOfSeveralDeaths(t *testing.T) {
 	}
 }
 
-// The hypervisor may take its time to end after its file servers have.
+// TestTheCauseComesLate has the hypervisor end some time after its file servers.
 func TestTheCauseComesLate(t *testing.T) {
 	g := newGroup()
 	time.AfterFunc(3*causeTime, func() { g.report(died("qemu", nil)) })
@@ -512,8 +514,8 @@ func TestTheCauseComesLate(t *testing.T) {
 	}
 }
 
-// A boot that fails may be tried again, by another monitor: its clients are to
-// wait for the outcome.
+// TestNobodyAttachesToABoot checks that clients wait for the outcome of a boot: if it
+// fails, another monitor may try again.
 func TestNobodyAttachesToABoot(t *testing.T) {
 	asked := make(chan struct{})
 	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
@@ -531,7 +533,7 @@ func TestNobodyAttachesToABoot(t *testing.T) {
 	await(t, end)
 }
 
-// listens says that the socket is more than a name.
+// listens reports whether a process listens on the socket.
 func listens(runDir string) bool {
 	c, err := api.Dial(runDir)
 	if err != nil {
@@ -541,7 +543,8 @@ func listens(runDir string) bool {
 	return true
 }
 
-// What a hostile guest says must not fill the host's disk with complaints.
+// TestAGuestThatBreaksTheProtocolEnds checks that a hostile guest can't fill the host's
+// disk with error messages.
 func TestAGuestThatBreaksTheProtocolEnds(t *testing.T) {
 	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
 		g.boot()

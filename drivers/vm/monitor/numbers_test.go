@@ -10,8 +10,8 @@ import (
 	"openshell-vm/drivers/vm/guest"
 )
 
-// TestAGuestsExitCodeIsOne has guests tell what no process ends with. 256 would
-// leave the CLI as a success.
+// TestAGuestsExitCodeIsOne has guests report codes that no process can exit with. The
+// CLI would turn 256 into 0, a success.
 func TestAGuestsExitCodeIsOne(t *testing.T) {
 	for code, why := range map[int]string{
 		99999999999: "the guest told an exit code that is none: 99999999999",
@@ -28,7 +28,7 @@ func TestAGuestsExitCodeIsOne(t *testing.T) {
 	}
 }
 
-// TestAnOlderMonitorsExitIsChecked reads what was written before codes were.
+// TestAnOlderMonitorsExitIsChecked reads an exit whose code its monitor did not check.
 func TestAnOlderMonitorsExitIsChecked(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, ExitFile), []byte(`{"state": "exited", "exitCode": 99999999999}`), 0o600); err != nil {
@@ -39,7 +39,7 @@ func TestAnOlderMonitorsExitIsChecked(t *testing.T) {
 	}
 }
 
-// TestAGuestSeesNoFuture has a guest report a generation that is not there yet.
+// TestAGuestSeesNoFuture has a guest report a generation that was not published yet.
 func TestAGuestSeesNoFuture(t *testing.T) {
 	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
 		g.boot()

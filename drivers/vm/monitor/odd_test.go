@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestOddFiles: a FIFO in the place of a file of the sandbox's directory is an error and
-// no reason to wait, for the gateway that reads it least of all.
+// TestOddFiles checks that a FIFO in place of a file of the sandbox's directory is an
+// error. Nobody may wait for it, and the gateway least of all.
 func TestOddFiles(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{ExitFile, ConfigFile, LockFile, StdioFile} {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestWhoWritesIsStopped lets time go by second after second.
+// TestWhoWritesIsStopped advances the time in steps of a second.
 func TestWhoWritesIsStopped(t *testing.T) {
 	const mib = 1 << 20
 	type at struct {
@@ -50,8 +50,8 @@ func TestWhoWritesIsStopped(t *testing.T) {
 	}
 }
 
-// TestWhoStopsIsSpared: what a guest writes when it is told to stop, its last, kills
-// it only where the room for renewals is really going.
+// TestWhoStopsIsSpared has a guest write its last data after it was told to stop. It is
+// killed only if the room for renewals really runs out.
 func TestWhoStopsIsSpared(t *testing.T) {
 	const mib = 1 << 20
 	s := space{free: 3000 * mib, all: 100 << 30}

@@ -15,7 +15,7 @@ import (
 	"openshell-vm/drivers/vm/rootlist"
 )
 
-// lister is a monitor that is about to start its VM, with a root of three entries.
+// lister returns a monitor that is about to start its VM. The root has three entries.
 func lister(t *testing.T) (m *monitor, list string) {
 	t.Helper()
 	m = &monitor{
@@ -30,7 +30,7 @@ func lister(t *testing.T) (m *monitor, list string) {
 	return m, filepath.Join(m.cfg.Boot, guest.RootListFile)
 }
 
-// TestListRoot: at each boot anew.
+// TestListRoot checks that the list is made anew at each boot.
 func TestListRoot(t *testing.T) {
 	m, list := lister(t)
 	if err := os.WriteFile(list, []byte("of the last boot"), 0o600); err != nil {
@@ -56,8 +56,8 @@ func TestListRoot(t *testing.T) {
 	}
 }
 
-// TestListRootEnds: with a stop, and when all the time that a boot has is over. A list
-// that can't be made is no reason to fail: the guest looks itself.
+// TestListRootEnds checks that a stop ends the listing, and so does the end of the time
+// for a boot. A boot does not fail for want of a list: the guest walks the root itself.
 func TestListRootEnds(t *testing.T) {
 	m, _ := lister(t)
 	m.stop <- 0
@@ -81,7 +81,7 @@ func TestListRootEnds(t *testing.T) {
 	}
 }
 
-// roomFor is a hypervisor that has room for so many files.
+// roomFor is a hypervisor with room for this number of files.
 type roomFor uint64
 
 const roomy roomFor = 1 << 20
@@ -93,8 +93,8 @@ func (n roomFor) RoomFor(_ hypervisor.Machine, files uint64) error {
 	return nil
 }
 
-// TestNoRoomForARoot: what the hypervisor refuses is no failure that another try
-// would mend.
+// TestNoRoomForARoot checks that a boot is not tried again after the hypervisor refused
+// the root.
 func TestNoRoomForARoot(t *testing.T) {
 	m, _ := lister(t)
 	if err := m.listRoot(roomFor(2)); !errors.As(err, new(*refusal)) || err.Error() != "too many" {

@@ -22,7 +22,7 @@ import (
 	"openshell-vm/internal/stream/streamtest"
 )
 
-// processes are what a fake guest runs, by the command's name.
+// processes are the fake guest's programs, by the command's name.
 type processes struct {
 	next atomic.Int64
 	byID sync.Map
@@ -60,7 +60,7 @@ func (p *processes) serve(g *fakeGuest) {
 	c.Run()
 }
 
-// TestExecHop is the way of an exec's bytes from the gateway to the guest and back.
+// TestExecHop sends an exec's bytes from the gateway to the guest and back.
 func TestExecHop(t *testing.T) {
 	streamtest.Test(t, func(t *testing.T) streamtest.Run {
 		var all processes
@@ -81,8 +81,8 @@ func TestExecHop(t *testing.T) {
 	})
 }
 
-// TestAttachHop is the way of the workload's: its output goes to the log, which
-// waits for attached clients. The exit code is the workload's, which ends with it.
+// TestAttachHop does the same with the workload's bytes. Its output goes to the log,
+// which waits for attached clients. The VM ends with the workload.
 func TestAttachHop(t *testing.T) {
 	open := func(t *testing.T) streamtest.Run {
 		return func(ctx context.Context, ends stream.Streams, p streamtest.Process) (int, error) {
@@ -117,8 +117,9 @@ func TestAttachHop(t *testing.T) {
 	streamtest.TestAttached(t, open)
 }
 
-// A client that never reads holds the workload's output up and nothing else. The VM
-// ends as ever, may be started again, and the client still gets all of it.
+// TestAClientThatNeverReads checks that such a client delays the workload's output and
+// nothing else. The VM ends as usual and may be started again, and the client can still
+// read all of the output.
 func TestAClientThatNeverReads(t *testing.T) {
 	out := streamtest.NewSource(streamtest.Big)
 	var all processes
@@ -187,7 +188,8 @@ type gatedBy struct {
 
 func (g gatedBy) Write(p []byte) (int, error) { <-g.open; return g.w.Write(p) }
 
-// A client that is gone leaves the workload its input: another may attach.
+// TestAHangupEndsNoInput checks that the workload's input stays open when a client
+// hangs up: another may attach.
 func TestAHangupEndsNoInput(t *testing.T) {
 	got := make(chan stream.Frame, 10)
 	cfg, ready, _ := startMonitor(t, nil, func(g *fakeGuest) {
@@ -217,8 +219,8 @@ func TestAHangupEndsNoInput(t *testing.T) {
 	ask(t, cfg, api.Request{Stop: &api.StopRequest{Grace: -1}})
 }
 
-// TestHostileGuests: a guest that breaks the protocol ends its VM, with a reason,
-// and has the monitor keep nothing.
+// TestHostileGuests checks that a guest which breaks the protocol ends its VM, that the
+// exit has a reason, and that the monitor keeps no data.
 func TestHostileGuests(t *testing.T) {
 	full := bytes.Repeat([]byte(" "), stream.MaxPayload)
 	for name, c := range map[string]struct {
@@ -288,7 +290,8 @@ type blocked struct{ until <-chan struct{} }
 
 func (b blocked) Write(p []byte) (int, error) { <-b.until; return len(p), nil }
 
-// A gateway that runs on from before an upgrade starts VMs with a new monitor.
+// TestAnOldGateway lets a gateway of an older version, which still runs after an
+// upgrade, start a VM with a new monitor.
 func TestAnOldGateway(t *testing.T) {
 	cfg, ready, _ := startMonitor(t, nil, func(g *fakeGuest) { g.boot(); echo(g) })
 	wantRunning(t, ready)

@@ -23,7 +23,7 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-// oddTree is a root as people have them, as far as this user can make one.
+// oddTree makes a root with unusual entries, as far as this user can make them.
 func oddTree(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -104,7 +104,7 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// TestWalkStaysInside: a directory that becomes a link while the tree is walked.
+// TestWalkStaysInside replaces a directory by a link while the tree is walked.
 func TestWalkStaysInside(t *testing.T) {
 	root, outside := t.TempDir(), t.TempDir()
 	must(t, os.WriteFile(filepath.Join(outside, "secret"), nil, 0o600))
@@ -130,7 +130,8 @@ func TestWalkStaysInside(t *testing.T) {
 	}
 }
 
-// TestAttributes: of files and directories only, and where they may be read.
+// TestAttributes checks that attributes are read of files and directories only, and
+// only where they may be read.
 func TestAttributes(t *testing.T) {
 	root := oddTree(t)
 	file := filepath.Join(root, "etc/file")
@@ -148,7 +149,7 @@ func TestAttributes(t *testing.T) {
 	if got := all[""].Attributes; len(got) != 1 || got[0].Name != "user.top" {
 		t.Errorf("the root's: %q", got)
 	}
-	// libkrun's server opens what it is asked about.
+	// libkrun's server opens every file that it is asked about.
 	listAttributes = func(name string, into []byte) (int, error) {
 		var st unix.Stat_t
 		must(t, unix.Lstat(name, &st))

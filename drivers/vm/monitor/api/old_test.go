@@ -55,7 +55,7 @@ func await(t *testing.T, c <-chan outcome) outcome {
 	}
 }
 
-// oldMonitor is the server of a monitor from before there was credit.
+// oldMonitor is the server of a monitor of a version without credit.
 func oldMonitor(t *testing.T) (runDir string) {
 	runDir = t.TempDir()
 	l, err := peer.ListenIn(runDir, SocketFile)
@@ -79,7 +79,7 @@ func oldMonitor(t *testing.T) (runDir string) {
 	return runDir
 }
 
-// oldGuest loses input of an exec when too much of it is under way.
+// oldGuest loses input of an exec when too much is under way.
 type oldGuest struct{ underWay atomic.Int64 }
 
 func (g *oldGuest) answer(in *stream.Reader, out *stream.Writer) {
@@ -106,8 +106,8 @@ func (g *oldGuest) answer(in *stream.Reader, out *stream.Writer) {
 	}
 }
 
-// oldEcho gives input back, and ends with it or with a signal. It heeds no
-// credit, and gives none.
+// oldEcho writes its input back. It ends at the end of input or on a signal. It
+// ignores credit and gives none.
 func oldEcho(in *stream.Reader, out *stream.Writer, takes func(n int) bool) {
 	for {
 		f, err := in.Read()
@@ -134,7 +134,7 @@ func oldEcho(in *stream.Reader, out *stream.Writer, takes func(n int) bool) {
 	}
 }
 
-// A VM that an older version started goes on to be served.
+// TestAnOldMonitor checks that a VM which an older version started is still served.
 func TestAnOldMonitor(t *testing.T) {
 	runDir := oldMonitor(t)
 	if r, err := dialed(t, runDir).Do(t.Context(), Request{Status: &struct{}{}}); err != nil || r.State != drivers.Running {
@@ -161,7 +161,8 @@ func TestAnOldMonitor(t *testing.T) {
 	}
 }
 
-// Who attaches with more input than an old VM may take is told, once.
+// TestAnOldMonitorsWorkload attaches with more input than an old VM may take: the
+// client gets one note about it.
 func TestAnOldMonitorsWorkload(t *testing.T) {
 	runDir := oldMonitor(t)
 	var told bytes.Buffer
