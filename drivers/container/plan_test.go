@@ -159,7 +159,8 @@ func TestHolds(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.PID = c.pid
-		if got := (verifier{d.engine, d.finder}).holds(t.Context(), f, newMount(t, top+"/data", top+c.target), data.Is, c.pid > 0); got != c.want {
+		v := verifier{d.engine, d.finder}
+		if got := v.holds(t.Context(), f, newMount(t, top+"/data", top+c.target), data.Is, c.pid > 0); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
