@@ -12,14 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A place is a file system to measure on.
+// place is a file system to measure on.
 type place struct {
 	name    string // what it is for, and the type that statfs tells
 	dir     string
 	durable bool
 }
 
-// places are tmpfs and disk, the latter with and without fsync.
+// places returns tmpfs and the disk, the disk with and without fsync.
 func places(b *testing.B) []place {
 	disk := os.Getenv("SHARE_BENCH_DISK")
 	if disk == "" {
@@ -81,8 +81,8 @@ func publisher(b *testing.B, p place) func([]File) {
 	}
 }
 
-// plainWriter returns what one would write without this package: each file
-// under a temporary name, then renamed.
+// plainWriter returns the baseline, a writer without this package: it writes each file
+// under a temporary name and renames it.
 func plainWriter(b *testing.B, p place) func([]File) {
 	dir := filepath.Join(p.dir, "plain")
 	if err := os.Mkdir(dir, 0o700); err != nil && !os.IsExist(err) {
@@ -147,9 +147,9 @@ func benchEach(b *testing.B, writer func(*testing.B, place) func([]File)) {
 	}
 }
 
-// BenchmarkRatio alternates both, so that other load meets both alike, and
-// reports medians: "x-baseline" is the number that the project's goals name
-// (at most 7 in memory, at most 4 on disk without fsync).
+// BenchmarkRatio alternates publisher and plainWriter, so that other load slows both
+// alike. It reports medians: "x-baseline" is the number in the project's goals (at most
+// 7 in memory, at most 4 on disk without fsync).
 func BenchmarkRatio(b *testing.B) {
 	for _, p := range places(b) {
 		b.Run(p.name, func(b *testing.B) {

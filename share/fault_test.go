@@ -15,8 +15,8 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// traceSyncs has every fsync noted, and the failAt-th fail. These tests can't
-// be parallel to others that publish durably.
+// traceSyncs calls note for every fsync and lets the failAt-th fail. These tests can't
+// run in parallel with others that publish durably.
 func traceSyncs(t *testing.T, failAt int, note func(path string)) {
 	t.Helper()
 	t.Cleanup(func() { fsync = unix.Fsync })
@@ -90,8 +90,8 @@ func TestFailedSync(t *testing.T) {
 	}
 }
 
-// A commit that fails takes its generation and its link away, and old
-// generations too: they may be what fills the disk.
+// TestFailedCommitCleansUp checks that a failed commit removes its generation, its link
+// and old generations: those may be what fills the disk.
 func TestFailedCommitCleansUp(t *testing.T) {
 	s := newTestShare(t, plainOptions)
 	mustPublish(t, s, provenFiles("a"))
@@ -113,8 +113,8 @@ func TestFailedCommitCleansUp(t *testing.T) {
 	wantEntries(t, s, "a", layout.Data, layout.Generation(2), layout.Announcement(2))
 }
 
-// A publish stays in the directory that it opened, whatever its name leads to
-// by then, and makes no second one.
+// TestAuthRenamedAtEveryStep renames auth/ during a publish. The publish has to stay in
+// the directory that it opened and to make no second one.
 func TestAuthRenamedAtEveryStep(t *testing.T) {
 	for at := 1; at <= 15; at++ {
 		s := newTestShare(t, plainOptions)
@@ -139,7 +139,7 @@ func TestAuthRenamedAtEveryStep(t *testing.T) {
 			}
 			continue
 		}
-		// The descriptor leads to where auth is now.
+		// The publish wrote through its descriptor, to the renamed directory.
 		got, rerr := Read(moved)
 		if err != nil || rerr != nil || got.Generation != p.Generation {
 			t.Errorf("step %d: %+v, %v; a reader finds %d, %v", at, p, err, got.Generation, rerr)

@@ -17,8 +17,8 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// TestFullDisk runs in a mount namespace of its own, where it may mount small
-// tmpfs; a user that is not root gets one inside a user namespace.
+// TestFullDisk runs in its own mount namespace, where it may mount a small tmpfs. Users
+// other than root get a user namespace too.
 func TestFullDisk(t *testing.T) {
 	inMountNamespace(t, "full")
 }
@@ -48,7 +48,7 @@ func inMountNamespace(t *testing.T, name string) {
 // cantMount is the exit code of a child whose namespace is not allowed to mount.
 const cantMount = 3
 
-// keepMounts keeps what a child mounts from the namespace that it came from.
+// keepMounts keeps a child's mounts from spreading to the namespace that it came from.
 func keepMounts() {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		fmt.Println(err)
@@ -88,8 +88,8 @@ func onSmallDisk(dir, options string, f func(s *Share) error) error {
 	return f(s)
 }
 
-// fullOfBlocks publishes what does not fit, from the first page that is missing to
-// the last one, again and again.
+// fullOfBlocks publishes what does not fit: first files larger than the disk, then a
+// small file on a full disk.
 func fullOfBlocks(dir string) error {
 	return onSmallDisk(dir, "size=256k", func(s *Share) error {
 		good := bytes.Repeat([]byte("good"), 1024)
@@ -107,7 +107,7 @@ func fullOfBlocks(dir string) error {
 	})
 }
 
-// readOnly is a disk that turns read-only, as one with errors does, and comes back.
+// readOnly makes a disk read-only for a while, as the kernel does after errors.
 func readOnly(dir string) error {
 	return onSmallDisk(dir, "", func(s *Share) error {
 		ctx := context.Background()
@@ -130,8 +130,8 @@ func readOnly(dir string) error {
 	})
 }
 
-// busy is an old generation that can't be removed. It must be unannounced by
-// then, or it would count as complete.
+// busy keeps an old generation from being removed. Its announcement has to be removed
+// first, or the generation would count as complete.
 func busy(dir string) error {
 	return onSmallDisk(dir, "", func(s *Share) error {
 		ctx := context.Background()
@@ -157,7 +157,8 @@ func busy(dir string) error {
 	})
 }
 
-// fullOfInodes leaves so few inodes that a publish ends at another step.
+// fullOfInodes leaves only the given number of inodes: each number lets the publish fail
+// at another step.
 func fullOfInodes(dir string, free int) error {
 	return onSmallDisk(dir, "nr_inodes=64", func(s *Share) error {
 		if _, err := s.Publish(context.Background(), 0, with(File{"a", []byte("good")})); err != nil {
@@ -186,8 +187,8 @@ func fullOfInodes(dir string, free int) error {
 	})
 }
 
-// failing publishes a good generation, then fifty that must fail, and checks that the
-// good one stays what it was and that nothing gathers.
+// failing publishes a good generation, then fifty that must fail. It checks that the
+// good one does not change and that no leftovers pile up.
 func failing(s *Share, good []byte, build func(i int) []File) error {
 	ctx := context.Background()
 	if _, err := s.Publish(ctx, 0, with(File{"a", good})); err != nil {
@@ -210,8 +211,8 @@ func failing(s *Share, good []byte, build func(i int) []File) error {
 	return nil
 }
 
-// stuck publishes until a publish fails: each of the generations that were
-// published must be current or complete, and nothing may grow after that.
+// stuck publishes until a publish fails. Each published generation must be current or
+// complete, and nothing may grow after that.
 func stuck(s *Share, dir string) error {
 	ctx := context.Background()
 	var before []string
@@ -244,8 +245,8 @@ func stuck(s *Share, dir string) error {
 	return nil
 }
 
-// recovers frees what fills the disk: then the next publish works and pruning
-// leaves nothing of what failed.
+// recovers frees the disk. The next publish has to work, and pruning has to remove all
+// leftovers of the failed ones.
 func recovers(s *Share, filler string) error {
 	ctx := context.Background()
 	if err := os.RemoveAll(filler); err != nil {

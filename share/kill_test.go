@@ -78,8 +78,8 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 }
 
-// killOnce says whether the writer was killed, or ended because it has fewer
-// steps than that.
+// killOnce reports whether the writer was killed. If not, it has fewer steps than at and
+// ended by itself.
 func killOnce(t *testing.T, before [][]string, next []string, durable bool, at int, seen map[int]bool) bool {
 	t.Helper()
 	s := newTestShare(t, killOptions(durable))
@@ -158,7 +158,7 @@ func wantOldOrNew(t *testing.T, s *Share, old uint64, committed bool, names []st
 	return want
 }
 
-// wantRepaired checks that nothing is left of what was not committed.
+// wantRepaired checks that no uncommitted generation left anything.
 func wantRepaired(t *testing.T, s *Share, current uint64, names []string) {
 	t.Helper()
 	want := []string{}
@@ -208,8 +208,8 @@ func childHammer(args []string) error {
 	return nil
 }
 
-// TestKilledAnywhere kills writers between any two instructions, repairs
-// included, because each writer begins where the last one was killed.
+// TestKilledAnywhere kills writers at random moments. This includes repairs, because each
+// writer begins where the last one was killed.
 func TestKilledAnywhere(t *testing.T) {
 	rounds := 40
 	if testing.Short() {

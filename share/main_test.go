@@ -17,8 +17,8 @@ import (
 // promises speed, and other tests keep the machine busy.
 const patience = 2 * time.Minute
 
-// A test that needs another process runs this binary again, with childEnv
-// naming what it shall do.
+// childEnv names the function that a child process runs. Tests that need another process
+// start this binary again.
 const childEnv = "SHARE_TEST_CHILD"
 
 var children = map[string]func(args []string) error{
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// child is this binary as another process. Its output is in the error.
+// child makes a command that runs this binary as another process.
 func child(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", args...)
@@ -60,7 +60,7 @@ func runChild(t testing.TB, cmd *exec.Cmd) {
 
 var plainOptions = Options{UID: Keep, GID: Keep}
 
-// newTestShare lies in memory, if there is any, and on disk if it is durable.
+// newTestShare makes a share on a tmpfs, if there is one. A durable share is on disk.
 func newTestShare(t testing.TB, opts Options) *Share {
 	t.Helper()
 	dir := t.TempDir()
@@ -75,7 +75,7 @@ func newTestShare(t testing.TB, opts Options) *Share {
 	return s
 }
 
-// fastDir is a directory in memory, if there is any, that an ordinary user can reach.
+// fastDir makes a directory that an ordinary user can reach, on a tmpfs if there is one.
 func fastDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "share-test-")
@@ -89,8 +89,8 @@ func fastDir(t testing.TB) string {
 	return dir
 }
 
-// removable lets a user who is not root remove the tree, whose directories
-// are read-only.
+// removable makes a tree's read-only directories writable, so that a user other than
+// root can remove it.
 func removable(path string) {
 	filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
@@ -100,19 +100,18 @@ func removable(path string) {
 	})
 }
 
-// with is a build that always gives the same files.
+// with returns a build function that always returns the same files.
 func with(files ...File) func(uint64) ([]File, error) {
 	return func(uint64) ([]File, error) { return files, nil }
 }
 
-// proven is content that says of itself which generation it belongs to and
-// whether it is whole.
+// proven makes content that names its generation and has a checksum.
 func proven(generation uint64, name string) []byte {
 	body := fmt.Sprintf("%d %s %s", generation, name, strings.Repeat("x", int(generation%977)))
 	return fmt.Appendf(nil, "%x %s", sha256.Sum256([]byte(body)), body)
 }
 
-// generationOf is the inverse of proven.
+// generationOf checks content made by proven and returns its generation.
 func generationOf(data []byte, name string) (uint64, error) {
 	var sum, got string
 	var n uint64
@@ -145,8 +144,8 @@ func mustPublish(t testing.TB, s *Share, build func(uint64) ([]File, error)) Pub
 	return p
 }
 
-// wantFiles checks the current generation, through Read and through the names
-// that a sandbox opens.
+// wantFiles checks the current generation, with Read and by the names that a sandbox
+// opens.
 func wantFiles(t testing.TB, s *Share, want ...File) {
 	t.Helper()
 	got, err := Read(s.AuthDir())
@@ -189,7 +188,8 @@ func wantEntries(t testing.TB, s *Share, want ...string) {
 	}
 }
 
-// need skips the test for want of something, unless nothing may be skipped.
+// need skips the test because something is missing. It fails the test if none may be
+// skipped.
 func need(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("E2E_REQUIRE") == "1" {
@@ -208,7 +208,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// is compares what a publish came to, without warnings.
+// is compares the result of a publish, without its warning.
 func (p Published) is(generation uint64, changed bool) bool {
 	return p.Generation == generation && p.Changed == changed && p.Warning == nil
 }

@@ -71,8 +71,8 @@ func FuzzCheckName(f *testing.F) {
 		if CheckName(name) != nil {
 			return
 		}
-		// What is accepted stays directly below any directory and can't be
-		// taken for one of ours.
+		// An accepted name stays directly below any directory, and is none of
+		// this package's own.
 		if filepath.Join("/d", name) != "/d/"+name || filepath.Dir("/d/"+name) != "/d" {
 			t.Errorf("%q leads elsewhere", name)
 		}

@@ -15,7 +15,7 @@ const (
 	testOverlap = 2 * time.Minute
 )
 
-// overlapping is a share whose file token is rewritten by renewals. A token
+// overlapping makes a share whose file token is rewritten by renewals. A token
 // whose key was retired begins with "void".
 func overlapping(t *testing.T) *Share {
 	return newTestShare(t, Options{UID: Keep, GID: Keep, Grace: testGrace, Overlap: testOverlap,
@@ -41,7 +41,7 @@ type past struct {
 	files map[string]string
 }
 
-// readable tells what of generation n can be opened by its resolved path.
+// readable returns the files of generation n that can be opened by their resolved paths.
 func readable(t *testing.T, s *Share, n uint64) string {
 	t.Helper()
 	list, err := os.ReadDir(filepath.Join(s.AuthDir(), layout.Generation(n)))
@@ -60,8 +60,9 @@ func readable(t *testing.T, s *Share, n uint64) string {
 
 type files = map[string]string
 
-// TestOverlap: what a renewal superseded stays readable by its resolved path for the
-// overlap; what was withdrawn, removed or replaced, is gone after the grace.
+// TestOverlap checks that files which a renewal superseded stay readable by their
+// resolved paths during the overlap. Withdrawn files, removed or replaced, are gone after
+// the grace.
 func TestOverlap(t *testing.T) {
 	for name, c := range map[string]struct {
 		history []past
@@ -105,7 +106,7 @@ func TestOverlap(t *testing.T) {
 			for name, data := range last.files {
 				wantRead(t, s, name, data)
 			}
-			// It comes to an end, however often it is asked on the way.
+			// Pruning comes to an end, however often Prune is called before.
 			for n := 0; !next.IsZero(); n++ {
 				if n > 2*len(c.history) {
 					t.Fatal("pruning does not end")
@@ -134,7 +135,8 @@ func wantRead(t *testing.T, s *Share, name, want string) {
 	}
 }
 
-// Publish says when to prune, and does not wait for it with what is withdrawn.
+// TestPublishTellsWhenToPrune checks the time that Publish returns. Withdrawn files do
+// not wait for it.
 func TestPublishTellsWhenToPrune(t *testing.T) {
 	s := overlapping(t)
 	if p := mustPublish(t, s, with(File{"token", []byte("1111")}, File{"key", []byte("k")})); !p.PruneAt.IsZero() {
@@ -155,8 +157,8 @@ func TestPublishTellsWhenToPrune(t *testing.T) {
 	within(p, testOverlap-testGrace)
 }
 
-// A generation from which something was withdrawn is not complete: Read must not
-// take it for that, even if it begins to read late.
+// TestWithdrawnIsNotComplete checks that a generation without its withdrawn files does
+// not count as complete. Read must not return it, even if Read begins late.
 func TestWithdrawnIsNotComplete(t *testing.T) {
 	s := overlapping(t)
 	history(t, s, past{500 * time.Second, files{"token": "1111", "key": "k"}}, past{time.Minute, files{"token": "2222"}})
@@ -171,7 +173,7 @@ func TestWithdrawnIsNotComplete(t *testing.T) {
 	if err := auth.stillComplete(1); !isNotExist(err) {
 		t.Errorf("generation 1 counts as complete: %v", err)
 	}
-	// Nor does a repair go back to it.
+	// A repair does not go back to it either.
 	if err := os.Remove(filepath.Join(s.AuthDir(), layout.Data)); err != nil {
 		t.Fatal(err)
 	}
@@ -181,8 +183,9 @@ func TestWithdrawnIsNotComplete(t *testing.T) {
 	wantRead(t, s, "token", "2222")
 }
 
-// TestOverlapIsBounded: many publishes in a row, all past the grace, leave a
-// bounded number of generations; what the sandbox may still have in a cache stays.
+// TestOverlapIsBounded has many generations that were superseded longer ago than the
+// grace. The number of those left has to be bounded. The ones that a sandbox may still
+// have in a cache stay.
 func TestOverlapIsBounded(t *testing.T) {
 	s := overlapping(t)
 	var list []past
@@ -201,7 +204,7 @@ func TestOverlapIsBounded(t *testing.T) {
 	}
 }
 
-// On a full disk the overlap is the first to go.
+// TestFailedPublishEndsOverlap checks that a full disk ends the overlap.
 func TestFailedPublishEndsOverlap(t *testing.T) {
 	s := overlapping(t)
 	history(t, s, past{500 * time.Second, files{"token": "1111"}}, past{time.Minute, files{"token": "2222"}})

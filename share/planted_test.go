@@ -15,8 +15,8 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// victim is a tree outside the share that planted links point into. It looks
-// like a generation, so that following a link would succeed.
+// victim makes a tree outside the share that planted links point to. It looks like a
+// generation, so that following a link would succeed.
 func victim(t *testing.T) (dir string, unharmed func()) {
 	t.Helper()
 	dir = fastDir(t) // where shares are: a hard link must be possible
@@ -34,7 +34,7 @@ func victim(t *testing.T) (dir string, unharmed func()) {
 	}
 }
 
-// describe tells all about a tree but access times.
+// describe lists everything about a tree except access times.
 func describe(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
@@ -56,9 +56,8 @@ func describe(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// TestPlantedInAuth puts something foreign at every name that the package
-// uses in auth/. It must not be followed, must not stop the next
-// publish, and must be gone after it.
+// TestPlantedInAuth puts something foreign at every name that the package uses in auth/.
+// It must not be followed, must not stop the next publish, and must be gone after that.
 func TestPlantedInAuth(t *testing.T) {
 	names := []string{
 		layout.Data, layout.New(2), layout.New(3), "..new", // as it was named once
@@ -91,7 +90,7 @@ func TestPlantedInAuth(t *testing.T) {
 	}
 }
 
-// testPlanted plants something at a name; mend is what meets it first.
+// testPlanted plants something at a name. mend is the first call that finds it.
 func testPlanted(t *testing.T, name string, plant func(path, outside string) error, mend func(*Share, context.Context) error) {
 	t.Helper()
 	s := newTestShare(t, plainOptions)
@@ -133,8 +132,8 @@ func wantNothingForeign(t *testing.T, s Snapshot) {
 	}
 }
 
-// TestPlantedAroundAuth puts a link in the place of what a share stands on. It is
-// refused: nothing can be repaired there.
+// TestPlantedAroundAuth replaces the share's directory, auth/ or the lock file by a link.
+// The share has to be refused: this can't be repaired.
 func TestPlantedAroundAuth(t *testing.T) {
 	for _, name := range []string{"", layout.Auth, layout.Lock} {
 		for _, target := range []string{"", "secret"} {
@@ -167,8 +166,8 @@ func TestPlantedAroundAuth(t *testing.T) {
 	}
 }
 
-// A share whose ..data was destroyed goes back to the newest generation that is
-// known to be complete.
+// TestDamagedDataIsRestored destroys ..data. The share has to go back to the newest
+// generation that is known to be complete.
 func TestDamagedDataIsRestored(t *testing.T) {
 	s := newTestShare(t, plainOptions)
 	mustPublish(t, s, provenFiles("token"))
@@ -186,7 +185,8 @@ func TestDamagedDataIsRestored(t *testing.T) {
 	}
 }
 
-// A guest takes an announcement for the news that there is a newer generation.
+// TestRepairTakesFalseAnnouncementsAway checks that a repair removes an announcement
+// without a generation: a guest would believe it.
 func TestRepairTakesFalseAnnouncementsAway(t *testing.T) {
 	s := newTestShare(t, plainOptions)
 	mustPublish(t, s, provenFiles("token"))
@@ -200,8 +200,8 @@ func TestRepairTakesFalseAnnouncementsAway(t *testing.T) {
 	wantEntries(t, s, before...)
 }
 
-// The number that a dangling ..data names was used, even when the lock file was
-// lost with its note.
+// TestNumberOfLostGenerationIsNotUsedAgain checks that the number in a dangling ..data
+// counts as used, even if the lock file with its note was lost.
 func TestNumberOfLostGenerationIsNotUsedAgain(t *testing.T) {
 	s := newTestShare(t, plainOptions)
 	data := filepath.Join(s.AuthDir(), layout.Data)
@@ -213,7 +213,8 @@ func TestNumberOfLostGenerationIsNotUsedAgain(t *testing.T) {
 	}
 }
 
-// What appears in a new generation while it is written is not ours to write to.
+// TestPlantedWhileWriting lets a foreign file appear in a new generation while it is
+// written. Nothing may be written to that file.
 func TestPlantedWhileWriting(t *testing.T) {
 	outside, unharmed := victim(t)
 	s := newTestShare(t, plainOptions)

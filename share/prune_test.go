@@ -17,7 +17,7 @@ func superseded(t *testing.T, s *Share, n uint64, at time.Time) {
 	}
 }
 
-// kept tells which of the generations 1 to newest are there.
+// kept returns the generations from 1 to newest that are still there.
 func kept(t *testing.T, s *Share, newest uint64) []uint64 {
 	t.Helper()
 	var list []uint64
@@ -80,8 +80,8 @@ func TestPublishPrunesWhenUnchangedToo(t *testing.T) {
 	}
 }
 
-// A generation was superseded, and then the clock was set back a year: it is
-// neither removed at once nor kept for that year.
+// TestPruneAfterClockWentBack sets the clock back a year after a generation was
+// superseded. The generation is neither removed at once nor kept for a year.
 func TestPruneAfterClockWentBack(t *testing.T) {
 	const grace = time.Minute
 	s := newTestShare(t, Options{UID: Keep, GID: Keep, Grace: grace})
@@ -103,7 +103,8 @@ func TestPruneAfterClockWentBack(t *testing.T) {
 	}
 }
 
-// While the host slept nobody could use the grace up.
+// TestPruneAfterClockStepped lets the clock step, as it does after the host slept. The
+// time asleep does not count as grace.
 func TestPruneAfterClockStepped(t *testing.T) {
 	t.Cleanup(func() { steps.set = time.Time{} })
 	s := newTestShare(t, Options{UID: Keep, GID: Keep, Grace: time.Minute})
@@ -151,7 +152,8 @@ func TestClockSteps(t *testing.T) {
 	}
 }
 
-// Without an announcement nobody knows when a generation was superseded.
+// TestUnannouncedSuccessorKeeps keeps a generation whose successor is not announced:
+// nobody knows when it was superseded.
 func TestUnannouncedSuccessorKeeps(t *testing.T) {
 	s := newTestShare(t, Options{UID: Keep, GID: Keep, Grace: time.Nanosecond})
 	mustPublish(t, s, provenFiles("a"))

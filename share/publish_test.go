@@ -66,7 +66,7 @@ func TestUnchangedContentIsNotPublishedAgain(t *testing.T) {
 	}
 	wantEntries(t, s, before...)
 
-	// What is skipped takes no number: a guest waits for the next one.
+	// A skipped publish takes no number: a guest waits for the next one.
 	for i, changed := range [][]File{
 		{a, {"b", []byte("3")}},                  // content
 		{a, {"b", []byte("33")}},                 // size
@@ -102,7 +102,7 @@ func TestChangedModeIsAChange(t *testing.T) {
 	}
 }
 
-// wantModes checks owner and mode of all that a sandbox can see.
+// wantModes checks owner and mode of everything that a sandbox can see.
 func wantModes(t testing.TB, s *Share) {
 	t.Helper()
 	if err := checkModes(s); err != nil {
@@ -166,7 +166,8 @@ func TestFloor(t *testing.T) {
 	wantFiles(t, s, File{"a", proven(2000, "a")})
 }
 
-// A guest that sees generation N asks for the announcement of N+1.
+// TestSkippedNumbersAreAnnounced publishes generation 10 after 1. Number 2 has to be
+// announced too: a guest that sees generation N looks for the announcement of N+1.
 func TestSkippedNumbersAreAnnounced(t *testing.T) {
 	s := newTestShare(t, plainOptions)
 	mustPublish(t, s, provenFiles("a"))

@@ -26,15 +26,15 @@ func TestReadersRaceWriter(t *testing.T) {
 	if testing.Short() {
 		opens, publishes = 5_000, 50
 	}
-	// A reader by path must come from the link to the file within the grace,
-	// on a busy machine too; Read retries, so any grace will do.
+	// A reader by path must get from the link to the file within the grace, on a
+	// busy machine too. Read tries again, so any grace will do.
 	t.Run("by path", func(t *testing.T) { raceReaders(t, opens/2, publishes/2, 2*time.Second, readByPath) })
 	t.Run("Read", func(t *testing.T) { raceReaders(t, opens/2, publishes/2, time.Nanosecond, readSnapshot) })
 }
 
-// raceReaders has read, which returns a generation and the number of files it
-// opened, called against a writer in another process until there were enough
-// opens and enough publishes.
+// raceReaders calls read while a writer in another process publishes, until there were
+// enough opens and publishes. read returns a generation and the number of files that it
+// opened.
 func raceReaders(t *testing.T, opens, publishes int64, grace time.Duration, read func(dir string) (uint64, int64, error)) {
 	s := newTestShare(t, plainOptions)
 	first := mustPublish(t, s, provenFiles("token", "meta"))
@@ -124,7 +124,8 @@ func TestWritersInTwoProcesses(t *testing.T) {
 	}
 }
 
-// holdLock publishes in another goroutine and stays inside until release is called.
+// holdLock starts a publish in another goroutine. The publish holds the lock until release
+// is called.
 func holdLock(t *testing.T, s *Share) (release func()) {
 	inside, leave := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
@@ -164,8 +165,8 @@ func TestContextBoundsTheWaitForTheLock(t *testing.T) {
 	wantFiles(t, s, File{"held", nil})
 }
 
-// A writer that waited for the lock while the share was removed must not write
-// to what is not there any more.
+// TestRemovedWhileWaiting removes a share while a writer waits for the lock. The writer
+// must not write then.
 func TestRemovedWhileWaiting(t *testing.T) {
 	s := newTestShare(t, plainOptions)
 	waiting, err := s.open()
@@ -181,8 +182,9 @@ func TestRemovedWhileWaiting(t *testing.T) {
 	}
 }
 
-// A child that is being forked holds every descriptor until its exec: closing the
-// lock file alone would not unlock.
+// TestUnlockedThoughTheLockIsHeldOpen checks that the lock is released explicitly. Closing
+// the lock file is not enough: a child that is being forked holds every descriptor until
+// its exec.
 func TestUnlockedThoughTheLockIsHeldOpen(t *testing.T) {
 	s := newTestShare(t, plainOptions)
 	tx, err := s.open()
@@ -205,7 +207,8 @@ func TestUnlockedThoughTheLockIsHeldOpen(t *testing.T) {
 	}
 }
 
-// Read must not take for a whole generation what a prune has begun to remove.
+// TestHalfPrunedGenerationIsNotComplete checks that Read does not return a generation
+// which a prune has begun to remove.
 func TestHalfPrunedGenerationIsNotComplete(t *testing.T) {
 	s := newTestShare(t, plainOptions)
 	mustPublish(t, s, provenFiles("a", "b"))
@@ -231,8 +234,8 @@ func TestHalfPrunedGenerationIsNotComplete(t *testing.T) {
 	}
 }
 
-// TestRemoveUnderWriters: writers that come while a share is removed make its lock
-// file anew, which must not keep the directory.
+// TestRemoveUnderWriters lets writers come while a share is removed. They create the lock
+// file again; the directory has to be removed all the same.
 func TestRemoveUnderWriters(t *testing.T) {
 	dir := fastDir(t)
 	for i := range 300 {

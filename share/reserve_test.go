@@ -15,11 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestReserve fills file systems to the last byte and the last inode, by a process
-// that takes whatever becomes free, and publishes there.
+// TestReserve publishes on file systems without a free block or without a free inode.
 func TestReserve(t *testing.T) { inMountNamespace(t, "reserve") }
 
-// childHog takes all room there is, for ever.
+// childHog takes all free room, for ever.
 func childHog(args []string) error {
 	for {
 		hog(args[0], 1<<20)
@@ -27,7 +26,7 @@ func childHog(args []string) error {
 	}
 }
 
-// hog makes files of a size until there is no room for more.
+// hog makes files of this size until there is no room for more.
 func hog(dir string, size int) {
 	page := bytes.Repeat([]byte("hog!"), 1024)
 	for {
@@ -156,8 +155,9 @@ func reserveOn(dir string, size int) error {
 	return refills(dir, size, r, shares, publish)
 }
 
-// fillUp leaves no room for files of a size. Of blocks, a process takes again what
-// becomes free; of inodes, what is free for a moment could be lost to it.
+// fillUp leaves no room for files of this size. For blocks, a process goes on taking
+// whatever becomes free. For inodes there is none: it could take an inode that is free
+// only for a moment.
 func fillUp(dir string, size int) (stop func(), err error) {
 	if size == 0 {
 		hog(dir, 0)
@@ -171,7 +171,7 @@ func fillUp(dir string, size int) (stop func(), err error) {
 	return sync.OnceFunc(func() { p.Process.Kill(); p.Wait() }), awaitFull(dir)
 }
 
-// refills uses the reserve up, and frees what fills the disk then.
+// refills uses the reserve up and then frees the disk.
 func refills(dir string, size int, r *Reserve, shares []*Share, publish func(*Share, int) error) error {
 	for r.Len() > 0 {
 		if err := r.take(os.RemoveAll); err != nil {
@@ -196,7 +196,7 @@ func refills(dir string, size int, r *Reserve, shares []*Share, publish func(*Sh
 	return errors.Join(err, r.Keep(reservedBlanks), publish(shares[0], -2))
 }
 
-// awaitFull returns once a small file fits no more.
+// awaitFull returns once not even a small file fits.
 func awaitFull(dir string) error {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		var st unix.Statfs_t
@@ -207,7 +207,8 @@ func awaitFull(dir string) error {
 	return errors.New("the disk does not become full")
 }
 
-// TestReserveIsChecked: of what an earlier process left, only what is whole is taken.
+// TestReserveIsChecked checks that a reserve takes over only whole files of an earlier
+// process.
 func TestReserveIsChecked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "reserve")
 	r, err := OpenReserve(path)
@@ -256,8 +257,8 @@ func TestReserveIsChecked(t *testing.T) {
 	}
 }
 
-// TestLabels: what is moved into a share gets the label that it would have had if
-// it had been made there.
+// TestLabels checks the security label of a file that is moved into a share. It has to be
+// the same as if the file had been created there.
 func TestLabels(t *testing.T) {
 	const name = "user.label"
 	dir := t.TempDir()

@@ -15,8 +15,7 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// TestStuck has something in auth/ that can't be removed: a mount point, which
-// root's namespace and a user's own can have.
+// TestStuck puts a mount point, which can't be removed, at several names in auth/.
 func TestStuck(t *testing.T) { inMountNamespace(t, "stuck") }
 
 func childStuck(args []string) error {
@@ -43,8 +42,8 @@ func mountAt(s *Share, name string) (dir string, err error) {
 	return dir, os.WriteFile(filepath.Join(dir, "theirs"), []byte("theirs"), 0o600)
 }
 
-// stuckAt publishes on and on all the same; what is stuck is told, what is
-// mounted there is not touched, and in the end nothing is left.
+// stuckAt publishes several times. The publishes have to succeed with a warning and must
+// not touch the mounted files. After the unmount nothing may be left.
 func stuckAt(s *Share, name string) error {
 	ctx := context.Background()
 	for range 2 {
@@ -92,8 +91,8 @@ func stuckAt(s *Share, name string) error {
 	return recovers(s, "")
 }
 
-// nameIsStuck has the published name itself in the way: that is an error, for
-// nobody can open the file; but the other file is there, and it is announced.
+// nameIsStuck puts the mount point at a published name. That is an error, because nobody
+// can open the file. The other file is there, and the generation is announced.
 func nameIsStuck(s *Share) error {
 	ctx := context.Background()
 	if _, err := s.Publish(ctx, 0, provenFiles("b")); err != nil {
@@ -117,8 +116,9 @@ func nameIsStuck(s *Share) error {
 	return nil
 }
 
-// An immutable file says EPERM, as unlinking a directory does elsewhere: it is
-// not taken for one. One such file in an old generation keeps no other there.
+// TestImmutable has an immutable file in an old generation. Removing it fails with EPERM,
+// as unlinking a directory may; it must not be taken for a directory. The other files of
+// the generation have to be removed.
 func TestImmutable(t *testing.T) {
 	s := newTestShare(t, Options{UID: Keep, GID: Keep, Durable: true}) // on a disk
 	mustPublish(t, s, provenFiles("a", "b"))
@@ -147,7 +147,7 @@ func TestImmutable(t *testing.T) {
 
 const immutableFlag = 0x10 // FS_IMMUTABLE_FL of linux/fs.h
 
-// immutable sets the attribute i, which only root can.
+// immutable sets the attribute i. Only root can do that.
 func immutable(t *testing.T, path string) {
 	t.Helper()
 	set := func(flags int) error {
@@ -168,7 +168,7 @@ func immutable(t *testing.T, path string) {
 	})
 }
 
-// Warnings of many things are one short text.
+// TestWarningIsBounded checks that a warning about many files is one short text.
 func TestWarningIsBounded(t *testing.T) {
 	tx := &txn{}
 	for i := range 1000 {

@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// TestEveryUmask runs in other processes, because an umask belongs to a
-// process: as this user and, where that is root, as an ordinary one too, whom
-// modes restrict.
+// TestEveryUmask runs in other processes, because the umask belongs to a process. They
+// run as this user. If that is root, others run as an ordinary user, whom modes restrict.
 func TestEveryUmask(t *testing.T) {
 	t.Run("this user", func(t *testing.T) {
 		runChild(t, child(t, "umasks", fastDir(t)))

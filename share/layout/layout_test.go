@@ -37,7 +37,7 @@ func FuzzParseGeneration(f *testing.F) {
 	})
 }
 
-// The names of each kind are read back, and are no other kind's.
+// TestKinds checks that the names of each kind are recognized as this kind only.
 func TestKinds(t *testing.T) {
 	type parser func(string) (uint64, bool)
 	parsers := map[string]parser{"..gen-00000042": ParseGeneration, "..is-00000042": ParseAnnouncement, "..was-00000042": ParseRetired}
