@@ -11,8 +11,7 @@ import (
 	"openshell-vm/tokens"
 )
 
-// A gateway mints a token for a sandbox, and later judges the one that the sandbox
-// shows. Both ask the same keys.
+// A gateway mints a token for a sandbox and later verifies it with the same keys.
 func Example() {
 	dir, err := os.MkdirTemp("", "tokens")
 	if err != nil {
@@ -48,7 +47,8 @@ func Example() {
 	// expired: true
 }
 
-// The deviation from the half of its life is the sandbox's own, and at most 5 %.
+// A token is renewed at half of its life. Each sandbox has its own deviation from that,
+// at most 5 % of the life.
 func ExampleRenewAt() {
 	issued := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	at := tokens.RenewAt(issued, time.Hour, "box")

@@ -17,7 +17,7 @@ import (
 )
 
 func TestKeysAreMadeOnceAndPrivate(t *testing.T) {
-	// umask is the process's: no test here runs in parallel.
+	// The umask belongs to the process, so no test here runs in parallel.
 	for _, umask := range []int{0, 0o022, 0o077, 0o277} {
 		old := syscall.Umask(umask)
 		dir := filepath.Join(t.TempDir(), "keys")
@@ -173,7 +173,7 @@ func TestRotate(t *testing.T) {
 	}
 	fresh := mint(t, k, noon.Add(time.Second), time.Hour)
 
-	// All of it holds for the next process, too.
+	// The next process has to see the same.
 	reopened, err := OpenKeys(k.dir)
 	if err != nil {
 		t.Fatal(err)
@@ -235,8 +235,8 @@ func TestPruneAndRetire(t *testing.T) {
 	}
 }
 
-// A kill leaves the files of some of save's steps. Whichever they are, the
-// next process opens the directory, and tokens that were out still verify.
+// TestKilledSave has the files that a kill after each step of save leaves. The next
+// process has to open the directory, and tokens minted before have to verify.
 func TestKilledSave(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "keys")
 	k, err := OpenKeys(dir)
@@ -269,7 +269,7 @@ func TestKilledSave(t *testing.T) {
 		if _, err := os.Stat(stray); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: a key that nothing names is kept", name)
 		}
-		// Back to one key, the first one, for the next case.
+		// For the next case there is only the first key again.
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
@@ -286,7 +286,7 @@ func (k *Keys) recreate() error {
 	return save(k.dir, k.ring)
 }
 
-// A rotation that cannot be written is none.
+// TestRotateWithoutRoom checks that a rotation which can't be written changes nothing.
 func TestRotateWithoutRoom(t *testing.T) {
 	k := openKeys(t)
 	kid := k.SigningKeyID()
@@ -339,7 +339,7 @@ func TestJWKS(t *testing.T) {
 	}
 }
 
-// verifyWith checks raw as somebody would who has nothing but the JWKS.
+// verifyWith verifies raw with nothing but the JWKS.
 func verifyWith(t *testing.T, x, raw string) {
 	t.Helper()
 	public, err := base64.RawURLEncoding.DecodeString(x)
@@ -385,7 +385,7 @@ func TestConcurrentUse(t *testing.T) {
 	}
 }
 
-// Know is asked of old tokens: it looks at the key alone.
+// TestKnow checks that Know only looks at the key, because it is asked about old tokens.
 func TestKnow(t *testing.T) {
 	k := openKeys(t)
 	old := mint(t, k, noon, time.Minute)
@@ -418,8 +418,8 @@ func TestKnow(t *testing.T) {
 	}
 }
 
-// What is not ours in the key directory stays, and is told; what is ours and can't
-// be deleted is told, too, and keeps nothing from its work.
+// TestForeignInKeyDirectory checks that foreign files in the key directory stay and are
+// reported. Own files that can't be deleted are reported too. Everything else works.
 func TestForeignInKeyDirectory(t *testing.T) {
 	k := openKeys(t)
 	if err := k.Untidy(); err != nil {
@@ -432,7 +432,7 @@ func TestForeignInKeyDirectory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// A directory with something in it can't be deleted as a file can, even by root.
+	// Not even root can delete a directory with something in it like a file.
 	for _, stuck := range []string{strings.Repeat("0", 32) + ".pem", ".new-" + stateName + "x"} {
 		if err := os.MkdirAll(filepath.Join(dir, stuck, "deep"), 0o700); err != nil {
 			t.Fatal(err)
@@ -463,7 +463,8 @@ func TestForeignInKeyDirectory(t *testing.T) {
 	}
 }
 
-// A foreign key beside the one that a killed first save left is not taken for one.
+// TestAdoptBesideForeign has a foreign key beside the key that a killed first save left.
+// Only the second is adopted.
 func TestAdoptBesideForeign(t *testing.T) {
 	k := openKeys(t)
 	if err := errors.Join(os.Remove(filepath.Join(k.dir, stateName)), os.WriteFile(filepath.Join(k.dir, "my-backup.pem"), nil, 0o600)); err != nil {
@@ -475,7 +476,8 @@ func TestAdoptBesideForeign(t *testing.T) {
 	}
 }
 
-// The directory's own name must be there after a power failure, too.
+// TestKeyDirectoryIsSynced checks that the parent directory is synced: the key directory's
+// own name must survive a power failure too.
 func TestKeyDirectoryIsSynced(t *testing.T) {
 	var synced []string
 	old := syncDir

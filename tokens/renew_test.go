@@ -21,8 +21,9 @@ func TestMinTTL(t *testing.T) {
 	}
 }
 
-// The invariant itself, not the formula: with the smallest lifetime the
-// latest renewal leaves more than staleness and slack, with a second less not.
+// TestMinTTLIsTheSmallest checks the invariant and not the formula. With the smallest
+// lifetime the latest renewal leaves more than staleness and slack; with one second less
+// it does not.
 func TestMinTTLIsTheSmallest(t *testing.T) {
 	for staleness := time.Duration(0); staleness < time.Minute; staleness += 250 * time.Millisecond {
 		least := MinTTL(staleness)
@@ -66,7 +67,8 @@ func TestCheckTTL(t *testing.T) {
 	}
 }
 
-// Without an upper bound a token that never expires is one that expires in 292 years.
+// TestTooLongTTL checks the upper bound. Without it a lifetime of 292 years would be
+// accepted, which is a token that never expires.
 func TestTooLongTTL(t *testing.T) {
 	for _, ttl := range []time.Duration{MaxTTL + 1, 1<<63 - 1} {
 		err := CheckTTL(ttl, time.Second)

@@ -65,7 +65,8 @@ func TestMintAndVerify(t *testing.T) {
 	}
 }
 
-// What is on the wire is a contract with other verifiers: see the package comment.
+// TestWireFormat checks the bytes on the wire. They are a contract with other verifiers:
+// see the package comment.
 func TestWireFormat(t *testing.T) {
 	k := openKeys(t)
 	parts := strings.Split(mint(t, k, noon, time.Minute), ".")
@@ -150,9 +151,9 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// A verifier whose clock is a second behind or ahead takes a new token without
-// leeway, whatever the part of a second it was minted in. Another library's
-// strictest settings do, too: they look at nbf and iat.
+// TestSkewedVerifiers checks that a verifier whose clock is a second behind or ahead
+// accepts a new token without leeway, in whatever part of a second it was minted. Another
+// library with its strictest settings, which look at nbf and iat, accepts it too.
 func TestSkewedVerifiers(t *testing.T) {
 	k := openKeys(t)
 	for part := time.Duration(0); part < time.Second; part += 50 * time.Millisecond {
@@ -166,8 +167,8 @@ func TestSkewedVerifiers(t *testing.T) {
 	}
 }
 
-// The arithmetic of renewals with what is really minted: from the latest renewal
-// on, what is left is 0.45 of the lifetime; and no token lives longer than asked for.
+// TestMintedLifetime checks the arithmetic of renewals with minted tokens. At the latest
+// renewal 0.45 of the lifetime has to be left. No token may live longer than requested.
 func TestMintedLifetime(t *testing.T) {
 	k := openKeys(t)
 	for _, ttl := range []time.Duration{MinTTL(time.Second), time.Hour, MaxTTL} {
@@ -192,7 +193,7 @@ func TestMintedLifetime(t *testing.T) {
 	}
 }
 
-// forge signs a header and claims of the test's choice with the real key.
+// forge signs any header and claims with the real key.
 func forge(k *Keys, header, claims string) string {
 	_, key := k.signer()
 	text := encode(header) + "." + encode(claims)
@@ -367,8 +368,8 @@ func TestRawDoesNotPrint(t *testing.T) {
 	}
 }
 
-// FuzzVerify looks for tokens that make Verify panic, or that it takes though
-// nobody minted them.
+// FuzzVerify looks for tokens that make Verify panic, and for tokens that it accepts
+// although nobody minted them.
 func FuzzVerify(f *testing.F) {
 	k := openKeys(f)
 	good := mint(f, k, noon, time.Minute)

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// content reads a file that must be whole and nobody else's.
+// content reads a file and checks that only its owner may read it.
 func content(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -27,7 +27,7 @@ func content(t *testing.T, path string) string {
 	return string(data)
 }
 
-// steps notes what is done, and fails the step of that name.
+// steps records the steps of a write and makes the named one fail.
 func steps(t *testing.T, failing string) *[]string {
 	done := &[]string{}
 	oldFile, oldRename, oldDir := syncFile, rename, syncDir
@@ -67,7 +67,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// A step that fails leaves the old file, and no other; all but the last one.
+// TestFaults lets each step fail. Only the old file is left then. After the last step,
+// the sync of the directory, only the new one is left.
 func TestFaults(t *testing.T) {
 	for failing, want := range map[string]string{"content": "old", "rename": "old", "directory d": "new"} {
 		for _, temporary := range []string{"f.new", "f.new-*"} {
@@ -90,7 +91,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// What a killed writer left is replaced, whatever it is: never written through.
+// TestLeftovers checks that leftovers of a killed writer are replaced, whatever they are.
+// Nothing is written through a link.
 func TestLeftovers(t *testing.T) {
 	dir := t.TempDir()
 	path, temporary, other := filepath.Join(dir, "f"), filepath.Join(dir, "f.new"), filepath.Join(dir, "other")
@@ -126,7 +128,8 @@ func TestUmask(t *testing.T) {
 	}
 }
 
-// Many writers at once leave the file of one of them, and readers see no other.
+// TestConcurrent has many writers at once. Readers only see whole files, and the last
+// file is that of one writer.
 func TestConcurrent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	long := strings.Repeat("x", 100_000)

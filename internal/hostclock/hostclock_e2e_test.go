@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestWatch sets the wall clock, to what it is, and expects to be told.
+// TestWatch sets the wall clock to the time that it shows. Watch has to notice it.
 func TestWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestWatchEnds with its context, told of no step; that one is told is tested where
-// the clock may be set (build tag e2e).
+// TestWatchEnds checks that Watch ends with its context and reports no step before. The
+// steps are tested where the clock may be set (build tag e2e).
 func TestWatchEnds(t *testing.T) {
 	for name, wait := range map[string]time.Duration{"at once": 0, "later": 20 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {

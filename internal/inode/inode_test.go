@@ -34,7 +34,7 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// What a monitor of an older version was told began with capitals.
+// TestOlder reads the fields of older versions, whose names begin with capitals.
 func TestOlder(t *testing.T) {
 	var id ID
 	if err := json.Unmarshal([]byte(`{"Device":6,"Inode":7}`), &id); err != nil || id != (ID{6, 7}) {

@@ -37,7 +37,7 @@ func TestBoard(t *testing.T) {
 	}
 }
 
-// Every one that waits gets the next notice, whoever comes and goes beside it.
+// TestConcurrent checks that each waiter gets the next notice while others come and go.
 func TestConcurrent(t *testing.T) {
 	var b Board[int]
 	var all, ready sync.WaitGroup

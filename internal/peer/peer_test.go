@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// listen serves in a directory of its own.
+// listen makes a socket in its own directory and serves it.
 func listen(t *testing.T) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "s")

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// evil makes what may stand in a file's place.
+// evil makes a directory with everything that may be in a file's place.
 func evil(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -85,7 +85,7 @@ func TestReadIn(t *testing.T) {
 	}
 }
 
-// A file whose size says nothing, or that grows, is bounded all the same.
+// TestReadGrowing checks the bound for a file whose size is not known before.
 func TestReadGrowing(t *testing.T) {
 	if data, err := Read("/proc/self/status", 7); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("%q, %v", data, err)

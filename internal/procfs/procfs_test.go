@@ -50,7 +50,7 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
-// A process that has ended is told from one that runs before and after it is reaped.
+// TestEnded checks that a process counts as ended both before and after it is reaped.
 func TestEnded(t *testing.T) {
 	cmd := exec.Command("cat")
 	input, err := cmd.StdinPipe()

@@ -89,7 +89,7 @@ func TestANewLogForgetsTheLastStart(t *testing.T) {
 	}
 }
 
-// readAll reads what a follower gives until the log ends.
+// readAll reads from a follower until the log ends.
 func readAll(t *testing.T, f *Follower) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -106,8 +106,8 @@ func readAll(t *testing.T, f *Follower) string {
 	}
 }
 
-// Output since the start, and then what comes: no line is missing, none comes
-// twice, over many rotations and whenever a follower joins.
+// TestFollowersMissNothing reads from the start and goes on with new lines. Over many
+// rotations, and whenever a follower joins, no line may be missing or come twice.
 func TestFollowersMissNothing(t *testing.T) {
 	r := newLog(t, 4<<10, 1000)
 	const lines = 4000
@@ -155,8 +155,9 @@ func TestFollowWithoutReplayGivesWhatComes(t *testing.T) {
 	}
 }
 
-// A follower that reads nothing does not hold the writer up. When it comes back it
-// is told that it missed something, and goes on with what is left.
+// TestASlowFollowerLags checks that a follower which reads nothing does not delay the
+// writer. When it reads again it is told that lines are missing, and goes on with the
+// lines that are left.
 func TestASlowFollowerLags(t *testing.T) {
 	r := newLog(t, 100, 3)
 	addLines(t, r, "first")
@@ -183,7 +184,8 @@ func TestASlowFollowerLags(t *testing.T) {
 	}
 }
 
-// A follower that holds has the writer wait, and misses nothing.
+// TestAHolderMissesNothing checks that the writer waits for a holder, which misses
+// nothing.
 func TestAHolderMissesNothing(t *testing.T) {
 	r := newLog(t, 100, 3)
 	f, err := r.Follow(true, true)
@@ -212,7 +214,8 @@ func TestAHolderMissesNothing(t *testing.T) {
 	}
 }
 
-// The writer goes on when the holder it waits for goes away, or when it is released.
+// TestAWriterWaitsForNobodyThatIsGone checks that a waiting writer goes on when the
+// holder closes, when the log is closed, and when the writer is released.
 func TestAWriterWaitsForNobodyThatIsGone(t *testing.T) {
 	for name, free := range map[string]func(*Log, *Follower){
 		"closed":   func(_ *Log, f *Follower) { f.Close() },
@@ -252,7 +255,8 @@ func TestAWriterWaitsForNobodyThatIsGone(t *testing.T) {
 	}
 }
 
-// What a writer has left when it is released misses no holder.
+// TestTheLastOutputIsNotRotatedAway checks that a holder gets what is written after the
+// writer was released.
 func TestTheLastOutputIsNotRotatedAway(t *testing.T) {
 	r := newLog(t, 100, 3)
 	f, err := r.Follow(true, true)
@@ -271,7 +275,8 @@ func TestTheLastOutputIsNotRotatedAway(t *testing.T) {
 	}
 }
 
-// A follower reads a closed log to its end, though a new start has begun another one.
+// TestAClosedLogIsReadToItsEnd checks that a follower reads a closed log to its end, even
+// if a new start has begun another log.
 func TestAClosedLogIsReadToItsEnd(t *testing.T) {
 	r := newLog(t, 100, 3)
 	var followers []*Follower
@@ -322,7 +327,8 @@ func TestAFollowerCanGiveUp(t *testing.T) {
 	}
 }
 
-// What a full disk does not take is told where it is missing.
+// TestWhatTheDiskDoesNotTakeIsTold checks that the log has a note at each place where a
+// full disk lost output.
 func TestWhatTheDiskDoesNotTakeIsTold(t *testing.T) {
 	r := newLog(t, 1<<20, 1)
 	f, err := r.Follow(true, false)
@@ -353,7 +359,8 @@ func TestWhatTheDiskDoesNotTakeIsTold(t *testing.T) {
 	}
 }
 
-// What is in a new file's way costs what does not fit; nothing that was written.
+// TestARotationThatFailsChangesNothing puts a directory in the way of a new file. The
+// output that does not fit is lost; nothing written before is.
 func TestARotationThatFailsChangesNothing(t *testing.T) {
 	for _, inTheWay := range []string{".next", ".1"} {
 		t.Run(inTheWay, func(t *testing.T) {
@@ -379,8 +386,8 @@ func TestARotationThatFailsChangesNothing(t *testing.T) {
 	}
 }
 
-// A log that goes on keeps what is there, is bounded with it, and loses nothing where
-// no new file can be made.
+// TestAppend opens an existing log again and again. It has to keep the old lines and the
+// bound. Where no new file can be made nothing may be lost.
 func TestAppend(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	open := func() *Log {
@@ -413,7 +420,7 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// A log is no FIFO, no device and no directory.
+// TestWhatIsNoFile checks that a FIFO is refused.
 func TestWhatIsNoFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {

@@ -17,7 +17,7 @@ import (
 	"openshell-vm/internal/stream/streamtest"
 )
 
-// use is the client's side of a session.
+// use plays the client's side of a session.
 func use(ctx context.Context, s *stream.Session, ends stream.Streams) (int, error) {
 	defer s.Close()
 	last, err := s.Connect(ctx, ends)
@@ -82,7 +82,8 @@ func TestHops(t *testing.T) {
 	t.Run("one socket", func(t *testing.T) { streamtest.Test(t, shared) })
 }
 
-// An old peer's bytes are all there, too.
+// TestWithoutCredit checks that no bytes are lost with an old peer, which gives no
+// credit.
 func TestWithoutCredit(t *testing.T) {
 	run := perSession(socketPair, false)
 	t.Run("input", func(t *testing.T) { streamtest.InputWaits(t, run(t)) })
@@ -114,7 +115,7 @@ func pipe(t *testing.T) (a, b io.ReadWriteCloser) {
 	return near, far
 }
 
-// raw is a session whose other side is the test.
+// raw makes a session whose other side is the test.
 func raw(t *testing.T, opt stream.Options) (c *stream.Conn, s *stream.Session, in *stream.Reader, out *stream.Writer, run <-chan error) {
 	near, far := socketPair(t)
 	opt.Credit = true
@@ -129,7 +130,8 @@ func raw(t *testing.T, opt stream.Options) (c *stream.Conn, s *stream.Session, i
 	return c, s, stream.NewReader(far), stream.NewWriter(far), ended
 }
 
-// A peer that breaks the protocol is named, and read no more.
+// TestBreaches checks that a breach of the protocol ends the connection with an error
+// that describes it.
 func TestBreaches(t *testing.T) {
 	client, process := stream.Options{}, stream.Options{Process: true}
 	talks := stream.Options{MaxMessage: 100 << 10, Message: func(uint32, []byte) error { return nil }}
@@ -173,7 +175,8 @@ func TestBreaches(t *testing.T) {
 	}
 }
 
-// What nobody reads costs no more than the window, whatever its shape.
+// TestFramesAreBounded sends as many small frames as the window allows while nobody
+// reads. All of them have to be kept.
 func TestFramesAreBounded(t *testing.T) {
 	_, s, _, out, _ := raw(t, stream.Options{})
 	frames := 0
@@ -227,7 +230,8 @@ func TestAbortReachesTheOtherSide(t *testing.T) {
 	}
 }
 
-// What came before a hang-up can be read, though the hang-up is known.
+// TestHangup checks that data from before a hang-up can still be read after it was
+// noticed.
 func TestHangup(t *testing.T) {
 	near, far := socketPair(t)
 	_, s := stream.Single(near, stream.Options{Credit: true, Process: true})
@@ -240,7 +244,7 @@ func TestHangup(t *testing.T) {
 	}
 }
 
-// A connection that takes nothing any more can still be read.
+// TestHalfClosed checks that a connection can still be read after writes to it fail.
 func TestHalfClosed(t *testing.T) {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {

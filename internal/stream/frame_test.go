@@ -92,8 +92,8 @@ func TestPayloads(t *testing.T) {
 	}
 }
 
-// FuzzRead: whatever arrives, Read ends with a frame or an error, and a frame
-// that was read is written back as the same bytes.
+// FuzzRead checks that Read returns a frame or an error whatever arrives, and that a
+// frame is written back as the same bytes.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte{3, 0, 0, 1, 0, 0, 0, 2, 'h', 'i'})
 	f.Fuzz(func(t *testing.T, wire []byte) {

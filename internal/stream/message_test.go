@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A message's length is varied around the size at which it is split.
+// TestMessagesRoundTrip tries messages around the length at which they are split.
 func TestMessagesRoundTrip(t *testing.T) {
 	lengths := []int{0, 10, 3*MaxPayload + 5}
 	for n := MaxPayload - 10; n < MaxPayload+10; n++ {
@@ -29,7 +29,7 @@ func TestMessagesRoundTrip(t *testing.T) {
 	}
 }
 
-// An Assembler holds one message, whatever is sent to it.
+// TestAssemblerIsBounded checks that an Assembler never holds more than one message.
 func TestAssemblerIsBounded(t *testing.T) {
 	full := bytes.Repeat([]byte(" "), MaxPayload)
 	a := Assembler{Max: MaxMessage}

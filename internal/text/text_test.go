@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// TestEvil: what a hostile sandbox, engine or image might say.
+// TestEvil has texts that a hostile sandbox, engine or image might send.
 func TestEvil(t *testing.T) {
 	for _, c := range []struct{ name, said, want string }{
 		{"plain", "start the VM: no KVM", "start the VM: no KVM"},
@@ -75,7 +75,8 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// FuzzLine: whatever is said, what is shown is harmless, bounded, and stays as it is.
+// FuzzLine checks that the text shown is always harmless and bounded, and that Line does
+// not change it again.
 func FuzzLine(f *testing.F) {
 	for _, seed := range []string{"a\x1b[31mb", "\u009b1m", "\u202e\n\r", "\xff\xfe", "a\u0301\u0301\u0301\u0301", "\x1b\x1b[[mm", strings.Repeat("\u0301", 3*MaxLine)} {
 		f.Add(seed)
@@ -96,7 +97,7 @@ func FuzzLine(f *testing.F) {
 	})
 }
 
-// TestJSON: the value is the same, and the text is harmless.
+// TestJSON checks that the text is harmless and that its value has not changed.
 func TestJSON(t *testing.T) {
 	const evil = "a\u009b31m\u202e\u007f\U000e0041\ufeff é 🎉 \u2028\x1b\"\\\ufffd"
 	encoded, err := json.Marshal(evil)
