@@ -18,18 +18,18 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// faultLasts is how long a fault stays that leaves no trace in the log.
+// faultLasts is how long a fault lasts if it leaves no line in the log.
 const faultLasts = time.Second
 
-// fault is what goes wrong for a moment while a gateway is restarted.
+// fault is a short fault during the restart of a gateway.
 type fault struct {
 	name        string
 	cause, mend func(w *world, supervisor int) error
-	says        string // in the log; "" where it can't be written
-
+	says        string // in the log; "" if the log can't be written
 }
 
-// faults are real ones. The read-only file system needs a mount: see TestReadOnlyForAMoment.
+// faults returns faults that need no mount. For a read-only file system see
+// TestReadOnlyForAMoment.
 func faults() []fault {
 	var limits unix.Rlimit
 	return []fault{
@@ -43,7 +43,7 @@ func faults() []fault {
 	}
 }
 
-// install makes the test program w's own, at a path that can be renamed.
+// install links the test program to w.gateway, a path that may be renamed.
 func (w *world) install() {
 	self, err := os.Executable()
 	if err != nil {
@@ -73,8 +73,7 @@ func (w *world) log() string {
 	return string(text)
 }
 
-// TestFaultsOfAMoment: a gateway that served comes back after a fault that was
-// there while it was restarted.
+// TestFaultsOfAMoment checks that a gateway comes back after a fault during its restart.
 func TestFaultsOfAMoment(t *testing.T) {
 	for _, f := range faults() {
 		t.Run(f.name, func(t *testing.T) { survives(newWorld(t), f) })
@@ -110,7 +109,7 @@ func survives(w *world, f fault) {
 
 const envInside = "GATEWAY_TEST_INSIDE"
 
-// TestReadOnlyForAMoment runs itself in a mount namespace of its own.
+// TestReadOnlyForAMoment runs itself again in its own mount namespace.
 func TestReadOnlyForAMoment(t *testing.T) {
 	if os.Getenv(envInside) == "" {
 		inNamespaces(t)
@@ -131,7 +130,7 @@ func TestReadOnlyForAMoment(t *testing.T) {
 		}
 	}
 	f := fault{name: "read-only", cause: func(w *world, supervisor int) error {
-		// As long as it runs its log is open, and nothing can make the file system read-only.
+		// While a gateway runs its log is open, so the file system can't be made read-only.
 		w.must(syscall.Kill(supervisor, syscall.SIGSTOP))
 		w.must(syscall.Kill(w.connect(), syscall.SIGKILL))
 		w.must(remount(unix.MS_RDONLY)(w, 0))
@@ -140,7 +139,7 @@ func TestReadOnlyForAMoment(t *testing.T) {
 	survives(w, f)
 }
 
-// systemd runs a gateway as a unit does, and gives it and what it prints.
+// systemd starts a gateway as a unit does.
 func (w *world) systemd(args ...string) *exec.Cmd {
 	w.install()
 	cmd := exec.Command(w.gateway, append([]string{"--supervised=systemd"}, args...)...)
@@ -152,8 +151,8 @@ func (w *world) systemd(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// TestRefusedUnderSystemd: the unit's gateway waits until the cause is gone, for
-// nobody would start it again.
+// TestRefusedUnderSystemd checks that the unit's gateway waits until the cause is gone,
+// because nobody would start it again.
 func TestRefusedUnderSystemd(t *testing.T) {
 	w := newWorld(t)
 	w.must(os.Mkdir(w.state, 0o755))
@@ -166,7 +165,8 @@ func TestRefusedUnderSystemd(t *testing.T) {
 	w.eventually("it serves", func() bool { return w.connect() == cmd.Process.Pid })
 }
 
-// TestFirstRefusalIsRead: who waits for the start is told, and the gateway ends.
+// TestFirstRefusalIsRead checks that the process which waits for the start gets the
+// refusal, and that the gateway ends.
 func TestFirstRefusalIsRead(t *testing.T) {
 	w := newWorld(t)
 	w.must(os.Mkdir(w.state, 0o755))
@@ -187,8 +187,8 @@ func TestFirstRefusalIsRead(t *testing.T) {
 	}
 }
 
-// manager is a systemd-run and a systemctl of two lines each, on a socket that
-// looks like the user manager's: what this machine does not have.
+// manager fakes the user's systemd, which this machine does not have: a systemd-run and a
+// systemctl of two lines each, and a directory in place of the manager's socket.
 func (w *world) manager(run, show string) {
 	dir := filepath.Dir(w.state)
 	bin, runtime := filepath.Join(dir, "bin"), filepath.Join(dir, "xdg")
@@ -200,7 +200,7 @@ func (w *world) manager(run, show string) {
 	w.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 }
 
-// afterDashes is what a unit runs: systemd-run's arguments after "--".
+// afterDashes runs a unit's command: systemd-run's arguments after "--".
 const afterDashes = `while [ "$1" != -- ]; do shift; done; shift; "$@" </dev/null >/dev/null 2>&1 & `
 
 func TestStartByUnit(t *testing.T) {
@@ -216,7 +216,7 @@ func TestStartByUnit(t *testing.T) {
 		t.Errorf("%+v, %v", status, err)
 	}
 	w.stop()
-	// What is wrong with the keys is found by the unit's gateway only.
+	// Only the unit's gateway finds what is wrong with the keys.
 	w.must(os.Chmod(filepath.Join(w.state, "keys"), 0o755))
 	if code, out := w.program("--start"); code != 125 || !strings.Contains(out, "keys") || strings.Count(out, "\n") != 2 {
 		t.Errorf("exit code %d, %q", code, out)
@@ -227,8 +227,8 @@ func TestStartByUnit(t *testing.T) {
 	w.must(os.Chmod(filepath.Join(w.state, "keys"), 0o700))
 }
 
-// TestUnitIsThere, being restarted: systemd-run fails, in whatever language, and
-// the unit is waited for.
+// TestUnitIsThere has a unit that is being restarted. systemd-run fails then, with a text
+// in any language, and the start has to wait for the unit.
 func TestUnitIsThere(t *testing.T) {
 	w := newWorld(t)
 	mark := filepath.Join(filepath.Dir(w.state), "tried")

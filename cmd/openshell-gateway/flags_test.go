@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestOlderFlags: units of the user's own, and programs of an older version, ask in
-// the words of that time.
+// TestOlderFlags checks the flags of older versions: a user's own unit and older programs
+// still use them.
 func TestOlderFlags(t *testing.T) {
 	for _, c := range []struct {
 		args []string

@@ -16,7 +16,7 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// supervised is a supervisor, what it says, and its first gateway.
+// supervised is a supervisor with its standard error and its first gateway.
 type supervised struct {
 	*world
 	cmd     *exec.Cmd
@@ -39,8 +39,8 @@ func (w *world) supervise() *supervised {
 	return s
 }
 
-// leavesNothing expects both processes to end by themselves, with one line, and
-// to make nothing anew.
+// leavesNothing expects both processes to end by themselves with one line of output. They
+// must not make the state directory again.
 func (s *supervised) leavesNothing() {
 	s.Helper()
 	s.ends()
@@ -62,13 +62,14 @@ func (s *supervised) ends() {
 	s.eventually("the gateway ends", func() bool { return !procfs.Runs(s.gateway) })
 }
 
-// deleteState may lose a race with what the gateway writes.
+// deleteState deletes the state directory. It tries again if the gateway writes there
+// meanwhile.
 func (w *world) deleteState() {
 	w.eventually("the state directory is deleted", func() bool { return os.RemoveAll(w.state) == nil })
 }
 
-// TestStateDeleted: nothing runs on where nothing can be kept, whether the gateway
-// finds it, or died before, or can't even be started any more.
+// TestStateDeleted checks that supervisor and gateway end if the state directory was
+// deleted: while the gateway runs, after it was killed, or if its program is gone too.
 func TestStateDeleted(t *testing.T) {
 	t.Run("while-it-runs", func(t *testing.T) {
 		s := newWorld(t).supervise()
@@ -102,8 +103,8 @@ func TestStateDeleted(t *testing.T) {
 	})
 }
 
-// TestProgramIsGone: it is tried for as long as the state directory is there, and
-// said once.
+// TestProgramIsGone checks that the supervisor tries to start a missing program as long
+// as the state directory is there, and that it logs this once.
 func TestProgramIsGone(t *testing.T) {
 	s := newWorld(t).supervise()
 	s.must(os.Rename(s.world.gateway, s.world.gateway+".old"))
@@ -117,8 +118,9 @@ func TestProgramIsGone(t *testing.T) {
 	s.eventually("another one runs", func() bool { return s.connect() != 0 })
 }
 
-// TestStateNotMounted: what is away with its file system is waited for, and is not
-// made anew elsewhere. It runs itself in a mount namespace of its own.
+// TestStateNotMounted checks that the supervisor waits for a state directory whose file
+// system is not mounted, and that it is not made again below the mount point. The test
+// runs itself again in its own mount namespace.
 func TestStateNotMounted(t *testing.T) {
 	if os.Getenv(envInside) == "" {
 		inNamespaces(t)
@@ -175,7 +177,7 @@ func inNamespaces(t *testing.T) {
 	}
 }
 
-// TestRenewsWithoutLog: where it can't be written, the gateway serves all the same.
+// TestRenewsWithoutLog checks that the gateway serves even if its log can't be written.
 func TestRenewsWithoutLog(t *testing.T) {
 	w := newWorld(t)
 	w.must(os.Mkdir(w.state, 0o700))

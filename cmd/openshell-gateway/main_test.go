@@ -23,8 +23,8 @@ import (
 // promises speed, and other tests keep the machine busy.
 const patience = 2 * time.Minute
 
-// envProgram makes the test program openshell-gateway itself, and whatever it
-// starts too.
+// envProgram lets the test program run as openshell-gateway. The processes that it starts
+// inherit it.
 const envProgram = "GATEWAY_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -65,7 +65,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// program runs openshell-gateway and gives its exit code and what it printed.
+// program runs openshell-gateway and returns its exit code and its output.
 func (w *world) program(args ...string) (int, string) {
 	self, err := os.Executable()
 	if err != nil {
@@ -82,7 +82,7 @@ func (w *world) program(args ...string) (int, string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// connect finds the gateway's process id, 0 if none runs.
+// connect returns the gateway's process id, or 0 if none runs.
 func (w *world) connect() (pid int) {
 	client, err := api.Connect(w.Context())
 	if err != nil {
@@ -116,14 +116,14 @@ func (w *world) eventually(what string, ok func() bool) {
 	}
 }
 
-// parent is a process's parent.
+// parent returns a process's parent.
 func parent(pid int) int {
 	stat, _ := procfs.ReadStat(pid)
 	return stat.Parent
 }
 
-// TestStartKillStop: started in the background, killed, restarted by its
-// supervisor, stopped for good.
+// TestStartKillStop starts a gateway in the background, kills it, waits until its
+// supervisor has restarted it, and stops it.
 func TestStartKillStop(t *testing.T) {
 	w := newWorld(t)
 	if code, out := w.program("start"); code != 0 || out != "" {
@@ -144,7 +144,7 @@ func TestStartKillStop(t *testing.T) {
 		if err != nil || !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max core file size 0 0 bytes") {
 			t.Errorf("core dumps of %d are not off: %v\n%s", pid, err, limits)
 		}
-		// A program that core_pattern names gets one all the same: of no memory.
+		// A program named by core_pattern still gets a core dump, without any memory.
 		filter, err := os.ReadFile(fmt.Sprintf("/proc/%d/coredump_filter", pid))
 		if err != nil || strings.Trim(string(filter), "0\n") != "" {
 			t.Errorf("a core dump of %d has memory in it: %v, %s", pid, err, filter)
@@ -165,7 +165,8 @@ func TestStartKillStop(t *testing.T) {
 	}
 }
 
-// TestStartedTwiceAtOnce yields one gateway, and both callers find it.
+// TestStartedTwiceAtOnce starts a gateway several times at once. Each caller has to
+// succeed, with one gateway.
 func TestStartedTwiceAtOnce(t *testing.T) {
 	w := newWorld(t)
 	for range 3 {
@@ -187,7 +188,7 @@ func TestStartedTwiceAtOnce(t *testing.T) {
 	}
 }
 
-// TestStartRightAfterStop: the old gateway may still hold the lock.
+// TestStartRightAfterStop starts a gateway while the old one may still hold the lock.
 func TestStartRightAfterStop(t *testing.T) {
 	w := newWorld(t)
 	for range 5 {
@@ -198,7 +199,7 @@ func TestStartRightAfterStop(t *testing.T) {
 	}
 }
 
-// TestRefusals are one line and a hint.
+// TestRefusals checks that each refusal is one line and a hint.
 func TestRefusals(t *testing.T) {
 	w := newWorld(t)
 	refused := func(what string, code int, says string, args ...string) {
@@ -238,7 +239,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestClientStarts: what the CLI calls.
+// TestClientStarts starts a gateway with the function that the CLI calls.
 func TestClientStarts(t *testing.T) {
 	w := newWorld(t)
 	if _, err := api.Connect(t.Context()); !errors.Is(err, api.ErrNotRunning) {

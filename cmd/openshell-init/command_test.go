@@ -121,7 +121,8 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-// TestReadPlain: what stands in the place of a file is no reason to wait, or to fail.
+// TestReadPlain checks that readPlain neither waits nor fails, whatever is in a file's
+// place.
 func TestReadPlain(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }

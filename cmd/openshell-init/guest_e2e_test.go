@@ -83,8 +83,8 @@ user namespaces work
 	}
 }
 
-// TestGuestUser runs as an ordinary user, whose the token is, and keeps its
-// changes over a stop and a start.
+// TestGuestUser runs as an ordinary user who owns the token. The user's changes have to
+// survive a stop and a start.
 func TestGuestUser(t *testing.T) {
 	v := prepare(t)
 	s := spec(`
@@ -146,8 +146,7 @@ func TestGuestRefusals(t *testing.T) {
 	}
 }
 
-// TestGuestStop ends a workload that obeys, with an exec that does not, and
-// one that does not obey.
+// TestGuestStop stops a workload that ends on SIGTERM, and one that ignores it.
 func TestGuestStop(t *testing.T) {
 	v := prepare(t)
 	s := spec(`trap 'echo ending; exit 3' TERM; echo ready; while :; do sleep 0.1; done`)
@@ -192,7 +191,8 @@ func TestGuestExec(t *testing.T) {
 		t.Errorf("exec's reason is %q", got)
 	}
 
-	// Input, sent before the process can run, and more output than a pipe holds.
+	// The input is sent before the process can run, and the output is more than a pipe
+	// holds.
 	x := v.exec(guest.Exec{Process: vocab.Process{Args: []string{"sh", "-c", "wc -c; seq 100000"}}, Stdin: true})
 	v.send(x, bytes.Repeat([]byte("x"), 100_000))
 	x.CloseInput()
@@ -201,7 +201,7 @@ func TestGuestExec(t *testing.T) {
 		t.Errorf("exec gives %d bytes of output", len(got))
 	}
 
-	// Input that is not read: nothing else is held up, and a signal gets past it.
+	// Input that is not read delays nothing else, and a signal overtakes it.
 	unread := func(x *stream.Session) {
 		t.Helper()
 		full, stop := context.WithTimeout(t.Context(), time.Second)
@@ -217,14 +217,14 @@ func TestGuestExec(t *testing.T) {
 	x.Signal(int(unix.SIGTERM))
 	v.expectExit(4, 128+int(unix.SIGTERM))
 
-	// What is left in the background keeps no exec alive.
+	// A process left in the background does not keep an exec alive.
 	v.exec(guest.Exec{Process: vocab.Process{Args: []string{"sh", "-c", "sleep 1000 & echo done"}}})
 	v.expectExit(6, 0)
 	if got := v.out(6, stream.Stdout); got != "done\n" {
 		t.Errorf("exec with a background process says %q", got)
 	}
 
-	// An exec that the host gives up is killed.
+	// An exec that the host aborts is killed.
 	x = v.exec(guest.Exec{Process: vocab.Process{Args: []string{"sh", "-c", "echo $$; exec sleep 77777"}}, Stdin: true})
 	v.awaitOutput(7, "\n")
 	unread(x)
@@ -232,7 +232,7 @@ func TestGuestExec(t *testing.T) {
 	v.exec(guest.Exec{Process: vocab.Process{Args: []string{"sh", "-c", "while kill -0 $1 2>/dev/null; do sleep 0.1; done", "sh", strings.TrimSpace(v.out(7, stream.Stdout))}}})
 	v.expectExit(8, 0)
 
-	// A long argument list, longer than a frame.
+	// The argument list is longer than a frame.
 	long := strings.Repeat("y", 100_000)
 	v.exec(guest.Exec{Process: vocab.Process{Args: []string{"sh", "-c", "echo ${#1}", "sh", long}}})
 	v.expectExit(9, 0)
@@ -303,7 +303,8 @@ func TestGuestSeesGenerations(t *testing.T) {
 	}
 	clock := time.Date(2031, 5, 6, 0, 0, 0, 0, time.UTC)
 	must(t, v.control.Send(0, guest.Message{SetClock: &guest.SetClock{UnixNano: clock.UnixNano()}}))
-	// The two ports are not in order: an exec on the same port is.
+	// There is no order between the two ports. On the same port there is: once the exec
+	// has ended, the clock is set.
 	v.exec(guest.Exec{Process: vocab.Process{Args: []string{"true"}}})
 	v.expectExit(1, 0)
 	v.send(v.workload, []byte("go\n"))
@@ -313,7 +314,7 @@ func TestGuestSeesGenerations(t *testing.T) {
 	}
 }
 
-// TestGuestFailsBoot boots with what can't work: the reason comes out.
+// TestGuestFailsBoot boots with a spec that can't work. The host has to get the reason.
 func TestGuestFailsBoot(t *testing.T) {
 	v := prepare(t)
 	s := spec("true")

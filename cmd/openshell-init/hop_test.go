@@ -19,8 +19,8 @@ import (
 	"openshell-vm/internal/vocab"
 )
 
-// TestSessionHop is the way of an exec's bytes between the monitor and a process that
-// the init has started: a puppet, whose streams the test holds the strings of.
+// TestSessionHop sends an exec's bytes between the monitor and a process started by the
+// init. The process is a puppet: the test holds its streams.
 func TestSessionHop(t *testing.T) {
 	run := func(t *testing.T, terminal bool) streamtest.Run { // one reaper at a time
 		ours, theirs := hostOf(t)
@@ -41,8 +41,8 @@ func TestSessionHop(t *testing.T) {
 
 const puppetVar = "OPENSHELL_TEST_PUPPET"
 
-// A puppet is this program, started again. It hands its streams to the test and tells
-// of its signals, a byte each; the first byte that it gets is its exit code.
+// A puppet is this program, started again. It sends its streams to the test, and a byte
+// for each signal that it gets. The first byte that it receives is its exit code.
 func init() {
 	path := os.Getenv(puppetVar)
 	if path == "" {
@@ -140,7 +140,8 @@ func (h *puppets) start(id uint32, process streamtest.Process) error {
 	return nil
 }
 
-// raw lets a terminal keep input that nobody reads, and take none for a signal.
+// raw sets a terminal to raw mode: it keeps input that nobody reads and turns none into
+// a signal.
 func raw(tty *os.File) error {
 	mode, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
 	if err != nil {
@@ -207,7 +208,8 @@ func streamsOf(c *net.UnixConn) (files []*os.File, err error) {
 	return files, err
 }
 
-// mortal is the input of a puppet: one that was killed reads no end of it.
+// mortal is a puppet's input. It ends with an error, not with EOF, if the puppet was
+// killed.
 type mortal struct {
 	living context.Context
 	r      io.Reader

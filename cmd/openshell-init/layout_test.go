@@ -113,8 +113,8 @@ func TestFindDevicesByName(t *testing.T) {
 	}
 }
 
-// TestTraits: an older gateway that starts a newer init tells no traits, and so does
-// an older one of a VM with two devices.
+// TestTraits checks the traits of a boot spec. An older gateway's spec has none: the init
+// then uses the traits that it found itself.
 func TestTraits(t *testing.T) {
 	const old = `{"version":1,"authDir":"/etc/openshell/auth","process":{"args":["sh"]}}`
 	for name, test := range map[string]struct {

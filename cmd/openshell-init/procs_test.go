@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reaping gives a table whose reaper ends with the test, so that other tests
-// can wait for their own children.
+// reaping returns a table whose reaper ends with the test, so that other tests can wait
+// for their own children.
 func reaping(t *testing.T) *procs {
 	t.Helper()
 	sigchld := make(chan os.Signal, 1)

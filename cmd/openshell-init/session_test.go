@@ -19,7 +19,7 @@ import (
 	"openshell-vm/internal/stream/streamtest"
 )
 
-// hostOf gives both ends of a control port.
+// hostOf returns both ends of a control port.
 func hostOf(t *testing.T) (ours, theirs *stream.Conn) {
 	near, far := net.Pipe()
 	ours = stream.New(near, stream.Options{Credit: true})
@@ -30,7 +30,8 @@ func hostOf(t *testing.T) (ours, theirs *stream.Conn) {
 	return ours, theirs
 }
 
-// runShell runs a script as an exec, without the sandbox's root, and gives the host's end.
+// runShell runs a script as an exec, outside the sandbox's root, and returns the host's
+// end of its session.
 func runShell(t *testing.T, ours, theirs *stream.Conn, p *procs, script string) *stream.Session {
 	t.Helper()
 	host, err := ours.Open()
@@ -75,7 +76,8 @@ func converse(t *testing.T, host *stream.Session, ends stream.Streams) int {
 	return code
 }
 
-// The whole of a big input reaches a process that sleeps first, and comes back.
+// TestSessionLosesNothing sends a large input to a process that sleeps first and then
+// writes all of it back.
 func TestSessionLosesNothing(t *testing.T) {
 	ours, theirs := hostOf(t)
 	p := reaping(t)
@@ -97,7 +99,7 @@ func stuff(t *testing.T, host *stream.Session) {
 	}
 }
 
-// Input that is not read is in nobody's way.
+// TestSessionWithUnreadInput checks that unread input delays nothing else.
 func TestSessionWithUnreadInput(t *testing.T) {
 	ours, theirs := hostOf(t)
 	p := reaping(t)
@@ -116,7 +118,8 @@ func TestSessionWithUnreadInput(t *testing.T) {
 	}
 }
 
-// A host that gives an exec up has it killed, with what it started.
+// TestSessionIsKilledWithItsClient checks that an exec which the host aborts is killed
+// with its child processes.
 func TestSessionIsKilledWithItsClient(t *testing.T) {
 	ours, theirs := hostOf(t)
 	p := reaping(t)
@@ -135,13 +138,14 @@ func TestSessionIsKilledWithItsClient(t *testing.T) {
 	}
 }
 
-// running says whether a process runs that may be a zombie of another parent's.
+// running reports whether a process runs. A zombie does not.
 func running(pid string) bool {
 	n, err := strconv.Atoi(pid)
 	return err == nil && procfs.Runs(n)
 }
 
-// The workload's terminal gets no end of input from a host that hangs up.
+// TestSessionHangupEndsNoInput checks that the workload's terminal gets no end of input
+// when the host hangs up.
 func TestSessionHangupEndsNoInput(t *testing.T) {
 	near, far := net.Pipe()
 	_, from := stream.Single(far, stream.Options{Credit: true, Process: true})

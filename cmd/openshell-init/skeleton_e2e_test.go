@@ -15,9 +15,9 @@ import (
 	"openshell-vm/drivers/vm/rootlist"
 )
 
-// TestSkeleton puts an overlay over a skeleton and changes everything that an
-// overlay over the directory itself could have had changed. The skeleton is made
-// from a list, or where the monitor made none, by a walk.
+// TestSkeleton puts an overlay over a skeleton and makes every change that an overlay over
+// the directory itself allows. The skeleton is made from a list or, if the monitor made
+// none, by a walk.
 func TestSkeleton(t *testing.T) {
 	t.Run("from a list", func(t *testing.T) { trySkeleton(t, true) })
 	t.Run("by a walk", func(t *testing.T) { trySkeleton(t, false) })

@@ -11,7 +11,8 @@ import (
 	"openshell-vm/drivers/vm/guest"
 )
 
-// TestTell: a short boot says nothing, and one that hangs nothing more.
+// TestTell checks that a short boot reports no progress, and that a boot which hangs
+// reports none after that.
 func TestTell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSkeleton("/nowhere")

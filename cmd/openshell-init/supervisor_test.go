@@ -10,7 +10,8 @@ import (
 	"openshell-vm/drivers/vm/guest"
 )
 
-// TestStopWithoutGrace: what is killed is not asked to end first. It would end by that.
+// TestStopWithoutGrace checks that a kill sends no SIGTERM first: the workload could end
+// by that.
 func TestStopWithoutGrace(t *testing.T) {
 	for _, c := range []struct {
 		grace time.Duration

@@ -31,7 +31,7 @@ import (
 // bootDeadline is generous: the processor is emulated, and other tests run.
 const bootDeadline = 5 * time.Minute
 
-// These tests boot real guests: the init can be shown to work nowhere else.
+// These tests boot real guests: the init as a whole can only be tested there.
 
 // vm is one real guest under QEMU, with the test as its monitor.
 type vm struct {
@@ -52,7 +52,8 @@ type vm struct {
 	nudge  chan struct{}     // some output has come
 }
 
-// need ends the test, as a failure where the machine promises to have all.
+// need returns the program's path. Without the program it skips the test, or fails it if
+// this machine has to have everything.
 func need(t *testing.T, program string, also ...string) string {
 	t.Helper()
 	for _, p := range append([]string{program}, also...) {
@@ -251,7 +252,8 @@ func (v *vm) socket() pair {
 	return pair{os.NewFile(uintptr(fds[0]), "host"), os.NewFile(uintptr(fds[1]), "guest")}
 }
 
-// serve runs a virtiofsd until the test's end, and gives its one client's socket.
+// serve runs a virtiofsd until the end of the test and returns the socket of its only
+// client.
 func (v *vm) serve(device qemu.Device, dir string) *os.File {
 	t := v.t
 	t.Helper()
@@ -282,7 +284,7 @@ func virtiofsd(t *testing.T) string {
 	return need(t, "/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd")
 }
 
-// keep takes all that a process sends.
+// keep stores a process's output. The first other frame goes to v.frames and ends it.
 func (v *vm) keep(s *stream.Session) {
 	for {
 		f, err := s.Next(v.t.Context())
@@ -328,7 +330,7 @@ func (v *vm) awaitOutput(session uint32, text string) {
 	}
 }
 
-// expect gives the next message but Seen.
+// expect returns the next message other than Seen.
 func (v *vm) expect(what string) guest.Message {
 	v.t.Helper()
 	for deadline := time.After(bootDeadline); ; {
@@ -346,7 +348,7 @@ func (v *vm) expect(what string) guest.Message {
 	}
 }
 
-// frame gives the next frame that is not output.
+// frame returns the next frame that is not output.
 func (v *vm) frame(what string) stream.Frame {
 	v.t.Helper()
 	select {
@@ -358,7 +360,7 @@ func (v *vm) frame(what string) stream.Frame {
 	}
 }
 
-// finish expects the workload's end, and sees QEMU end.
+// finish waits for the end of the workload and of QEMU.
 func (v *vm) finish(code int) guest.Exited {
 	v.t.Helper()
 	f := v.frame("exit frame")
@@ -385,7 +387,7 @@ func (v *vm) finish(code int) guest.Exited {
 	return *m.Exited
 }
 
-// expectCleanDisk sees whether the guest has unmounted its disk.
+// expectCleanDisk checks that the guest has unmounted its disk.
 func (v *vm) expectCleanDisk() {
 	v.t.Helper()
 	out, err := exec.Command(need(v.t, "dumpe2fs", "/sbin/dumpe2fs"), "-h", v.path("upper.ext4")).Output()
@@ -395,7 +397,7 @@ func (v *vm) expectCleanDisk() {
 	}
 }
 
-// exec runs a further command; the sessions are numbered from 1.
+// exec runs another command. The sessions are numbered from 1.
 func (v *vm) exec(e guest.Exec) *stream.Session {
 	v.t.Helper()
 	s, err := v.control.Open()

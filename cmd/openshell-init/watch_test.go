@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fakeShare is a share behind a guest's cache: ..data is seen as it was when
-// it was last looked up, for up to five seconds.
+// fakeShare is a share behind a guest's cache. The cache keeps ..data for five seconds
+// after it was looked up.
 type fakeShare struct {
 	mu         sync.Mutex
 	generation uint64 // on the host
@@ -114,8 +114,8 @@ func TestWatchIsIdleWithoutAPublish(t *testing.T) {
 	}
 }
 
-// A guest that was paused wakes up to a share whose announcements of what it
-// missed are pruned: it takes N from ..data.
+// TestWatchAfterAPause lets a guest pause until the announcements that it missed are
+// pruned. It has to take the generation from ..data.
 func TestWatchAfterAPause(t *testing.T) {
 	share := &fakeShare{generation: 7, names: map[uint64]bool{7: true}}
 	reports := runWatch(t, share, func() {
@@ -128,8 +128,8 @@ func TestWatchAfterAPause(t *testing.T) {
 	}
 }
 
-// The announcement outlives an old view that dropping does not cure: it is
-// tried a few times, then left to the cache's own end.
+// TestWatchGivesUp has a cache that can't be dropped. The watch tries a few times and then
+// waits until the cache expires.
 func TestWatchGivesUp(t *testing.T) {
 	share := &fakeShare{generation: 7, names: map[uint64]bool{7: true}, stuck: true}
 	reports := runWatch(t, share, func() {
@@ -142,7 +142,8 @@ func TestWatchGivesUp(t *testing.T) {
 	}
 }
 
-// The old link is cached anew between the drop and the look: once more.
+// TestWatchDropsAgain has the old link cached again between the drop and the next look.
+// The watch has to drop it once more.
 func TestWatchDropsAgain(t *testing.T) {
 	share := &fakeShare{generation: 7, names: map[uint64]bool{7: true}, stuck: true}
 	share.dropped = func() { share.stuck = share.drops < 2 }
@@ -175,7 +176,7 @@ func TestWatchManyPublishes(t *testing.T) {
 	}
 }
 
-// Without a cache each look gives what is there, and nothing is dropped.
+// TestWatchUncached checks that without a cache nothing is dropped.
 func TestWatchUncached(t *testing.T) {
 	share := &fakeShare{generation: 7, names: map[uint64]bool{7: true}, uncached: true}
 	reports := runWatchEvery(t, share, watchUncached, func() {
