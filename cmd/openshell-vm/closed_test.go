@@ -13,8 +13,8 @@ import (
 // substitution is share create's, as README, the help and examples/ have it.
 const substitution = "(openshell-vm share create "
 
-// TestNoContainerWithoutToken runs the line that README gives first, and the help's:
-// where openshell-vm is missing, killed or fails, no container may be started.
+// TestNoContainerWithoutToken runs the line that README gives first, and the help's. If
+// openshell-vm is missing, is killed or fails, no container may be started.
 func TestNoContainerWithoutToken(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	check(t, err)

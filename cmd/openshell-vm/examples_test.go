@@ -14,8 +14,7 @@ import (
 	"openshell-vm/cmd/openshell-vm/show"
 )
 
-// manyFlags is how many a command has at least that needs an example; --help is
-// not counted.
+// manyFlags is with how many flags a command needs an example. --help is not counted.
 const manyFlags = 3
 
 // invocation is our program with its arguments in a line of a shell's.
@@ -133,8 +132,8 @@ func stub(commands []*cli.Command, action cli.ActionFunc) {
 	}
 }
 
-// judge does what a command does with its flags and arguments before it asks a
-// gateway. What a shell puts in place of a $(…) is not there.
+// judge reads flags and arguments as a command does before it asks a gateway. What a shell
+// would put in place of a $(…) is missing here.
 func judge(c *cli.Context) error {
 	_, badFormat := wantJSON(c)
 	_, badTTL := lifetime(c)

@@ -22,10 +22,9 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// fake is a gateway's API on its real socket. Its sandboxes come from the
-// file sandboxes.json beside it, where @DURATION@ is a time from now; its
-// workloads are the words that workload knows. What it is asked for it writes
-// into files, for scripts to look at.
+// fake is a gateway's API on its real socket. Its sandboxes come from the file
+// sandboxes.json beside it, where @DURATION@ is a time from now. Its workloads are the
+// words that workload knows. It writes requests into files, for scripts to look at.
 type fake struct {
 	dir   string
 	state string
@@ -322,8 +321,8 @@ func (f *fake) signal(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// wait is ended once, as by a gateway that is restarted, if there is a file wait-ended;
-// by one that is killed, if it says so.
+// wait is ended once if there is a file wait-ended: as by a gateway that is killed if the
+// file says so, and else as by one that is restarted.
 func (f *fake) wait(w http.ResponseWriter, _ *http.Request, _ *fakeSandbox) {
 	how := f.read("wait-ended")
 	_ = os.Remove(filepath.Join(f.dir, "wait-ended"))
@@ -353,9 +352,9 @@ func (f *fake) verify(w http.ResponseWriter, r *http.Request) {
 	answer(w, api.VerifyResult{Valid: true, SandboxID: "c0ffee", Generation: 3, ExpiresAt: time.Now().Add(time.Hour)})
 }
 
-// logs gives one line of each stream. While a file logs-ended is there, a stream that is
-// followed is ended as by a gateway that is restarted, once and after two more lines; the
-// next one has those, or what stands in logs-anew, and one more.
+// logs gives one line of each stream. If there is a file logs-ended, a stream that is
+// followed is ended once, after two more lines, as by a gateway that is restarted. The next
+// stream has those lines, or what stands in logs-anew, and one more.
 func (f *fake) logs(w http.ResponseWriter, r *http.Request, _ *fakeSandbox) {
 	frames := stream.NewWriter(w)
 	if state := f.read("logs-ended"); state != "" {

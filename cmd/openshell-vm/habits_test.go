@@ -47,7 +47,8 @@ func TestHabits(t *testing.T) {
 	}
 }
 
-// TestHabitsAreTrue: no answer is for what is there, and each is whole.
+// TestHabitsAreTrue: no answer is for a command or flag that there is, and each has a
+// reason and a hint that is true.
 func TestHabitsAreTrue(t *testing.T) {
 	app := newApp()
 	whole := func(h habits.Habit) {

@@ -19,8 +19,8 @@ import (
 )
 
 // spoken are the sources whose texts reach a user. docs/decisions/0016 says why a hint is
-// worded there and not here. The tables of habits hold what
-// others have. Their hints are judged by TestHabitsAreTrue.
+// worded there and not here. The tables of habits are left out: they hold what others
+// have. TestHabitsAreTrue judges their hints.
 var spoken = []string{"gateway", "drivers", "cmd"}
 
 // silent are libraries. Who uses them has other commands and flags, or none.
@@ -30,11 +30,11 @@ var silent = []string{"share", "tokens", "krun", "internal"}
 // program, and not for a command line.
 var proseAfter = strings.Fields("and or did learns minimal")
 
-// foreign are the flags of other programs. In a sentence each is allowed where the text
-// or the file's name names its program, and in an argument list wherever it stands.
+// foreign are the flags of other programs. A sentence may have one if it, or the file's
+// path, names the program. An argument list may have any.
 var foreign = map[string]string{
 	"curl":              "--unix-socket",
-	"cmdline":           "--hostname", // docker's, which -h is there
+	"cmdline":           "--hostname", // docker's, for which -h stands there
 	"openshell-gateway": "--restarted-by --refusals",
 	"share.go":          failedArg,
 	"systemd-run":       "--property --value --quiet --collect --unit --description --setenv",
@@ -84,7 +84,7 @@ func TestLibrariesNameNoFlag(t *testing.T) {
 	}
 }
 
-// TestUntrueHints: what the test above is for.
+// TestUntrueHints: untrue finds what is wrong, and only that.
 func TestUntrueHints(t *testing.T) {
 	app := newApp()
 	for text, problem := range map[string]string{
@@ -144,8 +144,8 @@ func untrue(app *cli.App, where, text string) (problems []string) {
 	return problems
 }
 
-// commandLine judges the words behind the program's name, and says how many it has read:
-// up to the end of the clause, or to the command of the user's.
+// commandLine judges the words behind the program's name. It reads up to the end of the
+// clause, or all if a command of the user's begins, and says how many it has read.
 func commandLine(cmd *cli.Command, words []string) (read int, problem string) {
 	path := ""
 	for ; read < len(words); read++ {
@@ -272,8 +272,8 @@ func collect(node ast.Node, found func(at token.Pos, text string)) {
 	})
 }
 
-// textOf puts a string together. For what is known only when the program runs stands "…",
-// but for the program's name.
+// textOf puts a string together. What is known only when the program runs becomes "…". The
+// program's name is known.
 func textOf(e ast.Expr, found func(at token.Pos, text string)) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:

@@ -152,7 +152,7 @@ func TestExecOnATerminal(t *testing.T) {
 	term.ends(0)
 }
 
-// TestThirdSignalLeaves: what can't be ended, or reached, does not hold its client.
+// TestThirdSignalLeaves: a workload that can't be ended or reached does not hold its client.
 func TestThirdSignalLeaves(t *testing.T) {
 	term := onTerminal(t, "exec", "-it", "web", "cat")
 	term.sees("size 24 80")
@@ -169,8 +169,8 @@ func TestThirdSignalLeaves(t *testing.T) {
 func TestInterruptGoesToTheWorkload(t *testing.T) {
 	term := onTerminal(t, "run", "--rm", "trap") // no -t: ctrl-c is a signal to the CLI
 	term.sees("ready")
-	// Between the workload's first line and the end of the start, a signal
-	// still interrupts: then, too, the code says which one it was.
+	// Between the workload's first line and the end of the start a signal still
+	// interrupts. Then, too, the exit code says which signal it was.
 	term.types("\x03")
 	term.ends(130)
 }
@@ -183,8 +183,7 @@ func TestProgressIsShownAndTakenAway(t *testing.T) {
 	term.until("the progress line is taken away", func() bool { return strings.HasSuffix(term.screen.String(), "\r\x1b[K") })
 }
 
-// TestProgressOfALongBoot: what the gateway knows of it stands in the line, for
-// run as for start.
+// TestProgressOfALongBoot: the line says what the gateway knows of the boot.
 func TestProgressOfALongBoot(t *testing.T) {
 	term := onTerminal(t, "run", "prepares-for-ever")
 	term.sees("starting made-up: preparing its root, 8000 of 100000 files … ")
@@ -192,7 +191,7 @@ func TestProgressOfALongBoot(t *testing.T) {
 	term.ends(130)
 }
 
-// TestInterruptedCreation: what is made by then is removed.
+// TestInterruptedCreation: a sandbox that was made in spite of it is removed.
 func TestInterruptedCreation(t *testing.T) {
 	term := onTerminal(t, "run", "--name", "late", "--", "sleep", "1")
 	term.sees("creating the sandbox")
@@ -205,7 +204,7 @@ func TestInterruptedCreation(t *testing.T) {
 	}
 }
 
-// TestSecondInterruptLeaves: what is begun is removed, unless the user won't wait.
+// TestSecondInterruptLeaves: who interrupts the removal, too, is told what is left.
 func TestSecondInterruptLeaves(t *testing.T) {
 	term := onTerminal(t, "run", "stays-for-ever")
 	term.sees("starting made-up")
@@ -228,7 +227,7 @@ func TestPullOnTerminal(t *testing.T) {
 	}
 }
 
-// TestTableOnTerminal: the terminal's width counts, --no-trunc does without.
+// TestTableOnTerminal: the table is cut to the terminal's width, but for --no-trunc.
 func TestTableOnTerminal(t *testing.T) {
 	list := `[{"id": "aaaaaaaaaaaa", "name": "box", "driver": "vm", "state": "dead",
 		"desired": "running", "reason": "` + strings.Repeat("x", 70) + `end"}]`

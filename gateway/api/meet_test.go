@@ -127,8 +127,8 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// TestImpostor: where a directory of the runtime directory's name is another
-// user's, or anybody's, nothing is said to who listens there.
+// TestImpostor: a directory of the runtime directory's name may be another user's, or
+// anybody's. Who listens there is told nothing.
 func TestImpostor(t *testing.T) {
 	state, runtime := world(t)
 	listener(t, runtime, state, nil)
@@ -151,8 +151,8 @@ func TestImpostor(t *testing.T) {
 	refusal(t, err, "of user 65534 listens", EnvRuntimeDir)
 }
 
-// TestOtherStateDirectory: one that was copied has the same id, and so may the
-// same socket.
+// TestOtherStateDirectory: a copy of a state directory has the same id. So its gateway may
+// have the same socket, and is refused.
 func TestOtherStateDirectory(t *testing.T) {
 	state, runtime := world(t)
 	listener(t, runtime, state, nil)
@@ -175,7 +175,7 @@ func TestOtherStateDirectory(t *testing.T) {
 	refusal(t, err, "moved", "kill ")
 }
 
-// TestSilentGateway: one that was stopped is named, with what to do.
+// TestSilentGateway: the error names a gateway that was stopped, and says what to do.
 func TestSilentGateway(t *testing.T) {
 	meet, short := meetDeadline, shortDeadline
 	meetDeadline, shortDeadline = 300*time.Millisecond, 300*time.Millisecond

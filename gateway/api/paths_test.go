@@ -52,8 +52,8 @@ func TestOddPlaces(t *testing.T) {
 	}
 }
 
-// A gateway that has the state directory, and listens where this process does not
-// look, is told of.
+// The error tells of a gateway that has the state directory, and listens where this process
+// does not look.
 func TestListensElsewhere(t *testing.T) {
 	state := t.TempDir()
 	t.Setenv(EnvStateDir, state)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestStartOtherVersion: where the programs are not of one version, the gateway may
-// not know the command that starts it. That is said, and not what it said.
+// TestStartOtherVersion: a gateway of another version may not know the command that starts
+// it. The error says so, and not what the gateway said.
 func TestStartOtherVersion(t *testing.T) {
 	world(t)
 	for _, printed := range []string{ // by 99b2efc; by this version, of a command that it does not know

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// What was stored is cut to its last lines; nothing after it is lost or doubled,
-// wherever the stream is cut into pieces.
+// What was stored is cut to its last lines. Nothing after it is lost or doubled, whatever
+// pieces the stream comes in.
 func TestFollowTail(t *testing.T) {
 	const stored, later = "1\n2\n3\nha", "lf\n5\n6\n7\n"
 	for _, c := range []struct {
@@ -34,8 +34,8 @@ func TestFollowTail(t *testing.T) {
 	}
 }
 
-// A log of which a part was rotated away meanwhile is shorter than was counted:
-// what is there comes all the same, at the latest when nothing more does.
+// If a part of a log is rotated away meanwhile, the log is shorter than was counted. What
+// is there comes all the same, once nothing has come for a while.
 func TestFollowTailOfRotatedLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := temporary(t)

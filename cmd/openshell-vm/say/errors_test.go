@@ -10,7 +10,7 @@ import (
 	"openshell-vm/internal/text"
 )
 
-// What sudo hides is said where something is not found, and nowhere else.
+// TestOfSudo: if something is not found, and only then, the hint says what sudo hides.
 func TestOfSudo(t *testing.T) {
 	missing := &api.Error{Code: api.CodeNotFound, Message: "there is no sandbox"}
 	for _, c := range []struct {

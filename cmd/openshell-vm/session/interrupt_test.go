@@ -13,7 +13,8 @@ import (
 	"openshell-vm/drivers/driverstest/capture"
 )
 
-// TestInterruptedTwiceAtOnce: an end that can't be waited for isn't.
+// TestInterruptedTwiceAtOnce: the second signal ends the program, although the first one's
+// work never ends.
 func TestInterruptedTwiceAtOnce(t *testing.T) {
 	if os.Getenv("OPENSHELL_TEST_STUCK") == "1" {
 		s, err := New(false, false)

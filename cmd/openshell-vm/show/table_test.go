@@ -8,8 +8,8 @@ import (
 	"openshell-vm/internal/text"
 )
 
-// TestTableFits: one long reason or name doesn't widen the table beyond the
-// terminal; without one nothing is cut.
+// TestTableFits: a long reason or name does not widen the table beyond the terminal. If
+// there is no terminal nothing is cut.
 func TestTableFits(t *testing.T) {
 	reason := strings.Repeat("no such file ", 30)
 	list := []api.Sandbox{
