@@ -17,6 +17,8 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/procfs"
 )
@@ -42,7 +44,7 @@ func manySandboxes(b *testing.B, n int) (*state.Home, *noop) {
 	b.Cleanup(home.Close)
 	b.Logf("shares on %s, %d processors", state.FileSystem(home.Shares), runtime.GOMAXPROCS(0))
 	engine := &noop{fake: newFake("fake")}
-	writer := &Gateway{home: home}
+	writer := roster.New(home, lease.Options{}, func() {})
 	for i := range n {
 		r := &state.Record{Version: state.Version, ID: fmt.Sprintf("sandbox%05d", i), Name: fmt.Sprint("name-", i), Driver: "fake", CreatedAt: time.Now(),
 			Request: state.Request{Name: fmt.Sprint("name-", i), Driver: "fake", Rootfs: "/srv/rootfs", TTL: time.Hour,
@@ -56,7 +58,7 @@ func manySandboxes(b *testing.B, n int) (*state.Home, *noop) {
 		if err := home.Save(r); err != nil {
 			b.Fatal(err)
 		}
-		if err := writer.roster.MakeShare(r); err != nil {
+		if err := writer.MakeShare(r); err != nil {
 			b.Fatal(err)
 		}
 		engine.running = append(engine.running, drivers.Status{ID: r.ID, State: drivers.Running, StartedAt: time.Now()})

@@ -18,8 +18,8 @@
 //   - daemon: what starts this as a process, and again
 //
 // Locks are taken in this order, and each may be left out: an engine's mu, an item's Op and
-// saving, Roster.mu, an item's Mu, a lease's mu, a schedule's mu. The share's own lock, a
-// file's, is taken with none of these held but Op; under it come saving and what follows.
+// saving, Roster.mu, Keeper.mu, an item's Mu, a lease's mu, a schedule's mu. The share's own
+// lock, a file's, is taken with none of these held but Op; under it come saving and what follows.
 // All others are leaves: nothing is locked under them.
 //
 // What it promises: killed at any instruction, it leaves sandboxes running and

@@ -29,9 +29,6 @@ import (
 // idle memory, which the default would double.
 const GCPercent = 30
 
-// usualLook is Options.LookEvery's default.
-const usualLook = 2 * time.Second
-
 // Options are what a gateway is given beside its directories.
 type Options struct {
 	Drivers    []drivers.Driver // in the order in which auto prefers them
@@ -56,11 +53,10 @@ type Gateway struct {
 	keeper   *lease.Keeper
 	shares   *shares.Shares
 	fleet    *sandbox.Fleet
-	reserves *reserve.Keeper
+	reserves *reserve.Reserves
 	metrics  *metrics.Metrics
 	census   *metrics.Census
 	server   *server.Server
-	further  func(*lease.Lease) []lease.Source // of a share's content, beside the token
 
 	lastUse atomic.Int64 // Unix nanoseconds of the last request
 	stop    sync.Once
@@ -70,17 +66,16 @@ type Gateway struct {
 // New opens the keys and loads every record. It changes nothing but what
 // tokens.OpenKeys does; home stays the caller's to close.
 func New(home *state.Home, opts Options) (*Gateway, error) {
-	opts.LookEvery = cmp.Or(opts.LookEvery, usualLook)
+	opts.LookEvery = cmp.Or(opts.LookEvery, sandbox.UsualLook)
 	keys, err := tokens.OpenKeys(home.Keys())
 	if err != nil {
 		return nil, err
 	}
 	g := &Gateway{home: home, opts: opts, log: opts.Log, startedAt: time.Now(), keys: keys,
 		stopped: make(chan struct{}), metrics: metrics.New()}
-	// A further kind of source has its place here, and nowhere else.
-	g.further = func(l *lease.Lease) []lease.Source { return []lease.Source{shares.Files(home, l)} }
 	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Published: g.metrics.Published, Failed: g.metrics.Failed,
-		Further: func(l *lease.Lease) []lease.Source { return g.further(l) }}, g.metrics.Repaired)
+		Further: func(l *lease.Lease) []lease.Source { return []lease.Source{shares.Files(home, l)} }}, // a further one has its place here
+		g.metrics.Repaired)
 	g.keeper = g.roster.Keeper
 	g.shares = shares.New(g.roster, opts.Drivers)
 	g.reserves = reserve.New(home, g.keeper, opts.Log)

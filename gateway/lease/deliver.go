@@ -78,9 +78,14 @@ func (k *Keeper) content(l *Lease) (*Token, *Content) {
 // its holder made it anew.
 func (l *Lease) publish(ctx context.Context, build func(uint64) ([]share.File, error)) (share.Published, error) {
 	p, err := l.share.Publish(ctx, l.floor(), build)
-	if !isNotExist(err) || !l.holder.Restore() {
+	if !isNotExist(err) {
 		return p, err
 	}
+	release := l.holder.Restore()
+	if release == nil {
+		return p, err
+	}
+	defer release()
 	return l.share.Publish(ctx, l.floor(), build)
 }
 

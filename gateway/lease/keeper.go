@@ -38,7 +38,7 @@ type Keeper struct {
 	renewals *schedule.Schedule
 	prunes   *schedule.Schedule // see prune.go
 
-	mu     sync.RWMutex // a leaf
+	mu     sync.RWMutex // the prunes' may be taken under it, no other
 	leases map[string]*Lease
 }
 
@@ -55,10 +55,10 @@ func (k *Keeper) Verifier(leeway time.Duration) tokens.Verifier {
 	return tokens.Verifier{Keys: k.opts.Keys, GatewayID: k.opts.GatewayID, Leeway: leeway, Exists: k.opts.Exists}
 }
 
-// Renewals is the schedule of deliveries, for who wants to see what is due.
+// Renewals is the schedule of deliveries, for tests: nothing else changes it by hand.
 func (k *Keeper) Renewals() *schedule.Schedule { return k.renewals }
 
-// Prunes is the schedule of prunes.
+// Prunes is the schedule of prunes, for tests.
 func (k *Keeper) Prunes() *schedule.Schedule { return k.prunes }
 
 // Add has a lease's schedules followed from now on.
@@ -75,9 +75,11 @@ func (k *Keeper) Add(l *Lease) {
 func (k *Keeper) Drop(l *Lease) {
 	l.Follow(Ended)
 	k.mu.Lock()
-	delete(k.leases, l.id)
-	k.mu.Unlock()
-	k.prunes.Remove(l.id)
+	defer k.mu.Unlock()
+	if k.leases[l.id] == l {
+		delete(k.leases, l.id)
+		k.prunes.Remove(l.id)
+	}
 }
 
 // byID is nil if there is none.
@@ -165,7 +167,7 @@ func (k *Keeper) pickUp(l *Lease) {
 		due = earliest
 	}
 	l.at = due
-	l.keeper.renewals.Set(l.id, due, l.renewal.ExpiresAt)
+	k.renewals.Set(l.id, due, l.renewal.ExpiresAt)
 }
 
 // read verifies what a share holds, and keeps what could be read of it.

@@ -24,7 +24,7 @@ import (
 // holding is a holder of which nothing changes.
 type holding struct {
 	ttl       time.Duration
-	delivered int
+	delivered func() // nil for nothing
 }
 
 func (h *holding) Name() string                { return "n" }
@@ -32,9 +32,14 @@ func (h *holding) TTL() time.Duration          { return h.ttl }
 func (h *holding) Reserve(uint64) error        { return nil }
 func (h *holding) Floor() uint64               { return 1 }
 func (h *holding) Mounted() error              { return nil }
-func (h *holding) Restore() bool               { return false }
-func (h *holding) Delivered()                  { h.delivered++ }
+func (h *holding) Restore() func()             { return nil }
 func (h *holding) AfterRestart() time.Duration { return 0 }
+
+func (h *holding) Delivered() {
+	if h.delivered != nil {
+		h.delivered()
+	}
+}
 
 // kept makes a keeper of some leases that are to be renewed. It does nothing by itself.
 func kept(t *testing.T, ttl time.Duration, n int, log io.Writer) (*Keeper, []*Lease) {
@@ -348,4 +353,35 @@ func TestUntidyPublishIsNoFailure(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRotationMeetsAStart: a key that is replaced after a start has published, and before
+// the lease is renewed, is not forgotten.
+func TestRotationMeetsAStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, all := kept(t, time.Hour, 1, io.Discard)
+		l := all[0]
+		l.Follow(Pending)
+		l.holder.(*holding).delivered = func() {
+			if _, kept := l.Renewal(); kept {
+				return
+			}
+			if _, err := k.RotateKeys(t.Context()); err != nil {
+				t.Error(err)
+			}
+			l.Follow(Renewed)
+		}
+		if err := k.Deliver(t.Context(), l, func(context.Context) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go k.Serve(ctx)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if r := renewal(l); r.KeyID != k.opts.Keys.SigningKeyID() {
+			t.Errorf("it holds a token of the old key, and is renewed in %v", time.Until(k.renewals.At(l.id)))
+		}
+		cancel()
+		synctest.Wait()
+	})
 }

@@ -108,9 +108,11 @@ func (k *Keeper) republish(ctx context.Context, old func(Renewal) bool) Republis
 	var list []*Lease
 	for _, l := range k.all() {
 		l.mu.Lock()
-		if l.phase == Renewed && old(l.renewal) {
-			l.schedule(began)
-			list = append(list, l)
+		if (l.phase == Renewed || l.phase == Pending) && old(l.renewal) {
+			l.schedule(began) // of one whose start is on its way, for when it is renewed
+			if l.phase == Renewed {
+				list = append(list, l)
+			}
 		}
 		l.mu.Unlock()
 	}

@@ -30,8 +30,9 @@ type Holder interface {
 	Floor() uint64
 	// Mounted returns an error if what runs has another directory than the share's mounted.
 	Mounted() error
-	// Restore makes a share anew whose directory is gone. It says whether it did.
-	Restore() bool
+	// Restore makes a share anew whose directory is gone. If it is there again nobody
+	// removes it until release is called; nil says that it is not.
+	Restore() (release func())
 	// Delivered is told of each publish that was noted, of a failed one too.
 	Delivered()
 	// AfterRestart is how long a new gateway waits before it renews what is due.
@@ -93,7 +94,8 @@ func (l *Lease) Warnings() (lines []string) {
 }
 
 // Follow tells the lease its phase. The schedule follows: what begins to be renewed is
-// due when the first source of its content is, what ends is forgotten.
+// due when the first source of its content is, or when the last try has to be repeated;
+// what ends is forgotten.
 func (l *Lease) Follow(phase Phase) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

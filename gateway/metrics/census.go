@@ -5,7 +5,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"openshell-vm/drivers"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox"
@@ -79,12 +78,12 @@ func (c *Census) Count(now time.Time) (n Counts) {
 	for _, box := range roster.Of[*sandbox.Sandbox](c.roster) {
 		n.All++
 		token := n.failing(box.Lease)
-		running := box.Snapshot().Status.State == drivers.Running
+		running, needed := box.Use()
 		if running {
 			n.Running++
 			n.inUse(token, now)
 		}
-		if running || box.Busy() {
+		if needed {
 			n.Needing++
 		}
 	}

@@ -30,24 +30,24 @@ const (
 	reserveEvery = 2 * time.Second
 )
 
-// Keeper keeps the reserves of a home.
-type Keeper struct {
+// Reserves are those of a home.
+type Reserves struct {
 	home   *state.Home
 	leases *lease.Keeper
 	log    *slog.Logger
 }
 
-// New makes the keeper of a home's reserves, for these leases.
-func New(home *state.Home, leases *lease.Keeper, log *slog.Logger) *Keeper {
-	return &Keeper{home: home, leases: leases, log: log}
+// New makes the reserves of a home, for these leases.
+func New(home *state.Home, leases *lease.Keeper, log *slog.Logger) *Reserves {
+	return &Reserves{home: home, leases: leases, log: log}
 }
 
 // Run sets room aside, and again after it was used, until ctx ends.
-func (k *Keeper) Run(ctx context.Context) {
+func (r *Reserves) Run(ctx context.Context) {
 	ticker := time.NewTicker(reserveEvery)
 	defer ticker.Stop()
 	for {
-		k.Refill()
+		r.Refill()
 		select {
 		case <-ctx.Done():
 			return
@@ -57,16 +57,16 @@ func (k *Keeper) Run(ctx context.Context) {
 }
 
 // Refill sets aside what the shares need now.
-func (k *Keeper) Refill() {
+func (r *Reserves) Refill() {
 	wanted := map[string]int{} // by directory, of which there are few
-	k.leases.EachKept(func(shareDir string, ttl time.Duration) { wanted[filepath.Dir(shareDir)] += publishes(ttl) })
+	r.leases.EachKept(func(shareDir string, ttl time.Duration) { wanted[filepath.Dir(shareDir)] += publishes(ttl) })
 	sum := map[*state.Room]int{}
 	for dir, n := range wanted {
-		sum[k.home.RoomOf(dir)] += n
+		sum[r.home.RoomOf(dir)] += n
 	}
-	for _, r := range k.home.Rooms() {
-		if problem, changed := r.Keep(sum[r]); changed && problem != "" {
-			k.log.Warn("no room can be set aside for renewals", "dir", r.Dir, "error", problem)
+	for _, room := range r.home.Rooms() {
+		if problem, changed := room.Keep(sum[room]); changed && problem != "" {
+			r.log.Warn("no room can be set aside for renewals", "dir", room.Dir, "error", problem)
 		}
 	}
 }
@@ -78,29 +78,29 @@ func publishes(ttl time.Duration) int {
 }
 
 // Short tells in plain words where there is little room, and what becomes of it.
-func (k *Keeper) Short() (lines []string) {
-	for _, r := range k.home.Rooms() {
-		wanted, _ := r.Wanted()
-		if s := r.Space(); wanted > 0 && s.Little() {
+func (r *Reserves) Short() (lines []string) {
+	for _, room := range r.home.Rooms() {
+		wanted, _ := room.Wanted()
+		if s := room.Space(); wanted > 0 && s.Little() {
 			lines = append(lines, fmt.Sprintf("only %s are free on the disk of %s: when it is full, %d more renewals fit, "+
 				"and VMs that write are frozen; make room",
-				units.BytesSize(float64(s.Free)), r.Dir, r.Reserve.Len()))
+				units.BytesSize(float64(s.Free)), room.Dir, room.Reserve.Len()))
 		}
 	}
 	return lines
 }
 
 // Facts are doctor's lines.
-func (k *Keeper) Facts() (facts []api.Fact) {
-	for _, r := range k.home.Rooms() {
-		if r != k.home.RoomOf(k.home.Shares) && r != k.home.Rooms()[0] {
+func (r *Reserves) Facts() (facts []api.Fact) {
+	for _, room := range r.home.Rooms() {
+		if room != r.home.RoomOf(r.home.Shares) && room != r.home.Rooms()[0] {
 			continue
 		}
-		s := r.Space()
+		s := room.Space()
 		facts = append(facts, api.Fact{Name: "room", Value: fmt.Sprintf("%s of %s are free on the disk of %s",
-			units.BytesSize(float64(s.Free)), units.BytesSize(float64(s.All)), r.Dir)})
-		wanted, problem := r.Wanted()
-		n := r.Reserve.Len()
+			units.BytesSize(float64(s.Free)), units.BytesSize(float64(s.All)), room.Dir)})
+		wanted, problem := room.Wanted()
+		n := room.Reserve.Len()
 		line := fmt.Sprintf("%d renewals (%s) are set aside there for when it is full", n, units.BytesSize(float64(n*share.BlankSize)))
 		switch {
 		case wanted == 0 && problem == "":
@@ -112,22 +112,22 @@ func (k *Keeper) Facts() (facts []api.Fact) {
 		}
 		facts = append(facts, api.Fact{Name: "reserve", Value: line})
 	}
-	for _, line := range k.Short() {
+	for _, line := range r.Short() {
 		facts = append(facts, api.Fact{Name: "short of room", Value: line})
 	}
 	return facts
 }
 
 // Layers says of an engine what its containers can fill.
-func (k *Keeper) Layers(info drivers.Info) []drivers.Fact {
+func (r *Reserves) Layers(info drivers.Info) []drivers.Fact {
 	if _, err := os.Stat(info.DataRoot); err != nil { // it tells none, or one that is not of this host
 		return nil
 	}
-	for _, r := range k.home.Rooms() {
-		if r == k.home.RoomOf(info.DataRoot) {
+	for _, room := range r.home.Rooms() {
+		if room == r.home.RoomOf(info.DataRoot) {
 			return []drivers.Fact{{Name: "disk", Value: fmt.Sprintf("its layers (%s) and the tokens (%s) share a disk: "+
 				"should a container fill it, renewals go on "+
-				"with the room that is set aside; on disks of their own neither fills the other's", info.DataRoot, r.Dir)}}
+				"with the room that is set aside; on disks of their own neither fills the other's", info.DataRoot, room.Dir)}}
 		}
 	}
 	return []drivers.Fact{{Name: "disk", Value: "its layers (" + info.DataRoot + ") lie on another disk than the tokens"}}

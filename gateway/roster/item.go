@@ -31,7 +31,7 @@ type Owner interface {
 	Doing() string
 	// See lease.Holder.
 	Mounted() error
-	Restore() bool
+	Restore() (release func())
 	Delivered()
 	AfterRestart() time.Duration
 }
@@ -82,8 +82,8 @@ func (it *Item) Rec() *state.Record {
 	return it.record
 }
 
-// Record is Rec for who holds Mu.
-func (it *Item) Record() *state.Record { return it.record }
+// RecLocked is Rec for who holds Mu.
+func (it *Item) RecLocked() *state.Record { return it.record }
 
 // Set runs f, which may change the state, with the state locked. The schedule follows:
 // each change goes through here, and nothing puts a token on the schedule or takes it off
@@ -144,7 +144,7 @@ func (it *Item) busy(err error) error {
 		return nil
 	}
 	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s is busy (%s): %v", it.Rec().Name, it.Owner.Doing(), err),
-		Hint: "nothing was done; openshell-vm doctor says how its engine is"}
+		Hint: "nothing was done: try again; openshell-vm doctor says how the engines are"}
 }
 
 // Release ends an operation on it.
@@ -192,8 +192,8 @@ func (it *Item) Gone() bool {
 	return it.gone
 }
 
-// Forgotten is Gone for who holds Mu.
-func (it *Item) Forgotten() bool { return it.gone }
+// GoneLocked is Gone for who holds Mu.
+func (it *Item) GoneLocked() bool { return it.gone }
 
 // Blame says why a file of its share was not found: because it was removed meanwhile, or
 // is still being made.
@@ -204,7 +204,8 @@ func (it *Item) Blame(err error) error {
 	if gone := it.Present(); gone != nil {
 		return gone
 	}
-	if r := it.Rec(); !r.Made || !it.shareGone() { // it may have been made since
+	_, now := os.Lstat(it.Lease.Share().AuthDir())
+	if r := it.Rec(); !r.Made || now == nil { // it may have been made since
 		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s was still being made", r.Name), Hint: "try again"}
 	}
 	return err
@@ -301,7 +302,7 @@ type holder struct{ it *Item }
 func (h holder) Name() string                { return h.it.Rec().Name }
 func (h holder) TTL() time.Duration          { return h.it.Rec().TTL() }
 func (h holder) Mounted() error              { return h.it.Owner.Mounted() }
-func (h holder) Restore() bool               { return h.it.Owner.Restore() }
+func (h holder) Restore() func()             { return h.it.Owner.Restore() }
 func (h holder) Delivered()                  { h.it.Owner.Delivered() }
 func (h holder) AfterRestart() time.Duration { return h.it.Owner.AfterRestart() }
 

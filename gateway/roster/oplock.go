@@ -121,8 +121,8 @@ func (l *OpLock) Cancellable(ctx context.Context, kind api.State) (_ context.Con
 	}
 }
 
-// Cause explains the error of something that was cancelled by who cancelled it.
-func Cause(ctx context.Context, err error) error {
+// Ended explains the error of something that was cancelled by who cancelled it.
+func Ended(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	if err == nil || cause == nil || errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
 		return err

@@ -4,8 +4,8 @@
 // special to either is its owner's: package sandbox or package shares.
 //
 // Locks are taken in this order, and each may be left out: an item's Op, its saving,
-// Roster.mu, an item's Mu, its lease's. The share's own lock, a file's, is taken with none
-// of these held but Op; under it come saving and what follows.
+// Roster.mu, the keeper's mu, an item's Mu, its lease's, a schedule's. The share's own lock,
+// a file's, is taken with none of these held but Op; under it come saving and what follows.
 package roster
 
 import (
@@ -178,6 +178,18 @@ func Of[T Owner](r *Roster) (all []T) {
 		}
 	}
 	return all
+}
+
+// Any says whether any owner of one type is such a one. An item's Mu may be taken in f.
+func Any[T Owner](r *Roster, f func(T) bool) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, it := range r.items {
+		if owner, ok := it.Owner.(T); ok && f(owner) {
+			return true
+		}
+	}
+	return false
 }
 
 // Find resolves a ref: a name, an id or a unique prefix of one.

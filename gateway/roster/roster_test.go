@@ -29,7 +29,7 @@ func (owner) Kind() string                    { return api.KindSandbox }
 func (owner) Phase(*state.Record) lease.Phase { return lease.Idle }
 func (owner) Doing() string                   { return "" }
 func (owner) Mounted() error                  { return nil }
-func (owner) Restore() bool                   { return false }
+func (owner) Restore() func()                 { return nil }
 func (owner) Delivered()                      {}
 func (owner) AfterRestart() time.Duration     { return 0 }
 

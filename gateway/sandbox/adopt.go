@@ -33,7 +33,7 @@ func (f *Fleet) adopt(ctx context.Context, driver drivers.Driver, status drivers
 		return // whatever it says, it has no share of this gateway's
 	}
 	if _, err := os.Stat(f.home.RecordPath(status.ID)); err == nil {
-		return // there is a record that can't be read: loadAll has said so
+		return // there is a record that can't be read: it was told when it was loaded
 	}
 	// It may have been removed since the engine gave the list.
 	bounded, cancel := context.WithTimeout(ctx, lookDeadline)

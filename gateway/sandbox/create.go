@@ -74,7 +74,7 @@ func (s *Sandbox) create(ctx context.Context, spec drivers.Spec) error {
 	}
 	if err != nil {
 		s.unmake(context.WithoutCancel(ctx))
-		return roster.Cause(ctx, err)
+		return roster.Ended(ctx, err)
 	}
 	s.Set(func() { s.touched = time.Now() })
 	return nil

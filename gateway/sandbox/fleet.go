@@ -9,6 +9,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -45,9 +46,7 @@ type Fleet struct {
 
 // New makes the fleet of a roster.
 func New(r *roster.Roster, opts Options) *Fleet {
-	if opts.LookEvery == 0 {
-		opts.LookEvery = usualLook
-	}
+	opts.LookEvery = cmp.Or(opts.LookEvery, UsualLook)
 	bootID, _ := procfs.BootID() // "" where it can't be known
 	f := &Fleet{roster: r, home: r.Home, log: r.Log, opts: opts, bootID: bootID, engines: map[string]*engine{}}
 	for _, d := range opts.Drivers {
@@ -108,7 +107,7 @@ func (f *Fleet) Find(ref string) (*Sandbox, error) {
 }
 
 // Run moves every sandbox to its desired state until ctx ends, each engine on its own: one
-// that hangs delays no other. What was begun is then given a moment to end.
+// that hangs delays no other. What it has begun may go on: see AwaitWork.
 func (f *Fleet) Run(ctx context.Context) {
 	var watchers sync.WaitGroup
 	for _, e := range f.engines {
@@ -159,25 +158,3 @@ func (w *work) end(patience time.Duration) bool {
 		return false
 	}
 }
-
-// absent stands for a driver that this gateway does not have.
-type absent string
-
-func (a absent) err() error {
-	return &drivers.Error{Op: "use the driver " + string(a), Err: fmt.Errorf("this gateway has none of that name"),
-		Hint: "install the version that made the sandbox, or remove it: openshell-vm rm"}
-}
-
-func (a absent) Name() string                       { return string(a) }
-func (a absent) Probe(context.Context) drivers.Info { return drivers.Info{Problem: a.err().Error()} }
-func (a absent) Resolve(_ context.Context, spec drivers.Spec) (drivers.Spec, time.Duration, error) {
-	return spec, 0, a.err()
-}
-func (a absent) Create(context.Context, drivers.Spec) error        { return a.err() }
-func (a absent) Start(context.Context, string) error               { return a.err() }
-func (a absent) Stop(context.Context, string, time.Duration) error { return a.err() }
-func (a absent) Remove(context.Context, string) error              { return drivers.ErrNotFound }
-func (a absent) Inspect(context.Context, string) (drivers.Status, error) {
-	return drivers.Status{}, a.err()
-}
-func (a absent) List(context.Context) ([]drivers.Status, error) { return nil, a.err() }

@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
 	"openshell-vm/tokens"
@@ -121,5 +123,36 @@ func TestNotAdopted(t *testing.T) {
 	}
 	if _, err := os.Stat(f.home.SandboxDir("0123456789ab")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it has a record: %v", err)
+	}
+}
+
+// TestLoseAsksAgain: that a sandbox was missing is not enough: what its engine has keeps its
+// share.
+func TestLoseAsksAgain(t *testing.T) {
+	engine := &probedDriver{name: "fake"}
+	f := newFleet(t, engine)
+	id := "0123456789ab"
+	r := &state.Record{Version: state.Version, ID: id, Name: "one", Driver: "fake", Share: filepath.Join(f.home.Shares, id), Made: true, Desired: state.WantRunning}
+	must(t, f.home.MakeSandboxDir(id))
+	must(t, f.home.Save(r))
+	must(t, f.roster.MakeShare(r))
+	must(t, f.Known(r))
+	s := f.get(id)
+	converge := func() {
+		t.Helper()
+		s.converge(t.Context(), drivers.Status{}, false, true, time.Now())
+		must(t, s.Op.Lock(t.Context())) // after what that began
+		s.Op.Unlock()
+	}
+	engine.has = drivers.Status{ID: id, State: drivers.Running}
+	converge()
+	if _, err := os.Stat(s.Lease.Share().AuthDir()); err != nil || s.Rec().Lost != "" || !s.Lease.Scheduled() {
+		t.Errorf("it runs, and its share: %v; %q", err, s.Rec().Lost)
+	}
+	engine.has = drivers.Status{}
+	s.Set(func() { s.retry = schedule.Backoff{} })
+	converge()
+	if _, err := os.Stat(s.Lease.Share().AuthDir()); !os.IsNotExist(err) || s.Rec().Lost == "" || s.Lease.Scheduled() {
+		t.Errorf("it is gone, and its share: %v; %q", err, s.Rec().Lost)
 	}
 }

@@ -30,7 +30,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 		return err
 	}
 	defer s.Release()
-	if err := s.Present(); err != nil {
+	if err := s.ready(); err != nil {
 		return err
 	}
 	// A caller that goes away leaves no half-started sandbox.
@@ -54,7 +54,15 @@ func (s *Sandbox) Start(ctx context.Context) error {
 		s.fleet.log.Warn("a failed start stays desired", "sandbox", s.ID, "error", explain.Line(undo))
 	}
 	s.refresh(context.WithoutCancel(ctx))
-	return roster.Cause(ctx, err)
+	return roster.Ended(ctx, err)
+}
+
+// ready refuses what is removed, and what nothing here can start or stop.
+func (s *Sandbox) ready() error {
+	if err := s.Present(); err != nil {
+		return err
+	}
+	return absence(s)
 }
 
 // startDeadline bounds one start of a sandbox.
@@ -145,7 +153,7 @@ func (s *Sandbox) Stop(ctx context.Context, grace time.Duration) error {
 		return err
 	}
 	defer s.Release()
-	if err := s.Present(); err != nil {
+	if err := s.ready(); err != nil {
 		return err
 	}
 	if err := s.Update(func(r *state.Record) { r.Want(state.WantStopped) }); err != nil {
@@ -153,7 +161,7 @@ func (s *Sandbox) Stop(ctx context.Context, grace time.Duration) error {
 	}
 	ctx, done := s.Op.Cancellable(context.WithoutCancel(ctx), stopping)
 	defer done()
-	return roster.Cause(ctx, s.halt(ctx, grace))
+	return roster.Ended(ctx, s.halt(ctx, grace))
 }
 
 // halt stops it in the engine. The caller holds Op.
@@ -189,6 +197,9 @@ func (s *Sandbox) Remove(ctx context.Context, force bool) error {
 	}
 	ctx = context.WithoutCancel(ctx)
 	if !force {
+		if err := absence(s); err != nil {
+			return err // whether it runs is not known
+		}
 		s.refresh(ctx)
 		if err := s.refuseRunning(api.StateRunning); err != nil {
 			return err
@@ -263,7 +274,7 @@ func (s *Sandbox) removedAs() drivers.Status {
 	switch {
 	case s.status.State == drivers.Exited || s.status.State == drivers.Dead:
 		return s.status
-	case s.Removed:
+	case s.Removed || s.GoneLocked():
 		return drivers.Status{ID: s.ID, State: drivers.Dead, Reason: "it was removed, and nothing is known of its end"}
 	}
 	return drivers.Status{ID: s.ID, State: drivers.Running}

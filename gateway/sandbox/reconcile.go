@@ -4,20 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/lease/schedule"
+	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
 )
 
 const (
-	// usualLook is how often an engine is asked while one of its sandboxes runs
+	// UsualLook is how often an engine is asked while one of its sandboxes runs
 	// or is not where it should be, unless Options.LookEvery says it.
-	usualLook = 2 * time.Second
+	UsualLook = 2 * time.Second
 	// idleLook is how often it is asked otherwise, as long as it has any: a user
 	// may have started one with the engine's own tools.
 	idleLook = 30 * time.Second
@@ -51,7 +51,7 @@ func (f *Fleet) watch(ctx context.Context, e *engine) {
 
 // has says whether any sandbox is the engine's.
 func (f *Fleet) has(e *engine) bool {
-	return slices.ContainsFunc(f.All(), func(s *Sandbox) bool { return s.engine == e })
+	return roster.Any(f.roster, func(s *Sandbox) bool { return s.engine == e })
 }
 
 // AwaitFirstLook returns once every engine has answered, or was given the time to.
@@ -68,7 +68,7 @@ func (f *Fleet) AwaitFirstLook(ctx context.Context) {
 
 // concerned says whether any of the engine's sandboxes runs, or should run or be gone.
 func (f *Fleet) concerned(e *engine) bool {
-	return slices.ContainsFunc(f.All(), func(s *Sandbox) bool {
+	return roster.Any(f.roster, func(s *Sandbox) bool {
 		if s.engine != e {
 			return false
 		}
@@ -103,14 +103,14 @@ func (f *Fleet) lookLocked(ctx context.Context, e *engine) {
 	known := make(map[string]bool, len(list))
 	for _, status := range list {
 		switch s := f.get(status.ID); {
-		case s == nil:
-			f.adopt(ctx, e.driver, status)
-			known[status.ID] = true
-		case s.engine == e:
+		case s != nil && s.engine == e:
 			known[s.ID] = true
 			s.converge(ctx, status, true, live, asked)
-		default: // it says that it is another engine's sandbox
-			f.log.Debug("an object of another sandbox's id is left alone", "driver", e.driver.Name(), "sandbox", s.ID, "object", status.Object)
+		case f.roster.ByID(status.ID) != nil: // it says that it is another engine's sandbox, or a share
+			f.log.Debug("an object of another sandbox's id is left alone", "driver", e.driver.Name(), "sandbox", status.ID, "object", status.Object)
+		default:
+			f.adopt(ctx, e.driver, status)
+			known[status.ID] = true
 		}
 	}
 	for _, s := range f.All() {
@@ -210,18 +210,18 @@ func keepObject(s *Sandbox, status drivers.Status) {
 // outdated or it is not time yet.
 func (s *Sandbox) next(status drivers.Status, found, live bool, asked time.Time) (next action, now bool) {
 	s.Set(func() {
-		if s.Forgotten() || asked.Before(s.touched) {
+		if s.GoneLocked() || asked.Before(s.touched) {
 			next = keep
 			return
 		}
 		live = live && s.up
 		s.up = status.State == drivers.Running
 		s.take(status, found)
-		next = decide(s.Record(), status, found, live, s.fleet.bootID)
+		next = decide(s.RecLocked(), status, found, live, s.fleet.bootID)
 		if next == keep {
 			s.Problem = ""
 		}
-		waits := next == erase && s.clients > 0 && s.Record().Desired != state.WantGone
+		waits := next == erase && s.clients > 0 && s.RecLocked().Desired != state.WantGone
 		now = !waits && s.retry.Due(time.Now())
 	})
 	return next, now
@@ -236,7 +236,7 @@ func (s *Sandbox) take(status drivers.Status, found bool) {
 	case s.status.State == drivers.Exited || s.status.State == drivers.Dead:
 		s.status.SeenGeneration = 0
 	default:
-		s.status = drivers.Status{ID: s.ID, State: drivers.Dead, Reason: lostReason(s.Record())}
+		s.status = drivers.Status{ID: s.ID, State: drivers.Dead, Reason: lostReason(s.RecLocked())}
 	}
 }
 

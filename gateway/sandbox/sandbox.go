@@ -62,7 +62,7 @@ func (s *Sandbox) Doing() string { return string(s.Snapshot().State) }
 // mounted. What is published elsewhere is not delivered.
 func (s *Sandbox) Mounted() error {
 	s.Mu.Lock()
-	running, mounted := s.status.State == drivers.Running, s.Record().Start.Share
+	running, mounted := s.status.State == drivers.Running, s.RecLocked().Start.Share
 	s.Mu.Unlock()
 	if !running || mounted == (state.Inode{}) {
 		return nil
@@ -79,7 +79,7 @@ func (s *Sandbox) Mounted() error {
 }
 
 // Restore is nothing: the share is made anew at the next start.
-func (s *Sandbox) Restore() bool { return false }
+func (s *Sandbox) Restore() (release func()) { return nil }
 
 // Delivered notes that a start has come to its publish.
 func (s *Sandbox) Delivered() { s.Set(func() { s.undelivered = false }) }
@@ -136,7 +136,7 @@ func (s *Sandbox) Snapshot() Snapshot {
 	token, _ := s.Lease.Renewal()
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
-	r := s.Record()
+	r := s.RecLocked()
 	v := Snapshot{ID: s.ID, Record: r, Status: s.status, State: s.status.State, Reason: s.status.Reason,
 		Token: token, Seen: s.status.SeenGeneration, Clients: s.clients, Share: s.Lease.Share().AuthDir(),
 		Warnings: append(slices.Clip(r.Warnings), s.Lease.Warnings()...)}
@@ -147,7 +147,9 @@ func (s *Sandbox) Snapshot() Snapshot {
 		v.State = api.StateDead
 	case v.State == "":
 		v.State = api.StateUnknown
-		if v.Reason == "" && s.Problem == "" {
+		if err := absence(s); err != nil {
+			v.Reason = err.Error()
+		} else if v.Reason == "" && s.Problem == "" {
 			v.Reason = r.Driver + " has not said yet what has become of it"
 		}
 	}
@@ -155,17 +157,17 @@ func (s *Sandbox) Snapshot() Snapshot {
 	return v
 }
 
-// Busy says whether the gateway must not end for it: it runs, should run or be gone, or
-// somebody is at it.
-func (s *Sandbox) Busy() bool {
+// Use says whether it runs, and whether the gateway must not end for it: it runs, should
+// run or be gone, or somebody is at it.
+func (s *Sandbox) Use() (running, needed bool) {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
-	return s.needsLook() || s.clients > 0 || s.doing != ""
+	return s.status.State == drivers.Running, s.needsLook() || s.clients > 0 || s.doing != ""
 }
 
 // needsLook: the caller holds Mu.
 func (s *Sandbox) needsLook() bool {
-	r := s.Record()
+	r := s.RecLocked()
 	ended := s.status.State == drivers.Exited || s.status.State == drivers.Dead
 	return r.Desired != state.WantStopped || s.status.State == drivers.Running || !r.Made || ended && r.Request.AutoRemove
 }

@@ -9,12 +9,12 @@ import (
 	"openshell-vm/gateway/explain"
 )
 
-// Run runs one client's streams to their end. When its context ends, an attachment is
+// Stream runs one client's streams to their end. When its context ends, an attachment is
 // detached and a command is killed.
-type Run func(ctx context.Context, s drivers.Streams) (exitCode int, err error)
+type Stream func(ctx context.Context, s drivers.Streams) (exitCode int, err error)
 
 // Logs gives what the workload wrote so far; with follow, what it writes from then on.
-func (s *Sandbox) Logs(follow bool) (Run, error) {
+func (s *Sandbox) Logs(follow bool) (Stream, error) {
 	logger, ok := s.engine.driver.(drivers.Logger)
 	if !ok {
 		return nil, cant(s, "give logs")
@@ -27,7 +27,7 @@ func (s *Sandbox) Logs(follow bool) (Run, error) {
 // Attach connects to the workload. A client that attaches before the start must lose
 // nothing, and its start may overtake the attachment: the driver then gives what was
 // missed, as it does with replay. stdin says whether the workload reads anything.
-func (s *Sandbox) Attach(replay bool) (run Run, stdin bool, err error) {
+func (s *Sandbox) Attach(replay bool) (run Stream, stdin bool, err error) {
 	attacher, ok := s.engine.driver.(drivers.Attacher)
 	if !ok {
 		return nil, false, cant(s, "attach")
@@ -42,7 +42,7 @@ func (s *Sandbox) Attach(replay bool) (run Run, stdin bool, err error) {
 }
 
 // Exec runs a further command in a sandbox that runs.
-func (s *Sandbox) Exec(ctx context.Context, p drivers.Process) (Run, error) {
+func (s *Sandbox) Exec(ctx context.Context, p drivers.Process) (Stream, error) {
 	execer, ok := s.engine.driver.(drivers.Execer)
 	if !ok {
 		return nil, cant(s, "run further commands")

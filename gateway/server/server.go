@@ -58,7 +58,7 @@ type Parts struct {
 	Roster   *roster.Roster
 	Fleet    *sandbox.Fleet
 	Shares   *shares.Shares
-	Reserves *reserve.Keeper
+	Reserves *reserve.Reserves
 	Metrics  *metrics.Metrics
 	Census   *metrics.Census
 }
@@ -71,7 +71,7 @@ type Server struct {
 	roster   *roster.Roster
 	fleet    *sandbox.Fleet
 	shares   *shares.Shares
-	reserves *reserve.Keeper
+	reserves *reserve.Reserves
 	metrics  *metrics.Metrics
 	census   *metrics.Census
 }

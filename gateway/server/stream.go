@@ -19,7 +19,7 @@ import (
 // session is one client's streams, ready to run. What can be refused is
 // refused before it is made, by an ordinary answer.
 type session struct {
-	run     sandbox.Run
+	run     sandbox.Stream
 	upgrade bool // else the frames are the answer's body, and there is no input
 	stdin   bool
 }

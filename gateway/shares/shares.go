@@ -79,12 +79,15 @@ func (s *Share) AfterRestart() time.Duration { return 0 }
 // Restore makes a share anew whose directory is gone: nothing that has the old one mounted
 // can see it any more, and what mounts it next finds it. Whoever holds Op makes it, or
 // removes it.
-func (s *Share) Restore() bool {
+func (s *Share) Restore() (release func()) {
 	if !s.Op.TryLock() {
-		return false
+		return nil
 	}
-	defer s.Op.Unlock()
-	return s.Rec().Kept() && s.restore() == nil
+	if s.Rec().Kept() && s.restore() == nil {
+		return s.Op.Unlock
+	}
+	s.Op.Unlock()
+	return nil
 }
 
 // Remade is one line if the share was lost and made anew, else "".
