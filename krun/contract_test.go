@@ -58,11 +58,10 @@ func compile(t *testing.T, name string, flags ...string) string {
 	return path
 }
 
-// versions that the contract library pretends to be.
+// versions are those that the contract library can pretend to be.
 var versions = map[string]string{"1.9.0": "10900", "1.16.0": "11600", "1.17.0": "11700", "1.18.0": "11800", "1.19.0": "11900"}
 
-// contract opens the contract library as a version. What it is called with is
-// read by the function that is returned.
+// contract opens the contract library as a version. calls returns the calls that it got.
 func contract(t *testing.T, version string) (lib *Library, calls func() []string) {
 	t.Helper()
 	lib, err := Open(Options{Path: compile(t, version+".so", "-DVERSION="+versions[version]), NoFirmware: true})
@@ -83,7 +82,7 @@ func contract(t *testing.T, version string) (lib *Library, calls func() []string
 	}
 }
 
-// open makes a context of the library at a version.
+// open makes a context of the contract library at a version.
 func open(t *testing.T, version string) (*Context, func() []string) {
 	t.Helper()
 	lib, calls := contract(t, version)
@@ -96,8 +95,8 @@ func open(t *testing.T, version string) (*Context, func() []string) {
 	return c, calls
 }
 
-// TestEveryFunction calls everything once, on the newest library, and reads
-// what arrived on the C side.
+// TestEveryFunction calls every function once, on the newest library, and compares the
+// arguments on the C side.
 func TestEveryFunction(t *testing.T) {
 	x := makeThings(t)
 	c, calls := open(t, "1.19.0")
@@ -134,8 +133,8 @@ func TestEveryFunction(t *testing.T) {
 	}
 }
 
-// TestEveryGate pretends to be old and sees every newer function refused with
-// its name and version, before C is reached.
+// TestEveryGate opens an old library. Every newer function has to be refused with its name
+// and version, before C is called.
 func TestEveryGate(t *testing.T) {
 	for _, version := range []string{"1.9.0", "1.17.0", "1.18.0"} {
 		t.Run(version, func(t *testing.T) {
@@ -177,7 +176,7 @@ func sinceOf(t *testing.T, symbol string) string {
 	return ""
 }
 
-// TestReturns gives each call wrong values back.
+// TestReturns lets each function return errors and undefined values.
 func TestReturns(t *testing.T) {
 	x := makeThings(t)
 	for _, test := range []struct {
@@ -260,7 +259,7 @@ func TestRootDiskRemount(t *testing.T) {
 	}
 }
 
-// TestDiskSync: C's numbers are the other way round.
+// TestDiskSync checks the numbers of the modes, which C counts in the other direction.
 func TestDiskSync(t *testing.T) {
 	x := makeThings(t)
 	for sync, want := range map[DiskSync]string{SyncFull: "2", SyncRelaxed: "1", SyncNone: "0"} {
@@ -301,7 +300,7 @@ func TestLogStartsOnce(t *testing.T) {
 	}
 }
 
-// TestTruth: what answers 0 or 1 answers nothing else.
+// TestTruth checks that a function which returns 0 or 1 may return no other number.
 func TestTruth(t *testing.T) {
 	lib, _ := contract(t, "1.19.0")
 	for ret, want := range map[string]error{"0": nil, "1": nil, "2": ErrProtocol, "-22": syscall.EINVAL} {
@@ -317,7 +316,8 @@ func TestTruth(t *testing.T) {
 	}
 }
 
-// TestDescriptors: C has duplicates, which the context closes and nobody else.
+// TestDescriptors checks that C gets duplicates of descriptors, and that only the context
+// closes them.
 func TestDescriptors(t *testing.T) {
 	x := makeThings(t)
 	c, calls := open(t, "1.19.0")
@@ -364,7 +364,7 @@ func descriptors(t *testing.T) int {
 	return len(entries)
 }
 
-// TestCloseFails: what C may still use is not freed.
+// TestCloseFails checks that descriptors stay open if C may still use them.
 func TestCloseFails(t *testing.T) {
 	x := makeThings(t)
 	c, _ := open(t, "1.19.0")
@@ -381,7 +381,7 @@ func TestCloseFails(t *testing.T) {
 	}
 }
 
-// TestConcurrentUse is for the race detector.
+// TestConcurrentUse calls methods at once, for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	x := makeThings(t)
 	c, calls := open(t, "1.19.0")

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// things are what the calls of the table need on this host.
+// things are the files and sockets that the calls of the table need.
 type things struct {
 	dir, file, socket string
 	out, tty          *os.File
@@ -45,9 +45,9 @@ func makeThings(t *testing.T) things {
 	return things{dir, file, socket, out, tty}
 }
 
-// each is one call of every bound function that needs no other call before it,
-// and what the C side must see. FD stands for things.out's number, TTY for
-// things.tty's, DIR, FILE and SOCKET for the paths.
+// each has one call of every bound function that needs no other call before it, and the
+// arguments that C must see. FD stands for things.out's number, TTY for things.tty's, and
+// DIR, FILE and SOCKET for the paths.
 var each = []struct {
 	symbol string
 	call   func(c *Context, x things) error

@@ -6,8 +6,8 @@ import (
 	"openshell-vm/krun"
 )
 
-// A VM that runs one command in a directory tree which it cannot change, without
-// a network. The process is the VM's from StartEnter on, and ends with it.
+// A VM without a network runs one command in a directory tree that it can't change. From
+// StartEnter on the process belongs to the VM and ends with it.
 func Example() {
 	lib, err := krun.Open(krun.Options{})
 	if err != nil {

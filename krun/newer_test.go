@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// apart runs the test that calls it in a process of its own, and says whether
-// this is that one. A library is never unloaded, and the linker finds by its
-// name one that is loaded.
+// apart runs the calling test again in its own process, and reports whether this is that
+// process. It is needed because a library is never unloaded, and the linker finds a loaded
+// one by its name.
 func apart(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv("KRUN_APART") == "1" {
@@ -29,14 +29,14 @@ func apart(t *testing.T) bool {
 	return false
 }
 
-// named gives a contract library a name of its own.
+// named builds a contract library with this name (its soname).
 func named(t *testing.T, name, file string, flags ...string) string {
 	t.Helper()
 	return compile(t, file, append(flags, "-Wl,-soname,"+name)...)
 }
 
-// TestOlderAndNewer: of a function that is missing the library says whether an
-// older libkrun or a newer one lacks it.
+// TestOlderAndNewer checks the error for a missing function: it says whether the libkrun
+// is too old or too new.
 func TestOlderAndNewer(t *testing.T) {
 	second := "libkrun.so.2"
 	for _, test := range []struct {
@@ -121,8 +121,8 @@ func TestOlderAndNewer(t *testing.T) {
 	}
 }
 
-// TestNewerBeforeFirmware: a newer libkrun with its own libkrunfw is newer than
-// known, not without a libkrunfw.
+// TestNewerBeforeFirmware has a newer libkrun, which needs another libkrunfw. The error
+// has to say that the libkrun is newer than known, not that a libkrunfw is missing.
 func TestNewerBeforeFirmware(t *testing.T) {
 	const firmware = "/nonexistent/libkrunfw.so.5"
 	for name, test := range map[string]struct {
@@ -141,7 +141,7 @@ func TestNewerBeforeFirmware(t *testing.T) {
 			return Options{Path: named(t, libraryName, "known.so", "-DVERSION=11900"), Firmware: firmware}
 		}, ErrNoLibrary, "libkrunfw.so.5"},
 	} {
-		// The linker knows one library by a name: each has a process of its own.
+		// The linker loads only one library of a name, so each case has its own process.
 		t.Run(name, func(t *testing.T) {
 			if !apart(t) {
 				return

@@ -61,8 +61,8 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// TestFoundNowhere: the error says where libkrun was looked for, and what the
-// linker said of the system's.
+// TestFoundNowhere checks that the error names the directories that were searched, and
+// has the linker's error for the system's library.
 func TestFoundNowhere(t *testing.T) {
 	if handle, _ := load(libraryName, false); handle != nil {
 		t.Skip("this machine has a libkrun")
@@ -76,7 +76,7 @@ func TestFoundNowhere(t *testing.T) {
 	}
 }
 
-// directory makes one that holds a copy of a file.
+// directory makes a directory with a copy of a file.
 func directory(t *testing.T, name, content string) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// startChild is the test binary as a VM.
+// startChild runs the test binary as a VM.
 func startChild() {
 	lib, err := Open(Options{Path: os.Getenv("CONTRACT_CHILD"), NoFirmware: true})
 	if err != nil {
@@ -31,7 +31,7 @@ func startChild() {
 	os.Exit(98)
 }
 
-// TestStartEnter starts in a child of its own: the process is the VM's.
+// TestStartEnter starts VMs in child processes, because a process ends with its VM.
 func TestStartEnter(t *testing.T) {
 	lib := compile(t, "1.19.0.so", "-DVERSION=11900")
 	for _, test := range []struct {

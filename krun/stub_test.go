@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// TestStub: with and without cgo the package has the same API. All that is
-// exported is in files without a build constraint; the stub declares for them
-// what the files with cgo do, in the same types, and nothing else.
+// TestStub checks that the package has the same API with and without cgo. Everything
+// exported is in files without a build constraint. The stub may only declare what the
+// files with cgo declare, with the same types.
 func TestStub(t *testing.T) {
 	bound, stub := map[string]string{}, map[string]string{}
 	files, err := filepath.Glob("*.go")
@@ -57,8 +57,8 @@ func constrained(t *testing.T, name string) bool {
 	return constraint.IsGoBuild(first)
 }
 
-// declarations are a file's names with what they are: a function's type, and of
-// others the kind.
+// declarations returns a file's top-level names. The value is a function's type, or the
+// kind of another declaration.
 func declarations(t *testing.T, name string) map[string]string {
 	t.Helper()
 	set := token.NewFileSet()

@@ -10,8 +10,8 @@ import (
 //go:embed testdata/symbols.txt
 var symbolsTable string
 
-// TestSymbols compares with the whole C API: each function is bound with the
-// right version, or ignored with a reason, and nothing else is either.
+// TestSymbols compares the package with the whole C API. Each function has to be bound
+// with the right version or ignored with a reason, and no others may be.
 func TestSymbols(t *testing.T) {
 	boundSince, boundUntil := map[string]string{}, map[string]string{}
 	for _, s := range Bound() {
@@ -63,7 +63,7 @@ func TestOlderThan(t *testing.T) {
 	}
 }
 
-// TestNoLibrary holds with and without cgo.
+// TestNoLibrary opens a missing library. The error is the same with and without cgo.
 func TestNoLibrary(t *testing.T) {
 	lib, err := Open(Options{Path: "/nonexistent/libkrun.so.1", NoFirmware: true})
 	var kerr *Error

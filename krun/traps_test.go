@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// TestTraps has what libkrun answers with a panic, a hang, a truncated value or
-// a door left open. Each is refused before C is called.
+// TestTraps has calls after which libkrun would panic, hang, truncate a value or expose
+// the host. Each has to be refused before C is called.
 func TestTraps(t *testing.T) {
 	x := makeThings(t)
 	link := filepath.Join(x.dir, "link")
@@ -122,7 +122,7 @@ func TestTraps(t *testing.T) {
 	}
 }
 
-// longSocket makes a socket whose path has so many bytes.
+// longSocket makes a socket whose path has size bytes.
 func longSocket(t *testing.T, dir string, size int) string {
 	t.Helper()
 	path := filepath.Join(dir, strings.Repeat("s", size-len(dir)-1))
@@ -134,7 +134,7 @@ func longSocket(t *testing.T, dir string, size int) string {
 	return path
 }
 
-// TestLimits is the other side of the numbers in TestTraps: what just fits, fits.
+// TestLimits checks the largest values that are accepted, just below those in TestTraps.
 func TestLimits(t *testing.T) {
 	x := makeThings(t)
 	for name, call := range map[string]func(c *Context) error{
@@ -179,7 +179,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestTwice has what must not be said twice, or not in this order.
+// TestTwice has calls that must not be made twice, or not in this order.
 func TestTwice(t *testing.T) {
 	x := makeThings(t)
 	kernel := Kernel{Path: x.file, Format: KernelELF, CmdLine: "quiet"}
@@ -265,7 +265,7 @@ func TestTwice(t *testing.T) {
 	}
 }
 
-// TestInterruptLines fills a VM with devices.
+// TestInterruptLines adds devices up to the number of interrupt lines.
 func TestInterruptLines(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the limit of 11 is x86-64's")
@@ -295,8 +295,8 @@ func TestInterruptLines(t *testing.T) {
 	}
 }
 
-// TestNothingByDefault starts VMs that said nothing about what libkrun would
-// then choose itself.
+// TestNothingByDefault starts VMs without settings for which libkrun would choose a
+// default itself.
 func TestNothingByDefault(t *testing.T) {
 	x := makeThings(t)
 	size := func(c *Context) error { return c.SetVMConfig(1, 128) }
@@ -347,7 +347,8 @@ func TestNothingByDefault(t *testing.T) {
 	}
 }
 
-// TestAbortsAtTheStart has what libkrun would accept, and then not survive.
+// TestAbortsAtTheStart has settings that libkrun accepts and that make it abort at the
+// start.
 func TestAbortsAtTheStart(t *testing.T) {
 	x := makeThings(t)
 	firmware := compile(t, firmware5, "-DFIRMWARE", "-Wl,-soname,"+firmware5) // its kernel ends at 64 MiB
@@ -410,7 +411,7 @@ func TestAbortsAtTheStart(t *testing.T) {
 	}
 }
 
-// TestX86 has what only x86-64 does not survive or ignores.
+// TestX86 has settings that libkrun ignores or does not survive, only on x86-64.
 func TestX86(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("these are x86-64's")
@@ -435,7 +436,8 @@ func TestX86(t *testing.T) {
 	}
 }
 
-// TestEnvironmentIsNeverNULL: NULL would be this process's own.
+// TestEnvironmentIsNeverNULL checks that C never gets NULL as the environment: libkrun
+// would take this process's environment.
 func TestEnvironmentIsNeverNULL(t *testing.T) {
 	c, calls := open(t, "1.19.0")
 	if err := errors.Join(c.SetExec("/x", nil, nil), c.SetEnv(nil)); err != nil {

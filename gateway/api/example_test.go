@@ -14,8 +14,7 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// standIn listens where the gateway of this environment would, and knows one
-// sandbox.
+// standIn serves in place of this environment's gateway. It has one sandbox.
 func standIn() (remove func()) {
 	dir, err := os.MkdirTemp("", "api") // short, for the socket
 	if err != nil {

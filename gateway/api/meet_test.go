@@ -18,8 +18,8 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// envServe makes the test program something that answers on this socket, as the
-// gateway of the state directory envServeState.
+// envServe lets the test program answer on this socket, as the gateway of the state
+// directory envServeState.
 const (
 	envServe      = "API_TEST_SERVE"
 	envServeState = "API_TEST_STATE"
@@ -46,7 +46,7 @@ func serve(socket string) {
 	})))
 }
 
-// world is a state and a runtime directory in which nobody listens yet.
+// world makes a state and a runtime directory. Nobody listens there yet.
 func world(t *testing.T) (state, runtime string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "api") // short, for the socket
@@ -70,7 +70,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// listener is another process that answers.
+// listener starts another process that answers.
 func listener(t *testing.T, runtime, state string, as *syscall.Credential) *os.Process {
 	t.Helper()
 	self, err := os.Executable()
@@ -104,7 +104,7 @@ func listener(t *testing.T, runtime, state string, as *syscall.Credential) *os.P
 	return cmd.Process
 }
 
-// refusal is an error with a line and a hint.
+// refusal checks that an error has this line and this hint.
 func refusal(t *testing.T, err error, says, hint string) {
 	t.Helper()
 	var e *Error
@@ -127,8 +127,8 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// TestImpostor: a directory of the runtime directory's name may be another user's, or
-// anybody's. Who listens there is told nothing.
+// TestImpostor checks that a client refuses to connect if the runtime directory is
+// another user's or others can write to it, or if another user's process listens there.
 func TestImpostor(t *testing.T) {
 	state, runtime := world(t)
 	listener(t, runtime, state, nil)
@@ -151,8 +151,8 @@ func TestImpostor(t *testing.T) {
 	refusal(t, err, "of user 65534 listens", EnvRuntimeDir)
 }
 
-// TestOtherStateDirectory: a copy of a state directory has the same id. So its gateway may
-// have the same socket, and is refused.
+// TestOtherStateDirectory checks that a gateway of another state directory is refused. A
+// copied state directory has the same id, so its gateway may have the same socket.
 func TestOtherStateDirectory(t *testing.T) {
 	state, runtime := world(t)
 	listener(t, runtime, state, nil)
@@ -175,7 +175,7 @@ func TestOtherStateDirectory(t *testing.T) {
 	refusal(t, err, "moved", "kill ")
 }
 
-// TestSilentGateway: the error names a gateway that was stopped, and says what to do.
+// TestSilentGateway checks that the error names a stopped gateway and says what to do.
 func TestSilentGateway(t *testing.T) {
 	meet, short := meetDeadline, shortDeadline
 	meetDeadline, shortDeadline = 300*time.Millisecond, 300*time.Millisecond

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Odd environments are answered by one line and a hint.
+// TestOddPlaces checks that odd environments give one line and a hint.
 func TestOddPlaces(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	damaged := t.TempDir()
@@ -23,7 +23,7 @@ func TestOddPlaces(t *testing.T) {
 		{"rel", "", `OPENSHELL_STATE_DIR is "rel", which is no absolute path`},
 		{file, "", "find the gateway: open " + file + "/gateway.json: not a directory"},
 		{damaged, "", "find the gateway: " + damaged + "/gateway.json is damaged"},
-		{t.TempDir(), "rel", ""}, // none has run there: nothing is looked for
+		{t.TempDir(), "rel", ""}, // no gateway has run there, so the runtime directory is not used
 	} {
 		t.Setenv(EnvStateDir, c.state)
 		t.Setenv(EnvRuntimeDir, c.runtime)
@@ -52,8 +52,8 @@ func TestOddPlaces(t *testing.T) {
 	}
 }
 
-// The error tells of a gateway that has the state directory, and listens where this process
-// does not look.
+// TestListensElsewhere checks that the error names another runtime directory where the
+// last gateway of the state directory has listened.
 func TestListensElsewhere(t *testing.T) {
 	state := t.TempDir()
 	t.Setenv(EnvStateDir, state)
@@ -79,7 +79,7 @@ func TestListensElsewhere(t *testing.T) {
 	}
 }
 
-// TestRuntimeDirStays: a client with another environment finds the gateway.
+// TestRuntimeDirStays checks that a client with another environment finds the gateway.
 func TestRuntimeDirStays(t *testing.T) {
 	dir, err := os.MkdirTemp("", "gw")
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestStartOtherVersion: a gateway of another version may not know the command that starts
-// it. The error says so, and not what the gateway said.
+// TestStartOtherVersion has a gateway of another version, which may not know the command
+// that starts it. The error has to say so; the gateway's own text would not help.
 func TestStartOtherVersion(t *testing.T) {
 	world(t)
 	for _, printed := range []string{ // by 99b2efc; by this version, of a command that it does not know

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestLogIsBounded: the log goes on with what an earlier gateway wrote, and with it it
-// does not grow over its bound.
+// TestLogIsBounded checks that a gateway appends to the log of earlier ones, and that all
+// of it stays within the bound.
 func TestLogIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	line := strings.Repeat("x", 64<<10)
@@ -44,9 +44,9 @@ func TestLogIsBounded(t *testing.T) {
 	}
 }
 
-// TestOddLog: what is in the log's place and is no file is refused, and delays nobody.
+// TestOddLog checks that anything but a file in the log's place is refused at once.
 func TestOddLog(t *testing.T) {
-	for kind, make := range map[string]func(path string) error{
+	for kind, put := range map[string]func(path string) error{
 		"fifo":      func(path string) error { return unix.Mkfifo(path, 0o600) },
 		"directory": func(path string) error { return os.MkdirAll(filepath.Join(path, "x"), 0o700) },
 		"dangling":  func(path string) error { return os.Symlink("/nowhere/at/all", path) },
@@ -55,7 +55,7 @@ func TestOddLog(t *testing.T) {
 	} {
 		t.Run(kind, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := make(filepath.Join(dir, state.LogFile)); err != nil {
+			if err := put(filepath.Join(dir, state.LogFile)); err != nil {
 				t.Fatal(err)
 			}
 			done := beside(func() error { _, err := LogTo(dir, 0); return err })
@@ -74,7 +74,7 @@ func TestOddLog(t *testing.T) {
 // patience bounds one wait for something to happen.
 const patience = 30 * time.Second
 
-// beside runs f beside the test.
+// beside runs f in another goroutine.
 func beside(f func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()

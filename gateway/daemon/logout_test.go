@@ -6,7 +6,7 @@ import (
 	"testing/fstest"
 )
 
-// debianLogind is from /etc/systemd/logind.conf of Debian 12, a part of it.
+// debianLogind is a part of /etc/systemd/logind.conf of Debian 12.
 const debianLogind = `#  This file is part of systemd.
 [Login]
 #NAutoVTs=6

@@ -16,8 +16,8 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// TestUnitArgs: the unit gets the environment that says where things are, by
-// name only, and leaves sandboxes alone.
+// TestUnitArgs checks that the unit gets the environment variables with paths, by name
+// only, and that its end does not kill sandboxes.
 func TestUnitArgs(t *testing.T) {
 	unit := unitName("/home/x/.local/state/openshell-vm")
 	if unit == unitName("/home/y/.local/state/openshell-vm") || !strings.HasSuffix(unit, ".service") {
@@ -36,9 +36,9 @@ func TestUnitArgs(t *testing.T) {
 	}
 }
 
-// TestShippedUnit: what systemd does by the unit that users copy is what it does by
-// the one that is made for them. By systemd.kill(5), KillMode=process is what leaves
-// the monitors in the unit's control group alone at a stop, a restart, an upgrade.
+// TestShippedUnit checks that the unit which users copy has the same settings as the unit
+// that the gateway makes. KillMode=process spares the monitors in the unit's control
+// group at a stop, a restart and an upgrade: see systemd.kill(5).
 func TestShippedUnit(t *testing.T) {
 	text, err := os.ReadFile("../../examples/openshell-gateway.service")
 	if err != nil {
@@ -91,8 +91,8 @@ func TestPrintedErrors(t *testing.T) {
 	}
 }
 
-// TestWithdrawAfterTheEnd: a supervisor whose gateway found the lock taken has
-// ended before it is withdrawn, and nothing is waited for.
+// TestWithdrawAfterTheEnd withdraws a supervisor that has ended, because its gateway found
+// the lock taken. withdraw must not wait.
 func TestWithdrawAfterTheEnd(t *testing.T) {
 	t.Setenv(api.EnvStateDir, filepath.Join(t.TempDir(), "state"))
 	cmd := exec.Command("/bin/sh", "-c", "exit 3")
@@ -114,7 +114,7 @@ func TestWithdrawAfterTheEnd(t *testing.T) {
 	})
 }
 
-// TestRestartDelay doubles, and is bounded.
+// TestRestartDelay checks that the delay doubles up to a bound.
 func TestRestartDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &restartDelay{}
@@ -127,7 +127,8 @@ func TestRestartDelay(t *testing.T) {
 	})
 }
 
-// TestUnitOf: the service is the last part of the path.
+// TestUnitOf checks that a unit is the last part of the cgroup's path, if that is a
+// service.
 func TestUnitOf(t *testing.T) {
 	for cgroups, want := range map[string]string{
 		"0::/user.slice/user-1000.slice/user@1000.service/app.slice/openshell-gateway.service\n":        "openshell-gateway.service",

@@ -14,11 +14,12 @@ import (
 	"openshell-vm/internal/vocab"
 )
 
-// The directories in testdata are named for the commit whose gateway wrote them, all
-// in the state directory writtenIn. "<name>.json" is the record of what had that name.
+// writtenIn is the state directory in which the files in testdata were written. Each
+// directory there has the name of the commit whose gateway wrote it. "<name>.json" is the
+// record of the sandbox with that name.
 const writtenIn = "/var/tmp/openshell-state/state"
 
-// written lists the records of one commit by name.
+// written returns the records of one commit by name.
 func written(t *testing.T, commit string) map[string][]byte {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("testdata", commit, "*.json"))
@@ -38,8 +39,8 @@ func written(t *testing.T, commit string) map[string][]byte {
 	return records
 }
 
-// TestReadsWhatWasWritten: a state directory that another version wrote, and that lies
-// elsewhere now, is opened, and nothing of its records is lost or means another thing.
+// TestReadsWhatWasWritten opens a state directory that another version wrote and that was
+// moved. Its records must lose no field, and no field may change its meaning.
 func TestReadsWhatWasWritten(t *testing.T) {
 	for _, commit := range []string{"99b2efc", "2e4380a"} {
 		t.Run(commit, func(t *testing.T) {
@@ -70,7 +71,7 @@ func TestReadsWhatWasWritten(t *testing.T) {
 	}
 }
 
-// openWritten makes a state directory of what was written, and opens it.
+// openWritten makes a state directory of one commit's files and opens it.
 func openWritten(t *testing.T, commit string) *Home {
 	t.Helper()
 	dir := fresh(t)
@@ -109,8 +110,8 @@ func idOf(t *testing.T, record []byte) string {
 	return r.ID
 }
 
-// sameMeaning compares a record as it is written now with what was written, field by
-// field. Only where it lies, and that it was moved, may differ.
+// sameMeaning compares a record as it is written now with the old file, field by field.
+// Only the place and the warning about the move may differ.
 func sameMeaning(t *testing.T, h *Home, r *Record, was []byte) {
 	t.Helper()
 	now, err := h.encode(r)
@@ -138,8 +139,9 @@ func sameMeaning(t *testing.T, h *Home, r *Record, was []byte) {
 	}
 }
 
-// TestFormat pins what is written: what the gateway of a commit wrote is written again
-// to the byte. A change here needs a reader of both forms, and these files stay.
+// TestFormat pins the format: a record that the gateway of a commit wrote has to be
+// written again byte for byte. A change of the format needs a reader of both forms, and
+// these files stay.
 func TestFormat(t *testing.T) {
 	h := &Home{State: writtenIn, ID: "none"}
 	for name, was := range written(t, "2e4380a") {
@@ -152,7 +154,8 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// full has a value in each field, which the records of testdata do not.
+// full returns a record with a value in each field. The records of testdata leave some
+// out.
 func full() *Record {
 	at := time.Date(2026, 11, 27, 12, 0, 0, 1, time.UTC)
 	return &Record{
@@ -170,7 +173,7 @@ func full() *Record {
 	}
 }
 
-// TestFullRecord is the golden form of all that a record can hold.
+// TestFullRecord compares a record with every field with the golden file.
 func TestFullRecord(t *testing.T) {
 	zero(t, reflect.ValueOf(*full()), "record")
 	was, err := os.ReadFile("testdata/full.json")
@@ -185,7 +188,7 @@ func TestFullRecord(t *testing.T) {
 	}
 }
 
-// zero tells of fields without a value: the golden form would not pin their names.
+// zero reports fields without a value: the golden file would not pin their names.
 func zero(t *testing.T, v reflect.Value, name string) {
 	t.Helper()
 	if v.IsZero() {

@@ -11,7 +11,8 @@ import (
 	"openshell-vm/internal/fault"
 )
 
-// open opens a home in fresh directories. They are short: socket paths are limited.
+// open opens a home in fresh directories. Their paths are short, because the length of a
+// socket's path is limited.
 func open(t *testing.T) *Home {
 	t.Helper()
 	fresh(t)
@@ -21,7 +22,7 @@ func open(t *testing.T) *Home {
 	return h
 }
 
-// fresh points the environment to directories that are not there yet.
+// fresh sets the environment to directories that do not exist yet.
 func fresh(t *testing.T) (stateDir string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "gw")
@@ -100,7 +101,7 @@ func TestOpenHome(t *testing.T) {
 	}
 }
 
-// A share in the runtime directory is where it was, wherever the state is.
+// TestShareOutsideOfState checks that only shares within the state directory move with it.
 func TestShareOutsideOfState(t *testing.T) {
 	h := &Home{State: "/new/state", ID: "gatewayid123"}
 	for _, c := range []struct{ share, place, want string }{

@@ -9,7 +9,8 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// TestOtherGatewaysAreHidden, also while none runs there.
+// TestOtherGatewaysAreHidden checks that the directories of other gateways are hidden,
+// also while those do not run.
 func TestOtherGatewaysAreHidden(t *testing.T) {
 	first := open(t)
 	other := filepath.Join(filepath.Dir(first.State), "other")
@@ -22,7 +23,7 @@ func TestOtherGatewaysAreHidden(t *testing.T) {
 			t.Errorf("%s is not hidden, but %q", dir, first.Hidden())
 		}
 	}
-	// What another user could have put there counts for nothing.
+	// A directory to which another user can write does not count.
 	must(t, os.Chmod(second.Runtime, 0o777))
 	if slices.Contains(first.Hidden(), other) {
 		t.Error("a link that anybody could have made is followed")

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestRecordSurvives: a writer that is cut off at any point leaves the old
-// record or the new one, and the next write goes through.
+// TestRecordSurvives has a new record that was cut off at any byte. The old record has to
+// be read, and the next write has to succeed.
 func TestRecordSurvives(t *testing.T) {
 	h := open(t)
 	old := &Record{Version: Version, ID: NewID(), Name: "old", Share: "/x"}
@@ -36,8 +36,7 @@ func TestRecordSurvives(t *testing.T) {
 	}
 }
 
-// TestForgetUnderWriters: a renewal that is under way may write beside the record
-// while all of it is removed.
+// TestForgetUnderWriters removes a sandbox's directory while a renewal writes there.
 func TestForgetUnderWriters(t *testing.T) {
 	h := open(t)
 	for i := range 200 {
@@ -59,8 +58,8 @@ func TestForgetUnderWriters(t *testing.T) {
 	}
 }
 
-// TestNewDirectoriesAreDurable: a record and a share survive a power failure only if
-// the names of the directories that they lie in do.
+// TestNewDirectoriesAreDurable checks that parent directories are synced: a record and a
+// share survive a power failure only if their directories' names do.
 func TestNewDirectoriesAreDurable(t *testing.T) {
 	h := open(t)
 	if OnTmpfs(h.State) {
