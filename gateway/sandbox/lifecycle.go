@@ -30,7 +30,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 		return err
 	}
 	defer s.Release()
-	if err := s.ready(); err != nil {
+	if err := ready(s); err != nil {
 		return err
 	}
 	// A caller that goes away leaves no half-started sandbox.
@@ -58,7 +58,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 }
 
 // ready refuses what is removed, and what nothing here can start or stop.
-func (s *Sandbox) ready() error {
+func ready(s *Sandbox) error {
 	if err := s.Present(); err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (s *Sandbox) Stop(ctx context.Context, grace time.Duration) error {
 		return err
 	}
 	defer s.Release()
-	if err := s.ready(); err != nil {
+	if err := ready(s); err != nil {
 		return err
 	}
 	if err := s.Update(func(r *state.Record) { r.Want(state.WantStopped) }); err != nil {
