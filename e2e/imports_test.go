@@ -10,15 +10,15 @@ import (
 	"testing"
 )
 
-// importRule says, for each part of the tree, which of our own parts it may import: cmd →
-// gateway → drivers, share, tokens. For a package the longest prefix in the table counts. A
-// package may always import what lies below itself, unless that is a part of its own in the
-// table. A name in a list stands also for all that lies below it; with = before it, only for
-// that package.
+// importRule lists, for each part of this module, the other parts that it may import:
+// cmd → gateway → drivers, share, tokens. For a package the longest prefix in the table
+// counts. A package may always import packages below itself, unless they have their own
+// entry in the table. A name in a list includes all packages below it; with = before it,
+// it is only that package.
 var importRule = map[string][]string{
 	"share":        {"share/layout"},
 	"share/layout": {},
-	"tokens":       {"internal/atomicfile", "internal/fault", "internal/plainfile"}, // leaves, which a user of the library does not see
+	"tokens":       {"internal/atomicfile", "internal/fault", "internal/plainfile"}, // leaves that users of the library don't see
 	"krun":         {},
 
 	"internal/atomicfile": {},
@@ -39,14 +39,14 @@ var importRule = map[string][]string{
 	"internal/vocab":      {},
 
 	"drivers":                      {"drivers", "internal", "share/layout"},
-	"drivers/driverstest":          {"drivers", "share", "internal"}, // publishes what it tests
+	"drivers/driverstest":          {"drivers", "share", "internal"}, // publishes in shares
 	"drivers/driverstest/capture":  {},
 	"drivers/driverstest/content":  {},
 	"drivers/driverstest/search":   {"drivers/driverstest/content"},
 	"drivers/driverstest/testhost": {},
 	"drivers/driverstest/trees":    {"drivers/driverstest/content"},
 
-	// The driver and the monitor know the interface of a hypervisor, and none of the hypervisors.
+	// The driver and the monitor know the interface of a hypervisor, but no hypervisor.
 	"drivers/vm": {"=drivers", "drivers/vm/guest", "drivers/vm/host", "=drivers/vm/hypervisor", "drivers/vm/hypervisor/all",
 		"drivers/vm/cgroup", "drivers/vm/monitor", "internal"},
 	"drivers/vm/monitor/api": {"=drivers", "internal"},
@@ -60,7 +60,7 @@ var importRule = map[string][]string{
 	"drivers/vm/host":                   {"=drivers", "drivers/vm/jail", "drivers/vm/kvm", "internal"},
 	"drivers/vm/initramfs":              {"drivers/vm/guest", "internal"},
 	"drivers/vm/jail":                   {"drivers/vm/cgroup", "internal/fault", "internal/inode"},
-	"drivers/vm/jail/jailtest":          {"=drivers", "drivers/vm"}, // of the tests of all of them
+	"drivers/vm/jail/jailtest":          {"=drivers", "drivers/vm"}, // used by the tests of several parts
 	"drivers/vm/cgroup":                 {"internal"},
 	"drivers/vm/guest":                  {"internal/vocab"},
 	"drivers/vm/kvm":                    {"internal"},
@@ -69,30 +69,31 @@ var importRule = map[string][]string{
 	"gateway/api": {"internal/peer", "internal/plainfile", "internal/procfs", "internal/stream", "internal/vocab"},
 	"gateway":     {"gateway", "drivers", "share", "tokens", "internal"},
 
-	// What is kept on disk: it knows no driver, and of the API only where a gateway is found.
+	// The files on disk. It knows no driver; of the API it uses paths and errors.
 	"gateway/state": {"gateway/api", "share", "tokens", "internal"},
 
-	// What is in a share, and when it is due. It knows no driver, no record and no API.
+	// The leases: the contents of shares and their renewal. It knows no driver, no record
+	// and no API.
 	"gateway/lease": {"gateway/lease/schedule", "share", "tokens", "internal"},
-	// When something is done, whatever it is.
+	// Runs keys at their times.
 	"gateway/lease/schedule": {},
 
-	// What becomes of an error.
+	// Turns errors into a line and a hint.
 	"gateway/explain": {"=drivers", "gateway/api", "tokens", "internal/text"},
-	// What there is, and room for it: neither knows what a sandbox is.
+	// The items, one for each record, and disk space for renewals. Neither imports sandbox.
 	"gateway/roster":  {"gateway/api", "gateway/explain", "gateway/lease", "gateway/state", "share", "internal"},
 	"gateway/reserve": {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
-	// The two kinds of what has a lease: neither knows the other.
+	// Sandboxes and named shares both have leases. Neither package knows the other.
 	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
 	"gateway/shares":  {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
-	// What is told of all of it.
+	// The metrics, and the server of the API.
 	"gateway/metrics": {"=drivers", "gateway/lease", "gateway/roster", "gateway/sandbox", "gateway/shares"},
 	"gateway/server":  {"=drivers", "gateway", "tokens", "internal"},
 
-	// What makes a process of it: neither knows the other.
+	// Starts and supervises the gateway's process.
 	"gateway/daemon": {"gateway/api", "gateway/state", "internal"},
 
-	// Of the program itself the CLI knows the API. Below it, an idea each.
+	// The CLI knows only the gateway's API. Each package below it has one task.
 	"cmd/openshell-vm":          {"cmd/openshell-vm", "gateway/api", "internal/text"},
 	"cmd/openshell-vm/cmdline":  {"cmd/openshell-vm/habits", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},
 	"cmd/openshell-vm/gateways": {"gateway/api"},
@@ -113,7 +114,7 @@ var importRule = map[string][]string{
 // heavy are the engines' client libraries: the CLI must start in milliseconds.
 var heavy = []string{"github.com/docker/docker", "github.com/containers", "github.com/prometheus"}
 
-// TestImportRule holds the tree to the rule, test files left out.
+// TestImportRule checks every package against importRule, without test files.
 func TestImportRule(t *testing.T) {
 	list := exec.Command("go", "list", "-deps", "-e", "-json=ImportPath,Imports,Deps", "../...")
 	out, err := list.StdoutPipe()
@@ -163,7 +164,7 @@ func TestImportRule(t *testing.T) {
 	}
 }
 
-// ruleFor finds the longest part that a package lies in.
+// ruleFor returns the longest entry of importRule that includes the package.
 func ruleFor(pkg string) (part string, allowed []string) {
 	for candidate, a := range importRule {
 		if below(pkg, candidate) && len(candidate) > len(part) {
@@ -173,7 +174,7 @@ func ruleFor(pkg string) (part string, allowed []string) {
 	return part, allowed
 }
 
-// fits says whether a package is one that an entry of the rule allows.
+// fits reports whether an entry of a list allows the package.
 func fits(pkg, entry string) bool {
 	if only, ok := strings.CutPrefix(entry, "="); ok {
 		return pkg == only

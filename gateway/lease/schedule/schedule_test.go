@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestRunsInOrder, each key at its time and again when it sets itself.
+// TestRunsInOrder checks that each key runs at its time, and again if its run sets it.
 func TestRunsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -45,8 +45,8 @@ func TestRunsInOrder(t *testing.T) {
 	})
 }
 
-// TestMostUrgentFirst: what is overdue runs in the order in which it
-// expires, not in that of its times.
+// TestMostUrgentFirst checks that overdue keys run in the order in which they expire, not
+// in the order of their times.
 func TestMostUrgentFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -74,7 +74,7 @@ func TestMostUrgentFirst(t *testing.T) {
 	})
 }
 
-// TestIsNotDelayedByHanging runs: more of them than there are workers.
+// TestIsNotDelayedByHanging has more hanging runs than workers.
 func TestIsNotDelayedByHanging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -100,8 +100,8 @@ func TestIsNotDelayedByHanging(t *testing.T) {
 	})
 }
 
-// TestSetWhileRunning: the time that is set last counts, and a key never
-// runs twice at once.
+// TestSetWhileRunning checks that the time set last counts, and that a key never runs
+// twice at once.
 func TestSetWhileRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var runs, inside atomic.Int32
