@@ -94,6 +94,9 @@ func (s *Spec) UnmarshalJSON(data []byte) error {
 	if program := older.Process.Entrypoint; len(program) > 0 {
 		s.Container.Entrypoint = program[0]
 	}
+	if s.Container != (Container{}) && s.VM.Hypervisor == "auto" { // containers had that, too
+		s.VM.Hypervisor = ""
+	}
 	return err
 }
 
