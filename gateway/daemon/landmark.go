@@ -16,6 +16,7 @@ import (
 type landmark struct {
 	path string
 	at   state.Inode
+	used bool // a gateway was seen to have made it its own
 }
 
 // whereabouts says what has become of a state directory.
@@ -29,22 +30,23 @@ const (
 
 // newLandmark makes the state directory if there is none yet. If it can't be made, or is
 // refused, the gateway reports that itself.
-func newLandmark() landmark {
+func newLandmark() *landmark {
 	path, err := api.StateDir()
 	if err != nil || state.Check() != nil {
-		return landmark{}
+		return &landmark{}
 	}
 	at, _ := state.InodeOf(path)
-	return landmark{path, at}
+	return &landmark{path: path, at: at}
 }
 
 // find finds out what has become of the state directory.
-func (l landmark) find() whereabouts {
+func (l *landmark) find() whereabouts {
 	if l.at == (state.Inode{}) {
 		return there
 	}
 	_, err := os.Lstat(filepath.Join(l.path, api.IdentityFile))
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		l.used = l.used || err == nil
 		return there
 	}
 	dir, now := l.path, state.Inode{}
@@ -62,7 +64,7 @@ func (l landmark) find() whereabouts {
 
 // await waits until the next try is due and the state directory's file system is mounted.
 // It fails if the state directory was deleted, or ctx ends.
-func (l landmark) await(ctx context.Context, delay *restartDelay) error {
+func (l *landmark) await(ctx context.Context, delay *restartDelay) error {
 	for {
 		if l.find() == deleted {
 			err := fmt.Errorf("%w: %s", state.ErrDeleted, l.path)

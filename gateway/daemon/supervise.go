@@ -50,7 +50,7 @@ func Supervise(program string, args ...string) int {
 	for first := true; ; first = false {
 		began := time.Now()
 		last := &tail{}
-		code := runOnce(ctx, last, program, args...)
+		code := runOnce(ctx, last, place.used, program, args...)
 		switch {
 		case code == ExitOrderly || ctx.Err() != nil || first && (code == ExitTaken || code == ExitRefused):
 			_, _ = os.Stderr.Write(last.bytes()) // perhaps nobody reads it any more
@@ -99,9 +99,13 @@ func Persist(ctx context.Context, open func() error, told func(error) bool) erro
 }
 
 // runOnce runs the gateway until it ends, and returns its exit code; -1 means that a signal
-// ended it. A gateway that could not be started counts as refused.
-func runOnce(ctx context.Context, stderr io.Writer, program string, args ...string) int {
+// ended it. A gateway that could not be started counts as refused. onlyOld lets it make no
+// new state directory.
+func runOnce(ctx context.Context, stderr io.Writer, onlyOld bool, program string, args ...string) int {
 	cmd := exec.CommandContext(ctx, program, args...)
+	if onlyOld {
+		cmd.Env = append(os.Environ(), state.EnvOnlyOld+"=1")
+	}
 	cmd.Stderr = stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = time.Second // sandboxes' processes may have stderr open, too

@@ -38,6 +38,11 @@ type Home struct {
 // ErrTaken means that another gateway holds the state directory.
 var ErrTaken = errors.New("another gateway is running there")
 
+// EnvOnlyOld is set for a gateway that is run again in a state directory that was there
+// before: its Open makes no new one. The directory's file system may just be moved, so that
+// the place is empty for a moment.
+const EnvOnlyOld = "OPENSHELL_STATE_ONLY_OLD"
+
 // Open finds the directories that the environment names, and makes missing ones. It refuses
 // those that others could read or change. Then it takes the lock. Close, or any end of the
 // process, releases the lock.
@@ -47,6 +52,11 @@ func Open() (*Home, error) {
 		return nil, err
 	}
 	h := &Home{State: state}
+	if os.Getenv(EnvOnlyOld) != "" {
+		if _, err := os.Lstat(filepath.Join(h.State, api.IdentityFile)); err != nil {
+			return nil, fmt.Errorf("the state directory is not there now: %w", err)
+		}
+	}
 	if err := PrivateDir(h.State); err != nil {
 		return nil, err
 	}

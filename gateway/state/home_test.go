@@ -119,3 +119,23 @@ func TestShareOutsideOfState(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyOld: a gateway that is run again makes no state directory in the place of one that
+// is not there for a moment.
+func TestOnlyOld(t *testing.T) {
+	dir := fresh(t)
+	t.Setenv(EnvOnlyOld, "1")
+	if home, err := Open(); err == nil {
+		home.Close()
+		t.Error("it was made")
+	}
+	if _, err := os.Lstat(dir); !os.IsNotExist(err) {
+		t.Errorf("something was made: %v", err)
+	}
+	for _, only := range []string{"", "1"} {
+		t.Setenv(EnvOnlyOld, only)
+		home, err := Open()
+		must(t, err)
+		home.Close()
+	}
+}
