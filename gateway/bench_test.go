@@ -83,6 +83,16 @@ func newBenchGateway(b *testing.B, home *state.Home, engine drivers.Driver) *Gat
 	return g
 }
 
+// fresh is how many hold a token that is valid.
+func fresh(g *Gateway) (n int) {
+	for _, s := range g.all() {
+		if time.Now().Before(token(s).ExpiresAt) {
+			n++
+		}
+	}
+	return n
+}
+
 // renewAll makes all due, and returns once each was renewed. What was being renewed just then
 // has set its own next time, and is made due once more.
 func renewAll(g *Gateway) {
@@ -137,17 +147,17 @@ func Benchmark10000Idle(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			home, engine := manySandboxes(b, n)
 			debug.SetGCPercent(GCPercent) // as the program does
-			fresh := 0.0
+			took := 0.0
 			for b.Loop() {
 				began := time.Now()
 				g := newBenchGateway(b, home, engine)
 				ctx, cancel := context.WithCancel(b.Context())
 				ended := make(chan error, 1)
 				go func() { ended <- g.Run(ctx) }()
-				for renewals(g) < uint64(n) {
+				for fresh(g) < n {
 					time.Sleep(time.Millisecond)
 				}
-				fresh = time.Since(began).Seconds()
+				took = time.Since(began).Seconds()
 				time.Sleep(5 * time.Second) // looks at the engine, and no request
 				b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")
 				b.ReportMetric(float64(descriptors(b)), "descriptors")
@@ -158,7 +168,7 @@ func Benchmark10000Idle(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(fresh, "s-until-fresh")
+			b.ReportMetric(took, "s-until-fresh")
 		})
 	}
 }
