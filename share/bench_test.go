@@ -67,7 +67,7 @@ var benchFiles = [2][]File{
 // publisher returns a function that publishes one new generation. Grace is so
 // short that each call prunes one: the steady state of a share.
 func publisher(b *testing.B, p place) func([]File) {
-	s, err := Create(filepath.Join(p.dir, "share"), Options{UID: Keep, GID: Keep, Durable: p.durable, Grace: time.Nanosecond})
+	s, err := Create(filepath.Join(p.dir, "share"), Options{Durable: p.durable, Grace: time.Nanosecond})
 	if err != nil {
 		b.Fatal(err)
 	}

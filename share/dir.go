@@ -95,7 +95,7 @@ func (d dir) openClosed(name string) (dir, error) {
 	if err != nil {
 		return sub, err
 	}
-	if err := sub.own(owner{Keep, Keep, privateDir}); err != nil {
+	if err := sub.own(owner{keep, keep, privateDir}); err != nil {
 		sub.close()
 		return dir{fd: -1}, err
 	}

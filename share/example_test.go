@@ -16,7 +16,7 @@ func newShare() (s *share.Share, remove func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	s, err = share.Create(filepath.Join(dir, "agent"), share.Options{UID: share.Keep, GID: share.Keep})
+	s, err = share.Create(filepath.Join(dir, "agent"), share.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func TestDurableSyncsInOrder(t *testing.T) {
 		{true, "a b ..gen-00000001 commit auth auth", "a b ..gen-00000002 commit auth"},
 		{false, "commit", "commit"},
 	} {
-		s := newTestShare(t, Options{UID: Keep, GID: Keep, Durable: c.durable, Step: step})
+		s := newTestShare(t, Options{Durable: c.durable, Step: step})
 		for _, want := range []string{c.first, c.again} {
 			trace = nil
 			traceSyncs(t, 0, func(path string) { trace = append(trace, path) })
@@ -63,7 +63,7 @@ func TestDurableSyncsInOrder(t *testing.T) {
 
 func TestFailedSync(t *testing.T) {
 	for failAt := 1; failAt <= 4; failAt++ {
-		s := newTestShare(t, Options{UID: Keep, GID: Keep, Durable: true})
+		s := newTestShare(t, Options{Durable: true})
 		mustPublish(t, s, provenFiles("a", "b"))
 		before := entries(t, s)
 		traceSyncs(t, failAt, func(string) {})

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// owner is the owner and mode that a file or directory gets. For a uid or gid of Keep
+// owner is the owner and mode that a file or directory gets. For a uid or gid of keep
 // the file system decides.
 type owner struct {
 	uid, gid int
@@ -16,7 +16,7 @@ type owner struct {
 // apply sets owner and mode by descriptor, so neither the umask nor a changed name
 // matters. It sets the mode last: chown may clear bits of it.
 func (o owner) apply(fd int) error {
-	if o.uid != Keep || o.gid != Keep {
+	if o.uid != keep || o.gid != keep {
 		if err := unix.Fchown(fd, o.uid, o.gid); err != nil {
 			return err
 		}
@@ -26,8 +26,8 @@ func (o owner) apply(fd int) error {
 
 func (o owner) matches(st unix.Stat_t) bool {
 	return st.Mode&0o7777 == o.mode &&
-		(o.uid == Keep || st.Uid == uint32(o.uid)) &&
-		(o.gid == Keep || st.Gid == uint32(o.gid))
+		(o.uid == keep || st.Uid == uint32(o.uid)) &&
+		(o.gid == keep || st.Gid == uint32(o.gid))
 }
 
 // write makes a new file. After an error the caller has to remove what is there.

@@ -81,7 +81,7 @@ func onSmallDisk(dir, options string, f func(s *Share) error) error {
 		return fmt.Errorf("mount: %w", err)
 	}
 	defer unix.Unmount(dir, unix.MNT_DETACH)
-	s, err := Create(filepath.Join(dir, "s"), Options{UID: Keep, GID: Keep})
+	s, err := Create(filepath.Join(dir, "s"), Options{})
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func childPublish(args []string) error {
 
 // killOptions prune at once, so that a kill may hit between two removals.
 func killOptions(durable bool) Options {
-	return Options{UID: Keep, GID: Keep, Durable: durable, Grace: time.Nanosecond}
+	return Options{Durable: durable, Grace: time.Nanosecond}
 }
 
 // TestKilledAtEveryStep kills a separate writer as each numbered step begins, in
@@ -189,7 +189,7 @@ func childHammer(args []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := Open(args[0], Options{UID: Keep, GID: Keep, Grace: grace, Overlap: 4 * grace,
+	s, err := Open(args[0], Options{Grace: grace, Overlap: 4 * grace,
 		Renewed: func(name string, _ []byte) bool { return name == "token" }})
 	if err != nil {
 		return err

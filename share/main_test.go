@@ -58,7 +58,7 @@ func runChild(t testing.TB, cmd *exec.Cmd) {
 	}
 }
 
-var plainOptions = Options{UID: Keep, GID: Keep}
+var plainOptions = Options{}
 
 // newTestShare makes a share on a tmpfs, if there is one. A durable share is on disk.
 func newTestShare(t testing.TB, opts Options) *Share {

@@ -18,7 +18,7 @@ const (
 // overlapping makes a share whose file token is rewritten by renewals. A token
 // whose key was retired begins with "void".
 func overlapping(t *testing.T) *Share {
-	return newTestShare(t, Options{UID: Keep, GID: Keep, Grace: testGrace, Overlap: testOverlap,
+	return newTestShare(t, Options{Grace: testGrace, Overlap: testOverlap,
 		Renewed: func(name string, data []byte) bool { return name == "token" && string(data[:4]) != "void" }})
 }
 

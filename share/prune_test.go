@@ -50,7 +50,7 @@ func TestPruneByAge(t *testing.T) {
 		"asked about later": {ago(2 * time.Second), ago(time.Second), now.Add(grace), 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newTestShare(t, Options{UID: Keep, GID: Keep, Grace: grace})
+			s := newTestShare(t, Options{Grace: grace})
 			for range 3 {
 				mustPublish(t, s, provenFiles("a"))
 			}
@@ -68,7 +68,7 @@ func TestPruneByAge(t *testing.T) {
 }
 
 func TestPublishPrunesWhenUnchangedToo(t *testing.T) {
-	s := newTestShare(t, Options{UID: Keep, GID: Keep, Grace: time.Minute})
+	s := newTestShare(t, Options{Grace: time.Minute})
 	mustPublish(t, s, provenFiles("a"))
 	mustPublish(t, s, with(File{"a", []byte("same")}))
 	superseded(t, s, 2, time.Now().Add(-time.Hour))
@@ -84,7 +84,7 @@ func TestPublishPrunesWhenUnchangedToo(t *testing.T) {
 // superseded. The generation is neither removed at once nor kept for a year.
 func TestPruneAfterClockWentBack(t *testing.T) {
 	const grace = time.Minute
-	s := newTestShare(t, Options{UID: Keep, GID: Keep, Grace: grace})
+	s := newTestShare(t, Options{Grace: grace})
 	mustPublish(t, s, provenFiles("a"))
 	mustPublish(t, s, provenFiles("a"))
 	year := time.Now().Add(-365 * 24 * time.Hour)
@@ -107,7 +107,7 @@ func TestPruneAfterClockWentBack(t *testing.T) {
 // time asleep does not count as grace.
 func TestPruneAfterClockStepped(t *testing.T) {
 	t.Cleanup(func() { steps.set = time.Time{} })
-	s := newTestShare(t, Options{UID: Keep, GID: Keep, Grace: time.Minute})
+	s := newTestShare(t, Options{Grace: time.Minute})
 	mustPublish(t, s, provenFiles("a"))
 	mustPublish(t, s, provenFiles("a"))
 	now := time.Now()
@@ -155,7 +155,7 @@ func TestClockSteps(t *testing.T) {
 // TestUnannouncedSuccessorKeeps keeps a generation whose successor is not announced:
 // nobody knows when it was superseded.
 func TestUnannouncedSuccessorKeeps(t *testing.T) {
-	s := newTestShare(t, Options{UID: Keep, GID: Keep, Grace: time.Nanosecond})
+	s := newTestShare(t, Options{Grace: time.Nanosecond})
 	mustPublish(t, s, provenFiles("a"))
 	tx, err := s.open()
 	if err != nil {

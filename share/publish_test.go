@@ -48,7 +48,7 @@ func TestLinksAreRelative(t *testing.T) {
 }
 
 func TestNamesComeAndGo(t *testing.T) {
-	s := newTestShare(t, Options{UID: Keep, GID: Keep, Grace: time.Nanosecond})
+	s := newTestShare(t, Options{Grace: time.Nanosecond})
 	a, b, c := File{"a", []byte("1")}, File{"b", []byte("2")}, File{"c", nil}
 	mustPublish(t, s, with(a, b))
 	mustPublish(t, s, with(b, c))
@@ -86,9 +86,9 @@ func TestChangedModeIsAChange(t *testing.T) {
 	a := File{"a", []byte("1")}
 	mustPublish(t, s, with(a))
 	for i, opts := range []Options{
-		{UID: Keep, GID: Keep, FileMode: 0o400},
-		{UID: Keep, GID: Keep, FileMode: 0o400, DirMode: 0o500},
-		{UID: os.Geteuid(), GID: os.Getegid(), FileMode: 0o400, DirMode: 0o500},
+		{FileMode: 0o400},
+		{FileMode: 0o400, DirMode: 0o500},
+		{Owner: &Owner{os.Geteuid(), os.Getegid()}, FileMode: 0o400, DirMode: 0o500},
 	} {
 		again, err := Open(s.Dir(), opts)
 		if err != nil {
@@ -116,7 +116,7 @@ func checkModes(s *Share) error {
 		if err := syscall.Lstat(path, &st); err != nil {
 			return err
 		}
-		if st.Mode&0o7777 != want.mode || want.uid != Keep && int(st.Uid) != want.uid || want.gid != Keep && int(st.Gid) != want.gid {
+		if st.Mode&0o7777 != want.mode || want.uid != keep && int(st.Uid) != want.uid || want.gid != keep && int(st.Gid) != want.gid {
 			return &Error{Op: "check", Path: path, Err: errors.New(fs.FileMode(st.Mode & 0o7777).String())}
 		}
 		return nil
@@ -130,8 +130,8 @@ func checkModes(s *Share) error {
 	}
 	gen := filepath.Join(s.AuthDir(), layout.Generation(n))
 	return errors.Join(
-		check(s.Dir(), owner{os.Geteuid(), Keep, 0o700}),
-		check(filepath.Join(s.Dir(), layout.Lock), owner{os.Geteuid(), Keep, 0o600}),
+		check(s.Dir(), owner{os.Geteuid(), keep, 0o700}),
+		check(filepath.Join(s.Dir(), layout.Lock), owner{os.Geteuid(), keep, 0o600}),
 		check(gen, s.dirOwner()),
 		check(filepath.Join(gen, "a"), s.fileOwner()),
 		check(filepath.Join(s.AuthDir(), layout.Announcement(n)), s.fileOwner()),
@@ -142,10 +142,10 @@ func TestOwnerIsPublished(t *testing.T) {
 	if os.Geteuid() != 0 {
 		need(t, "root, to give files away")
 	}
-	s := newTestShare(t, Options{UID: 1234, GID: 2345, DirMode: 0o500, FileMode: 0o400})
+	s := newTestShare(t, Options{Owner: &Owner{1234, 2345}, DirMode: 0o500, FileMode: 0o400})
 	mustPublish(t, s, with(File{"a", []byte("1")}))
 	wantModes(t, s)
-	other, err := Open(s.Dir(), Options{UID: 0, GID: 0})
+	other, err := Open(s.Dir(), Options{Owner: &Owner{}})
 	if !errors.Is(err, ErrOwner) {
 		t.Errorf("opening it as a share of root's gives %v, %v", other, err)
 	}
@@ -326,7 +326,6 @@ func TestOpenRefusesForeignOwner(t *testing.T) {
 
 func TestOptionsThatLetOthersWriteAreRefused(t *testing.T) {
 	for _, opts := range []Options{{FileMode: 0o664}, {DirMode: 0o757}, {FileMode: 0o4444}, {DirMode: fs.ModeSticky | 0o755}} {
-		opts.UID, opts.GID = Keep, Keep
 		if _, err := Create(filepath.Join(t.TempDir(), "s"), opts); !errors.Is(err, ErrMode) {
 			t.Errorf("%v gives %v", opts, err)
 		}
@@ -361,7 +360,7 @@ func TestRemoveOfHalfMadeShare(t *testing.T) {
 
 func TestStepsComeInOrder(t *testing.T) {
 	var seen []int
-	s := newTestShare(t, Options{UID: Keep, GID: Keep, Step: func(n int) { seen = append(seen, n) }})
+	s := newTestShare(t, Options{Step: func(n int) { seen = append(seen, n) }})
 	mustPublish(t, s, provenFiles("a", "b"))
 	want := []int{1, 2, 3, 4, 5, 6, 7, 7, 8, 9, 10, 11, 12, 12, 13, 14, 15}
 	if !slices.Equal(seen, want) {

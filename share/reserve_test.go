@@ -121,7 +121,7 @@ func reserveOn(dir string, size int) error {
 		return nil
 	}
 	for i := range reservedShares {
-		s, err := Create(filepath.Join(dir, fmt.Sprint("share", i)), Options{UID: Keep, GID: Keep, Reserve: r, Durable: true})
+		s, err := Create(filepath.Join(dir, fmt.Sprint("share", i)), Options{Reserve: r, Durable: true})
 		if err == nil {
 			err = publish(s, 0)
 		}

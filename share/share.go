@@ -12,8 +12,11 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// Keep, as [Options.UID] or [Options.GID], leaves the owner as the file system sets it.
-const Keep = -1
+// keep, as a uid or gid, leaves the owner as the file system sets it.
+const keep = -1
+
+// Owner is a user and a group, by their numbers.
+type Owner struct{ UID, GID int }
 
 // DefaultGrace is the grace if [Options.Grace] is zero.
 const DefaultGrace = 10 * time.Second
@@ -30,9 +33,9 @@ type Options struct {
 	// let others write are refused.
 	DirMode, FileMode fs.FileMode
 
-	// UID and GID own auth/ and all in it; see Keep. The zero value is root, which only
-	// root can set.
-	UID, GID int
+	// Owner owns auth/ and all in it; nil leaves that to the file system. Only root can
+	// give files away.
+	Owner *Owner
 
 	// Grace is how long a superseded generation stays readable as a whole; zero means
 	// DefaultGrace. It has to cover the time for which a cache may hold its name.
@@ -117,16 +120,24 @@ func (s *Share) Dir() string { return s.path }
 // AuthDir returns the directory to mount read-only into the sandbox.
 func (s *Share) AuthDir() string { return filepath.Join(s.path, layout.Auth) }
 
+// owner is who owns auth/ and all in it, with a mode.
+func (s *Share) owner(mode fs.FileMode) owner {
+	if o := s.opts.Owner; o != nil {
+		return owner{o.UID, o.GID, uint32(mode)}
+	}
+	return owner{keep, keep, uint32(mode)}
+}
+
 func (s *Share) authOwner() owner {
-	return owner{s.opts.UID, s.opts.GID, uint32(s.opts.DirMode.Perm() | 0o200)}
+	return s.owner(s.opts.DirMode.Perm() | 0o200)
 }
 
 func (s *Share) dirOwner() owner {
-	return owner{s.opts.UID, s.opts.GID, uint32(s.opts.DirMode.Perm())}
+	return s.owner(s.opts.DirMode.Perm())
 }
 
 func (s *Share) fileOwner() owner {
-	return owner{s.opts.UID, s.opts.GID, uint32(s.opts.FileMode.Perm())}
+	return s.owner(s.opts.FileMode.Perm())
 }
 
 func (s *Share) step(n int) {
@@ -142,7 +153,7 @@ func (s *Share) create() error {
 		return err
 	}
 	defer parent.close()
-	root, err := s.makeDir(parent, filepath.Base(s.path), owner{Keep, Keep, privateDir})
+	root, err := s.makeDir(parent, filepath.Base(s.path), owner{keep, keep, privateDir})
 	if err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ func nameIsStuck(s *Share) error {
 // as unlinking a directory may; it must not be taken for a directory. The other files of
 // the generation have to be removed.
 func TestImmutable(t *testing.T) {
-	s := newTestShare(t, Options{UID: Keep, GID: Keep, Durable: true}) // on a disk
+	s := newTestShare(t, Options{Durable: true}) // on a disk
 	mustPublish(t, s, provenFiles("a", "b"))
 	mustPublish(t, s, provenFiles("a", "b"))
 	superseded(t, s, 2, time.Now().Add(-time.Hour))

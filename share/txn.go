@@ -73,7 +73,7 @@ func (t *txn) openLock() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := t.checkOwner(t.root, st, 0o077, Keep); err != nil {
+	if err := t.checkOwner(t.root, st, 0o077, keep); err != nil {
 		return err
 	}
 	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
@@ -95,13 +95,13 @@ func (t *txn) openAuth() (err error) {
 		return err
 	}
 	t.owned = t.authOwner().matches(st)
-	return t.checkOwner(t.auth, st, 0o022, t.opts.UID)
+	return t.checkOwner(t.auth, st, 0o022, t.authOwner().uid)
 }
 
 // checkOwner refuses a directory that belongs to neither this user nor other, and one
 // whose mode has a forbidden bit.
 func (t *txn) checkOwner(d dir, st unix.Stat_t, forbidden uint32, other int) error {
-	if st.Uid != uint32(os.Geteuid()) && (other == Keep || st.Uid != uint32(other)) {
+	if st.Uid != uint32(os.Geteuid()) && (other == keep || st.Uid != uint32(other)) {
 		return &Error{Op: "open", Path: d.path, Err: fmt.Errorf("%w (uid %d)", ErrOwner, st.Uid)}
 	}
 	if st.Mode&forbidden != 0 {

@@ -46,8 +46,8 @@ func childUmasks(args []string) error {
 }
 
 func underUmask(path string) error {
-	modes := Options{UID: Keep, GID: Keep, Grace: time.Nanosecond}
-	for _, opts := range []Options{modes, {UID: Keep, GID: Keep, Grace: 1, DirMode: 0o500, FileMode: 0o400}} {
+	modes := Options{Grace: time.Nanosecond}
+	for _, opts := range []Options{modes, {Grace: 1, DirMode: 0o500, FileMode: 0o400}} {
 		s, err := Create(path, opts)
 		if err != nil {
 			return err

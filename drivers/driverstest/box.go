@@ -53,7 +53,7 @@ func (s *suite) prepare(t *testing.T, change func(b *box)) *box {
 	t.Helper()
 	b := &box{t: t, s: s, driver: s.driver, id: newID()}
 	var err error
-	b.share, err = share.Create(filepath.Join(s.state, "shares", b.id), share.Options{UID: share.Keep, GID: share.Keep})
+	b.share, err = share.Create(filepath.Join(s.state, "shares", b.id), share.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

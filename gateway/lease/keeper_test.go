@@ -54,7 +54,7 @@ func kept(t *testing.T, ttl time.Duration, n int, log io.Writer) (*Keeper, []*Le
 		Published: func(time.Duration) {}, Failed: func() {}})
 	var all []*Lease
 	for i := range n {
-		s, err := share.Create(filepath.Join(dir, fmt.Sprint(i)), share.Options{UID: share.Keep, GID: share.Keep, Renewed: k.Superseded})
+		s, err := share.Create(filepath.Join(dir, fmt.Sprint(i)), share.Options{Renewed: k.Superseded})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -311,7 +311,7 @@ func TestUntidyPublishIsNoFailure(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			opts := share.Options{UID: share.Keep, GID: share.Keep, Step: func(n int) {
+			opts := share.Options{Step: func(n int) {
 				switch n {
 				case step:
 					allow = deny(t, l.share.AuthDir())

@@ -84,7 +84,7 @@ func leased(t *testing.T) (auth string, token *Token, content *Content, generati
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := share.Create(filepath.Join(t.TempDir(), "s"), share.Options{UID: share.Keep, GID: share.Keep})
+	s, err := share.Create(filepath.Join(t.TempDir(), "s"), share.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,8 +85,8 @@ func (r *Roster) exists(id string) bool {
 // ShareOptions are fixed by the record and by where the share lies.
 func (r *Roster) ShareOptions(record *state.Record) share.Options {
 	return share.Options{
-		Durable: !state.OnTmpfs(record.Share), UID: share.Keep, GID: share.Keep,
-		Grace: max(share.DefaultGrace, 2*record.Staleness), Overlap: lease.Overlap, Renewed: r.Keeper.Superseded,
+		Durable: !state.OnTmpfs(record.Share),
+		Grace:   max(share.DefaultGrace, 2*record.Staleness), Overlap: lease.Overlap, Renewed: r.Keeper.Superseded,
 		Reserve: r.Home.ReserveOf(record.Share), Step: killpoint.Step(),
 	}
 }
