@@ -36,9 +36,9 @@ type Options struct {
 	Supervisor string          // systemd, parent or none: who restarts it
 	Unit       string          // the unit that runs it, if the user made that; "" if none does
 	Advice     func() []string // for who leaves something running: one line each; nil for none
-	Log        *slog.Logger
-	IdleAfter  time.Duration // ends by itself when nothing needed it for so long; 0 for never
-	LookEvery  time.Duration // how often engines that are needed, and the socket, are looked at; 0 for 2 s
+	Log        *slog.Logger    // nil for none
+	IdleAfter  time.Duration   // ends by itself when nothing needed it for so long; 0 for never
+	LookEvery  time.Duration   // how often engines that are needed, and the socket, are looked at; 0 for 2 s
 }
 
 // Gateway keeps the sandboxes of one state directory. New makes one, Run runs it.
@@ -67,6 +67,7 @@ type Gateway struct {
 // tokens.OpenKeys does; home stays the caller's to close.
 func New(home *state.Home, opts Options) (*Gateway, error) {
 	opts.LookEvery = cmp.Or(opts.LookEvery, sandbox.UsualLook)
+	opts.Log = cmp.Or(opts.Log, slog.New(slog.DiscardHandler))
 	keys, err := tokens.OpenKeys(home.Keys())
 	if err != nil {
 		return nil, err
