@@ -25,23 +25,23 @@ import (
 	"openshell-vm/tokens"
 )
 
-// GCPercent is what the program sets for runtime/debug: ten thousand records are
-// idle memory, which the default would double.
+// GCPercent is the program's garbage collection target, see debug.SetGCPercent. Ten
+// thousand records are idle memory, and the default target would double it.
 const GCPercent = 30
 
-// Options are what a gateway is given beside its directories.
+// Options configure a gateway. Its directories are not part of them: see New.
 type Options struct {
 	Drivers    []drivers.Driver // in the order in which auto prefers them
 	Version    string
-	Supervisor string          // systemd, parent or none: who restarts it
-	Unit       string          // the unit that runs it, if the user made that; "" if none does
-	Advice     func() []string // for who leaves something running: one line each; nil for none
+	Supervisor string          // what restarts it: systemd, parent or none
+	Unit       string          // the systemd unit that runs it, if the user made the unit; else ""
+	Advice     func() []string // advice for users who log out while something runs, one line each; nil for none
 	Log        *slog.Logger    // nil for none
-	IdleAfter  time.Duration   // ends by itself when nothing needed it for so long; 0 for never
-	LookEvery  time.Duration   // how often engines that are needed, and the socket, are looked at; 0 for 2 s
+	IdleAfter  time.Duration   // how long nothing must have needed the gateway before it ends; 0: it never ends by itself
+	LookEvery  time.Duration   // how often the socket is checked, and each engine that has something to do; 0 for 2 s
 }
 
-// Gateway keeps the sandboxes of one state directory. New makes one, Run runs it.
+// Gateway keeps the sandboxes and shares of one state directory.
 type Gateway struct {
 	home      *state.Home
 	opts      Options
@@ -63,8 +63,8 @@ type Gateway struct {
 	stopped chan struct{} // closed by Stop
 }
 
-// New opens the keys and loads every record. It changes nothing but what
-// tokens.OpenKeys does; home stays the caller's to close.
+// New opens the keys and loads every record. It changes nothing on disk, apart from
+// what tokens.OpenKeys does. The caller closes home after Run.
 func New(home *state.Home, opts Options) (*Gateway, error) {
 	opts.LookEvery = cmp.Or(opts.LookEvery, sandbox.UsualLook)
 	opts.Log = cmp.Or(opts.Log, slog.New(slog.DiscardHandler))
@@ -75,7 +75,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g := &Gateway{home: home, opts: opts, log: opts.Log, startedAt: time.Now(), keys: keys,
 		stopped: make(chan struct{}), metrics: metrics.New()}
 	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Published: g.metrics.Published, Failed: g.metrics.Failed,
-		Further: func(l *lease.Lease) []lease.Source { return []lease.Source{shares.Files(home, l)} }}, // a further one has its place here
+		Further: func(l *lease.Lease) []lease.Source { return []lease.Source{shares.Files(home, l)} }}, // add further sources here
 		g.metrics.Repaired)
 	g.keeper = g.roster.Keeper
 	g.shares = shares.New(g.roster, opts.Drivers)
@@ -92,7 +92,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	return g, g.roster.Load(g.known)
 }
 
-// known takes in what has a record: a sandbox, or a share of the user's own.
+// known takes in one record: a sandbox, or a share of the user's own.
 func (g *Gateway) known(r *state.Record) error {
 	if r.Own() {
 		return g.shares.Known(r)
@@ -100,20 +100,21 @@ func (g *Gateway) known(r *state.Record) error {
 	return g.fleet.Known(r)
 }
 
-// Run keeps every token fresh, moves every sandbox to where it should be, and
-// serves the API, until ctx ends, Stop is asked for or nothing needs the
-// gateway any more. Sandboxes go on. It returns state.ErrDeleted once there is no state
-// directory any more. The order of its beginning matters:
+// Run keeps every token fresh, brings every sandbox to its desired state and serves the
+// API. It returns when ctx ends, after Stop, or when nothing has needed the gateway for
+// IdleAfter. Sandboxes go on running. It returns state.ErrDeleted if the state directory
+// was deleted. It begins in this order:
 //
-//  1. Every share's token is read, without a lock, and its renewal is planned;
-//     a share that hangs is passed by. Then the renewals begin, the most urgent
-//     first, before anything that depends on an engine, which may hang.
-//  2. The engines are asked what runs, for a moment at most; what should run
-//     and doesn't is resumed, through Deliver, while the API is served already.
-//  3. The API: whoever connects finds observed states, and each token fresh or
-//     being renewed.
-//  4. Shares that a killed gateway left half-published are repaired, if no
-//     publish has done it.
+//  1. Every share's token is read, without a lock, and its renewal is planned. A share
+//     that hangs is skipped. Then the renewals begin, the most urgent first. None of this
+//     depends on an engine, because an engine may hang.
+//  2. The engines are asked what runs. The API waits for their answers for a moment only.
+//     What should run and does not is resumed through Deliver; the API does not wait for
+//     that.
+//  3. The API is served. A client finds the states that the engines reported, and each
+//     token fresh or being renewed.
+//  4. Shares that a killed gateway left half-published are repaired, unless a publish has
+//     done it already.
 func (g *Gateway) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -147,18 +148,19 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return err
 }
 
-// Stop makes Run end, now or as soon as it is called.
+// Stop makes Run return. If Run was not called yet, it returns soon after its call.
 func (g *Gateway) Stop() { g.stop.Do(func() { close(g.stopped) }) }
 
-// touch notes a use, which puts off the gateway's idle end.
+// touch notes that the gateway was used now: IdleAfter counts from here.
 func (g *Gateway) touch() { g.lastUse.Store(time.Now().UnixNano()) }
 
 // upkeepEvery is how often the gateway looks after itself.
 const upkeepEvery = 10 * time.Second
 
-// upkeep ends the gateway when nothing has needed it for a while or its state directory
-// was deleted, takes away what is left of shares, forgets keys whose last token has
-// expired, and sees that all is renewed that should be.
+// upkeep does the gateway's regular work. It ends the gateway if nothing has needed it for
+// IdleAfter or if its state directory was deleted. It removes what failed creations and
+// removals left of shares, deletes keys whose last token has expired, and checks that
+// every token that should be renewed is on the schedule.
 func (g *Gateway) upkeep(ctx context.Context) error {
 	every := upkeepEvery
 	if g.opts.IdleAfter > 0 {
@@ -194,8 +196,8 @@ func (g *Gateway) upkeep(ctx context.Context) error {
 	}
 }
 
-// idle says whether nothing needed the gateway for IdleAfter. A need counts as
-// a use.
+// idle reports whether nothing has needed the gateway for IdleAfter. While something
+// needs it, that counts as a use.
 func (g *Gateway) idle(now time.Time) bool {
 	if g.opts.IdleAfter <= 0 {
 		return false

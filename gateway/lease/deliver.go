@@ -13,27 +13,27 @@ import (
 	"openshell-vm/tokens"
 )
 
-// publishDeadline bounds one publish: a share whose lock is held must not stay without a
-// visible failure.
+// publishDeadline bounds one publish. If another process holds a share's lock, the renewal
+// then fails visibly.
 const publishDeadline = 5 * time.Second
 
-// slowPublish is what the log tells of a publish that worked. It is mostly the disk's
-// doing: a publish waits until the disk has the token, which no deadline cuts short.
+// slowPublish is how long a successful publish may take before the log tells of it. The
+// usual cause is the disk: a publish waits until the token is on it, and no deadline ends
+// that wait.
 const slowPublish = 2 * time.Second
 
-// Deliver is the data path: mint, publish, start. Each renewal takes it without the last
-// step, each start and each resume with it, so there is no way to a running sandbox that
-// has no fresh token in its share.
+// Deliver is the data path: mint, publish, start. A renewal is the first three steps; a
+// start and a resume are all four. So no sandbox starts without a fresh token in its share.
 //
-//  1. Under the share's lock, where the new generation's number is known: have all
-//     sources give it their files. The token is the first, and carries the number.
-//  2. Publish: all of them become visible at once, by one rename.
-//     A renewal counts only if the sandbox has this very directory mounted.
-//  3. Note the result and when to come again: at the renewal time, or soon
-//     after a failure. The last good token stays where it is.
-//  4. Start, if there is something to start: from here on the sandbox reads the token.
+//  1. Under the share's lock, where the number of the new generation is known: get the
+//     files of all sources. The token is the first of them and carries the number.
+//  2. Publish: all files become visible at once, by one rename. A renewal succeeds only
+//     if the sandbox has this very directory mounted.
+//  3. Note the result, and when the next delivery is due: at the renewal time, or soon
+//     after a failure. After a failure the last good token stays where it is.
+//  4. Call start, unless it is nil. From then on the sandbox reads the token.
 //
-// For a start the caller holds the operation's lock of what is started.
+// If start is not nil, the caller holds the Op lock of what is started.
 func (k *Keeper) Deliver(ctx context.Context, l *Lease, start func(context.Context) error) error {
 	token, content := k.content(l)
 	build := func(generation uint64) ([]share.File, error) {
@@ -65,8 +65,8 @@ func (k *Keeper) Deliver(ctx context.Context, l *Lease, start func(context.Conte
 	return start(ctx) // 4
 }
 
-// content is what the next publish puts into a share: the token first. A further kind of
-// source has its place in Options.Further, and nowhere else.
+// content returns the sources of the next publish, the token first. All others come from
+// Options.Further.
 func (k *Keeper) content(l *Lease) (*Token, *Content) {
 	token := &Token{Issuer: k.issuer, SandboxID: l.id, TTL: l.holder.TTL()}
 	return token, &Content{Sources: append([]Source{token}, k.opts.Further(l)...), Warn: func(err error) {
@@ -74,8 +74,8 @@ func (k *Keeper) content(l *Lease) (*Token, *Content) {
 	}}
 }
 
-// publish is share.Publish. A share whose directory is gone is published once more, if
-// its holder made it anew.
+// publish calls share.Publish. If the share's directory is gone and its holder makes it
+// anew, it publishes once more.
 func (l *Lease) publish(ctx context.Context, build func(uint64) ([]share.File, error)) (share.Published, error) {
 	p, err := l.share.Publish(ctx, l.floor(), build)
 	if !isNotExist(err) {
@@ -89,17 +89,18 @@ func (l *Lease) publish(ctx context.Context, build func(uint64) ([]share.File, e
 	return l.share.Publish(ctx, l.floor(), build)
 }
 
-// outcome is what became of a publish.
+// outcome is the result of one publish.
 type outcome struct {
 	minted  tokens.Claims
-	due     time.Time // of the first source
+	due     time.Time // when the first source is due
 	err     error
-	warning error // it succeeded, and could not tidy up
+	warning error // the publish succeeded, but could not tidy up
 	took    time.Duration
 }
 
-// note keeps what became of a publish and sets the time of the next, if there is to be
-// one. The time is set before the holder hears of it, whose phase may have waited for it.
+// note records the result of a publish and sets the time of the next one. It does so
+// before it calls Delivered, because that may change the lease's phase to Renewed, and
+// then the time must be right.
 func (k *Keeper) note(l *Lease, o outcome) {
 	ttl, untidy := l.holder.TTL(), untidyLine(o.warning)
 	l.mu.Lock()
@@ -133,7 +134,8 @@ func (k *Keeper) note(l *Lease, o outcome) {
 	log.Debug("published", slog.Uint64("generation", o.minted.Generation), "expires", o.minted.ExpiresAt, "took", o.took)
 }
 
-// next notes an outcome in the renewal, and says when to come again. The caller holds l.mu.
+// next records an outcome in the renewal and returns when the next delivery is due. The
+// caller holds l.mu.
 func (k *Keeper) next(l *Lease, o outcome, ttl time.Duration) time.Time {
 	now := time.Now()
 	if o.err != nil {
@@ -150,7 +152,7 @@ func (k *Keeper) next(l *Lease, o outcome, ttl time.Duration) time.Time {
 	return l.renewal.Due
 }
 
-// untidyLine is "" if there is no warning.
+// untidyLine returns one line for users, or "" if there is no warning.
 func untidyLine(warning error) string {
 	if warning == nil {
 		return ""

@@ -13,11 +13,11 @@ import (
 // Files is the source of the user's files, which are published with each token.
 type Files struct {
 	Auth string                            // the share's auth directory
-	Load func() (map[string][]byte, error) // those that are kept, by name
+	Load func() (map[string][]byte, error) // reads the stored files, by name
 }
 
-// Last are the files. Where they can't be read, it gives those that were published last
-// beside the error: they must not keep a token back.
+// Last returns the files. If they can't be read, it returns the error and the files that
+// were published last, so that the token can still be published.
 func (f *Files) Last() (map[string][]byte, error) {
 	files, err := f.Load()
 	if err == nil {
@@ -32,7 +32,8 @@ func (f *Files) Last() (map[string][]byte, error) {
 	return last.Files, err
 }
 
-// Files gives them in the order of their names. It never holds a token back.
+// Files returns the files, sorted by name. It never returns nil files, so its error never
+// stops a publish.
 func (f *Files) Files(uint64) ([]share.File, error) {
 	files, err := f.Last()
 	given := make([]share.File, 0, len(files)) // none is no failure
@@ -42,5 +43,5 @@ func (f *Files) Files(uint64) ([]share.File, error) {
 	return given, err
 }
 
-// Due is never: who changes them has them published at once.
+// Due returns zero, never: whoever changes the files publishes them at once.
 func (f *Files) Due() time.Time { return time.Time{} }

@@ -14,35 +14,36 @@ import (
 	"openshell-vm/tokens"
 )
 
-// Options are what a keeper is made with. None may be left out.
+// Options are what a keeper is made with. All are required.
 type Options struct {
 	Keys      *tokens.Keys
 	GatewayID string
 	Log       *slog.Logger
-	// Exists says whether a token's subject is one that tokens are good for.
+	// Exists reports whether tokens with this subject are valid.
 	Exists func(id string) bool
-	// Further are the sources of a lease's content beside the token, in their order.
+	// Further returns a lease's sources after the token, in order.
 	Further func(*Lease) []Source
-	// Pruned is told that room may have become free beside a share.
+	// Pruned is called after each prune: there may be more space on the share's disk.
 	Pruned func(shareDir string)
-	// Published and Failed are told of each delivery, for the metrics.
+	// Published and Failed are called after each delivery, for the metrics.
 	Published func(took time.Duration)
 	Failed    func()
 }
 
-// Keeper keeps leases: it delivers their tokens, when they are due and when it is asked
-// to, and prunes what is superseded. It is safe for concurrent use.
+// Keeper keeps leases. It delivers their tokens, when they are due and when it is asked
+// to, and removes old generations. It is safe for concurrent use.
 type Keeper struct {
 	opts     Options
 	issuer   tokens.Issuer
 	renewals *schedule.Schedule
 	prunes   *schedule.Schedule // see prune.go
 
-	mu     sync.RWMutex // the prunes' may be taken under it, no other
+	mu     sync.RWMutex // only the lock of prunes may be taken under it
 	leases map[string]*Lease
 }
 
-// NewKeeper makes one that does nothing before Serve, but what it is asked for.
+// NewKeeper makes a keeper without leases. It renews nothing by itself before Serve, and
+// prunes nothing before ServePrunes.
 func NewKeeper(opts Options) *Keeper {
 	k := &Keeper{opts: opts, issuer: tokens.Issuer{Keys: opts.Keys, GatewayID: opts.GatewayID}, leases: map[string]*Lease{}}
 	k.renewals = schedule.New(k.renew)
@@ -50,18 +51,19 @@ func NewKeeper(opts Options) *Keeper {
 	return k
 }
 
-// Verifier judges tokens as they are at this moment.
+// Verifier returns a verifier for the current tokens of this gateway.
 func (k *Keeper) Verifier(leeway time.Duration) tokens.Verifier {
 	return tokens.Verifier{Keys: k.opts.Keys, GatewayID: k.opts.GatewayID, Leeway: leeway, Exists: k.opts.Exists}
 }
 
-// Renewals is the schedule of deliveries, for tests: nothing else changes it by hand.
+// Renewals is the schedule of deliveries. It is exported for tests; nothing else outside
+// this package uses it.
 func (k *Keeper) Renewals() *schedule.Schedule { return k.renewals }
 
 // Prunes is the schedule of prunes, for tests.
 func (k *Keeper) Prunes() *schedule.Schedule { return k.prunes }
 
-// Add has a lease's schedules followed from now on.
+// Add takes a lease in: from now on its phase decides whether it is scheduled.
 func (k *Keeper) Add(l *Lease) {
 	k.mu.Lock()
 	k.leases[l.id] = l
@@ -71,7 +73,7 @@ func (k *Keeper) Add(l *Lease) {
 	l.keeper = k
 }
 
-// Drop ends the keeping of a lease that has ended.
+// Drop forgets a lease that has ended.
 func (k *Keeper) Drop(l *Lease) {
 	l.Follow(Ended)
 	k.mu.Lock()
@@ -82,14 +84,14 @@ func (k *Keeper) Drop(l *Lease) {
 	}
 }
 
-// byID is nil if there is none.
+// byID returns nil if there is no such lease.
 func (k *Keeper) byID(id string) *Lease {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.leases[id]
 }
 
-// all are in no order.
+// all returns every lease, in no order.
 func (k *Keeper) all() []*Lease {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -100,7 +102,8 @@ func (k *Keeper) all() []*Lease {
 	return all
 }
 
-// EachKept tells of every share that is renewed where it lies and how long its tokens live.
+// EachKept calls f for every lease that is renewed, with its share's directory and its
+// tokens' lifetime.
 func (k *Keeper) EachKept(f func(shareDir string, ttl time.Duration)) {
 	for _, l := range k.all() {
 		if _, kept := l.Renewal(); kept {
@@ -109,26 +112,26 @@ func (k *Keeper) EachKept(f func(shareDir string, ttl time.Duration)) {
 	}
 }
 
-// Serve renews what is due, the most urgent first, until ctx ends. PickUp should have
-// been called.
+// Serve renews what is due, the most urgent first, until ctx ends. Call PickUp before.
 func (k *Keeper) Serve(ctx context.Context) { k.renewals.Serve(ctx) }
 
-// renew is what the schedule runs.
+// renew is called by the schedule.
 func (k *Keeper) renew(ctx context.Context, id string) {
 	l := k.byID(id)
 	if l == nil {
 		return
 	}
 	if _, kept := l.Renewal(); kept {
-		_ = k.Deliver(ctx, l, nil) // it has noted and logged it
+		_ = k.Deliver(ctx, l, nil) // Deliver has recorded and logged the error
 	}
 }
 
-// pickUpTime bounds how long the renewals wait for the shares' tokens to be read. What
-// could not be read by then is renewed last.
+// pickUpTime bounds how long the renewals wait until the shares' tokens are read. Shares
+// that could not be read by then are renewed last.
 const pickUpTime = time.Second
 
-// PickUp reads every share's token and plans its renewal. A share that hangs is passed by.
+// PickUp reads every share's token and plans its renewal. A share that hangs is skipped
+// after pickUpTime.
 func (k *Keeper) PickUp(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
@@ -143,9 +146,10 @@ func (k *Keeper) PickUp(ctx context.Context) {
 	}
 }
 
-// pickUp says when a share is due after a restart: at once, unless it holds a token that
-// verifies. It needs no lock of the share's, and leaves a share that is locked or damaged
-// to the publish that follows.
+// pickUp sets when a share is due after a restart. If it holds a token that verifies, that
+// is the token's renewal time; otherwise it is now. In either case it is not before the
+// holder's AfterRestart. pickUp does not take the share's lock. If a share is locked or
+// damaged, the next publish finds that out.
 func (k *Keeper) pickUp(l *Lease) {
 	claims, err := k.read(l, time.Now())
 	_, content := k.content(l)
@@ -155,7 +159,7 @@ func (k *Keeper) pickUp(l *Lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.renewal.Renewals > 0 || l.phase != Renewed {
-		return // what was published since is newer
+		return // something newer was published in the meantime
 	}
 	due := time.Time{}
 	if err == nil {
@@ -170,7 +174,7 @@ func (k *Keeper) pickUp(l *Lease) {
 	k.renewals.Set(l.id, due, l.renewal.ExpiresAt)
 }
 
-// read verifies what a share holds, and keeps what could be read of it.
+// read verifies what a share holds and records what could be read of it.
 func (k *Keeper) read(l *Lease, now time.Time) (tokens.Claims, error) {
 	held, err := Read(l.share.AuthDir(), l.id, k.Verifier(0), now)
 	l.mu.Lock()
@@ -179,15 +183,15 @@ func (k *Keeper) read(l *Lease, now time.Time) (tokens.Claims, error) {
 	return held.Claims, err
 }
 
-// Fresh says whether a share holds a token that verifies and is not due.
+// Fresh reports whether a share holds a token that verifies and is not due.
 func (k *Keeper) Fresh(l *Lease) bool {
 	now := time.Now()
 	claims, err := k.read(l, now)
 	return err == nil && !tokens.Due(now, claims.IssuedAt, l.holder.TTL(), l.id)
 }
 
-// TakeUp plans the renewal of a lease that was found, before it is added: at once, unless
-// the share holds a token that verifies.
+// TakeUp plans the renewal of an adopted lease, before Add. It is due at once, unless the
+// share holds a token that verifies.
 func (k *Keeper) TakeUp(l *Lease) {
 	claims, err := k.read(l, time.Now())
 	if err != nil {
@@ -200,15 +204,15 @@ func (k *Keeper) TakeUp(l *Lease) {
 	l.at = l.renewal.Due
 }
 
-// Repair completes what a killed gateway left of shares that are not due yet, one after
-// the other: nothing waits for it.
+// Repair completes publishes that a killed gateway left unfinished. It does so only for
+// shares that were not published since, one after the other: nothing waits for it.
 func (k *Keeper) Repair(ctx context.Context) {
 	schedule.Each(ctx, k.all(), 1, func(l *Lease) { k.repair(ctx, l) })
 }
 
 func (k *Keeper) repair(ctx context.Context, l *Lease) {
 	if r, kept := l.Renewal(); !kept || r.Renewals > 0 {
-		return // a publish has repaired it
+		return // a publish has repaired it already
 	}
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
@@ -217,8 +221,8 @@ func (k *Keeper) repair(ctx context.Context, l *Lease) {
 	}
 }
 
-// ClockStepped looks at every token again: one from the future is renewed now, and the
-// schedules find what is overdue.
+// ClockStepped is called after the host's clock was set. A token that was issued in the
+// future is renewed now, and the schedules look again for what is due.
 func (k *Keeper) ClockStepped() {
 	now := time.Now()
 	for _, l := range k.all() {
@@ -233,7 +237,7 @@ func (k *Keeper) ClockStepped() {
 	k.prunes.Recheck()
 }
 
-// oneLine is an error's text, whoever wrote it, fit to be shown.
+// oneLine returns an error's text as one printable line, whoever wrote it.
 func oneLine(err error) string { return text.Line(err.Error()) }
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

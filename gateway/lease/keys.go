@@ -8,32 +8,34 @@ import (
 	"openshell-vm/tokens"
 )
 
-// rotatePatience bounds how long a rotation waits for a share while no other gets
-// anywhere either: longer than one that hangs takes to show it.
+// rotatePatience bounds how long a rotation waits for one share. If no share was published
+// in that time, the rotation stops waiting. It is longer than publishDeadline, so a share
+// whose lock is held has failed by then.
 const rotatePatience = 2 * publishDeadline
 
-// Republished is what became of the shares that a change of keys concerns.
+// Republished counts the shares that a change of keys concerns, by their result.
 type Republished struct {
 	KeyID string
-	Done  int // hold a token of another key
-	// Failed could not be published, and are tried again. Waiting hang.
+	Done  int // shares that hold no token of the old key any more
+	// Failed counts shares whose publish failed and is retried. Waiting counts those whose
+	// publish had not ended when the wait was over.
 	Failed, Waiting int
 }
 
-// HeldError refuses to retire a key.
+// HeldError is the refusal to retire a key that is still needed.
 type HeldError struct {
 	KeyID  string
-	Shares int // that hold a token which it signed
+	Shares int // how many hold a token that the key signed
 }
 
-// Error names the key and how many shares need it.
+// Error names the key and the number of shares.
 func (e *HeldError) Error() string {
 	return fmt.Sprintf("tokens that the key %s signed are still held, by %d of the shares", e.KeyID, e.Shares)
 }
 
-// RotateKeys makes a new signing key and has every share published at once. The old key
-// verifies until the last token that it signed has expired. It returns once every share
-// holds a token of the new key, has shown that it can't, or hangs.
+// RotateKeys makes a new signing key and brings the renewal of every share forward to now.
+// The old key verifies until the last token that it signed has expired. RotateKeys returns
+// once each share holds a token of the new key, has failed, or hangs, or when ctx ends.
 func (k *Keeper) RotateKeys(ctx context.Context) (Republished, error) {
 	kid, err := k.opts.Keys.Rotate(time.Now(), k.longestTTL())
 	if err != nil {
@@ -45,9 +47,9 @@ func (k *Keeper) RotateKeys(ctx context.Context) (Republished, error) {
 	return result, nil
 }
 
-// RetireKey makes a key invalid at once. While shares hold tokens that it signed it is
-// refused with a HeldError, unless it is forced: then these are replaced at once. The key
-// that signs is refused with tokens.ErrSigningKey.
+// RetireKey makes a key invalid at once. While shares hold tokens that it signed, RetireKey
+// returns a HeldError, unless force is set: then it replaces these tokens. For the signing
+// key it returns tokens.ErrSigningKey.
 func (k *Keeper) RetireKey(ctx context.Context, kid string, force bool) (Republished, error) {
 	if n := k.Holding(kid); n > 0 && !force && kid != k.opts.Keys.SigningKeyID() {
 		return Republished{}, &HeldError{KeyID: kid, Shares: n}
@@ -57,20 +59,20 @@ func (k *Keeper) RetireKey(ctx context.Context, kid string, force bool) (Republi
 	}
 	k.opts.Log.Info("a key was retired", "key", kid)
 	k.TellUntidyKeys()
-	k.pruneAll(0) // its tokens are withdrawn
+	k.pruneAll(0) // old generations with the key's tokens must go now
 	result := k.republish(ctx, func(r Renewal) bool { return r.KeyID == kid })
 	result.KeyID = kid
 	return result, nil
 }
 
-// TellUntidyKeys logs what is not as it should be in the key directory.
+// TellUntidyKeys logs what could not be tidied up in the key directory.
 func (k *Keeper) TellUntidyKeys() {
 	if err := k.opts.Keys.Untidy(); err != nil {
 		k.opts.Log.Warn("the key directory is not tidy", "error", oneLine(err))
 	}
 }
 
-// Keys are those that verify now.
+// Keys returns the keys that verify tokens now.
 func (k *Keeper) Keys() []tokens.KeyInfo {
 	var valid []tokens.KeyInfo
 	now := time.Now()
@@ -82,7 +84,7 @@ func (k *Keeper) Keys() []tokens.KeyInfo {
 	return valid
 }
 
-// Holding is how many shares that are renewed hold a token which the key signed.
+// Holding counts the renewed shares that hold a token of the key.
 func (k *Keeper) Holding(kid string) (n int) {
 	for _, l := range k.all() {
 		if r, kept := l.Renewal(); kept && r.KeyID == kid {
@@ -92,8 +94,8 @@ func (k *Keeper) Holding(kid string) (n int) {
 	return n
 }
 
-// longestTTL is the longest lifetime of any token that verifies: a token of what was
-// removed does not.
+// longestTTL returns the longest token lifetime of any lease. Tokens of removed sandboxes
+// need not be counted: they do not verify.
 func (k *Keeper) longestTTL() (longest time.Duration) {
 	for _, l := range k.all() {
 		longest = max(longest, l.holder.TTL())
@@ -101,15 +103,16 @@ func (k *Keeper) longestTTL() (longest time.Duration) {
 	return longest
 }
 
-// republish brings the renewal of every share with an old token forward to now, on the one
-// schedule, and waits until each is done or has failed, as long as any of them gets there.
+// republish brings the renewal of every share with an old token forward to now. It uses
+// the ordinary schedule. It waits until each share is done or has failed, and gives up
+// when there was no progress for rotatePatience.
 func (k *Keeper) republish(ctx context.Context, old func(Renewal) bool) Republished {
 	began := time.Now()
 	var list []*Lease
 	for _, l := range k.all() {
 		l.mu.Lock()
 		if (l.phase == Renewed || l.phase == Pending) && old(l.renewal) {
-			l.schedule(began) // of one whose start is on its way, for when it is renewed
+			l.schedule(began) // if a start is under way, this only sets the time; Follow schedules it
 			if l.phase == Renewed {
 				list = append(list, l)
 			}
@@ -125,13 +128,13 @@ func (k *Keeper) republish(ctx context.Context, old func(Renewal) bool) Republis
 		if ctx.Err() != nil || now == before {
 			break
 		}
-		before = now // this one hangs, others don't
+		before = now // this share hangs, but others get on
 	}
 	return tally(list, began, old)
 }
 
-// await returns once a share's renewal is done or has failed; false means that neither
-// came in time.
+// await waits until a share's renewal is done or has failed. It returns false if neither
+// happened within rotatePatience or before ctx ended.
 func (l *Lease) await(ctx context.Context, began time.Time, old func(Renewal) bool) bool {
 	patience := time.NewTimer(rotatePatience)
 	defer patience.Stop()
@@ -155,7 +158,8 @@ func (l *Lease) await(ctx context.Context, began time.Time, old func(Renewal) bo
 	}
 }
 
-// progress says what has come of a renewal so far. The caller holds l.mu.
+// progress reports whether the renewal is still awaited, or has failed. If neither, it is
+// done. The caller holds l.mu.
 func (l *Lease) progress(began time.Time, old func(Renewal) bool) (waits, failed bool) {
 	switch {
 	case l.phase != Renewed || !old(l.renewal):
@@ -166,7 +170,7 @@ func (l *Lease) progress(began time.Time, old func(Renewal) bool) (waits, failed
 	return true, false
 }
 
-// tally counts what has come of each.
+// tally counts the shares by their progress.
 func tally(list []*Lease, began time.Time, old func(Renewal) bool) (r Republished) {
 	for _, l := range list {
 		l.mu.Lock()

@@ -7,63 +7,65 @@ import (
 	"openshell-vm/share"
 )
 
-// Phase says what becomes of a lease's token.
+// Phase says whether a lease's token is renewed.
 type Phase int
 
-// The phases. Only what is Renewed stands in the schedule.
+// The phases. Only a Renewed lease is on the schedule.
 const (
-	Idle    Phase = iota // nothing runs that needs it: it is left to expire
-	Pending              // a start has not come to its delivery yet, which decides
-	Renewed              // it is kept fresh
-	Ended                // nothing is left that could hold it
+	Idle    Phase = iota // nothing that runs needs the token: it is left to expire
+	Pending              // a start is under way and has not published yet; then it is renewed
+	Renewed              // the token is kept fresh
+	Ended                // nothing is left that could use the token
 )
 
-// Holder is what has a lease: a sandbox, or a share of the user's own. Its methods are
-// called with no lock of the lease's held, Reserve under the share's own. They must be
+// Holder is the owner of a lease: a sandbox, or a share of the user's own. Its methods are
+// called without the lease's lock; Reserve is called under the share's lock. They must be
 // safe for concurrent use.
 type Holder interface {
 	Name() string
 	TTL() time.Duration // of each token
-	// Reserve makes sure that a generation's number is on record before it is used.
+	// Reserve makes sure that the record covers a generation's number before it is used.
 	Reserve(generation uint64) error
-	// Floor is the lowest number for a share of which nothing is known.
+	// Floor returns the lowest number for the next generation, for a share of which no
+	// generation is known.
 	Floor() uint64
-	// Mounted returns an error if what runs has another directory than the share's mounted.
+	// Mounted returns an error if the running sandbox has another directory mounted than
+	// the share's current one.
 	Mounted() error
-	// Restore makes a share anew whose directory is gone. If it is there again nobody
-	// removes it until release is called; nil says that it is not.
+	// Restore makes a share anew if its directory is gone. It returns nil if it could not.
+	// Otherwise nobody removes the share until release is called.
 	Restore() (release func())
-	// Delivered is told of each publish that was noted, of a failed one too.
+	// Delivered is called after the result of a publish is recorded, also of a failed one.
 	Delivered()
 	// AfterRestart is how long a new gateway waits before it renews what is due.
 	AfterRestart() time.Duration
 }
 
-// Lease is a share, what is known of the token in it, and when the next is due. It costs
-// no goroutine and no descriptor. It is safe for concurrent use.
+// Lease is a share, what is known of the token in it, and when the next one is due. It has
+// no goroutine and no open file. It is safe for concurrent use.
 type Lease struct {
-	id     string // of the token's subject
+	id     string // the tokens' subject
 	share  *share.Share
 	holder Holder
 
 	// mu guards the rest. It is never held over a system call; a schedule's lock may be
 	// taken under it.
 	mu      sync.Mutex
-	keeper  *Keeper // whose schedules follow; nil until Keeper.Add
+	keeper  *Keeper // nil until Keeper.Add
 	phase   Phase
 	renewal Renewal
 	at      time.Time     // when the next delivery is due
-	untidy  [2]string     // what could not be tidied up, one line each: by a publish, by a prune
+	untidy  [2]string     // what a publish and a prune could not tidy up, one line each, or ""
 	news    chan struct{} // closed at the next change; nil if nobody waits
 }
 
-// What could not be tidied up.
+// The indexes of Lease.untidy.
 const (
 	byPublish = iota
 	byPrune
 )
 
-// New makes the lease of a share, for tokens of this subject.
+// New makes the lease of a share. id is the tokens' subject.
 func New(id string, s *share.Share, holder Holder) *Lease {
 	return &Lease{id: id, share: s, holder: holder}
 }
@@ -74,14 +76,14 @@ func (l *Lease) ID() string { return l.id }
 // Share is the share on disk.
 func (l *Lease) Share() *share.Share { return l.share }
 
-// Renewal is what is known of the token. kept says whether it is renewed at all.
+// Renewal returns what is known of the token, and whether the token is renewed.
 func (l *Lease) Renewal() (r Renewal, kept bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.renewal, l.phase == Renewed
 }
 
-// Warnings are one line each.
+// Warnings returns what could not be tidied up, one line each.
 func (l *Lease) Warnings() (lines []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -93,23 +95,23 @@ func (l *Lease) Warnings() (lines []string) {
 	return lines
 }
 
-// Follow tells the lease its phase. The schedule follows: what begins to be renewed is
-// due when the first source of its content is, or when the last try has to be repeated;
-// what ends is forgotten.
+// Follow sets the lease's phase and puts it on the schedule or takes it off. A lease that
+// becomes Renewed gets the time that the last delivery or PickUp set. One that becomes Idle
+// or Ended also forgets its failures.
 func (l *Lease) Follow(phase Phase) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.phase = phase
 	k := l.keeper
 	switch {
-	case k == nil: // not known yet
+	case k == nil: // not added yet
 	case phase == Renewed:
 		if !k.renewals.Has(l.id) {
 			k.renewals.Set(l.id, l.at, l.renewal.Urgency())
 		}
 	default:
 		k.renewals.Remove(l.id)
-		if phase != Pending { // what failed is not tried again
+		if phase != Pending { // a failed renewal is not retried
 			l.renewal.Forgive()
 			l.at = l.renewal.Due
 		}
@@ -117,23 +119,23 @@ func (l *Lease) Follow(phase Phase) {
 	}
 }
 
-// Scheduled says whether a delivery stands in the schedule, or is under way.
+// Scheduled reports whether a delivery is on the schedule or under way.
 func (l *Lease) Scheduled() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.keeper != nil && l.keeper.renewals.Has(l.id)
 }
 
-// Missed says of a lease in this phase that its token ought to be renewed, and stands in no
-// schedule. It never is so, unless the gateway has a fault.
+// Missed reports whether a lease in this phase should be on the schedule and is not. That
+// happens only if the gateway has a fault.
 func (l *Lease) Missed(phase Phase) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.keeper != nil && phase == Renewed && !l.keeper.renewals.Has(l.id)
 }
 
-// Lost notes that the share is gone, and the token with it. The numbers that were used
-// stay known.
+// Lost records that the share is gone, and its token with it. The highest generation
+// number stays known.
 func (l *Lease) Lost() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,7 +143,7 @@ func (l *Lease) Lost() {
 	l.at = time.Time{}
 }
 
-// floor is the lowest number that the next generation may have.
+// floor returns the lowest number that the next generation may have.
 func (l *Lease) floor() uint64 {
 	l.mu.Lock()
 	known := l.renewal.Generation
@@ -160,7 +162,7 @@ func (l *Lease) schedule(at time.Time) {
 	}
 }
 
-// tell wakes who waits for news of the token. The caller holds l.mu.
+// tell wakes all who wait for news of the token. The caller holds l.mu.
 func (l *Lease) tell() {
 	if l.news != nil {
 		close(l.news)
@@ -168,7 +170,7 @@ func (l *Lease) tell() {
 	}
 }
 
-// hear gives a channel that is closed at the next news. The caller holds l.mu.
+// hear returns a channel that is closed at the next tell. The caller holds l.mu.
 func (l *Lease) hear() <-chan struct{} {
 	if l.news == nil {
 		l.news = make(chan struct{})

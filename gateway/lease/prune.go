@@ -7,36 +7,37 @@ import (
 	"openshell-vm/internal/contract"
 )
 
-// Old generations go by a schedule of their own, beside the renewals': a publish and a
-// prune say when the next prune is due. Nothing of it is kept in a record: a new gateway
-// looks at every share once.
+// Old generations are removed by a schedule of their own, beside that of the renewals. Each
+// publish and each prune says when the next prune is due. That time is in no record: a new
+// gateway prunes every share once.
 
-// Overlap is how long a superseded token stays readable by its resolved path. PHP holds on
-// to such a path for 120 s; it stays in sight a little longer.
+// Overlap is how long a superseded token stays readable by its resolved path. PHP caches a
+// resolved path for 120 s; Overlap is a little longer.
 const Overlap = 130 * time.Second
 
 const (
-	// firstPrune is when the first of all shares is pruned after the gateway's
-	// beginning, when renewals have had their time; the last one is as much later.
+	// firstPrune is when the first share is pruned after the gateway's beginning. The
+	// renewals come before that. The other shares follow, spread over as long again.
 	firstPrune = 5 * time.Second
-	// pruneRetry is when a prune that failed is tried again.
+	// pruneRetry is the pause after a prune that failed.
 	pruneRetry = time.Minute
 )
 
-// Superseded says of a file in an old generation whether a mere renewal superseded it:
-// the metadata, and a token unless its key was retired.
+// Superseded reports whether a file in an old generation was replaced by an ordinary
+// renewal, and so may stay readable for Overlap. That is so for the metadata, and for a
+// token unless its key was retired.
 func (k *Keeper) Superseded(name string, data []byte) bool {
 	return name == contract.MetadataName || name == contract.TokenName && k.opts.Keys.Know(string(data), time.Now())
 }
 
-// ServePrunes prunes every share a while after its beginning, and then what is due, until
-// ctx ends.
+// ServePrunes prunes every share once, from firstPrune on, and then whenever a share is
+// due, until ctx ends.
 func (k *Keeper) ServePrunes(ctx context.Context) {
 	k.pruneAll(firstPrune)
 	k.prunes.Serve(ctx)
 }
 
-// prune is what the schedule runs.
+// prune is called by the schedule.
 func (k *Keeper) prune(ctx context.Context, id string) {
 	l := k.byID(id)
 	if l == nil {
@@ -50,7 +51,7 @@ func (k *Keeper) prune(ctx context.Context, id string) {
 	}
 	k.opts.Pruned(l.share.Dir())
 	if isNotExist(err) {
-		err = nil // the share is gone, which its renewal tells
+		err = nil // the share is gone: its renewal reports that
 	}
 	problem := ""
 	if err != nil {
@@ -65,7 +66,7 @@ func (k *Keeper) prune(ctx context.Context, id string) {
 	k.pruneAt(l, next)
 }
 
-// notePrune says whether the problem is another than before.
+// notePrune records a prune's problem, "" if it worked, and reports whether that changed.
 func (l *Lease) notePrune(problem string) (changed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,16 +75,17 @@ func (l *Lease) notePrune(problem string) (changed bool) {
 	return changed
 }
 
-// pruneAt sets when a share is pruned next; zero is never.
+// pruneAt sets when a share is pruned next. A zero time changes nothing.
 func (k *Keeper) pruneAt(l *Lease, at time.Time) {
-	k.mu.RLock() // so that Drop comes before it or after it
+	k.mu.RLock() // so that Drop can't come in between
 	defer k.mu.RUnlock()
 	if !at.IsZero() && k.leases[l.id] == l {
 		k.prunes.Set(l.id, at, at)
 	}
 }
 
-// pruneAll has every share pruned, spread over a time as long as that until the first.
+// pruneAll schedules a prune of every share. The first is due after the given time, the
+// others are spread over as long again.
 func (k *Keeper) pruneAll(after time.Duration) {
 	all, now := k.all(), time.Now()
 	for i, l := range all {

@@ -1,14 +1,14 @@
-// Package lease keeps leases: a share, what is in it, and when the next generation is due.
+// Package lease keeps leases: a share, its content, and when the next generation is due.
 //
-// Each file in a share has a source; the token is the first of them. A generation is what
-// all sources give for it at once. [Keeper.Deliver] has it made and published; a schedule
-// says when, another one when old generations go. A [Holder] is what has the lease; of it
-// no more is known than that. This package knows no driver, no record and no API.
+// Each file in a share comes from a [Source]; the token is the first one. A generation is
+// what all sources return for one publish. [Keeper.Deliver] makes and publishes it. One
+// schedule says when a delivery is due, another one when old generations are removed. A
+// [Holder] is the owner of a lease. This package knows no driver, no record and no API.
 //
-// What it promises: a generation is whole, or there is none. A source that fails and
-// gives what it gave last, beside its error, keeps nothing back; it is told. Every source
-// but the token's should be such a one. A publish that fails leaves the last good
-// generation, is tried again, and delays no other lease.
+// What it promises: a generation is complete, or it is not published. If a source returns
+// an error together with its last good files, these are published and the error is logged.
+// Every source but the token's should do that. A publish that fails leaves the last good
+// generation in place, is retried, and delays no other lease.
 package lease
 
 import (
@@ -20,25 +20,27 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// Source gives some of a share's files. One that lasts over several publishes must be
-// safe for concurrent use.
+// Source makes some of a share's files. A source that is used for several publishes must
+// be safe for concurrent use.
 type Source interface {
-	// Files are its files for a generation. An error beside files is told, and they
-	// are published; an error alone fails the publish.
+	// Files returns the source's files for a generation. If it returns files and an error,
+	// the files are published and the error is logged. If it returns nil files and an
+	// error, the publish fails.
 	Files(generation uint64) ([]share.File, error)
-	// Due is when what it gave last should be replaced; zero for never.
+	// Due returns when the files that it returned last should be replaced; zero for never.
 	Due() time.Time
 }
 
 // Content is what one publish puts into a share. It is for one goroutine.
 type Content struct {
 	Sources []Source
-	Warn    func(error) // told of a source that gave its last good files
+	Warn    func(error) // called with the error of a source that also returned files
 
 	files []share.File
 }
 
-// Build gives one generation, for share.Publish. It may be called again, for another.
+// Build returns the files of one generation, for share.Publish. It may be called again for
+// another generation.
 func (c *Content) Build(generation uint64) ([]share.File, error) {
 	c.files = nil
 	for _, source := range c.Sources {
@@ -54,7 +56,7 @@ func (c *Content) Build(generation uint64) ([]share.File, error) {
 	return c.files, nil
 }
 
-// Due is when the first source is; zero if none ever is.
+// Due returns when the first source is due; zero if none ever is.
 func (c *Content) Due() (first time.Time) {
 	for _, source := range c.Sources {
 		if due := source.Due(); first.IsZero() || !due.IsZero() && due.Before(first) {
@@ -64,8 +66,8 @@ func (c *Content) Due() (first time.Time) {
 	return first
 }
 
-// ShownIn says whether whoever opens the files in the share's auth directory by their
-// names gets those of this generation, which was built last.
+// ShownIn reports whether the names in the share's auth directory lead to the files of
+// this generation. It must be the one that was built last.
 func (c *Content) ShownIn(auth string, generation uint64) bool {
 	for _, file := range c.files {
 		seen, err := os.Stat(filepath.Join(auth, file.Name))

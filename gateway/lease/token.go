@@ -10,8 +10,8 @@ import (
 	"openshell-vm/tokens"
 )
 
-// Token is the source of the token and its metadata, for one publish. A token carries
-// the number of its generation, so each generation has one of its own.
+// Token is the source of the token and its metadata, for one publish. Each generation has
+// a token of its own, which carries the generation's number.
 type Token struct {
 	Issuer    tokens.Issuer
 	SandboxID string
@@ -36,7 +36,7 @@ func (t *Token) Files(generation uint64) ([]share.File, error) {
 	return []share.File{{Name: contract.TokenName, Data: []byte(raw)}, {Name: contract.MetadataName, Data: append(metadata, '\n')}}, nil
 }
 
-// Due is when the token that was minted last is to be renewed; zero before.
+// Due returns when the token that was minted last is to be renewed; zero if none was.
 func (t *Token) Due() time.Time {
 	if t.minted.IssuedAt.IsZero() {
 		return time.Time{}
@@ -44,31 +44,32 @@ func (t *Token) Due() time.Time {
 	return tokens.RenewAt(t.minted.IssuedAt, t.TTL, t.SandboxID)
 }
 
-// Minted are the claims of the token that was minted last; zero before.
+// Minted returns the claims of the token that was minted last; zero if none was.
 func (t *Token) Minted() tokens.Claims { return t.minted }
 
-// Held is what a share was found to hold.
+// Held is what was read in a share.
 type Held struct {
-	Claims     tokens.Claims // of a token that verifies
+	Claims     tokens.Claims // if the token verifies
 	Generation uint64
-	Revoked    bool // its key is not known any more
-	// Metadata is told of a token that has expired or was revoked, only to show for how
-	// long. Nothing in it is verified.
+	Revoked    bool // the key that signed the token is not valid any more
+	// Metadata is set if the token has expired or was revoked, so that its times can be
+	// shown. Nothing in it is verified.
 	Metadata contract.Metadata
 }
 
-// Read verifies what the share in a directory holds, and that it is this sandbox's and of
-// the generation that it is in. What could be read is given beside an error.
+// Read reads the token in a share's auth directory. It verifies the token, and that its
+// subject is sandboxID and its number that of the generation it is in. With an error it
+// also returns what could be read.
 func Read(auth, sandboxID string, verifier tokens.Verifier, now time.Time) (held Held, err error) {
 	content, err := share.Read(auth)
 	if err != nil {
 		return held, err
 	}
 	held.Generation = content.Generation
-	verifier.Exists = func(string) bool { return true } // it does, whether or not it is known yet
+	verifier.Exists = func(string) bool { return true } // the sandbox exists, but may not be known yet
 	claims, err := verifier.Verify(string(content.Files[contract.TokenName]), now)
 	if err == nil && (claims.SandboxID != sandboxID || claims.Generation != content.Generation) {
-		err = errors.New("the share holds another sandbox's token")
+		err = errors.New("the share holds the token of another sandbox or another generation")
 	}
 	held.Revoked = errors.Is(err, tokens.ErrUnknownKey)
 	if held.Revoked || errors.Is(err, tokens.ErrExpired) {

@@ -1,5 +1,5 @@
-// Package reserve keeps room for renewals on the disks with shares, and tells where there is
-// little.
+// Package reserve keeps space for renewals on the disks with shares, and reports where
+// space is short.
 package reserve
 
 import (
@@ -19,30 +19,31 @@ import (
 	"openshell-vm/share"
 )
 
-// Whoever shares a disk with the shares can fill it: a container, a log, a download.
-// Renewals go on all the same, with room that is set aside while there is some:
-// each share can be published a few times, for ten minutes at least. What renewals
-// supersede meanwhile is set aside again, if the filler is not quicker. A guest's writes
-// are stopped in time by its monitor.
+// Anything may fill a disk with shares: a container, a log, a download. Renewals then use
+// space that was set aside before. It is meant for ten minutes of renewals, at least two of
+// each share; package state caps its size. Space that pruned generations free meanwhile is
+// set aside again, unless something else takes it first. A VM's monitor stops the VM's
+// writes in time.
 const (
 	reserveTime  = 10 * time.Minute
-	reserveLeast = 2 // publishes of each share
+	reserveLeast = 2 // publishes of each share, whatever its lifetime
 	reserveEvery = 2 * time.Second
 )
 
-// Reserves are those of a home.
+// Reserves keeps the reserves on all disks with shares of one home. Its methods are safe
+// for concurrent use.
 type Reserves struct {
 	home   *state.Home
 	leases *lease.Keeper
 	log    *slog.Logger
 }
 
-// New makes the reserves of a home, for these leases.
+// New makes the reserves of a home, sized for the keeper's leases.
 func New(home *state.Home, leases *lease.Keeper, log *slog.Logger) *Reserves {
 	return &Reserves{home: home, leases: leases, log: log}
 }
 
-// Run sets room aside, and again after it was used, until ctx ends.
+// Run calls Refill at once and then every two seconds, until ctx ends.
 func (r *Reserves) Run(ctx context.Context) {
 	ticker := time.NewTicker(reserveEvery)
 	defer ticker.Stop()
@@ -56,9 +57,9 @@ func (r *Reserves) Run(ctx context.Context) {
 	}
 }
 
-// Refill sets aside what the shares need now.
+// Refill sets aside as much space as the shares need now.
 func (r *Reserves) Refill() {
-	wanted := map[string]int{} // by directory, of which there are few
+	wanted := map[string]int{} // by parent directory: RoomOf is called once for each
 	r.leases.EachKept(func(shareDir string, ttl time.Duration) { wanted[filepath.Dir(shareDir)] += publishes(ttl) })
 	sum := map[*state.Room]int{}
 	for dir, n := range wanted {
@@ -71,13 +72,14 @@ func (r *Reserves) Refill() {
 	}
 }
 
-// publishes is how many of a share are set aside: what reserveTime takes.
+// publishes returns for how many publishes of one share space is set aside: as many as
+// there can be in reserveTime.
 func publishes(ttl time.Duration) int {
 	every := ttl * 45 / 100 // the earliest renewal
 	return max(reserveLeast, int((reserveTime+every-1)/every))
 }
 
-// Short tells in plain words where there is little room, and what becomes of it.
+// Short returns a line for users for each disk that is almost full.
 func (r *Reserves) Short() (lines []string) {
 	for _, room := range r.home.Rooms() {
 		wanted, _ := room.Wanted()
@@ -90,7 +92,7 @@ func (r *Reserves) Short() (lines []string) {
 	return lines
 }
 
-// Facts are doctor's lines.
+// Facts returns doctor's lines on the disks.
 func (r *Reserves) Facts() (facts []api.Fact) {
 	for _, room := range r.home.Rooms() {
 		if room != r.home.RoomOf(r.home.Shares) && room != r.home.Rooms()[0] {
@@ -118,9 +120,10 @@ func (r *Reserves) Facts() (facts []api.Fact) {
 	return facts
 }
 
-// Layers says of an engine what its containers can fill.
+// Layers returns doctor's line on whether an engine's containers can fill a disk with
+// tokens.
 func (r *Reserves) Layers(info drivers.Info) []drivers.Fact {
-	if _, err := os.Stat(info.DataRoot); err != nil { // it tells none, or one that is not of this host
+	if _, err := os.Stat(info.DataRoot); err != nil { // the engine names no directory, or one that is not on this host
 		return nil
 	}
 	for _, room := range r.home.Rooms() {

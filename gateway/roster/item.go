@@ -16,55 +16,57 @@ import (
 	"openshell-vm/share"
 )
 
-// EndDeadline bounds a removal, and a wait for an operation that is under way.
+// EndDeadline bounds a removal, and the wait for an operation that is under way.
 const EndDeadline = time.Minute
 
-// Owner is what makes an item a sandbox or a share of the user's own. Its methods are safe
-// for concurrent use.
+// Owner is the part of an item that differs between a sandbox and a share of the user's
+// own. Its methods are safe for concurrent use.
 type Owner interface {
-	// Kind is api.KindSandbox or api.KindShare.
+	// Kind returns api.KindSandbox or api.KindShare.
 	Kind() string
-	// Phase says what becomes of the token of an item that has not ended. The caller
+	// Phase says whether the token is renewed, if the item is not removed. The caller
 	// holds the item's Mu.
 	Phase(*state.Record) lease.Phase
-	// What it does is a word or two for who can't have its turn.
+	// Doing returns a few words on the operation under way, for a caller who waited for
+	// its turn in vain.
 	Doing() string
-	// See lease.Holder.
+
+	// The rest is of lease.Holder.
+
 	Mounted() error
 	Restore() (release func())
 	Delivered()
 	AfterRestart() time.Duration
 }
 
-// Item is one record in memory, its lease, and whose it is. It costs no goroutine and no
-// descriptor.
+// Item is one record in memory, with its lease and its owner. It has no goroutine and no
+// open file.
 type Item struct {
 	ID    string
 	Lease *lease.Lease
 	Owner Owner
 
-	// Op is held by whoever creates, starts, stops or removes it. Publishing needs no
-	// such order: the share's own lock gives it.
+	// Op is held by whoever creates, starts, stops or removes the item. Publishing does not
+	// need it: publishes are ordered by the share's own lock.
 	Op OpLock
 
 	roster *Roster
-	// saving is held while a changed record is on its way to the disk.
+	// saving is held while a changed record is written to disk.
 	saving sync.Mutex
 
-	// Mu guards the rest, and what the owner keeps by it. It is never held over a system
-	// call.
+	// Mu guards the rest, and the owner's own state. It is never held over a system call.
 	Mu sync.Mutex
-	// Removed says that nothing is left to renew: no engine has it any more, or its share
-	// is removed. It is changed by Set.
+	// Removed means that nothing is left to renew: the engine does not have the sandbox
+	// any more, or the share is removed. Change it only in Set.
 	Removed bool
-	// Problem is one line that says why it can't be brought to where it should be.
+	// Problem is one line that says why the item is not in its desired state.
 	Problem string
 	record  *state.Record // replaced, never changed
-	gone    bool          // its record, too
+	gone    bool          // the record is removed, too
 }
 
-// NewItem makes the item of a record, which nobody knows before Add. The share is where
-// the record says, whether or not it is there.
+// NewItem makes the item of a record. Nobody finds it before Add. The share need not
+// exist yet.
 func (r *Roster) NewItem(record *state.Record, owner Owner) (*Item, error) {
 	s, err := share.At(record.Share, r.ShareOptions(record))
 	if err != nil {
@@ -75,19 +77,18 @@ func (r *Roster) NewItem(record *state.Record, owner Owner) (*Item, error) {
 	return it, nil
 }
 
-// Rec is the record. It is not to be changed: see Update.
+// Rec returns the record. Do not change it: use Update.
 func (it *Item) Rec() *state.Record {
 	it.Mu.Lock()
 	defer it.Mu.Unlock()
 	return it.record
 }
 
-// RecLocked is Rec for who holds Mu.
+// RecLocked is Rec for callers who hold Mu.
 func (it *Item) RecLocked() *state.Record { return it.record }
 
-// Set runs f, which may change the state, with the state locked. The schedule follows:
-// each change goes through here, and nothing puts a token on the schedule or takes it off
-// by hand.
+// Set runs f with Mu held, and then updates the schedule. Every change of what Mu guards
+// goes through Set. Nothing else puts a token on the schedule or takes it off.
 func (it *Item) Set(f func()) {
 	it.Mu.Lock()
 	defer it.Mu.Unlock()
@@ -95,7 +96,7 @@ func (it *Item) Set(f func()) {
 	it.Lease.Follow(it.phase())
 }
 
-// phase: the caller holds Mu.
+// phase is the lease's phase. The caller holds Mu.
 func (it *Item) phase() lease.Phase {
 	if it.gone || it.Removed {
 		return lease.Ended
@@ -103,16 +104,15 @@ func (it *Item) phase() lease.Phase {
 	return it.Owner.Phase(it.record)
 }
 
-// Saving runs f while no other change of the record, or of what lies beside it, is on its
-// way to the disk.
+// Saving runs f while nothing else writes the record or the files that are kept beside it.
 func (it *Item) Saving(f func() error) error {
 	it.saving.Lock()
 	defer it.saving.Unlock()
 	return f()
 }
 
-// Update changes the record: on disk first, then in memory. An error means that nothing
-// has changed.
+// Update changes the record, on disk first and then in memory. After an error the record in
+// memory is unchanged.
 func (it *Item) Update(change func(*state.Record)) error {
 	return it.Saving(func() error {
 		next := *it.Rec()
@@ -125,20 +125,20 @@ func (it *Item) Update(change func(*state.Record)) error {
 	})
 }
 
-// Acquire waits for its turn to operate on the item, but not for ever.
+// Acquire takes Op. It waits for it no longer than patience.
 func (it *Item) Acquire(ctx context.Context, patience time.Duration) error {
 	return it.busy(acquireFor(ctx, patience, it.Op.Lock))
 }
 
-// AcquireUrgently cancels what is under way, if it is of one of these kinds, and waits for
-// its turn.
+// AcquireUrgently takes Op. If the operation under way is of one of these kinds, it is
+// cancelled first. The wait is bounded by EndDeadline.
 func (it *Item) AcquireUrgently(ctx context.Context, kinds ...api.State) error {
 	why := &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s %s was stopped or removed meanwhile", it.Owner.Kind(), it.Rec().Name),
 		Hint: "openshell-vm ps -a shows what became of it"}
 	return it.busy(acquireFor(ctx, EndDeadline, func(ctx context.Context) error { return it.Op.LockUrgently(ctx, why, kinds...) }))
 }
 
-// busy explains why the lock could not be had.
+// busy words the error of a wait for Op.
 func (it *Item) busy(err error) error {
 	if err == nil {
 		return nil
@@ -147,17 +147,17 @@ func (it *Item) busy(err error) error {
 		Hint: "nothing was done: try again; openshell-vm doctor says how the engines are"}
 }
 
-// Release ends an operation on it.
+// Release ends an operation: it calls Uphold and unlocks Op.
 func (it *Item) Release() {
 	it.Uphold()
 	it.Op.Unlock()
 }
 
-// Uphold puts an item back that ought to be renewed and is not. What has to hold at any
-// moment: whatever runs, should run, may run, or is a kept share of the user's own stands
-// in the schedule, and nothing else does; a token of what is stopped would be a valid
-// credential for nobody. Set sees to that. Uphold looks for what was missed all the same:
-// it never has anything to do, unless the gateway has a fault.
+// Uphold puts an item back on the schedule if it should be there and is not. The invariant:
+// on the schedule are all sandboxes that run, should run or may run, and all shares of the
+// user's own, and nothing else. Set keeps it. Uphold checks it once more, and finds
+// something only if the gateway has a fault. Stopped sandboxes are not renewed because
+// nobody would use that credential.
 func (it *Item) Uphold() {
 	it.Mu.Lock()
 	missed := it.Lease.Missed(it.phase())
@@ -170,7 +170,7 @@ func (it *Item) Uphold() {
 	it.roster.Log.Error("its token was not going to be renewed; it is now", "sandbox", it.ID, "name", it.Rec().Name)
 }
 
-// Present refuses what was removed while somebody waited for it.
+// Present returns an error if the item was removed or is being removed.
 func (it *Item) Present() error {
 	it.Mu.Lock()
 	defer it.Mu.Unlock()
@@ -185,18 +185,19 @@ func (it *Item) Present() error {
 	return nil
 }
 
-// Gone says that it is unknown by now.
+// Gone reports whether the item was dropped: the roster does not know it any more.
 func (it *Item) Gone() bool {
 	it.Mu.Lock()
 	defer it.Mu.Unlock()
 	return it.gone
 }
 
-// GoneLocked is Gone for who holds Mu.
+// GoneLocked is Gone for callers who hold Mu.
 func (it *Item) GoneLocked() bool { return it.gone }
 
-// Blame says why a file of its share was not found: because it was removed meanwhile, or
-// is still being made.
+// Blame replaces an error that says that a file of the share does not exist, if the cause
+// is known: the item was removed meanwhile, or is still being made. It returns any other
+// error as it is.
 func (it *Item) Blame(err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -205,13 +206,13 @@ func (it *Item) Blame(err error) error {
 		return gone
 	}
 	_, now := os.Lstat(it.Lease.Share().AuthDir())
-	if r := it.Rec(); !r.Made || now == nil { // it may have been made since
+	if r := it.Rec(); !r.Made || now == nil { // if it exists now, it was made since
 		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s was still being made", r.Name), Hint: "try again"}
 	}
 	return err
 }
 
-// shareGone says that what is mounted of its share is not there.
+// shareGone reports whether the directory that is mounted, auth, does not exist.
 func (it *Item) shareGone() bool {
 	_, err := os.Lstat(it.Lease.Share().AuthDir())
 	return errors.Is(err, fs.ErrNotExist)
@@ -229,14 +230,14 @@ func (it *Item) Rotate(ctx context.Context) error {
 	return it.Blame(it.Deliver(ctx, nil))
 }
 
-// Deliver is Keeper.Deliver.
+// Deliver calls Keeper.Deliver for the item's lease.
 func (it *Item) Deliver(ctx context.Context, start func(context.Context) error) error {
 	return it.roster.Keeper.Deliver(ctx, it.Lease, start)
 }
 
-// Begin writes the record of what is being made, and makes its directory and its share,
-// with a first token. The record comes first: a gateway that finds it without Made takes
-// back what there is. The caller holds Op.
+// Begin makes the item's directory, its record and its share, with a first token. The
+// record comes before the share: a gateway that finds a record without Made removes what
+// was made. The caller holds Op.
 func (it *Item) Begin(ctx context.Context) error {
 	home := it.roster.Home
 	if err := home.MakeSandboxDir(it.ID); err != nil {
@@ -251,16 +252,16 @@ func (it *Item) Begin(ctx context.Context) error {
 	return it.Deliver(ctx, nil)
 }
 
-// Erase ends it where it runs, by end, and removes its share and at last its record. The
-// caller holds Op. Killed or failed in between, it is repeated. Its token is renewed until
-// there is nothing that could hold it.
+// Erase calls end, which removes what runs, and then removes the share and at last the
+// record. If it fails or the gateway is killed, it can be repeated. A running sandbox's
+// token is renewed until end has succeeded. The caller holds Op.
 func (it *Item) Erase(ctx context.Context, end func(context.Context) error) error {
 	it.Op.MustBeHeld()
 	ctx, cancel := context.WithTimeout(ctx, EndDeadline)
 	defer cancel()
 	if err := it.Update(func(r *state.Record) { r.Want(state.WantGone) }); err != nil {
-		// On a full disk a removal is what helps: it goes on without the note.
-		it.roster.Log.Warn("a removal begins without a note on disk", "sandbox", it.ID, "error", explain.Line(err))
+		// The disk may be full. A removal makes room, so it goes on.
+		it.roster.Log.Warn("the wish to remove is not on disk, the removal goes on", "sandbox", it.ID, "error", explain.Line(err))
 	}
 	if err := end(ctx); err != nil {
 		return err
@@ -276,8 +277,8 @@ func (it *Item) Erase(ctx context.Context, end func(context.Context) error) erro
 	return nil
 }
 
-// ExplainRemoval says what becomes of what could not be removed: the removal goes on if
-// the wish stands on disk, and is forgotten otherwise. While it runs it is renewed.
+// ExplainRemoval words the error of Erase; nil stays nil. If the wish to remove is on
+// record, the gateway goes on trying, and the text says so.
 func (it *Item) ExplainRemoval(err error) error {
 	if err == nil {
 		return nil
@@ -296,7 +297,7 @@ func (it *Item) ExplainRemoval(err error) error {
 	return &e
 }
 
-// holder is the item as its lease knows it.
+// holder makes an item a lease.Holder.
 type holder struct{ it *Item }
 
 func (h holder) Name() string                { return h.it.Rec().Name }
@@ -306,7 +307,7 @@ func (h holder) Restore() func()             { return h.it.Owner.Restore() }
 func (h holder) Delivered()                  { h.it.Owner.Delivered() }
 func (h holder) AfterRestart() time.Duration { return h.it.Owner.AfterRestart() }
 
-// Reserve makes sure that the record allows a generation before it is used.
+// Reserve raises the record's limit if the generation is above it.
 func (h holder) Reserve(generation uint64) error {
 	if generation <= h.it.Rec().GenerationLimit {
 		return nil
@@ -314,7 +315,8 @@ func (h holder) Reserve(generation uint64) error {
 	return h.it.Update(func(r *state.Record) { r.GenerationLimit = generation + state.GenerationStep - 1 })
 }
 
-// Floor: of a share that was lost, any number up to the limit may have been used.
+// Floor returns 1 for an item that is being made. Otherwise the share was lost, and any
+// number up to the record's limit may have been used.
 func (h holder) Floor() uint64 {
 	if r := h.it.Rec(); r.Made {
 		return r.GenerationLimit + 1

@@ -8,20 +8,21 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// OpLock is held by whoever creates, starts, stops or removes one sandbox. A
-// wait for it ends with the caller's context: who gave up leaves nothing queued.
+// OpLock is held by whoever creates, starts, stops or removes one item. A wait for it ends
+// with the caller's context. A caller who gave up leaves nothing queued.
 //
-// A removal that is forced, or a stop, does not wait for a start that hangs:
-// the holder says what it can be cancelled by, and those who ask for the lock
-// urgently use that. While one of them waits, the reconciler begins nothing.
+// A stop or a forced removal does not wait for a start that hangs. The holder offers a way
+// to cancel its operation (Cancellable), and LockUrgently uses it. While somebody waits in
+// LockUrgently, TryLock fails, so the reconciler begins nothing.
 type OpLock struct {
 	mu     sync.Mutex    // a leaf: nothing is locked under it
 	held   chan struct{} // capacity 1; made at its first use
-	urgent int           // who waits urgently
+	urgent int           // how many wait in LockUrgently
 	kind   api.State     // starting or stopping, while cancel is set
 	cancel context.CancelCauseFunc
 }
 
+// place returns the channel that is full while the lock is held.
 func (l *OpLock) place() chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -47,8 +48,8 @@ func (l *OpLock) Lock(ctx context.Context) error {
 	}
 }
 
-// LockUrgently cancels what is under way, if it is of one of these kinds, and
-// waits for its end.
+// LockUrgently takes the lock like Lock. Before that it cancels the operation under way
+// with why, if the operation is of one of these kinds.
 func (l *OpLock) LockUrgently(ctx context.Context, why error, kinds ...api.State) error {
 	l.mu.Lock()
 	l.urgent++
@@ -66,14 +67,14 @@ func (l *OpLock) LockUrgently(ctx context.Context, why error, kinds ...api.State
 	return l.Lock(ctx)
 }
 
-// Urgent is how many wait urgently.
+// Urgent returns how many wait in LockUrgently.
 func (l *OpLock) Urgent() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.urgent
 }
 
-// TryLock never waits, and lets those who wait urgently go first.
+// TryLock takes the lock if it is free and nobody waits in LockUrgently. It never waits.
 func (l *OpLock) TryLock() bool {
 	select {
 	case l.place() <- struct{}{}:
@@ -89,7 +90,7 @@ func (l *OpLock) TryLock() bool {
 	return !urgent
 }
 
-// Unlock ends the operation. It panics if there is none.
+// Unlock releases the lock. It panics if nobody holds it.
 func (l *OpLock) Unlock() {
 	select {
 	case <-l.place():
@@ -98,15 +99,15 @@ func (l *OpLock) Unlock() {
 	}
 }
 
-// MustBeHeld is for the functions whose caller holds the lock.
+// MustBeHeld panics if nobody holds the lock. Functions call it whose caller must.
 func (l *OpLock) MustBeHeld() {
 	if len(l.place()) == 0 {
 		panic("an operation on a sandbox without its lock")
 	}
 }
 
-// Cancellable gives the holder a context that an urgent lock may cancel. The
-// holder calls done at the end.
+// Cancellable returns a context for an operation of this kind, starting or stopping.
+// LockUrgently may cancel it. The holder of the lock calls done at the operation's end.
 func (l *OpLock) Cancellable(ctx context.Context, kind api.State) (_ context.Context, done func()) {
 	l.MustBeHeld()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -121,7 +122,8 @@ func (l *OpLock) Cancellable(ctx context.Context, kind api.State) (_ context.Con
 	}
 }
 
-// Ended explains the error of something that was cancelled by who cancelled it.
+// Ended returns the cause if LockUrgently cancelled ctx, and err otherwise. A nil err stays
+// nil.
 func Ended(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	if err == nil || cause == nil || errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {

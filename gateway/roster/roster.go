@@ -1,11 +1,12 @@
-// Package roster keeps what there is: one item for each record, by id and by name. An item
-// is a sandbox or a share of the user's own; both have a record, a lease and one operation
-// at a time, and are found, changed, erased and watched over in the same way. What is
-// special to either is its owner's: package sandbox or package shares.
+// Package roster keeps all sandboxes and all shares of the user's own: one item for each
+// record, by id and by name. Both kinds have a record, a lease and one operation at a time.
+// Both are found, changed, erased and checked in the same way. What differs is in their
+// [Owner], in package sandbox or package shares.
 //
-// Locks are taken in this order, and each may be left out: an item's Op, its saving,
-// Roster.mu, the keeper's mu, an item's Mu, its lease's, a schedule's. The share's own lock,
-// a file's, is taken with none of these held but Op; under it come saving and what follows.
+// Locks are taken in this order: an item's Op, its saving, Roster.mu, the keeper's mu, an
+// item's Mu, its lease's mu, a schedule's mu. Any of them may be left out. A share's flock
+// is taken with none of these held but Op; while it is held, saving and all that come after
+// saving may be taken.
 package roster
 
 import (
@@ -38,8 +39,8 @@ type Roster struct {
 	repaired func() // see Item.Uphold
 }
 
-// New makes an empty one. opts are the keeper's; Exists and Pruned are filled in. repaired
-// is told of each token that nothing was going to renew: a fault of the gateway's.
+// New makes an empty roster and its keeper. It sets GatewayID, Exists and Pruned in opts.
+// repaired is called for each item that Item.Uphold put back on the schedule.
 func New(home *state.Home, opts lease.Options, repaired func()) *Roster {
 	r := &Roster{Home: home, Log: opts.Log, items: map[string]*Item{}, names: map[string]*Item{},
 		unreadable: map[string]api.Unreadable{}, repaired: repaired}
@@ -48,7 +49,8 @@ func New(home *state.Home, opts lease.Options, repaired func()) *Roster {
 	return r
 }
 
-// Load has every record that can be used made known by know. The others are shown.
+// Load reads all records and calls know for each one that can be used. The others are
+// kept for Unread.
 func (r *Roster) Load(know func(*state.Record) error) error {
 	records, err := r.Home.LoadAll(r.cantUse)
 	if err != nil {
@@ -56,7 +58,7 @@ func (r *Roster) Load(know func(*state.Record) error) error {
 	}
 	for _, record := range records {
 		if !record.Made {
-			record.Desired = state.WantGone // nobody was told that it exists
+			record.Desired = state.WantGone // its creation did not end, so no user knows of it
 		}
 		if err := know(record); err != nil {
 			r.cantUse(record.ID, err)
@@ -65,14 +67,14 @@ func (r *Roster) Load(know func(*state.Record) error) error {
 	return nil
 }
 
-// pruned sets aside what became free, before others take it.
+// pruned refills the reserve with the space that became free, before others take it.
 func (r *Roster) pruned(shareDir string) {
 	if room := r.Home.RoomOf(filepath.Dir(shareDir)); room != nil {
 		room.Again()
 	}
 }
 
-// exists is what the verifier asks of a token's subject.
+// exists reports whether tokens with this subject are valid.
 func (r *Roster) exists(id string) bool {
 	it := r.ByID(id)
 	if it == nil {
@@ -82,7 +84,8 @@ func (r *Roster) exists(id string) bool {
 	return kept || it.Rec().Desired != state.WantGone
 }
 
-// ShareOptions are fixed by the record and by where the share lies.
+// ShareOptions returns the options of a record's share. They depend on the record and on
+// the file system of the share.
 func (r *Roster) ShareOptions(record *state.Record) share.Options {
 	return share.Options{
 		Durable: !state.OnTmpfs(record.Share),
@@ -91,8 +94,8 @@ func (r *Roster) ShareOptions(record *state.Record) share.Options {
 	}
 }
 
-// MakeShare makes what is missing of a share, and its parent: that may have been on tmpfs
-// too.
+// MakeShare makes what is missing of a record's share. It also makes the parent directory,
+// which may have been on tmpfs too.
 func (r *Roster) MakeShare(record *state.Record) error {
 	if err := state.MakeDir(filepath.Dir(record.Share)); err != nil {
 		return err
@@ -101,8 +104,8 @@ func (r *Roster) MakeShare(record *state.Record) error {
 	return err
 }
 
-// Add makes an item known, and gives it a name if it has none. It fails if the name is
-// taken.
+// Add puts an item into the roster, and gives it a name if it has none. It fails if the
+// name is taken.
 func (r *Roster) Add(it *Item) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,7 +123,8 @@ func (r *Roster) Add(it *Item) error {
 	return nil
 }
 
-// Drop makes an item unknown, its token with it, and ends its renewals.
+// Drop takes an item out of the roster. Its tokens do not verify any more, and its renewals
+// end.
 func (r *Roster) Drop(it *Item) {
 	r.mu.Lock()
 	delete(r.items, it.ID)
@@ -132,7 +136,7 @@ func (r *Roster) Drop(it *Item) {
 	r.Keeper.Drop(it.Lease)
 }
 
-// nameTaken is the answer to who wants a name that something else has.
+// nameTaken is the error for a name that another item has.
 func nameTaken(by *Item) error {
 	kind, remove := by.Owner.Kind(), "openshell-vm rm "
 	if kind == api.KindShare {
@@ -143,21 +147,21 @@ func nameTaken(by *Item) error {
 		Hint: "choose another name, or remove that one: " + remove + name}
 }
 
-// ByID finds an item, nil if there is none.
+// ByID returns nil if there is no such item.
 func (r *Roster) ByID(id string) *Item {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.items[id]
 }
 
-// ByName finds an item by its whole name, nil if there is none.
+// ByName finds an item by its whole name. It returns nil if there is none.
 func (r *Roster) ByName(name string) *Item {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.names[name]
 }
 
-// All gives every item, in no order.
+// All returns every item, in no order.
 func (r *Roster) All() []*Item {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -168,7 +172,7 @@ func (r *Roster) All() []*Item {
 	return all
 }
 
-// Of gives every item's owner of one type, in no order.
+// Of returns all owners of type T, in no order.
 func Of[T Owner](r *Roster) (all []T) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -180,7 +184,7 @@ func Of[T Owner](r *Roster) (all []T) {
 	return all
 }
 
-// Any says whether any owner of one type is such a one. An item's Mu may be taken in f.
+// Any reports whether f is true for any owner of type T. f may take an item's Mu.
 func Any[T Owner](r *Roster, f func(T) bool) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -192,7 +196,7 @@ func Any[T Owner](r *Roster, f func(T) bool) bool {
 	return false
 }
 
-// Find resolves a ref: a name, an id or a unique prefix of one.
+// Find finds an item by its name, its id or a unique prefix of its id.
 func (r *Roster) Find(ref string) (*Item, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -208,7 +212,7 @@ func (r *Roster) Find(ref string) (*Item, error) {
 			continue
 		}
 		if found != nil {
-			return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("several sandboxes' ids begin with %q", ref),
+			return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("several ids begin with %q", ref),
 				Hint: "give more of the id, or the name: openshell-vm ps -a"}
 		}
 		found = it
@@ -223,12 +227,11 @@ func (r *Roster) Find(ref string) (*Item, error) {
 	return found, nil
 }
 
-// Deleted says whether everything is gone that the gateway could need. Whoever deletes the
-// state directory wants none of it any more: keys, records and shares are gone, and what
-// still runs can be given no token. So nothing makes it anew, and no process stays for it.
-// A file system that is not mounted for the moment is another thing: it comes back with
-// all that was there. As long as a single share is left, perhaps in the runtime directory,
-// it is renewed.
+// Deleted returns state.ErrDeleted if the state directory was deleted and no share is left.
+// Then the gateway ends and does not make the directory anew: whoever deleted it wanted
+// that, and what still runs could not get a token. As long as one share is left, perhaps in
+// the runtime directory, it is renewed and Deleted returns nil. A state directory whose
+// file system is not mounted at the moment does not count as deleted.
 func (r *Roster) Deleted() error {
 	if !r.Home.Deleted() {
 		return nil
@@ -241,7 +244,7 @@ func (r *Roster) Deleted() error {
 	return fmt.Errorf("%w: %s", state.ErrDeleted, r.Home.State)
 }
 
-// acquireFor bounds a wait for an item's turn.
+// acquireFor calls lock with a deadline.
 func acquireFor(ctx context.Context, patience time.Duration, lock func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

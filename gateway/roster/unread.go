@@ -10,11 +10,11 @@ import (
 	"openshell-vm/gateway/explain"
 )
 
-// A record that can't be used, because it is damaged, of a newer gateway, or of a
-// name that another has, is left as it is: its sandbox may still run. Its token
-// is not renewed, so it is shown wherever somebody looks.
+// Some records can't be used: they are damaged, were written by a newer gateway, or have a
+// name that another record has. They are left as they are, because their sandboxes may
+// still run. Their tokens are not renewed, so every list shows them.
 
-// cantUse notes it.
+// cantUse keeps a record that can't be used for Unread.
 func (r *Roster) cantUse(id string, err error) {
 	r.Log.Error("a record can't be used; its sandbox is left alone", "sandbox", id, "error", explain.Line(err))
 	u := api.Unreadable{ID: id, Problem: explain.Line(err)}
@@ -29,8 +29,8 @@ func (r *Roster) cantUse(id string, err error) {
 	r.unreadable[id] = u
 }
 
-// Unread are the records that can't be used, but for those whose sandbox was
-// taken in from its engine since. kind narrows them to what may be of it.
+// Unread returns the records that can't be used, sorted by id. It leaves out those whose
+// sandbox was adopted since. A kind other than "" leaves out records of the other kind.
 func (r *Roster) Unread(kind string) []api.Unreadable {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -44,8 +44,8 @@ func (r *Roster) Unread(kind string) []api.Unreadable {
 	return list
 }
 
-// refuseUnread is the answer to who asks for one by its id; nil if ref is of none.
-// The caller holds r.mu.
+// refuseUnread returns an error if ref is the id of a record that can't be used. The
+// caller holds r.mu.
 func (r *Roster) refuseUnread(ref string) error {
 	u, ok := r.unreadable[ref]
 	if !ok {
@@ -55,7 +55,8 @@ func (r *Roster) refuseUnread(ref string) error {
 		Hint: "mend or remove " + r.Home.SandboxDir(u.ID) + ", then: openshell-vm gateway stop; the next command starts it anew"}
 }
 
-// UnreadSandboxes and UnreadShares are rows for the lists.
+// UnreadSandboxes returns a row for ps for each record that can't be used and is not a
+// share's.
 func (r *Roster) UnreadSandboxes() (rows []api.Sandbox) {
 	for _, u := range r.Unread(api.KindSandbox) {
 		rows = append(rows, api.Sandbox{ID: u.ID, Name: cmp.Or(u.Name, u.ID), State: api.StateUnreadable, Reason: u.Problem})
@@ -63,6 +64,8 @@ func (r *Roster) UnreadSandboxes() (rows []api.Sandbox) {
 	return rows
 }
 
+// UnreadShares returns a row for share ls for each record that can't be used and is not a
+// sandbox's.
 func (r *Roster) UnreadShares() (rows []api.Share) {
 	for _, u := range r.Unread(api.KindShare) {
 		rows = append(rows, api.Share{ID: u.ID, Name: cmp.Or(u.Name, u.ID), Problem: u.Problem})

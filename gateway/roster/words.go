@@ -6,7 +6,7 @@ import (
 	"math/big"
 )
 
-// newName makes up a name that taken does not know.
+// newName makes up a name that is not taken.
 func newName(taken func(string) bool) string {
 	for {
 		name := adjectives[pick(len(adjectives))] + "-" + nouns[pick(len(nouns))]

@@ -8,9 +8,9 @@ import (
 	"openshell-vm/drivers"
 )
 
-// absent stands for a driver that this gateway does not have: another version made the
-// sandbox. Nobody knows whether it runs, so its token is renewed, and only a removal that is
-// forced goes through.
+// absent stands for a driver that this gateway does not have, because another version made
+// the sandbox. Nobody knows whether the sandbox runs, so its token is renewed. Of all
+// operations only a forced removal works.
 type absent string
 
 func (a absent) err() error {
@@ -18,7 +18,7 @@ func (a absent) err() error {
 		Hint: "install the version that made the sandbox; rm --force forgets it, and its engine keeps it"}
 }
 
-// absence is the error of whoever wants a sandbox's driver that is not there; else nil.
+// absence returns an error if a sandbox's driver is absent.
 func absence(s *Sandbox) error {
 	if a, ok := s.engine.driver.(absent); ok {
 		return a.err()

@@ -18,24 +18,24 @@ import (
 	"openshell-vm/tokens"
 )
 
-// unknownStaleness is the largest bound of any driver, for a sandbox whose own
-// is not known any more.
+// unknownStaleness is the largest staleness bound of any driver. It is for sandboxes whose
+// own bound is not known any more.
 const unknownStaleness = 6 * time.Second
 
-// adopt takes in a sandbox that the engine has and of which the record was
-// lost, as far as it can be known: what runs in it the engine knows, its token
-// lifetime stands in its share. From then on it is renewed like any other.
+// adopt takes in a sandbox that the engine has and whose record was lost. The engine knows
+// what the sandbox was made with, and its share tells the token lifetime. From then on it
+// is renewed like any other.
 func (f *Fleet) adopt(ctx context.Context, driver drivers.Driver, status drivers.Status) {
 	if !state.IsID(status.ID) || f.roster.ByID(status.ID) != nil {
 		return
 	}
 	if status.Spec != nil && !f.oursToMount(status.ID, status.Spec.Auth.Source()) {
-		return // whatever it says, it has no share of this gateway's
+		return // it claims to be this gateway's, but does not mount a share of this gateway
 	}
 	if _, err := os.Stat(f.home.RecordPath(status.ID)); err == nil {
-		return // there is a record that can't be read: it was told when it was loaded
+		return // there is a record, which could not be used when the records were loaded
 	}
-	// It may have been removed since the engine gave the list.
+	// The sandbox may have been removed since the engine made the list.
 	bounded, cancel := context.WithTimeout(ctx, lookDeadline)
 	defer cancel()
 	if _, err := driver.Inspect(bounded, status.ID); err != nil {
@@ -50,7 +50,7 @@ func (f *Fleet) adopt(ctx context.Context, driver drivers.Driver, status drivers
 	log.Info("a sandbox without a record was taken in", "name", r.Name, "ttl", r.TTL())
 }
 
-// guess makes a record of what is known.
+// guess makes a record from what the engine and the share tell.
 func (f *Fleet) guess(driver drivers.Driver, status drivers.Status) *state.Record {
 	r := &state.Record{Version: state.Version, ID: status.ID, Name: status.Name, Driver: driver.Name(), CreatedAt: time.Now(),
 		Request: state.Request{Driver: driver.Name(), TTL: tokens.DefaultTTL}, Staleness: unknownStaleness,
@@ -79,13 +79,13 @@ func (f *Fleet) guess(driver drivers.Driver, status drivers.Status) *state.Recor
 	return r
 }
 
-// oursToMount says whether a mounted directory is where this gateway makes the
-// sandbox's share.
+// oursToMount reports whether a mounted directory is where this gateway makes the share of
+// this sandbox.
 func (f *Fleet) oursToMount(id, source string) bool {
 	return slices.Contains(f.home.SharePlaces(), filepath.Dir(filepath.Dir(source))) && filepath.Base(filepath.Dir(source)) == id
 }
 
-// guessLifetime reads it off the last token's metadata.
+// guessLifetime takes the token lifetime from the metadata in the share.
 func (f *Fleet) guessLifetime(r *state.Record) {
 	content, err := share.Read(filepath.Join(r.Share, layout.Auth))
 	if err != nil {
@@ -100,8 +100,9 @@ func (f *Fleet) guessLifetime(r *state.Record) {
 	}
 }
 
-// takeIn writes the record and makes the sandbox known. If its share is gone, a
-// running one can't be helped before its next start, but it is shown.
+// takeIn adds the sandbox to the roster and writes its record. If the share of a running
+// sandbox is gone, only its next start gives it a token again; until then the failure is
+// shown.
 func (f *Fleet) takeIn(r *state.Record, status drivers.Status) error {
 	if err := f.home.MakeSandboxDir(r.ID); err != nil && !os.IsExist(err) {
 		return err
@@ -119,10 +120,10 @@ func (f *Fleet) takeIn(r *state.Record, status drivers.Status) error {
 	}
 	f.roster.Keeper.TakeUp(s.Lease)
 	if !s.Op.TryLock() {
-		return errors.New("it is busy") // nobody else knows it yet
+		return errors.New("it is busy") // can't be: nobody else knows it yet
 	}
 	defer s.Release()
-	if err := f.roster.Add(s.Item); err != nil { // from here on the record is others' too
+	if err := f.roster.Add(s.Item); err != nil { // from here on others find it
 		return err
 	}
 	if err := s.Update(func(*state.Record) {}); err != nil {

@@ -17,12 +17,12 @@ const auto = "auto"
 
 const (
 	probeDeadline = 10 * time.Second
-	// probeKept is how long a driver that could be used is not probed again.
+	// probeKept is how long a probe's result holds, if the driver was usable.
 	probeKept = 30 * time.Second
 )
 
-// probeCache keeps what was usable: a probe may take longer than the start of a
-// container.
+// probeCache keeps the probes of usable drivers. A probe may take longer than the start of
+// a container.
 type probeCache struct {
 	mu    sync.Mutex
 	found map[string]probed
@@ -33,7 +33,7 @@ type probed struct {
 	at   time.Time
 }
 
-// probe says whether a driver can be used now, or could be a moment ago.
+// probe returns what a driver's probe found now, or less than probeKept ago.
 func (f *Fleet) probe(ctx context.Context, d drivers.Driver) drivers.Info {
 	f.probes.mu.Lock()
 	last, ok := f.probes.found[d.Name()]
@@ -44,7 +44,7 @@ func (f *Fleet) probe(ctx context.Context, d drivers.Driver) drivers.Info {
 	return f.probeNow(ctx, d)
 }
 
-// probeNow asks the driver, and remembers a good answer.
+// probeNow probes the driver, and keeps the result if the driver is usable.
 func (f *Fleet) probeNow(ctx context.Context, d drivers.Driver) drivers.Info {
 	bounded, cancel := context.WithTimeout(ctx, probeDeadline)
 	defer cancel()
@@ -61,8 +61,8 @@ func (f *Fleet) probeNow(ctx context.Context, d drivers.Driver) drivers.Info {
 	return info
 }
 
-// choose finds the driver for a request: the one that is named, or with auto
-// the first in the order of preference that can be used and can do it.
+// choose finds the driver for a request. That is the named one. With auto it is the first
+// in the order of preference that can do what is asked for and is usable.
 func (f *Fleet) choose(ctx context.Context, q api.CreateRequest) (drivers.Driver, error) {
 	if q.Driver != auto && q.Driver != "" {
 		if e := f.engines[q.Driver]; e != nil {
@@ -90,12 +90,12 @@ func (f *Fleet) choose(ctx context.Context, q api.CreateRequest) (drivers.Driver
 	return nil, refusal
 }
 
-// Pull fetches an image, and reports what the engine says of it.
+// Pull fetches an image. It calls report with the engine's progress.
 type Pull func(ctx context.Context, report func(drivers.PullProgress)) error
 
-// Pull prepares to fetch the image that a sandbox of this request would have, with the
-// driver that it would get. It does nothing where there is nothing to fetch: whether the
-// driver takes an image at all is for Resolve to say.
+// Pull checks a request, chooses its driver, and returns a function that fetches its image.
+// The function does nothing if the request has no image or the driver takes none. A driver
+// that takes no image refuses one in Resolve.
 func (f *Fleet) Pull(ctx context.Context, q api.CreateRequest) (Pull, error) {
 	if err := checkRequest(&q); err != nil {
 		return nil, err
@@ -113,8 +113,8 @@ func (f *Fleet) Pull(ctx context.Context, q api.CreateRequest) (Pull, error) {
 	}, nil
 }
 
-// insteadOfVM adds to the refusal of an engine that needs an image why it was
-// taken: nobody asked for it, and the VM that needs none can't be used.
+// insteadOfVM is for a driver that auto chose and that refuses because no image is given.
+// If it was chosen only because no VM can be used, the returned error says so.
 func (f *Fleet) insteadOfVM(ctx context.Context, taken drivers.Driver, asked string, refusal error) error {
 	first := slices.IndexFunc(f.opts.Drivers, func(d drivers.Driver) bool { return !takesImages(d) })
 	if asked != auto && asked != "" || first < 0 {
@@ -128,7 +128,7 @@ func (f *Fleet) insteadOfVM(ctx context.Context, taken drivers.Driver, asked str
 		Hint: drivers.HintOf(refusal) + "; for a VM, openshell-vm doctor says what is missing"}
 }
 
-// candidates are the drivers that can do what is asked for, best first.
+// candidates returns the drivers that can do what is asked for, in the order of preference.
 func candidates(all []drivers.Driver, q api.CreateRequest) []drivers.Driver {
 	var fit []drivers.Driver
 	forVM := q.Rootfs != "" || q.RequireJail || q.Hypervisor != auto && q.Hypervisor != ""
@@ -140,8 +140,8 @@ func candidates(all []drivers.Driver, q api.CreateRequest) []drivers.Driver {
 	return fit
 }
 
-// takesImages says that a driver's sandboxes come from images. Those of the others
-// are VMs with a directory of the host as root.
+// takesImages reports whether a driver makes its sandboxes from images. The sandboxes of
+// all other drivers are VMs with a directory of the host as root.
 func takesImages(d drivers.Driver) bool {
 	_, pulls := d.(drivers.Puller)
 	return pulls
@@ -155,8 +155,8 @@ func (f *Fleet) driverNames() []string {
 	return names
 }
 
-// Doctor probes every driver and says which one auto takes, and why. What it says of the
-// host is the caller's to add.
+// Doctor probes every driver, and says which one auto takes and why. The caller adds the
+// facts on the host.
 func (f *Fleet) Doctor(ctx context.Context) api.Doctor {
 	reports := make([]api.DriverReport, len(f.opts.Drivers))
 	var all sync.WaitGroup

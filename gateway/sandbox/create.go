@@ -20,8 +20,9 @@ import (
 	"openshell-vm/tokens"
 )
 
-// Create makes a sandbox, its record and its share with a first token. It does
-// not start it. A failure leaves nothing behind, nor does a caller that went away.
+// Create makes a sandbox, its record and its share with a first token. It does not start
+// the sandbox. If it fails or its caller goes away, all is removed again, if need be later
+// by the reconciler.
 func (f *Fleet) Create(ctx context.Context, q api.CreateRequest) (*Sandbox, error) {
 	if err := checkRequest(&q); err != nil {
 		return nil, err
@@ -56,9 +57,9 @@ func (f *Fleet) Create(ctx context.Context, q api.CreateRequest) (*Sandbox, erro
 	return s, nil
 }
 
-// create makes what was resolved, or takes it all back.
+// create makes what was resolved, or removes all of it again.
 func (s *Sandbox) create(ctx context.Context, spec drivers.Spec) error {
-	if err := s.Op.Lock(ctx); err != nil { // nobody else knows it yet
+	if err := s.Op.Lock(ctx); err != nil { // free: nobody else knows it yet
 		return err
 	}
 	defer s.Release()
@@ -67,10 +68,10 @@ func (s *Sandbox) create(ctx context.Context, spec drivers.Spec) error {
 	if err := s.fleet.roster.Add(s.Item); err != nil {
 		return err
 	}
-	spec.Name = s.Rec().Name // Add may have made it up
+	spec.Name = s.Rec().Name // Add may have made the name up
 	err := s.makeAll(ctx, spec)
 	if err == nil {
-		err = context.Cause(ctx) // nobody waits for it any more, or would know of it
+		err = context.Cause(ctx) // if the caller has gone, nobody knows of the sandbox
 	}
 	if err != nil {
 		s.unmake(context.WithoutCancel(ctx))
@@ -80,8 +81,8 @@ func (s *Sandbox) create(ctx context.Context, spec drivers.Spec) error {
 	return nil
 }
 
-// resolve lets the driver check and complete the request, and checks what it leaves to
-// no driver: what is exposed, and that the token lives long enough.
+// resolve lets the driver check and complete the request. For every driver it also checks
+// what the mounts expose, and that the token lives long enough.
 func (f *Fleet) resolve(ctx context.Context, driver drivers.Driver, r *state.Record) (drivers.Spec, error) {
 	spec, err := specOf(r, f.home, filepath.Join(r.Share, layout.Auth))
 	if err != nil {
@@ -114,7 +115,7 @@ func (f *Fleet) resolve(ctx context.Context, driver drivers.Driver, r *state.Rec
 	return spec, nil
 }
 
-// makeAll makes everything on disk and in the engine.
+// makeAll makes what belongs to the sandbox, on disk and in the engine.
 func (s *Sandbox) makeAll(ctx context.Context, spec drivers.Spec) error {
 	if err := s.Begin(ctx); err != nil {
 		return err
@@ -128,8 +129,8 @@ func (s *Sandbox) makeAll(ctx context.Context, spec drivers.Spec) error {
 	return s.Update(func(r *state.Record) { r.Made, r.Object, r.Engine = true, object, engine })
 }
 
-// keepPlace is the address of the engine in which a sandbox was made or seen just
-// now, which its driver keeps, too; "" where there is but one.
+// keepPlace returns the address of the engine in which a sandbox was just made or seen, and
+// tells the driver to remember it. It returns "" if the driver has only one engine.
 func keepPlace(driver drivers.Driver, id string) string {
 	placed, ok := driver.(drivers.Placed)
 	if !ok {
@@ -140,8 +141,8 @@ func keepPlace(driver drivers.Driver, id string) string {
 	return address
 }
 
-// objectOf asks for the engine's own id of what was just made; "" where there is
-// none, or where the next look will tell it.
+// objectOf asks for the engine's own id of what was just made. It returns "" if the driver
+// has no such ids, or if the engine did not answer: then the next look records the id.
 func objectOf(ctx context.Context, driver drivers.Driver, id string) string {
 	if _, ok := driver.(drivers.Keeper); !ok {
 		return ""
@@ -153,8 +154,7 @@ func objectOf(ctx context.Context, driver drivers.Driver, id string) string {
 	return status.Object
 }
 
-// unmake takes back a failed creation. What it can't take back now, the
-// reconciler does: the record says that it is to be gone.
+// unmake erases what a failed creation left. If it fails, the reconciler tries again.
 func (s *Sandbox) unmake(ctx context.Context) {
 	s.Set(func() { s.touched = time.Now() })
 	if err := s.erase(ctx); err != nil {
@@ -197,7 +197,7 @@ func checkRequest(q *api.CreateRequest) error {
 	return nil
 }
 
-// checkDir refuses a working directory that would depend on where an engine is.
+// checkDir refuses a relative working directory: its meaning would depend on the engine.
 func checkDir(dir string) error {
 	if dir == "" || path.IsAbs(dir) {
 		return nil
@@ -206,8 +206,9 @@ func checkDir(dir string) error {
 		Hint: "give the whole path inside the sandbox: --workdir /" + dir}
 }
 
-// checkSources refuses directories of the user's that are none, or that would expose the
-// gateway's own. A driver that forgot to would be the end of all keys.
+// checkSources refuses sources that are no directories, or that would expose the gateway's
+// own. Drivers check this too. It is done here once more because a driver that forgot it
+// would expose all keys.
 func checkSources(spec drivers.Spec) error {
 	if root := spec.VM.Rootfs; root != "" {
 		if _, err := drivers.Judge("use the root directory", root, spec.Hidden); err != nil {

@@ -10,19 +10,19 @@ type action string
 
 const (
 	keep   action = "keep"
-	erase  action = "erase"  // with share and record
-	lose   action = "lose"   // note that the engine has it no more
+	erase  action = "erase"  // remove it, with its share and its record
+	lose   action = "lose"   // note that the engine does not have it any more
 	halt   action = "halt"   // stop it
-	settle action = "settle" // it ended by itself: that is its desired state now
-	resume action = "resume" // fresh token, start
+	settle action = "settle" // it ended by itself: stopped is its desired state now
+	resume action = "resume" // deliver a fresh token and start it
 )
 
-// decide compares what should be with what is. live means that the sandbox was
-// seen running by this gateway, without a gap in which the engine or the
-// host may have ended it.
+// decide compares the desired state with the engine's report. live means that this gateway
+// has seen the sandbox running, and that since then the engine answered every time. So the
+// sandbox was not ended by a restart of the engine or the host.
 func decide(r *state.Record, status drivers.Status, found, live bool, bootID string) action {
 	ended := status.State == drivers.Exited || status.State == drivers.Dead
-	// What ended before it was wanted to run is the end of an earlier run.
+	// If it ended before the wish to run, that was the end of an earlier run.
 	earlier := !status.ExitedAt.IsZero() && status.ExitedAt.Before(r.DesiredAt)
 	switch {
 	case r.Desired == state.WantGone || !r.Made:
@@ -47,9 +47,9 @@ func decide(r *state.Record, status drivers.Status, found, live bool, bootID str
 	return resume
 }
 
-// byItself judges an end that nobody saw: a workload that ended with a code of
-// its own is done; one that was killed by what a shutdown of the engine or
-// the host sends is not, nor is one from before the host's last boot.
+// byItself judges an end that no gateway saw. It reports whether the workload ended by
+// itself, with an exit code of its own. That is not so if a signal killed it that a shutdown
+// of the engine or the host sends, or if it was started before the host's last boot.
 func byItself(r *state.Record, status drivers.Status, bootID string) bool {
 	if status.State != drivers.Exited || r.Start.BootID != bootID {
 		return false

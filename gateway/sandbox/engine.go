@@ -10,9 +10,11 @@ import (
 )
 
 const (
-	// MaxResumes may be started at once by one engine: a VM's boot takes a processor.
+	// MaxResumes is how many sandboxes of one engine the reconciler starts at once: a VM's
+	// boot keeps a processor busy.
 	MaxResumes = 4
-	// MaxCreations may be under way at once in one engine. Some may be fetching images.
+	// MaxCreations is how many creations may be under way at once in one engine. Some may
+	// be fetching images.
 	MaxCreations = 8
 )
 
@@ -21,11 +23,11 @@ type engine struct {
 	driver drivers.Driver
 
 	mu       sync.Mutex    // held while the engine is asked
-	answered bool          // the last time; without it, what ended in between is not known to have ended by itself
+	answered bool          // whether it answered the last time; if not, it may have ended sandboxes meanwhile
 	looked   chan struct{} // closed once it has answered, or failed to, for the first time
 
-	resumes   chan struct{} // one place per resume that is under way, which a start that hangs keeps
-	creations chan struct{} // the same of creations
+	resumes   chan struct{} // holds one value per resume under way; a start that hangs keeps its place
+	creations chan struct{} // holds one value per creation under way
 }
 
 func newEngine(d drivers.Driver) *engine {
@@ -33,7 +35,7 @@ func newEngine(d drivers.Driver) *engine {
 		creations: make(chan struct{}, MaxCreations)}
 }
 
-// enter waits for a place for a creation. Who waits has made nothing yet.
+// enter waits for a place for a creation. A creation that waits here has made nothing yet.
 func (e *engine) enter(ctx context.Context) (leave func(), err error) {
 	bounded, cancel := context.WithTimeout(ctx, startDeadline)
 	defer cancel()

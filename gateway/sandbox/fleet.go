@@ -1,11 +1,12 @@
 // Package sandbox runs sandboxes: each is a lease plus an engine. It makes, starts, stops
-// and removes them for users, and a reconciler moves what the engines report to what the
-// records want (reconcile.go), by a rule that is one pure function (decide.go).
+// and removes them for users. A reconciler compares what the engines report with what the
+// records want and acts on the difference (reconcile.go). Its rule is one pure function
+// (decide.go).
 //
 // Every start goes through Item.Deliver: nothing starts without a fresh token in its share.
 //
-// Locks: an engine's mu comes before all that package roster names; what a sandbox keeps
-// here is guarded by its item's Mu.
+// Locks: an engine's mu comes before all locks that package roster lists. A sandbox's own
+// state is guarded by its item's Mu.
 package sandbox
 
 import (
@@ -26,9 +27,9 @@ import (
 // Options are what a fleet is made with.
 type Options struct {
 	Drivers   []drivers.Driver // in the order in which auto prefers them
-	LookEvery time.Duration    // how often engines that are needed are looked at; 0 for 2 s
-	StartedAt time.Time        // of the gateway
-	// Beside are doctor's further lines on an engine.
+	LookEvery time.Duration    // how often an engine that has something to do is asked; 0 for 2 s
+	StartedAt time.Time        // when the gateway was started
+	// Beside returns further lines of doctor's on an engine.
 	Beside func(drivers.Info) []drivers.Fact
 }
 
@@ -55,7 +56,8 @@ func New(r *roster.Roster, opts Options) *Fleet {
 	return f
 }
 
-// Known takes in a sandbox that has a record.
+// Known takes in a sandbox that has a record, and tells its driver the recorded object and
+// place.
 func (f *Fleet) Known(r *state.Record) error {
 	s, err := f.sandbox(r)
 	if err != nil {
@@ -70,20 +72,20 @@ func (f *Fleet) Known(r *state.Record) error {
 	return f.roster.Add(s.Item)
 }
 
-// sandbox makes one of a record, which nobody knows yet.
+// sandbox makes the Sandbox of a record. Nobody finds it before Roster.Add.
 func (f *Fleet) sandbox(r *state.Record) (s *Sandbox, err error) {
 	s = &Sandbox{fleet: f, engine: f.engines[r.Driver]}
-	if s.engine == nil { // of a newer gateway's: its token is renewed all the same
+	if s.engine == nil { // another version made it: its token is renewed all the same
 		s.engine = newEngine(absent(r.Driver))
 	}
 	s.Item, err = f.roster.NewItem(r, s)
 	return s, err
 }
 
-// All gives every sandbox, in no order.
+// All returns every sandbox, in no order.
 func (f *Fleet) All() []*Sandbox { return roster.Of[*Sandbox](f.roster) }
 
-// get finds a sandbox by its id, nil if there is none.
+// get finds a sandbox by its id. It returns nil if there is none.
 func (f *Fleet) get(id string) *Sandbox {
 	if it := f.roster.ByID(id); it != nil {
 		s, _ := it.Owner.(*Sandbox)
@@ -92,7 +94,7 @@ func (f *Fleet) get(id string) *Sandbox {
 	return nil
 }
 
-// Find resolves a ref: a name, an id or a unique prefix of one.
+// Find finds a sandbox by its name, its id or a unique prefix of its id.
 func (f *Fleet) Find(ref string) (*Sandbox, error) {
 	it, err := f.roster.Find(ref)
 	if err != nil {
@@ -106,8 +108,9 @@ func (f *Fleet) Find(ref string) (*Sandbox, error) {
 		Hint:    "its container is your engine's to start and stop; for the share see openshell-vm share --help"}
 }
 
-// Run moves every sandbox to its desired state until ctx ends, each engine on its own: one
-// that hangs delays no other. What it has begun may go on: see AwaitWork.
+// Run brings every sandbox to its desired state, until ctx ends. Each engine has a goroutine
+// of its own, so one that hangs delays no other. When Run returns, operations may still be
+// under way: see AwaitWork.
 func (f *Fleet) Run(ctx context.Context) {
 	var watchers sync.WaitGroup
 	for _, e := range f.engines {
@@ -116,23 +119,22 @@ func (f *Fleet) Run(ctx context.Context) {
 	watchers.Wait()
 }
 
-// AwaitWork gives running operations a moment to end before the process does. No more are
-// begun.
+// AwaitWork waits up to 5 s for operations that no request waits for. No more are begun.
 func (f *Fleet) AwaitWork() {
 	if !f.work.end(5 * time.Second) {
 		f.log.Warn("operations were cut off; the next gateway continues them")
 	}
 }
 
-// work is what goes on without the request that asked for it. What the gateway's end cuts
-// off, the next gateway's reconciler does again.
+// work are the operations under way that no request waits for, mostly the reconciler's. If
+// the gateway's end cuts one off, the next gateway's reconciler does it again.
 type work struct {
 	mu     sync.Mutex
 	all    sync.WaitGroup
 	ending bool
 }
 
-// begin runs f beside, unless the end has begun.
+// begin runs f in a goroutine, unless end was called.
 func (w *work) begin(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -141,7 +143,8 @@ func (w *work) begin(f func()) {
 	}
 }
 
-// end lets nothing begin any more, and says whether all that did has ended in time.
+// end lets nothing begin any more, and waits for what is under way. It returns false if
+// that took longer than patience.
 func (w *work) end(patience time.Duration) bool {
 	w.mu.Lock()
 	w.ending = true

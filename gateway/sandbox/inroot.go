@@ -21,16 +21,16 @@ import (
 	"openshell-vm/internal/plainfile"
 )
 
-// guestPath is where a program is looked for when nothing else is said.
+// guestPath is the guest's PATH if the user sets none.
 const guestPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// imageName is what names an image, roughly: what docker run takes first.
+// imageName matches, roughly, names of images as docker run takes them.
 var imageName = regexp.MustCompile(`^[a-z0-9]+([._/-][a-z0-9]+|:[0-9]+/[a-z0-9]+)*(:[A-Za-z0-9_.-]+)?(@sha256:[0-9a-f]+)?$`)
 
-// checkInRoot refuses a user, a directory and a command that the root surely has
-// not, before anything is booted to find that out. It knows only a root that is a
-// directory, or the driver's own, and where it is not sure it says nothing: the guest
-// will. own says that the user named the root.
+// checkInRoot refuses a user, a working directory or a command that the root surely does
+// not have, so that nothing is booted in vain. It knows a root that is a directory of the
+// host, and a driver's own root. If it is not sure it returns nil, and the guest reports
+// the error. own says that the user named the root.
 func checkInRoot(ctx context.Context, driver drivers.Driver, spec drivers.Spec, own bool) error {
 	v := view{Spec: spec}
 	if stocker, ok := driver.(drivers.Stocker); ok && spec.VM.Rootfs == "" {
@@ -50,13 +50,13 @@ func checkInRoot(ctx context.Context, driver drivers.Driver, spec drivers.Spec, 
 	return checkCommand(v, own)
 }
 
-// view is a spec, and what its root holds if that is the driver's own.
+// view is a spec and its root.
 type view struct {
 	drivers.Spec
-	stock map[string]string
+	stock map[string]string // what the root holds, if it is the driver's own; see drivers.Stocker
 }
 
-// checkUsers is for the workload's and the token's.
+// checkUsers checks that the root has the workload's user and the token's user.
 func checkUsers(spec view) error {
 	names := map[string][]byte{"/etc/passwd": nil, "/etc/group": nil}
 	for file := range names {
@@ -82,10 +82,10 @@ func checkUsers(spec view) error {
 	return nil
 }
 
-// maxNames bounds what is read of a rootfs's list of users.
+// maxNames bounds what is read of a root's /etc/passwd and /etc/group, in bytes each.
 const maxNames = 1 << 20
 
-// read reads a file of the root that is there, however no link out of it.
+// read reads a file of the root. It follows no symbolic link out of the root.
 func (v view) read(file string) ([]byte, error) {
 	name := strings.TrimPrefix(file, "/")
 	if v.stock != nil {
@@ -99,7 +99,7 @@ func (v view) read(file string) ([]byte, error) {
 	return plainfile.ReadIn(root, name, maxNames)
 }
 
-// checkWorkdir is for the directory that the workload starts in.
+// checkWorkdir checks that the root has the workload's working directory.
 func checkWorkdir(spec view) error {
 	dir := path.Clean(spec.Process.Dir)
 	if spec.Process.Dir == "" || madeInside(spec, dir) || !surelyMissing(spec, []string{dir}) {
@@ -109,8 +109,8 @@ func checkWorkdir(spec view) error {
 		Hint: "name a directory of the rootfs, or leave --workdir out and make it in the command"}
 }
 
-// madeInside says whether dir is, or may be, made when the sandbox starts: the
-// kernel's directories, and those that lead to a mount.
+// madeInside reports whether dir may be made when the sandbox starts: it is at or in a
+// standard directory such as /proc or a mount's target, or leads to one.
 func madeInside(spec view, dir string) bool {
 	targets := []string{"/dev", "/proc", "/sys", "/run", "/tmp", drivers.AuthDir}
 	for _, m := range spec.Mounts {
@@ -119,12 +119,12 @@ func madeInside(spec view, dir string) bool {
 	return slices.ContainsFunc(targets, func(t string) bool { return mounts.Within(t, dir) || mounts.Within(dir, t) })
 }
 
-// covered says whether a mount may stand in the place of what the root has there.
+// covered reports whether a mount covers this file of the root.
 func covered(spec view, file string) bool {
 	return slices.ContainsFunc(spec.Mounts, func(m drivers.Mount) bool { return mounts.Within(file, m.Target()) })
 }
 
-// checkCommand is for the program itself.
+// checkCommand checks that the root has the program that is to run.
 func checkCommand(spec view, own bool) error {
 	if len(spec.Process.Args) == 0 {
 		return nil
@@ -146,7 +146,7 @@ func checkCommand(spec view, own bool) error {
 	return &api.Error{Code: api.CodeNoCommand, Message: fmt.Sprintf("exec %q: %s", name, where), Hint: hint}
 }
 
-// places are the files that a command may be, absolute in the root.
+// places returns the files of the root that a command may mean, as absolute paths.
 func places(name string, p drivers.Process) []string {
 	if strings.Contains(name, "/") {
 		return []string{path.Join("/", p.Dir, name)}
@@ -167,8 +167,8 @@ func places(name string, p drivers.Process) []string {
 	return files
 }
 
-// surelyMissing says whether none of the files is there: neither in the root,
-// nor by a link that leaves it, nor in a mount.
+// surelyMissing reports whether none of the files can exist: they are not in the root, no
+// mount covers them, and no symbolic link leads out of the root.
 func surelyMissing(spec view, files []string) bool {
 	if spec.stock != nil {
 		return !slices.ContainsFunc(files, func(file string) bool {

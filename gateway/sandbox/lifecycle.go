@@ -14,17 +14,17 @@ import (
 	"openshell-vm/internal/killpoint"
 )
 
-// DefaultGrace is between asking a workload to end and killing it.
+// DefaultGrace is the usual time between asking a workload to end and killing it.
 const DefaultGrace = 10 * time.Second
 
 const (
-	startDeadline = 3 * time.Minute // of a driver's Start, unless it is a LongStarter
+	startDeadline = 3 * time.Minute // of a start; longer if a LongStarter needs longer
 	waitEvery     = 200 * time.Millisecond
 
-	starting, stopping = api.StateStarting, api.StateStopping // what Sandbox.doing says
+	starting, stopping = api.StateStarting, api.StateStopping // the values of Sandbox.doing
 )
 
-// Start brings a sandbox up for a user. One that runs is left as it is.
+// Start brings a sandbox up for a user. If it runs already, Start leaves it as it is.
 func (s *Sandbox) Start(ctx context.Context) error {
 	if err := s.Acquire(ctx, s.startDeadline()+roster.EndDeadline); err != nil {
 		return err
@@ -33,7 +33,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	if err := ready(s); err != nil {
 		return err
 	}
-	// A caller that goes away leaves no half-started sandbox.
+	// If the caller goes away, the start goes on: no sandbox is left half-started.
 	ctx, done := s.Op.Cancellable(context.WithoutCancel(ctx), starting)
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, s.startDeadline())
@@ -49,7 +49,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	// The user was told: nothing is tried again behind their back.
+	// The user learns of the failure, so the reconciler must not try again by itself.
 	if undo := s.Update(func(r *state.Record) { r.Want(state.WantStopped) }); undo != nil {
 		s.fleet.log.Warn("a failed start stays desired", "sandbox", s.ID, "error", explain.Line(undo))
 	}
@@ -57,7 +57,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	return roster.Ended(ctx, err)
 }
 
-// ready refuses what is removed, and what nothing here can start or stop.
+// ready returns an error if the sandbox is removed or its driver is absent.
 func ready(s *Sandbox) error {
 	if err := s.Present(); err != nil {
 		return err
@@ -73,8 +73,8 @@ func (s *Sandbox) startDeadline() time.Duration {
 	return startDeadline
 }
 
-// bringUp starts or resumes a sandbox. The caller holds Op. Killed in
-// between, the next gateway finds the wish and does it all again.
+// bringUp starts or resumes a sandbox. The caller holds Op. If the gateway is killed
+// meanwhile, the next one finds the wish to run in the record and does it all again.
 func (s *Sandbox) bringUp(ctx context.Context) error {
 	s.Op.MustBeHeld()
 	defer s.begin(starting)()
@@ -85,8 +85,8 @@ func (s *Sandbox) bringUp(ctx context.Context) error {
 			return err
 		}
 	}
-	// A share on tmpfs is lost with the host's last boot. One that is there is
-	// left as it is.
+	// A share on tmpfs did not survive the host's last boot. MakeShare leaves an existing
+	// share as it is.
 	if err := s.fleet.roster.MakeShare(s.Rec()); err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (s *Sandbox) remake(ctx context.Context) error {
 	driver := s.engine.driver
 	r.Warnings = nil
 	if keeper, ok := driver.(drivers.Keeper); ok {
-		keeper.Keep(r.ID, "") // what it was is gone
+		keeper.Keep(r.ID, "") // the old object is gone
 	}
 	if placed, ok := driver.(drivers.Placed); ok {
 		placed.KeepPlace(r.ID, "")
@@ -137,7 +137,7 @@ func (s *Sandbox) remake(ctx context.Context) error {
 	return err
 }
 
-// refresh takes over the engine's view after an operation. The caller holds Op.
+// refresh takes over the engine's report on the sandbox. The caller holds Op.
 func (s *Sandbox) refresh(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookDeadline)
 	defer cancel()
@@ -147,7 +147,7 @@ func (s *Sandbox) refresh(ctx context.Context) {
 	}
 }
 
-// Stop ends the workload and leaves the sandbox.
+// Stop ends the workload and keeps the sandbox. A start that is under way is cancelled.
 func (s *Sandbox) Stop(ctx context.Context, grace time.Duration) error {
 	if err := s.AcquireUrgently(ctx, starting); err != nil {
 		return err
@@ -164,7 +164,7 @@ func (s *Sandbox) Stop(ctx context.Context, grace time.Duration) error {
 	return roster.Ended(ctx, s.halt(ctx, grace))
 }
 
-// halt stops it in the engine. The caller holds Op.
+// halt stops the sandbox in the engine. The caller holds Op.
 func (s *Sandbox) halt(ctx context.Context, grace time.Duration) error {
 	s.Op.MustBeHeld()
 	defer s.begin(stopping)()
@@ -178,8 +178,8 @@ func (s *Sandbox) halt(ctx context.Context, grace time.Duration) error {
 	return nil
 }
 
-// Remove deletes a sandbox, a running one only by force. One whose removal
-// failed before is tried again.
+// Remove deletes a sandbox. It refuses a running one, unless force is set. It also repeats
+// a removal that failed before.
 func (s *Sandbox) Remove(ctx context.Context, force bool) error {
 	if !force {
 		if err := s.refuseRunning(starting); err != nil {
@@ -198,7 +198,7 @@ func (s *Sandbox) Remove(ctx context.Context, force bool) error {
 	ctx = context.WithoutCancel(ctx)
 	if !force {
 		if err := absence(s); err != nil {
-			return err // whether it runs is not known
+			return err // nobody knows whether it runs
 		}
 		s.refresh(ctx)
 		if err := s.refuseRunning(api.StateRunning); err != nil {
@@ -208,7 +208,7 @@ func (s *Sandbox) Remove(ctx context.Context, force bool) error {
 	return s.ExplainRemoval(s.erase(ctx))
 }
 
-// refuseRunning refuses to remove what is in such a state.
+// refuseRunning returns an error if the sandbox is in this state.
 func (s *Sandbox) refuseRunning(state api.State) error {
 	v := s.Snapshot()
 	if v.State != state {
@@ -218,8 +218,8 @@ func (s *Sandbox) refuseRunning(state api.State) error {
 		Hint: "stop it first, or remove it all the same with --force"}
 }
 
-// erase removes a sandbox from the engine, its share, and at last its record. The caller
-// holds Op.
+// erase removes the sandbox from the engine, then its share, and at last its record. The
+// caller holds Op.
 func (s *Sandbox) erase(ctx context.Context) error {
 	return s.Erase(ctx, func(ctx context.Context) error {
 		if err := s.engine.driver.Remove(ctx, s.ID); err != nil && !errors.Is(err, drivers.ErrNotFound) {
@@ -230,7 +230,8 @@ func (s *Sandbox) erase(ctx context.Context) error {
 	})
 }
 
-// wasRemoved notes that the engine has it no more. The caller holds s.Mu.
+// wasRemoved notes that the engine does not have the sandbox any more. The caller holds
+// s.Mu.
 func (s *Sandbox) wasRemoved() {
 	s.Removed, s.up, s.touched = true, false, time.Now()
 	if s.status.State == drivers.Running {
@@ -249,7 +250,7 @@ func (s *Sandbox) Wait(ctx context.Context) (api.WaitResult, error) {
 			status, err = waiter.Wait(ctx, s.ID)
 		}
 		if errors.Is(err, drivers.ErrNotFound) {
-			s.LookAt(ctx) // unless it knows it already
+			s.LookAt(ctx) // so that the sandbox's own state says so too
 			status, err = s.removedAs(), nil
 		}
 		if err != nil {
@@ -266,8 +267,8 @@ func (s *Sandbox) Wait(ctx context.Context) (api.WaitResult, error) {
 	}
 }
 
-// removedAs is how a sandbox ended that its engine has no more. As long as nobody
-// has noted that, because an operation is under way, it is still running.
+// removedAs returns the last status of a sandbox that its engine does not have any more. If
+// that was not noted yet, because an operation is under way, the status is Running.
 func (s *Sandbox) removedAs() drivers.Status {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
@@ -291,8 +292,9 @@ func waitResult(status drivers.Status) api.WaitResult {
 	return r
 }
 
-// Client counts a connected stream: with --rm, a sandbox stays until its streams have
-// ended. The end looks at the sandbox, which may have ended too.
+// Client counts a connected stream until end is called. With --rm, a sandbox is removed
+// only after its streams have ended. So end also looks at the sandbox: it may have to be
+// removed now.
 func (s *Sandbox) Client() (end func()) {
 	s.Set(func() { s.clients++ })
 	return func() {

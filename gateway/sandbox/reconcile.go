@@ -15,22 +15,24 @@ import (
 )
 
 const (
-	// UsualLook is how often an engine is asked while one of its sandboxes runs
-	// or is not where it should be, unless Options.LookEvery says it.
+	// UsualLook is how often an engine is asked while one of its sandboxes runs or is not
+	// in its desired state. It is the default of Options.LookEvery.
 	UsualLook = 2 * time.Second
-	// idleLook is how often it is asked otherwise, as long as it has any: a user
+	// idleLook is how often an engine is asked otherwise, if it has any sandboxes: a user
 	// may have started one with the engine's own tools.
 	idleLook = 30 * time.Second
 	// lookDeadline bounds one answer of an engine.
 	lookDeadline = 10 * time.Second
 	// firstLook bounds how long the API waits for the engines at the beginning.
 	firstLook = 500 * time.Millisecond
-	// ReattachTime is for clients of a gateway that was killed: they come back to
-	// learn how a sandbox ended that is to be removed with its end.
+	// ReattachTime is how long after its start a gateway removes no sandbox because of
+	// --rm. If the gateway before was killed, its clients connect again meanwhile and learn
+	// how their sandbox ended.
 	ReattachTime = 2 * time.Second
 )
 
-// watch looks at once, to find what runs, and then as long as there is a need.
+// watch asks the engine at once, to find what runs. Then it asks again every LookEvery, or
+// every idleLook if nothing needs it, until ctx ends.
 func (f *Fleet) watch(ctx context.Context, e *engine) {
 	f.look(ctx, e)
 	close(e.looked)
@@ -49,12 +51,13 @@ func (f *Fleet) watch(ctx context.Context, e *engine) {
 	}
 }
 
-// has says whether any sandbox is the engine's.
+// has reports whether the engine has any sandboxes.
 func (f *Fleet) has(e *engine) bool {
 	return roster.Any(f.roster, func(s *Sandbox) bool { return s.engine == e })
 }
 
-// AwaitFirstLook returns once every engine has answered, or was given the time to.
+// AwaitFirstLook returns once every engine has answered or failed, but after firstLook at
+// the latest.
 func (f *Fleet) AwaitFirstLook(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, firstLook)
 	defer cancel()
@@ -66,7 +69,8 @@ func (f *Fleet) AwaitFirstLook(ctx context.Context) {
 	}
 }
 
-// concerned says whether any of the engine's sandboxes runs, or should run or be gone.
+// concerned reports whether any of the engine's sandboxes runs or is not in its desired
+// state.
 func (f *Fleet) concerned(e *engine) bool {
 	return roster.Any(f.roster, func(s *Sandbox) bool {
 		if s.engine != e {
@@ -78,15 +82,15 @@ func (f *Fleet) concerned(e *engine) bool {
 	})
 }
 
-// look asks the engine for all its sandboxes and brings each to where it
-// should be. Those that nobody knows are taken in.
+// look asks the engine for all its sandboxes, and brings each to its desired state. It
+// adopts those that have no record.
 func (f *Fleet) look(ctx context.Context, e *engine) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f.lookLocked(ctx, e)
 }
 
-// lookLocked: the caller holds e.mu.
+// lookLocked is look for callers who hold e.mu.
 func (f *Fleet) lookLocked(ctx context.Context, e *engine) {
 	bounded, cancel := context.WithTimeout(ctx, lookDeadline)
 	defer cancel()
@@ -106,7 +110,7 @@ func (f *Fleet) lookLocked(ctx context.Context, e *engine) {
 		case s != nil && s.engine == e:
 			known[s.ID] = true
 			s.converge(ctx, status, true, live, asked)
-		case f.roster.ByID(status.ID) != nil: // it says that it is another engine's sandbox, or a share
+		case f.roster.ByID(status.ID) != nil: // the id is that of another engine's sandbox, or of a share
 			f.log.Debug("an object of another sandbox's id is left alone", "driver", e.driver.Name(), "sandbox", status.ID, "object", status.Object)
 		default:
 			f.adopt(ctx, e.driver, status)
@@ -120,9 +124,9 @@ func (f *Fleet) lookLocked(ctx context.Context, e *engine) {
 	}
 }
 
-// missing asks for a sandbox that the engine's list lacked. A list may be
-// incomplete, and the engine that was asked may be another one than the sandbox's:
-// what runs must not lose its share by it.
+// missing asks the engine for a sandbox that was not in its list. The list may be
+// incomplete, or the engine that was asked may not be the sandbox's. In neither case may a
+// running sandbox lose its share.
 func (f *Fleet) missing(ctx, bounded context.Context, e *engine, s *Sandbox, live bool, asked time.Time) {
 	if s.Rec().Lost == "" {
 		status, err := e.driver.Inspect(bounded, s.ID)
@@ -138,7 +142,8 @@ func (f *Fleet) missing(ctx, bounded context.Context, e *engine, s *Sandbox, liv
 	s.converge(ctx, drivers.Status{}, false, live, asked)
 }
 
-// unreachable shows an engine's failure at those of its sandboxes that need it.
+// unreachable sets the engine's failure as the problem of all its sandboxes. It logs it
+// once, and each time while one of them needs the engine.
 func (f *Fleet) unreachable(e *engine, err error, wasReachable bool) {
 	if wasReachable || f.concerned(e) {
 		f.log.Warn("the engine does not answer", "driver", e.driver.Name(), "error", explain.Line(err))
@@ -152,7 +157,7 @@ func (f *Fleet) unreachable(e *engine, err error, wasReachable bool) {
 	}
 }
 
-// LookAt asks the engine for one sandbox and brings it to where it should be.
+// LookAt asks the engine for one sandbox and brings it to its desired state.
 func (s *Sandbox) LookAt(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, lookDeadline)
 	defer cancel()
@@ -163,9 +168,9 @@ func (s *Sandbox) LookAt(ctx context.Context) {
 	}
 }
 
-// converge takes over what the engine said of a sandbox and begins what follows
-// from it. A sandbox with an operation under way is left to that; only what a
-// start is at is taken over.
+// converge takes over the engine's report on a sandbox and begins the action that follows
+// from it. If an operation is under way, it does neither; it only takes over the progress
+// of a start.
 func (s *Sandbox) converge(ctx context.Context, status drivers.Status, found, live bool, asked time.Time) {
 	if !s.Op.TryLock() {
 		s.Set(func() {
@@ -190,8 +195,9 @@ func (s *Sandbox) converge(ctx context.Context, status drivers.Status, found, li
 	})
 }
 
-// keepObject writes down the engine's own id of a sandbox, and the engine's place,
-// where an older gateway left them out of the record, or the engine has moved. The caller holds Op.
+// keepObject records the engine's own id of a sandbox and the engine's place. It does so if
+// an older gateway left the id out of the record, or if the place has changed. The caller
+// holds Op.
 func keepObject(s *Sandbox, status drivers.Status) {
 	r := s.Rec()
 	if status.Object == "" || r.Lost != "" {
@@ -206,8 +212,9 @@ func keepObject(s *Sandbox, status drivers.Status) {
 	}
 }
 
-// next takes over what the engine said, and is what to do; false means that the report is
-// outdated or it is not time yet.
+// next takes over the engine's report and returns the action that follows from it. now is
+// false if the report is outdated, or if the action has to wait: for clients to disconnect,
+// or for the pause after a failure.
 func (s *Sandbox) next(status drivers.Status, found, live bool, asked time.Time) (next action, now bool) {
 	s.Set(func() {
 		if s.GoneLocked() || asked.Before(s.touched) {
@@ -227,8 +234,8 @@ func (s *Sandbox) next(status drivers.Status, found, live bool, asked time.Time)
 	return next, now
 }
 
-// take takes over a status. How a sandbox ended stays known when its engine has it no more.
-// The caller holds Mu.
+// take takes over a status. If the engine does not have the sandbox any more, the last
+// status is kept if it tells how the sandbox ended. The caller holds Mu.
 func (s *Sandbox) take(status drivers.Status, found bool) {
 	switch {
 	case found:
@@ -240,7 +247,7 @@ func (s *Sandbox) take(status drivers.Status, found bool) {
 	}
 }
 
-// act does one action. The caller holds Op.
+// act does one action and records its failure. The caller holds Op.
 func (s *Sandbox) act(ctx context.Context, next action, status drivers.Status) {
 	log := s.fleet.log.With("sandbox", s.ID, "name", s.Rec().Name)
 	log.Info("reconcile", "action", string(next), "state", string(status.State), "desired", s.Rec().Desired)
@@ -258,7 +265,7 @@ func (s *Sandbox) act(ctx context.Context, next action, status drivers.Status) {
 		err = s.resume(ctx)
 	}
 	if errors.Is(err, errInterrupted) {
-		return // by a user's operation, which waits for its turn
+		return // a user's operation cancelled it and waits for Op
 	}
 	s.Set(func() {
 		if err == nil {
@@ -276,11 +283,11 @@ func (s *Sandbox) act(ctx context.Context, next action, status drivers.Status) {
 	}
 }
 
-// errInterrupted ends a resume that a user's operation cancelled.
+// errInterrupted is the error of a resume that a user's operation cancelled.
 var errInterrupted = errors.New("interrupted by an operation of the user's")
 
-// resume starts what should run, in one of its engine's places. A stop or a
-// forced removal may cancel it, and its wait for a place.
+// resume starts a sandbox that should run. It waits until fewer than MaxResumes of the
+// engine are under way. A stop or a forced removal cancels it and its wait.
 func (s *Sandbox) resume(ctx context.Context) error {
 	ctx, done := s.Op.Cancellable(ctx, starting)
 	defer done()
@@ -298,9 +305,9 @@ func (s *Sandbox) resume(ctx context.Context) error {
 	return err
 }
 
-// lose notes that the engine has a sandbox no more: removed behind the
-// gateway's back. Its share goes, its record stays for ps; start makes it anew.
-// That it was missing in a list is not enough: what runs must not lose its share.
+// lose records that somebody removed a sandbox with the engine's own tools. It removes the
+// share and keeps the record, which ps shows; start makes the sandbox anew. It asks the
+// engine once more before, because a running sandbox must not lose its share.
 func (s *Sandbox) lose(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, lookDeadline)
 	defer cancel()
@@ -327,11 +334,11 @@ func lostReason(r *state.Record) string {
 	return "it was removed from " + r.Driver + " without openshell-vm"
 }
 
-// FreshenDeadline bounds how long a user waits for the engines' newest word.
+// FreshenDeadline bounds how long a user waits for the engines' current reports.
 const FreshenDeadline = 2 * time.Second
 
-// Freshen asks every engine that has sandboxes, so that ps shows what is so now.
-// One that does not answer in time is shown as it was last.
+// Freshen asks every engine that has sandboxes, so that ps shows their current states. For
+// an engine that does not answer in time, the last report stands.
 func (f *Fleet) Freshen(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, FreshenDeadline)
 	defer cancel()
@@ -346,7 +353,7 @@ func (f *Fleet) Freshen(ctx context.Context) {
 				f.lookLocked(ctx, e)
 				return
 			}
-			select { // somebody asks it already; until its first answer nothing is known
+			select { // the engine is being asked already; wait only for its first answer
 			case <-e.looked:
 			case <-ctx.Done():
 			}

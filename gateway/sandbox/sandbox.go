@@ -14,34 +14,34 @@ import (
 	"openshell-vm/gateway/state"
 )
 
-// Sandbox is a lease plus an engine: its item, and what its engine said last.
+// Sandbox is a lease plus an engine: its item, and the engine's last report.
 type Sandbox struct {
 	*roster.Item
 
 	fleet  *Fleet
 	engine *engine
 
-	// Mu guards the rest, which Set changes.
+	// The item's Mu guards the rest. Set changes it.
 
-	status  drivers.Status // what the engine said last; State is "" before it said anything
-	up      bool           // seen running, or started, with no gap since in which it could have been ended from outside
+	status  drivers.Status // the engine's last report; State is "" before the first one
+	up      bool           // seen running, or started, and the engine answered every time since
 	doing   api.State      // starting or stopping, while that is under way
-	startAt string         // what the start is at, if it takes long; one line
-	// undelivered says that a start has not come to its publish yet, which begins the renewals
+	startAt string         // progress of a start that takes long; one line
+	// undelivered means that a start is under way and has not published yet. Its publish
+	// begins the renewals.
 	undelivered bool
-	retry       schedule.Backoff // of the reconciler's work
-	touched     time.Time        // when an operation changed it last: older reports of the engine are void
+	retry       schedule.Backoff // the pauses between the reconciler's attempts
+	touched     time.Time        // when an operation changed it last: reports from before are outdated
 	clients     int              // streams that are connected: --rm waits for them
 }
 
-// Kind is for roster.Owner, as what follows is.
+// Kind, and the methods up to AfterRestart, implement roster.Owner.
 func (s *Sandbox) Kind() string { return api.KindSandbox }
 
-// Phase: the token is kept fresh while the sandbox runs, should run, or may run because
-// its engine has not been heard of it. What is stopped holds the token that it had, until
-// that expires: an engine's word may be late, and what runs all the same must not lose it.
-// Its start delivers a fresh one first. What is being removed is renewed until it has
-// ended.
+// Phase is Renewed while the sandbox runs, should run, or may run because its engine has
+// not reported on it yet. A running sandbox that is being removed is still renewed. A
+// stopped one keeps its last token until that expires: the engine's report may be late, and
+// if the sandbox does run it still needs the token. Its next start delivers a fresh one.
 func (s *Sandbox) Phase(r *state.Record) lease.Phase {
 	wanted := r.Lost == "" && (r.Desired == state.WantRunning || s.status.State == "")
 	switch {
@@ -55,11 +55,11 @@ func (s *Sandbox) Phase(r *state.Record) lease.Phase {
 	return lease.Idle
 }
 
-// Doing is what it is at, or its state.
+// Doing returns the operation under way, or else the state.
 func (s *Sandbox) Doing() string { return string(s.Snapshot().State) }
 
-// Mounted tells whether the share's directory is the one that a running sandbox has
-// mounted. What is published elsewhere is not delivered.
+// Mounted returns an error if a running sandbox has another directory mounted than the
+// share's current one. A token that is published there does not reach the sandbox.
 func (s *Sandbox) Mounted() error {
 	s.Mu.Lock()
 	running, mounted := s.status.State == drivers.Running, s.RecLocked().Start.Share
@@ -78,17 +78,17 @@ func (s *Sandbox) Mounted() error {
 	return nil
 }
 
-// Restore is nothing: the share is made anew at the next start.
+// Restore returns nil: the next start makes the share anew.
 func (s *Sandbox) Restore() (release func()) { return nil }
 
-// Delivered notes that a start has come to its publish.
+// Delivered ends the phase Pending of a start.
 func (s *Sandbox) Delivered() { s.Set(func() { s.undelivered = false }) }
 
-// engineWord is how long what was stopped waits after a restart for its engine to
-// say so. One that doesn't answer may run it.
+// engineWord is how long the renewal of a stopped sandbox waits after a restart. By then the
+// engine has usually reported that it is stopped. If it has not, the sandbox may run.
 const engineWord = 4 * firstLook
 
-// AfterRestart gives the engine the time to say that it is stopped.
+// AfterRestart returns engineWord for a sandbox that should be stopped, else 0.
 func (s *Sandbox) AfterRestart() time.Duration {
 	if s.Rec().Desired == state.WantStopped {
 		return engineWord
@@ -96,8 +96,8 @@ func (s *Sandbox) AfterRestart() time.Duration {
 	return 0
 }
 
-// observe takes over what the engine says. asked is when it was asked: what an
-// operation did since then is not to be overwritten. It says whether it took it.
+// observe takes over the engine's report and returns true. asked is when the engine was
+// asked. If an operation changed the sandbox since then, observe returns false.
 func (s *Sandbox) observe(status drivers.Status, asked time.Time) bool {
 	taken := false
 	s.Set(func() {
@@ -108,7 +108,7 @@ func (s *Sandbox) observe(status drivers.Status, asked time.Time) bool {
 	return taken
 }
 
-// begin marks a long operation, for ps. The caller holds Op and calls the end.
+// begin marks a long operation, which ps shows until end is called. The caller holds Op.
 func (s *Sandbox) begin(doing api.State) (end func()) {
 	s.Set(func() { s.doing, s.startAt, s.undelivered = doing, "", doing == starting && !s.Lease.Scheduled() })
 	return func() {
@@ -116,16 +116,16 @@ func (s *Sandbox) begin(doing api.State) (end func()) {
 	}
 }
 
-// Snapshot is all that can be said of a sandbox at one moment.
+// Snapshot is the state of a sandbox at one moment.
 type Snapshot struct {
 	ID       string
 	Record   *state.Record
-	Status   drivers.Status // of the engine; cleaned before it is shown
+	Status   drivers.Status // the engine's last report; clean its texts before showing them
 	State    api.State
 	Progress string // one line, while it starts
 	Reason   string // one line, when something is wrong
 	Token    lease.Renewal
-	Seen     uint64 // the generation that the sandbox last said it sees
+	Seen     uint64 // the generation that the sandbox last reported
 	Share    string // the directory that is mounted
 	Warnings []string
 	Clients  int // streams that are connected
@@ -157,15 +157,15 @@ func (s *Sandbox) Snapshot() Snapshot {
 	return v
 }
 
-// Use says whether it runs, and whether the gateway must not end for it: it runs, should
-// run or be gone, or somebody is at it.
+// Use reports whether the sandbox runs, and whether the gateway must not end because of it:
+// it runs, is not in its desired state, has clients, or has an operation under way.
 func (s *Sandbox) Use() (running, needed bool) {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
 	return s.status.State == drivers.Running, s.needsLook() || s.clients > 0 || s.doing != ""
 }
 
-// needsLook: the caller holds Mu.
+// needsLook reports whether the reconciler has to watch the sandbox. The caller holds Mu.
 func (s *Sandbox) needsLook() bool {
 	r := s.RecLocked()
 	ended := s.status.State == drivers.Exited || s.status.State == drivers.Dead

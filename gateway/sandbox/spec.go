@@ -7,14 +7,14 @@ import (
 	"openshell-vm/internal/vocab"
 )
 
-// A sandbox is described three times: as the API is asked for it, as its record keeps
-// it, and as its driver makes it. Here one is made of another.
+// A sandbox is described in three forms: the API's request, the record, and the driver's
+// Spec. This file converts between them.
 
-// asRecorded is a request as a record keeps it. The two have the same fields, or this
-// does not compile. Their JSON may differ.
+// asRecorded converts a request to the record's form. It compiles only while the two types
+// have the same fields. Their JSON may differ.
 func asRecorded(q api.CreateRequest) state.Request { return state.Request(q) }
 
-// specOf is what the driver needs to make the sandbox.
+// specOf makes the driver's Spec from a record.
 func specOf(r *state.Record, h *state.Home, authDir string) (spec drivers.Spec, err error) {
 	q := r.Request
 	spec = drivers.Spec{
@@ -40,7 +40,7 @@ func specOf(r *state.Record, h *state.Home, authDir string) (spec drivers.Spec, 
 	return spec, nil
 }
 
-// fillIn takes over what the driver may have filled in.
+// fillIn records what a driver's Resolve may have filled in.
 func fillIn(r *state.Record, spec drivers.Spec) {
 	q, vm, container := &r.Request, spec.VM, spec.Container
 	q.Process, q.CPUs, q.Memory = spec.Process, spec.CPUs, spec.Memory
@@ -49,7 +49,7 @@ func fillIn(r *state.Record, spec drivers.Spec) {
 	q.Image, q.Entrypoint = container.Image, container.Entrypoint
 }
 
-// remember takes over what the sandbox was made with, as its engine keeps it.
+// remember records the whole Spec that the sandbox was made with, as its engine keeps it.
 func remember(r *state.Record, spec drivers.Spec) {
 	fillIn(r, spec)
 	q := &r.Request

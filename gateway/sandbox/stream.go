@@ -13,7 +13,8 @@ import (
 // detached and a command is killed.
 type Stream func(ctx context.Context, s drivers.Streams) (exitCode int, err error)
 
-// Logs gives what the workload wrote so far; with follow, what it writes from then on.
+// Logs returns a stream of what the workload has written. With follow it goes on with what
+// the workload writes from then on.
 func (s *Sandbox) Logs(follow bool) (Stream, error) {
 	logger, ok := s.engine.driver.(drivers.Logger)
 	if !ok {
@@ -24,9 +25,10 @@ func (s *Sandbox) Logs(follow bool) (Stream, error) {
 	}, nil
 }
 
-// Attach connects to the workload. A client that attaches before the start must lose
-// nothing, and its start may overtake the attachment: the driver then gives what was
-// missed, as it does with replay. stdin says whether the workload reads anything.
+// Attach returns a stream that is connected to the workload. With replay it begins with the
+// output since the start. A client that attaches before the start must lose nothing, but
+// the start may come before the attachment. So unless the sandbox runs now, replay is set.
+// stdin says whether the workload's standard input is open.
 func (s *Sandbox) Attach(replay bool) (run Stream, stdin bool, err error) {
 	attacher, ok := s.engine.driver.(drivers.Attacher)
 	if !ok {
@@ -41,7 +43,7 @@ func (s *Sandbox) Attach(replay bool) (run Stream, stdin bool, err error) {
 	}, s.Rec().Request.Stdin, nil
 }
 
-// Exec runs a further command in a sandbox that runs.
+// Exec returns a stream that runs a further command in a running sandbox.
 func (s *Sandbox) Exec(ctx context.Context, p drivers.Process) (Stream, error) {
 	execer, ok := s.engine.driver.(drivers.Execer)
 	if !ok {
@@ -74,5 +76,5 @@ func (s *Sandbox) Signal(ctx context.Context, signal int) error {
 	return signaler.Signal(ctx, s.ID, signal)
 }
 
-// cant says that a sandbox's driver has no way to do it.
+// cant is the error for what a sandbox's driver does not support.
 func cant(s *Sandbox, what string) error { return explain.NotSupported(s.engine.driver.Name(), what) }

@@ -13,20 +13,21 @@ import (
 	"openshell-vm/share"
 )
 
-// Further files in a share are published with each token, in one generation.
-// They are kept beside the record, so that a lost share gets them again.
+// The user's files in a share are published with each token, in one generation. They are
+// stored beside the record, so that a share that is made anew gets them again.
 const (
 	maxFiles     = api.MaxFiles
 	maxFilesSize = api.MaxFilesSize // each renewal writes them
 )
 
-// Files is the source of the user's files of one lease, as the home keeps them.
+// Files returns the source of a lease's user files. It reads them from the home.
 func Files(home *state.Home, l *lease.Lease) *lease.Files {
 	return &lease.Files{Auth: l.Share().AuthDir(), Load: func() (map[string][]byte, error) { return home.Files(l.ID()) }}
 }
 
-// PutFiles changes the further files of any share and returns once a generation with them
-// is published. If only publishing fails, the next renewal brings them.
+// PutFiles changes the user's files in any share, a sandbox's too. It returns once a
+// generation with them is published. If only the publish fails, it returns an error, but
+// the next renewal publishes the files.
 func (s *Shares) PutFiles(ctx context.Context, it *roster.Item, q api.FilesRequest) error {
 	if err := it.Present(); err != nil {
 		return err
@@ -51,7 +52,7 @@ func (s *Shares) storeFiles(it *roster.Item, q api.FilesRequest) error {
 	return s.roster.Home.SaveFiles(it.ID, files)
 }
 
-// change does to files what q asks for, or refuses it.
+// change applies a request to files, or refuses it.
 func change(files map[string][]byte, q api.FilesRequest) error {
 	for _, name := range q.Remove {
 		if _, ok := files[name]; !ok {
@@ -78,7 +79,8 @@ func change(files map[string][]byte, q api.FilesRequest) error {
 	return nil
 }
 
-// checkFileName refuses the gateway's own names and those that no share can publish.
+// checkFileName refuses names that a share can't publish, and those of the gateway's own
+// files.
 func checkFileName(name string) error {
 	err := share.CheckName(name)
 	var cause *share.Error

@@ -1,6 +1,6 @@
-// Package shares keeps the shares of the user's own: a lease without a sandbox. What mounts
-// one is a container that the user starts, and nothing here ever starts anything. A share
-// is minted, published, scheduled, repaired and verified as any sandbox's is.
+// Package shares keeps the shares of the user's own: leases without a sandbox. The user
+// mounts such a share into a container of their own. This package starts nothing. Its
+// tokens are minted, published, renewed and verified like those of sandboxes.
 package shares
 
 import (
@@ -25,16 +25,17 @@ import (
 // bindStaleness is the bound of a bind mount, which is how containers get a share.
 const bindStaleness = time.Second
 
-// createTries bounds how often a share may vanish, or appear, while one is asked for.
+// createTries bounds how often Create begins again because the share was removed or made
+// by somebody else meanwhile.
 const createTries = 5
 
-// Shares makes, finds and removes them. It is safe for concurrent use.
+// Shares makes, finds and removes shares of the user's own. It is safe for concurrent use.
 type Shares struct {
 	roster    *roster.Roster
-	surveyors map[string]drivers.Surveyor // the engines that run containers of others
+	surveyors map[string]drivers.Surveyor // by driver: the engines that also run containers of others
 }
 
-// New makes the keeper of a roster's shares.
+// New makes the Shares of a roster. Drivers that are Surveyors are asked what mounts a share.
 func New(r *roster.Roster, all []drivers.Driver) *Shares {
 	s := &Shares{roster: r, surveyors: map[string]drivers.Surveyor{}}
 	for _, d := range all {
@@ -50,13 +51,14 @@ type Share struct {
 	*roster.Item
 
 	roster *roster.Roster
-	remade string // one line: the share was lost and made anew; guarded by Mu
+	remade string // one line, set when the share was made anew; guarded by Mu
 }
 
-// Kind is for roster.Owner, as what follows is.
+// Kind, and the methods up to Restore, implement roster.Owner.
 func (s *Share) Kind() string { return api.KindShare }
 
-// Phase: it is renewed as long as it is there. Whether its container runs, nobody here knows.
+// Phase is Renewed once the share is made: the gateway does not know whether a container
+// uses it.
 func (s *Share) Phase(r *state.Record) lease.Phase {
 	if r.Made {
 		return lease.Renewed
@@ -64,21 +66,21 @@ func (s *Share) Phase(r *state.Record) lease.Phase {
 	return lease.Idle
 }
 
-// Doing is no more than that something is under way.
+// Doing does not tell which operation is under way: none takes long.
 func (s *Share) Doing() string { return "another command is at it" }
 
-// Mounted is never known.
+// Mounted returns nil: the gateway does not know what has the share mounted.
 func (s *Share) Mounted() error { return nil }
 
-// Delivered changes nothing.
+// Delivered does nothing.
 func (s *Share) Delivered() {}
 
-// AfterRestart is no time: there is no engine whose word could be awaited.
+// AfterRestart returns 0: there is no engine whose answer could matter.
 func (s *Share) AfterRestart() time.Duration { return 0 }
 
-// Restore makes a share anew whose directory is gone: nothing that has the old one mounted
-// can see it any more, and what mounts it next finds it. Whoever holds Op makes it, or
-// removes it.
+// Restore makes the share anew if its directory is gone. Containers that have the old
+// directory mounted do not see the new one; the next mount does. If Op is held, Restore
+// does nothing: its holder makes the share or removes it.
 func (s *Share) Restore() (release func()) {
 	if !s.Op.TryLock() {
 		return nil
@@ -90,14 +92,14 @@ func (s *Share) Restore() (release func()) {
 	return nil
 }
 
-// Remade is one line if the share was lost and made anew, else "".
+// Remade returns one line if the share was made anew, else "".
 func (s *Share) Remade() string {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
 	return s.remade
 }
 
-// Warnings are one line each.
+// Warnings returns Remade's line and the item's Problem, if there are any.
 func (s *Share) Warnings() (lines []string) {
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
@@ -124,10 +126,11 @@ func (s *Shares) own(r *state.Record) (own *Share, err error) {
 	return own, err
 }
 
-// All are those of the user's own, in no order.
+// All returns the shares of the user's own, in no order.
 func (s *Shares) All() []*Share { return roster.Of[*Share](s.roster) }
 
-// Find resolves a ref for who means a share: every sandbox has one, too.
+// Find finds an item by a ref that is meant for a share. The item may be a sandbox, because
+// each sandbox has a share too.
 func (s *Shares) Find(ref string) (*roster.Item, error) {
 	it, err := s.roster.Find(ref)
 	if isGone(err) {
@@ -136,7 +139,7 @@ func (s *Shares) Find(ref string) (*roster.Item, error) {
 	return it, err
 }
 
-// named finds a share of the user's own by its whole name, nil if there is none.
+// named finds a share of the user's own by its whole name. It returns nil if there is none.
 func (s *Shares) named(name string) *Share {
 	if it := s.roster.ByName(name); it != nil {
 		own, _ := it.Owner.(*Share)
@@ -145,15 +148,15 @@ func (s *Shares) named(name string) *Share {
 	return nil
 }
 
-// isGone says of an error that what was asked for was removed meanwhile.
+// isGone reports whether an error says that the item does not exist, or was removed.
 func isGone(err error) bool {
 	var e *api.Error
 	return errors.As(err, &e) && e.Code == api.CodeNotFound
 }
 
-// Create makes a share of the user's own, with a first token, or finds the one that is
-// there: who asks twice has one share. It is given a fresh token if its last one is due,
-// so that what mounts it next finds one.
+// Create makes a share of the user's own, with a first token. If there is one of that name
+// already, Create returns it, and publishes a fresh token if the last one is due. created
+// tells which.
 func (s *Shares) Create(ctx context.Context, q api.ShareRequest) (own *Share, created bool, err error) {
 	for range createTries {
 		if own = s.named(q.Name); own != nil {
@@ -168,7 +171,7 @@ func (s *Shares) Create(ctx context.Context, q api.ShareRequest) (own *Share, cr
 	return nil, false, err
 }
 
-// makeNew makes one of which there is none.
+// makeNew makes a new share. It fails if the name is taken.
 func (s *Shares) makeNew(ctx context.Context, q api.ShareRequest) (*Share, error) {
 	r, err := s.record(q)
 	if err != nil {
@@ -178,7 +181,7 @@ func (s *Shares) makeNew(ctx context.Context, q api.ShareRequest) (*Share, error
 	if err != nil {
 		return nil, err
 	}
-	if err := own.Op.Lock(ctx); err != nil { // nobody else knows it yet
+	if err := own.Op.Lock(ctx); err != nil { // free: nobody else knows the share yet
 		return nil, err
 	}
 	defer own.Release()
@@ -196,19 +199,19 @@ func (s *Shares) makeNew(ctx context.Context, q api.ShareRequest) (*Share, error
 	return own, nil
 }
 
-// takeBack erases what is left of a share. What it can't take back now, Tidy does: the
-// record says that it is to be gone. The caller holds Op.
+// takeBack erases a share that was not made completely or not removed completely. If it
+// fails, Tidy tries again. The caller holds Op.
 func (s *Shares) takeBack(ctx context.Context, own *Share, failed string) {
 	if err := own.Erase(ctx, nothingRuns); err != nil {
 		s.roster.Log.Warn(failed, "share", own.ID, "error", explain.Line(err))
 	}
 }
 
-// nothingRuns is what there is to end in a share's erasure.
+// nothingRuns is for Erase: a share has no engine in which something would have to end.
 func nothingRuns(context.Context) error { return nil }
 
-// record checks a request and makes its record. The share lies in the state directory, by
-// name: the user's containers find it there after a reboot.
+// record checks a request and makes its record. The share is in the state directory, under
+// its name. So its path stays the same after a reboot.
 func (s *Shares) record(q api.ShareRequest) (*state.Record, error) {
 	if err := state.CheckName(q.Name); err != nil {
 		return nil, err
@@ -230,8 +233,7 @@ func (s *Shares) record(q api.ShareRequest) (*state.Record, error) {
 	return r, checkMountable(r.Share)
 }
 
-// checkMountable refuses a path that is not the same everywhere that it may be
-// written to: a shell's substitution, --mount, --volume.
+// checkMountable refuses a path that a shell, --mount or --volume would not take as it is.
 func checkMountable(path string) error {
 	if !strings.ContainsAny(path, " \t\n,:;\"'\\$`*?[]{}()<>|&!#~") {
 		return nil
@@ -240,10 +242,10 @@ func checkMountable(path string) error {
 		Hint: "choose a state directory without blanks and special characters with " + api.EnvStateDir}
 }
 
-// take gives what a request asks for from a share that exists, once it holds a token that
-// is not due.
+// take uses an existing share for a request. It publishes a fresh token if the last one is
+// due.
 func (s *Shares) take(ctx context.Context, own *Share, q api.ShareRequest) error {
-	if err := own.Acquire(ctx, roster.EndDeadline); err != nil { // it may still be being made
+	if err := own.Acquire(ctx, roster.EndDeadline); err != nil { // another command may still be making it
 		return err
 	}
 	defer own.Release()
@@ -264,12 +266,12 @@ func (s *Shares) take(ctx context.Context, own *Share, q api.ShareRequest) error
 	return own.Deliver(ctx, nil)
 }
 
-// restore makes what is gone of a share, unless the whole state directory is. The caller
-// holds Op.
+// restore makes the share's directory anew if it is gone. It fails if the record is gone
+// too: then the whole state directory may be. The caller holds Op.
 func (s *Share) restore() error {
 	_, err := os.Lstat(s.Lease.Share().AuthDir())
 	if !errors.Is(err, fs.ErrNotExist) {
-		return nil // if it is damaged, a publish says how
+		return nil // if the share is damaged, the publish reports how
 	}
 	if _, err := os.Lstat(s.roster.Home.RecordPath(s.ID)); err != nil {
 		return err
@@ -284,8 +286,8 @@ func (s *Share) restore() error {
 	return nil
 }
 
-// Remove deletes a share of the user's own. A container that still has it mounted would
-// see an empty directory: without force the share stays.
+// Remove deletes a share of the user's own. Without force it refuses while something has
+// the share mounted, because that would then see an empty directory.
 func (s *Shares) Remove(ctx context.Context, it *roster.Item, force bool) error {
 	name := it.Rec().Name
 	own, ok := it.Owner.(*Share)
@@ -308,12 +310,13 @@ func (s *Shares) Remove(ctx context.Context, it *roster.Item, force bool) error 
 	return own.ExplainRemoval(own.Erase(context.WithoutCancel(ctx), nothingRuns))
 }
 
-// refuseUsed refuses to remove what is mounted, or may be.
+// refuseUsed returns an error if something has the share mounted, or if an engine did not
+// answer in time.
 func (s *Shares) refuseUsed(ctx context.Context, own *Share) error {
 	name := own.Rec().Name
 	users, silent := s.usersOf(ctx, own.Lease.Share().Dir())
 	if err := ctx.Err(); err != nil {
-		return err // who asked has gone: the engines may not have been heard
+		return err // the client has gone, so the engines may not have answered
 	}
 	if len(users) > 0 {
 		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %s is in use: %s", name, atMost(users, 3)),
@@ -327,14 +330,14 @@ func (s *Shares) refuseUsed(ctx context.Context, own *Share) error {
 	return nil
 }
 
-// Tidy takes away the shares of the user's own that a killed or failed creation or removal
-// left: no engine's reconciler looks after them.
+// Tidy erases the shares of the user's own that a failed or killed creation or removal
+// left. The reconciler does not do that, because these shares have no engine.
 func (s *Shares) Tidy(ctx context.Context) {
 	for _, own := range s.All() {
 		if own.Rec().Kept() || !own.Op.TryLock() {
 			continue
 		}
-		if own.Rec().Kept() { // it has been made in the meantime
+		if own.Rec().Kept() { // its creation ended in the meantime
 			own.Op.Unlock()
 			continue
 		}

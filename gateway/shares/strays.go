@@ -16,12 +16,12 @@ import (
 	"openshell-vm/internal/text"
 )
 
-// strayDeadline bounds how long the engines are asked for who mounts what.
+// strayDeadline bounds one engine's answer on who mounts what.
 const strayDeadline = 3 * time.Second
 
-// Strays warns of mounts of something inside a share: a single file, or a
-// generation's directory. Such a mount holds what was there when it was made, and
-// a renewal never reaches it. It finds what this user may see.
+// Strays warns of mounts of something inside a share: a single file, or a generation's
+// directory. Such a mount keeps what was there when it was made; no renewal reaches it.
+// Strays sees only what this user may see.
 func (s *Shares) Strays(ctx context.Context, authDir string) (warnings []string) {
 	inEngines, _ := s.engineMounts(ctx, authDir)
 	for _, m := range inEngines {
@@ -29,7 +29,7 @@ func (s *Shares) Strays(ctx context.Context, authDir string) (warnings []string)
 			text.Line(m.Object), text.Line(inShare(m.Source, authDir)), text.Line(m.Target), authDir))
 	}
 	if len(warnings) > 0 {
-		return warnings // the processes are those of these containers
+		return warnings // mounts of processes would mostly be those of these containers
 	}
 	for _, m := range processMounts(authDir) {
 		warnings = append(warnings, fmt.Sprintf("process %d (%s) has %s mounted at %s, which no renewal reaches: mount the directory %s",
@@ -38,9 +38,9 @@ func (s *Shares) Strays(ctx context.Context, authDir string) (warnings []string)
 	return warnings
 }
 
-// usersOf tells who has a share's directory, or something in it, mounted at this moment,
-// as far as it can be seen; silent are the engines that did not say it in time. They are
-// asked even where no process has it: theirs may be in another pid namespace.
+// usersOf returns what has a share's directory, or something in it, mounted now, as far as
+// this user can see. silent are the engines that did not answer in time. Engines are asked
+// even if no process has a mount, because their processes may be in another pid namespace.
 func (s *Shares) usersOf(ctx context.Context, dir string) (users, silent []string) {
 	processes := processMounts(dir)
 	inEngines, silent := s.engineMounts(ctx, dir)
@@ -50,7 +50,7 @@ func (s *Shares) usersOf(ctx context.Context, dir string) (users, silent []strin
 		}
 	}
 	if len(users) > 0 {
-		return users, silent // the processes are those of these containers
+		return users, silent // mounts of processes would mostly be those of these containers
 	}
 	for _, m := range processes {
 		users = append(users, fmt.Sprintf("process %d (%s) has it mounted at %s", m.pid, text.Line(m.command), text.Line(m.target)))
@@ -58,7 +58,7 @@ func (s *Shares) usersOf(ctx context.Context, dir string) (users, silent []strin
 	return users, silent
 }
 
-// atMost lists the first of them.
+// atMost joins the first n, and says how many more there are.
 func atMost(list []string, n int) string {
 	if len(list) > n {
 		list = append(slices.Clip(list[:n]), fmt.Sprintf("and %d more", len(list)-n))
@@ -66,7 +66,7 @@ func atMost(list []string, n int) string {
 	return strings.Join(list, ", ")
 }
 
-// inShare is a path as seen from the share's directory.
+// inShare returns a path relative to the share's directory.
 func inShare(source, authDir string) string {
 	if rel, err := filepath.Rel(authDir, source); err == nil {
 		return rel
@@ -74,8 +74,9 @@ func inShare(source, authDir string) string {
 	return source
 }
 
-// engineMounts asks every engine that runs containers of others, stopped ones too. One
-// that is not there has none; one that is silent may.
+// engineMounts asks every Surveyor for mounts inside authDir, those of stopped containers
+// included. silent are the engines that did not answer in time. An engine that failed at
+// once is taken to be absent, and so to have no mounts.
 func (s *Shares) engineMounts(ctx context.Context, authDir string) (all []drivers.Mounting, silent []string) {
 	for _, name := range slices.Sorted(maps.Keys(s.surveyors)) {
 		bounded, cancel := context.WithTimeout(ctx, strayDeadline)
@@ -92,16 +93,15 @@ func (s *Shares) engineMounts(ctx context.Context, authDir string) (all []driver
 	return all, silent
 }
 
-// strayMount is a mount of something inside a share, seen from one process that
-// has it.
+// strayMount is a mount of something inside a share, with one process that has it.
 type strayMount struct {
 	pid            int
 	command        string
 	source, target string
 }
 
-// processMounts looks into the mount table of every process. One of each mount
-// namespace is told.
+// processMounts reads the mount table of every process. It returns each mount once, though
+// all processes of its mount namespace have it.
 func processMounts(authDir string) (found []strayMount) {
 	device, inFS, err := mounts.Locate(authDir)
 	if err != nil {
