@@ -71,13 +71,23 @@ type plain Spec
 
 // MarshalJSON writes all fields, those of VM and Container too, beside each other. So
 // they were written when Spec had them itself, under the same names in upper case,
-// which Go's decoder takes for the same: older versions read what this one writes.
+// which Go's decoder takes for the same: older versions read what this one writes. They
+// look for the entry point in the process.
 func (s Spec) MarshalJSON() ([]byte, error) {
+	type process struct {
+		Process
+		Entrypoint []string `json:"entrypoint,omitempty"`
+	}
+	older := process{Process: s.Process}
+	if s.Container.Entrypoint != "" {
+		older.Entrypoint = []string{s.Container.Entrypoint}
+	}
 	return json.Marshal(struct {
 		plain
 		VM
 		Container
-	}{plain(s), s.VM, s.Container})
+		Process process `json:"process"`
+	}{plain(s), s.VM, s.Container, older})
 }
 
 // UnmarshalJSON reads what any version wrote.

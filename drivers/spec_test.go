@@ -97,13 +97,16 @@ func TestOlderVersionsRead(t *testing.T) {
 		Hidden                   []string
 		Rootfs, Image            string
 		Ephemeral                bool
-		Process                  Process
-		Stdin                    bool
-		CPUs                     float64
-		Memory                   int64
-		TokenUser                string
-		RequireJail              bool
-		Hypervisor               string
+		Process                  struct {
+			Process
+			Entrypoint []string
+		}
+		Stdin       bool
+		CPUs        float64
+		Memory      int64
+		TokenUser   string
+		RequireJail bool
+		Hypervisor  string
 	}
 	if err := json.Unmarshal(golden(t, "spec.json"), &older); err != nil {
 		t.Fatal(err)

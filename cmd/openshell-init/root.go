@@ -286,9 +286,18 @@ func furnish(spec guest.BootSpec, t *trees) error {
 	return setNames(spec.Hostname)
 }
 
+// authMode is the mode of the directory around the share.
+func authMode(spec guest.BootSpec) string {
+	if spec.TokenUser != "" || spec.Version < 2 {
+		return "0700"
+	}
+	return "0755"
+}
+
 // mountAuth mounts the share. It comes after all other mounts, so that none covers it.
 // Every user of the sandbox may read the share, as in a container. If the spec names a
-// TokenUser, only that user and root may enter the directory around it.
+// TokenUser, only that user and root may enter the directory around it. An older gateway's
+// spec names none and means the workload's user.
 func mountAuth(spec guest.BootSpec, tree int) error {
 	owner := spec.TokenUser
 	if owner == "" {
@@ -302,11 +311,7 @@ func mountAuth(spec guest.BootSpec, tree int) error {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", parent, err)
 	}
-	mode := "mode=0755"
-	if spec.TokenUser != "" {
-		mode = "mode=0700"
-	}
-	data := mode + ",size=64k,nr_inodes=16,uid=" + strconv.Itoa(id.Uid) + ",gid=" + strconv.Itoa(id.Gid)
+	data := "mode=" + authMode(spec) + ",size=64k,nr_inodes=16,uid=" + strconv.Itoa(id.Uid) + ",gid=" + strconv.Itoa(id.Gid)
 	if err := unix.Mount("tmpfs", parent, "tmpfs", plain, data); err != nil {
 		return fmt.Errorf("mount %s: %w", parent, err)
 	}

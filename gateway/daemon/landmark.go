@@ -54,7 +54,7 @@ func (l *landmark) find() whereabouts {
 		dir = filepath.Dir(dir)
 	}
 	switch {
-	case err != nil || now == l.at: // no gateway has got as far as making anything in it
+	case err != nil || now == l.at && !l.used: // no gateway has got as far as making anything in it
 		return there
 	case now.Device != l.at.Device:
 		return away

@@ -54,7 +54,7 @@ func Open() (*Home, error) {
 	h := &Home{State: state}
 	if os.Getenv(EnvOnlyOld) != "" {
 		if _, err := os.Lstat(filepath.Join(h.State, api.IdentityFile)); err != nil {
-			return nil, fmt.Errorf("the state directory is not there now: %w", err)
+			return nil, notThere(err)
 		}
 	}
 	if err := PrivateDir(h.State); err != nil {
@@ -68,6 +68,11 @@ func Open() (*Home, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// notThere refuses to make a state directory anew.
+func notThere(err error) error {
+	return &fault.Error{Op: "open the state directory again", Err: err, Hint: "mount its file system, or start the gateway anew: openshell-vm gateway restart"}
 }
 
 // Check refuses a state directory that Open would refuse. It does not take the lock. It makes
@@ -124,9 +129,12 @@ func flock(file *os.File) error {
 // settle finds and makes all the rest, under the lock.
 func (h *Home) settle() error {
 	identity, err := api.ReadIdentity(h.State)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && os.Getenv(EnvOnlyOld) != "":
+		return notThere(err) // it was moved since Open looked
+	case errors.Is(err, fs.ErrNotExist):
 		identity.ID = NewID()
-	} else if err != nil {
+	case err != nil:
 		return &fault.Error{Op: "read the gateway's identity", Err: err,
 			Hint: "restore the file; without it the running sandboxes' tokens name an unknown gateway"}
 	}

@@ -157,7 +157,7 @@ func (s server) attach(ctx context.Context, client *stream.Session, r api.Attach
 		client.Fail([]byte(e.Reason))
 		return nil
 	}
-	if r.Why && e.Reason != "" {
+	if (r.Why || r.Hold) && e.Reason != "" { // an older gateway asks for Hold where this one asks for both
 		if err := write(stream.Stderr, []byte(api.Note(e.Reason))); err != nil {
 			return err
 		}
