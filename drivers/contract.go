@@ -8,15 +8,14 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// The contract with what runs inside a sandbox is the same under every driver:
-// these variables, these paths, these fields, all of it read-only and readable
-// by every user of the sandbox, unless a TokenUser is named. Package driverstest
-// holds each driver to it, word by word.
+// What runs inside a sandbox finds the same under every driver: these variables, these
+// paths and these fields. The files are read-only. Every user of the sandbox may read them,
+// unless a TokenUser is named. Package driverstest checks each driver against this contract.
 
-// AuthDir is where a sandbox finds its share, TokenFile the token in it and
-// MetadataFile the generation, its times and the gateway's id (Metadata).
-// DataDir leads to the current generation's directory: who opens it once and
-// reads both files through it has them of one generation.
+// AuthDir is where a sandbox finds its share. TokenFile is the token in it. MetadataFile is
+// the generation, its times and the gateway's id: see Metadata. DataDir is a link to the
+// current generation's directory. A program that opens DataDir once and reads both files
+// through it gets them from the same generation.
 const (
 	AuthDir      = contract.AuthDir
 	TokenFile    = AuthDir + "/" + TokenName
@@ -30,28 +29,28 @@ const (
 	MetadataName = contract.MetadataName
 )
 
-// The variables that every process of a sandbox has, and AuthMode, the one mode
-// that there is: the gateway keeps the file fresh, and nobody inside has to.
+// The variables that every process of a sandbox has. AuthMode is the value of AuthModeEnv
+// and the only mode: the gateway keeps the token file fresh, nothing inside has to.
 const (
 	TokenFileEnv = "OPENSHELL_SANDBOX_TOKEN_FILE"
 	AuthModeEnv  = "OPENSHELL_SANDBOX_AUTH_MODE"
 	AuthMode     = contract.AuthMode
 )
 
-// Metadata is MetadataFile's content, for programs that want to know how long
-// the token lasts without parsing it.
+// Metadata is MetadataFile's content. It tells how long the token is valid, so a program
+// need not parse the token.
 type Metadata = contract.Metadata
 
-// ContractEnv gives the contract's variables as K=V.
+// ContractEnv returns the contract's variables as K=V.
 func ContractEnv() []string {
 	return []string{TokenFileEnv + "=" + TokenFile, AuthModeEnv + "=" + AuthMode}
 }
 
-// WithContract adds to env those of the contract's variables that the user did
-// not set, and leaves env itself as it is.
+// WithContract returns env with the contract's variables that env does not set. It does not
+// change env.
 func WithContract(env []string) []string { return WithDefaults(env, ContractEnv()...) }
 
-// WithDefaults adds each K=V whose K is not set, and leaves env itself as it is.
+// WithDefaults returns env with each K=V whose K env does not set. It does not change env.
 func WithDefaults(env []string, defaults ...string) []string {
 	env = slices.Clone(env)
 	for _, d := range defaults {
@@ -63,7 +62,7 @@ func WithDefaults(env []string, defaults ...string) []string {
 	return env
 }
 
-// HasEnv says whether env sets the variable.
+// HasEnv reports whether env, a list of K=V, sets the variable.
 func HasEnv(env []string, name string) bool {
 	return slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"=") })
 }

@@ -12,9 +12,8 @@ import (
 	"openshell-vm/internal/mounts"
 )
 
-// controlSockets are those by which a program rules its host, wherever it runs
-// and however read-only the mount is in which it finds them. Read-only is not
-// powerless: connecting is no write.
+// controlSockets are sockets through which a program can control the host. A read-only mount
+// does not prevent that, because connecting to a socket is not a write.
 var controlSockets = []string{
 	"/run/docker.sock", "/run/containerd/containerd.sock", "/run/docker/containerd/containerd.sock",
 	"/run/podman/podman.sock", "/run/crio/crio.sock", "/run/k3s/containerd/containerd.sock", "/run/buildkit/buildkitd.sock",
@@ -22,14 +21,14 @@ var controlSockets = []string{
 	"/var/lib/lxd/unix.socket", "/var/lib/incus/unix.socket", "/var/snap/lxd/common/lxd/unix.socket",
 }
 
-// userSockets are the same of one user, below the runtime directory.
+// userSockets are control sockets of one user, relative to the user's runtime directory.
 var userSockets = []string{"docker.sock", "podman/podman.sock", "bus", "systemd/private"}
 
-// homeSockets are those of engines that keep theirs in a home directory.
+// homeSockets are control sockets relative to a user's home directory.
 var homeSockets = []string{".docker/run/docker.sock", ".docker/desktop/docker.sock"}
 
-// controlDirs are the directories that hold control sockets here: always those
-// that are for sockets alone, and those of each socket that there is.
+// controlDirs returns the directories of this host that hold control sockets. The runtime
+// directories are always among them. So is the directory of each control socket that exists.
 func controlDirs(sockets []string) []string {
 	dirs := []string{"/run", "/var/run"}
 	for _, runtime := range []string{os.Getenv("XDG_RUNTIME_DIR"), "/run/user/" + strconv.Itoa(os.Getuid())} {
@@ -66,7 +65,8 @@ func isSocket(path string) bool {
 	return err == nil && info.Mode().Type() == fs.ModeSocket
 }
 
-// controlsBelow refuses a source that is such a directory and finds it below.
+// controlsBelow refuses a source that is dir, a directory of control sockets. Otherwise it
+// returns where dir shows below the source.
 func controlsBelow(source, real, dir string, table []mounts.Entry) ([]string, error) {
 	id, err := inode.Of(dir)
 	if err != nil {

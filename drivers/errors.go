@@ -6,7 +6,7 @@ import (
 	"openshell-vm/internal/fault"
 )
 
-// Sentinels that the gateway acts on; drivers wrap them.
+// Errors that the gateway acts on. Drivers return them, or wrap them.
 var (
 	ErrNotFound   = errors.New("no such sandbox in the engine")
 	ErrExists     = errors.New("the engine already has a sandbox with this id")
@@ -18,5 +18,5 @@ var (
 // "Op: Err" as one line and then the hint as another.
 type Error = fault.Error
 
-// HintOf finds the innermost hint in err's chain; "" if there is none.
+// HintOf returns the innermost hint in err's tree; "" if there is none.
 func HintOf(err error) string { return fault.HintOf(err) }

@@ -15,22 +15,21 @@ import (
 	"openshell-vm/internal/mounts"
 )
 
-// Exposure says what of a directory that a sandbox is to see it must not see.
-// It refuses a source that lies in a hidden directory (state and runtime), on
-// one of the kernel's own file systems, or beside the host's control sockets.
-// Where such things lie below the source it returns their paths relative to it,
-// outermost only, over which the driver puts an empty read-only directory.
-// sockets are further control sockets than those that are known.
+// Exposure checks a directory that a sandbox is to see. It refuses a source that lies in a
+// hidden directory (state and runtime), that is on one of the kernel's own file systems, or
+// that holds control sockets of the host. If such directories are below the source, it
+// returns their paths relative to the source, outermost only. The driver mounts an empty
+// read-only directory over each. sockets are control sockets beside the well-known ones.
 //
-// Directories are compared by device and inode, and by what lies in them, so a bind
-// mount, a symlink on the way to one, an overlay or a snapshot is seen through. What
-// does not exist cannot be exposed and is passed over.
+// Directories are compared by device and inode, and by the files in them. So they are found
+// through bind mounts, symbolic links, overlays and snapshots too. A hidden directory that
+// does not exist is skipped.
 func Exposure(source string, hidden []string, sockets ...string) (masks []string, err error) {
 	_, masks, err = exposure(source, hidden, sockets)
 	return masks, err
 }
 
-// exposure says which directory it judged, too.
+// exposure is Exposure, and also returns the identity of the directory that it checked.
 func exposure(source string, hidden, sockets []string) (judged Directory, masks []string, err error) {
 	table, err := mounts.Read(mounts.Self)
 	if err != nil {
@@ -44,7 +43,7 @@ func exposure(source string, hidden, sockets []string) (judged Directory, masks 
 	if judged, err = inode.OfFile(fd); err != nil {
 		return judged, nil, &fs.PathError{Op: "stat", Path: source, Err: err}
 	}
-	// The kernel's own word on where this very directory is.
+	// The kernel knows the real path of this open directory.
 	real, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
 	if err != nil {
 		return judged, nil, err
@@ -53,8 +52,8 @@ func exposure(source string, hidden, sockets []string) (judged Directory, masks 
 	return judged, masks, err
 }
 
-// masksBelow refuses a source, which really is at real, or finds what of it is
-// to be covered.
+// masksBelow refuses a source or returns what has to be covered below it. real is the
+// source's path without symbolic links.
 func masksBelow(source, real string, hidden, sockets []string, table []mounts.Entry) ([]string, error) {
 	masks := kernelFSBelow(real, table)
 	for _, h := range withParts(hidden) {
@@ -74,7 +73,8 @@ func masksBelow(source, real string, hidden, sockets []string, table []mounts.En
 	return outermost(masks), nil
 }
 
-// hiddenBelow refuses a source inside the hidden directory and finds that below it.
+// hiddenBelow refuses a source inside the hidden directory. Otherwise it returns where the
+// hidden directory shows below the source.
 func hiddenBelow(source, real, hidden string, table []mounts.Entry) ([]string, error) {
 	secret, err := secretOf(hidden)
 	if os.IsNotExist(err) {
@@ -97,7 +97,7 @@ func hiddenBelow(source, real, hidden string, table []mounts.Entry) ([]string, e
 	return pathsBelow(real, hidden, table)
 }
 
-// outermost drops what lies in another one, and what is there twice.
+// outermost drops duplicates, and paths that lie in another one.
 func outermost(paths []string) (outer []string) {
 	slices.Sort(paths) // a parent comes before what is in it
 	for _, p := range paths {
@@ -108,8 +108,8 @@ func outermost(paths []string) (outer []string) {
 	return outer
 }
 
-// pathsBelow finds where hidden shows below source, relative to it: by its own
-// name, and through every mount below source whose root leads to it.
+// pathsBelow returns where hidden shows below source, relative to source: at its own path,
+// and in every mount below source through which it can be reached.
 func pathsBelow(source, hidden string, table []mounts.Entry) ([]string, error) {
 	real, err := filepath.EvalSymlinks(hidden)
 	if errors.Is(err, os.ErrNotExist) {
@@ -130,8 +130,8 @@ func pathsBelow(source, hidden string, table []mounts.Entry) ([]string, error) {
 			}
 		}
 	}
-	// The source itself may be a bind mount of an ancestor of hidden, and so
-	// may mounts below it: try hidden's path tail under each.
+	// The source, or a mount below it, may be a bind mount of an ancestor of hidden. So try
+	// each tail of hidden's path under each of them.
 	candidates := map[string]bool{real: true}
 	bases := []string{source}
 	for _, m := range table {

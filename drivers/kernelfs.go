@@ -12,18 +12,18 @@ import (
 	"openshell-vm/internal/mounts"
 )
 
-// kernelTypes are the file systems through which the kernel shows itself and
-// its processes. They hold no files of anybody's, and read-only they still are
-// doors: /proc/PID/root leads to any directory of the host, past every mask.
-// A sandbox has its own of those that it needs.
+// kernelTypes are file systems through which the kernel shows itself and its processes.
+// They hold no user's files. Read-only mounts of them are dangerous too: /proc/PID/root
+// leads to any directory of the host, past every mask. A sandbox has its own instances of
+// those that it needs.
 var kernelTypes = []string{
 	"proc", "sysfs", "devtmpfs", "devpts", "debugfs", "tracefs", "securityfs", "configfs", "cgroup", "cgroup2", "bpf",
 	"pstore", "efivarfs", "selinuxfs", "smackfs", "binfmt_misc", "mqueue", "fusectl", "rpc_pipefs", "nfsd", "resctrl",
 }
 
-// openSource opens a directory to name it. It refuses one on such a file system,
-// and a path that leads through one: where its magic links end is not to be seen
-// from the path. The caller closes it.
+// openSource opens a directory with O_PATH. It refuses a directory on such a file system,
+// and a path through /proc or through a magic link: such a path does not tell where it
+// ends. The caller closes the descriptor.
 func openSource(source string, table []mounts.Entry) (int, error) {
 	refuse := func(why string) (int, error) {
 		return -1, &Error{Op: fmt.Sprintf("expose %s", source), Err: errors.New(why),
@@ -45,8 +45,8 @@ func openSource(source string, table []mounts.Entry) (int, error) {
 	return fd, nil
 }
 
-// kernelFSBelow finds the mounts of such file systems below a directory,
-// relative to it. One that can't be looked at counts, too.
+// kernelFSBelow returns the mount points of such file systems below a directory, relative
+// to it. A mount point that can't be opened is included.
 func kernelFSBelow(real string, table []mounts.Entry) (below []string) {
 	for _, m := range table {
 		if !slices.Contains(kernelTypes, m.Type) || !mounts.Below(m.Point, real) {
@@ -70,8 +70,8 @@ func kernelFSBelow(real string, table []mounts.Entry) (below []string) {
 	return below
 }
 
-// openPlain opens a directory only to name it, and follows no magic link where
-// the kernel can be told so (5.6).
+// openPlain opens a directory with O_PATH. It follows no magic links, except on kernels
+// before 5.6 and where openat2 is forbidden.
 func openPlain(path string) (int, error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_NO_MAGICLINKS})
@@ -81,8 +81,8 @@ func openPlain(path string) (int, error) {
 	return fd, err
 }
 
-// typeOf is the type of the file system that an open directory is on; "" if
-// its mount is not in the table.
+// typeOf returns the file system type of an open directory; "" if its mount is not in the
+// table.
 func typeOf(fd int, table []mounts.Entry) string {
 	id, err := mounts.IDOf(fd)
 	i := slices.IndexFunc(table, func(m mounts.Entry) bool { return m.ID == id })

@@ -9,18 +9,18 @@ import (
 	"openshell-vm/internal/inode"
 )
 
-// A hidden directory can show elsewhere under another device and inode: through an
-// overlay, a FUSE or NFS mount, a snapshot or a copy of a tree that has it. So
-// directories are compared by what lies in them, too: a file of the same name, kind,
-// size and time of change, to the nanosecond, is the same file seen another way.
+// A hidden directory may be visible elsewhere with another device and inode: through an
+// overlay, a FUSE or NFS mount, a snapshot, or a copy of a tree that holds it. So
+// directories are also compared by the files in them. If name, kind, size and modification
+// time (to the nanosecond) are equal, it counts as the same file.
 
-// secret is a directory that is to be hidden.
+// secret is a directory that must be hidden.
 type secret struct {
 	id    inode.ID
 	marks []mark
 }
 
-// mark is a file by which a directory is known again.
+// mark is a file by which a directory is recognized.
 type mark struct {
 	name string
 	kind fs.FileMode
@@ -28,10 +28,10 @@ type mark struct {
 	time syscall.Timespec
 }
 
-// maxMarks is enough to find a directory by.
+// maxMarks bounds the marks of one directory.
 const maxMarks = 16
 
-// secretOf looks at a directory that is to be hidden.
+// secretOf identifies a directory that must be hidden, and collects its marks.
 func secretOf(dir string) (secret, error) {
 	id, err := inode.Of(dir)
 	if err != nil {
@@ -40,7 +40,7 @@ func secretOf(dir string) (secret, error) {
 	s := secret{id: id}
 	f, err := os.Open(dir)
 	if err != nil {
-		return s, nil // what we can't read, nobody of us can show
+		return s, nil // no marks: the identity alone has to do
 	}
 	defer f.Close()
 	entries, _ := f.ReadDir(-1)
@@ -52,7 +52,7 @@ func secretOf(dir string) (secret, error) {
 	return s, nil
 }
 
-// markOf describes a file; not a directory, whose time changes with what is in it.
+// markOf describes a file. It refuses directories: their time changes with their content.
 func markOf(dir, name string) (mark, bool) {
 	var st syscall.Stat_t
 	if err := syscall.Lstat(filepath.Join(dir, name), &st); err != nil || st.Mode&syscall.S_IFMT == syscall.S_IFDIR {
@@ -61,8 +61,8 @@ func markOf(dir, name string) (mark, bool) {
 	return mark{name, fs.FileMode(st.Mode & syscall.S_IFMT), st.Size, st.Mtim}, true
 }
 
-// is says whether dir is the secret, or shows what is in it. Some file systems keep
-// no nanoseconds.
+// is reports whether dir is the secret, or has one of its marks. If a file system keeps no
+// nanoseconds, they are not compared.
 func (s secret) is(dir string) bool {
 	if id, err := inode.Of(dir); err != nil {
 		return false
@@ -81,8 +81,8 @@ func (s secret) is(dir string) bool {
 	return false
 }
 
-// withParts adds to the hidden directories those in them that have files of their own,
-// as the keys': a view may show one of them alone. Those of sandboxes have none.
+// withParts adds to the hidden directories those of their subdirectories that hold files,
+// such as that of the keys. A mount may show such a subdirectory alone.
 func withParts(hidden []string) []string {
 	all := hidden[:len(hidden):len(hidden)]
 	for _, h := range hidden {

@@ -10,11 +10,10 @@ import (
 	"openshell-vm/internal/vocab"
 )
 
-// Mount exposes a host directory inside a sandbox, always read-only,
-// submounts too. There is no writable form of it: a driver that cannot enforce
-// that refuses the sandbox.
+// Mount exposes a host directory inside a sandbox. It is always read-only, submounts too;
+// a driver that cannot enforce that refuses the sandbox.
 //
-// A Mount is made by NewMount only, so that no driver sees an unchecked path.
+// Only NewMount makes a Mount with paths, so no driver sees an unchecked path.
 type Mount struct {
 	source string
 	target string
@@ -57,8 +56,8 @@ func (m Mount) MarshalJSON() ([]byte, error) {
 	return json.Marshal(vocab.Mount{Source: m.source, Target: m.target})
 }
 
-// UnmarshalJSON reads a Mount through NewMount, so that a record cannot bring
-// in a path that NewMount refuses.
+// UnmarshalJSON reads a Mount with NewMount's checks. So a path that NewMount refuses can't
+// come from a stored Spec either.
 func (m *Mount) UnmarshalJSON(data []byte) error {
 	if string(data) == "null" {
 		*m = Mount{}

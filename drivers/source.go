@@ -11,21 +11,22 @@ import (
 	"openshell-vm/internal/mounts"
 )
 
-// Directory is one directory of this host, whatever has come to its path since.
+// Directory identifies a directory of this host by device and inode. It does not depend on
+// the path, which may lead to another directory later.
 type Directory = inode.ID
 
-// Tree is a directory of this host that a sandbox is to see, without what it must not
-// see.
+// Tree is a directory of this host that a sandbox is to see, and what is masked in it.
 type Tree struct {
 	Source string `json:"source"`
-	// Is identifies the directory that was checked at Source; the zero Directory stands
-	// for whatever is there. Who mounts Source resolves its path anew, and somebody else
-	// may have changed it in between: what was mounted is to be compared.
+	// Is identifies the directory that was checked at Source. The mount resolves Source
+	// once more, and somebody may have replaced the directory in between. So the driver
+	// has to compare what was mounted with Is. The zero Directory allows any.
 	Is    Directory `json:"is,omitzero"`
 	Masks []string  `json:"masks,omitempty"` // see Exposure
 }
 
-// Judge checks a directory that a sandbox is to see: CheckDir, and Exposure.
+// Judge checks a directory that a sandbox is to see, with CheckDir and Exposure. op is what
+// the directory is used for, for the error.
 func Judge(op, dir string, hidden []string, sockets ...string) (Tree, error) {
 	if err := CheckDir(op, dir); err != nil {
 		return Tree{}, err
@@ -34,14 +35,15 @@ func Judge(op, dir string, hidden []string, sockets ...string) (Tree, error) {
 	return Tree{Source: dir, Is: is, Masks: masks}, err
 }
 
-// JudgeMounts judges the sources of all that the user added, in its order. It refuses
-// targets that are used twice, and those that would hide the share or lie in it.
+// JudgeMounts checks the sources of spec.Mounts with Judge, in order. It also refuses
+// targets that are used twice, that would hide the share, or that lie in it.
 func JudgeMounts(spec Spec, sockets ...string) (trees []Tree, err error) {
 	taken, auth := map[string]bool{}, spec.Auth.Target()
 	for _, m := range spec.Mounts {
 		op, target := "mount "+m.Source(), m.Target()
 		if taken[target] || mounts.Within(auth, target) || mounts.Within(target, auth) {
-			return nil, &Error{Op: op, Err: fmt.Errorf("%s is taken by another mount, or would hide the token", target), Hint: "mount it somewhere else"}
+			return nil, &Error{Op: op, Err: fmt.Errorf("%s is taken by another mount, or would hide the token", target),
+				Hint: "mount it somewhere else"}
 		}
 		taken[target] = true
 		tree, err := Judge(op, m.Source(), spec.Hidden, sockets...)
@@ -53,9 +55,9 @@ func JudgeMounts(spec Spec, sockets ...string) (trees []Tree, err error) {
 	return trees, nil
 }
 
-// CheckDir refuses what can't be a source of a mount, or a root: what is missing, can't
-// be looked at or is no directory. Whether it may be shown to a sandbox is Exposure's to
-// say. op is what it was to be used for.
+// CheckDir refuses what can't be the source of a mount or a root: a relative path, what does
+// not exist or can't be accessed, and what is not a directory. Whether a sandbox may see the
+// directory is for Exposure. op is what the directory is used for, for the error.
 func CheckDir(op, dir string) error {
 	if !filepath.IsAbs(dir) {
 		return &Error{Op: op, Err: fmt.Errorf("%q is not an absolute path", dir), Hint: "give the whole path of a directory on this host"}

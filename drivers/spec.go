@@ -6,8 +6,8 @@ import (
 	"openshell-vm/internal/vocab"
 )
 
-// Labels on everything that an engine keeps for us. A gateway that has lost
-// its records finds its sandboxes again by them. They prove nothing: see Keeper.
+// Labels of the objects that an engine keeps for us. A gateway that lost its records finds
+// its sandboxes by them. They prove nothing: see Keeper.
 const (
 	LabelSandboxID = "openshell.ai/sandbox-id"
 	LabelName      = "openshell.ai/sandbox-name"
@@ -17,17 +17,16 @@ const (
 
 // Spec is all that a driver needs to make one sandbox. It holds no secret.
 //
-// What every sandbox has stands in it. What only some can have stands in VM and in
-// Container: a driver heeds its own of the two, and refuses a Spec in which the other
-// is not zero.
+// Its own fields are for every sandbox. The fields of VM and Container are for one kind
+// each: a driver uses its own of the two, and refuses a Spec in which the other is not zero.
 //
-// Its JSON is kept by the engines, in LabelSpec and in a VM's directory. It outlives
-// the gateway that wrote it: see MarshalJSON.
+// Its JSON is kept in LabelSpec and in a VM's directory. Other versions of the gateway may
+// read it later: see MarshalJSON.
 type Spec struct {
 	ID        string `json:"id"`                  // unique, [a-z0-9]{12}; names the engine's object
 	Name      string `json:"name,omitempty"`      // the user's name for it; [a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}
 	GatewayID string `json:"gatewayId,omitempty"` // for LabelGatewayID
-	Dir       string `json:"dir,omitempty"`       // its own state directory on the host, 0700; the driver may keep files there
+	Dir       string `json:"dir,omitempty"`       // the sandbox's own state directory on the host, 0700; the driver may keep files there
 
 	Auth   Mount   `json:"auth,omitzero"`    // the share
 	Mounts []Mount `json:"mounts,omitempty"` // what the user added
@@ -38,7 +37,7 @@ type Spec struct {
 
 	Process    Process `json:"process,omitzero"`
 	Stdin      bool    `json:"stdin,omitempty"`      // keep standard input open for Attach
-	AutoRemove bool    `json:"autoRemove,omitempty"` // the gateway removes it with its end; kept for one that lost its record
+	AutoRemove bool    `json:"autoRemove,omitempty"` // run --rm; drivers ignore it, a gateway that lost the record needs it
 
 	CPUs   float64 `json:"cpus,omitempty"`   // 0: the driver's default
 	Memory int64   `json:"memory,omitempty"` // bytes; 0: the driver's default
@@ -49,30 +48,29 @@ type Spec struct {
 
 // VM is what only a virtual machine has.
 type VM struct {
-	Hypervisor string `json:"hypervisor,omitempty"` // by its name; "" for the first that works
-	Rootfs     string `json:"rootfs,omitempty"`     // host directory; "" for a root of the driver's own
+	Hypervisor string `json:"hypervisor,omitempty"` // its name; "" for the first that works
+	Rootfs     string `json:"rootfs,omitempty"`     // host directory; "" for the driver's own root
 	Ephemeral  bool   `json:"ephemeral,omitempty"`  // changes live in memory and are lost at stop
 	Disk       int64  `json:"disk,omitempty"`       // bytes that the sandbox may write; 0: the driver's default
 	TokenUser  string `json:"tokenUser,omitempty"`  // the only user inside who may read the share; "" for all of them
 
-	// RequireJail refuses, at Resolve and at each Start, a host that can't
-	// confine the VM fully.
+	// RequireJail makes Resolve and each Start fail on a host that can't confine the VM
+	// fully.
 	RequireJail bool `json:"requireJail,omitempty"`
 }
 
 // Container is what only a container of an engine has.
 type Container struct {
 	Image      string `json:"image,omitempty"`      // image reference
-	Entrypoint string `json:"entrypoint,omitempty"` // a program in place of the image's own; "" for that
+	Entrypoint string `json:"entrypoint,omitempty"` // replaces the image's entrypoint; "" keeps that
 }
 
-// plain has no methods, and so is written field by field.
+// plain has Spec's fields without its methods, for encoding/json.
 type plain Spec
 
-// MarshalJSON writes all fields, those of VM and Container too, beside each other. So
-// they were written when Spec had them itself, under the same names in upper case,
-// which Go's decoder takes for the same: older versions read what this one writes. They
-// look for the entry point in the process.
+// MarshalJSON writes the fields of Spec, VM and Container in one flat object. Older versions
+// had all of them in Spec, with names in upper case, and the entry point in the process.
+// Go's decoder ignores the case of names, so older versions read what this one writes.
 func (s Spec) MarshalJSON() ([]byte, error) {
 	type process struct {
 		Process
@@ -90,7 +88,7 @@ func (s Spec) MarshalJSON() ([]byte, error) {
 	}{plain(s), s.VM, s.Container, older})
 }
 
-// UnmarshalJSON reads what any version wrote.
+// UnmarshalJSON reads what this version or an older one wrote.
 func (s *Spec) UnmarshalJSON(data []byte) error {
 	var older struct{ Process struct{ Entrypoint []string } }
 	if err := json.Unmarshal(data, &older); err != nil {
@@ -104,11 +102,11 @@ func (s *Spec) UnmarshalJSON(data []byte) error {
 	if program := older.Process.Entrypoint; len(program) > 0 {
 		s.Container.Entrypoint = program[0]
 	}
-	if s.Container != (Container{}) && s.VM.Hypervisor == "auto" { // containers had that, too
+	if s.Container != (Container{}) && s.VM.Hypervisor == "auto" { // older versions wrote that for containers too
 		s.VM.Hypervisor = ""
 	}
 	return err
 }
 
-// Process is what to run. Args empty means the image's own command, or the driver's.
+// Process is what to run. If Args is empty, the image's or the driver's own command is run.
 type Process = vocab.Process

@@ -1,5 +1,5 @@
-// Package explain says what becomes of an error: the API's code, one line that is fit to be
-// shown, and a hint that is never empty. It looks at what is wrong, not at who asks.
+// Package explain turns any error into an error of the API: a code, one printable line, and
+// a hint. The result depends on the error only, not on the request.
 package explain
 
 import (
@@ -13,7 +13,8 @@ import (
 	"openshell-vm/internal/text"
 )
 
-// Invalid marks an error as the request's fault, with its own hint if it has one.
+// Invalid is Error for failures that are the request's fault: the code is CodeInvalid. The
+// exceptions are an error that has a code already, a cancelled request and a lack of room.
 func Invalid(err error) error {
 	var known *api.Error
 	if errors.As(err, &known) {
@@ -32,8 +33,8 @@ func Invalid(err error) error {
 	return e
 }
 
-// Error makes the answer for an error: its kind, one line, and a hint that
-// is never empty.
+// Error makes the API's error for err. An *api.Error in its chain keeps its code, message
+// and hint. For any other error it chooses a code, and a hint if the error has none.
 func Error(err error) *api.Error {
 	var known *api.Error
 	if errors.As(err, &known) {
@@ -51,7 +52,7 @@ func Error(err error) *api.Error {
 		e.Code, hint = api.CodeConflict, "openshell-vm ps -a shows its state; openshell-vm start starts it"
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Code, hint = api.CodeDriver, "try again; openshell-vm doctor says how the engine is"
-	case errors.Is(err, context.Canceled): // a client that has gone reads no answer
+	case errors.Is(err, context.Canceled): // the gateway ends; if the client went away, nobody reads this
 		e.Code, e.Message, e.Hint, hint = api.CodeEnding, "the gateway was ended meanwhile", "", "do it again: the next command starts a gateway"
 	case errors.As(err, &engine):
 		e.Code = api.CodeDriver
@@ -62,7 +63,7 @@ func Error(err error) *api.Error {
 	return e
 }
 
-// Own is the answer for a failure that no engine has part in.
+// Own is Error for failures in which no engine takes part: it never returns CodeDriver.
 func Own(err error) error {
 	e := Error(err)
 	if e.Code == api.CodeDriver {
@@ -80,10 +81,10 @@ func noRoom(err error) bool {
 	return false
 }
 
-// Line is an error's text, whoever wrote it, fit to be shown.
+// Line returns an error's text as one printable line, whoever wrote it.
 func Line(err error) string { return text.Line(err.Error()) }
 
-// NotSupported says that a driver can't do it.
+// NotSupported is the error for what a driver can't do. what completes "the driver X can't".
 func NotSupported(driver, what string) error {
 	return &api.Error{Code: api.CodeInvalid,
 		Message: fmt.Sprintf("the driver %s can't %s", driver, what),

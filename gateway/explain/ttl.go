@@ -9,8 +9,8 @@ import (
 	"openshell-vm/tokens"
 )
 
-// TTL words what package tokens says of a lifetime. The warning is one line,
-// or empty.
+// TTL checks a token lifetime against a staleness bound, and words the error for users. The
+// warning is one line, or "".
 func TTL(ttl, staleness time.Duration) (warning string, err error) {
 	var wrong *tokens.TTLError
 	if errors.As(tokens.CheckTTL(ttl, staleness), &wrong) {

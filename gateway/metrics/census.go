@@ -11,8 +11,8 @@ import (
 	"openshell-vm/gateway/shares"
 )
 
-// Census counts the sandboxes when it is asked, so that nothing has to be kept
-// in step.
+// Census counts sandboxes, shares and their tokens each time it is asked. So no counter has
+// to be kept up to date.
 type Census struct{ roster *roster.Roster }
 
 // NewCensus makes the census of a roster.
@@ -37,7 +37,7 @@ var (
 		"Renewals that are set aside there for when it is full.", []string{"dir"}, nil)
 )
 
-// Describe is prometheus.Collector's.
+// Describe implements prometheus.Collector.
 func (c *Census) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descFree, descReserve, descSandboxes,
 		descRunning, descShares, descFailing, descExpired, descEarliest, descUnread} {
@@ -45,7 +45,7 @@ func (c *Census) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect is prometheus.Collector's.
+// Collect implements prometheus.Collector.
 func (c *Census) Collect(out chan<- prometheus.Metric) {
 	for _, r := range c.roster.Home.Rooms() {
 		out <- prometheus.MustNewConstMetric(descFree, prometheus.GaugeValue, float64(r.Space().Free), r.Dir)
@@ -64,16 +64,17 @@ func (c *Census) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// Counts are for metrics, status and the idle end.
+// Counts are for metrics, status and the decision to end when idle.
 type Counts struct {
-	All, Running     int // sandboxes
-	Failing, Expired int // sandboxes, and shares of the user's own
-	Shares           int // of the user's own
-	Needing          int // why the gateway must not end: running, or should be running or gone
-	Earliest         time.Time
+	All, Running int       // sandboxes
+	Failing      int       // sandboxes and shares of the user's own whose last renewal failed
+	Expired      int       // running sandboxes and shares of the user's own whose token has expired
+	Shares       int       // shares of the user's own
+	Needing      int       // why the gateway must not end: shares of the user's own, and sandboxes as Sandbox.Use says
+	Earliest     time.Time // the first expiry of a token in use; zero if none is
 }
 
-// Count counts what there is now.
+// Count returns the counts at this moment.
 func (c *Census) Count(now time.Time) (n Counts) {
 	for _, box := range roster.Of[*sandbox.Sandbox](c.roster) {
 		n.All++
@@ -89,13 +90,14 @@ func (c *Census) Count(now time.Time) (n Counts) {
 	}
 	for _, own := range roster.Of[*shares.Share](c.roster) {
 		n.Shares++
-		n.Needing++ // whether its container runs, nobody here knows
+		n.Needing++ // a container may be using it
 		n.inUse(n.failing(own.Lease), now)
 	}
 	return n
 }
 
-// failing counts a lease whose last renewal failed.
+// failing counts a lease in Failing if its last renewal failed. It returns what is known of
+// the token.
 func (n *Counts) failing(l *lease.Lease) lease.Renewal {
 	token, kept := l.Renewal()
 	if kept && token.Failures > 0 {
@@ -104,7 +106,7 @@ func (n *Counts) failing(l *lease.Lease) lease.Renewal {
 	return token
 }
 
-// inUse counts a token that something may be using.
+// inUse counts a token that something may be using, in Expired and Earliest.
 func (n *Counts) inUse(token lease.Renewal, now time.Time) {
 	if now.After(token.ExpiresAt) {
 		n.Expired++

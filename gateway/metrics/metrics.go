@@ -1,5 +1,5 @@
-// Package metrics counts: what /metrics gives, and what status and the idle end go by. It
-// names no sandbox: ten thousand would be ten thousand series.
+// Package metrics counts for /metrics, for status, and for the decision to end when idle.
+// No metric has a label for a sandbox: ten thousand sandboxes would be ten thousand series.
 package metrics
 
 import (
@@ -18,7 +18,7 @@ type Metrics struct {
 	repairs   prometheus.Counter
 }
 
-// New makes them, without what Count counts: see Watch.
+// New makes the metrics of publishes and renewals. Watch adds the others.
 func New() *Metrics {
 	m := &Metrics{
 		Registry: prometheus.NewRegistry(),
@@ -38,19 +38,19 @@ func New() *Metrics {
 	return m
 }
 
-// Published counts a publish that worked.
+// Published records a successful publish and its time.
 func (m *Metrics) Published(took time.Duration) { m.published.Observe(took.Seconds()) }
 
-// Failed counts a renewal that failed.
+// Failed counts a failed renewal.
 func (m *Metrics) Failed() { m.failures.Inc() }
 
-// Repaired counts a token that nothing was going to renew.
+// Repaired counts a token that should have been on the schedule and was not.
 func (m *Metrics) Repaired() { m.repairs.Inc() }
 
-// Watch adds what a census counts.
+// Watch adds the metrics of a census. Call it once.
 func (m *Metrics) Watch(c *Census) { m.Registry.MustRegister(c) }
 
-// Handler gives them in Prometheus' text format.
+// Handler serves the metrics in Prometheus' text format.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{})
 }

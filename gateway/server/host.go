@@ -11,14 +11,14 @@ import (
 	"openshell-vm/gateway/state"
 )
 
-// doctor is what the drivers say, and what is no driver's.
+// doctor returns the drivers' reports and the facts on the host.
 func (s *Server) doctor(ctx context.Context) api.Doctor {
 	d := s.fleet.Doctor(ctx)
 	d.Host = s.hostFacts()
 	return d
 }
 
-// hostFacts are doctor's lines about what is no driver's.
+// hostFacts returns doctor's lines on the host and this gateway.
 func (s *Server) hostFacts() []api.Fact {
 	where := func(dir string) string { return dir + " (" + state.FileSystem(dir) + ")" }
 	facts := []api.Fact{
@@ -38,7 +38,7 @@ func (s *Server) hostFacts() []api.Fact {
 	return facts
 }
 
-// environmentLine is what the gateway was started with.
+// environmentLine returns the environment that the gateway was started with, in one line.
 func environmentLine(e *api.Environment) string {
 	line := "PATH=" + e.Path
 	for _, f := range e.Variables {
@@ -47,7 +47,7 @@ func environmentLine(e *api.Environment) string {
 	return line
 }
 
-// advice is for who leaves something running.
+// advice returns Options.Advice's lines, if there are any.
 func (s *Server) advice() []string {
 	if s.opts.Advice == nil {
 		return nil
@@ -55,8 +55,8 @@ func (s *Server) advice() []string {
 	return s.opts.Advice()
 }
 
-// clockState says whether something keeps the host's clock right: tokens are
-// judged by it.
+// clockState says whether the host's clock is synchronized. The lifetimes of tokens depend
+// on that clock.
 func clockState() string {
 	var t unix.Timex
 	if _, err := unix.Adjtimex(&t); err != nil {

@@ -14,7 +14,7 @@ import (
 	"openshell-vm/tokens"
 )
 
-// findKey resolves a key id or a unique beginning of one.
+// findKey finds a key by its id or a unique prefix of its id.
 func (s *Server) findKey(prefix string) (string, error) {
 	var found []string
 	for _, key := range s.keys.List() {
@@ -56,7 +56,7 @@ func (s *Server) deleteKey(r *http.Request) (any, error) {
 	return s.retire(r.Context(), kid, r.URL.Query().Get("force") != "")
 }
 
-// retire words why a key stays.
+// retire retires a key, and words the errors for users.
 func (s *Server) retire(ctx context.Context, kid string, force bool) (any, error) {
 	result, err := s.roster.Keeper.RetireKey(ctx, kid, force)
 	var held *lease.HeldError
@@ -71,7 +71,7 @@ func (s *Server) retire(ctx context.Context, kid string, force bool) (any, error
 	return rotated(result, err)
 }
 
-// rotated is the answer to a change of keys.
+// rotated makes the answer to a change of keys.
 func rotated(r lease.Republished, err error) (any, error) {
 	if err != nil {
 		return nil, explain.Own(err)
@@ -79,7 +79,7 @@ func rotated(r lease.Republished, err error) (any, error) {
 	return api.RotateResult{KeyID: r.KeyID, Republished: r.Done, Failed: r.Failed, Waiting: r.Waiting}, nil
 }
 
-// getJWKS serves the document that whoever verifies sandboxes' tokens needs.
+// getJWKS serves the public keys. Programs that verify sandboxes' tokens need them.
 func (s *Server) getJWKS(w http.ResponseWriter, _ *http.Request) {
 	set, err := s.keys.JWKS(time.Now())
 	if err != nil {
@@ -87,6 +87,6 @@ func (s *Server) getJWKS(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")
-	w.Header().Set("Cache-Control", "no-cache") // a retired key must not verify on
-	_, _ = w.Write(append(set, '\n'))           // the client has gone: nobody to tell
+	w.Header().Set("Cache-Control", "no-cache") // with a cached set, a retired key would still verify
+	_, _ = w.Write(append(set, '\n'))           // an error means that the client has gone
 }

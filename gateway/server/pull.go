@@ -12,9 +12,9 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// postPull fetches the image that a sandbox of this request would have, with
-// the driver that it would get. Nothing is sent while there is nothing to
-// fetch; what the engine reports is sent as it comes.
+// postPull fetches the image of a request, with the driver that the request would get. It
+// sends the engine's progress as it comes. If the engine has the image already, the answer
+// has no progress.
 func (s *Server) postPull(w http.ResponseWriter, r *http.Request) {
 	var q api.CreateRequest
 	err := decode(r, &q)
@@ -29,13 +29,14 @@ func (s *Server) postPull(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	frames := stream.NewWriter(flusher{w, http.NewResponseController(w)})
 	if err := forward(r.Context(), pull, frames); err != nil {
-		_ = frames.Write(stream.Error, 0, api.EncodeError(explain.Error(err))) // a client that has gone needs none
+		_ = frames.Write(stream.Error, 0, api.EncodeError(explain.Error(err))) // fails only if the client has gone
 		return
 	}
-	_ = frames.Write(stream.Exit, 0, stream.EncodeExit(0)) // nor this
+	_ = frames.Write(stream.Exit, 0, stream.EncodeExit(0)) // the same
 }
 
-// forward pulls, and sends what is reported. A client that has gone ends it.
+// forward pulls, and sends the progress to the client. If the client has gone, it cancels
+// the pull.
 func forward(ctx context.Context, pull sandbox.Pull, frames *stream.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -1,6 +1,6 @@
-// Package server serves the gateway's API on its socket: routes, who may ask, what is asked
-// for as the other packages know it, what they say as package api has it, and errors as
-// statuses. It decides nothing.
+// Package server serves the gateway's API on its socket. It checks who connects, routes
+// requests, calls the other packages, and converts their results to the types of package
+// api and their errors to HTTP statuses. All other decisions are made in those packages.
 package server
 
 import (
@@ -35,24 +35,24 @@ import (
 
 const (
 	maxBody       = 1 << 20          // bytes of a request
-	headerTimeout = 5 * time.Second  // to read a request's header
-	shutdownGrace = 2 * time.Second  // for answers that are under way at the end
-	maxLeeway     = 10 * time.Minute // that a verify request may ask for
+	headerTimeout = 5 * time.Second  // for reading a request's header
+	shutdownGrace = 2 * time.Second  // at the end, for answers that are under way
+	maxLeeway     = 10 * time.Minute // the largest leeway of a verify request
 )
 
-// Options are what the server tells of the gateway, and does to it.
+// Options are facts on the gateway for status and doctor, and functions that act on it.
 type Options struct {
 	Version    string
 	StartedAt  time.Time
 	Supervisor string          // systemd, parent or none
-	Unit       string          // the unit that runs it, if the user made that
+	Unit       string          // the systemd unit that runs the gateway, if the user made the unit
 	Advice     func() []string // one line each; nil for none
-	LookEvery  time.Duration   // how often it is seen whether the socket is still there
-	Stop       func()          // ends the gateway, later
-	Touch      func()          // notes a use
+	LookEvery  time.Duration   // how often Serve checks that the socket still exists
+	Stop       func()          // makes the gateway end, and does not wait for that
+	Touch      func()          // notes that the gateway is used
 }
 
-// Parts are those of the gateway that answers are made of.
+// Parts are the parts of the gateway that the server calls.
 type Parts struct {
 	Keys     *tokens.Keys
 	Roster   *roster.Roster
@@ -63,7 +63,7 @@ type Parts struct {
 	Census   *metrics.Census
 }
 
-// Server answers requests. Its parts are safe for concurrent use, and so is it.
+// Server answers requests. It is safe for concurrent use.
 type Server struct {
 	opts     Options
 	log      *slog.Logger
@@ -82,7 +82,8 @@ func New(opts Options, p Parts) *Server {
 		reserves: p.Reserves, metrics: p.Metrics, census: p.Census}
 }
 
-// Serve answers requests on the socket until ctx ends.
+// Serve answers requests on the socket until ctx ends or the socket is deleted. It always
+// returns an error.
 func (s *Server) Serve(ctx context.Context) error {
 	listener, err := s.listen()
 	if err != nil {
@@ -108,9 +109,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	return why
 }
 
-// awaitEnd returns when the gateway is to end, or when nobody can reach it any
-// more: logind deletes the user's runtime directory at a logout. The supervisor
-// then starts one that can be reached.
+// awaitEnd waits until ctx ends, serving fails or the socket is deleted. logind deletes a
+// user's runtime directory at the logout, and then nobody can reach this gateway. After its
+// end a supervisor starts a new one.
 func (s *Server) awaitEnd(ctx context.Context, served <-chan error) error {
 	ticker := time.NewTicker(s.opts.LookEvery)
 	defer ticker.Stop()
@@ -128,8 +129,8 @@ func (s *Server) awaitEnd(ctx context.Context, served <-chan error) error {
 	}
 }
 
-// listen replaces a socket that a killed gateway left: the state lock says that
-// nobody listens there.
+// listen replaces a socket that a killed gateway left. Nobody listens on it, because this
+// gateway holds the state directory's lock.
 func (s *Server) listen() (net.Listener, error) {
 	path := s.roster.Home.Socket()
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -146,7 +147,7 @@ func (s *Server) listen() (net.Listener, error) {
 	return listener, nil
 }
 
-// routes are the API's, as package api lists them.
+// routes returns the handler of the whole API. Package api lists its routes.
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.metrics.Handler())
@@ -179,7 +180,8 @@ func (s *Server) routes() http.Handler {
 	return mux
 }
 
-// guard lets in the gateway's own user and root, with a version that is spoken here.
+// guard lets in only the gateway's own user and root, and only API versions that this
+// gateway supports. /metrics, /healthz and the public keys need no version.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.opts.Touch()
@@ -208,7 +210,7 @@ func checkVersion(header string) error {
 		Hint: "install openshell-vm and openshell-gateway together, then: openshell-vm gateway stop"}
 }
 
-// peerKey finds the credentials of a connection's other end in its context.
+// peerKey is the context key of a connection's peer credentials.
 type peerKey struct{}
 
 func withPeer(ctx context.Context, conn net.Conn) context.Context {
@@ -230,7 +232,7 @@ func checkPeer(ctx context.Context) error {
 		Hint:    "run as the user whose gateway this is"}
 }
 
-// answer makes a handler of a function that returns what to send as JSON.
+// answer makes a handler that sends f's result as JSON, or its error.
 func answer(f func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := f(r)
@@ -239,7 +241,7 @@ func answer(f func(*http.Request) (any, error)) http.Handler {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(body) // the client has gone: nobody to tell
+		_ = json.NewEncoder(w).Encode(body) // an error means that the client has gone
 	})
 }
 
@@ -248,10 +250,10 @@ func fail(w http.ResponseWriter, err error) {
 	e := explain.Error(err)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(httpStatus(e.Code))
-	_ = json.NewEncoder(w).Encode(e) // the client has gone: nobody to tell
+	_ = json.NewEncoder(w).Encode(e) // an error means that the client has gone
 }
 
-// ofSandbox resolves the ref in the path.
+// ofSandbox finds the sandbox of the ref in the path, and calls f with it.
 func (s *Server) ofSandbox(f func(*http.Request, *sandbox.Sandbox) (any, error)) func(*http.Request) (any, error) {
 	return func(r *http.Request) (any, error) {
 		box, err := s.fleet.Find(r.PathValue("ref"))
@@ -282,10 +284,10 @@ func (s *Server) getStatus(*http.Request) (any, error) {
 		Unreadable: s.roster.Unread(""), Short: s.reserves.Short()}, nil
 }
 
-// postStop answers before the end begins.
+// postStop answers first, and then makes the gateway end.
 func (s *Server) postStop(w http.ResponseWriter, r *http.Request) {
 	answer(func(*http.Request) (any, error) { return struct{}{}, nil }).ServeHTTP(w, r)
-	_ = http.NewResponseController(w).Flush() // the client has gone: it wanted the end all the same
+	_ = http.NewResponseController(w).Flush() // if the client has gone, the gateway ends all the same
 	s.log.Info("stop was asked for")
 	s.opts.Stop()
 }

@@ -10,7 +10,7 @@ import (
 	"openshell-vm/gateway/roster"
 )
 
-// shareRoutes are the API's on shares and keys.
+// shareRoutes adds the routes for shares, tokens and keys.
 func (s *Server) shareRoutes(mux *http.ServeMux) {
 	of := func(f func(*http.Request, *roster.Item) (any, error)) http.Handler { return inPath(s.shares.Find, f) }
 	mux.Handle("POST /v1/shares", answer(s.postShare))
@@ -29,10 +29,10 @@ func (s *Server) shareRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+jwksPath, s.getJWKS)
 }
 
-// jwksPath is RFC 8414's usual place.
+// jwksPath is where issuers commonly serve their public keys. No standard fixes it.
 const jwksPath = "/.well-known/jwks.json"
 
-// inPath resolves the ref in the path.
+// inPath finds the item of the ref in the path, and calls f with it.
 func inPath(find func(string) (*roster.Item, error), f func(*http.Request, *roster.Item) (any, error)) http.Handler {
 	return answer(func(r *http.Request) (any, error) {
 		it, err := find(r.PathValue("ref"))
@@ -57,22 +57,22 @@ func (s *Server) postShare(r *http.Request) (any, error) {
 		s.log.Info("created a share for a container of the user's own", "share", own.ID, "name", own.Rec().Name)
 		return view, nil
 	}
-	view.Warnings = nil // they were given then
+	view.Warnings = nil // the creation's answer had them
 	if line := own.Remade(); line != "" {
 		view.Warnings = []string{line}
 	}
 	return view, nil
 }
 
-// getShare also looks for who has something of the share mounted that no renewal
-// reaches.
+// getShare also warns of mounts that no renewal reaches: see Shares.Strays.
 func (s *Server) getShare(r *http.Request, it *roster.Item) (any, error) {
 	view := s.shareView(it)
 	view.Warnings = append(slices.Clip(view.Warnings), s.shares.Strays(r.Context(), view.Dir)...)
 	return view, nil
 }
 
-// getShares lists those of the user's own; ps lists the others' sandboxes.
+// getShares lists the shares of the user's own. Those of sandboxes are not among them: ps
+// lists the sandboxes.
 func (s *Server) getShares(*http.Request) (any, error) {
 	views := []api.Share{}
 	for _, own := range s.shares.All() {
@@ -100,7 +100,7 @@ func (s *Server) postFiles(r *http.Request, it *roster.Item) (any, error) {
 
 func (s *Server) getToken(_ *http.Request, it *roster.Item) (any, error) { return s.tokenOf(it), nil }
 
-// postRotate is for a sandbox's token and for a share's.
+// postRotate serves sandboxes and shares of the user's own.
 func (s *Server) postRotate(r *http.Request, it *roster.Item) (any, error) {
 	if err := it.Rotate(r.Context()); err != nil {
 		return nil, err

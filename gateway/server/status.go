@@ -6,7 +6,7 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// statuses are the HTTP statuses of the error codes.
+// statuses maps error codes to HTTP statuses.
 var statuses = map[string]int{
 	api.CodeInvalid: http.StatusBadRequest, api.CodeNotFound: http.StatusNotFound, api.CodeConflict: http.StatusConflict,
 	api.CodeDriver: http.StatusBadGateway, api.CodeVersion: http.StatusUpgradeRequired, api.CodeForbidden: http.StatusForbidden,
@@ -15,7 +15,7 @@ var statuses = map[string]int{
 	api.CodeEnding: http.StatusServiceUnavailable,
 }
 
-// httpStatus is an error code's status; a code that has none is a fault of ours.
+// httpStatus returns an error code's status. A code without one is a fault of the gateway.
 func httpStatus(code string) int {
 	if status, ok := statuses[code]; ok {
 		return status

@@ -16,12 +16,12 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// session is one client's streams, ready to run. What can be refused is
-// refused before it is made, by an ordinary answer.
+// session is one client's streams, ready to run. Errors that are found before it exists
+// are ordinary answers; later ones are frames.
 type session struct {
 	run     sandbox.Stream
-	upgrade bool // else the frames are the answer's body, and there is no input
-	stdin   bool
+	upgrade bool // take the connection over; if not, the frames are the answer's body and there is no input
+	stdin   bool // pass the client's input on
 }
 
 // streams makes a handler of a function that prepares a session.
@@ -71,7 +71,7 @@ func postExec(r *http.Request, box *sandbox.Sandbox) (session, error) {
 	return session{run: run, upgrade: true, stdin: q.Stdin}, err
 }
 
-// takeOver switches the connection to frames.
+// takeOver switches the connection from HTTP to frames.
 func takeOver(w http.ResponseWriter, r *http.Request) (io.ReadWriteCloser, error) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), api.UpgradeProtocol) {
 		return nil, &api.Error{Code: api.CodeInvalid,
@@ -97,7 +97,8 @@ func takeOver(w http.ResponseWriter, r *http.Request) (io.ReadWriteCloser, error
 	return taken{conn, buffered.Reader}, nil
 }
 
-// taken reads through the buffer that the request was read with.
+// taken is a connection that is read through the buffer of the HTTP server: it may hold
+// bytes that came after the request.
 type taken struct {
 	net.Conn
 	buffered *bufio.Reader
@@ -105,18 +106,18 @@ type taken struct {
 
 func (t taken) Read(p []byte) (int, error) { return t.buffered.Read(p) }
 
-// give runs a session that has only output to its last frame.
+// give runs a session without input, and writes its frames up to the last one.
 func (p session) give(ctx context.Context, frames *stream.Writer) {
 	code, err := p.run(ctx, drivers.Streams{Stdout: frames.To(stream.Stdout, 0), Stderr: frames.To(stream.Stderr, 0)})
 	if err != nil {
-		_ = frames.Write(stream.Error, 0, p.refusal(ctx, err)) // a client that has gone needs none
+		_ = frames.Write(stream.Error, 0, p.refusal(ctx, err)) // fails only if the client has gone
 		return
 	}
 	_ = frames.Write(stream.Exit, 0, stream.EncodeExit(code))
 }
 
-// serve runs the session to its last frame. A client that closes its end
-// cancels it: an attachment is detached, a command is killed.
+// serve runs a session up to its last frame. If the client closes the connection, the
+// session is cancelled: an attachment is detached, a command is killed.
 func (p session) serve(ctx context.Context, rwc io.ReadWriteCloser, credit bool) {
 	conn, client := stream.Single(rwc, stream.Options{Process: true, Credit: credit})
 	defer conn.Close()
@@ -139,17 +140,18 @@ func (p session) serve(ctx context.Context, rwc io.ReadWriteCloser, credit bool)
 	} else {
 		client.Exit(code)
 	}
-	client.DiscardInput() // so that an old client can say that it has gone
+	client.DiscardInput() // so that an old client's end is noticed
 	flushing := ctx
 	if ctx.Err() != nil {
 		var stop context.CancelFunc
 		flushing, stop = context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer stop()
 	}
-	_ = conn.Flush(flushing) // a client that has gone needs no last frame
+	_ = conn.Flush(flushing) // fails only if the client has gone
 }
 
-// refusal is an Error frame's payload.
+// refusal returns an Error frame's payload. If ctx has ended, it says that the gateway ended
+// the stream.
 func (p session) refusal(ctx context.Context, err error) []byte {
 	if ctx.Err() != nil {
 		err = &api.Error{Code: api.CodeEnding,

@@ -15,10 +15,10 @@ import (
 	"openshell-vm/internal/text"
 )
 
-// What people see. An engine, an image or a guest may have written some of it: it is
-// cleaned here.
+// The forms of sandboxes, shares and tokens in answers. An engine, an image or a guest may
+// have written some of their texts: those are cleaned here.
 
-// view is a sandbox as people see it.
+// view makes a sandbox's form in answers.
 func (s *Server) view(box *sandbox.Sandbox) api.Sandbox {
 	now := box.Snapshot()
 	r, q := now.Record, now.Record.Request
@@ -39,7 +39,7 @@ func (s *Server) view(box *sandbox.Sandbox) api.Sandbox {
 	return v
 }
 
-// tokenOf is the token of a sandbox's or of any other share.
+// tokenOf returns what is known of an item's token.
 func (s *Server) tokenOf(it *roster.Item) api.Token {
 	if box, ok := it.Owner.(*sandbox.Sandbox); ok {
 		now := box.Snapshot()
@@ -49,15 +49,15 @@ func (s *Server) tokenOf(it *roster.Item) api.Token {
 	return s.tokenShown(token, 0)
 }
 
-// tokenShown is what can be said of a token. What a stopped sandbox holds may be of a key
-// that is retired: it is given a new one at its start.
+// tokenShown makes a token's form in answers. A stopped sandbox may hold a token whose key
+// is retired: it gets a new token at its start.
 func (s *Server) tokenShown(t lease.Renewal, seen uint64) api.Token {
 	return api.Token{Generation: t.Generation, KeyID: t.KeyID, TokenID: t.TokenID, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt,
 		Revoked: t.Revoked || t.KeyID != "" && !s.keys.Verifies(t.KeyID, time.Now()), RenewAt: t.RenewAt, SeenGeneration: seen,
 		Renewals: t.Renewals, Failures: t.Failures, LastError: t.LastError, LastErrorAt: t.LastErrorAt}
 }
 
-// shareView is a share, a sandbox's too.
+// shareView makes the form in answers of any share, a sandbox's too.
 func (s *Server) shareView(it *roster.Item) api.Share {
 	files, err := s.roster.Home.Files(it.ID)
 	problem := ""
