@@ -9,8 +9,8 @@ import (
 	"openshell-vm/drivers"
 )
 
-// A driver gets its share and the user's mounts as Mounts. There is no writable
-// one, and none over what the sandbox needs for itself.
+// A driver gets the share and the user's mounts as Mounts. A Mount is never writable, and
+// never covers what the sandbox needs for itself.
 func ExampleNewMount() {
 	m, err := drivers.NewMount("/srv/data", "/data")
 	if err != nil {
@@ -25,8 +25,8 @@ func ExampleNewMount() {
 	// refused: true
 }
 
-// Before a driver shows a directory to a sandbox it asks what of it has to stay
-// hidden, and mounts an empty read-only directory there.
+// Before a driver shows a directory to a sandbox, it asks what must stay hidden in it. It
+// mounts an empty read-only directory over each such path.
 func ExampleExposure() {
 	home, err := os.MkdirTemp("", "home")
 	if err != nil {
@@ -51,8 +51,8 @@ func ExampleExposure() {
 	// refused: true
 }
 
-// What runs in a sandbox finds its token by two variables. What the user has set
-// stays.
+// Programs in a sandbox find the token with the help of two variables. A variable that the
+// user has set stays.
 func ExampleWithContract() {
 	for _, variable := range drivers.WithContract([]string{"LANG=C", "OPENSHELL_SANDBOX_AUTH_MODE=static-token"}) {
 		fmt.Println(variable)

@@ -49,7 +49,8 @@ func TestExposure(t *testing.T) {
 	}
 }
 
-// The kernel's own file systems are refused, by whatever path, and found below.
+// The kernel's own file systems are refused, whatever path leads to them. Below a source they
+// are found.
 func TestExposureOfTheKernel(t *testing.T) {
 	dir := t.TempDir()
 	for name, to := range map[string]string{"proc": "/proc", "process": "/proc/self", "cwd": "/proc/self/cwd", "root": "/proc/self/root/usr"} {
@@ -82,7 +83,7 @@ func TestExposureOfTheKernel(t *testing.T) {
 	}
 }
 
-// A control socket's directory is refused, and covered in what contains it.
+// A control socket's directory is refused. In a directory that contains it, it is masked.
 func TestExposureOfControlSockets(t *testing.T) {
 	top, err := os.MkdirTemp("", "sock") // a socket's path is short
 	if err != nil {

@@ -32,7 +32,7 @@ func hiddenTree(t *testing.T) (top, state string) {
 	return top, state
 }
 
-// view is a second way to see a directory.
+// view makes a directory visible at a second place.
 type view struct {
 	name string
 	make func(t *testing.T, of, at string)
@@ -53,7 +53,7 @@ func unmountLater(t *testing.T, at string) {
 	})
 }
 
-// TestViews: what must not be seen is found through each other way to see it.
+// TestViews: a hidden directory is found through every kind of view.
 func TestViews(t *testing.T) {
 	views := []view{{"copy", func(t *testing.T, of, at string) { command(t, "cp", "-a", of+"/.", at) }}}
 	if os.Geteuid() == 0 {

@@ -34,7 +34,7 @@ func TestCheckDir(t *testing.T) {
 	}
 }
 
-// TestJudgeMounts: a mount is refused for its target, and for its source.
+// TestJudgeMounts: a mount may be refused because of its target or because of its source.
 func TestJudgeMounts(t *testing.T) {
 	dir := t.TempDir()
 	var auth Mount

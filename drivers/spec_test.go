@@ -36,7 +36,7 @@ func full(t *testing.T) Spec {
 	return s
 }
 
-// whole tells of fields without a value.
+// whole reports fields without a value as errors.
 func whole(t *testing.T, v reflect.Value, name string) {
 	t.Helper()
 	if v.IsZero() {
@@ -69,8 +69,8 @@ func TestOlderSpecs(t *testing.T) {
 	}
 }
 
-// TestSpecForm pins what is written. A change here needs a reader of both forms, and
-// the older files stay.
+// TestSpecForm fixes the written form. If it changes, UnmarshalJSON must read both forms, and
+// the older files must stay.
 func TestSpecForm(t *testing.T) {
 	now, err := json.MarshalIndent(full(t), "", "  ")
 	if want := bytes.TrimSpace(golden(t, "spec.json")); err != nil || !bytes.Equal(now, want) {
@@ -87,8 +87,8 @@ func TestSpecForm(t *testing.T) {
 	}
 }
 
-// TestOlderVersionsRead: a gateway that goes back to an older version finds its
-// sandboxes. The type is that of 99b2efc.
+// TestOlderVersionsRead: after a downgrade the older gateway still reads the Specs. The type
+// is that of commit 99b2efc.
 func TestOlderVersionsRead(t *testing.T) {
 	var older struct {
 		ID, Name, GatewayID, Dir string

@@ -9,8 +9,8 @@ import (
 	"openshell-vm/gateway/state"
 )
 
-// TestAbsentDriver: what a driver runs that this gateway lacks goes on, is renewed and
-// shown, and is left as it is by all but a removal that is forced.
+// TestAbsentDriver: the sandboxes of a driver that this gateway does not have are renewed and
+// shown. Only a forced removal changes anything about them.
 func TestAbsentDriver(t *testing.T) {
 	made, other := newFake("fake"), newFake("other")
 	w := newWorld(t, made)

@@ -10,7 +10,7 @@ import (
 	"openshell-vm/tokens"
 )
 
-// How tests get at what a gateway keeps.
+// Access to a gateway's state for tests.
 
 func (g *Gateway) byID(id string) *roster.Item { return g.roster.ByID(id) }
 
@@ -18,10 +18,10 @@ func (g *Gateway) named(name string) *roster.Item { return g.roster.ByName(name)
 
 func (g *Gateway) all() []*roster.Item { return g.roster.All() }
 
-// sandboxOf is the sandbox of an item.
+// sandboxOf returns an item's sandbox.
 func sandboxOf(it *roster.Item) *sandbox.Sandbox { return it.Owner.(*sandbox.Sandbox) }
 
-// token is what is known of an item's token.
+// token returns what is known of an item's token.
 func token(it *roster.Item) lease.Renewal {
 	r, _ := it.Lease.Renewal()
 	return r
@@ -36,7 +36,7 @@ func (g *Gateway) readToken(it *roster.Item, now time.Time) (tokens.Claims, erro
 // issuer makes tokens as the gateway does.
 func (g *Gateway) issuer() tokens.Issuer { return tokens.Issuer{Keys: g.keys, GatewayID: g.home.ID} }
 
-// counted reads one of the gateway's metrics; of a histogram, how many it counts.
+// counted reads one of the gateway's metrics. For a histogram it returns the count.
 func counted(t testing.TB, g *Gateway, name string) float64 {
 	t.Helper()
 	families, err := g.metrics.Registry.Gather()
@@ -54,5 +54,5 @@ func counted(t testing.TB, g *Gateway, name string) float64 {
 	return 0
 }
 
-// plannedFor is when the schedule renews a token next.
+// plannedFor returns when a token is on the schedule.
 func plannedFor(g *Gateway, id string) time.Time { return g.keeper.Renewals().At(id) }

@@ -23,8 +23,8 @@ import (
 	"openshell-vm/internal/procfs"
 )
 
-// manySandboxes writes the records of n running sandboxes and their engine, on
-// tmpfs if there is one.
+// manySandboxes writes the records of n running sandboxes, on tmpfs if there is one, and
+// returns their engine.
 func manySandboxes(b *testing.B, n int) (*state.Home, *noop) {
 	base := ""
 	if state.OnTmpfs("/dev/shm") {
@@ -66,8 +66,8 @@ func manySandboxes(b *testing.B, n int) (*state.Home, *noop) {
 	return home, engine
 }
 
-// noop is an engine in which a fixed set of sandboxes runs. It costs little
-// memory: what is measured is the gateway's.
+// noop is an engine in which a fixed set of sandboxes runs. It needs little memory, because
+// the gateway's memory is measured.
 type noop struct {
 	*fake
 	running []drivers.Status
@@ -83,7 +83,7 @@ func newBenchGateway(b *testing.B, home *state.Home, engine drivers.Driver) *Gat
 	return g
 }
 
-// fresh is how many hold a token that is valid.
+// fresh counts the sandboxes with a token that has not expired.
 func fresh(g *Gateway) (n int) {
 	for _, s := range g.all() {
 		if time.Now().Before(token(s).ExpiresAt) {
@@ -93,8 +93,8 @@ func fresh(g *Gateway) (n int) {
 	return n
 }
 
-// renewAll makes all due, and returns once each was renewed. What was being renewed just then
-// has set its own next time, and is made due once more.
+// renewAll makes all sandboxes due, and returns once each was renewed. A renewal that was
+// under way may set a later time afterwards; then the sandbox is made due once more.
 func renewAll(g *Gateway) {
 	before := map[string]uint64{}
 	for _, s := range g.all() {
@@ -129,8 +129,8 @@ func Benchmark10000DueRenewals(b *testing.B) {
 	b.ReportMetric((processorTime(b)-worked).Seconds()/float64(b.N), "cpu-s/10000-renewals")
 }
 
-// processorTime is what this process has used, which says something even if
-// others keep the processors busy.
+// processorTime returns the processor time that this process has used. Unlike the elapsed
+// time, it hardly depends on other processes.
 func processorTime(b *testing.B) time.Duration {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {

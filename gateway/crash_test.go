@@ -50,8 +50,8 @@ func crashChild(path string) error {
 	return g.Run(context.Background())
 }
 
-// filed is a fake whose sandboxes stand in a file; each call reads it and
-// writes it.
+// filed is a fake engine that keeps its sandboxes in a file. Each call reads and writes the
+// file.
 type filed struct {
 	*fake
 	path string
@@ -93,8 +93,7 @@ func (f *filed) Create(_ context.Context, spec drivers.Spec) error {
 	})
 }
 
-// Start refuses to start without a token that was published since the last start:
-// the test would fail by it.
+// Start fails, and with it the test, if no token was published since the last start.
 func (f *filed) Start(_ context.Context, id string) error {
 	return f.with(func(boxes map[string]*filedBox) error {
 		b := boxes[id]
@@ -183,9 +182,8 @@ func (c *child) kill() {
 	c.w.client.Close()
 }
 
-// TestKilledAnywhere kills the gateway in the middle of whatever users ask for,
-// many times; each next one finds a state in which every sandbox's token is good,
-// and does what it is asked for.
+// TestKilledAnywhere kills the gateway many times, in the middle of users' operations. Each
+// time the next gateway must work, and every sandbox must have a good token.
 func TestKilledAnywhere(t *testing.T) {
 	w := newWorld(t)
 	c := &child{w: w}
@@ -232,7 +230,7 @@ func TestKilledAnywhere(t *testing.T) {
 	c.kill()
 }
 
-// work asks for one thing, and does not mind the answer.
+// work asks for one operation and ignores the answer.
 func work(ctx context.Context, client *api.Client, name string) {
 	switch rand.N(6) {
 	case 0, 1:
@@ -248,8 +246,8 @@ func work(ctx context.Context, client *api.Client, name string) {
 	}
 }
 
-// checkAll expects of every sandbox that its token verifies, its generation
-// has not gone back, and that no operation failed for good.
+// checkAll expects that every sandbox's token verifies, that no generation has gone back,
+// and that no operation failed for good.
 func checkAll(w *world, generations map[string]uint64) {
 	w.Helper()
 	w.eventually("every sandbox is where it should be", func() bool {

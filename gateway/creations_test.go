@@ -10,8 +10,8 @@ import (
 	"openshell-vm/gateway/sandbox"
 )
 
-// TestCreationsAtOnce: an engine gets a few creations at a time. Those of one that
-// hangs hold back no other's, and who gives up in the queue leaves nothing.
+// TestCreationsAtOnce: an engine gets a limited number of creations at a time. If it hangs,
+// other engines are not delayed. A client that gives up while it waits leaves nothing.
 func TestCreationsAtOnce(t *testing.T) {
 	slow, other := newFake("slow"), newFake("other")
 	slow.blockCreate = make(chan struct{})

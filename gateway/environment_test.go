@@ -9,8 +9,7 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// TestVariablesAreAllTold: what the vm driver reads is what status and the CLI
-// compare.
+// TestVariablesAreAllTold: status and the CLI know every variable that the vm driver reads.
 func TestVariablesAreAllTold(t *testing.T) {
 	var read []string
 	_, err := vmdriver.Config{}.WithEnvironment(func(name string) string {
@@ -27,7 +26,7 @@ func TestVariablesAreAllTold(t *testing.T) {
 	}
 }
 
-// TestHypervisorsAreAllTold: what the vm driver knows is what can be asked for.
+// TestHypervisorsAreAllTold: users can ask for every hypervisor that the vm driver knows.
 func TestHypervisorsAreAllTold(t *testing.T) {
 	known, err := all.New(nil)
 	if err != nil {

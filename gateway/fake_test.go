@@ -15,8 +15,8 @@ import (
 	"openshell-vm/share"
 )
 
-// fake is an engine in memory, for what no real engine does on demand: hang,
-// fail, forget. It outlives gateways, as engines do.
+// fake is an engine in memory. On demand it hangs, fails or forgets a sandbox, which real
+// engines can't be made to do. It outlives gateways, as engines do.
 type fake struct {
 	name      string
 	staleness time.Duration
@@ -51,7 +51,7 @@ func newFake(name string) *fake {
 
 func (f *fake) Name() string { return f.name }
 
-// call notes a call and gives the failure that is set for it.
+// call records a call and returns the error that is set for its method.
 func (f *fake) call(method, id string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -200,7 +200,7 @@ func (f *fake) Remove(_ context.Context, id string) error {
 	return nil
 }
 
-// reason is what the engine says of a sandbox from now on.
+// reason sets the Reason that the engine reports of a sandbox from now on.
 func (f *fake) reason(id, reason string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -301,7 +301,8 @@ func (f *fake) Attach(ctx context.Context, id string, replay bool, s drivers.Str
 	}
 }
 
-// Exec runs "exit" with the code in its name's length, "wait" until cancelled.
+// Exec knows the commands "cat", "wait" (until a signal or the end of ctx) and "broken". Any
+// other command ends with the number of its words as exit code.
 func (f *fake) Exec(ctx context.Context, _ string, p drivers.Process, s drivers.Streams) (int, error) {
 	switch p.Args[0] {
 	case "cat":

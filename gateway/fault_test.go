@@ -12,8 +12,8 @@ import (
 	"openshell-vm/internal/killpoint"
 )
 
-// TestFaultPoints kills the gateway at each named moment of a start; the next
-// one resumes the sandbox with a fresh token.
+// TestFaultPoints kills the gateway at each named point of a start. The next gateway must
+// resume the sandbox with a fresh token.
 func TestFaultPoints(t *testing.T) {
 	for _, point := range []string{"record-start", "mint-write", "mint-commit", "commit-announce", "announce-prune", "publish-start"} {
 		t.Run(point, func(t *testing.T) {

@@ -10,8 +10,9 @@ import (
 	"openshell-vm/gateway/state"
 )
 
-// TestDeletedStateKeepsRenewing what has its share elsewhere, as in a runtime
-// directory on tmpfs: the gateway has the keys, and no other would have them.
+// TestDeletedStateKeepsRenewing: the state directory is deleted, but a share is elsewhere, as
+// in a runtime directory on tmpfs. The gateway goes on renewing it, because no other gateway
+// would have the keys.
 func TestDeletedStateKeepsRenewing(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	g := w.run()

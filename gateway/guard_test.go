@@ -19,9 +19,9 @@ import (
 	"openshell-vm/internal/contract"
 )
 
-// TestFailedRemovalKeepsRenewing: what the engine did not remove runs on, and so
-// its token is renewed, whether or not the wish could be noted on disk. A wish
-// that was noted is carried out once the engine is well, and seen until then.
+// TestFailedRemovalKeepsRenewing: a sandbox that the engine could not remove still runs, so
+// its token is renewed, whether or not the wish to remove is on disk. If the wish is on disk,
+// the removal is shown, and is done once the engine works again.
 func TestFailedRemovalKeepsRenewing(t *testing.T) {
 	for _, noted := range []bool{true, false} {
 		t.Run(fmt.Sprint("noted-", noted), func(t *testing.T) {
@@ -67,9 +67,9 @@ func TestFailedRemovalKeepsRenewing(t *testing.T) {
 	}
 }
 
-// TestStoppedIsNotRenewed: the token of a stopped sandbox is left to expire, also
-// by the next gateway, and counts nowhere. A start delivers one fresh token, and
-// what the engine starts by itself is renewed as soon as that is seen.
+// TestStoppedIsNotRenewed: the token of a stopped sandbox is left to expire, also by the next
+// gateway, and no metric counts it. A start delivers one fresh token. If the engine starts
+// the sandbox by itself, it is renewed as soon as the gateway sees that.
 func TestStoppedIsNotRenewed(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -113,7 +113,8 @@ func TestStoppedIsNotRenewed(t *testing.T) {
 	engine.failing("stop", nil)
 }
 
-// TestStoppedUnderASilentEngine: what may run is renewed, if not at once.
+// TestStoppedUnderASilentEngine: after a restart the engine does not answer. A sandbox that
+// should be stopped may run, so it is renewed, but not at once.
 func TestStoppedUnderASilentEngine(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -130,7 +131,7 @@ func TestStoppedUnderASilentEngine(t *testing.T) {
 	}
 }
 
-// TestRemovalOfAShareKeepsRenewing until there is nothing left of it.
+// TestRemovalOfAShareKeepsRenewing: a share is renewed until its removal is complete.
 func TestRemovalOfAShareKeepsRenewing(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
@@ -175,7 +176,7 @@ func hold(t testing.TB, s *roster.Item) (release func()) {
 	return func() { lock.Close() }
 }
 
-// TestUphold: whatever took a token off the schedule, it is put back and counted.
+// TestUphold: a token that is off the schedule by a fault is put back and counted.
 func TestUphold(t *testing.T) {
 	w := newWorld(t)
 	w.run()
@@ -197,9 +198,9 @@ func TestUphold(t *testing.T) {
 	}
 }
 
-// TestLockedSharesDelayNobody: their locks are held when a gateway starts, more
-// of them than are looked at at once. All tokens have expired. The others are
-// fresh, and the API is there, before the first of them is given up.
+// TestLockedSharesDelayNobody: when a gateway starts, all tokens have expired and the locks
+// of many shares are held, more than there are workers. The other shares are fresh and the
+// API is served before the publish of the first locked share has failed.
 func TestLockedSharesDelayNobody(t *testing.T) {
 	w := newWorld(t)
 	w.run()
@@ -225,8 +226,8 @@ func TestLockedSharesDelayNobody(t *testing.T) {
 	}
 }
 
-// TestHungStartsDelayNoOther engine, and can be stopped and removed, those that
-// wait for their turn as well.
+// TestHungStartsDelayNoOther: starts that hang in one engine do not delay another engine.
+// They can be stopped and removed, and so can those that wait for their turn.
 func TestHungStartsDelayNoOther(t *testing.T) {
 	hangs, well := newFake("hangs"), newFake("well")
 	w := newWorld(t, hangs, well)
@@ -270,7 +271,8 @@ func TestHungStartsDelayNoOther(t *testing.T) {
 	}
 }
 
-// TestStartIsToldWhoEndedIt: the one who waits for it.
+// TestStartIsToldWhoEndedIt: a start was cancelled by a stop or a removal. Its caller's error
+// says so.
 func TestStartIsToldWhoEndedIt(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -290,8 +292,8 @@ func TestStartIsToldWhoEndedIt(t *testing.T) {
 	refused(t, <-started, api.CodeConflict, "stopped or removed meanwhile")
 }
 
-// TestGivenUpRemovalLeavesNothingQueued: a start hangs and can't be cancelled.
-// Who wanted the sandbox removed gives up. It stays.
+// TestGivenUpRemovalLeavesNothingQueued: a start hangs and can't be cancelled. The client
+// that wanted the sandbox removed gives up. The sandbox stays.
 func TestGivenUpRemovalLeavesNothingQueued(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -341,8 +343,7 @@ func TestLostIsConfirmed(t *testing.T) {
 	tokenOf(t, g, s.Share)
 }
 
-// TestLongStartIsTold: what a driver says of a sandbox that starts is shown, and
-// forgotten with the start.
+// TestLongStartIsTold: the driver's progress of a start is shown until the start ends.
 func TestLongStartIsTold(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -369,8 +370,8 @@ func TestLongStartIsTold(t *testing.T) {
 	}
 }
 
-// TestCreatedForNobody: whoever went away before a sandbox was made never learns of
-// it, and so it is not kept.
+// TestCreatedForNobody: if the client goes away before its sandbox is made, nobody knows of
+// the sandbox, and so it is removed.
 func TestCreatedForNobody(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)

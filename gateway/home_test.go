@@ -30,7 +30,8 @@ func TestOneGatewayPerState(t *testing.T) {
 	}
 }
 
-// TestDamagedRecordIsLeftAlone, and does not keep the others from being served.
+// TestDamagedRecordIsLeftAlone: a damaged record is not changed, and the other sandboxes are
+// served.
 func TestDamagedRecordIsLeftAlone(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -103,7 +104,8 @@ func TestDeletedSocket(t *testing.T) {
 	w.ended = nil
 }
 
-// TestCopiedState: the copy's id, and so its socket, is that of a gateway that runs.
+// TestCopiedState: a copied state directory has the id, and so the socket, of a running
+// gateway.
 func TestCopiedState(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	g := w.run()

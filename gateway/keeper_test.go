@@ -14,7 +14,7 @@ import (
 	"openshell-vm/gateway/state"
 )
 
-// claim puts an object into an engine that says it is the sandbox id.
+// claim puts an object into an engine that claims to be the sandbox id.
 func (f *fake) claim(id string, status drivers.Status) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -22,8 +22,8 @@ func (f *fake) claim(id string, status drivers.Status) {
 	f.boxes[id] = &box{status: status}
 }
 
-// Another engine's object that says it is a sandbox moves nothing: not what
-// runs, not what is to be removed with its end, not a share of the user's own.
+// An object in another engine that claims to be a sandbox changes nothing: neither a running
+// sandbox, nor one with --rm, nor a share of the user's own.
 func TestAnotherEnginesClaim(t *testing.T) {
 	mine, other := newFake("fake"), newFake("other")
 	w := newWorld(t, mine, other)
@@ -88,8 +88,8 @@ func (k *keeping) List(ctx context.Context) ([]drivers.Status, error) {
 	return list, err
 }
 
-// The engine's own id is in the record, the next gateway tells it to the
-// driver, and a record of an older gateway gets it when the engine is asked.
+// The engine's own id is in the record, and the next gateway tells it to the driver. The
+// record of an older gateway gets it when the engine is asked.
 func TestObjectIsKept(t *testing.T) {
 	k := &keeping{fake: newFake("fake"), kept: map[string]string{}}
 	w := newWorld(t, k)

@@ -13,7 +13,7 @@ import (
 	"openshell-vm/tokens"
 )
 
-// verdict is what the gateway says of the token that a share held.
+// verdict asks the gateway to verify a token that a share held.
 func (w *world) verdict(token []byte) bool {
 	w.Helper()
 	r, err := w.client.VerifyToken(w.Context(), api.VerifyRequest{Token: string(token)})
@@ -21,8 +21,8 @@ func (w *world) verdict(token []byte) bool {
 	return r.Valid
 }
 
-// TestRotateKeys: every share holds a token of the new key when it returns,
-// the old one still verifies, and a retired one's tokens are refused.
+// TestRotateKeys: when a rotation returns, every share holds a token of the new key. Tokens
+// of the old key still verify, and those of a retired key do not.
 func TestRotateKeys(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	g := w.run()
@@ -67,8 +67,8 @@ func TestRotateKeys(t *testing.T) {
 	}
 }
 
-// TestRotateWithAFailingShare: it is told, it delays no other, and its key is
-// not taken from under it but by force; then it is tried at once.
+// TestRotateWithAFailingShare: the share that failed is counted and delays no other. Its old
+// key can be retired only by force, and then the share is tried again at once.
 func TestRotateWithAFailingShare(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
@@ -90,9 +90,9 @@ func TestRotateWithAFailingShare(t *testing.T) {
 	}
 }
 
-// TestRetiredKeyOfAStopped: what a stopped sandbox holds is not renewed, and is not
-// shown as good once verifiers refuse it; nor by the next gateway. Its start makes a
-// new one.
+// TestRetiredKeyOfAStopped: a stopped sandbox's token is not renewed. Once its key is
+// retired, the token is shown as revoked, by the next gateway too. A start delivers a new
+// token.
 func TestRetiredKeyOfAStopped(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	g := w.run()
@@ -131,7 +131,7 @@ func TestRetiredKeyOfAStopped(t *testing.T) {
 	}
 }
 
-// TestJWKS needs no version header: whoever verifies tokens may be any program.
+// TestJWKS: the public keys need no version header, because any program may verify tokens.
 func TestJWKS(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
@@ -153,9 +153,9 @@ func TestJWKS(t *testing.T) {
 	}
 }
 
-// TestOldLongLifetime: a share that an older gateway made with a lifetime that is
-// refused now goes on, with the longest that is not; a rotation keeps the old
-// key for no longer.
+// TestOldLongLifetime: an older gateway made a share with a lifetime that is too long now.
+// The share goes on with the longest lifetime that is allowed, and a rotation keeps the old
+// key no longer than that.
 func TestOldLongLifetime(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()

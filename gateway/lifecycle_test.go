@@ -14,7 +14,7 @@ import (
 	"openshell-vm/internal/contract"
 )
 
-// TestStartFindsFreshToken: at the moment of Start the token in the share
+// TestStartFindsFreshToken: when the driver's Start is called, the token in the share
 // verifies, whatever happened before.
 func TestStartFindsFreshToken(t *testing.T) {
 	engine := newFake("fake")
@@ -143,7 +143,7 @@ func TestRemove(t *testing.T) {
 	w.create(api.CreateRequest{Name: "one"}) // the name is free
 }
 
-// TestRemovedWithItsEnd: --rm, for one that ends by itself.
+// TestRemovedWithItsEnd: --rm removes a sandbox that ends by itself.
 func TestRemovedWithItsEnd(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -208,7 +208,7 @@ func TestRotate(t *testing.T) {
 	}
 }
 
-// An engine that was taken for want of a VM says so when it refuses what a VM runs.
+// If auto chose an engine only because no VM can be used, its refusal says so.
 func TestNoImageForWantOfVM(t *testing.T) {
 	vmEngine, podman := newFake("vm"), &pullingFake{fake: newFake("podman")}
 	podman.failing("resolve", &drivers.Error{Err: drivers.ErrNoImage, Hint: "give --image REF"})

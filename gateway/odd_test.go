@@ -13,7 +13,7 @@ import (
 	"openshell-vm/gateway/state"
 )
 
-// odd makes something of path that is no regular file.
+// odd puts something at path that is not a regular file.
 var odd = map[string]func(path string) error{
 	"fifo":      func(path string) error { return unix.Mkfifo(path, 0o600) },
 	"directory": func(path string) error { return os.MkdirAll(filepath.Join(path, "x"), 0o700) },
@@ -24,7 +24,7 @@ var odd = map[string]func(path string) error{
 	},
 }
 
-// inTime expects f to return, whatever lies in its way.
+// inTime expects that f returns within a deadline.
 func inTime(t testing.TB, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -36,8 +36,8 @@ func inTime(t testing.TB, what string, f func()) {
 	}
 }
 
-// TestOddRecords: a record that is no file is shown, and keeps no other share
-// from being renewed, nor the gateway from starting.
+// TestOddRecords: a record that is not a regular file is shown. The gateway starts, and the
+// other shares are renewed.
 func TestOddRecords(t *testing.T) {
 	for kind, make := range odd {
 		t.Run(kind, func(t *testing.T) {
@@ -59,8 +59,8 @@ func TestOddRecords(t *testing.T) {
 	}
 }
 
-// TestOddFilesBeside a record, where its new version is written, or where the
-// further files are: they delay nobody, and no token.
+// TestOddFilesBeside: something that is not a regular file is where a record's new version
+// or the user's files are written. It delays nobody, and no token.
 func TestOddFilesBeside(t *testing.T) {
 	for kind, make := range odd {
 		for _, name := range []string{state.RecordFile + state.NewSuffix, state.FilesFile + state.NewSuffix, state.FilesFile} {
@@ -89,7 +89,8 @@ func TestOddFilesBeside(t *testing.T) {
 	}
 }
 
-// TestOddIdentity is refused, by the gateway and whoever looks for it.
+// TestOddIdentity: an identity file that is not a regular file is refused, by the gateway and
+// by programs that look for the gateway.
 func TestOddIdentity(t *testing.T) {
 	for kind, make := range odd {
 		t.Run(kind, func(t *testing.T) {

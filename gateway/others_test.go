@@ -11,8 +11,8 @@ import (
 	"openshell-vm/gateway/state"
 )
 
-// TestOtherGatewaysAreHidden: a mount that contains another state directory of the
-// user's is masked there, and one inside it is refused.
+// TestOtherGatewaysAreHidden: another state directory of the user is masked in a mount that
+// contains it. A mount inside it is refused.
 func TestOtherGatewaysAreHidden(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	other := filepath.Join(w.dir, "other")

@@ -27,8 +27,7 @@ func (w *world) edit(path string, change func(map[string]any)) {
 	w.must(os.WriteFile(path, data, 0o600))
 }
 
-// asBefore makes what is recorded look as gateways wrote it that knew absolute
-// paths alone.
+// asBefore gives the records the form of older gateways, which wrote only absolute paths.
 func (w *world) asBefore(dir string) {
 	w.Helper()
 	w.edit(filepath.Join(dir, api.IdentityFile), func(o map[string]any) { delete(o, "stateDir") })
@@ -44,7 +43,7 @@ func (w *world) asBefore(dir string) {
 	}
 }
 
-// filled is a stopped gateway's dir directory with a share and a sandbox in it.
+// filled makes the state directory dir with a share and a sandbox, and stops its gateway.
 func filled(t *testing.T, before bool) (w *world, dir string) {
 	w = newWorld(t, newFake("fake"))
 	g := w.run()
@@ -58,8 +57,8 @@ func filled(t *testing.T, before bool) (w *world, dir string) {
 	return w, g.home.State
 }
 
-// goesOn sees that the dir directory works where it is now, and that a sandbox
-// tells of its move.
+// goesOn expects that the state directory dir works at its new place, and that a sandbox
+// warns of the move.
 func (w *world) goesOn(dir string, moves int) {
 	w.Helper()
 	g := w.run()
@@ -83,7 +82,8 @@ func (w *world) goesOn(dir string, moves int) {
 	}
 }
 
-// TestMovedStateDirectory works, one that an older gateway filled too.
+// TestMovedStateDirectory: a state directory works after it was moved, even one that an older
+// gateway wrote.
 func TestMovedStateDirectory(t *testing.T) {
 	for name, before := range map[string]bool{"now": false, "before": true} {
 		t.Run(name, func(t *testing.T) {
@@ -101,8 +101,8 @@ func TestMovedStateDirectory(t *testing.T) {
 	}
 }
 
-// TestCopiedStateDirectory: beside its original a copy is refused in one line, and
-// nothing of the original changes; without it, it works.
+// TestCopiedStateDirectory: while the original exists, a copy is refused in one line and the
+// original does not change. Without the original the copy works.
 func TestCopiedStateDirectory(t *testing.T) {
 	for name, before := range map[string]bool{"now": false, "before": true} {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +133,8 @@ func TestCopiedStateDirectory(t *testing.T) {
 	}
 }
 
-// TestStateDirectoryByAnotherName is neither moved nor copied.
+// TestStateDirectoryByAnotherName: a state directory that is reached by another path counts
+// neither as moved nor as copied.
 func TestStateDirectoryByAnotherName(t *testing.T) {
 	for name, before := range map[string]bool{"now": false, "before": true} {
 		t.Run(name, func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"openshell-vm/gateway/state"
 )
 
-// placed is one of two engines, at an address that may be the other's the next
-// time. What is in the other one, it can't say.
+// placed is a driver that asks one of two engines. move makes it ask the other one. It knows
+// nothing of the sandboxes in the engine that it does not ask.
 type placed struct {
 	*fake
 	mu    sync.Mutex
@@ -37,7 +37,7 @@ func (p *placed) KeepPlace(id, at string) {
 	p.kept[id] = at
 }
 
-// elsewhere is what every method says of a sandbox of another place.
+// elsewhere is the error of every method for a sandbox in the other engine.
 func (p *placed) elsewhere(id string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -81,9 +81,9 @@ func (p *placed) move(at string) {
 	p.fake.boxes, p.other = p.other, p.fake.boxes
 }
 
-// TestAnotherEngineLosesNothing: the next gateway finds another engine, with none
-// of the sandboxes. They may run in theirs: they are renewed, also one that is to be
-// removed with its end, can't be removed, and are there when their engine is asked.
+// TestAnotherEngineLosesNothing: the next gateway finds another engine, which has none of the
+// sandboxes. They may still run in their own engine. So they are renewed, those with --rm
+// too, and can't be removed. When their engine is asked again, they are all there.
 func TestAnotherEngineLosesNothing(t *testing.T) {
 	engine := &placed{fake: newFake("fake"), at: "unix:///one", kept: map[string]string{}, other: map[string]*box{}}
 	w := newWorld(t, engine)
@@ -135,8 +135,8 @@ func TestAnotherEngineLosesNothing(t *testing.T) {
 	}
 }
 
-// TestPlaceOfOldRecords, and of an engine under another address, is written down
-// as soon as a sandbox is seen there.
+// TestPlaceOfOldRecords: the place of a sandbox is recorded when the sandbox is seen, if an
+// older gateway did not record it or if the engine's address has changed.
 func TestPlaceOfOldRecords(t *testing.T) {
 	engine := &placed{fake: newFake("fake"), at: "unix:///one", kept: map[string]string{}, note: "another one is taken"}
 	w := newWorld(t, engine)

@@ -12,7 +12,7 @@ import (
 	"openshell-vm/share"
 )
 
-// aged sets back when the generations of a share were superseded.
+// aged moves the times at which a share's generations were superseded into the past.
 func aged(t *testing.T, dir string, by time.Duration) {
 	t.Helper()
 	marks, err := filepath.Glob(filepath.Join(dir, "..is-*"))
@@ -30,7 +30,7 @@ func aged(t *testing.T, dir string, by time.Duration) {
 	}
 }
 
-// pruneIn is in how long the share is pruned next.
+// pruneIn returns the time until the share's next prune.
 func pruneIn(t *testing.T, g *Gateway, id string) time.Duration {
 	t.Helper()
 	at := g.keeper.Prunes().At(id)
@@ -47,8 +47,8 @@ func wantAbout(t *testing.T, what string, got, want time.Duration) {
 	}
 }
 
-// resolved is a file's path in its generation, as a reader holds on to it that
-// resolves paths once.
+// resolved returns a file's path inside its generation, as a reader has it that caches
+// resolved paths.
 func resolved(t *testing.T, dir, name string) string {
 	t.Helper()
 	path, err := filepath.EvalSymlinks(filepath.Join(dir, name))
@@ -58,9 +58,9 @@ func resolved(t *testing.T, dir, name string) string {
 	return path
 }
 
-// TestRemovedFileIsGone: a file that was removed or replaced is gone from old
-// generations after the grace, without a further publish; what was only renewed
-// stays readable by its resolved path for two minutes.
+// TestRemovedFileIsGone: a file that was removed or replaced is gone from old generations
+// after the grace, without a further publish. A file that was only renewed stays readable by
+// its resolved path for two minutes.
 func TestRemovedFileIsGone(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
@@ -92,7 +92,7 @@ func TestRemovedFileIsGone(t *testing.T) {
 	}
 }
 
-// TestPruneAfterRestart: what a gateway did not live to prune, the next one does.
+// TestPruneAfterRestart: the next gateway prunes what a gateway had not pruned at its end.
 func TestPruneAfterRestart(t *testing.T) {
 	w := newWorld(t)
 	w.run()
@@ -108,8 +108,8 @@ func TestPruneAfterRestart(t *testing.T) {
 	w.eventually("the removed file is gone", func() bool { _, err := os.Stat(key); return os.IsNotExist(err) })
 }
 
-// TestRetiredKeysTokenIsGone: a token whose key was retired is gone from old
-// generations after the grace, also where none is current.
+// TestRetiredKeysTokenIsGone: a token whose key was retired is gone from old generations
+// after the grace, even if no share's current token is of that key.
 func TestRetiredKeysTokenIsGone(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
@@ -135,8 +135,8 @@ func TestRetiredKeysTokenIsGone(t *testing.T) {
 	}
 }
 
-// TestPruneEndsWithShare: nothing of a removed share stays scheduled, and what
-// can't be pruned is shown.
+// TestPruneEndsWithShare: a removed share is off the schedule of prunes. A prune that fails
+// is shown.
 func TestPruneEndsWithShare(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()

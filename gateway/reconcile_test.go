@@ -21,9 +21,8 @@ import (
 	"openshell-vm/tokens"
 )
 
-// expire waits until the share's token is due: the shortest tokens live 16 s,
-// so the test moves the token's issue into the past instead, by republishing an
-// old one.
+// expire makes the share's token an expired one. Even the shortest lifetime is too long to
+// wait for, so it publishes a token that was issued in the past.
 func expire(t *testing.T, g *Gateway, s *roster.Item) (raw string) {
 	t.Helper()
 	old, claims, err := g.issuer().Mint(tokens.Request{SandboxID: s.ID, Generation: token(s).Generation + 1, TTL: s.Rec().TTL(), Now: time.Now().Add(-2 * s.Rec().TTL())})
@@ -38,9 +37,9 @@ func expire(t *testing.T, g *Gateway, s *roster.Item) (raw string) {
 	return string(old)
 }
 
-// TestResume: the gateway was down longer than the token lives and the sandbox
-// was ended from outside. It comes back with a fresh token, the old one is
-// refused; one that ended by itself stays as it is.
+// TestResume: the gateway was down for longer than the token lives, and the sandbox was ended
+// from outside. It is resumed with a fresh token, and the old one is refused. A sandbox that
+// ended by itself is not resumed.
 func TestResume(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -104,8 +103,8 @@ func TestResumeDoesNotWaitForOthers(t *testing.T) {
 	w.eventually("both run", func() bool { return w.get("hangs").State == "running" && w.get("starts").State == "running" })
 }
 
-// TestLost: removed behind the gateway's back, it is reported, its share goes,
-// and a start makes it anew.
+// TestLost: a sandbox was removed with the engine's own tools. It is shown as dead, its share
+// is removed, and a start makes it anew.
 func TestLost(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -129,8 +128,8 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// TestWaitForLost: what was removed behind the gateway's back did not end well.
-// How it ended stays known if that was seen.
+// TestWaitForLost: for a sandbox that was removed with the engine's own tools, wait returns a
+// failure. If the gateway saw before how it ended, wait returns that.
 func TestWaitForLost(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -191,8 +190,8 @@ func TestWaitForLost(t *testing.T) {
 	}
 }
 
-// TestWaitForUnknown: what is removed before its engine was heard did not end well
-// either, as far as anybody knows.
+// TestWaitForUnknown: wait also returns a failure for a sandbox that is removed before its
+// engine has answered.
 func TestWaitForUnknown(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -227,8 +226,8 @@ func TestWaitForUnknown(t *testing.T) {
 	}
 }
 
-// TestLostIsNotRenewed: what the engine has no more is off the schedule for good,
-// whatever was under way when it was noticed, and counts nowhere as failing.
+// TestLostIsNotRenewed: a sandbox that its engine does not have any more stays off the
+// schedule, even if a renewal was under way. No metric counts it as failing.
 func TestLostIsNotRenewed(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -329,9 +328,8 @@ func TestCutOffOperations(t *testing.T) {
 	}
 }
 
-// TestUndelivered: a publish that fails is shown and tried again, and
-// recovers by itself; one into a directory that the sandbox does not have
-// mounted is none.
+// TestUndelivered: a failed publish is shown, retried, and recovers by itself. A publish into
+// a directory that the sandbox does not have mounted counts as failed.
 func TestUndelivered(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -360,8 +358,8 @@ func TestUndelivered(t *testing.T) {
 	tokenOf(t, g, s.Share)
 }
 
-// TestLostShareGetsHigherNumbers: what was on tmpfs is gone after a reboot, the
-// numbers go on.
+// TestLostShareGetsHigherNumbers: a share on tmpfs is gone after a reboot. The new one's
+// generation numbers are higher than all that were used before.
 func TestLostShareGetsHigherNumbers(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -382,7 +380,8 @@ func TestLostShareGetsHigherNumbers(t *testing.T) {
 	}
 }
 
-// TestRenewalLeavesRecordAlone, but for the limit of generations.
+// TestRenewalLeavesRecordAlone: a renewal writes the record only to raise the limit of
+// generation numbers.
 func TestRenewalLeavesRecordAlone(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	g := w.run()

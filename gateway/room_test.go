@@ -12,7 +12,7 @@ import (
 	"openshell-vm/gateway/state"
 )
 
-// TestReserveFollowsTheShares: as much is set aside as the shares that there are need.
+// TestReserveFollowsTheShares: the reserve's size follows the number of shares.
 func TestReserveFollowsTheShares(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	g := w.run()
@@ -61,7 +61,7 @@ func TestReserveFollowsTheShares(t *testing.T) {
 	}
 }
 
-// TestLayersOnTheSameDisk: doctor tells what a container can fill.
+// TestLayersOnTheSameDisk: doctor says whether containers can fill the tokens' disk.
 func TestLayersOnTheSameDisk(t *testing.T) {
 	w := newWorld(t)
 	g := w.open()

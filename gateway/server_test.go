@@ -72,7 +72,8 @@ func TestAPIRefusals(t *testing.T) {
 	}
 }
 
-// TestSocketsMode keeps other users out, before their credentials are looked at.
+// TestSocketsMode: the socket's mode keeps other users out, even before their credentials are
+// checked.
 func TestSocketsMode(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	g := w.run() // run connects, so this process's own credentials were read
@@ -124,8 +125,8 @@ func TestAttach(t *testing.T) {
 	w.eventually("--rm removed it", func() bool { return w.gateway.byID(s.ID) == nil })
 }
 
-// TestDetach: a client that goes away leaves the sandbox running; a gateway that
-// ends says that it did.
+// TestDetach: when a client goes away, the sandbox goes on running. When a gateway ends, its
+// clients are told.
 func TestDetach(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
@@ -236,7 +237,7 @@ func TestMetricsAndDoctor(t *testing.T) {
 	}
 }
 
-// TestStopEndsTheGateway, and its socket is gone when Stop returns.
+// TestStopEndsTheGateway: when Stop returns, the gateway's socket is gone.
 func TestStopEndsTheGateway(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	w.run()
@@ -248,8 +249,8 @@ func TestStopEndsTheGateway(t *testing.T) {
 	w.ended = nil
 }
 
-// TestHostileViews: what an engine, an image or a guest says is one bounded, printable
-// line before a client gets it.
+// TestHostileViews: a client gets texts of an engine, an image or a guest only as one
+// bounded, printable line.
 func TestHostileViews(t *testing.T) {
 	evil := "user a\u009b1;31mx\u202e\x1b]0;y\x07\nend\ufeff" + strings.Repeat("!", 1<<17)
 	engine := newFake("fake")

@@ -26,7 +26,7 @@ func (w *world) share(q api.ShareRequest) api.Share {
 	return s
 }
 
-// TestShareOfOnesOwn has no engine at all: none is needed.
+// TestShareOfOnesOwn: a share of the user's own works without any engine.
 func TestShareOfOnesOwn(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
@@ -108,7 +108,7 @@ func TestShareIsNoSandbox(t *testing.T) {
 	}
 }
 
-// Who asks for a share that is not there is told of shares, not of sandboxes.
+// If a share does not exist, the error speaks of shares, not of sandboxes.
 func TestNoSuchShare(t *testing.T) {
 	w := newWorld(t)
 	w.run()
@@ -183,8 +183,8 @@ func (w *world) shareOf(ref string) api.Share {
 	return s
 }
 
-// TestIgnoreFreshens: who asks for an existing share mounts a fresh token, even
-// if its renewal is waiting for a retry.
+// TestIgnoreFreshens: creating an existing share delivers a fresh token, even if its renewal
+// is waiting for a retry.
 func TestIgnoreFreshens(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
@@ -196,8 +196,8 @@ func TestIgnoreFreshens(t *testing.T) {
 	}
 }
 
-// TestShareFailureIsShown: a share that can't be published to is not fresh, and
-// recovers by itself when its cause has gone.
+// TestShareFailureIsShown: a failed publish is shown. The share recovers by itself when the
+// cause is gone.
 func TestShareFailureIsShown(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
@@ -214,7 +214,7 @@ func TestShareFailureIsShown(t *testing.T) {
 	}
 }
 
-// TestHalfMadeShareIsTakenBack: what a killed creation or removal left goes.
+// TestHalfMadeShareIsTakenBack: what a killed creation or removal left is removed.
 func TestHalfMadeShareIsTakenBack(t *testing.T) {
 	for name, left := range map[string]func(*state.Record){
 		"creation": func(r *state.Record) { r.Made = false },
@@ -305,8 +305,8 @@ func TestFileRefusals(t *testing.T) {
 	w.put("agent", map[string]string{"x": strings.Repeat("x", api.MaxFilesSize)})
 }
 
-// TestFilesReachTheShareLater: when only publishing fails, the renewal that
-// works brings the files.
+// TestFilesReachTheShareLater: if only the publish of new files fails, the next successful
+// renewal publishes them.
 func TestFilesReachTheShareLater(t *testing.T) {
 	w := newWorld(t)
 	w.run()
@@ -323,7 +323,7 @@ func TestFilesReachTheShareLater(t *testing.T) {
 	})
 }
 
-// TestShareVerifies: its token is judged as a sandbox's, and not after its end.
+// TestShareVerifies: a share's token verifies like a sandbox's, until the share is removed.
 func TestShareVerifies(t *testing.T) {
 	w := newWorld(t)
 	w.run()
@@ -357,9 +357,9 @@ func (w *world) breakShare(s api.Share) (mend func()) {
 	}
 }
 
-// TestLostShareComesBack: a share of the user's own whose directory is gone is made
-// anew, with its files, by whatever looks at it next; and it says so, because
-// a container that had the old one mounted sees nothing any more.
+// TestLostShareComesBack: if the directory of a share of the user's own is gone, the next
+// renewal or command makes it anew, with its files. A warning says so, because containers
+// that have the old directory mounted do not see the new one.
 func TestLostShareComesBack(t *testing.T) {
 	for lost, path := range map[string]func(s api.Share) string{
 		"auth":  func(s api.Share) string { return s.Dir },
@@ -396,7 +396,7 @@ func TestLostShareComesBack(t *testing.T) {
 	}
 }
 
-// A share whose whole state directory is away is not made anew in its place.
+// If the whole state directory is gone, the share is not made anew.
 func TestLostStateIsNotMade(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
@@ -411,8 +411,8 @@ func TestLostStateIsNotMade(t *testing.T) {
 	w.must(os.Rename(g.home.State+".away", g.home.State))
 }
 
-// TestCreateShareAtOnce: of many at once for one name, one makes the share, and
-// all others find it.
+// TestCreateShareAtOnce: many creations of one name run at once. One makes the share, and all
+// others find it.
 func TestCreateShareAtOnce(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
@@ -438,8 +438,8 @@ func TestCreateShareAtOnce(t *testing.T) {
 	}
 }
 
-// TestShareTurmoil: whatever is done to one name at once, each answer is one
-// that the user can understand.
+// TestShareTurmoil: many operations on one name run at once. Each answer is one that the user
+// can understand.
 func TestShareTurmoil(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()

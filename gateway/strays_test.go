@@ -42,8 +42,8 @@ func (s *surveyor) Mounting(ctx context.Context, dir string) ([]drivers.Mounting
 	return inside, s.err
 }
 
-// A container that has a single file of a share mounted is told of, by its
-// name; one that has the directory is right.
+// A container that has a single file of a share mounted is warned of, by its name. One that
+// has the directory mounted is not.
 func TestStrayContainers(t *testing.T) {
 	engine, broken := &surveyor{fake: newFake("fake")}, &surveyor{fake: newFake("broken"), err: errors.New("no engine")}
 	w := newWorld(t, engine, broken)
@@ -67,8 +67,8 @@ func TestStrayContainers(t *testing.T) {
 	}
 }
 
-// A process that has a file of the share mounted is found without any engine,
-// also once the file's generation is gone.
+// A process that has a file of the share mounted is found without any engine, even after the
+// file's generation was removed.
 func TestStrayProcesses(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -131,8 +131,8 @@ func mounting(t *testing.T, script string, args ...string) (pid int, end func())
 	return cmd.Process.Pid, end
 }
 
-// A share that something has mounted is not removed without force, and who has it is
-// told: a container by its name, where an engine knows one that runs.
+// A share that something has mounted is not removed without force. The error says what has
+// it mounted: a running container by its name, if an engine knows it.
 func TestRemoveUsedShare(t *testing.T) {
 	engine := &surveyor{fake: newFake("fake")}
 	w := newWorld(t, engine)

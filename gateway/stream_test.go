@@ -53,7 +53,7 @@ func withProcesses(t *testing.T) (*world, *processes) {
 	return w, engine
 }
 
-// TestHop is the way of bytes from the CLI to a driver and back.
+// TestHop: bytes go from the client to a driver and back.
 func TestHop(t *testing.T) {
 	streamtest.Test(t, func(t *testing.T) streamtest.Run {
 		w, engine := withProcesses(t)
@@ -63,7 +63,7 @@ func TestHop(t *testing.T) {
 	})
 }
 
-// A client from before there was credit is served as it was, and loses no bytes.
+// An older client, without credit, still works and loses no bytes.
 func TestAnOldClient(t *testing.T) {
 	w, engine := withProcesses(t)
 	args := engine.add(func(ctx context.Context, s stream.Streams) int {

@@ -12,8 +12,8 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// TestUnreadableRecords: a record that can't be used is shown wherever somebody
-// looks, is left as it is, and harms no other.
+// TestUnreadableRecords: a record that can't be used is shown in every list and is not
+// changed. It does not harm other sandboxes.
 func TestUnreadableRecords(t *testing.T) {
 	for name, c := range map[string]struct {
 		damage func(path string) error
@@ -59,7 +59,7 @@ func TestUnreadableRecords(t *testing.T) {
 	}
 }
 
-// showsUnreadable looks wherever a user looks.
+// showsUnreadable expects the record in everything that lists sandboxes or shares.
 func (w *world) showsUnreadable(id, says, kind string) {
 	w.Helper()
 	status, err := w.client.Status(w.Context())
@@ -105,8 +105,8 @@ func (w *world) metricsText() string {
 	return text
 }
 
-// TestTwoOfOneName: two records of one name and directory, as after a newer one
-// became readable again: one is used, the other is told, and neither is changed.
+// TestTwoOfOneName: two records have the same name and directory, as after one became
+// readable again. One is used, the other is shown, and neither is changed.
 func TestTwoOfOneName(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
@@ -126,7 +126,8 @@ func TestTwoOfOneName(t *testing.T) {
 	}
 }
 
-// TestDamagedFilesOfOneShare: they keep neither the list nor the other shares.
+// TestDamagedFilesOfOneShare: damaged user files of one share do not stop the list or the
+// other shares.
 func TestDamagedFilesOfOneShare(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()

@@ -18,8 +18,8 @@ import (
 	"openshell-vm/share"
 )
 
-// patience bounds one wait for something to happen. It is generous: nothing here
-// promises speed, and other tests keep the machine busy.
+// patience bounds one wait for something to happen. It is generous, because other tests keep
+// the machine busy and no test here is about speed.
 const patience = 2 * time.Minute
 
 // world is a state directory with engines, and gateways one after the other.
@@ -91,7 +91,7 @@ func (w *world) run() *Gateway {
 	return g
 }
 
-// stop ends the gateway, as the next one's beginning needs.
+// stop ends the gateway. The next one can begin only after that.
 func (w *world) stop() {
 	w.Helper()
 	if w.ended == nil {
@@ -110,8 +110,7 @@ func (w *world) stop() {
 	w.ended = nil
 }
 
-// checkSchedule expects that the gateway never had to put back anything that it
-// should have renewed.
+// checkSchedule expects that Item.Uphold never had to put a token back on the schedule.
 func (w *world) checkSchedule() {
 	w.Helper()
 	for _, s := range w.gateway.all() {

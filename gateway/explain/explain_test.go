@@ -12,8 +12,8 @@ import (
 	"openshell-vm/internal/text"
 )
 
-// TestEndOfTheGateway: what a gateway leaves unfinished at its end is no fault of
-// the engine's, nor of what was asked for.
+// TestEndOfTheGateway: an operation that the gateway's end cut off is an error neither of the
+// engine nor of the request.
 func TestEndOfTheGateway(t *testing.T) {
 	engine := &drivers.Error{Op: "create the container", Err: fmt.Errorf("Post \"http://docker.sock/containers\": %w", context.Canceled)}
 	for _, err := range []error{Error(engine), Invalid(engine)} {
@@ -24,8 +24,8 @@ func TestEndOfTheGateway(t *testing.T) {
 	}
 }
 
-// TestHostileErrors: what an engine, an image or a guest says is one bounded,
-// printable line before a client gets it, whichever way it comes.
+// TestHostileErrors: a text of an engine, an image or a guest becomes one bounded, printable
+// line before a client gets it, in every kind of error.
 func TestHostileErrors(t *testing.T) {
 	evil := "user a\u009b1;31mx\u202e\x1b]0;y\x07\nend\ufeff" + strings.Repeat("!", 1<<20)
 	var said []string

@@ -21,7 +21,7 @@ import (
 	"openshell-vm/tokens"
 )
 
-// holding is a holder of which nothing changes.
+// holding is a holder that never changes.
 type holding struct {
 	ttl       time.Duration
 	delivered func() // nil for nothing
@@ -41,7 +41,7 @@ func (h *holding) Delivered() {
 	}
 }
 
-// kept makes a keeper of some leases that are to be renewed. It does nothing by itself.
+// kept makes a keeper with some renewed leases. Serve is not called.
 func kept(t *testing.T, ttl time.Duration, n int, log io.Writer) (*Keeper, []*Lease) {
 	t.Helper()
 	dir := t.TempDir()
@@ -66,7 +66,7 @@ func kept(t *testing.T, ttl time.Duration, n int, log io.Writer) (*Keeper, []*Le
 	return k, all
 }
 
-// renewal is what is known of a lease's token.
+// renewal returns what is known of a lease's token.
 func renewal(l *Lease) Renewal {
 	r, _ := l.Renewal()
 	return r
@@ -83,8 +83,8 @@ func publishRaw(t *testing.T, l *Lease, raw []byte) {
 	}
 }
 
-// TestDayOfRenewals: every five minutes of a day each of some sandboxes has a token
-// that is valid and past no more than its renewal time.
+// TestDayOfRenewals: every five minutes during a day, each sandbox has a valid token that is
+// not older than its renewal time.
 func TestDayOfRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const ttl = time.Hour
@@ -115,9 +115,9 @@ func TestDayOfRenewals(t *testing.T) {
 	})
 }
 
-// TestFailingRenewalKeepsTokenAndOthers: a share whose lock is held fails
-// visibly, again and again with backoff; the old token stays; others are renewed
-// in time; it recovers when the lock is released.
+// TestFailingRenewalKeepsTokenAndOthers: the lock of a share is held. Its renewals fail
+// visibly and are retried with backoff, and its old token stays. The other shares are renewed
+// in time. When the lock is released, the share recovers.
 func TestFailingRenewalKeepsTokenAndOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, all := kept(t, time.Hour, 2, io.Discard)
@@ -256,8 +256,8 @@ func TestPickUp(t *testing.T) {
 	})
 }
 
-// deny lets nobody add to a directory or take from it, root neither, until it is
-// allowed again.
+// deny makes a directory unwritable until allow is called: immutable for root, 0555 for
+// others.
 func deny(t testing.TB, dir string) (allow func()) {
 	t.Helper()
 	set := func(flags int) error {
@@ -281,9 +281,9 @@ func deny(t testing.TB, dir string) (allow func()) {
 	return func() { _ = set(0) }
 }
 
-// TestUntidyPublishIsNoFailure: the sandbox reads the new token, and what follows
-// the commit fails: the announcement, or the removal of an old generation. That
-// counts as a success everywhere, is renewed at its usual time, and is told.
+// TestUntidyPublishIsNoFailure: the sandbox reads the new token, but a step after the commit
+// fails: the announcement, or the removal of an old generation. That counts as a success,
+// the next renewal is at its usual time, and a warning tells of it.
 func TestUntidyPublishIsNoFailure(t *testing.T) {
 	const announce, prune = 13, 14 // steps of share.Publish
 	for name, step := range map[string]int{"announcement": announce, "old-generation": prune} {
@@ -355,8 +355,8 @@ func TestUntidyPublishIsNoFailure(t *testing.T) {
 	}
 }
 
-// TestRotationMeetsAStart: a key that is replaced after a start has published, and before
-// the lease is renewed, is not forgotten.
+// TestRotationMeetsAStart: the key is rotated after a start has published and before its
+// lease is Renewed. The lease still gets a token of the new key.
 func TestRotationMeetsAStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, all := kept(t, time.Hour, 1, io.Discard)

@@ -16,7 +16,7 @@ import (
 
 const id = "abcdefghijkl"
 
-// fixed is a source that gives what it is made with.
+// fixed is a source that always returns what it is made with.
 type fixed struct {
 	files []share.File
 	err   error
@@ -34,8 +34,9 @@ func names(files []share.File) string {
 	return strings.Join(all, " ")
 }
 
-// TestContentIsWholeOrNothing: a source that fails without files fails the generation,
-// one with files is told, and its files are in it.
+// TestContentIsWholeOrNothing: if a source returns an error without files, there is no
+// generation. If it returns an error and files, Warn is called and the files are in the
+// generation.
 func TestContentIsWholeOrNothing(t *testing.T) {
 	a, b := fixed{files: []share.File{{Name: "a"}}}, fixed{files: []share.File{{Name: "b"}}}
 	stale := fixed{files: b.files, err: errors.New("stale")}
@@ -60,7 +61,8 @@ func TestContentIsWholeOrNothing(t *testing.T) {
 	}
 }
 
-// TestDue is when the first source is that ever is.
+// TestDue: a content is due when its first source is. Sources that are never due do not
+// count.
 func TestDue(t *testing.T) {
 	soon, late := time.Unix(100, 0), time.Unix(200, 0)
 	for _, c := range []struct {
@@ -102,7 +104,7 @@ func (t *Token) verifier() tokens.Verifier {
 	return tokens.Verifier{Keys: t.Issuer.Keys, GatewayID: t.Issuer.GatewayID}
 }
 
-// TestTokenInShare carries the number of its generation, in the metadata too.
+// TestTokenInShare: the token and its metadata carry the number of their generation.
 func TestTokenInShare(t *testing.T) {
 	auth, token, content, generation := leased(t)
 	held, err := Read(auth, id, token.verifier(), time.Now())
@@ -126,7 +128,8 @@ func TestTokenInShare(t *testing.T) {
 	}
 }
 
-// TestReadRefuses what is another sandbox's, and tells how long an expired one lasted.
+// TestReadRefuses: Read refuses another sandbox's token. Of an expired token it returns the
+// times.
 func TestReadRefuses(t *testing.T) {
 	auth, token, _, generation := leased(t)
 	if _, err := Read(auth, "otherotherot", token.verifier(), time.Now()); err == nil {
@@ -148,7 +151,8 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// TestFilesStayWhereTheyCantBeRead: those that were published last.
+// TestFilesStayWhereTheyCantBeRead: if the user's files can't be read, those that were
+// published last stay in the share.
 func TestFilesStayWhereTheyCantBeRead(t *testing.T) {
 	auth, _, _, _ := leased(t)
 	damaged := func() (map[string][]byte, error) { return nil, errors.New("damaged") }

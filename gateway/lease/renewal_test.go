@@ -46,7 +46,8 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
-// TestUrgency: first what expires first, then what fails, then what is not known.
+// TestUrgency: the first token to expire comes first. Then come those that failed, and last
+// those that are not known.
 func TestUrgency(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	soon, late := Renewal{ExpiresAt: now}, Renewal{ExpiresAt: now.Add(30 * 24 * time.Hour)}

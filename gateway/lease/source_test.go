@@ -46,9 +46,9 @@ func (n *news) Due() time.Time {
 	return n.given.Add(n.every)
 }
 
-// TestFurtherSource: one that is due before the token is published when it is, with a
-// token of the same generation, and also after a restart. One that fails without files
-// leaves the last good generation, is shown and tried again.
+// TestFurtherSource: a source that is due before the token is published when it is due, with
+// a token of the same generation, also after a restart. If it fails without files, the last
+// good generation stays, and the failure is shown and retried.
 func TestFurtherSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, all := kept(t, time.Hour, 1, io.Discard)
@@ -93,7 +93,7 @@ func TestFurtherSource(t *testing.T) {
 	})
 }
 
-// generationIn is of the token that a share holds.
+// generationIn returns the generation of the token that a share holds.
 func generationIn(t *testing.T, k *Keeper, l *Lease) uint64 {
 	t.Helper()
 	claims, err := k.read(l, time.Now())

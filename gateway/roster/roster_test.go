@@ -22,7 +22,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// owner is no more than a name.
+// owner is an Owner without behaviour.
 type owner struct{}
 
 func (owner) Kind() string                    { return api.KindSandbox }

@@ -56,7 +56,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// newFleet makes a fleet of a fresh state directory, which does not run.
+// newFleet makes a fleet with a fresh state directory. Run is not called.
 func newFleet(t *testing.T, all ...drivers.Driver) *Fleet {
 	t.Helper()
 	dir := t.TempDir()
@@ -104,7 +104,7 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// What has no share of this gateway's is not taken in, whatever it says.
+// A sandbox that does not mount a share of this gateway is not adopted.
 func TestNotAdopted(t *testing.T) {
 	engine := &probedDriver{name: "fake"}
 	f := newFleet(t, engine)
@@ -126,8 +126,8 @@ func TestNotAdopted(t *testing.T) {
 	}
 }
 
-// TestLoseAsksAgain: that a sandbox was missing is not enough: what its engine has keeps its
-// share.
+// TestLoseAsksAgain: before a missing sandbox loses its share, the engine is asked once more.
+// If it has the sandbox, the share stays.
 func TestLoseAsksAgain(t *testing.T) {
 	engine := &probedDriver{name: "fake"}
 	f := newFleet(t, engine)

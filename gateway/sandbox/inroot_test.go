@@ -12,8 +12,8 @@ import (
 	"openshell-vm/gateway/api"
 )
 
-// TestCommandOfTheRoot: what the root surely hasn't is told before a boot; of
-// all else nothing is said.
+// TestCommandOfTheRoot: a command that the root surely does not have is refused before a
+// boot. In all other cases there is no error.
 func TestCommandOfTheRoot(t *testing.T) {
 	root := t.TempDir()
 	for _, dir := range []string{"usr/bin", "opt/tools", "work"} {
@@ -72,7 +72,7 @@ func TestCommandOfTheRoot(t *testing.T) {
 	}
 }
 
-// TestUserAndDirectoryOfTheRoot: the same for whom it runs as and where.
+// TestUserAndDirectoryOfTheRoot: the same for the user and the working directory.
 func TestUserAndDirectoryOfTheRoot(t *testing.T) {
 	root, bare := t.TempDir(), t.TempDir()
 	for _, dir := range []string{"etc", "work"} {
@@ -148,7 +148,7 @@ func (stocked) Stock(context.Context) (map[string]string, error) {
 	return map[string]string{"bin": "", "bin/sh": "", "etc/passwd": "agent:x:7:7::/:/bin/sh\n", "etc/group": "staff:x:50:\n"}, nil
 }
 
-// TestInAnImage: of an image nothing is known.
+// TestInAnImage: nothing is checked in an image.
 func TestInAnImage(t *testing.T) {
 	spec := drivers.Spec{Container: drivers.Container{Image: "alpine"}, Process: drivers.Process{Args: []string{"alpine"}, User: "nosuch", Dir: "/x"}}
 	if err := checkInRoot(t.Context(), nil, spec, false); err != nil {

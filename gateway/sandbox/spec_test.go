@@ -10,8 +10,8 @@ import (
 	"openshell-vm/gateway/state"
 )
 
-// TestAllIsRecorded: what the API is asked for comes into the record in whole, so
-// that a sandbox is made anew as it was, and from there to the driver.
+// TestAllIsRecorded: every field of the API's request gets into the record, and from there
+// into the driver's Spec. So a sandbox can be made anew as it was.
 func TestAllIsRecorded(t *testing.T) {
 	q := api.CreateRequest{}
 	fill(t, reflect.ValueOf(&q).Elem(), "request")
@@ -31,7 +31,7 @@ func TestAllIsRecorded(t *testing.T) {
 	complete(t, reflect.ValueOf(spec), "spec")
 }
 
-// fill gives everything in v a value of its own.
+// fill gives every field in v a different value.
 func fill(t *testing.T, v reflect.Value, name string) {
 	switch v.Kind() {
 	case reflect.String:
@@ -86,8 +86,8 @@ func fullSpec(t *testing.T) drivers.Spec {
 	}
 }
 
-// TestAdoptRemembers: what a sandbox was made with comes back from its engine in
-// whole, so that it is shown, attached to, removed and made anew as it was.
+// TestAdoptRemembers: every field of the Spec that an engine keeps gets into the record of an
+// adopted sandbox. So it is shown, attached to, removed and made anew as before.
 func TestAdoptRemembers(t *testing.T) {
 	asked := fullSpec(t)
 	r := &state.Record{}

@@ -25,7 +25,7 @@ func TestOnlyOwnUserAndRoot(t *testing.T) {
 	}
 }
 
-// TestUnknownCode: an error without a status of its own is answered all the same.
+// TestUnknownCode: an error code without an HTTP status is answered with 500.
 func TestUnknownCode(t *testing.T) {
 	w := httptest.NewRecorder()
 	fail(w, &api.Error{Message: "an error without a code"})
