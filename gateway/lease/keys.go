@@ -30,7 +30,7 @@ type HeldError struct {
 
 // Error names the key and the number of shares.
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("shares still hold tokens that the key %s signed: %d of them", e.KeyID, e.Shares)
+	return fmt.Sprintf("tokens that the key %s signed are still held, by %d of the shares", e.KeyID, e.Shares)
 }
 
 // RotateKeys makes a new signing key and brings the renewal of every share forward to now.
