@@ -66,7 +66,7 @@ func (s *Share) Phase(r *state.Record) lease.Phase {
 	return lease.Idle
 }
 
-// Doing does not tell which operation is under way: none takes long.
+// Doing says only that an operation is under way, not which one.
 func (s *Share) Doing() string { return "another command is at it" }
 
 // Mounted returns nil: the gateway does not know what has the share mounted.
