@@ -393,3 +393,37 @@ func TestCreatedForNobody(t *testing.T) {
 		t.Errorf("left: %+v, %v", list, left)
 	}
 }
+
+// TestUnseenIsNotRemoved: while its engine does not answer nobody knows whether a sandbox
+// runs. It is removed by force only, and a stop says that it goes on trying.
+func TestUnseenIsNotRemoved(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	w.run()
+	s := w.create(api.CreateRequest{Name: "one"})
+	w.start("one")
+	w.stop()
+	down := errors.New("connection refused")
+	for _, method := range []string{"list", "inspect", "remove", "stop"} {
+		engine.failing(method, down)
+	}
+	w.run()
+	refused(t, w.client.Remove(t.Context(), "one", false), api.CodeInternal, "whether sandbox one runs is not known")
+	if v := w.get("one"); v.Desired != state.WantRunning {
+		t.Errorf("it is to be %s", v.Desired)
+	}
+	_, err := w.client.Stop(t.Context(), "one", 0)
+	if e, ok := err.(*api.Error); !ok || !strings.Contains(e.Hint, "goes on trying to stop it") {
+		t.Errorf("the stop: %v", err)
+	}
+	if _, err = w.client.Start(t.Context(), "one"); err != nil {
+		t.Logf("its start: %v", err)
+	}
+	for _, method := range []string{"list", "inspect", "remove", "stop"} {
+		engine.failing(method, nil)
+	}
+	w.eventually("it is there when the engine answers", func() bool { return w.get("one").State != api.StateUnknown })
+	if engine.get(s.ID) == nil {
+		t.Error("it was removed")
+	}
+}

@@ -487,3 +487,19 @@ func lstat(path string) error {
 	_, err := os.Lstat(path)
 	return err
 }
+
+// TestPlaceOfAShareIsTaken: an engine made the directory that it was told to mount. That is
+// said, and nothing is left of the try.
+func TestPlaceOfAShareIsTaken(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	place := g.home.NamedShare("agent")
+	w.must(os.Mkdir(filepath.Dir(place), 0o700))
+	w.must(os.MkdirAll(filepath.Join(place, "auth"), 0o755))
+	for range 2 {
+		_, err := w.client.CreateShare(t.Context(), api.ShareRequest{Name: "agent"})
+		refused(t, err, api.CodeDriver, "something else is in its place")
+	}
+	w.must(os.RemoveAll(place))
+	w.share(api.ShareRequest{Name: "agent"})
+}

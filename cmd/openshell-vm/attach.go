@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/urfave/cli/v2"
@@ -33,8 +32,7 @@ func attachAction(c *cli.Context) error {
 		return err
 	}
 	if sandbox.State != api.StateRunning && sandbox.State != api.StateStarting {
-		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s does not run: it is %s", sandbox.Name, sandbox.State),
-			Hint: "openshell-vm start " + sandbox.Name + " starts it, openshell-vm logs " + sandbox.Name + " shows its output"}
+		return doesNotRun(sandbox, "openshell-vm start "+sandbox.Name+" starts it, openshell-vm logs "+sandbox.Name+" shows its output")
 	}
 	s, err := session.New(!c.Bool("no-stdin"), sandbox.Process.Terminal)
 	if err != nil {

@@ -40,8 +40,7 @@ func killAction(c *cli.Context) error {
 		}
 		sandbox, err := client.Get(ctx, ref)
 		if err == nil && sandbox.State != api.StateRunning {
-			err = &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s does not run: it is %s", sandbox.Name, sandbox.State),
-				Hint: say.Program + " rm " + sandbox.Name + " removes it"}
+			err = doesNotRun(sandbox, say.Program+" rm "+sandbox.Name+" removes it")
 		}
 		if err == nil {
 			_, err = client.Stop(ctx, ref, 0)
@@ -63,4 +62,14 @@ func signalNumber(name string) (syscall.Signal, error) {
 		return n, nil
 	}
 	return 0, say.Errorf("give a name such as HUP, or a number between 1 and 64", "there is no signal %q", name)
+}
+
+// doesNotRun is the error of whoever wants a sandbox to run, with a hint for that. A sandbox
+// of unknown state may run.
+func doesNotRun(sandbox api.Sandbox, hint string) error {
+	if sandbox.State == api.StateUnknown {
+		return &api.Error{Code: api.CodeDriver, Message: fmt.Sprintf("whether sandbox %s runs is not known: %s", sandbox.Name, sandbox.Reason),
+			Hint: "openshell-vm doctor says how its engine is"}
+	}
+	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s does not run: it is %s", sandbox.Name, sandbox.State), Hint: hint}
 }

@@ -161,7 +161,13 @@ func (s *Sandbox) Stop(ctx context.Context, grace time.Duration) error {
 	}
 	ctx, done := s.Op.Cancellable(context.WithoutCancel(ctx), stopping)
 	defer done()
-	return roster.Ended(ctx, s.halt(ctx, grace))
+	err := s.halt(ctx, grace)
+	if cause := roster.Ended(ctx, err); err == nil || cause != err {
+		return cause
+	}
+	e := *explain.Error(err) // the wish stands on disk
+	e.Hint = "the gateway goes on trying to stop it; " + e.Hint
+	return &e
 }
 
 // halt stops the sandbox in the engine. The caller holds Op.
@@ -197,15 +203,36 @@ func (s *Sandbox) Remove(ctx context.Context, force bool) error {
 	}
 	ctx = context.WithoutCancel(ctx)
 	if !force {
-		if err := absence(s); err != nil {
-			return err // nobody knows whether it runs
+		if err := s.refuseUnseen(ctx); err != nil {
+			return err
 		}
-		s.refresh(ctx)
 		if err := s.refuseRunning(api.StateRunning); err != nil {
 			return err
 		}
 	}
 	return s.ExplainRemoval(s.erase(ctx))
+}
+
+// refuseUnseen returns an error if the engine can't say whether the sandbox runs. Otherwise
+// it has taken over what the engine says.
+func (s *Sandbox) refuseUnseen(ctx context.Context) error {
+	if err := absence(s); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookDeadline)
+	defer cancel()
+	asked := time.Now()
+	status, err := s.engine.driver.Inspect(ctx, s.ID)
+	switch {
+	case err == nil:
+		s.observe(status, asked)
+		return nil
+	case errors.Is(err, drivers.ErrNotFound):
+		return nil
+	}
+	e := explain.Error(err)
+	return &api.Error{Code: e.Code, Message: fmt.Sprintf("whether sandbox %s runs is not known: %s", s.Rec().Name, e.Message),
+		Hint: "nothing was done; --force removes it all the same, as soon as its engine answers; " + e.Hint}
 }
 
 // refuseRunning returns an error if the sandbox is in this state.

@@ -57,7 +57,12 @@ func (s *Sandbox) Exec(ctx context.Context, p drivers.Process) (Stream, error) {
 	}
 	if s.Snapshot().State != api.StateRunning {
 		s.LookAt(ctx) // it may have been started since
-		if now := s.Snapshot(); now.State != api.StateRunning {
+		now := s.Snapshot()
+		if now.State == api.StateUnknown {
+			return nil, &api.Error{Code: api.CodeDriver, Message: fmt.Sprintf("whether sandbox %s runs is not known: %s", now.Record.Name, now.Reason),
+				Hint: "openshell-vm doctor says how its engine is"}
+		}
+		if now.State != api.StateRunning {
 			return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is not running (%s)", now.Record.Name, now.State),
 				Hint: "start it first: openshell-vm start " + now.Record.Name}
 		}

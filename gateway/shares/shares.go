@@ -230,7 +230,21 @@ func (s *Shares) record(q api.ShareRequest) (*state.Record, error) {
 		r.Warnings = append(r.Warnings, warning)
 	}
 	r.Want(state.WantRunning)
-	return r, checkMountable(r.Share)
+	if err := checkMountable(r.Share); err != nil {
+		return nil, err
+	}
+	return r, checkFree(r.Share)
+}
+
+// checkFree refuses a share's place where something stands that is not this gateway's: an
+// engine makes whatever directory it is told to mount, open to all.
+func checkFree(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil || info.IsDir() && info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	return &drivers.Error{Op: "make the share " + path, Err: errors.New("something else is in its place, which no share is"),
+		Hint: "remove it, then try again: a container engine makes an empty directory where it finds nothing to mount"}
 }
 
 // checkMountable refuses a path that a shell, --mount or --volume would not take as it is.
