@@ -111,7 +111,8 @@ func (n *Counts) inUse(token lease.Renewal, now time.Time) {
 	if now.After(token.ExpiresAt) {
 		n.Expired++
 	}
-	if n.Earliest.IsZero() || token.ExpiresAt.Before(n.Earliest) {
+	known := !token.ExpiresAt.IsZero()
+	if known && (n.Earliest.IsZero() || token.ExpiresAt.Before(n.Earliest)) {
 		n.Earliest = token.ExpiresAt
 	}
 }
