@@ -203,7 +203,7 @@ func (s *Sandbox) Remove(ctx context.Context, force bool) error {
 	}
 	ctx = context.WithoutCancel(ctx)
 	if !force {
-		if err := s.refuseUnseen(ctx); err != nil {
+		if err := refuseUnseen(ctx, s); err != nil {
 			return err
 		}
 		if err := s.refuseRunning(api.StateRunning); err != nil {
@@ -215,7 +215,7 @@ func (s *Sandbox) Remove(ctx context.Context, force bool) error {
 
 // refuseUnseen returns an error if the engine can't say whether the sandbox runs. Otherwise
 // it has taken over what the engine says.
-func (s *Sandbox) refuseUnseen(ctx context.Context) error {
+func refuseUnseen(ctx context.Context, s *Sandbox) error {
 	if err := absence(s); err != nil {
 		return err
 	}
