@@ -66,6 +66,19 @@ func kept(t *testing.T, ttl time.Duration, n int, log io.Writer) (*Keeper, []*Le
 	return k, all
 }
 
+// serving has the keeper pick up its leases and renew them, until stop is called. It is for
+// a bubble.
+func serving(t *testing.T, k *Keeper) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	k.PickUp(ctx)
+	go k.Serve(ctx)
+	return func() {
+		cancel()
+		synctest.Wait()
+	}
+}
+
 // renewal returns what is known of a lease's token.
 func renewal(l *Lease) Renewal {
 	r, _ := l.Renewal()
@@ -89,9 +102,7 @@ func TestDayOfRenewals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const ttl = time.Hour
 		k, all := kept(t, ttl, 3, io.Discard)
-		ctx, cancel := context.WithCancel(t.Context())
-		k.PickUp(ctx)
-		go k.Renewals().Serve(ctx)
+		stop := serving(t, k)
 		for range 24 * 12 {
 			time.Sleep(5 * time.Minute)
 			synctest.Wait()
@@ -110,8 +121,7 @@ func TestDayOfRenewals(t *testing.T) {
 				t.Errorf("%s was renewed %d times in a day", s.id, n)
 			}
 		}
-		cancel()
-		synctest.Wait()
+		stop()
 	})
 }
 
@@ -121,9 +131,7 @@ func TestDayOfRenewals(t *testing.T) {
 func TestFailingRenewalKeepsTokenAndOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, all := kept(t, time.Hour, 2, io.Discard)
-		ctx, cancel := context.WithCancel(t.Context())
-		k.PickUp(ctx)
-		go k.Renewals().Serve(ctx)
+		stop := serving(t, k)
 		time.Sleep(time.Second)
 		locked, free := all[0], all[1]
 		before := renewal(locked).Generation
@@ -147,8 +155,7 @@ func TestFailingRenewalKeepsTokenAndOthers(t *testing.T) {
 		if v := renewal(locked); v.Failures != 0 || v.Renewals != 2 || time.Since(v.IssuedAt) > time.Minute {
 			t.Errorf("with the lock released: %+v", v)
 		}
-		cancel()
-		synctest.Wait()
+		stop()
 	})
 }
 
@@ -157,9 +164,7 @@ func TestShortLivedTokenSurvivesOneFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, all := kept(t, tokens.MinTTL(time.Second), 1, io.Discard)
 		s := all[0]
-		ctx, cancel := context.WithCancel(t.Context())
-		k.PickUp(ctx)
-		go k.Renewals().Serve(ctx)
+		stop := serving(t, k)
 		time.Sleep(time.Second)
 		aside := s.share.AuthDir() + ".aside"
 		for range 20 {
@@ -180,8 +185,7 @@ func TestShortLivedTokenSurvivesOneFailure(t *testing.T) {
 				t.Errorf("after one failure: %v", err)
 			}
 		}
-		cancel()
-		synctest.Wait()
+		stop()
 	})
 }
 
@@ -189,9 +193,7 @@ func TestShortLivedTokenSurvivesOneFailure(t *testing.T) {
 func TestClockWentBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, all := kept(t, time.Hour, 2, io.Discard)
-		ctx, cancel := context.WithCancel(t.Context())
-		k.PickUp(ctx)
-		go k.Renewals().Serve(ctx)
+		stop := serving(t, k)
 		time.Sleep(time.Second)
 		ahead := all[0]
 		raw, claims, err := k.issuer.Mint(tokens.Request{SandboxID: ahead.id, Generation: 2, TTL: time.Hour, Now: time.Now().Add(24 * time.Hour)})
@@ -211,8 +213,7 @@ func TestClockWentBack(t *testing.T) {
 		if n := renewal(all[1]).Renewals; n != 1 {
 			t.Errorf("the other one was renewed %d times", n)
 		}
-		cancel()
-		synctest.Wait()
+		stop()
 	})
 }
 

@@ -53,7 +53,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	if undo := s.Update(func(r *state.Record) { r.Want(state.WantStopped) }); undo != nil {
 		s.fleet.log.Warn("a failed start stays desired", "sandbox", s.ID, "error", explain.Line(undo))
 	}
-	s.refresh(context.WithoutCancel(ctx))
+	_ = s.refresh(context.WithoutCancel(ctx)) // else the next look tells
 	return roster.Ended(ctx, err)
 }
 
@@ -106,7 +106,7 @@ func (s *Sandbox) bringUp(ctx context.Context) error {
 		return err
 	}
 	s.Set(func() { s.up = true })
-	s.refresh(ctx)
+	_ = s.refresh(ctx) // else the next look tells
 	return nil
 }
 
@@ -137,14 +137,17 @@ func (s *Sandbox) remake(ctx context.Context) error {
 	return err
 }
 
-// refresh takes over the engine's report on the sandbox. The caller holds Op.
-func (s *Sandbox) refresh(ctx context.Context) {
+// refresh takes over the engine's report on the sandbox. After an error all is as it was.
+// The caller holds Op.
+func (s *Sandbox) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lookDeadline)
 	defer cancel()
 	asked := time.Now()
-	if status, err := s.engine.driver.Inspect(ctx, s.ID); err == nil {
+	status, err := s.engine.driver.Inspect(ctx, s.ID)
+	if err == nil {
 		s.observe(status, asked)
 	}
+	return err
 }
 
 // Stop ends the workload and keeps the sandbox. A start that is under way is cancelled.
@@ -180,7 +183,7 @@ func (s *Sandbox) halt(ctx context.Context, grace time.Duration) error {
 		return err
 	}
 	s.Set(func() { s.up, s.Problem = false, "" })
-	s.refresh(ctx)
+	_ = s.refresh(ctx) // else the next look tells
 	return nil
 }
 
@@ -219,15 +222,8 @@ func refuseUnseen(ctx context.Context, s *Sandbox) error {
 	if err := absence(s); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookDeadline)
-	defer cancel()
-	asked := time.Now()
-	status, err := s.engine.driver.Inspect(ctx, s.ID)
-	switch {
-	case err == nil:
-		s.observe(status, asked)
-		return nil
-	case errors.Is(err, drivers.ErrNotFound):
+	err := s.refresh(ctx)
+	if err == nil || errors.Is(err, drivers.ErrNotFound) {
 		return nil
 	}
 	e := explain.Error(err)

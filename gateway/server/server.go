@@ -160,7 +160,9 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/sandboxes", answer(s.postSandbox))
 	mux.Handle("GET /v1/sandboxes", answer(s.getSandboxes))
 
-	of := func(f func(*http.Request, *sandbox.Sandbox) (any, error)) http.Handler { return answer(s.ofSandbox(f)) }
+	of := func(f func(*http.Request, *sandbox.Sandbox) (any, error)) http.Handler {
+		return inPath(s.fleet.Find, f)
+	}
 	mux.Handle("GET /v1/sandboxes/{ref}", of(s.getSandbox))
 	mux.Handle("DELETE /v1/sandboxes/{ref}", of(s.deleteSandbox))
 	mux.Handle("POST /v1/sandboxes/{ref}/start", of(s.postStart))
@@ -251,17 +253,6 @@ func fail(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(httpStatus(e.Code))
 	_ = json.NewEncoder(w).Encode(e) // an error means that the client has gone
-}
-
-// ofSandbox finds the sandbox of the ref in the path, and calls f with it.
-func (s *Server) ofSandbox(f func(*http.Request, *sandbox.Sandbox) (any, error)) func(*http.Request) (any, error) {
-	return func(r *http.Request) (any, error) {
-		box, err := s.fleet.Find(r.PathValue("ref"))
-		if err != nil {
-			return nil, err
-		}
-		return f(r, box)
-	}
 }
 
 // decode reads a JSON body; an empty one leaves v as it is.

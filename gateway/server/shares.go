@@ -32,8 +32,8 @@ func (s *Server) shareRoutes(mux *http.ServeMux) {
 // jwksPath is where issuers commonly serve their public keys. No standard fixes it.
 const jwksPath = "/.well-known/jwks.json"
 
-// inPath finds the item of the ref in the path, and calls f with it.
-func inPath(find func(string) (*roster.Item, error), f func(*http.Request, *roster.Item) (any, error)) http.Handler {
+// inPath finds what the ref in the path names, and calls f with it.
+func inPath[T any](find func(string) (T, error), f func(*http.Request, T) (any, error)) http.Handler {
 	return answer(func(r *http.Request) (any, error) {
 		it, err := find(r.PathValue("ref"))
 		if err != nil {
