@@ -73,3 +73,44 @@ func (m *Mount) UnmarshalJSON(data []byte) error {
 	}
 	return err
 }
+
+// Writable is a directory of the host that the sandbox may write to, because its user asked
+// for that. It is a type of its own: what takes a Mount can't be given a writable one.
+type Writable struct {
+	mount  Mount
+	volume string
+}
+
+// NewWritable checks both paths as NewMount does. volume is the name of the volume that the
+// source belongs to; "" for a directory of the user's.
+func NewWritable(source, target, volume string) (Writable, error) {
+	m, err := NewMount(source, target)
+	return Writable{m, volume}, err
+}
+
+// Source is the directory on the host.
+func (w Writable) Source() string { return w.mount.source }
+
+// Target is the path inside the sandbox.
+func (w Writable) Target() string { return w.mount.target }
+
+// Volume is the name of the volume; "" if it is a directory of the user's.
+func (w Writable) Volume() string { return w.volume }
+
+// MarshalJSON writes both paths and the volume's name.
+func (w Writable) MarshalJSON() ([]byte, error) {
+	return json.Marshal(vocab.Mount{Source: w.mount.source, Target: w.mount.target, Writable: true, Volume: w.volume})
+}
+
+// UnmarshalJSON reads a Writable with NewWritable's checks.
+func (w *Writable) UnmarshalJSON(data []byte) error {
+	var j vocab.Mount
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	checked, err := NewWritable(j.Source, j.Target, j.Volume)
+	if err == nil {
+		*w = checked
+	}
+	return err
+}

@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"encoding/json"
+	"reflect"
 
 	"openshell-vm/internal/vocab"
 )
@@ -13,12 +14,14 @@ const (
 	LabelName      = "openshell.ai/sandbox-name"
 	LabelGatewayID = "openshell.ai/gateway-id"
 	LabelSpec      = "openshell.ai/spec" // the Spec as JSON; holds no secret
+
+	LabelPrefix = vocab.LabelPrefix // of these, which users can't set
 )
 
 // Spec is all that a driver needs to make one sandbox. It holds no secret.
 //
-// Its own fields are for every sandbox. The fields of VM and Container are for one kind
-// each: a driver uses its own of the two, and refuses a Spec in which the other is not zero.
+// Its own fields are for every sandbox. Those of VM are for virtual machines only: a driver
+// of containers refuses a Spec in which one of them is not zero.
 //
 // Its JSON is kept in LabelSpec and in a VM's directory. Other versions of the gateway may
 // read it later: see MarshalJSON.
@@ -28,11 +31,12 @@ type Spec struct {
 	GatewayID string `json:"gatewayId,omitempty"` // for LabelGatewayID
 	Dir       string `json:"dir,omitempty"`       // the sandbox's own state directory on the host, 0700; the driver may keep files there
 
-	Auth   Mount   `json:"auth,omitzero"`    // the share
-	Mounts []Mount `json:"mounts,omitempty"` // what the user added
+	Auth     Mount      `json:"auth,omitzero"`      // the share
+	Mounts   []Mount    `json:"mounts,omitempty"`   // what the user added
+	Writable []Writable `json:"writable,omitempty"` // what the user added for it to write to
 
 	// Hidden are host directories (state and runtime) that must not be seen
-	// through the root or any of Mounts: see Exposure. Auth is exempt.
+	// through the root or any of Mounts and Writable: see Exposure. Auth is exempt.
 	Hidden []string `json:"hidden,omitempty"`
 
 	Process    Process `json:"process,omitzero"`
@@ -42,9 +46,29 @@ type Spec struct {
 	CPUs   float64 `json:"cpus,omitempty"`   // 0: the driver's default
 	Memory int64   `json:"memory,omitempty"` // bytes; 0: the driver's default
 
-	VM        VM        `json:"-"`
-	Container Container `json:"-"`
+	Image      string `json:"image,omitempty"`      // image reference; a container has one
+	Entrypoint string `json:"entrypoint,omitempty"` // replaces the image's entrypoint; "" keeps that
+
+	Network string `json:"network,omitempty"` // NetworkUser or NetworkNone; "" as older versions had it
+	Ports   []Port `json:"ports,omitempty"`   // of the host, that lead to ports inside
+
+	Labels  map[string]string `json:"labels,omitempty"` // the user's own; none begins with LabelPrefix
+	Restart RestartPolicy     `json:"restart,omitzero"` // drivers ignore it, a gateway that lost the record needs it
+
+	VM VM `json:"-"`
 }
+
+// Values of Spec.Network. An engine of containers gives its own network for NetworkUser.
+const (
+	NetworkUser = vocab.NetworkUser
+	NetworkNone = vocab.NetworkNone
+)
+
+// Port is a port of the host that leads into a sandbox.
+type Port = vocab.Port
+
+// RestartPolicy says when the gateway starts a sandbox again that ended by itself.
+type RestartPolicy = vocab.RestartPolicy
 
 // VM is what only a virtual machine has.
 type VM struct {
@@ -54,21 +78,21 @@ type VM struct {
 	Disk       int64  `json:"disk,omitempty"`       // bytes that the sandbox may write; 0: the driver's default
 	TokenUser  string `json:"tokenUser,omitempty"`  // the only user inside who may read the share; "" for all of them
 
+	AllowHost   []uint16 `json:"allowHost,omitempty"`   // ports of the host's loopback that it may reach
+	AllowEgress []string `json:"allowEgress,omitempty"` // NAME[:PORT]; if there is one, it reaches nothing else
+
 	// RequireJail makes Resolve and each Start fail on a host that can't confine the VM
 	// fully.
 	RequireJail bool `json:"requireJail,omitempty"`
 }
 
-// Container is what only a container of an engine has.
-type Container struct {
-	Image      string `json:"image,omitempty"`      // image reference
-	Entrypoint string `json:"entrypoint,omitempty"` // replaces the image's entrypoint; "" keeps that
-}
+// IsZero reports whether no option of a virtual machine is given.
+func (v VM) IsZero() bool { return reflect.ValueOf(v).IsZero() }
 
 // plain has Spec's fields without its methods, for encoding/json.
 type plain Spec
 
-// MarshalJSON writes the fields of Spec, VM and Container in one flat object. Older versions
+// MarshalJSON writes the fields of Spec and VM in one flat object. Older versions
 // had all of them in Spec, with names in upper case, and the entry point in the process.
 // Go's decoder ignores the case of names, so older versions read what this one writes.
 func (s Spec) MarshalJSON() ([]byte, error) {
@@ -77,15 +101,14 @@ func (s Spec) MarshalJSON() ([]byte, error) {
 		Entrypoint []string `json:"entrypoint,omitempty"`
 	}
 	older := process{Process: s.Process}
-	if s.Container.Entrypoint != "" {
-		older.Entrypoint = []string{s.Container.Entrypoint}
+	if s.Entrypoint != "" {
+		older.Entrypoint = []string{s.Entrypoint}
 	}
 	return json.Marshal(struct {
 		plain
 		VM
-		Container
 		Process process `json:"process"`
-	}{plain(s), s.VM, s.Container, older})
+	}{plain(s), s.VM, older})
 }
 
 // UnmarshalJSON reads what this version or an older one wrote.
@@ -97,12 +120,11 @@ func (s *Spec) UnmarshalJSON(data []byte) error {
 	err := json.Unmarshal(data, &struct {
 		*plain
 		*VM
-		*Container
-	}{(*plain)(s), &s.VM, &s.Container})
+	}{(*plain)(s), &s.VM})
 	if program := older.Process.Entrypoint; len(program) > 0 {
-		s.Container.Entrypoint = program[0]
+		s.Entrypoint = program[0]
 	}
-	if s.Container != (Container{}) && s.VM.Hypervisor == "auto" { // older versions wrote that for containers too
+	if s.Image != "" && s.VM.Hypervisor == "auto" { // older versions wrote that for containers too
 		s.VM.Hypervisor = ""
 	}
 	return err

@@ -18,15 +18,25 @@ func full(t *testing.T) Spec {
 	s := Spec{
 		ID: "abcdefghijkl", Name: "agent", GatewayID: "test", Dir: "/state/sandboxes/abcdefghijkl",
 		Hidden: []string{"/state", "/run/openshell-vm/test"}, Stdin: true, AutoRemove: true, CPUs: 1.5, Memory: 64 << 20,
-		Process:   Process{Args: []string{"-c", "true"}, Env: []string{"A=b"}, Dir: "/w", User: "u:g", Terminal: true, Size: Size{Rows: 24, Cols: 80}},
-		VM:        VM{Hypervisor: "qemu", Rootfs: "/srv/debian", Ephemeral: true, Disk: 4 << 30, TokenUser: "jo", RequireJail: true},
-		Container: Container{Image: "debian:12", Entrypoint: "/bin/sh"},
+		Process: Process{Args: []string{"-c", "true"}, Env: []string{"A=b"}, Dir: "/w", User: "u:g", Terminal: true, Size: Size{Rows: 24, Cols: 80}},
+		VM: VM{Hypervisor: "qemu", Rootfs: "/srv/debian", Ephemeral: true, Disk: 4 << 30, TokenUser: "jo", RequireJail: true,
+			AllowHost: []uint16{11434}, AllowEgress: []string{"*.example.com:443"}},
+		Image:      "debian:12",
+		Entrypoint: "/bin/sh",
+		Network:    NetworkUser,
+		Ports:      []Port{{HostIP: "127.0.0.1", Host: 8080, Guest: 80, Protocol: "udp"}},
+		Labels:     map[string]string{"team": "a"}, Restart: RestartPolicy{Name: "on-failure", Max: 3},
 	}
 	var errs [2]error
 	var data Mount
 	s.Auth, errs[0] = NewMount("/state/shares/abcdefghijkl/auth", AuthDir)
 	data, errs[1] = NewMount("/home/u/data", "/data")
 	s.Mounts = []Mount{data}
+	w, err := NewWritable("/home/u/work", "/work", "vol")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Writable = []Writable{w}
 	for _, err := range errs {
 		if err != nil {
 			t.Fatal(err)
@@ -51,9 +61,9 @@ func whole(t *testing.T, v reflect.Value, name string) {
 
 // TestOlderSpecs: what older versions wrote is read as they meant it.
 func TestOlderSpecs(t *testing.T) {
-	container, vm := full(t), full(t)
+	container, vm := older(full(t)), older(full(t))
 	container.VM = VM{}
-	vm.Container, vm.Process.Args, vm.CPUs, vm.Memory = Container{}, []string{"sh", "-c", "true"}, 2, 512<<20
+	vm.Image, vm.Entrypoint, vm.Process.Args, vm.CPUs, vm.Memory = "", "", []string{"sh", "-c", "true"}, 2, 512<<20
 	for _, commit := range []string{"99b2efc", "8cd183b"} {
 		if commit == "99b2efc" { // it had none of these
 			container.AutoRemove, vm.AutoRemove, vm.VM.Disk = false, false, 0
@@ -67,6 +77,13 @@ func TestOlderSpecs(t *testing.T) {
 			}
 		}
 	}
+}
+
+// older is s without what the commits in testdata did not have.
+func older(s Spec) Spec {
+	s.Writable, s.Network, s.Ports, s.Labels, s.Restart = nil, "", nil, nil, RestartPolicy{}
+	s.VM.AllowHost, s.VM.AllowEgress = nil, nil
+	return s
 }
 
 // TestSpecForm fixes the written form. If it changes, UnmarshalJSON must read both forms, and

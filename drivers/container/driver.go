@@ -68,13 +68,13 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Pull(ctx, spec.Container.Image, nil); err != nil {
+	if err := d.Pull(ctx, spec.Image, nil); err != nil {
 		return err
 	}
 	process := spec.Process
 	process.Env = drivers.WithContract(process.Env) // not in the label: the spec is what was asked for
 	object, err := d.engine.Create(ctx, Object{
-		Container: spec.Container, Name: nameOf(spec.ID), Process: process, Stdin: spec.Stdin,
+		Image: spec.Image, Entrypoint: spec.Entrypoint, Name: nameOf(spec.ID), Process: process, Stdin: spec.Stdin,
 		Share: p.share, Binds: p.binds, Masks: p.masks, Labels: labels, CPUs: spec.CPUs, Memory: spec.Memory,
 	})
 	if errors.Is(err, drivers.ErrExists) {

@@ -37,7 +37,7 @@ func created(t *testing.T, f *fake) *Driver {
 func testSpec(t *testing.T) drivers.Spec {
 	t.Helper()
 	top := tree(t)
-	return drivers.Spec{ID: testID, Name: "name", GatewayID: "gateway", Dir: top, Container: drivers.Container{Image: "image"},
+	return drivers.Spec{ID: testID, Name: "name", GatewayID: "gateway", Dir: top, Image: "image",
 		Auth: newMount(t, top+"/auth", drivers.AuthDir), Process: drivers.Process{Args: []string{"run"}}}
 }
 
@@ -328,7 +328,7 @@ func TestLabels(t *testing.T) {
 		}
 	}
 	s, err := d.Inspect(t.Context(), testID)
-	if err != nil || s.Spec == nil || s.Spec.Auth != spec.Auth || s.Spec.Container.Image != "image" {
+	if err != nil || s.Spec == nil || s.Spec.Auth != spec.Auth || s.Spec.Image != "image" {
 		t.Errorf("%+v, %v", s.Spec, err)
 	}
 	if err := d.Create(t.Context(), spec); !errors.Is(err, drivers.ErrExists) {
@@ -470,8 +470,8 @@ func TestSuits(t *testing.T) {
 	d := New(&fake{}, "gateway")
 	for name, change := range map[string]func(*drivers.Spec){
 		"a rootfs":        func(s *drivers.Spec) { s.VM.Rootfs = "/x" },
-		"no image":        func(s *drivers.Spec) { s.Container.Image = "" },
-		"an evil image":   func(s *drivers.Spec) { s.Container.Image = "UPPER:case:twice" },
+		"no image":        func(s *drivers.Spec) { s.Image = "" },
+		"an evil image":   func(s *drivers.Spec) { s.Image = "UPPER:case:twice" },
 		"a hypervisor":    func(s *drivers.Spec) { s.VM.Hypervisor = "krun" },
 		"a jail":          func(s *drivers.Spec) { s.VM.RequireJail = true },
 		"a token's user":  func(s *drivers.Spec) { s.VM.TokenUser = "me" },
@@ -525,8 +525,8 @@ func TestOlderLabel(t *testing.T) {
 			continue
 		}
 		got := *list[0].Spec
-		if got.ID != testID || got.Auth != spec.Auth || got.Container != (drivers.Container{Image: "debian:12", Entrypoint: "/bin/sh"}) ||
-			got.VM != (drivers.VM{}) || got.Memory != 64<<20 || !got.Stdin || len(got.Mounts) != 1 {
+		if got.ID != testID || got.Auth != spec.Auth || got.Image != "debian:12" || got.Entrypoint != "/bin/sh" ||
+			!got.VM.IsZero() || got.Memory != 64<<20 || !got.Stdin || len(got.Mounts) != 1 {
 			t.Errorf("%s: %+v", commit, got)
 		}
 	}

@@ -111,7 +111,8 @@ type Host struct {
 
 // Object is a container to be made.
 type Object struct {
-	drivers.Container
+	Image      string
+	Entrypoint string // in place of the image's own; "" keeps that
 
 	Name    string
 	Process drivers.Process

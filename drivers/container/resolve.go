@@ -51,8 +51,11 @@ func (d *Driver) suits(spec drivers.Spec) error {
 	if err := d.refuseVM(spec.VM); err != nil {
 		return err
 	}
+	if err := d.refuseNotYet(spec); err != nil {
+		return err
+	}
 	switch {
-	case spec.Container.Image == "":
+	case spec.Image == "":
 		hint := "give --image REF"
 		if args := spec.Process.Args; len(args) > 0 && args[0] != "" {
 			hint = fmt.Sprintf("the image has a flag of its own here: --image REF COMMAND; if %s is the image: --image %s",
@@ -64,8 +67,21 @@ func (d *Driver) suits(spec drivers.Spec) error {
 	case spec.Memory < 0 || spec.Memory > 0 && spec.Memory < minMemory:
 		return refuse(fmt.Errorf("a memory limit of %s is too small: the minimum is 6m", size(spec.Memory)), "give --memory 6m or more")
 	}
-	if _, err := reference.ParseAnyReference(spec.Container.Image); err != nil {
-		return refuse(fmt.Errorf("image %q: %w", spec.Container.Image, err), "give an image as NAME[:TAG], such as debian:12")
+	if _, err := reference.ParseAnyReference(spec.Image); err != nil {
+		return refuse(fmt.Errorf("image %q: %w", spec.Image, err), "give an image as NAME[:TAG], such as debian:12")
+	}
+	return nil
+}
+
+// refuseNotYet refuses what these drivers can't do yet.
+func (d *Driver) refuseNotYet(spec drivers.Spec) error {
+	switch {
+	case spec.Network != "":
+		return refuse(fmt.Errorf("%s gives a container its own network", d.Name()), "leave it out")
+	case len(spec.Ports) > 0:
+		return refuse(fmt.Errorf("%s can't publish ports here", d.Name()), "leave the ports out")
+	case len(spec.Writable) > 0:
+		return refuse(fmt.Errorf("%s shows directories read-only", d.Name()), "mount it with :ro")
 	}
 	return nil
 }
@@ -73,7 +89,7 @@ func (d *Driver) suits(spec drivers.Spec) error {
 // refuseVM refuses what only a VM has, one that has no line of its own here too.
 func (d *Driver) refuseVM(vm drivers.VM) error {
 	switch {
-	case vm == drivers.VM{}:
+	case vm.IsZero():
 		return nil
 	case vm.Rootfs != "":
 		return refuse(fmt.Errorf("%s runs images, not a rootfs", d.Name()), "give --image, or take --driver vm")
@@ -85,6 +101,9 @@ func (d *Driver) refuseVM(vm drivers.VM) error {
 		return refuse(fmt.Errorf("%s confines a container as it does, not in a jail of ours", d.Name()), "take --driver vm for --require-jail")
 	case vm.Disk != 0:
 		return refuse(fmt.Errorf("%s does not bound what one container writes", d.Name()), "leave out --disk, or take --driver vm")
+	case len(vm.AllowHost) > 0, len(vm.AllowEgress) > 0:
+		return refuse(fmt.Errorf("the network of a container is %s's, not ours, so it can't be restricted here", d.Name()),
+			"take --driver vm")
 	case vm.Ephemeral:
 		return refuse(fmt.Errorf("%s keeps what a sandbox changed until it is removed", d.Name()), "take --rm for --ephemeral")
 	}

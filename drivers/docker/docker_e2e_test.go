@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 			return New(Config{GatewayID: gatewayID})
 		},
 		Dir: dir, Mountable: mountable, Blind: true,
-		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Container.Image = testhost.Image },
+		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Image = testhost.Image },
 		RestartEngine: func(t testing.TB) { engine.Do(t, "restart") },
 		RemoveBehind: func(t testing.TB, id string) {
 			if err := cli.ContainerRemove(t.Context(), "openshell-"+id, api.RemoveOptions{Force: true}); err != nil {
@@ -156,7 +156,7 @@ func TestSwappedSource(t *testing.T) {
 	dir, mountable := testhost.WorkDir(t)
 	driverstest.Swapped(t, driverstest.Harness{
 		Name: "docker", New: func(gatewayID string) drivers.Driver { return New(Config{GatewayID: gatewayID}) },
-		Dir: dir, Mountable: mountable, Complete: func(_ testing.TB, s *drivers.Spec) { s.Container.Image = testhost.Image },
+		Dir: dir, Mountable: mountable, Complete: func(_ testing.TB, s *drivers.Spec) { s.Image = testhost.Image },
 	}, func(gatewayID string, start func(func() error) error) drivers.Driver {
 		return container.New(around{&engine{}, start}, gatewayID)
 	})

@@ -40,7 +40,7 @@ func TestHostConfig(t *testing.T) {
 
 // What an image has of its own is replaced where that is asked for, and only there.
 func TestEntrypoint(t *testing.T) {
-	o := container.Object{Container: drivers.Container{Image: "image"}}
+	o := container.Object{Image: "image"}
 	if c := configOf(o); c.Image != "image" || c.Entrypoint != nil {
 		t.Errorf("%+v", c)
 	}

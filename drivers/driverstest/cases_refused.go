@@ -23,13 +23,13 @@ func refused(t *testing.T, s *suite) string {
 		"over the share":     func(b *box) { b.mount(b.s.Dir+"/sources", "/etc/openshell/auth/x") },
 		"the share's target": func(b *box) { b.mount(b.s.Dir+"/sources", drivers.AuthDir) },
 		"a rootfs that is not there": func(b *box) {
-			b.spec.Container.Image, b.spec.VM.Rootfs = "", b.s.Dir+"/sources/absent"
+			b.spec.Image, b.spec.VM.Rootfs = "", b.s.Dir+"/sources/absent"
 		},
 		"what only the other kind of sandbox has": func(b *box) {
-			if b.spec.Container != (drivers.Container{}) {
+			if b.spec.Image != "" {
 				b.spec.VM.RequireJail = true
 			} else {
-				b.spec.Container.Image = "debian:12"
+				b.spec.Image = "debian:12"
 			}
 		},
 	} {

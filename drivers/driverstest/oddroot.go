@@ -43,7 +43,7 @@ func oddRoot(t *testing.T, s *suite) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if spec.Container.Image != "" {
+	if spec.Image != "" {
 		return notApplicable + "its sandboxes come from images"
 	}
 	files := oddFiles

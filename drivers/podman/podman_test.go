@@ -18,7 +18,7 @@ import (
 
 func TestRequest(t *testing.T) {
 	got, err := json.Marshal(requestOf(container.Object{
-		Name: "openshell-1", Container: drivers.Container{Image: "image", Entrypoint: "/e"}, Stdin: true,
+		Name: "openshell-1", Image: "image", Entrypoint: "/e", Stdin: true,
 		Process: drivers.Process{Args: []string{"a", "b"}, Env: []string{"K=V=W", "EMPTY="}, Dir: "/d", User: "1:2", Terminal: true},
 		Share:   container.Bind{Source: "/s/auth", Target: drivers.AuthDir},
 		Binds:   []container.Bind{{Source: "/d", Target: "/data"}},

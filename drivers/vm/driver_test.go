@@ -221,9 +221,9 @@ func TestMissingProgramsAreNamed(t *testing.T) {
 	driverstest.Refused(t, err, "use the krun hypervisor")
 	_, _, err = d.Resolve(t.Context(), drivers.Spec{VM: drivers.VM{Hypervisor: "xen"}})
 	driverstest.Refused(t, err, `there is none called "xen"`)
-	_, _, err = d.Resolve(t.Context(), drivers.Spec{Container: drivers.Container{Image: "debian"}})
+	_, _, err = d.Resolve(t.Context(), drivers.Spec{Image: "debian"})
 	driverstest.Refused(t, err, "the vm driver runs directories")
-	_, _, err = d.Resolve(t.Context(), drivers.Spec{Container: drivers.Container{Entrypoint: "/bin/sh"}})
+	_, _, err = d.Resolve(t.Context(), drivers.Spec{Entrypoint: "/bin/sh"})
 	driverstest.Refused(t, err, "a directory has none")
 	if info := d.Probe(t.Context()); info.Usable || info.Problem == "" || info.Hint == "" {
 		t.Errorf("%+v", info)

@@ -19,7 +19,7 @@ const auto = "auto"
 // Resolve refuses what can't work here. It fills in hypervisor, command, CPUs, memory and
 // disk.
 func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, time.Duration, error) {
-	if err := refuseContainer(spec.Container); err != nil {
+	if err := refuseNotYet(spec); err != nil {
 		return spec, 0, err
 	}
 	chosen, err := d.chooseHypervisor(ctx, spec.VM.Hypervisor)
@@ -63,22 +63,21 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	return spec, chosen.Staleness(), nil
 }
 
-// refuseContainer refuses options that only a container has. The last error is for options
-// that have no line of their own here.
-func refuseContainer(c drivers.Container) error {
+// refuseNotYet refuses what this driver can't do yet.
+func refuseNotYet(s drivers.Spec) error {
 	switch {
-	case c == drivers.Container{}:
-		return nil
-	case c.Image != "":
-		return &drivers.Error{Op: "use the image " + c.Image, Err: errors.New("the vm driver runs directories, not images"),
+	case s.Image != "":
+		return &drivers.Error{Op: "use the image " + s.Image, Err: errors.New("the vm driver runs directories, not images"),
 			Hint: "use --rootfs DIR, or --driver podman or docker"}
-	case c.Entrypoint != "":
-		return &drivers.Error{Op: "replace the entry point by " + c.Entrypoint, Err: errors.New("a directory has none, only an image has"),
+	case s.Entrypoint != "":
+		return &drivers.Error{Op: "replace the entry point by " + s.Entrypoint, Err: errors.New("a directory has none, only an image has"),
 			Hint: "put the program before its arguments, or use --driver podman or docker"}
+	case s.Network == drivers.NetworkUser, len(s.Ports) > 0, len(s.VM.AllowHost) > 0, len(s.VM.AllowEgress) > 0:
+		return &drivers.Error{Op: "connect the VM", Err: errors.New("a VM has no network"), Hint: "use --driver podman or docker"}
+	case len(s.Writable) > 0:
+		return &drivers.Error{Op: "mount " + s.Writable[0].Source(), Err: errors.New("a VM sees directories read-only"), Hint: "mount it with :ro"}
 	}
-	return &drivers.Error{
-		Op: "make a VM", Err: errors.New("an option is given that only a container has"), Hint: "use --driver podman or docker",
-	}
+	return nil
 }
 
 // chooseHypervisor returns the first hypervisor that works. If the user wants a certain

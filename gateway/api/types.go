@@ -119,7 +119,21 @@ type CreateRequest struct {
 	Mounts      []Mount       `json:"mounts,omitempty"`
 	TTL         time.Duration `json:"ttl,omitempty"` // token lifetime, ns; 0 means the default of 1 h
 	TokenUser   string        `json:"tokenUser,omitempty"`
+
+	Network     string   `json:"network,omitempty"`     // user or none; "" means the driver's default
+	AllowHost   []uint16 `json:"allowHost,omitempty"`   // ports of the host's loopback that a VM may reach
+	AllowEgress []string `json:"allowEgress,omitempty"` // NAME[:PORT]; if there is one, a VM reaches nothing else
+	Ports       []Port   `json:"ports,omitempty"`
+
+	Labels  map[string]string `json:"labels,omitempty"`
+	Restart RestartPolicy     `json:"restart,omitzero"`
 }
+
+// Port is a port of the host that leads to one of a sandbox.
+type Port = vocab.Port
+
+// RestartPolicy says when the gateway starts a sandbox again that ended by itself.
+type RestartPolicy = vocab.RestartPolicy
 
 // State is the state of a sandbox.
 type State = vocab.State

@@ -150,7 +150,7 @@ func (stocked) Stock(context.Context) (map[string]string, error) {
 
 // TestInAnImage: nothing is checked in an image.
 func TestInAnImage(t *testing.T) {
-	spec := drivers.Spec{Container: drivers.Container{Image: "alpine"}, Process: drivers.Process{Args: []string{"alpine"}, User: "nosuch", Dir: "/x"}}
+	spec := drivers.Spec{Image: "alpine", Process: drivers.Process{Args: []string{"alpine"}, User: "nosuch", Dir: "/x"}}
 	if err := checkInRoot(t.Context(), nil, spec, false); err != nil {
 		t.Error(err)
 	}

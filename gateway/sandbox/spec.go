@@ -21,8 +21,11 @@ func specOf(r *state.Record, h *state.Home, authDir string) (spec drivers.Spec, 
 		ID: r.ID, Name: r.Name, GatewayID: h.ID, Dir: h.SandboxDir(r.ID), Hidden: h.Hidden(),
 		Process: q.Process, Stdin: q.Stdin, AutoRemove: q.AutoRemove, CPUs: q.CPUs, Memory: q.Memory,
 		VM: drivers.VM{Hypervisor: q.Hypervisor, Rootfs: q.Rootfs, Ephemeral: q.Ephemeral, Disk: q.Disk,
-			TokenUser: q.TokenUser, RequireJail: q.RequireJail},
-		Container: drivers.Container{Image: q.Image, Entrypoint: q.Entrypoint},
+			TokenUser: q.TokenUser, RequireJail: q.RequireJail,
+			AllowHost: q.AllowHost, AllowEgress: q.AllowEgress},
+		Image: q.Image, Entrypoint: q.Entrypoint,
+		Network: q.Network, Ports: q.Ports,
+		Labels: q.Labels, Restart: q.Restart,
 	}
 	if spec.VM.Hypervisor == auto {
 		spec.VM.Hypervisor = ""
@@ -31,22 +34,33 @@ func specOf(r *state.Record, h *state.Home, authDir string) (spec drivers.Spec, 
 		return spec, err
 	}
 	for _, m := range q.Mounts {
-		mount, err := drivers.NewMount(m.Source, m.Target)
-		if err != nil {
+		if err := addMount(&spec, m); err != nil {
 			return spec, err
 		}
-		spec.Mounts = append(spec.Mounts, mount)
 	}
 	return spec, nil
 }
 
+func addMount(spec *drivers.Spec, m vocab.Mount) error {
+	if m.Writable {
+		w, err := drivers.NewWritable(m.Source, m.Target, m.Volume)
+		spec.Writable = append(spec.Writable, w)
+		return err
+	}
+	mount, err := drivers.NewMount(m.Source, m.Target)
+	spec.Mounts = append(spec.Mounts, mount)
+	return err
+}
+
 // fillIn records what a driver's Resolve may have filled in.
 func fillIn(r *state.Record, spec drivers.Spec) {
-	q, vm, container := &r.Request, spec.VM, spec.Container
+	q, vm := &r.Request, spec.VM
 	q.Process, q.CPUs, q.Memory = spec.Process, spec.CPUs, spec.Memory
 	q.Hypervisor, q.Rootfs, q.Ephemeral, q.Disk, q.TokenUser, q.RequireJail =
 		vm.Hypervisor, vm.Rootfs, vm.Ephemeral, vm.Disk, vm.TokenUser, vm.RequireJail
-	q.Image, q.Entrypoint = container.Image, container.Entrypoint
+	q.AllowHost, q.AllowEgress = vm.AllowHost, vm.AllowEgress
+	q.Image, q.Entrypoint = spec.Image, spec.Entrypoint
+	q.Network, q.Ports = spec.Network, spec.Ports
 }
 
 // remember records the whole Spec that the sandbox was made with, as its engine keeps it.
@@ -54,7 +68,11 @@ func remember(r *state.Record, spec drivers.Spec) {
 	fillIn(r, spec)
 	q := &r.Request
 	q.Stdin, q.AutoRemove = spec.Stdin, spec.AutoRemove
+	q.Labels, q.Restart = spec.Labels, spec.Restart
 	for _, m := range spec.Mounts {
 		q.Mounts = append(q.Mounts, vocab.Mount{Source: m.Source(), Target: m.Target()})
+	}
+	for _, w := range spec.Writable {
+		q.Mounts = append(q.Mounts, vocab.Mount{Source: w.Source(), Target: w.Target(), Writable: true, Volume: w.Volume()})
 	}
 }

@@ -16,14 +16,14 @@ func TestAllIsRecorded(t *testing.T) {
 	q := api.CreateRequest{}
 	fill(t, reflect.ValueOf(&q).Elem(), "request")
 	q.Hypervisor, q.Process.Dir = "krun", "/w"
-	q.Mounts = []api.Mount{{Source: "/s", Target: "/t"}}
+	q.Mounts = []api.Mount{{Source: "/s", Target: "/t", Writable: true, Volume: "v"}, {Source: "/s", Target: "/t"}}
 	r := &state.Record{ID: "i", Name: "n", Request: asRecorded(q)}
 	complete(t, reflect.ValueOf(r.Request), "request")
 	spec, err := specOf(r, &state.Home{ID: "g"}, "/auth")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []any{spec.VM, spec.Container, spec.Process, spec.Mounts} {
+	for _, part := range []any{spec.VM, spec.Process, spec.Mounts, spec.Writable} {
 		complete(t, reflect.ValueOf(part), fmt.Sprintf("%T", part))
 	}
 	spec.Hidden = []string{"/h"} // the home's, which a test has none of
@@ -47,6 +47,8 @@ func fill(t *testing.T, v reflect.Value, name string) {
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		fill(t, v.Index(0), name)
+	case reflect.Map:
+		v.Set(reflect.ValueOf(map[string]string{name: name}))
 	case reflect.Struct:
 		for i := range v.NumField() {
 			fill(t, v.Field(i), name+"."+v.Type().Field(i).Name)
@@ -77,9 +79,15 @@ func fullSpec(t *testing.T) drivers.Spec {
 	if err != nil {
 		t.Fatal(err)
 	}
+	writable, err := drivers.NewWritable("/srv/work", "/work", "vol")
+	if err != nil {
+		t.Fatal(err)
+	}
 	return drivers.Spec{
-		Mounts: []drivers.Mount{mount}, VM: drivers.VM{Rootfs: "/srv/root", Ephemeral: true, Disk: 1 << 31, TokenUser: "agent", RequireJail: true, Hypervisor: "qemu"},
-		Container: drivers.Container{Image: "alpine", Entrypoint: "/bin/entry"},
+		Mounts: []drivers.Mount{mount}, Writable: []drivers.Writable{writable}, VM: drivers.VM{Rootfs: "/srv/root", Ephemeral: true, Disk: 1 << 31, TokenUser: "agent", RequireJail: true, Hypervisor: "qemu",
+			AllowHost: []uint16{80}, AllowEgress: []string{"example.com"}},
+		Image: "alpine", Entrypoint: "/bin/entry", Network: drivers.NetworkUser, Ports: []drivers.Port{{Host: 1, Guest: 2}},
+		Labels: map[string]string{"a": "b"}, Restart: drivers.RestartPolicy{Name: "always"},
 		Process: drivers.Process{Args: []string{"sleep", "9"}, Env: []string{"A=b"}, Dir: "/tmp", User: "nobody", Terminal: true,
 			Size: drivers.Size{Rows: 24, Cols: 80}},
 		Stdin: true, AutoRemove: true, CPUs: 1.5, Memory: 1 << 30,
@@ -111,7 +119,7 @@ func TestAdoptRemembers(t *testing.T) {
 			t.Errorf("%s was %+v, and comes back as %+v", name, a.Field(i), b.Field(i))
 		}
 	}
-	for _, part := range []any{asked.Process, asked.VM, asked.Container} {
+	for _, part := range []any{asked.Process, asked.VM} {
 		for v, i := reflect.ValueOf(part), 0; i < v.NumField(); i++ {
 			if v.Field(i).IsZero() {
 				t.Errorf("the test has no value for %s of the %T", v.Type().Field(i).Name, part)

@@ -90,6 +90,14 @@ type Request struct {
 	Mounts      []vocab.Mount `json:"mounts,omitempty"`
 	TTL         time.Duration `json:"ttl,omitempty"` // ns; use Record.TTL instead
 	TokenUser   string        `json:"tokenUser,omitempty"`
+
+	Network     string       `json:"network,omitempty"`
+	AllowHost   []uint16     `json:"allowHost,omitempty"`
+	AllowEgress []string     `json:"allowEgress,omitempty"`
+	Ports       []vocab.Port `json:"ports,omitempty"`
+
+	Labels  map[string]string   `json:"labels,omitempty"`
+	Restart vocab.RestartPolicy `json:"restart,omitzero"`
 }
 
 // StartRecord is about one start.

@@ -22,12 +22,46 @@ type Size struct {
 	Cols uint16 `json:"cols"`
 }
 
-// Mount is a directory of the host that a sandbox sees read-only, as the user gave it. There
-// is no writable form. A driver gets a drivers.Mount, which was checked.
+// Mount is a directory of the host that a sandbox sees, as the user gave it: read-only, unless
+// Writable. A driver gets a drivers.Mount or a drivers.Writable, which was checked.
 type Mount struct {
-	Source string `json:"source"`
-	Target string `json:"target"`
+	Source   string `json:"source"` // "" for a volume
+	Target   string `json:"target"`
+	Writable bool   `json:"writable,omitempty"`
+	Volume   string `json:"volume,omitempty"` // the name of the volume that is mounted in place of a directory
 }
+
+// Networks of a sandbox. "" is what an older version's sandboxes have: an engine's own network
+// for containers, none for a VM.
+const (
+	NetworkUser = "user" // it reaches what its host's user reaches, but not the host
+	NetworkNone = "none" // nothing but its own loopback
+)
+
+// Port is a port of the host that leads to one of a sandbox.
+type Port struct {
+	HostIP   string `json:"hostIp,omitempty"` // "" for 127.0.0.1
+	Host     uint16 `json:"host,omitempty"`   // 0 for one that is chosen
+	Guest    uint16 `json:"guest"`
+	Protocol string `json:"protocol,omitempty"` // udp; "" for tcp
+}
+
+// LabelPrefix begins the labels that are ours, which users can't set.
+const LabelPrefix = "openshell.ai/"
+
+// RestartPolicy says when the gateway starts a sandbox again that ended by itself.
+type RestartPolicy struct {
+	Name string `json:"name,omitempty"` // RestartNo, …; "" is RestartNo
+	Max  int    `json:"max,omitempty"`  // with RestartOnFailure: at most so often in a row; 0: without end
+}
+
+// Names of restart policies. They mean what they mean for docker.
+const (
+	RestartNo            = "no"
+	RestartOnFailure     = "on-failure"
+	RestartAlways        = "always"
+	RestartUnlessStopped = "unless-stopped"
+)
 
 // State is the state of a sandbox.
 type State string
