@@ -29,7 +29,7 @@
 // delays no other sandbox's renewal.
 //
 // What it does not promise: it does not separate processes of the same user from each
-// other. Whoever can open its socket controls all its sandboxes. It does not restart a
-// workload that ended by itself. While no gateway runs, nothing is renewed. The next one
+// other. Whoever can open its socket controls all its sandboxes. It restarts a
+// workload that ended by itself only where its restart policy says so. While no gateway runs, nothing is renewed. The next one
 // begins with the renewals that are due, before it asks any engine.
 package gateway

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/docker/go-units"
@@ -45,7 +46,7 @@ func createAction(c *cli.Context) error {
 
 // createFlags are run's and create's.
 func createFlags() []cli.Flag {
-	return append(processFlags(),
+	return append(slices.Concat(processFlags(), keepFlags()),
 		&cli.StringFlag{Name: "name", Usage: "call it `NAME`"},
 		boolFlag("remove it once it has ended", "rm"),
 		boolFlag("no warnings, and no word about images", "quiet", "q"),
@@ -91,7 +92,7 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 	if c.IsSet("cpus") && !(r.CPUs > 0 && r.CPUs <= math.MaxInt32) {
 		return r, say.Errorf("give a number above 0, such as 1.5", "%v CPUs", r.CPUs)
 	}
-	var errs [6]error
+	errs := make([]error, 6)
 	r.Process, errs[0] = process(c, c.Args().Slice())
 	r.Rootfs, errs[1] = rootfs(c)
 	r.Memory, errs[2] = sizeFlag(c, "memory", "512m or 2g")
@@ -99,6 +100,11 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 	r.Mounts, warnings, errs[3] = mounts(c.StringSlice("mount"), c.StringSlice("volume"))
 	r.TTL, errs[4] = lifetime(c)
 	r.Disk, errs[5] = sizeFlag(c, "disk", "512m or 20g")
+	for _, read := range []func(*cli.Context, *api.CreateRequest) error{
+		readKeep,
+	} {
+		errs = append(errs, read(c, &r))
+	}
 	for _, err := range errs {
 		if err != nil {
 			return r, err

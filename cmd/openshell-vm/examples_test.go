@@ -135,7 +135,7 @@ func stub(commands []*cli.Command, action cli.ActionFunc) {
 // judge reads flags and arguments as a command does before it asks a gateway. What a shell
 // would put in place of a $(…) is missing here.
 func judge(c *cli.Context) error {
-	_, badFormat := wantJSON(c)
+	_, _, badFormat := wantFormat(c)
 	_, badTTL := lifetime(c)
 	_, badFilter := show.ReadFilter(c.StringSlice("filter"))
 	var badRequest, missing error

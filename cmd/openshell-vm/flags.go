@@ -7,6 +7,7 @@ import (
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
 	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/cmd/openshell-vm/show"
 )
 
 // Flags that several commands have. They are made anew for each app: the parser leaves
@@ -19,7 +20,17 @@ func boolFlag(usage, name string, aliases ...string) cli.Flag {
 
 func outputFlag() cli.Flag {
 	return cmdline.Choice{Of: []string{"json", "text"}, StringFlag: &cli.StringFlag{Name: "output", Aliases: []string{"o", "format"},
-		Usage: "as `FORMAT`: text for people, or json, where durations are in nanoseconds", DefaultText: "text"}}
+		Usage:       "as `FORMAT`: text for people, json, where durations are in nanoseconds, or a Go template where there are several things to list",
+		DefaultText: "text"}}
+}
+
+// wantFormat reads --output where a template may be given. format is "" for any other form.
+func wantFormat(c *cli.Context) (asJSON bool, format string, err error) {
+	if format = c.String("output"); show.IsTemplate(format) {
+		return false, format, nil
+	}
+	asJSON, err = wantJSON(c)
+	return asJSON, "", err
 }
 
 // wantJSON reads --output.

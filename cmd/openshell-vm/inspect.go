@@ -28,7 +28,7 @@ func inspectAction(c *cli.Context) error {
 // inspect gets what each argument names and prints all of it: as one list in
 // JSON, else as blocks of lines.
 func inspect[T any](c *cli.Context, get func(*api.Client, context.Context, string) (T, error), facts func(T, time.Time) []api.Fact) error {
-	asJSON, err := wantJSON(c)
+	asJSON, format, err := wantFormat(c)
 	if err != nil {
 		return err
 	}
@@ -48,8 +48,11 @@ func inspect[T any](c *cli.Context, get func(*api.Client, context.Context, strin
 		}
 		list = append(list, s)
 	}
-	if asJSON {
+	switch {
+	case asJSON:
 		return show.PrintJSON(c.App.Writer, list)
+	case format != "":
+		return formatAll(c, format, list, itself)
 	}
 	for i, s := range list {
 		if i > 0 {

@@ -27,7 +27,7 @@ func keysCommand() *cli.Command {
 
 func keysListAction(c *cli.Context) error {
 	all := func(client *api.Client) ([]api.Key, error) { return client.Keys(c.Context) }
-	return list(c, all, func(k api.Key) string { return k.ID }, show.KeyTable)
+	return list(c, all, func(k api.Key) string { return k.ID }, show.KeyTable, itself)
 }
 
 // keysRotateAction returns once every share holds a token of the new key.

@@ -115,7 +115,7 @@ func failClosed(out *os.File, args []string, err error) {
 
 func shareListAction(c *cli.Context) error {
 	all := func(client *api.Client) ([]api.Share, error) { return client.Shares(c.Context) }
-	return list(c, all, func(s api.Share) string { return s.Name }, show.ShareTable)
+	return list(c, all, func(s api.Share) string { return s.Name }, show.ShareTable, itself)
 }
 
 func shareInspectAction(c *cli.Context) error {

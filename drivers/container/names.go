@@ -2,6 +2,7 @@ package container
 
 import (
 	"encoding/json"
+	"maps"
 
 	"openshell-vm/drivers"
 )
@@ -21,18 +22,21 @@ const (
 
 func nameOf(id string) string { return prefix + id }
 
-// labelsOf are what a container is found again by.
+// labelsOf are the user's labels, and those by which a container is found again.
 func labelsOf(spec drivers.Spec) (map[string]string, error) {
 	data, err := json.Marshal(spec)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{
+	labels := map[string]string{}
+	maps.Copy(labels, spec.Labels)
+	maps.Copy(labels, map[string]string{ // after the user's, which can't replace them
 		drivers.LabelSandboxID: spec.ID,
 		drivers.LabelName:      spec.Name,
 		drivers.LabelGatewayID: spec.GatewayID,
 		drivers.LabelSpec:      string(data),
-	}, nil
+	})
+	return labels, nil
 }
 
 // specOf reads the spec back; nil if there is none that can be read.

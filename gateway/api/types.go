@@ -135,6 +135,14 @@ type Port = vocab.Port
 // RestartPolicy says when the gateway starts a sandbox again that ended by itself.
 type RestartPolicy = vocab.RestartPolicy
 
+// Names of restart policies.
+const (
+	RestartNo            = vocab.RestartNo
+	RestartOnFailure     = vocab.RestartOnFailure
+	RestartAlways        = vocab.RestartAlways
+	RestartUnlessStopped = vocab.RestartUnlessStopped
+)
+
 // State is the state of a sandbox.
 type State = vocab.State
 
@@ -148,6 +156,7 @@ const (
 	StateStopping   = vocab.Stopping
 	StateUnknown    = vocab.Unknown    // its engine has not answered yet
 	StateUnreadable = vocab.Unreadable // its record can't be used
+	StateRestarting = vocab.Restarting // it ended, and its restart policy starts it again soon
 )
 
 // Values of Sandbox.Desired.
@@ -159,31 +168,36 @@ const (
 
 // Sandbox is one sandbox as people see it.
 type Sandbox struct {
-	ID         string        `json:"id"`
-	Name       string        `json:"name"`
-	Driver     string        `json:"driver"`
-	Hypervisor string        `json:"hypervisor,omitempty"` // the chosen one, for vm
-	State      State         `json:"state"`
-	Desired    string        `json:"desired"` // WantRunning, WantStopped, WantGone
-	ExitCode   *int          `json:"exitCode,omitempty"`
-	Reason     string        `json:"reason,omitempty"`   // one line, if something is wrong
-	Progress   string        `json:"progress,omitempty"` // one line while it starts: what takes long
-	Rootfs     string        `json:"rootfs,omitempty"`
-	Image      string        `json:"image,omitempty"`
-	Process    Process       `json:"process"`
-	Mounts     []Mount       `json:"mounts,omitempty"`
-	CPUs       float64       `json:"cpus,omitempty"`
-	Memory     int64         `json:"memory,omitempty"`
-	Disk       int64         `json:"disk,omitempty"`
-	AutoRemove bool          `json:"autoRemove,omitempty"`
-	CreatedAt  time.Time     `json:"createdAt"`
-	StartedAt  time.Time     `json:"startedAt,omitzero"`
-	ExitedAt   time.Time     `json:"exitedAt,omitzero"`
-	Share      string        `json:"share"` // the host directory that the sandbox sees
-	TTL        time.Duration `json:"ttl"`
-	Token      Token         `json:"token"`
-	Warnings   []string      `json:"warnings,omitempty"` // one line each, such as a TTL that some SDKs outlive
-	Details    []Fact        `json:"details,omitempty"`  // the driver's own facts, for inspect
+	ID         string  `json:"id"`
+	Name       string  `json:"name"`
+	Driver     string  `json:"driver"`
+	Hypervisor string  `json:"hypervisor,omitempty"` // the chosen one, for vm
+	State      State   `json:"state"`
+	Desired    string  `json:"desired"` // WantRunning, WantStopped, WantGone
+	ExitCode   *int    `json:"exitCode,omitempty"`
+	Reason     string  `json:"reason,omitempty"`   // one line, if something is wrong
+	Progress   string  `json:"progress,omitempty"` // one line while it starts: what takes long
+	Rootfs     string  `json:"rootfs,omitempty"`
+	Image      string  `json:"image,omitempty"`
+	Process    Process `json:"process"`
+	Mounts     []Mount `json:"mounts,omitempty"`
+	CPUs       float64 `json:"cpus,omitempty"`
+	Memory     int64   `json:"memory,omitempty"`
+	Disk       int64   `json:"disk,omitempty"`
+	AutoRemove bool    `json:"autoRemove,omitempty"`
+
+	Labels   map[string]string `json:"labels,omitempty"`
+	Restart  RestartPolicy     `json:"restart,omitzero"`
+	Restarts int               `json:"restarts,omitempty"` // by that policy, since a user started it
+
+	CreatedAt time.Time     `json:"createdAt"`
+	StartedAt time.Time     `json:"startedAt,omitzero"`
+	ExitedAt  time.Time     `json:"exitedAt,omitzero"`
+	Share     string        `json:"share"` // the host directory that the sandbox sees
+	TTL       time.Duration `json:"ttl"`
+	Token     Token         `json:"token"`
+	Warnings  []string      `json:"warnings,omitempty"` // one line each, such as a TTL that some SDKs outlive
+	Details   []Fact        `json:"details,omitempty"`  // the driver's own facts, for inspect
 }
 
 // Token is what is known of a sandbox's token, but not the token itself.

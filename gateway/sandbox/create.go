@@ -191,6 +191,9 @@ func checkRequest(q *api.CreateRequest) error {
 	if err := checkDir(q.Process.Dir); err != nil {
 		return err
 	}
+	if err := errors.Join(checkLabels(q.Labels), checkRestart(q)); err != nil {
+		return err
+	}
 	if q.CPUs < 0 || q.Memory < 0 || q.Disk < 0 {
 		return &api.Error{Code: api.CodeInvalid, Message: "CPUs, memory and disk can't be negative", Hint: "leave them out for the defaults"}
 	}

@@ -10,11 +10,12 @@ type action string
 
 const (
 	keep   action = "keep"
-	erase  action = "erase"  // remove it, with its share and its record
-	lose   action = "lose"   // note that the engine does not have it any more
-	halt   action = "halt"   // stop it
-	settle action = "settle" // it ended by itself: stopped is its desired state now
-	resume action = "resume" // deliver a fresh token and start it
+	erase  action = "erase"   // remove it, with its share and its record
+	lose   action = "lose"    // note that the engine does not have it any more
+	halt   action = "halt"    // stop it
+	settle action = "settle"  // it ended by itself: stopped is its desired state now
+	resume action = "resume"  // deliver a fresh token and start it
+	again  action = "restart" // the same, because its restart policy says so
 )
 
 // decide compares the desired state with the engine's report. live means that this gateway
@@ -39,9 +40,14 @@ func decide(r *state.Record, status drivers.Status, found, live bool, bootID str
 		return keep
 	case ended && r.Request.AutoRemove && (r.Desired == state.WantStopped || live || !earlier):
 		return erase
+	case afterBoot(r, bootID):
+		return resume
 	case r.Desired != state.WantRunning:
 		return keep
 	case ended && (live || !earlier && byItself(r, status, bootID)):
+		if restarts(r, status) {
+			return again
+		}
 		return settle
 	}
 	return resume

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"openshell-vm/drivers"
@@ -45,7 +46,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 		}
 		return s.Update(func(r *state.Record) { r.Want(state.WantRunning) })
 	}
-	err := s.bringUp(ctx)
+	err := s.bringUp(ctx, 0)
 	if err == nil {
 		return nil
 	}
@@ -74,8 +75,9 @@ func (s *Sandbox) startDeadline() time.Duration {
 }
 
 // bringUp starts or resumes a sandbox. The caller holds Op. If the gateway is killed
-// meanwhile, the next one finds the wish to run in the record and does it all again.
-func (s *Sandbox) bringUp(ctx context.Context) error {
+// meanwhile, the next one finds the wish to run in the record and does it all again. restarts
+// is how often the restart policy has started it.
+func (s *Sandbox) bringUp(ctx context.Context, restarts int) error {
 	s.Op.MustBeHeld()
 	defer s.begin(starting)()
 	ctx, cancel := context.WithTimeout(ctx, s.startDeadline())
@@ -96,7 +98,7 @@ func (s *Sandbox) bringUp(ctx context.Context) error {
 	}
 	err = s.Update(func(r *state.Record) {
 		r.Want(state.WantRunning)
-		r.Start = state.StartRecord{BootID: s.fleet.bootID, Share: mounted}
+		r.Start = state.StartRecord{BootID: s.fleet.bootID, Share: mounted, Restarts: restarts}
 	})
 	if err != nil {
 		return err
@@ -105,9 +107,22 @@ func (s *Sandbox) bringUp(ctx context.Context) error {
 	if err := s.Deliver(ctx, func(ctx context.Context) error { return s.engine.driver.Start(ctx, s.ID) }); err != nil {
 		return err
 	}
-	s.Set(func() { s.up = true })
+	s.Set(func() {
+		s.up, s.killed, s.pauses.until = true, false, time.Time{}
+		if restarts == 0 {
+			s.pauses = pauses{}
+		}
+	})
 	_ = s.refresh(ctx) // else the next look tells
 	return nil
+}
+
+// stopped records that a sandbox should not run, by its user's wish or because it ended.
+func (s *Sandbox) stopped(r *state.Record) {
+	r.Want(state.WantStopped)
+	if r.Start.BootID != "" {
+		r.Start.BootID = s.fleet.bootID
+	}
 }
 
 // remake makes a lost sandbox anew in its engine, from its record.
@@ -159,7 +174,7 @@ func (s *Sandbox) Stop(ctx context.Context, grace time.Duration) error {
 	if err := ready(s); err != nil {
 		return err
 	}
-	if err := s.Update(func(r *state.Record) { r.Want(state.WantStopped) }); err != nil {
+	if err := s.Update(s.stopped); err != nil {
 		return err
 	}
 	ctx, done := s.Op.Cancellable(context.WithoutCancel(ctx), stopping)
@@ -191,7 +206,7 @@ func (s *Sandbox) halt(ctx context.Context, grace time.Duration) error {
 // a removal that failed before.
 func (s *Sandbox) Remove(ctx context.Context, force bool) error {
 	if !force {
-		if err := s.refuseRunning(starting); err != nil {
+		if err := s.refuseRunning(starting, api.StateRestarting); err != nil {
 			return err
 		}
 		if err := s.Acquire(ctx, roster.EndDeadline); err != nil {
@@ -209,7 +224,7 @@ func (s *Sandbox) Remove(ctx context.Context, force bool) error {
 		if err := refuseUnseen(ctx, s); err != nil {
 			return err
 		}
-		if err := s.refuseRunning(api.StateRunning); err != nil {
+		if err := s.refuseRunning(api.StateRunning, api.StateRestarting); err != nil {
 			return err
 		}
 	}
@@ -231,13 +246,13 @@ func refuseUnseen(ctx context.Context, s *Sandbox) error {
 		Hint: "nothing was done; --force removes it all the same, as soon as its engine answers; " + e.Hint}
 }
 
-// refuseRunning returns an error if the sandbox is in this state.
-func (s *Sandbox) refuseRunning(state api.State) error {
+// refuseRunning returns an error if the sandbox is in one of these states.
+func (s *Sandbox) refuseRunning(states ...api.State) error {
 	v := s.Snapshot()
-	if v.State != state {
+	if !slices.Contains(states, v.State) {
 		return nil
 	}
-	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is %s", v.Record.Name, state),
+	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is %s", v.Record.Name, v.State),
 		Hint: "stop it first, or remove it all the same with --force"}
 }
 
@@ -279,7 +294,7 @@ func (s *Sandbox) Wait(ctx context.Context) (api.WaitResult, error) {
 		if err != nil {
 			return api.WaitResult{}, err
 		}
-		if status.State != drivers.Running && s.Snapshot().State != starting {
+		if status.State != drivers.Running && !s.comesBack(status) {
 			return waitResult(status), nil
 		}
 		select {
@@ -288,6 +303,17 @@ func (s *Sandbox) Wait(ctx context.Context) (api.WaitResult, error) {
 		case <-time.After(waitEvery):
 		}
 	}
+}
+
+// comesBack reports whether a sandbox that does not run is being started, or will be by its
+// restart policy.
+func (s *Sandbox) comesBack(status drivers.Status) bool {
+	s.Mu.Lock()
+	defer s.Mu.Unlock()
+	r := s.RecLocked()
+	ended := status.State == drivers.Exited || status.State == drivers.Dead
+	again := ended && r.Desired == state.WantRunning && r.Lost == "" && !s.Removed && !s.killed && restarts(r, status)
+	return s.doing == starting || again
 }
 
 // removedAs returns the last status of a sandbox that its engine does not have any more. If

@@ -225,10 +225,17 @@ func (s *Sandbox) next(status drivers.Status, found, live bool, asked time.Time)
 		s.up = status.State == drivers.Running
 		s.take(status, found)
 		next = decide(s.RecLocked(), status, found, live, s.fleet.bootID)
-		if next == keep {
-			s.Problem = ""
-		}
 		waits := next == erase && s.clients > 0 && s.RecLocked().Desired != state.WantGone
+		switch {
+		case next == keep:
+			s.Problem = ""
+		case next == again && s.killed:
+			next = settle
+		case next == again:
+			s.pauses.begin(status, time.Now())
+			s.up = live // so that a later look judges alike
+			waits = time.Now().Before(s.pauses.until)
+		}
 		now = !waits && s.retry.Due(time.Now())
 	})
 	return next, now
@@ -260,9 +267,11 @@ func (s *Sandbox) act(ctx context.Context, next action, status drivers.Status) {
 	case halt:
 		err = s.halt(ctx, DefaultGrace)
 	case settle:
-		err = s.Update(func(r *state.Record) { r.Want(state.WantStopped) })
+		err = s.Update(s.stopped)
 	case resume:
 		err = s.resume(ctx)
+	case again:
+		err = s.restart(ctx)
 	}
 	if errors.Is(err, errInterrupted) {
 		return // a user's operation cancelled it and waits for Op
@@ -289,6 +298,11 @@ var errInterrupted = errors.New("interrupted by an operation of the user's")
 // resume starts a sandbox that should run. It waits until fewer than MaxResumes of the
 // engine are under way. A stop or a forced removal cancels it and its wait.
 func (s *Sandbox) resume(ctx context.Context) error {
+	return s.resumeCounted(ctx, s.Rec().Start.Restarts)
+}
+
+// resumeCounted is resume for the restart policy, which counts.
+func (s *Sandbox) resumeCounted(ctx context.Context, restarts int) error {
 	ctx, done := s.Op.Cancellable(ctx, starting)
 	defer done()
 	places := s.engine.resumes
@@ -297,7 +311,7 @@ func (s *Sandbox) resume(ctx context.Context) error {
 	case <-ctx.Done():
 		return errInterrupted
 	}
-	err := s.bringUp(ctx)
+	err := s.bringUp(ctx, restarts)
 	<-places
 	if err != nil && ctx.Err() != nil {
 		return errInterrupted

@@ -31,6 +31,8 @@ type Sandbox struct {
 	// begins the renewals.
 	undelivered bool
 	retry       schedule.Backoff // the pauses between the reconciler's attempts
+	pauses      pauses           // those before the restarts of the restart policy
+	killed      bool             // its user sent a signal that ends it: the restart policy does not bring it back
 	touched     time.Time        // when an operation changed it last: reports from before are outdated
 	clients     int              // streams that are connected: --rm waits for them
 }
@@ -145,6 +147,8 @@ func (s *Sandbox) Snapshot() Snapshot {
 		v.State, v.Progress, v.Reason = s.doing, s.startAt, cmp.Or(s.startAt, v.Reason)
 	case r.Lost != "":
 		v.State = api.StateDead
+	case !s.pauses.until.IsZero() && r.Desired == state.WantRunning && (v.State == drivers.Exited || v.State == drivers.Dead):
+		v.State, v.Reason = api.StateRestarting, cmp.Or(v.Reason, s.pauses.line(time.Now()))
 	case v.State == "":
 		v.State = api.StateUnknown
 		if err := absence(s); err != nil {

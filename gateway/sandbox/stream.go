@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"fmt"
+	"syscall"
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
@@ -77,6 +78,9 @@ func (s *Sandbox) Signal(ctx context.Context, signal int) error {
 	signaler, ok := s.engine.driver.(drivers.Signaler)
 	if !ok {
 		return cant(s, "send signals")
+	}
+	if syscall.Signal(signal) == syscall.SIGKILL || syscall.Signal(signal) == syscall.SIGTERM {
+		s.Set(func() { s.killed = true })
 	}
 	return signaler.Signal(ctx, s.ID, signal)
 }

@@ -171,7 +171,7 @@ func full() *Record {
 		},
 		Staleness: time.Second, Warnings: []string{"w"}, Share: writtenIn + "/shares/abcdefghijkl", Place: "shares/abcdefghijkl",
 		GenerationLimit: 5, Made: true, Desired: WantRunning, DesiredAt: at,
-		Start:  StartRecord{BootID: "b", Share: Inode{Device: 6, Inode: 7}},
+		Start:  StartRecord{BootID: "b", Share: Inode{Device: 6, Inode: 7}, Restarts: 12},
 		Object: "o", Engine: "unix:///e", Lost: "l",
 	}
 }

@@ -102,8 +102,10 @@ type Request struct {
 
 // StartRecord is about one start.
 type StartRecord struct {
-	BootID string `json:"bootId"` // the host's, to tell a reboot from an end
+	BootID string `json:"bootId"` // the host's, to tell a reboot from an end; a stop by the user is noted here too
 	Share  Inode  `json:"share"`  // of the directory that was mounted
+	// Restarts counts those by the restart policy, since a user started the sandbox.
+	Restarts int `json:"restarts,omitempty"`
 }
 
 // TTL returns the token lifetime. Older gateways accepted longer ones than are minted now.

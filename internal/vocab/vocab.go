@@ -80,6 +80,7 @@ const (
 	Stopping   State = "stopping"
 	Unknown    State = "unknown"    // its engine has not answered yet
 	Unreadable State = "unreadable" // its record can't be used
+	Restarting State = "restarting" // it ended, and its restart policy starts it again soon
 )
 
 // The desired states. The reconciler brings a sandbox there.

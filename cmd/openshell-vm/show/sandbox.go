@@ -2,6 +2,8 @@ package show
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +17,7 @@ func Current(list []api.Sandbox) []api.Sandbox {
 	var some []api.Sandbox
 	for _, s := range list {
 		switch s.State {
-		case api.StateRunning, api.StateStarting, api.StateStopping, api.StateUnknown, api.StateUnreadable: // that one may run, too
+		case api.StateRunning, api.StateStarting, api.StateStopping, api.StateRestarting, api.StateUnknown, api.StateUnreadable: // that one may run, too
 			some = append(some, s)
 		case api.StateDead:
 			if s.Desired == api.WantRunning {
@@ -61,12 +63,38 @@ func state(s api.Sandbox, now time.Time) string {
 	switch {
 	case s.State == api.StateRunning && !s.StartedAt.IsZero():
 		return "running " + Span(now.Sub(s.StartedAt))
+	case s.State == api.StateRestarting && s.ExitCode != nil:
+		return fmt.Sprintf("restarting (%d) %s ago", *s.ExitCode, Span(now.Sub(s.ExitedAt)))
 	case s.State == api.StateExited && s.ExitCode != nil && s.ExitedAt.IsZero(): // Docker does not keep when a start failed
 		return fmt.Sprintf("exited (%d)", *s.ExitCode)
 	case s.State == api.StateExited && s.ExitCode != nil:
 		return fmt.Sprintf("exited (%d) %s ago", *s.ExitCode, Span(now.Sub(s.ExitedAt)))
 	}
 	return string(s.State)
+}
+
+// labelList is NAME=VALUE of each label, sorted by name.
+func labelList(labels map[string]string) (list []string) {
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		list = append(list, name+"="+labels[name])
+	}
+	return list
+}
+
+// restart is the restart policy, and how often it was needed.
+func restart(s api.Sandbox) string {
+	p := s.Restart
+	if p.Name == "" {
+		return ""
+	}
+	line := p.Name
+	if p.Max > 0 {
+		line += fmt.Sprintf(", %d times at most", p.Max)
+	}
+	if s.Restarts > 0 {
+		line += fmt.Sprintf("; restarted %d times since it was started", s.Restarts)
+	}
+	return line
 }
 
 // SandboxFacts are inspect's lines. What is empty is left out.
@@ -83,6 +111,8 @@ func SandboxFacts(s api.Sandbox, now time.Time) []api.Fact {
 		{Name: "Directory", Value: s.Process.Dir},
 		{Name: "Root", Value: s.Rootfs},
 		{Name: "Image", Value: s.Image},
+		{Name: "Labels", Value: strings.Join(labelList(s.Labels), ", ")},
+		{Name: "Restart", Value: restart(s)},
 		{Name: "CPUs", Value: nonZero(s.CPUs)},
 		{Name: "Memory", Value: size(s.Memory)},
 		{Name: "Disk", Value: size(s.Disk)},
