@@ -102,6 +102,13 @@ type Waiter interface {
 	Wait(ctx context.Context, id string) (Status, error)
 }
 
+// Updater is a driver that can change the limits of a sandbox it has made.
+type Updater interface {
+	// Update gives the sandbox the CPUs and the memory of a resolved Spec. now is true if a
+	// running sandbox has them at once; otherwise it gets them at its next start.
+	Update(ctx context.Context, spec Spec) (now bool, err error)
+}
+
 // LongStarter is a driver whose Start may need longer than the gateway's usual deadline. It
 // ends a start that makes no progress by itself.
 type LongStarter interface {

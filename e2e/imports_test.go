@@ -78,10 +78,12 @@ var importRule = map[string][]string{
 	// Runs keys at their times.
 	"gateway/lease/schedule": {},
 
+	// What happened, and who follows it.
+	"gateway/events": {"gateway/api"},
 	// Turns errors into a line and a hint.
 	"gateway/explain": {"=drivers", "gateway/api", "tokens", "internal/text"},
 	// The items, one for each record, and disk space for renewals. Neither imports sandbox.
-	"gateway/roster":  {"gateway/api", "gateway/explain", "gateway/lease", "gateway/state", "share", "internal"},
+	"gateway/roster":  {"gateway/api", "gateway/events", "gateway/explain", "gateway/lease", "gateway/state", "share", "internal"},
 	"gateway/reserve": {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
 	// Sandboxes and named shares both have leases. Neither package knows the other.
 	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/state", "share", "tokens", "internal"},

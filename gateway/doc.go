@@ -14,6 +14,7 @@
 //   - shares: the shares of the user's own
 //   - sandbox: a lease plus an engine: create, start, stop, reconcile, adopt
 //   - reserve: space for renewals on a full disk
+//   - events: what happened, for those who follow it
 //   - server: the API; explain: errors as answers; metrics: what is counted
 //   - daemon: the process: how it is started, and restarted
 //

@@ -322,6 +322,11 @@ func (f *fake) Exec(ctx context.Context, _ string, p drivers.Process, s drivers.
 	return len(p.Args), nil
 }
 
+// Update is drivers.Updater's.
+func (f *fake) Update(_ context.Context, spec drivers.Spec) (now bool, err error) {
+	return false, f.call("update", fmt.Sprintf("%s %g %d", spec.ID, spec.CPUs, spec.Memory))
+}
+
 func (f *fake) Signal(_ context.Context, id string, sig int) error {
 	if err := f.call(fmt.Sprintf("signal-%d", sig), id); err != nil {
 		return err

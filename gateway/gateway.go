@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/metrics"
@@ -74,7 +76,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	}
 	g := &Gateway{home: home, opts: opts, log: opts.Log, startedAt: time.Now(), keys: keys,
 		stopped: make(chan struct{}), metrics: metrics.New()}
-	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Published: g.metrics.Published, Failed: g.metrics.Failed,
+	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Published: g.published, Failed: g.failed,
 		Further: func(l *lease.Lease) []lease.Source { return []lease.Source{shares.Files(home, l)} }}, // add further sources here
 		g.metrics.Repaired)
 	g.keeper = g.roster.Keeper
@@ -90,6 +92,21 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.keeper.TellUntidyKeys()
 	g.touch()
 	return g, g.roster.Load(g.known)
+}
+
+// published and failed count a delivery, and tell who follows what happens.
+func (g *Gateway) published(l *lease.Lease, generation uint64, took time.Duration) {
+	g.metrics.Published(took)
+	if it := g.roster.ByID(l.ID()); it != nil {
+		it.Tell(api.EventRenewed, "generation", strconv.FormatUint(generation, 10))
+	}
+}
+
+func (g *Gateway) failed(l *lease.Lease, reason string) {
+	g.metrics.Failed()
+	if it := g.roster.ByID(l.ID()); it != nil {
+		it.Tell(api.EventFailed, "reason", reason)
+	}
 }
 
 // known takes in one record: a sandbox, or a share of the user's own.

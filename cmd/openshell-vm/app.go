@@ -43,7 +43,7 @@ func newApp() *cli.App {
 		Commands: slices.Concat(
 			category("sandboxes", runCommand(), createCommand(), psCommand(), inspectCommand(), logsCommand(),
 				execCommand(), attachCommand(), startCommand(), stopCommand(), restartCommand(), killCommand(),
-				waitCommand(), rmCommand()),
+				waitCommand(), renameCommand(), updateCommand(), rmCommand(), pruneCommand(), eventsCommand()),
 			category("shares", shareCommand()),
 			category("gateway", tokenCommand(), keysCommand(), gatewayCommand(), doctorCommand(), versionCommand(), completionCommand()),
 		),

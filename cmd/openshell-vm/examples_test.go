@@ -138,6 +138,9 @@ func judge(c *cli.Context) error {
 	_, _, badFormat := wantFormat(c)
 	_, badTTL := lifetime(c)
 	_, badFilter := show.ReadFilter(c.StringSlice("filter"))
+	if c.Command.Name == "events" {
+		_, badFilter = eventFilter(c.StringSlice("filter"))
+	}
 	var badRequest, missing error
 	if c.Command.ArgsUsage == cmdline.NewCommand {
 		_, badRequest = createRequest(c)

@@ -148,6 +148,7 @@ func (f *fake) handler() http.Handler {
 	mux.HandleFunc("GET /v1/doctor", f.doctor)
 	mux.HandleFunc("POST /v1/sandboxes", f.create)
 	mux.HandleFunc("GET /v1/sandboxes", f.list)
+	mux.HandleFunc("GET /v1/events", f.events)
 	mux.HandleFunc("POST /v1/token/verify", f.verify)
 	f.shareRoutes(mux)
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request, *fakeSandbox){
@@ -156,6 +157,8 @@ func (f *fake) handler() http.Handler {
 		"POST /v1/sandboxes/{ref}/start":        f.start,
 		"POST /v1/sandboxes/{ref}/stop":         f.stop,
 		"POST /v1/sandboxes/{ref}/signal":       f.signal,
+		"POST /v1/sandboxes/{ref}/rename":       f.rename,
+		"POST /v1/sandboxes/{ref}/update":       f.update,
 		"GET /v1/sandboxes/{ref}/wait":          f.wait,
 		"GET /v1/sandboxes/{ref}/logs":          f.logs,
 		"POST /v1/sandboxes/{ref}/attach":       f.attach,

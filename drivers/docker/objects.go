@@ -3,7 +3,6 @@ package docker
 import (
 	"context"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -61,7 +60,7 @@ func hostConfigOf(o container.Object) *api.HostConfig {
 		LogConfig: api.LogConfig{Type: "json-file", Config: map[string]string{
 			"max-size": strconv.Itoa(container.LogSize), "max-file": strconv.Itoa(container.LogFiles),
 		}},
-		Resources: api.Resources{NanoCPUs: int64(math.Round(o.CPUs * 1e9)), Memory: o.Memory, MemorySwap: o.Memory},
+		Resources: resources(o.CPUs, o.Memory),
 	}
 	for _, b := range append([]container.Bind{o.Share}, o.Binds...) {
 		h.Mounts = append(h.Mounts, mount.Mount{

@@ -121,13 +121,13 @@ func (k *Keeper) note(l *Lease, o outcome) {
 	case o.err != nil && ended:
 		return // it was removed meanwhile
 	case o.err != nil:
-		k.opts.Failed()
+		k.opts.Failed(l, oneLine(o.err))
 		log.Warn("renewal failed", "failures", failures+1, "error", oneLine(o.err))
 		return
 	case failures > 0:
 		log.Info("renewal works again", "failures", failures)
 	}
-	k.opts.Published(o.took)
+	k.opts.Published(l, o.minted.Generation, o.took)
 	if o.took > slowPublish {
 		log.Warn("a publish took long", slog.Uint64("generation", o.minted.Generation), "took", o.took)
 	}

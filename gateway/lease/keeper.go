@@ -25,9 +25,10 @@ type Options struct {
 	Further func(*Lease) []Source
 	// Pruned is called after each prune: there may be more space on the share's disk.
 	Pruned func(shareDir string)
-	// Published and Failed are called after each delivery, for the metrics.
-	Published func(took time.Duration)
-	Failed    func()
+	// Published and Failed are called after each delivery, for the metrics and for who
+	// follows what happens. reason is one line.
+	Published func(l *Lease, generation uint64, took time.Duration)
+	Failed    func(l *Lease, reason string)
 }
 
 // Keeper keeps leases. It delivers their tokens, when they are due and when it is asked

@@ -51,7 +51,7 @@ func kept(t *testing.T, ttl time.Duration, n int, log io.Writer) (*Keeper, []*Le
 	}
 	k := NewKeeper(Options{Keys: keys, GatewayID: "abcdefghijkl", Log: slog.New(slog.NewTextHandler(log, nil)),
 		Exists: func(string) bool { return true }, Further: func(*Lease) []Source { return nil }, Pruned: func(string) {},
-		Published: func(time.Duration) {}, Failed: func() {}})
+		Published: func(*Lease, uint64, time.Duration) {}, Failed: func(*Lease, string) {}})
 	var all []*Lease
 	for i := range n {
 		s, err := share.Create(filepath.Join(dir, fmt.Sprint(i)), share.Options{Renewed: k.Superseded})
@@ -292,7 +292,7 @@ func TestUntidyPublishIsNoFailure(t *testing.T) {
 			log := &capture.Buffer{}
 			k, all := kept(t, time.Hour, 1, log)
 			published, failed := 0, 0
-			k.opts.Published, k.opts.Failed = func(time.Duration) { published++ }, func() { failed++ }
+			k.opts.Published, k.opts.Failed = func(*Lease, uint64, time.Duration) { published++ }, func(*Lease, string) { failed++ }
 			l := all[0]
 			deliver := func() {
 				t.Helper()

@@ -185,6 +185,26 @@ func (it *Item) Present() error {
 	return nil
 }
 
+// Tell tells those who follow what happens to this item. details are names and values.
+func (it *Item) Tell(action string, details ...string) {
+	it.tell(it.Rec().Name, action, details)
+}
+
+// TellLocked is Tell for callers who hold Mu.
+func (it *Item) TellLocked(action string, details ...string) {
+	it.tell(it.record.Name, action, details)
+}
+
+func (it *Item) tell(name, action string, details []string) {
+	e := api.Event{Kind: it.Owner.Kind(), ID: it.ID, Name: name, Action: action, Details: map[string]string{}}
+	for i := 0; i+1 < len(details); i += 2 {
+		if details[i+1] != "" {
+			e.Details[details[i]] = details[i+1]
+		}
+	}
+	it.roster.Events.Tell(e)
+}
+
 // Gone reports whether the item was dropped: the roster does not know it any more.
 func (it *Item) Gone() bool {
 	it.Mu.Lock()

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/events"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/killpoint"
@@ -30,6 +31,7 @@ type Roster struct {
 	Home   *state.Home
 	Keeper *lease.Keeper // of all their leases
 	Log    *slog.Logger
+	Events events.Log // what happens to them
 
 	mu         sync.RWMutex
 	items      map[string]*Item // by id
@@ -134,6 +136,47 @@ func (r *Roster) Drop(it *Item) {
 	r.mu.Unlock()
 	it.Set(func() { it.gone = true })
 	r.Keeper.Drop(it.Lease)
+	if it.Rec().Made {
+		it.Tell(api.EventRemoved)
+	}
+}
+
+// Rename gives an item another name. It fails if that is taken. The caller holds Op.
+func (r *Roster) Rename(it *Item, name string) error {
+	if err := state.CheckName(name); err != nil {
+		return err
+	}
+	old := it.Rec().Name
+	if name == old {
+		return nil
+	}
+	if err := r.claim(it, name); err != nil {
+		return err
+	}
+	err := it.Update(func(rec *state.Record) { rec.Name, rec.Request.Name = name, name })
+	if err != nil {
+		old, name = name, old // the new name is free again
+	}
+	r.mu.Lock()
+	if r.names[old] == it {
+		delete(r.names, old)
+	}
+	r.mu.Unlock()
+	if err == nil {
+		it.Tell(api.EventRenamed, "from", old)
+	}
+	return err
+}
+
+// claim takes a name for an item.
+func (r *Roster) claim(it *Item, name string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if other := r.names[name]; other != nil {
+		return nameTaken(other)
+	}
+	r.names[name] = it
+	return nil
 }
 
 // nameTaken is the error for a name that another item has.

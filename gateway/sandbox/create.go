@@ -126,7 +126,11 @@ func (s *Sandbox) makeAll(ctx context.Context, spec drivers.Spec) error {
 	}
 	s.Set(func() { s.status = drivers.Status{ID: s.ID, State: drivers.Created} })
 	object, engine := objectOf(ctx, driver, s.ID), keepPlace(driver, s.ID)
-	return s.Update(func(r *state.Record) { r.Made, r.Object, r.Engine = true, object, engine })
+	err := s.Update(func(r *state.Record) { r.Made, r.Object, r.Engine = true, object, engine })
+	if err == nil {
+		s.Tell(api.EventCreated, "driver", driver.Name(), "image", spec.Image)
+	}
+	return err
 }
 
 // keepPlace returns the address of the engine in which a sandbox was just made or seen, and

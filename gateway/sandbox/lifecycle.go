@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"openshell-vm/drivers"
@@ -96,6 +97,7 @@ func (s *Sandbox) bringUp(ctx context.Context, restarts int) error {
 	if err != nil {
 		return err
 	}
+	counted := restarts > s.Rec().Start.Restarts
 	err = s.Update(func(r *state.Record) {
 		r.Want(state.WantRunning)
 		r.Start = state.StartRecord{BootID: s.fleet.bootID, Share: mounted, Restarts: restarts}
@@ -108,11 +110,16 @@ func (s *Sandbox) bringUp(ctx context.Context, restarts int) error {
 		return err
 	}
 	s.Set(func() {
-		s.up, s.killed, s.pauses.until = true, false, time.Time{}
+		s.up, s.ran, s.killed, s.pauses.until = true, true, false, time.Time{}
 		if restarts == 0 {
 			s.pauses = pauses{}
 		}
 	})
+	if counted {
+		s.Tell(api.EventRestarted, "restarts", strconv.Itoa(restarts))
+	} else {
+		s.Tell(api.EventStarted)
+	}
 	_ = s.refresh(ctx) // else the next look tells
 	return nil
 }
@@ -273,8 +280,10 @@ func (s *Sandbox) erase(ctx context.Context) error {
 func (s *Sandbox) wasRemoved() {
 	s.Removed, s.up, s.touched = true, false, time.Now()
 	if s.status.State == drivers.Running {
-		s.status.State, s.status.ExitCode, s.status.ExitedAt = drivers.Exited, 128+9, s.touched
-		s.status.Reason = "it was removed while it ran"
+		ended := s.status
+		ended.State, ended.ExitCode, ended.ExitedAt = drivers.Exited, 128+9, s.touched
+		ended.Reason = "it was removed while it ran"
+		s.became(ended)
 	}
 }
 

@@ -246,11 +246,11 @@ func (s *Sandbox) next(status drivers.Status, found, live bool, asked time.Time)
 func (s *Sandbox) take(status drivers.Status, found bool) {
 	switch {
 	case found:
-		s.status = status
+		s.became(status)
 	case s.status.State == drivers.Exited || s.status.State == drivers.Dead:
 		s.status.SeenGeneration = 0
 	default:
-		s.status = drivers.Status{ID: s.ID, State: drivers.Dead, Reason: lostReason(s.RecLocked())}
+		s.became(drivers.Status{ID: s.ID, State: drivers.Dead, Reason: lostReason(s.RecLocked())})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"openshell-vm/drivers"
@@ -32,6 +33,7 @@ type Sandbox struct {
 	undelivered bool
 	retry       schedule.Backoff // the pauses between the reconciler's attempts
 	pauses      pauses           // those before the restarts of the restart policy
+	ran         bool             // its end has not been told yet
 	killed      bool             // its user sent a signal that ends it: the restart policy does not bring it back
 	touched     time.Time        // when an operation changed it last: reports from before are outdated
 	clients     int              // streams that are connected: --rm waits for them
@@ -104,10 +106,26 @@ func (s *Sandbox) observe(status drivers.Status, asked time.Time) bool {
 	taken := false
 	s.Set(func() {
 		if taken = !asked.Before(s.touched); taken {
-			s.status = status
+			s.became(status)
 		}
 	})
 	return taken
+}
+
+// became takes over the engine's report. The end of a run is told once. The caller holds Mu.
+func (s *Sandbox) became(status drivers.Status) {
+	s.status = status
+	switch ended := status.State == drivers.Exited || status.State == drivers.Dead; {
+	case status.State == drivers.Running:
+		s.ran = true
+	case ended && s.ran:
+		s.ran = false
+		code := ""
+		if status.State == drivers.Exited {
+			code = strconv.Itoa(status.ExitCode)
+		}
+		s.TellLocked(api.EventEnded, "exitCode", code, "reason", status.Reason)
+	}
 }
 
 // begin marks a long operation, which ps shows until end is called. The caller holds Op.

@@ -196,6 +196,7 @@ func (s *Shares) makeNew(ctx context.Context, q api.ShareRequest) (*Share, error
 		s.takeBack(context.WithoutCancel(ctx), own, "a failed creation is not taken back yet")
 		return nil, err
 	}
+	own.Tell(api.EventCreated)
 	return own, nil
 }
 

@@ -18,6 +18,7 @@ const (
 	OneSandbox     = "SANDBOX"
 	Sandboxes      = "SANDBOX..."
 	NewName        = "NAME"
+	Renaming       = "SANDBOX NAME"
 	Shares         = "SHARE..."
 	ShareFiles     = "SHARE [NAME=]FILE..."
 	TokenFile      = "[FILE|-]"
@@ -42,6 +43,7 @@ var allArguments = map[string]arguments{
 	OneSandbox:     {names: sandboxNames},
 	Sandboxes:      {names: sandboxNames, many: true},
 	NewName:        {},
+	Renaming:       {names: sandboxNames},
 	Shares:         {names: shareNames, many: true},
 	ShareFiles:     {names: shareNames},
 	TokenFile:      {},

@@ -39,9 +39,6 @@ var Commands = map[string][]Habit{
 			"login logout trust rmi mount unmount unshare",
 			"images are the engine's",
 			"use docker or podman for them; openshell-vm run --image REF fetches what is missing"},
-		{"prune",
-			"nothing is removed unasked",
-			"openshell-vm rm $(openshell-vm ps -q --filter status=exited) removes what has ended"},
 		{"system",
 			"what docker shows under system is spread here",
 			"openshell-vm doctor shows the host, openshell-vm gateway status the daemon, openshell-vm ps -a what " +
@@ -49,15 +46,10 @@ var Commands = map[string][]Habit{
 		{"info",
 			"what docker shows under info is spread here",
 			"openshell-vm doctor shows the host and its drivers, openshell-vm gateway status the daemon"},
-		{"events event",
-			"there is no stream of events",
-			"openshell-vm wait SANDBOX waits for an end; openshell-vm ps -o json shows all states; gateway.log in " +
-				"the state directory has what happened"},
+		{"event", "events is its name", "openshell-vm events -f follows what happens"},
 		{"diff commit export snapshot clone",
 			"a sandbox's changes can't be taken out as an image or a layer",
 			"openshell-vm exec SANDBOX tar -cf - /DIR > FILES.tar takes files out of a running one"},
-		{"rename", "a name is for the sandbox's life", "choose it with openshell-vm run --name NAME"},
-		{"update", "limits are for the sandbox's life", "openshell-vm run --cpus N --memory SIZE makes another one with others"},
 		{"container containers sandbox",
 			"the commands stand for themselves here, without a group",
 			"openshell-vm ps, run, start, stop, rm, inspect, logs, exec"},
@@ -192,6 +184,17 @@ var Flags = map[string][]Habit{
 			"--sdnotify",
 			"that can't be set here",
 			fixedLimit},
+	},
+	"events": {
+		{"--until --no-trunc --stream", "that is not known here", "openshell-vm events --since TIME shows what happened, -f goes on"},
+	},
+	"prune": {
+		{"-a --all --volumes --build --external", "it removes sandboxes only", "leave it out"},
+	},
+	"update": {
+		{"--cpu-shares -c --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpuset-cpus --cpuset-mems --memory-reservation " +
+			"--memory-swap --memory-swappiness --kernel-memory --blkio-weight --pids-limit --env -e --unsetenv --device-read-bps --latest -l",
+			"that can't be changed here", "--cpus N and --memory SIZE are limits; --ttl DURATION is the lifetime of its tokens"},
 	},
 	"exec": {
 		{"-d --detach",

@@ -1,0 +1,64 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/internal/text"
+)
+
+// whileFollowed is how often a follower of events counts as a use of the gateway.
+const whileFollowed = 5 * time.Second
+
+// getEvents sends events, one a line. With follow it goes on until the client or the gateway
+// ends.
+func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
+	since := time.Time{}
+	if text := r.URL.Query().Get("since"); text != "" {
+		var err error
+		if since, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			fail(w, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q is no time", text), Hint: "use RFC 3339, such as 2026-01-31T12:00:00Z"})
+			return
+		}
+	}
+	past, f := s.roster.Events.Follow(since)
+	defer f.Close()
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	out := json.NewEncoder(flusher{w, http.NewResponseController(w)})
+	for _, e := range past {
+		if out.Encode(clean(e)) != nil {
+			return
+		}
+	}
+	if r.URL.Query().Get("follow") == "" {
+		return
+	}
+	_ = http.NewResponseController(w).Flush() // so that the client has its answer before anything happens
+	ticker := time.NewTicker(whileFollowed)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-ticker.C:
+			s.opts.Touch()
+		case e := <-f.Events():
+			if out.Encode(clean(e)) != nil {
+				return
+			}
+		}
+	}
+}
+
+// clean is an event for a terminal: an engine or a guest may have written its reason.
+func clean(e api.Event) api.Event {
+	details := make(map[string]string, len(e.Details))
+	for name, value := range e.Details {
+		details[name] = text.Line(value)
+	}
+	e.Details = details
+	return e
+}
