@@ -4,24 +4,32 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"openshell-vm/drivers"
 )
 
-// idempotent: each request is made again, in each state.
+// idempotent: each request is made again, in each state. Before the last start the memory is
+// changed, where the driver can do that.
 func idempotent(t *testing.T, s *suite) string {
 	b := s.box(t, nil)
 	b.stop(time.Second) // never started
 	if err := b.driver.Create(t.Context(), b.spec); !errors.Is(err, drivers.ErrExists) {
 		t.Errorf("created twice: %v", err)
 	}
-	for range 3 {
+	for i := range 3 {
+		if i == 2 {
+			b.changeMemory()
+		}
 		b.start()
 		b.start()
 		if got := b.inspect().State; got != drivers.Running {
 			t.Fatalf("%s after a start", got)
+		}
+		if i == 2 {
+			b.seesMemory()
 		}
 		b.stop(10 * time.Second)
 		b.stop(10 * time.Second)
@@ -42,6 +50,41 @@ func idempotent(t *testing.T, s *suite) string {
 		t.Error("the share went with the sandbox")
 	}
 	return ""
+}
+
+// changeMemory gives the sandbox more memory, which it has after its next start.
+func (b *box) changeMemory() {
+	b.t.Helper()
+	updater, ok := b.driver.(drivers.Updater)
+	if !ok {
+		return
+	}
+	spec := b.spec
+	spec.Memory = max(spec.Memory, 64<<20) + 64<<20
+	if _, err := updater.Update(b.t.Context(), spec); err == nil {
+		b.spec = spec
+	} else if drivers.HintOf(err) == "" {
+		b.t.Errorf("update: %v", err)
+	}
+}
+
+// seesMemory wants the workload to have the memory of the spec: by its cgroup's limit in a
+// container, and by what its kernel found in a VM, which takes some of it for itself.
+func (b *box) seesMemory() {
+	b.t.Helper()
+	if b.spec.Memory == 0 {
+		return
+	}
+	const script = `cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null || true; ` +
+		`while read name kib _; do [ $name = MemTotal: ] && echo $((kib * 1024)); done </proc/meminfo`
+	lines, code := b.exec(drivers.Process{Args: []string{"/bin/sh", "-c", script}}, false).rest()
+	for _, line := range lines {
+		n, err := strconv.ParseInt(line, 10, 64)
+		if err == nil && n <= b.spec.Memory && n > b.spec.Memory*3/4 {
+			return
+		}
+	}
+	b.t.Errorf("it should have %d bytes of memory and has %v (exit code %d)", b.spec.Memory, lines, code)
 }
 
 // engineRestarted: a crash of the engine may end the sandbox, and costs nothing more.
