@@ -104,8 +104,8 @@ func agreed(in io.Reader, list []api.Sandbox) bool {
 	for i, s := range list {
 		names[i] = s.Name
 	}
-	fmt.Fprintf(os.Stderr, "This removes %d sandboxes that do not run, with all that they wrote: %s\nGo on? [y/N] ",
-		len(list), strings.Join(names, ", "))
+	fmt.Fprintf(os.Stderr, "This removes what does not run, with all that it wrote: %s\nGo on? [y/N] ",
+		strings.Join(names, ", "))
 	answer, _ := bufio.NewReader(in).ReadString('\n')
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes"

@@ -232,7 +232,9 @@ func (s *Sandbox) next(status drivers.Status, found, live bool, asked time.Time)
 		case next == again && s.killed:
 			next = settle
 		case next == again:
-			s.pauses.begin(status, time.Now())
+			if s.pauses.begin(status, time.Now()) {
+				s.wakeAt(s.pauses.until)
+			}
 			s.up = live // so that a later look judges alike
 			waits = time.Now().Before(s.pauses.until)
 		}

@@ -15,8 +15,7 @@ import (
 
 const (
 	// firstPause and longestPause bound the pause before a restart. It doubles with each
-	// restart after a short run. The numbers are docker's. An engine is asked every two
-	// seconds, so shorter pauses take that long.
+	// restart after a short run. The numbers are docker's.
 	firstPause   = 100 * time.Millisecond
 	longestPause = time.Minute
 	// longRun is how long a workload must have run for the pauses to begin anew.
@@ -50,16 +49,17 @@ type pauses struct {
 	until time.Time // the end of the pause under way; zero if there is none
 }
 
-// begin begins a pause after a run, unless one is under way.
-func (p *pauses) begin(status drivers.Status, now time.Time) {
+// begin begins a pause after a run, unless one is under way. It reports whether it did.
+func (p *pauses) begin(status drivers.Status, now time.Time) bool {
 	if !p.until.IsZero() {
-		return
+		return false
 	}
 	if !status.StartedAt.IsZero() && status.ExitedAt.Sub(status.StartedAt) >= longRun {
 		p.short = 0
 	}
 	p.until = now.Add(min(firstPause<<min(p.short, 10), longestPause))
 	p.short++
+	return true
 }
 
 // line tells users of the pause.
@@ -69,6 +69,13 @@ func (p *pauses) line(now time.Time) string {
 		return "it is started again"
 	}
 	return fmt.Sprintf("it is started again in %v", max(left.Round(time.Second), time.Second))
+}
+
+// wakeAt looks at the sandbox when its pause ends: the next look may be two seconds away.
+func (s *Sandbox) wakeAt(end time.Time) {
+	time.AfterFunc(time.Until(end), func() {
+		s.fleet.work.begin(func() { s.LookAt(context.Background()) })
+	})
 }
 
 // restart starts a sandbox that ended, and counts that.
