@@ -48,12 +48,12 @@ func driver(s api.Sandbox) string {
 // explained is the sandbox's state, and the reason if there is one.
 func explained(s api.Sandbox, now time.Time) string {
 	running := s.State == api.StateRunning && !s.StartedAt.IsZero()
-	stands := strings.HasPrefix(s.Reason, "frozen: ") || strings.HasPrefix(s.Reason, "held: ")
+	over := strings.HasPrefix(s.Reason, "the first boot ") // inspect tells of it
 	switch {
-	case running && stands: // somebody has to do something about it
-		return state(s, now) + ", " + text.Line(s.Reason)
-	case s.Reason == "" || running:
+	case s.Reason == "" || running && over:
 		return state(s, now)
+	case running: // something is wrong all the same: its engine does not answer, it is frozen, its network is down
+		return state(s, now) + ", " + text.Line(s.Reason)
 	}
 	return state(s, now) + ": " + text.Line(s.Reason)
 }
