@@ -47,7 +47,7 @@ var importRule = map[string][]string{
 	"drivers/driverstest/trees":    {"drivers/driverstest/content"},
 
 	// The driver and the monitor know the interface of a hypervisor, but no hypervisor.
-	"drivers/vm": {"=drivers", "drivers/vm/guest", "drivers/vm/host", "=drivers/vm/hypervisor", "drivers/vm/hypervisor/all",
+	"drivers/vm": {"=drivers", "drivers/vm/guest", "drivers/vm/host", "drivers/vm/images", "=drivers/vm/hypervisor", "drivers/vm/hypervisor/all",
 		"drivers/vm/cgroup", "drivers/vm/monitor", "internal"},
 	"drivers/vm/monitor/api": {"=drivers", "internal"},
 	"drivers/vm/monitor": {"=drivers", "drivers/vm/guest", "=drivers/vm/hypervisor", "drivers/vm/monitor/api",
@@ -65,6 +65,15 @@ var importRule = map[string][]string{
 	"drivers/vm/guest":                  {"internal/vocab"},
 	"drivers/vm/kvm":                    {"internal"},
 	"drivers/vm/rootlist":               {},
+	// Images for VMs: only openshell-image reads what is hostile.
+	"drivers/vm/images":           {"drivers/vm/images", "internal"},
+	"drivers/vm/images/store":     {"drivers/vm/images/block", "internal"},
+	"drivers/vm/images/source":    {"drivers/vm/images/unpack", "internal"},
+	"drivers/vm/images/block":     {"drivers/vm/images/erofs"},
+	"drivers/vm/images/erofs":     {},
+	"drivers/vm/images/unpack":    {},
+	"drivers/vm/images/config":    {"internal"},
+	"drivers/vm/images/imagetest": {}, // used by the tests of several parts
 
 	"gateway/api": {"internal/peer", "internal/plainfile", "internal/procfs", "internal/stream", "internal/vocab"},
 	"gateway":     {"gateway", "drivers", "share", "tokens", "internal"},
@@ -108,6 +117,7 @@ var importRule = map[string][]string{
 	"cmd/openshell-gateway": {"gateway", "drivers"},
 	"cmd/openshell-vmm":     {"drivers/vm/hypervisor/all", "drivers/vm/jail", "drivers/vm/kvm", "drivers/vm/monitor"},
 	"cmd/openshell-init":    {"drivers/vm/guest", "drivers/vm/rootlist", "internal", "share/layout"},
+	"cmd/openshell-image":   {"drivers/vm/images", "internal"},
 	"cmd/openshell-krun":    {"drivers/vm/guest", "drivers/vm/hypervisor/krun/krunvm", "krun"},
 
 	"e2e": {"drivers", "gateway", "share", "tokens", "krun", "internal"},

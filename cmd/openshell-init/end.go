@@ -50,7 +50,7 @@ func unmountRoot(where layout, ephemeral bool, grace time.Duration) {
 	if ephemeral {
 		return
 	}
-	dev, err := where.findDisk("/sys/block")
+	dev, err := where.findUpper()
 	if err != nil {
 		logf("unmount the root: %v", err)
 		return

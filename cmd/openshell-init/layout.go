@@ -39,8 +39,8 @@ type layout struct {
 // gateways that wrote no traits knew one such hypervisor.
 var oldTraits = guest.Traits{CachesNames: true, LoneDisk: true, ExitRequest: 0x7602, EndsByRestart: true}
 
-// findShares mounts the shares device and the root device. A VM with a single device
-// has both in the init's own root, and needs no mount.
+// findShares mounts the shares device. A VM with a single device has the shares, and the
+// root unless that is an image, in the init's own root, and needs no mount.
 func findShares() (layout, error) {
 	composed := filepath.Join("/", guest.SharesDir)
 	if _, err := os.Stat(filepath.Join(composed, guest.BootDir)); err == nil {
@@ -50,7 +50,34 @@ func findShares() (layout, error) {
 	if err := mountDevice(guest.TagShares, where.shares, unix.MS_RDONLY|plain); err != nil {
 		return layout{}, err
 	}
-	return where, mountDevice(guest.TagRoot, where.lower, unix.MS_RDONLY|unix.MS_NOATIME)
+	return where, nil
+}
+
+// mountRoot mounts what the root is made of, if it has a device of its own.
+func (l *layout) mountRoot(spec guest.BootSpec) error {
+	switch {
+	case spec.Image:
+		l.lower = lowerDir
+		return l.mountImage()
+	case l.lower == lowerDir:
+		return mountDevice(guest.TagRoot, l.lower, unix.MS_RDONLY|unix.MS_NOATIME)
+	}
+	return nil
+}
+
+// mountImage mounts the disk that is the root.
+func (l layout) mountImage() error {
+	dev, err := findDisk("/sys/block", l.isImage)
+	if err != nil {
+		return fmt.Errorf("find the image's disk: %w", err)
+	}
+	if err := os.MkdirAll(l.lower, 0o700); err != nil {
+		return err
+	}
+	if err := unix.Mount(dev, l.lower, "erofs", unix.MS_RDONLY|unix.MS_NOATIME, ""); err != nil {
+		return &fault.Error{Op: "mount the image", Err: err, Hint: "use a guest kernel that has EROFS, such as Debian's linux-image-cloud-amd64"}
+	}
+	return nil
 }
 
 // with returns l with the boot spec's traits, if it has any.

@@ -89,7 +89,7 @@ func TestFindDevicesByName(t *testing.T) {
 	class := t.TempDir()
 	for name, content := range map[string]string{
 		"vport0p1/name": "stdio\n", "vport0p2/name": "control\n", "vport0p3/dev": "1:2\n",
-		"vda/serial": "other\n", "vdb/serial": "upper\n", "vdc/size": "8\n",
+		"vda/serial": "other\n", "vdb/serial": "upper\n", "vdc/size": "8\n", "vda/ro": "0\n", "vdd/ro": "1\n", "vde/serial": "image\n",
 	} {
 		file := filepath.Join(class, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -105,11 +105,18 @@ func TestFindDevicesByName(t *testing.T) {
 	if dev, err := awaitPort(class, "console", time.Now()); err == nil {
 		t.Errorf("a port that is not there is %q", dev)
 	}
-	if dev, err := (layout{}).findDisk(class); err != nil || dev != "/dev/vdb" {
-		t.Errorf("the disk with our serial number is %q, %v", dev, err)
-	}
-	if dev, err := (layout{Traits: oldTraits}).findDisk(class); err != nil || dev != "/dev/vda" {
-		t.Errorf("the only disk is %q, %v", dev, err)
+	for what, test := range map[string]struct {
+		is   func(string) bool
+		want string
+	}{
+		"for changes, by its serial number": {(layout{}).isUpper, "/dev/vdb"},
+		"with the image, by its number":     {(layout{}).isImage, "/dev/vde"},
+		"for changes, as it can be written": {(layout{Traits: oldTraits}).isUpper, "/dev/vda"},
+		"with the image, as it can't":       {(layout{Traits: oldTraits}).isImage, "/dev/vdd"},
+	} {
+		if dev, err := findDisk(class, test.is); err != nil || dev != test.want {
+			t.Errorf("the disk %s is %q, %v", what, dev, err)
+		}
 	}
 }
 

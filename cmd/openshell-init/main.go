@@ -80,6 +80,9 @@ func bringUp(h *host, procs *procs) (outcome, error) {
 	if err := h.send(guest.Message{Hello: &guest.Hello{Version: guest.Version, Kernel: kernelRelease()}}); err != nil {
 		return outcome{}, err
 	}
+	if err := where.mountRoot(spec); err != nil {
+		return outcome{}, err
+	}
 	r, err := makeRoot(where, spec, h.progress)
 	if err != nil {
 		return outcome{}, err

@@ -112,7 +112,7 @@ func mountUpper(where layout, ephemeral bool) error {
 		}
 		return nil
 	}
-	dev, err := where.findDisk("/sys/block")
+	dev, err := where.findUpper()
 	if err != nil {
 		return err
 	}
@@ -131,35 +131,48 @@ func mountUpper(where layout, ephemeral bool) error {
 // diskDeadline is how long a disk may take to appear.
 const diskDeadline = 5 * time.Second
 
-// findDisk waits for the sandbox's disk and returns its device.
-func (l layout) findDisk(blocks string) (dev string, err error) {
+// findUpper finds the disk for the sandbox's changes, and prepares it.
+func (l layout) findUpper() (dev string, err error) {
+	dev, err = findDisk("/sys/block", l.isUpper)
+	if err != nil {
+		return "", fmt.Errorf("find the sandbox's disk: %w", err)
+	}
+	// Smaller requests: what is under way when the host freezes the VM for want of room is
+	// still written. If this write fails, that is a bit more.
+	_ = os.WriteFile(filepath.Join("/sys/block", filepath.Base(dev), "queue/max_sectors_kb"), []byte("1024"), 0)
+	return dev, nil
+}
+
+// findDisk waits for a disk, and returns its device.
+func findDisk(blocks string, is func(disk string) bool) (dev string, err error) {
 	for deadline := time.Now().Add(diskDeadline); ; time.Sleep(time.Millisecond) {
 		disks, err := filepath.Glob(filepath.Join(blocks, "vd*"))
 		if err != nil {
 			return "", err
 		}
 		for _, disk := range disks {
-			if l.isUpper(disk) {
-				// Smaller requests: what is under way when the host freezes the VM for want
-				// of room is still written. If this write fails, that is a bit more.
-				_ = os.WriteFile(filepath.Join(disk, "queue/max_sectors_kb"), []byte("1024"), 0)
+			if is(disk) {
 				return filepath.Join("/dev", filepath.Base(disk)), nil
 			}
 		}
 		if time.Now().After(deadline) {
-			return "", fmt.Errorf("there is no disk with the serial number %q", guest.UpperSerial)
+			return "", fmt.Errorf("it is none of the %d disks", len(disks))
 		}
 	}
 }
 
-// isUpper reports whether disk is the sandbox's: by its serial number, unless it is the
-// only disk.
-func (l layout) isUpper(disk string) bool {
+// isUpper and isImage tell the disks apart: by their serial numbers, or by which of them
+// can be written to.
+func (l layout) isUpper(disk string) bool { return l.isDisk(disk, guest.UpperSerial, "0") }
+func (l layout) isImage(disk string) bool { return l.isDisk(disk, guest.ImageSerial, "1") }
+
+func (l layout) isDisk(disk, serial, readOnly string) bool {
+	file, want := "serial", serial
 	if l.LoneDisk {
-		return true
+		file, want = "ro", readOnly
 	}
-	data, err := os.ReadFile(filepath.Join(disk, "serial"))
-	return err == nil && strings.TrimSpace(string(data)) == guest.UpperSerial
+	data, err := os.ReadFile(filepath.Join(disk, file))
+	return err == nil && strings.TrimSpace(string(data)) == want
 }
 
 func mountOverlay(where layout, progress func(guest.Progress)) error {
@@ -282,6 +295,11 @@ func furnish(spec guest.BootSpec, t *trees) error {
 	}
 	if err := mountAuth(spec, t.auth); err != nil {
 		return err
+	}
+	for _, dir := range spec.Dirs {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("make %s, which the image asks for: %w", dir, err)
+		}
 	}
 	return setNames(spec.Hostname)
 }

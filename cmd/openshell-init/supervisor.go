@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"sync"
 	"time"
@@ -86,7 +87,7 @@ func (s *supervisor) end(grace time.Duration) {
 		s.signalWorkload(int(unix.SIGKILL))
 		return
 	}
-	s.signalWorkload(int(unix.SIGTERM))
+	s.signalWorkload(cmp.Or(s.spec.StopSignal, int(unix.SIGTERM)))
 	time.AfterFunc(grace, func() { s.signalWorkload(int(unix.SIGKILL)) })
 }
 

@@ -85,7 +85,8 @@ func configure(vm *krun.Context, cfg krunvm.Config, p ports) error {
 		vm.DisableImplicitVsock,
 		vm.DisableImplicitConsole,
 		func() error { return addPorts(vm, p) },
-		func() error { return addDisk(vm, cfg.Disk) },
+		func() error { return addDisk(vm, krun.Disk{ID: guest.UpperSerial, Path: cfg.Disk}) },
+		func() error { return addDisk(vm, krun.Disk{ID: guest.ImageSerial, Path: cfg.Image, ReadOnly: true}) },
 		// libkrun's own init becomes ours, which then is process 1.
 		func() error { return vm.SetExec(cfg.Init, nil, []string{"KRUN_INIT_PID1=1"}) },
 	} {
@@ -112,11 +113,12 @@ func addPorts(vm *krun.Context, p ports) error {
 	return console.AddInOut(guest.PortControl, p.control, p.control)
 }
 
-func addDisk(vm *krun.Context, path string) error {
-	if path == "" {
+// addDisk adds a raw disk, unless it has no path.
+func addDisk(vm *krun.Context, d krun.Disk) error {
+	if d.Path == "" {
 		return nil
 	}
-	return vm.AddDisk2(krun.Disk{ID: guest.UpperSerial, Path: path, Format: krun.DiskRaw})
+	return vm.AddDisk2(d)
 }
 
 // raiseFiles lets the file server in this process open as many files as the host allows.

@@ -35,6 +35,9 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 			return err
 		}
 	}
+	if err := d.keepImage(ctx, spec); err != nil {
+		return err
+	}
 	return atomicfile.WriteJSON(filepath.Join(dir, specFile), spec, atomicfile.Durable)
 }
 
@@ -67,10 +70,13 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 		return err
 	}
 	d.removeCgroups(id)
+	if kept, err := d.readImage(id); err == nil {
+		d.images().Unuse(kept.ID, id)
+	}
 	// The spec goes last: until then a killed Remove can be done again.
 	for _, pattern := range []string{
 		upperFile, monitor.StdioFile + "*", monitor.ConsoleFile + "*", monitor.ToolsFile + "*", monitor.LogFile,
-		monitor.ConfigFile + "*", monitor.ExitFile + "*", monitor.LockFile, bootDir, rootDir, specFile + "*",
+		monitor.ConfigFile + "*", monitor.ExitFile + "*", monitor.LockFile, bootDir, rootDir, imageFile + "*", specFile + "*",
 	} {
 		names, err := filepath.Glob(filepath.Join(globEscape(dir), pattern))
 		if err != nil {

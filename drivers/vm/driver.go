@@ -67,6 +67,7 @@ var (
 
 	_ drivers.LongStarter = (*Driver)(nil)
 	_ drivers.Stocker     = (*Driver)(nil)
+	_ drivers.Puller      = (*Driver)(nil)
 )
 
 // New makes a driver. It does not look at the host yet.

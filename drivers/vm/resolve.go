@@ -22,6 +22,9 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	if err := refuseNotYet(spec); err != nil {
 		return spec, 0, err
 	}
+	if err := refuseImage(spec); err != nil {
+		return spec, 0, err
+	}
 	chosen, err := d.chooseHypervisor(ctx, spec.VM.Hypervisor)
 	if err != nil {
 		return spec, 0, err
@@ -46,7 +49,12 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 			Op: "give the VM a disk", Err: errors.New("an ephemeral sandbox writes into its memory"), Hint: "leave out --disk or --ephemeral",
 		}
 	}
-	if host.OwnRoot(spec.VM.Rootfs) {
+	if spec.Image != "" {
+		spec.VM.Rootfs = ""
+		if err := d.resolveImage(ctx, spec); err != nil {
+			return spec, 0, err
+		}
+	} else if host.OwnRoot(spec.VM.Rootfs) {
 		spec.VM.Rootfs = ""
 		if err := d.host.CheckUserland(ctx); err != nil {
 			return spec, 0, err
@@ -57,7 +65,7 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	if _, err := host.Mounts(spec); err != nil {
 		return spec, 0, err
 	}
-	if len(spec.Process.Args) == 0 {
+	if len(spec.Process.Args) == 0 && spec.Image == "" {
 		spec.Process.Args = []string{"/bin/sh"}
 	}
 	return spec, chosen.Staleness(), nil
@@ -66,12 +74,6 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 // refuseNotYet refuses what this driver can't do yet.
 func refuseNotYet(s drivers.Spec) error {
 	switch {
-	case s.Image != "":
-		return &drivers.Error{Op: "use the image " + s.Image, Err: errors.New("the vm driver runs directories, not images"),
-			Hint: "use --rootfs DIR, or --driver podman or docker"}
-	case s.Entrypoint != "":
-		return &drivers.Error{Op: "replace the entry point by " + s.Entrypoint, Err: errors.New("a directory has none, only an image has"),
-			Hint: "put the program before its arguments, or use --driver podman or docker"}
 	case s.Network == drivers.NetworkUser, len(s.Ports) > 0, len(s.VM.AllowHost) > 0, len(s.VM.AllowEgress) > 0:
 		return &drivers.Error{Op: "connect the VM", Err: errors.New("a VM has no network"), Hint: "use --driver podman or docker"}
 	case len(s.Writable) > 0:

@@ -114,7 +114,8 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 	if !spec.VM.Ephemeral {
 		cfg.Upper = filepath.Join(dir, upperFile)
 	}
-	if err := d.shareRoot(ctx, spec, &cfg); err != nil {
+	image, err := d.shareRoot(ctx, spec, &cfg)
+	if err != nil {
 		return cfg, nil, err
 	}
 	if err := shareMounts(spec, &cfg); err != nil {
@@ -124,20 +125,31 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 		return cfg, nil, err
 	}
 	placeVM(&cfg, host.Names(), tools.Overhead())
+	if image != nil {
+		if spec.Process, err = image.process(spec); err != nil {
+			return cfg, nil, err
+		}
+	}
 	boot := bootSpec(spec, d.hypervisor(spec.VM.Hypervisor).Traits())
+	if image != nil {
+		image.complete(&boot)
+	}
 	return cfg, tools, atomicfile.WriteJSON(filepath.Join(cfg.Boot, guest.SpecFile), boot, atomicfile.Volatile)
 }
 
-// shareRoot sets the root that the guest sees. The default root lies in the sandbox's own
+// shareRoot sets the root that the guest sees, and returns the image if it is one. The default root lies in the sandbox's own
 // directory, where no root of a user may lie. It needs no check: all in it was made here.
-func (d *Driver) shareRoot(ctx context.Context, spec drivers.Spec, cfg *monitor.Config) error {
+func (d *Driver) shareRoot(ctx context.Context, spec drivers.Spec, cfg *monitor.Config) (*sandboxImage, error) {
+	if spec.Image != "" {
+		return d.shareImage(ctx, spec, cfg)
+	}
 	if host.OwnRoot(spec.VM.Rootfs) {
 		cfg.Rootfs = drivers.Tree{Source: filepath.Join(cfg.Dir, rootDir)}
-		return d.host.MakeRoot(ctx, cfg.Rootfs.Source)
+		return nil, d.host.MakeRoot(ctx, cfg.Rootfs.Source)
 	}
 	var err error
 	cfg.Rootfs, err = host.Judge("use the root directory", spec.VM.Rootfs, spec.Hidden)
-	return err
+	return nil, err
 }
 
 // shareMounts sets what the guest sees of the user's directories.

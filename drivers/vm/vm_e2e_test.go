@@ -34,7 +34,7 @@ func programs(t *testing.T) string {
 		return dir
 	}
 	dir = t.TempDir()
-	for _, p := range []string{"openshell-vmm", "openshell-init"} {
+	for _, p := range []string{"openshell-vmm", "openshell-init", "openshell-image"} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, p), "openshell-vm/cmd/"+p)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {

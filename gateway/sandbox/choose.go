@@ -73,7 +73,7 @@ func (f *Fleet) choose(ctx context.Context, q api.CreateRequest) (drivers.Driver
 	}
 	fit := candidates(f.opts.Drivers, q)
 	if len(fit) == 0 {
-		return nil, &api.Error{Code: api.CodeInvalid, Message: "an image is wanted, and what only a VM has: VMs run directories, not images",
+		return nil, &api.Error{Code: api.CodeInvalid, Message: "an image is wanted, and what only a VM has: no driver here has both",
 			Hint: "give --rootfs DIR for --image, or leave out --hypervisor and --require-jail"}
 	}
 	refusal := &api.Error{Code: api.CodeDriver, Message: "no driver can be used here", Hint: "openshell-vm doctor says what is missing"}
@@ -116,7 +116,7 @@ func (f *Fleet) Pull(ctx context.Context, q api.CreateRequest) (Pull, error) {
 // insteadOfVM is for a driver that auto chose and that refuses because no image is given.
 // If it was chosen only because no VM can be used, the returned error says so.
 func (f *Fleet) insteadOfVM(ctx context.Context, taken drivers.Driver, asked string, refusal error) error {
-	first := slices.IndexFunc(f.opts.Drivers, func(d drivers.Driver) bool { return !takesImages(d) })
+	first := slices.IndexFunc(f.opts.Drivers, func(d drivers.Driver) bool { return !needsImage(d) })
 	if asked != auto && asked != "" || first < 0 {
 		return refusal
 	}
@@ -133,18 +133,21 @@ func candidates(all []drivers.Driver, q api.CreateRequest) []drivers.Driver {
 	var fit []drivers.Driver
 	forVM := q.Rootfs != "" || q.RequireJail || q.Hypervisor != auto && q.Hypervisor != ""
 	for _, d := range all {
-		if images := takesImages(d); images && !forVM || !images && q.Image == "" {
-			fit = append(fit, d)
+		_, images := d.(drivers.Puller)
+		if forVM && needsImage(d) || q.Image != "" && !images {
+			continue
 		}
+		fit = append(fit, d)
 	}
 	return fit
 }
 
-// takesImages reports whether a driver makes its sandboxes from images. The sandboxes of
-// all other drivers are VMs with a directory of the host as root.
-func takesImages(d drivers.Driver) bool {
+// needsImage reports whether a driver makes its sandboxes from images only. All others are
+// drivers of VMs: they also take a directory of the host, or have a root of their own.
+func needsImage(d drivers.Driver) bool {
 	_, pulls := d.(drivers.Puller)
-	return pulls
+	_, stocks := d.(drivers.Stocker)
+	return pulls && !stocks
 }
 
 func (f *Fleet) driverNames() []string {

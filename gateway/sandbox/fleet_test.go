@@ -84,7 +84,7 @@ func TestChoose(t *testing.T) {
 		{api.CreateRequest{Rootfs: "/x"}, "vm", "refused: no driver can be used here; vm: broken"},
 		{api.CreateRequest{Hypervisor: "krun"}, "vm", "refused: no driver can be used here; vm: broken"},
 		{api.CreateRequest{RequireJail: true}, "vm", "refused: no driver can be used here; vm: broken"},
-		{api.CreateRequest{RequireJail: true, Image: "x"}, "", "refused: an image is wanted, and what only a VM has: VMs run directories, not images"},
+		{api.CreateRequest{RequireJail: true, Image: "x"}, "", "refused: an image is wanted, and what only a VM has: no driver here has both"},
 		{api.CreateRequest{Driver: "podman"}, "", "podman"},
 		{api.CreateRequest{Driver: "auto"}, "", "vm"},
 	} {

@@ -32,6 +32,9 @@ var imageName = regexp.MustCompile(`^[a-z0-9]+([._/-][a-z0-9]+|:[0-9]+/[a-z0-9]+
 // host, and a driver's own root. If it is not sure it returns nil, and the guest reports
 // the error. own says that the user named the root.
 func checkInRoot(ctx context.Context, driver drivers.Driver, spec drivers.Spec, own bool) error {
+	if spec.Image != "" {
+		return nil
+	}
 	v := view{Spec: spec}
 	if stocker, ok := driver.(drivers.Stocker); ok && spec.VM.Rootfs == "" {
 		var err error

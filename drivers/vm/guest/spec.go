@@ -35,6 +35,7 @@ const (
 	PortControl = "control" // frames: Control messages, and streams of execs
 
 	UpperSerial = "upper" // virtio-blk serial of the writable ext4 disk
+	ImageSerial = "image" // of the read-only EROFS disk that is the root, if there is one
 )
 
 // Layout of the composed shares directory.
@@ -59,7 +60,7 @@ func MountName(i int) string { return "mount-" + strconv.Itoa(i) }
 const (
 	// InitramfsFormat is part of a cached archive's key. It changes when the same input
 	// has to give another archive.
-	InitramfsFormat = 1
+	InitramfsFormat = 2
 	// ModulesDir holds the kernel's modules. Sorted by name they are in load order.
 	ModulesDir = "/modules"
 )
@@ -74,7 +75,8 @@ type Traits struct {
 	// CachesNames: this kernel may cache names of the shares for seconds, and their file
 	// server fails silently when it is out of descriptors. So the init looks at both often.
 	CachesNames bool `json:"cachesNames,omitempty"`
-	// LoneDisk: the disk does not have UpperSerial. It is the only disk.
+	// LoneDisk: the disks do not have these serial numbers. At most one can be written to;
+	// that is the one for UpperSerial.
 	LoneDisk bool `json:"loneDisk,omitempty"`
 	// ExitRequest is an ioctl on the root directory that sets the exit code of the
 	// hypervisor's process on the host; 0 if there is none.
@@ -90,6 +92,13 @@ type BootSpec struct {
 	Hostname string        `json:"hostname"` // the sandbox's name
 	Process  vocab.Process `json:"process"`
 	Stdin    bool          `json:"stdin"` // false: standard input is /dev/null
+
+	// Image: the root is not the device TagRoot but the disk ImageSerial.
+	Image bool `json:"image,omitempty"`
+	// Dirs are made if they are missing: an image's volumes, and its working directory.
+	Dirs []string `json:"dirs,omitempty"`
+	// StopSignal asks the workload to end; 0 means SIGTERM.
+	StopSignal int `json:"stopSignal,omitempty"`
 
 	Ephemeral bool         `json:"ephemeral"` // the overlay's upper layer is a tmpfs instead of the disk
 	Mounts    []GuestMount `json:"mounts"`

@@ -17,7 +17,8 @@ type Machine struct {
 	Boot   string `json:"boot"`   // directory with the boot spec
 
 	Rootfs drivers.Tree `json:"rootfs"`
-	Auth   string       `json:"auth"` // the share
+	Image  string       `json:"image,omitempty"` // block image that is the root; "" for Rootfs
+	Auth   string       `json:"auth"`            // the share
 	Mounts []Shared     `json:"mounts,omitempty"`
 	Upper  string       `json:"upper,omitempty"` // disk image; "" for an ephemeral sandbox
 
@@ -32,15 +33,22 @@ type Shared struct {
 	drivers.Tree
 }
 
-// JailUpper is where the disk lies in a jail.
-const JailUpper = "/vm/upper.ext4"
+// Where the disk and the block image lie in a jail.
+const (
+	JailUpper = "/vm/upper.ext4"
+	JailImage = "/vm/image.erofs"
+)
 
-// Disk returns the bind of the disk, if there is one.
-func (m Machine) Disk() []jail.Bind {
-	if m.Upper == "" {
-		return nil
+// Disks returns the binds of the disk and the block image, as far as there are any. Several
+// VMs may have one image: none of them can write to it.
+func (m Machine) Disks() (binds []jail.Bind) {
+	if m.Upper != "" {
+		binds = append(binds, jail.Bind{Source: m.Upper, Target: JailUpper, Writable: true})
 	}
-	return []jail.Bind{{Source: m.Upper, Target: JailUpper, Writable: true}}
+	if m.Image != "" {
+		binds = append(binds, jail.Bind{Source: m.Image, Target: JailImage})
+	}
+	return binds
 }
 
 // KVMDevice returns the bind of KVM's device node.

@@ -175,7 +175,7 @@ func (m *monitor) processes(theirs hypervisor.Ports) ([]hypervisor.Process, erro
 	if err != nil {
 		return nil, err
 	}
-	if lister, ok := tools.(hypervisor.Lister); ok {
+	if lister, ok := tools.(hypervisor.Lister); ok && m.cfg.Image == "" {
 		if err := m.listRoot(lister); err != nil {
 			return nil, err
 		}

@@ -41,7 +41,7 @@ func (t *Tools) Processes(m hypervisor.Machine, ports hypervisor.Ports) ([]hyper
 	root := t.compose(m)
 	j := jail.Config{
 		Profile: jail.Strict, Path: t.Binary.Path, Args: []string{krunvm.RunCommand}, Proc: true, Tasks: uint64(tasks + m.CPUs),
-		Binds: slices.Concat(t.Binary.Files, root.Binds, m.Disk(), []jail.Bind{m.KVMDevice()}), Masks: root.Masks,
+		Binds: slices.Concat(t.Binary.Files, root.Binds, m.Disks(), []jail.Bind{m.KVMDevice()}), Masks: root.Masks,
 	}
 	if os.Geteuid() == 0 {
 		j.Caps = []string{"CAP_DAC_READ_SEARCH"} // to serve the files of all users, whatever their modes
@@ -72,6 +72,9 @@ func (t *Tools) config(m hypervisor.Machine) (*os.File, error) {
 	if m.Upper != "" {
 		cfg.Disk = hypervisor.JailUpper
 	}
+	if m.Image != "" {
+		cfg.Image = hypervisor.JailImage
+	}
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -94,7 +97,9 @@ func (t *Tools) compose(m hypervisor.Machine) (c hypervisor.Composition) {
 		c.Masks = append(c.Masks, path.Join(jailRoot, dir))
 	}
 	c.Add(drivers.Tree{Source: t.Init}, jailRoot+jailInit)
-	c.Add(m.Rootfs, path.Join(jailRoot, guest.RootDir))
+	if m.Image == "" {
+		c.Add(m.Rootfs, path.Join(jailRoot, guest.RootDir))
+	}
 	c.AddShares(m, path.Join(jailRoot, guest.SharesDir))
 	return c
 }

@@ -20,7 +20,7 @@ const (
 // FDs are the inherited descriptors of a QEMU process.
 type FDs struct {
 	Stdio, Console, Control int // sockets that are connected to the monitor
-	Root, Shares            int // sockets that are each connected to a virtiofsd
+	Root, Shares            int // sockets that are each connected to a virtiofsd; Root is 0 with an image
 }
 
 // Machine describes one VM. Paths are those inside QEMU's jail.
@@ -32,6 +32,7 @@ type Machine struct {
 	Kernel    string
 	Initramfs string
 	Upper     string // raw disk image; "" for none
+	Image     string // read-only disk image that is the root; "" for none
 	FDs       FDs
 }
 
@@ -66,12 +67,19 @@ func (m Machine) Args() []string {
 		"-device", "virtio-rng-pci",
 	}
 	args = append(args, m.ports()...)
-	args = append(args, fsDevice("fs-root", guest.TagRoot, m.FDs.Root)...)
+	if m.FDs.Root != 0 {
+		args = append(args, fsDevice("fs-root", guest.TagRoot, m.FDs.Root)...)
+	}
 	args = append(args, fsDevice("fs-shares", guest.TagShares, m.FDs.Shares)...)
 	if m.Upper != "" {
 		args = append(args,
 			"-drive", "if=none,id=upper,format=raw,discard=unmap,detect-zeroes=unmap,file="+escape(m.Upper),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=upper,num-queues=1,queue-size=%d,serial=%s", QueueSize, guest.UpperSerial))
+	}
+	if m.Image != "" {
+		args = append(args,
+			"-drive", "if=none,id=image,format=raw,readonly=on,file="+escape(m.Image),
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=image,num-queues=1,serial=%s", guest.ImageSerial))
 	}
 	return args
 }

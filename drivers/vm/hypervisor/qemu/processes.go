@@ -23,16 +23,22 @@ const (
 	virtiofsdTasks = 64
 )
 
-// Processes returns QEMU, a virtiofsd for the root, and one for the shares. Inherited
-// sockets connect them, so none has to wait for another.
+// Processes returns QEMU, a virtiofsd for the shares, and one for the root unless that is
+// an image. Inherited sockets connect them, so none has to wait for another.
 func (t *Tools) Processes(m hypervisor.Machine, ports hypervisor.Ports) ([]hypervisor.Process, error) {
-	rootListening, rootConnected, err := connectedPair(m.RunDir)
+	sharesListening, sharesConnected, err := connectedPair(m.RunDir)
 	if err != nil {
 		return nil, err
 	}
-	sharesListening, sharesConnected, err := connectedPair(m.RunDir)
+	if m.Image != "" {
+		return []hypervisor.Process{
+			t.qemu(m, ports, nil, sharesConnected),
+			t.virtiofsd(m, "virtiofsd-shares", Shares, sharesListening),
+		}, nil
+	}
+	rootListening, rootConnected, err := connectedPair(m.RunDir)
 	if err != nil {
-		hypervisor.CloseAll(rootListening, rootConnected)
+		hypervisor.CloseAll(sharesListening, sharesConnected)
 		return nil, err
 	}
 	return []hypervisor.Process{
@@ -47,15 +53,23 @@ func (t *Tools) qemu(m hypervisor.Machine, ports hypervisor.Ports, root, shares 
 		Arch: runtime.GOARCH, Accel: t.Accel,
 		CPUs: m.CPUs, Memory: m.Memory,
 		Kernel: jailKernel, Initramfs: jailInitramfs,
-		FDs: FDs{Stdio: 3, Console: 4, Control: 5, Root: 6, Shares: 7},
+		FDs: FDs{Stdio: 3, Console: 4, Control: 5, Shares: 6},
+	}
+	files := []*os.File{ports.Stdio, ports.Console, ports.Control, shares}
+	if root != nil {
+		machine.FDs.Root = 7
+		files = append(files, root)
 	}
 	if m.Upper != "" {
 		machine.Upper = hypervisor.JailUpper
 	}
+	if m.Image != "" {
+		machine.Image = hypervisor.JailImage
+	}
 	binds := slices.Concat(t.Binary.Files, []jail.Bind{
 		{Source: t.Kernel, Target: jailKernel},
 		{Source: t.Initramfs, Target: jailInitramfs},
-	}, m.Disk())
+	}, m.Disks())
 	if t.Accel == KVM {
 		binds = append(binds, m.KVMDevice())
 	}
@@ -65,7 +79,7 @@ func (t *Tools) qemu(m hypervisor.Machine, ports hypervisor.Ports, root, shares 
 			Profile: jail.Strict, Path: t.Binary.Path, Args: machine.Args(), Binds: binds, Tasks: qemuTasks,
 			Devices: []string{os.DevNull}, // QEMU tests on it whether files can be locked
 		},
-		Files: []*os.File{ports.Stdio, ports.Console, ports.Control, root, shares},
+		Files: files,
 	}
 }
 

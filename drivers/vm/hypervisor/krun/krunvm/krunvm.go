@@ -51,6 +51,8 @@ type Config struct {
 	Root string `json:"root"` // composed directory: the guest's whole root, read-only
 	Init string `json:"init"` // in Root: the program that becomes process 1
 	Disk string `json:"disk"` // raw image, writable; "" for none
+
+	Image string `json:"image,omitempty"` // raw image, read-only; "" for none
 }
 
 // Validate refuses a Config that openshell-krun could not use.
@@ -66,8 +68,10 @@ func (c Config) Validate() error {
 			return fmt.Errorf("the %s %q is not a clean absolute path", name, p)
 		}
 	}
-	if c.Disk != "" && !path.IsAbs(c.Disk) {
-		return fmt.Errorf("the disk %q is not an absolute path", c.Disk)
+	for _, disk := range []string{c.Disk, c.Image} {
+		if disk != "" && !path.IsAbs(disk) {
+			return fmt.Errorf("the disk %q is not an absolute path", disk)
+		}
 	}
 	return nil
 }

@@ -1,0 +1,196 @@
+package block
+
+import (
+	"strings"
+
+	"openshell-vm/drivers/vm/images/erofs"
+)
+
+// tree is what the layers so far make together.
+type tree struct {
+	root  *node
+	layer int // the number of the layer that is being added, from 1 on
+	count int
+	// dropped is told of each regular file that has no name any more.
+	dropped func(*erofs.Inode)
+}
+
+// node is one name. Several may have the same inode.
+type node struct {
+	*erofs.Inode
+	names map[string]*node // of a directory
+	layer int              // the last layer that had this name
+	bare  int              // the last layer that hid all that was in this directory
+	refs  *int             // how many names the inode has
+}
+
+func newTree(dropped func(*erofs.Inode)) *tree {
+	t := &tree{dropped: dropped}
+	t.root = t.newDir()
+	return t
+}
+
+// newDir makes a directory that no layer has described yet.
+func (t *tree) newDir() *node {
+	return &node{Inode: &erofs.Inode{Mode: erofs.TypeDir | 0o755}, names: map[string]*node{}, layer: t.layer, refs: new(int)}
+}
+
+// clean cuts a name in a layer into its parts. The image's root has none.
+func clean(name string) (parts []string, err error) {
+	if len(name) >= maxPath {
+		return nil, hostile("it has a name of %d bytes", len(name))
+	}
+	if strings.ContainsRune(name, 0) {
+		return nil, hostile("it has a name with a zero byte: %q", name)
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		switch {
+		case part == "" || part == ".":
+			continue
+		case part == "..":
+			return nil, hostile("its name %q leads out of it", name)
+		case len(part) > erofs.MaxName:
+			return nil, hostile("it has a name of %d bytes, more than %d", len(part), erofs.MaxName)
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) > maxDepth {
+		return nil, hostile("a file lies %d directories deep", len(parts))
+	}
+	return parts, nil
+}
+
+// dir returns the directory of that path, for an entry in it. It makes what is missing.
+// hops is how many links may still be followed.
+func (t *tree) dir(parts []string, hops *int) (*node, error) {
+	at := []*node{t.root}
+	for len(parts) > 0 {
+		part := parts[0]
+		parts = parts[1:]
+		here := at[len(at)-1]
+		if part == ".." { // of a link
+			at = at[:max(1, len(at)-1)]
+			continue
+		}
+		next := here.names[part]
+		switch {
+		case next != nil && next.Is(erofs.TypeDir):
+		case next != nil && next.Is(erofs.TypeSymlink) && next.layer == t.layer:
+			if *hops--; *hops < 0 {
+				return nil, hostile("its links lead in a circle: %q", part)
+			}
+			if strings.HasPrefix(next.Target, "/") {
+				at = at[:1]
+			}
+			parts = append(targetParts(next.Target), parts...)
+			if len(parts) > maxDepth {
+				return nil, hostile("a link leads %d directories deep", len(parts))
+			}
+			continue
+		default:
+			if len(at) > maxDepth {
+				return nil, hostile("a file lies %d directories deep", len(at))
+			}
+			next = t.newDir()
+			t.put(here, part, next)
+		}
+		next.layer = t.layer
+		at = append(at, next)
+	}
+	return at[len(at)-1], nil
+}
+
+func targetParts(target string) (parts []string) {
+	for part := range strings.SplitSeq(target, "/") {
+		if part != "" && part != "." {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+// put gives a name to a node, in place of what had the name before.
+func (t *tree) put(dir *node, name string, n *node) {
+	if old := dir.names[name]; old != nil {
+		t.forget(old)
+	}
+	dir.names[name] = n
+	*n.refs++
+	n.layer = t.layer
+}
+
+// forget drops a name that is taken out of its directory, and all that is below.
+func (t *tree) forget(n *node) {
+	for _, child := range n.names {
+		t.forget(child)
+	}
+	if *n.refs--; *n.refs == 0 && n.Is(erofs.TypeRegular) {
+		t.dropped(n.Inode)
+	}
+}
+
+// hide removes what a directory has of earlier layers. What the layer itself has put there
+// stays, whether it came before or comes after the whiteout.
+func (t *tree) hide(dir *node) {
+	if dir.bare == t.layer { // what came since is the layer's own
+		return
+	}
+	dir.bare = t.layer
+	for name := range dir.names {
+		t.hideName(dir, name)
+	}
+}
+
+func (t *tree) hideName(dir *node, name string) {
+	n := dir.names[name]
+	switch {
+	case n == nil:
+	case n.layer < t.layer:
+		delete(dir.names, name)
+		t.forget(n)
+	case n.Is(erofs.TypeDir):
+		t.hide(n)
+	}
+}
+
+// find returns what a hard link names. Links in the way are followed as dir does.
+func (t *tree) find(parts []string) *node {
+	at, hops := []*node{t.root}, maxHops
+	for len(parts) > 0 {
+		part := parts[0]
+		parts = parts[1:]
+		if part == ".." {
+			at = at[:max(1, len(at)-1)]
+			continue
+		}
+		next := at[len(at)-1].names[part]
+		if next == nil {
+			return nil
+		}
+		if next.Is(erofs.TypeSymlink) && len(parts) > 0 {
+			if hops--; hops < 0 {
+				return nil
+			}
+			if strings.HasPrefix(next.Target, "/") {
+				at = at[:1]
+			}
+			if parts = append(targetParts(next.Target), parts...); len(parts) > maxDepth {
+				return nil
+			}
+			continue
+		}
+		at = append(at, next)
+	}
+	return at[len(at)-1]
+}
+
+// finish makes the inodes' own tree.
+func (t *tree) finish(n *node) *erofs.Inode {
+	if n.Is(erofs.TypeDir) {
+		n.Entries = make(map[string]*erofs.Inode, len(n.names))
+		for name, child := range n.names {
+			n.Entries[name] = t.finish(child)
+		}
+	}
+	return n.Inode
+}

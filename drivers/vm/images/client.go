@@ -1,0 +1,77 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+
+	"openshell-vm/drivers/vm/images/store"
+	"openshell-vm/internal/fault"
+	"openshell-vm/internal/text"
+	"openshell-vm/internal/vocab"
+)
+
+// Client has a process of its own pull an image.
+type Client struct {
+	Program string // path of openshell-image
+}
+
+// Pull pulls an image. report may be nil.
+func (c Client) Pull(ctx context.Context, q Request, report func(vocab.PullProgress)) (store.Image, error) {
+	image, err := c.run(ctx, q, report)
+	if err != nil {
+		return image, &fault.Error{Op: "use the image " + q.Reference, Err: err, Hint: fault.HintOf(err)}
+	}
+	return image, nil
+}
+
+func (c Client) run(ctx context.Context, q Request, report func(vocab.PullProgress)) (store.Image, error) {
+	cmd := exec.CommandContext(ctx, c.Program)
+	var said bytes.Buffer
+	cmd.Stderr = &beginning{to: &said}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return store.Image{}, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return store.Image{}, err
+	}
+	if err := cmd.Start(); err != nil {
+		return store.Image{}, &fault.Error{Err: err, Hint: "see that " + Program + " is installed beside openshell-vmm"}
+	}
+	defer cmd.Wait() // the pipes are read to their end before
+	defer in.Close() // it ends then, if it has not yet
+	if err := json.NewEncoder(in).Encode(q); err != nil {
+		return store.Image{}, err
+	}
+	for reports := json.NewDecoder(out); ; {
+		var r Report
+		if err := reports.Decode(&r); err != nil {
+			in.Close()
+			err = errors.Join(ctx.Err(), cmd.Wait())
+			return store.Image{}, fmt.Errorf("%s ended without an answer: %v: %s", Program, err, text.Line(said.String()))
+		}
+		switch {
+		case r.Progress != nil && report != nil:
+			report(*r.Progress)
+		case r.Image != nil:
+			r.Image.Block = r.Block
+			return *r.Image, nil
+		case r.Problem != nil:
+			return store.Image{}, &fault.Error{Err: errors.New(r.Problem.Message), Hint: r.Problem.Hint}
+		}
+	}
+}
+
+// beginning keeps the beginning of what is written to it.
+type beginning struct{ to *bytes.Buffer }
+
+func (t *beginning) Write(p []byte) (int, error) {
+	t.to.WriteString(strings.TrimSpace(string(p[:min(len(p), max(0, 4096-t.to.Len()))])))
+	return len(p), nil
+}

@@ -1,0 +1,247 @@
+package images
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+
+	"openshell-vm/drivers/vm/images/block"
+	"openshell-vm/drivers/vm/images/erofs"
+	"openshell-vm/drivers/vm/images/source"
+	"openshell-vm/drivers/vm/images/store"
+	"openshell-vm/drivers/vm/images/unpack"
+	"openshell-vm/internal/vocab"
+)
+
+// atOnce is how many layers are fetched at once, as Docker does.
+const atOnce = 3
+
+// Pull carries out a request. report may be called by several goroutines, one at a time.
+func Pull(ctx context.Context, q Request, getenv func(string) string, report func(vocab.PullProgress)) (store.Image, error) {
+	ref, err := source.Parse(q.Reference)
+	if err != nil {
+		return store.Image{}, err
+	}
+	s := store.Open(q.Dir)
+	if !q.Fresh {
+		if i, err := s.Lookup(ref.String()); err == nil && (q.ID == "" || q.ID == i.ID) {
+			return i, nil
+		}
+	}
+	release, err := s.Pulling()
+	if err != nil {
+		return store.Image{}, err
+	}
+	defer release()
+	p := &puller{store: s, report: report}
+	return p.pull(ctx, ref, q, getenv)
+}
+
+// puller carries out one request.
+type puller struct {
+	store  *store.Store
+	mu     sync.Mutex
+	report func(vocab.PullProgress)
+}
+
+func (p *puller) tell(u vocab.PullProgress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report(u)
+}
+
+func (p *puller) pull(ctx context.Context, ref source.Reference, q Request, getenv func(string) string) (store.Image, error) {
+	p.tell(vocab.PullProgress{Status: "Looking for " + ref.Short()})
+	found, err := source.Find(ctx, ref, source.Options{
+		TempDir: q.Dir, Getenv: getenv, Has: func(id v1.Hash) bool { return p.store.Has(id.String()) },
+	})
+	if err != nil {
+		return store.Image{}, err
+	}
+	defer found.Close()
+	if q.ID != "" && q.ID != found.ID.String() {
+		return store.Image{}, fmt.Errorf("it is another one now: %s, not %s", found.ID, q.ID)
+	}
+	image, err := p.store.Image(found.ID.String())
+	if err != nil {
+		image, err = p.make(ctx, ref, found)
+	} else {
+		for _, l := range found.Layers {
+			p.tell(vocab.PullProgress{Layer: short(l), Status: "Already exists"})
+		}
+	}
+	if err != nil {
+		return image, err
+	}
+	image.Digest = digest(found)
+	return image, p.store.SetName(ref.String(), image.ID, image.Digest)
+}
+
+func digest(i *source.Image) string {
+	if i.Digest == (v1.Hash{}) {
+		return ""
+	}
+	return i.Digest.String()
+}
+
+// short names a layer as docker does.
+func short(l source.Layer) string {
+	h := l.Digest.Hex
+	if h == "" {
+		h = l.DiffID.Hex
+	}
+	return h[:min(12, len(h))]
+}
+
+// make fetches the layers and converts them at the same time: a layer is read as soon as
+// it is here.
+func (p *puller) make(ctx context.Context, ref source.Reference, found *source.Image) (store.Image, error) {
+	i := store.Image{ID: found.ID.String(), Digest: digest(found), Config: found.Config, Source: ref.String()}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce + 1)
+	layers := make([]*layer, len(found.Layers))
+	for n, l := range found.Layers {
+		layers[n] = &layer{p: p, ctx: ctx, Layer: l, here: make(chan struct{})}
+		if l.Remote {
+			i.Blobs = append(i.Blobs, l.Digest.String())
+		}
+	}
+	var image store.Image
+	group.Go(func() (err error) {
+		image, err = p.store.Make(i, func(out *os.File) error { return convert(out, i.ID, layers) })
+		return err
+	})
+	for _, l := range layers {
+		group.Go(l.fetch)
+	}
+	return image, group.Wait()
+}
+
+// convert writes the block image.
+func convert(out *os.File, id string, layers []*layer) error {
+	var all []block.Layer
+	for _, l := range layers {
+		all = append(all, l)
+	}
+	o := erofs.Options{Volume: "openshell-image"}
+	sum := sha256.Sum256([]byte(id))
+	copy(o.UUID[:], sum[:])
+	return block.Write(out, all, o)
+}
+
+// layer is one layer on its way into a block image.
+type layer struct {
+	source.Layer
+	p    *puller
+	ctx  context.Context
+	here chan struct{} // closed when it can be read
+	err  error         // why it can't; set before here is closed
+}
+
+// fetch brings the layer here, if it is elsewhere.
+func (l *layer) fetch() error {
+	defer close(l.here)
+	if !l.Remote {
+		return nil
+	}
+	u := vocab.PullProgress{Layer: short(l.Layer), Status: "Downloading", Total: l.Size}
+	l.p.tell(u)
+	told := int64(0)
+	l.err = l.p.store.Fetch(l.ctx, l.Digest.String(), l.Size, l.Layer.Open, func(n int64) {
+		if n-told < tellEvery && n < l.Size {
+			return
+		}
+		told, u.Current = n, n
+		l.p.tell(u)
+	})
+	if l.err != nil {
+		l.err = fmt.Errorf("layer %s: %w", l.Name(), l.err)
+		return l.err
+	}
+	l.p.tell(vocab.PullProgress{Layer: short(l.Layer), Status: "Download complete", Total: l.Size, Current: l.Size})
+	return nil
+}
+
+// tellEvery is how many bytes come between two words on a layer.
+const tellEvery = 256 << 10
+
+// Name names the layer by the digest that its maker knows.
+func (l *layer) Name() string {
+	if l.Digest != (v1.Hash{}) {
+		return l.Digest.String()
+	}
+	return l.DiffID.String()
+}
+
+// Open opens the layer's archive. At the end it is compared with its digest.
+func (l *layer) Open() (io.ReadCloser, error) {
+	select {
+	case <-l.here:
+	case <-l.ctx.Done():
+		return nil, l.ctx.Err()
+	}
+	if l.err != nil {
+		return nil, l.err
+	}
+	l.p.tell(vocab.PullProgress{Layer: short(l.Layer), Status: "Extracting", Total: max(0, l.Size)})
+	body, err := l.body()
+	if err != nil {
+		return nil, err
+	}
+	r, err := unpack.Reader(bufio.NewReaderSize(body, 256<<10))
+	if err != nil {
+		body.Close()
+		return nil, err
+	}
+	return &checked{r: r, body: body, sum: sha256.New(), l: l}, nil
+}
+
+func (l *layer) body() (io.ReadCloser, error) {
+	if l.Remote {
+		return l.p.store.Blob(l.Digest.String())
+	}
+	body, _, err := l.Layer.Open(l.ctx, 0)
+	return body, err
+}
+
+// checked reads an archive, and fails at its end if it is another one than it should be.
+type checked struct {
+	r, body io.ReadCloser
+	sum     hash.Hash
+	l       *layer
+	ended   bool
+}
+
+func (c *checked) Read(p []byte) (int, error) {
+	if err := c.l.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := c.r.Read(p)
+	c.sum.Write(p[:n])
+	if err != io.EOF || c.ended {
+		return n, err
+	}
+	c.ended = true
+	if got := hex.EncodeToString(c.sum.Sum(nil)); got != c.l.DiffID.Hex {
+		if c.l.Remote {
+			c.l.p.store.Spoilt(c.l.Digest.String())
+		}
+		return n, fmt.Errorf("it is damaged, or was changed: what it holds has the digest sha256:%s, not %s", got, c.l.DiffID)
+	}
+	c.l.p.tell(vocab.PullProgress{Layer: short(c.l.Layer), Status: "Pull complete"})
+	return n, err
+}
+
+func (c *checked) Close() error {
+	return errors.Join(c.r.Close(), c.body.Close())
+}

@@ -1,0 +1,114 @@
+package source
+
+import (
+	"archive/tar"
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"openshell-vm/drivers/vm/images/unpack"
+)
+
+// archive is an archive in a file. Its entries are read where they lie.
+type archive struct {
+	f       *os.File
+	entries map[string]entry
+}
+
+type entry struct {
+	at, size int64
+	link     string // leads to another entry
+}
+
+const (
+	// maxArchived is how many entries an archive of images may have.
+	maxArchived = 10_000
+	// maxSpool bounds a copy of an archive, in bytes.
+	maxSpool = 256 << 30
+)
+
+func openArchive(f *os.File) (*archive, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	a := &archive{f: f, entries: map[string]entry{}}
+	in := tar.NewReader(f) // without a buffer, so the file's offset is the reader's
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return a, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("it is no archive: %w", err)
+		}
+		at, err := f.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return nil, err
+		}
+		name := path.Clean("/" + h.Name)
+		switch h.Typeflag {
+		case tar.TypeReg:
+			a.entries[name] = entry{at: at, size: h.Size}
+		case tar.TypeSymlink:
+			a.entries[name] = entry{link: path.Join("/", path.Dir(name), h.Linkname)}
+		case tar.TypeLink:
+			a.entries[name] = entry{link: path.Clean("/" + h.Linkname)}
+		}
+		if len(a.entries) > maxArchived {
+			return nil, fmt.Errorf("it has more than %d files, which no archive of images has", maxArchived)
+		}
+	}
+}
+
+type section struct{ *io.SectionReader }
+
+func (section) Close() error { return nil }
+
+// open follows one link: older versions of docker save wrote a layer that several images
+// have once, and links to it.
+func (a *archive) open(name string) (file, error) {
+	name = path.Clean("/" + name)
+	e, ok := a.entries[name]
+	if ok && e.link != "" {
+		e, ok = a.entries[e.link]
+	}
+	if !ok || e.link != "" {
+		return nil, fmt.Errorf("it has no %q", name[1:])
+	}
+	return section{io.NewSectionReader(a.f, e.at, e.size)}, nil
+}
+
+// unpacked returns f itself, or a copy that is not compressed.
+func unpacked(f *os.File, dir string) (*os.File, error) {
+	in := bufio.NewReader(f)
+	if !unpack.Compressed(in) {
+		return f, nil
+	}
+	defer f.Close()
+	r, err := unpack.Reader(in)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return spool(r, dir)
+}
+
+// spool copies r into a file without a name.
+func spool(r io.Reader, dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, ".spool-*")
+	if err != nil {
+		return nil, err
+	}
+	os.Remove(f.Name())
+	n, err := io.Copy(f, io.LimitReader(r, maxSpool+1))
+	if err == nil && n > maxSpool {
+		err = fmt.Errorf("it has more than %d GiB", int64(maxSpool)>>30)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
