@@ -17,6 +17,7 @@ import (
 type Mount struct {
 	source string
 	target string
+	volume string // "" if the source is no volume's directory
 }
 
 // NewMount checks both paths: absolute, clean, and not one that the sandbox
@@ -42,18 +43,30 @@ func NewMount(source, target string) (Mount, error) {
 	return Mount{source: source, target: target}, nil
 }
 
+// NewVolume makes a Mount of a volume. The source is the volume's directory, which the gateway
+// has made in its state directory: see JudgeMounts.
+func NewVolume(name, source, target string) (Mount, error) {
+	m, err := NewMount(source, target)
+	m.volume = name
+	return m, err
+}
+
 // Source is the directory on the host.
 func (m Mount) Source() string { return m.source }
 
 // Target is the path inside the sandbox.
 func (m Mount) Target() string { return m.target }
 
-// MarshalJSON writes both paths; the zero Mount is null.
+// Volume is the name of the volume that the source belongs to; "" if it is a directory of
+// the user's.
+func (m Mount) Volume() string { return m.volume }
+
+// MarshalJSON writes both paths and the volume's name; the zero Mount is null.
 func (m Mount) MarshalJSON() ([]byte, error) {
 	if m == (Mount{}) {
 		return []byte("null"), nil
 	}
-	return json.Marshal(vocab.Mount{Source: m.source, Target: m.target})
+	return json.Marshal(vocab.Mount{Source: m.source, Target: m.target, Volume: m.volume})
 }
 
 // UnmarshalJSON reads a Mount with NewMount's checks. So a path that NewMount refuses can't
@@ -67,7 +80,7 @@ func (m *Mount) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &j); err != nil {
 		return err
 	}
-	checked, err := NewMount(j.Source, j.Target)
+	checked, err := NewVolume(j.Volume, j.Source, j.Target)
 	if err == nil {
 		*m = checked
 	}
@@ -76,16 +89,13 @@ func (m *Mount) UnmarshalJSON(data []byte) error {
 
 // Writable is a directory of the host that the sandbox may write to, because its user asked
 // for that. It is a type of its own: what takes a Mount can't be given a writable one.
-type Writable struct {
-	mount  Mount
-	volume string
-}
+type Writable struct{ mount Mount }
 
 // NewWritable checks both paths as NewMount does. volume is the name of the volume that the
 // source belongs to; "" for a directory of the user's.
 func NewWritable(source, target, volume string) (Writable, error) {
-	m, err := NewMount(source, target)
-	return Writable{m, volume}, err
+	m, err := NewVolume(volume, source, target)
+	return Writable{m}, err
 }
 
 // Source is the directory on the host.
@@ -95,11 +105,11 @@ func (w Writable) Source() string { return w.mount.source }
 func (w Writable) Target() string { return w.mount.target }
 
 // Volume is the name of the volume; "" if it is a directory of the user's.
-func (w Writable) Volume() string { return w.volume }
+func (w Writable) Volume() string { return w.mount.volume }
 
 // MarshalJSON writes both paths and the volume's name.
 func (w Writable) MarshalJSON() ([]byte, error) {
-	return json.Marshal(vocab.Mount{Source: w.mount.source, Target: w.mount.target, Writable: true, Volume: w.volume})
+	return json.Marshal(vocab.Mount{Source: w.mount.source, Target: w.mount.target, Writable: true, Volume: w.mount.volume})
 }
 
 // UnmarshalJSON reads a Writable with NewWritable's checks.

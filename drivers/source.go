@@ -1,6 +1,7 @@
 package drivers
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,21 +39,48 @@ func Judge(op, dir string, hidden []string, sockets ...string) (Tree, error) {
 // JudgeMounts checks the sources of spec.Mounts with Judge, in order. It also refuses
 // targets that are used twice, that would hide the share, or that lie in it.
 func JudgeMounts(spec Spec, sockets ...string) (trees []Tree, err error) {
-	taken, auth := map[string]bool{}, spec.Auth.Target()
+	if err := checkTargets(spec); err != nil {
+		return nil, err
+	}
 	for _, m := range spec.Mounts {
-		op, target := "mount "+m.Source(), m.Target()
-		if taken[target] || mounts.Within(auth, target) || mounts.Within(target, auth) {
-			return nil, &Error{Op: op, Err: fmt.Errorf("%s is taken by another mount, or would hide the token", target),
-				Hint: "mount it somewhere else"}
-		}
-		taken[target] = true
-		tree, err := Judge(op, m.Source(), spec.Hidden, sockets...)
+		tree, err := judgeMount(m, spec.Hidden, sockets)
 		if err != nil {
 			return nil, err
 		}
 		trees = append(trees, tree)
 	}
 	return trees, nil
+}
+
+func judgeMount(m Mount, hidden, sockets []string) (Tree, error) {
+	if m.Volume() != "" {
+		return judgeVolume(m.Source(), m.Volume())
+	}
+	return Judge("mount "+m.Source(), m.Source(), hidden, sockets...)
+}
+
+// checkTargets looks at the targets of all that the user added.
+func checkTargets(spec Spec) error {
+	taken, auth := map[string]bool{}, spec.Auth.Target()
+	check := func(source, target string) error {
+		if taken[target] || mounts.Within(auth, target) || mounts.Within(target, auth) {
+			return &Error{Op: "mount " + source, Err: fmt.Errorf("%s is taken by another mount, or would hide the token", target),
+				Hint: "mount it somewhere else"}
+		}
+		taken[target] = true
+		return nil
+	}
+	for _, m := range spec.Mounts {
+		if err := check(cmp.Or(m.Volume(), m.Source()), m.Target()); err != nil {
+			return err
+		}
+	}
+	for _, w := range spec.Writable {
+		if err := check(cmp.Or(w.Volume(), w.Source()), w.Target()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // CheckDir refuses what can't be the source of a mount or a root: a relative path, what does

@@ -18,7 +18,7 @@ const farewell = time.Second
 // takeDown takes the sandbox down in order, and then tells the host how it ended:
 //
 //  1. send the last frame on the stdio port, after all output
-//  2. write the root's changes to the disk and unmount it
+//  2. write the root's changes to the disk, and all others to their devices, and unmount them
 //  3. send Exited on the control port: from here on the host may end the VM
 //  4. wait for farewell, so that the host can read that and end the VM
 func (s *supervisor) takeDown(exit outcome, grace time.Duration) {
@@ -26,6 +26,7 @@ func (s *supervisor) takeDown(exit outcome, grace time.Duration) {
 	flush(s.host.stdio, killDeadline)
 	s.root.leave()
 	unmountRoot(exit.where, s.spec.Ephemeral, grace)
+	unmountWritable(s.spec)
 	s.host.send(guest.Message{Exited: &guest.Exited{Code: exit.code, Reason: exit.reason}})
 	flush(s.host.control, farewell)
 	time.Sleep(farewell)
@@ -64,6 +65,19 @@ func unmountRoot(where layout, ephemeral bool, grace time.Duration) {
 		}
 	}
 	logf("%s is still in use", filepath.Base(dev))
+}
+
+// unmountWritable unmounts the devices that the sandbox may write to. All that was written,
+// also by mappings, has reached the host since the Sync of unmountRoot.
+func unmountWritable(spec guest.BootSpec) {
+	for _, m := range spec.Mounts {
+		if !m.Writable {
+			continue
+		}
+		if err := unix.Unmount(filepath.Join(writableAt, m.Name), 0); err != nil {
+			logf("unmount %s: %v", m.Name, err)
+		}
+	}
 }
 
 // powerOff ends the VM.

@@ -22,6 +22,7 @@ const (
 	runDir      = "/run"
 	lowerDir    = "/run/lower" // the rootfs, if it has a device of its own
 	sharesAt    = "/run/shares"
+	writableAt  = "/run/writable" // the devices that can be written to, by their tags
 	upperDir    = "/run/upper"    // the disk, or a tmpfs
 	newRoot     = "/run/root"     // the overlay
 	skeletonDir = "/run/skeleton" // a tmpfs of its own; see lowerLayers
@@ -94,6 +95,19 @@ func mountDevice(tag, target string, flags uintptr) error {
 	}
 	if err := unix.Mount(tag, target, "virtiofs", flags, ""); err != nil {
 		return fmt.Errorf("mount the virtio-fs device %q: %w", tag, err)
+	}
+	return nil
+}
+
+// mountWritable mounts the devices that the sandbox may write to.
+func mountWritable(spec guest.BootSpec) error {
+	for _, m := range spec.Mounts {
+		if !m.Writable {
+			continue
+		}
+		if err := mountDevice(m.Name, filepath.Join(writableAt, m.Name), unix.MS_NOSUID|unix.MS_NODEV); err != nil {
+			return err
+		}
 	}
 	return nil
 }

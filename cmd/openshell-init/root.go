@@ -35,6 +35,9 @@ func makeRoot(where layout, spec guest.BootSpec, progress func(guest.Progress)) 
 	if err := mountOverlay(where, progress); err != nil {
 		return nil, err
 	}
+	if err := mountWritable(spec); err != nil {
+		return nil, err
+	}
 	trees, err := cloneTrees(where.shares, spec)
 	if err != nil {
 		return nil, err
@@ -227,7 +230,7 @@ func cloneTrees(shares string, spec guest.BootSpec) (*trees, error) {
 	}
 	t.auth = auth
 	for _, m := range spec.Mounts {
-		fd, err := cloneTree(filepath.Join(shares, m.Name), 0) // a user's mount may hold programs
+		fd, err := cloneMount(shares, m)
 		if err != nil {
 			t.close()
 			return nil, err
@@ -235,6 +238,18 @@ func cloneTrees(shares string, spec guest.BootSpec) (*trees, error) {
 		t.users = append(t.users, fd)
 	}
 	return t, nil
+}
+
+// cloneMount clones a mount of the user's, which may hold programs.
+func cloneMount(shares string, m guest.GuestMount) (int, error) {
+	if !m.Writable {
+		return cloneTree(filepath.Join(shares, m.Name), 0)
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, filepath.Join(writableAt, m.Name), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("take the device %q: %w", m.Name, err)
+	}
+	return fd, nil
 }
 
 func (t *trees) close() {

@@ -46,7 +46,7 @@ func createAction(c *cli.Context) error {
 
 // createFlags are run's and create's.
 func createFlags() []cli.Flag {
-	return append(slices.Concat(processFlags(), keepFlags()),
+	return append(slices.Concat(processFlags(), keepFlags(), mountFlags()),
 		&cli.StringFlag{Name: "name", Usage: "call it `NAME`"},
 		boolFlag("remove it once it has ended", "rm"),
 		boolFlag("no warnings, and no word about images", "quiet", "q"),
@@ -60,9 +60,6 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` in place of the image's, with COMMAND as its arguments"},
 		boolFlag("keep what it writes in memory; gone when it stops", "ephemeral"),
 		boolFlag("do not run it in a VM that this host can't confine fully", "require-jail"),
-		&cli.StringSliceFlag{Name: "mount", Usage: "show it the directory `SRC:DST`, read-only (repeatable); " +
-			"type=bind,source=SRC,target=DST,readonly, too"},
-		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "docker's spelling of --mount: `SRC:DST:ro` (repeatable)"},
 		&cli.Float64Flag{Name: "cpus", Usage: "`N` CPUs", DefaultText: "the driver's choice"},
 		&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` such as 512m", DefaultText: "the driver's choice"},
 		&cli.StringFlag{Name: "disk", Usage: "`SIZE` of what a VM may write, such as 2g", DefaultText: "16g, or half of what is free"},

@@ -38,7 +38,7 @@ var foreign = map[string]string{
 	"openshell-gateway": "--restarted-by --refusals",
 	"share.go":          failedArg,
 	"systemd-run":       "--property --value --quiet --collect --unit --description --setenv",
-	"virtiofsd": "--no-announce-submounts --fd --rlimit-nofile --shared-dir --cache --sandbox --modcaps " +
+	"virtiofsd": "--no-announce-submounts --xattr --killpriv-v2 --fd --rlimit-nofile --shared-dir --cache --sandbox --modcaps " +
 		"--inode-file-handles --log-level",
 	"busybox":      "--list --list-full",
 	"podman":       "--exec",

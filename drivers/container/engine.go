@@ -5,7 +5,8 @@
 // a drivers.Driver with every optional interface.
 //
 // What holds for both: the share and the user's directories are bind mounts,
-// read-only, and no submount is ever writable. A hidden directory below one
+// read-only with their submounts. Those of Spec.Writable can be written to, and their
+// submounts too. A hidden directory below a read-only one
 // is covered by an empty read-only tmpfs. The engine restarts nothing. After
 // a start the driver has seen that the container's share is this very
 // directory, and read-only. Else it has killed the container.
@@ -133,10 +134,11 @@ func (o Object) Program() []string {
 	return []string{o.Entrypoint}
 }
 
-// Bind is a read-only bind mount.
+// Bind is a bind mount, read-only unless Writable.
 type Bind struct {
 	Source, Target string
-	Recursive      bool // true: submounts show, all read-only; false: none shows
+	Recursive      bool // true: submounts show, with the same rights; false: none shows
+	Writable       bool
 }
 
 // Found is a container as its engine describes it.

@@ -15,14 +15,14 @@ import (
 // cause is often a source that this process sees and the engine does not.
 func explainMount(engine Engine, op string, spec drivers.Spec, err error) error {
 	if containsAny(err.Error(), "bind source path does not exist", "no such file or directory", "statfs ") {
-		for _, m := range append([]drivers.Mount{spec.Auth}, spec.Mounts...) {
-			if !containsAny(err.Error(), m.Source()) {
+		for _, m := range append([]shown{{spec.Auth.Source(), spec.Auth.Target()}}, shownOf(spec)...) {
+			if !containsAny(err.Error(), m.source) {
 				continue
 			}
-			if vanished := checkSource(m.Source()); vanished != nil {
+			if vanished := checkSource(m.source); vanished != nil {
 				return vanished
 			}
-			return elsewhere(engine, m.Source(), "does not have it")
+			return elsewhere(engine, m.source, "does not have it")
 		}
 	}
 	if known := explainSubmounts(engine, err, spec.Mounts); known != nil {

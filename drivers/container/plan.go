@@ -4,6 +4,8 @@ import (
 	"errors"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +21,19 @@ type plan struct {
 	judged map[string]drivers.Directory
 }
 
+// shown is a directory of the user's, and where it shows in a container.
+type shown struct{ source, target string }
+
+func shownOf(spec drivers.Spec) (all []shown) {
+	for _, m := range spec.Mounts {
+		all = append(all, shown{m.Source(), m.Target()})
+	}
+	for _, w := range spec.Writable {
+		all = append(all, shown{w.Source(), w.Target()})
+	}
+	return all
+}
+
 // planOf checks each source and says what is mounted where. It refuses what
 // would show a hidden directory or hide the share.
 func planOf(spec drivers.Spec, host Host) (plan, error) {
@@ -27,18 +42,29 @@ func planOf(spec drivers.Spec, host Host) (plan, error) {
 	if host.Socket != "" {
 		sockets = append(sockets, host.Socket)
 	}
-	p := plan{share: Bind{spec.Auth.Source(), spec.Auth.Target(), recursive}, judged: map[string]drivers.Directory{}}
+	p := plan{share: Bind{Source: spec.Auth.Source(), Target: spec.Auth.Target(), Recursive: recursive}, judged: map[string]drivers.Directory{}}
 	trees, err := drivers.JudgeMounts(spec, sockets...)
+	if err != nil {
+		return p, err
+	}
 	for i, tree := range trees {
 		target := spec.Mounts[i].Target()
 		p.judged[target] = tree.Is
-		p.binds = append(p.binds, Bind{tree.Source, target, recursive})
+		p.binds = append(p.binds, Bind{Source: tree.Source, Target: target, Recursive: recursive})
 		for _, mask := range tree.Masks {
 			if recursive || sameMount(tree.Source, mask) {
 				p.masks = append(p.masks, path.Join(target, mask))
 			}
 		}
 	}
+	trees, err = drivers.JudgeWritable(spec, sockets...)
+	for i, tree := range trees {
+		target := spec.Writable[i].Target()
+		p.judged[target] = tree.Is
+		p.binds = append(p.binds, Bind{Source: tree.Source, Target: target, Recursive: true, Writable: true})
+	}
+	// Outer mounts come before those inside them.
+	slices.SortStableFunc(p.binds, func(a, b Bind) int { return strings.Count(a.Target, "/") - strings.Count(b.Target, "/") })
 	return p, err
 }
 

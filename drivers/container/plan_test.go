@@ -75,6 +75,25 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestPlanToWrite: what may be written to shows with its submounts, after what it lies in.
+func TestPlanToWrite(t *testing.T) {
+	top := tree(t)
+	w, err := drivers.NewWritable(top+"/data", "/d", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := drivers.Spec{Auth: newMount(t, top+"/auth", drivers.AuthDir), Mounts: []drivers.Mount{newMount(t, top+"/data", "/d/x")}, Writable: []drivers.Writable{w}}
+	p, err := planOf(spec, Host{})
+	want := []Bind{{Source: top + "/data", Target: "/d", Recursive: true, Writable: true}, {Source: top + "/data", Target: "/d/x"}}
+	if err != nil || !slices.Equal(p.binds, want) || p.judged["/d"] == (drivers.Directory{}) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	spec.Hidden = []string{top + "/data"}
+	if _, err := planOf(spec, Host{}); err == nil || drivers.HintOf(err) == "" {
+		t.Errorf("a hidden one: %v", err)
+	}
+}
+
 func TestMapped(t *testing.T) {
 	for _, c := range []struct {
 		uidMap string
@@ -160,7 +179,7 @@ func TestHolds(t *testing.T) {
 		}
 		f.PID = c.pid
 		v := verifier{d.engine, d.finder}
-		if got := v.holds(t.Context(), f, newMount(t, top+"/data", top+c.target), data.Is, c.pid > 0); got != c.want {
+		if got := v.holds(t.Context(), f, shown{top + "/data", top + c.target}, data.Is, c.pid > 0); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -169,7 +188,7 @@ func TestHolds(t *testing.T) {
 	}
 	d := created(t, &fake{stat: Stat{true, changed()}})
 	f, _ := d.finder.find(t.Context(), testID)
-	if (verifier{d.engine, d.finder}).holds(t.Context(), f, newMount(t, top+"/data", "/data"), data.Is, false) {
+	if (verifier{d.engine, d.finder}).holds(t.Context(), f, shown{top + "/data", "/data"}, data.Is, false) {
 		t.Error("a source that was exchanged is taken for the judged one")
 	}
 }

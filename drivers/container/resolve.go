@@ -80,8 +80,6 @@ func (d *Driver) refuseNotYet(spec drivers.Spec) error {
 		return refuse(fmt.Errorf("%s gives a container its own network", d.Name()), "leave it out")
 	case len(spec.Ports) > 0:
 		return refuse(fmt.Errorf("%s can't publish ports here", d.Name()), "leave the ports out")
-	case len(spec.Writable) > 0:
-		return refuse(fmt.Errorf("%s shows directories read-only", d.Name()), "mount it with :ro")
 	}
 	return nil
 }

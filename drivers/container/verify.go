@@ -43,11 +43,11 @@ func (v verifier) verify(ctx context.Context, spec drivers.Spec, judged map[stri
 			return err
 		}
 	}
-	for _, m := range spec.Mounts {
-		if !v.holds(ctx, f, m, judged[m.Target()], seen.known) {
-			return &drivers.Error{Op: "mount " + m.Source(),
+	for _, m := range shownOf(spec) {
+		if !v.holds(ctx, f, m, judged[m.target], seen.known) {
+			return &drivers.Error{Op: "mount " + m.source,
 				Err: fmt.Errorf("the container has another directory at %s than the one that was checked: "+
-					"its path was changed meanwhile, or %s sees other mounts", m.Target(), v.engine.Name()),
+					"its path was changed meanwhile, or %s sees other mounts", m.target, v.engine.Name()),
 				Hint: "mount a directory whose path nobody else can change, with the " + v.engine.Name() + " of this machine"}
 		}
 	}
@@ -56,24 +56,24 @@ func (v verifier) verify(ctx context.Context, spec drivers.Spec, judged map[stri
 
 // holds says whether the container has the judged directory at m's target. It says so
 // too of one that has ended: nothing can be seen of that any more.
-func (v verifier) holds(ctx context.Context, f Found, m drivers.Mount, judged drivers.Directory, byProc bool) bool {
+func (v verifier) holds(ctx context.Context, f Found, m shown, judged drivers.Directory, byProc bool) bool {
 	if byProc {
-		inside, err := directoryAt(f.PID, m.Target())
+		inside, err := directoryAt(f.PID, m.target)
 		return inside == judged || errors.Is(err, os.ErrProcessDone)
 	}
 	for try := range compareTries {
 		if Pause(ctx, time.Duration(try)*comparePause) != nil {
 			return false
 		}
-		before, err := modified(m.Source(), judged)
+		before, err := modified(m.source, judged)
 		if err != nil {
 			return false // another directory is at the source itself by now
 		}
-		inside, err := v.engine.Stat(ctx, f.ID, m.Target())
+		inside, err := v.engine.Stat(ctx, f.ID, m.target)
 		if errors.Is(err, drivers.ErrNotFound) {
 			return false
 		}
-		after, failed := modified(m.Source(), judged)
+		after, failed := modified(m.source, judged)
 		// Between the two looks it may have been written to.
 		if err == nil && failed == nil && inside.IsDir && !inside.Modified.Before(before) && !inside.Modified.After(after) {
 			return true

@@ -64,9 +64,9 @@ func hostConfigOf(o container.Object) *api.HostConfig {
 	}
 	for _, b := range append([]container.Bind{o.Share}, o.Binds...) {
 		h.Mounts = append(h.Mounts, mount.Mount{
-			Type: mount.TypeBind, Source: b.Source, Target: b.Target, ReadOnly: true,
+			Type: mount.TypeBind, Source: b.Source, Target: b.Target, ReadOnly: !b.Writable,
 			BindOptions: &mount.BindOptions{
-				Propagation: mount.PropagationRPrivate, NonRecursive: !b.Recursive, ReadOnlyForceRecursive: b.Recursive,
+				Propagation: mount.PropagationRPrivate, NonRecursive: !b.Recursive, ReadOnlyForceRecursive: b.Recursive && !b.Writable,
 			},
 		})
 	}

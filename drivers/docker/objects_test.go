@@ -14,7 +14,7 @@ import (
 func TestHostConfig(t *testing.T) {
 	o := container.Object{
 		Share: container.Bind{Source: "/s/auth", Target: drivers.AuthDir},
-		Binds: []container.Bind{{Source: "/d", Target: "/data", Recursive: true}},
+		Binds: []container.Bind{{Source: "/d", Target: "/data", Recursive: true}, {Source: "/w", Target: "/work", Recursive: true, Writable: true}},
 		Masks: []string{"/data/state"}, CPUs: 1.5, Memory: 64 << 20,
 	}
 	h := hostConfigOf(o)
@@ -26,6 +26,7 @@ func TestHostConfig(t *testing.T) {
 		`{"Type":"bind","Source":"/s/auth","Target":"/etc/openshell/auth","ReadOnly":true,` +
 		`"BindOptions":{"Propagation":"rprivate","NonRecursive":true}},` +
 		`{"Type":"bind","Source":"/d","Target":"/data","ReadOnly":true,"BindOptions":{"Propagation":"rprivate","ReadOnlyForceRecursive":true}},` +
+		`{"Type":"bind","Source":"/w","Target":"/work","BindOptions":{"Propagation":"rprivate"}},` +
 		`{"Type":"tmpfs","Target":"/data/state","ReadOnly":true,"TmpfsOptions":{"SizeBytes":4096,"Mode":365}}]`
 	if string(got) != want {
 		t.Errorf("mounts\n%s, wanted\n%s", got, want)

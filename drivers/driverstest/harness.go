@@ -49,6 +49,10 @@ type Harness struct {
 	// files.
 	Metadata func(t testing.TB, id string) []byte
 
+	// Limits are what can't be done in a directory that can be written to, by the witness's
+	// name for it, with words of the error.
+	Limits map[string]string
+
 	// Blind says that the engine sees no mounts of the suite's but those below Dir.
 	Blind bool
 

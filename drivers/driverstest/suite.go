@@ -48,6 +48,7 @@ var cases = []testCase{
 	{"attached again, with and without replay", attachAgain},
 	{"started again as soon as it has ended", again},
 	{"read-only from inside, submounts too", readOnly},
+	{"writable mounts beside read-only ones, and a volume", writes},
 	{"publish to visible", visible},
 	{"1,000 publishes, one racing reader", racing},
 	{"stop, start and remove are idempotent", idempotent},

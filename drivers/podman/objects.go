@@ -99,9 +99,12 @@ func requestOf(o container.Object) createRequest {
 	return r
 }
 
-// bind makes a mount without submounts ("bind", not "rbind"). Podman has none that is
-// read-only with all submounts.
+// bind makes a mount without submounts ("bind", not "rbind"), unless it is writable. Podman
+// has none that is read-only with all submounts.
 func bind(b container.Bind, more ...string) mount {
+	if b.Writable {
+		return mount{"bind", b.Source, b.Target, append([]string{"rbind", "rw", "rprivate"}, more...)}
+	}
 	return mount{"bind", b.Source, b.Target, append([]string{"bind", "ro", "rprivate"}, more...)}
 }
 

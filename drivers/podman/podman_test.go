@@ -21,7 +21,7 @@ func TestRequest(t *testing.T) {
 		Name: "openshell-1", Image: "image", Entrypoint: "/e", Stdin: true,
 		Process: drivers.Process{Args: []string{"a", "b"}, Env: []string{"K=V=W", "EMPTY="}, Dir: "/d", User: "1:2", Terminal: true},
 		Share:   container.Bind{Source: "/s/auth", Target: drivers.AuthDir},
-		Binds:   []container.Bind{{Source: "/d", Target: "/data"}},
+		Binds:   []container.Bind{{Source: "/d", Target: "/data"}, {Source: "/w", Target: "/work", Recursive: true, Writable: true}},
 		Masks:   []string{"/data/state"}, Labels: map[string]string{"l": "v"}, CPUs: 0.5, Memory: 64 << 20,
 	}))
 	if err != nil {
@@ -32,6 +32,7 @@ func TestRequest(t *testing.T) {
 		`"mounts":[` +
 		`{"type":"bind","source":"/s/auth","destination":"/etc/openshell/auth","options":["bind","ro","rprivate","z"]},` +
 		`{"type":"bind","source":"/d","destination":"/data","options":["bind","ro","rprivate"]},` +
+		`{"type":"bind","source":"/w","destination":"/work","options":["rbind","rw","rprivate"]},` +
 		`{"type":"tmpfs","source":"tmpfs","destination":"/data/state","options":["ro","notmpcopyup","size=4096","mode=0555"]}],` +
 		`"restart_policy":"no","log_configuration":{"driver":"k8s-file","size":10485760},` +
 		`"resource_limits":{"cpu":{"quota":50000,"period":100000},"memory":{"limit":67108864,"swap":67108864}}}`

@@ -28,6 +28,9 @@ const (
 	// remembers: a descriptor, an inode and a directory entry, 1.6 KB on ext4 (measured),
 	// and the server's own record.
 	nameMemory = 2 << 10
+	// writerMemory is for the virtiofsd of a directory that can be written to. The kernel
+	// frees what it keeps of the files when the limit is reached.
+	writerMemory = 16 << 20
 	// guestName is the least that the guest's kernel keeps for such a name. So it remembers
 	// no more names than its memory holds of them.
 	guestName = 1 << 10
@@ -38,7 +41,7 @@ const (
 func placeVM(cfg *monitor.Config, names uint64, overhead int64) {
 	place := cgroup.Here()
 	cfg.Cgroup = place.Group(cgroupName(cfg))
-	cfg.MemoryLimit = memoryLimit(cfg.Memory, names) + overhead
+	cfg.MemoryLimit = memoryLimit(cfg.Memory, names) + overhead + int64(len(cfg.Writable))*writerMemory
 	if place.NoMemory != nil {
 		cfg.MemoryLimit, cfg.NoMemoryLimit = 0, place.NoMemory.Error()
 	}

@@ -5,6 +5,7 @@ package vm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -359,6 +360,9 @@ func TestProcessesOfAVM(t *testing.T) {
 		{qemu.VirtiofsdRust, firstOf(os.Getenv("OPENSHELL_RUST_VIRTIOFSD"), "/usr/libexec/virtiofsd")},
 	}
 	t.Setenv("OPENSHELL_BIN", openPrograms(t))
+	if os.Getuid() == 0 {
+		t.Setenv("OPENSHELL_WITNESS", testhost.Witness(t, jailtest.OpenDir(t)))
+	}
 	jailtest.AsBoth(t, func(t *testing.T) {
 		for _, kind := range kinds {
 			t.Run(string(kind.flavor), func(t *testing.T) {
@@ -369,12 +373,38 @@ func TestProcessesOfAVM(t *testing.T) {
 				d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Virtiofsd: kind.path})
 				spec.VM.Hypervisor, spec.Memory = qemu.Name, 256<<20
 				needQEMU(t, d)
+				tools, work := jailtest.OpenDir(t), filepath.Join(jailtest.OpenDir(t), "work")
+				testhost.Witness(t, tools)
+				spec.Mounts = append(spec.Mounts, driverstest.Mounts(t, tools, "/opt/tools")...)
+				spec.Writable = writable(t, work, "/work")
 				spec = up(t, d, spec, "sleep 1000")
 				checkProcesses(t, d, spec)
 				checkJailFacts(t, expectState(t, d, spec.ID, drivers.Running), kind.flavor)
+				checkFiles(t, d, spec, "/opt/tools/witness", "/work")
 			})
 		}
 	})
+}
+
+// writable makes a directory that a guest may write to.
+func writable(t *testing.T, source, target string) []drivers.Writable {
+	t.Helper()
+	w, err := drivers.NewWritable(source, target, "")
+	if err := errors.Join(err, os.Mkdir(source, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return []drivers.Writable{w}
+}
+
+// checkFiles wants a guest's programs to do there what programs do with files.
+func checkFiles(t *testing.T, d *Driver, spec drivers.Spec, witness, dir string) {
+	t.Helper()
+	var out strings.Builder
+	_, err := d.Exec(t.Context(), spec.ID, drivers.Process{Args: []string{witness, "files", dir}}, drivers.Streams{Stdout: &out})
+	if err != nil {
+		t.Error(err)
+	}
+	t.Log(driverstest.JudgeFiles(t, strings.Split(strings.TrimSpace(out.String()), "\n"), limits()))
 }
 
 func firstOf(paths ...string) string {
@@ -391,7 +421,7 @@ func checkProcesses(t *testing.T, d *Driver, spec drivers.Spec) {
 	t.Helper()
 	pids := processes(t, d, spec.ID)
 	delete(pids, "monitor")
-	if len(pids) != 3 {
+	if len(pids) != 4 {
 		t.Errorf("the VM is the processes %v", pids)
 	}
 	for _, name := range slices.Sorted(maps.Keys(pids)) {
@@ -414,10 +444,10 @@ func checkJailFacts(t *testing.T, status drivers.Status, flavor qemu.Virtiofsd) 
 		server = jail.ChrootServer
 	}
 	lacks := func(kept ...string) string {
-		all := server.Lacks()
+		all := slices.Clone(server.Lacks())
 		for _, name := range kept {
-			if os.Geteuid() == 0 {
-				all = append(slices.Clone(all), "it keeps "+name)
+			if os.Geteuid() == 0 || strings.HasPrefix(name, "CAP_DAC_OVERRIDE") {
+				all = append(all, "it keeps "+name)
 			}
 		}
 		return strings.Join(all, "; ")
@@ -426,6 +456,9 @@ func checkJailFacts(t *testing.T, status drivers.Status, flavor qemu.Virtiofsd) 
 		"jail of qemu":             "complete",
 		"jail of virtiofsd-root":   lacks("CAP_DAC_READ_SEARCH, to read the files of all users in its jail", "CAP_FOWNER, to open them as their owner would"),
 		"jail of virtiofsd-shares": lacks("CAP_DAC_READ_SEARCH, to read the files of all users in its jail"),
+		"jail of virtiofsd-writable-0": lacks("CAP_DAC_OVERRIDE, to write files for the guest's root whatever their modes",
+			"CAP_FOWNER, to open them as their owner would", "CAP_CHOWN, to give files to the guest's users",
+			"CAP_SETUID, to make files as the guest's users", "CAP_SETGID, to make files as the guest's groups"),
 	}
 	for _, fact := range status.Details {
 		if text, ok := want[fact.Name]; ok && fact.Value != text {

@@ -87,5 +87,20 @@ func harness(t *testing.T, virtiofsd string) driverstest.Harness {
 		},
 		Dir: dir, Mountable: mountable || os.Getuid() == 0,
 		Complete: func(_ testing.TB, s *drivers.Spec) { s.VM.Hypervisor, s.Memory = qemu.Name, 256<<20 },
+		Limits:   limits(),
 	}
+}
+
+// limits are README's for a VM's writable mounts.
+func limits() map[string]string {
+	l := map[string]string{
+		"a file without a name":           "not supported", // no virtiofsd can make one
+		"a file with the set-user-id bit": "not permitted", // it would be one on the host
+		"a device node":                   "denied",
+		"a file with capabilities":        "not permitted",
+	}
+	if os.Getuid() != 0 {
+		l["chown"] = "" // an ordinary user has no other users to give files to
+	}
+	return l
 }

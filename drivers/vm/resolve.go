@@ -65,10 +65,35 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	if _, err := host.Mounts(spec); err != nil {
 		return spec, 0, err
 	}
+	if err := checkWritable(spec, chosen); err != nil {
+		return spec, 0, err
+	}
 	if len(spec.Process.Args) == 0 && spec.Image == "" {
 		spec.Process.Args = []string{"/bin/sh"}
 	}
 	return spec, chosen.Staleness(), nil
+}
+
+// maxWritable is how many directories a VM may write to. Each one takes a device, and a
+// process of the host's.
+const maxWritable = 16
+
+// checkWritable refuses what the sandbox can't write to.
+func checkWritable(spec drivers.Spec, h hypervisor.Hypervisor) error {
+	if len(spec.Writable) == 0 {
+		return nil
+	}
+	op := "mount " + cmp.Or(spec.Writable[0].Volume(), spec.Writable[0].Source()) + " to be written to"
+	if !h.Writes() {
+		return &drivers.Error{Op: op, Err: fmt.Errorf("a VM of %s sees directories read-only: its file server is the hypervisor itself, "+
+			"which could then write whatever it can read", h.Name()), Hint: "use --hypervisor qemu, or --driver podman or docker"}
+	}
+	if n := len(spec.Writable); n > maxWritable {
+		return &drivers.Error{Op: op, Err: fmt.Errorf("%d directories to write to are more than the %d that a VM may have", n, maxWritable),
+			Hint: "mount a directory that contains several of them"}
+	}
+	_, err := host.Writable(spec)
+	return err
 }
 
 // refuseNotYet refuses what this driver can't do yet.
@@ -76,8 +101,6 @@ func refuseNotYet(s drivers.Spec) error {
 	switch {
 	case s.Network == drivers.NetworkUser, len(s.Ports) > 0, len(s.VM.AllowHost) > 0, len(s.VM.AllowEgress) > 0:
 		return &drivers.Error{Op: "connect the VM", Err: errors.New("a VM has no network"), Hint: "use --driver podman or docker"}
-	case len(s.Writable) > 0:
-		return &drivers.Error{Op: "mount " + s.Writable[0].Source(), Err: errors.New("a VM sees directories read-only"), Hint: "mount it with :ro"}
 	}
 	return nil
 }

@@ -121,6 +121,9 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 	if err := shareMounts(spec, &cfg); err != nil {
 		return cfg, nil, err
 	}
+	if err := shareWritable(spec, &cfg); err != nil {
+		return cfg, nil, err
+	}
 	if tools, err = d.chooseTools(ctx, &cfg); err != nil {
 		return cfg, nil, err
 	}
@@ -161,6 +164,15 @@ func shareMounts(spec drivers.Spec, cfg *monitor.Config) error {
 	return err
 }
 
+// shareWritable sets what the guest may write to.
+func shareWritable(spec drivers.Spec, cfg *monitor.Config) error {
+	trees, err := host.Writable(spec)
+	for i, tree := range trees {
+		cfg.Writable = append(cfg.Writable, hypervisor.Shared{Name: guest.WritableTag(i), Tree: tree})
+	}
+	return err
+}
+
 // chooseTools finds the Tools for the VM, and sets them and the boot deadline in cfg.
 func (d *Driver) chooseTools(ctx context.Context, cfg *monitor.Config) (hypervisor.Tools, error) {
 	h := d.hypervisor(cfg.Hypervisor)
@@ -186,6 +198,9 @@ func bootSpec(spec drivers.Spec, traits guest.Traits) guest.BootSpec {
 	b.Process.Env = drivers.WithDefaults(spec.Process.Env, guestDefaults...)
 	for i, m := range spec.Mounts {
 		b.Mounts = append(b.Mounts, guest.GuestMount{Name: guest.MountName(i), Target: m.Target()})
+	}
+	for i, w := range spec.Writable {
+		b.Mounts = append(b.Mounts, guest.GuestMount{Name: guest.WritableTag(i), Target: w.Target(), Writable: true})
 	}
 	return b
 }

@@ -198,6 +198,9 @@ func checkRequest(q *api.CreateRequest) error {
 	if err := errors.Join(checkLabels(q.Labels), checkRestart(q)); err != nil {
 		return err
 	}
+	if err := checkMounts(q.Mounts); err != nil {
+		return err
+	}
 	if q.CPUs < 0 || q.Memory < 0 || q.Disk < 0 {
 		return &api.Error{Code: api.CodeInvalid, Message: "CPUs, memory and disk can't be negative", Hint: "leave them out for the defaults"}
 	}
@@ -222,6 +225,9 @@ func checkSources(spec drivers.Spec) error {
 			return err
 		}
 	}
-	_, err := drivers.JudgeMounts(spec)
+	if _, err := drivers.JudgeMounts(spec); err != nil {
+		return err
+	}
+	_, err := drivers.JudgeWritable(spec)
 	return err
 }

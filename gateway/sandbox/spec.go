@@ -34,6 +34,9 @@ func specOf(r *state.Record, h *state.Home, authDir string) (spec drivers.Spec, 
 		return spec, err
 	}
 	for _, m := range q.Mounts {
+		if m.Volume != "" {
+			m.Source = h.VolumeData(m.Volume)
+		}
 		if err := addMount(&spec, m); err != nil {
 			return spec, err
 		}
@@ -47,7 +50,7 @@ func addMount(spec *drivers.Spec, m vocab.Mount) error {
 		spec.Writable = append(spec.Writable, w)
 		return err
 	}
-	mount, err := drivers.NewMount(m.Source, m.Target)
+	mount, err := drivers.NewVolume(m.Volume, m.Source, m.Target)
 	spec.Mounts = append(spec.Mounts, mount)
 	return err
 }
@@ -70,9 +73,17 @@ func remember(r *state.Record, spec drivers.Spec) {
 	q.Stdin, q.AutoRemove = spec.Stdin, spec.AutoRemove
 	q.Labels, q.Restart = spec.Labels, spec.Restart
 	for _, m := range spec.Mounts {
-		q.Mounts = append(q.Mounts, vocab.Mount{Source: m.Source(), Target: m.Target()})
+		q.Mounts = append(q.Mounts, asGiven(vocab.Mount{Source: m.Source(), Target: m.Target(), Volume: m.Volume()}))
 	}
 	for _, w := range spec.Writable {
-		q.Mounts = append(q.Mounts, vocab.Mount{Source: w.Source(), Target: w.Target(), Writable: true, Volume: w.Volume()})
+		q.Mounts = append(q.Mounts, asGiven(vocab.Mount{Source: w.Source(), Target: w.Target(), Volume: w.Volume(), Writable: true}))
 	}
+}
+
+// asGiven drops a volume's directory: the state directory may be moved.
+func asGiven(m vocab.Mount) vocab.Mount {
+	if m.Volume != "" {
+		m.Source = ""
+	}
+	return m
 }

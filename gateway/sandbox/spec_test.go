@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -16,10 +17,10 @@ func TestAllIsRecorded(t *testing.T) {
 	q := api.CreateRequest{}
 	fill(t, reflect.ValueOf(&q).Elem(), "request")
 	q.Hypervisor, q.Process.Dir = "krun", "/w"
-	q.Mounts = []api.Mount{{Source: "/s", Target: "/t", Writable: true, Volume: "v"}, {Source: "/s", Target: "/t"}}
+	q.Mounts = []api.Mount{{Source: "/s", Target: "/t", Writable: true, Volume: "v"}, {Target: "/t", Volume: "v"}}
 	r := &state.Record{ID: "i", Name: "n", Request: asRecorded(q)}
 	complete(t, reflect.ValueOf(r.Request), "request")
-	spec, err := specOf(r, &state.Home{ID: "g"}, "/auth")
+	spec, err := specOf(r, &state.Home{ID: "g", State: "/state"}, "/auth")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,6 +29,9 @@ func TestAllIsRecorded(t *testing.T) {
 	}
 	spec.Hidden = []string{"/h"} // the home's, which a test has none of
 	spec.Dir = "/d"
+	if spec.Auth, err = drivers.NewVolume("the share is none", spec.Auth.Source(), spec.Auth.Target()); err != nil {
+		t.Fatal(err)
+	}
 	complete(t, reflect.ValueOf(spec), "spec")
 }
 
@@ -76,15 +80,15 @@ func complete(t *testing.T, v reflect.Value, name string) {
 func fullSpec(t *testing.T) drivers.Spec {
 	t.Helper()
 	mount, err := drivers.NewMount("/srv/data", "/data")
-	if err != nil {
-		t.Fatal(err)
-	}
-	writable, err := drivers.NewWritable("/srv/work", "/work", "vol")
-	if err != nil {
+	kept, err2 := drivers.NewVolume("kept", "/state/volumes/kept/data", "/kept")
+	writable, err3 := drivers.NewWritable("/srv/work", "/work", "")
+	volume, err4 := drivers.NewWritable("/state/volumes/vol/data", "/vol", "vol")
+	if err := errors.Join(err, err2, err3, err4); err != nil {
 		t.Fatal(err)
 	}
 	return drivers.Spec{
-		Mounts: []drivers.Mount{mount}, Writable: []drivers.Writable{writable}, VM: drivers.VM{Rootfs: "/srv/root", Ephemeral: true, Disk: 1 << 31, TokenUser: "agent", RequireJail: true, Hypervisor: "qemu",
+		Mounts: []drivers.Mount{mount, kept}, Writable: []drivers.Writable{writable, volume},
+		VM: drivers.VM{Rootfs: "/srv/root", Ephemeral: true, Disk: 1 << 31, TokenUser: "agent", RequireJail: true, Hypervisor: "qemu",
 			AllowHost: []uint16{80}, AllowEgress: []string{"example.com"}},
 		Image: "alpine", Entrypoint: "/bin/entry", Network: drivers.NetworkUser, Ports: []drivers.Port{{Host: 1, Guest: 2}},
 		Labels: map[string]string{"a": "b"}, Restart: drivers.RestartPolicy{Name: "always"},
@@ -100,7 +104,7 @@ func TestAdoptRemembers(t *testing.T) {
 	asked := fullSpec(t)
 	r := &state.Record{}
 	remember(r, asked)
-	got, err := specOf(r, &state.Home{}, "/auth")
+	got, err := specOf(r, &state.Home{State: "/state"}, "/auth")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,8 @@ const (
 	sharesDir    = "shares"       // <id>/, see package share; it may lie in the runtime directory instead (chooseShares)
 	ReserveDir   = "reserve"      // room for renewals, see share.Reserve; in each directory that has shares
 	namedDir     = "named"        // <name>/: shares for containers of the user's own
+	volumesDir   = "volumes"      // <name>/: volumes of the user's, which sandboxes may write to
+	volumeData   = "data"         // in a volume's directory: what is mounted
 )
 
 // Sandboxes returns the directory with one directory per sandbox.
@@ -46,6 +48,15 @@ func (h *Home) FilesPath(id string) string { return filepath.Join(h.SandboxDir(i
 // NamedShare returns the directory of a share of the user's own. It goes by the share's name,
 // so that the user's containers find it after a reboot.
 func (h *Home) NamedShare(name string) string { return filepath.Join(h.State, namedDir, name) }
+
+// Volumes returns the directory with one directory per volume.
+func (h *Home) Volumes() string { return filepath.Join(h.State, volumesDir) }
+
+// VolumeDir returns one volume's own directory, 0700.
+func (h *Home) VolumeDir(name string) string { return filepath.Join(h.Volumes(), name) }
+
+// VolumeData returns the directory that is mounted. Everything in it is its sandboxes'.
+func (h *Home) VolumeData(name string) string { return filepath.Join(h.VolumeDir(name), volumeData) }
 
 // SharePlaces returns the directories where this gateway may have made a sandbox's share. New
 // shares go into the first.

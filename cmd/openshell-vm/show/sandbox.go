@@ -122,11 +122,23 @@ func SandboxFacts(s api.Sandbox, now time.Time) []api.Fact {
 		{Name: "Share", Value: s.Share},
 	}
 	for _, m := range s.Mounts {
-		facts = append(facts, api.Fact{Name: "Mount", Value: m.Source + " at " + m.Target + ", read-only"})
+		facts = append(facts, api.Fact{Name: "Mount", Value: mount(m)})
 	}
 	for _, w := range s.Warnings {
 		facts = append(facts, api.Fact{Name: "Warning", Value: w})
 	}
 	facts = append(facts, api.Fact{Name: "Token", Value: freshness(s, now)}, api.Fact{Name: "Lifetime", Value: s.TTL.String()})
 	return append(append(facts, TokenFacts(s.Token)...), s.Details...)
+}
+
+// mount says what a sandbox sees, where, and whether it may write there.
+func mount(m api.Mount) string {
+	from, access := m.Source, "read-only"
+	if m.Volume != "" {
+		from = "volume " + m.Volume
+	}
+	if m.Writable {
+		access = "writable"
+	}
+	return from + " at " + m.Target + ", " + access
 }

@@ -9,6 +9,7 @@
 //	witness tamper DIR…        tries to change each directory in every way; "WAY PATH: ERROR" or "WAY PATH: DONE"
 //	witness ls DIR…            every path below, one line each
 //	witness tree DIR           what it sees of each path below, as JSON (content.Seen)
+//	witness files DIR          does there what programs do with files; "NAME: ok" or "NAME: ERROR"
 //	witness size               "ROWSxCOLS" of its terminal, again when it changes
 //	witness hold               "ready", then nothing until SIGTERM
 //	witness sum                sleeps, then the length and hash of its input
@@ -69,6 +70,8 @@ func main() {
 	case "tree":
 		out := json.NewEncoder(os.Stdout)
 		content.Tree(args[0], func(s content.Seen) { _ = out.Encode(s) })
+	case "files":
+		files(args[0])
 	case "size":
 		size()
 	case "hold":

@@ -56,6 +56,10 @@ const (
 // MountName returns the name of the i-th user mount's directory in the composed shares.
 func MountName(i int) string { return "mount-" + strconv.Itoa(i) }
 
+// WritableTag returns the tag of the device with the i-th directory that the guest may write
+// to.
+func WritableTag(i int) string { return "writable-" + strconv.Itoa(i) }
+
 // The initramfs: see package initramfs.
 const (
 	// InitramfsFormat is part of a cached archive's key. It changes when the same input
@@ -118,8 +122,10 @@ type BootSpec struct {
 	StopGrace int64 `json:"stopGrace"`
 }
 
-// GuestMount is one user mount: Name is its directory in the composed shares.
+// GuestMount is one user mount. Name is its directory in the composed shares. With Writable
+// it is the tag of a device of its own, to be mounted writable.
 type GuestMount struct {
-	Name   string `json:"name"`
-	Target string `json:"target"`
+	Name     string `json:"name"`
+	Target   string `json:"target"`
+	Writable bool   `json:"writable,omitempty"`
 }

@@ -41,6 +41,17 @@ func Mounts(spec drivers.Spec) ([]drivers.Tree, error) {
 	return trees, err
 }
 
+// Writable judges all that the user added for the sandbox to write to.
+func Writable(spec drivers.Spec) ([]drivers.Tree, error) {
+	trees, err := drivers.JudgeWritable(spec)
+	for _, tree := range trees {
+		if err := checkReadable("mount "+tree.Source, tree.Source); err != nil {
+			return nil, err
+		}
+	}
+	return trees, err
+}
+
 // checkReadable refuses a directory that its server, who is the gateway's user, can't read.
 func checkReadable(op, dir string) error {
 	f, err := os.Open(dir)

@@ -27,6 +27,9 @@ type Hypervisor interface {
 	// margin over what was measured.
 	Staleness() time.Duration
 
+	// Writes says whether its VMs can have directories of the host to write to.
+	Writes() bool
+
 	// Traits are what the guest init has to know.
 	Traits() guest.Traits
 

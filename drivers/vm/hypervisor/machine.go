@@ -20,14 +20,17 @@ type Machine struct {
 	Image  string       `json:"image,omitempty"` // block image that is the root; "" for Rootfs
 	Auth   string       `json:"auth"`            // the share
 	Mounts []Shared     `json:"mounts,omitempty"`
-	Upper  string       `json:"upper,omitempty"` // disk image; "" for an ephemeral sandbox
+	// Writable are the directories that the guest may write to. Each is a device of its own.
+	Writable []Shared `json:"writable,omitempty"`
+	Upper    string   `json:"upper,omitempty"` // disk image; "" for an ephemeral sandbox
 
 	CPUs   int    `json:"cpus"`
 	Memory int64  `json:"memory"`        // bytes, whole MiB
 	KVM    string `json:"kvm,omitempty"` // device node that the jail has as /dev/kvm; "" for the host's
 }
 
-// Shared is one user mount; Name is its directory in the composed shares.
+// Shared is one user mount; Name is its directory in the composed shares, or the tag of its
+// device.
 type Shared struct {
 	Name string `json:"name"`
 	drivers.Tree
@@ -69,6 +72,12 @@ func (c *Composition) Add(t drivers.Tree, target string) {
 		c.Masks = append(c.Masks, path.Join(target, m))
 	}
 	c.Binds = append(c.Binds, jail.Bind{Source: t.Source, Is: t.Is, Target: target})
+}
+
+// AddWritable shows a tree at target, for the guest to write to. Such a tree has no masks:
+// see drivers.JudgeWritable.
+func (c *Composition) AddWritable(t drivers.Tree, target string) {
+	c.Binds = append(c.Binds, jail.Bind{Source: t.Source, Is: t.Is, Target: target, Writable: true})
 }
 
 // AddShares shows below dir what the guest sees as the shares.

@@ -78,29 +78,39 @@ const (
 	// insists on confining itself once more, and needs capabilities for that. A thread
 	// that it has started by then keeps them.
 	ChrootServer Profile = "chroot-server"
+	// WritingServer is FileServer for a directory that the guest may write to.
+	WritingServer Profile = "writing-server"
+	// WritingChrootServer is ChrootServer for a directory that the guest may write to.
+	WritingChrootServer Profile = "writing-chroot-server"
 )
 
 // profile is what a Profile stands for.
 type profile struct {
 	caps     []string // that it keeps
 	noGroups bool     // it insists on setgroups, which has to seem to succeed
-	serves   bool     // it opens files for a guest, and the guest may ask to write
+	serves   bool     // it opens files for a guest, who may not write to them
+	writes   bool     // it makes and changes files for a guest
 	lacks    []string // for people: in what it is less confined than Strict
 }
 
 var profiles = map[Profile]profile{
-	Strict: {},
-	FileServer: {
-		serves: true,
-		caps:   []string{"CAP_SETPCAP"},
-		lacks:  []string{"virtiofsd keeps CAP_SETPCAP until it serves"},
-	},
-	ChrootServer: {
-		serves:   true,
-		caps:     []string{"CAP_SETPCAP", "CAP_SYS_CHROOT"},
-		noGroups: true,
-		lacks:    []string{"a thread of virtiofsd keeps CAP_SETPCAP and CAP_SYS_CHROOT, with which it can chroot within its jail"},
-	},
+	Strict:              {},
+	FileServer:          fileServer(profile{serves: true}),
+	ChrootServer:        chrootServer(profile{serves: true}),
+	WritingServer:       fileServer(profile{writes: true}),
+	WritingChrootServer: chrootServer(profile{writes: true}),
+}
+
+func fileServer(p profile) profile {
+	p.caps = []string{"CAP_SETPCAP"}
+	p.lacks = []string{"virtiofsd keeps CAP_SETPCAP until it serves"}
+	return p
+}
+
+func chrootServer(p profile) profile {
+	p.caps, p.noGroups = []string{"CAP_SETPCAP", "CAP_SYS_CHROOT"}, true
+	p.lacks = []string{"a thread of virtiofsd keeps CAP_SETPCAP and CAP_SYS_CHROOT, with which it can chroot within its jail"}
+	return p
 }
 
 // ChrootServerCaps is the value of option modcaps with which both virtiofsds ask for no
@@ -115,6 +125,10 @@ const minTasks = 16
 var capLacks = map[string]string{
 	"CAP_DAC_READ_SEARCH": "it keeps CAP_DAC_READ_SEARCH, to read the files of all users in its jail",
 	"CAP_FOWNER":          "it keeps CAP_FOWNER, to open them as their owner would",
+	"CAP_DAC_OVERRIDE":    "it keeps CAP_DAC_OVERRIDE, to write files for the guest's root whatever their modes",
+	"CAP_CHOWN":           "it keeps CAP_CHOWN, to give files to the guest's users",
+	"CAP_SETUID":          "it keeps CAP_SETUID, to make files as the guest's users",
+	"CAP_SETGID":          "it keeps CAP_SETGID, to make files as the guest's groups",
 }
 
 // Lacks says what a program with this Config keeps that Strict alone would take away,

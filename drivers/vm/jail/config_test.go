@@ -56,6 +56,8 @@ func TestCapabilities(t *testing.T) {
 		{Strict, nil, 0},
 		{Strict, []string{"CAP_DAC_READ_SEARCH"}, 1 << 2},
 		{FileServer, nil, 1 << 8},
+		{WritingServer, []string{"CAP_CHOWN"}, 1<<8 | 1<<0},
+		{WritingChrootServer, nil, 1<<8 | 1<<18},
 		{ChrootServer, []string{"CAP_DAC_READ_SEARCH"}, 1<<8 | 1<<18 | 1<<2},
 	}
 	for _, tt := range tests {

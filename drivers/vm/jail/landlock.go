@@ -1,6 +1,7 @@
 package jail
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -21,11 +22,15 @@ const (
 	device rights = readFile | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 )
 
+// renames is the first version of Landlock that can allow to rename and link files from one
+// directory to another.
+const renames = 2
+
 // handled returns the accesses that a version of Landlock can deny. A ruleset denies
 // all of them, except where a rule allows one.
 func handled(abi int) (fs rights, net, scoped uint64) {
 	fs = 1<<13 - 1
-	if abi >= 2 {
+	if abi >= renames {
 		fs |= unix.LANDLOCK_ACCESS_FS_REFER
 	}
 	if abi >= 3 {
@@ -58,6 +63,10 @@ func restrictPaths(cfg Config, places []clone, r *Report) error {
 	abi, err := landlockABI()
 	if err != nil {
 		r.miss("landlock", err)
+		return nil
+	}
+	if abi < renames && profiles[cfg.Profile].writes {
+		r.miss("landlock", errors.New("this kernel's Landlock lets nobody rename a file into another directory; Linux 5.19 and later do"))
 		return nil
 	}
 	fs, net, scoped := handled(abi)

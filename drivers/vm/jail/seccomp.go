@@ -75,6 +75,10 @@ func fail(errno unix.Errno) seccomp.Action {
 // With serves, opening a file for writing fails with EROFS. It would fail anyway. But the
 // kernel checks the file's mode before it checks for a read-only mount, so without
 // capabilities a guest's root would get EACCES, as if another mode could help.
+//
+// With writes, no file gets the set-user-id bit, and none is made with the set-group-id bit:
+// both fail with EPERM. Such a file would outlive the sandbox, and run on the host with the
+// rights of its owner.
 func filter(p profile) ([]bpf.Instruction, error) {
 	info, err := arch.GetInfo("")
 	if err != nil {
@@ -138,7 +142,70 @@ func preamble(info *arch.Info, p profile) []bpf.Instruction {
 			}
 		}
 	}
+	if p.writes {
+		for _, c := range modeCalls {
+			if number, ok := c.number(info); ok {
+				code = append(code, c.refuse(number)...)
+			}
+		}
+		// This one has the mode in memory, where a filter can't see it. ENOSYS makes a
+		// server use openat instead.
+		code = append(code, loadNumber,
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.SYS_OPENAT2, SkipTrue: 1},
+			bpf.RetConstant{Val: uint32(fail(unix.ENOSYS))})
+	}
 	return code
+}
+
+// modeCall is a system call that gives a file a mode: its argument mode. Bits in denied are
+// refused.
+type modeCall struct {
+	name   string
+	mode   uint32
+	denied uint32
+	flags  uint32 // if it opens files: the argument that says whether it makes one
+}
+
+// A directory may get the set-group-id bit: its files inherit the group then. chmod can't
+// tell directories from files here. Without CAP_FSETID the kernel drops that bit for files of
+// groups that the program does not have.
+var modeCalls = []modeCall{
+	{name: "chmod", mode: 1, denied: unix.S_ISUID}, {name: "fchmod", mode: 1, denied: unix.S_ISUID},
+	{name: "fchmodat", mode: 2, denied: unix.S_ISUID}, {name: "fchmodat2", mode: 2, denied: unix.S_ISUID},
+	{name: "mknod", mode: 1, denied: unix.S_ISUID | unix.S_ISGID}, {name: "mknodat", mode: 2, denied: unix.S_ISUID | unix.S_ISGID},
+	{name: "creat", mode: 1, denied: unix.S_ISUID | unix.S_ISGID},
+	{name: "open", mode: 2, flags: 1, denied: unix.S_ISUID | unix.S_ISGID},
+	{name: "openat", mode: 3, flags: 2, denied: unix.S_ISUID | unix.S_ISGID},
+}
+
+// number returns the call's number on this architecture, if it has that call.
+func (c modeCall) number(info *arch.Info) (uint32, bool) {
+	if c.name == "fchmodat2" {
+		return unix.SYS_FCHMODAT2, true // younger than the library's table
+	}
+	number, ok := info.SyscallNames[c.name]
+	return uint32(number), ok
+}
+
+// refuse answers EPERM to the call if its mode has denied bits. An open that makes no file
+// has no mode.
+func (c modeCall) refuse(number uint32) []bpf.Instruction {
+	check := []bpf.Instruction{
+		bpf.LoadAbsolute{Off: argsOffset + 8*c.mode, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: c.denied, SkipTrue: 1},
+		bpf.RetConstant{Val: uint32(fail(unix.EPERM))},
+	}
+	if c.flags > 0 {
+		const makes = unix.O_CREAT | unix.O_TMPFILE&^unix.O_DIRECTORY
+		check = append([]bpf.Instruction{
+			bpf.LoadAbsolute{Off: argsOffset + 8*c.flags, Size: 4},
+			bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: makes, SkipTrue: uint8(len(check))},
+		}, check...)
+	}
+	return append([]bpf.Instruction{
+		loadNumber,
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: number, SkipTrue: uint8(len(check))},
+	}, check...)
 }
 
 // refuseCommand answers EPERM to one command of ioctl, which is its argument 1. The

@@ -181,3 +181,59 @@ func TestFilterOfAServer(t *testing.T) {
 		}
 	}
 }
+
+// TestFilterOfAWriter checks that a server for writing makes any file but one with the
+// set-user-id bit.
+func TestFilterOfAWriter(t *testing.T) {
+	info, err := arch.GetInfo("")
+	if err != nil {
+		t.Skip(err)
+	}
+	const allowed, denied, absent = uint32(unix.SECCOMP_RET_ALLOW),
+		uint32(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)), uint32(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))
+	const setuid, setgid, plain = uint64(unix.S_ISUID | 0o755), uint64(unix.S_ISGID | 0o755), uint64(0o755)
+	const create = uint64(unix.O_CREAT | unix.O_RDWR)
+	tests := []struct {
+		name   string
+		number uint32
+		args   []uint64
+		want   uint32
+	}{
+		{"open for writing", unix.SYS_OPENAT, []uint64{0, 0, unix.O_RDWR}, allowed},
+		{"make a file", unix.SYS_OPENAT, []uint64{0, 0, create, 0o644}, allowed},
+		{"make a file of a set user", unix.SYS_OPENAT, []uint64{0, 0, create, setuid}, denied},
+		{"make a file of a set group", unix.SYS_OPENAT, []uint64{0, 0, create, setgid}, denied},
+		{"make one without a name", unix.SYS_OPENAT, []uint64{0, 0, unix.O_TMPFILE | unix.O_RDWR, setuid}, denied},
+		{"open a directory, whatever is in the place of the mode", unix.SYS_OPENAT, []uint64{0, 0, unix.O_DIRECTORY, setuid}, allowed},
+		{"openat2, whose mode is in memory", unix.SYS_OPENAT2, nil, absent},
+		{"chmod", unix.SYS_FCHMODAT, []uint64{0, 0, plain}, allowed},
+		{"chmod to a set user", unix.SYS_FCHMODAT, []uint64{0, 0, setuid}, denied},
+		{"chmod to a set group, as of a directory", unix.SYS_FCHMODAT, []uint64{0, 0, setgid}, allowed},
+		{"fchmod", unix.SYS_FCHMOD, []uint64{0, plain}, allowed},
+		{"fchmod to a set user", unix.SYS_FCHMOD, []uint64{0, setuid}, denied},
+		{"fchmod by a number that the kernel cuts", unix.SYS_FCHMOD, []uint64{0, 1<<32 | setuid}, denied},
+		{"the younger chmod to a set user", unix.SYS_FCHMODAT2, []uint64{0, 0, setuid}, denied},
+		{"mknod", unix.SYS_MKNODAT, []uint64{0, 0, unix.S_IFREG | plain}, allowed},
+		{"mknod of a set user", unix.SYS_MKNODAT, []uint64{0, 0, unix.S_IFREG | setuid}, denied},
+		{"mknod of a set group", unix.SYS_MKNODAT, []uint64{0, 0, unix.S_IFREG | setgid}, denied},
+		{"ptrace", unix.SYS_PTRACE, nil, denied},
+	}
+	for _, p := range []Profile{WritingServer, WritingChrootServer} {
+		program, err := filter(profiles[p])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range tests {
+			if got := verdict(t, program, uint32(info.ID), tt.number, tt.args...); got != tt.want {
+				t.Errorf("%s: %s: %#x, want %#x", p, tt.name, got, tt.want)
+			}
+		}
+		for name, want := range map[string]uint32{"open": denied, "creat": denied, "chmod": denied, "mknod": denied} {
+			number, ok := info.SyscallNames[name]
+			args := map[string][]uint64{"open": {0, create, setuid}, "creat": {0, setuid}, "chmod": {0, setuid}, "mknod": {0, setuid}}[name]
+			if got := verdict(t, program, uint32(info.ID), uint32(number), args...); ok && got != want {
+				t.Errorf("%s: %s: %#x, want %#x", p, name, got, want)
+			}
+		}
+	}
+}

@@ -77,6 +77,9 @@ func (*Hypervisor) Name() string { return Name }
 // Staleness is 6 s: with libkrun's file server the guest caches names for 5 s.
 func (*Hypervisor) Staleness() time.Duration { return 6 * time.Second }
 
+// Writes is false for now: all directories are on one device, which is read-only as a whole.
+func (*Hypervisor) Writes() bool { return false }
+
 // exitRequest is libkrun's ioctl on the root directory that sets its process's exit code.
 const exitRequest = 0x7602
 

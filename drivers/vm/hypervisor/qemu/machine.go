@@ -19,8 +19,21 @@ const (
 
 // FDs are the inherited descriptors of a QEMU process.
 type FDs struct {
-	Stdio, Console, Control int // sockets that are connected to the monitor
-	Root, Shares            int // sockets that are each connected to a virtiofsd; Root is 0 with an image
+	Stdio, Console, Control int   // sockets that are connected to the monitor
+	Root, Shares            int   // sockets that are each connected to a virtiofsd; Root is 0 with an image
+	Writable                []int // likewise
+}
+
+// add notes the socket of a virtio-fs device.
+func (f *FDs) add(d Device, fd int) {
+	switch d {
+	case Root:
+		f.Root = fd
+	case Shares:
+		f.Shares = fd
+	case Writable:
+		f.Writable = append(f.Writable, fd)
+	}
 }
 
 // Machine describes one VM. Paths are those inside QEMU's jail.
@@ -71,6 +84,9 @@ func (m Machine) Args() []string {
 		args = append(args, fsDevice("fs-root", guest.TagRoot, m.FDs.Root)...)
 	}
 	args = append(args, fsDevice("fs-shares", guest.TagShares, m.FDs.Shares)...)
+	for i, fd := range m.FDs.Writable {
+		args = append(args, fsDevice("fs-"+guest.WritableTag(i), guest.WritableTag(i), fd)...)
+	}
 	if m.Upper != "" {
 		args = append(args,
 			"-drive", "if=none,id=upper,format=raw,discard=unmap,detect-zeroes=unmap,file="+escape(m.Upper),

@@ -23,42 +23,62 @@ const (
 	virtiofsdTasks = 64
 )
 
-// Processes returns QEMU, a virtiofsd for the shares, and one for the root unless that is
-// an image. Inherited sockets connect them, so none has to wait for another.
-func (t *Tools) Processes(m hypervisor.Machine, ports hypervisor.Ports) ([]hypervisor.Process, error) {
-	sharesListening, sharesConnected, err := connectedPair(m.RunDir)
-	if err != nil {
-		return nil, err
-	}
-	if m.Image != "" {
-		return []hypervisor.Process{
-			t.qemu(m, ports, nil, sharesConnected),
-			t.virtiofsd(m, "virtiofsd-shares", Shares, sharesListening),
-		}, nil
-	}
-	rootListening, rootConnected, err := connectedPair(m.RunDir)
-	if err != nil {
-		hypervisor.CloseAll(sharesListening, sharesConnected)
-		return nil, err
-	}
-	return []hypervisor.Process{
-		t.qemu(m, ports, rootConnected, sharesConnected),
-		t.virtiofsd(m, "virtiofsd-root", Root, rootListening),
-		t.virtiofsd(m, "virtiofsd-shares", Shares, sharesListening),
-	}, nil
+// served is one virtio-fs device, and what its virtiofsd serves.
+type served struct {
+	name   string
+	device Device
+	hypervisor.Composition
 }
 
-func (t *Tools) qemu(m hypervisor.Machine, ports hypervisor.Ports, root, shares *os.File) hypervisor.Process {
+// Processes returns QEMU, a virtiofsd for the root unless that is an image, one for the
+// shares, and one for each directory that the guest may write to. Inherited sockets connect
+// them, so none has to wait for another.
+func (t *Tools) Processes(m hypervisor.Machine, ports hypervisor.Ports) ([]hypervisor.Process, error) {
+	qemu := hypervisor.Process{Name: "qemu", Files: []*os.File{ports.Stdio, ports.Console, ports.Control}}
+	fds := FDs{Stdio: 3, Console: 4, Control: 5}
+	all := []hypervisor.Process{qemu}
+	for _, s := range devices(m) {
+		listening, connected, err := connectedPair(m.RunDir)
+		if err != nil {
+			hypervisor.CloseAll(qemu.Files[3:]...)
+			for _, p := range all[1:] {
+				hypervisor.CloseAll(p.Files...)
+			}
+			return nil, err
+		}
+		fds.add(s.device, 3+len(qemu.Files))
+		qemu.Files = append(qemu.Files, connected)
+		all = append(all, t.virtiofsd(s, listening))
+	}
+	qemu.Jail = t.qemu(m, fds)
+	all[0] = qemu
+	return all, nil
+}
+
+// devices returns the virtio-fs devices of a VM.
+func devices(m hypervisor.Machine) (all []served) {
+	if m.Image == "" {
+		root := served{name: "virtiofsd-root", device: Root}
+		root.Add(m.Rootfs, jailShared)
+		all = append(all, root)
+	}
+	shares := served{name: "virtiofsd-shares", device: Shares}
+	shares.AddShares(m, jailShared)
+	all = append(all, shares)
+	for _, w := range m.Writable {
+		s := served{name: "virtiofsd-" + w.Name, device: Writable}
+		s.AddWritable(w.Tree, jailShared)
+		all = append(all, s)
+	}
+	return all
+}
+
+// qemu returns QEMU's jail.
+func (t *Tools) qemu(m hypervisor.Machine, fds FDs) jail.Config {
 	machine := Machine{
 		Arch: runtime.GOARCH, Accel: t.Accel,
 		CPUs: m.CPUs, Memory: m.Memory,
-		Kernel: jailKernel, Initramfs: jailInitramfs,
-		FDs: FDs{Stdio: 3, Console: 4, Control: 5, Shares: 6},
-	}
-	files := []*os.File{ports.Stdio, ports.Console, ports.Control, shares}
-	if root != nil {
-		machine.FDs.Root = 7
-		files = append(files, root)
+		Kernel: jailKernel, Initramfs: jailInitramfs, FDs: fds,
 	}
 	if m.Upper != "" {
 		machine.Upper = hypervisor.JailUpper
@@ -73,39 +93,52 @@ func (t *Tools) qemu(m hypervisor.Machine, ports hypervisor.Ports, root, shares 
 	if t.Accel == KVM {
 		binds = append(binds, m.KVMDevice())
 	}
-	return hypervisor.Process{
-		Name: "qemu",
-		Jail: jail.Config{
-			Profile: jail.Strict, Path: t.Binary.Path, Args: machine.Args(), Binds: binds, Tasks: qemuTasks,
-			Devices: []string{os.DevNull}, // QEMU tests on it whether files can be locked
-		},
-		Files: files,
+	return jail.Config{
+		Profile: jail.Strict, Path: t.Binary.Path, Args: machine.Args(), Binds: binds, Tasks: qemuTasks,
+		Devices: []string{os.DevNull}, // QEMU tests on it whether files can be locked
 	}
 }
 
-func (t *Tools) virtiofsd(m hypervisor.Machine, name string, device Device, listening *os.File) hypervisor.Process {
-	var served hypervisor.Composition
-	if device == Root {
-		served.Add(m.Rootfs, jailShared)
-	} else {
-		served.AddShares(m, jailShared)
-	}
+func (t *Tools) virtiofsd(s served, listening *os.File) hypervisor.Process {
 	j := jail.Config{
-		Profile: jail.FileServer, Path: t.Virtiofsd.Path, Tasks: virtiofsdTasks, Proc: true,
-		Binds: slices.Concat(t.Virtiofsd.Files, served.Binds), Masks: served.Masks,
+		Profile: t.profile(s.device), Path: t.Virtiofsd.Path, Tasks: virtiofsdTasks, Proc: true,
+		Binds: slices.Concat(t.Virtiofsd.Files, s.Binds), Masks: s.Masks, Caps: capabilities(s.device),
 	}
-	if t.Flavor == VirtiofsdC {
-		j.Profile = jail.ChrootServer
+	j.Args = VirtiofsdArgs(t.Flavor, s.device, jailShared, 3, j.Caps)
+	return hypervisor.Process{Name: s.name, Jail: j, Server: true, Files: []*os.File{listening}}
+}
+
+func (t *Tools) profile(d Device) jail.Profile {
+	switch {
+	case t.Flavor == VirtiofsdC && d == Writable:
+		return jail.WritingChrootServer
+	case t.Flavor == VirtiofsdC:
+		return jail.ChrootServer
+	case d == Writable:
+		return jail.WritingServer
 	}
-	if os.Geteuid() == 0 {
-		j.Caps = []string{"CAP_DAC_READ_SEARCH"} // to serve the files of all users, whatever their modes
-		if device == Root {
-			// An overlay opens the files of its lower layer with O_NOATIME. Without
-			// CAP_FOWNER the kernel allows that only to a file's owner. With it nothing in
-			// the jail can be changed: all mounts are read-only.
-			j.Caps = append(j.Caps, "CAP_FOWNER")
-		}
+	return jail.FileServer
+}
+
+// capabilities returns what a device's virtiofsd needs to serve the files of all users,
+// whatever their modes. In the jail of an ordinary user they are worth something for this
+// user's files only.
+func capabilities(d Device) []string {
+	root := os.Geteuid() == 0
+	switch {
+	case d == Writable && root:
+		// The guest's root may do what root does, but make no device nodes and no files with
+		// capabilities. The guest's users make files as themselves.
+		return []string{"CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_CHOWN", "CAP_SETUID", "CAP_SETGID"}
+	case d == Writable:
+		return []string{"CAP_DAC_OVERRIDE"} // the guest's root writes files that their modes protect from their owner
+	case d == Root && root:
+		// An overlay opens the files of its lower layer with O_NOATIME. Without CAP_FOWNER
+		// the kernel allows that only to a file's owner. With it nothing in the jail can be
+		// changed: all mounts are read-only.
+		return []string{"CAP_DAC_READ_SEARCH", "CAP_FOWNER"}
+	case root:
+		return []string{"CAP_DAC_READ_SEARCH"}
 	}
-	j.Args = VirtiofsdArgs(t.Flavor, device, jailShared, 3, j.Caps)
-	return hypervisor.Process{Name: name, Jail: j, Server: true, Files: []*os.File{listening}}
+	return nil
 }

@@ -27,7 +27,7 @@ func ports(t *testing.T) hypervisor.Ports {
 }
 
 // TestProcesses checks that QEMU sees no directory of a user, that each file server sees only what it
-// serves, and that only the disk is writable.
+// serves, and that only the disk and what the guest may write to are writable.
 func TestProcesses(t *testing.T) {
 	tools := &Tools{
 		Binary: host.Program{Path: "/usr/bin/qemu"}, Accel: TCG, Virtiofsd: host.Program{Path: "/usr/bin/virtiofsd"}, Flavor: VirtiofsdRust,
@@ -36,6 +36,7 @@ func TestProcesses(t *testing.T) {
 	m := hypervisor.Machine{
 		RunDir: t.TempDir(), Boot: "/boot-spec", Rootfs: drivers.Tree{Source: "/root-dir", Masks: []string{"secret"}}, Auth: "/auth",
 		Mounts: []hypervisor.Shared{{Name: "mount-0", Tree: drivers.Tree{Source: "/data"}}}, Upper: "/disk", CPUs: 2, Memory: 256 << 20,
+		Writable: []hypervisor.Shared{{Name: "writable-0", Tree: drivers.Tree{Source: "/work"}}, {Name: "writable-1", Tree: drivers.Tree{Source: "/more"}}},
 	}
 	p := ports(t)
 	all, err := tools.Processes(m, p)
@@ -48,9 +49,11 @@ func TestProcesses(t *testing.T) {
 		files  int
 		sees   string
 	}{
-		{"qemu", false, 5, "/boot/k /cache/i /disk"},
+		{"qemu", false, 7, "/boot/k /cache/i /disk"},
 		{"virtiofsd-root", true, 1, "/root-dir"},
 		{"virtiofsd-shares", true, 1, "/boot-spec /auth /data"},
+		{"virtiofsd-writable-0", true, 1, "/work"},
+		{"virtiofsd-writable-1", true, 1, "/more"},
 	}
 	if len(all) != len(want) {
 		t.Fatalf("%d processes", len(all))
@@ -61,7 +64,7 @@ func TestProcesses(t *testing.T) {
 		var sees []string
 		for _, b := range got.Jail.Binds {
 			sees = append(sees, b.Source)
-			if b.Writable != (b.Source == "/disk") {
+			if b.Writable != slices.Contains([]string{"/disk", "/work", "/more"}, b.Source) {
 				t.Errorf("%s: %+v", got.Name, b)
 			}
 		}
@@ -75,8 +78,11 @@ func TestProcesses(t *testing.T) {
 	if masks := all[1].Jail.Masks; !slices.Equal(masks, []string{"/shared/secret"}) {
 		t.Errorf("covered: %v", masks)
 	}
-	if all[1].Jail.Profile != jail.FileServer {
-		t.Errorf("the Rust server's profile is %s", all[1].Jail.Profile)
+	if all[1].Jail.Profile != jail.FileServer || all[3].Jail.Profile != jail.WritingServer {
+		t.Errorf("the Rust server's profiles are %s, %s", all[1].Jail.Profile, all[3].Jail.Profile)
+	}
+	if line := strings.Join(all[0].Jail.Args, " "); !strings.Contains(line, "id=fs-writable-1,fd=9") {
+		t.Errorf("QEMU has no second device: %s", line)
 	}
 	tools.Flavor, tools.Accel = VirtiofsdC, KVM
 	if all, err = tools.Processes(m, p); err != nil {
@@ -85,7 +91,7 @@ func TestProcesses(t *testing.T) {
 	for _, got := range all {
 		hypervisor.CloseAll(got.Files...)
 	}
-	if last := all[0].Jail.Binds; !last[len(last)-1].Device || all[1].Jail.Profile != jail.ChrootServer {
+	if last := all[0].Jail.Binds; !last[len(last)-1].Device || all[1].Jail.Profile != jail.ChrootServer || all[3].Jail.Profile != jail.WritingChrootServer {
 		t.Errorf("with KVM and the C server: %+v, %s", last, all[1].Jail.Profile)
 	}
 }

@@ -62,6 +62,9 @@ func (*Hypervisor) Name() string { return Name }
 // were measured.
 func (*Hypervisor) Staleness() time.Duration { return time.Second }
 
+// Writes is true: each such directory has a virtiofsd of its own.
+func (*Hypervisor) Writes() bool { return true }
+
 // Traits are an ordinary machine's: none.
 func (*Hypervisor) Traits() guest.Traits { return guest.Traits{} }
 

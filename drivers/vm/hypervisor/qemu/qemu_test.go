@@ -40,6 +40,7 @@ func TestMachineArgs(t *testing.T) {
 		"tcg":       func(*Machine) {},
 		"kvm":       func(m *Machine) { m.Accel = KVM },
 		"ephemeral": func(m *Machine) { m.Upper = "" },
+		"writable":  func(m *Machine) { m.FDs.Writable = []int{8, 9} },
 		"arm64":     func(m *Machine) { m.Arch, m.Accel, m.CPUs, m.Memory = "arm64", KVM, 4, 2<<30 },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -62,6 +63,9 @@ func TestVirtiofsdArgs(t *testing.T) {
 		{"rust-root", VirtiofsdRust, Root, []string{"CAP_DAC_READ_SEARCH"}},
 		{"rust-shares", VirtiofsdRust, Shares, nil},
 		{"rust-old-shares", VirtiofsdRustOld, Shares, nil},
+		{"c-writable", VirtiofsdC, Writable, []string{"CAP_DAC_OVERRIDE", "CAP_CHOWN"}},
+		{"rust-writable", VirtiofsdRust, Writable, []string{"CAP_DAC_OVERRIDE", "CAP_CHOWN"}},
+		{"rust-old-writable", VirtiofsdRustOld, Writable, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			compare(t, "virtiofsd-"+test.name, VirtiofsdArgs(test.flavor, test.device, "/shared", 3, test.caps))

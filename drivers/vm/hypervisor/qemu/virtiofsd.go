@@ -76,35 +76,51 @@ type Device int
 
 // Root is the sandbox's root. Its files do not change on the host, and it has cache
 // auto: without a cache, shared mappings fail. Shares must show a publish at once, and
-// have no cache.
+// have no cache. Writable is a directory that the guest may write to. It has cache auto, for
+// shared mappings too: a file that is opened shows what the host has written by then, and
+// what the guest writes is on the host at once. Extended attributes are kept there.
 const (
 	Root Device = iota
 	Shares
+	Writable
+)
+
+var (
+	cachesC    = map[Device]string{Root: "auto", Shares: "none", Writable: "auto"}
+	cachesRust = map[Device]string{Root: "auto", Shares: "never", Writable: "auto"}
 )
 
 // VirtiofsdArgs returns the command line, after the program's name, of a virtiofsd that
 // serves dir to one client on the listening socket fd. It stays in the foreground. The
-// jail sets the limit on descriptors, keeps dir read-only, and leaves the program the
-// capabilities caps.
+// jail sets the limit on descriptors, keeps dir read-only unless it is Writable, and leaves
+// the program the capabilities caps. Locks are the guest's own in any case.
 func VirtiofsdArgs(flavor Virtiofsd, device Device, dir string, fd int, caps []string) []string {
 	if flavor == VirtiofsdC {
-		cache := map[Device]string{Root: "auto", Shares: "none"}[device]
+		attributes := "no_xattr"
+		if device == Writable {
+			attributes = "xattr"
+		}
 		return []string{
 			"--fd=" + strconv.Itoa(fd), "-f", "--rlimit-nofile=0",
-			"-o", "source=" + dir, "-o", "cache=" + cache,
+			"-o", "source=" + dir, "-o", "cache=" + cachesC[device],
 			"-o", "sandbox=chroot", "-o", "modcaps=" + modCaps(caps),
-			"-o", "no_posix_lock,no_flock,no_writeback,no_xattr", "-o", "log_level=warn",
+			"-o", "no_posix_lock,no_flock,no_writeback," + attributes, "-o", "log_level=warn",
 		}
 	}
-	cache := map[Device]string{Root: "auto", Shares: "never"}[device]
 	args := []string{
 		"--fd=" + strconv.Itoa(fd), "--rlimit-nofile=0",
-		"--shared-dir=" + dir, "--cache=" + cache,
+		"--shared-dir=" + dir, "--cache=" + cachesRust[device],
 		"--sandbox=none", "--modcaps=" + modCaps(caps),
 		"--inode-file-handles=never", "--log-level=warn",
 	}
 	if flavor == VirtiofsdRust {
 		args = append(args, noAnnounce)
+	}
+	if device == Writable {
+		args = append(args, "--xattr")
+	}
+	if device == Writable && flavor == VirtiofsdRust {
+		args = append(args, "--killpriv-v2") // else the guest asks for an attribute before each write
 	}
 	return args
 }

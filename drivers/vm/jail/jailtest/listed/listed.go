@@ -24,7 +24,7 @@ import (
 // of has the lists, by the process's name in a monitor's report.
 var of = map[string]func(c monitor.Config) jailtest.Want{
 	"qemu": ofQEMU, "krun": ofKrun,
-	"virtiofsd-root": ofRootServer, "virtiofsd-shares": ofSharesServer,
+	"virtiofsd-root": ofRootServer, "virtiofsd-shares": ofSharesServer, "virtiofsd-writable-0": ofWriter,
 }
 
 // qemuTools returns a sandbox's Tools. They are empty if its hypervisor is another one.
@@ -60,7 +60,7 @@ func ofQEMU(c monitor.Config) jailtest.Want {
 	w := jailtest.Want{
 		Paths:   append(targets(qemuTools(c).Binary), "/vm/kernel", "/vm/initramfs"),
 		Devices: []string{os.DevNull}, Tasks: 128,
-		Sockets: 3 + 2*2, // the guest's ports, and for each virtiofsd one and a pair's end
+		Sockets: 3 + 2*(2+len(c.Writable)), // the guest's ports, and for each virtiofsd one and a pair's end
 	}
 	if qemuTools(c).Accel == qemu.KVM {
 		w.Devices = append(w.Devices, "/dev/kvm")
@@ -92,6 +92,17 @@ func ofRootServer(c monitor.Config) jailtest.Want {
 
 func ofSharesServer(c monitor.Config) jailtest.Want {
 	return server(c, shares("/shared", c))
+}
+
+// ofWriter has one directory, which is all that it may change.
+func ofWriter(c monitor.Config) jailtest.Want {
+	w := server(c, []string{"/shared"})
+	own := uint64(1 << unix.CAP_DAC_OVERRIDE)
+	if os.Geteuid() == 0 {
+		own |= 1<<unix.CAP_FOWNER | 1<<unix.CAP_CHOWN | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+	}
+	w.Writable, w.Kept, w.Caps = []string{"/shared"}, w.Kept&^w.Caps|own, own
+	return w
 }
 
 // server is for a virtiofsd that serves already.
