@@ -118,11 +118,42 @@ type LongStarter interface {
 
 // Puller is a driver whose sandboxes come from images that can be fetched.
 type Puller interface {
-	// Pull fetches image if the engine does not have it. report may be nil. It is called
-	// while layers arrive, one call at a time. Create fetches a missing image too,
-	// without a report.
-	Pull(ctx context.Context, image string, report func(PullProgress)) error
+	// Pull fetches image, as the policy says. report may be nil. It is called while layers
+	// arrive, one call at a time. Create fetches a missing image too, without a report.
+	Pull(ctx context.Context, image string, policy PullPolicy, report func(PullProgress)) error
 }
+
+// PullPolicy says when an image is fetched.
+type PullPolicy = vocab.PullPolicy
+
+// The policies.
+const (
+	PullMissing = vocab.PullMissing
+	PullAlways  = vocab.PullAlways
+	PullNever   = vocab.PullNever
+)
+
+// ImageKeeper is a driver that keeps images itself. Engines of containers have commands of
+// their own for theirs.
+type ImageKeeper interface {
+	// Images lists all images, and Image returns one, by a name, its ID or a beginning of
+	// that. The error for one that is not there is ErrNoSuchImage.
+	Images(ctx context.Context) ([]Image, error)
+	Image(ctx context.Context, ref string) (Image, error)
+	// RemoveImage takes a name away, and the image if that was its last one. By its ID it
+	// removes the image with all its names. An image of which sandboxes were made stays:
+	// the error is ErrImageInUse.
+	RemoveImage(ctx context.Context, ref string) (Freed, error)
+	// PruneImages removes what is only kept to make a later Pull shorter, and images that
+	// have no name and no sandbox; with all, also those with a name.
+	PruneImages(ctx context.Context, all bool) (Freed, error)
+}
+
+// Image is an image that an ImageKeeper keeps.
+type Image = vocab.Image
+
+// Freed says what was removed.
+type Freed = vocab.Freed
 
 // PullProgress is one layer's state while an image is fetched.
 type PullProgress = vocab.PullProgress

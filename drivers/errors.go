@@ -12,6 +12,9 @@ var (
 	ErrExists     = errors.New("the engine already has a sandbox with this id")
 	ErrNotRunning = errors.New("the sandbox is not running")
 	ErrNoImage    = errors.New("no image is given")
+
+	ErrNoSuchImage = errors.New("there is no such image here")
+	ErrImageInUse  = errors.New("a sandbox was made of it")
 )
 
 // Error is a failure that a user can do something about. The CLI prints

@@ -16,7 +16,10 @@ type pullingFake struct {
 	gone chan struct{} // closed when a pull was cancelled
 }
 
-func (f *pullingFake) Pull(ctx context.Context, image string, report func(drivers.PullProgress)) error {
+func (f *pullingFake) Pull(ctx context.Context, image string, policy drivers.PullPolicy, report func(drivers.PullProgress)) error {
+	if policy == drivers.PullNever && image != "here" {
+		return &drivers.Error{Op: "use " + image, Err: errors.New("it is not here")}
+	}
 	switch image {
 	case "here":
 		return nil
@@ -38,7 +41,7 @@ func TestPull(t *testing.T) {
 	w := newWorld(t, engine, newFake("vm"))
 	w.run()
 	pull := func(q api.CreateRequest) (said []api.PullProgress, err error) {
-		err = w.client.Pull(t.Context(), q, func(p api.PullProgress) { said = append(said, p) })
+		err = w.client.Pull(t.Context(), q, api.PullMissing, func(p api.PullProgress) { said = append(said, p) })
 		return said, err
 	}
 	said, err := pull(api.CreateRequest{Driver: "auto", Image: "far"})
@@ -53,11 +56,15 @@ func TestPull(t *testing.T) {
 	}
 	_, err = pull(api.CreateRequest{Driver: "fake", Image: "wrong"})
 	refused(t, err, api.CodeDriver, "no such image")
+	err = w.client.Pull(t.Context(), api.CreateRequest{Driver: "fake", Image: "far"}, api.PullNever, nil)
+	refused(t, err, api.CodeDriver, "it is not here")
+	err = w.client.Pull(t.Context(), api.CreateRequest{Driver: "fake", Image: "far"}, "sometimes", nil)
+	refused(t, err, api.CodeInvalid, `no policy "sometimes"`)
 	_, err = pull(api.CreateRequest{Driver: "none", Image: "far"})
 	refused(t, err, api.CodeInvalid, `no driver "none"`)
 
 	ctx, cancel := context.WithCancel(t.Context())
-	err = w.client.Pull(ctx, api.CreateRequest{Driver: "fake", Image: "endless"}, func(api.PullProgress) { cancel() })
+	err = w.client.Pull(ctx, api.CreateRequest{Driver: "fake", Image: "endless"}, api.PullMissing, func(api.PullProgress) { cancel() })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}

@@ -44,6 +44,7 @@ func newApp() *cli.App {
 			category("sandboxes", runCommand(), createCommand(), psCommand(), inspectCommand(), logsCommand(),
 				execCommand(), attachCommand(), startCommand(), stopCommand(), restartCommand(), killCommand(),
 				waitCommand(), renameCommand(), updateCommand(), rmCommand(), pruneCommand(), eventsCommand()),
+			category("images", imageCommand()),
 			category("shares", shareCommand()),
 			category("gateway", tokenCommand(), keysCommand(), gatewayCommand(), doctorCommand(), versionCommand(), completionCommand()),
 		),

@@ -36,7 +36,7 @@ func createAction(c *cli.Context) error {
 		return err
 	}
 	defer s.Close()
-	_, sandbox, err := create(c.Context, s, request, c.Bool("quiet"))
+	_, sandbox, err := create(c.Context, s, request, pullPolicy(c), c.Bool("quiet"))
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func createAction(c *cli.Context) error {
 
 // createFlags are run's and create's.
 func createFlags() []cli.Flag {
-	return append(slices.Concat(processFlags(), keepFlags(), mountFlags()),
+	return append(slices.Concat(processFlags(), keepFlags(), mountFlags(), imageFlags()),
 		&cli.StringFlag{Name: "name", Usage: "call it `NAME`"},
 		boolFlag("remove it once it has ended", "rm"),
 		boolFlag("no warnings, and no word about images", "quiet", "q"),
@@ -56,7 +56,8 @@ func createFlags() []cli.Flag {
 		cmdline.Choice{Of: api.Hypervisors, StringFlag: &cli.StringFlag{Name: "hypervisor", Value: "auto",
 			Usage: "`HYPERVISOR` of a VM: " + strings.Join(api.Hypervisors, ", ")}},
 		&cli.StringFlag{Name: "rootfs", Usage: "`DIR` as its root, below an overlay; without: a minimal busybox userland"},
-		&cli.StringFlag{Name: "image", Usage: "container image `REF`"},
+		&cli.StringFlag{Name: "image", Usage: "container image `REF`; for a VM also oci:DIR, oci-archive:FILE, docker-archive:FILE, " +
+			"docker-daemon:REF, containers-storage:REF"},
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` in place of the image's, with COMMAND as its arguments"},
 		boolFlag("keep what it writes in memory; gone when it stops", "ephemeral"),
 		boolFlag("do not run it in a VM that this host can't confine fully", "require-jail"),
@@ -75,7 +76,6 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 		Name:        c.String("name"),
 		Driver:      c.String("driver"),
 		Hypervisor:  c.String("hypervisor"),
-		Image:       c.String("image"),
 		Stdin:       c.Bool("interactive"),
 		Ephemeral:   c.Bool("ephemeral"),
 		AutoRemove:  c.Bool("rm"),
@@ -98,7 +98,7 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 	r.TTL, errs[4] = lifetime(c)
 	r.Disk, errs[5] = sizeFlag(c, "disk", "512m or 20g")
 	for _, read := range []func(*cli.Context, *api.CreateRequest) error{
-		readKeep,
+		readKeep, readImage,
 	} {
 		errs = append(errs, read(c, &r))
 	}

@@ -32,7 +32,7 @@ func (f *fake) shareRoutes(mux *http.ServeMux) {
 		}
 		answer(w, api.RotateResult{KeyID: r.PathValue("kid")})
 	})
-	mux.HandleFunc("POST /v1/images/pull", f.pull)
+	f.imageRoutes(mux)
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request, int){
 		"GET /v1/shares/{ref}": func(w http.ResponseWriter, _ *http.Request, i int) { answer(w, f.shares[i]) },
 		"DELETE /v1/shares/{ref}": func(w http.ResponseWriter, r *http.Request, i int) {
@@ -87,6 +87,9 @@ func (f *fake) pull(w http.ResponseWriter, r *http.Request) {
 	tell := func(p api.PullProgress) {
 		text, _ := json.Marshal(p)
 		_ = frames.Write(stream.Control, 0, text)
+	}
+	if policy := r.URL.Query().Get("pull"); policy != "" {
+		f.note("policy", policy)
 	}
 	switch c.Image {
 	case "remote":

@@ -98,14 +98,18 @@ func untilFilter(filters []string) (others []string, until time.Duration, err er
 	return others, until, nil
 }
 
-// agreed asks the user. The end of the input is a no.
+// agreed asks the user about sandboxes.
 func agreed(in io.Reader, list []api.Sandbox) bool {
 	names := make([]string, len(list))
 	for i, s := range list {
 		names[i] = s.Name
 	}
-	fmt.Fprintf(os.Stderr, "This removes what does not run, with all that it wrote: %s\nGo on? [y/N] ",
-		strings.Join(names, ", "))
+	return confirmed(in, "This removes what does not run, with all that it wrote: "+strings.Join(names, ", "))
+}
+
+// confirmed asks whether to do it. The end of the input is a no.
+func confirmed(in io.Reader, what string) bool {
+	fmt.Fprintf(os.Stderr, "%s\nGo on? [y/N] ", what)
 	answer, _ := bufio.NewReader(in).ReadString('\n')
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes"

@@ -49,7 +49,7 @@ func runAction(c *cli.Context) error {
 	}
 	defer s.Close()
 	request.Process.Size = s.Size()
-	client, sandbox, err := create(c.Context, s, request, c.Bool("quiet"))
+	client, sandbox, err := create(c.Context, s, request, pullPolicy(c), c.Bool("quiet"))
 	if err != nil {
 		return err
 	}
@@ -69,12 +69,12 @@ func runAction(c *cli.Context) error {
 }
 
 // create makes the sandbox. It prints the gateway's warnings, unless it is to be quiet.
-func create(ctx context.Context, s *session.Session, r api.CreateRequest, quiet bool) (client *api.Client, sandbox api.Sandbox, err error) {
+func create(ctx context.Context, s *session.Session, r api.CreateRequest, policy api.PullPolicy, quiet bool) (client *api.Client, sandbox api.Sandbox, err error) {
 	err = s.Interruptible(ctx, func(ctx context.Context) error {
 		if client, err = connect(ctx, s.Progress); err != nil {
 			return err
 		}
-		if err = s.Progress.Pull(ctx, client, r, quiet); err != nil {
+		if err = s.Progress.Pull(ctx, client, r, policy, quiet); err != nil {
 			return err
 		}
 		s.Progress.Step("creating the sandbox")

@@ -31,13 +31,16 @@ func (d *Driver) Name() string { return d.engine.Name() }
 
 func (d *Driver) Probe(ctx context.Context) drivers.Info { return d.engine.Probe(ctx) }
 
-func (d *Driver) Pull(ctx context.Context, image string, report func(drivers.PullProgress)) error {
+func (d *Driver) Pull(ctx context.Context, image string, policy drivers.PullPolicy, report func(drivers.PullProgress)) error {
 	here, err := d.engine.HasImage(ctx, image)
-	if err != nil {
+	switch {
+	case err != nil:
 		return explainPull(d.engine, image, err)
-	}
-	if here {
+	case here && policy != drivers.PullAlways:
 		return nil
+	case policy == drivers.PullNever:
+		return &drivers.Error{Op: "use the image " + image, Err: fmt.Errorf("%s does not have it, and it is not to be fetched", d.Name()),
+			Hint: "leave out --pull never"}
 	}
 	if report == nil {
 		report = func(drivers.PullProgress) {}
@@ -68,7 +71,7 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Pull(ctx, spec.Image, nil); err != nil {
+	if err := d.Pull(ctx, spec.Image, drivers.PullMissing, nil); err != nil {
 		return err
 	}
 	process := spec.Process

@@ -68,6 +68,7 @@ var (
 	_ drivers.LongStarter = (*Driver)(nil)
 	_ drivers.Stocker     = (*Driver)(nil)
 	_ drivers.Puller      = (*Driver)(nil)
+	_ drivers.ImageKeeper = (*Driver)(nil)
 )
 
 // New makes a driver. It does not look at the host yet.

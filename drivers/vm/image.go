@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"openshell-vm/drivers"
@@ -148,8 +149,14 @@ func (kept *sandboxImage) complete(b *guest.BootSpec) {
 }
 
 // Pull implements drivers.Puller.
-func (d *Driver) Pull(ctx context.Context, image string, report func(drivers.PullProgress)) error {
-	_, err := d.ensureImage(ctx, images.Request{Reference: image}, report)
+func (d *Driver) Pull(ctx context.Context, image string, policy drivers.PullPolicy, report func(drivers.PullProgress)) error {
+	if policy == drivers.PullNever {
+		if _, err := d.findImage(image); err != nil {
+			return &drivers.Error{Op: "use the image " + image, Err: fmt.Errorf("%w, and it is not to be fetched", err), Hint: "leave out --pull never"}
+		}
+		return nil
+	}
+	_, err := d.ensureImage(ctx, images.Request{Reference: image, Fresh: policy == drivers.PullAlways}, report)
 	return err
 }
 

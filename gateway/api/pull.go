@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/url"
 
 	"openshell-vm/internal/stream"
 	"openshell-vm/internal/vocab"
@@ -13,11 +14,25 @@ import (
 // PullProgress is one layer's state while an image is fetched.
 type PullProgress = vocab.PullProgress
 
-// Pull makes sure that the engine has r's image. It takes the engine that Create would take
-// for r. While the engine fetches the image, Pull calls report with its progress. Cancelling
-// ctx ends Pull.
-func (c *Client) Pull(ctx context.Context, r CreateRequest, report func(PullProgress)) error {
-	body, err := c.send(ctx, "POST", "/v1/images/pull", r)
+// PullPolicy says when an image is fetched.
+type PullPolicy = vocab.PullPolicy
+
+// The policies.
+const (
+	PullMissing = vocab.PullMissing
+	PullAlways  = vocab.PullAlways
+	PullNever   = vocab.PullNever
+)
+
+// Pull makes sure that the engine has r's image, as the policy says. It takes the engine that
+// Create would take for r. While the engine fetches the image, Pull calls report with its
+// progress. Cancelling ctx ends Pull.
+func (c *Client) Pull(ctx context.Context, r CreateRequest, policy PullPolicy, report func(PullProgress)) error {
+	path := "/v1/images/pull"
+	if policy != PullMissing {
+		path += "?pull=" + url.QueryEscape(string(policy))
+	}
+	body, err := c.send(ctx, "POST", path, r)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,10 @@
 //	GET    /v1/shares/{ref}                Share, a sandbox's too
 //	POST   /v1/shares/{ref}/files          FilesRequest → Share
 //	DELETE /v1/shares/{ref}[?force=1]
-//	POST   /v1/images/pull                 CreateRequest, frames: PullProgress (Control), ended by Exit 0 or Error
+//	POST   /v1/images/pull[?pull=POLICY]   CreateRequest, frames: PullProgress (Control), ended by Exit 0 or Error
+//	GET    /v1/images[?ref=REF]            []Image, those for VMs; with a ref only that one
+//	DELETE /v1/images?ref=REF              → Freed
+//	POST   /v1/images/prune[?all=1]        → Freed
 //	GET    /v1/keys                        []Key
 //	POST   /v1/keys/rotate                 → RotateResult
 //	DELETE /v1/keys/{kid}[?force=1]        → RotateResult

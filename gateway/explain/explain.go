@@ -48,6 +48,10 @@ func Error(err error) *api.Error {
 		e.Code, hint = api.CodeOverloaded, "make room, then try again"
 	case errors.Is(err, drivers.ErrNotFound):
 		e.Code, hint = api.CodeNotFound, "openshell-vm ps -a lists what there is"
+	case errors.Is(err, drivers.ErrNoSuchImage):
+		e.Code, hint = api.CodeNotFound, "openshell-vm image ls lists what there is"
+	case errors.Is(err, drivers.ErrImageInUse):
+		e.Code, hint = api.CodeConflict, "remove the sandbox first: openshell-vm rm"
 	case errors.Is(err, drivers.ErrNotRunning), errors.Is(err, drivers.ErrExists):
 		e.Code, hint = api.CodeConflict, "openshell-vm ps -a shows its state; openshell-vm start starts it"
 	case errors.Is(err, context.DeadlineExceeded):

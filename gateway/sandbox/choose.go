@@ -96,7 +96,10 @@ type Pull func(ctx context.Context, report func(drivers.PullProgress)) error
 // Pull checks a request, chooses its driver, and returns a function that fetches its image.
 // The function does nothing if the request has no image or the driver takes none. A driver
 // that takes no image refuses one in Resolve.
-func (f *Fleet) Pull(ctx context.Context, q api.CreateRequest) (Pull, error) {
+func (f *Fleet) Pull(ctx context.Context, q api.CreateRequest, policy api.PullPolicy) (Pull, error) {
+	if policy != api.PullMissing && policy != api.PullAlways && policy != api.PullNever {
+		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("there is no policy %q for images", policy), Hint: "use always, missing or never"}
+	}
 	if err := checkRequest(&q); err != nil {
 		return nil, err
 	}
@@ -109,7 +112,7 @@ func (f *Fleet) Pull(ctx context.Context, q api.CreateRequest) (Pull, error) {
 		return func(context.Context, func(drivers.PullProgress)) error { return nil }, nil
 	}
 	return func(ctx context.Context, report func(drivers.PullProgress)) error {
-		return puller.Pull(ctx, q.Image, report)
+		return puller.Pull(ctx, q.Image, policy, report)
 	}, nil
 }
 

@@ -47,7 +47,14 @@ func (d *probedDriver) Inspect(_ context.Context, id string) (drivers.Status, er
 // pullingDriver takes images.
 type pullingDriver struct{ probedDriver }
 
-func (d *pullingDriver) Pull(context.Context, string, func(drivers.PullProgress)) error { return nil }
+func (d *pullingDriver) Pull(context.Context, string, drivers.PullPolicy, func(drivers.PullProgress)) error {
+	return nil
+}
+
+// stockedDriver takes images, and has a root of its own.
+type stockedDriver struct{ pullingDriver }
+
+func (d *stockedDriver) Stock(context.Context) (map[string]string, error) { return nil, nil }
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -72,7 +79,8 @@ func newFleet(t *testing.T, all ...drivers.Driver) *Fleet {
 }
 
 func TestChoose(t *testing.T) {
-	vmEngine, podman := &probedDriver{name: "vm"}, &pullingDriver{probedDriver: probedDriver{name: "podman"}}
+	vmEngine, podman := &stockedDriver{}, &pullingDriver{probedDriver: probedDriver{name: "podman"}}
+	vmEngine.name = "vm"
 	for _, c := range []struct {
 		q      api.CreateRequest
 		broken string
@@ -80,16 +88,18 @@ func TestChoose(t *testing.T) {
 	}{
 		{api.CreateRequest{}, "", "vm"},
 		{api.CreateRequest{}, "vm", "podman"},
-		{api.CreateRequest{Image: "x"}, "", "podman"},
+		{api.CreateRequest{Image: "x"}, "", "vm"},
+		{api.CreateRequest{Image: "x"}, "vm", "podman"},
 		{api.CreateRequest{Rootfs: "/x"}, "vm", "refused: no driver can be used here; vm: broken"},
 		{api.CreateRequest{Hypervisor: "krun"}, "vm", "refused: no driver can be used here; vm: broken"},
 		{api.CreateRequest{RequireJail: true}, "vm", "refused: no driver can be used here; vm: broken"},
-		{api.CreateRequest{RequireJail: true, Image: "x"}, "", "refused: an image is wanted, and what only a VM has: no driver here has both"},
+		{api.CreateRequest{RequireJail: true, Image: "x"}, "", "vm"},
+		{api.CreateRequest{RequireJail: true, Image: "x"}, "vm", "refused: no driver can be used here; vm: broken"},
 		{api.CreateRequest{Driver: "podman"}, "", "podman"},
 		{api.CreateRequest{Driver: "auto"}, "", "vm"},
 	} {
 		f := newFleet(t, vmEngine, podman)
-		for _, e := range []*probedDriver{vmEngine, &podman.probedDriver} {
+		for _, e := range []*probedDriver{&vmEngine.probedDriver, &podman.probedDriver} {
 			e.broken = e.name == c.broken
 		}
 		got := ""

@@ -20,7 +20,7 @@ func (s *Server) postPull(w http.ResponseWriter, r *http.Request) {
 	err := decode(r, &q)
 	var pull sandbox.Pull
 	if err == nil {
-		pull, err = s.fleet.Pull(r.Context(), q)
+		pull, err = s.fleet.Pull(r.Context(), q, api.PullPolicy(r.URL.Query().Get("pull")))
 	}
 	if err != nil {
 		fail(w, err)

@@ -172,7 +172,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/sandboxes/{ref}/rename", of(s.postRename))
 	mux.Handle("POST /v1/sandboxes/{ref}/update", of(s.postUpdate))
 	mux.Handle("GET /v1/sandboxes/{ref}/wait", of(func(r *http.Request, box *sandbox.Sandbox) (any, error) { return box.Wait(r.Context()) }))
-	mux.HandleFunc("POST /v1/images/pull", s.postPull)
+	s.imageRoutes(mux)
 	s.shareRoutes(mux)
 
 	mux.HandleFunc("GET /v1/sandboxes/{ref}/logs", s.streams(getLogs))

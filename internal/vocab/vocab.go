@@ -6,6 +6,8 @@
 // out while it is zero. A type that only one of these needs is defined there.
 package vocab
 
+import "time"
+
 // Process is what to run. Args empty means the image's own command, or a shell.
 type Process struct {
 	Args     []string `json:"args,omitempty"`
@@ -94,6 +96,51 @@ const (
 type Fact struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
+}
+
+// PullPolicy says when an image is fetched.
+type PullPolicy string
+
+// The policies, as docker run has them. PullMissing is the zero value.
+const (
+	PullMissing PullPolicy = ""       // if it is not here
+	PullAlways  PullPolicy = "always" // if its source has another one now, too
+	PullNever   PullPolicy = "never"  // an image that is not here is an error
+)
+
+// Image is an image for VMs that is kept on this host. What its maker says of it is nobody's
+// word but his.
+type Image struct {
+	ID        string    `json:"id"` // sha256:… of its configuration
+	Names     []string  `json:"names"`
+	Digest    string    `json:"digest,omitempty"` // sha256:… of its manifest; "" if it had none
+	Pulled    time.Time `json:"pulled"`
+	Size      int64     `json:"size"`                // bytes of the disk
+	Sandboxes []string  `json:"sandboxes,omitempty"` // ids of those that were made of it
+	Path      string    `json:"path,omitempty"`      // the block image
+
+	Config ImageConfig `json:"config"`
+}
+
+// ImageConfig is what an image's maker says of how to run it.
+type ImageConfig struct {
+	Created      time.Time         `json:"created,omitzero"`
+	Architecture string            `json:"architecture,omitempty"`
+	Entrypoint   []string          `json:"entrypoint,omitempty"`
+	Cmd          []string          `json:"cmd,omitempty"`
+	Env          []string          `json:"env,omitempty"`
+	User         string            `json:"user,omitempty"`
+	Dir          string            `json:"dir,omitempty"`
+	StopSignal   string            `json:"stopSignal,omitempty"`
+	Volumes      []string          `json:"volumes,omitempty"` // sorted
+	Ports        []string          `json:"ports,omitempty"`   // that it listens on; none is published for that
+	Labels       map[string]string `json:"labels,omitempty"`
+}
+
+// Freed says what a prune has removed.
+type Freed struct {
+	Images []string `json:"images,omitempty"` // their names, or the ids of those without one
+	Bytes  int64    `json:"bytes"`
 }
 
 // PullProgress is one layer's state while an image is fetched.

@@ -24,6 +24,8 @@ const (
 	TokenFile      = "[FILE|-]"
 	OneKey         = "KEY"
 	OneShell       = "bash|zsh|fish"
+	OneImage       = "IMAGE"
+	Images         = "IMAGE..."
 )
 
 // arguments is what is known of such words.
@@ -48,6 +50,8 @@ var allArguments = map[string]arguments{
 	ShareFiles:     {names: shareNames},
 	TokenFile:      {},
 	OneKey:         {names: keyNames},
+	OneImage:       {},
+	Images:         {names: imageNames, many: true},
 	OneShell:       {words: []string{"bash", "zsh", "fish"}},
 }
 

@@ -172,3 +172,13 @@ func keyNames(ctx context.Context, client *api.Client) (lines []string, err erro
 	}
 	return lines, err
 }
+
+func imageNames(ctx context.Context, client *api.Client) (lines []string, err error) {
+	list, err := client.Images(ctx)
+	for _, i := range list {
+		for _, name := range i.Names {
+			lines = append(lines, name+"\t"+fmt.Sprintf("made of it: %s", say.Plural(len(i.Sandboxes), "sandbox")))
+		}
+	}
+	return lines, err
+}

@@ -14,9 +14,9 @@ import (
 	"openshell-vm/internal/text"
 )
 
-// Pull fetches the request's image, if there is one and the engine lacks it. It shows how
+// Pull fetches the request's image, if there is one, as the policy says. It shows how
 // that goes, unless it is to be quiet.
-func (p *Progress) Pull(ctx context.Context, client *api.Client, r api.CreateRequest, quiet bool) error {
+func (p *Progress) Pull(ctx context.Context, client *api.Client, r api.CreateRequest, policy api.PullPolicy, quiet bool) error {
 	if r.Image == "" {
 		return nil
 	}
@@ -24,9 +24,9 @@ func (p *Progress) Pull(ctx context.Context, client *api.Client, r api.CreateReq
 	p.Step("looking for " + r.Image)
 	defer p.Done()
 	if quiet {
-		return client.Pull(ctx, r, func(api.PullProgress) {})
+		return client.Pull(ctx, r, policy, func(api.PullProgress) {})
 	}
-	return client.Pull(ctx, r, shown.update)
+	return client.Pull(ctx, r, policy, shown.update)
 }
 
 // pulling is one image on its way: a bar on a terminal, elsewhere a line for

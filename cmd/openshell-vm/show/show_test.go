@@ -83,12 +83,16 @@ func TestHostileText(t *testing.T) {
 		Process: api.Process{Args: []string{evil}, User: evil}, Mounts: []api.Mount{{Source: evil, Target: evil}},
 		Token: api.Token{Failures: 1, LastError: evil, KeyID: evil, TokenID: evil}, Details: []api.Fact{{Name: evil, Value: evil}}}
 	share := api.Share{ID: evil, Name: evil, Dir: evil, Target: evil, Files: []string{evil}, Token: s.Token}
+	image := api.Image{ID: evil, Names: []string{evil}, Sandboxes: []string{evil}, Config: api.ImageConfig{Env: []string{evil}, User: evil,
+		Cmd: []string{evil}, Labels: map[string]string{evil: evil}}}
 	for name, show := range map[string]func(io.Writer) error{
 		"ps":            func(w io.Writer) error { return SandboxTable([]api.Sandbox{s}, now).Print(w, 80) },
 		"inspect":       func(w io.Writer) error { return PrintFacts(w, SandboxFacts(s, now)) },
 		"json":          func(w io.Writer) error { return PrintJSON(w, s) },
 		"share ls":      func(w io.Writer) error { return ShareTable([]api.Share{share}, now).Print(w, 0) },
 		"share inspect": func(w io.Writer) error { return PrintFacts(w, ShareFacts(share, now)) },
+		"image ls":      func(w io.Writer) error { return ImageTable([]api.Image{image}, now).Print(w, 0) },
+		"image inspect": func(w io.Writer) error { return PrintFacts(w, ImageFacts(image, now)) },
 		"keys list":     func(w io.Writer) error { return KeyTable([]api.Key{{ID: evil}}, now).Print(w, 0) },
 	} {
 		var out strings.Builder

@@ -203,10 +203,19 @@ func (s *Store) Remove(id string) error {
 	return nil
 }
 
+// Blobs says what a Sweep does with the blobs of the images that are here. They only make
+// the next pull of an image with the same layers shorter.
+type Blobs bool
+
+const (
+	KeepBlobs Blobs = false
+	DropBlobs Blobs = true
+)
+
 // Sweep removes what no image here needs: blobs of images that are gone, parts that nobody
 // fetches, conversions of other versions, and what killed processes left. It returns how
 // many bytes of the disk are free again. While something is pulled it does nothing.
-func (s *Store) Sweep() (freed int64, err error) {
+func (s *Store) Sweep(blobs Blobs) (freed int64, err error) {
 	alone, err := lockFile(s.path("lock"), unix.LOCK_EX|unix.LOCK_NB)
 	if err != nil {
 		return 0, nil // something is pulled, or there is nothing here
@@ -222,6 +231,9 @@ func (s *Store) Sweep() (freed int64, err error) {
 		keep["images/"+dirName(strings.TrimPrefix(i.ID, "sha256:"))] = true
 		keep["images/"+strings.TrimPrefix(i.ID, "sha256:")+".lock"] = true
 		for _, b := range i.Blobs {
+			if blobs == DropBlobs {
+				break
+			}
 			keep["blobs/"+strings.TrimPrefix(b, "sha256:")] = true
 		}
 	}
