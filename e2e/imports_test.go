@@ -48,10 +48,16 @@ var importRule = map[string][]string{
 
 	// The driver and the monitor know the interface of a hypervisor, but no hypervisor.
 	"drivers/vm": {"=drivers", "drivers/vm/guest", "drivers/vm/host", "drivers/vm/images", "=drivers/vm/hypervisor", "drivers/vm/hypervisor/all",
-		"drivers/vm/cgroup", "drivers/vm/monitor", "internal"},
+		"drivers/vm/cgroup", "drivers/vm/monitor", "=drivers/vm/network", "drivers/vm/network/resolver", "internal"},
 	"drivers/vm/monitor/api": {"=drivers", "internal"},
 	"drivers/vm/monitor": {"=drivers", "drivers/vm/guest", "=drivers/vm/hypervisor", "drivers/vm/monitor/api",
-		"drivers/vm/cgroup", "drivers/vm/jail", "drivers/vm/rootlist", "internal", "share/layout"},
+		"drivers/vm/cgroup", "drivers/vm/jail", "=drivers/vm/network", "drivers/vm/rootlist", "internal", "share/layout"},
+	// The network process, and apart from it what others have to know of it.
+	"drivers/vm/network":                {"internal"},
+	"drivers/vm/network/link":           {},
+	"drivers/vm/network/policy":         {"=drivers/vm/network"},
+	"drivers/vm/network/resolver":       {"=drivers/vm/network"},
+	"drivers/vm/network/nat":            {"drivers/vm/network"},
 	"drivers/vm/hypervisor/all":         {"drivers/vm/hypervisor"},
 	"drivers/vm/hypervisor/krun":        {"=drivers", "drivers/vm/guest", "drivers/vm/host", "=drivers/vm/hypervisor", "drivers/vm/hypervisor/krun/krunvm", "drivers/vm/jail"},
 	"drivers/vm/hypervisor/krun/krunvm": {},
@@ -118,6 +124,7 @@ var importRule = map[string][]string{
 	"cmd/openshell-vmm":     {"drivers/vm/hypervisor/all", "drivers/vm/jail", "drivers/vm/kvm", "drivers/vm/monitor"},
 	"cmd/openshell-init":    {"drivers/vm/guest", "drivers/vm/rootlist", "internal", "share/layout"},
 	"cmd/openshell-image":   {"drivers/vm/images", "internal"},
+	"cmd/openshell-net":     {"drivers/vm/network/nat"},
 	"cmd/openshell-krun":    {"drivers/vm/guest", "drivers/vm/hypervisor/krun/krunvm", "krun"},
 
 	"e2e": {"drivers", "gateway", "share", "tokens", "krun", "internal"},

@@ -9,22 +9,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setNames sets the host name, brings lo up, and writes those of /etc/hosts,
-// /etc/hostname and /etc/resolv.conf that the rootfs lacks. It runs on the sandbox's
-// thread.
-func setNames(hostname string) error {
+// setNames sets the host name, brings lo up, and without a network writes those of
+// /etc/hosts, /etc/hostname and /etc/resolv.conf that the rootfs lacks. It runs on the
+// sandbox's thread.
+func setNames(hostname string, network bool) error {
 	if hostname == "" {
 		hostname = "localhost"
 	}
 	if err := unix.Sethostname([]byte(hostname)); err != nil {
 		return fmt.Errorf("set the host name %q: %w", hostname, err)
 	}
-	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-	if hostname != "localhost" {
-		hosts += "127.0.1.1\t" + hostname + "\n"
+	if network {
+		return raiseLoopback()
 	}
 	for _, f := range []struct{ name, content string }{
-		{"/etc/hosts", hosts},
+		{"/etc/hosts", hostsFile(hostname)},
 		{"/etc/hostname", hostname + "\n"},
 		{"/etc/resolv.conf", "# this sandbox has no network\n"},
 	} {
@@ -33,6 +32,14 @@ func setNames(hostname string) error {
 		}
 	}
 	return raiseLoopback()
+}
+
+func hostsFile(hostname string) string {
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	if hostname != "localhost" && hostname != "" {
+		hosts += "127.0.1.1\t" + hostname + "\n"
+	}
+	return hosts
 }
 
 // writeMissing writes a file unless the name exists, be it a dangling symlink.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -218,6 +219,7 @@ func makeLike(dir, other string) error {
 type trees struct {
 	auth  int
 	users []int // in the order of the spec's Mounts
+	names map[string]int
 }
 
 // cloneTrees clones the parts of the composed shares that the sandbox may see. The boot
@@ -229,6 +231,10 @@ func cloneTrees(shares string, spec guest.BootSpec) (*trees, error) {
 		return nil, err
 	}
 	t.auth = auth
+	if t.names, err = writeNames(spec); err != nil {
+		t.close()
+		return nil, err
+	}
 	for _, m := range spec.Mounts {
 		fd, err := cloneMount(shares, m)
 		if err != nil {
@@ -253,7 +259,7 @@ func cloneMount(shares string, m guest.GuestMount) (int, error) {
 }
 
 func (t *trees) close() {
-	for _, fd := range append(t.users, t.auth) {
+	for _, fd := range slices.Concat(t.users, []int{t.auth}, slices.Collect(maps.Values(t.names))) {
 		unix.Close(fd)
 	}
 }
@@ -316,7 +322,13 @@ func furnish(spec guest.BootSpec, t *trees) error {
 			return fmt.Errorf("make %s, which the image asks for: %w", dir, err)
 		}
 	}
-	return setNames(spec.Hostname)
+	if err := mountNames(t.names); err != nil {
+		return err
+	}
+	if err := setNames(spec.Hostname, spec.Network != nil); err != nil {
+		return err
+	}
+	return connectNetwork(spec.Network)
 }
 
 // authMode is the mode of the directory around the share.

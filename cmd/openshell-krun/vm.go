@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"syscall"
 
@@ -17,7 +18,7 @@ var needed = []string{
 	"krun_disable_implicit_vsock", "krun_add_virtio_console_multiport",
 	"krun_add_console_port_tty", "krun_add_console_port_inout",
 	"krun_disable_implicit_console", "krun_init_log", diskFunction,
-	"krun_set_exec", "krun_set_vm_config", "krun_start_enter",
+	"krun_add_net_unixstream", "krun_set_exec", "krun_set_vm_config", "krun_start_enter",
 }
 
 const diskFunction = "krun_add_disk2"
@@ -41,13 +42,14 @@ func usable(lib *krun.Library) error {
 }
 
 // ports are the host's ends of the guest's console ports.
-type ports struct{ console, stdio, control *os.File }
+type ports struct{ console, stdio, control, network *os.File }
 
 func inherited() ports {
 	return ports{
 		console: os.NewFile(krunvm.ConsoleFD, guest.PortConsole),
 		stdio:   os.NewFile(krunvm.StdioFD, guest.PortStdio),
 		control: os.NewFile(krunvm.ControlFD, guest.PortControl),
+		network: os.NewFile(krunvm.NetworkFD, "network"),
 	}
 }
 
@@ -87,6 +89,7 @@ func configure(vm *krun.Context, cfg krunvm.Config, p ports) error {
 		func() error { return addPorts(vm, p) },
 		func() error { return addDisk(vm, krun.Disk{ID: guest.UpperSerial, Path: cfg.Disk}) },
 		func() error { return addDisk(vm, krun.Disk{ID: guest.ImageSerial, Path: cfg.Image, ReadOnly: true}) },
+		func() error { return addNetwork(vm, cfg.MAC, p.network) },
 		// libkrun's own init becomes ours, which then is process 1.
 		func() error { return vm.SetExec(cfg.Init, nil, []string{"KRUN_INIT_PID1=1"}) },
 	} {
@@ -119,6 +122,19 @@ func addDisk(vm *krun.Context, d krun.Disk) error {
 		return nil
 	}
 	return vm.AddDisk2(d)
+}
+
+// addNetwork adds the network card. It leaves no feature to the host: the guest computes
+// its own checksums.
+func addNetwork(vm *krun.Context, address string, wire *os.File) error {
+	if address == "" {
+		return nil
+	}
+	mac, err := net.ParseMAC(address)
+	if err != nil {
+		return err
+	}
+	return vm.AddNetUnixStream(krun.Net{File: wire, MAC: [6]byte(mac)})
 }
 
 // raiseFiles lets the file server in this process open as many files as the host allows.

@@ -124,6 +124,8 @@ type Object struct {
 	Labels  map[string]string
 	CPUs    float64
 	Memory  int64
+
+	NoNetwork bool // nothing but loopback, in place of the engine's default network
 }
 
 // Program is what runs in place of the image's own entry point; nil for that.

@@ -76,8 +76,8 @@ func (d *Driver) suits(spec drivers.Spec) error {
 // refuseNotYet refuses what these drivers can't do yet.
 func (d *Driver) refuseNotYet(spec drivers.Spec) error {
 	switch {
-	case spec.Network != "":
-		return refuse(fmt.Errorf("%s gives a container its own network", d.Name()), "leave it out")
+	case spec.Network != "" && spec.Network != drivers.NetworkUser && spec.Network != drivers.NetworkNone:
+		return refuse(fmt.Errorf("there is no network %q", spec.Network), "give user, which is the engine's own, or none")
 	case len(spec.Ports) > 0:
 		return refuse(fmt.Errorf("%s can't publish ports here", d.Name()), "leave the ports out")
 	}

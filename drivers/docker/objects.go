@@ -62,6 +62,9 @@ func hostConfigOf(o container.Object) *api.HostConfig {
 		}},
 		Resources: resources(o.CPUs, o.Memory),
 	}
+	if o.NoNetwork {
+		h.NetworkMode = "none"
+	}
 	for _, b := range append([]container.Bind{o.Share}, o.Binds...) {
 		h.Mounts = append(h.Mounts, mount.Mount{
 			Type: mount.TypeBind, Source: b.Source, Target: b.Target, ReadOnly: !b.Writable,

@@ -36,6 +36,7 @@ type createRequest struct {
 	RestartPolicy string            `json:"restart_policy"`
 	Log           logConfig         `json:"log_configuration"`
 	Limits        limits            `json:"resource_limits,omitzero"`
+	Network       namespace         `json:"netns,omitzero"` // the zero one is the engine's default
 }
 
 // mount is an OCI mount with Podman's further options.
@@ -44,6 +45,10 @@ type mount struct {
 	Source      string   `json:"source"`
 	Destination string   `json:"destination"`
 	Options     []string `json:"options"`
+}
+
+type namespace struct {
+	Mode string `json:"nsmode"`
 }
 
 type logConfig struct {
@@ -89,6 +94,9 @@ func requestOf(o container.Object) createRequest {
 	for _, target := range o.Masks {
 		// Without notmpcopyup it would begin with a copy of what it hides.
 		r.Mounts = append(r.Mounts, mount{"tmpfs", "tmpfs", target, []string{"ro", "notmpcopyup", "size=4096", "mode=0555"}})
+	}
+	if o.NoNetwork {
+		r.Network.Mode = "none"
 	}
 	if o.CPUs > 0 {
 		r.Limits.CPU = &cpuLimit{int64(math.Round(o.CPUs * cpuPeriod)), cpuPeriod}

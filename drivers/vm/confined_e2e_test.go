@@ -31,6 +31,7 @@ import (
 	"openshell-vm/drivers/vm/jail/jailtest/listed"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/network"
 )
 
 // stand is a program of a VM that a hostile one replaces.
@@ -173,7 +174,7 @@ func buildAll(t *testing.T) {
 func openPrograms(t *testing.T) string {
 	t.Helper()
 	from, dir := programs(t), jailtest.OpenDir(t)
-	for _, name := range []string{host.MonitorProgram, host.InitProgram, krun.Program} {
+	for _, name := range []string{host.MonitorProgram, host.InitProgram, krun.Program, network.Program} {
 		if _, err := os.Stat(filepath.Join(from, name)); err == nil {
 			jailtest.CopyFile(t, filepath.Join(from, name), filepath.Join(dir, name))
 		}
@@ -454,6 +455,7 @@ func checkJailFacts(t *testing.T, status drivers.Status, flavor qemu.Virtiofsd) 
 	}
 	want := map[string]string{
 		"jail of qemu":             "complete",
+		"jail of network":          strings.Join(jail.Network.Lacks(), "; "),
 		"jail of virtiofsd-root":   lacks("CAP_DAC_READ_SEARCH, to read the files of all users in its jail", "CAP_FOWNER, to open them as their owner would"),
 		"jail of virtiofsd-shares": lacks("CAP_DAC_READ_SEARCH, to read the files of all users in its jail"),
 		"jail of virtiofsd-writable-0": lacks("CAP_DAC_OVERRIDE, to write files for the guest's root whatever their modes",

@@ -76,7 +76,7 @@ func (d *Driver) inspectRunning(ctx context.Context, id string, status *drivers.
 	if r.Attempt > 1 {
 		status.Reason = fmt.Sprintf("the first boot hung or crashed; this is boot %d", r.Attempt)
 	}
-	status.Reason = cmp.Or(r.Reason, r.Output, r.Doing, status.Reason)
+	status.Reason = cmp.Or(r.Reason, r.Network, r.Output, r.Doing, status.Reason)
 	status.Details = append(status.Details, drivers.Fact{Name: "guest kernel", Value: r.Kernel})
 	pids := map[string]int{}
 	maps.Copy(pids, r.PIDs)

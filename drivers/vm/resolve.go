@@ -19,9 +19,6 @@ const auto = "auto"
 // Resolve refuses what can't work here. It fills in hypervisor, command, CPUs, memory and
 // disk.
 func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, time.Duration, error) {
-	if err := refuseNotYet(spec); err != nil {
-		return spec, 0, err
-	}
 	if err := refuseImage(spec); err != nil {
 		return spec, 0, err
 	}
@@ -68,6 +65,9 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	if err := checkWritable(spec, chosen); err != nil {
 		return spec, 0, err
 	}
+	if spec, err = d.resolveNetwork(spec); err != nil {
+		return spec, 0, err
+	}
 	if len(spec.Process.Args) == 0 && spec.Image == "" {
 		spec.Process.Args = []string{"/bin/sh"}
 	}
@@ -94,15 +94,6 @@ func checkWritable(spec drivers.Spec, h hypervisor.Hypervisor) error {
 	}
 	_, err := host.Writable(spec)
 	return err
-}
-
-// refuseNotYet refuses what this driver can't do yet.
-func refuseNotYet(s drivers.Spec) error {
-	switch {
-	case s.Network == drivers.NetworkUser, len(s.Ports) > 0, len(s.VM.AllowHost) > 0, len(s.VM.AllowEgress) > 0:
-		return &drivers.Error{Op: "connect the VM", Err: errors.New("a VM has no network"), Hint: "use --driver podman or docker"}
-	}
-	return nil
 }
 
 // chooseHypervisor returns the first hypervisor that works. If the user wants a certain

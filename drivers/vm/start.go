@@ -137,6 +137,7 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 	if image != nil {
 		image.complete(&boot)
 	}
+	d.connect(spec, &cfg, &boot)
 	return cfg, tools, atomicfile.WriteJSON(filepath.Join(cfg.Boot, guest.SpecFile), boot, atomicfile.Volatile)
 }
 

@@ -24,6 +24,7 @@ import (
 	"openshell-vm/drivers/vm/initramfs"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/network"
 )
 
 // programs builds what a VM needs, once for all tests.
@@ -34,7 +35,7 @@ func programs(t *testing.T) string {
 		return dir
 	}
 	dir = t.TempDir()
-	for _, p := range []string{"openshell-vmm", "openshell-init", "openshell-image"} {
+	for _, p := range []string{"openshell-vmm", "openshell-init", "openshell-image", network.Program} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, p), "openshell-vm/cmd/"+p)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {

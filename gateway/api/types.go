@@ -132,6 +132,12 @@ type CreateRequest struct {
 	Restart RestartPolicy     `json:"restart,omitzero"`
 }
 
+// Values of CreateRequest.Network.
+const (
+	NetworkUser = vocab.NetworkUser
+	NetworkNone = vocab.NetworkNone
+)
+
 // Port is a port of the host that leads to one of a sandbox.
 type Port = vocab.Port
 

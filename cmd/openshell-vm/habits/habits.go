@@ -30,7 +30,7 @@ var Commands = map[string][]Habit{
 			"no ports are published: a VM has no network yet, a container has its engine's",
 			"openshell-vm inspect SANDBOX shows what it has"},
 		{"network",
-			"networks are not managed here: a VM has none yet, a container has its engine's default",
+			"networks are not managed here: a VM has one of its own, a container has its engine's default",
 			"for another one, start the container yourself: openshell-vm share create --help"},
 		{"volume volumes",
 			"there are no volumes: what a sandbox writes is on a disk of its own until rm",
@@ -96,7 +96,7 @@ var Commands = map[string][]Habit{
 const (
 	ownerOnly  = "start such a container yourself, with openshell-vm share create for its token"
 	forGuest   = "a VM's workload has all rights in its guest: --driver vm; or " + ownerOnly
-	noNetwork  = "a VM has no network yet, a container has its engine's default"
+	noNetwork  = "a VM has none yet, a container has its engine's default network"
 	fixedLimit = "only CPUs and memory are limited here: --cpus N, --memory SIZE"
 )
 
@@ -121,9 +121,9 @@ var Flags = map[string][]Habit{
 	},
 	"run": {
 		{"-p --publish -P --publish-all --expose", "no ports are published: " + noNetwork, ownerOnly},
-		{"--network --net --network-alias --net-alias --ip --ip6 --link --link-local-ip --mac-address " +
+		{"--network-alias --net-alias --ip --ip6 --link --link-local-ip --mac-address " +
 			"--add-host --dns --dns-option --dns-opt --dns-search --no-hosts --http-proxy",
-			"the network can't be chosen: " + noNetwork,
+			"of the network, nothing but --network user or none can be chosen",
 			"for another network, " + ownerOnly},
 		{"--privileged --cap-add --cap-drop --security-opt --device --device-cgroup-rule --group-entry " +
 			"--seccomp-policy --userns --uidmap --gidmap --subuidname --subgidname --hostuser --volumes-from " +

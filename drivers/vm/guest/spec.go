@@ -114,12 +114,25 @@ type BootSpec struct {
 	AuthDir   string `json:"authDir"`   // where the share is mounted
 	TokenUser string `json:"tokenUser"` // the only user, beside root, who may read the share; "" for every user
 
+	// Network is nil if the guest has no network, as with older gateways.
+	Network *Network `json:"network,omitempty"`
+
 	// Traits is nil if an older gateway wrote the spec. It may start a newer init.
 	Traits *Traits `json:"traits,omitempty"`
 
 	// StopGrace bounds how long an orderly shutdown may take after the workload has ended,
 	// in nanoseconds; 0 means the init's default.
 	StopGrace int64 `json:"stopGrace"`
+}
+
+// Network is how the guest's card is set up.
+type Network struct {
+	MAC       string   `json:"mac"` // which card
+	MTU       int      `json:"mtu"`
+	Addresses []string `json:"addresses"` // with the length of their prefix
+	Gateways  []string `json:"gateways"`  // for all other addresses
+	Resolv    string   `json:"resolv"`    // content of /etc/resolv.conf
+	Hosts     string   `json:"hosts"`     // lines of /etc/hosts, beside the guest's own
 }
 
 // GuestMount is one user mount. Name is its directory in the composed shares. With Writable

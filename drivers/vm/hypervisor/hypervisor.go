@@ -33,6 +33,10 @@ type Hypervisor interface {
 	// Traits are what the guest init has to know.
 	Traits() guest.Traits
 
+	// MTU is the largest packet that the card of a VM takes, in bytes. Large ones are
+	// what makes the network of an emulated machine fast.
+	MTU() int
+
 	// Works returns nil if VMs of this hypervisor can run on this host, else why not.
 	Works(ctx context.Context, h *host.Host) error
 
@@ -93,16 +97,17 @@ var (
 	Emulated = Boot{Deadline: time.Minute, Again: true}
 )
 
-// Ports are the hypervisor's ends of the guest's ports: connected sockets.
-type Ports struct{ Stdio, Console, Control *os.File }
+// Ports are the hypervisor's ends of the guest's ports: connected sockets. Network is that
+// of the guest's card (package link says what is spoken there); nil if it has none.
+type Ports struct{ Stdio, Console, Control, Network *os.File }
 
 // Close closes all ports.
-func (p Ports) Close() { CloseAll(p.Stdio, p.Console, p.Control) }
+func (p Ports) Close() { CloseAll(p.Stdio, p.Console, p.Control, p.Network) }
 
 // CloseAll closes files. Some may be closed already.
 func CloseAll(files ...*os.File) {
 	for _, f := range files {
-		f.Close()
+		f.Close() // of a nil one it is an error, and no harm
 	}
 }
 

@@ -26,6 +26,7 @@ type Machine struct {
 
 	CPUs   int    `json:"cpus"`
 	Memory int64  `json:"memory"`        // bytes, whole MiB
+	MAC    string `json:"mac,omitempty"` // of its network card; "" for none
 	KVM    string `json:"kvm,omitempty"` // device node that the jail has as /dev/kvm; "" for the host's
 }
 

@@ -30,7 +30,7 @@ var needs = []need{
 // extras are loaded if they are there as modules. ext4 asks a user-mode helper to load
 // crc32c, and a guest without modprobe has no such helper. Only a guest that runs an image
 // needs erofs.
-var extras = []string{"crc32c_generic", "crc32c_cryptoapi", "erofs", "virtio_rng"}
+var extras = []string{"crc32c_generic", "crc32c_cryptoapi", "erofs", "virtio_rng", "virtio_net"}
 
 // loadOrder lists the module files below dir that a guest needs, relative to dir. Each
 // module comes after those that it depends on. What is built into the kernel is left out.

@@ -82,6 +82,9 @@ const (
 	WritingServer Profile = "writing-server"
 	// WritingChrootServer is ChrootServer for a directory that the guest may write to.
 	WritingChrootServer Profile = "writing-chroot-server"
+	// Network is for openshell-net, a static Go program. It has IP sockets, questions
+	// about routes, and what the Go runtime needs. It opens no file.
+	Network Profile = "network"
 )
 
 // profile is what a Profile stands for.
@@ -90,11 +93,13 @@ type profile struct {
 	noGroups bool     // it insists on setgroups, which has to seem to succeed
 	serves   bool     // it opens files for a guest, who may not write to them
 	writes   bool     // it makes and changes files for a guest
+	sockets  bool     // it has only the calls in networkCalls
 	lacks    []string // for people: in what it is less confined than Strict
 }
 
 var profiles = map[Profile]profile{
 	Strict:              {},
+	Network:             {sockets: true, lacks: []string{"it has the network of the host: that is its task"}},
 	FileServer:          fileServer(profile{serves: true}),
 	ChrootServer:        chrootServer(profile{serves: true}),
 	WritingServer:       fileServer(profile{writes: true}),

@@ -84,6 +84,9 @@ func filter(p profile) ([]bpf.Instruction, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seccomp: %w", err)
 	}
+	if p.sockets {
+		return networkFilter(info), nil
+	}
 	flags := func(call string, op seccomp.Operation, value uint64) seccomp.NameWithConditions {
 		return seccomp.NameWithConditions{Name: call, Conditions: seccomp.ArgumentConditions{{Operation: op, Value: value}}}
 	}

@@ -100,6 +100,63 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// TestNetworkFilter checks the list of what a network process may call.
+func TestNetworkFilter(t *testing.T) {
+	info, err := arch.GetInfo("")
+	if err != nil {
+		t.Skip(err)
+	}
+	program, err := filter(profiles[Network])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const allowed, denied, absent = uint32(unix.SECCOMP_RET_ALLOW),
+		uint32(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)), uint32(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))
+	const thread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD | unix.CLONE_SYSVSEM
+	may := map[string]bool{"socket": true, "clone": true}
+	for _, name := range networkCalls {
+		may[name] = true
+	}
+	for name, number := range info.SyscallNames {
+		want := denied
+		switch {
+		case name == "clone3":
+			want = absent
+		case name == "socket", name == "clone":
+			continue
+		case may[name]:
+			want = allowed
+		}
+		// The arguments are what clone and socket would allow.
+		if got := verdict(t, program, uint32(info.ID), uint32(number), unix.AF_INET|thread, 0, unix.NETLINK_ROUTE); got != want {
+			t.Errorf("%s: got %#x, want %#x", name, got, want)
+		}
+	}
+	for _, test := range []struct {
+		call string
+		args []uint64
+		want uint32
+	}{
+		{"socket", []uint64{unix.AF_INET}, allowed},
+		{"socket", []uint64{unix.AF_INET6, unix.SOCK_DGRAM, 17}, allowed},
+		{"socket", []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE}, allowed},
+		{"socket", []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_AUDIT}, denied},
+		{"socket", []uint64{unix.AF_UNIX}, denied},
+		{"socket", []uint64{unix.AF_VSOCK}, denied},
+		{"socket", []uint64{unix.AF_PACKET}, denied},
+		{"clone", []uint64{thread}, allowed},
+		{"clone", []uint64{uint64(unix.SIGCHLD)}, denied},
+		{"clone", []uint64{thread | unix.CLONE_NEWUSER}, denied},
+	} {
+		if got := verdict(t, program, uint32(info.ID), uint32(info.SyscallNames[test.call]), test.args...); got != test.want {
+			t.Errorf("%s%v: got %#x, want %#x", test.call, test.args, got, test.want)
+		}
+	}
+	if got := known(arch.X86_64, networkCalls); len(got) != len(networkCalls) {
+		t.Errorf("of %d names %d are known on amd64", len(networkCalls), len(got))
+	}
+}
+
 // TestFilterKnowsEveryName finds misspelt names. Calls that amd64 lacks are old or of another
 // architecture, and are listed here.
 func TestFilterKnowsEveryName(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"openshell-vm/drivers/vm/cgroup"
 	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/network"
 	"openshell-vm/internal/atomicfile"
 	"openshell-vm/internal/plainfile"
 )
@@ -25,6 +26,11 @@ type Config struct {
 	// Tools is the JSON of the hypervisor's own Tools. It is written under the
 	// hypervisor's name.
 	Tools json.RawMessage `json:"-"`
+
+	// Network is the network of the VM's card; nil if it has none. NetworkProgram is
+	// openshell-net.
+	Network        *network.Config `json:"network,omitempty"`
+	NetworkProgram string          `json:"networkProgram,omitempty"`
 
 	// Cgroup is what the monitor makes for the VM; the zero Group means none. If memory
 	// is not limited, NoMemoryLimit says why.

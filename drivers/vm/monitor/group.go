@@ -29,6 +29,7 @@ type group struct {
 	members map[string]*jail.Cmd
 	servers map[string]bool // members that serve the hypervisor
 	reports map[string]jail.Report
+	killed  bool // nothing is started any more
 	all     sync.WaitGroup
 }
 
@@ -91,22 +92,29 @@ func newGroup() *group {
 	return g
 }
 
-// run starts cmd as the member p. It does not wait for the jail: a jail that fails is
-// reported as a death.
-func (g *group) run(p hypervisor.Process, cmd *jail.Cmd) error {
+// runUntil starts cmd as the member p. It does not wait for the jail: a jail that fails is
+// a death. died is told of the death; with report for died, it ends the VM. After kill,
+// runUntil starts nothing.
+func (g *group) runUntil(p hypervisor.Process, cmd *jail.Cmd, died func(death)) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.killed {
+		cmd.Close()
+		return errKilled
+	}
 	started := make(chan error)
 	g.start <- func() { started <- cmd.Start() }
 	if err := <-started; err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
-	g.mu.Lock()
 	g.members[p.Name], g.servers[p.Name] = cmd, p.Server
-	g.mu.Unlock()
 	g.all.Go(func() {
-		g.report(death{p.Name, g.wait(p.Name, cmd), p.Server})
+		died(death{p.Name, g.wait(p.Name, cmd), p.Server})
 	})
 	return nil
 }
+
+var errKilled = errors.New("the VM ends")
 
 // report passes a death to died. It drops the death if nobody has read many before it.
 func (g *group) report(d death) {
@@ -177,11 +185,19 @@ func (d death) weight() int {
 // kill ends every member and waits until all have ended.
 func (g *group) kill() {
 	g.mu.Lock()
+	g.killed = true
 	for _, cmd := range g.members {
 		cmd.Process.Kill()
 	}
 	g.mu.Unlock()
 	g.all.Wait()
+}
+
+// isKilled reports whether kill was called.
+func (g *group) isKilled() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.killed
 }
 
 // end kills what is left of a VM after a death, and returns the death that caused the

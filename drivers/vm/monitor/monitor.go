@@ -32,6 +32,7 @@ type monitor struct {
 	workload              *stream.Session // the only session of stdioConn
 	control               *control
 	ports                 ports
+	net                   *netProcess    // nil if the VM has no network
 	stdioEnd              chan struct{}  // closed when the workload's output is complete
 	consoles              sync.WaitGroup // the goroutine that copies into console
 
@@ -111,6 +112,7 @@ func (m *monitor) run(lock *os.File, ready io.WriteCloser) error {
 	exit := m.watch(early) // 4
 	m.finish(exit)         // 5
 	m.group.kill()         // 6
+	m.closeNetwork()
 	m.hangUp(leave)
 	return nil
 }
@@ -137,6 +139,10 @@ func (m *monitor) open() (hypervisor.Ports, *net.UnixListener, error) {
 	if err != nil {
 		return hypervisor.Ports{}, nil, err
 	}
+	if theirs.Network, err = m.openNetwork(); err != nil {
+		theirs.Close()
+		return hypervisor.Ports{}, nil, err
+	}
 	m.stdioConn = stream.New(m.ports.stdio, stream.Options{Credit: true})
 	if m.workload, err = m.stdioConn.Accept(0); err != nil {
 		return theirs, nil, err
@@ -160,6 +166,9 @@ func (m *monitor) launch(theirs hypervisor.Ports) error {
 		if err := m.start(p); err != nil {
 			return err
 		}
+	}
+	if err := m.startNetwork(); err != nil {
+		return err
 	}
 	m.log.Info("the hypervisor runs", "hypervisor", m.cfg.Hypervisor, "attempt", m.cfg.Attempt)
 	go m.control.read()
@@ -249,6 +258,9 @@ func (m *monitor) report() api.Report {
 	r := m.status
 	r.PIDs = m.group.pids()
 	r.Jail = append(m.group.gaps(), m.cfg.limitFact())
+	if m.net != nil {
+		r.Jail, r.Network = append(r.Jail, m.net.facts()...), m.net.state()
+	}
 	if m.stdio != nil && m.stdio.Waited() > stallShown {
 		r.Output = "held: its output waits for an attached client that does not read"
 	}

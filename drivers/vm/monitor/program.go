@@ -13,7 +13,10 @@ import (
 )
 
 // start runs a process of the VM in its jail.
-func (m *monitor) start(p hypervisor.Process) error {
+func (m *monitor) start(p hypervisor.Process) error { return m.startUntil(p, m.group.report) }
+
+// startUntil is start for a process whose death died is told of.
+func (m *monitor) startUntil(p hypervisor.Process, died func(death)) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -32,7 +35,7 @@ func (m *monitor) start(p hypervisor.Process) error {
 	}
 	defer says.Close()
 	cmd.Stdout, cmd.Stderr = says, says
-	return m.group.run(p, cmd)
+	return m.group.runUntil(p, cmd, died)
 }
 
 // toolOutput returns a pipe for a program's output. Its lines go into the tools' log,

@@ -89,6 +89,10 @@ func (*Hypervisor) Traits() guest.Traits {
 	return guest.Traits{CachesNames: true, LoneDisk: true, ExitRequest: exitRequest, EndsByRestart: true}
 }
 
+// MTU is Ethernet's: without a feature that few libkruns have, a guest's buffers take no
+// larger packets.
+func (*Hypervisor) MTU() int { return 1500 }
+
 // Works asks for KVM first: that answer is remembered, while a missing libkrun is not.
 func (k *Hypervisor) Works(ctx context.Context, h *host.Host) error {
 	if err := h.NeedKVM(ctx, Name); err != nil {

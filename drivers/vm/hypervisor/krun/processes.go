@@ -47,6 +47,9 @@ func (t *Tools) Processes(m hypervisor.Machine, ports hypervisor.Ports) ([]hyper
 		j.Caps = []string{"CAP_DAC_READ_SEARCH"} // to serve the files of all users, whatever their modes
 	}
 	files := []*os.File{config, console, ports.Stdio, ports.Control} // from krunvm.ConfigFD on
+	if ports.Network != nil {
+		files = append(files, ports.Network)
+	}
 	return []hypervisor.Process{{Name: Name, Jail: j, Files: files}}, nil
 }
 
@@ -69,6 +72,7 @@ func (t *Tools) config(m hypervisor.Machine) (*os.File, error) {
 	cfg := krunvm.Config{
 		Library: t.Library, Firmware: t.Firmware, CPUs: m.CPUs, MemoryMiB: int(m.Memory >> 20), Root: jailRoot, Init: jailInit,
 	}
+	cfg.MAC = m.MAC
 	if m.Upper != "" {
 		cfg.Disk = hypervisor.JailUpper
 	}

@@ -22,6 +22,7 @@ type FDs struct {
 	Stdio, Console, Control int   // sockets that are connected to the monitor
 	Root, Shares            int   // sockets that are each connected to a virtiofsd; Root is 0 with an image
 	Writable                []int // likewise
+	Network                 int   // with a MAC: a socket that is connected to the network process
 }
 
 // add notes the socket of a virtio-fs device.
@@ -46,6 +47,7 @@ type Machine struct {
 	Initramfs string
 	Upper     string // raw disk image; "" for none
 	Image     string // read-only disk image that is the root; "" for none
+	MAC       string // of the network card; "" for none
 	FDs       FDs
 }
 
@@ -76,9 +78,9 @@ func (m Machine) Args() []string {
 		"-m", m.mebibytes(),
 		"-object", "memory-backend-memfd,id=mem,share=on,size=" + m.mebibytes(),
 		"-kernel", m.Kernel, "-initrd", m.Initramfs, "-append", m.CommandLine(),
-		"-nic", "none",
 		"-device", "virtio-rng-pci",
 	}
+	args = append(args, m.network()...)
 	args = append(args, m.ports()...)
 	if m.FDs.Root != 0 {
 		args = append(args, fsDevice("fs-root", guest.TagRoot, m.FDs.Root)...)
@@ -138,6 +140,18 @@ func (m Machine) CommandLine() string {
 }
 
 func (m Machine) mebibytes() string { return fmt.Sprintf("%dM", m.Memory>>20) }
+
+// network returns the options for the network card. It has no ROM to boot from: the jail
+// has none.
+func (m Machine) network() []string {
+	if m.MAC == "" {
+		return []string{"-nic", "none"}
+	}
+	return []string{
+		"-netdev", fmt.Sprintf("stream,id=net,server=off,addr.type=fd,addr.str=%d", m.FDs.Network),
+		"-device", "virtio-net-pci,netdev=net,romfile=,mac=" + m.MAC,
+	}
+}
 
 // ports returns the options for the serial console, and for one virtio console device
 // with two named ports.

@@ -50,6 +50,10 @@ func (t *Tools) Processes(m hypervisor.Machine, ports hypervisor.Ports) ([]hyper
 		qemu.Files = append(qemu.Files, connected)
 		all = append(all, t.virtiofsd(s, listening))
 	}
+	if ports.Network != nil {
+		fds.Network = 3 + len(qemu.Files)
+		qemu.Files = append(qemu.Files, ports.Network)
+	}
 	qemu.Jail = t.qemu(m, fds)
 	all[0] = qemu
 	return all, nil
@@ -79,6 +83,9 @@ func (t *Tools) qemu(m hypervisor.Machine, fds FDs) jail.Config {
 		Arch: runtime.GOARCH, Accel: t.Accel,
 		CPUs: m.CPUs, Memory: m.Memory,
 		Kernel: jailKernel, Initramfs: jailInitramfs, FDs: fds,
+	}
+	if fds.Network != 0 {
+		machine.MAC = m.MAC
 	}
 	if m.Upper != "" {
 		machine.Upper = hypervisor.JailUpper

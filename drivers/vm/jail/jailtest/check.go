@@ -25,6 +25,8 @@ type Want struct {
 	Env   []string // K=V
 	Tasks uint64   // limit on its processes; 0 for none
 
+	HostNetwork bool // it has the host's network
+
 	Sockets, Pipes int      // at most so many
 	HostFiles      []string // files outside of the jail that it was given open, as patterns
 }
@@ -137,8 +139,8 @@ func (p process) checkNamespaces() {
 	p.Helper()
 	self := process{T: p.T, dir: "/proc/self"}
 	for _, kind := range []string{"mnt", "pid", "ipc", "uts", "net", "user"} {
-		if own := p.link("ns/" + kind); own == self.link("ns/"+kind) {
-			p.Errorf("it shares %s with the host", own)
+		if own := p.link("ns/" + kind); (own == self.link("ns/"+kind)) != (kind == "net" && p.want.HostNetwork) {
+			p.Errorf("its %s, and the host's %s", own, self.link("ns/"+kind))
 		}
 	}
 }

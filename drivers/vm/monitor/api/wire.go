@@ -79,13 +79,14 @@ type Report struct {
 	State          drivers.State  `json:"state,omitempty"`   // "" while the guest boots
 	Reason         string         `json:"reason,omitempty"`  // why a running VM stands still
 	Output         string         `json:"output,omitempty"`  // why the workload's output waits
+	Network        string         `json:"network,omitempty"` // why its network is down
 	StartedAt      time.Time      `json:"startedAt,omitzero"`
 	SeenGeneration uint64         `json:"seenGeneration,omitempty"`
 	Attempt        int            `json:"attempt,omitempty"`
 	Kernel         string         `json:"kernel,omitempty"` // the guest's uname -r
 	Doing          string         `json:"doing,omitempty"`  // what takes a boot so long
 	PIDs           map[string]int `json:"pids,omitempty"`   // host processes by name
-	Jail           []drivers.Fact `json:"jail,omitempty"`   // what each jail lacks, and the memory limit
+	Jail           []drivers.Fact `json:"jail,omitempty"`   // what each jail lacks, the memory limit, and what the network refused
 }
 
 // Ready is the one line that a monitor writes to its report pipe: why the workload did

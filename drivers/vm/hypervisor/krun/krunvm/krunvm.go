@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"path"
 )
 
@@ -26,6 +27,7 @@ const (
 	ConsoleFD = 4
 	StdioFD   = 5
 	ControlFD = 6
+	NetworkFD = 7 // only with a MAC
 )
 
 // openshell-krun's commands.
@@ -51,6 +53,7 @@ type Config struct {
 	Root string `json:"root"` // composed directory: the guest's whole root, read-only
 	Init string `json:"init"` // in Root: the program that becomes process 1
 	Disk string `json:"disk"` // raw image, writable; "" for none
+	MAC  string `json:"mac"`  // of the network card; "" for none
 
 	Image string `json:"image,omitempty"` // raw image, read-only; "" for none
 }
@@ -72,6 +75,9 @@ func (c Config) Validate() error {
 		if disk != "" && !path.IsAbs(disk) {
 			return fmt.Errorf("the disk %q is not an absolute path", disk)
 		}
+	}
+	if mac, err := net.ParseMAC(c.MAC); c.MAC != "" && (err != nil || len(mac) != 6) {
+		return fmt.Errorf("%q is no address of a network card", c.MAC)
 	}
 	return nil
 }

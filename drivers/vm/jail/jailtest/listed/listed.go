@@ -19,12 +19,14 @@ import (
 	"openshell-vm/drivers/vm/hypervisor/qemu"
 	"openshell-vm/drivers/vm/jail/jailtest"
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/network"
 )
 
 // of has the lists, by the process's name in a monitor's report.
 var of = map[string]func(c monitor.Config) jailtest.Want{
 	"qemu": ofQEMU, "krun": ofKrun,
 	"virtiofsd-root": ofRootServer, "virtiofsd-shares": ofSharesServer, "virtiofsd-writable-0": ofWriter,
+	"network": ofNetwork,
 }
 
 // qemuTools returns a sandbox's Tools. They are empty if its hypervisor is another one.
@@ -60,7 +62,7 @@ func ofQEMU(c monitor.Config) jailtest.Want {
 	w := jailtest.Want{
 		Paths:   append(targets(qemuTools(c).Binary), "/vm/kernel", "/vm/initramfs"),
 		Devices: []string{os.DevNull}, Tasks: 128,
-		Sockets: 3 + 2*(2+len(c.Writable)), // the guest's ports, and for each virtiofsd one and a pair's end
+		Sockets: 3 + 2*(2+len(c.Writable)) + card(c), // the guest's ports, and for each virtiofsd one and a pair's end
 	}
 	if qemuTools(c).Accel == qemu.KVM {
 		w.Devices = append(w.Devices, "/dev/kvm")
@@ -75,10 +77,26 @@ func ofKrun(c monitor.Config) jailtest.Want {
 		Paths: slices.Concat(targets(krunTools(c).Binary), proc, below(root, "openshell-init", "dev", "proc", "sys", "run"),
 			tree(path.Join(root, guest.RootDir), c.Rootfs), shares(path.Join(root, guest.SharesDir), c)),
 		Devices: []string{"/dev/kvm"}, Tasks: uint64(64 + c.CPUs), Caps: serverCaps(),
-		Sockets:   2,                      // the guest's ports, but for the console
+		Sockets:   2 + card(c),            // the guest's ports, but for the console
 		HostFiles: []string{"/dev/pts/*"}, // that
 	}
 	return withDisk(withDevices(w), c)
+}
+
+// ofNetwork has no file but its own program. It has the host's network: that is its task.
+func ofNetwork(c monitor.Config) jailtest.Want {
+	return jailtest.Want{
+		Paths: []string{"/" + network.Program}, Tasks: 64, HostNetwork: true,
+		Sockets: 2 + len(c.Network.Forwards), // the monitor's, the guest's card, the ports
+	}
+}
+
+// card is the number of sockets of a VM's network card.
+func card(c monitor.Config) int {
+	if c.MAC == "" {
+		return 0
+	}
+	return 1
 }
 
 func ofRootServer(c monitor.Config) jailtest.Want {

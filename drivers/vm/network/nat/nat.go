@@ -1,0 +1,145 @@
+package nat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+
+	"openshell-vm/drivers/vm/network"
+	"openshell-vm/drivers/vm/network/link"
+	"openshell-vm/drivers/vm/network/policy"
+	"openshell-vm/drivers/vm/network/resolver"
+)
+
+// Bounds of what a guest can take.
+const (
+	mostTCP   = 1024 + 64 // connections, both ways together
+	mostDials = 256       // of them not connected yet
+	mostUDP   = 512       // flows, both ways together
+	udpBuffer = 64 << 10  // bytes, for each way of a flow
+)
+
+// NAT is the network of one VM.
+type NAT struct {
+	stack    *stack.Stack
+	card     *link.Endpoint
+	policy   *policy.Policy
+	resolver *resolver.Resolver
+	names    resolver.Names // with an allow list: who may be connected to. Else only for what people are told.
+	reports  *reports
+	conns    slots
+	flows    flows
+	// dial is how the host's sockets are made; a field for tests.
+	dial func(ctx context.Context, protocol policy.Protocol, to netip.AddrPort) (net.Conn, error)
+}
+
+// New makes the network for cfg at the end of a wire. tell takes messages for the
+// monitor.
+func New(cfg network.Config, wire *os.File, tell func(network.ToMonitor)) (*NAT, error) {
+	conn, err := net.FileConn(wire)
+	if err != nil {
+		return nil, fmt.Errorf("the wire to the guest: %w", err)
+	}
+	n := &NAT{
+		card:    link.New(conn, tcpip.LinkAddress(network.GatewayMAC), uint32(cfg.MTU)),
+		policy:  &policy.Policy{AllowHost: cfg.AllowHost, Host: policy.Live},
+		reports: newReports(tell), conns: slots{most: mostTCP}, flows: flows{most: mostUDP},
+		dial: dial,
+	}
+	n.policy.Names = n.names.Of
+	for _, text := range cfg.AllowEgress {
+		e, err := network.ParseEgress(text)
+		if err != nil {
+			return nil, err
+		}
+		n.policy.Egress = append(n.policy.Egress, e)
+	}
+	n.resolver = &resolver.Resolver{Asks: n.policy.Asks, Refused: n.reports.refusedName, Gave: n.gave}
+	if n.stack, err = newStack(n.card); err != nil {
+		return nil, err
+	}
+	n.card.Take = n.takeEcho
+	n.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, tcp.NewForwarder(n.stack, tcpWindow, mostDials, n.connect).HandlePacket)
+	n.stack.SetTransportProtocolHandler(udp.ProtocolNumber, udp.NewForwarder(n.stack, n.datagram).HandlePacket)
+	return n, n.serveNames()
+}
+
+// Restore brings back which addresses an earlier process handed out.
+func (n *NAT) Restore(all []network.Given) {
+	for _, g := range all {
+		if addr, err := netip.ParseAddr(g.Address); err == nil {
+			n.names.Restore(g.Name, addr, g.Until)
+		}
+	}
+}
+
+// Use takes the content of the host's resolv.conf.
+func (n *NAT) Use(resolv string) { n.resolver.Use(resolver.ParseConf(resolv)) }
+
+// Run serves the guest until its wire ends.
+func (n *NAT) Run() error { return n.card.Run() }
+
+func (n *NAT) gave(name string, addr netip.Addr, ttl time.Duration) {
+	until := n.names.Add(name, addr, ttl)
+	if n.policy.Restricted() {
+		n.reports.gave(network.Given{Name: name, Address: addr.String(), Until: until})
+	}
+}
+
+// dialTime bounds the time until a connection is made, as Linux itself does about.
+const dialTime = 2 * time.Minute
+
+// errItself is a connection that leads to the host itself after all: an address may become
+// its own between the look and the connection.
+var errItself = policy.Refusal("the host itself is refused")
+
+// dial makes one of the host's sockets.
+func dial(ctx context.Context, protocol policy.Protocol, to netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Minute}}
+	conn, err := d.DialContext(ctx, string(protocol), to.String())
+	if err != nil {
+		return nil, err
+	}
+	local, err1 := netip.ParseAddrPort(conn.LocalAddr().String())
+	remote, err2 := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err := errors.Join(err1, err2); err != nil || local.Addr() == remote.Addr() && !remote.Addr().IsLoopback() {
+		conn.Close()
+		return nil, errItself
+	}
+	return conn, nil
+}
+
+// open checks an address and connects to it. It tells the monitor of a refusal.
+func (n *NAT) open(protocol policy.Protocol, to netip.AddrPort) (net.Conn, error) {
+	all, err := n.policy.Check(protocol, to)
+	var conn net.Conn
+	if err == nil {
+		conn, err = n.connectFirst(protocol, all)
+	}
+	var refusal policy.Refusal
+	if errors.As(err, &refusal) {
+		n.reports.refused(protocol, to, n.names.Of(to.Addr()), string(refusal))
+	}
+	return conn, err
+}
+
+// connectFirst connects to the first address that takes the connection.
+func (n *NAT) connectFirst(protocol policy.Protocol, all []netip.AddrPort) (conn net.Conn, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTime)
+	defer cancel()
+	for _, addr := range all {
+		if conn, err = n.dial(ctx, protocol, addr); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}

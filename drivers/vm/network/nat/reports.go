@@ -1,0 +1,89 @@
+package nat
+
+import (
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"openshell-vm/drivers/vm/network"
+	"openshell-vm/drivers/vm/network/policy"
+)
+
+// reportEvery is the shortest time between two messages to the monitor.
+const reportEvery = time.Second
+
+// reports collects what the monitor is told. A guest that is refused much gets no more
+// room and no more messages for it, only larger numbers.
+type reports struct {
+	tell func(network.ToMonitor)
+
+	mu      sync.Mutex
+	pending bool
+	counts  map[refusal]int
+	order   []refusal
+	more    int
+	given   []network.Given
+}
+
+type refusal struct{ what, name, why string }
+
+func newReports(tell func(network.ToMonitor)) *reports {
+	return &reports{tell: tell, counts: map[refusal]int{}}
+}
+
+func (r *reports) refused(protocol policy.Protocol, to netip.AddrPort, names []string, why string) {
+	what := string(protocol) + " " + to.String()
+	if protocol == policy.ICMP {
+		what = "ping " + to.Addr().String()
+	}
+	r.add(refusal{what, strings.Join(names, ", "), why})
+}
+
+func (r *reports) refusedName(name string) {
+	r.add(refusal{what: "the name " + name, why: "it is not allowed"})
+}
+
+func (r *reports) add(one refusal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.counts[one]; !known {
+		if len(r.order) >= network.MaxRefused {
+			r.more++
+			r.schedule()
+			return
+		}
+		r.order = append(r.order, one)
+	}
+	r.counts[one]++
+	r.schedule()
+}
+
+func (r *reports) gave(g network.Given) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.given) < network.MaxGiven { // else a next process will not know it
+		r.given = append(r.given, g)
+	}
+	r.schedule()
+}
+
+// schedule sends what there is, in a moment. r.mu is held.
+func (r *reports) schedule() {
+	if !r.pending {
+		r.pending = true
+		time.AfterFunc(reportEvery, r.send)
+	}
+}
+
+func (r *reports) send() {
+	r.mu.Lock()
+	m := network.ToMonitor{More: r.more, Given: r.given}
+	for _, one := range r.order {
+		m.Refused = append(m.Refused, network.Refused{What: one.what, Name: one.name, Why: one.why, Times: r.counts[one]})
+	}
+	clear(r.counts)
+	r.order, r.more, r.given, r.pending = nil, 0, nil, false
+	r.mu.Unlock()
+	r.tell(m)
+}
