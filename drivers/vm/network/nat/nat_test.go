@@ -398,12 +398,12 @@ func TestForwards(t *testing.T) {
 		}
 	}
 	conn, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", ports["tcp8001"])) // nobody listens in the guest
-	if err != nil {
-		t.Fatal(err)
+	if err == nil {
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(30 * time.Second))
+		_, err = conn.Read(make([]byte, 1))
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a port at which the guest does not listen: %v", err)
 	}
 }
