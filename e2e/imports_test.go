@@ -35,6 +35,7 @@ var importRule = map[string][]string{
 	"internal/plainfile":  {},
 	"internal/rotlog":     {"internal/plainfile"},
 	"internal/text":       {},
+	"internal/tree":       {},
 	"internal/stream":     {"internal/vocab"},
 	"internal/vocab":      {},
 
@@ -112,6 +113,7 @@ var importRule = map[string][]string{
 
 	// The CLI knows only the gateway's API. Each package below it has one task.
 	"cmd/openshell-vm":          {"cmd/openshell-vm", "gateway/api", "internal/text"},
+	"cmd/openshell-vm/copying":  {"cmd/openshell-vm/say", "gateway/api", "internal/tree"},
 	"cmd/openshell-vm/cmdline":  {"cmd/openshell-vm/habits", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},
 	"cmd/openshell-vm/gateways": {"gateway/api"},
 	"cmd/openshell-vm/habits":   {},

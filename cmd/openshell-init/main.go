@@ -34,6 +34,9 @@ import (
 func init() { runtime.LockOSThread() }
 
 func main() {
+	if os.Args[0] == copyName {
+		os.Exit(copyMain(os.Args))
+	}
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "openshell-init: it is process 1 of a VM and can't be run by hand")
 		os.Exit(125)

@@ -24,6 +24,8 @@ import (
 type root struct {
 	jobs chan func()
 	gone chan struct{} // closed by leave
+
+	namespace *os.File // the mount namespace
 }
 
 // makeRoot builds the overlay in the init's namespace, so that the init can unmount it
@@ -57,7 +59,8 @@ func makeRoot(where layout, spec guest.BootSpec, progress func(guest.Progress)) 
 // leave, and its thread with it: nothing else ever runs on a locked thread.
 func (r *root) serve(entered chan<- error) {
 	runtime.LockOSThread()
-	err := enterRoot(newRoot)
+	var err error
+	r.namespace, err = enterRoot(newRoot)
 	entered <- err
 	for err == nil {
 		select {
@@ -84,25 +87,32 @@ func (r *root) do(f func() error) error {
 }
 
 // leave ends the sandbox's thread. The namespace ends when no process is in it either.
-func (r *root) leave() { close(r.gone) }
+// The init's descriptor of it would keep it, too.
+func (r *root) leave() {
+	close(r.gone)
+	r.namespace.Close()
+}
 
 // enterRoot moves the calling thread into a new mount namespace whose root is dir. It
 // is the namespace's real root and not only a chroot, so that the sandbox can make user
-// namespaces.
-func enterRoot(dir string) error {
+// namespaces. The namespace is opened while /proc is still the init's own.
+func enterRoot(dir string) (namespace *os.File, err error) {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("make the sandbox's mount namespace: %w", err)
+		return nil, fmt.Errorf("make the sandbox's mount namespace: %w", err)
+	}
+	if namespace, err = os.Open("/proc/thread-self/ns/mnt"); err != nil {
+		return nil, err
 	}
 	if err := unix.Chdir(dir); err != nil {
-		return fmt.Errorf("enter the root: %w", err)
+		return nil, fmt.Errorf("enter the root: %w", err)
 	}
 	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
-		return fmt.Errorf("switch the root: %w", err)
+		return nil, fmt.Errorf("switch the root: %w", err)
 	}
 	if err := unix.Chroot("."); err != nil {
-		return fmt.Errorf("switch the root: %w", err)
+		return nil, fmt.Errorf("switch the root: %w", err)
 	}
-	return unix.Chdir("/")
+	return namespace, unix.Chdir("/")
 }
 
 // mountUpper mounts the disk or the tmpfs that holds the sandbox's changes.

@@ -169,8 +169,8 @@ func (s *supervisor) exec(id uint32, e guest.Exec) {
 	}
 	x := newSession(from, s.procs)
 	switch running := s.workload.running(); {
-	case len(e.Process.Args) == 0:
-		s.refuse(x, "there is no command")
+	case e.Copy == nil && e.Launch == nil && len(e.Process.Args) == 0, e.Launch != nil && len(e.Launch.Args) == 0:
+		s.refuse(x, guest.NoCommand)
 	case !running || !s.begin(x, e):
 		s.refuse(x, "the workload does not run")
 	}
@@ -195,16 +195,31 @@ func (s *supervisor) begin(x *session, e guest.Exec) bool {
 
 func (s *supervisor) runExec(x *session, e guest.Exec) {
 	defer s.forget(x)
-	p := inherit(e.Process, s.spec.Process)
-	if err := x.run(s.root, p, e.Stdin || p.Terminal); err != nil {
+	if err := s.begun(x, e); err != nil {
 		refused := refusal(err)
 		x.stream.Send(x.patience, stream.Stderr, []byte("openshell-vm: "+refused.reason+"\n"))
 		x.stream.Exit(refused.code)
 		return
 	}
+	if e.Launch != nil {
+		x.stream.Exit(0)
+		return
+	}
 	status := <-x.done
 	x.finish()
 	x.stream.Exit(exitCode(status))
+}
+
+// begun starts what an exec asks for.
+func (s *supervisor) begun(x *session, e guest.Exec) error {
+	switch {
+	case e.Copy != nil:
+		return x.runCopy(s.root, *e.Copy)
+	case e.Launch != nil:
+		return x.launch(s.root, inherit(*e.Launch, s.spec.Process))
+	}
+	p := inherit(e.Process, s.spec.Process)
+	return x.run(s.root, p, e.Stdin || p.Terminal)
 }
 
 // forget frees a session's number.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -15,13 +16,12 @@ import (
 func execCommand() *cli.Command {
 	return &cli.Command{
 		Name: "exec", Usage: "run a further command in a running sandbox", ArgsUsage: cmdline.SandboxCommand,
-		Flags: processFlags(), Action: execAction,
+		Flags: append(processFlags(), boolFlag("leave it in the background: print nothing, drop its output", "detach", "d")), Action: execAction,
 		Description: `# A shell in a running sandbox
 openshell-vm exec -it box sh
 
-# Files in and out
-tar -c . | openshell-vm exec -i -w /tmp box tar -x
-openshell-vm exec box tar -c /root > root.tar
+# In the background
+openshell-vm exec -d box sh -c 'make >/tmp/log 2>&1'
 
 # As another user, with a variable
 openshell-vm exec -u 1000 -e LEVEL=debug box id`,
@@ -44,6 +44,9 @@ func execAction(c *cli.Context) error {
 	if request.Process, err = process(c, command); err != nil {
 		return err
 	}
+	if c.Bool("detach") {
+		return launch(c.Context, ref, request)
+	}
 	s, err := session.New(request.Stdin, request.Process.Terminal)
 	if err != nil {
 		return err
@@ -62,4 +65,27 @@ func execAction(c *cli.Context) error {
 		return err
 	}
 	return s.Exec(c.Context, client, ref, request)
+}
+
+// launch is exec -d. As docker's it prints nothing and connects nothing.
+func launch(ctx context.Context, ref string, r api.ExecRequest) error {
+	client, err := connect(ctx, say.NewProgress(os.Stderr))
+	if err != nil {
+		return err
+	}
+	result, err := client.Launch(ctx, ref, r)
+	if err != nil || result.ExitCode == 0 {
+		return err
+	}
+	return &api.Error{Code: codeOfExit(result.ExitCode), Message: result.Reason,
+		Hint: "openshell-vm exec " + ref + " ls /bin, or the like, shows what there is"}
+}
+
+// codeOfExit is the kind of error that ends the program with an exit code of container
+// tools.
+func codeOfExit(code int) string {
+	if code == 127 {
+		return api.CodeNoCommand
+	}
+	return api.CodeNotExecutable
 }

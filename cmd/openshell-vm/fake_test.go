@@ -151,7 +151,7 @@ func (f *fake) handler() http.Handler {
 	mux.HandleFunc("GET /v1/events", f.events)
 	mux.HandleFunc("POST /v1/token/verify", f.verify)
 	f.shareRoutes(mux)
-	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request, *fakeSandbox){
+	routes := map[string]func(http.ResponseWriter, *http.Request, *fakeSandbox){
 		"GET /v1/sandboxes/{ref}":               f.get,
 		"DELETE /v1/sandboxes/{ref}":            f.remove,
 		"POST /v1/sandboxes/{ref}/start":        f.start,
@@ -165,7 +165,9 @@ func (f *fake) handler() http.Handler {
 		"POST /v1/sandboxes/{ref}/exec":         f.exec,
 		"GET /v1/sandboxes/{ref}/token":         func(w http.ResponseWriter, _ *http.Request, s *fakeSandbox) { answer(w, s.Token) },
 		"POST /v1/sandboxes/{ref}/token/rotate": f.rotate,
-	} {
+	}
+	f.copyRoutes(func(pattern string, h func(http.ResponseWriter, *http.Request, *fakeSandbox)) { routes[pattern] = h })
+	for pattern, h := range routes {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get(api.Header) != fmt.Sprint(api.Version) {
 				refuse(w, &api.Error{Code: api.CodeVersion, Message: "no version"})

@@ -43,6 +43,7 @@ type Engine interface {
 	Objects
 	Images
 	Sessions
+	Archives
 }
 
 // Blind is an Engine that may be kept from seeing all of this host's directories.
@@ -87,8 +88,20 @@ type Sessions interface {
 	// ExecCreate prepares a command and ExecAttach starts it.
 	ExecCreate(ctx context.Context, name string, p drivers.Process, stdin bool) (exec string, err error)
 	ExecAttach(ctx context.Context, exec string, p drivers.Process) (Conn, error)
+	// ExecDetached starts a command in place of ExecAttach, without streams.
+	ExecDetached(ctx context.Context, exec string) error
 	ExecResize(ctx context.Context, exec string, size drivers.Size) error
 	ExecInspect(ctx context.Context, exec string) (ExecState, error)
+}
+
+// Archives are the requests about files, of stopped containers too. Paths are absolute in
+// the container. The error wraps drivers.ErrNoPath if the container has no such path.
+type Archives interface {
+	StatPath(ctx context.Context, name, path string) (drivers.PathStat, error)
+	// GetArchive is a tar archive of what is at path. An engine that fails ends it early.
+	GetArchive(ctx context.Context, name, path string) (io.ReadCloser, error)
+	// PutArchive unpacks a tar archive below dir. If r fails, so does the request.
+	PutArchive(ctx context.Context, name, dir string, r io.Reader) error
 }
 
 // Conn is a hijacked connection. CloseWrite ends the input.

@@ -187,6 +187,17 @@ func (f *fake) ExecCreate(context.Context, string, drivers.Process, bool) (strin
 func (f *fake) ExecAttach(context.Context, string, drivers.Process) (Conn, error) {
 	return nil, errors.New("no exec")
 }
+func (f *fake) ExecDetached(context.Context, string) error { return errors.New("no exec") }
+func (f *fake) StatPath(context.Context, string, string) (drivers.PathStat, error) {
+	return drivers.PathStat{}, drivers.ErrNoPath
+}
+func (f *fake) GetArchive(context.Context, string, string) (io.ReadCloser, error) {
+	return nil, drivers.ErrNoPath
+}
+func (f *fake) PutArchive(_ context.Context, _, _ string, r io.Reader) error {
+	_, err := io.Copy(io.Discard, r)
+	return err
+}
 func (f *fake) ExecResize(context.Context, string, drivers.Size) error { return nil }
 func (f *fake) ExecInspect(context.Context, string) (ExecState, error) { return ExecState{}, nil }
 

@@ -56,6 +56,12 @@ type Harness struct {
 	// Blind says that the engine sees no mounts of the suite's but those below Dir.
 	Blind bool
 
+	// Guest says that a sandbox is a VM: its files can be copied only while it runs.
+	Guest bool
+
+	// LosesOwners says that the engine gives all files that it copies out to one user.
+	LosesOwners bool
+
 	// Mountable says that the suite may mount file systems below Dir.
 	Mountable bool
 }

@@ -75,6 +75,7 @@ var cases = []testCase{
 	{"signals", signals},
 	{"a root as people have them", oddRoot},
 	{"exec", execs},
+	{"files in and out", copies},
 	{"ends as asked: grace, then kill", graceful},
 	{"bad requests are refused before anything is made", refused},
 }

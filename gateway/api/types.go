@@ -20,6 +20,10 @@
 //	GET    /v1/sandboxes/{ref}/logs[?follow=1]      frames (package stream), ended by Exit 0 or Error
 //	POST   /v1/sandboxes/{ref}/attach[?replay=1]    upgrade to frames
 //	POST   /v1/sandboxes/{ref}/exec                 ExecRequest, upgrade to frames
+//	POST   /v1/sandboxes/{ref}/launch               ExecRequest → LaunchResult
+//	GET    /v1/sandboxes/{ref}/archive/stat?path=   FoundPath
+//	GET    /v1/sandboxes/{ref}/archive?path=        frames: a tar archive (Stdout), ended by Exit 0 or Error
+//	POST   /v1/sandboxes/{ref}/archive?path=        upgrade to frames: a tar archive (Stdin)
 //	GET    /v1/sandboxes/{ref}/token       Token
 //	POST   /v1/sandboxes/{ref}/token/rotate → Token
 //	POST   /v1/token/verify                VerifyRequest → VerifyResult

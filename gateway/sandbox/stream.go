@@ -50,27 +50,35 @@ func (s *Sandbox) Exec(ctx context.Context, p drivers.Process) (Stream, error) {
 	if !ok {
 		return nil, cant(s, "run further commands")
 	}
+	if err := s.canExec(ctx, p); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, streams drivers.Streams) (int, error) {
+		return execer.Exec(ctx, s.ID, p, streams)
+	}, nil
+}
+
+// canExec refuses a further command that is none, or that has no running sandbox.
+func (s *Sandbox) canExec(ctx context.Context, p drivers.Process) error {
 	if len(p.Args) == 0 {
-		return nil, &api.Error{Code: api.CodeInvalid, Message: "no command is given", Hint: "openshell-vm exec NAME COMMAND [ARG…]"}
+		return &api.Error{Code: api.CodeInvalid, Message: "no command is given", Hint: "openshell-vm exec NAME COMMAND [ARG…]"}
 	}
 	if err := checkDir(p.Dir); err != nil {
-		return nil, err
+		return err
 	}
 	if s.Snapshot().State != api.StateRunning {
 		s.LookAt(ctx) // it may have been started since
 		now := s.Snapshot()
 		if now.State == api.StateUnknown {
-			return nil, &api.Error{Code: api.CodeDriver, Message: fmt.Sprintf("whether sandbox %s runs is not known: %s", now.Record.Name, now.Reason),
+			return &api.Error{Code: api.CodeDriver, Message: fmt.Sprintf("whether sandbox %s runs is not known: %s", now.Record.Name, now.Reason),
 				Hint: "openshell-vm doctor says how its engine is"}
 		}
 		if now.State != api.StateRunning {
-			return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is not running (%s)", now.Record.Name, now.State),
+			return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is not running (%s)", now.Record.Name, now.State),
 				Hint: "start it first: openshell-vm start " + now.Record.Name}
 		}
 	}
-	return func(ctx context.Context, streams drivers.Streams) (int, error) {
-		return execer.Exec(ctx, s.ID, p, streams)
-	}, nil
+	return nil
 }
 
 // Signal sends a signal to the workload's main process.

@@ -172,12 +172,16 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/sandboxes/{ref}/rename", of(s.postRename))
 	mux.Handle("POST /v1/sandboxes/{ref}/update", of(s.postUpdate))
 	mux.Handle("GET /v1/sandboxes/{ref}/wait", of(func(r *http.Request, box *sandbox.Sandbox) (any, error) { return box.Wait(r.Context()) }))
+	mux.Handle("GET /v1/sandboxes/{ref}/archive/stat", of(s.getPathStat))
+	mux.Handle("POST /v1/sandboxes/{ref}/launch", of(s.postLaunch))
 	s.imageRoutes(mux)
 	s.shareRoutes(mux)
 
 	mux.HandleFunc("GET /v1/sandboxes/{ref}/logs", s.streams(getLogs))
 	mux.HandleFunc("POST /v1/sandboxes/{ref}/attach", s.streams(postAttach))
 	mux.HandleFunc("POST /v1/sandboxes/{ref}/exec", s.streams(postExec))
+	mux.HandleFunc("GET /v1/sandboxes/{ref}/archive", s.streams(getArchive))
+	mux.HandleFunc("POST /v1/sandboxes/{ref}/archive", s.streams(postArchive))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("the gateway knows no %s %s", r.Method, r.URL.Path),
 			Hint: "openshell-vm and openshell-gateway may be of different versions: openshell-vm gateway stop"})

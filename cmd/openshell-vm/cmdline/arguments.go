@@ -17,6 +17,7 @@ const (
 	SandboxCommand = "SANDBOX COMMAND [ARG...]"
 	OneSandbox     = "SANDBOX"
 	Sandboxes      = "SANDBOX..."
+	SourceTarget   = "SOURCE TARGET"
 	NewName        = "NAME"
 	Renaming       = "SANDBOX NAME"
 	Shares         = "SHARE..."
@@ -44,6 +45,7 @@ var allArguments = map[string]arguments{
 	SandboxCommand: {command: true, names: sandboxNames},
 	OneSandbox:     {names: sandboxNames},
 	Sandboxes:      {names: sandboxNames, many: true},
+	SourceTarget:   {}, // a shell completes files
 	NewName:        {},
 	Renaming:       {names: sandboxNames},
 	Shares:         {names: shareNames, many: true},

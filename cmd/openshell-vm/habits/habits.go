@@ -15,10 +15,6 @@ type Habit struct{ Words, Why, Hint string }
 // Commands are by the words that stand before them: "" for the program's own.
 var Commands = map[string][]Habit{
 	"": {
-		{"cp",
-			"there is no way for files yet but standard input and output",
-			"openshell-vm exec -i SANDBOX tar -C /DIR -xf - < FILES.tar copies in, openshell-vm exec SANDBOX tar " +
-				"-C /DIR -cf - . > FILES.tar out"},
 		{"shell ssh login-shell", "a sandbox is entered by exec", "openshell-vm exec -it SANDBOX sh"},
 		{"top stats",
 			"openshell-vm measures no workload",
@@ -200,13 +196,13 @@ var Flags = map[string][]Habit{
 			"that can't be changed here", "--cpus N and --memory SIZE are limits; --ttl DURATION is the lifetime of its tokens"},
 	},
 	"exec": {
-		{"-d --detach",
-			"a command stays connected to its exec",
-			"openshell-vm exec SANDBOX sh -c 'COMMAND >/tmp/log 2>&1 &' leaves it in the background"},
 		{"--privileged", "a sandbox's rights are not widened", "--user 0 runs it as root inside"},
 		{"--detach-keys --preserve-fds -l --latest --cidfile",
 			"that is not known here",
 			"openshell-vm exec [-it] SANDBOX COMMAND"},
+	},
+	"cp": {
+		{"--overwrite", "a directory is never replaced by a file, nor a file by a directory", "remove what is in the way first"},
 	},
 	"ps": {
 		{"-n --last -l --latest --sort -s --size -p --pod --ns --noheading --external --sync -w --watch",

@@ -41,6 +41,9 @@ func NewProgress(out *os.File) *Progress {
 // Step says what is under way from now on.
 func (p *Progress) Step(what string) { p.stepOf(func() string { return what }) }
 
+// Watch is Step for a text that changes. what is called each time, from another goroutine.
+func (p *Progress) Watch(what func() string) { p.stepOf(what) }
+
 // stepOf is Step for a text that changes. what is called each time.
 func (p *Progress) stepOf(what func() string) {
 	if p == nil {

@@ -106,8 +106,16 @@ type StepClock struct {
 	Nano int64 `json:"nano"` // negative: back
 }
 
-// Exec runs a command. Its streams use the frame's session.
+// Exec runs a command. Its streams use the frame's session. An init or a monitor that does
+// not know Copy or Launch sees an Exec without a command, and refuses it with NoCommand.
 type Exec struct {
 	Process vocab.Process `json:"process"`
 	Stdin   bool          `json:"stdin"`
+
+	Copy   *vocab.CopyTask `json:"copy,omitempty"`   // copies files, in place of a command
+	Launch *vocab.Process  `json:"launch,omitempty"` // this command, which goes on when the session has ended
 }
+
+// NoCommand is how an init refuses an Exec that has nothing to run. Clients compare it, so it
+// never changes.
+const NoCommand = "there is no command"

@@ -211,7 +211,7 @@ func (s server) exec(ctx context.Context, client *stream.Session, r api.ExecRequ
 	process, err := s.m.control.conn.Open()
 	if err == nil {
 		defer process.Close()
-		err = s.m.control.conn.Send(process.ID(), guest.Message{Exec: &guest.Exec{Process: r.Process, Stdin: r.Stdin}})
+		err = s.m.control.conn.Send(process.ID(), guest.Message{Exec: &guest.Exec{Process: r.Process, Stdin: r.Stdin, Copy: r.Copy, Launch: r.Launch}})
 	}
 	if errors.Is(err, stream.ErrHangup) || errors.Is(err, stream.ErrClosed) {
 		err = errEnded

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/vocab"
 )
 
 // SocketFile is the monitor's socket, in the VM's runtime directory.
@@ -66,10 +67,12 @@ type AttachRequest struct {
 // Note is a line of ours among the workload's output.
 func Note(text string) string { return "openshell-vm: " + text + "\n" }
 
-// ExecRequest runs a further command.
+// ExecRequest runs a further command, or does what guest.Exec has beside commands.
 type ExecRequest struct {
-	Process drivers.Process `json:"process"`
-	Stdin   bool            `json:"stdin"`
+	Process drivers.Process  `json:"process"`
+	Stdin   bool             `json:"stdin"`
+	Copy    *vocab.CopyTask  `json:"copy,omitempty"`
+	Launch  *drivers.Process `json:"launch,omitempty"`
 }
 
 // Report is the monitor's answer.
