@@ -102,8 +102,10 @@ var importRule = map[string][]string{
 	"gateway/roster":  {"gateway/api", "gateway/events", "gateway/explain", "gateway/lease", "gateway/state", "share", "internal"},
 	"gateway/reserve": {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
 	// Sandboxes and named shares both have leases. Neither package knows the other.
-	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
+	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/state", "gateway/volumes", "share", "tokens", "internal"},
 	"gateway/shares":  {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
+	// The volumes of the user's, which sandboxes use.
+	"gateway/volumes": {"gateway/api", "gateway/roster", "gateway/state"},
 	// The metrics, and the server of the API.
 	"gateway/metrics": {"=drivers", "gateway/lease", "gateway/roster", "gateway/sandbox", "gateway/shares"},
 	"gateway/server":  {"=drivers", "gateway", "tokens", "internal"},

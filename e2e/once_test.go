@@ -23,8 +23,8 @@ var once = map[string]struct {
 		[]string{"internal/procfs"}},
 	"a file that takes another's place": {regexp.MustCompile(`\bos\.Rename\(`),
 		// A share's steps are numbered and tested one by one. What the store of images renames are
-		// directories, and files that outlive a killed process.
-		[]string{"internal/atomicfile", "internal/rotlog", "share", "drivers/vm/images/store"}},
+		// directories, and files that outlive a killed process. Volumes are directories, too.
+		[]string{"internal/atomicfile", "internal/rotlog", "share", "drivers/vm/images/store", "gateway/volumes"}},
 	"a word that all have in common": {regexp.MustCompile(`^type (Size|State|Fact|PullProgress) [^=]`), []string{"internal/vocab"}},
 	"what a sandbox runs": {regexp.MustCompile(`^type Process struct`),
 		[]string{"internal/vocab", "drivers/vm/hypervisor"}}, // there it is a process of the host

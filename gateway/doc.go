@@ -12,13 +12,14 @@
 //   - lease: a share, its content, its renewals; the keys
 //   - roster: all sandboxes and all shares of the user's own, by id and name
 //   - shares: the shares of the user's own
+//   - volumes: directories that stay, for sandboxes to write to
 //   - sandbox: a lease plus an engine: create, start, stop, reconcile, adopt
 //   - reserve: space for renewals on a full disk
 //   - events: what happened, for those who follow it
 //   - server: the API; explain: errors as answers; metrics: what is counted
 //   - daemon: the process: how it is started, and restarted
 //
-// Locks are taken in this order: an engine's mu, an item's Op and saving, Roster.mu,
+// Locks are taken in this order: an engine's mu, an item's Op and saving, Volumes.mu, Roster.mu,
 // Keeper.mu, an item's Mu, a lease's mu, a schedule's mu. Any of them may be left out. A
 // share has a lock of its own, which is a flock on a file. Of the locks before, only Op may
 // be held when it is taken; while it is held, saving and all that come after saving may be

@@ -23,6 +23,7 @@ import (
 	"openshell-vm/gateway/server"
 	"openshell-vm/gateway/shares"
 	"openshell-vm/gateway/state"
+	"openshell-vm/gateway/volumes"
 	"openshell-vm/internal/hostclock"
 	"openshell-vm/tokens"
 )
@@ -54,6 +55,7 @@ type Gateway struct {
 	roster   *roster.Roster
 	keeper   *lease.Keeper
 	shares   *shares.Shares
+	volumes  *volumes.Volumes
 	fleet    *sandbox.Fleet
 	reserves *reserve.Reserves
 	metrics  *metrics.Metrics
@@ -81,14 +83,15 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		g.metrics.Repaired)
 	g.keeper = g.roster.Keeper
 	g.shares = shares.New(g.roster, opts.Drivers)
+	g.volumes = volumes.New(g.roster)
 	g.reserves = reserve.New(home, g.keeper, opts.Log)
 	g.fleet = sandbox.New(g.roster, sandbox.Options{Drivers: opts.Drivers, LookEvery: opts.LookEvery, StartedAt: g.startedAt,
-		Beside: g.reserves.Layers})
+		Beside: g.reserves.Layers, Volumes: g.volumes})
 	g.census = metrics.NewCensus(g.roster)
 	g.metrics.Watch(g.census)
 	g.server = server.New(server.Options{Version: opts.Version, StartedAt: g.startedAt, Supervisor: opts.Supervisor, Unit: opts.Unit,
 		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch},
-		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Reserves: g.reserves, Metrics: g.metrics, Census: g.census})
+		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Volumes: g.volumes, Reserves: g.reserves, Metrics: g.metrics, Census: g.census})
 	g.keeper.TellUntidyKeys()
 	g.touch()
 	return g, g.roster.Load(g.known)
@@ -156,6 +159,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.fleet.AwaitFirstLook(ctx)                           // 2
 	tasks.Go(func() error { return g.server.Serve(ctx) }) // 3
 	run(g.keeper.Repair)                                  // 4
+	run(g.tidyVolumes)
 	err := tasks.Wait()
 	g.fleet.AwaitWork()
 	if errors.Is(err, context.Canceled) {
@@ -163,6 +167,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	g.log.Info("gateway ends; sandboxes go on", "error", err)
 	return err
+}
+
+// tidyVolumes ends the removals of volumes that a gateway before this one did not end.
+func (g *Gateway) tidyVolumes(context.Context) {
+	if err := g.volumes.Tidy(); err != nil {
+		g.log.Warn("something is left of a removed volume", "error", explain.Line(err))
+	}
 }
 
 // Stop makes Run return. If Run was not called yet, it returns soon after its call.

@@ -46,6 +46,7 @@ func newApp() *cli.App {
 				waitCommand(), renameCommand(), updateCommand(), rmCommand(), pruneCommand(), eventsCommand()),
 			category("images", imageCommand()),
 			category("shares", shareCommand()),
+			category("volumes", volumeCommand()),
 			category("gateway", tokenCommand(), keysCommand(), gatewayCommand(), doctorCommand(), versionCommand(), completionCommand()),
 		),
 		// Values may contain commas.

@@ -32,6 +32,7 @@ type fake struct {
 	mu        sync.Mutex
 	sandboxes []*fakeSandbox
 	shares    []api.Share
+	volumes   []api.Volume
 }
 
 type fakeSandbox struct {
@@ -151,6 +152,7 @@ func (f *fake) handler() http.Handler {
 	mux.HandleFunc("GET /v1/events", f.events)
 	mux.HandleFunc("POST /v1/token/verify", f.verify)
 	f.shareRoutes(mux)
+	f.volumeRoutes(mux)
 	routes := map[string]func(http.ResponseWriter, *http.Request, *fakeSandbox){
 		"GET /v1/sandboxes/{ref}":               f.get,
 		"DELETE /v1/sandboxes/{ref}":            f.remove,

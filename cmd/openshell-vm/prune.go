@@ -54,7 +54,11 @@ func pruneAction(c *cli.Context) error {
 	if len(list) == 0 {
 		return nil
 	}
-	if !c.Bool("force") && !agreed(os.Stdin, list) {
+	names := make([]string, len(list))
+	for i, s := range list {
+		names[i] = s.Name
+	}
+	if !c.Bool("force") && !confirmed(os.Stdin, "This removes what does not run, with all that it wrote: "+strings.Join(names, ", ")) {
 		return nil
 	}
 	var errs []error
@@ -96,15 +100,6 @@ func untilFilter(filters []string) (others []string, until time.Duration, err er
 		}
 	}
 	return others, until, nil
-}
-
-// agreed asks the user about sandboxes.
-func agreed(in io.Reader, list []api.Sandbox) bool {
-	names := make([]string, len(list))
-	for i, s := range list {
-		names[i] = s.Name
-	}
-	return confirmed(in, "This removes what does not run, with all that it wrote: "+strings.Join(names, ", "))
 }
 
 // confirmed asks whether to do it. The end of the input is a no.

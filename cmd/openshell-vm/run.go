@@ -32,6 +32,9 @@ openshell-vm run --rootfs ./debian --ttl 15m -- agent --serve
 # A container in the background
 openshell-vm run -d --name box --driver podman --image alpine -- sleep inf
 
+# A directory of this host to work in, and a volume that stays
+openshell-vm run --mount .:/work:rw -v cache:/root/.cache -w /work -- make
+
 # A directory of this host, read-only, more memory, a variable of this shell
 openshell-vm run --mount ./src:/src -w /src -m 2g -e API_URL -- ./test.sh`,
 	}

@@ -32,6 +32,10 @@
 //	GET    /v1/shares/{ref}                Share, a sandbox's too
 //	POST   /v1/shares/{ref}/files          FilesRequest → Share
 //	DELETE /v1/shares/{ref}[?force=1]
+//	POST   /v1/volumes                     VolumeRequest → Volume
+//	GET    /v1/volumes                     []Volume
+//	GET    /v1/volumes/{name}              Volume
+//	DELETE /v1/volumes/{name}
 //	POST   /v1/images/pull[?pull=POLICY]   CreateRequest, frames: PullProgress (Control), ended by Exit 0 or Error
 //	GET    /v1/images[?ref=REF]            []Image, those for VMs; with a ref only that one
 //	DELETE /v1/images?ref=REF              → Freed
@@ -104,7 +108,7 @@ type Size = vocab.Size
 // Process is what to run. Empty Args mean the image's command, or a shell.
 type Process = vocab.Process
 
-// Mount is a directory of the host that a sandbox sees read-only. There is no writable form.
+// Mount is a directory of the host, or a volume, that a sandbox sees: read-only, unless Writable.
 type Mount = vocab.Mount
 
 // CreateRequest asks for one sandbox.

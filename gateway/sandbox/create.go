@@ -40,6 +40,12 @@ func (f *Fleet) Create(ctx context.Context, q api.CreateRequest) (*Sandbox, erro
 	r := &state.Record{Version: state.Version, ID: id, Name: q.Name, Driver: driver.Name(), CreatedAt: time.Now(), Request: asRecorded(q),
 		Share: filepath.Join(f.home.Shares, id), GenerationLimit: state.GenerationStep}
 	r.Want(state.WantStopped)
+	release, err := f.opts.Volumes.Claim(q.Mounts)
+	if err != nil {
+		return nil, err
+	}
+	made := false
+	defer func() { release(made) }()
 	spec, err := f.resolve(ctx, driver, r)
 	if err == nil {
 		err = checkInRoot(ctx, driver, spec, q.Rootfs != "")
@@ -54,6 +60,7 @@ func (f *Fleet) Create(ctx context.Context, q api.CreateRequest) (*Sandbox, erro
 	if err != nil {
 		return nil, err
 	}
+	made = true
 	return s, nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
+	"openshell-vm/gateway/volumes"
 	"openshell-vm/internal/procfs"
 )
 
@@ -29,6 +30,8 @@ type Options struct {
 	Drivers   []drivers.Driver // in the order in which auto prefers them
 	LookEvery time.Duration    // how often an engine that has something to do is asked; 0 for 2 s
 	StartedAt time.Time        // when the gateway was started
+	// Volumes are what mounts of volumes are of.
+	Volumes *volumes.Volumes
 	// Beside returns further lines of doctor's on an engine.
 	Beside func(drivers.Info) []drivers.Fact
 }

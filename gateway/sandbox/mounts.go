@@ -1,12 +1,24 @@
 package sandbox
 
-import "openshell-vm/gateway/api"
+import (
+	"fmt"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/state"
+)
 
 // checkMounts refuses mounts that no driver could make.
 func checkMounts(all []api.Mount) error {
 	for _, m := range all {
-		if m.Volume != "" {
-			return &api.Error{Code: api.CodeInvalid, Message: "there are no volumes yet", Hint: "mount a directory: --mount DIR:" + m.Target + ":rw"}
+		if m.Volume == "" {
+			continue
+		}
+		if err := state.CheckName(m.Volume); err != nil {
+			return err
+		}
+		if m.Source != "" {
+			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the mount at %s has both a directory and a volume", m.Target),
+				Hint: "give one of them"}
 		}
 	}
 	return nil

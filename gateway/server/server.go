@@ -29,6 +29,7 @@ import (
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox"
 	"openshell-vm/gateway/shares"
+	"openshell-vm/gateway/volumes"
 	"openshell-vm/internal/peer"
 	"openshell-vm/tokens"
 )
@@ -58,6 +59,7 @@ type Parts struct {
 	Roster   *roster.Roster
 	Fleet    *sandbox.Fleet
 	Shares   *shares.Shares
+	Volumes  *volumes.Volumes
 	Reserves *reserve.Reserves
 	Metrics  *metrics.Metrics
 	Census   *metrics.Census
@@ -71,6 +73,7 @@ type Server struct {
 	roster   *roster.Roster
 	fleet    *sandbox.Fleet
 	shares   *shares.Shares
+	volumes  *volumes.Volumes
 	reserves *reserve.Reserves
 	metrics  *metrics.Metrics
 	census   *metrics.Census
@@ -78,7 +81,7 @@ type Server struct {
 
 // New makes a server of the gateway's parts.
 func New(opts Options, p Parts) *Server {
-	return &Server{opts: opts, log: p.Roster.Log, keys: p.Keys, roster: p.Roster, fleet: p.Fleet, shares: p.Shares,
+	return &Server{opts: opts, log: p.Roster.Log, keys: p.Keys, roster: p.Roster, fleet: p.Fleet, shares: p.Shares, volumes: p.Volumes,
 		reserves: p.Reserves, metrics: p.Metrics, census: p.Census}
 }
 
@@ -176,6 +179,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/sandboxes/{ref}/launch", of(s.postLaunch))
 	s.imageRoutes(mux)
 	s.shareRoutes(mux)
+	s.volumeRoutes(mux)
 
 	mux.HandleFunc("GET /v1/sandboxes/{ref}/logs", s.streams(getLogs))
 	mux.HandleFunc("POST /v1/sandboxes/{ref}/attach", s.streams(postAttach))

@@ -22,6 +22,7 @@ const (
 	Renaming       = "SANDBOX NAME"
 	Shares         = "SHARE..."
 	ShareFiles     = "SHARE [NAME=]FILE..."
+	Volumes        = "VOLUME..."
 	TokenFile      = "[FILE|-]"
 	OneKey         = "KEY"
 	OneShell       = "bash|zsh|fish"
@@ -50,6 +51,7 @@ var allArguments = map[string]arguments{
 	Renaming:       {names: sandboxNames},
 	Shares:         {names: shareNames, many: true},
 	ShareFiles:     {names: shareNames},
+	Volumes:        {names: volumeNames, many: true},
 	TokenFile:      {},
 	OneKey:         {names: keyNames},
 	OneImage:       {},

@@ -163,6 +163,14 @@ func shareNames(ctx context.Context, client *api.Client) (lines []string, err er
 	return lines, err
 }
 
+func volumeNames(ctx context.Context, client *api.Client) (lines []string, err error) {
+	list, err := client.Volumes(ctx)
+	for _, v := range list {
+		lines = append(lines, v.Name+"\t"+strings.Join(v.UsedBy, ", "))
+	}
+	return lines, err
+}
+
 func keyNames(ctx context.Context, client *api.Client) (lines []string, err error) {
 	list, err := client.Keys(ctx)
 	for _, k := range list {

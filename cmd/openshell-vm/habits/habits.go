@@ -28,9 +28,7 @@ var Commands = map[string][]Habit{
 		{"network",
 			"networks are not managed here: a VM has one of its own, a container has its engine's default",
 			"for another one, start the container yourself: openshell-vm share create --help"},
-		{"volume volumes",
-			"there are no volumes: what a sandbox writes is on a disk of its own until rm",
-			"openshell-vm run --mount DIR:/TARGET shows it a directory of this host, read-only"},
+		{"volumes", "volume is its name", "openshell-vm volume ls"},
 		{"images pull rmi",
 			"the commands for images have a group",
 			"openshell-vm image ls, pull, rm, prune, inspect, for the images of VMs; docker and podman have their own"},
@@ -77,6 +75,12 @@ var Commands = map[string][]Habit{
 		{"show get", "inspect is its name", "openshell-vm share inspect SHARE"},
 		{"start stop", "a share's container is started and stopped by you", "openshell-vm share create --help"},
 		{"add cp", "put is its name", "openshell-vm share put SHARE FILE"},
+	},
+	"volume": {
+		{"export import reload mount unmount exists update",
+			"a volume is a directory of this host",
+			"openshell-vm volume inspect VOLUME shows which; tar -C DIRECTORY -cf FILES.tar . takes all out of it"},
+		{"show get", "inspect is its name", "openshell-vm volume inspect VOLUME"},
 	},
 	"keys": {
 		{"create add generate", "a new key is made by rotate", "openshell-vm keys rotate"},
@@ -195,6 +199,11 @@ var Flags = map[string][]Habit{
 			"--memory-swap --memory-swappiness --kernel-memory --blkio-weight --pids-limit --env -e --unsetenv --device-read-bps --latest -l",
 			"that can't be changed here", "--cpus N and --memory SIZE are limits; --ttl DURATION is the lifetime of its tokens"},
 	},
+	"volume create": {
+		{"-d --driver --opt --label --ignore --scope --availability --type",
+			"a volume is a directory in the state directory, and nothing else",
+			"leave it out; run --mount DIR:/TARGET:rw lets a sandbox write to a directory of your own"},
+	},
 	"exec": {
 		{"--privileged", "a sandbox's rights are not widened", "--user 0 runs it as root inside"},
 		{"--detach-keys --preserve-fds -l --latest --cidfile",
@@ -227,7 +236,8 @@ var Flags = map[string][]Habit{
 			"openshell-vm kill -s SIGNAL SANDBOX sends a signal"},
 	},
 	"rm": {
-		{"-v --volumes -l --link --depend", "what a sandbox wrote goes with it", "leave it out"},
+		{"-v --volumes", "a volume has a name, and stays", "openshell-vm volume rm VOLUME removes one that no sandbox uses"},
+		{"-l --link --depend", "what a sandbox wrote goes with it", "leave it out"},
 		{"-a --all --cidfile --filter -t --time -i --ignore --latest",
 			"that is not known here",
 			"openshell-vm rm $(openshell-vm ps -aq) removes all that do not run; -f running ones, too"},
