@@ -79,7 +79,7 @@ var importRule = map[string][]string{
 	"drivers/vm/images/block":     {"drivers/vm/images/erofs"},
 	"drivers/vm/images/erofs":     {},
 	"drivers/vm/images/unpack":    {},
-	"drivers/vm/images/config":    {"internal"},
+	"drivers/vm/images/config":    {"=drivers", "internal"},
 	"drivers/vm/images/imagetest": {}, // used by the tests of several parts
 
 	"gateway/api": {"internal/peer", "internal/plainfile", "internal/procfs", "internal/stream", "internal/vocab"},

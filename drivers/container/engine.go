@@ -158,19 +158,20 @@ type Bind struct {
 
 // Found is a container as its engine describes it.
 type Found struct {
-	ID        string // the engine's own
-	Name      string
-	Image     string
-	Labels    map[string]string
-	Env       []string // K=V, the image's too
-	State     drivers.State
-	ExitCode  int
-	Reason    string
-	StartedAt time.Time
-	ExitedAt  time.Time
-	PID       int               // on the engine's host; 0 unless running
-	Writable  map[string]bool   // per mount target
-	Sources   map[string]string // of the bind mounts, per target
+	ID         string // the engine's own
+	Name       string
+	Image      string
+	Labels     map[string]string
+	Env        []string // K=V, the image's too
+	State      drivers.State
+	ExitCode   int
+	Reason     string
+	StartedAt  time.Time
+	ExitedAt   time.Time
+	StopSignal int               // of the image; 0 if it names none
+	PID        int               // on the engine's host; 0 unless running
+	Writable   map[string]bool   // per mount target
+	Sources    map[string]string // of the bind mounts, per target
 }
 
 // Stat identifies a directory well enough to tell two apart.

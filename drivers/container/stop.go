@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error
 		return nil
 	}
 	if grace > 0 {
-		if ended, err := d.end(ctx, f.ID, 15, grace); ended || err != nil {
+		if ended, err := d.end(ctx, f.ID, cmp.Or(f.StopSignal, 15), grace); ended || err != nil {
 			return err
 		}
 	}

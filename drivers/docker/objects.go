@@ -215,6 +215,9 @@ func (e *engine) Inspect(ctx context.Context, name string) (container.Found, err
 			f.Sources[m.Destination] = m.Source
 		}
 	}
+	if n, ok := drivers.Signal(c.Config.StopSignal); ok {
+		f.StopSignal = n
+	}
 	f.State, f.ExitCode, f.Reason = stateOf(c.State)
 	f.StartedAt, f.ExitedAt = timeOf(c.State.StartedAt), timeOf(c.State.FinishedAt)
 	if f.State == drivers.Running {

@@ -29,7 +29,7 @@ func refused(t *testing.T, s *suite) string {
 			if b.spec.Image != "" {
 				b.spec.VM.RequireJail = true
 			} else {
-				b.spec.Image = "debian:12"
+				b.spec.Image, b.spec.VM.Rootfs = "debian:12", b.s.Dir
 			}
 		},
 	} {

@@ -8,6 +8,7 @@
 package driverstest
 
 import (
+	"io"
 	"testing"
 
 	"openshell-vm/drivers"
@@ -44,6 +45,11 @@ type Harness struct {
 	// Impostor runs somebody else's container, which ends at once with 3. It is gone
 	// at the test's end. Its labels are the image's or its own. name may be "".
 	Impostor func(t testing.TB, name string, labels map[string]string, onImage bool)
+
+	// Load gives the engine an image of its own, from an archive as docker save writes it,
+	// until the end of the test. Nil for a driver that fetches images from a registry on
+	// loopback: the test engines have a loopback of their own.
+	Load func(t testing.TB, ref string, archive io.Reader)
 
 	// Metadata is all that the engine keeps about a sandbox: its inspect, its
 	// files.

@@ -74,6 +74,7 @@ var cases = []testCase{
 	{"terminal, with its size", terminal},
 	{"signals", signals},
 	{"a root as people have them", oddRoot},
+	{"an image as people don't have them", oddImage},
 	{"exec", execs},
 	{"files in and out", copies},
 	{"ends as asked: grace, then kill", graceful},

@@ -257,6 +257,8 @@ type description struct {
 	Config    struct {
 		Labels map[string]string
 		Env    []string
+		// StopSignal is a number, and since Podman 5 a name.
+		StopSignal json.RawMessage
 	}
 	State  define.InspectContainerState
 	Mounts []struct {
@@ -283,6 +285,9 @@ func (e *engine) Inspect(ctx context.Context, name string) (container.Found, err
 	}
 	for target, options := range c.HostConfig.Tmpfs {
 		f.Writable[target] = !strings.HasPrefix(options, "ro,") && !strings.Contains(options, ",ro,")
+	}
+	if n, ok := drivers.Signal(strings.Trim(string(c.Config.StopSignal), `"`)); ok {
+		f.StopSignal = n
 	}
 	f.State, f.ExitCode, f.Reason = stateOf(c.State)
 	f.StartedAt, f.ExitedAt = timeOf(c.State.StartedAt), timeOf(c.State.FinishedAt)

@@ -10,6 +10,9 @@
 //	witness ls DIR…            every path below, one line each
 //	witness tree DIR           what it sees of each path below, as JSON (content.Seen)
 //	witness files DIR          does there what programs do with files; "NAME: ok" or "NAME: ERROR"
+//	witness whole DIR          what an image says of each path below, one line each (content.Whole)
+//	witness digest DIR         the number and the hash of those lines
+//	witness self               its user and groups, directory and environment, one line each
 //	witness size               "ROWSxCOLS" of its terminal, again when it changes
 //	witness hold               "ready", then nothing until SIGTERM
 //	witness sum                sleeps, then the length and hash of its input
@@ -29,6 +32,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -72,6 +76,12 @@ func main() {
 		content.Tree(args[0], func(s content.Seen) { _ = out.Encode(s) })
 	case "files":
 		files(args[0])
+	case "whole":
+		content.Whole(args[0], func(line string) { fmt.Println(line) })
+	case "digest":
+		fmt.Println(content.Digest(args[0]))
+	case "self":
+		self()
 	case "size":
 		size()
 	case "hold":
@@ -89,6 +99,19 @@ func main() {
 	default:
 		fmt.Fprintf(os.Stderr, "witness: unknown %q\n", os.Args[1])
 		os.Exit(2)
+	}
+}
+
+// self tells what a process has of its image and its user.
+func self() {
+	groups, _ := os.Getgroups()
+	groups = slices.DeleteFunc(groups, func(g int) bool { return g == os.Getgid() }) // Docker has it there, too
+	slices.Sort(groups)
+	dir, err := os.Getwd()
+	fmt.Println(os.Getuid(), os.Getgid(), groups)
+	fmt.Println(dir, err)
+	for _, kv := range os.Environ() {
+		fmt.Println(kv)
 	}
 }
 

@@ -10,11 +10,10 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"golang.org/x/sys/unix"
 
+	"openshell-vm/drivers"
 	"openshell-vm/internal/fault"
 	"openshell-vm/internal/vocab"
 )
@@ -96,28 +95,7 @@ func environment(image, user []string) (env []string) {
 
 // Signal is the number of the signal that asks the workload to end. ok is false if the
 // image names none, or none that Linux knows.
-func (c Config) Signal() (n int, ok bool) {
-	name := strings.ToUpper(c.StopSignal)
-	if _, err := fmt.Sscanf(name, "%d", &n); err == nil {
-		return n, n > 0 && n <= 64 && fmt.Sprint(n) == name
-	}
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
-	}
-	if offset, found := strings.CutPrefix(name, "SIGRTMIN"); found {
-		n = 34 // as libc and Docker have it
-		if offset != "" {
-			var plus int
-			if _, err := fmt.Sscanf(offset, "+%d", &plus); err != nil || plus < 0 || plus > 30 {
-				return 0, false
-			}
-			n += plus
-		}
-		return n, true
-	}
-	n = int(unix.SignalNum(name))
-	return n, n > 0 && syscall.Signal(n) != 0
-}
+func (c Config) Signal() (n int, ok bool) { return drivers.Signal(c.StopSignal) }
 
 // Dirs are the directories that a sandbox of the image has to have: the volumes and the
 // working directory. Outer ones come first.
