@@ -46,7 +46,7 @@ func createAction(c *cli.Context) error {
 
 // createFlags are run's and create's.
 func createFlags() []cli.Flag {
-	return append(slices.Concat(processFlags(), keepFlags(), mountFlags(), imageFlags(), networkFlags()),
+	return append(slices.Concat(processFlags(), keepFlags(), mountFlags(), imageFlags(), networkFlags(), portFlags()),
 		&cli.StringFlag{Name: "name", Usage: "call it `NAME`"},
 		boolFlag("remove it once it has ended", "rm"),
 		boolFlag("no warnings, and no word about images", "quiet", "q"),
@@ -98,7 +98,7 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 	r.TTL, errs[4] = lifetime(c)
 	r.Disk, errs[5] = sizeFlag(c, "disk", "512m or 20g")
 	for _, read := range []func(*cli.Context, *api.CreateRequest) error{
-		readKeep, readImage, readNetwork,
+		readKeep, readImage, readNetwork, readPorts,
 	} {
 		errs = append(errs, read(c, &r))
 	}

@@ -79,7 +79,7 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	object, err := d.engine.Create(ctx, Object{
 		Image: spec.Image, Entrypoint: spec.Entrypoint, Name: nameOf(spec.ID), Process: process, Stdin: spec.Stdin,
 		Share: p.share, Binds: p.binds, Masks: p.masks, Labels: labels, CPUs: spec.CPUs, Memory: spec.Memory,
-		NoNetwork: spec.Network == drivers.NetworkNone,
+		NoNetwork: spec.Network == drivers.NetworkNone, Ports: spec.Ports,
 	})
 	if errors.Is(err, drivers.ErrExists) {
 		return d.inTheWay(ctx, spec.ID, err)

@@ -139,6 +139,7 @@ type Object struct {
 	Memory  int64
 
 	NoNetwork bool // nothing but loopback, in place of the engine's default network
+	Ports     []drivers.Port
 }
 
 // Program is what runs in place of the image's own entry point; nil for that.

@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -78,8 +79,8 @@ func (d *Driver) refuseNotYet(spec drivers.Spec) error {
 	switch {
 	case spec.Network != "" && spec.Network != drivers.NetworkUser && spec.Network != drivers.NetworkNone:
 		return refuse(fmt.Errorf("there is no network %q", spec.Network), "give user, which is the engine's own, or none")
-	case len(spec.Ports) > 0:
-		return refuse(fmt.Errorf("%s can't publish ports here", d.Name()), "leave the ports out")
+	case len(spec.Ports) > 0 && spec.Network == drivers.NetworkNone:
+		return refuse(errors.New("with the network none no port can be published"), "leave out --network none or --publish")
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	api "github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/go-connections/nat"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/container"
@@ -46,12 +47,28 @@ func (e *engine) Create(ctx context.Context, o container.Object) (string, error)
 
 func configOf(o container.Object) *api.Config {
 	p := o.Process
+	exposed, _ := portsOf(o)
 	return &api.Config{
-		Image: o.Image, Cmd: p.Args, Entrypoint: o.Program(), Env: p.Env, WorkingDir: p.Dir, User: p.User,
+		ExposedPorts: exposed,
+		Image:        o.Image, Cmd: p.Args, Entrypoint: o.Program(), Env: p.Env, WorkingDir: p.Dir, User: p.User,
 		Tty: p.Terminal, OpenStdin: o.Stdin, StdinOnce: o.Stdin,
 		AttachStdin: o.Stdin, AttachStdout: true, AttachStderr: true,
 		Labels: o.Labels,
 	}
+}
+
+// portsOf makes Docker's form of the published ports. Docker wants both of it.
+func portsOf(o container.Object) (nat.PortSet, nat.PortMap) {
+	if len(o.Ports) == 0 {
+		return nil, nil
+	}
+	exposed, bound := nat.PortSet{}, nat.PortMap{}
+	for _, p := range o.Ports {
+		inside := nat.Port(p.Inside())
+		exposed[inside] = struct{}{}
+		bound[inside] = append(bound[inside], nat.PortBinding{HostIP: p.IP().String(), HostPort: strconv.Itoa(int(p.Host))})
+	}
+	return exposed, bound
 }
 
 func hostConfigOf(o container.Object) *api.HostConfig {
@@ -62,6 +79,7 @@ func hostConfigOf(o container.Object) *api.HostConfig {
 		}},
 		Resources: resources(o.CPUs, o.Memory),
 	}
+	_, h.PortBindings = portsOf(o)
 	if o.NoNetwork {
 		h.NetworkMode = "none"
 	}

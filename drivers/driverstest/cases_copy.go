@@ -24,19 +24,21 @@ import (
 
 // How many files are copied. A guest under emulation takes some milliseconds for each.
 const (
-	manyFiles  = 10_000
-	fewFiles   = 2_000 // where nothing else is learnt from more
-	guestFiles = 1_000
+	manyFiles  = 3_000
+	fewFiles   = 1_500 // where nothing else is learnt from more
+	guestFiles = 800
 )
 
 // copies: a tree goes into a sandbox and comes back the same. What is read-only stays so.
+// Its ports are published meanwhile.
 func copies(t *testing.T, s *suite) string {
-	b := s.box(t, nil)
+	b := s.box(t, (*box).withPorts)
 	copier, ok := b.driver.(drivers.Copier)
 	if !ok {
 		t.Fatal("this driver can't copy")
 	}
 	b.run(false).expect("ready")
+	b.echoed()
 	files := manyFiles
 	switch {
 	case s.Guest:
@@ -60,13 +62,14 @@ func copies(t *testing.T, s *suite) string {
 	b.shareStays(copier)
 	b.launches()
 	b.stop(0)
+	b.closed()
 	b.shareStays(copier)
 	if _, err := copier.StatPath(t.Context(), b.id, "/var/tree"); s.Guest != errors.Is(err, drivers.ErrNotRunning) {
 		t.Errorf("stopped: %v", err)
 	} else if !s.Guest {
 		b.copyBack(copier, "/var/tree/d0/.", from+"/d0")
 	}
-	return fmt.Sprintf("%d files: in %.1f s, out %.1f s", files, in.Seconds(), out.Seconds())
+	return fmt.Sprintf("%d files: in %.1f s, out %.1f s; %d ports", files, in.Seconds(), out.Seconds(), len(b.spec.Ports))
 }
 
 // makeTree makes a tree with all that a copy has to keep.

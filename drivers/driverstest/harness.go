@@ -14,6 +14,9 @@ import (
 	"openshell-vm/drivers"
 )
 
+// OwnNetns is the suite's own network namespace.
+func OwnNetns() string { return "" }
+
 // Harness is one driver on one engine. A hook is nil if the engine has no such thing.
 // The cases that need it are reported as not applicable.
 type Harness struct {
@@ -67,6 +70,10 @@ type Harness struct {
 
 	// LosesOwners says that the engine gives all files that it copies out to one user.
 	LosesOwners bool
+
+	// Netns is the file of the network namespace in which the engine publishes ports:
+	// OwnNetns, or the engine's below /proc. Nil if it can't here.
+	Netns func() string
 
 	// Mountable says that the suite may mount file systems below Dir.
 	Mountable bool

@@ -1,6 +1,7 @@
 package podman
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -37,6 +38,14 @@ type createRequest struct {
 	Log           logConfig         `json:"log_configuration"`
 	Limits        limits            `json:"resource_limits,omitzero"`
 	Network       namespace         `json:"netns,omitzero"` // the zero one is the engine's default
+	Ports         []portMapping     `json:"portmappings,omitempty"`
+}
+
+type portMapping struct {
+	HostIP    string `json:"host_ip"`
+	Container uint16 `json:"container_port"`
+	Host      uint16 `json:"host_port"`
+	Protocol  string `json:"protocol"`
 }
 
 // mount is an OCI mount with Podman's further options.
@@ -94,6 +103,9 @@ func requestOf(o container.Object) createRequest {
 	for _, target := range o.Masks {
 		// Without notmpcopyup it would begin with a copy of what it hides.
 		r.Mounts = append(r.Mounts, mount{"tmpfs", "tmpfs", target, []string{"ro", "notmpcopyup", "size=4096", "mode=0555"}})
+	}
+	for _, p := range o.Ports {
+		r.Ports = append(r.Ports, portMapping{p.IP().String(), p.Guest, p.Host, cmp.Or(p.Protocol, "tcp")})
 	}
 	if o.NoNetwork {
 		r.Network.Mode = "none"

@@ -89,7 +89,7 @@ func harness(t *testing.T, virtiofsd string) driverstest.Harness {
 				Hypervisors: chosen(krun.Options{}, qemu.Options{Virtiofsd: virtiofsd}), BootDeadline: patience,
 			})
 		},
-		Dir: dir, Mountable: mountable || os.Getuid() == 0, Guest: true,
+		Dir: dir, Mountable: mountable || os.Getuid() == 0, Guest: true, Netns: driverstest.OwnNetns,
 		Complete: func(_ testing.TB, s *drivers.Spec) { s.VM.Hypervisor, s.Memory = qemu.Name, 256<<20 },
 		Limits:   limits(),
 	}

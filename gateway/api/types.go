@@ -149,6 +149,9 @@ const (
 // Port is a port of the host that leads to one of a sandbox.
 type Port = vocab.Port
 
+// ProtocolUDP is Port.Protocol for UDP; TCP is "".
+const ProtocolUDP = vocab.ProtocolUDP
+
 // RestartPolicy says when the gateway starts a sandbox again that ended by itself.
 type RestartPolicy = vocab.RestartPolicy
 
@@ -198,6 +201,7 @@ type Sandbox struct {
 	Image      string  `json:"image,omitempty"`
 	Process    Process `json:"process"`
 	Mounts     []Mount `json:"mounts,omitempty"`
+	Ports      []Port  `json:"ports,omitempty"` // of this host, while it runs
 	CPUs       float64 `json:"cpus,omitempty"`
 	Memory     int64   `json:"memory,omitempty"`
 	Disk       int64   `json:"disk,omitempty"`

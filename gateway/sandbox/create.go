@@ -36,6 +36,9 @@ func (f *Fleet) Create(ctx context.Context, q api.CreateRequest) (*Sandbox, erro
 		return nil, err
 	}
 	defer leave()
+	if q.Ports, err = f.choosePorts(driver.Name(), q.Ports); err != nil {
+		return nil, err
+	}
 	id := state.NewID()
 	r := &state.Record{Version: state.Version, ID: id, Name: q.Name, Driver: driver.Name(), CreatedAt: time.Now(), Request: asRecorded(q),
 		Share: filepath.Join(f.home.Shares, id), GenerationLimit: state.GenerationStep}
@@ -206,6 +209,9 @@ func checkRequest(q *api.CreateRequest) error {
 		return err
 	}
 	if err := checkMounts(q.Mounts); err != nil {
+		return err
+	}
+	if err := checkPorts(q); err != nil {
 		return err
 	}
 	if q.CPUs < 0 || q.Memory < 0 || q.Disk < 0 {

@@ -83,6 +83,9 @@ func (s *Sandbox) bringUp(ctx context.Context, restarts int) error {
 	defer s.begin(starting)()
 	ctx, cancel := context.WithTimeout(ctx, s.startDeadline())
 	defer cancel()
+	if err := s.awaitPorts(ctx); err != nil {
+		return err
+	}
 	if s.Rec().Lost != "" {
 		if err := s.remake(ctx); err != nil {
 			return err

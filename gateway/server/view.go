@@ -25,7 +25,7 @@ func (s *Server) view(box *sandbox.Sandbox) api.Sandbox {
 	v := api.Sandbox{
 		ID: now.ID, Name: r.Name, Driver: r.Driver, Hypervisor: q.Hypervisor,
 		State: now.State, Desired: r.Desired, Reason: text.Line(now.Reason), Progress: text.Line(now.Progress),
-		Rootfs: q.Rootfs, Image: q.Image, Process: q.Process, Mounts: q.Mounts, CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk,
+		Rootfs: q.Rootfs, Image: q.Image, Process: q.Process, Mounts: q.Mounts, Ports: q.Ports, CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk,
 		AutoRemove: q.AutoRemove, Labels: q.Labels, Restart: q.Restart, Restarts: r.Start.Restarts, CreatedAt: r.CreatedAt, StartedAt: now.Status.StartedAt, ExitedAt: now.Status.ExitedAt,
 		Share: now.Share, TTL: r.TTL(), Token: s.tokenShown(now.Token, now.Seen), Warnings: now.Warnings,
 	}

@@ -18,6 +18,7 @@ const (
 	OneSandbox     = "SANDBOX"
 	Sandboxes      = "SANDBOX..."
 	SourceTarget   = "SOURCE TARGET"
+	SandboxPort    = "SANDBOX [PORT[/PROTOCOL]]"
 	NewName        = "NAME"
 	Renaming       = "SANDBOX NAME"
 	Shares         = "SHARE..."
@@ -47,6 +48,7 @@ var allArguments = map[string]arguments{
 	OneSandbox:     {names: sandboxNames},
 	Sandboxes:      {names: sandboxNames, many: true},
 	SourceTarget:   {}, // a shell completes files
+	SandboxPort:    {names: sandboxNames},
 	NewName:        {},
 	Renaming:       {names: sandboxNames},
 	Shares:         {names: shareNames, many: true},

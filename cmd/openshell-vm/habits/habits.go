@@ -22,9 +22,6 @@ var Commands = map[string][]Habit{
 		{"pause unpause checkpoint",
 			"a sandbox is not frozen: it would wake up with an expired token",
 			"openshell-vm stop SANDBOX ends it and keeps its files; start brings it back with a fresh token"},
-		{"port",
-			"no ports are published: a VM has no network yet, a container has its engine's",
-			"openshell-vm inspect SANDBOX shows what it has"},
 		{"network",
 			"networks are not managed here: a VM has one of its own, a container has its engine's default",
 			"for another one, start the container yourself: openshell-vm share create --help"},
@@ -120,7 +117,7 @@ var Flags = map[string][]Habit{
 			"set them in docker's or podman's configuration"},
 	},
 	"run": {
-		{"-p --publish -P --publish-all --expose", "no ports are published: " + noNetwork, ownerOnly},
+		{"-P --publish-all --expose", "no port is published unasked", "-p GUEST publishes one on a free port of this host"},
 		{"--network-alias --net-alias --ip --ip6 --link --link-local-ip --mac-address " +
 			"--add-host --dns --dns-option --dns-opt --dns-search --no-hosts --http-proxy",
 			"of the network, nothing but --network user or none can be chosen",

@@ -37,7 +37,7 @@ func RowOf(s api.Sandbox, now time.Time) any {
 	row := SandboxRow{
 		ID: s.ID, Names: s.Name, Name: s.Name, Image: cmp.Or(s.Image, s.Rootfs), Command: quoted(s.Process.Args),
 		CreatedAt: s.CreatedAt.Format(time.RFC3339), RunningFor: Span(now.Sub(s.CreatedAt)) + " ago",
-		State: string(s.State), Status: explained(s, now), Labels: strings.Join(labelList(s.Labels), ","), Mounts: strings.Join(mounts, ","),
+		State: string(s.State), Status: explained(s, now), Labels: strings.Join(labelList(s.Labels), ","), Mounts: strings.Join(mounts, ","), Ports: openPorts(s),
 		Driver: driver(s), Token: freshness(s, now), Restarts: fmt.Sprint(s.Restarts),
 	}
 	v := reflect.ValueOf(&row).Elem()

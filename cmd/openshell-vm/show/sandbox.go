@@ -30,11 +30,36 @@ func Current(list []api.Sandbox) []api.Sandbox {
 
 // SandboxTable is ps.
 func SandboxTable(list []api.Sandbox, now time.Time) *Table {
-	t := NewTable("NAME~16", "ID", "DRIVER", "STATE~16", "TOKEN~16")
+	columns := []string{"NAME~16", "ID", "DRIVER", "STATE~16", "TOKEN~16"}
+	withPorts := slices.ContainsFunc(list, func(s api.Sandbox) bool { return len(s.Ports) > 0 })
+	if withPorts {
+		columns = append(columns, "PORTS~16")
+	}
+	t := NewTable(columns...)
 	for _, s := range list {
-		t.Add(s.Name, s.ID, driver(s), explained(s, now), freshness(s, now))
+		cells := []string{s.Name, s.ID, driver(s), explained(s, now), freshness(s, now)}
+		if withPorts {
+			cells = append(cells, openPorts(s))
+		}
+		t.Add(cells...)
 	}
 	return t
+}
+
+// openPorts are the ports of this host that lead to a sandbox now.
+func openPorts(s api.Sandbox) string {
+	if s.State != api.StateRunning {
+		return ""
+	}
+	return portList(s.Ports)
+}
+
+func portList(ports []api.Port) string {
+	var list []string
+	for _, p := range ports {
+		list = append(list, p.String())
+	}
+	return strings.Join(list, ", ")
 }
 
 // driver names the hypervisor, too, once one was chosen.
@@ -120,6 +145,7 @@ func SandboxFacts(s api.Sandbox, now time.Time) []api.Fact {
 		{Name: "Started", Value: moment(s.StartedAt)},
 		{Name: "Ended", Value: moment(s.ExitedAt)},
 		{Name: "Share", Value: s.Share},
+		{Name: "Ports", Value: portList(s.Ports)},
 	}
 	for _, m := range s.Mounts {
 		facts = append(facts, api.Fact{Name: "Mount", Value: mount(m)})

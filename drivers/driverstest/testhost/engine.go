@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -40,5 +41,20 @@ func (e Engine) Do(t testing.TB, what string) {
 	cmd := exec.Command(e.script, what, e.name)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("scripts/engines %s %s: %v\n%s", what, e.name, err, out)
+	}
+}
+
+// Netns gives the file of the network namespace that the engine runs in; "" for this one.
+// It changes with each start. Nil without root, who alone may enter it.
+func (e Engine) Netns() func() string {
+	if os.Getuid() != 0 {
+		return nil
+	}
+	return func() string {
+		pid, err := os.ReadFile(filepath.Join(os.Getenv("OPENSHELL_ENGINES"), e.name+".pid"))
+		if err != nil {
+			return ""
+		}
+		return filepath.Join("/proc", strings.TrimSpace(string(pid)), "ns/net")
 	}
 }

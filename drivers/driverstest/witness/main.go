@@ -29,6 +29,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -86,6 +87,8 @@ func main() {
 		size()
 	case "hold":
 		hold()
+	case "echo":
+		echo(args[0])
 	case "sum":
 		sum()
 	case "give":
@@ -326,6 +329,38 @@ func hold() {
 	signal.Notify(c, syscall.SIGTERM)
 	fmt.Println("ready")
 	<-c
+}
+
+// echo sends back what comes to a port, over TCP and UDP.
+func echo(port string) {
+	l, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	packets, err := net.ListenPacket("udp", ":"+port)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	go func() {
+		for buf := make([]byte, 1500); ; {
+			if n, from, err := packets.ReadFrom(buf); err == nil {
+				_, _ = packets.WriteTo(buf[:n], from)
+			}
+		}
+	}()
+	go func() {
+		for {
+			if c, err := l.Accept(); err == nil {
+				go func() {
+					_, _ = io.Copy(c, c)
+					c.Close()
+				}()
+			}
+		}
+	}()
+	hold()
 }
 
 func sum() {
