@@ -55,6 +55,7 @@ type stand struct {
 const (
 	stateDir = "state"
 	ownDir   = "own"
+	workDir  = "at-work" // in the directory that the sandbox may write to
 )
 
 var mountedState = "/" + guest.MountName(0) + "/" + stateDir
@@ -71,6 +72,22 @@ var stands = []stand{
 	{"rust root", "virtiofsd-root", qemu.Name, inRustsPlace, jailtest.WriteIntruder, servedRoot, nil},
 	{"C shares", "virtiofsd-shares", qemu.Name, inCsPlace, jailtest.WriteIntruder, servedShares, chroots},
 	{"C root", "virtiofsd-root", qemu.Name, inCsPlace, jailtest.WriteIntruder, servedRoot, chroots},
+	{"rust writable", "virtiofsd-writable-0", qemu.Name, inRustsPlace, jailtest.WriteIntruder, servedWork, becomesUsers()},
+	{"C writable", "virtiofsd-writable-0", qemu.Name, inCsPlace, jailtest.WriteIntruder, servedWork, join(chroots, becomesUsers())},
+}
+
+// becomesUsers is what root's server for writing may do: make files as any user.
+func becomesUsers() jailtest.Errnos {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return jailtest.Errnos{"become another user": {0}, "join a group": {0, unix.EPERM}}
+}
+
+func join(a, b jailtest.Errnos) jailtest.Errnos {
+	both := maps.Clone(a)
+	maps.Copy(both, b)
+	return both
 }
 
 // libkrun is the libkrun that the real openshell-krun loads.
@@ -81,6 +98,7 @@ var (
 		Share: "/vm/root/shares/auth", Covered: "/vm/root/shares" + mountedState, Disk: "/vm/upper.ext4",
 	})
 	servedShares = always(jailtest.Targets{Share: "/shared/auth", Covered: "/shared" + mountedState})
+	servedWork   = always(jailtest.Targets{Work: "/shared/" + workDir})
 	servedRoot   = always(jailtest.Targets{Share: "/shared/" + ownDir, Covered: "/shared/" + stateDir})
 )
 
@@ -253,6 +271,13 @@ func (s stand) sandbox(t *testing.T) (d *Driver, spec drivers.Spec, role jailtes
 	role.Targets.Host = host
 	jailtest.FillShare(t, spec.Auth.Source())
 	jailtest.FillShare(t, filepath.Join(base, ownDir))
+	if role.Targets.Work != "" {
+		dir := jailtest.OpenDir(t)
+		spec.Writable = writable(t, filepath.Join(dir, "w"), "/mnt/work")
+		if err := os.Mkdir(filepath.Join(dir, "w", workDir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	spec.VM.Rootfs, spec.VM.Hypervisor, spec.CPUs, spec.Memory = base, s.hypervisor, 1, 256<<20
 	spec.Process.Args = []string{"/bin/true"}
 	return d, spec, role, program

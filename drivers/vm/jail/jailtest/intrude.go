@@ -15,6 +15,7 @@ import (
 type Targets struct {
 	Host
 	Share   string // a read-only directory that FillShare has filled
+	Work    string // a directory that may be written to, in place of a Share
 	Covered string // a directory that an empty one covers
 	Scratch string // a writable directory in memory
 	Disk    string // the VM's disk, which is a writable file

@@ -32,6 +32,15 @@ var expected = func() Errnos {
 		"open .. from an inherited descriptor": {unix.ENOTDIR, unix.EBADF},
 		"write to /proc/sys":                   {unix.EROFS, unix.ENOENT}, // there may be none
 		"become another user":                  {unix.EPERM, unix.EINVAL}, // the user may be unknown there
+
+		"write a file at work": {0}, "rename it into another directory": {0},
+		"make one by openat2":                        {unix.ENOSYS},
+		"mknod a device at work":                     {unix.EACCES, unix.EPERM}, // by Landlock, or for want of a capability
+		"mknod a terminal at work":                   {unix.EACCES, unix.EPERM},
+		"run a program at work":                      {unix.EACCES},
+		"open a link at work that leads to the keys": {unix.ENOENT},
+		"link a program of the jail into it":         {unix.EXDEV},
+		"write to what the jail's programs are":      {unix.EROFS, unix.EACCES, unix.ETXTBSY},
 	}
 	for _, name := range []string{
 		"open /etc/shadow", "open the keys", "open another share", "open .. out of the share: /etc/shadow",

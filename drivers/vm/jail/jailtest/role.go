@@ -72,8 +72,15 @@ func writeProgram(t *testing.T, path string, program []byte) {
 func Control(t *testing.T, targets Targets) {
 	t.Helper()
 	dir := OpenDir(t)
-	targets.Share = filepath.Join(dir, "share")
-	FillShare(t, targets.Share)
+	if targets.Work != "" {
+		targets.Work = filepath.Join(dir, "work")
+		if err := os.Mkdir(targets.Work, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		targets.Share = filepath.Join(dir, "share")
+		FillShare(t, targets.Share)
+	}
 	program := filepath.Join(dir, "intruder")
 	WriteIntruder(t, program, Role{Targets: targets, Outside: true})
 	out, err := exec.Command(program).Output()

@@ -1,6 +1,8 @@
 package jailtest
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -28,9 +30,13 @@ func outside(list []try) []try {
 
 // tries returns all attempts on t.
 func tries(t Targets) []try {
-	list := slices.Concat(triesToRead(t), triesToConnect(t.Host), triesOnProcesses(t.Host), triesToMount(t.Share), triesOnKernel())
+	dir := cmp.Or(t.Share, t.Work)
+	list := slices.Concat(triesToRead(t, dir), triesToConnect(t.Host), triesOnProcesses(t.Host), triesToMount(dir), triesOnKernel())
 	if t.Share != "" {
 		list = append(list, triesToWrite(t.Share)...)
+	}
+	if t.Work != "" {
+		list = append(list, triesAtWork(t)...)
 	}
 	if t.Covered != "" {
 		list = append(list, triesOnCover(t)...)
@@ -44,16 +50,17 @@ func tries(t Targets) []try {
 	return list
 }
 
-func triesToRead(t Targets) []try {
+// triesToRead begins its ways up at dir.
+func triesToRead(t Targets, dir string) []try {
 	return []try{
 		{"open /etc/shadow", opens("/etc/shadow"), os.Geteuid() == 0},
 		{"open the keys", opens(t.Keys), true},
 		{"open another share", opens(t.OtherShare), true},
-		{"open .. out of the share: /etc/shadow", upwards(t.Share, "/etc/shadow"), os.Geteuid() == 0},
-		{"open .. out of the share: the keys", upwards(t.Share, t.Keys), true},
-		{"open .. out of the share: another share", upwards(t.Share, t.OtherShare), true},
+		{"open .. out of the share: /etc/shadow", upwards(dir, "/etc/shadow"), os.Geteuid() == 0},
+		{"open .. out of the share: the keys", upwards(dir, t.Keys), true},
+		{"open .. out of the share: another share", upwards(dir, t.OtherShare), true},
 		{name: "open .. from an inherited descriptor", do: upwardsFromInherited("/etc/shadow")},
-		{name: "open .. out of a chroot", do: upwardsFromChroot(t.Share, t.Keys)},
+		{name: "open .. out of a chroot", do: upwardsFromChroot(dir, t.Keys)},
 		{"open by the process's root", opens("/proc/self/root/etc/shadow"), os.Geteuid() == 0},
 		{"open by the process's directory", opens("/proc/self/cwd/../etc/shadow"), false},
 		{"see the host's process", opens("/.proc/" + strconv.Itoa(t.PID) + "/status"), false},
@@ -94,7 +101,7 @@ func triesOnProcesses(h Host) []try {
 			d := [2]unix.CapUserData{{Effective: 1 << unix.CAP_SYS_ADMIN, Permitted: 1 << unix.CAP_SYS_ADMIN}}
 			return unix.Capset(&h, &d[0])
 		}},
-		{name: "become another user", do: call(unix.SYS_SETRESUID, 1, 1, 1)},
+		{name: "become another user", do: apart(call(unix.SYS_SETRESUID, 1, 1, 1))},
 		{name: "join a group", do: joinsGroup},
 		{name: "raise the limit on core dumps", do: func() error {
 			return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20})
@@ -122,6 +129,64 @@ func triesToWrite(share string) []try {
 		{"write below a submount of the share", creates(share + "/sub/new"), true},
 		{name: "mknod a device in the share", do: makesDevice(share)},
 		{name: "run a program of the share", do: runs(share + "/program")},
+	}
+}
+
+// triesAtWork are what a guest's root may not do with files that it may write to: nothing
+// may lead out of the directory, or stay there as a way to more rights on the host.
+func triesAtWork(t Targets) []try {
+	root, dir := os.Geteuid() == 0, t.Work
+	return []try{
+		{"write a file at work", creates(dir + "/made"), true},
+		{"rename it into another directory", func() error {
+			return errors.Join(os.Mkdir(dir+"/d", 0o755), os.Rename(dir+"/made", dir+"/d/made"))
+		}, true},
+		{"make a file with the set-user-id bit", func() error {
+			return closing(os.OpenFile(dir+"/user", os.O_CREATE|os.O_EXCL|os.O_RDWR, os.ModeSetuid|0o755))
+		}, true},
+		{"make a file with the set-group-id bit", func() error {
+			return closing(os.OpenFile(dir+"/group", os.O_CREATE|os.O_EXCL|os.O_RDWR, os.ModeSetgid|0o755))
+		}, true},
+		{"make one without a name, with the set-user-id bit", func() error {
+			fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR, unix.S_ISUID|0o755)
+			unix.Close(fd)
+			return err
+		}, true},
+		{"make one by openat2", func() error {
+			fd, err := unix.Openat2(unix.AT_FDCWD, dir+"/made", &unix.OpenHow{Flags: unix.O_CREAT | unix.O_RDWR, Mode: unix.S_ISUID | 0o755})
+			unix.Close(fd)
+			return err
+		}, true},
+		{"make one by mknod", func() error { return unix.Mknod(dir+"/node", unix.S_IFREG|unix.S_ISUID|0o755, 0) }, true},
+		{"chmod with the set-user-id bit", atFile(dir, func(file uintptr) error {
+			return call(unix.SYS_FCHMODAT, at, file, unix.S_ISUID|0o755)()
+		}), true},
+		{name: "a younger chmod with the set-user-id bit", do: atFile(dir, func(file uintptr) error {
+			return call(unix.SYS_FCHMODAT2, at, file, unix.S_ISUID|0o755)()
+		})},
+		{"mknod a device at work", makesDevice(dir), root},
+		{"mknod a terminal at work", func() error { return unix.Mknod(dir+"/tty", unix.S_IFCHR|0o666, 5<<8) }, root},
+		{"give a file capabilities", atFile(dir, func(uintptr) error {
+			value := []byte{1, 0, 0, 2, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+			return unix.Setxattr(dir+"/file", "security.capability", value, 0)
+		}), root},
+		{"give a file a trusted attribute", atFile(dir, func(uintptr) error {
+			return unix.Setxattr(dir+"/file", "trusted.overlay.redirect", []byte("/etc"), 0)
+		}), root && trusts()},
+		{name: "run a program at work", do: func() error {
+			if err := os.WriteFile(dir+"/program", []byte("#!/bin/sh\n"), 0o755); err != nil {
+				return err
+			}
+			return runs(dir + "/program")()
+		}},
+		{name: "open a link at work that leads to the keys", do: func() error {
+			return errors.Join(os.Symlink(t.Keys, dir+"/link"), opens(dir+"/link")())
+		}},
+		{name: "link a program of the jail into it", do: func() error {
+			self, err := os.Executable()
+			return errors.Join(err, os.Link(self, dir+"/linked"))
+		}},
+		{name: "write to what the jail's programs are", do: func() error { return closing(os.OpenFile("/proc/self/exe", os.O_RDWR, 0)) }},
 	}
 }
 

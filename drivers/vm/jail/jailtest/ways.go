@@ -1,6 +1,7 @@
 package jailtest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -39,6 +40,28 @@ func dials(network, address string) func() error {
 
 func makesDevice(dir string) func() error {
 	return func() error { return unix.Mknod(path.Join(dir, "sda"), unix.S_IFBLK|0o666, 8<<8) }
+}
+
+// at is AT_FDCWD as an argument of call.
+const at = ^uintptr(99)
+
+// atFile makes a file in dir, and calls f with its name as an argument of call.
+func atFile(dir string, f func(name uintptr) error) func() error {
+	return func() error {
+		name, err := unix.BytePtrFromString(dir + "/file")
+		if err := errors.Join(err, os.WriteFile(dir+"/file", nil, 0o644)); err != nil {
+			return err
+		}
+		err = f(uintptr(unsafe.Pointer(name)))
+		runtime.KeepAlive(name)
+		return err
+	}
+}
+
+// trusts reports whether this process may set trusted attributes: not in a user namespace.
+func trusts() bool {
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Contains(string(ids), "4294967295")
 }
 
 // call makes a system call.

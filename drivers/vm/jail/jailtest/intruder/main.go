@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -30,7 +31,7 @@ func run() error {
 	if role.Outside {
 		return jailtest.IntrudeOutside(role.Targets, os.Stdout)
 	}
-	if _, err := os.Stat(role.Targets.Share); err != nil {
+	if _, err := os.Stat(cmp.Or(role.Targets.Share, role.Targets.Work)); err != nil {
 		time.Sleep(time.Minute) // the role is for another process with the same program
 		return err
 	}
