@@ -26,6 +26,7 @@ import (
 	"openshell-vm/drivers/vm/hypervisor/krun"
 	"openshell-vm/drivers/vm/hypervisor/krun/krunvm"
 	"openshell-vm/drivers/vm/hypervisor/qemu"
+	"openshell-vm/drivers/vm/images"
 	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/jail/jailtest"
 	"openshell-vm/drivers/vm/jail/jailtest/listed"
@@ -192,7 +193,7 @@ func buildAll(t *testing.T) {
 func openPrograms(t *testing.T) string {
 	t.Helper()
 	from, dir := programs(t), jailtest.OpenDir(t)
-	for _, name := range []string{host.MonitorProgram, host.InitProgram, krun.Program, network.Program} {
+	for _, name := range []string{host.MonitorProgram, host.InitProgram, krun.Program, network.Program, images.Program} {
 		if _, err := os.Stat(filepath.Join(from, name)); err == nil {
 			jailtest.CopyFile(t, filepath.Join(from, name), filepath.Join(dir, name))
 		}

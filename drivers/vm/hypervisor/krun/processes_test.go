@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/hypervisor/krun/krunvm"
+	"openshell-vm/drivers/vm/jail"
 )
 
 // TestProcesses checks that the one process gets its configuration, and a terminal for its console
@@ -60,6 +62,15 @@ func TestProcesses(t *testing.T) {
 	said := make([]byte, len("it boots"))
 	if _, err := io.ReadFull(console, said); err != nil || string(said) != "it boots" {
 		t.Errorf("%q, %v", said, err)
+	}
+	m.Image = "/cache/root.erofs"
+	image := tools.compose(m)
+	cfg2, err := tools.config(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg, err := krunvm.Read(cfg2); err != nil || cfg.Image != hypervisor.JailImage || slices.ContainsFunc(image.Binds, func(b jail.Bind) bool { return b.Source == "/root-dir" }) {
+		t.Errorf("with an image: %+v, %v; it sees %+v", cfg, err, image.Binds)
 	}
 	hypervisor.CloseAll(p.Files...) // as the process's end does
 	if rest, err := io.ReadAll(console); err != nil {

@@ -103,3 +103,29 @@ func TestBoots(t *testing.T) {
 		t.Errorf("%+v %d, %+v %d", slow.Boot(), slow.Overhead(), fast.Boot(), fast.Overhead())
 	}
 }
+
+// TestProcessesOfAnImage: an image needs no server for the root, and QEMU can't write to it.
+func TestProcessesOfAnImage(t *testing.T) {
+	tools := &Tools{Binary: host.Program{Path: "/usr/bin/qemu"}, Accel: TCG, Virtiofsd: host.Program{Path: "/usr/bin/virtiofsd"}, Flavor: VirtiofsdRust}
+	all, err := tools.Processes(hypervisor.Machine{RunDir: t.TempDir(), Boot: "/boot-spec", Auth: "/auth", Image: "/cache/root.erofs", CPUs: 1}, ports(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range all {
+		defer hypervisor.CloseAll(p.Files...)
+		names = append(names, p.Name)
+	}
+	if !slices.Equal(names, []string{"qemu", "virtiofsd-shares"}) {
+		t.Errorf("the processes are %v", names)
+	}
+	if !slices.ContainsFunc(all[0].Jail.Binds, func(b jail.Bind) bool {
+		return b.Source == "/cache/root.erofs" && b.Target == hypervisor.JailImage && !b.Writable
+	}) {
+		t.Errorf("QEMU sees %+v", all[0].Jail.Binds)
+	}
+	args := strings.Join(all[0].Jail.Args, " ")
+	if !strings.Contains(args, "readonly=on,file="+hypervisor.JailImage) || strings.Contains(args, "fs-root") {
+		t.Error(args)
+	}
+}

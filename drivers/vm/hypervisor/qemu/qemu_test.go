@@ -40,6 +40,7 @@ func TestMachineArgs(t *testing.T) {
 		"tcg":       func(*Machine) {},
 		"kvm":       func(m *Machine) { m.Accel = KVM },
 		"network":   func(m *Machine) { m.MAC, m.FDs.Network = "52:54:00:12:34:56", 8 },
+		"image":     func(m *Machine) { m.Image, m.FDs.Root = "/vm/image.erofs", 0 },
 		"ephemeral": func(m *Machine) { m.Upper = "" },
 		"writable":  func(m *Machine) { m.FDs.Writable = []int{8, 9} },
 		"arm64":     func(m *Machine) { m.Arch, m.Accel, m.CPUs, m.Memory = "arm64", KVM, 4, 2<<30 },

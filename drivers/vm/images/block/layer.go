@@ -83,7 +83,7 @@ func (b *builder) entry(h *tar.Header, data io.Reader) error {
 		return describe(b.root.Inode, h)
 	}
 	name, hops := parts[len(parts)-1], maxHops
-	if strings.HasPrefix(name, aufs) && name != opaque {
+	if slices.ContainsFunc(parts, func(part string) bool { return strings.HasPrefix(part, aufs) && part != opaque }) {
 		return nil
 	}
 	dir, err := b.dir(parts[:len(parts)-1], &hops)
