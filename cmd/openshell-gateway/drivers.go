@@ -18,7 +18,7 @@ import (
 func newDrivers(home *state.Home, log *slog.Logger) ([]drivers.Driver, error) {
 	forVM, err := vm.Config{
 		GatewayID: home.ID, SandboxesDir: home.Sandboxes(), RuntimeDir: home.Runtime,
-		CacheDir: cacheDir(home), Libexec: libexec(), Log: log.With("driver", "vm"),
+		CacheDir: home.Cache(), Libexec: libexec(), Log: log.With("driver", "vm"),
 	}.WithEnvironment(os.Getenv)
 	if err != nil {
 		return nil, err
@@ -28,18 +28,6 @@ func newDrivers(home *state.Home, log *slog.Logger) ([]drivers.Driver, error) {
 		podman.New(podman.Config{GatewayID: home.ID}),
 		docker.New(docker.Config{GatewayID: home.ID, Shares: home.Shares}),
 	}, nil
-}
-
-// cacheDir returns the directory for what can be made again, such as a guest's initramfs. It
-// lies outside of the state and runtime directories, since sandboxes may see what is in it.
-func cacheDir(home *state.Home) string {
-	if os.Geteuid() == 0 {
-		return "/var/cache/openshell-vm"
-	}
-	if dir, err := os.UserCacheDir(); err == nil {
-		return filepath.Join(dir, "openshell-vm")
-	}
-	return home.State + "-cache"
 }
 
 // libexec returns the directory with the monitor and its companions. If they are missing,

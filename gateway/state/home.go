@@ -63,6 +63,7 @@ func Open() (*Home, error) {
 	if err := h.takeLock(); err != nil {
 		return nil, err
 	}
+	h.makeCache()
 	if err := h.settle(); err != nil {
 		h.Close()
 		return nil, err

@@ -28,6 +28,7 @@ func fresh(t *testing.T) (stateDir string) {
 	dir, err := os.MkdirTemp("", "gw")
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
 	path := filepath.Join(dir, "a", "state")
 	t.Setenv(api.EnvStateDir, path)
 	t.Setenv(api.EnvRuntimeDir, filepath.Join(dir, "run"))

@@ -11,11 +11,11 @@ import (
 	"openshell-vm/internal/peer"
 )
 
-// Hidden returns the directories that no sandbox may see: this gateway's, and those of the
-// user's other gateways, as far as they are known. A gateway's socket in there would obey a
+// Hidden returns the directories that no sandbox may see: this gateway's, the cache, and those
+// of the user's other gateways, as far as they are known. A gateway's socket in there would obey a
 // sandbox that runs as the user.
 func (h *Home) Hidden() []string {
-	hidden := []string{h.State, h.Runtime}
+	hidden := []string{h.State, h.Runtime, h.Cache()}
 	if usual, err := api.UsualStateDir(); err == nil {
 		hidden = append(hidden, usual)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 )
 
@@ -22,6 +23,17 @@ func TestOtherGatewaysAreHidden(t *testing.T) {
 		if !slices.Contains(first.Hidden(), dir) {
 			t.Errorf("%s is not hidden, but %q", dir, first.Hidden())
 		}
+	}
+	// A sandbox that writes to the directory above the cache would write every later VM's root.
+	parent, err := drivers.NewWritable(filepath.Dir(first.Cache()), "/w", "")
+	must(t, err)
+	if _, err := os.Stat(first.Cache()); err != nil {
+		t.Errorf("the cache is not there before its first use: %v", err)
+	}
+	auth, err := drivers.NewMount(filepath.Join(first.State, "shares"), drivers.AuthDir)
+	must(t, err)
+	if trees, err := drivers.JudgeWritable(drivers.Spec{Auth: auth, Writable: []drivers.Writable{parent}, Hidden: first.Hidden()}); err == nil {
+		t.Errorf("the directory above the cache may be written to: %+v", trees)
 	}
 	// A directory to which another user can write does not count.
 	must(t, os.Chmod(second.Runtime, 0o777))
