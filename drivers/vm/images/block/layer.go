@@ -46,10 +46,10 @@ func (b *builder) add(layer io.Reader) error {
 		} else if err != nil {
 			return fmt.Errorf("it is no archive: %w", err)
 		}
-		if b.entries++; b.entries > maxEntries {
+		if b.entries++; b.entries+b.implied > maxEntries {
 			return hostile("the image has more than %d files", maxEntries)
 		}
-		if b.held += weight(header); b.held > maxHeld {
+		if b.held += weight(header); b.held+b.impliedNames > maxHeld {
 			return hostile("the image's names, links and attributes have more than %d MiB", maxHeld>>20)
 		}
 		if err := b.entry(header, in); err != nil {
@@ -136,8 +136,10 @@ func (b *builder) link(dir *node, name string, h *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	to := b.find(parts)
+	to, err := b.find(parts)
 	switch {
+	case err != nil:
+		return err
 	case to == nil:
 		return hostile("%q is a link to %q, which is not in the image", h.Name, h.Linkname)
 	case to.Is(erofs.TypeDir):

@@ -8,7 +8,8 @@ import (
 // Limits on one image, all its layers together. They are far above what images have in
 // practice, and keep a hostile one from filling memory, disk or hours.
 const (
-	// maxEntries takes about 400 MB of memory in the process that converts.
+	// maxEntries takes about 400 MB of memory in the process that converts. Directories that
+	// no entry names count, too.
 	maxEntries = 1_000_000
 	// maxBytes bounds what the layers hold when they are unpacked: the largest images with
 	// CUDA and models have 50 GiB. Zeros count, since to unpack them takes time, too.
@@ -21,6 +22,9 @@ const (
 	maxPath = 4096
 	// maxHops is how many symbolic links a path may lead through, as in Linux.
 	maxHops = 40
+	// maxSteps bounds the directories on all paths together, those of links included. It is
+	// a hundred for each file of the largest image, and takes less than a minute.
+	maxSteps = 100 * maxEntries
 	// maxAttrs bounds the extended attributes of a file, in bytes; Linux takes 64 KiB.
 	maxAttrs = 64 << 10
 	// maxLayers is more than any engine makes: Docker's limit is 127.

@@ -10,7 +10,10 @@ import (
 type tree struct {
 	root  *node
 	layer int // the number of the layer that is being added, from 1 on
-	count int
+	// implied is how many directories were made that no entry had named, and impliedNames
+	// how many bytes their names have.
+	implied, impliedNames int
+	steps                 int // from a directory to what is in it, of all paths
 	// dropped is told of each regular file that has no name any more.
 	dropped func(*erofs.Inode)
 }
@@ -60,11 +63,23 @@ func clean(name string) (parts []string, err error) {
 	return parts, nil
 }
 
+// step counts n steps of a path. Their sum is bounded: an archive can lead each of its
+// entries through many links, all of them long.
+func (t *tree) step(n int) error {
+	if t.steps += n; t.steps > maxSteps {
+		return hostile("the image's paths have more than %d steps together", maxSteps)
+	}
+	return nil
+}
+
 // dir returns the directory of that path, for an entry in it. It makes what is missing.
 // hops is how many links may still be followed.
 func (t *tree) dir(parts []string, hops *int) (*node, error) {
 	at := []*node{t.root}
 	for len(parts) > 0 {
+		if err := t.step(1); err != nil {
+			return nil, err
+		}
 		part := parts[0]
 		parts = parts[1:]
 		here := at[len(at)-1]
@@ -83,6 +98,9 @@ func (t *tree) dir(parts []string, hops *int) (*node, error) {
 				at = at[:1]
 			}
 			parts = append(targetParts(next.Target), parts...)
+			if err := t.step(len(parts)); err != nil {
+				return nil, err
+			}
 			if len(parts) > maxDepth {
 				return nil, hostile("a link leads %d directories deep", len(parts))
 			}
@@ -91,6 +109,8 @@ func (t *tree) dir(parts []string, hops *int) (*node, error) {
 			if len(at) > maxDepth {
 				return nil, hostile("a file lies %d directories deep", len(at))
 			}
+			t.implied++
+			t.impliedNames += len(part)
 			next = t.newDir()
 			t.put(here, part, next)
 		}
@@ -114,7 +134,7 @@ func (t *tree) put(dir *node, name string, n *node) {
 	if old := dir.names[name]; old != nil {
 		t.forget(old)
 	}
-	dir.names[name] = n
+	dir.names[strings.Clone(name)] = n // not a part of something long, which would be kept
 	*n.refs++
 	n.layer = t.layer
 }
@@ -153,10 +173,14 @@ func (t *tree) hideName(dir *node, name string) {
 	}
 }
 
-// find returns what a hard link names. Links in the way are followed as dir does.
-func (t *tree) find(parts []string) *node {
+// find returns what a hard link names; nil if there is nothing. Links in the way are
+// followed as dir does.
+func (t *tree) find(parts []string) (*node, error) {
 	at, hops := []*node{t.root}, maxHops
 	for len(parts) > 0 {
+		if err := t.step(1); err != nil {
+			return nil, err
+		}
 		part := parts[0]
 		parts = parts[1:]
 		if part == ".." {
@@ -165,23 +189,27 @@ func (t *tree) find(parts []string) *node {
 		}
 		next := at[len(at)-1].names[part]
 		if next == nil {
-			return nil
+			return nil, nil
 		}
 		if next.Is(erofs.TypeSymlink) && len(parts) > 0 {
 			if hops--; hops < 0 {
-				return nil
+				return nil, nil
 			}
 			if strings.HasPrefix(next.Target, "/") {
 				at = at[:1]
 			}
-			if parts = append(targetParts(next.Target), parts...); len(parts) > maxDepth {
-				return nil
+			parts = append(targetParts(next.Target), parts...)
+			if err := t.step(len(parts)); err != nil {
+				return nil, err
+			}
+			if len(parts) > maxDepth {
+				return nil, nil
 			}
 			continue
 		}
 		at = append(at, next)
 	}
-	return at[len(at)-1]
+	return at[len(at)-1], nil
 }
 
 // finish makes the inodes' own tree.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 )
 
 const (
@@ -97,8 +98,8 @@ func (w *Writer) Discard(n *Inode) {
 func (w *Writer) Finish(root *Inode) error {
 	p := &plan{}
 	root.parent = root
-	if err := p.add(root, ""); err != nil {
-		return err
+	if err := p.add(root); err != nil {
+		return fmt.Errorf("%q: %w", "/"+strings.Join(p.path, "/"), err)
 	}
 	meta := w.next
 	blocks := p.place(meta)
@@ -134,16 +135,17 @@ func (w *Writer) superblock(p *plan, root *Inode, meta uint32) []byte {
 // plan is where everything goes.
 type plan struct {
 	inodes []*Inode // in the order in which they are written
-	names  int
+	path   []string // of what is added just now; it may be far longer than Linux's paths
 }
 
-// add plans a tree, each directory before what is in it. It counts the links.
-func (p *plan) add(n *Inode, path string) error {
+// add plans a tree, each directory before what is in it. It counts the links. After an
+// error the path leads to what is wrong.
+func (p *plan) add(n *Inode) error {
 	if n.links++; n.links > 1 && !n.Is(TypeDir) {
 		return nil
 	}
 	if err := n.check(); err != nil {
-		return fmt.Errorf("%q: %w", path, err)
+		return err
 	}
 	p.inodes = append(p.inodes, n)
 	if !n.Is(TypeDir) {
@@ -152,16 +154,18 @@ func (p *plan) add(n *Inode, path string) error {
 	n.links++ // its "."
 	for _, name := range slices.Sorted(maps.Keys(n.Entries)) {
 		child := n.Entries[name]
+		p.path = append(p.path, name)
 		if child.Is(TypeDir) {
 			if child.links > 0 {
-				return fmt.Errorf("%q: the directory has another name", path+"/"+name)
+				return errors.New("the directory has another name")
 			}
 			child.parent = n
 			n.links++ // its ".."
 		}
-		if err := p.add(child, path+"/"+name); err != nil {
+		if err := p.add(child); err != nil {
 			return err
 		}
+		p.path = p.path[:len(p.path)-1]
 	}
 	return nil
 }
