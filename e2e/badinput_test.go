@@ -33,7 +33,7 @@ func TestBadInput(t *testing.T) {
 			{"rootfs inside the state directory", run("--rootfs", w.stateDir()), []string{w.stateDir()}},
 			{"mount inside the state directory", run("--mount", filepath.Join(w.stateDir(), "keys")+":/keys"), []string{"keys"}},
 			{"mount missing", run("--mount", "/no/such/dir:/x"), []string{"/no/such/dir"}},
-			{"mount writable", run("--mount", empty+":/x:rw"), []string{"read-only"}},
+			{"mount writable, of what holds the keys", run("--mount", filepath.Dir(w.stateDir())+":/x:rw"), []string{"to be written to"}},
 			{"mount over proc", run("--mount", empty+":/proc/x"), []string{"/proc"}},
 			{"TTL too short", run("--ttl", "15s"), []string{"15s", "16s"}},
 			{"TTL malformed", run("--ttl", "soon"), []string{"soon"}},

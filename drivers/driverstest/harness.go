@@ -75,6 +75,9 @@ type Harness struct {
 	// OwnNetns, or the engine's below /proc. Nil if it can't here.
 	Netns func() string
 
+	// RootIsRoot says that root inside is root on the host, whoever runs the driver.
+	RootIsRoot bool
+
 	// Mountable says that the suite may mount file systems below Dir.
 	Mountable bool
 }
