@@ -18,7 +18,7 @@ var needed = []string{
 	"krun_disable_implicit_vsock", "krun_add_virtio_console_multiport",
 	"krun_add_console_port_tty", "krun_add_console_port_inout",
 	"krun_disable_implicit_console", "krun_init_log", diskFunction,
-	"krun_add_net_unixstream", "krun_set_exec", "krun_set_vm_config", "krun_start_enter",
+	"krun_set_exec", "krun_set_vm_config", "krun_start_enter",
 }
 
 const diskFunction = "krun_add_disk2"
@@ -134,7 +134,11 @@ func addNetwork(vm *krun.Context, address string, wire *os.File) error {
 	if err != nil {
 		return err
 	}
-	return vm.AddNetUnixStream(krun.Net{File: wire, MAC: [6]byte(mac)})
+	err = vm.AddNetUnixStream(krun.Net{File: wire, MAC: [6]byte(mac)})
+	if errors.Is(err, krun.ErrUnsupported) {
+		return fmt.Errorf("this libkrun was built without network cards (%w): --network none does without", err)
+	}
+	return err
 }
 
 // raiseFiles lets the file server in this process open as many files as the host allows.

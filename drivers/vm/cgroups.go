@@ -31,6 +31,9 @@ const (
 	// writerMemory is for the virtiofsd of a directory that can be written to. The kernel
 	// frees what it keeps of the files when the limit is reached.
 	writerMemory = 16 << 20
+	// networkMemory is for openshell-net: the bound above which it collects garbage all the
+	// time (192 MiB), and some more. Idle it has 20 MiB.
+	networkMemory = 256 << 20
 	// guestName is the least that the guest's kernel keeps for such a name. So it remembers
 	// no more names than its memory holds of them.
 	guestName = 1 << 10
@@ -42,6 +45,9 @@ func placeVM(cfg *monitor.Config, names uint64, overhead int64) {
 	place := cgroup.Here()
 	cfg.Cgroup = place.Group(cgroupName(cfg))
 	cfg.MemoryLimit = memoryLimit(cfg.Memory, names) + overhead + int64(len(cfg.Writable))*writerMemory
+	if cfg.Network != nil {
+		cfg.MemoryLimit += networkMemory
+	}
 	if place.NoMemory != nil {
 		cfg.MemoryLimit, cfg.NoMemoryLimit = 0, place.NoMemory.Error()
 	}

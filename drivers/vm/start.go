@@ -127,7 +127,6 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 	if tools, err = d.chooseTools(ctx, &cfg); err != nil {
 		return cfg, nil, err
 	}
-	placeVM(&cfg, host.Names(), tools.Overhead())
 	if image != nil {
 		if spec.Process, err = image.process(spec); err != nil {
 			return cfg, nil, err
@@ -138,6 +137,7 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 		image.complete(&boot)
 	}
 	d.connect(spec, &cfg, &boot)
+	placeVM(&cfg, host.Names(), tools.Overhead())
 	return cfg, tools, atomicfile.WriteJSON(filepath.Join(cfg.Boot, guest.SpecFile), boot, atomicfile.Volatile)
 }
 

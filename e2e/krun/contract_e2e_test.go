@@ -14,6 +14,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm"
+	"openshell-vm/drivers/vm/network"
 )
 
 // TestUpToStart runs driver, monitor, jail and openshell-krun with a library that only records
@@ -36,6 +37,7 @@ func TestUpToStart(t *testing.T) {
 			contract(t, dir, "libkrunfw.so.5", "-DFIRMWARE", "-Wl,-soname,libkrunfw.so.5")),
 	})
 	spec := contractSpec(t, dir)
+	spec.Network = drivers.NetworkUser
 	if err := driver.Create(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
@@ -58,6 +60,7 @@ func TestUpToStart(t *testing.T) {
 		`krun_add_console_port_inout 7 0 "stdio" 5 5`,
 		`krun_add_console_port_inout 7 0 "control" 6 6`,
 		`krun_add_disk2 7 "upper" "/vm/upper.ext4" 0 false`,
+		`krun_add_net_unixstream 7 NULL 7 ` + network.MAC(spec.ID).String() + ` 0 0`,
 		`krun_set_exec 7 "/openshell-init" [] ["KRUN_INIT_PID1=1"]`,
 		`krun_start_enter 7`,
 	}

@@ -20,6 +20,7 @@
 //	witness both N             N bytes, while it sums its input; then both sums on stderr
 //	witness beat FILE          in FILE the time, as nanoseconds since 1970, again and again
 //	witness signals            the number of each signal it gets; SIGTERM ends it
+//	witness net WHAT …         see network.go
 package main
 
 import (
@@ -99,6 +100,8 @@ func main() {
 		beat(args[0])
 	case "signals":
 		signals()
+	case "net":
+		network(args[0], args[1:])
 	default:
 		fmt.Fprintf(os.Stderr, "witness: unknown %q\n", os.Args[1])
 		os.Exit(2)
