@@ -23,6 +23,7 @@ type fake struct {
 
 func (f fake) Name() string                                           { return f.name }
 func (f fake) Staleness() time.Duration                               { return time.Duration(len(f.name)) * time.Second }
+func (f fake) Writes() bool                                           { return f.name != "a" }
 func (f fake) Works(context.Context, *host.Host) error                { return f.broken }
 func (f fake) Account(context.Context, *host.Host) hypervisor.Account { return f.account }
 
@@ -60,7 +61,7 @@ func TestChoice(t *testing.T) {
 				t.Fatal("KVM works without a program to try it")
 			}
 			d := New(Config{Hypervisors: test.all, SandboxesDir: t.TempDir()})
-			got, err := d.chooseHypervisor(t.Context(), auto)
+			got, err := d.chooseHypervisor(t.Context(), auto, false)
 			switch {
 			case test.chosen == "" && (err == nil || err.Error() != test.problem):
 				t.Errorf("chosen: %v, %v", got, err)
@@ -78,11 +79,48 @@ func TestChoice(t *testing.T) {
 		})
 	}
 	d := New(Config{Hypervisors: []hypervisor.Hypervisor{not(a, lacks), bb}})
-	if _, err := d.chooseHypervisor(t.Context(), "a"); err == nil || err.Error() != "use the a hypervisor: use a: no library" || drivers.HintOf(err) != "install it" {
+	if _, err := d.chooseHypervisor(t.Context(), "a", false); err == nil || err.Error() != "use the a hypervisor: use a: no library" || drivers.HintOf(err) != "install it" {
 		t.Errorf("asked for: %v (%s)", err, drivers.HintOf(err))
 	}
-	if _, err := d.chooseHypervisor(t.Context(), "xen"); err == nil || !strings.HasSuffix(drivers.HintOf(err), "auto, a, bb") {
+	if _, err := d.chooseHypervisor(t.Context(), "xen", false); err == nil || !strings.HasSuffix(drivers.HintOf(err), "auto, a, bb") {
 		t.Errorf("there is none: %v (%s)", err, drivers.HintOf(err))
+	}
+}
+
+// TestChoiceForWriting checks that auto passes over a hypervisor whose VMs can't write to the
+// host's directories, and that such a one is refused if it is asked for.
+func TestChoiceForWriting(t *testing.T) {
+	a, bb := fake{name: "a"}, fake{name: "bb"}
+	d := New(Config{Hypervisors: []hypervisor.Hypervisor{a, bb}})
+	if got, err := d.chooseHypervisor(t.Context(), auto, true); err != nil || got.Name() != "bb" {
+		t.Errorf("auto: %v, %v", got, err)
+	}
+	only := New(Config{Hypervisors: []hypervisor.Hypervisor{a}})
+	if got, err := only.chooseHypervisor(t.Context(), auto, true); err == nil || drivers.HintOf(err) == "" {
+		t.Errorf("with no other: %v, %v", got, err)
+	}
+	dir := t.TempDir()
+	w, err := drivers.NewWritable(dir, "/w", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth, err := drivers.NewMount(dir, drivers.AuthDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := drivers.Spec{Auth: auth, Writable: []drivers.Writable{w}}
+	err = checkWritable(spec, a)
+	if err == nil || !strings.Contains(err.Error(), "a VM of a sees directories read-only") || drivers.HintOf(err) == "" {
+		t.Errorf("asked for: %v (%s)", err, drivers.HintOf(err))
+	}
+	if err := checkWritable(spec, bb); err != nil {
+		t.Error(err)
+	}
+	for range maxWritable {
+		spec.Writable = append(spec.Writable, w)
+	}
+	if err := checkWritable(spec, bb); err == nil || !strings.Contains(err.Error(), "17 directories") || drivers.HintOf(err) == "" {
+		t.Errorf("too many: %v (%s)", err, drivers.HintOf(err))
 	}
 }
 

@@ -22,7 +22,7 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	if err := refuseImage(spec); err != nil {
 		return spec, 0, err
 	}
-	chosen, err := d.chooseHypervisor(ctx, spec.VM.Hypervisor)
+	chosen, err := d.chooseHypervisor(ctx, spec.VM.Hypervisor, len(spec.Writable) > 0)
 	if err != nil {
 		return spec, 0, err
 	}
@@ -96,14 +96,22 @@ func checkWritable(spec drivers.Spec, h hypervisor.Hypervisor) error {
 	return err
 }
 
-// chooseHypervisor returns the first hypervisor that works. If the user wants a certain
-// one, it returns that, or an error if that does not work.
-func (d *Driver) chooseHypervisor(ctx context.Context, wanted string) (chosen hypervisor.Hypervisor, err error) {
+// chooseHypervisor returns the first hypervisor that works; if the VM writes to the host, the
+// first one for that. If the user wants a certain one, it returns that, or an error if that
+// does not work.
+func (d *Driver) chooseHypervisor(ctx context.Context, wanted string, writes bool) (chosen hypervisor.Hypervisor, err error) {
 	if wanted == "" || wanted == auto {
 		for _, h := range d.cfg.Hypervisors {
+			if writes && !h.Writes() {
+				continue
+			}
 			if err = h.Works(ctx, d.host); err == nil {
 				return h, nil
 			}
+		}
+		if err == nil {
+			err = &drivers.Error{Op: "choose a hypervisor", Err: errors.New("none here lets a VM write to directories of the host"),
+				Hint: "mount them read-only, or use --driver podman or docker"}
 		}
 		return nil, err
 	}
