@@ -181,11 +181,19 @@ func TestSecondSandboxTakesNoRoom(t *testing.T) {
 	}
 }
 
-// diskUsage is what the driver's directories take of the disk, in bytes.
-func diskUsage(t *testing.T, d *Driver) (bytes int64) {
+func diskUsage(t *testing.T, d *Driver) int64 {
 	t.Helper()
-	for _, dir := range []string{d.cfg.CacheDir, d.cfg.SandboxesDir} {
-		err := filepath.WalkDir(dir, func(_ string, e os.DirEntry, err error) error {
+	n, err := diskUsed(d.cfg.CacheDir, d.cfg.SandboxesDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// diskUsed is what directories take of the disk, in bytes.
+func diskUsed(dirs ...string) (bytes int64, err error) {
+	for _, dir := range dirs {
+		err = errors.Join(err, filepath.WalkDir(dir, func(_ string, e os.DirEntry, err error) error {
 			if err != nil {
 				return err
 			}
@@ -194,12 +202,9 @@ func diskUsage(t *testing.T, d *Driver) (bytes int64) {
 				bytes += info.Sys().(*syscall.Stat_t).Blocks * 512
 			}
 			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		}))
 	}
-	return bytes
+	return bytes, err
 }
 
 // TestImageWithoutCommand is refused before anything is made.
