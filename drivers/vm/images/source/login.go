@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 
 	"github.com/docker/cli/cli/config"
@@ -59,23 +60,28 @@ func (l loginFile) Resolve(target authn.Resource) (authn.Authenticator, error) {
 }
 
 func resolve(kept *configfile.ConfigFile, target authn.Resource) (authn.Authenticator, error) {
-	for _, key := range []string{target.String(), target.RegistryStr()} {
-		keys := []string{key}
-		if key == name.DefaultRegistry {
-			keys = []string{authn.DefaultAuthKey, "docker.io"}
+	keys := []string{target.RegistryStr()}
+	if keys[0] == name.DefaultRegistry {
+		keys = []string{authn.DefaultAuthKey, "docker.io"}
+	}
+	// Podman also keeps logins for a part of a registry. Helpers know none of these.
+	for part := target.String(); part != target.RegistryStr() && part != "."; part = path.Dir(part) {
+		if _, ok := kept.AuthConfigs[part]; ok {
+			keys = append([]string{part}, keys...)
+			break
 		}
-		for _, key := range keys {
-			found, err := kept.GetAuthConfig(key)
-			if err != nil {
-				return nil, err
-			}
-			found.ServerAddress = ""
-			if found != (types.AuthConfig{}) {
-				return authn.FromConfig(authn.AuthConfig{
-					Username: found.Username, Password: found.Password, Auth: found.Auth,
-					IdentityToken: found.IdentityToken, RegistryToken: found.RegistryToken,
-				}), nil
-			}
+	}
+	for _, key := range keys {
+		found, err := kept.GetAuthConfig(key)
+		if err != nil {
+			return nil, err
+		}
+		found.ServerAddress = ""
+		if found != (types.AuthConfig{}) {
+			return authn.FromConfig(authn.AuthConfig{
+				Username: found.Username, Password: found.Password, Auth: found.Auth,
+				IdentityToken: found.IdentityToken, RegistryToken: found.RegistryToken,
+			}), nil
 		}
 	}
 	return authn.Anonymous, nil

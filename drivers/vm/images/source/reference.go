@@ -100,28 +100,6 @@ func splitPath(text string) (path, image string) {
 	return path, image
 }
 
-// Absolute makes the path in a reference absolute, if there is one. All other references
-// stay as they are.
-func Absolute(text string) (string, error) {
-	kind, rest := split(text)
-	switch kind {
-	case OCI, OCIArchive, DockerArchive:
-		path, image, ok := strings.Cut(rest, ":")
-		if path == "" {
-			return text, nil
-		}
-		path, err := filepath.Abs(path)
-		if err != nil {
-			return "", err
-		}
-		if ok {
-			path += ":" + image
-		}
-		return kind + ":" + path, nil
-	}
-	return text, nil
-}
-
 // String is the reference in full. Two that mean the same have the same string.
 func (r Reference) String() string {
 	s := r.Path

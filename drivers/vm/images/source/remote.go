@@ -52,7 +52,7 @@ func findRemote(ctx context.Context, r Reference, o Options) (*Image, error) {
 	if err != nil {
 		return nil, explain(ref, err)
 	}
-	repo := repository{ref.Context(), &http.Client{Transport: rt}}
+	repo := repository{ref.Context(), &http.Client{Transport: rt, CheckRedirect: stayOut}}
 	image, err := repo.find(ctx, ref)
 	if err != nil {
 		return nil, explain(ref, err)
@@ -156,6 +156,20 @@ func (b *stallingBody) Close() error {
 	b.timer.Stop()
 	b.cancel()
 	return b.ReadCloser.Close()
+}
+
+// maxRedirects is net/http's own limit.
+const maxRedirects = 10
+
+// stayOut refuses what a registry elsewhere has no business with: this host's own services.
+func stayOut(q *http.Request, via []*http.Request) error {
+	switch {
+	case len(via) >= maxRedirects:
+		return errors.New("the registry leads from one place to another, and so on")
+	case loopback(q.URL.Hostname()) && !loopback(via[0].URL.Hostname()):
+		return fmt.Errorf("the registry leads to %s on this host", q.URL.Host)
+	}
+	return nil
 }
 
 // plainOnLoopback refuses to send anything without TLS, except to this host itself.
