@@ -32,7 +32,7 @@ const (
 	// frees what it keeps of the files when the limit is reached.
 	writerMemory = 16 << 20
 	// networkMemory is for openshell-net: the bound above which it collects garbage all the
-	// time (192 MiB), and some more. Idle it has 20 MiB.
+	// time (224 MiB), and some more. Idle it has 20 MiB.
 	networkMemory = 256 << 20
 	// guestName is the least that the guest's kernel keeps for such a name. So it remembers
 	// no more names than its memory holds of them.

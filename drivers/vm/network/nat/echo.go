@@ -21,12 +21,24 @@ func (n *NAT) takeEcho(protocol tcpip.NetworkProtocolNumber, packet []byte) bool
 			!network.Is(addrOf(ip.DestinationAddress()), network.Addresses.Gateway)
 	case header.IPv6ProtocolNumber:
 		ip := header.IPv6(packet)
-		if !ip.IsValid(len(packet)) || ip.TransportProtocol() != header.ICMPv6ProtocolNumber {
+		if !ip.IsValid(len(packet)) {
 			return false
 		}
-		icmp := header.ICMPv6(ip.Payload())
-		return len(icmp) >= header.ICMPv6MinimumSize && icmp.Type() == header.ICMPv6EchoRequest &&
-			!network.Is(addrOf(ip.DestinationAddress()), network.Addresses.Gateway)
+		to := addrOf(ip.DestinationAddress())
+		return !to.IsMulticast() && !network.Is(to, network.Addresses.Gateway) && mayBeEcho(ip)
 	}
 	return false
+}
+
+// mayBeEcho reports whether an IPv6 packet may lead to the answer of an echo. What hides
+// its protocol behind other headers is taken for one: nothing else that a guest may send
+// to other hosts has them, but for pieces of datagrams and segments.
+func mayBeEcho(ip header.IPv6) bool {
+	next, payload := ip.NextHeader(), ip.Payload()
+	if next == uint8(header.IPv6FragmentExtHdrIdentifier) && len(payload) > 0 {
+		next = payload[0]
+	} else if next == uint8(header.ICMPv6ProtocolNumber) {
+		return len(payload) < header.ICMPv6MinimumSize || header.ICMPv6(payload).Type() == header.ICMPv6EchoRequest
+	}
+	return next != uint8(header.TCPProtocolNumber) && next != uint8(header.UDPProtocolNumber)
 }

@@ -17,8 +17,17 @@ import (
 )
 
 // memoryLimit is what the process may take before it collects garbage all the time, in
-// bytes.
-const memoryLimit = 192 << 20
+// bytes. Package vm adds as much to the VM's own limit. The most that a guest can make it
+// take, in MiB:
+//
+//	90  buffers of connections: 16 with 2 × 1 MiB, 112 with 2 × 128 KiB, 960 with 2 × 16 KiB
+//	16  what is copied between two sockets: 128 × 2 × 32 KiB, 960 × 2 × 4 KiB
+//	25  the connections themselves, with the stacks of 2 goroutines each: 23 KiB
+//	40  flows of datagrams: 256 × (32 KiB that wait + 2 × 64 KiB under way)
+//	16  frames for the guest, and pieces of packets from it
+//	10  questions for names: 64 connections and 64 questions, and their answers
+//	15  the program itself
+const memoryLimit = 224 << 20
 
 // Main is openshell-net: it reads its configuration from the monitor, and serves until
 // the monitor or the wire ends.

@@ -7,18 +7,19 @@ import (
 	"syscall"
 	"time"
 
-	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
-
 	"openshell-vm/drivers/vm/network/resolver"
 )
 
 // idleNames is how long a connection to the resolver may be silent.
 const idleNames = 10 * time.Second
 
-func (n *NAT) namesTCP(l *gonet.TCPListener) {
+// namesBuffer is how many bytes of questions or answers wait on a connection.
+const namesBuffer = 64 << 10
+
+func (n *NAT) namesTCP(l *listener) {
 	asking := make(chan struct{}, mostAsking)
 	for {
-		conn, err := l.Accept()
+		conn, err := l.accept(namesBuffer)
 		if err != nil {
 			return
 		}
@@ -26,11 +27,11 @@ func (n *NAT) namesTCP(l *gonet.TCPListener) {
 		case asking <- struct{}{}:
 			go func() {
 				defer func() { <-asking }()
-				defer conn.Close()
 				n.nameConn(conn)
+				conn.finish(idleNames)
 			}()
 		default:
-			conn.Close()
+			conn.tcp.Abort()
 		}
 	}
 }

@@ -24,8 +24,8 @@ import (
 const (
 	mostTCP   = 1024 + 64 // connections, both ways together
 	mostDials = 256       // of them not connected yet
-	mostUDP   = 512       // flows, both ways together
-	udpBuffer = 64 << 10  // bytes, for each way of a flow
+	mostUDP   = 256       // flows, both ways together
+	udpBuffer = 32 << 10  // bytes that wait each way of a flow, or one datagram more
 )
 
 // NAT is the network of one VM.
@@ -38,6 +38,7 @@ type NAT struct {
 	reports  *reports
 	conns    slots
 	flows    flows
+	linger   time.Duration // lingerTime, but for tests
 	// dial is how the host's sockets are made; a field for tests.
 	dial func(ctx context.Context, protocol policy.Protocol, to netip.AddrPort) (net.Conn, error)
 }
@@ -52,7 +53,7 @@ func New(cfg network.Config, wire *os.File, tell func(network.ToMonitor)) (*NAT,
 	n := &NAT{
 		card:    link.New(conn, tcpip.LinkAddress(network.GatewayMAC), uint32(cfg.MTU)),
 		policy:  &policy.Policy{AllowHost: cfg.AllowHost, Host: policy.Live},
-		reports: newReports(tell), conns: slots{most: mostTCP}, flows: flows{most: mostUDP},
+		reports: newReports(tell), conns: slots{most: mostTCP}, flows: flows{most: mostUDP}, linger: lingerTime,
 		dial: dial,
 	}
 	n.policy.Names = n.names.Of

@@ -68,8 +68,8 @@ func newStack(card *link.Endpoint) (*stack.Stack, error) {
 func setOptions(s *stack.Stack) error {
 	sack, moderate := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true)
 	wait := tcpip.TCPTimeWaitTimeoutOption(timeWait)
-	recv := tcpip.TCPReceiveBufferSizeRangeOption{Min: 4 << 10, Default: tcpBuffer, Max: tcpBuffer}
-	send := tcpip.TCPSendBufferSizeRangeOption{Min: 4 << 10, Default: tcpBuffer, Max: tcpBuffer}
+	recv := tcpip.TCPReceiveBufferSizeRangeOption{Min: 4 << 10, Default: tcpDefault, Max: tcpBuffer}
+	send := tcpip.TCPSendBufferSizeRangeOption{Min: 4 << 10, Default: tcpDefault, Max: tcpBuffer}
 	for _, option := range []tcpip.SettableTransportProtocolOption{&sack, &moderate, &wait, &recv, &send} {
 		if err := s.SetTransportProtocolOption(tcp.ProtocolNumber, option); err != nil {
 			return fmt.Errorf("set %T: %s", option, err)

@@ -8,33 +8,53 @@ import (
 	"sync"
 	"time"
 
-	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
-	"openshell-vm/drivers/vm/network"
 	"openshell-vm/drivers/vm/network/policy"
 )
 
-// Buffers of a connection, in bytes. The first ones are fast; a guest that has many gets
-// small ones, so that all together take at most 170 MiB.
+// Buffers of a connection. The first connections are fast; a guest that has many gets
+// small ones. See memoryLimit for the sum.
 const (
-	tcpBuffer = 1 << 20
-	tcpWindow = 256 << 10
-	fewConns  = 32
-	someConns = 128
-	copySize  = 32 << 10
+	tcpBuffer  = 1 << 20  // the largest
+	tcpDefault = 64 << 10 // until a connection is told its share
+	// tcpWindow is what a guest may send before the connection has its share. It grows with
+	// the first bytes that are taken.
+	tcpWindow = 32 << 10
 )
 
-func bufferSize(conns int64) int64 {
-	switch {
-	case conns <= fewConns:
-		return tcpBuffer
-	case conns <= someConns:
-		return tcpBuffer / 4
-	}
-	return tcpBuffer / 32
+// share is what one connection may take, in bytes, each way.
+type share struct {
+	buffer int64 // of the stack
+	copy   int   // between the two sockets
 }
+
+// shares are the shares by the number of connections that there are.
+var shares = []struct {
+	upTo int64
+	share
+}{
+	{16, share{tcpBuffer, 32 << 10}},
+	{128, share{128 << 10, 32 << 10}},
+	{mostTCP, share{16 << 10, 4 << 10}},
+}
+
+// shareOf returns the share of a connection that is made as one of conns. Its slot is
+// counted for as long as any of its memory is there, so no more connections have a share
+// than shares says.
+func shareOf(conns int64) share {
+	for _, s := range shares {
+		if conns <= s.upTo {
+			return s.share
+		}
+	}
+	return shares[len(shares)-1].share
+}
+
+// lingerTime is how long a guest may take to fetch the rest of a connection that both
+// sides have ended.
+const lingerTime = time.Minute
 
 // connect makes one of the host's connections for one of the guest's. The guest's is
 // accepted only once the host's is there, so the guest is told the truth.
@@ -53,17 +73,14 @@ func (n *NAT) connect(r *tcp.ForwarderRequest) {
 		return
 	}
 	var queue waiter.Queue
-	end, failed := r.CreateEndpoint(&queue)
+	endpoint, failed := r.CreateEndpoint(&queue)
 	r.Complete(failed != nil)
 	if failed != nil {
 		host.Close()
 		return
 	}
-	size := bufferSize(n.conns.used.Load())
-	end.SocketOptions().SetSendBufferSize(size, true)
-	end.SocketOptions().SetReceiveBufferSize(size, true)
-	end.SocketOptions().SetKeepAlive(true)
-	join(gonet.NewTCPConn(&queue, end), host.(*net.TCPConn), func() { end.Abort() })
+	s := shareOf(n.conns.used.Load())
+	n.join(newEnd(&queue, endpoint, s.buffer), host.(*net.TCPConn), s)
 }
 
 // halfCloser is a connection whose ways end one by one.
@@ -72,29 +89,25 @@ type halfCloser interface {
 	CloseWrite() error
 }
 
-// join copies both ways until both have ended. What ends one way with an error ends both
-// at once, and the other side is told by a reset.
-func join(guest *gonet.TCPConn, host *net.TCPConn, abortGuest func()) {
+// join copies both ways until both have ended, and nothing of them is left. What ends one
+// way with an error ends both at once, and the other side is told by a reset.
+func (n *NAT) join(guest *end, host *net.TCPConn, s share) {
 	abort := sync.OnceFunc(func() {
 		host.SetLinger(0)
 		host.Close()
-		abortGuest()
+		guest.tcp.Abort()
 	})
-	var both sync.WaitGroup
-	both.Go(func() { pass(host, guest, abort) })
-	both.Go(func() { pass(guest, host, abort) })
-	both.Wait()
-	guest.Close()
+	var other sync.WaitGroup
+	other.Go(func() { pass(host, guest, s.copy, abort) })
+	pass(guest, host, s.copy, abort)
+	other.Wait()
 	host.Close()
+	guest.finish(n.linger)
 }
 
-var buffers = sync.Pool{New: func() any { return new([copySize]byte) }}
-
-func pass(to halfCloser, from net.Conn, abort func()) {
-	buf := buffers.Get().(*[copySize]byte)
-	defer buffers.Put(buf)
+func pass(to halfCloser, from net.Conn, size int, abort func()) {
 	// Without ReaderFrom and WriterTo: they would take buffers of their own.
-	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, buf[:])
+	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, size))
 	if err == nil {
 		err = to.CloseWrite()
 	}
@@ -131,12 +144,12 @@ func (n *NAT) intoGuest(host *net.TCPConn, port uint16) {
 	defer n.conns.free()
 	ctx, cancel := context.WithTimeout(context.Background(), guestTime)
 	defer cancel()
-	guest := network.Addresses.Guest[0].Addr()
-	conn, err := gonet.DialTCPWithBind(ctx, n.stack, full(network.Addresses.Gateway[0].Addr(), 0), full(guest, port), protocolOf(guest))
+	s := shareOf(n.conns.used.Load())
+	guest, err := n.dialGuest(ctx, port, s.buffer)
 	if err != nil {
 		host.SetLinger(0)
 		host.Close()
 		return
 	}
-	join(conn, host, func() { conn.Close() })
+	n.join(guest, host, s)
 }

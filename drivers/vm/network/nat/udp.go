@@ -143,7 +143,7 @@ func (n *NAT) forwardUDP(conn *net.UDPConn, port uint16) {
 		mu.Lock()
 		c := clients[from]
 		if c == nil {
-			guest, err := n.dialGuest(port)
+			guest, err := n.dialGuestUDP(port)
 			if err != nil {
 				mu.Unlock()
 				continue
@@ -168,7 +168,7 @@ func (n *NAT) forwardUDP(conn *net.UDPConn, port uint16) {
 	}
 }
 
-func (n *NAT) dialGuest(port uint16) (net.Conn, error) {
+func (n *NAT) dialGuestUDP(port uint16) (net.Conn, error) {
 	guest := network.Addresses.Guest[0].Addr()
 	to := full(guest, port)
 	return gonet.DialUDP(n.stack, nil, &to, protocolOf(guest))
@@ -199,7 +199,7 @@ func (n *NAT) serveNames() error {
 			return err
 		}
 		go n.namesUDP(conn)
-		listener, err := gonet.ListenTCP(n.stack, at, protocolOf(prefix.Addr()))
+		listener, err := n.listenTCP(at, protocolOf(prefix.Addr()))
 		if err != nil {
 			return err
 		}
@@ -234,4 +234,4 @@ func (n *NAT) namesUDP(conn *gonet.UDPConn) {
 }
 
 // mostAsking bounds the questions and connections of each resolver's address.
-const mostAsking = 128
+const mostAsking = 32
