@@ -17,6 +17,17 @@ func setClock(unixNano int64) {
 	}
 }
 
+// startTime returns the host's time now, from the time in its answer to a greeting. The
+// answer has waited since then, while the root was made: a second or many. The result is ahead
+// of the right time by as long as the greeting was under way. A clock that is behind would be
+// worse: to it a fresh token is not valid yet. The host corrects either soon.
+func startTime(answered int64, since time.Duration) int64 {
+	if answered <= 0 {
+		return answered
+	}
+	return answered + int64(max(since, 0))
+}
+
 // stepClock moves the guest's clock by so many nanoseconds; a negative step moves it
 // back.
 func stepClock(nano int64) {

@@ -80,6 +80,7 @@ func bringUp(h *host, procs *procs) (outcome, error) {
 		return outcome{}, err
 	}
 	where = where.with(spec.Traits)
+	greeted := time.Now()
 	if err := h.send(guest.Message{Hello: &guest.Hello{Version: guest.Version, Kernel: kernelRelease()}}); err != nil {
 		return outcome{}, err
 	}
@@ -99,7 +100,7 @@ func bringUp(h *host, procs *procs) (outcome, error) {
 		s.takeDown(exit, time.Duration(spec.StopGrace))
 		return exit, nil
 	}
-	setClock(start.UnixNano)
+	setClock(startTime(start.UnixNano, time.Since(greeted)))
 	if err := startWatch(context.Background(), where, spec, h); err != nil {
 		return outcome{}, err
 	}
