@@ -144,3 +144,22 @@ func TestInterruptedRemovalOfAVolume(t *testing.T) {
 		t.Errorf("listed: %+v, %v", all, err)
 	}
 }
+
+// TestVolumeWithAnUnreadableRecord: nobody knows which volumes such a sandbox uses.
+func TestVolumeWithAnUnreadableRecord(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	g := w.run()
+	s := w.create(api.CreateRequest{Name: "box", Mounts: []api.Mount{{Volume: "v", Target: "/v"}}})
+	w.stop()
+	path := g.home.RecordPath(s.ID)
+	record, err := os.ReadFile(path)
+	w.must(err)
+	w.must(os.WriteFile(path, []byte("{"), 0o600))
+	w.run()
+	refused(t, w.client.RemoveVolume(t.Context(), "v"), api.CodeConflict, "may be in use")
+	w.stop()
+	w.must(os.WriteFile(path, record, 0o600))
+	w.run()
+	w.must(w.client.Remove(t.Context(), "box", true))
+	w.must(w.client.RemoveVolume(t.Context(), "v"))
+}
