@@ -54,6 +54,11 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func TestImageSource(t *testing.T) {
+	testhost.FindEngine(t, "docker")
+	driverstest.ImageSource(t, "docker-daemon")
+}
+
 // load does what docker load does.
 func load(t testing.TB, cli *client.Client, ref string, archive io.Reader) {
 	t.Helper()

@@ -59,6 +59,11 @@ func (e *engineAPI) remove(t testing.TB, id string) {
 	}
 }
 
+func TestImageSource(t *testing.T) {
+	testhost.FindEngine(t, "podman")
+	driverstest.ImageSource(t, "containers-storage")
+}
+
 // load does what podman load does.
 func (e *engineAPI) load(t testing.TB, ref string, archive io.Reader) {
 	t.Helper()

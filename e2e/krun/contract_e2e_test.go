@@ -12,8 +12,11 @@ import (
 	"strings"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm"
+	"openshell-vm/drivers/vm/images/imagetest"
 	"openshell-vm/drivers/vm/network"
 )
 
@@ -38,6 +41,7 @@ func TestUpToStart(t *testing.T) {
 	})
 	spec := contractSpec(t, dir)
 	spec.Network = drivers.NetworkUser
+	spec.VM.Rootfs, spec.Image = "", imagetest.Serve(t, nil).Push(imagetest.Image(t, v1.Config{}, imagetest.NewLayer(t).File("a", "")), "suite/a:1")
 	if err := driver.Create(t.Context(), spec); err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +64,7 @@ func TestUpToStart(t *testing.T) {
 		`krun_add_console_port_inout 7 0 "stdio" 5 5`,
 		`krun_add_console_port_inout 7 0 "control" 6 6`,
 		`krun_add_disk2 7 "upper" "/vm/upper.ext4" 0 false`,
+		`krun_add_disk2 7 "image" "/vm/image.erofs" 0 true`,
 		`krun_add_net_unixstream 7 NULL 7 ` + network.MAC(spec.ID).String() + ` 0 0`,
 		`krun_set_exec 7 "/openshell-init" [] ["KRUN_INIT_PID1=1"]`,
 		`krun_start_enter 7`,
