@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/time/rate"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -28,6 +29,14 @@ const (
 	udpBuffer = 32 << 10  // bytes that wait each way of a flow, or one datagram more
 )
 
+// The host remembers each socket for a minute or two after its end: a port, an entry of its
+// connection tracking. A guest that makes many new ones has to wait for them, so that the
+// host's other programs have some, too.
+const (
+	socketRate  = 100 // sockets in a second, for long
+	socketBurst = 1000
+)
+
 // NAT is the network of one VM.
 type NAT struct {
 	stack    *stack.Stack
@@ -38,6 +47,7 @@ type NAT struct {
 	reports  *reports
 	conns    slots
 	flows    flows
+	sockets  *rate.Limiter // for new sockets of the host
 	linger   time.Duration // lingerTime, but for tests
 	// dial is how the host's sockets are made; a field for tests.
 	dial func(ctx context.Context, protocol policy.Protocol, to netip.AddrPort) (net.Conn, error)
@@ -54,7 +64,8 @@ func New(cfg network.Config, wire *os.File, tell func(network.ToMonitor)) (*NAT,
 		card:    link.New(conn, tcpip.LinkAddress(network.GatewayMAC), uint32(cfg.MTU)),
 		policy:  &policy.Policy{AllowHost: cfg.AllowHost, Host: policy.Live},
 		reports: newReports(tell), conns: slots{most: mostTCP}, flows: flows{most: mostUDP}, linger: lingerTime,
-		dial: dial,
+		sockets: rate.NewLimiter(socketRate, socketBurst),
+		dial:    dial,
 	}
 	n.policy.Names = n.names.Of
 	for _, text := range cfg.AllowEgress {
@@ -64,7 +75,7 @@ func New(cfg network.Config, wire *os.File, tell func(network.ToMonitor)) (*NAT,
 		}
 		n.policy.Egress = append(n.policy.Egress, e)
 	}
-	n.resolver = &resolver.Resolver{Asks: n.policy.Asks, Refused: n.reports.refusedName, Gave: n.gave}
+	n.resolver = &resolver.Resolver{Asks: n.policy.Asks, Refused: n.reports.refusedName, Gave: n.gave, Wait: n.sockets.Wait}
 	if n.stack, err = newStack(n.card); err != nil {
 		return nil, err
 	}
@@ -96,8 +107,8 @@ func (n *NAT) gave(name string, addr netip.Addr, ttl time.Duration) {
 	}
 }
 
-// dialTime bounds the time until a connection is made, as Linux itself does about.
-const dialTime = 2 * time.Minute
+// dialTime bounds the time until a connection is made. It is long enough for four SYNs.
+const dialTime = 30 * time.Second
 
 // errItself is a connection that leads to the host itself after all: an address may become
 // its own between the look and the connection.
@@ -119,18 +130,40 @@ func dial(ctx context.Context, protocol policy.Protocol, to netip.AddrPort) (net
 	return conn, nil
 }
 
-// open checks an address and connects to it. It tells the monitor of a refusal.
+// open checks an address and connects to it, once there is a place for one more socket. It
+// checks the address again when the connection is there: the host sends a SYN for as long
+// as dialTime, and the address may have become its own meanwhile. That is enough for TCP,
+// whose packets go to one socket: an address that becomes the host's later has none for
+// them. It tells the monitor of a refusal.
 func (n *NAT) open(protocol policy.Protocol, to netip.AddrPort) (net.Conn, error) {
 	all, err := n.policy.Check(protocol, to)
 	var conn net.Conn
 	if err == nil {
 		conn, err = n.connectFirst(protocol, all)
 	}
+	if err == nil {
+		if err = n.policy.Recheck(to.Addr()); err != nil {
+			discard(conn)
+		}
+	}
+	n.tellRefusal(protocol, to, err)
+	return conn, err
+}
+
+// discard ends a connection that must not be: nothing waits in it, and a reset leaves
+// nothing of it.
+func discard(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	conn.Close()
+}
+
+func (n *NAT) tellRefusal(protocol policy.Protocol, to netip.AddrPort, err error) {
 	var refusal policy.Refusal
 	if errors.As(err, &refusal) {
 		n.reports.refused(protocol, to, n.names.Of(to.Addr()), string(refusal))
 	}
-	return conn, err
 }
 
 // connectFirst connects to the first address that takes the connection.
@@ -138,9 +171,27 @@ func (n *NAT) connectFirst(protocol policy.Protocol, all []netip.AddrPort) (conn
 	ctx, cancel := context.WithTimeout(context.Background(), dialTime)
 	defer cancel()
 	for _, addr := range all {
+		if err = n.awaitSocket(ctx, protocol); err != nil {
+			return nil, err
+		}
 		if conn, err = n.dial(ctx, protocol, addr); err == nil {
 			return conn, nil
 		}
 	}
 	return nil, err
+}
+
+// errBusy says that the guest makes new flows too fast.
+var errBusy = errors.New("too many new flows")
+
+// awaitSocket waits until one more socket may be made. Datagrams don't wait: the guest's
+// other packets would wait behind them, and a lost one is sent again.
+func (n *NAT) awaitSocket(ctx context.Context, protocol policy.Protocol) error {
+	if protocol == policy.TCP {
+		return n.sockets.Wait(ctx)
+	}
+	if !n.sockets.Allow() {
+		return errBusy
+	}
+	return nil
 }

@@ -20,6 +20,7 @@ import (
 const (
 	flowTime     = 90 * time.Second
 	flowTimeDNS  = 15 * time.Second
+	recheckEvery = 3 * time.Second
 	datagramSize = 64 << 10
 )
 
@@ -27,6 +28,9 @@ const (
 type flow struct {
 	guest, host net.Conn
 	last        atomic.Int64 // Unix nanoseconds of the last datagram
+	// recheck judges the flow's address once more; nil if it needs none. The kernel finds a
+	// way for each datagram anew, so an address may become the host's at any time.
+	recheck func() error
 }
 
 func (f *flow) touch() { f.last.Store(time.Now().UnixNano()) }
@@ -76,7 +80,7 @@ func (n *NAT) datagram(r *udp.ForwarderRequest) bool {
 	to := netip.AddrPortFrom(addrOf(id.LocalAddress), id.LocalPort)
 	host, err := n.open(policy.UDP, to)
 	if err != nil {
-		return false
+		return err == errBusy // lost without a word
 	}
 	var queue waiter.Queue
 	end, failed := r.CreateEndpoint(&queue)
@@ -88,22 +92,26 @@ func (n *NAT) datagram(r *udp.ForwarderRequest) bool {
 	if to.Port() == 53 {
 		idle = flowTimeDNS
 	}
-	go n.flow(gonet.NewUDPConn(&queue, end), host, idle)
+	f := &flow{guest: gonet.NewUDPConn(&queue, end), host: host, recheck: func() error {
+		err := n.policy.Recheck(to.Addr())
+		n.tellRefusal(policy.UDP, to, err)
+		return err
+	}}
+	go n.flow(f, idle)
 	return true
 }
 
 // flow passes datagrams both ways until none came for idle.
-func (n *NAT) flow(guest, host net.Conn, idle time.Duration) {
-	f := &flow{guest: guest, host: host}
+func (n *NAT) flow(f *flow, idle time.Duration) {
 	f.touch()
 	n.flows.add(f)
 	defer n.flows.remove(f)
 	defer f.close()
 	go func() {
 		defer f.close()
-		f.pass(host, guest, idle)
+		f.pass(f.host, f.guest, idle)
 	}()
-	f.pass(guest, host, idle)
+	f.pass(f.guest, f.host, idle)
 }
 
 var datagrams = sync.Pool{New: func() any { return new([datagramSize]byte) }}
@@ -111,6 +119,7 @@ var datagrams = sync.Pool{New: func() any { return new([datagramSize]byte) }}
 func (f *flow) pass(to, from net.Conn, idle time.Duration) {
 	buf := datagrams.Get().(*[datagramSize]byte)
 	defer datagrams.Put(buf)
+	checked := time.Now()
 	for {
 		from.SetReadDeadline(time.Unix(0, f.last.Load()).Add(idle))
 		size, err := from.Read(buf[:])
@@ -121,6 +130,12 @@ func (f *flow) pass(to, from net.Conn, idle time.Duration) {
 			return
 		}
 		f.touch()
+		if f.recheck != nil && time.Since(checked) >= recheckEvery {
+			if f.recheck() != nil {
+				return
+			}
+			checked = time.Now()
+		}
 		if _, err := to.Write(buf[:size]); err != nil && !isPassing(err) {
 			return
 		}

@@ -54,21 +54,37 @@ func (p *Policy) Check(protocol Protocol, to netip.AddrPort) ([]netip.AddrPort, 
 	if network.Addresses.Within(addr) {
 		return p.within(protocol, addr, to.Port()) // 1
 	}
-	if err := p.outside(addr); err != nil { // 2, 3
+	if err := p.Recheck(addr); err != nil { // 2, 3, 4
 		return nil, err
-	}
-	if v4, ok := embedded(addr); ok { // 4
-		if network.Addresses.Within(v4) {
-			return nil, Refusal("the VM's own network has no host there")
-		}
-		if err := p.outside(v4); err != nil && !errors.Is(err, unix.ENETUNREACH) { // the way there may be another host's
-			return nil, err
-		}
 	}
 	if p.Restricted() && !p.allowed(addr, to.Port()) { // 5
 		return nil, Refusal("no name that is allowed leads there")
 	}
 	return []netip.AddrPort{netip.AddrPortFrom(addr, to.Port())}, nil
+}
+
+// Recheck judges an address that Check let pass once more, by the state of this host: it
+// may have become the host's own meanwhile, or another sandbox's. It does not look at the
+// allow list, whose names expire, and lets pass the host's ports that were opened.
+func (p *Policy) Recheck(addr netip.Addr) error {
+	addr = addr.Unmap()
+	if network.Addresses.Within(addr) {
+		return nil
+	}
+	if err := p.outside(addr); err != nil {
+		return err
+	}
+	v4, ok := embedded(addr)
+	if !ok {
+		return nil
+	}
+	if network.Addresses.Within(v4) {
+		return Refusal("the VM's own network has no host there")
+	}
+	if err := p.outside(v4); err != nil && !errors.Is(err, unix.ENETUNREACH) { // the way there may be another host's
+		return err
+	}
+	return nil
 }
 
 func (p *Policy) within(protocol Protocol, addr netip.Addr, port uint16) ([]netip.AddrPort, error) {

@@ -26,6 +26,9 @@ func (r *Resolver) exchange(ctx context.Context, query []byte, question dnsmessa
 	var failed []byte // a server's word that it can't; another may
 	for range conf.Attempts {
 		for _, server := range conf.Servers {
+			if r.Wait != nil && r.Wait(ctx) != nil {
+				return nil, errNoAnswer
+			}
 			answer, err := askServer(ctx, server, query, question, tcp, conf.Timeout)
 			if ctx.Err() != nil {
 				return nil, ctx.Err()

@@ -19,13 +19,16 @@ type Resolver struct {
 	Refused func(name string)
 	// Gave is told of each address that is given out.
 	Gave func(name string, addr netip.Addr, ttl time.Duration)
+	// Wait waits until one more of the host's sockets may be made; nil if there is no
+	// bound.
+	Wait func(context.Context) error
 
 	conf  atomic.Pointer[Conf]
 	under atomic.Int32 // questions under way
 }
 
 // mostUnder bounds the questions that are under way. More get "server failure".
-const mostUnder = 128
+const mostUnder = 32
 
 // Use sets the servers to ask.
 func (r *Resolver) Use(c Conf) { r.conf.Store(&c) }
