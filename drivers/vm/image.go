@@ -70,15 +70,20 @@ func (d *Driver) keepImage(ctx context.Context, spec drivers.Spec) error {
 	if spec.Image == "" {
 		return nil
 	}
-	image, err := d.ensureImage(ctx, images.Request{Reference: spec.Image}, nil)
-	if err != nil {
-		return err
+	for again := true; ; again = false {
+		image, err := d.ensureImage(ctx, images.Request{Reference: spec.Image}, nil)
+		if err != nil {
+			return err
+		}
+		kept := sandboxImage{Reference: spec.Image, ID: image.ID, Digest: image.Digest, Config: image.Config}
+		if err := atomicfile.WriteJSON(filepath.Join(d.dir(spec.ID), imageFile), kept, atomicfile.Durable); err != nil {
+			return err
+		}
+		err = d.images().Use(image.ID, spec.ID, d.dir(spec.ID))
+		if !errors.Is(err, store.ErrNotFound) || !again { // somebody may just have removed it
+			return err
+		}
 	}
-	kept := sandboxImage{Reference: spec.Image, ID: image.ID, Digest: image.Digest, Config: image.Config}
-	if err := atomicfile.WriteJSON(filepath.Join(d.dir(spec.ID), imageFile), kept, atomicfile.Durable); err != nil {
-		return err
-	}
-	return d.images().Use(image.ID, spec.ID, d.dir(spec.ID))
 }
 
 // readImage reads what keepImage wrote.
@@ -96,12 +101,17 @@ func (d *Driver) shareImage(ctx context.Context, spec drivers.Spec, cfg *monitor
 	if err != nil {
 		return nil, err
 	}
-	image, err := d.images().Image(kept.ID)
-	if errors.Is(err, store.ErrNotFound) {
-		if image, err = d.pullAgain(ctx, kept); err == nil {
-			err = d.images().Use(image.ID, spec.ID, d.dir(spec.ID))
+	// The note first: from then on nobody removes the image.
+	use := func() error { return d.images().Use(kept.ID, spec.ID, d.dir(spec.ID)) }
+	if err = use(); errors.Is(err, store.ErrNotFound) {
+		if _, err = d.pullAgain(ctx, kept); err == nil {
+			err = use()
 		}
 	}
+	if err != nil {
+		return nil, err
+	}
+	image, err := d.images().Image(kept.ID)
 	if err != nil {
 		return nil, err
 	}

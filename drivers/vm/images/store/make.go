@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers/vm/images/block"
 	"openshell-vm/internal/atomicfile"
 )
 
@@ -42,6 +41,9 @@ func (s *Store) Make(i Image, write func(out *os.File) error) (Image, error) {
 		return i, err
 	}
 	final := s.path("images", dirName(h))
+	if err := keepUsers(final, dir); err != nil {
+		return i, err
+	}
 	if err := os.RemoveAll(final); err != nil { // what is not whole
 		return i, err
 	}
@@ -119,52 +121,6 @@ func (s *Store) sweep() {
 	}
 }
 
-// Use notes that a sandbox was made of an image. dir is the sandbox's own directory: once
-// it is gone, so is the sandbox.
-func (s *Store) Use(id, sandbox, dir string) error {
-	h, err := hexOf(id)
-	if err != nil {
-		return err
-	}
-	lock, err := s.lockImage(h)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	if !s.Has(id) {
-		return ErrNotFound
-	}
-	return os.WriteFile(s.path("images", dirName(h), usersDir, filepath.Base(sandbox)), []byte(dir), 0o600)
-}
-
-// Unuse notes that a sandbox is gone.
-func (s *Store) Unuse(id, sandbox string) {
-	if h, err := hexOf(id); err == nil {
-		os.Remove(s.path("images", dirName(h), usersDir, filepath.Base(sandbox)))
-	}
-}
-
-// users lists the sandboxes that were made of an image and are still there.
-func (s *Store) users(h string) (ids []string) {
-	dir := s.path("images", dirName(h), usersDir)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil
-	}
-	for _, e := range entries {
-		own, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			continue
-		}
-		if _, err := os.Lstat(string(own)); errors.Is(err, os.ErrNotExist) {
-			os.Remove(filepath.Join(dir, e.Name()))
-			continue
-		}
-		ids = append(ids, e.Name())
-	}
-	return ids
-}
-
 // Untag removes a name. It reports whether there was one.
 func (s *Store) Untag(name string) bool { return os.Remove(s.nameFile(name)) == nil }
 
@@ -175,12 +131,19 @@ func (s *Store) Remove(id string) error {
 	if err != nil {
 		return err
 	}
+	release, err := s.Pulling() // no sweep meanwhile
+	if err != nil {
+		return err
+	}
+	defer release()
 	lock, err := s.lockImage(h)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	if users := s.users(h); len(users) > 0 {
+	if users, err := users(s.path("images", dirName(h))); err != nil {
+		return err
+	} else if len(users) > 0 {
 		return fmt.Errorf("%w: %s", ErrInUse, strings.Join(users, ", "))
 	}
 	gone, guard, err := s.newDir()
@@ -201,82 +164,4 @@ func (s *Store) Remove(id string) error {
 		}
 	}
 	return nil
-}
-
-// Blobs says what a Sweep does with the blobs of the images that are here. They only make
-// the next pull of an image with the same layers shorter.
-type Blobs bool
-
-const (
-	KeepBlobs Blobs = false
-	DropBlobs Blobs = true
-)
-
-// Sweep removes what no image here needs: blobs of images that are gone, parts that nobody
-// fetches, conversions of other versions, and what killed processes left. It returns how
-// many bytes of the disk are free again. While something is pulled it does nothing.
-func (s *Store) Sweep(blobs Blobs) (freed int64, err error) {
-	alone, err := lockFile(s.path("lock"), unix.LOCK_EX|unix.LOCK_NB)
-	if err != nil {
-		return 0, nil // something is pulled, or there is nothing here
-	}
-	defer alone.Close()
-	s.sweep()
-	images, err := s.List()
-	if err != nil {
-		return 0, err
-	}
-	keep := map[string]bool{}
-	for _, i := range images {
-		keep["images/"+dirName(strings.TrimPrefix(i.ID, "sha256:"))] = true
-		keep["images/"+strings.TrimPrefix(i.ID, "sha256:")+".lock"] = true
-		for _, b := range i.Blobs {
-			if blobs == DropBlobs {
-				break
-			}
-			keep["blobs/"+strings.TrimPrefix(b, "sha256:")] = true
-		}
-	}
-	for _, dir := range []string{"blobs", "images"} {
-		entries, err := os.ReadDir(s.path(dir))
-		if err != nil {
-			return freed, err
-		}
-		for _, e := range entries {
-			if name := dir + "/" + e.Name(); !keep[name] && !s.usedByOthers(e.Name()) {
-				freed += size(s.path(name))
-				if err := os.RemoveAll(s.path(name)); err != nil {
-					return freed, err
-				}
-			}
-		}
-	}
-	return freed, nil
-}
-
-// usedByOthers reports whether a directory of images is that of another version, and
-// sandboxes were made of it.
-func (s *Store) usedByOthers(name string) bool {
-	h, version, ok := strings.Cut(name, "-")
-	if !ok || version == fmt.Sprint(block.Version) {
-		return false
-	}
-	entries, err := os.ReadDir(s.path("images", h+"-"+version, usersDir))
-	return err == nil && len(entries) > 0
-}
-
-// size is what a file or an image's directory takes on the disk.
-func size(path string) (bytes int64) {
-	filepath.WalkDir(path, func(_ string, d os.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
-		if info, err := d.Info(); err == nil {
-			if st, ok := info.Sys().(*syscall.Stat_t); ok {
-				bytes += st.Blocks * 512
-			}
-		}
-		return nil
-	})
-	return bytes
 }

@@ -205,7 +205,7 @@ func (s *Store) List() ([]Image, error) {
 				i.Names = append(i.Names, n.Name)
 			}
 		}
-		i.Sandbox = s.users(h)
+		i.Sandbox, _ = users(filepath.Dir(i.Block)) // Remove asks again, and minds the error
 		all = append(all, i)
 	}
 	return all, nil
@@ -231,8 +231,16 @@ func lockFile(path string, how int) (*os.File, error) {
 	return f, nil
 }
 
+// lockImage waits for the lock on an image. Whoever had it may have removed its file; then
+// another one may lock a new file of that name, and the old one is worth nothing.
 func (s *Store) lockImage(h string) (*os.File, error) {
-	return lockFile(s.path("images", h+".lock"), unix.LOCK_EX)
+	for {
+		f, err := lockFile(s.path("images", h+".lock"), unix.LOCK_EX)
+		if err != nil || same(f, s.path("images", h+".lock")) {
+			return f, err
+		}
+		f.Close()
+	}
 }
 
 // Pulling keeps blobs from being removed until release is called.
