@@ -17,6 +17,9 @@ import (
 // masks.
 //
 // A volume's source lies in a hidden directory, and is made by the gateway. It is exempt.
+//
+// It also refuses every other source of the sandbox that is reached through a link in one
+// that it may write to: at the next start such a link could lead anywhere on the host.
 func JudgeWritable(spec Spec, sockets ...string) (trees []Tree, err error) {
 	if err := checkTargets(spec); err != nil {
 		return nil, err
@@ -27,6 +30,9 @@ func JudgeWritable(spec Spec, sockets ...string) (trees []Tree, err error) {
 			return nil, err
 		}
 		trees = append(trees, tree)
+	}
+	if err := checkLinks(spec); err != nil {
+		return nil, err
 	}
 	return trees, nil
 }
@@ -53,6 +59,61 @@ func judgeWritable(w Writable, hidden, sockets []string) (Tree, error) {
 		return tree, &Error{Op: op, Err: errors.New("it lies on a read-only file system"), Hint: "mount it read-only"}
 	}
 	return tree, nil
+}
+
+// checkLinks looks at the sources that lie in one of spec.Writable.
+func checkLinks(spec Spec) error {
+	sources := []string{spec.VM.Rootfs}
+	for _, m := range spec.Mounts {
+		sources = append(sources, m.Source())
+	}
+	for _, w := range spec.Writable {
+		sources = append(sources, w.Source())
+	}
+	for _, w := range spec.Writable {
+		written, err := inode.Of(w.Source())
+		if err != nil {
+			continue // Judge says why
+		}
+		for _, source := range sources {
+			if linkedBelow(written, source) {
+				return &Error{Op: "mount " + source,
+					Err:  fmt.Errorf("its path leads through a link in %s, to which the sandbox may write: the link could lead anywhere", w.Source()),
+					Hint: "give the directory itself, without a link"}
+			}
+		}
+	}
+	return nil
+}
+
+// linkedBelow reports whether path leads through the directory, and through a link from there.
+func linkedBelow(dir Directory, path string) bool {
+	for above := path; len(above) > 1; {
+		above = filepath.Dir(above)
+		if id, err := inode.Of(above); err == nil && id == dir {
+			return linked(above, path)
+		}
+	}
+	return false
+}
+
+// linked reports whether the way from dir down to path leads through a link.
+func linked(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	if err != nil {
+		return true
+	}
+	top, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false // Judge says why
+	}
+	defer unix.Close(top)
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
+	fd, err := unix.Openat2(top, rel, how)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return errors.Is(err, unix.ELOOP)
 }
 
 // judgeVolume identifies a volume's directory.

@@ -1,6 +1,7 @@
 package drivers
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -66,6 +67,52 @@ func TestJudgeWritable(t *testing.T) {
 	}
 	if _, err := judge(top+"/absent", "v"); err == nil || HintOf(err) == "" {
 		t.Errorf("a volume that is not there: %v", err)
+	}
+}
+
+// TestLinksInAWritableSource: the guest may have put a link in the place of what is mounted
+// beside it.
+func TestLinksInAWritableSource(t *testing.T) {
+	top, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(top+"/work/sub/deep", 0o755), os.MkdirAll(top+"/secret/deep", 0o755),
+		os.Symlink("../secret", top+"/work/link"), os.Symlink("work", top+"/alias")); err != nil {
+		t.Fatal(err)
+	}
+	for source, refused := range map[string]bool{
+		"/work/sub": false, "/work/sub/deep": false, "/work": false, "/secret": false, "/work/link": true, "/work/link/deep": true,
+	} {
+		m, err1 := NewMount(top+source, "/m")
+		w, err2 := NewWritable(top+"/work", "/w", "")
+		inner, err3 := NewWritable(top+source, "/i", "")
+		auth, err4 := NewMount(top, AuthDir)
+		if err := errors.Join(err1, err2, err3, err4); err != nil {
+			t.Fatal(err)
+		}
+		for what, spec := range map[string]Spec{
+			"read-only": {Auth: auth, Mounts: []Mount{m}, Writable: []Writable{w}},
+			"writable":  {Auth: auth, Writable: []Writable{w, inner}},
+			"root":      {Auth: auth, Writable: []Writable{w}, VM: VM{Rootfs: top + source}},
+		} {
+			_, err := JudgeWritable(spec)
+			if (err != nil) != refused || refused && (HintOf(err) == "" || !strings.Contains(err.Error(), "leads through a link")) {
+				t.Errorf("%s, %s: %v", source, what, err)
+			}
+		}
+	}
+	alias, err1 := NewWritable(top+"/alias", "/w", "")
+	m, err2 := NewMount(top+"/work/link/deep", "/m")
+	auth, err3 := NewMount(top, AuthDir)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := JudgeWritable(Spec{Auth: auth, Writable: []Writable{alias}}); err != nil {
+		t.Errorf("a link that the sandbox can't write to: %v", err)
+	}
+	if _, err := JudgeWritable(Spec{Auth: auth, Writable: []Writable{alias}, Mounts: []Mount{m}}); err == nil {
+		t.Error("a link in a directory that is given by another name is followed")
 	}
 }
 
