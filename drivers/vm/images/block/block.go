@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"openshell-vm/drivers/vm/images/erofs"
+	"openshell-vm/drivers/vm/images/room"
 )
 
 // Version is part of the name of a converted image. It changes when the same layers have
@@ -24,7 +25,7 @@ type Layer interface {
 // sync the file, nor close it. After an error the file is no image.
 func Write(out *os.File, layers []Layer, o erofs.Options) error {
 	w := erofs.New(out, o)
-	b := &builder{tree: newTree(w.Discard), out: w, free: freeBytes(int(out.Fd()))}
+	b := &builder{tree: newTree(w.Discard), out: w, free: func() (uint64, error) { return room.Free(out) }}
 	if err := b.checkFree(); err != nil {
 		return err
 	}

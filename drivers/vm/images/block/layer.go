@@ -9,9 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"openshell-vm/drivers/vm/images/erofs"
+	"openshell-vm/drivers/vm/images/room"
 )
 
 const (
@@ -182,15 +181,9 @@ func (w *watched) Read(p []byte) (int, error) {
 }
 
 // ErrNoRoom is in the chain of an error for a disk that has too little room.
-var ErrNoRoom = errors.New("the disk of the cache has too little room")
+var ErrNoRoom = room.ErrNone
 
-func (b *builder) checkFree() error {
-	free, err := b.free()
-	if err == nil && free < minFree {
-		err = fmt.Errorf("%w: less than %d MiB would be left", ErrNoRoom, minFree>>20)
-	}
-	return err
-}
+func (b *builder) checkFree() error { return (&room.Guard{Free: b.free}).Need(0) }
 
 // types are the types of an archive's entries.
 var types = map[byte]uint16{
@@ -242,13 +235,4 @@ func attributes(n *erofs.Inode, h *tar.Header) error {
 	}
 	slices.SortFunc(n.Attrs, func(a, b erofs.Attr) int { return strings.Compare(a.Name, b.Name) })
 	return nil
-}
-
-// freeBytes returns a function that asks how much is free where the file lies.
-func freeBytes(fd int) func() (uint64, error) {
-	return func() (uint64, error) {
-		var st unix.Statfs_t
-		err := unix.Fstatfs(fd, &st)
-		return st.Bavail * uint64(st.Bsize), err
-	}
 }

@@ -3,6 +3,8 @@ package block
 import (
 	"errors"
 	"fmt"
+
+	"openshell-vm/drivers/vm/images/room"
 )
 
 // Limits on one image, all its layers together. They are far above what images have in
@@ -30,9 +32,9 @@ const (
 	// maxLayers is more than any engine makes: Docker's limit is 127.
 	maxLayers = 500
 	// minFree is what stays free on the disk of the cache.
-	minFree = 1 << 30
+	minFree = room.Min
 	// freeEvery is how often the free room is looked at, in bytes that were unpacked.
-	freeEvery = 64 << 20
+	freeEvery = room.Every
 )
 
 // ErrHostile is in the chain of each error for a layer that no honest tool makes.

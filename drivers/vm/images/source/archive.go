@@ -3,12 +3,14 @@ package source
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path"
 
+	"openshell-vm/drivers/vm/images/room"
 	"openshell-vm/drivers/vm/images/unpack"
 )
 
@@ -95,20 +97,50 @@ func unpacked(f *os.File, dir string) (*os.File, error) {
 	return spool(r, dir)
 }
 
-// spool copies r into a file without a name.
+// free says how much is free where a file lies. A test replaces it.
+var free = room.Free
+
+// spool copies r into a file without a name. Zeros take no room there.
 func spool(r io.Reader, dir string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, ".spool-*")
 	if err != nil {
 		return nil, err
 	}
 	os.Remove(f.Name())
-	n, err := io.Copy(f, io.LimitReader(r, maxSpool+1))
-	if err == nil && n > maxSpool {
-		err = fmt.Errorf("it has more than %d GiB", int64(maxSpool)>>30)
-	}
-	if err != nil {
+	if err := copyWithHoles(f, r); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+// copyWithHoles leaves out blocks of zeros.
+func copyWithHoles(f *os.File, r io.Reader) error {
+	guard := room.Guard{Free: func() (uint64, error) { return free(f) }}
+	if err := guard.Need(0); err != nil {
+		return err
+	}
+	in := bufio.NewReaderSize(r, 256<<10)
+	var block, zero [4096]byte
+	for at := int64(0); ; {
+		n, err := io.ReadFull(in, block[:])
+		if at += int64(n); at > maxSpool {
+			return fmt.Errorf("it has more than %d GiB", int64(maxSpool)>>30)
+		}
+		if !bytes.Equal(block[:n], zero[:n]) {
+			if _, err := f.WriteAt(block[:n], at-int64(n)); err != nil {
+				return err
+			}
+		}
+		if err := guard.Wrote(n); err != nil {
+			return err
+		}
+		switch {
+		case err == io.EOF:
+			return f.Truncate(at)
+		case err == io.ErrUnexpectedEOF && n > 0: // the end, or r is cut off: the next read tells
+		case err != nil:
+			return err
+		}
+	}
 }

@@ -6,11 +6,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
+	"net/http"
 	"os"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/vm/images/room"
 )
 
 // Opener reads something from a byte on. If it can't begin there, begin is 0.
@@ -61,7 +66,9 @@ func (s *Store) Fetch(ctx context.Context, digest string, size int64, open Opene
 		// or it is a new one.
 		if mine := same(part, final+".part"); mine && !there() {
 			defer part.Close()
-			return fetch(ctx, part, final, h, size, open, got)
+			t := &transfer{part: part, sum: sha256.New(), size: size, open: open, got: got,
+				room: room.Guard{Free: func() (uint64, error) { return s.free(part) }}}
+			return t.finish(ctx, final, h)
 		} else if mine {
 			os.Remove(part.Name())
 		}
@@ -96,100 +103,149 @@ func same(f *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// fetch completes a part and gives it its final name.
-func fetch(ctx context.Context, part *os.File, final, h string, size int64, open Opener, got func(int64)) error {
-	sum := sha256.New()
-	have, err := io.Copy(sum, part)
-	if err != nil {
+// transfer is a part that is being completed.
+type transfer struct {
+	part *os.File
+	sum  hash.Hash // of what is here
+	have int64     // bytes that are here
+	size int64
+	open Opener
+	got  func(int64)
+	room room.Guard
+}
+
+// finish completes a part and gives it its final name. A part that nobody can go on with is
+// removed.
+func (t *transfer) finish(ctx context.Context, final, h string) (err error) {
+	if t.have, err = io.Copy(t.sum, t.part); err != nil {
 		return err
 	}
-	if have > size {
-		have = 0
-		sum.Reset()
+	if t.have > t.size {
+		t.have = 0
+		t.sum.Reset()
 	}
-	pause, failed := firstPause, 0
-	for have < size {
-		got(have)
-		before := have
-		have, err = more(ctx, part, sum, have, size, open, got)
-		switch {
-		case err == nil || ctx.Err() != nil:
-		case have > before:
-			failed, pause = 0, firstPause
-		default:
-			if failed++; failed == tries || !temporary(err) {
-				return err
-			}
+	if err = t.complete(ctx); err != nil {
+		if useless(err) {
+			os.Remove(t.part.Name())
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			select {
-			case <-time.After(pause):
-				pause *= 2
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
+		return err
 	}
-	if found := hex.EncodeToString(sum.Sum(nil)); found != h {
-		os.Remove(part.Name())
+	if found := hex.EncodeToString(t.sum.Sum(nil)); found != h {
+		os.Remove(t.part.Name())
 		return fmt.Errorf("what was fetched as sha256:%s is damaged, or was changed: its digest is sha256:%s", h, found)
 	}
-	if err := part.Sync(); err != nil {
+	if err := t.part.Sync(); err != nil {
 		return err
 	}
-	got(size)
-	return os.Rename(part.Name(), final)
+	t.got(t.size)
+	return os.Rename(t.part.Name(), final)
 }
 
-// temporary reports whether a new try may help: not after an answer of the registry.
+// complete reads until all is here, and begins again where a transfer broke off.
+func (t *transfer) complete(ctx context.Context) error {
+	if t.have < t.size {
+		if err := t.room.Need(t.size - t.have); err != nil {
+			return here{err}
+		}
+	}
+	pause, failed := firstPause, 0
+	for t.have < t.size {
+		t.got(t.have)
+		before := t.have
+		err := t.more(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			continue
+		case t.have > before:
+			failed, pause = 0, firstPause
+		default:
+			failed++
+		}
+		if failed == tries || !temporary(err) {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+			pause *= 2
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// here is an error of this host's, or of a source that can't be right: it comes again.
+type here struct{ error }
+
+func (e here) Unwrap() error { return e.error }
+
+// temporary reports whether a new try may help: not after an answer of the registry. Other
+// errors say of themselves whether they are temporary, but a refused connection says no.
 func temporary(err error) bool {
-	var answered interface{ Temporary() bool }
-	return !errors.As(err, &answered) || answered.Temporary()
+	if errors.As(err, &here{}) {
+		return false
+	}
+	var answer *transport.Error
+	return !errors.As(err, &answer) || answer.Temporary()
 }
 
-// more reads once from where the part ends, and returns where it ends then.
-func more(ctx context.Context, part *os.File, sum interface {
-	io.Writer
-	Reset()
-}, have, size int64, open Opener, got func(int64)) (int64, error) {
-	body, begin, err := open(ctx, have)
+// useless reports whether after that error nobody can go on with what is here.
+func useless(err error) bool {
+	var answer *transport.Error
+	return errors.As(err, &here{}) || errors.As(err, &answer) &&
+		(answer.StatusCode == http.StatusNotFound || answer.StatusCode == http.StatusGone || answer.StatusCode == http.StatusRequestedRangeNotSatisfiable)
+}
+
+// more reads once from where the part ends.
+func (t *transfer) more(ctx context.Context) error {
+	body, begin, err := t.open(ctx, t.have)
 	if err != nil {
-		return have, err
+		return err
 	}
 	defer body.Close()
 	if begin == 0 {
-		sum.Reset()
-	} else if begin != have {
-		return have, fmt.Errorf("the transfer began at %d, not at %d", begin, have)
+		t.sum.Reset()
+	} else if begin != t.have {
+		return here{fmt.Errorf("the transfer began at %d, not at %d", begin, t.have)}
 	}
-	have = begin
-	if err := part.Truncate(have); err != nil {
-		return have, err
+	t.have = begin
+	if err := t.part.Truncate(t.have); err != nil {
+		return here{err}
 	}
 	buf := make([]byte, 128<<10)
 	for {
 		n, err := body.Read(buf)
-		if have+int64(n) > size {
-			return have, fmt.Errorf("it has more than the %d bytes that its manifest says", size)
-		}
-		if n > 0 {
-			if _, err := part.WriteAt(buf[:n], have); err != nil {
-				return have, err
-			}
-			sum.Write(buf[:n])
-			have += int64(n)
-			got(have)
+		if err := t.keep(buf[:n]); err != nil {
+			return here{err}
 		}
 		switch {
-		case err == io.EOF && have < size:
-			return have, io.ErrUnexpectedEOF
+		case err == io.EOF && t.have < t.size:
+			return io.ErrUnexpectedEOF
 		case err == io.EOF:
-			return have, nil
+			return nil
 		case err != nil:
-			return have, err
+			return err
 		}
 	}
+}
+
+func (t *transfer) keep(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	if t.have+int64(len(p)) > t.size {
+		return fmt.Errorf("it has more than the %d bytes that its manifest says", t.size)
+	}
+	if err := t.room.Wrote(len(p)); err != nil {
+		return err
+	}
+	if _, err := t.part.WriteAt(p, t.have); err != nil {
+		return err
+	}
+	t.sum.Write(p)
+	t.have += int64(len(p))
+	t.got(t.have)
+	return nil
 }

@@ -32,6 +32,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers/vm/images/block"
+	"openshell-vm/drivers/vm/images/room"
 	"openshell-vm/internal/atomicfile"
 	"openshell-vm/internal/plainfile"
 )
@@ -76,10 +77,13 @@ type Name struct {
 }
 
 // Store is a directory with images. It is safe for concurrent use.
-type Store struct{ dir string }
+type Store struct {
+	dir  string
+	free func(*os.File) (uint64, error) // room where the file lies, in bytes
+}
 
 // Open returns the store in dir, which is made with mode 0700 when something is written.
-func Open(dir string) *Store { return &Store{dir: dir} }
+func Open(dir string) *Store { return &Store{dir: dir, free: room.Free} }
 
 // path joins names to the store's directory.
 func (s *Store) path(names ...string) string {
