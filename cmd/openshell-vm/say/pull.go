@@ -52,6 +52,8 @@ func (p *pulling) update(u api.PullProgress) {
 	if u.Total == 0 {
 		u.Current, u.Total = last.Current, last.Total
 	}
+	u.Total = max(0, min(u.Total, maxTotal))
+	u.Current = max(0, min(u.Current, u.Total))
 	if finished(u.Status) {
 		u.Current = u.Total
 	}
@@ -80,7 +82,12 @@ func finished(status string) bool {
 	return status == "Pull complete" || status == "Already exists" || status == "Download complete"
 }
 
-const barWidth = 20
+const (
+	barWidth = 20
+	// maxTotal bounds the size that a layer is shown to have, in bytes. What is told of it is
+	// a registry's word.
+	maxTotal = 1 << 50
+)
 
 // text is the bar. It shows how many layers are there, and how many bytes of those whose
 // size is known. If an engine reports no layers, its last word is shown.
@@ -88,7 +95,7 @@ func (p *pulling) text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var layers, there int
-	var current, total int64
+	var current, total float64 // a sum of whole numbers could wrap
 	var said string
 	for _, name := range p.order {
 		l := p.layers[name]
@@ -97,7 +104,7 @@ func (p *pulling) text() string {
 			continue
 		}
 		layers++
-		current, total = current+l.Current, total+l.Total
+		current, total = current+float64(l.Current), total+float64(l.Total)
 		if finished(l.Status) {
 			there++
 		}
@@ -105,7 +112,7 @@ func (p *pulling) text() string {
 	if total == 0 {
 		return text.Short("fetching "+p.image+": "+said, 80)
 	}
-	full := int(barWidth * current / total)
+	full := min(barWidth, int(barWidth*current/total))
 	return fmt.Sprintf("fetching %s [%s%s] %s of %s, %d of %s", p.image, strings.Repeat("=", full), strings.Repeat(" ", barWidth-full),
-		units.BytesSize(float64(current)), units.BytesSize(float64(total)), there, Plural(layers, "layer"))
+		units.BytesSize(current), units.BytesSize(total), there, Plural(layers, "layer"))
 }

@@ -66,10 +66,13 @@ func Find(ctx context.Context, r Reference, o Options) (*Image, error) {
 	return findEngine(ctx, r, o)
 }
 
-// Limits on what describes an image, in bytes.
 const (
+	// maxManifest and maxConfig bound what describes an image, in bytes.
 	maxManifest = 4 << 20
 	maxConfig   = 4 << 20
+	// maxLayers bounds all layers of an image together, in bytes. Unpacked they may not have
+	// more, either.
+	maxLayers = 256 << 30
 )
 
 // made makes an Image of a manifest's parts, and checks what they say of each other.
@@ -133,6 +136,9 @@ func readManifest(raw []byte, digest v1.Hash, get func(v1.Descriptor, int64) ([]
 			if err == nil && (m.Config.Digest == v1.Hash{} || m.Config.Digest.Algorithm != "sha256") {
 				err = errors.New("it names no configuration")
 			}
+			if err == nil {
+				err = sizes(&m)
+			}
 			if err != nil {
 				return nil, digest, fmt.Errorf("its manifest can't be read: %w", err)
 			}
@@ -154,6 +160,18 @@ func readManifest(raw []byte, digest v1.Hash, get func(v1.Descriptor, int64) ([]
 		}
 		digest = d.Digest
 	}
+}
+
+// sizes refuses a manifest with sizes that can't be.
+func sizes(m *v1.Manifest) error {
+	left := int64(maxLayers)
+	for _, d := range m.Layers {
+		if d.Size < 0 || d.Size > left {
+			return fmt.Errorf("it says that its layer %s has %d bytes; all of them together may have %d GiB", d.Digest, d.Size, int64(maxLayers)>>30)
+		}
+		left -= d.Size
+	}
+	return nil
 }
 
 // verified reads all of r, at most that many bytes, and checks the digest.
