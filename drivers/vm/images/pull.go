@@ -17,6 +17,7 @@ import (
 
 	"openshell-vm/drivers/vm/images/block"
 	"openshell-vm/drivers/vm/images/erofs"
+	"openshell-vm/drivers/vm/images/room"
 	"openshell-vm/drivers/vm/images/source"
 	"openshell-vm/drivers/vm/images/store"
 	"openshell-vm/drivers/vm/images/unpack"
@@ -42,16 +43,21 @@ func Pull(ctx context.Context, q Request, getenv func(string) string, report fun
 	if err != nil {
 		return store.Image{}, err
 	}
-	defer release()
-	p := &puller{store: s, report: report}
-	return p.pull(ctx, ref, q, getenv)
+	p := &puller{store: s, report: report, has: func(id v1.Hash) bool { return s.Has(id.String()) }}
+	image, err := p.pull(ctx, ref, q, getenv)
+	release()
+	s.Forget(p.useless)
+	return image, err
 }
 
 // puller carries out one request.
 type puller struct {
 	store  *store.Store
+	has    func(id v1.Hash) bool // whether the store has an image
 	mu     sync.Mutex
 	report func(vocab.PullProgress)
+	// useless are blobs that make no image, or fill the disk. They are not kept for another try.
+	useless []string
 }
 
 func (p *puller) tell(u vocab.PullProgress) {
@@ -62,17 +68,19 @@ func (p *puller) tell(u vocab.PullProgress) {
 
 func (p *puller) pull(ctx context.Context, ref source.Reference, q Request, getenv func(string) string) (store.Image, error) {
 	p.tell(vocab.PullProgress{Status: "Looking for " + ref.Short()})
-	found, err := source.Find(ctx, ref, source.Options{
-		TempDir: q.Dir, Getenv: getenv, Has: func(id v1.Hash) bool { return p.store.Has(id.String()) },
-	})
+	found, err := find(ctx, ref, q, source.Options{TempDir: q.Dir, Getenv: getenv, Has: p.has})
 	if err != nil {
 		return store.Image{}, err
 	}
-	defer found.Close()
-	if q.ID != "" && q.ID != found.ID.String() {
-		return store.Image{}, fmt.Errorf("it is another one now: %s, not %s", found.ID, q.ID)
-	}
+	defer func() { found.Close() }()
 	image, err := p.store.Image(found.ID.String())
+	if err != nil && found.Config == nil { // it was here a moment ago
+		found.Close()
+		if found, err = find(ctx, ref, q, source.Options{TempDir: q.Dir, Getenv: getenv}); err != nil {
+			return image, err
+		}
+		image, err = p.store.Image(found.ID.String())
+	}
 	if err != nil {
 		image, err = p.make(ctx, ref, found)
 	} else {
@@ -85,6 +93,19 @@ func (p *puller) pull(ctx context.Context, ref source.Reference, q Request, gete
 	}
 	image.Digest = digest(found)
 	return image, p.store.SetName(ref.String(), image.ID, image.Digest)
+}
+
+// find finds the image. After an error it returns an empty one.
+func find(ctx context.Context, ref source.Reference, q Request, o source.Options) (*source.Image, error) {
+	found, err := source.Find(ctx, ref, o)
+	if err != nil {
+		return &source.Image{}, err
+	}
+	if q.ID != "" && q.ID != found.ID.String() {
+		found.Close()
+		return &source.Image{}, fmt.Errorf("it is another one now: %s, not %s", found.ID, q.ID)
+	}
+	return found, nil
 }
 
 func digest(i *source.Image) string {
@@ -103,20 +124,49 @@ func short(l source.Layer) string {
 	return h[:min(12, len(h))]
 }
 
-// make fetches the layers and converts them at the same time: a layer is read as soon as
-// it is here.
+// make makes the image. A blob that was damaged in the cache is fetched once more: a layer
+// that can't be read may be of such a one.
 func (p *puller) make(ctx context.Context, ref source.Reference, found *source.Image) (store.Image, error) {
-	i := store.Image{ID: found.ID.String(), Digest: digest(found), Config: found.Config, Source: ref.String()}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce + 1)
-	layers := make([]*layer, len(found.Layers))
-	for n, l := range found.Layers {
-		layers[n] = &layer{p: p, ctx: ctx, Layer: l, here: make(chan struct{})}
+	for again := true; ; again = false {
+		image, layers, err := p.try(ctx, ref, found)
+		if err == nil || ctx.Err() != nil {
+			return image, err
+		}
+		fetched, damaged, refused := true, false, false
+		for _, l := range layers {
+			fetched = fetched && (l.err == nil || errors.Is(l.err, context.Canceled))
+			refused = refused || l.reading
+			damaged = damaged || l.reading && l.Remote && p.store.Damaged(l.Digest.String())
+		}
+		if damaged && again && fetched {
+			continue
+		}
+		if refused && fetched || errors.Is(err, room.ErrNone) {
+			p.useless = blobs(found)
+		}
+		return image, err
+	}
+}
+
+// blobs names the layers that are kept in the store.
+func blobs(i *source.Image) (digests []string) {
+	for _, l := range i.Layers {
 		if l.Remote {
-			i.Blobs = append(i.Blobs, l.Digest.String())
+			digests = append(digests, l.Digest.String())
 		}
 	}
-	var image store.Image
+	return digests
+}
+
+// try fetches the layers and converts them at the same time: a layer is read as soon as it
+// is here.
+func (p *puller) try(ctx context.Context, ref source.Reference, found *source.Image) (image store.Image, layers []*layer, err error) {
+	i := store.Image{ID: found.ID.String(), Digest: digest(found), Config: found.Config, Source: ref.String(), Blobs: blobs(found)}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce + 1)
+	for _, l := range found.Layers {
+		layers = append(layers, &layer{p: p, ctx: ctx, Layer: l, here: make(chan struct{})})
+	}
 	group.Go(func() (err error) {
 		image, err = p.store.Make(i, func(out *os.File) error { return convert(out, i.ID, layers) })
 		return err
@@ -124,7 +174,7 @@ func (p *puller) make(ctx context.Context, ref source.Reference, found *source.I
 	for _, l := range layers {
 		group.Go(l.fetch)
 	}
-	return image, group.Wait()
+	return image, layers, group.Wait()
 }
 
 // convert writes the block image.
@@ -146,6 +196,8 @@ type layer struct {
 	ctx  context.Context
 	here chan struct{} // closed when it can be read
 	err  error         // why it can't; set before here is closed
+	// reading is set from the first byte that is read to the end, if that is as it should be.
+	reading bool
 }
 
 // fetch brings the layer here, if it is elsewhere.
@@ -198,6 +250,7 @@ func (l *layer) Open() (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.reading = true
 	r, err := unpack.Reader(bufio.NewReaderSize(body, 256<<10))
 	if err != nil {
 		body.Close()
@@ -233,11 +286,9 @@ func (c *checked) Read(p []byte) (int, error) {
 	}
 	c.ended = true
 	if got := hex.EncodeToString(c.sum.Sum(nil)); got != c.l.DiffID.Hex {
-		if c.l.Remote {
-			c.l.p.store.Spoilt(c.l.Digest.String())
-		}
 		return n, fmt.Errorf("it is damaged, or was changed: what it holds has the digest sha256:%s, not %s", got, c.l.DiffID)
 	}
+	c.l.reading = false
 	c.l.p.tell(vocab.PullProgress{Layer: short(c.l.Layer), Status: "Pull complete"})
 	return n, err
 }

@@ -21,11 +21,20 @@ import (
 // Opener reads something from a byte on. If it can't begin there, begin is 0.
 type Opener func(ctx context.Context, from int64) (body io.ReadCloser, begin int64, err error)
 
-// Spoilt removes a blob that does not hold what it should.
-func (s *Store) Spoilt(digest string) {
-	if h, err := hexOf(digest); err == nil {
-		os.Remove(s.path("blobs", h))
+// Damaged reports whether a blob that is here does not hold what its digest says, and
+// removes it then. It reads all of it.
+func (s *Store) Damaged(digest string) bool {
+	f, err := s.Blob(digest)
+	if err != nil {
+		return false
 	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err == nil && "sha256:"+hex.EncodeToString(sum.Sum(nil)) == digest {
+		return false
+	}
+	os.Remove(f.Name())
+	return true
 }
 
 const (

@@ -62,6 +62,29 @@ func (s *Store) Sweep(blobs Blobs) (freed int64, err error) {
 	return freed, nil
 }
 
+// Forget removes blobs that no image here needs, and parts of them. While something is
+// pulled it does nothing.
+func (s *Store) Forget(digests []string) {
+	if len(digests) == 0 {
+		return
+	}
+	alone, err := lockFile(s.path("lock"), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil {
+		return
+	}
+	defer alone.Close()
+	keep, err := s.blobsOf(KeepBlobs)
+	if err != nil {
+		return
+	}
+	for _, digest := range digests {
+		if h, err := hexOf(digest); err == nil && !keep[h] {
+			os.Remove(s.path("blobs", h))
+			os.Remove(s.path("blobs", h+".part"))
+		}
+	}
+}
+
 // blobsOf returns the names of the blobs that are to be kept.
 func (s *Store) blobsOf(blobs Blobs) (keep map[string]bool, err error) {
 	keep = map[string]bool{}

@@ -1,0 +1,180 @@
+package images
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"openshell-vm/drivers/vm/images/imagetest"
+	"openshell-vm/drivers/vm/images/source"
+	"openshell-vm/drivers/vm/images/store"
+	"openshell-vm/internal/vocab"
+)
+
+// TestDamagedBlob: a blob in the cache that was damaged there is fetched anew, whatever the
+// first thing is that does not fit.
+func TestDamagedBlob(t *testing.T) {
+	registry := imagetest.Serve(t, nil)
+	text := noise(200_000)
+	ref := registry.Push(imagetest.Image(t, v1.Config{}, imagetest.NewLayer(t).File("f", text)), "x:1")
+	for name, damage := range map[string]func(data []byte){
+		"the magic":       func(data []byte) { data[0]++ },
+		"in the middle":   func(data []byte) { clear(data[len(data)/2 : len(data)/2+1000]) },
+		"the checksum":    func(data []byte) { data[len(data)-5]++ },
+		"zeros":           func(data []byte) { clear(data) },
+		"the gzip header": func(data []byte) { data[2] = 0xff },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			image, err := pull(t, dir, ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			blob := filepath.Join(dir, "blobs", strings.TrimPrefix(image.Blobs[0], "sha256:"))
+			data, err := os.ReadFile(blob)
+			if err != nil {
+				t.Fatal(err)
+			}
+			damage(data)
+			if err := os.WriteFile(blob, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.RemoveAll(filepath.Dir(image.Block)); err != nil {
+				t.Fatal(err)
+			}
+			if image, err = pull(t, dir, ref); err != nil {
+				t.Fatal(err)
+			}
+			if content(t, image, "f") != text {
+				t.Error("it holds something else")
+			}
+		})
+	}
+}
+
+// TestHostileLayerIsNotFetchedTwice: what is as the registry has it is not fetched again,
+// and not kept.
+func TestHostileLayerIsNotFetchedTwice(t *testing.T) {
+	c := &cutter{ranges: true}
+	registry := imagetest.Serve(t, c.wrap)
+	ref := registry.Push(imagetest.Image(t, v1.Config{}, imagetest.NewLayer(t).File("../f", noise(100_000))), "x:1")
+	dir := t.TempDir()
+	if _, err := pull(t, dir, ref); err == nil || !strings.Contains(err.Error(), "leads out of it") {
+		t.Errorf("%v", err)
+	}
+	if c.sent > 150_000 {
+		t.Errorf("%d bytes were sent", c.sent)
+	}
+	left(t, dir)
+}
+
+// TestOneLayerFails: what was fetched of an image stays, if another layer can't be had now.
+func TestOneLayerFails(t *testing.T) {
+	dir := t.TempDir()
+	first := imagetest.Image(t, v1.Config{}, imagetest.NewLayer(t).File("f", noise(100_000)))
+	layers, err := first.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := layers[0].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuse := ""
+	registry := imagetest.Serve(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if refuse == "" || !strings.HasSuffix(r.URL.Path, refuse) {
+				next.ServeHTTP(w, r)
+				return
+			}
+			for { // until the other layer is here, and is read
+				if _, err := os.Stat(filepath.Join(dir, "blobs", blob.Hex)); err == nil || r.Context().Err() != nil {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+			w.WriteHeader(http.StatusForbidden)
+		})
+	})
+	image := imagetest.Image(t, v1.Config{}, imagetest.NewLayer(t).File("f", noise(100_000)), imagetest.NewLayer(t).File("g", "second"))
+	ref := registry.Push(image, "x:1")
+	if layers, err = image.Layers(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := layers[1].Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuse = second.String()
+	if _, err := pull(t, dir, ref); err == nil || !strings.Contains(err.Error(), refuse) {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "blobs", blob.Hex)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRemovedMeanwhile: the engine's image is here already when it is looked for, and gone
+// when it is used. It is copied then, and no empty image is kept under its name.
+func TestRemovedMeanwhile(t *testing.T) {
+	image := small(t, "above")
+	id, err := image.ConfigName()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := name.NewTag("x:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(t.TempDir(), "engine.sock")
+	serveUnix(t, socket, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/get") {
+			if err := tarball.Write(tag, image, w); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		w.Write([]byte(`{"Id":"` + id.String() + `"}`))
+	}))
+	dir := t.TempDir()
+	getenv := func(key string) string { return map[string]string{"DOCKER_HOST": "unix://" + socket}[key] }
+	ref, err := source.Parse("docker-daemon:x:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := store.Open(dir)
+	release, err := s.Pulling()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	p := &puller{store: s, report: func(vocab.PullProgress) {}, has: func(v1.Hash) bool { return true }}
+	got, err := p.pull(t.Context(), ref, Request{Dir: dir}, getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.ID != id.String() || content(t, got, "etc/a") != "above" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func serveUnix(t *testing.T, socket string, handler http.Handler) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	server.Listener.Close()
+	var err error
+	if server.Listener, err = net.Listen("unix", socket); err != nil {
+		t.Fatal(err)
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+}
