@@ -77,6 +77,7 @@ var cases = []testCase{
 	{"an image as people don't have them", oddImage},
 	{"exec", execs},
 	{"files in and out, and published ports", copies},
+	{"a network, and none", networks},
 	{"ends as asked: grace, then kill", graceful},
 	{"bad requests are refused before anything is made", refused},
 }
