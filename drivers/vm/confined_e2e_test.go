@@ -448,7 +448,7 @@ func checkProcesses(t *testing.T, d *Driver, spec drivers.Spec) {
 	t.Helper()
 	pids := processes(t, d, spec.ID)
 	delete(pids, "monitor")
-	if len(pids) != 4 {
+	if len(pids) != 5 {
 		t.Errorf("the VM is the processes %v", pids)
 	}
 	for _, name := range slices.Sorted(maps.Keys(pids)) {
