@@ -193,6 +193,14 @@ func (g *group) kill() {
 	g.all.Wait()
 }
 
+// killer returns a function that kills the member that has a name now.
+func (g *group) killer(name string) func() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	process := g.members[name].Process
+	return func() { process.Kill() }
+}
+
 // isKilled reports whether kill was called.
 func (g *group) isKilled() bool {
 	g.mu.Lock()

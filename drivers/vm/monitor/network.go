@@ -38,14 +38,29 @@ type netProcess struct {
 	wire      *os.File   // the process's end of the guest's card
 	listeners []*os.File // in the order of Config.Forwards
 	ended     chan struct{}
+	// start starts a process; a field for tests.
+	start func(p hypervisor.Process, died func(death)) (kill func(), err error)
+	// patience is how long a process may take to read a message.
+	patience time.Duration
 
-	mu      sync.Mutex
-	control net.Conn // to the process that runs; nil while none does
-	resolv  string   // what it was told
-	down    string   // why it is down; "" while it runs
+	mu      sync.Mutex // not held while a process is told something
+	run     *netRun    // the process that runs and was told its configuration; nil while none does
+	resolv  string     // what it was told
+	down    string     // why it is down; "" while it runs
 	starts  int
 	lastEnd string // of the process before
 	guest   netMemory
+}
+
+// netRun is one network process.
+type netRun struct {
+	control net.Conn
+	kill    func()
+	died    chan death // gets one, once the process has ended
+}
+
+func newNetProcess(start func(hypervisor.Process, func(death)) (func(), error)) *netProcess {
+	return &netProcess{ended: make(chan struct{}), start: start, patience: requestTimeout}
 }
 
 // openNetwork makes the guest's wire and the listening sockets, and returns the
@@ -54,7 +69,7 @@ func (m *monitor) openNetwork() (theirs *os.File, err error) {
 	if m.cfg.Network == nil {
 		return nil, nil
 	}
-	n := &netProcess{ended: make(chan struct{})}
+	n := newNetProcess(m.startMember)
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make the wire of the network: %w", err)
@@ -87,38 +102,38 @@ func (m *monitor) startNetwork() error {
 	if m.net == nil {
 		return nil
 	}
-	died := make(chan death, 1)
-	if err := m.runNetwork(died); err != nil {
+	run, err := m.runNetwork()
+	if err != nil {
 		return err
 	}
-	go m.keepNetwork(died)
+	go m.keepNetwork(run)
 	go m.followResolv()
 	return nil
 }
 
 // keepNetwork starts the network process again whenever it has died, until the VM ends.
-func (m *monitor) keepNetwork(died chan death) {
-	n, pause, began := m.net, netPauseLeast, time.Now()
+func (m *monitor) keepNetwork(run *netRun) {
+	n, pause := m.net, netPauseLeast
 	defer n.close()
 	defer close(n.ended)
 	for {
-		d := <-died
+		began := time.Now()
+		why := m.netDeath(<-run.died)
 		if time.Since(began) > netSteady {
 			pause = netPauseLeast
 		}
-		if m.group.isKilled() {
-			return
-		}
-		why := m.netDeath(d)
-		n.noteDown(why)
-		time.Sleep(pause)
-		pause, began = min(2*pause, netPauseMost), time.Now()
-		switch err := m.runNetwork(died); {
-		case errors.Is(err, errKilled):
-			return
-		case err != nil:
-			died <- death{name: netName, err: err}
-		default:
+		for run = nil; run == nil; pause = min(2*pause, netPauseMost) {
+			if m.group.isKilled() {
+				return
+			}
+			n.noteDown(why)
+			time.Sleep(pause)
+			next, err := m.runNetwork()
+			if err != nil {
+				why = err.Error()
+				continue
+			}
+			run = next
 			m.log.Warn("the network process is started again", "because", why)
 		}
 	}
@@ -136,48 +151,87 @@ func (m *monitor) netDeath(d death) string {
 	return why
 }
 
-// runNetwork starts one network process and tells it all that it has to know.
-func (m *monitor) runNetwork(died chan death) error {
+// runNetwork starts one network process and tells it all that it has to know. After an
+// error none runs.
+func (m *monitor) runNetwork() (*netRun, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("make the control socket of the network: %w", err)
+		return nil, fmt.Errorf("make the control socket of the network: %w", err)
 	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control")
 	defer theirs.Close()
 	control, err := net.FileConn(ours)
 	ours.Close()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	n := m.net
+	n, died := m.net, make(chan death, 1)
 	p := hypervisor.Process{Name: netName, Files: append([]*os.File{theirs, n.wire}, n.listeners...), Jail: jail.Config{
 		Profile: jail.Network, Path: "/" + network.Program, Network: true, Tasks: netTasks,
 		Binds: []jail.Bind{{Source: m.cfg.NetworkProgram, Target: "/" + network.Program, Exec: true}},
 	}}
-	go n.listen(m, control)
-	if err := m.startUntil(p, func(d death) { control.Close(); died <- d }); err != nil {
+	kill, err := n.start(p, func(d death) { control.Close(); died <- d })
+	if err != nil {
 		control.Close()
-		return err
+		return nil, err
+	}
+	run := &netRun{control, kill, died}
+	go n.listen(m, run)
+	return run, m.introduce(run)
+}
+
+// startMember starts a process of the VM. After kill it may still take a moment to die.
+func (m *monitor) startMember(p hypervisor.Process, died func(death)) (kill func(), err error) {
+	if err := m.startUntil(p, died); err != nil {
+		return nil, err
+	}
+	return m.group.killer(p.Name), nil
+}
+
+// introduce tells a new process all that it has to know. One that does not take it is
+// killed, and has ended when introduce returns: there must not be two on one wire.
+func (m *monitor) introduce(run *netRun) error {
+	n := m.net
+	resolv := network.ReadResolv(resolvConf)
+	n.mu.Lock()
+	given := n.guest.stillGiven()
+	n.mu.Unlock()
+	if err := n.tell(run, network.ToProcess{Config: m.cfg.Network, Resolv: &resolv, Given: given}); err != nil {
+		d := <-run.died
+		if d.bySIGKILL() {
+			return fmt.Errorf("tell the network process its configuration: %w", err)
+		}
+		return errors.New(m.netDeath(d))
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.control, n.down, n.resolv = control, "", network.ReadResolv(resolvConf)
+	n.run, n.down, n.resolv = run, "", resolv
 	n.starts++
-	return n.tell(network.ToProcess{Config: m.cfg.Network, Resolv: &n.resolv, Given: n.guest.stillGiven()})
+	return nil
 }
 
-// tell sends the process that runs a message. It gives up on one that does not read: that
-// one is about to die, or hangs. n.mu is held.
-func (n *netProcess) tell(message network.ToProcess) error {
-	n.control.SetWriteDeadline(time.Now().Add(requestTimeout))
-	_, err := n.control.Write(network.Line(message))
+// tell sends a process a message. One that does not read is killed: it hangs, and another
+// takes its place. Only one goroutine at a time tells a process something: until it is
+// n.run that is introduce, and from then on followResolv.
+func (n *netProcess) tell(run *netRun, message network.ToProcess) error {
+	run.control.SetWriteDeadline(time.Now().Add(n.patience))
+	_, err := run.control.Write(network.Line(message))
+	if err != nil {
+		run.end()
+	}
 	return err
 }
 
+// end ends a process.
+func (r *netRun) end() {
+	r.control.Close()
+	r.kill()
+}
+
 // listen takes a process's messages until it ends. What breaks a bound ends the process.
-func (n *netProcess) listen(m *monitor, control net.Conn) {
-	defer control.Close()
-	lines := bufio.NewScanner(control)
+func (n *netProcess) listen(m *monitor, run *netRun) {
+	defer run.end()
+	lines := bufio.NewScanner(run.control)
 	lines.Buffer(nil, network.MaxLine)
 	for lines.Scan() {
 		var message network.ToMonitor
@@ -197,7 +251,7 @@ func (n *netProcess) listen(m *monitor, control net.Conn) {
 func (n *netProcess) noteDown(why string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.down, n.lastEnd, n.control = why, why, nil
+	n.down, n.lastEnd, n.run = why, why, nil
 }
 
 // resolvEvery is how often the host's resolv.conf is looked at. It may be replaced, or
@@ -219,7 +273,13 @@ func (m *monitor) followResolv() {
 		}
 		now := network.ReadResolv(resolvConf)
 		n.mu.Lock()
-		if n.control != nil && now != n.resolv && n.tell(network.ToProcess{Resolv: &now}) == nil {
+		run, news := n.run, now != n.resolv
+		n.mu.Unlock()
+		if run == nil || !news || n.tell(run, network.ToProcess{Resolv: &now}) != nil {
+			continue
+		}
+		n.mu.Lock()
+		if n.run == run { // else a new one was told what is true now
 			n.resolv = now
 		}
 		n.mu.Unlock()
