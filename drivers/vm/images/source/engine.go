@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -58,6 +59,10 @@ func findEngine(ctx context.Context, r Reference, o Options) (*Image, error) {
 	return image, nil
 }
 
+// engineWithin bounds the wait for an engine's answer, and for its next byte: Docker packs
+// all of an image before it sends anything.
+const engineWithin = 15 * time.Minute
+
 // dialEngine finds the engine's socket: the one that its variable names, root's, or the
 // user's own.
 func dialEngine(kind string, getenv func(string) string) (*engine, error) {
@@ -89,12 +94,12 @@ func dialEngine(kind string, getenv func(string) string) (*engine, error) {
 			continue
 		}
 		conn.Close()
-		e.client = &http.Client{Transport: &http.Transport{
-			ResponseHeaderTimeout: answerWithin, DisableCompression: true,
+		e.client = &http.Client{Transport: &careful{local: true, stall: engineWithin, next: &http.Transport{
+			ResponseHeaderTimeout: engineWithin, DisableCompression: true,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "unix", socket)
 			},
-		}}
+		}}}
 		return e, nil
 	}
 	return nil, &fault.Error{Op: "ask " + e.kind, Err: first, Hint: hint}

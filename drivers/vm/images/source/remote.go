@@ -27,22 +27,18 @@ type repository struct {
 	client *http.Client
 }
 
-// answerWithin bounds the wait for the header of a registry's answer, and stallAfter the
-// wait for the next byte of a layer.
-const (
-	answerWithin = time.Minute
-	stallAfter   = time.Minute
-)
+// answerWithin bounds the wait for the header of a registry's answer.
+const answerWithin = time.Minute
 
 func findRemote(ctx context.Context, r Reference, o Options) (*Image, error) {
 	ref, err := name.ParseReference(r.Image)
 	if err != nil {
 		return nil, err
 	}
-	base := &plainOnLoopback{&http.Transport{
+	base := &careful{local: onThisHost(ref.Context().RegistryStr()), stall: stallAfter, next: &plainOnLoopback{&http.Transport{
 		Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: answerWithin, TLSHandshakeTimeout: answerWithin,
 		DialContext: (&net.Dialer{Timeout: answerWithin / 2}).DialContext, ForceAttemptHTTP2: true, IdleConnTimeout: answerWithin,
-	}}
+	}}}
 	auth, err := authn.Resolve(ctx, keychain(o.Getenv), ref.Context())
 	if err != nil {
 		return nil, &fault.Error{Op: "find the login for " + ref.Context().RegistryStr(), Err: err, Hint: "docker login or podman login makes a new one"}
@@ -52,7 +48,7 @@ func findRemote(ctx context.Context, r Reference, o Options) (*Image, error) {
 	if err != nil {
 		return nil, explain(ref, err)
 	}
-	repo := repository{ref.Context(), &http.Client{Transport: rt, CheckRedirect: stayOut}}
+	repo := repository{ref.Context(), &http.Client{Transport: rt}}
 	image, err := repo.find(ctx, ref)
 	if err != nil {
 		return nil, explain(ref, err)
@@ -100,11 +96,9 @@ func (r repository) get(ctx context.Context, what string, d v1.Descriptor, most 
 // open asks for a manifest or blob, from a byte on. A registry that can't begin there
 // sends all of it.
 func (r repository) open(ctx context.Context, what string, digest v1.Hash, from int64) (io.ReadCloser, int64, error) {
-	ctx, cancel := context.WithCancel(ctx)
 	where := url.URL{Scheme: r.Scheme(), Host: r.RegistryStr(), Path: fmt.Sprintf("/v2/%s/%s/%s", r.RepositoryStr(), what, digest)}
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
 	if err != nil {
-		cancel()
 		return nil, 0, err
 	}
 	if what == "manifests" {
@@ -122,76 +116,23 @@ func (r repository) open(ctx context.Context, what string, digest v1.Hash, from 
 		}
 	}
 	if err != nil {
-		cancel()
-		return nil, 0, err
+		return nil, 0, withoutQueries{err}
 	}
 	begin := int64(0)
 	if answer.StatusCode == http.StatusPartialContent {
 		if n, err := fmt.Sscanf(answer.Header.Get("Content-Range"), "bytes %d-", &begin); n != 1 || err != nil || begin != from {
 			answer.Body.Close()
-			cancel()
 			return nil, 0, errors.New("the registry sent another part than it was asked for")
 		}
 	}
-	return stalling(answer.Body, cancel), begin, nil
-}
-
-// stalling ends a body from which nothing comes any more.
-func stalling(body io.ReadCloser, cancel func()) io.ReadCloser {
-	return &stallingBody{body, time.AfterFunc(stallAfter, cancel), cancel}
-}
-
-type stallingBody struct {
-	io.ReadCloser
-	timer  *time.Timer
-	cancel func()
-}
-
-func (b *stallingBody) Read(p []byte) (int, error) {
-	b.timer.Reset(stallAfter)
-	return b.ReadCloser.Read(p)
-}
-
-func (b *stallingBody) Close() error {
-	b.timer.Stop()
-	b.cancel()
-	return b.ReadCloser.Close()
-}
-
-// maxRedirects is net/http's own limit.
-const maxRedirects = 10
-
-// stayOut refuses what a registry elsewhere has no business with: this host's own services.
-func stayOut(q *http.Request, via []*http.Request) error {
-	switch {
-	case len(via) >= maxRedirects:
-		return errors.New("the registry leads from one place to another, and so on")
-	case loopback(q.URL.Hostname()) && !loopback(via[0].URL.Hostname()):
-		return fmt.Errorf("the registry leads to %s on this host", q.URL.Host)
-	}
-	return nil
-}
-
-// plainOnLoopback refuses to send anything without TLS, except to this host itself.
-type plainOnLoopback struct{ *http.Transport }
-
-func (t *plainOnLoopback) RoundTrip(q *http.Request) (*http.Response, error) {
-	if host := q.URL.Hostname(); q.URL.Scheme != "https" && !loopback(host) {
-		return nil, fmt.Errorf("%s would be asked without TLS", host)
-	}
-	return t.Transport.RoundTrip(q)
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return answer.Body, begin, nil
 }
 
 // explain says what to do about a registry's answer.
 func explain(ref name.Reference, err error) error {
 	const hint = "docker login or podman login for %s keeps a login that is used here, too; check the name: %s"
 	var answer *transport.Error
-	text := err.Error()
+	err = withoutQueries{err}
 	switch registry := ref.Context().RegistryStr(); {
 	case !errors.As(err, &answer):
 		return err
@@ -203,6 +144,5 @@ func explain(ref name.Reference, err error) error {
 	case answer.StatusCode == http.StatusTooManyRequests:
 		return &fault.Error{Err: errors.New("the registry was asked too often"), Hint: "wait, or log in: docker login or podman login"}
 	}
-	line, _, _ := strings.Cut(text, "\n")
-	return errors.New(line)
+	return err
 }
