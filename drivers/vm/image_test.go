@@ -119,6 +119,10 @@ func TestSandboxKeepsItsImage(t *testing.T) {
 	if sameID, sameBlock, arg := of(spec); sameID != id || sameBlock != block || arg != "old" {
 		t.Errorf("with an empty cache it has %s, %s, %s", sameID, sameBlock, arg)
 	}
+	status, err := d.Inspect(t.Context(), spec.ID)
+	if err != nil || !slices.Contains(status.Details, drivers.Fact{Name: "image ID", Value: id}) {
+		t.Errorf("inspect shows %+v, %v", status.Details, err)
+	}
 	boot := guest.BootSpec{}
 	kept, err := d.readImage(spec.ID)
 	kept.complete(&boot)

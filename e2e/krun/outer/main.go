@@ -43,7 +43,7 @@ func run() (code int, err error) {
 	if err := mount("", [][2]string{{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}}); err != nil {
 		return 125, err
 	}
-	if err := loadModules(); err != nil {
+	if err := errors.Join(loadModules(), raiseLoopback()); err != nil {
 		return 125, err
 	}
 	if err := errors.Join(os.MkdirAll(host, 0o755), unix.Mount("root", host, "virtiofs", unix.MS_RDONLY, "")); err != nil {
@@ -129,4 +129,19 @@ func exitCode(status unix.WaitStatus) int {
 		return 128 + int(status.Signal())
 	}
 	return status.ExitStatus()
+}
+
+// raiseLoopback brings lo up: tests serve images there.
+func raiseLoopback() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
 }
