@@ -84,12 +84,19 @@ func (n *netProcess) facts() (facts []drivers.Fact) {
 	return facts
 }
 
-// state says in one line why the network is down; "" while it is not.
+// restartShown is how long people are told of a restart: the guest's connections of before
+// are gone.
+const restartShown = 30 * time.Second
+
+// state says in one line why the network is down, or was a moment ago; "" if all is well.
 func (n *netProcess) state() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.down == "" {
-		return ""
+	switch {
+	case n.down != "":
+		return "its network is down and is started again: " + n.down
+	case n.starts > 1 && time.Since(n.begun) < restartShown:
+		return "its network was started again, and its connections were lost: " + n.lastEnd
 	}
-	return "its network is down and is started again: " + n.down
+	return ""
 }

@@ -48,7 +48,8 @@ type netProcess struct {
 	resolv  string     // what it was told
 	down    string     // why it is down; "" while it runs
 	starts  int
-	lastEnd string // of the process before
+	begun   time.Time // when the process that runs was started
+	lastEnd string    // of the process before
 	guest   netMemory
 }
 
@@ -207,6 +208,7 @@ func (m *monitor) introduce(run *netRun) error {
 	defer n.mu.Unlock()
 	n.run, n.down, n.resolv = run, "", resolv
 	n.starts++
+	n.begun = time.Now()
 	return nil
 }
 
