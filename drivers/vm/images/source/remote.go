@@ -128,19 +128,24 @@ func (r repository) open(ctx context.Context, what string, digest v1.Hash, from 
 	return answer.Body, begin, nil
 }
 
+// hintLocal is for those whose image was never pushed anywhere.
+const hintLocal = "--image docker-daemon:NAME takes what the local Docker has, containers-storage:NAME what Podman has"
+
 // explain says what to do about a registry's answer.
 func explain(ref name.Reference, err error) error {
 	const hint = "docker login or podman login for %s keeps a login that is used here, too; check the name: %s"
 	var answer *transport.Error
 	err = withoutQueries{err}
 	switch registry := ref.Context().RegistryStr(); {
-	case !errors.As(err, &answer):
+	case errors.Is(err, context.Canceled):
 		return err
+	case !errors.As(err, &answer):
+		return &fault.Error{Err: err, Hint: "see that " + registry + " can be reached from this host; " + hintLocal}
 	case answer.StatusCode == http.StatusNotFound:
-		return &fault.Error{Err: errors.New("the registry has no such image"), Hint: "check the name: " + ref.Name()}
+		return &fault.Error{Err: errors.New("the registry has no such image"), Hint: "check the name, " + ref.Name() + "; " + hintLocal}
 	case answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusForbidden:
 		return &fault.Error{Err: errors.New("the registry has no such image, or gives it to nobody without a login"),
-			Hint: fmt.Sprintf(hint, registry, ref.Name())}
+			Hint: fmt.Sprintf(hint, registry, ref.Name()) + "; " + hintLocal}
 	case answer.StatusCode == http.StatusTooManyRequests:
 		return &fault.Error{Err: errors.New("the registry was asked too often"), Hint: "wait, or log in: docker login or podman login"}
 	}
