@@ -8,11 +8,13 @@
 //   - A name is taken from the image's root on, be it absolute. One with ".." is refused.
 //   - A symbolic link in the way of an entry is followed, within the tree, if the same layer
 //     has it. One of an earlier layer is replaced by a directory.
-//   - A hard link's target has to be in the image.
+//   - A hard link's target has to be in the image. The link's own owner, mode and time count
+//     for both, and its attributes are added.
 //   - The later of two entries of one name counts. Two directories are one, with the later
 //     one's owner and mode.
 //   - ".wh.NAME" removes NAME of the layers before, ".wh..wh..opq" all that a directory has
-//     of them. In the image there are neither of these.
+//     of them. In the image there are neither of these, and nothing lies in them.
+//   - What is older than 1970 is of 1970.
 //   - trusted.overlay.* attributes are instructions to an overlay, and left out. So are
 //     names of attributes that no Linux file system keeps.
 package block

@@ -145,10 +145,38 @@ func (b *builder) link(dir *node, name string, h *tar.Header) error {
 		return hostile("%q is a link to the directory %q", h.Name, h.Linkname)
 	case dir.names[name] == to:
 		to.layer = b.layer
-		return nil
+		return b.relink(to.Inode, h)
+	}
+	if old := dir.names[name]; old != nil {
+		delete(dir.names, name)
+		if b.forget(old); *to.refs == 0 {
+			return hostile("%q is a link to %q, which lay in the directory that it replaces", h.Name, h.Linkname)
+		}
 	}
 	b.put(dir, name, &node{Inode: to.Inode, refs: to.refs})
-	return nil
+	return b.relink(to.Inode, h)
+}
+
+// relink describes an inode by the entry of one more name, as Docker does.
+func (b *builder) relink(n *erofs.Inode, h *tar.Header) error {
+	if err := owned(n, h); err != nil {
+		return err
+	}
+	if !n.Is(erofs.TypeSymlink) {
+		n.Mode = n.Mode&erofs.TypeMask | uint16(h.Mode&0o7777)
+	}
+	more := attributes(h)
+	if len(more) == 0 {
+		return nil
+	}
+	for _, a := range more {
+		n.Attrs = slices.DeleteFunc(n.Attrs, func(old erofs.Attr) bool { return old.Name == a.Name })
+		if err := b.step(len(n.Attrs)); err != nil {
+			return err
+		}
+	}
+	n.Attrs = append(n.Attrs, more...)
+	return sorted(n, h)
 }
 
 // data writes a regular file's data. An archive's reader ends a file where its header says.
@@ -198,12 +226,10 @@ func describe(n *erofs.Inode, h *tar.Header) error {
 	if !ok {
 		return hostile("%q is of the type %q, which is not known", h.Name, h.Typeflag)
 	}
-	if uint64(h.Uid) > 1<<32-2 || uint64(h.Gid) > 1<<32-2 {
-		return hostile("%q belongs to %d:%d, which can't exist", h.Name, h.Uid, h.Gid)
+	if err := owned(n, h); err != nil {
+		return err
 	}
 	n.Mode = kind | uint16(h.Mode&0o7777)
-	n.UID, n.GID = uint32(h.Uid), uint32(h.Gid)
-	n.Seconds, n.Nanos = uint64(max(0, h.ModTime.Unix())), uint32(h.ModTime.Nanosecond())
 	switch kind {
 	case erofs.TypeSymlink:
 		if n.Target = h.Linkname; n.Target == "" || len(n.Target) > erofs.MaxLink || strings.ContainsRune(n.Target, 0) {
@@ -215,23 +241,43 @@ func describe(n *erofs.Inode, h *tar.Header) error {
 			return hostile("%q is the device %d:%d, which can't exist", h.Name, h.Devmajor, h.Devminor)
 		}
 	}
-	return attributes(n, h)
+	n.Attrs = attributes(h)
+	return sorted(n, h)
 }
 
-// attributes sets the extended attributes, in a fixed order.
-func attributes(n *erofs.Inode, h *tar.Header) error {
-	n.Attrs = nil
-	size := 0
+// owned sets the owner and the time. What is older than 1970 is of 1970, as with Docker.
+func owned(n *erofs.Inode, h *tar.Header) error {
+	if uint64(h.Uid) > 1<<32-2 || uint64(h.Gid) > 1<<32-2 {
+		return hostile("%q belongs to %d:%d, which can't exist", h.Name, h.Uid, h.Gid)
+	}
+	n.UID, n.GID = uint32(h.Uid), uint32(h.Gid)
+	n.Seconds, n.Nanos = 0, 0
+	if seconds := h.ModTime.Unix(); seconds >= 0 {
+		n.Seconds, n.Nanos = uint64(seconds), uint32(h.ModTime.Nanosecond())
+	}
+	return nil
+}
+
+// attributes returns the extended attributes that an image keeps.
+func attributes(h *tar.Header) (all []erofs.Attr) {
 	for key, value := range h.PAXRecords {
 		name, ok := strings.CutPrefix(key, "SCHILY.xattr.")
 		a := erofs.Attr{Name: name, Value: []byte(value)}
 		if !ok || !a.Writable() || strings.HasPrefix(name, "trusted.overlay.") {
 			continue
 		}
-		if size += len(name) + len(value); size > maxAttrs {
+		all = append(all, a)
+	}
+	return all
+}
+
+// sorted bounds the attributes, and puts them into a fixed order.
+func sorted(n *erofs.Inode, h *tar.Header) error {
+	size := 0
+	for _, a := range n.Attrs {
+		if size += len(a.Name) + len(a.Value); size > maxAttrs {
 			return hostile("%q has attributes of more than %d bytes", h.Name, maxAttrs)
 		}
-		n.Attrs = append(n.Attrs, a)
 	}
 	slices.SortFunc(n.Attrs, func(a, b erofs.Attr) int { return strings.Compare(a.Name, b.Name) })
 	return nil

@@ -109,6 +109,9 @@ func (t *tree) dir(parts []string, hops *int) (*node, error) {
 			if len(at) > maxDepth {
 				return nil, hostile("a file lies %d directories deep", len(at))
 			}
+			if strings.HasPrefix(part, whiteout) {
+				return nil, hostile("a file lies in %q, which hides something", part)
+			}
 			t.implied++
 			t.impliedNames += len(part)
 			next = t.newDir()
