@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -14,12 +15,14 @@ const (
 	mostRefused = 32   // kinds of refusals: the latest
 	mostGiven   = 1024 // addresses
 	mostLogged  = 200  // refusals in the monitor's log
+	mostTimes   = 1 << 30
 )
 
 // netMemory is what the monitor remembers of a guest's network: what it was refused, for
 // people, and which addresses it was given, for the next network process. The zero value
 // is ready.
 type netMemory struct {
+	egress  []network.Egress  // the allow list
 	refused []network.Refused // cleaned; the latest last
 	times   int               // refusals in all
 	given   []network.Given
@@ -28,13 +31,14 @@ type netMemory struct {
 
 // take notes a message, and returns the refusals in it that belong into the log.
 func (g *netMemory) take(m network.ToMonitor) (fresh []network.Refused) {
-	g.times += max(0, m.More)
+	g.count(m.More)
 	for _, r := range m.Refused[:min(len(m.Refused), network.MaxRefused)] {
 		if r.Times <= 0 {
 			continue
 		}
 		r.What, r.Name, r.Why = printable(r.What), printable(r.Name), printable(r.Why)
-		g.times += r.Times
+		r.Times = min(r.Times, mostTimes)
+		g.count(r.Times)
 		i := slices.IndexFunc(g.refused, func(old network.Refused) bool {
 			return old.What == r.What && old.Name == r.Name && old.Why == r.Why
 		})
@@ -43,15 +47,37 @@ func (g *netMemory) take(m network.ToMonitor) (fresh []network.Refused) {
 			fresh = append(fresh, r)
 		}
 		if i >= 0 {
-			r.Times += g.refused[i].Times
+			r.Times = min(r.Times+g.refused[i].Times, mostTimes)
 			g.refused = slices.Delete(g.refused, i, i+1)
 		}
 		g.refused = append(g.refused, r)
 		g.refused = g.refused[max(0, len(g.refused)-mostRefused):]
 	}
-	g.given = append(g.given, m.Given[:min(len(m.Given), network.MaxGiven)]...)
-	g.given = g.given[max(0, len(g.given)-mostGiven):]
+	for _, one := range m.Given[:min(len(m.Given), network.MaxGiven)] {
+		g.gave(one)
+	}
 	return fresh
+}
+
+func (g *netMemory) count(times int) { g.times = min(g.times+min(max(0, times), mostTimes), mostTimes) }
+
+// gave notes an address, if it may have been given out for that name. A network process
+// that a guest has taken over must not open more for the next one.
+func (g *netMemory) gave(one network.Given) {
+	addr, err := netip.ParseAddr(one.Address)
+	allowed := slices.ContainsFunc(g.egress, func(e network.Egress) bool { return e.Matches(one.Name) })
+	if err != nil || addr.Zone() != "" || !allowed {
+		return
+	}
+	one.Address = addr.Unmap().String()
+	if most := time.Now().Add(network.MaxKnown); one.Until.After(most) {
+		one.Until = most
+	}
+	g.given = slices.DeleteFunc(g.given, func(old network.Given) bool {
+		return old.Name == one.Name && old.Address == one.Address
+	})
+	g.given = append(g.given, one)
+	g.given = g.given[max(0, len(g.given)-mostGiven):]
 }
 
 // stillGiven returns the addresses that the guest may still use.

@@ -36,16 +36,18 @@ func TestNetMemory(t *testing.T) {
 // there is room for.
 func TestStillGiven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var g netMemory
+		g := allowing(t, "*.example.com")
 		for i := range 20 {
 			var m network.ToMonitor
 			for j := range 2 * network.MaxGiven {
-				m.Given = append(m.Given, network.Given{Name: fmt.Sprint(i, ".", j), Until: time.Now().Add(time.Hour)})
+				m.Given = append(m.Given, network.Given{
+					Name: fmt.Sprintf("n%d.%d.example.com", i, j), Address: "10.0.0.1", Until: time.Now().Add(time.Hour),
+				})
 			}
 			g.take(m)
 		}
-		g.take(network.ToMonitor{Given: []network.Given{{Name: "soon over", Until: time.Now().Add(time.Minute)}}})
-		if all := g.stillGiven(); len(all) != mostGiven || all[mostGiven-1].Name != "soon over" {
+		g.take(network.ToMonitor{Given: []network.Given{{Name: "soon-over.example.com", Address: "10.0.0.1", Until: time.Now().Add(time.Minute)}}})
+		if all := g.stillGiven(); len(all) != mostGiven || all[mostGiven-1].Name != "soon-over.example.com" {
 			t.Errorf("%d are given", len(all))
 		}
 		time.Sleep(2 * time.Minute)

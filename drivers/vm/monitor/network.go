@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/jail"
@@ -29,6 +31,12 @@ const (
 	netPauseLeast = 100 * time.Millisecond
 	netPauseMost  = 5 * time.Second
 	netSteady     = 30 * time.Second
+)
+
+// How many messages a network process may send: it sends one a second at most.
+const (
+	netMessages     = 5 // in a second
+	netMessageBurst = 30
 )
 
 // netProcess keeps the VM's network process running. When it dies, the guest goes on: its
@@ -71,6 +79,13 @@ func (m *monitor) openNetwork() (theirs *os.File, err error) {
 		return nil, nil
 	}
 	n := newNetProcess(m.startMember)
+	for _, text := range m.cfg.Network.AllowEgress {
+		e, err := network.ParseEgress(text)
+		if err != nil {
+			return nil, err
+		}
+		n.guest.egress = append(n.guest.egress, e)
+	}
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make the wire of the network: %w", err)
@@ -197,7 +212,7 @@ func (m *monitor) introduce(run *netRun) error {
 	n.mu.Lock()
 	given := n.guest.stillGiven()
 	n.mu.Unlock()
-	if err := n.tell(run, network.ToProcess{Config: m.cfg.Network, Resolv: &resolv, Given: given}); err != nil {
+	if err := n.tell(run, introduction(m.cfg.Network, resolv, given)...); err != nil {
 		d := <-run.died
 		if d.bySIGKILL() {
 			return fmt.Errorf("tell the network process its configuration: %w", err)
@@ -212,16 +227,27 @@ func (m *monitor) introduce(run *netRun) error {
 	return nil
 }
 
-// tell sends a process a message. One that does not read is killed: it hangs, and another
+// introduction is the first messages for a process, each no longer than it may be.
+func introduction(cfg *network.Config, resolv string, given []network.Given) []network.ToProcess {
+	all := []network.ToProcess{{Config: cfg}}
+	for some := range slices.Chunk(given, network.MaxGiven) {
+		all = append(all, network.ToProcess{Given: some})
+	}
+	return append(all, network.ToProcess{Resolv: &resolv})
+}
+
+// tell sends a process messages. One that does not read is killed: it hangs, and another
 // takes its place. Only one goroutine at a time tells a process something: until it is
 // n.run that is introduce, and from then on followResolv.
-func (n *netProcess) tell(run *netRun, message network.ToProcess) error {
+func (n *netProcess) tell(run *netRun, messages ...network.ToProcess) error {
 	run.control.SetWriteDeadline(time.Now().Add(n.patience))
-	_, err := run.control.Write(network.Line(message))
-	if err != nil {
-		run.end()
+	for _, message := range messages {
+		if _, err := run.control.Write(network.Line(message)); err != nil {
+			run.end()
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // end ends a process.
@@ -235,8 +261,13 @@ func (n *netProcess) listen(m *monitor, run *netRun) {
 	defer run.end()
 	lines := bufio.NewScanner(run.control)
 	lines.Buffer(nil, network.MaxLine)
+	often := rate.NewLimiter(netMessages, netMessageBurst)
 	for lines.Scan() {
 		var message network.ToMonitor
+		if !often.Allow() {
+			m.log.Warn("the network process sends too many messages")
+			return
+		}
 		if err := json.Unmarshal(lines.Bytes(), &message); err != nil {
 			m.log.Warn("the network process sends what is no message", "error", err)
 			return

@@ -32,7 +32,8 @@ type Forward struct {
 	Guest    uint16 `json:"guest"`
 }
 
-// ToProcess is one message of the monitor. The first has Config.
+// ToProcess is one message of the monitor. The first has Config. The guest is served from
+// the first that has Resolv.
 type ToProcess struct {
 	Config *Config `json:"config,omitempty"`
 	// Resolv is the content of the host's resolv.conf, at the start and when it changes.
@@ -56,20 +57,26 @@ type Refused struct {
 	Times int    `json:"times"`
 }
 
-// Given is an address that the resolver handed out for an allowed name.
+// Given is an address that the resolver handed out for an allowed name. Egress has
+// matched the name, so it is a host's.
 type Given struct {
 	Name    string    `json:"name"`
 	Address string    `json:"address"`
 	Until   time.Time `json:"until"`
 }
 
-// Bounds of a message, which is a line.
+// Bounds of a message, which is a line. They fit each other: the largest message of each
+// kind is shorter than MaxLine, with whatever JSON makes of its letters.
 const (
 	MaxLine    = 1 << 20
 	MaxRefused = 64  // in one message
+	MaxText    = 300 // bytes of each text in a Refused
 	MaxGiven   = 256 // in one message
 	MaxResolv  = 64 << 10
 )
+
+// MaxKnown is how long an address stays known to have been given out, at most.
+const MaxKnown = 24 * time.Hour
 
 // Line returns a message as a line.
 func Line(message any) []byte {

@@ -74,16 +74,25 @@ func checkName(name, whole string) error {
 	return nil
 }
 
-// Canonical returns a name as names are compared.
-func Canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+// Canonical returns a name as names are compared. Only the letters of ASCII have two
+// cases: others are other names for a name server, even if they look alike.
+func Canonical(name string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, strings.TrimSuffix(name, "."))
+}
 
-// Matches reports whether a canonical name is allowed, whatever the port.
+// Matches reports whether a canonical name is allowed, whatever the port. What is no name
+// of a host is not.
 func (e Egress) Matches(name string) bool {
 	switch {
 	case e.Name == "":
 		return false
 	case e.Below:
-		return strings.HasSuffix(name, "."+e.Name)
+		return strings.HasSuffix(name, "."+e.Name) && checkName(name, name) == nil
 	}
 	return name == e.Name
 }

@@ -61,7 +61,15 @@ func Main() error {
 		return err
 	}
 	wire.Close()
-	n.heed(first)
+	for m := first; ; { // all that the monitor knows comes before the guest is served
+		n.heed(m)
+		if m.Resolv != nil {
+			break
+		}
+		if m, err = next(lines); err != nil {
+			return err
+		}
+	}
 	if err := n.listen(first.Config.Forwards); err != nil {
 		return err
 	}

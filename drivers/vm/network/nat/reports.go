@@ -2,12 +2,14 @@ package nat
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"openshell-vm/drivers/vm/network"
 	"openshell-vm/drivers/vm/network/policy"
+	"openshell-vm/internal/text"
 )
 
 // reportEvery is the shortest time between two messages to the monitor.
@@ -45,6 +47,7 @@ func (r *reports) refusedName(name string) {
 }
 
 func (r *reports) add(one refusal) {
+	one.what, one.name, one.why = short(one.what), short(one.name), short(one.why)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, known := r.counts[one]; !known {
@@ -59,10 +62,17 @@ func (r *reports) add(one refusal) {
 	r.schedule()
 }
 
+// short returns a text that a guest chose, as a line of letters that can be printed. A
+// letter has at most 4 bytes.
+func short(s string) string { return text.Short(s, network.MaxText/4) }
+
 func (r *reports) gave(g network.Given) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.given) < network.MaxGiven { // else a next process will not know it
+	i := slices.IndexFunc(r.given, func(old network.Given) bool { return old.Name == g.Name && old.Address == g.Address })
+	if i >= 0 {
+		r.given[i] = g
+	} else if len(r.given) < network.MaxGiven { // else a next process will not know it
 		r.given = append(r.given, g)
 	}
 	r.schedule()

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"openshell-vm/drivers/vm/network"
 )
 
 const (
@@ -13,7 +15,6 @@ const (
 	// leastTime is how long an address stays known, however short its record lives. A
 	// program may connect some time after it asked.
 	leastTime = 5 * time.Minute
-	mostTime  = 24 * time.Hour
 )
 
 // Names remembers for which names addresses were given out. It is bounded: a guest that
@@ -36,7 +37,7 @@ type name struct {
 // Add notes that addr was given out for a canonical name, with a record that lives for
 // ttl. It returns until when that is known.
 func (n *Names) Add(text string, addr netip.Addr, ttl time.Duration) time.Time {
-	until := time.Now().Add(min(max(ttl, leastTime), mostTime))
+	until := time.Now().Add(min(max(ttl, leastTime), network.MaxKnown))
 	n.Restore(text, addr, until)
 	return until
 }

@@ -1,0 +1,106 @@
+package monitor
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/drivers/vm/network"
+)
+
+func allowing(t *testing.T, texts ...string) (g netMemory) {
+	t.Helper()
+	for _, text := range texts {
+		e, err := network.ParseEgress(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.egress = append(g.egress, e)
+	}
+	return g
+}
+
+// TestGivenIsChecked: a network process can't make the monitor remember, or tell the next
+// process, more than the allow list and time allow.
+func TestGivenIsChecked(t *testing.T) {
+	g := allowing(t, "*.example.com", "api.example.org")
+	now := time.Now()
+	g.take(network.ToMonitor{Given: []network.Given{
+		{Name: "www.example.com", Address: "10.0.0.1", Until: now.Add(time.Hour)},
+		{Name: "www.example.com", Address: "::ffff:10.0.0.1", Until: now.Add(2 * time.Hour)}, // the same
+		{Name: "api.example.org", Address: "10.0.0.2", Until: now.Add(1e6 * time.Hour)},
+		{Name: "evil.example.net", Address: "10.0.0.3", Until: now.Add(time.Hour)},
+		{Name: strings.Repeat("a.", 5000) + "example.com", Address: "10.0.0.4", Until: now.Add(time.Hour)},
+		{Name: "www.example.com", Address: strings.Repeat("1", 5000), Until: now.Add(time.Hour)},
+		{Name: "www.example.com", Address: "fe80::1%" + strings.Repeat("e", 5000), Until: now.Add(time.Hour)},
+		{Name: "gone.example.com", Address: "10.0.0.5", Until: now.Add(-time.Hour)},
+	}})
+	given := g.stillGiven()
+	if len(given) != 2 || given[0].Name != "www.example.com" || given[0].Address != "10.0.0.1" || given[1].Name != "api.example.org" {
+		t.Errorf("%+v", given)
+	}
+	if len(given) == 2 && (given[0].Until.Before(now.Add(time.Hour+time.Minute)) || time.Until(given[1].Until) > network.MaxKnown) {
+		t.Errorf("known until %v and %v", given[0].Until, given[1].Until)
+	}
+	var none netMemory
+	none.take(network.ToMonitor{Given: given})
+	if len(none.given) != 0 {
+		t.Errorf("without an allow list: %+v", none.given)
+	}
+}
+
+// TestNumbersStayInRange: numbers of a hostile process don't overflow.
+func TestNumbersStayInRange(t *testing.T) {
+	var g netMemory
+	for range 3 {
+		g.take(network.ToMonitor{More: math.MaxInt, Refused: []network.Refused{{What: "a", Times: math.MaxInt}, {What: "b", Times: -5}}})
+	}
+	if g.times <= 0 || len(g.refused) != 1 || g.refused[0].Times <= 0 {
+		t.Errorf("%d times, %+v", g.times, g.refused)
+	}
+}
+
+// TestLargestIntroduction: all that is remembered of a guest, with the longest names and
+// the worst resolv.conf, goes to a new process in lines that it takes.
+func TestLargestIntroduction(t *testing.T) {
+	g := allowing(t, "*.example.com")
+	label, longest := strings.Repeat("a", 63), time.Now().Add(network.MaxKnown)
+	for i := range 2 * mostGiven {
+		g.take(network.ToMonitor{Given: []network.Given{{
+			Name: fmt.Sprintf("%s.%s.%s.%049d.example.com", label, label, label[:61], i), Until: longest,
+			Address: fmt.Sprintf("2001:db8:1111:2222:3333:4444:5555:%x", 0x1000+i),
+		}}})
+	}
+	given, count := g.stillGiven(), 0
+	all := introduction(&network.Config{}, strings.Repeat("\x01", network.MaxResolv), given)
+	for i, m := range all {
+		if n := len(network.Line(m)); n > network.MaxLine/2 {
+			t.Errorf("message %d has %d bytes", i, n)
+		}
+		count += len(m.Given)
+		if (m.Resolv != nil) != (i == len(all)-1) || (m.Config != nil) != (i == 0) {
+			t.Errorf("message %d: %v, %v", i, m.Config != nil, m.Resolv != nil)
+		}
+	}
+	if len(given) != mostGiven || count != mostGiven {
+		t.Errorf("%d addresses are known, %d are told", len(given), count)
+	}
+}
+
+// TestNetworkThatTalks: a process that sends messages without end is replaced.
+func TestNetworkThatTalks(t *testing.T) {
+	m, _ := plainNetwork(t, func(n int64) string {
+		if n == 1 {
+			return "head -n 2 <&3 >/dev/null; while echo '{}' >&3; do :; done"
+		}
+		return "exec cat <&3 >/dev/null"
+	})
+	run, err := m.runNetwork()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go m.keepNetwork(run)
+	awaitNetwork(t, "another process works", func(n *netProcess) bool { return n.starts == 2 && n.down == "" && n.run != nil }, m.net)
+}
