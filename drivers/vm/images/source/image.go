@@ -101,24 +101,6 @@ func wrongPlatform(has string) error {
 	return &fault.Error{Err: fmt.Errorf("it is for %s, this host runs linux/%s", has, runtime.GOARCH), Hint: "use an image for linux/" + runtime.GOARCH}
 }
 
-// choose takes the manifest for this host out of an index.
-func choose(index *v1.IndexManifest) (v1.Descriptor, error) {
-	want := v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
-	var others []string
-	for _, d := range index.Manifests {
-		switch {
-		case d.Platform == nil && len(index.Manifests) == 1, d.Platform != nil && d.Platform.Satisfies(want):
-			return d, nil
-		case d.Platform != nil && d.Platform.OS != "unknown":
-			others = append(others, d.Platform.String())
-		}
-	}
-	if len(others) == 0 {
-		return v1.Descriptor{}, errors.New("its index has no image")
-	}
-	return v1.Descriptor{}, wrongPlatform(strings.Join(others, ", "))
-}
-
 // readManifest reads a manifest, or the one for this host if it is an index. get reads what
 // has a digest, and checks it.
 func readManifest(raw []byte, digest v1.Hash, get func(v1.Descriptor, int64) ([]byte, error)) (*v1.Manifest, v1.Hash, error) {

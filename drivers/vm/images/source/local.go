@@ -16,6 +16,7 @@ import (
 
 	"github.com/distribution/reference"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sys/unix"
 
 	"openshell-vm/internal/fault"
 	"openshell-vm/internal/plainfile"
@@ -58,7 +59,8 @@ type plain struct {
 func (p plain) Size() int64 { return p.size }
 
 func (d directory) open(name string) (file, error) {
-	f, err := d.root.Open(filepath.FromSlash(name))
+	// Not to wait for what is no file, such as a FIFO that nobody writes to.
+	f, err := d.root.OpenFile(filepath.FromSlash(name), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
