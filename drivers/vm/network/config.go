@@ -68,11 +68,12 @@ type Given struct {
 // Bounds of a message, which is a line. They fit each other: the largest message of each
 // kind is shorter than MaxLine, with whatever JSON makes of its letters.
 const (
-	MaxLine    = 1 << 20
+	MaxLine    = 4 << 20
 	MaxRefused = 64  // in one message
 	MaxText    = 300 // bytes of each text in a Refused
 	MaxGiven   = 256 // in one message
 	MaxResolv  = 64 << 10
+	MaxEgress  = 1000 // of Config.AllowEgress, so that it fits into a message
 )
 
 // MaxKnown is how long an address stays known to have been given out, at most.
