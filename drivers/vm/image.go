@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
@@ -45,14 +48,33 @@ func (d *Driver) ensureImage(ctx context.Context, q images.Request, report func(
 	if err != nil {
 		return store.Image{}, err
 	}
-	if !q.Fresh && ref.Kind == source.Registry {
+	if !q.Fresh && d.asItWas(ref) {
 		if image, err := d.images().Lookup(ref.String()); err == nil && (q.ID == "" || q.ID == image.ID) {
 			return image, nil
 		}
 	}
-	// What a file or an engine has under a name may have changed, and to look is cheap.
-	q.Fresh = q.Fresh || ref.Kind != source.Registry
+	q.Fresh = true
 	return images.Client{Program: d.host.Program(images.Program)}.Pull(ctx, q, report)
+}
+
+// asItWas reports whether a reference means what it meant when it was pulled. In a registry a
+// name may have been given to another image since; that one is only asked for by the user. A
+// file or directory is looked at. What an engine has it tells quickly.
+func (d *Driver) asItWas(ref source.Reference) bool {
+	var st unix.Stat_t
+	file := ref.Path
+	switch ref.Kind {
+	case source.Registry:
+		return true
+	case source.OCI:
+		file = filepath.Join(ref.Path, "index.json")
+	case source.OCIArchive, source.DockerArchive:
+	default:
+		return false
+	}
+	name, err := d.images().Named(ref.String())
+	// The time of the last change of any kind: a file that was moved there has an old content.
+	return err == nil && unix.Stat(file, &st) == nil && time.Unix(st.Ctim.Unix()).Before(name.Pulled)
 }
 
 // resolveImage refuses an image that can't be had or run.

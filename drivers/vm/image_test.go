@@ -11,8 +11,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest"
@@ -219,5 +222,37 @@ func TestImageWithoutCommand(t *testing.T) {
 	driverstest.Refused(t, err, "it has no command, and none is given")
 	if err := d.resolveImage(t.Context(), drivers.Spec{Image: ref, Process: drivers.Process{Args: []string{"sh"}}}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFilesAreLookedAt: a file or directory that was not changed is not read again; one that was
+// is.
+func TestFilesAreLookedAt(t *testing.T) {
+	d, file := imageDriver(t), filepath.Join(t.TempDir(), "saved.tar")
+	tag, err := name.NewTag("suite/app:1")
+	if err == nil {
+		err = tarball.WriteToFile(file, tag, imageWith(t, "old"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond) // the file's time is as coarse as the kernel's tick
+	ref := "docker-archive:" + file
+	first, err := d.ensureImage(t.Context(), images.Request{Reference: ref}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := d.host.Program(images.Program)
+	if err := os.Rename(program, program+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := d.ensureImage(t.Context(), images.Request{Reference: ref}, nil); err != nil || again.ID != first.ID {
+		t.Errorf("%v, %v", again.ID, err)
+	}
+	if err := errors.Join(os.Rename(program+".away", program), tarball.WriteToFile(file, tag, imageWith(t, "new"))); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := d.ensureImage(t.Context(), images.Request{Reference: ref}, nil); err != nil || again.ID == first.ID {
+		t.Errorf("a changed file is %v, %v", again.ID, err)
 	}
 }

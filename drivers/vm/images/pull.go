@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
@@ -68,6 +69,7 @@ func (p *puller) tell(u vocab.PullProgress) {
 
 func (p *puller) pull(ctx context.Context, ref source.Reference, q Request, getenv func(string) string) (store.Image, error) {
 	p.tell(vocab.PullProgress{Status: "Looking for " + ref.Short()})
+	asked := time.Now()
 	found, err := find(ctx, ref, q, source.Options{TempDir: q.Dir, Getenv: getenv, Has: p.has})
 	if err != nil {
 		return store.Image{}, err
@@ -92,7 +94,7 @@ func (p *puller) pull(ctx context.Context, ref source.Reference, q Request, gete
 		return image, err
 	}
 	image.Digest = digest(found)
-	return image, p.store.SetName(ref.String(), image.ID, image.Digest)
+	return image, p.store.SetName(ref.String(), image.ID, image.Digest, asked)
 }
 
 // find finds the image. After an error it returns an empty one.

@@ -167,12 +167,16 @@ func readName(file string) (n Name, err error) {
 	return n, json.Unmarshal(data, &n)
 }
 
-// SetName lets a name mean an image, from now on.
-func (s *Store) SetName(name, id, digest string) error {
+// Named returns what a name means.
+func (s *Store) Named(name string) (Name, error) { return readName(s.nameFile(name)) }
+
+// SetName lets a name mean an image, from now on. asked is when the name's source was asked:
+// what it has changed since is not in the image.
+func (s *Store) SetName(name, id, digest string, asked time.Time) error {
 	if err := s.make(); err != nil {
 		return err
 	}
-	return atomicfile.WriteJSON(s.nameFile(name), Name{Name: name, ID: id, Digest: digest, Pulled: time.Now()}, atomicfile.Whole)
+	return atomicfile.WriteJSON(s.nameFile(name), Name{Name: name, ID: id, Digest: digest, Pulled: asked}, atomicfile.Whole)
 }
 
 // names lists all names.

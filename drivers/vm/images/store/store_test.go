@@ -33,7 +33,7 @@ func made(t *testing.T, s *Store, name, content string) Image {
 		return err
 	})
 	if err == nil {
-		err = s.SetName(name, i.ID, "")
+		err = s.SetName(name, i.ID, "", time.Now())
 	}
 	if err != nil {
 		t.Fatal(err)
