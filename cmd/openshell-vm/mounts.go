@@ -75,7 +75,8 @@ func (w wanted) mount() (m api.Mount, warning string, err error) {
 		return m, "", nil
 	}
 	if w.access == "" && !w.quiet {
-		warning = m.Target + " is read-only, as a directory is by default: add " + w.more + "ro to say so, or " + w.more + "rw to let it be written to"
+		warning = m.Target + " is read-only, as a directory is by default: add " + w.more + "ro to say so, or " +
+			w.more + "rw to let it be written to"
 	}
 	m.Source, err = filepath.Abs(w.source)
 	return m, warning, err

@@ -27,11 +27,12 @@ openshell-vm volume create work`},
 openshell-vm volume ls -q`},
 		{Name: "inspect", Usage: "show all about volumes", ArgsUsage: cmdline.Volumes,
 			Flags: []cli.Flag{outputFlag()}, Action: volumeInspectAction},
-		{Name: "rm", Aliases: []string{"remove"}, Usage: "remove volumes with all that is in them; not those that a sandbox uses", ArgsUsage: cmdline.Volumes,
-			Flags:  []cli.Flag{boolFlag("no error for those that are gone", "force", "f")},
-			Action: volumeRmAction},
+		{Name: "rm", Aliases: []string{"remove"}, Usage: "remove volumes with all that is in them; not those that a sandbox uses",
+			ArgsUsage: cmdline.Volumes, Action: volumeRmAction,
+			Flags: []cli.Flag{boolFlag("no error for those that are gone", "force", "f")}},
 		{Name: "prune", Usage: "remove all volumes that no sandbox uses",
-			Flags: []cli.Flag{boolFlag("do not ask", "force", "f"), boolFlag("docker's: all are meant in any case", "all", "a")}, Action: volumePruneAction},
+			Flags:  []cli.Flag{boolFlag("do not ask", "force", "f"), boolFlag("docker's: all are meant in any case", "all", "a")},
+			Action: volumePruneAction},
 	}}
 }
 
@@ -96,7 +97,8 @@ func volumePruneAction(c *cli.Context) error {
 			unused = append(unused, v.Name)
 		}
 	}
-	if len(unused) == 0 || !c.Bool("force") && !confirmed(os.Stdin, "This removes the volumes that no sandbox uses, with all that is in them: "+strings.Join(unused, ", ")) {
+	question := "This removes the volumes that no sandbox uses, with all that is in them: " + strings.Join(unused, ", ")
+	if len(unused) == 0 || !c.Bool("force") && !confirmed(os.Stdin, question) {
 		return nil
 	}
 	var errs []error

@@ -82,7 +82,8 @@ func TestPlanToWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec := drivers.Spec{Auth: newMount(t, top+"/auth", drivers.AuthDir), Mounts: []drivers.Mount{newMount(t, top+"/data", "/d/x")}, Writable: []drivers.Writable{w}}
+	spec := drivers.Spec{Auth: newMount(t, top+"/auth", drivers.AuthDir), Mounts: []drivers.Mount{newMount(t, top+"/data", "/d/x")},
+		Writable: []drivers.Writable{w}}
 	p, err := planOf(spec, Host{})
 	want := []Bind{{Source: top + "/data", Target: "/d", Recursive: true, Writable: true}, {Source: top + "/data", Target: "/d/x"}}
 	if err != nil || !slices.Equal(p.binds, want) || p.judged["/d"] == (drivers.Directory{}) {
