@@ -74,15 +74,13 @@ func (p *Policy) Recheck(addr netip.Addr) error {
 	if err := p.outside(addr); err != nil {
 		return err
 	}
-	v4, ok := embedded(addr)
-	if !ok {
-		return nil
-	}
-	if network.Addresses.Within(v4) {
-		return Refusal("the VM's own network has no host there")
-	}
-	if err := p.outside(v4); err != nil && !errors.Is(err, unix.ENETUNREACH) { // the way there may be another host's
-		return err
+	for _, v4 := range embedded(addr) {
+		if network.Addresses.Within(v4) {
+			return Refusal("the VM's own network has no host there")
+		}
+		if err := p.outside(v4); err != nil && !errors.Is(err, unix.ENETUNREACH) { // the way there may be another host's
+			return err
+		}
 	}
 	return nil
 }
