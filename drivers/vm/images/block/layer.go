@@ -215,7 +215,7 @@ func (b *builder) checkFree() error { return (&room.Guard{Free: b.free}).Need(0)
 
 // types are the types of an archive's entries.
 var types = map[byte]uint16{
-	tar.TypeReg: erofs.TypeRegular, tar.TypeRegA: erofs.TypeRegular, tar.TypeCont: erofs.TypeRegular, tar.TypeGNUSparse: erofs.TypeRegular,
+	tar.TypeReg: erofs.TypeRegular, tar.TypeCont: erofs.TypeRegular, tar.TypeGNUSparse: erofs.TypeRegular,
 	tar.TypeDir: erofs.TypeDir, tar.TypeSymlink: erofs.TypeSymlink, tar.TypeFifo: erofs.TypeFIFO,
 	tar.TypeChar: erofs.TypeChar, tar.TypeBlock: erofs.TypeBlock,
 }
