@@ -122,6 +122,7 @@ var importRule = map[string][]string{
 	"cmd/openshell-vm/logs":     {"cmd/openshell-vm/gateways", "gateway/api"},
 	"cmd/openshell-vm/say":      {"cmd/openshell-vm/gateways", "gateway/api", "internal/text"},
 	"cmd/openshell-vm/session":  {"cmd/openshell-vm/gateways", "cmd/openshell-vm/say", "gateway/api"},
+	"cmd/openshell-vm/usage":    {"cmd/openshell-vm/show", "gateway/api"},
 	"cmd/openshell-vm/show":     {"cmd/openshell-vm/say", "gateway/api", "internal/text"},
 
 	"cmd/openshell-gateway": {"gateway", "drivers"},

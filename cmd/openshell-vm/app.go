@@ -42,7 +42,7 @@ func newApp() *cli.App {
 		Version: version,
 		Commands: slices.Concat(
 			category("sandboxes", runCommand(), createCommand(), psCommand(), inspectCommand(), logsCommand(),
-				execCommand(), cpCommand(), portCommand(), attachCommand(), startCommand(), stopCommand(), restartCommand(), killCommand(),
+				execCommand(), cpCommand(), portCommand(), statsCommand(), attachCommand(), startCommand(), stopCommand(), restartCommand(), killCommand(),
 				waitCommand(), renameCommand(), updateCommand(), rmCommand(), pruneCommand(), eventsCommand()),
 			category("images", imageCommand()),
 			category("shares", shareCommand()),

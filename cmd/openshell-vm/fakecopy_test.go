@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/internal/stream"
@@ -22,6 +23,7 @@ func (f *fake) copyRoutes(add func(string, func(http.ResponseWriter, *http.Reque
 	add("GET /v1/sandboxes/{ref}/archive", f.copyOut)
 	add("POST /v1/sandboxes/{ref}/archive", f.copyIn)
 	add("POST /v1/sandboxes/{ref}/launch", f.launch)
+	add("GET /v1/sandboxes/{ref}/usage", f.usage)
 }
 
 func (f *fake) inside(r *http.Request) string {
@@ -88,4 +90,20 @@ func (f *fake) launch(w http.ResponseWriter, r *http.Request, _ *fakeSandbox) {
 		return
 	}
 	answer(w, api.LaunchResult{})
+}
+
+// usage is of half a CPU. The sandbox hangs never answers.
+func (f *fake) usage(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
+	switch {
+	case s.Name == "hangs":
+		<-r.Context().Done()
+		return
+	case s.State != "running":
+		refuse(w, &api.Error{Code: api.CodeConflict, Message: s.Name + " does not run"})
+		return
+	}
+	amount := func(n int64) *int64 { return &n }
+	now := time.Now()
+	answer(w, api.Usage{At: now, CPU: time.Duration(now.UnixNano() / 2), Memory: 64 << 20, MemoryLimit: 256 << 20,
+		Received: amount(1050), Sent: amount(2000), Read: amount(0), Written: amount(4096), Disk: amount(10_000_000)})
 }

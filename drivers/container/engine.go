@@ -44,6 +44,7 @@ type Engine interface {
 	Images
 	Sessions
 	Archives
+	Meters
 }
 
 // Blind is an Engine that may be kept from seeing all of this host's directories.
@@ -92,6 +93,11 @@ type Sessions interface {
 	ExecDetached(ctx context.Context, exec string) error
 	ExecResize(ctx context.Context, exec string, size drivers.Size) error
 	ExecInspect(ctx context.Context, exec string) (ExecState, error)
+}
+
+// Meters are the requests about what a container uses.
+type Meters interface {
+	Usage(ctx context.Context, name string) (drivers.Usage, error)
 }
 
 // Archives are the requests about files, of stopped containers too. Paths are absolute in

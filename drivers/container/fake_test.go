@@ -187,7 +187,8 @@ func (f *fake) ExecCreate(context.Context, string, drivers.Process, bool) (strin
 func (f *fake) ExecAttach(context.Context, string, drivers.Process) (Conn, error) {
 	return nil, errors.New("no exec")
 }
-func (f *fake) ExecDetached(context.Context, string) error { return errors.New("no exec") }
+func (f *fake) ExecDetached(context.Context, string) error           { return errors.New("no exec") }
+func (f *fake) Usage(context.Context, string) (drivers.Usage, error) { return drivers.Usage{}, nil }
 func (f *fake) StatPath(context.Context, string, string) (drivers.PathStat, error) {
 	return drivers.PathStat{}, drivers.ErrNoPath
 }

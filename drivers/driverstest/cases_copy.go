@@ -61,7 +61,15 @@ func copies(t *testing.T, s *suite) string {
 	b.pathErrors(copier)
 	b.shareStays(copier)
 	b.launches()
+	before := b.used()
+	b.exec(drivers.Process{Args: []string{"sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"}}, false).rest()
+	if now := b.used(); !s.Uncounted && (now.CPU <= before.CPU || now.Memory <= 0 || now.Memory > 64<<30) {
+		t.Errorf("it used %+v, and then %+v", before, now)
+	}
 	b.stop(0)
+	if _, err := b.driver.(drivers.Meter).Usage(t.Context(), b.id); !errors.Is(err, drivers.ErrNotRunning) {
+		t.Errorf("stopped, it uses something: %v", err)
+	}
 	b.closed()
 	b.shareStays(copier)
 	if _, err := copier.StatPath(t.Context(), b.id, "/var/tree"); s.Guest != errors.Is(err, drivers.ErrNotRunning) {
@@ -70,6 +78,20 @@ func copies(t *testing.T, s *suite) string {
 		b.copyBack(copier, "/var/tree/d0/.", from+"/d0")
 	}
 	return fmt.Sprintf("%d files: in %.1f s, out %.1f s; %d ports", files, in.Seconds(), out.Seconds(), len(b.spec.Ports))
+}
+
+// used is what the sandbox uses.
+func (b *box) used() drivers.Usage {
+	b.t.Helper()
+	meter, ok := b.driver.(drivers.Meter)
+	if !ok {
+		b.t.Fatal("this driver can't tell what a sandbox uses")
+	}
+	u, err := meter.Usage(b.t.Context(), b.id)
+	if err != nil && !b.s.Uncounted {
+		b.t.Fatalf("usage: %s", told(err))
+	}
+	return u
 }
 
 // makeTree makes a tree with all that a copy has to keep.

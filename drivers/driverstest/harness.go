@@ -68,6 +68,9 @@ type Harness struct {
 	// Guest says that a sandbox is a VM: its files can be copied only while it runs.
 	Guest bool
 
+	// Uncounted says that the engine can't count what a sandbox uses on such a host.
+	Uncounted bool
+
 	// LosesOwners says that the engine gives all files that it copies out to one user.
 	LosesOwners bool
 

@@ -76,7 +76,7 @@ var cases = []testCase{
 	{"a root as people have them", oddRoot},
 	{"an image as people don't have them", oddImage},
 	{"exec", execs},
-	{"files in and out, and published ports", copies},
+	{"files in and out, published ports, and what it uses", copies},
 	{"a network, and none", networks},
 	{"ends as asked: grace, then kill", graceful},
 	{"bad requests are refused before anything is made", refused},

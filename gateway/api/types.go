@@ -24,6 +24,7 @@
 //	GET    /v1/sandboxes/{ref}/archive/stat?path=   FoundPath
 //	GET    /v1/sandboxes/{ref}/archive?path=        frames: a tar archive (Stdout), ended by Exit 0 or Error
 //	POST   /v1/sandboxes/{ref}/archive?path=        upgrade to frames: a tar archive (Stdin)
+//	GET    /v1/sandboxes/{ref}/usage       Usage
 //	GET    /v1/sandboxes/{ref}/token       Token
 //	POST   /v1/sandboxes/{ref}/token/rotate → Token
 //	POST   /v1/token/verify                VerifyRequest → VerifyResult

@@ -176,6 +176,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/sandboxes/{ref}/update", of(s.postUpdate))
 	mux.Handle("GET /v1/sandboxes/{ref}/wait", of(func(r *http.Request, box *sandbox.Sandbox) (any, error) { return box.Wait(r.Context()) }))
 	mux.Handle("GET /v1/sandboxes/{ref}/archive/stat", of(s.getPathStat))
+	mux.Handle("GET /v1/sandboxes/{ref}/usage", of(func(r *http.Request, box *sandbox.Sandbox) (any, error) { return box.Usage(r.Context()) }))
 	mux.Handle("POST /v1/sandboxes/{ref}/launch", of(s.postLaunch))
 	s.imageRoutes(mux)
 	s.shareRoutes(mux)

@@ -41,6 +41,7 @@ type Stat struct {
 	State   string // one letter: R runs, S sleeps, T is stopped, Z waits for its parent, …
 	Parent  int    // 0 if it can't be seen
 	Started uint64 // in ticks since the boot; unique together with the pid
+	Ticks   uint64 // of CPU time that it has used, in its own code and in the kernel's
 }
 
 // Ended reports whether the process has ended and only waits to be reaped.
@@ -61,7 +62,7 @@ var errStat = errors.New("no line of /proc/PID/stat")
 // parseStat reads "12 (name) S 1 …", with at least 22 fields. The name may contain anything,
 // even ") ": the last parenthesis ends it.
 func parseStat(line string) (s Stat, err error) {
-	const state, parent, started = 0, 1, 19 // counted after the name
+	const state, parent, own, kernels, started = 0, 1, 11, 12, 19 // counted after the name
 	f := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
 	if len(f) <= started || !strings.Contains(line, "(") {
 		return s, errStat
@@ -72,6 +73,13 @@ func parseStat(line string) (s Stat, err error) {
 	}
 	if s.Started, err = strconv.ParseUint(f[started], 10, 64); err != nil {
 		return Stat{}, errStat
+	}
+	for _, i := range []int{own, kernels} {
+		n, err := strconv.ParseUint(f[i], 10, 64)
+		if err != nil {
+			return Stat{}, errStat
+		}
+		s.Ticks += n
 	}
 	return s, nil
 }

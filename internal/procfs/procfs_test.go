@@ -16,7 +16,7 @@ import (
 
 func TestParseStat(t *testing.T) {
 	const rest = " S 41 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21"
-	want := Stat{State: "S", Parent: 41, Started: 4242}
+	want := Stat{State: "S", Parent: 41, Started: 4242, Ticks: 23}
 	for _, name := range []string{"sh", "", "a b", ") Z 7", "(((", "x\n) R"} {
 		if got, err := parseStat("12 (" + name + ")" + rest + "\n"); err != nil || got != want {
 			t.Errorf("%q: %+v, %v", name, got, err)

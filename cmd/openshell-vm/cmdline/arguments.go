@@ -19,6 +19,7 @@ const (
 	Sandboxes      = "SANDBOX..."
 	SourceTarget   = "SOURCE TARGET"
 	SandboxPort    = "SANDBOX [PORT[/PROTOCOL]]"
+	AnySandboxes   = "[SANDBOX...]"
 	NewName        = "NAME"
 	Renaming       = "SANDBOX NAME"
 	Shares         = "SHARE..."
@@ -49,6 +50,7 @@ var allArguments = map[string]arguments{
 	Sandboxes:      {names: sandboxNames, many: true},
 	SourceTarget:   {}, // a shell completes files
 	SandboxPort:    {names: sandboxNames},
+	AnySandboxes:   {names: sandboxNames, many: true},
 	NewName:        {},
 	Renaming:       {names: sandboxNames},
 	Shares:         {names: shareNames, many: true},

@@ -16,9 +16,9 @@ type Habit struct{ Words, Why, Hint string }
 var Commands = map[string][]Habit{
 	"": {
 		{"shell ssh login-shell", "a sandbox is entered by exec", "openshell-vm exec -it SANDBOX sh"},
-		{"top stats",
-			"openshell-vm measures no workload",
-			"openshell-vm exec SANDBOX top -b -n 1, or ps, shows what runs inside; openshell-vm ps shows the sandboxes"},
+		{"top",
+			"what runs inside is the sandbox's own",
+			"openshell-vm exec SANDBOX top -b -n 1, or ps, shows what runs inside; openshell-vm stats what it uses"},
 		{"pause unpause checkpoint",
 			"a sandbox is not frozen: it would wake up with an expired token",
 			"openshell-vm stop SANDBOX ends it and keeps its files; start brings it back with a fresh token"},
@@ -209,6 +209,10 @@ var Flags = map[string][]Habit{
 	},
 	"cp": {
 		{"--overwrite", "a directory is never replaced by a file, nor a file by a directory", "remove what is in the way first"},
+	},
+	"stats": {
+		{"-a --all", "a sandbox that does not run uses nothing but its disk", "openshell-vm ps -a shows all"},
+		{"--interval -i -l --latest --no-reset", "it is shown each second", "--no-stream shows it once"},
 	},
 	"ps": {
 		{"-n --last -l --latest --sort -s --size -p --pod --ns --noheading --external --sync -w --watch",

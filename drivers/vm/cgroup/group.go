@@ -168,6 +168,19 @@ func (g Group) OutOfMemory() (killed, byLimit bool) {
 // failures does not help: newer kernels leave it at 0.
 const nearLimit = 64 << 10
 
+// Used is the memory that the group's processes use, in bytes, without what the kernel only
+// caches for them. ok is false if nobody counts it.
+func (g Group) Used() (bytes int64, ok bool) {
+	if g.Memory == "" {
+		return 0, false
+	}
+	used, cached := number(g.Memory, "memory.current"), counters(g.Memory, "memory.stat")["inactive_file"]
+	if used == 0 { // version 1
+		used, cached = number(g.Memory, "memory.usage_in_bytes"), counters(g.Memory, "memory.stat")["total_inactive_file"]
+	}
+	return int64(used - min(used, cached)), used > 0
+}
+
 func number(dir, file string) uint64 {
 	data, _ := os.ReadFile(filepath.Join(dir, file))
 	n, _ := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64)

@@ -1,0 +1,34 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
+)
+
+// usageDeadline bounds how long an engine may take to tell what a sandbox uses.
+const usageDeadline = 10 * time.Second
+
+// Usage tells what the running sandbox uses.
+func (s *Sandbox) Usage(ctx context.Context) (api.Usage, error) {
+	meter, ok := s.engine.driver.(drivers.Meter)
+	if !ok {
+		return api.Usage{}, cant(s, "tell what a sandbox uses")
+	}
+	if err := s.Present(); err != nil {
+		return api.Usage{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, usageDeadline)
+	defer cancel()
+	u, err := meter.Usage(ctx, s.ID)
+	if errors.Is(err, drivers.ErrNotRunning) {
+		name := s.Rec().Name
+		return u, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is not running", name),
+			Hint: "start it first: openshell-vm start " + name}
+	}
+	return u, err
+}
