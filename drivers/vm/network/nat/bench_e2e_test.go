@@ -81,12 +81,11 @@ func benchServer(b *testing.B, witness string) string {
 
 // backend is one network for QEMU's card.
 type backend struct {
-	name    string
-	netdev  func(b *testing.B) (option string, files []*os.File)
-	guest   string // ADDRESS,GATEWAY
-	mtu     int
-	server  string
-	machine string
+	name   string
+	netdev func(b *testing.B) (option string, files []*os.File)
+	guest  string // ADDRESS,GATEWAY
+	mtu    int
+	server string
 }
 
 func backends(b *testing.B, port string) (all []backend) {
