@@ -58,7 +58,7 @@ var importRule = map[string][]string{
 	"drivers/vm/network/link":           {},
 	"drivers/vm/network/policy":         {"=drivers/vm/network"},
 	"drivers/vm/network/resolver":       {"=drivers/vm/network"},
-	"drivers/vm/network/nat":            {"drivers/vm/network"},
+	"drivers/vm/network/nat":            {"drivers/vm/network", "internal/text"},
 	"drivers/vm/hypervisor/all":         {"drivers/vm/hypervisor"},
 	"drivers/vm/hypervisor/krun":        {"=drivers", "drivers/vm/guest", "drivers/vm/host", "=drivers/vm/hypervisor", "drivers/vm/hypervisor/krun/krunvm", "drivers/vm/jail"},
 	"drivers/vm/hypervisor/krun/krunvm": {},
