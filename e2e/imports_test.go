@@ -74,10 +74,11 @@ var importRule = map[string][]string{
 	"drivers/vm/rootlist":               {},
 	// Images for VMs: only openshell-image reads what is hostile.
 	"drivers/vm/images":           {"drivers/vm/images", "internal"},
-	"drivers/vm/images/store":     {"drivers/vm/images/block", "internal"},
-	"drivers/vm/images/source":    {"drivers/vm/images/unpack", "internal"},
-	"drivers/vm/images/block":     {"drivers/vm/images/erofs"},
+	"drivers/vm/images/store":     {"drivers/vm/images/block", "drivers/vm/images/room", "internal"},
+	"drivers/vm/images/source":    {"drivers/vm/images/room", "drivers/vm/images/unpack", "internal"},
+	"drivers/vm/images/block":     {"drivers/vm/images/erofs", "drivers/vm/images/room"},
 	"drivers/vm/images/erofs":     {},
+	"drivers/vm/images/room":      {},
 	"drivers/vm/images/unpack":    {},
 	"drivers/vm/images/config":    {"=drivers", "internal"},
 	"drivers/vm/images/imagetest": {}, // used by the tests of several parts
