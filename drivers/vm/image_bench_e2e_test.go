@@ -82,7 +82,8 @@ func BenchmarkImageConvert(b *testing.B) {
 	for b.Loop() {
 		begin := time.Now()
 		client := images.Client{Program: filepath.Join(os.Getenv("OPENSHELL_BIN"), images.Program)}
-		if _, err := client.Pull(b.Context(), images.Request{Dir: filepath.Join(dir, fmt.Sprint(begin.UnixNano())), Reference: "docker-archive:" + saved}, nil); err != nil {
+		q := images.Request{Dir: filepath.Join(dir, fmt.Sprint(begin.UnixNano())), Reference: "docker-archive:" + saved}
+		if _, err := client.Pull(b.Context(), q, nil); err != nil {
 			b.Fatal(err)
 		}
 		ours += time.Since(begin)

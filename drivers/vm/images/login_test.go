@@ -32,6 +32,8 @@ func TestLogin(t *testing.T) {
 	auths := func(user, password string) string {
 		return fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, registry.Host, base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
 	}
+	good := auths("jo", "secret-password")
+	part := strings.Replace(good, registry.Host, registry.Host+"/team", 1)
 	helpers := t.TempDir()
 	script := "#!/bin/sh\nread server\n[ \"$1 $server\" = \"get " + registry.Host + "\" ] || exit 1\n" +
 		`echo '{"ServerURL":"x","Username":"jo","Secret":"secret-password"}'` + "\n"
@@ -44,14 +46,14 @@ func TestLogin(t *testing.T) {
 		env   map[string]string // values begin at HOME
 		fail  string
 	}{
-		"docker":        {files: map[string]string{".docker/config.json": auths("jo", "secret-password")}},
-		"DOCKER_CONFIG": {files: map[string]string{"other/config.json": auths("jo", "secret-password")}, env: map[string]string{"DOCKER_CONFIG": "other"}},
-		"podman":        {files: map[string]string{".config/containers/auth.json": auths("jo", "secret-password")}},
+		"docker":        {files: map[string]string{".docker/config.json": good}},
+		"DOCKER_CONFIG": {files: map[string]string{"other/config.json": good}, env: map[string]string{"DOCKER_CONFIG": "other"}},
+		"podman":        {files: map[string]string{".config/containers/auth.json": good}},
 		"podman, and a docker that knows others": {files: map[string]string{
-			".docker/config.json": `{"auths":{"elsewhere":{"auth":"am86eA=="}}}`, "run/containers/auth.json": auths("jo", "secret-password")},
+			".docker/config.json": `{"auths":{"elsewhere":{"auth":"am86eA=="}}}`, "run/containers/auth.json": good},
 			env: map[string]string{"XDG_RUNTIME_DIR": "run"}},
-		"REGISTRY_AUTH_FILE": {files: map[string]string{"auth.json": auths("jo", "secret-password")}, env: map[string]string{"REGISTRY_AUTH_FILE": "auth.json"}},
-		"podman, for a part": {files: map[string]string{".config/containers/auth.json": strings.Replace(auths("jo", "secret-password"), registry.Host, registry.Host+"/team", 1)}},
+		"REGISTRY_AUTH_FILE": {files: map[string]string{"auth.json": good}, env: map[string]string{"REGISTRY_AUTH_FILE": "auth.json"}},
+		"podman, for a part": {files: map[string]string{".config/containers/auth.json": part}},
 		"a helper":           {files: map[string]string{".docker/config.json": fmt.Sprintf(`{"credHelpers":{%q:"suite"}}`, registry.Host)}},
 		"a helper for all":   {files: map[string]string{".docker/config.json": `{"credsStore":"suite"}`}},
 		"none":               {fail: "gives it to nobody without a login"},
