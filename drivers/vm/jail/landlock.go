@@ -58,7 +58,7 @@ func landlockABI() (int, error) {
 }
 
 // restrictPaths allows the thread the rights of each place there, and nothing elsewhere.
-// It also forbids TCP, unless the jail has the caller's network.
+// It also forbids TCP; with the caller's network only to take a port.
 func restrictPaths(cfg Config, places []clone, r *Report) error {
 	abi, err := landlockABI()
 	if err != nil {
@@ -71,7 +71,7 @@ func restrictPaths(cfg Config, places []clone, r *Report) error {
 	}
 	fs, net, scoped := handled(abi)
 	if cfg.Network {
-		net = 0
+		net &^= unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
 	}
 	attr := unix.LandlockRulesetAttr{Handled_access_fs: uint64(fs), Handled_access_net: net, Scoped: scoped}
 	ruleset, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET,

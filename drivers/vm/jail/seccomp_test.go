@@ -137,8 +137,15 @@ func TestNetworkFilter(t *testing.T) {
 		args []uint64
 		want uint32
 	}{
-		{"socket", []uint64{unix.AF_INET}, allowed},
-		{"socket", []uint64{unix.AF_INET6, unix.SOCK_DGRAM, 17}, allowed},
+		{"socket", []uint64{unix.AF_INET, unix.SOCK_STREAM}, allowed},
+		{"socket", []uint64{unix.AF_INET, unix.SOCK_STREAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK, unix.IPPROTO_TCP}, allowed},
+		{"socket", []uint64{unix.AF_INET6, unix.SOCK_DGRAM, unix.IPPROTO_UDP}, allowed},
+		{"socket", []uint64{unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_UDP}, denied},
+		{"socket", []uint64{unix.AF_INET6, unix.SOCK_RAW | unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6}, denied},
+		{"socket", []uint64{unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP}, denied},
+		{"socket", []uint64{unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP}, denied},
+		{"socket", []uint64{unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP}, denied},
+		{"listen", nil, denied},
 		{"socket", []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE}, allowed},
 		{"socket", []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_AUDIT}, denied},
 		{"socket", []uint64{unix.AF_UNIX}, denied},
