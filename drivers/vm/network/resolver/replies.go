@@ -39,7 +39,7 @@ func denied(to dnsmessage.Header, question dnsmessage.Question, p *dnsmessage.Pa
 	b := start(to, dnsmessage.RCodeNameError)
 	_ = b.StartQuestions()
 	_ = b.Question(question)
-	if speaksEDNS(p) {
+	if _, ok := findEDNS(p); ok {
 		var h dnsmessage.ResourceHeader
 		_ = h.SetEDNS0(ourSize, dnsmessage.RCodeSuccess, false)
 		why := append([]byte{0, errProhibited}, "not in --allow-egress"...)
@@ -51,24 +51,6 @@ func denied(to dnsmessage.Header, question dnsmessage.Question, p *dnsmessage.Pa
 		return reply(to, &question, dnsmessage.RCodeNameError)
 	}
 	return message
-}
-
-func speaksEDNS(p *dnsmessage.Parser) bool {
-	if p.SkipAllAnswers() != nil || p.SkipAllAuthorities() != nil {
-		return false
-	}
-	for {
-		h, err := p.AdditionalHeader()
-		if err != nil {
-			return false
-		}
-		if h.Type == dnsmessage.TypeOPT {
-			return true
-		}
-		if p.SkipAdditional() != nil {
-			return false
-		}
-	}
 }
 
 const hostTTL = 300 // seconds

@@ -50,7 +50,7 @@ func (r *Resolver) Answer(ctx context.Context, query []byte, tcp bool) []byte {
 	switch {
 	case name == network.HostName:
 		return host(head, question)
-	case question.Type == typeAXFR || question.Type == typeIXFR:
+	case question.Type == typeAXFR || question.Type == typeIXFR || question.Class != dnsmessage.ClassINET:
 		return reply(head, &question, dnsmessage.RCodeRefused)
 	case !r.Asks(name):
 		r.Refused(name)
@@ -60,7 +60,11 @@ func (r *Resolver) Answer(ctx context.Context, query []byte, tcp bool) []byte {
 		return reply(head, &question, dnsmessage.RCodeServerFailure)
 	}
 	defer r.under.Add(-1)
-	answer, err := r.exchange(ctx, query, question, tcp)
+	ours, err := ask(head, question, &p)
+	if err != nil {
+		return reply(head, nil, dnsmessage.RCodeFormatError)
+	}
+	answer, err := r.exchange(ctx, ours, question, tcp)
 	if err != nil {
 		return reply(head, &question, dnsmessage.RCodeServerFailure)
 	}
