@@ -3,6 +3,7 @@ package tree
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -160,10 +161,19 @@ func (p *packer) file(file string, h *tar.Header, st *syscall.Stat_t) error {
 	if st.Nlink > 1 {
 		p.links[id] = h.Name
 	}
+	var content io.Reader = f
+	if ofKernel(f) { // its size says nothing
+		data, err := io.ReadAll(io.LimitReader(f, maxKernelFile))
+		if err != nil {
+			p.done.leaveOut(err.Error())
+			return nil
+		}
+		content, h.Size = bytes.NewReader(data), int64(len(data))
+	}
 	if err := p.write(h); err != nil {
 		return err
 	}
-	n, err := io.CopyN(p.out, f, h.Size) // a file that grows is cut where it ended
+	n, err := io.CopyN(p.out, content, h.Size) // a file that grows is cut where it ended
 	p.done.Bytes += n
 	if errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s became shorter while it was copied", file)
@@ -187,7 +197,7 @@ func openPlain(file string, id inode) (*os.File, error) {
 
 // children packs a directory's content.
 func (p *packer) children(dir, name string, st *syscall.Stat_t, top bool) error {
-	if p.opt.OneView && !top && st.Dev != p.dev && ofKernel(dir) {
+	if p.opt.OneView && !top && st.Dev != p.dev && isKernels(dir) {
 		return nil
 	}
 	outer := p.dev
@@ -224,9 +234,21 @@ var kernelFS = map[int64]bool{
 
 const mqueueMagic = 0x19800202
 
-func ofKernel(dir string) bool {
+func isKernels(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return ofKernel(f)
+}
+
+// maxKernelFile is how much of a file of such a file system is read, in bytes.
+const maxKernelFile = 16 << 20
+
+func ofKernel(f *os.File) bool {
 	var fs unix.Statfs_t
-	return unix.Statfs(dir, &fs) == nil && kernelFS[int64(fs.Type)]
+	return unix.Fstatfs(int(f.Fd()), &fs) == nil && kernelFS[int64(fs.Type)]
 }
 
 // Base is the name that Pack's caller usually gives what a path names: its last element, and

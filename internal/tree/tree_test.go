@@ -368,6 +368,22 @@ func TestOneView(t *testing.T) {
 	}
 }
 
+// TestKernelFiles checks that a file whose size the kernel does not tell is read.
+func TestKernelFiles(t *testing.T) {
+	var b bytes.Buffer
+	done, err := Pack(&b, "/proc/self/status", "status", PackOptions{})
+	if err != nil || done.Entries != 1 || done.LeftOut != 0 || done.Bytes == 0 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	at := t.TempDir()
+	if _, err := Unpack(&b, at, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(at, "status")); err != nil || !strings.HasPrefix(string(text), "Name:") {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
 // TestFullDisk checks that a file that does not fit leaves no half of it.
 func TestFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
