@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -80,7 +81,7 @@ func splitPort(text string) (ip, hosts, guests string, err error) {
 	if after, bracketed := strings.CutPrefix(text, "["); bracketed {
 		var closed bool
 		if ip, text, closed = strings.Cut(after, "]:"); !closed {
-			return "", "", "", fmt.Errorf("after the address comes ]:")
+			return "", "", "", errors.New("the address ends with ]: and a port")
 		}
 	} else if parts := strings.Split(text, ":"); len(parts) == 3 {
 		ip, text = parts[0], parts[1]+":"+parts[2]

@@ -205,7 +205,10 @@ func checkRequest(q *api.CreateRequest) error {
 	if err := checkDir(q.Process.Dir); err != nil {
 		return err
 	}
-	if err := errors.Join(checkLabels(q.Labels), checkRestart(q)); err != nil {
+	if err := checkLabels(q.Labels); err != nil {
+		return err
+	}
+	if err := checkRestart(q); err != nil {
 		return err
 	}
 	if err := checkMounts(q.Mounts); err != nil {
