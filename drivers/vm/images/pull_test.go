@@ -140,6 +140,13 @@ type cutter struct {
 	sent   int64
 }
 
+// sum returns how many bytes were sent. The server may still be at its last ones.
+func (c *cutter) sum() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent
+}
+
 func (c *cutter) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet || !strings.Contains(r.URL.Path, "/blobs/") {
@@ -233,8 +240,9 @@ func TestResume(t *testing.T) {
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			if ranges && (!strings.Contains(strings.Join(c.asked, " "), "bytes=4000-") || !strings.Contains(strings.Join(c.asked, " "), "bytes=12000-")) {
-				t.Errorf("it asked for %q", c.asked)
+			asked := strings.Join(c.asked, " ")
+			if ranges && !(strings.Contains(asked, "bytes=4000-") && strings.Contains(asked, "bytes=12000-")) {
+				t.Errorf("it asked for %q", asked)
 			}
 		})
 	}
@@ -298,7 +306,7 @@ func TestTwoAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if c.sent > 2_000_000 {
-		t.Errorf("%d bytes were sent", c.sent)
+	if sent := c.sum(); sent > 2_000_000 {
+		t.Errorf("%d bytes were sent", sent)
 	}
 }
