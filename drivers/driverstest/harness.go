@@ -81,6 +81,9 @@ type Harness struct {
 	// RootIsRoot says that root inside is root on the host, whoever runs the driver.
 	RootIsRoot bool
 
+	// NoNetwork says that the engine gives its sandboxes no network here.
+	NoNetwork bool
+
 	// Mountable says that the suite may mount file systems below Dir.
 	Mountable bool
 }

@@ -33,7 +33,7 @@ func TestConformance(t *testing.T) {
 		New: func(gatewayID string) drivers.Driver {
 			return New(Config{GatewayID: gatewayID})
 		},
-		Dir: dir, Mountable: mountable, Blind: true, LosesOwners: true, Uncounted: os.Getuid() != 0, Netns: engine.Netns(),
+		Dir: dir, Mountable: mountable, Blind: true, LosesOwners: true, Uncounted: os.Getuid() != 0, NoNetwork: os.Getuid() != 0, Netns: engine.Netns(),
 		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Image = testhost.Image },
 		RestartEngine: func(t testing.TB) { engine.Do(t, "restart") },
 		RemoveBehind:  raw.remove,
