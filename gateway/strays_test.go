@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
@@ -24,13 +23,16 @@ import (
 type surveyor struct {
 	*fake
 	mounting []drivers.Mounting
-	silent   atomic.Bool // as an engine that hangs
+	silent   atomic.Bool  // as an engine that hangs
+	asked    atomic.Int32 // how many wait for its answer
 	err      error
 }
 
 func (s *surveyor) Mounting(ctx context.Context, dir string) ([]drivers.Mounting, error) {
 	var inside []drivers.Mounting
 	if s.silent.Load() {
+		s.asked.Add(1)
+		defer s.asked.Add(-1)
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -161,11 +163,15 @@ func TestRemoveUsedShare(t *testing.T) {
 
 	engine.silent.Store(true)
 	refused(t, remove(false), api.CodeConflict, "is not known: fake did not answer in time")
-	gone, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
+	gone, leave := context.WithCancel(t.Context())
+	go func() {
+		w.eventually("the engine is asked", func() bool { return engine.asked.Load() > 0 })
+		leave()
+	}()
 	if err := w.client.RemoveShare(gone, "agent", false); err == nil {
 		t.Error("it was removed for somebody who had gone")
 	}
+	w.eventually("nobody waits for the engine", func() bool { return engine.asked.Load() == 0 })
 	engine.silent.Store(false)
 	if w.shareOf("agent").Token.Generation == 0 {
 		t.Error("it lost its token")

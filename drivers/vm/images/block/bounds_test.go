@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"openshell-vm/drivers/vm/images/erofs"
@@ -55,16 +56,16 @@ func refused(t *testing.T, err error, want string) {
 func TestImpliedDirectories(t *testing.T) {
 	b := newBuilder(t)
 	b.entries = maxEntries - 50_000
-	made := 0
+	var made atomic.Int64
 	err := b.add(written(t, func(add func(tar.Header)) {
 		for i := range 60 {
-			made = i
+			made.Store(int64(i))
 			add(tar.Header{Name: fmt.Sprint(i) + strings.Repeat("/a", 2000) + "/f"})
 		}
 	}))
 	refused(t, err, "more than 1000000 files")
-	if made > 50 {
-		t.Errorf("it took %d entries", made)
+	if n := made.Load(); n > 50 {
+		t.Errorf("it took %d entries", n)
 	}
 }
 
@@ -80,7 +81,7 @@ func TestLongWays(t *testing.T) {
 	}
 	for name, entry := range ways {
 		t.Run(name, func(t *testing.T) {
-			made := 0
+			var made atomic.Int64
 			b := newBuilder(t)
 			b.steps = maxSteps - 1_000_000
 			err := b.add(written(t, func(add func(tar.Header)) {
@@ -91,12 +92,12 @@ func TestLongWays(t *testing.T) {
 						Linkname: strings.Repeat("a/", 780) + strings.Repeat("../", 780) + fmt.Sprint("l", i-1)})
 				}
 				for i := range 10_000 {
-					made = i
+					made.Store(int64(i))
 					add(entry(i))
 				}
 			}))
 			refused(t, err, "steps")
-			if made == 10_000-1 {
+			if made.Load() == 10_000-1 {
 				t.Error("all entries were taken")
 			}
 		})
