@@ -61,13 +61,21 @@ func pruneAction(c *cli.Context) error {
 	if !c.Bool("force") && !confirmed(os.Stdin, "This removes what does not run, with all that it wrote: "+strings.Join(names, ", ")) {
 		return nil
 	}
+	return removeAll(c, list, func(s api.Sandbox) (string, error) {
+		return s.Name, client.Remove(c.Context, s.ID, false) // refuses one that was started meanwhile
+	})
+}
+
+// removeAll removes each of a list, and goes on after a failure. Of what is gone already it
+// says nothing.
+func removeAll[T any](c *cli.Context, list []T, remove func(T) (name string, err error)) error {
 	var errs []error
-	for _, s := range list {
-		err := client.Remove(c.Context, s.ID, false) // refuses one that was started meanwhile
+	for _, one := range list {
+		name, err := remove(one)
 		if gateways.NotFound(err) {
 			continue
 		}
-		errs = append(errs, done(c, s.Name, err))
+		errs = append(errs, done(c, name, err))
 	}
 	return errors.Join(errs...)
 }

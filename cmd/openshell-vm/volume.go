@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"strings"
 
@@ -101,13 +100,7 @@ func volumePruneAction(c *cli.Context) error {
 	if len(unused) == 0 || !c.Bool("force") && !confirmed(os.Stdin, question) {
 		return nil
 	}
-	var errs []error
-	for _, name := range unused {
-		err := client.RemoveVolume(c.Context, name) // refuses one that is used by now
-		if gateways.NotFound(err) {
-			continue
-		}
-		errs = append(errs, done(c, name, err))
-	}
-	return errors.Join(errs...)
+	return removeAll(c, unused, func(name string) (string, error) {
+		return name, client.RemoveVolume(c.Context, name) // refuses one that is used by now
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/internal/stream"
 	"openshell-vm/internal/vocab"
 )
 
@@ -40,25 +41,11 @@ func (d *Driver) CopyOut(ctx context.Context, id, path string, w io.Writer) erro
 func (d *Driver) CopyIn(ctx context.Context, id, dir string, r io.Reader) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	err := d.copy(ctx, id, vocab.CopyTask{Do: vocab.CopyIn, Path: dir}, drivers.Streams{Stdin: &failing{r, cancel}})
+	err := d.copy(ctx, id, vocab.CopyTask{Do: vocab.CopyIn, Path: dir}, drivers.Streams{Stdin: stream.FailingReader(r, cancel)})
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	return err
-}
-
-// failing is a reader whose failure ends the task: a guest is not told of it.
-type failing struct {
-	r    io.Reader
-	fail context.CancelCauseFunc
-}
-
-func (f *failing) Read(p []byte) (int, error) {
-	n, err := f.r.Read(p)
-	if err != nil && err != io.EOF {
-		f.fail(err)
-	}
-	return n, err
 }
 
 // copy has the guest init do one task.

@@ -51,26 +51,11 @@ func (c *Client) CopyIn(ctx context.Context, ref, dir string, r io.Reader) error
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	_, err = converse(ctx, conn, Streams{Stdin: &failing{r, cancel}})
+	_, err = converse(ctx, conn, Streams{Stdin: stream.FailingReader(r, cancel)})
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	return err
-}
-
-// failing is a reader whose failure ends the request: its end must not look like the end of
-// the archive.
-type failing struct {
-	r    io.Reader
-	fail context.CancelCauseFunc
-}
-
-func (f *failing) Read(p []byte) (int, error) {
-	n, err := f.r.Read(p)
-	if err != nil && err != io.EOF {
-		f.fail(err)
-	}
-	return n, err
 }
 
 // maxPath is the longest path that a kernel takes.
