@@ -121,6 +121,23 @@ func (s *Store) sweep() {
 	}
 }
 
+// exclusive takes an image's lock. No sweep begins until it is released.
+func (s *Store) exclusive(h string) (release func(), err error) {
+	pulled, err := s.Pulling()
+	if err != nil {
+		return nil, err
+	}
+	lock, err := s.lockImage(h)
+	if err != nil {
+		pulled()
+		return nil, err
+	}
+	return func() {
+		lock.Close()
+		pulled()
+	}, nil
+}
+
 // Untag removes a name. It reports whether there was one.
 func (s *Store) Untag(name string) bool { return os.Remove(s.nameFile(name)) == nil }
 
@@ -131,16 +148,11 @@ func (s *Store) Remove(id string) error {
 	if err != nil {
 		return err
 	}
-	release, err := s.Pulling() // no sweep meanwhile
+	release, err := s.exclusive(h)
 	if err != nil {
 		return err
 	}
 	defer release()
-	lock, err := s.lockImage(h)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
 	if users, err := users(s.path("images", dirName(h))); err != nil {
 		return err
 	} else if len(users) > 0 {

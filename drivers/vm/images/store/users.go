@@ -24,16 +24,11 @@ func (s *Store) Use(id, sandbox, dir string) error {
 	if !s.Has(id) { // nor is there a directory for the lock, perhaps
 		return ErrNotFound
 	}
-	release, err := s.Pulling() // no sweep meanwhile
+	release, err := s.exclusive(h)
 	if err != nil {
 		return err
 	}
 	defer release()
-	lock, err := s.lockImage(h)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
 	if !s.Has(id) {
 		return ErrNotFound
 	}
