@@ -52,9 +52,10 @@ var importRule = map[string][]string{
 		"drivers/vm/cgroup", "drivers/vm/monitor", "=drivers/vm/network", "drivers/vm/network/resolver", "internal"},
 	"drivers/vm/monitor/api": {"=drivers", "internal"},
 	"drivers/vm/monitor": {"=drivers", "drivers/vm/guest", "=drivers/vm/hypervisor", "drivers/vm/monitor/api",
-		"drivers/vm/cgroup", "drivers/vm/jail", "=drivers/vm/network", "drivers/vm/rootlist", "internal", "share/layout"},
+		"drivers/vm/cgroup", "drivers/vm/jail", "=drivers/vm/network", "drivers/vm/network/keeper", "drivers/vm/rootlist", "internal", "share/layout"},
 	// The network process, and apart from it what others have to know of it.
 	"drivers/vm/network":                {"internal"},
+	"drivers/vm/network/keeper":         {"=drivers", "=drivers/vm/hypervisor", "drivers/vm/jail", "=drivers/vm/network", "internal/text"},
 	"drivers/vm/network/link":           {},
 	"drivers/vm/network/policy":         {"=drivers/vm/network"},
 	"drivers/vm/network/resolver":       {"=drivers/vm/network"},

@@ -13,6 +13,7 @@ import (
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/network/keeper"
 	"openshell-vm/internal/peer"
 	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
@@ -32,9 +33,9 @@ type monitor struct {
 	workload              *stream.Session // the only session of stdioConn
 	control               *control
 	ports                 ports
-	net                   *netProcess    // nil if the VM has no network
-	stdioEnd              chan struct{}  // closed when the workload's output is complete
-	consoles              sync.WaitGroup // the goroutine that copies into console
+	net                   *keeper.Network // nil if the VM has no network
+	stdioEnd              chan struct{}   // closed when the workload's output is complete
+	consoles              sync.WaitGroup  // the goroutine that copies into console
 
 	clients sync.WaitGroup
 	stop    chan time.Duration // gets the grace; negative means at once
@@ -112,7 +113,9 @@ func (m *monitor) run(lock *os.File, ready io.WriteCloser) error {
 	exit := m.watch(early) // 4
 	m.finish(exit)         // 5
 	m.group.kill()         // 6
-	m.closeNetwork()
+	if m.net != nil {
+		m.net.Close()
+	}
 	m.hangUp(leave)
 	return nil
 }
@@ -167,8 +170,10 @@ func (m *monitor) launch(theirs hypervisor.Ports) error {
 			return err
 		}
 	}
-	if err := m.startNetwork(); err != nil {
-		return err
+	if m.net != nil {
+		if err := m.net.Start(); err != nil {
+			return err
+		}
 	}
 	m.log.Info("the hypervisor runs", "hypervisor", m.cfg.Hypervisor, "attempt", m.cfg.Attempt)
 	go m.control.read()
@@ -259,7 +264,7 @@ func (m *monitor) report() api.Report {
 	r.PIDs = m.group.pids()
 	r.Jail = append(m.group.gaps(), m.cfg.limitFact())
 	if m.net != nil {
-		r.Jail, r.Network = append(r.Jail, m.net.facts()...), m.net.state()
+		r.Jail, r.Network = append(r.Jail, m.net.Facts()...), m.net.State()
 	}
 	if m.stdio != nil && m.stdio.Waited() > stallShown {
 		r.Output = "held: its output waits for an attached client that does not read"

@@ -1,4 +1,4 @@
-package monitor
+package keeper
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/network"
+	"openshell-vm/internal/text"
 )
 
 // Bounds of what is remembered of a guest's network.
@@ -16,12 +17,13 @@ const (
 	mostGiven   = 1024 // addresses
 	mostLogged  = 200  // refusals in the monitor's log
 	mostTimes   = 1 << 30
+	mostShown   = 500 // columns of each text
 )
 
-// netMemory is what the monitor remembers of a guest's network: what it was refused, for
+// memory is what is remembered of a guest's network: what it was refused, for
 // people, and which addresses it was given, for the next network process. The zero value
 // is ready.
-type netMemory struct {
+type memory struct {
 	egress  []network.Egress  // the allow list
 	refused []network.Refused // cleaned; the latest last
 	times   int               // refusals in all
@@ -30,13 +32,15 @@ type netMemory struct {
 }
 
 // take notes a message, and returns the refusals in it that belong into the log.
-func (g *netMemory) take(m network.ToMonitor) (fresh []network.Refused) {
+func (g *memory) take(m network.ToMonitor) (fresh []network.Refused) {
 	g.count(m.More)
 	for _, r := range m.Refused[:min(len(m.Refused), network.MaxRefused)] {
 		if r.Times <= 0 {
 			continue
 		}
-		r.What, r.Name, r.Why = printable(r.What), printable(r.Name), printable(r.Why)
+		for _, s := range []*string{&r.What, &r.Name, &r.Why} {
+			*s = text.Short(*s, mostShown)
+		}
 		r.Times = min(r.Times, mostTimes)
 		g.count(r.Times)
 		i := slices.IndexFunc(g.refused, func(old network.Refused) bool {
@@ -59,11 +63,11 @@ func (g *netMemory) take(m network.ToMonitor) (fresh []network.Refused) {
 	return fresh
 }
 
-func (g *netMemory) count(times int) { g.times = min(g.times+min(max(0, times), mostTimes), mostTimes) }
+func (g *memory) count(times int) { g.times = min(g.times+min(max(0, times), mostTimes), mostTimes) }
 
 // gave notes an address, if it may have been given out for that name. A network process
 // that a guest has taken over must not open more for the next one.
-func (g *netMemory) gave(one network.Given) {
+func (g *memory) gave(one network.Given) {
 	addr, err := netip.ParseAddr(one.Address)
 	allowed := slices.ContainsFunc(g.egress, func(e network.Egress) bool { return e.Matches(one.Name) })
 	if err != nil || addr.Zone() != "" || !allowed {
@@ -81,18 +85,19 @@ func (g *netMemory) gave(one network.Given) {
 }
 
 // stillGiven returns the addresses that the guest may still use.
-func (g *netMemory) stillGiven() []network.Given {
+func (g *memory) stillGiven() []network.Given {
 	now := time.Now()
 	g.given = slices.DeleteFunc(g.given, func(a network.Given) bool { return a.Until.Before(now) })
 	return slices.Clone(g.given)
 }
 
-// facts tells people about the VM's network.
-func (n *netProcess) facts() (facts []drivers.Fact) {
+// Facts tells people about the VM's network.
+func (n *Network) Facts() (facts []drivers.Fact) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.starts > 1 || n.down != "" {
-		facts = append(facts, drivers.Fact{Name: "network restarts", Value: fmt.Sprintf("%d; the last time: %s", max(n.starts-1, 0), n.lastEnd)})
+		restarts := fmt.Sprintf("%d; the last time: %s", max(n.starts-1, 0), n.lastEnd)
+		facts = append(facts, drivers.Fact{Name: "network restarts", Value: restarts})
 	}
 	if n.guest.times > 0 {
 		facts = append(facts, drivers.Fact{Name: "network refusals", Value: fmt.Sprint(n.guest.times)})
@@ -114,8 +119,8 @@ func (n *netProcess) facts() (facts []drivers.Fact) {
 // are gone.
 const restartShown = 30 * time.Second
 
-// state says in one line why the network is down, or was a moment ago; "" if all is well.
-func (n *netProcess) state() string {
+// State says in one line why the network is down, or was a moment ago; "" if all is well.
+func (n *Network) State() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {

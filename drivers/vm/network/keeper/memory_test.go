@@ -1,4 +1,4 @@
-package monitor
+package keeper
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 // TestNetMemory: what a guest was refused is remembered, cleaned and bounded, and logged
 // once.
 func TestNetMemory(t *testing.T) {
-	var g netMemory
+	var g memory
 	one := network.Refused{What: "tcp 10.0.0.1:22", Name: "evil\x1b[2J.example", Why: "no", Times: 2}
 	if fresh := g.take(network.ToMonitor{Refused: []network.Refused{one}}); len(fresh) != 1 || strings.Contains(fresh[0].Name, "\x1b") {
 		t.Errorf("%+v", fresh)
@@ -27,7 +27,7 @@ func TestNetMemory(t *testing.T) {
 			{What: fmt.Sprint("the name n", i, strings.Repeat("x", 5000)), Times: 1}, {What: "nothing", Times: -5}, {What: "none"},
 		}, More: -7}))
 	}
-	if len(g.refused) != mostRefused || logged != mostLogged-1 || g.times != 10_009 || len(g.refused[0].What) > 4*maxLine {
+	if len(g.refused) != mostRefused || logged != mostLogged-1 || g.times != 10_009 || len(g.refused[0].What) > 4*mostShown {
 		t.Errorf("%d kinds, %d logged, %d times, %d bytes", len(g.refused), logged, g.times, len(g.refused[0].What))
 	}
 }
@@ -60,20 +60,20 @@ func TestStillGiven(t *testing.T) {
 // TestNetState: people are told that the network is down, and for a while that it was.
 func TestNetState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &netProcess{starts: 1, begun: time.Now()}
-		if got := n.state(); got != "" || len(n.facts()) != 0 {
-			t.Errorf("%q, %v", got, n.facts())
+		n := &Network{starts: 1, begun: time.Now()}
+		if got := n.State(); got != "" || len(n.Facts()) != 0 {
+			t.Errorf("%q, %v", got, n.Facts())
 		}
 		n.noteDown("network ended: signal: killed")
-		if got := n.state(); got != "its network is down and is started again: network ended: signal: killed" {
+		if got := n.State(); got != "its network is down and is started again: network ended: signal: killed" {
 			t.Errorf("%q", got)
 		}
 		n.down, n.starts, n.begun = "", 2, time.Now()
-		if got := n.state(); !strings.HasPrefix(got, "its network was started again") || fmt.Sprint(n.facts()) != "[{network restarts 1; the last time: network ended: signal: killed}]" {
-			t.Errorf("%q, %v", got, n.facts())
+		if got := n.State(); !strings.HasPrefix(got, "its network was started again") || fmt.Sprint(n.Facts()) != "[{network restarts 1; the last time: network ended: signal: killed}]" {
+			t.Errorf("%q, %v", got, n.Facts())
 		}
 		time.Sleep(restartShown)
-		if got := n.state(); got != "" {
+		if got := n.State(); got != "" {
 			t.Errorf("%q", got)
 		}
 	})

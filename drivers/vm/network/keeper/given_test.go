@@ -1,4 +1,4 @@
-package monitor
+package keeper
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"openshell-vm/drivers/vm/network"
 )
 
-func allowing(t *testing.T, texts ...string) (g netMemory) {
+func allowing(t *testing.T, texts ...string) (g memory) {
 	t.Helper()
 	for _, text := range texts {
 		e, err := network.ParseEgress(text)
@@ -44,7 +44,7 @@ func TestGivenIsChecked(t *testing.T) {
 	if len(given) == 2 && (given[0].Until.Before(now.Add(time.Hour+time.Minute)) || time.Until(given[1].Until) > network.MaxKnown) {
 		t.Errorf("known until %v and %v", given[0].Until, given[1].Until)
 	}
-	var none netMemory
+	var none memory
 	none.take(network.ToMonitor{Given: given})
 	if len(none.given) != 0 {
 		t.Errorf("without an allow list: %+v", none.given)
@@ -53,7 +53,7 @@ func TestGivenIsChecked(t *testing.T) {
 
 // TestNumbersStayInRange: numbers of a hostile process don't overflow.
 func TestNumbersStayInRange(t *testing.T) {
-	var g netMemory
+	var g memory
 	for range 3 {
 		g.take(network.ToMonitor{More: math.MaxInt, Refused: []network.Refused{{What: "a", Times: math.MaxInt}, {What: "b", Times: -5}}})
 	}
@@ -91,16 +91,16 @@ func TestLargestIntroduction(t *testing.T) {
 
 // TestNetworkThatTalks: a process that sends messages without end is replaced.
 func TestNetworkThatTalks(t *testing.T) {
-	m, _ := plainNetwork(t, func(n int64) string {
+	n, _ := plainNetwork(t, func(n int64) string {
 		if n == 1 {
 			return "head -n 2 <&3 >/dev/null; while echo '{}' >&3; do :; done"
 		}
 		return "exec cat <&3 >/dev/null"
 	})
-	run, err := m.runNetwork()
+	run, err := n.launch()
 	if err != nil {
 		t.Fatal(err)
 	}
-	go m.keepNetwork(run)
-	awaitNetwork(t, "another process works", func(n *netProcess) bool { return n.starts == 2 && n.down == "" && n.run != nil }, m.net)
+	go n.keep(run)
+	awaitNetwork(t, "another process works", func(n *Network) bool { return n.starts == 2 && n.down == "" && n.run != nil }, n)
 }
