@@ -55,6 +55,10 @@ type Spec struct {
 	Labels  map[string]string `json:"labels,omitempty"` // the user's own; none begins with LabelPrefix
 	Restart RestartPolicy     `json:"restart,omitzero"` // drivers ignore it, a gateway that lost the record needs it
 
+	// Tokens are those of the share. Drivers ignore them, a gateway that lost the record needs
+	// them.
+	Tokens vocab.Tokens `json:"tokens,omitzero"`
+
 	VM VM `json:"-"`
 }
 

@@ -7,6 +7,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
+
+	"openshell-vm/internal/vocab"
 )
 
 // The directories in testdata are named for the commit whose drivers wrote what is in
@@ -29,6 +32,8 @@ func full(t *testing.T) Spec {
 	}
 	var errs [2]error
 	var data Mount
+	s.Tokens = vocab.Tokens{Identity: "ci", Files: []vocab.TokenFile{{Audience: "https://example.com", File: "example.jwt", TTL: time.Minute,
+		Algorithm: "RS256", NoID: true, Preset: "aws", Parameter: "role"}}, Audiences: []string{"other"}, Claims: map[string]string{"team": "a"}}
 	s.Auth, errs[0] = NewMount("/state/shares/abcdefghijkl/auth", AuthDir)
 	data, errs[1] = NewVolume("cache", "/home/u/data", "/data")
 	s.Mounts = []Mount{data}
@@ -84,7 +89,7 @@ func TestOlderSpecs(t *testing.T) {
 
 // older is s without what the commits in testdata did not have.
 func older(s Spec) Spec {
-	s.Writable, s.Network, s.Ports, s.Labels, s.Restart = nil, "", nil, nil, RestartPolicy{}
+	s.Writable, s.Network, s.Ports, s.Labels, s.Restart, s.Tokens = nil, "", nil, nil, RestartPolicy{}, vocab.Tokens{}
 	s.VM.AllowHost, s.VM.AllowEgress = nil, nil
 	s.Mounts = []Mount{{source: "/home/u/data", target: "/data"}}
 	return s

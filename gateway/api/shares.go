@@ -11,7 +11,9 @@ import (
 type ShareRequest struct {
 	Name   string        `json:"name"`
 	TTL    time.Duration `json:"ttl,omitempty"`    // token lifetime, ns; 0 for the default of 1 h
-	Ignore bool          `json:"ignore,omitempty"` // ignore TTL if the share exists already with another one
+	Ignore bool          `json:"ignore,omitempty"` // ignore TTL and Tokens if the share exists already with others
+
+	Tokens Tokens `json:"tokens,omitzero"`
 }
 
 // Share is one share as people see it.

@@ -139,7 +139,15 @@ type CreateRequest struct {
 
 	Labels  map[string]string `json:"labels,omitempty"`
 	Restart RestartPolicy     `json:"restart,omitzero"`
+
+	Tokens Tokens `json:"tokens,omitzero"`
 }
+
+// Tokens are the tokens that a sandbox has beside the one for the gateway, and what they say.
+type Tokens = vocab.Tokens
+
+// TokenFile is a file of a share that holds a token for one audience.
+type TokenFile = vocab.TokenFile
 
 // Values of CreateRequest.Network.
 const (

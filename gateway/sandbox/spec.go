@@ -25,7 +25,7 @@ func specOf(r *state.Record, h *state.Home, authDir string) (spec drivers.Spec, 
 			AllowHost: q.AllowHost, AllowEgress: q.AllowEgress},
 		Image: q.Image, Entrypoint: q.Entrypoint,
 		Network: q.Network, Ports: q.Ports,
-		Labels: q.Labels, Restart: q.Restart,
+		Labels: q.Labels, Restart: q.Restart, Tokens: q.Tokens,
 	}
 	if spec.VM.Hypervisor == auto {
 		spec.VM.Hypervisor = ""
@@ -71,7 +71,7 @@ func remember(r *state.Record, spec drivers.Spec) {
 	fillIn(r, spec)
 	q := &r.Request
 	q.Stdin, q.AutoRemove = spec.Stdin, spec.AutoRemove
-	q.Labels, q.Restart = spec.Labels, spec.Restart
+	q.Labels, q.Restart, q.Tokens = spec.Labels, spec.Restart, spec.Tokens
 	for _, m := range spec.Mounts {
 		q.Mounts = append(q.Mounts, asGiven(vocab.Mount{Source: m.Source(), Target: m.Target(), Volume: m.Volume()}))
 	}

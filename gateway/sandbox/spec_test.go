@@ -92,6 +92,7 @@ func fullSpec(t *testing.T) drivers.Spec {
 			AllowHost: []uint16{80}, AllowEgress: []string{"example.com"}},
 		Image: "alpine", Entrypoint: "/bin/entry", Network: drivers.NetworkUser, Ports: []drivers.Port{{Host: 1, Guest: 2}},
 		Labels: map[string]string{"a": "b"}, Restart: drivers.RestartPolicy{Name: "always"},
+		Tokens: api.Tokens{Identity: "ci", Files: []api.TokenFile{{Audience: "https://example.com", File: "example.jwt"}}},
 		Process: drivers.Process{Args: []string{"sleep", "9"}, Env: []string{"A=b"}, Dir: "/tmp", User: "nobody", Terminal: true,
 			Size: drivers.Size{Rows: 24, Cols: 80}},
 		Stdin: true, AutoRemove: true, CPUs: 1.5, Memory: 1 << 30,

@@ -69,8 +69,8 @@ type Record struct {
 	Lost string `json:"lost,omitempty"`
 }
 
-// Request is what a sandbox was made with. For a share of the user's own it has only the name
-// and the lifetime. Its fields are those of the API's CreateRequest, so that the gateway can
+// Request is what a sandbox was made with. For a share of the user's own it has only the name,
+// the lifetime and the tokens. Its fields are those of the API's CreateRequest, so that the gateway can
 // convert one to the other.
 type Request struct {
 	Name        string        `json:"name,omitempty"` // as the user gave it; Record.Name is the one that counts
@@ -98,6 +98,8 @@ type Request struct {
 
 	Labels  map[string]string   `json:"labels,omitempty"`
 	Restart vocab.RestartPolicy `json:"restart,omitzero"`
+
+	Tokens vocab.Tokens `json:"tokens,omitzero"`
 }
 
 // StartRecord is about one start.
