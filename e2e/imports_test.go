@@ -129,10 +129,16 @@ var importRule = map[string][]string{
 
 	"cmd/openshell-gateway": {"gateway", "drivers"},
 	"cmd/openshell-vmm":     {"drivers/vm/hypervisor/all", "drivers/vm/jail", "drivers/vm/kvm", "drivers/vm/monitor"},
-	"cmd/openshell-init":    {"drivers/vm/guest", "drivers/vm/rootlist", "internal", "share/layout"},
+	"cmd/openshell-init":    {"cmd/openshell-init", "drivers/vm/guest", "internal"},
 	"cmd/openshell-image":   {"drivers/vm/images", "internal"},
 	"cmd/openshell-net":     {"drivers/vm/network/nat"},
 	"cmd/openshell-krun":    {"drivers/vm/guest", "drivers/vm/hypervisor/krun/krunvm", "krun"},
+
+	// The guest imports leaves only. Each package below the init has one task.
+	"cmd/openshell-init/copying":  {"internal/tree", "internal/vocab"},
+	"cmd/openshell-init/forget":   {},
+	"cmd/openshell-init/skeleton": {"cmd/openshell-init/forget", "drivers/vm/guest", "drivers/vm/rootlist"},
+	"cmd/openshell-init/watching": {"cmd/openshell-init/forget", "share/layout"},
 
 	"e2e": {"drivers", "gateway", "share", "tokens", "krun", "internal"},
 }

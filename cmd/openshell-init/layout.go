@@ -25,7 +25,7 @@ const (
 	writableAt  = "/run/writable" // the devices that can be written to, by their tags
 	upperDir    = "/run/upper"    // the disk, or a tmpfs
 	newRoot     = "/run/root"     // the overlay
-	skeletonDir = "/run/skeleton" // a tmpfs of its own; see lowerLayers
+	skeletonDir = "/run/skeleton" // a tmpfs of its own; see package skeleton
 )
 
 // layout says where the guest finds what the host exposes, and what is special about

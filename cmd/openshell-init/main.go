@@ -19,12 +19,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"log"
 	"os"
 	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"openshell-vm/cmd/openshell-init/copying"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/internal/fault"
 )
@@ -34,8 +36,10 @@ import (
 func init() { runtime.LockOSThread() }
 
 func main() {
-	if os.Args[0] == copyName {
-		os.Exit(copyMain(os.Args))
+	log.SetFlags(0)
+	log.SetPrefix("openshell-init: ")
+	if os.Args[0] == copying.Name {
+		os.Exit(copying.Main(os.Args))
 	}
 	if os.Getpid() != 1 {
 		fmt.Fprintln(os.Stderr, "openshell-init: it is process 1 of a VM and can't be run by hand")
@@ -131,9 +135,7 @@ func (h *host) fail(err error) {
 
 const failedPause = 200 * time.Millisecond
 
-func logf(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "openshell-init: "+format+"\n", args...)
-}
+func logf(format string, args ...any) { log.Printf(format, args...) }
 
 func kernelRelease() string {
 	var u unix.Utsname

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"openshell-vm/cmd/openshell-init/skeleton"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/internal/fault"
 )
@@ -190,9 +191,10 @@ func (l layout) isDisk(disk, serial, readOnly string) bool {
 }
 
 func mountOverlay(where layout, progress func(guest.Progress)) error {
-	// lowerLayers also opens the root directory. On a single device that directory is a
+	// Layers also opens the root directory. On a single device that directory is a
 	// mount on the host, and becomes a mount in the guest only when it is opened.
-	layers, err := lowerLayers(where, skeletonDir, progress)
+	list := filepath.Join(where.shares, guest.BootDir, guest.RootListFile)
+	layers, err := skeleton.Layers(where.lower, list, skeletonDir, progress)
 	if err != nil {
 		return err
 	}

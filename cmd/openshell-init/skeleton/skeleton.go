@@ -1,22 +1,6 @@
-package main
-
-import (
-	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
-	"sync/atomic"
-	"time"
-
-	"golang.org/x/sys/unix"
-
-	"openshell-vm/drivers/vm/guest"
-	"openshell-vm/drivers/vm/rootlist"
-)
-
+// Package skeleton makes what an overlay needs between it and a directory whose file
+// server lets it copy nothing up.
+//
 // When an overlay copies a file up, it also asks the lower file system for the inode's
 // flags. It takes only ENOTTY for "there are none". libkrun (up to 1.19 at least)
 // answers EOPNOTSUPP, so nothing in a directory that it serves could be changed. In that
@@ -31,6 +15,25 @@ import (
 // directory. libkrun keeps a descriptor open for each name that this kernel remembers,
 // and lists a directory short when it has none left. So the walk makes the kernel
 // forget names on the way.
+package skeleton
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"openshell-vm/cmd/openshell-init/forget"
+	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/rootlist"
+)
 
 // overlayfs's attributes that mark a stub and name its file.
 const (
@@ -38,32 +41,33 @@ const (
 	xattrRedirect = "trusted.overlay.redirect"
 )
 
-// lowerLayers returns the overlay's options for the root directory. It makes a skeleton
-// if the directory's file server needs one, and calls progress meanwhile.
-func lowerLayers(where layout, skeleton string, progress func(guest.Progress)) (string, error) {
-	dir, err := os.Open(where.lower)
+// Layers returns the overlay's options for the root directory lower. If the directory's
+// file server needs a skeleton, it is made at the directory to, on a tmpfs, from the
+// monitor's list if that file exists. Meanwhile Layers calls progress about once a second.
+func Layers(lower, list, to string, progress func(guest.Progress)) (string, error) {
+	dir, err := os.Open(lower)
 	if err != nil {
 		return "", fmt.Errorf("open the root directory: %w", err)
 	}
 	defer dir.Close()
 	if _, err := unix.IoctlGetInt(int(dir.Fd()), unix.FS_IOC_GETFLAGS); !errors.Is(err, unix.EOPNOTSUPP) {
-		return "lowerdir=" + where.lower, nil
+		return "lowerdir=" + lower, nil
 	}
-	if err := os.MkdirAll(skeleton, 0o700); err != nil {
+	if err := os.MkdirAll(to, 0o700); err != nil {
 		return "", err
 	}
-	if err := unix.Mount("tmpfs", skeleton, "tmpfs", 0, "mode=0755,nr_inodes=0"); err != nil {
+	if err := unix.Mount("tmpfs", to, "tmpfs", 0, "mode=0755,nr_inodes=0"); err != nil {
 		return "", fmt.Errorf("mount the root's skeleton: %w", err)
 	}
-	s := newSkeleton(skeleton)
+	s := newSkeleton(to)
 	ctx, told := context.WithCancel(context.Background())
 	go s.tell(ctx, progress)
-	err = s.make(where)
+	err = s.make(lower, list)
 	told()
 	if err != nil {
 		return "", fmt.Errorf("make the root's skeleton: %w", err)
 	}
-	return fmt.Sprintf("lowerdir=%s::%s,metacopy=on,redirect_dir=on", skeleton, where.lower), nil
+	return fmt.Sprintf("lowerdir=%s::%s,metacopy=on,redirect_dir=on", to, lower), nil
 }
 
 // skeleton is a skeleton that is being made in the empty directory to.
@@ -85,16 +89,16 @@ func newSkeleton(to string) *skeleton {
 	return &skeleton{to: to, links: map[[2]uint64]string{}}
 }
 
-// make makes the whole skeleton, from the monitor's list if there is one.
-func (s *skeleton) make(where layout) error {
+// make makes the whole skeleton, from the file list if there is one.
+func (s *skeleton) make(lower, list string) error {
 	defer unix.Umask(unix.Umask(0))
-	list, err := os.Open(filepath.Join(where.shares, guest.BootDir, guest.RootListFile))
+	f, err := os.Open(list)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		err = s.walk(where.lower)
+		err = s.walk(lower)
 	case err == nil:
-		defer list.Close()
-		err = rootlist.Read(list, s.of.Store, s.add)
+		defer f.Close()
+		err = rootlist.Read(f, s.of.Store, s.add)
 	}
 	if err != nil {
 		return err
@@ -120,14 +124,14 @@ const atOnce = 500
 func (s *skeleton) walk(lower string) error {
 	unread, err := rootlist.Walk(lower, nil, func(e rootlist.Entry) error {
 		if s.made.Load()%atOnce == atOnce-1 {
-			if err := forgetNames(); err != nil {
+			if err := forget.Names(); err != nil {
 				return fmt.Errorf("forget names: %w", err)
 			}
 		}
 		return s.add(e)
 	})
 	if unread.Count > 0 {
-		logf("%d files and directories of the root can't be read on the host, "+
+		log.Printf("%d files and directories of the root can't be read on the host, "+
 			"and are missing or empty here: %q for one", unread.Count, unread.First)
 	}
 	return err

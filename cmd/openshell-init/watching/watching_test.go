@@ -1,4 +1,4 @@
-package main
+package watching
 
 import (
 	"context"
@@ -78,7 +78,7 @@ type report struct {
 // runWatch watches share while script runs in the bubble's time.
 func runWatch(t *testing.T, share *fakeShare, script func()) []report {
 	t.Helper()
-	return runWatchEvery(t, share, watchCached, script)
+	return runWatchEvery(t, share, everyCached, script)
 }
 
 func runWatchEvery(t *testing.T, share *fakeShare, every time.Duration, script func()) (reports []report) {
@@ -170,7 +170,7 @@ func TestWatchManyPublishes(t *testing.T) {
 		t.Fatalf("%d reports after %d drops, want 50", len(reports), share.drops)
 	}
 	for i, r := range reports[1:] {
-		if late := r.after - time.Duration(i+1)*3*time.Second; r.generation != uint64(i+2) || late > watchCached {
+		if late := r.after - time.Duration(i+1)*3*time.Second; r.generation != uint64(i+2) || late > everyCached {
 			t.Errorf("generation %d was seen %v after its publish", r.generation, late)
 		}
 	}
@@ -179,7 +179,7 @@ func TestWatchManyPublishes(t *testing.T) {
 // TestWatchUncached checks that without a cache nothing is dropped.
 func TestWatchUncached(t *testing.T) {
 	share := &fakeShare{generation: 7, names: map[uint64]bool{7: true}, uncached: true}
-	reports := runWatchEvery(t, share, watchUncached, func() {
+	reports := runWatchEvery(t, share, everyUncached, func() {
 		time.Sleep(1500 * time.Millisecond)
 		share.publish(8)
 		time.Sleep(time.Second)

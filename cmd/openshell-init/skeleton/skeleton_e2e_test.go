@@ -1,6 +1,6 @@
 //go:build e2e
 
-package main
+package skeleton
 
 import (
 	"fmt"
@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/rootlist"
 )
 
@@ -64,14 +63,15 @@ func trySkeleton(t *testing.T, listed bool) {
 			t.Fatal(err)
 		}
 	}
-	where := layout{lower: dir("lower"), shares: dir("shares")}
-	must(t, os.MkdirAll(dir("shares/boot"), 0o755))
 	if listed {
-		_, _, err := rootlist.Create(dir("shares/boot/"+guest.RootListFile), dir("lower"), nil, func(uint64) error { return nil })
-		must(t, err)
+		if _, _, err := rootlist.Create(dir("list"), dir("lower"), nil, func(uint64) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
 	}
 	made := newSkeleton(dir("skeleton"))
-	must(t, made.make(where))
+	if err := made.make(dir("lower"), dir("list")); err != nil {
+		t.Fatal(err)
+	}
 	if known := made.of.Load() != 0; known != listed || listed && made.of.Load() != made.made.Load() {
 		t.Errorf("%d of %d are made", made.made.Load(), made.of.Load())
 	}

@@ -1,29 +1,31 @@
-package main
+// Package forget makes the guest's kernel forget names of files.
+//
+// A file server keeps a descriptor open for each name that the guest's kernel
+// remembers, used or not. When it has none left it fails, or worse: some servers then
+// list directories short, without an error. The kernel forgets names only when memory
+// is short, and knows nothing of the server's limit.
+package forget
 
 import (
 	"context"
 	"fmt"
+	"log"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// A file server keeps a descriptor open for each name that the guest's kernel
-// remembers, used or not. When it has none left it fails, or worse: some servers then
-// list directories short, without an error. The kernel forgets names only when memory
-// is short, and knows nothing of the server's limit.
-
 // How often names are counted: often if their server fails silently, and rarely if it
 // reports EMFILE, since then the guest's processor may be an emulated, slow one.
 const (
-	countOften  = 20 * time.Millisecond
-	countRarely = 200 * time.Millisecond
+	Often  = 20 * time.Millisecond
+	Rarely = 200 * time.Millisecond
 )
 
-// boundNames counts the unused names every so often, and makes the kernel forget them
+// Bound counts the unused names every so often, and makes the kernel forget them
 // when they are more than limit, until ctx ends. A limit of 0 means none.
-func boundNames(ctx context.Context, limit uint64, every time.Duration) {
+func Bound(ctx context.Context, limit uint64, every time.Duration) {
 	if limit == 0 {
 		return
 	}
@@ -37,10 +39,10 @@ func boundNames(ctx context.Context, limit uint64, every time.Duration) {
 		}
 		unused, err := unusedNames()
 		if err == nil && unused > limit {
-			err = forgetNames()
+			err = Names()
 		}
 		if err != nil {
-			logf("bound the names that are remembered: %v", err)
+			log.Printf("bound the names that are remembered: %v", err)
 			return
 		}
 	}
@@ -65,7 +67,7 @@ func parseUnused(state string) (uint64, error) {
 	return strconv.ParseUint(f[1], 10, 64)
 }
 
-// forgetNames makes the kernel drop all unused names and inodes.
-func forgetNames() error {
+// Names makes the kernel drop all unused names and inodes.
+func Names() error {
 	return os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0)
 }
