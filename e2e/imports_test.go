@@ -104,8 +104,15 @@ var importRule = map[string][]string{
 	"gateway/roster":  {"gateway/api", "gateway/events", "gateway/explain", "gateway/lease", "gateway/state", "share", "internal"},
 	"gateway/reserve": {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
 	// Sandboxes and named shares both have leases. Neither package knows the other.
-	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/state", "gateway/volumes", "share", "tokens", "internal"},
-	"gateway/shares":  {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
+	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/sandbox/decide", "gateway/sandbox/engines",
+		"gateway/sandbox/ports", "gateway/sandbox/request", "gateway/state", "gateway/volumes", "share", "tokens", "internal"},
+	"gateway/shares": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
+	// Parts of sandbox that know no fleet. Only inside knows a Sandbox.
+	"gateway/sandbox/decide":  {"=drivers", "gateway/api", "gateway/state"},
+	"gateway/sandbox/engines": {"=drivers", "gateway/api", "gateway/sandbox/request"},
+	"gateway/sandbox/inside":  {"=drivers", "gateway/api", "gateway/explain", "=gateway/sandbox", "gateway/sandbox/request"},
+	"gateway/sandbox/ports":   {"gateway/api"},
+	"gateway/sandbox/request": {"=drivers", "gateway/api", "gateway/state", "tokens", "internal"},
 	// The volumes of the user's, which sandboxes use.
 	"gateway/volumes": {"gateway/api", "gateway/roster", "gateway/state"},
 	// The metrics, and the server of the API.

@@ -71,5 +71,6 @@ func doesNotRun(sandbox api.Sandbox, hint string) error {
 		return &api.Error{Code: api.CodeDriver, Message: fmt.Sprintf("whether sandbox %s runs is not known: %s", sandbox.Name, sandbox.Reason),
 			Hint: "openshell-vm doctor says how its engine is"}
 	}
-	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s does not run: it is %s", sandbox.Name, sandbox.State), Hint: hint}
+	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s does not run: it is %s", sandbox.Name, sandbox.State),
+		Hint: hint}
 }

@@ -1,7 +1,11 @@
 // Package sandbox runs sandboxes: each is a lease plus an engine. It makes, starts, stops
 // and removes them for users. A reconciler compares what the engines report with what the
 // records want and acts on the difference (reconcile.go). Its rule is one pure function
-// (decide.go).
+// (decide).
+//
+// What stands for itself lies below: request judges what is asked for, engines chooses who does
+// it, ports holds ports of the host, decide is the reconciler's rule, and inside is what clients
+// do with a sandbox that is there.
 //
 // Every start goes through Item.Deliver: nothing starts without a fresh token in its share.
 //
@@ -20,6 +24,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/sandbox/engines"
 	"openshell-vm/gateway/state"
 	"openshell-vm/gateway/volumes"
 	"openshell-vm/internal/procfs"
@@ -38,13 +43,14 @@ type Options struct {
 
 // Fleet is all sandboxes of a roster. It is safe for concurrent use.
 type Fleet struct {
+	Engines *engines.Engines
+
 	roster  *roster.Roster
 	home    *state.Home
 	log     *slog.Logger
 	opts    Options
 	bootID  string
 	engines map[string]*engine // by driver
-	probes  probeCache
 	work    work
 }
 
@@ -52,7 +58,8 @@ type Fleet struct {
 func New(r *roster.Roster, opts Options) *Fleet {
 	opts.LookEvery = cmp.Or(opts.LookEvery, UsualLook)
 	bootID, _ := procfs.BootID() // "" where it can't be known
-	f := &Fleet{roster: r, home: r.Home, log: r.Log, opts: opts, bootID: bootID, engines: map[string]*engine{}}
+	f := &Fleet{Engines: engines.New(opts.Drivers, opts.Beside), roster: r, home: r.Home, log: r.Log, opts: opts, bootID: bootID,
+		engines: map[string]*engine{}}
 	for _, d := range opts.Drivers {
 		f.engines[d.Name()] = newEngine(d)
 	}
@@ -81,8 +88,11 @@ func (f *Fleet) sandbox(r *state.Record) (s *Sandbox, err error) {
 	if s.engine == nil { // another version made it: its token is renewed all the same
 		s.engine = newEngine(absent(r.Driver))
 	}
-	s.Item, err = f.roster.NewItem(r, s)
-	return s, err
+	if s.Item, err = f.roster.NewItem(r, s); err != nil {
+		return nil, err
+	}
+	s.tell = s.TellLocked
+	return s, nil
 }
 
 // All returns every sandbox, in no order.

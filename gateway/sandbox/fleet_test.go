@@ -20,41 +20,21 @@ import (
 
 // What needs an engine that works is tested in package gateway, by the API.
 
-// probedDriver can be probed, and has one sandbox at most.
-type probedDriver struct {
+// oneDriver has one sandbox at most.
+type oneDriver struct {
 	drivers.Driver
-	name   string
-	broken bool
-	has    drivers.Status
+	name string
+	has  drivers.Status
 }
 
-func (d *probedDriver) Name() string { return d.name }
+func (d *oneDriver) Name() string { return d.name }
 
-func (d *probedDriver) Probe(context.Context) drivers.Info {
-	if d.broken {
-		return drivers.Info{Problem: "broken"}
-	}
-	return drivers.Info{Usable: true}
-}
-
-func (d *probedDriver) Inspect(_ context.Context, id string) (drivers.Status, error) {
+func (d *oneDriver) Inspect(_ context.Context, id string) (drivers.Status, error) {
 	if d.has.ID != id {
 		return drivers.Status{}, drivers.ErrNotFound
 	}
 	return d.has, nil
 }
-
-// pullingDriver takes images.
-type pullingDriver struct{ probedDriver }
-
-func (d *pullingDriver) Pull(context.Context, string, drivers.PullPolicy, func(drivers.PullProgress)) error {
-	return nil
-}
-
-// stockedDriver takes images, and has a root of its own.
-type stockedDriver struct{ pullingDriver }
-
-func (d *stockedDriver) Stock(context.Context) (map[string]string, error) { return nil, nil }
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -78,45 +58,9 @@ func newFleet(t *testing.T, all ...drivers.Driver) *Fleet {
 	return New(r, Options{Drivers: all})
 }
 
-func TestChoose(t *testing.T) {
-	vmEngine, podman := &stockedDriver{}, &pullingDriver{probedDriver: probedDriver{name: "podman"}}
-	vmEngine.name = "vm"
-	for _, c := range []struct {
-		q      api.CreateRequest
-		broken string
-		want   string
-	}{
-		{api.CreateRequest{}, "", "vm"},
-		{api.CreateRequest{}, "vm", "podman"},
-		{api.CreateRequest{Image: "x"}, "", "vm"},
-		{api.CreateRequest{Image: "x"}, "vm", "podman"},
-		{api.CreateRequest{Rootfs: "/x"}, "vm", "refused: no driver can be used here; vm: broken"},
-		{api.CreateRequest{Hypervisor: "krun"}, "vm", "refused: no driver can be used here; vm: broken"},
-		{api.CreateRequest{RequireJail: true}, "vm", "refused: no driver can be used here; vm: broken"},
-		{api.CreateRequest{RequireJail: true, Image: "x"}, "", "vm"},
-		{api.CreateRequest{RequireJail: true, Image: "x"}, "vm", "refused: no driver can be used here; vm: broken"},
-		{api.CreateRequest{Driver: "podman"}, "", "podman"},
-		{api.CreateRequest{Driver: "auto"}, "", "vm"},
-	} {
-		f := newFleet(t, vmEngine, podman)
-		for _, e := range []*probedDriver{&vmEngine.probedDriver, &podman.probedDriver} {
-			e.broken = e.name == c.broken
-		}
-		got := ""
-		if d, err := f.choose(t.Context(), c.q); err != nil {
-			got = "refused: " + err.Error()
-		} else {
-			got = d.Name()
-		}
-		if got != c.want {
-			t.Errorf("%+v with %q broken: %s, wanted %s", c.q, c.broken, got, c.want)
-		}
-	}
-}
-
 // A sandbox that does not mount a share of this gateway is not adopted.
 func TestNotAdopted(t *testing.T) {
-	engine := &probedDriver{name: "fake"}
+	engine := &oneDriver{name: "fake"}
 	f := newFleet(t, engine)
 	for name, source := range map[string]string{
 		"elsewhere":           "/etc/auth",
@@ -139,7 +83,7 @@ func TestNotAdopted(t *testing.T) {
 // TestLoseAsksAgain: before a missing sandbox loses its share, the engine is asked once more.
 // If it has the sandbox, the share stays.
 func TestLoseAsksAgain(t *testing.T) {
-	engine := &probedDriver{name: "fake"}
+	engine := &oneDriver{name: "fake"}
 	f := newFleet(t, engine)
 	id := "0123456789ab"
 	r := &state.Record{Version: state.Version, ID: id, Name: "one", Driver: "fake", Share: filepath.Join(f.home.Shares, id), Made: true, Desired: state.WantRunning}
@@ -150,7 +94,7 @@ func TestLoseAsksAgain(t *testing.T) {
 	s := f.get(id)
 	converge := func() {
 		t.Helper()
-		s.converge(t.Context(), drivers.Status{}, false, true, time.Now())
+		mender{s}.converge(t.Context(), drivers.Status{}, false, true, time.Now())
 		must(t, s.Op.Lock(t.Context())) // after what that began
 		s.Op.Unlock()
 	}

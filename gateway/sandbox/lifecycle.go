@@ -3,8 +3,6 @@ package sandbox
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -12,6 +10,8 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/sandbox/decide"
+	"openshell-vm/gateway/sandbox/ports"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/killpoint"
 )
@@ -21,7 +21,6 @@ const DefaultGrace = 10 * time.Second
 
 const (
 	startDeadline = 3 * time.Minute // of a start; longer if a LongStarter needs longer
-	waitEvery     = 200 * time.Millisecond
 
 	starting, stopping = api.StateStarting, api.StateStopping // the values of Sandbox.doing
 )
@@ -83,7 +82,7 @@ func (s *Sandbox) bringUp(ctx context.Context, restarts int) error {
 	defer s.begin(starting)()
 	ctx, cancel := context.WithTimeout(ctx, s.startDeadline())
 	defer cancel()
-	if err := s.awaitPorts(ctx); err != nil {
+	if err := ports.Await(ctx, s.Rec().Driver, s.Rec().Request.Ports, s.fleet.portTaken(s)); err != nil {
 		return err
 	}
 	if s.Rec().Lost != "" {
@@ -113,9 +112,9 @@ func (s *Sandbox) bringUp(ctx context.Context, restarts int) error {
 		return err
 	}
 	s.Set(func() {
-		s.up, s.ran, s.killed, s.pauses.until = true, true, false, time.Time{}
+		s.up, s.ran, s.killed, s.pauses.Until = true, true, false, time.Time{}
 		if restarts == 0 {
-			s.pauses = pauses{}
+			s.pauses = decide.Pauses{}
 		}
 	})
 	if counted {
@@ -210,156 +209,4 @@ func (s *Sandbox) halt(ctx context.Context, grace time.Duration) error {
 	s.Set(func() { s.up, s.Problem = false, "" })
 	_ = s.refresh(ctx) // else the next look tells
 	return nil
-}
-
-// Remove deletes a sandbox. It refuses a running one, unless force is set. It also repeats
-// a removal that failed before.
-func (s *Sandbox) Remove(ctx context.Context, force bool) error {
-	if !force {
-		if err := s.refuseRunning(starting, api.StateRestarting); err != nil {
-			return err
-		}
-		if err := s.Acquire(ctx, roster.EndDeadline); err != nil {
-			return err
-		}
-	} else if err := s.AcquireUrgently(ctx, starting, stopping); err != nil {
-		return err
-	}
-	defer s.Release()
-	if s.Gone() {
-		return s.Present()
-	}
-	ctx = context.WithoutCancel(ctx)
-	if !force {
-		if err := refuseUnseen(ctx, s); err != nil {
-			return err
-		}
-		if err := s.refuseRunning(api.StateRunning, api.StateRestarting); err != nil {
-			return err
-		}
-	}
-	return s.ExplainRemoval(s.erase(ctx))
-}
-
-// refuseUnseen returns an error if the engine can't say whether the sandbox runs. Otherwise
-// it has taken over what the engine says.
-func refuseUnseen(ctx context.Context, s *Sandbox) error {
-	if err := absence(s); err != nil {
-		return err
-	}
-	err := s.refresh(ctx)
-	if err == nil || errors.Is(err, drivers.ErrNotFound) {
-		return nil
-	}
-	e := explain.Error(err)
-	return &api.Error{Code: e.Code, Message: fmt.Sprintf("whether sandbox %s runs is not known: %s", s.Rec().Name, e.Message),
-		Hint: "nothing was done; --force removes it all the same, as soon as its engine answers; " + e.Hint}
-}
-
-// refuseRunning returns an error if the sandbox is in one of these states.
-func (s *Sandbox) refuseRunning(states ...api.State) error {
-	v := s.Snapshot()
-	if !slices.Contains(states, v.State) {
-		return nil
-	}
-	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s is %s", v.Record.Name, v.State),
-		Hint: "stop it first, or remove it all the same with --force"}
-}
-
-// erase removes the sandbox from the engine, then its share, and at last its record. The
-// caller holds Op.
-func (s *Sandbox) erase(ctx context.Context) error {
-	return s.Erase(ctx, func(ctx context.Context) error {
-		if err := s.engine.driver.Remove(ctx, s.ID); err != nil && !errors.Is(err, drivers.ErrNotFound) {
-			return err
-		}
-		s.Set(s.wasRemoved)
-		return nil
-	})
-}
-
-// wasRemoved notes that the engine does not have the sandbox any more. The caller holds
-// s.Mu.
-func (s *Sandbox) wasRemoved() {
-	s.Removed, s.up, s.touched = true, false, time.Now()
-	if s.status.State == drivers.Running {
-		ended := s.status
-		ended.State, ended.ExitCode, ended.ExitedAt = drivers.Exited, 128+9, s.touched
-		ended.Reason = "it was removed while it ran"
-		s.became(ended)
-	}
-}
-
-// Wait returns once the sandbox no longer runs.
-func (s *Sandbox) Wait(ctx context.Context) (api.WaitResult, error) {
-	defer s.Client()()
-	driver := s.engine.driver
-	for {
-		status, err := driver.Inspect(ctx, s.ID)
-		if waiter, ok := driver.(drivers.Waiter); ok && err == nil && status.State == drivers.Running {
-			status, err = waiter.Wait(ctx, s.ID)
-		}
-		if errors.Is(err, drivers.ErrNotFound) {
-			s.LookAt(ctx) // so that the sandbox's own state says so too
-			status, err = s.removedAs(), nil
-		}
-		if err != nil {
-			return api.WaitResult{}, err
-		}
-		if status.State != drivers.Running && !s.comesBack(status) {
-			return waitResult(status), nil
-		}
-		select {
-		case <-ctx.Done():
-			return api.WaitResult{}, ctx.Err()
-		case <-time.After(waitEvery):
-		}
-	}
-}
-
-// comesBack reports whether a sandbox that does not run is being started, or will be by its
-// restart policy.
-func (s *Sandbox) comesBack(status drivers.Status) bool {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	r := s.RecLocked()
-	ended := status.State == drivers.Exited || status.State == drivers.Dead
-	again := ended && r.Desired == state.WantRunning && r.Lost == "" && !s.Removed && !s.killed && restarts(r, status)
-	return s.doing == starting || again
-}
-
-// removedAs returns the last status of a sandbox that its engine does not have any more. If
-// that was not noted yet, because an operation is under way, the status is Running.
-func (s *Sandbox) removedAs() drivers.Status {
-	s.Mu.Lock()
-	defer s.Mu.Unlock()
-	switch {
-	case s.status.State == drivers.Exited || s.status.State == drivers.Dead:
-		return s.status
-	case s.Removed || s.GoneLocked():
-		return drivers.Status{ID: s.ID, State: drivers.Dead, Reason: "it was removed, and nothing is known of its end"}
-	}
-	return drivers.Status{ID: s.ID, State: drivers.Running}
-}
-
-func waitResult(status drivers.Status) api.WaitResult {
-	r := api.WaitResult{ExitCode: status.ExitCode, Reason: status.Reason}
-	if status.State == drivers.Dead {
-		r.ExitCode = 125
-		if r.Reason == "" {
-			r.Reason = "it ended without an exit code"
-		}
-	}
-	return r
-}
-
-// Client counts a connected stream until end is called. With --rm, a sandbox is removed
-// only after its streams have ended. So end also looks at the sandbox: it may have to be
-// removed now.
-func (s *Sandbox) Client() (end func()) {
-	s.Set(func() { s.clients++ })
-	return func() {
-		s.Set(func() { s.clients-- })
-		s.fleet.work.begin(func() { s.LookAt(context.Background()) })
-	}
 }

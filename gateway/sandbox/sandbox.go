@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"slices"
-	"strconv"
 	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/lease"
-	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
 )
@@ -22,21 +20,7 @@ type Sandbox struct {
 	fleet  *Fleet
 	engine *engine
 
-	// The item's Mu guards the rest. Set changes it.
-
-	status  drivers.Status // the engine's last report; State is "" before the first one
-	up      bool           // seen running, or started, and the engine answered every time since
-	doing   api.State      // starting or stopping, while that is under way
-	startAt string         // progress of a start that takes long; one line
-	// undelivered means that a start is under way and has not published yet. Its publish
-	// begins the renewals.
-	undelivered bool
-	retry       schedule.Backoff // the pauses between the reconciler's attempts
-	pauses      pauses           // those before the restarts of the restart policy
-	ran         bool             // its end has not been told yet
-	killed      bool             // its user sent a signal that ends it: the restart policy does not bring it back
-	touched     time.Time        // when an operation changed it last: reports from before are outdated
-	clients     int              // streams that are connected: --rm waits for them
+	run // guarded by the item's Mu; Set changes it
 }
 
 // Kind, and the methods up to AfterRestart, implement roster.Owner.
@@ -58,6 +42,13 @@ func (s *Sandbox) Phase(r *state.Record) lease.Phase {
 	}
 	return lease.Idle
 }
+
+// Driver returns the driver of its engine.
+func (s *Sandbox) Driver() drivers.Driver { return s.engine.driver }
+
+// WasKilled notes that its user sent a signal that ends it: the restart policy does not bring
+// it back.
+func (s *Sandbox) WasKilled() { s.Set(func() { s.killed = true }) }
 
 // Doing returns the operation under way, or else the state.
 func (s *Sandbox) Doing() string { return string(s.Snapshot().State) }
@@ -112,22 +103,6 @@ func (s *Sandbox) observe(status drivers.Status, asked time.Time) bool {
 	return taken
 }
 
-// became takes over the engine's report. The end of a run is told once. The caller holds Mu.
-func (s *Sandbox) became(status drivers.Status) {
-	s.status = status
-	switch ended := status.State == drivers.Exited || status.State == drivers.Dead; {
-	case status.State == drivers.Running:
-		s.ran = true
-	case ended && s.ran:
-		s.ran = false
-		code := ""
-		if status.State == drivers.Exited {
-			code = strconv.Itoa(status.ExitCode)
-		}
-		s.TellLocked(api.EventEnded, "exitCode", code, "reason", status.Reason)
-	}
-}
-
 // begin marks a long operation, which ps shows until end is called. The caller holds Op.
 func (s *Sandbox) begin(doing api.State) (end func()) {
 	s.Set(func() { s.doing, s.startAt, s.undelivered = doing, "", doing == starting && !s.Lease.Scheduled() })
@@ -165,8 +140,8 @@ func (s *Sandbox) Snapshot() Snapshot {
 		v.State, v.Progress, v.Reason = s.doing, s.startAt, cmp.Or(s.startAt, v.Reason)
 	case r.Lost != "":
 		v.State = api.StateDead
-	case !s.pauses.until.IsZero() && r.Desired == state.WantRunning && (v.State == drivers.Exited || v.State == drivers.Dead):
-		v.State, v.Reason = api.StateRestarting, cmp.Or(v.Reason, s.pauses.line(time.Now()))
+	case !s.pauses.Until.IsZero() && r.Desired == state.WantRunning && (v.State == drivers.Exited || v.State == drivers.Dead):
+		v.State, v.Reason = api.StateRestarting, cmp.Or(v.Reason, s.pauses.Line(time.Now()))
 	case v.State == "":
 		v.State = api.StateUnknown
 		if err := absence(s); err != nil {

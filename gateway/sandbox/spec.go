@@ -3,6 +3,7 @@ package sandbox
 import (
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/sandbox/request"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/vocab"
 )
@@ -27,7 +28,7 @@ func specOf(r *state.Record, h *state.Home, authDir string) (spec drivers.Spec, 
 		Network: q.Network, Ports: q.Ports,
 		Labels: q.Labels, Restart: q.Restart, Tokens: q.Tokens,
 	}
-	if spec.VM.Hypervisor == auto {
+	if spec.VM.Hypervisor == request.Auto {
 		spec.VM.Hypervisor = ""
 	}
 	if spec.Auth, err = drivers.NewMount(authDir, drivers.AuthDir); err != nil {

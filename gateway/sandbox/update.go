@@ -7,6 +7,7 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/sandbox/request"
 	"openshell-vm/gateway/state"
 )
 
@@ -37,7 +38,7 @@ func (s *Sandbox) Change(ctx context.Context, q api.UpdateRequest) (now bool, er
 	if err := change(&changed, q); err != nil {
 		return false, err
 	}
-	if now, err = s.limit(ctx, &changed, q); err != nil {
+	if now, err = limit(ctx, s, &changed, q); err != nil {
 		return false, err
 	}
 	err = s.Update(func(r *state.Record) {
@@ -66,7 +67,7 @@ func change(r *state.Record, q api.UpdateRequest) error {
 	if q.CPUs < 0 || q.Memory < 0 {
 		return &api.Error{Code: api.CodeInvalid, Message: "CPUs and memory can't be negative", Hint: "leave out what is to stay as it is"}
 	}
-	if err := checkRestart(&asked); err != nil {
+	if err := request.CheckRestart(&asked); err != nil {
 		return err
 	}
 	r.Request.Restart = asked.Restart
@@ -85,13 +86,13 @@ func change(r *state.Record, q api.UpdateRequest) error {
 }
 
 // limit lets the driver check and take other limits, if any are asked for.
-func (s *Sandbox) limit(ctx context.Context, r *state.Record, q api.UpdateRequest) (now bool, err error) {
+func limit(ctx context.Context, s *Sandbox, r *state.Record, q api.UpdateRequest) (now bool, err error) {
 	if q.CPUs == 0 && q.Memory == 0 {
 		return true, nil
 	}
 	updater, ok := s.engine.driver.(drivers.Updater)
 	if !ok {
-		return false, cant(s, "change limits")
+		return false, explain.NotSupported(s.engine.driver.Name(), "change limits")
 	}
 	if q.CPUs != 0 {
 		r.Request.CPUs = q.CPUs

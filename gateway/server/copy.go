@@ -5,20 +5,21 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/sandbox"
+	"openshell-vm/gateway/sandbox/inside"
 )
 
 func (s *Server) getPathStat(r *http.Request, box *sandbox.Sandbox) (any, error) {
-	stat, err := box.StatPath(r.Context(), r.URL.Query().Get("path"))
+	stat, err := inside.StatPath(r.Context(), box, r.URL.Query().Get("path"))
 	return api.FoundPath{Stat: stat}, err
 }
 
 func getArchive(r *http.Request, box *sandbox.Sandbox) (session, error) {
-	run, err := box.CopyOut(r.Context(), r.URL.Query().Get("path"))
+	run, err := inside.CopyOut(r.Context(), box, r.URL.Query().Get("path"))
 	return session{run: run}, err
 }
 
 func postArchive(r *http.Request, box *sandbox.Sandbox) (session, error) {
-	run, err := box.CopyIn(r.Context(), r.URL.Query().Get("path"))
+	run, err := inside.CopyIn(r.Context(), box, r.URL.Query().Get("path"))
 	return session{run: run, upgrade: true, stdin: true}, err
 }
 
@@ -27,5 +28,5 @@ func (s *Server) postLaunch(r *http.Request, box *sandbox.Sandbox) (any, error) 
 	if err := decode(r, &q); err != nil {
 		return nil, err
 	}
-	return box.Launch(r.Context(), q.Process)
+	return inside.Launch(r.Context(), box, q.Process)
 }

@@ -20,7 +20,8 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	if text := r.URL.Query().Get("since"); text != "" {
 		var err error
 		if since, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			fail(w, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q is no time", text), Hint: "use RFC 3339, such as 2026-01-31T12:00:00Z"})
+			fail(w, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q is no time", text),
+				Hint: "use RFC 3339, such as 2026-01-31T12:00:00Z"})
 			return
 		}
 	}

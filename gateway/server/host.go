@@ -13,7 +13,7 @@ import (
 
 // doctor returns the drivers' reports and the facts on the host.
 func (s *Server) doctor(ctx context.Context) api.Doctor {
-	d := s.fleet.Doctor(ctx)
+	d := s.fleet.Engines.Doctor(ctx)
 	d.Host = s.hostFacts()
 	return d
 }

@@ -12,7 +12,7 @@ func (s *Server) imageRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /v1/images/pull", s.postPull)
 	of := func(f func(*http.Request, drivers.ImageKeeper) (any, error)) http.Handler {
 		return answer(func(r *http.Request) (any, error) {
-			keeper, err := s.fleet.ImageKeeper()
+			keeper, err := s.fleet.Engines.ImageKeeper()
 			if err != nil {
 				return nil, err
 			}

@@ -8,7 +8,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/explain"
-	"openshell-vm/gateway/sandbox"
+	"openshell-vm/gateway/sandbox/engines"
 	"openshell-vm/internal/stream"
 )
 
@@ -18,9 +18,9 @@ import (
 func (s *Server) postPull(w http.ResponseWriter, r *http.Request) {
 	var q api.CreateRequest
 	err := decode(r, &q)
-	var pull sandbox.Pull
+	var pull engines.Pull
 	if err == nil {
-		pull, err = s.fleet.Pull(r.Context(), q, api.PullPolicy(r.URL.Query().Get("pull")))
+		pull, err = s.fleet.Engines.Pull(r.Context(), q, api.PullPolicy(r.URL.Query().Get("pull")))
 	}
 	if err != nil {
 		fail(w, err)
@@ -37,7 +37,7 @@ func (s *Server) postPull(w http.ResponseWriter, r *http.Request) {
 
 // forward pulls, and sends the progress to the client. If the client has gone, it cancels
 // the pull.
-func forward(ctx context.Context, pull sandbox.Pull, frames *stream.Writer) error {
+func forward(ctx context.Context, pull engines.Pull, frames *stream.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	return pull(ctx, func(p drivers.PullProgress) {

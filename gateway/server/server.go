@@ -28,6 +28,7 @@ import (
 	"openshell-vm/gateway/reserve"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox"
+	"openshell-vm/gateway/sandbox/inside"
 	"openshell-vm/gateway/shares"
 	"openshell-vm/gateway/volumes"
 	"openshell-vm/internal/peer"
@@ -176,7 +177,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/sandboxes/{ref}/update", of(s.postUpdate))
 	mux.Handle("GET /v1/sandboxes/{ref}/wait", of(func(r *http.Request, box *sandbox.Sandbox) (any, error) { return box.Wait(r.Context()) }))
 	mux.Handle("GET /v1/sandboxes/{ref}/archive/stat", of(s.getPathStat))
-	mux.Handle("GET /v1/sandboxes/{ref}/usage", of(func(r *http.Request, box *sandbox.Sandbox) (any, error) { return box.Usage(r.Context()) }))
+	mux.Handle("GET /v1/sandboxes/{ref}/usage", of(func(r *http.Request, box *sandbox.Sandbox) (any, error) { return inside.Usage(r.Context(), box) }))
 	mux.Handle("POST /v1/sandboxes/{ref}/launch", of(s.postLaunch))
 	s.imageRoutes(mux)
 	s.shareRoutes(mux)
@@ -386,5 +387,5 @@ func (s *Server) postSignal(r *http.Request, box *sandbox.Sandbox) (any, error) 
 			Message: fmt.Sprintf("there is no signal %d", q.Signal),
 			Hint:    "give a number between 1 and 64"}
 	}
-	return struct{}{}, box.Signal(r.Context(), q.Signal)
+	return struct{}{}, inside.Signal(r.Context(), box, q.Signal)
 }

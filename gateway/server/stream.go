@@ -13,13 +13,14 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/sandbox"
+	"openshell-vm/gateway/sandbox/inside"
 	"openshell-vm/internal/stream"
 )
 
 // session is one client's streams, ready to run. Errors that are found before it exists
 // are ordinary answers; later ones are frames.
 type session struct {
-	run     sandbox.Stream
+	run     inside.Stream
 	upgrade bool // take the connection over; if not, the frames are the answer's body and there is no input
 	stdin   bool // pass the client's input on
 }
@@ -53,12 +54,12 @@ func (s *Server) streams(prepare func(*http.Request, *sandbox.Sandbox) (session,
 }
 
 func getLogs(r *http.Request, box *sandbox.Sandbox) (session, error) {
-	run, err := box.Logs(r.URL.Query().Get("follow") != "")
+	run, err := inside.Logs(box, r.URL.Query().Get("follow") != "")
 	return session{run: run}, err
 }
 
 func postAttach(r *http.Request, box *sandbox.Sandbox) (session, error) {
-	run, stdin, err := box.Attach(r.URL.Query().Get("replay") != "")
+	run, stdin, err := inside.Attach(box, r.URL.Query().Get("replay") != "")
 	return session{run: run, upgrade: true, stdin: stdin}, err
 }
 
@@ -67,7 +68,7 @@ func postExec(r *http.Request, box *sandbox.Sandbox) (session, error) {
 	if err := decode(r, &q); err != nil {
 		return session{}, err
 	}
-	run, err := box.Exec(r.Context(), q.Process)
+	run, err := inside.Exec(r.Context(), box, q.Process)
 	return session{run: run, upgrade: true, stdin: q.Stdin}, err
 }
 

@@ -134,7 +134,8 @@ func (s *Shares) All() []*Share { return roster.Of[*Share](s.roster) }
 func (s *Shares) Find(ref string) (*roster.Item, error) {
 	it, err := s.roster.Find(ref)
 	if isGone(err) {
-		return nil, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no share %q", ref), Hint: "openshell-vm share ls lists all"}
+		return nil, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no share %q", ref),
+			Hint: "openshell-vm share ls lists all"}
 	}
 	return it, err
 }

@@ -73,7 +73,8 @@ func Open() (*Home, error) {
 
 // notThere refuses to make a state directory anew.
 func notThere(err error) error {
-	return &fault.Error{Op: "open the state directory again", Err: err, Hint: "mount its file system, or start the gateway anew: openshell-vm gateway restart"}
+	return &fault.Error{Op: "open the state directory again", Err: err,
+		Hint: "mount its file system, or start the gateway anew: openshell-vm gateway restart"}
 }
 
 // Check refuses a state directory that Open would refuse. It does not take the lock. It makes

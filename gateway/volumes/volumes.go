@@ -154,7 +154,8 @@ func (v *Volumes) All() ([]api.Volume, error) {
 
 // Get returns one volume.
 func (v *Volumes) Get(name string) (api.Volume, error) {
-	missing := &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no volume %q", name), Hint: "openshell-vm volume ls lists them"}
+	missing := &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no volume %q", name),
+		Hint: "openshell-vm volume ls lists them"}
 	if state.CheckName(name) != nil {
 		return api.Volume{}, missing
 	}

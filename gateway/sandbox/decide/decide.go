@@ -1,56 +1,58 @@
-package sandbox
+// Package decide says what is to be done with a sandbox now. It holds pure functions of the
+// record and the engine's report; package sandbox does what they say.
+package decide
 
 import (
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/state"
 )
 
-// action is one step towards the desired state.
-type action string
+// Action is one step towards the desired state.
+type Action string
 
 const (
-	keep   action = "keep"
-	erase  action = "erase"   // remove it, with its share and its record
-	lose   action = "lose"    // note that the engine does not have it any more
-	halt   action = "halt"    // stop it
-	settle action = "settle"  // it ended by itself: stopped is its desired state now
-	resume action = "resume"  // deliver a fresh token and start it
-	again  action = "restart" // the same, because its restart policy says so
+	Keep   Action = "keep"
+	Erase  Action = "erase"   // remove it, with its share and its record
+	Lose   Action = "lose"    // note that the engine does not have it any more
+	Halt   Action = "halt"    // stop it
+	Settle Action = "settle"  // it ended by itself: stopped is its desired state now
+	Resume Action = "resume"  // deliver a fresh token and start it
+	Again  Action = "restart" // the same, because its restart policy says so
 )
 
-// decide compares the desired state with the engine's report. live means that this gateway
+// Next compares the desired state with the engine's report. live means that this gateway
 // has seen the sandbox running, and that since then the engine answered every time. So the
 // sandbox was not ended by a restart of the engine or the host.
-func decide(r *state.Record, status drivers.Status, found, live bool, bootID string) action {
+func Next(r *state.Record, status drivers.Status, found, live bool, bootID string) Action {
 	ended := status.State == drivers.Exited || status.State == drivers.Dead
 	// If it ended before the wish to run, that was the end of an earlier run.
 	earlier := !status.ExitedAt.IsZero() && status.ExitedAt.Before(r.DesiredAt)
 	switch {
 	case r.Desired == state.WantGone || !r.Made:
-		return erase
+		return Erase
 	case !found && r.Lost != "":
-		return keep
+		return Keep
 	case !found && r.Request.AutoRemove:
-		return erase
+		return Erase
 	case !found:
-		return lose
+		return Lose
 	case status.State == drivers.Running && r.Desired == state.WantStopped:
-		return halt
+		return Halt
 	case status.State == drivers.Running:
-		return keep
+		return Keep
 	case ended && r.Request.AutoRemove && (r.Desired == state.WantStopped || live || !earlier):
-		return erase
+		return Erase
 	case afterBoot(r, bootID):
-		return resume
+		return Resume
 	case r.Desired != state.WantRunning:
-		return keep
+		return Keep
 	case ended && (live || !earlier && byItself(r, status, bootID)):
-		if restarts(r, status) {
-			return again
+		if Restarts(r, status) {
+			return Again
 		}
-		return settle
+		return Settle
 	}
-	return resume
+	return Resume
 }
 
 // byItself judges an end that no gateway saw. It reports whether the workload ended by

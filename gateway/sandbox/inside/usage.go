@@ -1,4 +1,4 @@
-package sandbox
+package inside
 
 import (
 	"context"
@@ -8,14 +8,15 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/sandbox"
 )
 
 // usageDeadline bounds how long an engine may take to tell what a sandbox uses.
 const usageDeadline = 10 * time.Second
 
 // Usage tells what the running sandbox uses.
-func (s *Sandbox) Usage(ctx context.Context) (api.Usage, error) {
-	meter, ok := s.engine.driver.(drivers.Meter)
+func Usage(ctx context.Context, s *sandbox.Sandbox) (api.Usage, error) {
+	meter, ok := s.Driver().(drivers.Meter)
 	if !ok {
 		return api.Usage{}, cant(s, "tell what a sandbox uses")
 	}

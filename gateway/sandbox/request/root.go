@@ -1,4 +1,4 @@
-package sandbox
+package request
 
 import (
 	"bytes"
@@ -27,11 +27,11 @@ const guestPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 // imageName matches, roughly, names of images as docker run takes them.
 var imageName = regexp.MustCompile(`^[a-z0-9]+([._/-][a-z0-9]+|:[0-9]+/[a-z0-9]+)*(:[A-Za-z0-9_.-]+)?(@sha256:[0-9a-f]+)?$`)
 
-// checkInRoot refuses a user, a working directory or a command that the root surely does
+// CheckRoot refuses a user, a working directory or a command that the root surely does
 // not have, so that nothing is booted in vain. It knows a root that is a directory of the
 // host, and a driver's own root. If it is not sure it returns nil, and the guest reports
 // the error. own says that the user named the root.
-func checkInRoot(ctx context.Context, driver drivers.Driver, spec drivers.Spec, own bool) error {
+func CheckRoot(ctx context.Context, driver drivers.Driver, spec drivers.Spec, own bool) error {
 	if spec.Image != "" {
 		return nil
 	}

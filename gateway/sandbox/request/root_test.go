@@ -1,4 +1,4 @@
-package sandbox
+package request
 
 import (
 	"context"
@@ -61,7 +61,7 @@ func TestCommandOfTheRoot(t *testing.T) {
 		{drivers.Spec{Process: drivers.Process{Args: []string{"alpine"}}, Mounts: []drivers.Mount{mount}}, ""},
 		{drivers.Spec{VM: drivers.VM{Rootfs: "/nonexistent"}, Process: drivers.Process{Args: []string{"alpine"}}}, ""},
 	} {
-		err := checkInRoot(t.Context(), stocked{}, c.spec, false)
+		err := CheckRoot(t.Context(), stocked{}, c.spec, false)
 		var answer *api.Error
 		switch errors.As(err, &answer); {
 		case c.hint == "" && err != nil:
@@ -122,7 +122,7 @@ func TestUserAndDirectoryOfTheRoot(t *testing.T) {
 		"the share's":       {drivers.Spec{VM: drivers.VM{Rootfs: bare}, Process: in("/etc/openshell")}, "", ""},
 		"behind a link":     {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/leads-out/x")}, "", ""},
 	} {
-		err := checkInRoot(t.Context(), stocked{}, c.spec, true)
+		err := CheckRoot(t.Context(), stocked{}, c.spec, true)
 		var answer *api.Error
 		switch errors.As(err, &answer); {
 		case c.code == "" && err != nil:
@@ -131,11 +131,11 @@ func TestUserAndDirectoryOfTheRoot(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := checkInRoot(t.Context(), nil, drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"alpine"}}}, true); err == nil || strings.Contains(err.(*api.Error).Hint, "image") {
+	if err := CheckRoot(t.Context(), nil, drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: drivers.Process{Args: []string{"alpine"}}}, true); err == nil || strings.Contains(err.(*api.Error).Hint, "image") {
 		t.Errorf("of a root that was named: %v", err)
 	}
 	for dir, ok := range map[string]bool{"": true, "/work": true, "work": false, "./work": false} {
-		if err := checkDir(dir); (err == nil) != ok {
+		if err := CheckDir(dir); (err == nil) != ok {
 			t.Errorf("working directory %q: %v", dir, err)
 		}
 	}
@@ -151,7 +151,7 @@ func (stocked) Stock(context.Context) (map[string]string, error) {
 // TestInAnImage: nothing is checked in an image.
 func TestInAnImage(t *testing.T) {
 	spec := drivers.Spec{Image: "alpine", Process: drivers.Process{Args: []string{"alpine"}, User: "nosuch", Dir: "/x"}}
-	if err := checkInRoot(t.Context(), nil, spec, false); err != nil {
+	if err := CheckRoot(t.Context(), nil, spec, false); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,4 +1,4 @@
-package sandbox
+package request
 
 import (
 	"fmt"
@@ -20,7 +20,8 @@ func checkLabels(labels map[string]string) error {
 		sum += len(key) + len(value)
 		switch {
 		case key == "" || strings.ContainsAny(key, "= \t") || text.Line(key) != key:
-			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the label %q has no usable name", key), Hint: "write --label NAME=VALUE"}
+			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the label %q has no usable name", key),
+				Hint: "write --label NAME=VALUE"}
 		case strings.HasPrefix(key, vocab.LabelPrefix):
 			return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the label %q is the gateway's own", key),
 				Hint: "choose a name that does not begin with " + vocab.LabelPrefix}
@@ -30,7 +31,8 @@ func checkLabels(labels map[string]string) error {
 		}
 	}
 	if sum > maxLabels {
-		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the labels have %d bytes, more than %d", sum, maxLabels), Hint: "give fewer or shorter ones"}
+		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the labels have %d bytes, more than %d", sum, maxLabels),
+			Hint: "give fewer or shorter ones"}
 	}
 	return nil
 }
