@@ -38,7 +38,7 @@ func TestConformance(t *testing.T) {
 		New: func(gatewayID string) drivers.Driver {
 			return New(Config{GatewayID: gatewayID})
 		},
-		Dir: dir, Mountable: mountable, Blind: true, RootIsRoot: true, Netns: engine.Netns(),
+		Dir: dir, Mountable: mountable, Blind: true, RootIsRoot: true, Netns: engine.Netns(), Server: testhost.Address,
 		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Image = testhost.Image },
 		RestartEngine: func(t testing.TB) { engine.Do(t, "restart") },
 		RemoveBehind: func(t testing.TB, id string) {
@@ -124,12 +124,12 @@ func importLabelled(t testing.TB, cli *client.Client, labels map[string]string) 
 // The same as an ordinary user of the engine's group, who can neither look into
 // a container's processes nor signal them.
 func TestConformanceGroup(t *testing.T) {
-	testhost.FindEngine(t, "docker")
+	engine := testhost.FindEngine(t, "docker")
 	var st syscall.Stat_t
 	if err := syscall.Stat(strings.TrimPrefix(os.Getenv("DOCKER_HOST"), "unix://"), &st); err != nil {
 		t.Fatal(err)
 	}
-	testhost.AsUser(t, 15000, []int{int(st.Gid)}, "^TestConformance$")
+	engine.AsUser(t, 15000, []int{int(st.Gid)}, "^TestConformance$")
 }
 
 // metadata is the container's inspect and every file of its own that the

@@ -4,13 +4,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"runtime"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/testhost"
 )
 
 const echoPort = 8000
@@ -96,25 +93,7 @@ func (b *box) closed() {
 // inNetns runs f where the engine publishes ports. Sockets that f makes are there.
 func (b *box) inNetns(f func()) {
 	b.t.Helper()
-	file := b.s.Netns()
-	if file == "" {
-		f()
-		return
-	}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		ns, err := os.Open(file)
-		if err == nil {
-			defer ns.Close()
-			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-		}
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
+	if err := testhost.InNetns(b.s.Netns(), func() error { f(); return nil }); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -75,14 +75,15 @@ type Harness struct {
 	LosesOwners bool
 
 	// Netns is the file of the network namespace in which the engine publishes ports:
-	// OwnNetns, or the engine's below /proc. Nil if it can't here.
+	// OwnNetns, or the engine's. Nil if it can't here.
 	Netns func() string
+
+	// Server is an address of that namespace at which the suite may serve, and at whose port 53
+	// sandboxes ask for names. Without one, the driver's own test calls ByName.
+	Server string
 
 	// RootIsRoot says that root inside is root on the host, whoever runs the driver.
 	RootIsRoot bool
-
-	// NoNetwork says that the engine gives its sandboxes no network here.
-	NoNetwork bool
 
 	// Mountable says that the suite may mount file systems below Dir.
 	Mountable bool

@@ -33,7 +33,7 @@ func TestConformance(t *testing.T) {
 		New: func(gatewayID string) drivers.Driver {
 			return New(Config{GatewayID: gatewayID})
 		},
-		Dir: dir, Mountable: mountable, Blind: true, LosesOwners: true, Uncounted: os.Getuid() != 0, NoNetwork: os.Getuid() != 0, Netns: engine.Netns(),
+		Dir: dir, Mountable: mountable, Blind: true, LosesOwners: true, Uncounted: os.Getuid() != 0, Netns: engine.Netns(), Server: testhost.Address,
 		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Image = testhost.Image },
 		RestartEngine: func(t testing.TB) { engine.Do(t, "restart") },
 		RemoveBehind:  raw.remove,
@@ -46,8 +46,7 @@ func TestConformance(t *testing.T) {
 
 // The same as an ordinary user with a rootless service of their own.
 func TestConformanceRootless(t *testing.T) {
-	testhost.FindEngine(t, "rootless")
-	testhost.AsUser(t, 16000, nil, "^TestConformance$", "CONTAINER_HOST="+os.Getenv("OPENSHELL_ROOTLESS_HOST"))
+	testhost.FindEngine(t, "rootless").AsUser(t, 16000, nil, "^TestConformance$", "CONTAINER_HOST="+os.Getenv("OPENSHELL_ROOTLESS_HOST"))
 }
 
 // engineAPI asks the service without the driver.

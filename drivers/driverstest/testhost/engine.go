@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -44,17 +43,26 @@ func (e Engine) Do(t testing.TB, what string) {
 	}
 }
 
-// Netns gives the file of the network namespace that the engine runs in; "" for this one.
-// It changes with each start. Nil without root, who alone may enter it.
+// Address is the one address of an engine's network, for servers of tests. Every name is
+// asked for at its port 53. See scripts/engines.
+const Address = "198.51.100.53"
+
+// Netns gives the file of the engine's network namespace, which stays the same over starts;
+// "" in a test that runs there. Nil without root, who alone may enter it.
 func (e Engine) Netns() func() string {
-	if os.Getuid() != 0 {
+	switch {
+	case os.Getenv(envNetns) != "":
+		return func() string { return "" }
+	case os.Getuid() != 0:
 		return nil
 	}
-	return func() string {
-		pid, err := os.ReadFile(filepath.Join(os.Getenv("OPENSHELL_ENGINES"), e.name+".pid"))
-		if err != nil {
-			return ""
-		}
-		return filepath.Join("/proc", strings.TrimSpace(string(pid)), "ns/net")
-	}
+	return e.netns
+}
+
+func (e Engine) netns() string { return filepath.Join(os.Getenv("OPENSHELL_ENGINES"), e.name+".net") }
+
+// AsUser is the function AsUser, with the tests run in the engine's network.
+func (e Engine) AsUser(t *testing.T, uid int, groups []int, pattern string, env ...string) {
+	t.Helper()
+	asUser(t, e.netns(), uid, groups, pattern, env...)
 }

@@ -18,6 +18,7 @@ const (
 	envWitness = "OPENSHELL_SUITE_WITNESS" // the built witness
 	envServant = "OPENSHELL_SUITE_SERVANT" // a socket that takes orders for scripts/engines
 	envWorkDir = "OPENSHELL_SUITE_DIR"     // a directory of the user's own
+	envNetns   = "OPENSHELL_SUITE_NETNS"   // it runs in an engine's network
 )
 
 // AsUser runs the tests that pattern names once more, as another user: a gateway that is
@@ -25,6 +26,11 @@ const (
 // This process does for it what needs root: it starts and ends the engine. The test is
 // skipped if this process is not root.
 func AsUser(t *testing.T, uid int, groups []int, pattern string, env ...string) {
+	t.Helper()
+	asUser(t, "", uid, groups, pattern, env...)
+}
+
+func asUser(t *testing.T, netns string, uid int, groups []int, pattern string, env ...string) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("only root can be another user")
@@ -55,7 +61,14 @@ func AsUser(t *testing.T, uid int, groups []int, pattern string, env ...string) 
 		credential.Groups = append(credential.Groups, uint32(g))
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential, Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.CombinedOutput()
+	if netns != "" {
+		cmd.Env = append(cmd.Env, envNetns+"=1")
+	}
+	var out []byte
+	err = InNetns(netns, func() (err error) {
+		out, err = cmd.CombinedOutput()
+		return err
+	})
 	t.Logf("as uid %d:\n%s", uid, out)
 	if err != nil {
 		t.Errorf("as uid %d: %v", uid, err)

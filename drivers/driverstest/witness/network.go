@@ -103,7 +103,7 @@ func echoDatagrams(conn net.PacketConn) {
 	}
 }
 
-// talk does what the first line asks for: echo, give N, or take N.
+// talk does what the first line asks for: echo, give N, take N, or GET of HTTP.
 func talk(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReaderSize(conn, 256<<10)
@@ -116,6 +116,11 @@ func talk(conn net.Conn) {
 	switch what {
 	case "echo":
 		_, _ = io.Copy(conn, in)
+	case "GET":
+		for line != "\r\n" && err == nil { // a client whose request is not read gets a reset
+			line, err = in.ReadString('\n')
+		}
+		fmt.Fprint(conn, "HTTP/1.0 200 OK\r\n\r\nyou got it\n")
 	case "give":
 		block := make([]byte, 256<<10)
 		for n > 0 {
