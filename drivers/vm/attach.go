@@ -8,6 +8,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/monitor/logs"
 )
 
 // Attach connects streams to the workload. If the sandbox is not started yet, it waits for
@@ -41,7 +42,7 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 // stored gives the output and the end of a sandbox that has ended, as an attached client
 // would have seen them.
 func (d *Driver) stored(id string, s drivers.Streams) (int, error) {
-	if err := monitor.ReadLog(d.dir(id), s.Stdout, s.Stderr); err != nil {
+	if err := logs.Read(d.dir(id), s.Stdout, s.Stderr); err != nil {
 		return 0, err
 	}
 	exit, err := monitor.ReadExit(d.dir(id))
@@ -91,5 +92,5 @@ func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stder
 			return err
 		}
 	}
-	return monitor.ReadLog(d.dir(id), stdout, stderr)
+	return logs.Read(d.dir(id), stdout, stderr)
 }

@@ -16,6 +16,7 @@ import (
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/monitor/logs"
 )
 
 // boot starts a monitor and waits for its report. It returns nil if the workload runs, else
@@ -95,7 +96,7 @@ func startError(cfg monitor.Config, r *api.Ready) error {
 	}
 	hint := r.Hint
 	if hint == "" {
-		hint = "see " + filepath.Join(cfg.Dir, monitor.ConsoleFile) + " and " + monitor.ToolsFile + " beside it"
+		hint = "see " + filepath.Join(cfg.Dir, logs.ConsoleFile) + " and " + logs.ToolsFile + " beside it"
 	}
 	return &drivers.Error{Op: "start the VM", Err: errors.New(text), Hint: hint}
 }

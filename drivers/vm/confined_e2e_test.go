@@ -30,8 +30,8 @@ import (
 	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/jail/jailtest"
 	"openshell-vm/drivers/vm/jail/jailtest/listed"
-	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/monitor/logs"
 	"openshell-vm/drivers/vm/network"
 )
 
@@ -322,7 +322,7 @@ func (s stand) said(t *testing.T, d *Driver, spec drivers.Spec) string {
 	var said []string
 	var failure error
 	waitFor(t, func() bool {
-		data, _ := os.ReadFile(filepath.Join(spec.Dir, monitor.ToolsFile))
+		data, _ := os.ReadFile(filepath.Join(spec.Dir, logs.ToolsFile))
 		said = slices.DeleteFunc(strings.Split(string(data), "\n"), func(line string) bool {
 			return !strings.HasPrefix(line, s.process+": ")
 		})

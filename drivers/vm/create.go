@@ -13,6 +13,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/monitor/logs"
 	"openshell-vm/internal/atomicfile"
 	"openshell-vm/internal/plainfile"
 )
@@ -75,7 +76,7 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 	}
 	// The spec goes last: until then a killed Remove can be done again.
 	for _, pattern := range []string{
-		upperFile, monitor.StdioFile + "*", monitor.ConsoleFile + "*", monitor.ToolsFile + "*", monitor.LogFile,
+		upperFile, logs.StdioFile + "*", logs.ConsoleFile + "*", logs.ToolsFile + "*", monitor.LogFile,
 		monitor.ConfigFile + "*", monitor.ExitFile + "*", monitor.LockFile, bootDir, rootDir, imageFile + "*", specFile + "*",
 	} {
 		names, err := filepath.Glob(filepath.Join(globEscape(dir), pattern))

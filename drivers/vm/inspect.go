@@ -17,6 +17,7 @@ import (
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/monitor/logs"
 )
 
 // reportTimeout bounds how long a monitor may take to report its state.
@@ -111,7 +112,7 @@ func (d *Driver) facts(spec drivers.Spec) []drivers.Fact {
 	if tools, err := d.tools(spec.ID); err == nil {
 		facts = append(facts, tools.Facts()...)
 	}
-	return append(facts, drivers.Fact{Name: "console log", Value: filepath.Join(d.dir(spec.ID), monitor.ConsoleFile)})
+	return append(facts, drivers.Fact{Name: "console log", Value: filepath.Join(d.dir(spec.ID), logs.ConsoleFile)})
 }
 
 // tools returns the Tools of a sandbox's last start.

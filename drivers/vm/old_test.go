@@ -18,6 +18,7 @@ import (
 	"openshell-vm/drivers/vm/hypervisor/all"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/monitor/logs"
 	"openshell-vm/internal/atomicfile"
 	"openshell-vm/internal/peer"
 	"openshell-vm/internal/stream"
@@ -65,7 +66,7 @@ func TestFactsOfAnOldVM(t *testing.T) {
 	} {
 		d, spec := old(t, name)
 		want = append([]drivers.Fact{{Name: "hypervisor", Value: name}}, want...)
-		want = append(want, drivers.Fact{Name: "console log", Value: filepath.Join(spec.Dir, monitor.ConsoleFile)})
+		want = append(want, drivers.Fact{Name: "console log", Value: filepath.Join(spec.Dir, logs.ConsoleFile)})
 		if got := d.facts(spec); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v, not %v", name, got, want)
 		}

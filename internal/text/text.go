@@ -19,6 +19,9 @@ import (
 // MaxLine is the largest length of a line in bytes, including the mark of a cut.
 const MaxLine = 4 << 10
 
+// MaxSaid is how many columns of a line are shown that a guest or a program said.
+const MaxSaid = 500
+
 // ellipsis marks a cut.
 const ellipsis = "…"
 

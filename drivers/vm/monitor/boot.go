@@ -12,6 +12,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/monitor/logs"
 )
 
 // consoleLines is how many lines of the guest's console the report of a failed boot
@@ -121,7 +122,7 @@ func (m *monitor) failed(ready io.WriteCloser, err error) error {
 	r := api.Ready{Problem: err.Error(), Hint: drivers.HintOf(err)}
 	r.Hung, r.Crashed = errors.As(err, new(*hungError)), errors.As(err, new(*crashError))
 	if !errors.As(err, new(*refusal)) { // a refusal needs no console to explain it
-		r.Console = strings.Join(tail(m.cfg.file(ConsoleFile), consoleLines), "\n")
+		r.Console = strings.Join(logs.Tail(m.cfg.file(logs.ConsoleFile), consoleLines), "\n")
 	}
 	m.conclude(Exit{State: drivers.Dead, Reason: "the boot failed: " + err.Error()})
 	if m.stdio != nil {

@@ -95,8 +95,5 @@ func (c *control) broken() error {
 	return errors.New("the guest broke the protocol: " + c.breach.What)
 }
 
-// maxLine is how many runes of a guest's line are shown.
-const maxLine = 500
-
 // printable makes a guest's line fit for a user's terminal.
-func printable(s string) string { return text.Short(s, maxLine) }
+func printable(s string) string { return text.Short(s, text.MaxSaid) }

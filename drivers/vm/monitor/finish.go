@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/monitor/logs"
 )
 
 // finish makes the exit known. First it takes the rest of the output, then it writes
@@ -16,7 +17,7 @@ func (m *monitor) finish(e Exit) {
 	case <-m.stdioEnd:
 	case <-time.After(m.cfg.StopGrace):
 		m.log.Warn("the workload's output did not end in time")
-		m.stdio.Write(note(missingLate))
+		m.stdio.Write(logs.Late())
 	}
 	m.conclude(e)
 	m.stdio.Close()

@@ -13,6 +13,7 @@ import (
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/monitor/logs"
 	"openshell-vm/drivers/vm/network/keeper"
 	"openshell-vm/internal/peer"
 	"openshell-vm/internal/rotlog"
@@ -28,14 +29,15 @@ type monitor struct {
 	origin cgroup.Group // in which the monitor was started
 	began  time.Time
 
-	tools, stdio, console *rotlog.Log
-	stdioConn             *stream.Conn
-	workload              *stream.Session // the only session of stdioConn
-	control               *control
-	ports                 ports
-	net                   *keeper.Network // nil if the VM has no network
-	stdioEnd              chan struct{}   // closed when the workload's output is complete
-	consoles              sync.WaitGroup  // the goroutine that copies into console
+	stdio, console *rotlog.Log
+	tools          *logs.Tools
+	stdioConn      *stream.Conn
+	workload       *stream.Session // the only session of stdioConn
+	control        *control
+	ports          ports
+	net            *keeper.Network // nil if the VM has no network
+	stdioEnd       chan struct{}   // closed when the workload's output is complete
+	consoles       sync.WaitGroup  // the goroutine that copies into console
 
 	clients sync.WaitGroup
 	stop    chan time.Duration // gets the grace; negative means at once
@@ -123,20 +125,8 @@ func (m *monitor) run(lock *os.File, ready io.WriteCloser) error {
 // open makes the logs, the ports and the socket. It returns the hypervisor's
 // ends of the ports.
 func (m *monitor) open() (hypervisor.Ports, *net.UnixListener, error) {
-	for _, l := range []struct {
-		log     **rotlog.Log
-		name    string
-		options rotlog.Options
-	}{
-		{&m.stdio, StdioFile, stdioLog(logSize, logCount)},
-		{&m.console, ConsoleFile, rotlog.Options{Max: logSize, Count: logCount}},
-		{&m.tools, ToolsFile, rotlog.Options{Max: toolSize, Count: 2}},
-	} {
-		opened, err := rotlog.Open(m.cfg.file(l.name), l.options)
-		if err != nil {
-			return hypervisor.Ports{}, nil, err
-		}
-		*l.log = opened
+	if err := m.openLogs(); err != nil {
+		return hypervisor.Ports{}, nil, err
 	}
 	theirs, err := m.ports.make()
 	if err != nil {
@@ -153,6 +143,17 @@ func (m *monitor) open() (hypervisor.Ports, *net.UnixListener, error) {
 	m.control = newControl(m.log, m.ports.control)
 	listener, err := peer.ListenIn(m.cfg.RunDir, api.SocketFile)
 	return theirs, listener, err
+}
+
+func (m *monitor) openLogs() (err error) {
+	if m.stdio, err = logs.OpenStdio(m.cfg.Dir); err != nil {
+		return err
+	}
+	if m.console, err = logs.OpenConsole(m.cfg.Dir); err != nil {
+		return err
+	}
+	m.tools, err = logs.OpenTools(m.cfg.Dir)
+	return err
 }
 
 // launch starts the VM's processes, and gives them their ends of the ports.
@@ -220,7 +221,7 @@ func (m *monitor) readStdio() {
 		if err != nil || f.Kind == stream.Exit || f.Kind == stream.Error {
 			return
 		}
-		records = appendRecords(records[:0], time.Now(), f.Kind, f.Payload)
+		records = logs.Append(records[:0], time.Now(), f.Kind, f.Payload)
 		_, err = m.stdio.Write(records)
 		if err != nil && !lost {
 			m.log.Warn("output of the workload is lost", "error", err)

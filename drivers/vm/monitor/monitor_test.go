@@ -14,6 +14,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/monitor/logs"
 	"openshell-vm/internal/peer"
 	"openshell-vm/internal/stream"
 )
@@ -70,7 +71,7 @@ func TestACommandThatCannotRunHasBooted(t *testing.T) {
 	await(t, end)
 	wantExit(t, cfg, Exit{State: drivers.Exited, ExitCode: 127, Reason: "nosuch: not found"})
 	var log bytes.Buffer
-	if err := ReadLog(cfg.Dir, &log, &log); err != nil || log.Len() > 0 {
+	if err := logs.Read(cfg.Dir, &log, &log); err != nil || log.Len() > 0 {
 		t.Errorf("of a workload that never ran the log has %q, %v", log.String(), err)
 	}
 }
@@ -103,7 +104,7 @@ func TestTheReasonIsNoOutput(t *testing.T) {
 		t.Error(err)
 	}
 	wantExit(t, cfg, Exit{State: drivers.Exited, ExitCode: 137, Reason: "out of memory"})
-	if err := ReadLog(cfg.Dir, &log, &log); err != nil {
+	if err := logs.Read(cfg.Dir, &log, &log); err != nil {
 		t.Error(err)
 	}
 	if a, f, l := attached.String(), followed.String(), log.String(); a != "err\nopenshell-vm: out of memory\n" || f != "err\n" || l != "err\n" {
@@ -148,7 +149,10 @@ func TestFailedBoots(t *testing.T) {
 		},
 		"dies": {
 			func(g *fakeGuest) {
-				g.monitor.tools.Write([]byte("qemu: no such machine\nvirtiofsd-root: disconnected\n"))
+				said := []byte("qemu: no such machine\nvirtiofsd-root: disconnected\n")
+				if err := os.WriteFile(g.monitor.cfg.file(logs.ToolsFile), said, 0o600); err != nil {
+					g.t.Error(err)
+				}
 				g.monitor.group.died <- died("qemu", errors.New("exit status 1"))
 			},
 			api.Ready{Problem: "qemu ended: exit status 1: no such machine"},

@@ -41,8 +41,8 @@ func (m *monitor) aside(d death) string {
 	if oom := m.outOfMemory(d.name); oom != "" && d.bySIGKILL() {
 		return oom
 	}
-	if said := m.said(d.name); said != "" && !d.bySIGKILL() {
-		why += ": " + printable(said)
+	if said := m.tools.Said(d.name); said != "" && !d.bySIGKILL() {
+		why += ": " + said
 	}
 	return why
 }

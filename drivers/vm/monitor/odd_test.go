@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"openshell-vm/drivers/vm/monitor/logs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -11,7 +13,7 @@ import (
 // error. Nobody may wait for it, and the gateway least of all.
 func TestOddFiles(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{ExitFile, ConfigFile, LockFile, StdioFile} {
+	for _, name := range []string{ExitFile, ConfigFile, LockFile, logs.StdioFile} {
 		if err := unix.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -20,7 +22,7 @@ func TestOddFiles(t *testing.T) {
 		"exit":   func() error { _, err := ReadExit(dir); return err },
 		"config": func() error { _, err := ReadConfig(dir); return err },
 		"lock":   func() error { _, err := PID(dir); return err },
-		"log":    func() error { return ReadLog(dir, nil, nil) },
+		"log":    func() error { return logs.Read(dir, nil, nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			done := make(chan struct{})

@@ -10,6 +10,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/monitor/logs"
 	"openshell-vm/internal/peer"
 	"openshell-vm/internal/stream"
 )
@@ -143,7 +144,7 @@ func (s server) attach(ctx context.Context, client *stream.Session, r api.Attach
 		} else if err != nil {
 			return err
 		}
-		if err := decodeLines(lines, write); err != nil {
+		if err := logs.Decode(lines, write); err != nil {
 			return err
 		}
 	}

@@ -16,8 +16,8 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/monitor/logs"
 	"openshell-vm/internal/peer"
-	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
 	"openshell-vm/internal/stream/streamtest"
 )
@@ -165,7 +165,7 @@ func TestAClientThatNeverReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	again, err := rotlog.Open(cfg.file(StdioFile), stdioLog(logSize, logCount))
+	again, err := logs.OpenStdio(cfg.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}

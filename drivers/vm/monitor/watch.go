@@ -8,6 +8,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/monitor/logs"
 	"openshell-vm/internal/hostclock"
 )
 
@@ -134,7 +135,7 @@ func (m *monitor) blame(d death) error {
 	if d.err == nil && !greeted {
 		text += ", before the guest said anything"
 	}
-	if said := m.said(d.name); said != "" && !d.bySIGKILL() {
+	if said := m.tools.Said(d.name); said != "" && !d.bySIGKILL() {
 		text += ": " + said
 	}
 	return &drivers.Error{Err: errors.New(text), Hint: drivers.HintOf(d.err)}
@@ -184,7 +185,7 @@ const (
 // wentDown finds out from the guest's console why it ended.
 func (m *monitor) wentDown() *guestDown {
 	m.awaitConsole()
-	lines, down := tail(m.cfg.file(ConsoleFile), panicLines), &guestDown{}
+	lines, down := logs.Tail(m.cfg.file(logs.ConsoleFile), panicLines), &guestDown{}
 	for i, line := range lines {
 		if _, why, found := strings.Cut(line, "Kernel panic - not syncing: "); found {
 			lines, down.panic = lines[:i+1], why

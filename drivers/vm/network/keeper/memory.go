@@ -17,7 +17,6 @@ const (
 	mostGiven   = 1024 // addresses
 	mostLogged  = 200  // refusals in the monitor's log
 	mostTimes   = 1 << 30
-	mostShown   = 500 // columns of each text
 )
 
 // memory is what is remembered of a guest's network: what it was refused, for
@@ -39,7 +38,7 @@ func (g *memory) take(m network.ToMonitor) (fresh []network.Refused) {
 			continue
 		}
 		for _, s := range []*string{&r.What, &r.Name, &r.Why} {
-			*s = text.Short(*s, mostShown)
+			*s = text.Short(*s, text.MaxSaid)
 		}
 		r.Times = min(r.Times, mostTimes)
 		g.count(r.Times)

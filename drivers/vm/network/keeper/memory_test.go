@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers/vm/network"
+	"openshell-vm/internal/text"
 )
 
 // TestNetMemory: what a guest was refused is remembered, cleaned and bounded, and logged
@@ -27,7 +28,7 @@ func TestNetMemory(t *testing.T) {
 			{What: fmt.Sprint("the name n", i, strings.Repeat("x", 5000)), Times: 1}, {What: "nothing", Times: -5}, {What: "none"},
 		}, More: -7}))
 	}
-	if len(g.refused) != mostRefused || logged != mostLogged-1 || g.times != 10_009 || len(g.refused[0].What) > 4*mostShown {
+	if len(g.refused) != mostRefused || logged != mostLogged-1 || g.times != 10_009 || len(g.refused[0].What) > 4*text.MaxSaid {
 		t.Errorf("%d kinds, %d logged, %d times, %d bytes", len(g.refused), logged, g.times, len(g.refused[0].What))
 	}
 }

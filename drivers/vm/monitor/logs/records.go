@@ -1,4 +1,4 @@
-package monitor
+package logs
 
 import (
 	"bytes"
@@ -19,9 +19,9 @@ const recordTime = "2006-01-02T15:04:05.000000000Z07:00"
 
 var streamNames = map[stream.Kind]string{stream.Stdout: "stdout", stream.Stderr: "stderr"}
 
-// appendRecords appends data to dst as records: one for each line, and one for what
+// Append appends data to dst as records: one for each line, and one for what
 // follows the last newline.
-func appendRecords(dst []byte, now time.Time, kind stream.Kind, data []byte) []byte {
+func Append(dst []byte, now time.Time, kind stream.Kind, data []byte) []byte {
 	for len(data) > 0 {
 		line, rest, whole := bytes.Cut(data, []byte{'\n'})
 		dst = now.UTC().AppendFormat(dst, recordTime)
@@ -59,9 +59,9 @@ func decodeRecord(line []byte) (kind stream.Kind, data []byte, ok bool) {
 	return kind, data, kind != 0
 }
 
-// decodeLines passes the output that is in whole lines of the log to write, in order.
+// Decode passes the output that is in whole lines of the log to write, in order.
 // Neighbouring records of one stream go into one call.
-func decodeLines(lines []byte, write func(stream.Kind, []byte) error) error {
+func Decode(lines []byte, write func(stream.Kind, []byte) error) error {
 	var last stream.Kind
 	var pending []byte
 	flush := func() error {

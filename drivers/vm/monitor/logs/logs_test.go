@@ -1,4 +1,4 @@
-package monitor
+package logs
 
 import (
 	"bytes"
@@ -28,7 +28,7 @@ func TestRecords(t *testing.T) {
 		{stream.Stdout, "a\nb", "2026-11-23T19:03:04.000000005Z stdout F a\n2026-11-23T19:03:04.000000005Z stdout P b\n"},
 		{stream.Stdout, "", ""},
 	} {
-		if got := string(appendRecords(nil, someTime, test.kind, []byte(test.data))); got != test.want {
+		if got := string(Append(nil, someTime, test.kind, []byte(test.data))); got != test.want {
 			t.Errorf("%q: %q, want %q", test.data, got, test.want)
 		}
 	}
@@ -45,11 +45,11 @@ func TestRecordsRoundTrip(t *testing.T) {
 		for i := range data {
 			data[i] = "\n\r\x00 ab\xff"[random.IntN(7)]
 		}
-		log = appendRecords(log, someTime, kind, data)
+		log = Append(log, someTime, kind, data)
 		want[kind] = append(want[kind], data...)
 	}
 	got := map[stream.Kind][]byte{}
-	err := decodeLines(log, func(kind stream.Kind, data []byte) error {
+	err := Decode(log, func(kind stream.Kind, data []byte) error {
 		got[kind] = append(got[kind], data...)
 		return nil
 	})
@@ -66,7 +66,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 func TestWhatIsNoRecordIsPassedOver(t *testing.T) {
 	log := "torn\n\n2026 stdout F\n2026 stdin F x\n2026 stdout FF x\n2026-11-23T19:03:04Z stdout F good\n"
 	var got []byte
-	err := decodeLines([]byte(log), func(_ stream.Kind, data []byte) error {
+	err := Decode([]byte(log), func(_ stream.Kind, data []byte) error {
 		got = append(got, data...)
 		return nil
 	})
@@ -79,7 +79,7 @@ func TestWhatIsNoRecordIsPassedOver(t *testing.T) {
 // to get each line once, or a note about the lines that it missed.
 func TestReadLogOfALogThatIsRotated(t *testing.T) {
 	dir := t.TempDir()
-	r, err := rotlog.Open(filepath.Join(dir, StdioFile), stdioLog(2000, logCount))
+	r, err := openStdio(dir, 2000, logCount)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestReadLogOfALogThatIsRotated(t *testing.T) {
 	go func() {
 		defer close(done)
 		for i := range 20_000 {
-			r.Write(appendRecords(nil, someTime, stream.Stdout, fmt.Appendf(nil, "%d\n", i)))
+			r.Write(Append(nil, someTime, stream.Stdout, fmt.Appendf(nil, "%d\n", i)))
 		}
 	}()
 	for reads, ended := 0, false; !ended; reads++ {
@@ -98,7 +98,7 @@ func TestReadLogOfALogThatIsRotated(t *testing.T) {
 		default:
 		}
 		var out, told bytes.Buffer
-		if err := ReadLog(dir, &out, &told); err != nil {
+		if err := Read(dir, &out, &told); err != nil {
 			t.Fatal(err)
 		}
 		first, next := 0, 0
@@ -123,9 +123,10 @@ func TestReadLogOfALogThatIsRotated(t *testing.T) {
 // TestNotesAreRecords checks that the stdio log's notes about missing output are
 // records of standard error.
 func TestNotesAreRecords(t *testing.T) {
-	o := stdioLog(1, 1)
-	for text, note := range map[string][]byte{missingOnDisk: o.Mark(), missingEarlier: o.Missed(0), missingHere: o.Missed(1)} {
-		err := decodeLines(note, func(kind stream.Kind, data []byte) error {
+	for text, note := range map[string][]byte{
+		missingOnDisk: note(missingOnDisk), missingEarlier: missed(0), missingHere: missed(1), missingLate: Late(),
+	} {
+		err := Decode(note, func(kind stream.Kind, data []byte) error {
 			if kind != stream.Stderr || string(data) != "openshell-vm: "+text+"\n" {
 				t.Errorf("%d: %q", kind, data)
 			}
@@ -148,18 +149,18 @@ func TestReadLogGivesTheStreamsApart(t *testing.T) {
 		if i == 4 {
 			kind = stream.Stderr
 		}
-		if _, err := r.Write(appendRecords(nil, someTime, kind, []byte(text))); err != nil {
+		if _, err := r.Write(Append(nil, someTime, kind, []byte(text))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var stdout, stderr bytes.Buffer
-	if err := ReadLog(dir, &stdout, &stderr); err != nil {
+	if err := Read(dir, &stdout, &stderr); err != nil {
 		t.Fatal(err)
 	}
 	if stdout.String() != "first\na\nb\n" || stderr.String() != "c\n" {
 		t.Errorf("%q and %q", stdout.String(), stderr.String())
 	}
-	if err := ReadLog(t.TempDir(), &stdout, nil); err != nil {
+	if err := Read(t.TempDir(), &stdout, nil); err != nil {
 		t.Errorf("a sandbox that was never started: %v", err)
 	}
 }
@@ -170,11 +171,11 @@ func TestTail(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got := strings.Join(tail(file, 2), "|")
+	got := strings.Join(Tail(file, 2), "|")
 	if got != "panic: no root|last? words" {
 		t.Errorf("%q", got)
 	}
-	if got := tail(file+".none", 2); got != nil {
+	if got := Tail(file+".none", 2); got != nil {
 		t.Errorf("%q", got)
 	}
 }

@@ -1,4 +1,4 @@
-package monitor
+package logs
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"openshell-vm/drivers/vm/monitor/api"
-	"openshell-vm/internal/rotlog"
 	"openshell-vm/internal/stream"
 )
 
@@ -28,26 +27,24 @@ func missed(wanted int) []byte {
 	return note(missingHere)
 }
 
+// Late returns the note for output that did not come in time.
+func Late() []byte { return note(missingLate) }
+
 // note returns a line of ours as records of the stdio log.
 func note(text string) []byte {
-	return appendRecords(nil, time.Now(), stream.Stderr, []byte(api.Note(text)))
+	return Append(nil, time.Now(), stream.Stderr, []byte(api.Note(text)))
 }
 
-// fileHeader is the first line of each file of the stdio log. It numbers the files
+// headerFormat is the first line of each file of the stdio log. It numbers the files
 // since the start, so a later reader knows whether files are missing before it. It is
 // not a record.
-const fileHeader = "# file %d of this start\n"
+const headerFormat = "# file %d of this start\n"
 
-func stdioHeader(seq int) []byte { return fmt.Appendf(nil, fileHeader, seq) }
+func fileHeader(seq int) []byte { return fmt.Appendf(nil, headerFormat, seq) }
 
 // fileNumber reads the number in a file's first line. ok is false if the line is no
-// fileHeader: older versions wrote none.
+// header: older versions wrote none.
 func fileNumber(line []byte) (seq int, ok bool) {
-	n, err := fmt.Sscanf(string(bytes.TrimSpace(line)), fileHeader, &seq)
+	n, err := fmt.Sscanf(string(bytes.TrimSpace(line)), headerFormat, &seq)
 	return seq, n == 1 && err == nil
-}
-
-// stdioLog returns the options of the log of the workload's output.
-func stdioLog(limit int64, count int) rotlog.Options {
-	return rotlog.Options{Max: limit, Count: count, Header: stdioHeader, Mark: func() []byte { return note(missingOnDisk) }, Missed: missed}
 }

@@ -1,4 +1,4 @@
-package monitor
+package logs
 
 import (
 	"bufio"
@@ -12,10 +12,10 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// ReadLog writes the workload's stored output since the last start to stdout and
-// stderr; nil discards. The log may still be written to: ReadLog gives what there is at
+// Read writes the workload's stored output since the last start to stdout and
+// stderr; nil discards. The log may still be written to: Read gives what there is at
 // the call. Where output is missing, a note stands in its place.
-func ReadLog(dir string, stdout, stderr io.Writer) error {
+func Read(dir string, stdout, stderr io.Writer) error {
 	write := func(kind stream.Kind, data []byte) error {
 		w := stdout
 		if kind == stream.Stderr {
@@ -112,30 +112,10 @@ func readLogFile(f *os.File, expected *int, write func(stream.Kind, []byte) erro
 			}
 			*expected = seq + 1
 		}
-		if err := decodeLines(line, write); err != nil {
+		if err := Decode(line, write); err != nil {
 			return err
 		}
 	}
-}
-
-// tail returns the last n lines of a log, oldest first, for an error message.
-func tail(path string, n int) []string {
-	f, err := plainfile.Open(path, os.O_RDONLY, 0)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	const window = 8 << 10
-	if info, err := f.Stat(); err == nil && info.Size() > window {
-		f.Seek(-window, io.SeekEnd)
-	}
-	var lines []string
-	for scan := bufio.NewScanner(f); scan.Scan(); {
-		if text := printable(scan.Text()); text != "" {
-			lines = append(lines, text)
-		}
-	}
-	return lines[max(0, len(lines)-n):]
 }
 
 func closeAll(files ...*os.File) {
