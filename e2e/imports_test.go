@@ -117,8 +117,9 @@ var importRule = map[string][]string{
 	// The volumes of the user's, which sandboxes use.
 	"gateway/volumes": {"gateway/api", "gateway/roster", "gateway/state"},
 	// The metrics, and the server of the API.
-	"gateway/metrics": {"=drivers", "gateway/lease", "gateway/roster", "gateway/sandbox", "gateway/shares"},
-	"gateway/server":  {"=drivers", "gateway", "tokens", "internal"},
+	"gateway/metrics":       {"=drivers", "gateway/lease", "gateway/roster", "gateway/sandbox", "gateway/shares"},
+	"gateway/server":        {"=drivers", "gateway", "tokens", "internal"},
+	"gateway/server/answer": {"gateway/api", "gateway/explain"},
 
 	// Starts and supervises the gateway's process.
 	"gateway/daemon": {"gateway/api", "gateway/state", "internal"},

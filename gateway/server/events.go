@@ -7,28 +7,38 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/events"
+	"openshell-vm/gateway/server/answer"
 	"openshell-vm/internal/text"
 )
 
 // whileFollowed is how often a follower of events counts as a use of the gateway.
 const whileFollowed = 5 * time.Second
 
+// eventRoutes are what happens.
+type eventRoutes struct {
+	events *events.Log
+	touch  func() // notes that the gateway is used
+}
+
+func (s eventRoutes) add(mux *http.ServeMux) { mux.HandleFunc("GET /v1/events", s.getEvents) }
+
 // getEvents sends events, one a line. With follow it goes on until the client or the gateway
 // ends.
-func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
+func (s eventRoutes) getEvents(w http.ResponseWriter, r *http.Request) {
 	since := time.Time{}
 	if text := r.URL.Query().Get("since"); text != "" {
 		var err error
 		if since, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			fail(w, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q is no time", text),
+			answer.Fail(w, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q is no time", text),
 				Hint: "use RFC 3339, such as 2026-01-31T12:00:00Z"})
 			return
 		}
 	}
-	past, f := s.roster.Events.Follow(since)
+	past, f := s.events.Follow(since)
 	defer f.Close()
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	out := json.NewEncoder(flusher{w, http.NewResponseController(w)})
+	out := json.NewEncoder(answer.Flusher(w))
 	for _, e := range past {
 		if out.Encode(clean(e)) != nil {
 			return
@@ -45,7 +55,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-ticker.C:
-			s.opts.Touch()
+			s.touch()
 		case e := <-f.Events():
 			if out.Encode(clean(e)) != nil {
 				return

@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"context"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -11,28 +10,21 @@ import (
 	"openshell-vm/gateway/state"
 )
 
-// doctor returns the drivers' reports and the facts on the host.
-func (s *Server) doctor(ctx context.Context) api.Doctor {
-	d := s.fleet.Engines.Doctor(ctx)
-	d.Host = s.hostFacts()
-	return d
-}
-
 // hostFacts returns doctor's lines on the host and this gateway.
-func (s *Server) hostFacts() []api.Fact {
+func (s gatewayRoutes) hostFacts() []api.Fact {
 	where := func(dir string) string { return dir + " (" + state.FileSystem(dir) + ")" }
 	facts := []api.Fact{
-		{Name: "state", Value: where(s.roster.Home.State)},
-		{Name: "runtime", Value: where(s.roster.Home.Runtime)},
-		{Name: "shares", Value: where(s.roster.Home.Shares)},
+		{Name: "state", Value: where(s.Roster.Home.State)},
+		{Name: "runtime", Value: where(s.Roster.Home.Runtime)},
+		{Name: "shares", Value: where(s.Roster.Home.Shares)},
 		{Name: "supervisor", Value: s.opts.Supervisor},
 		{Name: "clock", Value: clockState()},
 		{Name: "kernel", Value: kernelRelease()},
 		{Name: "logout", Value: cmp.Or(strings.Join(s.advice(), "; "), "nothing of this gateway ends with it")},
 		{Name: "environment", Value: environmentLine(api.OwnEnvironment())},
 	}
-	facts = append(facts, s.reserves.Facts()...)
-	for _, u := range s.roster.Unread("") {
+	facts = append(facts, s.Reserves.Facts()...)
+	for _, u := range s.Roster.Unread("") {
 		facts = append(facts, api.Fact{Name: "record", Value: u.ID + " can't be used: " + u.Problem})
 	}
 	return facts
@@ -48,7 +40,7 @@ func environmentLine(e *api.Environment) string {
 }
 
 // advice returns Options.Advice's lines, if there are any.
-func (s *Server) advice() []string {
+func (s gatewayRoutes) advice() []string {
 	if s.opts.Advice == nil {
 		return nil
 	}

@@ -5,14 +5,18 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/sandbox/engines"
+	"openshell-vm/gateway/server/answer"
 )
 
-// imageRoutes adds the routes for images.
-func (s *Server) imageRoutes(mux *http.ServeMux) {
-	mux.HandleFunc("POST /v1/images/pull", s.postPull)
+// imageRoutes are about images.
+type imageRoutes struct{ engines *engines.Engines }
+
+func (s imageRoutes) add(mux *http.ServeMux) {
+	mux.HandleFunc("POST /v1/images/pull", s.pull)
 	of := func(f func(*http.Request, drivers.ImageKeeper) (any, error)) http.Handler {
-		return answer(func(r *http.Request) (any, error) {
-			keeper, err := s.fleet.Engines.ImageKeeper()
+		return answer.JSON(func(r *http.Request) (any, error) {
+			keeper, err := s.engines.ImageKeeper()
 			if err != nil {
 				return nil, err
 			}

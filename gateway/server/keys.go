@@ -11,11 +11,28 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/server/answer"
 	"openshell-vm/tokens"
 )
 
-// findKey finds a key by its id or a unique prefix of its id.
-func (s *Server) findKey(prefix string) (string, error) {
+// keyRoutes are about the keys that sign tokens.
+type keyRoutes struct {
+	keys   *tokens.Keys
+	keeper *lease.Keeper
+}
+
+func (s keyRoutes) add(mux *http.ServeMux) {
+	mux.Handle("GET /v1/keys", answer.JSON(s.list))
+	mux.Handle("POST /v1/keys/rotate", answer.JSON(s.rotate))
+	mux.Handle("DELETE /v1/keys/{kid}", answer.JSON(s.remove))
+	mux.HandleFunc("GET "+jwksPath, s.jwks)
+}
+
+// jwksPath is where issuers commonly serve their public keys. No standard fixes it.
+const jwksPath = "/.well-known/jwks.json"
+
+// find finds a key by its id or a unique prefix of its id.
+func (s keyRoutes) find(prefix string) (string, error) {
 	var found []string
 	for _, key := range s.keys.List() {
 		if prefix != "" && strings.HasPrefix(key.ID, prefix) {
@@ -35,21 +52,22 @@ func (s *Server) findKey(prefix string) (string, error) {
 		Hint:    "give more of the key's id: openshell-vm keys list"}
 }
 
-func (s *Server) getKeys(*http.Request) (any, error) {
-	signing, keeper := s.keys.SigningKeyID(), s.roster.Keeper
+func (s keyRoutes) list(*http.Request) (any, error) {
+	signing := s.keys.SigningKeyID()
 	keys := []api.Key{}
-	for _, k := range keeper.Keys() {
-		keys = append(keys, api.Key{ID: k.ID, Signs: k.ID == signing, CreatedAt: k.CreatedAt, RetireAt: k.RetireAt, Shares: keeper.Holding(k.ID)})
+	for _, k := range s.keeper.Keys() {
+		keys = append(keys, api.Key{ID: k.ID, Signs: k.ID == signing, CreatedAt: k.CreatedAt, RetireAt: k.RetireAt,
+			Shares: s.keeper.Holding(k.ID)})
 	}
 	return keys, nil
 }
 
-func (s *Server) postRotateKeys(r *http.Request) (any, error) {
-	return rotated(s.roster.Keeper.RotateKeys(r.Context()))
+func (s keyRoutes) rotate(r *http.Request) (any, error) {
+	return rotated(s.keeper.RotateKeys(r.Context()))
 }
 
-func (s *Server) deleteKey(r *http.Request) (any, error) {
-	kid, err := s.findKey(r.PathValue("kid"))
+func (s keyRoutes) remove(r *http.Request) (any, error) {
+	kid, err := s.find(r.PathValue("kid"))
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +75,8 @@ func (s *Server) deleteKey(r *http.Request) (any, error) {
 }
 
 // retire retires a key, and words the errors for users.
-func (s *Server) retire(ctx context.Context, kid string, force bool) (any, error) {
-	result, err := s.roster.Keeper.RetireKey(ctx, kid, force)
+func (s keyRoutes) retire(ctx context.Context, kid string, force bool) (any, error) {
+	result, err := s.keeper.RetireKey(ctx, kid, force)
 	var held *lease.HeldError
 	switch {
 	case errors.As(err, &held):
@@ -79,11 +97,11 @@ func rotated(r lease.Republished, err error) (any, error) {
 	return api.RotateResult{KeyID: r.KeyID, Republished: r.Done, Failed: r.Failed, Waiting: r.Waiting}, nil
 }
 
-// getJWKS serves the public keys. Programs that verify sandboxes' tokens need them.
-func (s *Server) getJWKS(w http.ResponseWriter, _ *http.Request) {
+// jwks serves the public keys. Programs that verify sandboxes' tokens need them.
+func (s keyRoutes) jwks(w http.ResponseWriter, _ *http.Request) {
 	set, err := s.keys.JWKS(time.Now())
 	if err != nil {
-		fail(w, err)
+		answer.Fail(w, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")

@@ -9,25 +9,26 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/sandbox/engines"
+	"openshell-vm/gateway/server/answer"
 	"openshell-vm/internal/stream"
 )
 
-// postPull fetches the image of a request, with the driver that the request would get. It
+// pull fetches the image of a request, with the driver that the request would get. It
 // sends the engine's progress as it comes. If the engine has the image already, the answer
 // has no progress.
-func (s *Server) postPull(w http.ResponseWriter, r *http.Request) {
+func (s imageRoutes) pull(w http.ResponseWriter, r *http.Request) {
 	var q api.CreateRequest
-	err := decode(r, &q)
+	err := answer.Decode(r, &q)
 	var pull engines.Pull
 	if err == nil {
-		pull, err = s.fleet.Engines.Pull(r.Context(), q, api.PullPolicy(r.URL.Query().Get("pull")))
+		pull, err = s.engines.Pull(r.Context(), q, api.PullPolicy(r.URL.Query().Get("pull")))
 	}
 	if err != nil {
-		fail(w, err)
+		answer.Fail(w, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	frames := stream.NewWriter(flusher{w, http.NewResponseController(w)})
+	frames := stream.NewWriter(answer.Flusher(w))
 	if err := forward(r.Context(), pull, frames); err != nil {
 		_ = frames.Write(stream.Error, 0, api.EncodeError(explain.Error(err))) // fails only if the client has gone
 		return

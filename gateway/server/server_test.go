@@ -2,14 +2,10 @@ package server
 
 import (
 	"context"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"openshell-vm/gateway/api"
 )
 
 // TestOnlyOwnUserAndRoot get in.
@@ -22,14 +18,5 @@ func TestOnlyOwnUserAndRoot(t *testing.T) {
 	}
 	if checkPeer(t.Context()) == nil {
 		t.Error("a connection without credentials gets in")
-	}
-}
-
-// TestUnknownCode: an error code without an HTTP status is answered with 500.
-func TestUnknownCode(t *testing.T) {
-	w := httptest.NewRecorder()
-	fail(w, &api.Error{Message: "an error without a code"})
-	if w.Code != http.StatusInternalServerError || httpStatus(api.CodeNotFound) != http.StatusNotFound {
-		t.Errorf("status %d, and %d for what is not there", w.Code, httpStatus(api.CodeNotFound))
 	}
 }

@@ -8,53 +8,42 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/server/answer"
+	"openshell-vm/gateway/shares"
 )
 
-// shareRoutes adds the routes for shares, tokens and keys.
-func (s *Server) shareRoutes(mux *http.ServeMux) {
-	of := func(f func(*http.Request, *roster.Item) (any, error)) http.Handler { return inPath(s.shares.Find, f) }
-	mux.Handle("POST /v1/shares", answer(s.postShare))
-	mux.Handle("GET /v1/shares", answer(s.getShares))
-	mux.Handle("GET /v1/shares/{ref}", of(s.getShare))
+// shareRoutes are about the shares of the user's own.
+type shareRoutes struct {
+	shares *shares.Shares
+	roster *roster.Roster
+	see    views
+}
+
+func (s shareRoutes) add(mux *http.ServeMux) {
+	of := func(f func(*http.Request, *roster.Item) (any, error)) http.Handler {
+		return answer.InPath(s.shares.Find, f)
+	}
+	mux.Handle("POST /v1/shares", answer.JSON(s.post))
+	mux.Handle("GET /v1/shares", answer.JSON(s.list))
+	mux.Handle("GET /v1/shares/{ref}", of(s.get))
 	mux.Handle("DELETE /v1/shares/{ref}", of(func(r *http.Request, it *roster.Item) (any, error) {
 		return struct{}{}, s.shares.Remove(r.Context(), it, r.URL.Query().Get("force") != "")
 	}))
-	mux.Handle("POST /v1/shares/{ref}/files", of(s.postFiles))
-	mux.Handle("GET /v1/sandboxes/{ref}/token", inPath(s.roster.Find, s.getToken))
-	mux.Handle("POST /v1/sandboxes/{ref}/token/rotate", inPath(s.roster.Find, s.postRotate))
-
-	mux.Handle("GET /v1/keys", answer(s.getKeys))
-	mux.Handle("POST /v1/keys/rotate", answer(s.postRotateKeys))
-	mux.Handle("DELETE /v1/keys/{kid}", answer(s.deleteKey))
-	mux.HandleFunc("GET "+jwksPath, s.getJWKS)
+	mux.Handle("POST /v1/shares/{ref}/files", of(s.files))
 }
 
-// jwksPath is where issuers commonly serve their public keys. No standard fixes it.
-const jwksPath = "/.well-known/jwks.json"
-
-// inPath finds what the ref in the path names, and calls f with it.
-func inPath[T any](find func(string) (T, error), f func(*http.Request, T) (any, error)) http.Handler {
-	return answer(func(r *http.Request) (any, error) {
-		it, err := find(r.PathValue("ref"))
-		if err != nil {
-			return nil, err
-		}
-		return f(r, it)
-	})
-}
-
-func (s *Server) postShare(r *http.Request) (any, error) {
+func (s shareRoutes) post(r *http.Request) (any, error) {
 	var q api.ShareRequest
-	if err := decode(r, &q); err != nil {
+	if err := answer.Decode(r, &q); err != nil {
 		return nil, err
 	}
 	own, created, err := s.shares.Create(r.Context(), q)
 	if err != nil {
 		return nil, err
 	}
-	view := s.shareView(own.Item)
+	view := s.see.share(own.Item)
 	if created {
-		s.log.Info("created a share for a container of the user's own", "share", own.ID, "name", own.Rec().Name)
+		s.roster.Log.Info("created a share for a container of the user's own", "share", own.ID, "name", own.Rec().Name)
 		return view, nil
 	}
 	view.Warnings = nil // the creation's answer had them
@@ -64,20 +53,20 @@ func (s *Server) postShare(r *http.Request) (any, error) {
 	return view, nil
 }
 
-// getShare also warns of mounts that no renewal reaches: see Shares.Strays.
-func (s *Server) getShare(r *http.Request, it *roster.Item) (any, error) {
-	view := s.shareView(it)
+// get also warns of mounts that no renewal reaches: see Shares.Strays.
+func (s shareRoutes) get(r *http.Request, it *roster.Item) (any, error) {
+	view := s.see.share(it)
 	view.Warnings = append(slices.Clip(view.Warnings), s.shares.Strays(r.Context(), view.Dir)...)
 	return view, nil
 }
 
-// getShares lists the shares of the user's own. Those of sandboxes are not among them: ps
+// list lists the shares of the user's own. Those of sandboxes are not among them: ps
 // lists the sandboxes.
-func (s *Server) getShares(*http.Request) (any, error) {
+func (s shareRoutes) list(*http.Request) (any, error) {
 	views := []api.Share{}
 	for _, own := range s.shares.All() {
 		if own.Rec().Made {
-			views = append(views, s.shareView(own.Item))
+			views = append(views, s.see.share(own.Item))
 		}
 	}
 	views = append(views, s.roster.UnreadShares()...)
@@ -87,23 +76,13 @@ func (s *Server) getShares(*http.Request) (any, error) {
 	return views, nil
 }
 
-func (s *Server) postFiles(r *http.Request, it *roster.Item) (any, error) {
+func (s shareRoutes) files(r *http.Request, it *roster.Item) (any, error) {
 	var q api.FilesRequest
-	if err := decode(r, &q); err != nil {
+	if err := answer.Decode(r, &q); err != nil {
 		return nil, err
 	}
 	if err := s.shares.PutFiles(r.Context(), it, q); err != nil {
 		return nil, err
 	}
-	return s.shareView(it), nil
-}
-
-func (s *Server) getToken(_ *http.Request, it *roster.Item) (any, error) { return s.tokenOf(it), nil }
-
-// postRotate serves sandboxes and shares of the user's own.
-func (s *Server) postRotate(r *http.Request, it *roster.Item) (any, error) {
-	if err := it.Rotate(r.Context()); err != nil {
-		return nil, err
-	}
-	return s.tokenOf(it), nil
+	return s.see.share(it), nil
 }

@@ -1,52 +1,48 @@
 package server
 
 import (
-	"bufio"
-	"context"
-	"io"
-	"net"
 	"net/http"
-	"strings"
-	"time"
 
-	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
-	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/sandbox"
 	"openshell-vm/gateway/sandbox/inside"
+	"openshell-vm/gateway/server/answer"
 	"openshell-vm/internal/stream"
 )
 
-// session is one client's streams, ready to run. Errors that are found before it exists
-// are ordinary answers; later ones are frames.
-type session struct {
-	run     inside.Stream
-	upgrade bool // take the connection over; if not, the frames are the answer's body and there is no input
-	stdin   bool // pass the client's input on
+// streamRoutes are the requests about sandboxes that are answered as long as they last.
+type streamRoutes struct{ fleet *sandbox.Fleet }
+
+func (s streamRoutes) add(mux *http.ServeMux) {
+	mux.HandleFunc("GET /v1/sandboxes/{ref}/logs", s.of(getLogs))
+	mux.HandleFunc("POST /v1/sandboxes/{ref}/attach", s.of(postAttach))
+	mux.HandleFunc("POST /v1/sandboxes/{ref}/exec", s.of(postExec))
+	mux.HandleFunc("GET /v1/sandboxes/{ref}/archive", s.of(getArchive))
+	mux.HandleFunc("POST /v1/sandboxes/{ref}/archive", s.of(postArchive))
 }
 
-// streams makes a handler of a function that prepares a session.
-func (s *Server) streams(prepare func(*http.Request, *sandbox.Sandbox) (session, error)) http.HandlerFunc {
+// of makes a handler of a function that prepares a session.
+func (s streamRoutes) of(prepare func(*http.Request, *sandbox.Sandbox) (session, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		box, err := s.fleet.Find(r.PathValue("ref"))
 		if err != nil {
-			fail(w, err)
+			answer.Fail(w, err)
 			return
 		}
 		p, err := prepare(r, box)
 		if err != nil {
-			fail(w, err)
+			answer.Fail(w, err)
 			return
 		}
 		defer box.Client()()
 		if !p.upgrade {
 			w.Header().Set("Content-Type", "application/octet-stream")
-			p.give(r.Context(), stream.NewWriter(flusher{w, http.NewResponseController(w)}))
+			p.give(r.Context(), stream.NewWriter(answer.Flusher(w)))
 			return
 		}
 		conn, err := takeOver(w, r)
 		if err != nil {
-			fail(w, err)
+			answer.Fail(w, err)
 			return
 		}
 		p.serve(r.Context(), conn, r.Header.Get(api.StreamHeader) == api.StreamCredit)
@@ -65,113 +61,19 @@ func postAttach(r *http.Request, box *sandbox.Sandbox) (session, error) {
 
 func postExec(r *http.Request, box *sandbox.Sandbox) (session, error) {
 	var q api.ExecRequest
-	if err := decode(r, &q); err != nil {
+	if err := answer.Decode(r, &q); err != nil {
 		return session{}, err
 	}
 	run, err := inside.Exec(r.Context(), box, q.Process)
 	return session{run: run, upgrade: true, stdin: q.Stdin}, err
 }
 
-// takeOver switches the connection from HTTP to frames.
-func takeOver(w http.ResponseWriter, r *http.Request) (io.ReadWriteCloser, error) {
-	if !strings.EqualFold(r.Header.Get("Upgrade"), api.UpgradeProtocol) {
-		return nil, &api.Error{Code: api.CodeInvalid,
-			Message: "this request needs an upgrade to " + api.UpgradeProtocol,
-			Hint:    "use openshell-vm or package api"}
-	}
-	conn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return nil, err
-	}
-	answer := http.Header{"Connection": {"Upgrade"}, "Upgrade": {api.UpgradeProtocol}, api.StreamHeader: {api.StreamCredit}}
-	_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n")
-	if err == nil {
-		err = answer.Write(conn)
-	}
-	if err == nil {
-		_, err = io.WriteString(conn, "\r\n")
-	}
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return taken{conn, buffered.Reader}, nil
+func getArchive(r *http.Request, box *sandbox.Sandbox) (session, error) {
+	run, err := inside.CopyOut(r.Context(), box, r.URL.Query().Get("path"))
+	return session{run: run}, err
 }
 
-// taken is a connection that is read through the buffer of the HTTP server: it may hold
-// bytes that came after the request.
-type taken struct {
-	net.Conn
-	buffered *bufio.Reader
-}
-
-func (t taken) Read(p []byte) (int, error) { return t.buffered.Read(p) }
-
-// give runs a session without input, and writes its frames up to the last one.
-func (p session) give(ctx context.Context, frames *stream.Writer) {
-	code, err := p.run(ctx, drivers.Streams{Stdout: frames.To(stream.Stdout, 0), Stderr: frames.To(stream.Stderr, 0)})
-	if err != nil {
-		_ = frames.Write(stream.Error, 0, p.refusal(ctx, err)) // fails only if the client has gone
-		return
-	}
-	_ = frames.Write(stream.Exit, 0, stream.EncodeExit(code))
-}
-
-// serve runs a session up to its last frame. If the client closes the connection, the
-// session is cancelled: an attachment is detached, a command is killed.
-func (p session) serve(ctx context.Context, rwc io.ReadWriteCloser, credit bool) {
-	conn, client := stream.Single(rwc, stream.Options{Process: true, Credit: credit})
-	defer conn.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		defer cancel()
-		select {
-		case <-client.Done():
-		case <-ctx.Done():
-		}
-	}()
-	streams := client.Streams()
-	if !p.stdin {
-		streams.Stdin = nil
-		client.DiscardInput()
-	}
-	if code, err := p.run(ctx, streams); err != nil {
-		client.Fail(p.refusal(ctx, err))
-	} else {
-		client.Exit(code)
-	}
-	client.DiscardInput() // so that an old client's end is noticed
-	flushing := ctx
-	if ctx.Err() != nil {
-		var stop context.CancelFunc
-		flushing, stop = context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer stop()
-	}
-	_ = conn.Flush(flushing) // fails only if the client has gone
-}
-
-// refusal returns an Error frame's payload. If ctx has ended, it says that the gateway ended
-// the stream.
-func (p session) refusal(ctx context.Context, err error) []byte {
-	if ctx.Err() != nil {
-		err = &api.Error{Code: api.CodeEnding,
-			Message: "the gateway ended the stream",
-			Hint:    "the sandbox goes on: attach again once the gateway runs"}
-	}
-	return api.EncodeError(explain.Error(err))
-}
-
-// flusher sends each frame at once.
-type flusher struct {
-	w          http.ResponseWriter
-	controller *http.ResponseController
-}
-
-func (f flusher) Write(p []byte) (int, error) {
-	n, err := f.w.Write(p)
-	if err == nil {
-		err = f.controller.Flush()
-	}
-	return n, err
+func postArchive(r *http.Request, box *sandbox.Sandbox) (session, error) {
+	run, err := inside.CopyIn(r.Context(), box, r.URL.Query().Get("path"))
+	return session{run: run, upgrade: true, stdin: true}, err
 }

@@ -12,21 +12,29 @@ import (
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox"
 	"openshell-vm/gateway/shares"
+	"openshell-vm/gateway/state"
 	"openshell-vm/internal/text"
+	"openshell-vm/tokens"
 )
 
-// The forms of sandboxes, shares and tokens in answers. An engine, an image or a guest may
-// have written some of their texts: those are cleaned here.
+// views make the forms of sandboxes, shares and tokens in answers. An engine, an image or a
+// guest may have written some of their texts: those are cleaned here.
+type views struct {
+	keys *tokens.Keys
+	home *state.Home
+}
 
-// view makes a sandbox's form in answers.
-func (s *Server) view(box *sandbox.Sandbox) api.Sandbox {
+// sandbox makes a sandbox's form in answers.
+func (s views) sandbox(box *sandbox.Sandbox) api.Sandbox {
 	now := box.Snapshot()
 	r, q := now.Record, now.Record.Request
 	v := api.Sandbox{
 		ID: now.ID, Name: r.Name, Driver: r.Driver, Hypervisor: q.Hypervisor,
 		State: now.State, Desired: r.Desired, Reason: text.Line(now.Reason), Progress: text.Line(now.Progress),
-		Rootfs: q.Rootfs, Image: q.Image, Process: q.Process, Mounts: q.Mounts, Ports: q.Ports, CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk,
-		AutoRemove: q.AutoRemove, Labels: q.Labels, Restart: q.Restart, Restarts: r.Start.Restarts, CreatedAt: r.CreatedAt, StartedAt: now.Status.StartedAt, ExitedAt: now.Status.ExitedAt,
+		Rootfs: q.Rootfs, Image: q.Image, Process: q.Process, Mounts: q.Mounts, Ports: q.Ports,
+		CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk,
+		AutoRemove: q.AutoRemove, Labels: q.Labels, Restart: q.Restart, Restarts: r.Start.Restarts,
+		CreatedAt: r.CreatedAt, StartedAt: now.Status.StartedAt, ExitedAt: now.Status.ExitedAt,
 		Share: now.Share, TTL: r.TTL(), Token: s.tokenShown(now.Token, now.Seen), Warnings: now.Warnings,
 	}
 	if now.Status.State == drivers.Exited {
@@ -40,7 +48,7 @@ func (s *Server) view(box *sandbox.Sandbox) api.Sandbox {
 }
 
 // tokenOf returns what is known of an item's token.
-func (s *Server) tokenOf(it *roster.Item) api.Token {
+func (s views) tokenOf(it *roster.Item) api.Token {
 	if box, ok := it.Owner.(*sandbox.Sandbox); ok {
 		now := box.Snapshot()
 		return s.tokenShown(now.Token, now.Seen)
@@ -51,15 +59,15 @@ func (s *Server) tokenOf(it *roster.Item) api.Token {
 
 // tokenShown makes a token's form in answers. A stopped sandbox may hold a token whose key
 // is retired: it gets a new token at its start.
-func (s *Server) tokenShown(t lease.Renewal, seen uint64) api.Token {
+func (s views) tokenShown(t lease.Renewal, seen uint64) api.Token {
 	return api.Token{Generation: t.Generation, KeyID: t.KeyID, TokenID: t.TokenID, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt,
 		Revoked: t.Revoked || t.KeyID != "" && !s.keys.Verifies(t.KeyID, time.Now()), RenewAt: t.RenewAt, SeenGeneration: seen,
 		Renewals: t.Renewals, Failures: t.Failures, LastError: t.LastError, LastErrorAt: t.LastErrorAt}
 }
 
-// shareView makes the form in answers of any share, a sandbox's too.
-func (s *Server) shareView(it *roster.Item) api.Share {
-	files, err := s.roster.Home.Files(it.ID)
+// share makes the form in answers of any share, a sandbox's too.
+func (s views) share(it *roster.Item) api.Share {
+	files, err := s.home.Files(it.ID)
 	problem := ""
 	if err != nil {
 		problem = explain.Line(err)
@@ -71,5 +79,6 @@ func (s *Server) shareView(it *roster.Item) api.Share {
 	}
 	return api.Share{ID: it.ID, Name: r.Name, Driver: r.Driver, Dir: it.Lease.Share().AuthDir(), Target: drivers.AuthDir,
 		Env: drivers.ContractEnv(),
-		TTL: r.TTL(), CreatedAt: r.CreatedAt, Token: s.tokenOf(it), Files: slices.Sorted(maps.Keys(files)), Warnings: warnings, Problem: problem}
+		TTL: r.TTL(), CreatedAt: r.CreatedAt, Token: s.tokenOf(it),
+		Files: slices.Sorted(maps.Keys(files)), Warnings: warnings, Problem: problem}
 }

@@ -1,4 +1,4 @@
-package server
+package answer
 
 import (
 	"net/http"
@@ -15,8 +15,8 @@ var statuses = map[string]int{
 	api.CodeEnding: http.StatusServiceUnavailable,
 }
 
-// httpStatus returns an error code's status. A code without one is a fault of the gateway.
-func httpStatus(code string) int {
+// Status returns an error code's status. A code without one is a fault of the gateway.
+func Status(code string) int {
 	if status, ok := statuses[code]; ok {
 		return status
 	}
