@@ -24,6 +24,7 @@ var importRule = map[string][]string{
 	"internal/atomicfile": {},
 	"internal/hostclock":  {},
 	"internal/contract":   {},
+	"internal/discovery":  {"internal/text"},
 	"internal/fault":      {},
 	"internal/inode":      {},
 	"internal/killpoint":  {},
@@ -99,6 +100,8 @@ var importRule = map[string][]string{
 
 	// What happened, and who follows it.
 	"gateway/events": {"gateway/api"},
+	// The settings. The CLI reads a file by it, too, before any gateway does.
+	"gateway/config": {"internal"},
 	// Turns errors into a line and a hint.
 	"gateway/explain": {"=drivers", "gateway/api", "tokens", "internal/text"},
 	// The items, one for each record, and disk space for renewals. Neither imports sandbox.

@@ -1,0 +1,118 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"openshell-vm/internal/atomicfile"
+	"openshell-vm/internal/plainfile"
+)
+
+// Live is the configuration of a gateway that runs. It is safe for concurrent use.
+type Live struct {
+	reader Reader
+	keep   string // where the last good file's text is kept; "" for nowhere
+
+	reloading sync.Mutex // held over a Reload
+
+	mu      sync.RWMutex
+	now     *Config
+	first   *Config // those with which the gateway began
+	problem error   // why the settings are not those of the file; nil if they are
+}
+
+// Open reads the settings. If they are bad, it takes the file that was good last, whose text
+// is in the file keep: a gateway that is started again must not leave its sandboxes without
+// tokens because of a slip of the pen. If there is none, it returns an *Error.
+func Open(r Reader, keep string) (*Live, error) {
+	l := &Live{reader: r, keep: keep}
+	c, err := r.Read()
+	if err != nil {
+		old, oldErr := l.lastGood()
+		if oldErr != nil {
+			return nil, err
+		}
+		l.now, l.first, l.problem = old, old, err
+		return l, nil
+	}
+	l.now, l.first = c, c
+	l.problem = l.save(c)
+	return l, nil
+}
+
+// Now returns the settings that are in force. Nobody changes them.
+func (l *Live) Now() *Config {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.now
+}
+
+// Problem returns why the settings in force are not those of the file; nil if they are.
+func (l *Live) Problem() error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.problem
+}
+
+// Pending returns the settings that a restart of the gateway would change: it was asked for
+// them since it began, and it does not change them while it runs.
+func (l *Live) Pending() (list []Setting) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, s := range l.now.Changed(l.first) {
+		if s.Once {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// Reload reads the settings again, and calls apply with those before and after, unless they
+// are bad: then those before stay in force, and Problem tells.
+func (l *Live) Reload(apply func(before, after *Config)) error {
+	l.reloading.Lock()
+	defer l.reloading.Unlock()
+	before := l.Now()
+	after, err := l.reader.Read()
+	if err != nil {
+		l.mu.Lock()
+		l.problem = err
+		l.mu.Unlock()
+		return err
+	}
+	problem := l.save(after)
+	l.mu.Lock()
+	l.now, l.problem = after, problem
+	l.mu.Unlock()
+	apply(before, after)
+	return nil
+}
+
+// save keeps the text of a good file. It writes only what has changed.
+func (l *Live) save(c *Config) error {
+	if l.keep == "" {
+		return nil
+	}
+	if old, err := plainfile.Read(l.keep, maxFile); err == nil && string(old) == string(c.text) {
+		return nil
+	} else if errors.Is(err, fs.ErrNotExist) && len(c.text) == 0 {
+		return nil
+	}
+	if err := atomicfile.Write(l.keep, l.keep+".new", c.text, atomicfile.Whole); err != nil {
+		return fmt.Errorf("keep a copy of the configuration, for a start with a bad one: %w", err)
+	}
+	return nil
+}
+
+func (l *Live) lastGood() (*Config, error) {
+	text, err := plainfile.Read(l.keep, maxFile)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) == 0 {
+		text = nil
+	}
+	return l.reader.parse(text)
+}
