@@ -33,7 +33,7 @@ func TestAbsentDriver(t *testing.T) {
 	if v := w.get("one"); v.State != api.StateUnknown || v.Desired != state.WantRunning || !strings.Contains(v.Reason, "none of that name") {
 		t.Errorf("it is shown as %s, %s: %q", v.State, v.Desired, v.Reason)
 	}
-	if _, err := w.client.RotateToken(t.Context(), "one"); err != nil {
+	if _, err := w.client.Tokens.Rotate(t.Context(), "one"); err != nil {
 		t.Errorf("its token: %v", err)
 	}
 	if now, _ := tokenOf(t, g, s.Share); now <= before || !g.keeper.Renewals().Has(s.ID) {

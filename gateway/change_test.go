@@ -106,7 +106,7 @@ func TestEvents(t *testing.T) {
 	w.start("box")
 	auth := g.byID(s.ID).Lease.Share().AuthDir()
 	w.must(os.Rename(auth, auth+".away"))
-	if _, err := w.client.RotateToken(t.Context(), "box"); err == nil {
+	if _, err := w.client.Tokens.Rotate(t.Context(), "box"); err == nil {
 		t.Error("a token was published into nothing")
 	}
 	w.must(os.Rename(auth+".away", auth))

@@ -238,7 +238,7 @@ func work(ctx context.Context, client *api.Client, name string) {
 	case 2:
 		_, _ = client.Start(ctx, name)
 	case 3:
-		_, _ = client.RotateToken(ctx, name)
+		_, _ = client.Tokens.Rotate(ctx, name)
 	case 4:
 		_, _ = client.Stop(ctx, name, 0)
 	case 5:
@@ -265,7 +265,7 @@ func checkAll(w *world, generations map[string]uint64) {
 	for _, s := range all {
 		raw, err := os.ReadFile(filepath.Join(s.Share, contract.TokenName))
 		w.must(err)
-		r, err := w.client.VerifyToken(w.Context(), api.VerifyRequest{Token: string(raw)})
+		r, err := w.client.Tokens.Verify(w.Context(), api.VerifyRequest{Token: string(raw)})
 		w.must(err)
 		if !r.Valid || r.SandboxID != s.ID || r.Generation < generations[s.ID] || s.Reason != "" || s.Token.Failures > 0 {
 			w.Errorf("%s: %+v; generation %d before; %+v", s.Name, r, generations[s.ID], s)

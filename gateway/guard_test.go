@@ -148,7 +148,7 @@ func TestRemovalOfAShareKeepsRenewing(t *testing.T) {
 		t.Error("it is there, and nothing renews it")
 	}
 	unlock()
-	w.must(w.client.RemoveShare(t.Context(), "agent", false))
+	w.must(w.client.Shares.Remove(t.Context(), "agent", false))
 	if g.keeper.Renewals().Has(s.ID) {
 		t.Error("what is gone is renewed")
 	}

@@ -34,7 +34,7 @@ func TestAnotherEnginesClaim(t *testing.T) {
 	w.start("fleeting")
 	decoy := w.create(api.CreateRequest{Name: "decoy", Driver: "other"}) // so that the engine is asked
 	w.start("decoy")
-	own, err := w.client.CreateShare(t.Context(), api.ShareRequest{Name: "own"})
+	own, err := w.client.Shares.Create(t.Context(), api.ShareRequest{Name: "own"})
 	w.must(err)
 	for _, id := range []string{kept.ID, fleeting.ID, own.ID} {
 		other.claim(id, drivers.Status{State: drivers.Exited, ExitCode: 3})
@@ -49,7 +49,7 @@ func TestAnotherEnginesClaim(t *testing.T) {
 	if mine.count("stop "+kept.ID)+mine.count("remove "+fleeting.ID)+other.count("remove "+kept.ID) > 0 {
 		t.Error("a sandbox was ended for what another engine has")
 	}
-	if _, err := w.client.Share(t.Context(), "own"); err != nil {
+	if _, err := w.client.Shares.Get(t.Context(), "own"); err != nil {
 		t.Errorf("the user's own share: %v", err)
 	}
 	_ = decoy

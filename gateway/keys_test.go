@@ -16,7 +16,7 @@ import (
 // verdict asks the gateway to verify a token that a share held.
 func (w *world) verdict(token []byte) bool {
 	w.Helper()
-	r, err := w.client.VerifyToken(w.Context(), api.VerifyRequest{Token: string(token)})
+	r, err := w.client.Tokens.Verify(w.Context(), api.VerifyRequest{Token: string(token)})
 	w.must(err)
 	return r.Valid
 }
@@ -34,7 +34,7 @@ func TestRotateKeys(t *testing.T) {
 	token, err := os.ReadFile(filepath.Join(own.Dir, contract.TokenName))
 	w.must(err)
 
-	result, err := w.client.RotateKeys(t.Context())
+	result, err := w.client.Keys.Rotate(t.Context())
 	w.must(err)
 	if result.KeyID == old || result.Republished != 2 || result.Failed != 0 {
 		t.Errorf("rotated: %+v", result)
@@ -44,7 +44,7 @@ func TestRotateKeys(t *testing.T) {
 			t.Errorf("%s holds %+v", ref, s.Token)
 		}
 	}
-	keys, err := w.client.Keys(t.Context())
+	keys, err := w.client.Keys.List(t.Context())
 	w.must(err)
 	if len(keys) != 2 || !keys[0].Signs || keys[0].ID != result.KeyID || keys[0].Shares != 2 || keys[1].ID != old || keys[1].Shares != 0 {
 		t.Errorf("the keys are %+v", keys)
@@ -56,11 +56,11 @@ func TestRotateKeys(t *testing.T) {
 		t.Error("the old key's token is refused")
 	}
 
-	_, err = w.client.RetireKey(t.Context(), result.KeyID, true)
+	_, err = w.client.Keys.Retire(t.Context(), result.KeyID, true)
 	refused(t, err, api.CodeConflict, "the one that signs")
-	_, err = w.client.RetireKey(t.Context(), "nope", false)
+	_, err = w.client.Keys.Retire(t.Context(), "nope", false)
 	refused(t, err, api.CodeNotFound, `no key "nope"`)
-	_, err = w.client.RetireKey(t.Context(), old[:8], false)
+	_, err = w.client.Keys.Retire(t.Context(), old[:8], false)
 	w.must(err)
 	if w.verdict(token) {
 		t.Error("a retired key's token is good")
@@ -75,15 +75,15 @@ func TestRotateWithAFailingShare(t *testing.T) {
 	bad, old := w.share(api.ShareRequest{Name: "bad"}), g.keys.SigningKeyID()
 	w.share(api.ShareRequest{Name: "good"})
 	mend := w.breakShare(bad)
-	result, err := w.client.RotateKeys(t.Context())
+	result, err := w.client.Keys.Rotate(t.Context())
 	w.must(err)
 	if result.Republished != 1 || result.Failed != 1 {
 		t.Errorf("rotated: %+v", result)
 	}
-	_, err = w.client.RetireKey(t.Context(), old, false)
+	_, err = w.client.Keys.Retire(t.Context(), old, false)
 	refused(t, err, api.CodeConflict, "still held, by 1 of")
 	mend()
-	result, err = w.client.RetireKey(t.Context(), old, true)
+	result, err = w.client.Keys.Retire(t.Context(), old, true)
 	w.must(err)
 	if result.Republished != 1 || w.shareOf("bad").Token.KeyID == old {
 		t.Errorf("retired: %+v", result)
@@ -101,16 +101,16 @@ func TestRetiredKeyOfAStopped(t *testing.T) {
 	old := g.keys.SigningKeyID()
 	_, err := w.client.Stop(t.Context(), "box", 0)
 	w.must(err)
-	_, err = w.client.RotateKeys(t.Context())
+	_, err = w.client.Keys.Rotate(t.Context())
 	w.must(err)
 	if w.get("box").Token.Revoked {
 		t.Error("revoked while its key verifies")
 	}
-	_, err = w.client.RetireKey(t.Context(), old, false)
+	_, err = w.client.Keys.Retire(t.Context(), old, false)
 	w.must(err)
 	check := func(when string) {
 		t.Helper()
-		token, err := w.client.Token(t.Context(), "box")
+		token, err := w.client.Tokens.Get(t.Context(), "box")
 		w.must(err)
 		list, err := w.client.List(t.Context())
 		w.must(err)
@@ -135,7 +135,7 @@ func TestRetiredKeyOfAStopped(t *testing.T) {
 func TestJWKS(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
-	_, err := w.client.RotateKeys(t.Context())
+	_, err := w.client.Keys.Rotate(t.Context())
 	w.must(err)
 	response, answer := w.raw("GET", "/.well-known/jwks.json", "", nil)
 	var set struct {
@@ -163,14 +163,14 @@ func TestOldLongLifetime(t *testing.T) {
 	w.must(g.byID(s.ID).Update(func(r *state.Record) { r.Request.TTL = 1<<63 - 1 }))
 	w.stop()
 	g = w.run()
-	_, err := w.client.RotateToken(t.Context(), "agent")
+	_, err := w.client.Tokens.Rotate(t.Context(), "agent")
 	w.must(err)
 	if _, expires := tokenOf(t, g, s.Dir); time.Until(expires) > tokens.MaxTTL {
 		t.Errorf("the token expires %v", expires)
 	}
-	_, err = w.client.RotateKeys(t.Context())
+	_, err = w.client.Keys.Rotate(t.Context())
 	w.must(err)
-	list, err := w.client.Keys(t.Context())
+	list, err := w.client.Keys.List(t.Context())
 	w.must(err)
 	if len(list) != 2 || time.Until(list[1].RetireAt) > tokens.MaxTTL {
 		t.Errorf("keys %+v", list)

@@ -179,7 +179,7 @@ func TestVerifyAsksWhetherTheSandboxExists(t *testing.T) {
 	raw, err := os.ReadFile(filepath.Join(s.Share, contract.TokenName))
 	w.must(err)
 	verify := func() api.VerifyResult {
-		result, err := w.client.VerifyToken(t.Context(), api.VerifyRequest{Token: string(raw)})
+		result, err := w.client.Tokens.Verify(t.Context(), api.VerifyRequest{Token: string(raw)})
 		w.must(err)
 		return result
 	}
@@ -201,7 +201,7 @@ func TestRotate(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	g := w.run()
 	s := w.create(api.CreateRequest{Name: "one"})
-	token, err := w.client.RotateToken(t.Context(), "one")
+	token, err := w.client.Tokens.Rotate(t.Context(), "one")
 	generation, _ := tokenOf(t, g, s.Share)
 	if err != nil || token.Generation != generation || generation != s.Token.Generation+1 {
 		t.Errorf("generation %d, then %d (on disk %d), %v", s.Token.Generation, token.Generation, generation, err)

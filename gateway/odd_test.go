@@ -83,7 +83,7 @@ func TestOddFilesBeside(t *testing.T) {
 					}
 				})
 				inTime(t, "a renewal", func() { w.must(s.Deliver(t.Context(), nil)) })
-				inTime(t, "the removal", func() { w.must(w.client.RemoveShare(t.Context(), "one", false)) })
+				inTime(t, "the removal", func() { w.must(w.client.Shares.Remove(t.Context(), "one", false)) })
 			})
 		}
 	}

@@ -68,7 +68,7 @@ func (w *world) goesOn(dir string, moves int) {
 			w.Errorf("the share of %s lies in %s, want %s", ref, s.Dir, want)
 		}
 		before := s.Token.Generation
-		_, err := w.client.RotateToken(w.Context(), ref)
+		_, err := w.client.Tokens.Rotate(w.Context(), ref)
 		w.must(err)
 		if generation, _ := tokenOf(w, g, s.Dir); generation <= before || before == 0 {
 			w.Errorf("%s: generation %d after %d", ref, generation, before)

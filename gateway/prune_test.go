@@ -67,7 +67,7 @@ func TestRemovedFileIsGone(t *testing.T) {
 	s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour})
 	w.put("agent", map[string]string{"api.key": "secret", "other": "1"})
 	key, token := resolved(t, s.Dir, "api.key"), resolved(t, s.Dir, contract.TokenName)
-	_, err := w.client.RotateToken(t.Context(), "agent")
+	_, err := w.client.Tokens.Rotate(t.Context(), "agent")
 	w.must(err)
 	w.put("agent", map[string]string{"other": "2"}, "api.key")
 	wantAbout(t, "after a removal", pruneIn(t, g, s.ID), share.DefaultGrace)
@@ -117,7 +117,7 @@ func TestRetiredKeysTokenIsGone(t *testing.T) {
 	w.put("agent", map[string]string{"other": "1"})
 	token, other := resolved(t, s.Dir, contract.TokenName), resolved(t, s.Dir, "other")
 	old := g.keys.SigningKeyID()
-	_, err := w.client.RotateKeys(t.Context())
+	_, err := w.client.Keys.Rotate(t.Context())
 	w.must(err)
 	aged(t, s.Dir, share.DefaultGrace)
 	g.keeper.Prunes().Set(s.ID, time.Now(), time.Now())
@@ -127,7 +127,7 @@ func TestRetiredKeysTokenIsGone(t *testing.T) {
 	if _, err := os.ReadFile(token); err != nil {
 		t.Errorf("the key still verifies, but: %v", err)
 	}
-	_, err = w.client.RetireKey(t.Context(), old, false)
+	_, err = w.client.Keys.Retire(t.Context(), old, false)
 	w.must(err)
 	w.eventually("the token is gone", func() bool { _, err := os.Stat(token); return os.IsNotExist(err) })
 	if _, err := os.ReadFile(other); err != nil {
@@ -155,7 +155,7 @@ func TestPruneEndsWithShare(t *testing.T) {
 	w.eventually("it is not shown any more", func() bool {
 		return !strings.Contains(strings.Join(w.shareOf("agent").Warnings, "\n"), "not a directory")
 	})
-	w.must(w.client.RemoveShare(t.Context(), "agent", false))
+	w.must(w.client.Shares.Remove(t.Context(), "agent", false))
 	w.eventually("it is not scheduled any more", func() bool {
 		return g.keeper.Prunes().At(s.ID).IsZero()
 	})

@@ -41,7 +41,7 @@ func TestPull(t *testing.T) {
 	w := newWorld(t, engine, newFake("vm"))
 	w.run()
 	pull := func(q api.CreateRequest) (said []api.PullProgress, err error) {
-		err = w.client.Pull(t.Context(), q, api.PullMissing, func(p api.PullProgress) { said = append(said, p) })
+		err = w.client.Images.Pull(t.Context(), q, api.PullMissing, func(p api.PullProgress) { said = append(said, p) })
 		return said, err
 	}
 	said, err := pull(api.CreateRequest{Driver: "auto", Image: "far"})
@@ -56,15 +56,15 @@ func TestPull(t *testing.T) {
 	}
 	_, err = pull(api.CreateRequest{Driver: "fake", Image: "wrong"})
 	refused(t, err, api.CodeDriver, "no such image")
-	err = w.client.Pull(t.Context(), api.CreateRequest{Driver: "fake", Image: "far"}, api.PullNever, nil)
+	err = w.client.Images.Pull(t.Context(), api.CreateRequest{Driver: "fake", Image: "far"}, api.PullNever, nil)
 	refused(t, err, api.CodeDriver, "it is not here")
-	err = w.client.Pull(t.Context(), api.CreateRequest{Driver: "fake", Image: "far"}, "sometimes", nil)
+	err = w.client.Images.Pull(t.Context(), api.CreateRequest{Driver: "fake", Image: "far"}, "sometimes", nil)
 	refused(t, err, api.CodeInvalid, `no policy "sometimes"`)
 	_, err = pull(api.CreateRequest{Driver: "none", Image: "far"})
 	refused(t, err, api.CodeInvalid, `no driver "none"`)
 
 	ctx, cancel := context.WithCancel(t.Context())
-	err = w.client.Pull(ctx, api.CreateRequest{Driver: "fake", Image: "endless"}, api.PullMissing, func(api.PullProgress) { cancel() })
+	err = w.client.Images.Pull(ctx, api.CreateRequest{Driver: "fake", Image: "endless"}, api.PullMissing, func(api.PullProgress) { cancel() })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}

@@ -67,7 +67,7 @@ func TestResume(t *testing.T) {
 	tokenOf(t, g, killed.Share)
 	w.eventually("the kept one is renewed", func() bool { return w.get("kept").Token.ExpiresAt.After(time.Now()) })
 	tokenOf(t, g, kept.Share)
-	if r, err := w.client.VerifyToken(t.Context(), api.VerifyRequest{Token: old}); err != nil || r.Valid || !strings.Contains(r.Problem, "expired") {
+	if r, err := w.client.Tokens.Verify(t.Context(), api.VerifyRequest{Token: old}); err != nil || r.Valid || !strings.Contains(r.Problem, "expired") {
 		t.Errorf("the old token: %+v, %v", r, err)
 	}
 	w.eventually("the one that was done is settled", func() bool { return w.get("done").Desired == state.WantStopped })
@@ -237,7 +237,7 @@ func TestLostIsNotRenewed(t *testing.T) {
 	s := g.byID(id)
 	engine.forget(id)
 	w.eventually("it is lost", func() bool { return s.Rec().Lost != "" })
-	_, err := w.client.RotateToken(t.Context(), "one")
+	_, err := w.client.Tokens.Rotate(t.Context(), "one")
 	refused(t, err, api.CodeConflict, "has no share")
 	if err := s.Deliver(t.Context(), nil); err == nil { // as a renewal that was under way
 		t.Error("a token was published for it")
@@ -338,7 +338,7 @@ func TestUndelivered(t *testing.T) {
 	w.start("one")
 	aside := s.Share + ".aside"
 	w.must(os.Rename(s.Share, aside))
-	if _, err := w.client.RotateToken(t.Context(), "one"); err == nil {
+	if _, err := w.client.Tokens.Rotate(t.Context(), "one"); err == nil {
 		t.Fatal("a publish without a directory succeeded")
 	}
 	if v := w.get("one"); v.Token.Failures != 1 || v.Token.LastError == "" || v.Token.Renewals != 2 {
@@ -348,7 +348,7 @@ func TestUndelivered(t *testing.T) {
 		t.Errorf("status %+v, %v", status, err)
 	}
 	w.must(os.Mkdir(s.Share, 0o755)) // another inode in its place
-	_, err := w.client.RotateToken(t.Context(), "one")
+	_, err := w.client.Tokens.Rotate(t.Context(), "one")
 	if err == nil || !strings.Contains(err.Error(), "mounted") {
 		t.Errorf("into a directory that is not mounted: %v", err)
 	}
@@ -394,7 +394,7 @@ func TestRenewalLeavesRecordAlone(t *testing.T) {
 	w.must(err)
 	writes := 0
 	for range 20 {
-		if _, err := w.client.RotateToken(t.Context(), "one"); err != nil {
+		if _, err := w.client.Tokens.Rotate(t.Context(), "one"); err != nil {
 			t.Fatal(err)
 		}
 		now, err := os.Stat(g.home.RecordPath(s.ID))

@@ -53,8 +53,8 @@ func TestReserveFollowsTheShares(t *testing.T) {
 	if text := w.metricsText(); !strings.Contains(text, `openshell_reserve_renewals{dir="`+g.home.State+`"} 4`) {
 		t.Errorf("metrics: %s", text)
 	}
-	w.must(w.client.RemoveShare(t.Context(), "one", false))
-	w.must(w.client.RemoveShare(t.Context(), "two", false))
+	w.must(w.client.Shares.Remove(t.Context(), "one", false))
+	w.must(w.client.Shares.Remove(t.Context(), "two", false))
 	g.reserves.Refill()
 	if n := blanks(); n != 0 {
 		t.Errorf("without a share %d publishes are set aside", n)

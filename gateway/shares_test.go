@@ -21,7 +21,7 @@ import (
 
 func (w *world) share(q api.ShareRequest) api.Share {
 	w.Helper()
-	s, err := w.client.CreateShare(w.Context(), q)
+	s, err := w.client.Shares.Create(w.Context(), q)
 	w.must(err)
 	return s
 }
@@ -52,15 +52,15 @@ func TestShareOfOnesOwn(t *testing.T) {
 			t.Errorf("%s: found again as %+v", name, again)
 		}
 	}
-	_, err := w.client.CreateShare(t.Context(), api.ShareRequest{Name: "agent", TTL: time.Hour})
+	_, err := w.client.Shares.Create(t.Context(), api.ShareRequest{Name: "agent", TTL: time.Hour})
 	refused(t, err, api.CodeConflict, `the share "agent" has a token lifetime of 20s, not 1h`)
-	token, err := w.client.RotateToken(t.Context(), "agent")
+	token, err := w.client.Tokens.Rotate(t.Context(), "agent")
 	w.must(err)
 	if now, _ := tokenOf(t, g, s.Dir); token.Generation != 2 || now != 2 {
 		t.Errorf("rotated to generation %d, the share holds %d", token.Generation, now)
 	}
 
-	list, err := w.client.Shares(t.Context())
+	list, err := w.client.Shares.List(t.Context())
 	w.must(err)
 	sandboxes, err := w.client.List(t.Context())
 	w.must(err)
@@ -74,11 +74,11 @@ func TestShareOfOnesOwn(t *testing.T) {
 		t.Error("the gateway ends while a share is to be renewed")
 	}
 
-	w.must(w.client.RemoveShare(t.Context(), "agent", false))
+	w.must(w.client.Shares.Remove(t.Context(), "agent", false))
 	if _, err := os.Stat(filepath.Dir(s.Dir)); !os.IsNotExist(err) {
 		t.Errorf("the share's directory is left: %v", err)
 	}
-	_, err = w.client.Share(t.Context(), "agent")
+	_, err = w.client.Shares.Get(t.Context(), "agent")
 	refused(t, err, api.CodeNotFound, `"agent"`)
 }
 
@@ -102,8 +102,8 @@ func TestShareIsNoSandbox(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) { refused(t, do(), api.CodeInvalid, "a share for a container of your own") })
 	}
-	refused(t, c.RemoveShare(ctx, "box", false), api.CodeConflict, "belongs to sandbox box")
-	if s, err := c.Share(ctx, "box"); err != nil || s.Driver != "fake" || s.Dir != box.Share {
+	refused(t, c.Shares.Remove(ctx, "box", false), api.CodeConflict, "belongs to sandbox box")
+	if s, err := c.Shares.Get(ctx, "box"); err != nil || s.Driver != "fake" || s.Dir != box.Share {
 		t.Errorf("the sandbox's share: %+v, %v", s, err)
 	}
 }
@@ -114,9 +114,12 @@ func TestNoSuchShare(t *testing.T) {
 	w.run()
 	c, ctx := w.client, t.Context()
 	for what, do := range map[string]func() error{
-		"inspect": func() error { _, err := c.Share(ctx, "nosuch"); return err },
-		"remove":  func() error { return c.RemoveShare(ctx, "nosuch", false) },
-		"put":     func() error { _, err := c.PutFiles(ctx, "nosuch", api.FilesRequest{Remove: []string{"a"}}); return err },
+		"inspect": func() error { _, err := c.Shares.Get(ctx, "nosuch"); return err },
+		"remove":  func() error { return c.Shares.Remove(ctx, "nosuch", false) },
+		"put": func() error {
+			_, err := c.Shares.Put(ctx, "nosuch", api.FilesRequest{Remove: []string{"a"}})
+			return err
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			err := do()
@@ -142,7 +145,7 @@ func TestShareRefusals(t *testing.T) {
 		"shell syntax": {Name: "$(id)"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := w.client.CreateShare(t.Context(), q)
+			_, err := w.client.Shares.Create(t.Context(), q)
 			refused(t, err, api.CodeInvalid, "")
 		})
 	}
@@ -178,7 +181,7 @@ func TestShareOutlivesGateway(t *testing.T) {
 
 func (w *world) shareOf(ref string) api.Share {
 	w.Helper()
-	s, err := w.client.Share(w.Context(), ref)
+	s, err := w.client.Shares.Get(w.Context(), ref)
 	w.must(err)
 	return s
 }
@@ -203,7 +206,7 @@ func TestShareFailureIsShown(t *testing.T) {
 	g := w.run()
 	s := w.share(api.ShareRequest{Name: "agent"})
 	mend := w.breakShare(s)
-	_, err := w.client.RotateToken(t.Context(), "agent")
+	_, err := w.client.Tokens.Rotate(t.Context(), "agent")
 	if err == nil || w.shareOf("agent").Token.Failures != 1 || g.census.Count(time.Now()).Failing != 1 {
 		t.Errorf("rotated into nothing: %v", err)
 	}
@@ -238,7 +241,7 @@ func TestHalfMadeShareIsTakenBack(t *testing.T) {
 
 func (w *world) put(ref string, files map[string]string, remove ...string) api.Share {
 	w.Helper()
-	s, err := w.client.PutFiles(w.Context(), ref, filesOf(files, remove...))
+	s, err := w.client.Shares.Put(w.Context(), ref, filesOf(files, remove...))
 	w.must(err)
 	return s
 }
@@ -266,7 +269,7 @@ func TestFiles(t *testing.T) {
 		if len(content.Files) != 3 || string(content.Files["a.yaml"]) != "changed" || content.Generation != s.Token.Generation || s.Token.Generation != 3 {
 			t.Errorf("%s: generation %d of %v", ref, content.Generation, s.Files)
 		}
-		_, err = w.client.RotateToken(t.Context(), ref)
+		_, err = w.client.Tokens.Rotate(t.Context(), ref)
 		w.must(err)
 		if data, err := os.ReadFile(filepath.Join(s.Dir, "a.yaml")); string(data) != "changed" {
 			t.Errorf("%s: after a renewal it is %q, %v", ref, data, err)
@@ -293,11 +296,11 @@ func TestFileRefusals(t *testing.T) {
 		"too large":    {Files: map[string][]byte{"x": bytes.Repeat([]byte("x"), api.MaxFilesSize+1)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := w.client.PutFiles(t.Context(), "agent", q)
+			_, err := w.client.Shares.Put(t.Context(), "agent", q)
 			refused(t, err, api.CodeInvalid, "")
 		})
 	}
-	_, err := w.client.PutFiles(t.Context(), "agent", filesOf(nil, "nope"))
+	_, err := w.client.Shares.Put(t.Context(), "agent", filesOf(nil, "nope"))
 	refused(t, err, api.CodeNotFound, `no file "nope"`)
 	if s := w.shareOf("agent"); len(s.Files) != 0 || s.Token.Generation != 1 {
 		t.Errorf("a refusal changed the share: %+v", s)
@@ -312,7 +315,7 @@ func TestFilesReachTheShareLater(t *testing.T) {
 	w.run()
 	s := w.share(api.ShareRequest{Name: "agent"})
 	mend := w.breakShare(s)
-	_, err := w.client.PutFiles(t.Context(), "agent", filesOf(map[string]string{"x": "1"}))
+	_, err := w.client.Shares.Put(t.Context(), "agent", filesOf(map[string]string{"x": "1"}))
 	if e := (*api.Error)(nil); !errors.As(err, &e) {
 		t.Fatalf("published into nothing: %v", err)
 	}
@@ -331,14 +334,14 @@ func TestShareVerifies(t *testing.T) {
 	token, err := os.ReadFile(filepath.Join(s.Dir, contract.TokenName))
 	w.must(err)
 	verify := func() bool {
-		r, err := w.client.VerifyToken(context.Background(), api.VerifyRequest{Token: string(token)})
+		r, err := w.client.Tokens.Verify(context.Background(), api.VerifyRequest{Token: string(token)})
 		w.must(err)
 		return r.Valid
 	}
 	if !verify() {
 		t.Error("the share's token is refused")
 	}
-	w.must(w.client.RemoveShare(t.Context(), "agent", false))
+	w.must(w.client.Shares.Remove(t.Context(), "agent", false))
 	if verify() {
 		t.Error("the token of a removed share is good")
 	}
@@ -370,7 +373,7 @@ func TestLostShareComesBack(t *testing.T) {
 			"create":  func(w *world) { w.share(api.ShareRequest{Name: "agent"}) },
 			"ignore":  func(w *world) { w.share(api.ShareRequest{Name: "agent", Ignore: true}) },
 			"renewal": func(w *world) { _ = w.gateway.byID(w.shareOf("agent").ID).Deliver(w.Context(), nil) },
-			"rotate":  func(w *world) { _, err := w.client.RotateToken(w.Context(), "agent"); w.must(err) },
+			"rotate":  func(w *world) { _, err := w.client.Tokens.Rotate(w.Context(), "agent"); w.must(err) },
 			"put":     func(w *world) { w.put("agent", map[string]string{"y": "2"}) },
 			"restart": func(w *world) { w.stop(); w.run() },
 		} {
@@ -448,15 +451,15 @@ func TestShareTurmoil(t *testing.T) {
 	var late atomic.Int64
 	for range 2 {
 		for what, do := range map[string]func() error{
-			"create": func() error { _, err := w.client.CreateShare(ctx, api.ShareRequest{Name: "agent"}); return err },
-			"remove": func() error { return w.client.RemoveShare(ctx, "agent", false) },
+			"create": func() error { _, err := w.client.Shares.Create(ctx, api.ShareRequest{Name: "agent"}); return err },
+			"remove": func() error { return w.client.Shares.Remove(ctx, "agent", false) },
 			"put": func() error {
-				_, err := w.client.PutFiles(ctx, "agent", filesOf(map[string]string{"x": "1"}))
+				_, err := w.client.Shares.Put(ctx, "agent", filesOf(map[string]string{"x": "1"}))
 				return err
 			},
-			"rotate":  func() error { _, err := w.client.RotateToken(ctx, "agent"); return err },
-			"inspect": func() error { _, err := w.client.Share(ctx, "agent"); return err },
-			"list":    func() error { _, err := w.client.Shares(ctx); return err },
+			"rotate":  func() error { _, err := w.client.Tokens.Rotate(ctx, "agent"); return err },
+			"inspect": func() error { _, err := w.client.Shares.Get(ctx, "agent"); return err },
+			"list":    func() error { _, err := w.client.Shares.List(ctx); return err },
 		} {
 			all.Go(func() {
 				for range 300 {
@@ -477,7 +480,7 @@ func TestShareTurmoil(t *testing.T) {
 	if n := late.Load(); n > 100 {
 		t.Errorf("%d of 3600 waited too long", n)
 	}
-	_ = w.client.RemoveShare(ctx, "agent", false)
+	_ = w.client.Shares.Remove(ctx, "agent", false)
 	if left, _ := os.ReadDir(filepath.Dir(g.home.NamedShare("x"))); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
@@ -497,7 +500,7 @@ func TestPlaceOfAShareIsTaken(t *testing.T) {
 	w.must(os.Mkdir(filepath.Dir(place), 0o700))
 	w.must(os.MkdirAll(filepath.Join(place, "auth"), 0o755))
 	for range 2 {
-		_, err := w.client.CreateShare(t.Context(), api.ShareRequest{Name: "agent"})
+		_, err := w.client.Shares.Create(t.Context(), api.ShareRequest{Name: "agent"})
 		refused(t, err, api.CodeDriver, "something else is in its place")
 	}
 	w.must(os.RemoveAll(place))

@@ -50,19 +50,19 @@ func TestStrayContainers(t *testing.T) {
 	engine, broken := &surveyor{fake: newFake("fake")}, &surveyor{fake: newFake("broken"), err: errors.New("no engine")}
 	w := newWorld(t, engine, broken)
 	w.run()
-	s, err := w.client.CreateShare(t.Context(), api.ShareRequest{Name: "agent"})
+	s, err := w.client.Shares.Create(t.Context(), api.ShareRequest{Name: "agent"})
 	w.must(err)
 	engine.mounting = []drivers.Mounting{
 		{Object: "right", Source: s.Dir, Target: drivers.AuthDir},
 		{Object: "stranded\x1b[31m", Source: s.Dir + "/sandbox.jwt", Target: "/token"},
 	}
-	s, err = w.client.Share(t.Context(), "agent")
+	s, err = w.client.Shares.Get(t.Context(), "agent")
 	w.must(err)
 	all := strings.Join(s.Warnings, "\n")
 	if len(s.Warnings) != 1 || !strings.Contains(all, "stranded") || !strings.Contains(all, "/token") || strings.Contains(all, "\x1b") {
 		t.Errorf("warnings %q", s.Warnings)
 	}
-	list, err := w.client.Shares(t.Context())
+	list, err := w.client.Shares.List(t.Context())
 	w.must(err)
 	if len(list) != 1 || len(list[0].Warnings) != 0 {
 		t.Errorf("a list asks no engine: %+v", list)
@@ -142,7 +142,7 @@ func TestRemoveUsedShare(t *testing.T) {
 	s := w.share(api.ShareRequest{Name: "agent"})
 	elsewhere := t.TempDir()
 	pid, end := mounting(t, `mount --bind "$0" "$1"`, s.Dir, elsewhere)
-	remove := func(force bool) error { return w.client.RemoveShare(t.Context(), "agent", force) }
+	remove := func(force bool) error { return w.client.Shares.Remove(t.Context(), "agent", force) }
 	refused(t, remove(false), api.CodeConflict, fmt.Sprintf("the share agent is in use: process %d (sh) has it mounted at %s", pid, elsewhere))
 
 	engine.mounting = []drivers.Mounting{
@@ -168,7 +168,7 @@ func TestRemoveUsedShare(t *testing.T) {
 		w.eventually("the engine is asked", func() bool { return engine.asked.Load() > 0 })
 		leave()
 	}()
-	if err := w.client.RemoveShare(gone, "agent", false); err == nil {
+	if err := w.client.Shares.Remove(gone, "agent", false); err == nil {
 		t.Error("it was removed for somebody who had gone")
 	}
 	w.eventually("nobody waits for the engine", func() bool { return engine.asked.Load() == 0 })

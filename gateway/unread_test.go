@@ -44,10 +44,10 @@ func TestUnreadableRecords(t *testing.T) {
 			before, _ := os.ReadFile(path)
 			w.run()
 			w.showsUnreadable(s.ID, c.says, c.kind)
-			if _, err := w.client.Share(t.Context(), "other"); err != nil {
+			if _, err := w.client.Shares.Get(t.Context(), "other"); err != nil {
 				t.Errorf("the other share: %v", err)
 			}
-			_, err := w.client.Share(t.Context(), s.ID)
+			_, err := w.client.Shares.Get(t.Context(), s.ID)
 			refused(t, err, api.CodeConflict, c.says)
 			if after, _ := os.ReadFile(path); string(after) != string(before) {
 				t.Error("the record was changed")
@@ -67,7 +67,7 @@ func (w *world) showsUnreadable(id, says, kind string) {
 	if len(status.Unreadable) != 1 || status.Unreadable[0].ID != id || !strings.Contains(status.Unreadable[0].Problem, says) {
 		w.Errorf("status: %+v", status.Unreadable)
 	}
-	shares, err := w.client.Shares(w.Context())
+	shares, err := w.client.Shares.List(w.Context())
 	w.must(err)
 	found := 0
 	for _, s := range shares {
@@ -135,7 +135,7 @@ func TestDamagedFilesOfOneShare(t *testing.T) {
 	w.put("agent", map[string]string{"x": "1"})
 	w.share(api.ShareRequest{Name: "other"})
 	w.must(os.Truncate(g.home.FilesPath(s.ID), 3))
-	list, err := w.client.Shares(t.Context())
+	list, err := w.client.Shares.List(t.Context())
 	w.must(err)
 	if len(list) != 2 || !strings.Contains(list[0].Problem+list[1].Problem, "files.json is damaged") {
 		t.Errorf("listed: %+v", list)
@@ -143,7 +143,7 @@ func TestDamagedFilesOfOneShare(t *testing.T) {
 	if s := w.shareOf("agent"); !strings.Contains(s.Problem, "files.json is damaged") || s.Token.ExpiresAt.Before(time.Now()) {
 		t.Errorf("inspected: %+v", s)
 	}
-	_, err = w.client.RotateToken(t.Context(), "agent")
+	_, err = w.client.Tokens.Rotate(t.Context(), "agent")
 	w.must(err)
 	if data, err := os.ReadFile(filepath.Join(s.Dir, "x")); string(data) != "1" {
 		t.Errorf("after a renewal x reads %q, %v", data, err)

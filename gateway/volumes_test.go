@@ -16,10 +16,10 @@ func TestVolumes(t *testing.T) {
 	engine := newFake("fake")
 	w := newWorld(t, engine)
 	g := w.run()
-	own, err := w.client.CreateVolume(t.Context(), api.VolumeRequest{Name: "own"})
+	own, err := w.client.Volumes.Create(t.Context(), api.VolumeRequest{Name: "own"})
 	w.must(err)
 	w.must(os.WriteFile(filepath.Join(own.Dir, "kept"), []byte("x"), 0o600))
-	again, err := w.client.CreateVolume(t.Context(), api.VolumeRequest{Name: "own"})
+	again, err := w.client.Volumes.Create(t.Context(), api.VolumeRequest{Name: "own"})
 	if err != nil || again.Dir != own.Dir || !again.CreatedAt.Equal(own.CreatedAt) {
 		t.Errorf("made once more: %+v, %v, not %+v", again, err, own)
 	}
@@ -37,11 +37,11 @@ func TestVolumes(t *testing.T) {
 	}
 	inUse := func() {
 		t.Helper()
-		all, err := w.client.Volumes(t.Context())
+		all, err := w.client.Volumes.List(t.Context())
 		if err != nil || len(all) != 2 || all[0].Name != "new" || !slices.Equal(all[1].UsedBy, []string{"box"}) {
 			t.Errorf("listed: %+v, %v", all, err)
 		}
-		refused(t, w.client.RemoveVolume(t.Context(), "own"), api.CodeConflict, "the volume own is in use by box")
+		refused(t, w.client.Volumes.Remove(t.Context(), "own"), api.CodeConflict, "the volume own is in use by box")
 	}
 	inUse()
 	w.start(s.ID)
@@ -55,11 +55,11 @@ func TestVolumes(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(own.Dir, "kept")); err != nil || string(text) != "x" {
 		t.Errorf("after its sandbox: %q, %v", text, err)
 	}
-	w.must(w.client.RemoveVolume(t.Context(), "own"))
+	w.must(w.client.Volumes.Remove(t.Context(), "own"))
 	if _, err := os.Lstat(filepath.Dir(own.Dir)); !os.IsNotExist(err) {
 		t.Errorf("it is left: %v", err)
 	}
-	refused(t, w.client.RemoveVolume(t.Context(), "own"), api.CodeNotFound, `there is no volume "own"`)
+	refused(t, w.client.Volumes.Remove(t.Context(), "own"), api.CodeNotFound, `there is no volume "own"`)
 }
 
 // TestVolumesRefused: names that lead elsewhere, and a mount that is of two kinds.
@@ -67,14 +67,14 @@ func TestVolumesRefused(t *testing.T) {
 	w := newWorld(t, newFake("fake"))
 	g := w.run()
 	for _, name := range []string{"", "..", ".gone-x", "../keys", "a/b", "-a", "a\nb"} {
-		_, err := w.client.CreateVolume(t.Context(), api.VolumeRequest{Name: name})
+		_, err := w.client.Volumes.Create(t.Context(), api.VolumeRequest{Name: name})
 		refused(t, err, api.CodeInvalid, "name")
 		if name != "" {
 			_, err = w.client.Create(t.Context(), api.CreateRequest{Mounts: []api.Mount{{Volume: name, Target: "/v"}}})
 			refused(t, err, api.CodeInvalid, "name")
 		}
 		if name != "" && name != ".." && name != "../keys" { // the client's URL cleans these
-			refused(t, w.client.RemoveVolume(t.Context(), name), api.CodeNotFound, "no volume")
+			refused(t, w.client.Volumes.Remove(t.Context(), name), api.CodeNotFound, "no volume")
 		}
 	}
 	_, err := w.client.Create(t.Context(), api.CreateRequest{Mounts: []api.Mount{{Volume: "v", Source: w.dir, Target: "/v"}}})
@@ -102,7 +102,7 @@ func TestVolumeOfAFailedCreation(t *testing.T) {
 	engine.failing("create", nil)
 	w.create(api.CreateRequest{Name: "box", Mounts: []api.Mount{{Volume: "v", Target: "/v", Writable: true}}})
 	w.must(w.client.Remove(t.Context(), "box", true))
-	w.must(w.client.RemoveVolume(t.Context(), "v"))
+	w.must(w.client.Volumes.Remove(t.Context(), "v"))
 }
 
 // TestVolumeOfACreation: a volume is kept while a sandbox with it is being made.
@@ -117,10 +117,10 @@ func TestVolumeOfACreation(t *testing.T) {
 		made <- err
 	}()
 	w.eventually("the volume is there", func() bool {
-		_, err := w.client.Volume(t.Context(), "v")
+		_, err := w.client.Volumes.Get(t.Context(), "v")
 		return err == nil
 	})
-	refused(t, w.client.RemoveVolume(t.Context(), "v"), api.CodeConflict, "in use by")
+	refused(t, w.client.Volumes.Remove(t.Context(), "v"), api.CodeConflict, "in use by")
 	close(engine.blockCreate)
 	w.must(<-made)
 }
@@ -129,7 +129,7 @@ func TestVolumeOfACreation(t *testing.T) {
 func TestInterruptedRemovalOfAVolume(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
-	v, err := w.client.CreateVolume(t.Context(), api.VolumeRequest{Name: "v"})
+	v, err := w.client.Volumes.Create(t.Context(), api.VolumeRequest{Name: "v"})
 	w.must(err)
 	w.must(os.WriteFile(filepath.Join(v.Dir, "f"), nil, 0o600))
 	w.stop()
@@ -140,7 +140,7 @@ func TestInterruptedRemovalOfAVolume(t *testing.T) {
 		_, err := os.Lstat(left)
 		return os.IsNotExist(err)
 	})
-	if all, err := w.client.Volumes(t.Context()); err != nil || len(all) != 0 {
+	if all, err := w.client.Volumes.List(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("listed: %+v, %v", all, err)
 	}
 }
@@ -156,10 +156,10 @@ func TestVolumeWithAnUnreadableRecord(t *testing.T) {
 	w.must(err)
 	w.must(os.WriteFile(path, []byte("{"), 0o600))
 	w.run()
-	refused(t, w.client.RemoveVolume(t.Context(), "v"), api.CodeConflict, "may be in use")
+	refused(t, w.client.Volumes.Remove(t.Context(), "v"), api.CodeConflict, "may be in use")
 	w.stop()
 	w.must(os.WriteFile(path, record, 0o600))
 	w.run()
 	w.must(w.client.Remove(t.Context(), "box", true))
-	w.must(w.client.RemoveVolume(t.Context(), "v"))
+	w.must(w.client.Volumes.Remove(t.Context(), "v"))
 }

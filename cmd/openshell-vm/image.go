@@ -118,7 +118,7 @@ func absolute(image string) (string, error) {
 }
 
 func imageListAction(c *cli.Context) error {
-	all := func(client *api.Client) ([]api.Image, error) { return client.Images(c.Context) }
+	all := func(client *api.Client) ([]api.Image, error) { return client.Images.List(c.Context) }
 	return list(c, all, func(i api.Image) string { return i.ID }, show.ImageTable, itself)
 }
 
@@ -159,7 +159,7 @@ func imageRmAction(c *cli.Context) error {
 	for _, name := range names {
 		name, err := absolute(name)
 		if err == nil {
-			_, err = client.RemoveImage(c.Context, name)
+			_, err = client.Images.Remove(c.Context, name)
 		}
 		errs = append(errs, done(c, name, err))
 	}
@@ -178,7 +178,7 @@ func imagePruneAction(c *cli.Context) error {
 		map[bool]string{false: " and that have no name"}[c.Bool("all")]+", and what was fetched for others.") {
 		return nil
 	}
-	freed, err := client.PruneImages(c.Context, c.Bool("all"))
+	freed, err := client.Images.Prune(c.Context, c.Bool("all"))
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func imageInspectAction(c *cli.Context) error {
 		if err != nil {
 			return api.Image{}, err
 		}
-		return client.Image(ctx, name)
+		return client.Images.Get(ctx, name)
 	}
 	return inspect(c, get, show.ImageFacts)
 }

@@ -26,7 +26,7 @@ func keysCommand() *cli.Command {
 }
 
 func keysListAction(c *cli.Context) error {
-	all := func(client *api.Client) ([]api.Key, error) { return client.Keys(c.Context) }
+	all := func(client *api.Client) ([]api.Key, error) { return client.Keys.List(c.Context) }
 	return list(c, all, func(k api.Key) string { return k.ID }, show.KeyTable, itself)
 }
 
@@ -36,7 +36,7 @@ func keysRotateAction(c *cli.Context) error {
 		return err
 	}
 	return changeKeys(c, "publishing every share anew", func(client *api.Client) (api.RotateResult, error) {
-		return client.RotateKeys(c.Context)
+		return client.Keys.Rotate(c.Context)
 	})
 }
 
@@ -46,7 +46,7 @@ func keysRetireAction(c *cli.Context) error {
 		return err
 	}
 	return changeKeys(c, "retiring the key", func(client *api.Client) (api.RotateResult, error) {
-		return client.RetireKey(c.Context, kid, c.Bool("force"))
+		return client.Keys.Retire(c.Context, kid, c.Bool("force"))
 	})
 }
 

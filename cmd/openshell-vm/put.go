@@ -44,7 +44,7 @@ func sharePutAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	share, err := client.PutFiles(c.Context, args[0], request)
+	share, err := client.Shares.Put(c.Context, args[0], request)
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func shareCreateAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	share, err := client.CreateShare(c.Context, api.ShareRequest{Name: name, TTL: ttl, Ignore: c.Bool("ignore")})
+	share, err := client.Shares.Create(c.Context, api.ShareRequest{Name: name, TTL: ttl, Ignore: c.Bool("ignore")})
 	if err != nil {
 		return err
 	}
@@ -114,18 +114,20 @@ func failClosed(out *os.File, args []string, err error) {
 }
 
 func shareListAction(c *cli.Context) error {
-	all := func(client *api.Client) ([]api.Share, error) { return client.Shares(c.Context) }
+	all := func(client *api.Client) ([]api.Share, error) { return client.Shares.List(c.Context) }
 	return list(c, all, func(s api.Share) string { return s.Name }, show.ShareTable, itself)
 }
 
 func shareInspectAction(c *cli.Context) error {
-	return inspect(c, (*api.Client).Share, show.ShareFacts)
+	return inspect(c, func(client *api.Client, ctx context.Context, ref string) (api.Share, error) {
+		return client.Shares.Get(ctx, ref)
+	}, show.ShareFacts)
 }
 
 func shareRmAction(c *cli.Context) error {
 	force := c.Bool("force")
 	return forEach(c, "removing", func(ctx context.Context, client *api.Client, ref string) error {
-		err := client.RemoveShare(ctx, ref, force)
+		err := client.Shares.Remove(ctx, ref, force)
 		if force && gateways.NotFound(err) {
 			return nil
 		}

@@ -41,14 +41,14 @@ openshell-vm exec box cat /etc/openshell/auth/sandbox.jwt | openshell-vm token v
 
 func tokenInspectAction(c *cli.Context) error {
 	return showToken(c, func(ctx context.Context, client *api.Client, ref string) (api.Token, error) {
-		return client.Token(ctx, ref)
+		return client.Tokens.Get(ctx, ref)
 	})
 }
 
 // tokenRotateAction returns once the new token is where the sandbox reads it.
 func tokenRotateAction(c *cli.Context) error {
 	return showToken(c, func(ctx context.Context, client *api.Client, ref string) (api.Token, error) {
-		return client.RotateToken(ctx, ref)
+		return client.Tokens.Rotate(ctx, ref)
 	})
 }
 
@@ -94,7 +94,7 @@ func tokenVerifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	result, err := client.VerifyToken(c.Context, api.VerifyRequest{Token: raw, Leeway: c.Duration("leeway")})
+	result, err := client.Tokens.Verify(c.Context, api.VerifyRequest{Token: raw, Leeway: c.Duration("leeway")})
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func volumeCreateAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := client.CreateVolume(c.Context, api.VolumeRequest{Name: name})
+	v, err := client.Volumes.Create(c.Context, api.VolumeRequest{Name: name})
 	if err != nil {
 		return err
 	}
@@ -59,18 +59,20 @@ func volumeCreateAction(c *cli.Context) error {
 }
 
 func volumeListAction(c *cli.Context) error {
-	all := func(client *api.Client) ([]api.Volume, error) { return client.Volumes(c.Context) }
+	all := func(client *api.Client) ([]api.Volume, error) { return client.Volumes.List(c.Context) }
 	return list(c, all, func(v api.Volume) string { return v.Name }, show.VolumeTable, itself)
 }
 
 func volumeInspectAction(c *cli.Context) error {
-	return inspect(c, (*api.Client).Volume, show.VolumeFacts)
+	return inspect(c, func(client *api.Client, ctx context.Context, name string) (api.Volume, error) {
+		return client.Volumes.Get(ctx, name)
+	}, show.VolumeFacts)
 }
 
 func volumeRmAction(c *cli.Context) error {
 	force := c.Bool("force")
 	return forEach(c, "removing", func(ctx context.Context, client *api.Client, name string) error {
-		err := client.RemoveVolume(ctx, name)
+		err := client.Volumes.Remove(ctx, name)
 		if force && gateways.NotFound(err) {
 			return nil
 		}
@@ -86,7 +88,7 @@ func volumePruneAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	all, err := client.Volumes(c.Context)
+	all, err := client.Volumes.List(c.Context)
 	if err != nil {
 		return err
 	}
@@ -101,6 +103,6 @@ func volumePruneAction(c *cli.Context) error {
 		return nil
 	}
 	return removeAll(c, unused, func(name string) (string, error) {
-		return name, client.RemoveVolume(c.Context, name) // refuses one that is used by now
+		return name, client.Volumes.Remove(c.Context, name) // refuses one that is used by now
 	})
 }

@@ -21,9 +21,16 @@ import (
 // ErrNotRunning means that no gateway listens. EnsureStarted starts one.
 var ErrNotRunning = errors.New("the gateway is not running")
 
-// Client talks to one gateway. It is safe for concurrent use. If the gateway answers with an
+// Client talks to one gateway. Its methods are about sandboxes and the gateway itself, its
+// fields about all else. It is safe for concurrent use. If the gateway answers with an
 // error, that is an *Error. Most other errors mean that the gateway could not be reached.
 type Client struct {
+	Tokens  TokenClient
+	Shares  ShareClient
+	Volumes VolumeClient
+	Images  ImageClient
+	Keys    KeyClient
+
 	socket string
 	owner  uint32 // see stateOwner
 	http   *http.Client
@@ -75,6 +82,7 @@ func Reach(ctx context.Context) (*Client, error) {
 			Hint: "see what is there, or choose another state directory with " + EnvStateDir}
 	}
 	c := &Client{socket: socket, owner: stateOwner()}
+	c.Tokens, c.Shares, c.Volumes, c.Images, c.Keys = TokenClient{c}, ShareClient{c}, VolumeClient{c}, ImageClient{c}, KeyClient{c}
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
@@ -197,22 +205,6 @@ func (c *Client) Remove(ctx context.Context, ref string, force bool) error {
 	}
 	_, err := call[struct{}](ctx, c, "DELETE", path, nil)
 	return err
-}
-
-// Token returns what is known of a sandbox's token, but not the token itself.
-func (c *Client) Token(ctx context.Context, ref string) (Token, error) {
-	return short[Token](ctx, c, "GET", sandboxPath(ref, "token"), nil)
-}
-
-// RotateToken publishes a new token now. It returns once the token is on disk.
-func (c *Client) RotateToken(ctx context.Context, ref string) (Token, error) {
-	return call[Token](ctx, c, "POST", sandboxPath(ref, "token", "rotate"), nil)
-}
-
-// VerifyToken asks whether a token is good at this moment. A bad token is not
-// an error: see VerifyResult.Valid.
-func (c *Client) VerifyToken(ctx context.Context, r VerifyRequest) (VerifyResult, error) {
-	return short[VerifyResult](ctx, c, "POST", "/v1/token/verify", r)
 }
 
 // Metrics copies the gateway's metrics, in Prometheus' text format, to w.

@@ -68,13 +68,13 @@ func ExampleConnect() {
 	}
 	defer client.Close()
 
-	token, err := client.Token(ctx, "box")
+	token, err := client.Tokens.Get(ctx, "box")
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("the sandbox has generation", token.Generation)
 
-	_, err = client.Token(ctx, "bax")
+	_, err = client.Tokens.Get(ctx, "bax")
 	var answer *api.Error
 	if errors.As(err, &answer) {
 		fmt.Println("error:", answer.Message)

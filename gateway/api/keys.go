@@ -24,23 +24,26 @@ type RotateResult struct {
 	Waiting     int    `json:"waiting,omitempty"` // they had no turn yet, or hang
 }
 
-// Keys lists the signing key, then those that still verify, newest first.
-func (c *Client) Keys(ctx context.Context) ([]Key, error) {
-	return short[[]Key](ctx, c, "GET", "/v1/keys", nil)
+// KeyClient is the part of a Client that is about the keys that sign tokens.
+type KeyClient struct{ client *Client }
+
+// List lists the signing key, then those that still verify, newest first.
+func (c KeyClient) List(ctx context.Context) ([]Key, error) {
+	return short[[]Key](ctx, c.client, "GET", "/v1/keys", nil)
 }
 
-// RotateKeys makes a new signing key. It returns once every share holds a token of that
+// Rotate makes a new signing key. It returns once every share holds a token of that
 // key, or has failed to get one.
-func (c *Client) RotateKeys(ctx context.Context) (RotateResult, error) {
-	return call[RotateResult](ctx, c, "POST", "/v1/keys/rotate", nil)
+func (c KeyClient) Rotate(ctx context.Context) (RotateResult, error) {
+	return call[RotateResult](ctx, c.client, "POST", "/v1/keys/rotate", nil)
 }
 
-// RetireKey makes a key invalid at once. kid is its id, or a unique beginning of it. If
+// Retire makes a key invalid at once. kid is its id, or a unique beginning of it. If
 // shares hold tokens of the key, it needs force.
-func (c *Client) RetireKey(ctx context.Context, kid string, force bool) (RotateResult, error) {
+func (c KeyClient) Retire(ctx context.Context, kid string, force bool) (RotateResult, error) {
 	path := "/v1/keys/" + url.PathEscape(kid)
 	if force {
 		path += "?force=1"
 	}
-	return call[RotateResult](ctx, c, "DELETE", path, nil)
+	return call[RotateResult](ctx, c.client, "DELETE", path, nil)
 }

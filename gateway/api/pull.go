@@ -27,12 +27,12 @@ const (
 // Pull makes sure that the engine has r's image, as the policy says. It takes the engine that
 // Create would take for r. While the engine fetches the image, Pull calls report with its
 // progress. Cancelling ctx ends Pull.
-func (c *Client) Pull(ctx context.Context, r CreateRequest, policy PullPolicy, report func(PullProgress)) error {
+func (c ImageClient) Pull(ctx context.Context, r CreateRequest, policy PullPolicy, report func(PullProgress)) error {
 	path := "/v1/images/pull"
 	if policy != PullMissing {
 		path += "?pull=" + url.QueryEscape(string(policy))
 	}
-	body, err := c.send(ctx, "POST", path, r)
+	body, err := c.client.send(ctx, "POST", path, r)
 	if err != nil {
 		return err
 	}

@@ -44,38 +44,41 @@ type FilesRequest struct {
 	Remove []string          `json:"remove,omitempty"`
 }
 
-// CreateShare makes a share, or finds the one of that name. It returns once a fresh token is
+// ShareClient is the part of a Client that is about shares of the user's own.
+type ShareClient struct{ client *Client }
+
+// Create makes a share, or finds the one of that name. It returns once a fresh token is
 // in the share.
-func (c *Client) CreateShare(ctx context.Context, r ShareRequest) (Share, error) {
-	return call[Share](ctx, c, "POST", "/v1/shares", r)
+func (c ShareClient) Create(ctx context.Context, r ShareRequest) (Share, error) {
+	return call[Share](ctx, c.client, "POST", "/v1/shares", r)
 }
 
-// Shares returns all shares of the user's own, oldest first.
-func (c *Client) Shares(ctx context.Context) ([]Share, error) {
-	return short[[]Share](ctx, c, "GET", "/v1/shares", nil)
+// List returns all shares of the user's own, oldest first.
+func (c ShareClient) List(ctx context.Context) ([]Share, error) {
+	return short[[]Share](ctx, c.client, "GET", "/v1/shares", nil)
 }
 
-// Share returns one share. It may belong to a sandbox.
-func (c *Client) Share(ctx context.Context, ref string) (Share, error) {
-	return short[Share](ctx, c, "GET", sharePath(ref), nil)
+// Get returns one share. It may belong to a sandbox.
+func (c ShareClient) Get(ctx context.Context, ref string) (Share, error) {
+	return short[Share](ctx, c.client, "GET", sharePath(ref), nil)
 }
 
-// RemoveShare deletes a share of the user's own. Its token does not verify any more. If
+// Remove deletes a share of the user's own. Its token does not verify any more. If
 // something has the share mounted, RemoveShare needs force; without it the error is
 // CodeConflict.
-func (c *Client) RemoveShare(ctx context.Context, ref string, force bool) error {
+func (c ShareClient) Remove(ctx context.Context, ref string, force bool) error {
 	path := sharePath(ref)
 	if force {
 		path += "?force=1"
 	}
-	_, err := call[struct{}](ctx, c, "DELETE", path, nil)
+	_, err := call[struct{}](ctx, c.client, "DELETE", path, nil)
 	return err
 }
 
-// PutFiles changes a share's further files. The share may belong to a sandbox. PutFiles
-// returns once the files are published.
-func (c *Client) PutFiles(ctx context.Context, ref string, r FilesRequest) (Share, error) {
-	return call[Share](ctx, c, "POST", sharePath(ref, "files"), r)
+// Put changes a share's further files. The share may belong to a sandbox. Put returns once
+// the files are published.
+func (c ShareClient) Put(ctx context.Context, ref string, r FilesRequest) (Share, error) {
+	return call[Share](ctx, c.client, "POST", sharePath(ref, "files"), r)
 }
 
 // sharePath returns /v1/shares/ref/…, with ref escaped.

@@ -19,23 +19,26 @@ type VolumeRequest struct {
 	Name string `json:"name"`
 }
 
-// CreateVolume makes a volume. It leaves one that exists as it is.
-func (c *Client) CreateVolume(ctx context.Context, r VolumeRequest) (Volume, error) {
-	return short[Volume](ctx, c, "POST", "/v1/volumes", r)
+// VolumeClient is the part of a Client that is about volumes.
+type VolumeClient struct{ client *Client }
+
+// Create makes a volume. It leaves one that exists as it is.
+func (c VolumeClient) Create(ctx context.Context, r VolumeRequest) (Volume, error) {
+	return short[Volume](ctx, c.client, "POST", "/v1/volumes", r)
 }
 
-// Volumes returns all volumes, by name.
-func (c *Client) Volumes(ctx context.Context) ([]Volume, error) {
-	return short[[]Volume](ctx, c, "GET", "/v1/volumes", nil)
+// List returns all volumes, by name.
+func (c VolumeClient) List(ctx context.Context) ([]Volume, error) {
+	return short[[]Volume](ctx, c.client, "GET", "/v1/volumes", nil)
 }
 
-// Volume returns one volume. Only its whole name names it.
-func (c *Client) Volume(ctx context.Context, name string) (Volume, error) {
-	return short[Volume](ctx, c, "GET", "/v1/volumes/"+url.PathEscape(name), nil)
+// Get returns one volume. Only its whole name names it.
+func (c VolumeClient) Get(ctx context.Context, name string) (Volume, error) {
+	return short[Volume](ctx, c.client, "GET", "/v1/volumes/"+url.PathEscape(name), nil)
 }
 
-// RemoveVolume deletes a volume with all that is in it. It refuses one that a sandbox uses.
-func (c *Client) RemoveVolume(ctx context.Context, name string) error {
-	_, err := call[struct{}](ctx, c, "DELETE", "/v1/volumes/"+url.PathEscape(name), nil)
+// Remove deletes a volume with all that is in it. It refuses one that a sandbox uses.
+func (c VolumeClient) Remove(ctx context.Context, name string) error {
+	_, err := call[struct{}](ctx, c.client, "DELETE", "/v1/volumes/"+url.PathEscape(name), nil)
 	return err
 }

@@ -156,7 +156,7 @@ func sandboxNames(ctx context.Context, client *api.Client) (lines []string, err 
 }
 
 func shareNames(ctx context.Context, client *api.Client) (lines []string, err error) {
-	list, err := client.Shares(ctx)
+	list, err := client.Shares.List(ctx)
 	for _, s := range list {
 		lines = append(lines, s.Name+"\t"+show.ShareFreshness(s, time.Now()))
 	}
@@ -164,7 +164,7 @@ func shareNames(ctx context.Context, client *api.Client) (lines []string, err er
 }
 
 func volumeNames(ctx context.Context, client *api.Client) (lines []string, err error) {
-	list, err := client.Volumes(ctx)
+	list, err := client.Volumes.List(ctx)
 	for _, v := range list {
 		lines = append(lines, v.Name+"\t"+strings.Join(v.UsedBy, ", "))
 	}
@@ -172,7 +172,7 @@ func volumeNames(ctx context.Context, client *api.Client) (lines []string, err e
 }
 
 func keyNames(ctx context.Context, client *api.Client) (lines []string, err error) {
-	list, err := client.Keys(ctx)
+	list, err := client.Keys.List(ctx)
 	for _, k := range list {
 		if !k.Signs {
 			lines = append(lines, k.ID+"\tverifies for "+show.Span(time.Until(k.RetireAt)))
@@ -182,7 +182,7 @@ func keyNames(ctx context.Context, client *api.Client) (lines []string, err erro
 }
 
 func imageNames(ctx context.Context, client *api.Client) (lines []string, err error) {
-	list, err := client.Images(ctx)
+	list, err := client.Images.List(ctx)
 	for _, i := range list {
 		for _, name := range i.Names {
 			lines = append(lines, name+"\t"+fmt.Sprintf("made of it: %s", say.Plural(len(i.Sandboxes), "sandbox")))

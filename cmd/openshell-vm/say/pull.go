@@ -24,9 +24,9 @@ func (p *Progress) Pull(ctx context.Context, client *api.Client, r api.CreateReq
 	p.Step("looking for " + r.Image)
 	defer p.Done()
 	if quiet {
-		return client.Pull(ctx, r, policy, func(api.PullProgress) {})
+		return client.Images.Pull(ctx, r, policy, func(api.PullProgress) {})
 	}
-	return client.Pull(ctx, r, policy, shown.update)
+	return client.Images.Pull(ctx, r, policy, shown.update)
 }
 
 // pulling is one image on its way: a bar on a terminal, elsewhere a line for

@@ -1,0 +1,22 @@
+package api
+
+import "context"
+
+// TokenClient is the part of a Client that is about the tokens of sandboxes and shares.
+type TokenClient struct{ client *Client }
+
+// Get returns what is known of a sandbox's token, but not the token itself.
+func (c TokenClient) Get(ctx context.Context, ref string) (Token, error) {
+	return short[Token](ctx, c.client, "GET", sandboxPath(ref, "token"), nil)
+}
+
+// Rotate publishes a new token now. It returns once the token is on disk.
+func (c TokenClient) Rotate(ctx context.Context, ref string) (Token, error) {
+	return call[Token](ctx, c.client, "POST", sandboxPath(ref, "token", "rotate"), nil)
+}
+
+// Verify asks whether a token is good at this moment. A bad token is not
+// an error: see VerifyResult.Valid.
+func (c TokenClient) Verify(ctx context.Context, r VerifyRequest) (VerifyResult, error) {
+	return short[VerifyResult](ctx, c.client, "POST", "/v1/token/verify", r)
+}
