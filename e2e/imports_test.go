@@ -30,6 +30,7 @@ var importRule = map[string][]string{
 	"internal/killpoint":  {},
 	"internal/logind":     {},
 	"internal/mounts":     {"internal/procfs"},
+	"internal/netlink":    {},
 	"internal/notice":     {},
 	"internal/peer":       {},
 	"internal/procfs":     {},
@@ -59,7 +60,7 @@ var importRule = map[string][]string{
 	"drivers/vm/network":                {"internal"},
 	"drivers/vm/network/keeper":         {"=drivers", "=drivers/vm/hypervisor", "drivers/vm/jail", "=drivers/vm/network", "internal/text"},
 	"drivers/vm/network/link":           {},
-	"drivers/vm/network/policy":         {"=drivers/vm/network"},
+	"drivers/vm/network/policy":         {"=drivers/vm/network", "internal/netlink"},
 	"drivers/vm/network/resolver":       {"=drivers/vm/network"},
 	"drivers/vm/network/nat":            {"drivers/vm/network", "internal/text"},
 	"drivers/vm/hypervisor/all":         {"drivers/vm/hypervisor"},
@@ -147,8 +148,10 @@ var importRule = map[string][]string{
 	"cmd/openshell-krun":    {"drivers/vm/guest", "drivers/vm/hypervisor/krun/krunvm", "krun"},
 
 	// The guest imports leaves only. Each package below the init has one task.
+	"cmd/openshell-init/card":     {"drivers/vm/guest", "internal/netlink"},
 	"cmd/openshell-init/copying":  {"internal/tree", "internal/vocab"},
 	"cmd/openshell-init/forget":   {},
+	"cmd/openshell-init/names":    {"drivers/vm/guest"},
 	"cmd/openshell-init/skeleton": {"cmd/openshell-init/forget", "drivers/vm/guest", "drivers/vm/rootlist"},
 	"cmd/openshell-init/watching": {"cmd/openshell-init/forget", "share/layout"},
 

@@ -26,6 +26,7 @@ const (
 	upperDir    = "/run/upper"    // the disk, or a tmpfs
 	newRoot     = "/run/root"     // the overlay
 	skeletonDir = "/run/skeleton" // a tmpfs of its own; see package skeleton
+	namesDir    = "/run/names"    // the files of package names
 )
 
 // layout says where the guest finds what the host exposes, and what is special about

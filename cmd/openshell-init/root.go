@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"openshell-vm/cmd/openshell-init/card"
+	"openshell-vm/cmd/openshell-init/names"
 	"openshell-vm/cmd/openshell-init/skeleton"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/internal/fault"
@@ -231,7 +232,7 @@ func makeLike(dir, other string) error {
 type trees struct {
 	auth  int
 	users []int // in the order of the spec's Mounts
-	names map[string]int
+	names names.Files
 }
 
 // cloneTrees clones the parts of the composed shares that the sandbox may see. The boot
@@ -243,7 +244,7 @@ func cloneTrees(shares string, spec guest.BootSpec) (*trees, error) {
 		return nil, err
 	}
 	t.auth = auth
-	if t.names, err = writeNames(spec); err != nil {
+	if t.names, err = names.Write(spec, namesDir); err != nil {
 		t.close()
 		return nil, err
 	}
@@ -271,9 +272,10 @@ func cloneMount(shares string, m guest.GuestMount) (int, error) {
 }
 
 func (t *trees) close() {
-	for _, fd := range slices.Concat(t.users, []int{t.auth}, slices.Collect(maps.Values(t.names))) {
+	for _, fd := range append(t.users, t.auth) {
 		unix.Close(fd)
 	}
+	t.names.Close()
 }
 
 // cloneTree makes a mount of dir, read-only with all mounts below it. noexec is
@@ -334,13 +336,16 @@ func furnish(spec guest.BootSpec, t *trees) error {
 			return fmt.Errorf("make %s, which the image asks for: %w", dir, err)
 		}
 	}
-	if err := mountNames(t.names); err != nil {
+	if err := t.names.Mount(); err != nil {
 		return err
 	}
-	if err := setNames(spec.Hostname, spec.Network != nil); err != nil {
+	if err := names.Set(spec.Hostname, spec.Network != nil); err != nil {
 		return err
 	}
-	return connectNetwork(spec.Network)
+	if err := card.RaiseLoopback(); err != nil {
+		return err
+	}
+	return card.Connect(spec.Network)
 }
 
 // authMode is the mode of the directory around the share.

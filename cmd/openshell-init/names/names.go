@@ -1,4 +1,5 @@
-package main
+// Package names gives the guest its name, and the files of names in its /etc.
+package names
 
 import (
 	"errors"
@@ -9,10 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setNames sets the host name, brings lo up, and without a network writes those of
-// /etc/hosts, /etc/hostname and /etc/resolv.conf that the rootfs lacks. It runs on the
-// sandbox's thread.
-func setNames(hostname string, network bool) error {
+// Set sets the host name, and without a network writes those of /etc/hosts, /etc/hostname
+// and /etc/resolv.conf that the rootfs lacks. It runs on the sandbox's thread.
+func Set(hostname string, network bool) error {
 	if hostname == "" {
 		hostname = "localhost"
 	}
@@ -20,7 +20,7 @@ func setNames(hostname string, network bool) error {
 		return fmt.Errorf("set the host name %q: %w", hostname, err)
 	}
 	if network {
-		return raiseLoopback()
+		return nil
 	}
 	for _, f := range []struct{ name, content string }{
 		{"/etc/hosts", hostsFile(hostname)},
@@ -31,7 +31,7 @@ func setNames(hostname string, network bool) error {
 			return fmt.Errorf("write %s: %w", f.name, err)
 		}
 	}
-	return raiseLoopback()
+	return nil
 }
 
 func hostsFile(hostname string) string {
@@ -52,26 +52,4 @@ func writeMissing(name, content string) error {
 	}
 	_, err = f.WriteString(content)
 	return errors.Join(err, f.Close())
-}
-
-// raiseLoopback brings lo up. A kernel without a network has no lo; that is not an
-// error.
-func raiseLoopback() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil
-	}
-	defer unix.Close(fd)
-	ifr, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, ifr); err != nil {
-		return nil
-	}
-	ifr.SetUint16(ifr.Uint16() | unix.IFF_UP)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr); err != nil {
-		return fmt.Errorf("bring lo up: %w", err)
-	}
-	return nil
 }
