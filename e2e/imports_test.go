@@ -85,6 +85,7 @@ var importRule = map[string][]string{
 	"drivers/vm/images/room":      {},
 	"drivers/vm/images/unpack":    {},
 	"drivers/vm/images/config":    {"=drivers", "internal"},
+	"drivers/vm/images/library":   {"=drivers", "drivers/vm/guest", "=drivers/vm/images", "drivers/vm/images/config", "drivers/vm/images/source", "drivers/vm/images/store", "internal"},
 	"drivers/vm/images/imagetest": {}, // used by the tests of several parts
 
 	"gateway/api": {"internal/peer", "internal/plainfile", "internal/procfs", "internal/stream", "internal/vocab"},

@@ -12,6 +12,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/host"
+	"openshell-vm/drivers/vm/images/library"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/monitor/logs"
 	"openshell-vm/internal/atomicfile"
@@ -36,8 +37,10 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 			return err
 		}
 	}
-	if err := d.keepImage(ctx, spec); err != nil {
-		return err
+	if spec.Image != "" {
+		if err := d.images.Keep(ctx, spec.ID, dir, spec.Image); err != nil {
+			return err
+		}
 	}
 	return atomicfile.WriteJSON(filepath.Join(dir, specFile), spec, atomicfile.Durable)
 }
@@ -71,13 +74,11 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 		return err
 	}
 	d.removeCgroups(id)
-	if kept, err := d.readImage(id); err == nil {
-		d.images().Unuse(kept.ID, id)
-	}
+	d.images.Leave(id, dir)
 	// The spec goes last: until then a killed Remove can be done again.
 	for _, pattern := range []string{
 		upperFile, logs.StdioFile + "*", logs.ConsoleFile + "*", logs.ToolsFile + "*", monitor.LogFile,
-		monitor.ConfigFile + "*", monitor.ExitFile + "*", monitor.LockFile, bootDir, rootDir, imageFile + "*", specFile + "*",
+		monitor.ConfigFile + "*", monitor.ExitFile + "*", monitor.LockFile, bootDir, rootDir, library.File + "*", specFile + "*",
 	} {
 		names, err := filepath.Glob(filepath.Join(globEscape(dir), pattern))
 		if err != nil {

@@ -11,6 +11,8 @@ import (
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/hypervisor/all"
+	"openshell-vm/drivers/vm/images"
+	"openshell-vm/drivers/vm/images/library"
 	"openshell-vm/internal/notice"
 )
 
@@ -21,6 +23,9 @@ const (
 	bootDir   = "boot"       // the boot spec, for the guest
 	rootDir   = "root"       // the default root, made by package host
 )
+
+// cacheImages is the directory of the images, below the cache directory.
+const cacheImages = "images"
 
 // runtimeVMs is the directory below Config.RuntimeDir with a directory for each running
 // VM's socket.
@@ -53,7 +58,12 @@ type Config struct {
 type Driver struct {
 	cfg     Config
 	host    *host.Host
+	images  *library.Library
 	started notice.Board[error] // outcomes of starts by id, for clients that wait to attach
+
+	// What a gateway asks of images is the library's.
+	drivers.Puller
+	drivers.ImageKeeper
 }
 
 // The driver's optional interfaces.
@@ -67,8 +77,6 @@ var (
 
 	_ drivers.LongStarter = (*Driver)(nil)
 	_ drivers.Stocker     = (*Driver)(nil)
-	_ drivers.Puller      = (*Driver)(nil)
-	_ drivers.ImageKeeper = (*Driver)(nil)
 )
 
 // New makes a driver. It does not look at the host yet.
@@ -79,9 +87,9 @@ func New(cfg Config) *Driver {
 	if cfg.Hypervisors == nil {
 		cfg.Hypervisors, _ = all.New(nil) // no choices, so no wrong ones
 	}
-	return &Driver{cfg: cfg, host: host.New(host.Config{
-		Libexec: cfg.Libexec, CacheDir: cfg.CacheDir, BusyBox: cfg.BusyBox, RequireJail: cfg.RequireJail,
-	})}
+	h := host.New(host.Config{Libexec: cfg.Libexec, CacheDir: cfg.CacheDir, BusyBox: cfg.BusyBox, RequireJail: cfg.RequireJail})
+	images := library.New(filepath.Join(cfg.CacheDir, cacheImages), h.Program(images.Program))
+	return &Driver{cfg: cfg, host: h, images: images, Puller: images, ImageKeeper: images}
 }
 
 // Name is the word that users type.

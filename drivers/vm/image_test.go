@@ -22,7 +22,7 @@ import (
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/images"
 	"openshell-vm/drivers/vm/images/imagetest"
-	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/images/library"
 	"openshell-vm/internal/vocab"
 )
 
@@ -91,16 +91,15 @@ func TestSandboxKeepsItsImage(t *testing.T) {
 	}
 	of := func(spec drivers.Spec) (id, block, arg string) {
 		t.Helper()
-		cfg := monitor.Config{}
-		kept, err := d.shareImage(t.Context(), spec, &cfg)
+		kept, block, err := d.images.Take(t.Context(), spec.ID, spec.Dir)
 		if err != nil {
 			t.Fatal(err, drivers.HintOf(err))
 		}
-		p, err := kept.process(spec)
+		p, err := kept.Process(spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return kept.ID, cfg.Image, p.Args[1]
+		return kept.ID, block, p.Args[1]
 	}
 	id, block, arg := of(spec)
 	if arg != "old" {
@@ -127,8 +126,8 @@ func TestSandboxKeepsItsImage(t *testing.T) {
 		t.Errorf("inspect shows %+v, %v", status.Details, err)
 	}
 	boot := guest.BootSpec{}
-	kept, err := d.readImage(spec.ID)
-	kept.complete(&boot)
+	kept, err := library.Read(spec.Dir)
+	kept.Complete(&boot)
 	if err != nil || !boot.Image || boot.StopSignal != 3 || !slices.Equal(boot.Dirs, []string{"/v"}) {
 		t.Errorf("%+v, %v", boot, err)
 	}
@@ -218,9 +217,9 @@ func diskUsed(dirs ...string) (bytes int64, err error) {
 func TestImageWithoutCommand(t *testing.T) {
 	d, registry := imageDriver(t), imagetest.Serve(t, nil)
 	ref := registry.Push(imagetest.Image(t, v1.Config{}, imagetest.NewLayer(t).File("a", "")), "suite/none:1")
-	err := d.resolveImage(t.Context(), drivers.Spec{Image: ref})
+	err := d.images.Check(t.Context(), drivers.Spec{Image: ref})
 	driverstest.Refused(t, err, "it has no command, and none is given")
-	if err := d.resolveImage(t.Context(), drivers.Spec{Image: ref, Process: drivers.Process{Args: []string{"sh"}}}); err != nil {
+	if err := d.images.Check(t.Context(), drivers.Spec{Image: ref, Process: drivers.Process{Args: []string{"sh"}}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -238,7 +237,14 @@ func TestFilesAreLookedAt(t *testing.T) {
 	}
 	time.Sleep(50 * time.Millisecond) // the file's time is as coarse as the kernel's tick
 	ref := "docker-archive:" + file
-	first, err := d.ensureImage(t.Context(), images.Request{Reference: ref}, nil)
+	pulled := func() (id string, err error) {
+		if err := d.Pull(t.Context(), ref, drivers.PullMissing, nil); err != nil {
+			return "", err
+		}
+		image, err := d.Image(t.Context(), ref)
+		return image.ID, err
+	}
+	first, err := pulled()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,13 +252,13 @@ func TestFilesAreLookedAt(t *testing.T) {
 	if err := os.Rename(program, program+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := d.ensureImage(t.Context(), images.Request{Reference: ref}, nil); err != nil || again.ID != first.ID {
-		t.Errorf("%v, %v", again.ID, err)
+	if again, err := pulled(); err != nil || again != first {
+		t.Errorf("%v, %v", again, err)
 	}
 	if err := errors.Join(os.Rename(program+".away", program), tarball.WriteToFile(file, tag, imageWith(t, "new"))); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := d.ensureImage(t.Context(), images.Request{Reference: ref}, nil); err != nil || again.ID == first.ID {
-		t.Errorf("a changed file is %v, %v", again.ID, err)
+	if again, err := pulled(); err != nil || again == first {
+		t.Errorf("a changed file is %v, %v", again, err)
 	}
 }

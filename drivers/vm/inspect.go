@@ -15,6 +15,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/images/library"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/drivers/vm/monitor/logs"
@@ -106,7 +107,7 @@ func (d *Driver) inspectStopped(id string, status *drivers.Status) {
 // facts returns what is known of a sandbox in any state.
 func (d *Driver) facts(spec drivers.Spec) []drivers.Fact {
 	facts := []drivers.Fact{{Name: "hypervisor", Value: spec.VM.Hypervisor}}
-	if kept, err := d.readImage(spec.ID); err == nil {
+	if kept, err := library.Read(d.dir(spec.ID)); err == nil {
 		facts = append(facts, drivers.Fact{Name: "image ID", Value: kept.ID}, drivers.Fact{Name: "image digest", Value: kept.Digest})
 	}
 	if tools, err := d.tools(spec.ID); err == nil {

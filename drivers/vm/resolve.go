@@ -48,7 +48,7 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 	}
 	if spec.Image != "" {
 		spec.VM.Rootfs = ""
-		if err := d.resolveImage(ctx, spec); err != nil {
+		if err := d.images.Check(ctx, spec); err != nil {
 			return spec, 0, err
 		}
 	} else if host.OwnRoot(spec.VM.Rootfs) {
@@ -72,6 +72,18 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 		spec.Process.Args = []string{"/bin/sh"}
 	}
 	return spec, chosen.Staleness(), nil
+}
+
+// refuseImage refuses an option that makes no sense with, or without, an image.
+func refuseImage(spec drivers.Spec) error {
+	switch {
+	case spec.Image != "" && !host.OwnRoot(spec.VM.Rootfs):
+		return &drivers.Error{Op: "make a VM", Err: errors.New("both a rootfs and an image are given"), Hint: "use one of --rootfs and --image"}
+	case spec.Image == "" && spec.Entrypoint != "":
+		return &drivers.Error{Op: "replace the entry point by " + spec.Entrypoint, Err: errors.New("a directory has none, only an image has"),
+			Hint: "put the program before its arguments, or use --image"}
+	}
+	return nil
 }
 
 // maxWritable is how many directories a VM may write to. Each one takes a device, and a

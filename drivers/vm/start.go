@@ -15,6 +15,7 @@ import (
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/host"
 	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/images/library"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/internal/atomicfile"
@@ -128,30 +129,31 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 		return cfg, nil, err
 	}
 	if image != nil {
-		if spec.Process, err = image.process(spec); err != nil {
+		if spec.Process, err = image.Process(spec); err != nil {
 			return cfg, nil, err
 		}
 	}
 	boot := bootSpec(spec, d.hypervisor(spec.VM.Hypervisor).Traits())
 	if image != nil {
-		image.complete(&boot)
+		image.Complete(&boot)
 	}
 	d.connect(spec, &cfg, &boot)
 	placeVM(&cfg, host.Names(), tools.Overhead())
 	return cfg, tools, atomicfile.WriteJSON(filepath.Join(cfg.Boot, guest.SpecFile), boot, atomicfile.Volatile)
 }
 
-// shareRoot sets the root that the guest sees, and returns the image if it is one. The default root lies in the sandbox's own
-// directory, where no root of a user may lie. It needs no check: all in it was made here.
-func (d *Driver) shareRoot(ctx context.Context, spec drivers.Spec, cfg *monitor.Config) (*sandboxImage, error) {
+// shareRoot sets the root that the guest sees, and returns the image if it is one. The
+// default root lies in the sandbox's own directory, where no root of a user may lie. It
+// needs no check: all in it was made here.
+func (d *Driver) shareRoot(ctx context.Context, spec drivers.Spec, cfg *monitor.Config) (image *library.Kept, err error) {
 	if spec.Image != "" {
-		return d.shareImage(ctx, spec, cfg)
+		image, cfg.Image, err = d.images.Take(ctx, spec.ID, cfg.Dir)
+		return image, err
 	}
 	if host.OwnRoot(spec.VM.Rootfs) {
 		cfg.Rootfs = drivers.Tree{Source: filepath.Join(cfg.Dir, rootDir)}
 		return nil, d.host.MakeRoot(ctx, cfg.Rootfs.Source)
 	}
-	var err error
 	cfg.Rootfs, err = host.Judge("use the root directory", spec.VM.Rootfs, spec.Hidden)
 	return nil, err
 }

@@ -1,4 +1,4 @@
-package vm
+package library
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 )
 
 // Images implements drivers.ImageKeeper.
-func (d *Driver) Images(context.Context) ([]drivers.Image, error) {
-	list, err := d.images().List()
+func (l *Library) Images(context.Context) ([]drivers.Image, error) {
+	list, err := l.store.List()
 	all := make([]drivers.Image, 0, len(list))
 	for _, i := range list {
 		all = append(all, seen(i))
@@ -26,8 +26,8 @@ func (d *Driver) Images(context.Context) ([]drivers.Image, error) {
 }
 
 // Image implements drivers.ImageKeeper.
-func (d *Driver) Image(_ context.Context, ref string) (drivers.Image, error) {
-	image, err := d.findImage(ref)
+func (l *Library) Image(_ context.Context, ref string) (drivers.Image, error) {
+	image, err := l.find(ref)
 	return seen(image), err
 }
 
@@ -55,9 +55,9 @@ func seen(i store.Image) drivers.Image {
 // one, too: names come first.
 const shortest = 4
 
-// findImage finds an image by a name, its ID or a beginning of that.
-func (d *Driver) findImage(ref string) (store.Image, error) {
-	list, err := d.images().List()
+// find finds an image by a name, its ID or a beginning of that.
+func (l *Library) find(ref string) (store.Image, error) {
+	list, err := l.store.List()
 	if err != nil {
 		return store.Image{}, err
 	}
@@ -84,33 +84,33 @@ func (d *Driver) findImage(ref string) (store.Image, error) {
 }
 
 // RemoveImage implements drivers.ImageKeeper.
-func (d *Driver) RemoveImage(_ context.Context, ref string) (drivers.Freed, error) {
-	image, err := d.findImage(ref)
+func (l *Library) RemoveImage(_ context.Context, ref string) (drivers.Freed, error) {
+	image, err := l.find(ref)
 	if err != nil {
 		return drivers.Freed{}, err
 	}
 	if parsed, err := source.Parse(ref); err == nil && len(image.Names) > 1 && slices.Contains(image.Names, parsed.String()) {
-		d.images().Untag(parsed.String())
+		l.store.Untag(parsed.String())
 		return drivers.Freed{Images: []string{parsed.Short()}}, nil
 	}
-	return d.dropImages([]store.Image{image}, store.KeepBlobs)
+	return l.drop([]store.Image{image}, store.KeepBlobs)
 }
 
 // PruneImages implements drivers.ImageKeeper.
-func (d *Driver) PruneImages(_ context.Context, all bool) (drivers.Freed, error) {
-	list, err := d.images().List()
+func (l *Library) PruneImages(_ context.Context, all bool) (drivers.Freed, error) {
+	list, err := l.store.List()
 	if err != nil {
 		return drivers.Freed{}, err
 	}
 	list = slices.DeleteFunc(list, func(i store.Image) bool { return len(i.Sandbox) > 0 || len(i.Names) > 0 && !all })
-	return d.dropImages(list, store.DropBlobs)
+	return l.drop(list, store.DropBlobs)
 }
 
-// dropImages removes images, and what is needed for none any more.
-func (d *Driver) dropImages(list []store.Image, blobs store.Blobs) (freed drivers.Freed, err error) {
+// drop removes images, and what is needed for none any more.
+func (l *Library) drop(list []store.Image, blobs store.Blobs) (freed drivers.Freed, err error) {
 	var errs []error
 	for _, i := range list {
-		err := d.images().Remove(i.ID)
+		err := l.store.Remove(i.ID)
 		switch {
 		case errors.Is(err, store.ErrInUse):
 			errs = append(errs, inUse{i.Sandbox})
@@ -122,7 +122,7 @@ func (d *Driver) dropImages(list []store.Image, blobs store.Blobs) (freed driver
 			freed.Bytes += i.Disk
 		}
 	}
-	bytes, err := d.images().Sweep(blobs)
+	bytes, err := l.store.Sweep(blobs)
 	freed.Bytes += bytes
 	return freed, errors.Join(append(errs, err)...)
 }
