@@ -28,7 +28,7 @@ func (d *Driver) boot(ctx context.Context, cfg monitor.Config, lock *os.File) (*
 		return nil, err
 	}
 	// A monitor that was killed has left its socket and its cgroups.
-	d.removeCgroups(cfg.ID)
+	d.sandbox(cfg.ID).removeCgroups()
 	if err := errors.Join(os.RemoveAll(cfg.RunDir), os.MkdirAll(cfg.RunDir, 0o700), cfg.Write()); err != nil {
 		return nil, err
 	}

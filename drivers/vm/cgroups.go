@@ -2,9 +2,7 @@ package vm
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/cgroup"
@@ -58,17 +56,6 @@ func placeVM(cfg *monitor.Config, names uint64, overhead int64) {
 // It counts cached files, too, but frees these when the limit is reached.
 func memoryLimit(guest int64, names uint64) int64 {
 	return guest + guest/32 + programsMemory + min(int64(names), guest/guestName)*nameMemory
-}
-
-// removeCgroups removes the cgroups of a VM whose monitor was killed.
-func (d *Driver) removeCgroups(id string) {
-	cfg, err := monitor.ReadConfig(d.dir(id))
-	if err == nil {
-		err = cfg.RemoveCgroups()
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.cfg.Log.Info("cgroups of a VM are left", "sandbox", id, "error", err)
-	}
 }
 
 // limitFact is for doctor.

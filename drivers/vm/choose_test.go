@@ -61,14 +61,14 @@ func TestChoice(t *testing.T) {
 				t.Fatal("KVM works without a program to try it")
 			}
 			d := New(Config{Hypervisors: test.all, SandboxesDir: t.TempDir()})
-			got, err := d.chooseHypervisor(t.Context(), auto, false)
+			got, err := d.hypervisors.choose(t.Context(), auto, false)
 			switch {
 			case test.chosen == "" && (err == nil || err.Error() != test.problem):
 				t.Errorf("chosen: %v, %v", got, err)
 			case test.chosen != "" && (err != nil || got.Name() != test.chosen):
 				t.Errorf("chosen: %v, %v", got, err)
 			}
-			info := d.probeHypervisors(t.Context())
+			info := d.hypervisors.probe(t.Context())
 			var facts []string
 			for _, f := range info.Details {
 				facts = append(facts, f.Name+": "+f.Value)
@@ -79,10 +79,10 @@ func TestChoice(t *testing.T) {
 		})
 	}
 	d := New(Config{Hypervisors: []hypervisor.Hypervisor{not(a, lacks), bb}})
-	if _, err := d.chooseHypervisor(t.Context(), "a", false); err == nil || err.Error() != "use the a hypervisor: use a: no library" || drivers.HintOf(err) != "install it" {
+	if _, err := d.hypervisors.choose(t.Context(), "a", false); err == nil || err.Error() != "use the a hypervisor: use a: no library" || drivers.HintOf(err) != "install it" {
 		t.Errorf("asked for: %v (%s)", err, drivers.HintOf(err))
 	}
-	if _, err := d.chooseHypervisor(t.Context(), "xen", false); err == nil || !strings.HasSuffix(drivers.HintOf(err), "auto, a, bb") {
+	if _, err := d.hypervisors.choose(t.Context(), "xen", false); err == nil || !strings.HasSuffix(drivers.HintOf(err), "auto, a, bb") {
 		t.Errorf("there is none: %v (%s)", err, drivers.HintOf(err))
 	}
 }
@@ -92,11 +92,11 @@ func TestChoice(t *testing.T) {
 func TestChoiceForWriting(t *testing.T) {
 	a, bb := fake{name: "a"}, fake{name: "bb"}
 	d := New(Config{Hypervisors: []hypervisor.Hypervisor{a, bb}})
-	if got, err := d.chooseHypervisor(t.Context(), auto, true); err != nil || got.Name() != "bb" {
+	if got, err := d.hypervisors.choose(t.Context(), auto, true); err != nil || got.Name() != "bb" {
 		t.Errorf("auto: %v, %v", got, err)
 	}
 	only := New(Config{Hypervisors: []hypervisor.Hypervisor{a}})
-	if got, err := only.chooseHypervisor(t.Context(), auto, true); err == nil || drivers.HintOf(err) == "" {
+	if got, err := only.hypervisors.choose(t.Context(), auto, true); err == nil || drivers.HintOf(err) == "" {
 		t.Errorf("with no other: %v, %v", got, err)
 	}
 	dir := t.TempDir()

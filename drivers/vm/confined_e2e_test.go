@@ -147,7 +147,7 @@ func inLibkrunsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 
 func inQEMUsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 	program := filepath.Join(jailtest.OpenDir(t), "bin/qemu-system-x86_64")
-	d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Binary: program, Accel: qemu.TCG})
+	d.hypervisors.all = chosen(krun.Options{}, qemu.Options{Binary: program, Accel: qemu.TCG})
 	jailtest.FillShare(t, firmware(program))
 	return program, nil
 }
@@ -159,20 +159,20 @@ func firmware(program string) string {
 
 func inRustsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 	program := filepath.Join(jailtest.OpenDir(t), "virtiofsd")
-	d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Virtiofsd: program, Accel: qemu.TCG})
+	d.hypervisors.all = chosen(krun.Options{}, qemu.Options{Virtiofsd: program, Accel: qemu.TCG})
 	return program, map[string]string{"--version": "virtiofsd 1.13.0\n", "--help": "--no-announce-submounts\n"}
 }
 
 func inCsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 	program := filepath.Join(jailtest.OpenDir(t), "virtiofsd")
-	d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Virtiofsd: program, Accel: qemu.TCG})
+	d.hypervisors.all = chosen(krun.Options{}, qemu.Options{Virtiofsd: program, Accel: qemu.TCG})
 	return program, map[string]string{"--version": "virtiofsd version 7.2.22\n"}
 }
 
 // needQEMU ends a test that can't have a VM of the qemu hypervisor.
 func needQEMU(t *testing.T, d *Driver) {
 	t.Helper()
-	if err := d.hypervisor(qemu.Name).Works(t.Context(), d.host); err != nil {
+	if err := d.hypervisors.named(qemu.Name).Works(t.Context(), d.host); err != nil {
 		testhost.Missing(t, "%v", err)
 	}
 }
@@ -359,7 +359,7 @@ func TestKrunFromOutside(t *testing.T) {
 		}()
 		var pid int
 		waitFor(t, func() bool {
-			r, err := d.ask(ctx, spec.ID, api.Request{Status: &struct{}{}})
+			r, err := d.sandbox(spec.ID).ask(ctx, api.Request{Status: &struct{}{}})
 			pid = r.PIDs[libkrun.process]
 			return err == nil && pid > 0 && runs(pid, program)
 		})
@@ -397,7 +397,7 @@ func TestProcessesOfAVM(t *testing.T) {
 					testhost.Missing(t, "there is no virtiofsd of this kind")
 				}
 				d, spec, _, _ := surroundings(t)
-				d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Virtiofsd: kind.path})
+				d.hypervisors.all = chosen(krun.Options{}, qemu.Options{Virtiofsd: kind.path})
 				spec.VM.Hypervisor, spec.Memory = qemu.Name, 256<<20
 				needQEMU(t, d)
 				tools, work := jailtest.OpenDir(t), filepath.Join(jailtest.OpenDir(t), "work")

@@ -50,12 +50,13 @@ func (d *Driver) CopyIn(ctx context.Context, id, dir string, r io.Reader) error 
 
 // copy has the guest init do one task.
 func (d *Driver) copy(ctx context.Context, id string, task vocab.CopyTask, s drivers.Streams) error {
-	if _, err := d.spec(id); err != nil {
+	b, err := d.find(id)
+	if err != nil {
 		return err
 	}
 	var said bytes.Buffer
 	s.Stderr = &bounded{w: &said, left: maxSaid}
-	code, err := d.stream(ctx, id, api.StreamRequest{Exec: &api.ExecRequest{Copy: &task, Stdin: s.Stdin != nil}}, s)
+	code, err := b.stream(ctx, api.StreamRequest{Exec: &api.ExecRequest{Copy: &task, Stdin: s.Stdin != nil}}, s)
 	why := strings.TrimSpace(said.String())
 	switch {
 	case err != nil:
@@ -101,12 +102,13 @@ func (b *bounded) Write(p []byte) (int, error) {
 
 // Launch has the guest init start a command that nobody is connected to.
 func (d *Driver) Launch(ctx context.Context, id string, p drivers.Process) (int, error) {
-	if _, err := d.spec(id); err != nil {
+	b, err := d.find(id)
+	if err != nil {
 		return 0, err
 	}
 	p.Env = drivers.WithDefaults(p.Env, guestDefaults...)
 	var said bytes.Buffer
-	code, err := d.stream(ctx, id, api.StreamRequest{Exec: &api.ExecRequest{Launch: &p}},
+	code, err := b.stream(ctx, api.StreamRequest{Exec: &api.ExecRequest{Launch: &p}},
 		drivers.Streams{Stderr: &bounded{w: &said, left: maxSaid}})
 	if err != nil {
 		return 0, tooOld(err, "run a command that goes on by itself")

@@ -3,10 +3,8 @@ package vm
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -16,7 +14,6 @@ import (
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/monitor/logs"
 	"openshell-vm/internal/atomicfile"
-	"openshell-vm/internal/plainfile"
 )
 
 // Create puts the sandbox's files into its directory: the writable layer first, and the
@@ -45,42 +42,24 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	return atomicfile.WriteJSON(filepath.Join(dir, specFile), spec, atomicfile.Durable)
 }
 
-// maxSpec bounds the file, in bytes.
-const maxSpec = 64 << 20
-
-// spec reads the Spec that Create was given.
-func (d *Driver) spec(id string) (drivers.Spec, error) {
-	var spec drivers.Spec
-	if id == "" || id != filepath.Base(id) {
-		return spec, drivers.ErrNotFound
-	}
-	data, err := plainfile.Read(filepath.Join(d.dir(id), specFile), maxSpec)
-	if errors.Is(err, fs.ErrNotExist) {
-		return spec, drivers.ErrNotFound
-	} else if err != nil {
-		return spec, err
-	}
-	return spec, json.Unmarshal(data, &spec)
-}
-
 // Remove ends the sandbox at once, and removes all files that Create and Start have made.
 // The directory itself belongs to the gateway.
 func (d *Driver) Remove(ctx context.Context, id string) error {
-	if _, err := d.spec(id); errors.Is(err, drivers.ErrNotFound) {
+	b, err := d.find(id)
+	if errors.Is(err, drivers.ErrNotFound) {
 		return nil
 	}
-	dir := d.dir(id)
-	if err := d.end(ctx, id, -1); err != nil {
+	if err := b.end(ctx, -1); err != nil {
 		return err
 	}
-	d.removeCgroups(id)
-	d.images.Leave(id, dir)
+	b.removeCgroups()
+	d.images.Leave(id, b.dir)
 	// The spec goes last: until then a killed Remove can be done again.
 	for _, pattern := range []string{
 		upperFile, logs.StdioFile + "*", logs.ConsoleFile + "*", logs.ToolsFile + "*", monitor.LogFile,
 		monitor.ConfigFile + "*", monitor.ExitFile + "*", monitor.LockFile, bootDir, rootDir, library.File + "*", specFile + "*",
 	} {
-		names, err := filepath.Glob(filepath.Join(globEscape(dir), pattern))
+		names, err := filepath.Glob(filepath.Join(globEscape(b.dir), pattern))
 		if err != nil {
 			return err
 		}

@@ -6,5 +6,5 @@
 // but the directory's path. Package hypervisor/all lists the hypervisors.
 //
 // What is not promised: nothing here moves a VM, or restarts one that has run. Only its
-// monitor pauses it, when the host's disk is nearly full. A VM has no network device.
+// monitor pauses it, when the host's disk is nearly full.
 package vm

@@ -56,10 +56,12 @@ type Config struct {
 
 // Driver is the vm driver. It holds no resource and needs no Close.
 type Driver struct {
-	cfg     Config
-	host    *host.Host
-	images  *library.Library
-	started notice.Board[error] // outcomes of starts by id, for clients that wait to attach
+	cfg    Config
+	host   *host.Host
+	images *library.Library
+
+	hypervisors hypervisors
+	started     notice.Board[error] // outcomes of starts by id, for clients that wait to attach
 
 	// What a gateway asks of images is the library's.
 	drivers.Puller
@@ -89,7 +91,7 @@ func New(cfg Config) *Driver {
 	}
 	h := host.New(host.Config{Libexec: cfg.Libexec, CacheDir: cfg.CacheDir, BusyBox: cfg.BusyBox, RequireJail: cfg.RequireJail})
 	images := library.New(filepath.Join(cfg.CacheDir, cacheImages), h.Program(images.Program))
-	return &Driver{cfg: cfg, host: h, images: images, Puller: images, ImageKeeper: images}
+	return &Driver{cfg: cfg, host: h, hypervisors: hypervisors{cfg.Hypervisors, h}, images: images, Puller: images, ImageKeeper: images}
 }
 
 // Name is the word that users type.
@@ -98,18 +100,5 @@ func (d *Driver) Name() string { return "vm" }
 // dir returns the state directory of a sandbox.
 func (d *Driver) dir(id string) string { return filepath.Join(d.cfg.SandboxesDir, id) }
 
-// runDir returns the directory with a running sandbox's socket.
-func (d *Driver) runDir(id string) string { return filepath.Join(d.cfg.RuntimeDir, runtimeVMs, id) }
-
 // Stock implements drivers.Stocker.
 func (d *Driver) Stock(ctx context.Context) (map[string]string, error) { return d.host.Stock(ctx) }
-
-// hypervisor returns the hypervisor of that name; nil if there is none.
-func (d *Driver) hypervisor(name string) hypervisor.Hypervisor {
-	for _, h := range d.cfg.Hypervisors {
-		if h.Name() == name {
-			return h
-		}
-	}
-	return nil
-}

@@ -53,7 +53,7 @@ func created(t *testing.T, d *Driver) drivers.Spec {
 func TestCreateKeepsTheSpec(t *testing.T) {
 	d := emptyDriver(t)
 	spec := created(t, d)
-	got, err := d.spec(spec.ID)
+	got, err := d.sandbox(spec.ID).spec()
 	if err != nil || got.Auth != spec.Auth || !slices.Equal(got.Mounts, spec.Mounts) || got.Name != spec.Name {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -146,7 +146,7 @@ func TestRemoveLeavesOnlyTheGatewaysFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.MkdirAll(d.runDir(spec.ID), 0o700); err != nil {
+	if err := os.MkdirAll(d.sandbox(spec.ID).runDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Remove(t.Context(), spec.ID); err != nil {
@@ -156,7 +156,7 @@ func TestRemoveLeavesOnlyTheGatewaysFiles(t *testing.T) {
 	if err != nil || len(left) != 1 || left[0].Name() != "sandbox.json" {
 		t.Errorf("%v, %v", left, err)
 	}
-	if _, err := os.Stat(d.runDir(spec.ID)); !os.IsNotExist(err) {
+	if _, err := os.Stat(d.sandbox(spec.ID).runDir); !os.IsNotExist(err) {
 		t.Errorf("the socket's directory: %v", err)
 	}
 }
@@ -211,7 +211,7 @@ func TestAttachGetsAnEndThatItMissed(t *testing.T) {
 
 func TestMissingProgramsAreNamed(t *testing.T) {
 	d := emptyDriver(t)
-	d.cfg.Hypervisors = []hypervisor.Hypervisor{krun.New(krun.Options{}), qemu.New(qemu.Options{Binary: "/nowhere/qemu"})}
+	d.hypervisors.all = []hypervisor.Hypervisor{krun.New(krun.Options{}), qemu.New(qemu.Options{Binary: "/nowhere/qemu"})}
 	_, _, err := d.Resolve(t.Context(), drivers.Spec{VM: drivers.VM{Hypervisor: "qemu"}})
 	driverstest.Refused(t, err, "find QEMU: it is not installed")
 	if !strings.Contains(drivers.HintOf(err), "apt install qemu-system-") {

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/images/library"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/monitor/api"
@@ -27,14 +26,15 @@ const reportTimeout = 5 * time.Second
 // Inspect finds the state from what is in the sandbox's directory, and from the monitor's
 // report while there is a monitor. While the guest boots the state is still Created.
 func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error) {
-	spec, err := d.spec(id)
+	b := d.sandbox(id)
+	spec, err := b.spec()
 	if err != nil {
 		return drivers.Status{}, err
 	}
 	status := drivers.Status{ID: id, Name: spec.Name, Spec: &spec}
-	alive := monitor.Alive(d.dir(id)) // ask this first: the exit is on disk before the monitor ends
-	exit, err := monitor.ReadExit(d.dir(id))
-	if err == nil && d.stale(id, exit) {
+	alive := monitor.Alive(b.dir) // ask this first: the exit is on disk before the monitor ends
+	exit, err := monitor.ReadExit(b.dir)
+	if err == nil && b.stale(exit) {
 		err = fs.ErrNotExist
 	}
 	switch {
@@ -44,9 +44,9 @@ func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error)
 	case !errors.Is(err, fs.ErrNotExist):
 		return status, err
 	case alive:
-		d.inspectRunning(ctx, id, &status)
+		b.inspectRunning(ctx, &status)
 	default:
-		d.inspectStopped(id, &status)
+		b.inspectStopped(&status)
 	}
 	if status.SeenGeneration > monitor.Generation(spec.Auth.Source()) {
 		status.SeenGeneration = 0 // an older monitor believed its guest
@@ -57,16 +57,16 @@ func (d *Driver) Inspect(ctx context.Context, id string) (drivers.Status, error)
 
 // stale reports whether an exit on disk is that of an earlier boot. Older versions left it
 // there when they booted once more.
-func (d *Driver) stale(id string, exit monitor.Exit) bool {
-	cfg, err := monitor.ReadConfig(d.dir(id)) // written before the boot begins
+func (b sandbox) stale(exit monitor.Exit) bool {
+	cfg, err := monitor.ReadConfig(b.dir) // written before the boot begins
 	return err == nil && max(exit.Attempt, 1) < cfg.Attempt
 }
 
-func (d *Driver) inspectRunning(ctx context.Context, id string, status *drivers.Status) {
+func (b sandbox) inspectRunning(ctx context.Context, status *drivers.Status) {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	status.State = drivers.Running
-	r, err := d.ask(ctx, id, api.Request{Status: &struct{}{}})
+	r, err := b.ask(ctx, api.Request{Status: &struct{}{}})
 	if err != nil {
 		status.Reason = "its monitor can't be asked: " + err.Error()
 		return
@@ -82,7 +82,7 @@ func (d *Driver) inspectRunning(ctx context.Context, id string, status *drivers.
 	status.Details = append(status.Details, drivers.Fact{Name: "guest kernel", Value: r.Kernel})
 	pids := map[string]int{}
 	maps.Copy(pids, r.PIDs)
-	if pid, err := monitor.PID(d.dir(id)); err == nil {
+	if pid, err := monitor.PID(b.dir); err == nil {
 		pids["monitor"] = pid
 	}
 	for _, name := range slices.Sorted(maps.Keys(pids)) {
@@ -93,13 +93,13 @@ func (d *Driver) inspectRunning(ctx context.Context, id string, status *drivers.
 
 // inspectStopped tells apart a sandbox that was never started and one whose monitor died
 // without an exit status.
-func (d *Driver) inspectStopped(id string, status *drivers.Status) {
+func (b sandbox) inspectStopped(status *drivers.Status) {
 	status.State = drivers.Created
-	if _, err := os.Stat(filepath.Join(d.dir(id), monitor.ConfigFile)); err == nil {
+	if _, err := os.Stat(filepath.Join(b.dir, monitor.ConfigFile)); err == nil {
 		status.State = drivers.Dead
 		status.Reason = "its monitor ended without an exit status: it was killed, or the host went down"
 	}
-	if cfg, err := monitor.ReadConfig(d.dir(id)); err == nil {
+	if cfg, err := monitor.ReadConfig(b.dir); err == nil {
 		status.Reason = cmp.Or(cfg.MonitorOutOfMemory(), status.Reason)
 	}
 }
@@ -110,23 +110,10 @@ func (d *Driver) facts(spec drivers.Spec) []drivers.Fact {
 	if kept, err := library.Read(d.dir(spec.ID)); err == nil {
 		facts = append(facts, drivers.Fact{Name: "image ID", Value: kept.ID}, drivers.Fact{Name: "image digest", Value: kept.Digest})
 	}
-	if tools, err := d.tools(spec.ID); err == nil {
+	if tools, err := d.hypervisors.read(d.dir(spec.ID)); err == nil {
 		facts = append(facts, tools.Facts()...)
 	}
 	return append(facts, drivers.Fact{Name: "console log", Value: filepath.Join(d.dir(spec.ID), logs.ConsoleFile)})
-}
-
-// tools returns the Tools of a sandbox's last start.
-func (d *Driver) tools(id string) (hypervisor.Tools, error) {
-	cfg, err := monitor.ReadConfig(d.dir(id))
-	if err != nil {
-		return nil, err
-	}
-	h := d.hypervisor(cfg.Hypervisor)
-	if h == nil {
-		return nil, fmt.Errorf("there is no hypervisor %q", cfg.Hypervisor)
-	}
-	return h.Read(cfg.Tools)
 }
 
 // List returns every sandbox with a directory and a spec of this driver and gateway.
@@ -137,7 +124,7 @@ func (d *Driver) List(ctx context.Context) ([]drivers.Status, error) {
 	}
 	var all []drivers.Status
 	for _, e := range entries {
-		if spec, err := d.spec(e.Name()); err == nil && spec.GatewayID != d.cfg.GatewayID {
+		if spec, err := d.sandbox(e.Name()).spec(); err == nil && spec.GatewayID != d.cfg.GatewayID {
 			continue
 		}
 		status, err := d.Inspect(ctx, e.Name())
@@ -153,21 +140,12 @@ func (d *Driver) List(ctx context.Context) ([]drivers.Status, error) {
 
 // Wait returns once the sandbox has no monitor.
 func (d *Driver) Wait(ctx context.Context, id string) (drivers.Status, error) {
-	if _, err := d.spec(id); err != nil {
+	b, err := d.find(id)
+	if err != nil {
 		return drivers.Status{}, err
 	}
-	if err := waitGone(ctx, d.dir(id)); err != nil {
+	if err := waitGone(ctx, b.dir); err != nil {
 		return drivers.Status{}, err
 	}
 	return d.Inspect(ctx, id)
-}
-
-// ask sends a running sandbox's monitor one request.
-func (d *Driver) ask(ctx context.Context, id string, r api.Request) (api.Report, error) {
-	c, err := api.Dial(d.runDir(id))
-	if err != nil {
-		return api.Report{}, err
-	}
-	defer c.Close()
-	return c.Do(ctx, r)
 }

@@ -18,26 +18,27 @@ import (
 // Usage counts all of a VM's processes on this host. It asks neither monitor nor guest, so
 // it does not wait for them. Nobody counts what goes over the network yet.
 func (d *Driver) Usage(_ context.Context, id string) (drivers.Usage, error) {
-	spec, err := d.spec(id)
+	b := d.sandbox(id)
+	spec, err := b.spec()
 	if err != nil {
 		return drivers.Usage{}, err
 	}
-	pid, err := monitor.PID(d.dir(id))
-	if err != nil || !monitor.Alive(d.dir(id)) {
+	pid, err := monitor.PID(b.dir)
+	if err != nil || !monitor.Alive(b.dir) {
 		return drivers.Usage{}, drivers.ErrNotRunning
 	}
 	u := drivers.Usage{At: time.Now(), MemoryLimit: spec.Memory, Read: new(int64), Written: new(int64)}
 	for _, p := range family(pid) {
 		count(&u, p)
 	}
-	if cfg, err := monitor.ReadConfig(d.dir(id)); err == nil {
+	if cfg, err := monitor.ReadConfig(b.dir); err == nil {
 		// All of the VM's programs, and the page cache without what is not used.
 		if used, ok := cfg.Cgroup.Used(); ok {
 			u.Memory = used
 		}
 		u.MemoryLimit = cmp.Or(cfg.MemoryLimit, u.MemoryLimit)
 	}
-	if info, err := os.Stat(filepath.Join(d.dir(id), upperFile)); err == nil {
+	if info, err := os.Stat(filepath.Join(b.dir, upperFile)); err == nil {
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
 			blocks := st.Blocks * 512
 			u.Disk = &blocks

@@ -80,7 +80,7 @@ func (d *Driver) connect(spec drivers.Spec, cfg *monitor.Config, boot *guest.Boo
 	if spec.Network != drivers.NetworkUser {
 		return
 	}
-	mtu := d.hypervisor(spec.VM.Hypervisor).MTU()
+	mtu := d.hypervisors.named(spec.VM.Hypervisor).MTU()
 	cfg.MAC, cfg.NetworkProgram = network.MAC(spec.ID).String(), d.host.Program(network.Program)
 	cfg.Network = &network.Config{
 		MTU: mtu, AllowHost: spec.VM.AllowHost, AllowEgress: spec.VM.AllowEgress, Forwards: forwards(spec),

@@ -78,8 +78,8 @@ func TestFactsOfAnOldVM(t *testing.T) {
 func TestAnOldRecordStarts(t *testing.T) {
 	for _, name := range []string{"krun", "qemu"} {
 		d, spec := old(t, name)
-		real := d.hypervisor(name)
-		d.cfg.Hypervisors = []hypervisor.Hypervisor{found{real}}
+		real := d.hypervisors.named(name)
+		d.hypervisors.all = []hypervisor.Hypervisor{found{real}}
 		if err := os.MkdirAll(filepath.Join(spec.Dir, bootDir), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,7 @@ func TestTheExitOfAnEarlierBoot(t *testing.T) {
 			}
 			var asked atomic.Int32
 			if c.answers {
-				answer(t, d.runDir(spec.ID), api.Report{State: drivers.Running, Attempt: 2}, &asked)
+				answer(t, d.sandbox(spec.ID).runDir, api.Report{State: drivers.Running, Attempt: 2}, &asked)
 			}
 			s, err := d.Inspect(t.Context(), spec.ID)
 			if err != nil || s.State != c.state || !strings.Contains(s.Reason, c.reason) {
@@ -205,7 +205,7 @@ func old(t *testing.T, name string) (*Driver, drivers.Spec) {
 			t.Fatal(err)
 		}
 	}
-	spec, err := d.spec("abc")
+	spec, err := d.sandbox("abc").spec()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 // Probe says which hypervisor a VM would get, why, and how to get a better one. It also says
 // what a jail lacks on this host.
 func (d *Driver) Probe(ctx context.Context) drivers.Info {
-	info := d.probeHypervisors(ctx)
+	info := d.hypervisors.probe(ctx)
 	facts, err := d.host.JailFacts()
 	if err != nil && info.Problem == "" {
 		info.Problem, info.Hint = err.Error(), drivers.HintOf(err)
@@ -23,20 +23,20 @@ func (d *Driver) Probe(ctx context.Context) drivers.Info {
 	return info
 }
 
-// probeHypervisors tries all hypervisors and chooses the first that works. For each one
+// probe tries all hypervisors and chooses the first that works. For each one
 // before that it says why it does not work, and what to do about it.
-func (d *Driver) probeHypervisors(ctx context.Context) (info drivers.Info) {
+func (hs hypervisors) probe(ctx context.Context) (info drivers.Info) {
 	var refused []refusal
 	var chosen string
 	var accounts []drivers.Fact
-	for _, h := range d.cfg.Hypervisors {
-		if err := h.Works(ctx, d.host); err != nil {
+	for _, h := range hs.all {
+		if err := h.Works(ctx, hs.host); err != nil {
 			if chosen == "" {
 				refused = append(refused, refusal{h.Name(), err})
 			}
 			continue
 		}
-		account := h.Account(ctx, d.host)
+		account := h.Account(ctx, hs.host)
 		if chosen == "" {
 			chosen = h.Name()
 			info.Details = choice(chosen, account.Why, refused)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"openshell-vm/drivers"
@@ -13,16 +12,13 @@ import (
 	"openshell-vm/drivers/vm/hypervisor"
 )
 
-// auto stands for the first hypervisor that works.
-const auto = "auto"
-
 // Resolve refuses what can't work here. It fills in hypervisor, command, CPUs, memory and
 // disk.
 func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, time.Duration, error) {
 	if err := refuseImage(spec); err != nil {
 		return spec, 0, err
 	}
-	chosen, err := d.chooseHypervisor(ctx, spec.VM.Hypervisor, len(spec.Writable) > 0)
+	chosen, err := d.hypervisors.choose(ctx, spec.VM.Hypervisor, len(spec.Writable) > 0)
 	if err != nil {
 		return spec, 0, err
 	}
@@ -106,39 +102,4 @@ func checkWritable(spec drivers.Spec, h hypervisor.Hypervisor) error {
 	}
 	_, err := host.Writable(spec)
 	return err
-}
-
-// chooseHypervisor returns the first hypervisor that works; if the VM writes to the host, the
-// first one for that. If the user wants a certain one, it returns that, or an error if that
-// does not work.
-func (d *Driver) chooseHypervisor(ctx context.Context, wanted string, writes bool) (chosen hypervisor.Hypervisor, err error) {
-	if wanted == "" || wanted == auto {
-		for _, h := range d.cfg.Hypervisors {
-			if writes && !h.Writes() {
-				continue
-			}
-			if err = h.Works(ctx, d.host); err == nil {
-				return h, nil
-			}
-		}
-		if err == nil {
-			err = &drivers.Error{Op: "choose a hypervisor", Err: errors.New("none here lets a VM write to directories of the host"),
-				Hint: "mount them read-only, or use --driver podman or docker"}
-		}
-		return nil, err
-	}
-	h := d.hypervisor(wanted)
-	if h == nil {
-		names := []string{auto}
-		for _, h := range d.cfg.Hypervisors {
-			names = append(names, h.Name())
-		}
-		return nil, &drivers.Error{
-			Op: "choose a hypervisor", Err: fmt.Errorf("there is none called %q", wanted), Hint: "use one of " + strings.Join(names, ", "),
-		}
-	}
-	if err := h.Works(ctx, d.host); err != nil {
-		return nil, &drivers.Error{Op: "use the " + wanted + " hypervisor", Err: err, Hint: cmp.Or(drivers.HintOf(err), "use --hypervisor "+auto)}
-	}
-	return h, nil
 }

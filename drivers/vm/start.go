@@ -4,9 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -17,7 +14,6 @@ import (
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/images/library"
 	"openshell-vm/drivers/vm/monitor"
-	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/internal/atomicfile"
 )
 
@@ -40,7 +36,7 @@ var guestDefaults = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sb
 // Start boots the VM and returns once the workload runs. If boots hang now and then with
 // these Tools, it tries a boot that hung or crashed once more.
 func (d *Driver) Start(ctx context.Context, id string) error {
-	spec, err := d.spec(id)
+	spec, err := d.sandbox(id).spec()
 	if err != nil {
 		return err
 	}
@@ -50,7 +46,8 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 }
 
 func (d *Driver) start(ctx context.Context, spec drivers.Spec) error {
-	lock, err := d.takeLock(ctx, spec.ID)
+	b := d.sandbox(spec.ID)
+	lock, err := b.takeLock(ctx)
 	if err != nil || lock == nil {
 		return err
 	}
@@ -74,28 +71,8 @@ func (d *Driver) start(ctx context.Context, spec drivers.Spec) error {
 		d.cfg.Log.Warn("the boot failed, as boots do now and then on an emulated processor; it is started once more",
 			"sandbox", spec.ID, "reason", failure.Problem, "console", failure.Console)
 		cfg.Attempt++
-		if lock, err = d.takeLock(ctx, spec.ID); err != nil || lock == nil {
+		if lock, err = b.takeLock(ctx); err != nil || lock == nil {
 			return err
-		}
-	}
-}
-
-// takeLock takes the lock for a new monitor. If the sandbox runs already, it returns neither
-// a lock nor an error. If a sandbox is about to start or to end, it waits.
-func (d *Driver) takeLock(ctx context.Context, id string) (*os.File, error) {
-	for {
-		lock, err := monitor.Lock(d.dir(id))
-		if !errors.Is(err, monitor.ErrAlive) {
-			return lock, err
-		}
-		if r, err := d.ask(ctx, id, api.Request{Status: &struct{}{}}); err == nil && r.State == drivers.Running {
-			return nil, nil
-		}
-		wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-		err = waitGone(wait, d.dir(id))
-		cancel()
-		if ctx.Err() != nil || err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			return nil, errors.Join(ctx.Err(), err)
 		}
 	}
 }
@@ -103,17 +80,17 @@ func (d *Driver) takeLock(ctx context.Context, id string) (*os.File, error) {
 // prepare looks at the host, which may have changed since the last start. It makes the
 // monitor's configuration, and writes the boot spec for the guest.
 func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Config, tools hypervisor.Tools, err error) {
-	dir := d.dir(spec.ID)
+	b := d.sandbox(spec.ID)
 	cfg = monitor.Config{
-		ID: spec.ID, Dir: dir, Hypervisor: spec.VM.Hypervisor,
+		ID: spec.ID, Dir: b.dir, Hypervisor: spec.VM.Hypervisor,
 		Machine: hypervisor.Machine{
-			RunDir: d.runDir(spec.ID), Boot: filepath.Join(dir, bootDir), Auth: spec.Auth.Source(),
+			RunDir: b.runDir, Boot: filepath.Join(b.dir, bootDir), Auth: spec.Auth.Source(),
 			CPUs: int(spec.CPUs), Memory: spec.Memory, KVM: d.cfg.KVM,
 		},
 		RequireJail: d.host.RequireJail || spec.VM.RequireJail, StopGrace: outputGrace, Attempt: 1,
 	}
 	if !spec.VM.Ephemeral {
-		cfg.Upper = filepath.Join(dir, upperFile)
+		cfg.Upper = filepath.Join(b.dir, upperFile)
 	}
 	image, err := d.shareRoot(ctx, spec, &cfg)
 	if err != nil {
@@ -133,7 +110,7 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 			return cfg, nil, err
 		}
 	}
-	boot := bootSpec(spec, d.hypervisor(spec.VM.Hypervisor).Traits())
+	boot := bootSpec(spec, d.hypervisors.named(spec.VM.Hypervisor).Traits())
 	if image != nil {
 		image.Complete(&boot)
 	}
@@ -178,11 +155,7 @@ func shareWritable(spec drivers.Spec, cfg *monitor.Config) error {
 
 // chooseTools finds the Tools for the VM, and sets them and the boot deadline in cfg.
 func (d *Driver) chooseTools(ctx context.Context, cfg *monitor.Config) (hypervisor.Tools, error) {
-	h := d.hypervisor(cfg.Hypervisor)
-	if h == nil {
-		return nil, fmt.Errorf("this version knows no hypervisor %q", cfg.Hypervisor)
-	}
-	tools, err := h.Find(ctx, d.host)
+	tools, err := d.hypervisors.find(ctx, cfg.Hypervisor)
 	if err != nil {
 		return nil, err
 	}

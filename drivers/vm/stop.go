@@ -16,49 +16,50 @@ const endMargin = 15 * time.Second
 
 // Stop asks the workload to end and returns when nothing of the VM is left.
 func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error {
-	if _, err := d.spec(id); err != nil {
+	b, err := d.find(id)
+	if err != nil {
 		return err
 	}
-	return d.end(ctx, id, max(grace, 0))
+	return b.end(ctx, max(grace, 0))
 }
 
 // end stops the sandbox; a negative grace powers it off. If ctx ends first, the monitor
 // still goes on to stop it.
-func (d *Driver) end(ctx context.Context, id string, grace time.Duration) error {
-	dir := d.dir(id)
-	if monitor.Alive(dir) {
-		if err := d.askToEnd(ctx, id, grace); err != nil {
+func (b sandbox) end(ctx context.Context, grace time.Duration) error {
+	if monitor.Alive(b.dir) {
+		if err := b.askToEnd(ctx, grace); err != nil {
 			return err
 		}
 	}
 	// A killed monitor leaves its socket and its cgroups. If it was killed for want of
 	// memory, the cgroups stay: they say why.
-	if cfg, err := monitor.ReadConfig(dir); err == nil && cfg.MonitorOutOfMemory() == "" {
-		d.removeCgroups(id)
+	if cfg, err := monitor.ReadConfig(b.dir); err == nil && cfg.MonitorOutOfMemory() == "" {
+		b.removeCgroups()
 	}
-	return os.RemoveAll(d.runDir(id))
+	return os.RemoveAll(b.runDir)
 }
 
-func (d *Driver) askToEnd(ctx context.Context, id string, grace time.Duration) error {
+func (b sandbox) askToEnd(ctx context.Context, grace time.Duration) error {
 	patient, cancel := context.WithTimeout(ctx, max(grace, 0)+endMargin)
 	defer cancel()
-	_, err := d.ask(patient, id, api.Request{Stop: &api.StopRequest{Grace: grace}})
+	_, err := b.ask(patient, api.Request{Stop: &api.StopRequest{Grace: grace}})
 	if err == nil {
-		err = waitGone(patient, d.dir(id))
+		err = waitGone(patient, b.dir)
 	}
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	d.cfg.Log.Warn("a monitor did not end its VM and is killed", "sandbox", id, "error", err)
-	return killMonitor(ctx, d.dir(id))
+	b.log.Warn("a monitor did not end its VM and is killed", "sandbox", b.id, "error", err)
+	return killMonitor(ctx, b.dir)
 }
 
 // Signal sends sig to the workload's main process.
 func (d *Driver) Signal(ctx context.Context, id string, sig int) error {
-	if _, err := d.spec(id); err != nil {
+	b, err := d.find(id)
+	if err != nil {
 		return err
 	}
-	_, err := d.ask(ctx, id, api.Request{Signal: &api.SignalRequest{Number: sig}})
+	_, err = b.ask(ctx, api.Request{Signal: &api.SignalRequest{Number: sig}})
 	return err
 }
 

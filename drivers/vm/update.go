@@ -10,7 +10,7 @@ import (
 
 // Update writes the limits into the spec that Create wrote. The next start reads it.
 func (d *Driver) Update(_ context.Context, spec drivers.Spec) (now bool, err error) {
-	kept, err := d.spec(spec.ID)
+	kept, err := d.sandbox(spec.ID).spec()
 	if err != nil {
 		return false, err
 	}

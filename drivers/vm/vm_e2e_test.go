@@ -193,7 +193,7 @@ func made(t *testing.T, d *Driver, spec drivers.Spec, script string) drivers.Spe
 // processes returns the host's processes of a running sandbox.
 func processes(t *testing.T, d *Driver, id string) map[string]int {
 	t.Helper()
-	report, err := d.ask(t.Context(), id, api.Request{Status: &struct{}{}})
+	report, err := d.sandbox(id).ask(t.Context(), api.Request{Status: &struct{}{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +307,7 @@ func TestProbeOnThisHost(t *testing.T) {
 func TestTheSecondBoot(t *testing.T) {
 	t.Parallel()
 	d, spec := place(t)
-	d.cfg.Hypervisors = chosen(krun.Options{}, qemu.Options{Accel: qemu.TCG}) // whose boots are known to hang now and then
+	d.hypervisors.all = chosen(krun.Options{}, qemu.Options{Accel: qemu.TCG}) // whose boots are known to hang now and then
 	d.cfg.BootDeadline = hypervisor.Emulated.Deadline
 	spec.VM.Hypervisor = qemu.Name
 	spec = made(t, d, spec, "sleep 1000")
@@ -319,7 +319,7 @@ func TestTheSecondBoot(t *testing.T) {
 			t.Fatalf("it started before its hypervisor was found: %v", err)
 		default:
 		}
-		r, err := d.ask(t.Context(), spec.ID, api.Request{Status: &struct{}{}})
+		r, err := d.sandbox(spec.ID).ask(t.Context(), api.Request{Status: &struct{}{}})
 		if err != nil {
 			continue
 		}
