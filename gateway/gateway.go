@@ -91,7 +91,8 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.metrics.Watch(g.census)
 	g.server = server.New(server.Options{Version: opts.Version, StartedAt: g.startedAt, Supervisor: opts.Supervisor, Unit: opts.Unit,
 		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch},
-		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Volumes: g.volumes, Reserves: g.reserves, Metrics: g.metrics, Census: g.census})
+		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Volumes: g.volumes,
+			Reserves: g.reserves, Metrics: g.metrics, Census: g.census})
 	g.keeper.TellUntidyKeys()
 	g.touch()
 	return g, g.roster.Load(g.known)
