@@ -100,6 +100,8 @@ var importRule = map[string][]string{
 	// Runs keys at their times.
 	"gateway/lease/schedule": {},
 
+	// What was done with tokens and keys.
+	"gateway/audit": {"internal/rotlog", "internal/text"},
 	// What happened, and who follows it.
 	"gateway/events": {"gateway/api"},
 	// The settings. The CLI reads a file by it, too, before any gateway does.
@@ -107,12 +109,12 @@ var importRule = map[string][]string{
 	// Turns errors into a line and a hint.
 	"gateway/explain": {"=drivers", "gateway/api", "tokens", "internal/text"},
 	// The items, one for each record, and disk space for renewals. Neither imports sandbox.
-	"gateway/roster":  {"gateway/api", "gateway/events", "gateway/explain", "gateway/lease", "gateway/state", "share", "internal"},
+	"gateway/roster":  {"gateway/api", "gateway/audit", "gateway/events", "gateway/explain", "gateway/lease", "gateway/state", "share", "internal"},
 	"gateway/reserve": {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
 	// Sandboxes and named shares both have leases. Neither package knows the other.
-	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/sandbox/decide", "gateway/sandbox/engines",
+	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/audit", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/sandbox/decide", "gateway/sandbox/engines",
 		"gateway/sandbox/ports", "gateway/sandbox/request", "gateway/state", "gateway/volumes", "share", "tokens", "internal"},
-	"gateway/shares": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
+	"gateway/shares": {"=drivers", "gateway/api", "gateway/audit", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
 	// Parts of sandbox that know no fleet. Only inside knows a Sandbox.
 	"gateway/sandbox/decide":  {"=drivers", "gateway/api", "gateway/state"},
 	"gateway/sandbox/engines": {"=drivers", "gateway/api", "gateway/sandbox/request"},

@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -59,20 +60,33 @@ type Event struct {
 
 // Log is the audit log. A nil Log keeps nothing. It is safe for concurrent use.
 type Log struct {
-	file *rotlog.Log
+	path string
 	log  *slog.Logger
 	lost atomic.Uint64 // since the last line that the disk took
+
+	mu   sync.Mutex
+	file *rotlog.Log // nil until it could be opened
 }
 
-// Open opens the log at path, and goes on where the last gateway ended. Problems go to log.
-func Open(path string, log *slog.Logger) (*Log, error) {
-	l := &Log{log: log}
-	file, err := rotlog.Open(path, rotlog.Options{Max: maxFile, Count: files, Append: true, Mark: l.mark})
-	if err != nil {
-		return nil, err
+// New makes the log at path, which goes on where the last gateway ended. Problems go to log. A
+// file that can't be opened, as on a full disk, is tried again with each event.
+func New(path string, log *slog.Logger) *Log {
+	l := &Log{path: path, log: log}
+	_, _ = l.opened() // Write tells of an error
+	return l
+}
+
+func (l *Log) opened() (*rotlog.Log, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file != nil {
+		return l.file, nil
 	}
-	l.file = file
-	return l, nil
+	file, err := rotlog.Open(l.path, rotlog.Options{Max: maxFile, Count: files, Append: true, Mark: mark})
+	if err == nil {
+		l.file = file
+	}
+	return file, err
 }
 
 // Write adds an event. It sets the time if that is zero. A failure is logged once until the
@@ -84,7 +98,10 @@ func (l *Log) Write(e Event) {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
-	_, err := l.file.Write(line(e))
+	file, err := l.opened()
+	if err == nil {
+		_, err = file.Write(line(e))
+	}
 	if err == nil {
 		l.lost.Store(0)
 	} else if l.lost.Add(1) == 1 {
@@ -93,7 +110,7 @@ func (l *Log) Write(e Event) {
 }
 
 // mark is the line for what the disk did not take.
-func (l *Log) mark() []byte {
+func mark() []byte {
 	return line(Event{Time: time.Now(), What: Lost, Reason: "lines are missing here: the disk did not take them"})
 }
 
@@ -112,7 +129,11 @@ func (l *Log) Copy(ctx context.Context, follow bool, out func(lines []byte) erro
 	if l == nil {
 		return nil
 	}
-	f, err := l.file.Follow(true, false)
+	file, err := l.opened()
+	if err != nil {
+		return err
+	}
+	f, err := file.Follow(true, false)
 	if err != nil {
 		return err
 	}
@@ -140,6 +161,11 @@ func (l *Log) Copy(ctx context.Context, follow bool, out func(lines []byte) erro
 // Close ends the log.
 func (l *Log) Close() error {
 	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
 		return nil
 	}
 	return l.file.Close()

@@ -14,10 +14,7 @@ import (
 
 func open(t *testing.T, path string) *Log {
 	t.Helper()
-	l, err := Open(path, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := New(path, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { l.Close() })
 	return l
 }
@@ -98,5 +95,22 @@ func TestNone(t *testing.T) {
 	l.Write(Event{What: Mint})
 	if err := errors.Join(l.Copy(t.Context(), true, nil), l.Close()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOpensLater: what can't be opened now is opened when it can be.
+func TestOpensLater(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "later")
+	l := open(t, filepath.Join(dir, "audit.log"))
+	l.Write(Event{What: Mint})
+	if err := l.Copy(t.Context(), false, nil); err == nil {
+		t.Error("nothing is told of a log that can't be opened")
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l.Write(Event{What: Revoke})
+	if all := read(t, l); len(all) != 1 || all[0].What != Revoke {
+		t.Errorf("%+v", all)
 	}
 }

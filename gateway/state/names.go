@@ -16,6 +16,7 @@ const (
 	stateLink    = "state"        // in the runtime directory: a link to the state directory, for other gateways
 	LockFile     = "lock"         // flock'ed by the only writer; contains that gateway's pid
 	LogFile      = "gateway.log"  // written under a supervisor; rotated
+	auditFile    = "audit.log"    // see package audit; rotated
 	keysDir      = "keys"         // see package tokens
 	sandboxesDir = "sandboxes"    // <id>/sandbox.json, and what the driver keeps
 	RecordFile   = "sandbox.json" // a Record
@@ -40,6 +41,9 @@ func (p Places) Sandboxes() string { return filepath.Join(p.State, sandboxesDir)
 
 // Socket returns the path of the socket on which the gateway listens.
 func (p Places) Socket() string { return filepath.Join(p.Runtime, api.SocketFile) }
+
+// Audit returns the path of the audit log.
+func (h *Home) Audit() string { return filepath.Join(h.State, auditFile) }
 
 // Keys returns the directory for package tokens.
 func (p Places) Keys() string { return filepath.Join(p.State, keysDir) }
