@@ -24,7 +24,7 @@ var importRule = map[string][]string{
 	"internal/atomicfile": {},
 	"internal/hostclock":  {},
 	"internal/contract":   {},
-	"internal/discovery":  {"internal/text"},
+	"internal/discovery":  {"internal/atomicfile", "internal/text"},
 	"internal/fault":      {},
 	"internal/inode":      {},
 	"internal/killpoint":  {},
@@ -106,6 +106,8 @@ var importRule = map[string][]string{
 	"gateway/events": {"gateway/api"},
 	// The settings. The CLI reads a file by it, too, before any gateway does.
 	"gateway/config": {"internal"},
+	// The issuer as others see it: its names, its documents, the hook.
+	"gateway/issuer": {"tokens", "internal"},
 	// Turns errors into a line and a hint.
 	"gateway/explain": {"=drivers", "gateway/api", "tokens", "internal/text"},
 	// The items, one for each record, and disk space for renewals. Neither imports sandbox.

@@ -26,6 +26,9 @@ const (
 	namedDir     = "named"        // <name>/: shares for containers of the user's own
 	volumesDir   = "volumes"      // <name>/: volumes of the user's, which sandboxes may write to
 	volumeData   = "data"         // in a volume's directory: what is mounted
+	issuerFile   = "issuer.json"  // which issuers tokens name, see package issuer
+	issuerDir    = "issuer"       // the issuer's documents, for the user's hook
+	configKept   = "gateway.toml" // the last good configuration, see config.Open
 )
 
 // Places are where a gateway keeps what. Their methods change nothing on disk.
@@ -47,6 +50,15 @@ func (h *Home) Audit() string { return filepath.Join(h.State, auditFile) }
 
 // Keys returns the directory for package tokens.
 func (p Places) Keys() string { return filepath.Join(p.State, keysDir) }
+
+// Issuer returns the path of the file for package issuer.
+func (h *Home) Issuer() string { return filepath.Join(h.State, issuerFile) }
+
+// IssuerFiles returns the directory for package issuer's hook.
+func (h *Home) IssuerFiles() string { return filepath.Join(h.State, issuerDir) }
+
+// ConfigKept returns the path for the text of the last good configuration.
+func (h *Home) ConfigKept() string { return filepath.Join(h.State, configKept) }
 
 // SandboxDir returns one sandbox's directory, with its record and its driver's files.
 func (p Places) SandboxDir(id string) string { return filepath.Join(p.State, sandboxesDir, id) }
