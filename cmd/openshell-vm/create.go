@@ -46,7 +46,7 @@ func createAction(c *cli.Context) error {
 
 // createFlags are run's and create's.
 func createFlags() []cli.Flag {
-	return append(slices.Concat(processFlags(), keepFlags(), mountFlags(), imageFlags(), networkFlags(), portFlags()),
+	return append(slices.Concat(processFlags(), keepFlags(), mountFlags(), imageFlags(), networkFlags(), portFlags(), audienceFlags()),
 		&cli.StringFlag{Name: "name", Usage: "call it `NAME`"},
 		boolFlag("remove it once it has ended", "rm"),
 		boolFlag("no warnings, and no word about images", "quiet", "q"),
@@ -89,7 +89,7 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 	if c.IsSet("cpus") && !(r.CPUs > 0 && r.CPUs <= math.MaxInt32) {
 		return r, say.Errorf("give a number above 0, such as 1.5", "%v CPUs", r.CPUs)
 	}
-	errs := make([]error, 6)
+	errs := make([]error, 7)
 	r.Process, errs[0] = process(c, c.Args().Slice())
 	r.Rootfs, errs[1] = rootfs(c)
 	r.Memory, errs[2] = sizeFlag(c, "memory", "512m or 2g")
@@ -97,6 +97,7 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 	r.Mounts, warnings, errs[3] = mounts(c.StringSlice("mount"), c.StringSlice("volume"))
 	r.TTL, errs[4] = lifetime(c)
 	r.Disk, errs[5] = sizeFlag(c, "disk", "512m or 20g")
+	r.Tokens, errs[6] = readTokens(c)
 	for _, read := range []func(*cli.Context, *api.CreateRequest) error{
 		readKeep, readImage, readNetwork, readPorts,
 	} {

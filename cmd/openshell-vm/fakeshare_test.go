@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -50,6 +51,20 @@ func (f *fake) shareRoutes(mux *http.ServeMux) {
 			f.shares[i].Files = slices.Sorted(maps.Keys(q.Files))
 			f.shares[i].Token.Generation++
 			answer(w, f.shares[i])
+		},
+		"POST /v1/shares/{ref}/tokens": func(w http.ResponseWriter, r *http.Request, i int) {
+			var q api.TokensRequest
+			_ = json.NewDecoder(r.Body).Decode(&q)
+			f.note("tokens.json", q)
+			for _, t := range q.Add {
+				t.File = cmp.Or(t.File, "made.jwt")
+				f.shares[i].Tokens.Files = append(f.shares[i].Tokens.Files, t)
+			}
+			answered := f.shares[i]
+			if len(q.Add) > 0 && q.Add[0].Preset != "" {
+				answered.Warnings = []string{"its environment is fixed"}
+			}
+			answer(w, answered)
 		},
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {

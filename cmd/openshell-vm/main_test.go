@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -51,6 +53,19 @@ func TestScripts(t *testing.T) {
 				}
 				if code != args[0] {
 					ts.Fatalf("exit code %s, want %s", code, args[0])
+				}
+			},
+			// cmpjson FILE FIELD WANT: the field of FILE's object, or all of it for ".", is the
+			// same as the JSON in WANT.
+			"cmpjson": func(ts *testscript.TestScript, _ bool, args []string) {
+				var got, want any
+				ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &got))
+				ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[2])), &want))
+				if args[1] != "." {
+					got = got.(map[string]any)[args[1]]
+				}
+				if !reflect.DeepEqual(got, want) {
+					ts.Fatalf("%s of %s: %v\nwant %v", args[1], args[0], got, want)
 				}
 			},
 			// waitfor FILE: until it exists.

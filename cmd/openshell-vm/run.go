@@ -32,6 +32,9 @@ openshell-vm run --rootfs ./debian --ttl 15m -- agent --serve
 # A container in the background
 openshell-vm run -d --name box --driver podman --image alpine -- sleep inf
 
+# An agent with a token for its own service, beside the one for the gateway, and no key
+openshell-vm run --image alpine --token https://api.example.com,ttl=15m -- cat /etc/openshell/auth/api.example.com.jwt
+
 # A directory of this host to work in, and a volume that stays
 openshell-vm run --mount .:/work:rw -v cache:/root/.cache -w /work -- make
 

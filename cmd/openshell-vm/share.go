@@ -34,15 +34,18 @@ func shareCreateCommand() *cli.Command {
 	return &cli.Command{
 		Name: "create", ArgsUsage: cmdline.NewName,
 		Usage: "make a share, or take the one that exists, and print the arguments for docker run or podman run",
-		Flags: []cli.Flag{
+		Flags: append(audienceFlags(),
 			ttlFlag(),
-			boolFlag("take one that exists as it is, whatever --ttl says", "ignore"),
+			boolFlag("take one that exists as it is, whatever --ttl and --token say", "ignore"),
 			boolFlag("only the directory to mount", "quiet", "q"),
 			outputFlag(),
-		},
+		),
 		Action: shareCreateAction,
 		Description: `# A container with its token, and none without
 args=$(openshell-vm share create agent) && docker run $args alpine cat /etc/openshell/auth/metadata.json
+
+# With a token for AWS beside it, and what AWS' SDKs read
+openshell-vm share create deploy --token aws:arn:aws:iam::123456789012:role/deploy
 
 # Only the directory, for a unit or a Compose file
 openshell-vm share create -q agent --ttl 30m`,
@@ -73,11 +76,15 @@ func shareCreateAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	tokens, err := readTokens(c)
+	if err != nil {
+		return err
+	}
 	client, err := connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
-	share, err := client.Shares.Create(c.Context, api.ShareRequest{Name: name, TTL: ttl, Ignore: c.Bool("ignore")})
+	share, err := client.Shares.Create(c.Context, api.ShareRequest{Name: name, TTL: ttl, Tokens: tokens, Ignore: c.Bool("ignore")})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,11 +18,11 @@ import (
 
 func tokenCommand() *cli.Command {
 	return &cli.Command{Name: "token", Usage: "inspect, rotate or verify tokens; none is ever shown", Subcommands: []*cli.Command{
-		{Name: "inspect", Usage: "show what is known of a sandbox's token", ArgsUsage: cmdline.OneSandbox,
+		{Name: "inspect", Usage: "show what is known of a sandbox's or share's tokens, or of one by its file", ArgsUsage: cmdline.SandboxFile,
 			Flags: []cli.Flag{outputFlag()}, Action: tokenInspectAction},
-		{Name: "rotate", Usage: "publish a new token now", ArgsUsage: cmdline.OneSandbox,
+		{Name: "rotate", Usage: "publish new tokens now", ArgsUsage: cmdline.OneSandbox,
 			Flags: []cli.Flag{outputFlag()}, Action: tokenRotateAction},
-		tokenVerifyCommand(),
+		tokenVerifyCommand(), tokenAddCommand(), tokenDropCommand(),
 	}}
 }
 
@@ -30,19 +31,50 @@ func tokenVerifyCommand() *cli.Command {
 		Name: "verify", Usage: "check a token from a file or standard input; exit code 1 if it is not valid", ArgsUsage: cmdline.TokenFile,
 		Flags: []cli.Flag{
 			&cli.DurationFlag{Name: "leeway", Usage: "clock difference to allow, a `DURATION` such as 5s", DefaultText: "none"},
+			&cli.StringFlag{Name: "audience", Usage: "`AUDIENCE` that it has to be for", DefaultText: "the gateway"},
 			outputFlag(),
 		},
 		Action: tokenVerifyAction,
 		Description: `# Of a file, and of a pipe, with a clock that may be 5 s off
 openshell-vm token verify ./sandbox.jwt
-openshell-vm exec box cat /etc/openshell/auth/sandbox.jwt | openshell-vm token verify --leeway 5s -`,
+openshell-vm exec box cat /etc/openshell/auth/sandbox.jwt | openshell-vm token verify --leeway 5s -
+
+# One for another audience
+openshell-vm token verify --audience https://api.example.com ./api.example.com.jwt`,
 	}
 }
 
 func tokenInspectAction(c *cli.Context) error {
+	if c.NArg() == 2 {
+		return showFile(c, c.Args().Get(0), c.Args().Get(1))
+	}
 	return showToken(c, func(ctx context.Context, client *api.Client, ref string) (api.Token, error) {
 		return client.Tokens.Get(ctx, ref)
 	})
+}
+
+// showFile shows one token for another audience.
+func showFile(c *cli.Context, ref, file string) error {
+	asJSON, err := wantJSON(c)
+	if err != nil {
+		return err
+	}
+	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	if err != nil {
+		return err
+	}
+	token, err := client.Tokens.Get(c.Context, ref)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(token.Files, func(t api.IssuedToken) bool { return t.File == file })
+	switch {
+	case i < 0:
+		return say.Errorf(say.Program+" token inspect "+ref+" lists all", "%s has no token in a file %q", ref, file)
+	case asJSON:
+		return show.PrintJSON(c.App.Writer, token.Files[i])
+	}
+	return show.PrintFacts(c.App.Writer, show.FileFacts(token.Files[i]))
 }
 
 // tokenRotateAction returns once the new token is where the sandbox reads it.
@@ -94,7 +126,7 @@ func tokenVerifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	result, err := client.Tokens.Verify(c.Context, api.VerifyRequest{Token: raw, Leeway: c.Duration("leeway")})
+	result, err := client.Tokens.Verify(c.Context, api.VerifyRequest{Token: raw, Leeway: c.Duration("leeway"), Audience: c.String("audience")})
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,8 @@ type Share struct {
 	TTL       time.Duration `json:"ttl"`
 	CreatedAt time.Time     `json:"createdAt"`
 	Token     Token         `json:"token"`
-	Files     []string      `json:"files,omitempty"` // names beside the token
+	Tokens    Tokens        `json:"tokens,omitzero"`
+	Files     []string      `json:"files,omitempty"` // the user's own, beside the tokens
 	Warnings  []string      `json:"warnings,omitempty"`
 	Problem   string        `json:"problem,omitempty"` // one line: why a part of the share, or all but its name, can't be read
 }

@@ -20,3 +20,15 @@ func (c TokenClient) Rotate(ctx context.Context, ref string) (Token, error) {
 func (c TokenClient) Verify(ctx context.Context, r VerifyRequest) (VerifyResult, error) {
 	return short[VerifyResult](ctx, c.client, "POST", "/v1/token/verify", r)
 }
+
+// TokensRequest changes which tokens for other audiences a share has.
+type TokensRequest struct {
+	Add  []TokenFile `json:"add,omitempty"`
+	Drop []string    `json:"drop,omitempty"` // each the name of a file, or the audience of one
+}
+
+// Change changes which tokens for other audiences a sandbox or a share has. It returns once a
+// generation with them is published.
+func (c TokenClient) Change(ctx context.Context, ref string, r TokensRequest) (Share, error) {
+	return call[Share](ctx, c.client, "POST", sharePath(ref, "tokens"), r)
+}

@@ -32,6 +32,7 @@
 //	GET    /v1/shares                      []Share, those of the user's own
 //	GET    /v1/shares/{ref}                Share, a sandbox's too
 //	POST   /v1/shares/{ref}/files          FilesRequest → Share
+//	POST   /v1/shares/{ref}/tokens         TokensRequest → Share, a sandbox's too
 //	DELETE /v1/shares/{ref}[?force=1]
 //	POST   /v1/volumes                     VolumeRequest → Volume
 //	GET    /v1/volumes                     []Volume
@@ -149,6 +150,9 @@ type Tokens = vocab.Tokens
 // TokenFile is a file of a share that holds a token for one audience.
 type TokenFile = vocab.TokenFile
 
+// TokenPresets are the values of TokenFile.Preset.
+var TokenPresets = []string{"anthropic", "openai", "aws", "gcp", "azure"}
+
 // Values of CreateRequest.Network.
 const (
 	NetworkUser = vocab.NetworkUser
@@ -226,6 +230,7 @@ type Sandbox struct {
 	Share     string        `json:"share"` // the host directory that the sandbox sees
 	TTL       time.Duration `json:"ttl"`
 	Token     Token         `json:"token"`
+	Tokens    Tokens        `json:"tokens,omitzero"`
 	Warnings  []string      `json:"warnings,omitempty"` // one line each, such as a TTL that some SDKs outlive
 	Details   []Fact        `json:"details,omitempty"`  // the driver's own facts, for inspect
 }
@@ -244,6 +249,23 @@ type Token struct {
 	Failures       int       `json:"failures"`                 // failed tries since the last success
 	LastError      string    `json:"lastError,omitempty"`
 	LastErrorAt    time.Time `json:"lastErrorAt,omitzero"`
+
+	// Files are the tokens for other audiences in the same generation.
+	Files []IssuedToken `json:"files,omitempty"`
+}
+
+// IssuedToken is what is known of a token for another audience, but not the token itself.
+type IssuedToken struct {
+	File      string    `json:"file"`
+	Audience  string    `json:"audience"`
+	Algorithm string    `json:"alg"`
+	Subject   string    `json:"subject"`
+	KeyID     string    `json:"keyId"`
+	TokenID   string    `json:"tokenId,omitempty"` // jti; "" if it has none
+	IssuedAt  time.Time `json:"issuedAt"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	RenewAt   time.Time `json:"renewAt"`
+	Revoked   bool      `json:"revoked,omitempty"` // verifiers refuse it: the key that signed it is retired
 }
 
 // StopRequest bounds how long the workload may take to end.
@@ -270,8 +292,9 @@ type WaitResult struct {
 
 // VerifyRequest asks to check a token. It is never logged.
 type VerifyRequest struct {
-	Token  string        `json:"token"`
-	Leeway time.Duration `json:"leeway"` // ns; 0 means none
+	Token    string        `json:"token"`
+	Leeway   time.Duration `json:"leeway"`             // ns; 0 means none
+	Audience string        `json:"audience,omitempty"` // whom it has to be for; "" for the gateway
 }
 
 // VerifyResult says whether a token is good now, and what it claims.

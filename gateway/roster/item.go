@@ -13,6 +13,7 @@ import (
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/vocab"
 	"openshell-vm/share"
 )
 
@@ -114,15 +115,34 @@ func (it *Item) Saving(f func() error) error {
 // Update changes the record, on disk first and then in memory. After an error the record in
 // memory is unchanged.
 func (it *Item) Update(change func(*state.Record)) error {
+	return it.UpdateIf(func(r *state.Record) error { change(r); return nil })
+}
+
+// UpdateIf is Update with a change that can be refused. Nothing else writes the record or the
+// files beside it while change decides.
+func (it *Item) UpdateIf(change func(*state.Record) error) error {
 	return it.Saving(func() error {
 		next := *it.Rec()
-		change(&next)
+		if err := change(&next); err != nil {
+			return err
+		}
 		if err := it.roster.Home.Save(&next); err != nil {
 			return fmt.Errorf("write the record of %s: %w", next.Name, err)
 		}
 		it.Set(func() { it.record = &next })
 		return nil
 	})
+}
+
+// Tokens are the tokens for other audiences that the item is to have. A share of the user's
+// own has its name as its identity, unless its user gave another.
+func (it *Item) Tokens() vocab.Tokens {
+	r := it.Rec()
+	t := r.Request.Tokens
+	if t.Identity == "" && r.Own() {
+		t.Identity = r.Name
+	}
+	return t
 }
 
 // Acquire takes Op. It waits for it no longer than patience.
@@ -133,9 +153,8 @@ func (it *Item) Acquire(ctx context.Context, patience time.Duration) error {
 // AcquireUrgently takes Op. If the operation under way is of one of these kinds, it is
 // cancelled first. The wait is bounded by EndDeadline.
 func (it *Item) AcquireUrgently(ctx context.Context, kinds ...api.State) error {
-	why := &api.Error{Code: api.CodeConflict,
-		Message: fmt.Sprintf("%s %s was stopped or removed meanwhile", it.Owner.Kind(), it.Rec().Name),
-		Hint:    "openshell-vm ps -a shows what became of it"}
+	why := &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s %s was stopped or removed meanwhile", it.Owner.Kind(), it.Rec().Name),
+		Hint: "openshell-vm ps -a shows what became of it"}
 	return it.busy(acquireFor(ctx, EndDeadline, func(ctx context.Context) error { return it.Op.LockUrgently(ctx, why, kinds...) }))
 }
 

@@ -8,7 +8,9 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/audience"
 	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/presets"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox/ports"
 	"openshell-vm/gateway/sandbox/request"
@@ -143,6 +145,11 @@ func (f *Fleet) resolve(ctx context.Context, driver drivers.Driver, r *state.Rec
 	if warning != "" {
 		r.Warnings = append(r.Warnings, warning)
 	}
+	warnings, err := audience.CheckTTL(r.Request.Tokens, staleness)
+	if err != nil {
+		return spec, err
+	}
+	r.Warnings = append(r.Warnings, warnings...)
 	if placed, ok := driver.(drivers.Placed); ok {
 		if _, note := placed.Place(); note != "" {
 			r.Warnings = append(r.Warnings, note)
@@ -150,6 +157,7 @@ func (f *Fleet) resolve(ctx context.Context, driver drivers.Driver, r *state.Rec
 	}
 	r.Staleness = staleness
 	fillIn(r, spec)
+	spec.Process.Env = drivers.WithDefaults(spec.Process.Env, presets.Env(r.Request.Tokens)...)
 	return spec, nil
 }
 

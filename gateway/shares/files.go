@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/audience"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
@@ -49,6 +50,10 @@ func (s *Shares) storeFiles(it *roster.Item, q api.FilesRequest) error {
 	if err := change(files, q); err != nil {
 		return err
 	}
+	has := func(file string) bool { _, put := q.Files[file]; return put }
+	if err := audience.CheckBeside(it.Rec().Request.Tokens, has); err != nil {
+		return err
+	}
 	return s.roster.Home.SaveFiles(it.ID, files)
 }
 
@@ -74,8 +79,7 @@ func change(files map[string][]byte, q api.FilesRequest) error {
 	}
 	if size > maxFilesSize || len(files) > maxFiles {
 		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%d files with %d bytes are too much for a share", len(files), size),
-			Hint: fmt.Sprintf("at most %d files with %d KiB in all fit; mount a directory of your own for more",
-				maxFiles, maxFilesSize>>10)}
+			Hint: fmt.Sprintf("at most %d files with %d KiB in all fit; mount a directory of your own for more", maxFiles, maxFilesSize>>10)}
 	}
 	return nil
 }

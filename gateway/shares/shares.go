@@ -10,11 +10,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/audience"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/roster"
@@ -225,12 +227,20 @@ func (s *Shares) record(q api.ShareRequest) (*state.Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	if q.Tokens, err = audience.Complete(q.Tokens); err != nil {
+		return nil, err
+	}
+	warnings, err := audience.CheckTTL(q.Tokens, bindStaleness)
+	if err != nil {
+		return nil, err
+	}
 	r := &state.Record{Version: state.Version, ID: state.NewID(), Name: q.Name, CreatedAt: time.Now(),
-		Request: state.Request{Name: q.Name, TTL: q.TTL}, Staleness: bindStaleness,
+		Request: state.Request{Name: q.Name, TTL: q.TTL, Tokens: q.Tokens}, Staleness: bindStaleness,
 		Share: s.roster.Home.NamedShare(q.Name), GenerationLimit: state.GenerationStep}
 	if warning != "" {
 		r.Warnings = append(r.Warnings, warning)
 	}
+	r.Warnings = append(r.Warnings, warnings...)
 	r.Want(state.WantRunning)
 	if err := checkMountable(r.Share); err != nil {
 		return nil, err
@@ -270,9 +280,11 @@ func (s *Shares) take(ctx context.Context, own *Share, q api.ShareRequest) error
 	}
 	r := own.Rec()
 	if q.TTL != 0 && q.TTL != r.TTL() && !q.Ignore {
-		return &api.Error{Code: api.CodeConflict,
-			Message: fmt.Sprintf("the share %q has a token lifetime of %v, not %v", r.Name, r.TTL(), q.TTL),
-			Hint:    "leave --ttl out to take it as it is, or remove it first: openshell-vm share rm " + r.Name}
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %q has a token lifetime of %v, not %v", r.Name, r.TTL(), q.TTL),
+			Hint: "leave --ttl out to take it as it is, or remove it first: openshell-vm share rm " + r.Name}
+	}
+	if err := sameTokens(r, q); err != nil {
+		return err
 	}
 	if err := own.restore(); err != nil {
 		return err
@@ -281,6 +293,19 @@ func (s *Shares) take(ctx context.Context, own *Share, q api.ShareRequest) error
 		return nil
 	}
 	return own.Deliver(ctx, nil)
+}
+
+// sameTokens refuses a request for other tokens than an existing share has.
+func sameTokens(r *state.Record, q api.ShareRequest) error {
+	if q.Ignore || q.Tokens.IsZero() {
+		return nil
+	}
+	asked, err := audience.Complete(q.Tokens)
+	if err != nil || reflect.DeepEqual(asked, r.Request.Tokens) {
+		return err
+	}
+	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %q has other tokens than these", r.Name),
+		Hint: "leave --token and what is about it out to take the share as it is; openshell-vm token add and token drop change which it has"}
 }
 
 // restore makes the share's directory anew if it is gone. It fails if the record is gone
@@ -297,8 +322,7 @@ func (s *Share) restore() error {
 		return err
 	}
 	s.Set(func() {
-		s.remade = fmt.Sprintf("its directory was gone and was made anew at %s: restart what had it mounted",
-			time.Now().Format(time.TimeOnly))
+		s.remade = fmt.Sprintf("its directory was gone and was made anew at %s: restart what had it mounted", time.Now().Format(time.TimeOnly))
 	})
 	s.roster.Log.Warn("the directory of a share was gone and was made anew", "share", s.ID, "name", s.Rec().Name)
 	return nil
@@ -342,9 +366,8 @@ func (s *Shares) refuseUsed(ctx context.Context, own *Share) error {
 	}
 	if len(silent) > 0 {
 		return &api.Error{Code: api.CodeConflict,
-			Message: fmt.Sprintf("whether the share %s is in use is not known: %s did not answer in time",
-				name, strings.Join(silent, ", ")),
-			Hint: "try again; --force removes it all the same: what has it mounted then finds no token"}
+			Message: fmt.Sprintf("whether the share %s is in use is not known: %s did not answer in time", name, strings.Join(silent, ", ")),
+			Hint:    "try again; --force removes it all the same: what has it mounted then finds no token"}
 	}
 	return nil
 }

@@ -17,6 +17,9 @@ const (
 	SandboxCommand = "SANDBOX COMMAND [ARG...]"
 	OneSandbox     = "SANDBOX"
 	Sandboxes      = "SANDBOX..."
+	SandboxFile    = "SANDBOX [FILE]"
+	SandboxTokens  = "SANDBOX AUDIENCE..."
+	SandboxFiles   = "SANDBOX FILE..."
 	SourceTarget   = "SOURCE TARGET"
 	SandboxPort    = "SANDBOX [PORT[/PROTOCOL]]"
 	AnySandboxes   = "[SANDBOX...]"
@@ -48,6 +51,9 @@ var allArguments = map[string]arguments{
 	SandboxCommand: {command: true, names: sandboxNames},
 	OneSandbox:     {names: sandboxNames},
 	Sandboxes:      {names: sandboxNames, many: true},
+	SandboxFile:    {names: tokenOwnerNames},
+	SandboxTokens:  {names: tokenOwnerNames},
+	SandboxFiles:   {names: tokenOwnerNames},
 	SourceTarget:   {}, // a shell completes files
 	SandboxPort:    {names: sandboxNames},
 	AnySandboxes:   {names: sandboxNames, many: true},

@@ -163,6 +163,16 @@ func shareNames(ctx context.Context, client *api.Client) (lines []string, err er
 	return lines, err
 }
 
+// tokenOwnerNames are all that has tokens: sandboxes, and shares of the user's own.
+func tokenOwnerNames(ctx context.Context, client *api.Client) ([]string, error) {
+	boxes, err := sandboxNames(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	shares, err := shareNames(ctx, client)
+	return append(boxes, shares...), err
+}
+
 func volumeNames(ctx context.Context, client *api.Client) (lines []string, err error) {
 	list, err := client.Volumes.List(ctx)
 	for _, v := range list {

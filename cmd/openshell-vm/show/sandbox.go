@@ -154,6 +154,7 @@ func SandboxFacts(s api.Sandbox, now time.Time) []api.Fact {
 		facts = append(facts, api.Fact{Name: "Warning", Value: w})
 	}
 	facts = append(facts, api.Fact{Name: "Token", Value: freshness(s, now)}, api.Fact{Name: "Lifetime", Value: s.TTL.String()})
+	facts = append(facts, tokensAsked(s.Tokens)...)
 	return append(append(facts, TokenFacts(s.Token)...), s.Details...)
 }
 

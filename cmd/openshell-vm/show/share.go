@@ -44,7 +44,7 @@ func ShareFacts(s api.Share, now time.Time) []api.Fact {
 		facts = append(facts, api.Fact{Name: "Warning", Value: w})
 	}
 	facts = append(facts, api.Fact{Name: "Token", Value: ShareFreshness(s, now)}, api.Fact{Name: "Lifetime", Value: s.TTL.String()})
-	return append(facts, TokenFacts(s.Token)...)
+	return append(append(facts, tokensAsked(s.Tokens)...), TokenFacts(s.Token)...)
 }
 
 // RunArgs are the arguments that give a container the share, for docker and podman

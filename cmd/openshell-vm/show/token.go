@@ -3,6 +3,7 @@ package show
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"openshell-vm/cmd/openshell-vm/say"
@@ -50,11 +51,49 @@ func TokenFacts(t api.Token) []api.Fact {
 		{Name: "Seen inside", Value: nonZero(t.SeenGeneration)},
 		{Name: "Renewals", Value: fmt.Sprintf("%d since the gateway started", t.Renewals)},
 	}
+	for _, f := range t.Files {
+		facts = append(facts, api.Fact{Name: "File " + f.File, Value: fileLine(f)})
+	}
 	if t.Failures > 0 {
 		facts = append(facts, api.Fact{Name: "Failures", Value: fmt.Sprintf("%d since the last success, last at %s: %s",
 			t.Failures, moment(t.LastErrorAt), t.LastError)})
 	}
 	return facts
+}
+
+// fileLine is what is known of a token for another audience, in one line.
+func fileLine(t api.IssuedToken) string {
+	line := fmt.Sprintf("for %s as %s, %s by key %s, issued %s, expires %s, renewal %s", t.Audience, t.Subject, t.Algorithm, t.KeyID,
+		moment(t.IssuedAt), moment(t.ExpiresAt), moment(t.RenewAt))
+	if t.Revoked {
+		line += "; " + revoked(api.Token{Revoked: true})
+	}
+	return line
+}
+
+// FileFacts are token inspect's lines for one token for another audience.
+func FileFacts(t api.IssuedToken) []api.Fact {
+	return []api.Fact{
+		{Name: "File", Value: t.File},
+		{Name: "Audience", Value: t.Audience},
+		{Name: "Subject", Value: t.Subject},
+		{Name: "Algorithm", Value: t.Algorithm},
+		{Name: "Key", Value: t.KeyID},
+		{Name: "Token ID", Value: t.TokenID},
+		{Name: "Issued", Value: moment(t.IssuedAt)},
+		{Name: "Expires", Value: moment(t.ExpiresAt)},
+		{Name: "Revoked", Value: revoked(api.Token{Revoked: t.Revoked})},
+		{Name: "Renewal", Value: moment(t.RenewAt)},
+	}
+}
+
+// tokensAsked are what is asked of the tokens for other audiences.
+func tokensAsked(t api.Tokens) []api.Fact {
+	return []api.Fact{
+		{Name: "Identity", Value: t.Identity},
+		{Name: "May ask for", Value: strings.Join(t.Audiences, ", ")},
+		{Name: "Claims", Value: strings.Join(labelList(t.Claims), ", ")},
+	}
 }
 
 func revoked(t api.Token) string {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/audience"
 	"openshell-vm/gateway/state"
 	"openshell-vm/tokens"
 )
@@ -57,6 +58,10 @@ func Check(q *api.CreateRequest) error {
 		return err
 	}
 	if err := checkPorts(q); err != nil {
+		return err
+	}
+	var err error
+	if q.Tokens, err = audience.Complete(q.Tokens); err != nil {
 		return err
 	}
 	if q.CPUs < 0 || q.Memory < 0 || q.Disk < 0 {
