@@ -143,9 +143,9 @@ func (g *growth) add(now time.Time, used int64) int64 {
 	return g.before + g.last
 }
 
-// keepRoom does what the room's verdict asks for. It returns the reason if the VM has
-// to be killed; else "".
-func (m *monitor) keepRoom(r *room, stopping bool) (reason string) {
+// keep does what the verdict asks for. It returns the reason if the VM has to be killed;
+// else "".
+func (r *room) keep(m *monitor, stopping bool) (reason string) {
 	what, s := r.tick(time.Now())
 	switch {
 	case what == freeze && stopping && s.free >= s.reserve()/2:
@@ -161,13 +161,13 @@ func (m *monitor) keepRoom(r *room, stopping bool) (reason string) {
 		m.log.Warn("the VM is frozen, so that there is room for renewals", "free", s.free)
 		m.update(func(r *api.Report) { r.Reason = why })
 	case what == thaw:
-		m.thaw(r)
+		r.thaw(m)
 	}
 	return ""
 }
 
 // thaw lets a frozen VM go on.
-func (m *monitor) thaw(r *room) {
+func (r *room) thaw(m *monitor) {
 	if !r.frozen {
 		return
 	}

@@ -65,7 +65,7 @@ func TestWhoStopsIsSpared(t *testing.T) {
 		killed     bool
 	}{{3000, 1, false}, {1100, 1901, false}, {200, 2801, false}, {120, 2881, true}} {
 		s.free, used = step.free*mib, step.used*mib
-		if reason := m.keepRoom(r, true); (reason != "") != step.killed || r.frozen && !step.killed {
+		if reason := r.keep(m, true); (reason != "") != step.killed || r.frozen && !step.killed {
 			t.Errorf("%+v: %q, frozen %v", step, reason, r.frozen)
 		}
 	}

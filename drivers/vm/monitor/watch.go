@@ -53,14 +53,14 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 		case <-clock.due.C:
 			clock.tick(m)
 		case <-room.due.C:
-			if why := m.keepRoom(room, patience != nil); why != "" {
+			if why := room.keep(m, patience != nil); why != "" {
 				return m.killed(why)
 			}
 		case grace := <-m.stop:
 			if grace < 0 {
 				return m.killed("it was killed")
 			}
-			m.thaw(room)
+			room.thaw(m)
 			m.stdio.Release() // the workload may have to write before it can end
 			m.control.send(guest.Message{Stop: &guest.Stop{GraceNano: int64(grace)}})
 			patience = time.After(grace + stopMargin)
