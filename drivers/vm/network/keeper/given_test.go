@@ -51,6 +51,29 @@ func TestGivenIsChecked(t *testing.T) {
 	}
 }
 
+// TestNamesOfOneAddress: many names of one address push out neither what another entry of
+// the allow list opens there, nor other addresses, and shorten nothing.
+func TestNamesOfOneAddress(t *testing.T) {
+	g, now := allowing(t, "*.example.com", "git.example.org:22"), time.Now()
+	gave := func(name, address string, hours int) {
+		g.take(network.ToMonitor{Given: []network.Given{{Name: name, Address: address, Until: now.Add(time.Duration(hours) * time.Hour)}}})
+	}
+	gave("git.example.org", "10.0.0.1", 1)
+	gave("www.example.com", "10.0.0.2", 1)
+	gave("long.example.com", "10.0.0.1", 5)
+	for i := range 2 * mostGiven {
+		gave(fmt.Sprintf("n%d.example.com", i), "10.0.0.1", 1)
+	}
+	all := map[string]time.Time{}
+	for _, one := range g.stillGiven() {
+		all[one.Name+" "+one.Address] = one.Until
+	}
+	last := fmt.Sprintf("n%d.example.com 10.0.0.1", 2*mostGiven-1)
+	if len(all) != 3 || all["git.example.org 10.0.0.1"].IsZero() || all["www.example.com 10.0.0.2"].IsZero() || !all[last].Equal(now.Add(5*time.Hour)) {
+		t.Errorf("%v", all)
+	}
+}
+
 // TestNumbersStayInRange: numbers of a hostile process don't overflow.
 func TestNumbersStayInRange(t *testing.T) {
 	var g memory

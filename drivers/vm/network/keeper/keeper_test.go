@@ -82,13 +82,13 @@ func plainNetwork(t *testing.T, script func(n int64) string) (n *Network, runnin
 }
 
 // many is more than a control socket takes while nobody reads.
-func many() (given []network.Given) {
+func many() (all []given) {
 	for i := range 1024 {
-		given = append(given, network.Given{
+		all = append(all, given{Given: network.Given{
 			Name: strings.Repeat("a", 240), Address: fmt.Sprintf("fd00:1:2:3:4:5:6:%x", i), Until: time.Now().Add(time.Hour),
-		})
+		}})
 	}
-	return given
+	return all
 }
 
 func awaitNetwork(t *testing.T, what string, ok func(n *Network) bool, n *Network) {

@@ -26,8 +26,14 @@ type memory struct {
 	egress  []network.Egress  // the allow list
 	refused []network.Refused // cleaned; the latest last
 	times   int               // refusals in all
-	given   []network.Given
+	given   []given
 	logged  int
+}
+
+// given is an address, and which entries of the allow list it was given out for.
+type given struct {
+	network.Given
+	opens []int
 }
 
 // take notes a message, and returns the refusals in it that belong into the log.
@@ -65,29 +71,51 @@ func (g *memory) take(m network.ToMonitor) (fresh []network.Refused) {
 func (g *memory) count(times int) { g.times = min(g.times+min(max(0, times), mostTimes), mostTimes) }
 
 // gave notes an address, if it may have been given out for that name. A network process
-// that a guest has taken over must not open more for the next one.
+// that a guest has taken over must not open more for the next one. Of the names that open
+// the same at one address the newest stands for all: a guest that asks for many of them
+// pushes nothing else out.
 func (g *memory) gave(one network.Given) {
 	addr, err := netip.ParseAddr(one.Address)
-	allowed := slices.ContainsFunc(g.egress, func(e network.Egress) bool { return e.Matches(one.Name) })
-	if err != nil || addr.Zone() != "" || !allowed {
+	opens := g.opens(one.Name)
+	if err != nil || addr.Zone() != "" || len(opens) == 0 {
 		return
 	}
 	one.Address = addr.Unmap().String()
 	if most := time.Now().Add(network.MaxKnown); one.Until.After(most) {
 		one.Until = most
 	}
-	g.given = slices.DeleteFunc(g.given, func(old network.Given) bool {
-		return old.Name == one.Name && old.Address == one.Address
+	i := slices.IndexFunc(g.given, func(old given) bool {
+		return old.Address == one.Address && slices.Equal(old.opens, opens)
 	})
-	g.given = append(g.given, one)
+	if i >= 0 {
+		if old := g.given[i]; old.Until.After(one.Until) {
+			one.Until = old.Until
+		}
+		g.given = slices.Delete(g.given, i, i+1)
+	}
+	g.given = append(g.given, given{one, opens})
 	g.given = g.given[max(0, len(g.given)-mostGiven):]
 }
 
+// opens returns which entries of the allow list match a name.
+func (g *memory) opens(name string) (all []int) {
+	for i, e := range g.egress {
+		if e.Matches(name) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
 // stillGiven returns the addresses that the guest may still use.
-func (g *memory) stillGiven() []network.Given {
+func (g *memory) stillGiven() (all []network.Given) {
 	now := time.Now()
-	g.given = slices.DeleteFunc(g.given, func(a network.Given) bool { return a.Until.Before(now) })
-	return slices.Clone(g.given)
+	for _, a := range g.given {
+		if a.Until.After(now) {
+			all = append(all, a.Given)
+		}
+	}
+	return all
 }
 
 // Facts tells people about the VM's network.

@@ -47,6 +47,7 @@ type NAT struct {
 	reports  *reports
 	conns    slots
 	flows    flows
+	lately   lately        // refused datagrams
 	sockets  *rate.Limiter // for new sockets of the host
 	linger   time.Duration // lingerTime, but for tests
 	// dial is how the host's sockets are made; a field for tests.
@@ -67,7 +68,7 @@ func New(cfg network.Config, wire *os.File, tell func(network.ToMonitor)) (*NAT,
 		sockets: rate.NewLimiter(socketRate, socketBurst),
 		dial:    dial,
 	}
-	n.policy.Names = n.names.Of
+	n.policy.Opened = n.names.Opened
 	for _, text := range cfg.AllowEgress {
 		e, err := network.ParseEgress(text)
 		if err != nil {
@@ -75,6 +76,7 @@ func New(cfg network.Config, wire *os.File, tell func(network.ToMonitor)) (*NAT,
 		}
 		n.policy.Egress = append(n.policy.Egress, e)
 	}
+	n.names.Egress = n.policy.Egress
 	n.resolver = &resolver.Resolver{Asks: n.policy.Asks, Refused: n.reports.refusedName, Gave: n.gave, Wait: n.sockets.Wait}
 	if n.stack, err = newStack(n.card); err != nil {
 		return nil, err
@@ -102,6 +104,7 @@ func (n *NAT) Run() error { return n.card.Run() }
 
 func (n *NAT) gave(name string, addr netip.Addr, ttl time.Duration) {
 	until := n.names.Add(name, addr, ttl)
+	n.lately.forget()
 	if n.policy.Restricted() {
 		n.reports.gave(network.Given{Name: name, Address: addr.String(), Until: until})
 	}

@@ -87,6 +87,34 @@ func TestFlowIsChecked(t *testing.T) {
 	}
 }
 
+// TestRefusedDatagrams: a guest that sends on to what it may not reach is refused each time,
+// and the kernel is asked once in a while. A name that is given out meanwhile counts at once.
+func TestRefusedDatagrams(t *testing.T) {
+	server, seen := echoUDP(t, "127.0.0.1:0")
+	w := newWorld(t, network.Config{AllowEgress: []string{"www.example.org"}}, map[uint16]string{90: server})
+	var judged atomic.Int64
+	before := w.nat.policy.Host
+	w.nat.policy.Host = func(addr netip.Addr) error {
+		judged.Add(1)
+		return before(addr)
+	}
+	began, conn := time.Now(), w.dialUDP(t, "203.0.113.5:90")
+	const sent = 500
+	for range sent {
+		conn.Write([]byte("x"))
+		conn = w.dialUDP(t, "203.0.113.5:90")
+	}
+	w.refused.await(t, func(r network.Refused) bool { return r.What == "udp 203.0.113.5:90" && r.Times > 1 })
+	if most := 1 + int64(time.Since(began)/latelyTime); judged.Load() > most {
+		t.Errorf("%d datagrams were judged %d times, more than %d", sent, judged.Load(), most)
+	}
+	w.nat.gave("www.example.org", netip.MustParseAddr("203.0.113.5"), time.Minute)
+	conn.Write([]byte("x"))
+	if _, err := conn.Read(make([]byte, 1)); err != nil || seen.Load() != 1 {
+		t.Errorf("allowed, %d datagrams came; %v", seen.Load(), err)
+	}
+}
+
 // TestSocketRate: a guest that makes many new flows waits for connections, and its
 // datagrams are lost; its other traffic goes on.
 func TestSocketRate(t *testing.T) {

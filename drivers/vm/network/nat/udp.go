@@ -78,9 +78,16 @@ func (fs *flows) remove(f *flow) {
 func (n *NAT) datagram(r *udp.ForwarderRequest) bool {
 	id := r.ID()
 	to := netip.AddrPortFrom(addrOf(id.LocalAddress), id.LocalPort)
+	if err := n.lately.why(to); err != nil {
+		n.tellRefusal(policy.UDP, to, err)
+		return false
+	}
 	host, err := n.open(policy.UDP, to)
-	if err != nil {
-		return err == errBusy // lost without a word
+	if err == errBusy {
+		return true // lost without a word
+	} else if err != nil {
+		n.lately.add(to, err)
+		return false
 	}
 	var queue waiter.Queue
 	end, failed := r.CreateEndpoint(&queue)

@@ -8,7 +8,7 @@ import (
 // TestMetadataServices: the addresses that cloud providers document for their metadata
 // services and agents, in every form.
 func TestMetadataServices(t *testing.T) {
-	p := &Policy{Host: anywhere, Names: noNames}
+	p := &Policy{Host: anywhere, Opened: noNames}
 	for _, text := range []string{
 		"169.254.169.254",                 // most
 		"169.254.170.2", "169.254.170.23", // AWS: containers, pods

@@ -24,8 +24,9 @@ const (
 type Policy struct {
 	AllowHost []uint16 // TCP ports of the host's loopback
 	Egress    []network.Egress
-	// Names returns the allowed names for which the resolver gave out an address.
-	Names func(netip.Addr) []string
+	// Opened reports whether the resolver gave an address out for an allowed name, with
+	// that port.
+	Opened func(addr netip.Addr, port uint16) bool
 	// Host judges an address by the state of this host: Live, but for tests.
 	Host func(netip.Addr) error
 }
@@ -110,10 +111,7 @@ func (p *Policy) outside(addr netip.Addr) error {
 // allowed reports whether the allow list has the address, or a name that the resolver
 // gave it out for.
 func (p *Policy) allowed(addr netip.Addr, port uint16) bool {
-	names := p.Names(addr)
-	return slices.ContainsFunc(p.Egress, func(e network.Egress) bool {
-		return e.Opens(port) && (e.Address == addr || slices.ContainsFunc(names, e.Matches))
-	})
+	return p.Opened(addr, port) || slices.ContainsFunc(p.Egress, func(e network.Egress) bool { return e.Address == addr && e.Opens(port) })
 }
 
 // Asks reports whether a guest may have the addresses of a canonical name.

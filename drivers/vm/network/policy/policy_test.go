@@ -6,16 +6,18 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers/vm/network"
+	"openshell-vm/drivers/vm/network/resolver"
 )
 
 // anywhere is a host from which everything can be reached, and that is nobody.
 func anywhere(netip.Addr) error { return nil }
 
-func noNames(netip.Addr) []string { return nil }
+func noNames(netip.Addr, uint16) bool { return false }
 
 func isRefusal(err error) bool {
 	var r Refusal
@@ -24,7 +26,7 @@ func isRefusal(err error) bool {
 
 // TestForms: what is refused wherever the host stands.
 func TestForms(t *testing.T) {
-	p := &Policy{Host: anywhere, Names: noNames}
+	p := &Policy{Host: anywhere, Opened: noNames}
 	refused := []string{
 		"0.0.0.0", "0.255.1.2", "127.0.0.1", "127.255.255.254", "169.254.0.1", "169.254.169.254", "169.254.170.2",
 		"224.0.0.251", "239.255.255.250", "240.1.2.3", "255.255.255.255", "100.100.100.200", "168.63.129.16", "192.0.0.192",
@@ -57,7 +59,7 @@ func TestForms(t *testing.T) {
 // TestTheHostsWord: what the host refuses is refused in the forms that carry it, too; that
 // there is no way to an IPv4 address says nothing about the way to its IPv6 form.
 func TestTheHostsWord(t *testing.T) {
-	p := &Policy{Names: noNames, Host: func(addr netip.Addr) error {
+	p := &Policy{Opened: noNames, Host: func(addr netip.Addr) error {
 		switch addr {
 		case netip.MustParseAddr("10.1.1.1"):
 			return Refusal(theHost)
@@ -80,7 +82,7 @@ func TestTheHostsWord(t *testing.T) {
 }
 
 func TestAllowHost(t *testing.T) {
-	p := &Policy{Host: anywhere, Names: noNames, AllowHost: []uint16{8080}}
+	p := &Policy{Host: anywhere, Opened: noNames, AllowHost: []uint16{8080}}
 	for i := range 2 {
 		host := network.Addresses.Host[i].Addr()
 		to, err := p.Check(TCP, netip.AddrPortFrom(host, 8080))
@@ -122,10 +124,16 @@ func TestAllowEgress(t *testing.T) {
 	}
 	p := &Policy{
 		Host:      anywhere,
-		Names:     func(addr netip.Addr) []string { return given[addr.String()] },
 		Egress:    egress(t, "API.example.com.:443", "*.example.org", "10.9.9.9:53", "2001:db8::5", "[2001:db8::6]:80"),
 		AllowHost: []uint16{11434},
 	}
+	names := &resolver.Names{Egress: p.Egress}
+	for addr, all := range given {
+		for _, name := range all {
+			names.Add(name, netip.MustParseAddr(addr), time.Minute)
+		}
+	}
+	p.Opened = names.Opened
 	for text, want := range map[string]bool{
 		"10.0.0.1:443": true, "10.0.0.1:80": false, "10.0.0.2:80": true, "10.0.0.3:1": true, "10.0.0.4:80": false, "10.0.0.5:443": false,
 		"10.0.0.6:80":   false,

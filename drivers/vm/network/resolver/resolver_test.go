@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -297,6 +298,55 @@ func TestNames(t *testing.T) {
 	}
 	if len(n.known) > mostAddresses || len(n.Of(netip.AddrFrom4(b))) != 1 {
 		t.Errorf("%d addresses are known, the last one among them: %v", len(n.known), n.Of(netip.AddrFrom4(b)))
+	}
+}
+
+// TestNamesOfOneAddress: however many names share an address, the one whose rule opens a
+// port is not pushed out, and the port stays open for as long as the longest of its names.
+func TestNamesOfOneAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := Names{Egress: []network.Egress{{Name: "git.example", Port: 22}, {Name: "example.org", Below: true, Port: 443}}}
+		addr := netip.MustParseAddr("10.0.0.1")
+		n.Add("git.example", addr, time.Hour)
+		for i := range 100 {
+			n.Add(fmt.Sprintf("n%d.example.org", i), addr, time.Duration(100-i)*time.Hour)
+			n.Add("other.net", addr, 200*time.Hour)
+		}
+		open := func() (ports []uint16) {
+			for _, port := range []uint16{22, 443, 80} {
+				if n.Opened(addr, port) {
+					ports = append(ports, port)
+				}
+			}
+			return ports
+		}
+		for _, step := range []struct {
+			after time.Duration
+			want  []uint16
+		}{{time.Minute, []uint16{22, 443}}, {time.Hour, []uint16{443}}, {22 * time.Hour, []uint16{443}}, {time.Hour, nil}} {
+			time.Sleep(step.after)
+			if got := open(); !slices.Equal(got, step.want) {
+				t.Errorf("open after %v more: %v, not %v", step.after, got, step.want)
+			}
+		}
+	})
+}
+
+// TestRulesAreBounded: many rules for many addresses are forgotten, too.
+func TestRulesAreBounded(t *testing.T) {
+	var n Names
+	for port := range 1000 {
+		n.Egress = append(n.Egress, network.Egress{Name: "a.example", Port: uint16(port + 1)})
+	}
+	for i := range 200 {
+		n.Add("a.example", netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), time.Duration(i+10)*time.Minute)
+	}
+	sum := 0
+	for _, e := range n.known {
+		sum += len(e.rules)
+	}
+	if sum != n.opened || sum > mostOpened+1000 || !n.Opened(netip.MustParseAddr("10.0.0.199"), 1000) {
+		t.Errorf("%d rules are open, %d counted", sum, n.opened)
 	}
 }
 
