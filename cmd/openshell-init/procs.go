@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"sync"
 	"syscall"
@@ -102,6 +103,31 @@ func (p *procs) killAll(wait time.Duration) {
 	case <-time.After(wait):
 		logf("processes are left after %v", wait)
 	}
+}
+
+// countProcesses returns how many processes there are beside this one and the kernel's own;
+// 0 if the kernel does not tell cheaply.
+func countProcesses() int64 {
+	own, err := os.ReadFile("/proc/2/task/2/children") // of kthreadd: all of the kernel's
+	if err != nil {
+		return 0
+	}
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return 0
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return 0
+	}
+	all := 0
+	for _, name := range names {
+		if name[0] >= '1' && name[0] <= '9' {
+			all++
+		}
+	}
+	return max(0, int64(all-len(bytes.Fields(own))-2)) // this one and kthreadd
 }
 
 // exitCode returns the exit code that shells and container tools give for a status:

@@ -55,7 +55,9 @@ func (s *supervisor) message(id uint32, m guest.Message) {
 	case m.SetClock != nil:
 		setClock(m.SetClock.UnixNano)
 	case m.AskClock != nil:
-		s.host.send(guest.Message{Clock: &guest.Clock{Number: m.AskClock.Number, UnixNano: time.Now().UnixNano()}})
+		c := guest.Clock{Number: m.AskClock.Number, Processes: countProcesses()}
+		c.UnixNano = time.Now().UnixNano()
+		s.host.send(guest.Message{Clock: &c})
 	case m.StepClock != nil:
 		stepClock(m.StepClock.Nano)
 	case m.Exec != nil:

@@ -12,12 +12,17 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/monitor"
+	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/internal/procfs"
 )
 
-// Usage counts all of a VM's processes on this host. It asks neither monitor nor guest, so
-// it does not wait for them. Nobody counts what goes over the network yet.
-func (d *Driver) Usage(_ context.Context, id string) (drivers.Usage, error) {
+// usageTimeout is how long the monitor may take to tell what it counts. Without it, that is
+// missing.
+const usageTimeout = time.Second
+
+// Usage counts all of a VM's processes on this host. It asks the monitor for the network and
+// the guest's processes, which the monitor knows: nobody waits for the guest.
+func (d *Driver) Usage(ctx context.Context, id string) (drivers.Usage, error) {
 	b := d.sandbox(id)
 	spec, err := b.spec()
 	if err != nil {
@@ -42,6 +47,14 @@ func (d *Driver) Usage(_ context.Context, id string) (drivers.Usage, error) {
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
 			blocks := st.Blocks * 512
 			u.Disk = &blocks
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, usageTimeout)
+	defer cancel()
+	if r, err := b.ask(ctx, api.Request{Status: &struct{}{}}); err == nil {
+		u.Received, u.Sent = r.Received, r.Sent
+		if r.Processes > 0 {
+			u.Processes = &r.Processes
 		}
 	}
 	return u, nil

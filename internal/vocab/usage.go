@@ -15,5 +15,5 @@ type Usage struct {
 	Read      *int64 `json:"read,omitempty"`      // bytes from disks
 	Written   *int64 `json:"written,omitempty"`   // bytes to disks
 	Disk      *int64 `json:"disk,omitempty"`      // bytes that its disk image takes on the host
-	Processes *int64 `json:"processes,omitempty"` // in a container
+	Processes *int64 `json:"processes,omitempty"` // inside
 }

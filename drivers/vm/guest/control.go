@@ -98,6 +98,9 @@ type AskClock struct {
 type Clock struct {
 	Number   uint64 `json:"number"`
 	UnixNano int64  `json:"unixNano"`
+	// Processes is how many there are beside the init and the kernel's own; 0 if the guest
+	// does not know.
+	Processes int64 `json:"processes,omitempty"`
 }
 
 // StepClock moves the guest's clock by a span. Unlike SetClock it stays right however

@@ -266,6 +266,9 @@ func (m *monitor) report() api.Report {
 	r.Jail = append(m.group.gaps(), m.cfg.limitFact())
 	if m.net != nil {
 		r.Jail, r.Network = append(r.Jail, m.net.Facts()...), m.net.State()
+		if t := m.net.Traffic(); t != nil {
+			r.Received, r.Sent = &t.Received, &t.Sent
+		}
 	}
 	if m.stdio != nil && m.stdio.Waited() > stallShown {
 		r.Output = "held: its output waits for an attached client that does not read"

@@ -8,6 +8,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/drivers/vm/monitor/logs"
 	"openshell-vm/internal/hostclock"
 )
@@ -43,6 +44,7 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 				clock.look(msg.Seen.UnixNano)
 			case msg.Clock != nil:
 				clock.answer(m, *msg.Clock)
+				m.noteProcesses(*msg.Clock)
 			case msg.Ending != nil:
 				m.stdio.Release()
 			}
@@ -67,6 +69,16 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 		case <-patience:
 			return m.killed("the guest did not answer and was powered off")
 		}
+	}
+}
+
+// mostProcesses is more than a Linux guest can have.
+const mostProcesses = 1 << 22
+
+// noteProcesses notes how many processes the guest has.
+func (m *monitor) noteProcesses(c guest.Clock) {
+	if c.Processes > 0 && c.Processes <= mostProcesses {
+		m.update(func(r *api.Report) { r.Processes = c.Processes })
 	}
 }
 

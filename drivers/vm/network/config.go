@@ -47,6 +47,13 @@ type ToMonitor struct {
 	Refused []Refused `json:"refused,omitempty"` // since the message before
 	More    int       `json:"more,omitempty"`    // refusals that are not told one by one
 	Given   []Given   `json:"given,omitempty"`   // with AllowEgress
+	Traffic *Traffic  `json:"traffic,omitempty"` // since this process began
+}
+
+// Traffic is how many bytes the guest's card has received and sent, Ethernet headers and all.
+type Traffic struct {
+	Received int64 `json:"received"`
+	Sent     int64 `json:"sent"`
 }
 
 // Refused is something that a guest tried and may not.

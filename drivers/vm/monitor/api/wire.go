@@ -86,10 +86,13 @@ type Report struct {
 	StartedAt      time.Time      `json:"startedAt,omitzero"`
 	SeenGeneration uint64         `json:"seenGeneration,omitempty"`
 	Attempt        int            `json:"attempt,omitempty"`
-	Kernel         string         `json:"kernel,omitempty"` // the guest's uname -r
-	Doing          string         `json:"doing,omitempty"`  // what takes a boot so long
-	PIDs           map[string]int `json:"pids,omitempty"`   // host processes by name
-	Jail           []drivers.Fact `json:"jail,omitempty"`   // what each jail lacks, the memory limit, and what the network refused
+	Kernel         string         `json:"kernel,omitempty"`   // the guest's uname -r
+	Doing          string         `json:"doing,omitempty"`    // what takes a boot so long
+	Received       *int64         `json:"received,omitempty"` // bytes that the guest's card has received since the start
+	Sent           *int64         `json:"sent,omitempty"`
+	Processes      int64          `json:"processes,omitempty"` // in the guest, some seconds ago; 0 if it did not tell
+	PIDs           map[string]int `json:"pids,omitempty"`      // host processes by name
+	Jail           []drivers.Fact `json:"jail,omitempty"`      // what each jail lacks, the memory limit, and what the network refused
 }
 
 // Ready is the one line that a monitor writes to its report pipe: why the workload did

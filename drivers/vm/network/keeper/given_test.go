@@ -112,6 +112,30 @@ func TestLargestIntroduction(t *testing.T) {
 	}
 }
 
+// TestTraffic: the numbers of all processes are added, and a hostile one's neither shrink
+// nor overflow.
+func TestTraffic(t *testing.T) {
+	var g memory
+	told := g.goOn(network.Traffic{}, nil)
+	if g.traffic != nil {
+		t.Errorf("nobody told, and it is %+v", *g.traffic)
+	}
+	for _, now := range []network.Traffic{{Received: 5, Sent: 7}, {Received: 10, Sent: 3}, {Received: -1, Sent: 8}} {
+		told = g.goOn(told, &now)
+	}
+	told = g.goOn(network.Traffic{}, &network.Traffic{Received: 1}) // another process
+	g.goOn(told, &network.Traffic{Received: 2, Sent: 1})
+	if want := (network.Traffic{Received: 12, Sent: 9}); *g.traffic != want {
+		t.Errorf("%+v, not %+v", *g.traffic, want)
+	}
+	for range 10 {
+		g.goOn(network.Traffic{}, &network.Traffic{Received: math.MaxInt64, Sent: math.MinInt64})
+	}
+	if g.traffic.Received <= 0 || g.traffic.Sent != 9 {
+		t.Errorf("%+v", *g.traffic)
+	}
+}
+
 // TestNetworkThatTalks: a process that sends messages without end is replaced.
 func TestNetworkThatTalks(t *testing.T) {
 	n, _ := plainNetwork(t, func(n int64) string {

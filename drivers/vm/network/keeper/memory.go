@@ -17,6 +17,7 @@ const (
 	mostGiven   = 1024 // addresses
 	mostLogged  = 200  // refusals in the monitor's log
 	mostTimes   = 1 << 30
+	mostTraffic = 1 << 60 // bytes
 )
 
 // memory is what is remembered of a guest's network: what it was refused, for
@@ -28,6 +29,7 @@ type memory struct {
 	times   int               // refusals in all
 	given   []given
 	logged  int
+	traffic *network.Traffic // of all processes together; nil if none has told
 }
 
 // given is an address, and which entries of the allow list it was given out for.
@@ -66,6 +68,26 @@ func (g *memory) take(m network.ToMonitor) (fresh []network.Refused) {
 		g.gave(one)
 	}
 	return fresh
+}
+
+// goOn adds what a process has counted since it told the last time. It returns what the
+// process has told now.
+func (g *memory) goOn(last network.Traffic, now *network.Traffic) network.Traffic {
+	if now == nil { // an older program
+		return last
+	}
+	if g.traffic == nil {
+		g.traffic = &network.Traffic{}
+	}
+	add := func(sum *int64, last, now int64) int64 {
+		now = min(max(now, last), mostTraffic) // it only grows
+		*sum = min(*sum+now-last, mostTraffic)
+		return now
+	}
+	return network.Traffic{
+		Received: add(&g.traffic.Received, last.Received, now.Received),
+		Sent:     add(&g.traffic.Sent, last.Sent, now.Sent),
+	}
 }
 
 func (g *memory) count(times int) { g.times = min(g.times+min(max(0, times), mostTimes), mostTimes) }
@@ -116,6 +138,18 @@ func (g *memory) stillGiven() (all []network.Given) {
 		}
 	}
 	return all
+}
+
+// Traffic returns what the guest has received and sent since its start, a second or two ago;
+// nil if the network process does not tell.
+func (n *Network) Traffic() *network.Traffic {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.guest.traffic == nil {
+		return nil
+	}
+	t := *n.guest.traffic
+	return &t
 }
 
 // Facts tells people about the VM's network.

@@ -91,7 +91,7 @@ func (n *Network) listen(run *process) {
 	defer run.end()
 	lines := bufio.NewScanner(run.control)
 	lines.Buffer(nil, network.MaxLine)
-	often := rate.NewLimiter(messages, messageBurst)
+	often, told := rate.NewLimiter(messages, messageBurst), network.Traffic{}
 	for lines.Scan() {
 		var message network.ToMonitor
 		if !often.Allow() {
@@ -104,6 +104,7 @@ func (n *Network) listen(run *process) {
 		}
 		n.mu.Lock()
 		fresh := n.guest.take(message)
+		told = n.guest.goOn(told, message.Traffic)
 		n.mu.Unlock()
 		for _, r := range fresh {
 			n.log.Info("refused to the guest", "what", r.What, "name", r.Name, "why", r.Why)

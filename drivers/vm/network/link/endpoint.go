@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -39,7 +40,13 @@ type Endpoint struct {
 	queue []byte    // whole frames
 	err   error     // that ended the writer
 	idle  []byte    // the writer's last buffer, to be the next queue
+
+	received, sent atomic.Int64 // by the guest: bytes of frames
 }
+
+// Traffic returns how many bytes of frames the guest has received and sent. What waits
+// for it counts as received.
+func (e *Endpoint) Traffic() (received, sent int64) { return e.received.Load(), e.sent.Load() }
 
 var _ stack.LinkEndpoint = (*Endpoint)(nil)
 
@@ -85,6 +92,7 @@ func (e *Endpoint) read() error {
 
 // deliver gives a frame to the stack, if it is for this card.
 func (e *Endpoint) deliver(frame []byte) {
+	e.sent.Add(int64(len(frame)))
 	eth := header.Ethernet(frame)
 	kind := tcpip.PacketHost
 	switch to := eth.DestinationAddress(); {
@@ -122,6 +130,7 @@ func (e *Endpoint) WritePackets(packets stack.PacketBufferList) (int, tcpip.Erro
 	}
 	for _, pkt := range packets.AsSlice() {
 		if size := pkt.Size(); size <= int(e.mtu)+ethernetSize && len(e.queue)+lengthSize+size <= queueSize {
+			e.received.Add(int64(size))
 			e.queue = binary.BigEndian.AppendUint32(e.queue, uint32(size))
 			for _, part := range pkt.AsSlices() {
 				e.queue = append(e.queue, part...)
@@ -141,6 +150,7 @@ func (e *Endpoint) Send(to tcpip.LinkAddress, protocol tcpip.NetworkProtocolNumb
 	if e.err != nil || len(e.queue)+lengthSize+len(head)+len(packet) > queueSize || len(packet) > int(e.mtu) {
 		return
 	}
+	e.received.Add(int64(len(head) + len(packet)))
 	e.queue = binary.BigEndian.AppendUint32(e.queue, uint32(len(head)+len(packet)))
 	e.queue = append(append(e.queue, head...), packet...)
 	e.ready.Signal()

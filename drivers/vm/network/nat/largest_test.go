@@ -19,7 +19,7 @@ func TestLargestMessage(t *testing.T) {
 		names = append(names, strings.Repeat("\x01<\"\U0001f600\xff", 30)+fmt.Sprint(i))
 	}
 	var told []network.ToMonitor
-	r := newReports(func(m network.ToMonitor) { told = append(told, m) })
+	r := newReports(func(m network.ToMonitor) { told = append(told, m) }, noTraffic)
 	for i := range 2 * network.MaxRefused {
 		r.refused(policy.TCP, netip.AddrPortFrom(netip.MustParseAddr("2001:db8:1111:2222:3333:4444:5555:6666"), uint16(i)), names, "why")
 		r.refusedName(strings.Repeat("\x01", 250) + fmt.Sprint(i))

@@ -62,12 +62,16 @@ func New(cfg network.Config, wire *os.File, tell func(network.ToMonitor)) (*NAT,
 		return nil, fmt.Errorf("the wire to the guest: %w", err)
 	}
 	n := &NAT{
-		card:    link.New(conn, tcpip.LinkAddress(network.GatewayMAC), uint32(cfg.MTU)),
-		policy:  &policy.Policy{AllowHost: cfg.AllowHost, Host: policy.Live},
-		reports: newReports(tell), conns: slots{most: mostTCP}, flows: flows{most: mostUDP}, linger: lingerTime,
+		card:   link.New(conn, tcpip.LinkAddress(network.GatewayMAC), uint32(cfg.MTU)),
+		policy: &policy.Policy{AllowHost: cfg.AllowHost, Host: policy.Live},
+		conns:  slots{most: mostTCP}, flows: flows{most: mostUDP}, linger: lingerTime,
 		sockets: rate.NewLimiter(socketRate, socketBurst),
 		dial:    dial,
 	}
+	n.reports = newReports(tell, func() (t network.Traffic) {
+		t.Received, t.Sent = n.card.Traffic()
+		return t
+	})
 	n.policy.Opened = n.names.Opened
 	for _, text := range cfg.AllowEgress {
 		e, err := network.ParseEgress(text)
@@ -100,7 +104,12 @@ func (n *NAT) Restore(all []network.Given) {
 func (n *NAT) Use(resolv string) { n.resolver.Use(resolver.ParseConf(resolv)) }
 
 // Run serves the guest until its wire ends.
-func (n *NAT) Run() error { return n.card.Run() }
+func (n *NAT) Run() error {
+	done := make(chan struct{})
+	defer close(done)
+	go n.reports.followTraffic(done)
+	return n.card.Run()
+}
 
 func (n *NAT) gave(name string, addr netip.Addr, ttl time.Duration) {
 	until := n.names.Add(name, addr, ttl)

@@ -104,6 +104,31 @@ func TestRefusedConnection(t *testing.T) {
 	}
 }
 
+func noTraffic() (t network.Traffic) { return t }
+
+// TestTraffic: the monitor is told how much the guest has received and sent.
+func TestTraffic(t *testing.T) {
+	server, _ := echoTCP(t, "127.0.0.1:0")
+	w := newWorld(t, network.Config{}, map[uint16]string{80: server})
+	conn, err := w.dialTCP("203.0.113.5:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const size = 300_000
+	go conn.Write(make([]byte, size))
+	if _, err := io.ReadFull(conn, make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the monitor is told of it", func() bool {
+		w.refused.mu.Lock()
+		defer w.refused.mu.Unlock()
+		return slices.ContainsFunc(w.refused.all, func(m network.ToMonitor) bool {
+			return m.Traffic != nil && m.Traffic.Received > size && m.Traffic.Sent > size && m.Traffic.Received+m.Traffic.Sent < 3*size
+		})
+	})
+}
+
 func TestUDP(t *testing.T) {
 	server, _ := echoUDP(t, "127.0.0.1:0")
 	w := newWorld(t, network.Config{}, map[uint16]string{90: server})
@@ -473,7 +498,7 @@ func TestFlowsAreBounded(t *testing.T) {
 // TestManyRefusals: what the monitor is told stays small, whatever a guest tries.
 func TestManyRefusals(t *testing.T) {
 	c := &collected{}
-	r := newReports(c.tell)
+	r := newReports(c.tell, noTraffic)
 	for i := range 100_000 {
 		r.refusedName(fmt.Sprintf("n%d.evil.example", i%1000))
 	}

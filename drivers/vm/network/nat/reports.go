@@ -18,7 +18,8 @@ const reportEvery = time.Second
 // reports collects what the monitor is told. A guest that is refused much gets no more
 // room and no more messages for it, only larger numbers.
 type reports struct {
-	tell func(network.ToMonitor)
+	tell    func(network.ToMonitor)
+	traffic func() network.Traffic
 
 	mu      sync.Mutex
 	pending bool
@@ -30,8 +31,27 @@ type reports struct {
 
 type refusal struct{ what, name, why string }
 
-func newReports(tell func(network.ToMonitor)) *reports {
-	return &reports{tell: tell, counts: map[refusal]int{}}
+func newReports(tell func(network.ToMonitor), traffic func() network.Traffic) *reports {
+	return &reports{tell: tell, traffic: traffic, counts: map[refusal]int{}}
+}
+
+// followTraffic tells of the guest's traffic while there is any, until done is closed.
+func (r *reports) followTraffic(done <-chan struct{}) {
+	every := time.NewTicker(reportEvery)
+	defer every.Stop()
+	for told := (network.Traffic{}); ; {
+		select {
+		case <-done:
+			return
+		case <-every.C:
+		}
+		if now := r.traffic(); now != told {
+			told = now
+			r.mu.Lock()
+			r.schedule()
+			r.mu.Unlock()
+		}
+	}
 }
 
 func (r *reports) refused(protocol policy.Protocol, to netip.AddrPort, names []string, why string) {
@@ -88,7 +108,8 @@ func (r *reports) schedule() {
 
 func (r *reports) send() {
 	r.mu.Lock()
-	m := network.ToMonitor{More: r.more, Given: r.given}
+	traffic := r.traffic()
+	m := network.ToMonitor{More: r.more, Given: r.given, Traffic: &traffic}
 	for _, one := range r.order {
 		m.Refused = append(m.Refused, network.Refused{What: one.what, Name: one.name, Why: one.why, Times: r.counts[one]})
 	}
