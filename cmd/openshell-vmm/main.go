@@ -10,7 +10,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"syscall"
 
@@ -53,5 +52,5 @@ func beMonitor(dir string) error {
 	if err != nil {
 		return err
 	}
-	return monitor.Run(cfg, all.Read, lock, ready, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	return monitor.Run(cfg, all.Read, lock, ready, monitor.NewLogger(dir))
 }

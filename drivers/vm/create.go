@@ -56,7 +56,7 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 	d.images.Leave(id, b.dir)
 	// The spec goes last: until then a killed Remove can be done again.
 	for _, pattern := range []string{
-		upperFile, logs.StdioFile + "*", logs.ConsoleFile + "*", logs.ToolsFile + "*", monitor.LogFile,
+		upperFile, logs.StdioFile + "*", logs.ConsoleFile + "*", logs.ToolsFile + "*", monitor.LogFile + "*",
 		monitor.ConfigFile + "*", monitor.ExitFile + "*", monitor.LockFile, bootDir, rootDir, library.File + "*", specFile + "*",
 	} {
 		names, err := filepath.Glob(filepath.Join(globEscape(b.dir), pattern))

@@ -21,6 +21,7 @@ const maxGuestMessage = 64 << 10
 // session for each exec. Only the host opens sessions.
 type control struct {
 	log      *slog.Logger
+	port     *listened
 	conn     *stream.Conn
 	messages chan guest.Message // closed when nothing comes any more
 
@@ -31,8 +32,8 @@ type control struct {
 }
 
 func newControl(log *slog.Logger, port io.ReadWriteCloser) *control {
-	c := &control{log: log, messages: make(chan guest.Message, 64)}
-	c.conn = stream.New(port, stream.Options{Credit: true, MaxMessage: maxGuestMessage, Message: c.take})
+	c := &control{log: log, port: &listened{ReadWriteCloser: port}, messages: make(chan guest.Message, 64)}
+	c.conn = stream.New(c.port, stream.Options{Credit: true, MaxMessage: maxGuestMessage, Message: c.take})
 	return c
 }
 

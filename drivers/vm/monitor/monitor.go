@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -28,6 +29,8 @@ type monitor struct {
 	group  *group
 	origin cgroup.Group // in which the monitor was started
 	began  time.Time
+	// silence is the constant, but for tests.
+	silence time.Duration
 
 	stdio, console *rotlog.Log
 	tools          *logs.Tools
@@ -69,7 +72,7 @@ func Run(cfg Config, read readTools, lock *os.File, ready io.WriteCloser, log *s
 
 func newMonitor(cfg Config, read readTools, log *slog.Logger) *monitor {
 	return &monitor{
-		cfg: cfg, read: read, log: log, group: newGroup(), began: time.Now(),
+		cfg: cfg, read: read, log: log, group: newGroup(), began: time.Now(), silence: silence,
 		stdioEnd: make(chan struct{}), ended: make(chan struct{}), stop: make(chan time.Duration, 16),
 		status: api.Report{Attempt: cfg.Attempt},
 	}
@@ -263,6 +266,7 @@ func (m *monitor) report() api.Report {
 	defer m.mu.Unlock()
 	r := m.status
 	r.PIDs = m.group.pids()
+	r.Reason = cmp.Or(r.Reason, stopped(r.PIDs))
 	r.Jail = append(m.group.gaps(), m.cfg.limitFact())
 	if m.net != nil {
 		r.Jail, r.Network = append(r.Jail, m.net.Facts()...), m.net.State()

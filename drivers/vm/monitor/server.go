@@ -205,10 +205,11 @@ func (s server) exec(ctx context.Context, client *stream.Session, r api.ExecRequ
 		client.Fail([]byte(drivers.ErrNotRunning.Error()))
 		return nil
 	}
-	if why := s.m.report().Reason; why != "" {
+	if why := s.m.standsStill(); why != "" {
 		client.Fail([]byte("the sandbox is " + why))
 		return nil
 	}
+	heard := s.m.control.port.heard.Load()
 	process, err := s.m.control.conn.Open()
 	if err == nil {
 		defer process.Close()
@@ -221,8 +222,13 @@ func (s server) exec(ctx context.Context, client *stream.Session, r api.ExecRequ
 		client.Fail([]byte(err.Error()))
 		return nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		if err := s.m.awaitGuest(ctx, heard); err != nil {
+			cancel(err)
+		}
+	}()
 	go passInput(ctx, client, process)
 	go passEvents(ctx, client, process)
 	return passOutput(ctx, process, client)
@@ -267,6 +273,10 @@ func passOutput(ctx context.Context, process, client *stream.Session) error {
 		switch {
 		case ctx.Err() != nil:
 			process.Abort("its client is gone")
+			if silent, is := isSilent(ctx); is {
+				client.Fail([]byte(silent.why))
+				return nil
+			}
 			return ctx.Err()
 		case errors.As(err, &abort):
 			client.Fail([]byte(abort.Reason))

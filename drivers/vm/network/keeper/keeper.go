@@ -14,8 +14,8 @@ import (
 	"openshell-vm/drivers/vm/network"
 )
 
-// processName is the network process's name in the VM.
-const processName = "network"
+// Process is the network process's name in the VM.
+const Process = "network"
 
 // How long a network process that died stays down, and how long one has to run so that
 // the next death counts as the first.

@@ -51,7 +51,7 @@ func (n *Network) startProcess() (*process, error) {
 		return nil, err
 	}
 	died := make(chan Death, 1)
-	p := hypervisor.Process{Name: processName, Files: append([]*os.File{theirs, n.wire}, n.listeners...), Jail: jail.Config{
+	p := hypervisor.Process{Name: Process, Files: append([]*os.File{theirs, n.wire}, n.listeners...), Jail: jail.Config{
 		Profile: jail.Network, Path: "/" + network.Program, Network: true, Tasks: tasks,
 		Binds: []jail.Bind{{Source: n.program, Target: "/" + network.Program, Exec: true}},
 	}}
