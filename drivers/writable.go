@@ -78,7 +78,8 @@ func checkLinks(spec Spec) error {
 		for _, source := range sources {
 			if linkedBelow(written, source) {
 				return &Error{Op: "mount " + source,
-					Err:  fmt.Errorf("its path leads through a link in %s, to which the sandbox may write: the link could lead anywhere", w.Source()),
+					Err: fmt.Errorf("its path leads through a link in %s, to which the sandbox may write: the link could lead anywhere",
+						w.Source()),
 					Hint: "give the directory itself, without a link"}
 			}
 		}

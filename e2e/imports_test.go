@@ -24,7 +24,7 @@ var importRule = map[string][]string{
 	"internal/atomicfile": {},
 	"internal/hostclock":  {},
 	"internal/contract":   {},
-	"internal/discovery":  {"internal/text"},
+	"internal/discovery":  {"internal/atomicfile", "internal/text"},
 	"internal/fault":      {},
 	"internal/inode":      {},
 	"internal/killpoint":  {},
@@ -100,22 +100,26 @@ var importRule = map[string][]string{
 	// Runs keys at their times.
 	"gateway/lease/schedule": {},
 
+	// What was done with tokens and keys.
+	"gateway/audit": {"internal/rotlog", "internal/text"},
 	// What happened, and who follows it.
 	"gateway/events": {"gateway/api"},
 	// The settings. The CLI reads a file by it, too, before any gateway does.
 	"gateway/config": {"internal"},
+	// The issuer as others see it: its names, its documents, the hook.
+	"gateway/issuer": {"tokens", "internal"},
 	// Turns errors into a line and a hint.
 	"gateway/explain": {"=drivers", "gateway/api", "tokens", "internal/text"},
 	// Which tokens for other audiences there are to be, and what providers' SDKs read.
 	"gateway/audience": {"gateway/api", "gateway/explain", "gateway/presets", "=share", "tokens", "internal"},
 	"gateway/presets":  {"gateway/api", "internal/contract", "internal/vocab"},
 	// The items, one for each record, and disk space for renewals. Neither imports sandbox.
-	"gateway/roster":  {"gateway/api", "gateway/events", "gateway/explain", "gateway/lease", "gateway/state", "share", "internal"},
+	"gateway/roster":  {"gateway/api", "gateway/audit", "gateway/events", "gateway/explain", "gateway/lease", "gateway/state", "share", "internal"},
 	"gateway/reserve": {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
 	// Sandboxes and named shares both have leases. Neither package knows the other.
-	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/audience", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/sandbox/decide", "gateway/sandbox/engines",
+	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/audience", "gateway/audit", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/sandbox/decide", "gateway/sandbox/engines",
 		"gateway/presets", "gateway/sandbox/ports", "gateway/sandbox/request", "gateway/state", "gateway/volumes", "share", "tokens", "internal"},
-	"gateway/shares": {"=drivers", "gateway/api", "gateway/audience", "gateway/explain", "gateway/lease", "gateway/presets", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
+	"gateway/shares": {"=drivers", "gateway/api", "gateway/audience", "gateway/audit", "gateway/explain", "gateway/lease", "gateway/presets", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
 	// Parts of sandbox that know no fleet. Only inside knows a Sandbox.
 	"gateway/sandbox/decide":  {"=drivers", "gateway/api", "gateway/state"},
 	"gateway/sandbox/engines": {"=drivers", "gateway/api", "gateway/sandbox/request"},

@@ -14,6 +14,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/metrics"
@@ -81,6 +82,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Published: g.published, Failed: g.failed,
 		Further: func(l *lease.Lease) []lease.Source { return []lease.Source{shares.Files(home, l)} }}, // add further sources here
 		g.metrics.Repaired)
+	g.roster.Audit = audit.New(home.Audit(), opts.Log)
 	g.keeper = g.roster.Keeper
 	g.shares = shares.New(g.roster, opts.Drivers)
 	g.volumes = volumes.New(g.roster)
@@ -91,7 +93,8 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.metrics.Watch(g.census)
 	g.server = server.New(server.Options{Version: opts.Version, StartedAt: g.startedAt, Supervisor: opts.Supervisor, Unit: opts.Unit,
 		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch},
-		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Volumes: g.volumes, Reserves: g.reserves, Metrics: g.metrics, Census: g.census})
+		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Volumes: g.volumes,
+			Reserves: g.reserves, Metrics: g.metrics, Census: g.census})
 	g.keeper.TellUntidyKeys()
 	g.touch()
 	return g, g.roster.Load(g.known)
@@ -101,6 +104,9 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 func (g *Gateway) published(l *lease.Lease, generation uint64, took time.Duration) {
 	g.metrics.Published(took)
 	if it := g.roster.ByID(l.ID()); it != nil {
+		token, _ := l.Renewal()
+		g.roster.Audit.Write(audit.Event{What: audit.Publish, Sandbox: it.ID, Name: it.Rec().Name, Generation: generation,
+			TokenID: token.TokenID, KeyID: token.KeyID, Expires: token.ExpiresAt.UTC()})
 		it.Tell(api.EventRenewed, "generation", strconv.FormatUint(generation, 10))
 	}
 }
@@ -108,6 +114,7 @@ func (g *Gateway) published(l *lease.Lease, generation uint64, took time.Duratio
 func (g *Gateway) failed(l *lease.Lease, reason string) {
 	g.metrics.Failed()
 	if it := g.roster.ByID(l.ID()); it != nil {
+		g.roster.Audit.Write(audit.Event{What: audit.NoPublish, Sandbox: it.ID, Name: it.Rec().Name, Reason: reason})
 		it.Tell(api.EventFailed, "reason", reason)
 	}
 }
@@ -140,6 +147,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer cancel()
 	g.log.Info("gateway begins", append(g.home.LogAttrs(), "version", g.opts.Version, "sandboxes", len(g.roster.All()))...)
 
+	g.roster.Audit.Write(audit.Event{What: audit.Begin, Reason: g.opts.Version})
+
 	tasks, ctx := errgroup.WithContext(ctx)
 	run := func(f func(context.Context)) { tasks.Go(func() error { f(ctx); return nil }) }
 	run(func(ctx context.Context) {
@@ -166,6 +175,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		err = nil
 	}
 	g.log.Info("gateway ends; sandboxes go on", "error", err)
+	g.roster.Audit.Close()
 	return err
 }
 

@@ -66,7 +66,8 @@ type TTLError struct {
 
 func (e *TTLError) Error() string {
 	if e.TTL > e.Most {
-		return fmt.Sprintf("token lifetime %v: %v: at most %dh, so that a copied token is soon worthless", e.TTL, ErrLongTTL, int(e.Most.Hours()))
+		return fmt.Sprintf("token lifetime %v: %v: at most %dh, so that a copied token is soon worthless",
+			e.TTL, ErrLongTTL, int(e.Most.Hours()))
 	}
 	return fmt.Sprintf("token lifetime %v: %v: the smallest that works here is %v", e.TTL, ErrTTL, e.Least)
 }

@@ -77,7 +77,8 @@ func (l layout) mountImage() error {
 		return err
 	}
 	if err := unix.Mount(dev, l.lower, "erofs", unix.MS_RDONLY|unix.MS_NOATIME, ""); err != nil {
-		return &fault.Error{Op: "mount the image", Err: err, Hint: "use a guest kernel that has EROFS, such as Debian's linux-image-cloud-amd64"}
+		return &fault.Error{Op: "mount the image", Err: err,
+			Hint: "use a guest kernel that has EROFS, such as Debian's linux-image-cloud-amd64"}
 	}
 	return nil
 }

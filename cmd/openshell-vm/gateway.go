@@ -24,6 +24,7 @@ func gatewayCommand() *cli.Command {
 		{Name: "stop", Usage: "end it; sandboxes go on, their tokens are no longer renewed", Action: gatewayStopAction},
 		{Name: "restart", Usage: "end it and start the installed version with this environment; sandboxes go on",
 			Action: gatewayRestartAction},
+		auditCommand(),
 	}}
 }
 

@@ -57,6 +57,7 @@ func readProgress(stream io.Reader, report func(drivers.PullProgress)) error {
 		if line.Error != "" {
 			return errors.New(line.Error)
 		}
-		report(drivers.PullProgress{Layer: line.ID, Status: line.Status, Current: line.ProgressDetail.Current, Total: line.ProgressDetail.Total})
+		report(drivers.PullProgress{Layer: line.ID, Status: line.Status,
+			Current: line.ProgressDetail.Current, Total: line.ProgressDetail.Total})
 	}
 }

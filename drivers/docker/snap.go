@@ -14,7 +14,8 @@ func snapHint(dataRoot, home, path string) string {
 	}
 	return "Docker from snap does not see hidden directories of a home, /tmp, /run and /var: " +
 		"set OPENSHELL_STATE_DIR and OPENSHELL_RUNTIME_DIR " +
-		"to directories such as " + filepath.Join(home, "openshell-vm") + " and openshell-vm gateway restart, or install Docker's own package"
+		"to directories such as " + filepath.Join(home, "openshell-vm") + " and openshell-vm gateway restart, " +
+		"or install Docker's own package"
 }
 
 func snapSees(home, path string) bool {

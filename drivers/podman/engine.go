@@ -109,7 +109,8 @@ func (e *engine) attempt(try *attempt) {
 
 func dial(ctx context.Context, at container.Place) (*bindings.Connection, error) {
 	if strings.HasPrefix(at.Host, "ssh://") {
-		return nil, at.Refuse(errors.New("it is another machine, which does not see this one's directories"), "take the Podman of this machine")
+		return nil, at.Refuse(errors.New("it is another machine, which does not see this one's directories"),
+			"take the Podman of this machine")
 	}
 	// The bindings would try three times, and not say what was wrong.
 	if err := at.Dial(""); err != nil {

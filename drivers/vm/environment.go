@@ -25,7 +25,8 @@ func (c Config) WithEnvironment(getenv func(string) string) (Config, error) {
 	if text := getenv(BootDeadlineEnv); text != "" {
 		limit, err := time.ParseDuration(text)
 		if err != nil || limit <= 0 {
-			return c, &drivers.Error{Op: "read " + BootDeadlineEnv, Err: fmt.Errorf("%q is not understood", text), Hint: "use a time such as 45s"}
+			return c, &drivers.Error{Op: "read " + BootDeadlineEnv, Err: fmt.Errorf("%q is not understood", text),
+				Hint: "use a time such as 45s"}
 		}
 		c.BootDeadline = limit
 	}

@@ -62,7 +62,8 @@ func (hs hypervisors) choose(ctx context.Context, wanted string, writes bool) (c
 		}
 	}
 	if err := h.Works(ctx, hs.host); err != nil {
-		return nil, &drivers.Error{Op: "use the " + wanted + " hypervisor", Err: err, Hint: cmp.Or(drivers.HintOf(err), "use --hypervisor "+auto)}
+		return nil, &drivers.Error{Op: "use the " + wanted + " hypervisor", Err: err,
+			Hint: cmp.Or(drivers.HintOf(err), "use --hypervisor "+auto)}
 	}
 	return h, nil
 }

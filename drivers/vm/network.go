@@ -30,19 +30,22 @@ func (d *Driver) resolveNetwork(spec drivers.Spec) (drivers.Spec, error) {
 		return spec, nil
 	case drivers.NetworkUser:
 	default:
-		return spec, &drivers.Error{Op: "connect the VM", Err: fmt.Errorf("there is no network %q", spec.Network), Hint: "use one of user, none"}
+		return spec, &drivers.Error{Op: "connect the VM", Err: fmt.Errorf("there is no network %q", spec.Network),
+			Hint: "use one of user, none"}
 	}
 	if _, err := os.Stat(d.host.Program(network.Program)); err != nil {
 		return spec, &drivers.Error{Op: "connect the VM", Err: err,
 			Hint: "install " + network.Program + " beside openshell-gateway, or use --network none"}
 	}
 	if n := len(spec.VM.AllowEgress); n > network.MaxEgress {
-		return spec, &drivers.Error{Op: "connect the VM", Err: fmt.Errorf("%d names are allowed, and at most %d can be", n, network.MaxEgress),
+		return spec, &drivers.Error{Op: "connect the VM",
+			Err:  fmt.Errorf("%d names are allowed, and at most %d can be", n, network.MaxEgress),
 			Hint: "use *.DOMAIN for the names below a domain"}
 	}
 	for _, text := range spec.VM.AllowEgress {
 		if _, err := network.ParseEgress(text); err != nil {
-			return spec, &drivers.Error{Op: "allow " + text, Err: err, Hint: "give NAME[:PORT], such as api.example.com:443 or *.example.com"}
+			return spec, &drivers.Error{Op: "allow " + text, Err: err,
+				Hint: "give NAME[:PORT], such as api.example.com:443 or *.example.com"}
 		}
 	}
 	return choosePorts(spec)

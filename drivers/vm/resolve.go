@@ -39,7 +39,8 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 		}
 	case spec.VM.Disk != 0:
 		return spec, 0, &drivers.Error{
-			Op: "give the VM a disk", Err: errors.New("an ephemeral sandbox writes into its memory"), Hint: "leave out --disk or --ephemeral",
+			Op: "give the VM a disk", Err: errors.New("an ephemeral sandbox writes into its memory"),
+			Hint: "leave out --disk or --ephemeral",
 		}
 	}
 	if spec.Image != "" {
@@ -74,9 +75,11 @@ func (d *Driver) Resolve(ctx context.Context, spec drivers.Spec) (drivers.Spec, 
 func refuseImage(spec drivers.Spec) error {
 	switch {
 	case spec.Image != "" && !host.OwnRoot(spec.VM.Rootfs):
-		return &drivers.Error{Op: "make a VM", Err: errors.New("both a rootfs and an image are given"), Hint: "use one of --rootfs and --image"}
+		return &drivers.Error{Op: "make a VM", Err: errors.New("both a rootfs and an image are given"),
+			Hint: "use one of --rootfs and --image"}
 	case spec.Image == "" && spec.Entrypoint != "":
-		return &drivers.Error{Op: "replace the entry point by " + spec.Entrypoint, Err: errors.New("a directory has none, only an image has"),
+		return &drivers.Error{Op: "replace the entry point by " + spec.Entrypoint,
+			Err:  errors.New("a directory has none, only an image has"),
 			Hint: "put the program before its arguments, or use --image"}
 	}
 	return nil

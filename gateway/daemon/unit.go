@@ -164,7 +164,8 @@ func unitArgs(unit, program, refusals string, environ []string) []string {
 	slices.Sort(environ)
 	for _, variable := range environ {
 		name, _, _ := strings.Cut(variable, "=")
-		if name == "PATH" || name == "HOME" || name == "USER" || hasAnyPrefix(name, "XDG_", "OPENSHELL_", "DOCKER_", "CONTAINER", "TMPDIR") {
+		if name == "PATH" || name == "HOME" || name == "USER" ||
+			hasAnyPrefix(name, "XDG_", "OPENSHELL_", "DOCKER_", "CONTAINER", "TMPDIR") {
 			args = append(args, "--setenv="+name)
 		}
 	}

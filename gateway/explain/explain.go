@@ -57,7 +57,8 @@ func Error(err error) *api.Error {
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Code, hint = api.CodeDriver, "try again; openshell-vm doctor says how the engine is"
 	case errors.Is(err, context.Canceled): // the gateway ends; if the client went away, nobody reads this
-		e.Code, e.Message, e.Hint, hint = api.CodeEnding, "the gateway was ended meanwhile", "", "do it again: the next command starts a gateway"
+		e.Code, e.Message, e.Hint = api.CodeEnding, "the gateway was ended meanwhile", ""
+		hint = "do it again: the next command starts a gateway"
 	case errors.As(err, &engine):
 		e.Code = api.CodeDriver
 	}

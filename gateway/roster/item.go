@@ -153,8 +153,9 @@ func (it *Item) Acquire(ctx context.Context, patience time.Duration) error {
 // AcquireUrgently takes Op. If the operation under way is of one of these kinds, it is
 // cancelled first. The wait is bounded by EndDeadline.
 func (it *Item) AcquireUrgently(ctx context.Context, kinds ...api.State) error {
-	why := &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s %s was stopped or removed meanwhile", it.Owner.Kind(), it.Rec().Name),
-		Hint: "openshell-vm ps -a shows what became of it"}
+	why := &api.Error{Code: api.CodeConflict,
+		Message: fmt.Sprintf("%s %s was stopped or removed meanwhile", it.Owner.Kind(), it.Rec().Name),
+		Hint:    "openshell-vm ps -a shows what became of it"}
 	return it.busy(acquireFor(ctx, EndDeadline, func(ctx context.Context) error { return it.Op.LockUrgently(ctx, why, kinds...) }))
 }
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/events"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/state"
@@ -32,6 +33,7 @@ type Roster struct {
 	Keeper *lease.Keeper // of all their leases
 	Log    *slog.Logger
 	Events events.Log // what happens to them
+	Audit  *audit.Log // what is done with their tokens; nil keeps nothing
 
 	mu         sync.RWMutex
 	items      map[string]*Item // by id
@@ -137,6 +139,7 @@ func (r *Roster) Drop(it *Item) {
 	it.Set(func() { it.gone = true })
 	r.Keeper.Drop(it.Lease)
 	if it.Rec().Made {
+		r.Audit.Write(audit.Event{What: audit.Remove, Sandbox: it.ID, Name: it.Rec().Name})
 		it.Tell(api.EventRemoved)
 	}
 }

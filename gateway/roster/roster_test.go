@@ -36,7 +36,7 @@ func (owner) AfterRestart() time.Duration     { return 0 }
 // TestRefs finds sandboxes by name, id and unique prefix.
 func TestRefs(t *testing.T) {
 	dir := t.TempDir()
-	r := New(&state.Home{State: dir, Shares: dir}, lease.Options{}, func() {})
+	r := New(&state.Home{Places: state.Places{State: dir, Shares: dir}}, lease.Options{}, func() {})
 	for i, id := range []string{"aaaaaaaaaaaa", "aaaabbbbbbbb", "cccccccccccc"} {
 		it, err := r.NewItem(&state.Record{ID: id, Name: fmt.Sprint("n", i), Share: filepath.Join(dir, id)}, owner{})
 		if err == nil {

@@ -20,7 +20,7 @@ func TestAllIsRecorded(t *testing.T) {
 	q.Mounts = []api.Mount{{Source: "/s", Target: "/t", Writable: true, Volume: "v"}, {Target: "/t", Volume: "v"}}
 	r := &state.Record{ID: "i", Name: "n", Request: asRecorded(q)}
 	complete(t, reflect.ValueOf(r.Request), "request")
-	spec, err := specOf(r, &state.Home{ID: "g", State: "/state"}, "/auth")
+	spec, err := specOf(r, &state.Home{Places: state.Places{ID: "g", State: "/state"}}, "/auth")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestAdoptRemembers(t *testing.T) {
 	asked := fullSpec(t)
 	r := &state.Record{}
 	remember(r, asked)
-	got, err := specOf(r, &state.Home{State: "/state"}, "/auth")
+	got, err := specOf(r, &state.Home{Places: state.Places{State: "/state"}}, "/auth")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/server/answer"
@@ -19,6 +20,7 @@ import (
 type keyRoutes struct {
 	keys   *tokens.Keys
 	keeper *lease.Keeper
+	audit  *audit.Log
 }
 
 func (s keyRoutes) add(mux *http.ServeMux) {
@@ -63,7 +65,11 @@ func (s keyRoutes) list(*http.Request) (any, error) {
 }
 
 func (s keyRoutes) rotate(r *http.Request) (any, error) {
-	return rotated(s.keeper.RotateKeys(r.Context()))
+	result, err := s.keeper.RotateKeys(r.Context())
+	if err == nil {
+		s.audit.Write(audit.Event{What: audit.Rotate, KeyID: result.KeyID})
+	}
+	return rotated(result, err)
 }
 
 func (s keyRoutes) remove(r *http.Request) (any, error) {
@@ -85,6 +91,9 @@ func (s keyRoutes) retire(ctx context.Context, kid string, force bool) (any, err
 	case errors.Is(err, tokens.ErrSigningKey):
 		return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the key %s is the one that signs", kid),
 			Hint: "make a new one first: openshell-vm keys rotate"}
+	}
+	if err == nil {
+		s.audit.Write(audit.Event{What: audit.Retire, KeyID: kid})
 	}
 	return rotated(result, err)
 }

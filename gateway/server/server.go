@@ -140,11 +140,12 @@ func (s *Server) routes() http.Handler {
 	see := views{keys: s.Keys, home: s.Roster.Home}
 	gatewayRoutes{Parts: s.Parts, opts: s.opts}.add(mux)
 	eventRoutes{events: &s.Roster.Events, touch: s.opts.Touch}.add(mux)
+	auditRoutes{audit: s.Roster.Audit, touch: s.opts.Touch}.add(mux)
 	sandboxRoutes{fleet: s.Fleet, roster: s.Roster, see: see}.add(mux)
 	streamRoutes{fleet: s.Fleet}.add(mux)
 	tokenRoutes{roster: s.Roster, see: see}.add(mux)
 	shareRoutes{shares: s.Shares, roster: s.Roster, see: see}.add(mux)
-	keyRoutes{keys: s.Keys, keeper: s.Roster.Keeper}.add(mux)
+	keyRoutes{keys: s.Keys, keeper: s.Roster.Keeper, audit: s.Roster.Audit}.add(mux)
 	imageRoutes{engines: s.Fleet.Engines}.add(mux)
 	volumeRoutes{volumes: s.Volumes, log: s.Roster.Log}.add(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

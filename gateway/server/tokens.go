@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/server/answer"
@@ -49,6 +50,7 @@ func (s tokenRoutes) verify(r *http.Request) (any, error) {
 	}
 	claims, err := s.roster.Keeper.Verifier(q.Leeway).Verify(q.Token, time.Now())
 	if err != nil {
+		s.roster.Audit.Write(audit.Event{What: audit.Refusal, Caller: "api", Reason: explain.Line(err)})
 		return api.VerifyResult{Problem: explain.Line(err)}, nil
 	}
 	return api.VerifyResult{Valid: true, SandboxID: claims.SandboxID, KeyID: claims.KeyID, Generation: claims.Generation,

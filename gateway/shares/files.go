@@ -79,7 +79,8 @@ func change(files map[string][]byte, q api.FilesRequest) error {
 	}
 	if size > maxFilesSize || len(files) > maxFiles {
 		return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%d files with %d bytes are too much for a share", len(files), size),
-			Hint: fmt.Sprintf("at most %d files with %d KiB in all fit; mount a directory of your own for more", maxFiles, maxFilesSize>>10)}
+			Hint: fmt.Sprintf("at most %d files with %d KiB in all fit; mount a directory of your own for more",
+				maxFiles, maxFilesSize>>10)}
 	}
 	return nil
 }

@@ -280,8 +280,9 @@ func (s *Shares) take(ctx context.Context, own *Share, q api.ShareRequest) error
 	}
 	r := own.Rec()
 	if q.TTL != 0 && q.TTL != r.TTL() && !q.Ignore {
-		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %q has a token lifetime of %v, not %v", r.Name, r.TTL(), q.TTL),
-			Hint: "leave --ttl out to take it as it is, or remove it first: openshell-vm share rm " + r.Name}
+		return &api.Error{Code: api.CodeConflict,
+			Message: fmt.Sprintf("the share %q has a token lifetime of %v, not %v", r.Name, r.TTL(), q.TTL),
+			Hint:    "leave --ttl out to take it as it is, or remove it first: openshell-vm share rm " + r.Name}
 	}
 	if err := sameTokens(r, q); err != nil {
 		return err
@@ -322,7 +323,8 @@ func (s *Share) restore() error {
 		return err
 	}
 	s.Set(func() {
-		s.remade = fmt.Sprintf("its directory was gone and was made anew at %s: restart what had it mounted", time.Now().Format(time.TimeOnly))
+		s.remade = fmt.Sprintf("its directory was gone and was made anew at %s: restart what had it mounted",
+			time.Now().Format(time.TimeOnly))
 	})
 	s.roster.Log.Warn("the directory of a share was gone and was made anew", "share", s.ID, "name", s.Rec().Name)
 	return nil
@@ -366,8 +368,9 @@ func (s *Shares) refuseUsed(ctx context.Context, own *Share) error {
 	}
 	if len(silent) > 0 {
 		return &api.Error{Code: api.CodeConflict,
-			Message: fmt.Sprintf("whether the share %s is in use is not known: %s did not answer in time", name, strings.Join(silent, ", ")),
-			Hint:    "try again; --force removes it all the same: what has it mounted then finds no token"}
+			Message: fmt.Sprintf("whether the share %s is in use is not known: %s did not answer in time",
+				name, strings.Join(silent, ", ")),
+			Hint: "try again; --force removes it all the same: what has it mounted then finds no token"}
 	}
 	return nil
 }

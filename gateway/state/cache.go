@@ -9,14 +9,14 @@ import (
 // All of this user's gateways have the same. Every later VM runs what lies there, so no
 // sandbox may write to it, and images may be private, so none may read it either: it is
 // among Hidden.
-func (h *Home) Cache() string {
+func (p Places) Cache() string {
 	if os.Geteuid() == 0 {
 		return "/var/cache/openshell-vm"
 	}
 	if dir, err := os.UserCacheDir(); err == nil {
 		return filepath.Join(dir, "openshell-vm")
 	}
-	return h.State + "-cache"
+	return p.State + "-cache"
 }
 
 // makeCache makes the directory, so that it is hidden before anything lies in it: a sandbox

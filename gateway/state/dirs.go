@@ -69,7 +69,8 @@ func PrivateDir(dir string) error {
 		return refuse(dir, fmt.Errorf("it belongs to user %d, not to user %d", owner, os.Geteuid()),
 			"run as its owner, or choose another place with "+api.EnvStateDir)
 	case info.Mode().Perm()&0o077 != 0:
-		return refuse(dir, fmt.Errorf("other users can open it (mode %04o)", info.Mode().Perm()), "if nobody else has been in it: chmod 700 "+dir)
+		return refuse(dir, fmt.Errorf("other users can open it (mode %04o)", info.Mode().Perm()),
+			"if nobody else has been in it: chmod 700 "+dir)
 	}
 	return nil
 }

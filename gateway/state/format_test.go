@@ -143,7 +143,7 @@ func sameMeaning(t *testing.T, h *Home, r *Record, was []byte) {
 // written again byte for byte. A change of the format needs a reader of both forms, and
 // these files stay.
 func TestFormat(t *testing.T) {
-	h := &Home{State: writtenIn, ID: "none"}
+	h := &Home{Places: Places{State: writtenIn, ID: "none"}}
 	for name, was := range written(t, "2e4380a") {
 		r := &Record{}
 		must(t, json.Unmarshal(was, r))
@@ -183,7 +183,7 @@ func TestFullRecord(t *testing.T) {
 	zero(t, reflect.ValueOf(*full()), "record")
 	was, err := os.ReadFile("testdata/full.json")
 	must(t, err)
-	now, err := (&Home{State: writtenIn}).encode(full())
+	now, err := (&Home{Places: Places{State: writtenIn}}).encode(full())
 	if err != nil || !bytes.Equal(now, was) {
 		t.Errorf("it was\n%s\nand is\n%s%v", was, now, err)
 	}

@@ -26,11 +26,7 @@ const lockPatience = 500 * time.Millisecond
 // Home is one gateway's two directories, held under the state lock. While a process has it
 // open, no other gateway writes there.
 type Home struct {
-	State   string // belongs to this user, 0700
-	Runtime string // belongs to this user, 0700; for sockets
-	Shares  string // where new shares are made
-	ID      string // the gateway's id, [a-z0-9]{12}; made at the first Open
-
+	Places
 	lock  *os.File
 	rooms []*Room // see room.go
 }
@@ -51,7 +47,7 @@ func Open() (*Home, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Home{State: state}
+	h := &Home{Places: Places{State: state}}
 	if os.Getenv(EnvOnlyOld) != "" {
 		if _, err := os.Lstat(filepath.Join(h.State, api.IdentityFile)); err != nil {
 			return nil, notThere(err)
@@ -184,7 +180,8 @@ func (h *Home) checkSocket() error {
 	for end := time.Now().Add(lockPatience); api.Listens(context.Background()); time.Sleep(lockPatience / 50) {
 		if time.Now().After(end) {
 			return &fault.Error{Op: "listen on " + h.Socket(),
-				Err:  errors.New("the gateway of another state directory listens there: this one was copied, or both share a runtime directory"),
+				Err: errors.New("the gateway of another state directory listens there: " +
+					"this one was copied, or both share a runtime directory"),
 				Hint: "give each its own " + api.EnvRuntimeDir + ", or end that gateway"}
 		}
 	}

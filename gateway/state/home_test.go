@@ -104,7 +104,7 @@ func TestOpenHome(t *testing.T) {
 
 // TestShareOutsideOfState checks that only shares within the state directory move with it.
 func TestShareOutsideOfState(t *testing.T) {
-	h := &Home{State: "/new/state", ID: "gatewayid123"}
+	h := &Home{Places: Places{State: "/new/state", ID: "gatewayid123"}}
 	for _, c := range []struct{ share, place, want string }{
 		{"/run/openshell-vm/gatewayid123/shares/abc", "", "/run/openshell-vm/gatewayid123/shares/abc"},
 		{"/old/state/shares/abc", "", "/new/state/shares/abc"},

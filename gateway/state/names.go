@@ -16,6 +16,7 @@ const (
 	stateLink    = "state"        // in the runtime directory: a link to the state directory, for other gateways
 	LockFile     = "lock"         // flock'ed by the only writer; contains that gateway's pid
 	LogFile      = "gateway.log"  // written under a supervisor; rotated
+	auditFile    = "audit.log"    // see package audit; rotated
 	keysDir      = "keys"         // see package tokens
 	sandboxesDir = "sandboxes"    // <id>/sandbox.json, and what the driver keeps
 	RecordFile   = "sandbox.json" // a Record
@@ -25,43 +26,66 @@ const (
 	namedDir     = "named"        // <name>/: shares for containers of the user's own
 	volumesDir   = "volumes"      // <name>/: volumes of the user's, which sandboxes may write to
 	volumeData   = "data"         // in a volume's directory: what is mounted
+	issuerFile   = "issuer.json"  // which issuers tokens name, see package issuer
+	issuerDir    = "issuer"       // the issuer's documents, for the user's hook
+	configKept   = "gateway.toml" // the last good configuration, see config.Open
 )
 
+// Places are where a gateway keeps what. Their methods change nothing on disk.
+type Places struct {
+	State   string // belongs to this user, 0700
+	Runtime string // belongs to this user, 0700; for sockets
+	Shares  string // where new shares are made
+	ID      string // the gateway's id, [a-z0-9]{12}; made at the first Open
+}
+
 // Sandboxes returns the directory with one directory per sandbox.
-func (h *Home) Sandboxes() string { return filepath.Join(h.State, sandboxesDir) }
+func (p Places) Sandboxes() string { return filepath.Join(p.State, sandboxesDir) }
 
 // Socket returns the path of the socket on which the gateway listens.
-func (h *Home) Socket() string { return filepath.Join(h.Runtime, api.SocketFile) }
+func (p Places) Socket() string { return filepath.Join(p.Runtime, api.SocketFile) }
+
+// Audit returns the path of the audit log.
+func (h *Home) Audit() string { return filepath.Join(h.State, auditFile) }
 
 // Keys returns the directory for package tokens.
-func (h *Home) Keys() string { return filepath.Join(h.State, keysDir) }
+func (p Places) Keys() string { return filepath.Join(p.State, keysDir) }
+
+// Issuer returns the path of the file for package issuer.
+func (h *Home) Issuer() string { return filepath.Join(h.State, issuerFile) }
+
+// IssuerFiles returns the directory for package issuer's hook.
+func (h *Home) IssuerFiles() string { return filepath.Join(h.State, issuerDir) }
+
+// ConfigKept returns the path for the text of the last good configuration.
+func (h *Home) ConfigKept() string { return filepath.Join(h.State, configKept) }
 
 // SandboxDir returns one sandbox's directory, with its record and its driver's files.
-func (h *Home) SandboxDir(id string) string { return filepath.Join(h.State, sandboxesDir, id) }
+func (p Places) SandboxDir(id string) string { return filepath.Join(p.State, sandboxesDir, id) }
 
 // RecordPath returns the path of one sandbox's Record.
-func (h *Home) RecordPath(id string) string { return filepath.Join(h.SandboxDir(id), RecordFile) }
+func (p Places) RecordPath(id string) string { return filepath.Join(p.SandboxDir(id), RecordFile) }
 
 // FilesPath returns the path of one sandbox's FilesFile.
-func (h *Home) FilesPath(id string) string { return filepath.Join(h.SandboxDir(id), FilesFile) }
+func (p Places) FilesPath(id string) string { return filepath.Join(p.SandboxDir(id), FilesFile) }
 
 // NamedShare returns the directory of a share of the user's own. It goes by the share's name,
 // so that the user's containers find it after a reboot.
-func (h *Home) NamedShare(name string) string { return filepath.Join(h.State, namedDir, name) }
+func (p Places) NamedShare(name string) string { return filepath.Join(p.State, namedDir, name) }
 
 // Volumes returns the directory with one directory per volume.
-func (h *Home) Volumes() string { return filepath.Join(h.State, volumesDir) }
+func (p Places) Volumes() string { return filepath.Join(p.State, volumesDir) }
 
 // VolumeDir returns one volume's own directory, 0700.
-func (h *Home) VolumeDir(name string) string { return filepath.Join(h.Volumes(), name) }
+func (p Places) VolumeDir(name string) string { return filepath.Join(p.Volumes(), name) }
 
 // VolumeData returns the directory that is mounted. Everything in it is its sandboxes'.
-func (h *Home) VolumeData(name string) string { return filepath.Join(h.VolumeDir(name), volumeData) }
+func (p Places) VolumeData(name string) string { return filepath.Join(p.VolumeDir(name), volumeData) }
 
 // SharePlaces returns the directories where this gateway may have made a sandbox's share. New
 // shares go into the first.
-func (h *Home) SharePlaces() []string {
-	return []string{h.Shares, filepath.Join(h.State, sharesDir), filepath.Join(h.Runtime, sharesDir)}
+func (p Places) SharePlaces() []string {
+	return []string{p.Shares, filepath.Join(p.State, sharesDir), filepath.Join(p.Runtime, sharesDir)}
 }
 
 // IsID reports whether id has the form of a gateway's or a sandbox's id.

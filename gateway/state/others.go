@@ -14,12 +14,12 @@ import (
 // Hidden returns the directories that no sandbox may see: this gateway's, the cache, and those
 // of the user's other gateways, as far as they are known. A gateway's socket in there would obey a
 // sandbox that runs as the user.
-func (h *Home) Hidden() []string {
-	hidden := []string{h.State, h.Runtime, h.Cache()}
+func (p Places) Hidden() []string {
+	hidden := []string{p.State, p.Runtime, p.Cache()}
 	if usual, err := api.UsualStateDir(); err == nil {
 		hidden = append(hidden, usual)
 	}
-	links, _ := filepath.Glob(filepath.Join(filepath.Dir(h.Runtime), "*", stateLink)) // the pattern is good
+	links, _ := filepath.Glob(filepath.Join(filepath.Dir(p.Runtime), "*", stateLink)) // the pattern is good
 	for _, link := range links {
 		runtime := filepath.Dir(link)
 		if peer.CheckDir(runtime) != nil { // anybody could have made that link

@@ -16,25 +16,25 @@ import (
 // and the same sandboxes.
 
 // checkOriginal refuses a copy whose original is still there.
-func (h *Home) checkOriginal(identity api.Identity) error {
+func (p Places) checkOriginal(identity api.Identity) error {
 	original := identity.StateDir
 	if original == "" && identity.ID != "" {
-		original = h.formerState()
+		original = p.formerState()
 	}
-	if original == "" || original == h.State || sameFile(original, h.State) {
+	if original == "" || original == p.State || sameFile(original, p.State) {
 		return nil
 	}
 	if other, err := api.ReadIdentity(original); err != nil || other.ID != identity.ID {
 		return nil // the state directory was moved
 	}
-	return &fault.Error{Op: "use the state directory " + h.State, Err: fmt.Errorf("it is a copy of %s, which is still there", original),
+	return &fault.Error{Op: "use the state directory " + p.State, Err: fmt.Errorf("it is a copy of %s, which is still there", original),
 		Hint: "use that one, or move it away; another gateway begins in an empty directory"}
 }
 
 // formerState returns where the state directory was, as told by the records of older
 // gateways, which did not keep it elsewhere; "" if they do not tell.
-func (h *Home) formerState() string {
-	paths, err := filepath.Glob(filepath.Join(h.Sandboxes(), "*", RecordFile))
+func (p Places) formerState() string {
+	paths, err := filepath.Glob(filepath.Join(p.Sandboxes(), "*", RecordFile))
 	if err != nil {
 		return ""
 	}
@@ -44,7 +44,7 @@ func (h *Home) formerState() string {
 		if err != nil || json.Unmarshal(data, &r) != nil {
 			continue
 		}
-		if place := h.formerPlace(&r); place != "" {
+		if place := p.formerPlace(&r); place != "" {
 			return strings.TrimSuffix(filepath.Clean(r.Share), "/"+place)
 		}
 	}
@@ -53,10 +53,10 @@ func (h *Home) formerState() string {
 
 // formerPlace returns a share's place in the state directory, for a record that has only its
 // path. It is "" for a share in a runtime directory: that is named by the gateway's id.
-func (h *Home) formerPlace(r *Record) string {
+func (p Places) formerPlace(r *Record) string {
 	for _, place := range []string{filepath.Join(namedDir, r.Name), filepath.Join(sharesDir, r.ID)} {
 		state, ok := strings.CutSuffix(filepath.Clean(r.Share), "/"+place)
-		if ok && filepath.Base(state) != h.ID {
+		if ok && filepath.Base(state) != p.ID {
 			return place
 		}
 	}
@@ -64,8 +64,8 @@ func (h *Home) formerPlace(r *Record) string {
 }
 
 // placeOf returns a path's place in the state directory; "" if it lies elsewhere.
-func (h *Home) placeOf(path string) string {
-	place, err := filepath.Rel(h.State, path)
+func (p Places) placeOf(path string) string {
+	place, err := filepath.Rel(p.State, path)
 	if err != nil || !filepath.IsLocal(place) {
 		return ""
 	}
@@ -73,15 +73,15 @@ func (h *Home) placeOf(path string) string {
 }
 
 // settleShare finds out where a record's share lies now.
-func (h *Home) settleShare(r *Record) error {
+func (p Places) settleShare(r *Record) error {
 	if r.Place == "" {
-		r.Place = h.formerPlace(r)
+		r.Place = p.formerPlace(r)
 	}
 	if r.Place != "" {
 		if !filepath.IsLocal(r.Place) {
 			return errors.New("its share lies outside of the state directory")
 		}
-		h.noteMove(r, filepath.Join(h.State, r.Place))
+		p.noteMove(r, filepath.Join(p.State, r.Place))
 	}
 	if !filepath.IsAbs(r.Share) {
 		return errors.New("it names no share")
@@ -91,7 +91,7 @@ func (h *Home) settleShare(r *Record) error {
 
 // noteMove sets the share's new path. If it has changed, an engine may have kept the old one,
 // so it adds a warning.
-func (h *Home) noteMove(r *Record, to string) {
+func (p Places) noteMove(r *Record, to string) {
 	if r.Share != to && !r.Own() && !sameFile(r.Share, to) {
 		r.Warnings = append(r.Warnings, "the state directory was moved here from "+strings.TrimSuffix(r.Share, "/"+r.Place)+
 			": if its engine can't start it again, remove it and run it anew")

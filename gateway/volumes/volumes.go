@@ -169,7 +169,8 @@ func (v *Volumes) Get(name string) (api.Volume, error) {
 	} else if err != nil {
 		return api.Volume{}, err
 	}
-	return api.Volume{Name: name, Dir: v.home.VolumeData(name), CreatedAt: info.ModTime().UTC().Truncate(time.Second), UsedBy: v.users(name)}, nil
+	return api.Volume{Name: name, Dir: v.home.VolumeData(name), CreatedAt: info.ModTime().UTC().Truncate(time.Second),
+		UsedBy: v.users(name)}, nil
 }
 
 // Remove deletes a volume and all that is in it. It refuses one that a sandbox uses, also one

@@ -23,8 +23,9 @@ type Follower struct {
 	told bool             // the hole at the log's end was told
 }
 
-// Follow makes a Follower. With replay it starts at the oldest output that is kept, else at
-// what comes next. It gets nothing twice, and misses nothing without a note.
+// Follow makes a Follower. With replay it starts at the oldest output that is kept, also by
+// an earlier process if the log is appended to; else at what comes next. It gets nothing
+// twice, and misses nothing without a note.
 func (l *Log) Follow(replay, hold bool) (*Follower, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,7 +38,7 @@ func (l *Log) Follow(replay, hold bool) (*Follower, error) {
 	}
 	var err error
 	if replay {
-		err = f.openFrom(0)
+		err = f.openFrom(l.oldest())
 	} else {
 		err = f.openFrom(l.seq)
 		f.off = l.size
@@ -48,6 +49,17 @@ func (l *Log) Follow(replay, hold bool) (*Follower, error) {
 	}
 	l.followers[f] = struct{}{}
 	return f, nil
+}
+
+// oldest returns the number of the oldest file that is kept. Files that an earlier process
+// wrote have negative numbers. The caller holds the lock.
+func (l *Log) oldest() int {
+	for age := l.opts.Count - 1; l.opts.Append && age > l.seq; age-- {
+		if _, err := os.Lstat(Name(l.path, age)); err == nil {
+			return l.seq - age
+		}
+	}
+	return 0
 }
 
 // openFrom opens the file with number seq or, if that is gone, the oldest newer one. The

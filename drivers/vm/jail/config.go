@@ -98,8 +98,10 @@ type profile struct {
 }
 
 var profiles = map[Profile]profile{
-	Strict:              {},
-	Network:             {sockets: true, lacks: []string{"it has the network of the host, and the services on its loopback: that is its task"}},
+	Strict: {},
+	Network: {sockets: true, lacks: []string{
+		"it has the network of the host, and the services on its loopback: that is its task",
+	}},
 	FileServer:          fileServer(profile{serves: true}),
 	ChrootServer:        chrootServer(profile{serves: true}),
 	WritingServer:       fileServer(profile{writes: true}),

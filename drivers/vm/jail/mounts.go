@@ -124,7 +124,8 @@ func cloneBind(b Bind) (clone, error) {
 	}
 	if is := (inode.ID{Device: uint64(st.Dev), Inode: st.Ino}); b.Is != (inode.ID{}) && is != b.Is {
 		unix.Close(fd)
-		return clone{}, &fault.Error{Err: errors.New("it is another directory than the one that was checked: its path was changed meanwhile"),
+		return clone{}, &fault.Error{
+			Err:  errors.New("it is another directory than the one that was checked: its path was changed meanwhile"),
 			Hint: "mount a directory whose path nobody else can change"}
 	}
 	c := clone{fd: fd, target: b.Target, dir: st.Mode&unix.S_IFMT == unix.S_IFDIR, rights: readFile, label: "ro"}

@@ -114,7 +114,8 @@ func runChild(ctx context.Context, limit limits, program string, args ...string)
 			r = Result{Reason: fmt.Sprintf("KVM hangs in a guest's first instructions (no result in %v)", limit.run),
 				Hint: hintVirtual, passing: true}
 			if begun != nil {
-				r = Result{Reason: fmt.Sprintf("the KVM probe did not begin within %v: this host is too busy to tell", limit.begin), passing: true}
+				r = Result{Reason: fmt.Sprintf("the KVM probe did not begin within %v: this host is too busy to tell", limit.begin),
+					passing: true}
 			}
 		case <-ctx.Done():
 			r = Result{Reason: ctx.Err().Error(), passing: true}

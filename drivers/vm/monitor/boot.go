@@ -164,7 +164,8 @@ func (e *hungError) Error() string {
 // help.
 func (m *monitor) tooLong() error {
 	return &refusal{&drivers.Error{
-		Err:  fmt.Errorf("the guest did not boot within %v; it was %s", m.cfg.LongestBoot(), cmp.Or(m.report().Doing, "still booting")),
-		Hint: "give it a root of fewer files, or set OPENSHELL_BOOT_DEADLINE: a boot may take " + strconv.Itoa(longestBoots) + " times as long",
+		Err: fmt.Errorf("the guest did not boot within %v; it was %s", m.cfg.LongestBoot(), cmp.Or(m.report().Doing, "still booting")),
+		Hint: "give it a root of fewer files, or set OPENSHELL_BOOT_DEADLINE: a boot may take " +
+			strconv.Itoa(longestBoots) + " times as long",
 	}}
 }

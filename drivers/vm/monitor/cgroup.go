@@ -121,7 +121,8 @@ func (c Config) MonitorOutOfMemory() string {
 	case !killed:
 		return ""
 	case byLimit:
-		return fmt.Sprintf("out of memory in its cgroup on this host: its monitor may have %s, and the kernel killed it", size(monitorMemory))
+		return fmt.Sprintf("out of memory in its cgroup on this host: its monitor may have %s, and the kernel killed it",
+			size(monitorMemory))
 	}
 	return "this host is out of memory, and its kernel killed its monitor"
 }

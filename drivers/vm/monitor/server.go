@@ -43,7 +43,8 @@ func (s server) serve(l *net.UnixListener) {
 
 // gone reports whether err only means that a client has hung up.
 func gone(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, stream.ErrHangup) || errors.Is(err, context.Canceled) ||
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, stream.ErrHangup) || errors.Is(err, context.Canceled) ||
 		errors.As(err, new(*net.OpError))
 }
 
@@ -213,7 +214,8 @@ func (s server) exec(ctx context.Context, client *stream.Session, r api.ExecRequ
 	process, err := s.m.control.conn.Open()
 	if err == nil {
 		defer process.Close()
-		err = s.m.control.conn.Send(process.ID(), guest.Message{Exec: &guest.Exec{Process: r.Process, Stdin: r.Stdin, Copy: r.Copy, Launch: r.Launch}})
+		asked := guest.Exec{Process: r.Process, Stdin: r.Stdin, Copy: r.Copy, Launch: r.Launch}
+		err = s.m.control.conn.Send(process.ID(), guest.Message{Exec: &asked})
 	}
 	if errors.Is(err, stream.ErrHangup) || errors.Is(err, stream.ErrClosed) {
 		err = errEnded

@@ -45,7 +45,8 @@ const fileMemory = 1300
 func (*Tools) RoomFor(m hypervisor.Machine, files uint64) error {
 	if need := files * fileMemory; m.Memory > 0 && need > uint64(m.Memory)/2 {
 		return &drivers.Error{
-			Err:  fmt.Errorf("the root has %d files, for which a guest of krun needs %d MiB of its %d MiB of memory", files, need>>20, m.Memory>>20),
+			Err: fmt.Errorf("the root has %d files, for which a guest of krun needs %d MiB of its %d MiB of memory",
+				files, need>>20, m.Memory>>20),
 			Hint: fmt.Sprintf("give it --memory %dm, or --hypervisor qemu, which needs none for them", need>>19+1),
 		}
 	}

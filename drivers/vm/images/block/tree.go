@@ -72,66 +72,6 @@ func (t *tree) step(n int) error {
 	return nil
 }
 
-// dir returns the directory of that path, for an entry in it. It makes what is missing.
-// hops is how many links may still be followed.
-func (t *tree) dir(parts []string, hops *int) (*node, error) {
-	at := []*node{t.root}
-	for len(parts) > 0 {
-		if err := t.step(1); err != nil {
-			return nil, err
-		}
-		part := parts[0]
-		parts = parts[1:]
-		here := at[len(at)-1]
-		if part == ".." { // of a link
-			at = at[:max(1, len(at)-1)]
-			continue
-		}
-		next := here.names[part]
-		switch {
-		case next != nil && next.Is(erofs.TypeDir):
-		case next != nil && next.Is(erofs.TypeSymlink) && next.layer == t.layer:
-			if *hops--; *hops < 0 {
-				return nil, hostile("its links lead in a circle: %q", part)
-			}
-			if strings.HasPrefix(next.Target, "/") {
-				at = at[:1]
-			}
-			parts = append(targetParts(next.Target), parts...)
-			if err := t.step(len(parts)); err != nil {
-				return nil, err
-			}
-			if len(parts) > maxDepth {
-				return nil, hostile("a link leads %d directories deep", len(parts))
-			}
-			continue
-		default:
-			if len(at) > maxDepth {
-				return nil, hostile("a file lies %d directories deep", len(at))
-			}
-			if strings.HasPrefix(part, whiteout) {
-				return nil, hostile("a file lies in %q, which hides something", part)
-			}
-			t.implied++
-			t.impliedNames += len(part)
-			next = t.newDir()
-			t.put(here, part, next)
-		}
-		next.layer = t.layer
-		at = append(at, next)
-	}
-	return at[len(at)-1], nil
-}
-
-func targetParts(target string) (parts []string) {
-	for part := range strings.SplitSeq(target, "/") {
-		if part != "" && part != "." {
-			parts = append(parts, part)
-		}
-	}
-	return parts
-}
-
 // put gives a name to a node, in place of what had the name before.
 func (t *tree) put(dir *node, name string, n *node) {
 	if old := dir.names[name]; old != nil {
@@ -174,45 +114,6 @@ func (t *tree) hideName(dir *node, name string) {
 	case n.Is(erofs.TypeDir):
 		t.hide(n)
 	}
-}
-
-// find returns what a hard link names; nil if there is nothing. Links in the way are
-// followed as dir does.
-func (t *tree) find(parts []string) (*node, error) {
-	at, hops := []*node{t.root}, maxHops
-	for len(parts) > 0 {
-		if err := t.step(1); err != nil {
-			return nil, err
-		}
-		part := parts[0]
-		parts = parts[1:]
-		if part == ".." {
-			at = at[:max(1, len(at)-1)]
-			continue
-		}
-		next := at[len(at)-1].names[part]
-		if next == nil {
-			return nil, nil
-		}
-		if next.Is(erofs.TypeSymlink) && len(parts) > 0 {
-			if hops--; hops < 0 {
-				return nil, nil
-			}
-			if strings.HasPrefix(next.Target, "/") {
-				at = at[:1]
-			}
-			parts = append(targetParts(next.Target), parts...)
-			if err := t.step(len(parts)); err != nil {
-				return nil, err
-			}
-			if len(parts) > maxDepth {
-				return nil, nil
-			}
-			continue
-		}
-		at = append(at, next)
-	}
-	return at[len(at)-1], nil
 }
 
 // finish makes the inodes' own tree.

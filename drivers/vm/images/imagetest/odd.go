@@ -83,7 +83,9 @@ func lowest(tb testing.TB) *Layer {
 	for _, name := range []string{"opaque", "opaque/sub", "kept", "gone-dir", "gone-dir/sub", "turned"} {
 		dir(name, 0o755)
 	}
-	for _, name := range []string{"gone", "back", "replaced", "only-below", "opaque/old", "opaque/sub/old", "kept/one", "kept/two", "gone-dir/sub/x", "turned/x"} {
+	for _, name := range []string{
+		"gone", "back", "replaced", "only-below", "opaque/old", "opaque/sub/old", "kept/one", "kept/two", "gone-dir/sub/x", "turned/x",
+	} {
 		add(tar.Header{Name: name}, "below: "+name)
 	}
 	return l

@@ -37,7 +37,8 @@ func New(dir, program string) *Library {
 func (l *Library) Pull(ctx context.Context, image string, policy drivers.PullPolicy, report func(drivers.PullProgress)) error {
 	if policy == drivers.PullNever {
 		if _, err := l.find(image); err != nil {
-			return &drivers.Error{Op: "use the image " + image, Err: fmt.Errorf("%w, and it is not to be fetched", err), Hint: "leave out --pull never"}
+			return &drivers.Error{Op: "use the image " + image, Err: fmt.Errorf("%w, and it is not to be fetched", err),
+				Hint: "leave out --pull never"}
 		}
 		return nil
 	}

@@ -75,7 +75,8 @@ func dialEngine(kind string, getenv func(string) string) (*engine, error) {
 		if os.Getuid() != 0 {
 			sockets[0], sockets[1] = sockets[1], sockets[0]
 		}
-		hint = "start Podman's service (systemctl start podman.socket), or name its socket: CONTAINER_HOST=unix:///PATH, then openshell-vm gateway restart"
+		hint = "start Podman's service (systemctl start podman.socket), " +
+			"or name its socket: CONTAINER_HOST=unix:///PATH, then openshell-vm gateway restart"
 	}
 	if host := getenv(variable); host != "" {
 		path, ok := strings.CutPrefix(host, "unix://")
@@ -140,7 +141,8 @@ func (e *engine) get(ctx context.Context, path string) (io.ReadCloser, error) {
 	}
 	_ = json.NewDecoder(io.LimitReader(answer.Body, 1<<16)).Decode(&said)
 	if answer.StatusCode == http.StatusNotFound {
-		return nil, &fault.Error{Err: fmt.Errorf("%s has no such image", e.kind), Hint: "see what it has: " + strings.ToLower(e.kind) + " images"}
+		return nil, &fault.Error{Err: fmt.Errorf("%s has no such image", e.kind),
+			Hint: "see what it has: " + strings.ToLower(e.kind) + " images"}
 	}
 	return nil, errors.New(e.kind + " answered: " + said.Message)
 }

@@ -98,7 +98,8 @@ func made(digest v1.Hash, config []byte, id v1.Hash, layers []Layer) (*Image, er
 
 // wrongPlatform refuses an image for other machines.
 func wrongPlatform(has string) error {
-	return &fault.Error{Err: fmt.Errorf("it is for %s, this host runs linux/%s", has, runtime.GOARCH), Hint: "use an image for linux/" + runtime.GOARCH}
+	return &fault.Error{Err: fmt.Errorf("it is for %s, this host runs linux/%s", has, runtime.GOARCH),
+		Hint: "use an image for linux/" + runtime.GOARCH}
 }
 
 // readManifest reads a manifest, or the one for this host if it is an index. get reads what
@@ -149,7 +150,8 @@ func sizes(m *v1.Manifest) error {
 	left := int64(maxLayers)
 	for _, d := range m.Layers {
 		if d.Size < 0 || d.Size > left {
-			return fmt.Errorf("it says that its layer %s has %d bytes; all of them together may have %d GiB", d.Digest, d.Size, int64(maxLayers)>>30)
+			return fmt.Errorf("it says that its layer %s has %d bytes; all of them together may have %d GiB",
+				d.Digest, d.Size, int64(maxLayers)>>30)
 		}
 		left -= d.Size
 	}

@@ -41,7 +41,8 @@ func findRemote(ctx context.Context, r Reference, o Options) (*Image, error) {
 	}}}
 	auth, err := authn.Resolve(ctx, keychain(o.Getenv), ref.Context())
 	if err != nil {
-		return nil, &fault.Error{Op: "find the login for " + ref.Context().RegistryStr(), Err: err, Hint: "docker login or podman login makes a new one"}
+		return nil, &fault.Error{Op: "find the login for " + ref.Context().RegistryStr(), Err: err,
+			Hint: "docker login or podman login makes a new one"}
 	}
 	rt, err := transport.NewWithContext(ctx, ref.Context().Registry, auth, transport.NewRetry(base),
 		[]string{ref.Scope(transport.PullScope)})

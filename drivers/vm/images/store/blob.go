@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -203,8 +204,8 @@ func temporary(err error) bool {
 // useless reports whether after that error nobody can go on with what is here.
 func useless(err error) bool {
 	var answer *transport.Error
-	return errors.As(err, &here{}) || errors.As(err, &answer) &&
-		(answer.StatusCode == http.StatusNotFound || answer.StatusCode == http.StatusGone || answer.StatusCode == http.StatusRequestedRangeNotSatisfiable)
+	final := []int{http.StatusNotFound, http.StatusGone, http.StatusRequestedRangeNotSatisfiable}
+	return errors.As(err, &here{}) || errors.As(err, &answer) && slices.Contains(final, answer.StatusCode)
 }
 
 // more reads once from where the part ends.

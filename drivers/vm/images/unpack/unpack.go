@@ -31,7 +31,8 @@ func Reader(r *bufio.Reader) (io.ReadCloser, error) {
 	case starts(r, gzipMagic):
 		return gzip.NewReader(r)
 	case starts(r, zstdMagic):
-		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(maxWindow))
+		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(maxWindow))
 		if err != nil {
 			return nil, err
 		}

@@ -34,7 +34,8 @@ func BuildLibkrun(t *testing.T) string {
 		"libkrun.so.1":   {"-DVERSION=11900", root + "/drivers/vm/jail/jailtest/testdata/hostile.c"},
 		"libkrunfw.so.5": {"-DFIRMWARE", root + "/krun/testdata/contract.c"},
 	} {
-		args = append([]string{"-Wno-format-zero-length", "-shared", "-fPIC", "-Wl,-soname," + name, "-o", filepath.Join(dir, name)}, args...)
+		library := []string{"-Wno-format-zero-length", "-shared", "-fPIC", "-Wl,-soname," + name, "-o", filepath.Join(dir, name)}
+		args = append(library, args...)
 		if out, err := exec.Command(compiler, args...).CombinedOutput(); err != nil {
 			t.Fatalf("build a hostile %s: %v\n%s", name, err, out)
 		}

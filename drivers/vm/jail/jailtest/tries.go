@@ -153,7 +153,8 @@ func triesAtWork(t Targets) []try {
 			return err
 		}, true},
 		{"make one by openat2", func() error {
-			fd, err := unix.Openat2(unix.AT_FDCWD, dir+"/made", &unix.OpenHow{Flags: unix.O_CREAT | unix.O_RDWR, Mode: unix.S_ISUID | 0o755})
+			how := unix.OpenHow{Flags: unix.O_CREAT | unix.O_RDWR, Mode: unix.S_ISUID | 0o755}
+			fd, err := unix.Openat2(unix.AT_FDCWD, dir+"/made", &how)
 			unix.Close(fd)
 			return err
 		}, true},

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/say"
+)
+
+func auditCommand() *cli.Command {
+	return &cli.Command{
+		Name: "audit", Usage: "show what was done with tokens and keys, a JSON object a line",
+		Flags:  []cli.Flag{boolFlag("go on with what happens", "follow", "f")},
+		Action: auditAction,
+		Description: `# Which tokens a sandbox has had, and which keys signed them
+openshell-vm gateway audit | grep '"name":"box"'
+
+# What is refused, as it happens
+openshell-vm gateway audit -f | grep '"what":"refusal"'`,
+	}
+}
+
+func auditAction(c *cli.Context) error {
+	if err := cmdline.None(c); err != nil {
+		return err
+	}
+	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	if err != nil {
+		return err
+	}
+	return client.Audit(c.Context, c.Bool("follow"), c.App.Writer)
+}

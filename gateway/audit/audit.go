@@ -1,0 +1,172 @@
+// Package audit keeps the record of what was done with tokens and keys: who got which token,
+// for whom, signed by which key, and what was refused, with the reason.
+//
+// The log is a file of JSON lines, 5 files of 8 MiB, which outlives the gateway. What is
+// promised: no line holds a token or a part of one, and an event is one write. What is not
+// promised: on a full disk events are lost rather than renewals, and a line says so later; a
+// line may not be on the disk yet when the host loses its power.
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"openshell-vm/internal/rotlog"
+	"openshell-vm/internal/text"
+)
+
+const (
+	maxFile = 8 << 20 // bytes
+	files   = 5
+)
+
+// What happened.
+const (
+	Mint      = "mint"      // a token was made, and published in a share
+	Exchange  = "exchange"  // a token was made for who asked
+	Refusal   = "refusal"   // a token, or a request for one, was refused
+	Revoke    = "revoke"    // all tokens of a sandbox so far
+	Rotate    = "rotate"    // a new key was made
+	Sign      = "sign"      // a key that was made before begins to sign
+	Retire    = "retire"    // a key was made invalid
+	NewIssuer = "issuer"    // tokens have another iss from now on
+	Remove    = "remove"    // a sandbox or share is gone, and its tokens with it
+	Lost      = "lost"      // lines that the disk did not take
+	Begin     = "begin"     // a gateway began
+	Publish   = "publish"   // a generation is in its share
+	NoPublish = "unpublish" // a generation could not be published
+)
+
+// Event is one line. Empty fields are left out.
+type Event struct {
+	Time       time.Time `json:"time"`
+	What       string    `json:"what"`
+	Sandbox    string    `json:"sandbox,omitempty"` // the id of a sandbox or share
+	Name       string    `json:"name,omitempty"`
+	Subject    string    `json:"sub,omitempty"`
+	Audience   string    `json:"aud,omitempty"`
+	Issuer     string    `json:"iss,omitempty"`
+	TokenID    string    `json:"jti,omitempty"`
+	KeyID      string    `json:"kid,omitempty"`
+	Generation uint64    `json:"gen,omitempty"`
+	Expires    time.Time `json:"exp,omitzero"`
+	Reason     string    `json:"reason,omitempty"` // of a refusal or a failure, one line
+	Caller     string    `json:"caller,omitempty"` // how the caller came: api, socket, listener
+}
+
+// Log is the audit log. A nil Log keeps nothing. It is safe for concurrent use.
+type Log struct {
+	path string
+	log  *slog.Logger
+	lost atomic.Uint64 // since the last line that the disk took
+
+	mu   sync.Mutex
+	file *rotlog.Log // nil until it could be opened
+}
+
+// New makes the log at path, which goes on where the last gateway ended. Problems go to log. A
+// file that can't be opened, as on a full disk, is tried again with each event.
+func New(path string, log *slog.Logger) *Log {
+	l := &Log{path: path, log: log}
+	_, _ = l.opened() // Write tells of an error
+	return l
+}
+
+func (l *Log) opened() (*rotlog.Log, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file != nil {
+		return l.file, nil
+	}
+	file, err := rotlog.Open(l.path, rotlog.Options{Max: maxFile, Count: files, Append: true, Mark: mark})
+	if err == nil {
+		l.file = file
+	}
+	return file, err
+}
+
+// Write adds an event. It sets the time if that is zero. A failure is logged once until the
+// next success.
+func (l *Log) Write(e Event) {
+	if l == nil {
+		return
+	}
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	file, err := l.opened()
+	if err == nil {
+		_, err = file.Write(line(e))
+	}
+	if err == nil {
+		l.lost.Store(0)
+	} else if l.lost.Add(1) == 1 {
+		l.log.Warn("the audit log can't be written", "error", text.Line(err.Error()))
+	}
+}
+
+// mark is the line for what the disk did not take.
+func mark() []byte {
+	return line(Event{Time: time.Now(), What: Lost, Reason: "lines are missing here: the disk did not take them"})
+}
+
+func line(e Event) []byte {
+	for _, field := range []*string{&e.Name, &e.Subject, &e.Audience, &e.Issuer, &e.TokenID, &e.KeyID, &e.Reason} {
+		*field = text.Line(*field) // who was refused may have written it
+	}
+	e.Time = e.Time.UTC()
+	out, _ := json.Marshal(e) // can't fail: plain fields only
+	return append(out, '\n')
+}
+
+// Copy sends the log's lines to out, whole ones, from the oldest that is kept. With follow it
+// goes on until ctx ends. It returns ctx's error or that of out. A slow out delays no event.
+func (l *Log) Copy(ctx context.Context, follow bool, out func(lines []byte) error) error {
+	if l == nil {
+		return nil
+	}
+	file, err := l.opened()
+	if err != nil {
+		return err
+	}
+	f, err := file.Follow(true, false)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	next := ctx
+	if !follow { // what is there is read, and nothing is waited for
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		next = ended
+	}
+	for {
+		lines, err := f.Next(next)
+		switch {
+		case err != nil && !follow && ctx.Err() == nil:
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := out(lines); err != nil {
+			return err
+		}
+	}
+}
+
+// Close ends the log.
+func (l *Log) Close() error {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	return l.file.Close()
+}

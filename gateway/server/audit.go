@@ -1,0 +1,58 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/audit"
+	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/server/answer"
+)
+
+// auditRoutes show what was done with tokens and keys.
+type auditRoutes struct {
+	audit *audit.Log
+	touch func() // notes that the gateway is used
+}
+
+func (s auditRoutes) add(mux *http.ServeMux) { mux.HandleFunc("GET /v1/audit", s.get) }
+
+// get sends the log as it is on disk. With follow it goes on until the client or the gateway
+// ends.
+func (s auditRoutes) get(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	follow := r.URL.Query().Get("follow") != ""
+	if follow {
+		go s.use(ctx)
+	}
+	out, begun := answer.Flusher(w), false
+	err := s.audit.Copy(ctx, follow, func(lines []byte) error {
+		if !begun {
+			w.Header().Set("Content-Type", "application/x-ndjson")
+		}
+		begun = true
+		_, err := out.Write(lines)
+		return err
+	})
+	if err != nil && !begun && ctx.Err() == nil {
+		answer.Fail(w, &api.Error{Code: api.CodeInternal, Message: "the audit log can't be read: " + explain.Line(err),
+			Hint: "free space on the state directory's disk, or see the gateway's log"})
+	}
+}
+
+// use counts a long request as a use of the gateway, until ctx ends.
+func (s auditRoutes) use(ctx context.Context) {
+	ticker := time.NewTicker(whileFollowed)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			s.touch()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
