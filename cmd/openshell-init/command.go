@@ -65,8 +65,11 @@ func resolve(p vocab.Process) (command, error) {
 		return command{}, notExecutable("working directory %s is not a directory", c.dir)
 	}
 	c.cred = syscall.Credential{Uid: uint32(id.Uid), Gid: uint32(id.Gid)}
+	c.cred.Groups = []uint32{c.cred.Gid} // among the others, as container tools have it
 	for _, g := range id.Sgids {
-		c.cred.Groups = append(c.cred.Groups, uint32(g))
+		if g := uint32(g); !slices.Contains(c.cred.Groups, g) {
+			c.cred.Groups = append(c.cred.Groups, g)
+		}
 	}
 	c.file, err = lookPath(p.Args[0], getenv(c.env, "PATH"))
 	return c, err
@@ -177,16 +180,26 @@ func lookPath(name, path string) (string, error) {
 		}
 	}
 	if denied != nil {
-		return "", notExecutable("exec %q: %v", name, denied)
+		return "", notExecutable("exec: %q: %v", name, denied)
 	}
-	return "", &notRunnable{codeNotFound, fmt.Sprintf("exec %q: not found in $PATH", name)}
+	return "", &notRunnable{codeNotFound, fmt.Sprintf("exec: %q: executable file not found in $PATH", name)}
 }
 
-// execError turns the kernel's error for a program into a *notRunnable.
-func execError(name string, err error) error {
+// execError turns the kernel's error for a program into a *notRunnable, in the words that
+// container tools have. The kernel says ENOENT of a missing interpreter, too.
+func execError(name string, c command, err error) error {
 	code := codeNotExecutable
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		code = codeNotFound
+		file := c.file
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(c.dir, file)
+		}
+		if _, missing := os.Stat(file); missing != nil {
+			err = missing
+		} else {
+			err = fmt.Errorf("its interpreter or loader: %w", err)
+		}
 	}
-	return &notRunnable{code, fmt.Sprintf("exec %q: %v", name, err)}
+	return &notRunnable{code, fmt.Sprintf("exec: %q: %v", name, err)}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,9 +86,13 @@ func TestExecError(t *testing.T) {
 	for err, want := range map[error]int{
 		unix.ENOENT: codeNotFound, unix.ENOTDIR: codeNotFound, unix.EACCES: codeNotExecutable, unix.ENOEXEC: codeNotExecutable,
 	} {
-		if got := refusal(execError("tool", err)); got.code != want || !strings.Contains(got.reason, err.Error()) {
+		if got := refusal(execError("tool", command{file: "/dev/null"}, err)); got.code != want || !strings.Contains(got.reason, err.Error()) {
 			t.Errorf("%v: %+v, want code %d", err, got, want)
 		}
+	}
+	missing := refusal(execError("./tool", command{file: "tool", dir: "/no/such"}, unix.ENOENT))
+	if want := `exec: "./tool": stat /no/such/tool: no such file or directory`; missing.reason != want {
+		t.Errorf("a missing program: %q, want %q", missing.reason, want)
 	}
 	if got := refusal(unix.EMFILE); got.code != codeNotExecutable || got.reason == "" {
 		t.Errorf("another error gives %+v", got)
@@ -108,7 +113,7 @@ func TestResolveRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.cred.Uid != 4321 || c.cred.Gid != 8765 || len(c.cred.Groups) != 0 || c.dir != "/tmp" || getenv(c.env, "HOME") != "/" {
+	if c.cred.Uid != 4321 || c.cred.Gid != 8765 || !slices.Equal(c.cred.Groups, []uint32{8765}) || c.dir != "/tmp" || getenv(c.env, "HOME") != "/" {
 		t.Errorf("resolved to %+v", c)
 	}
 }

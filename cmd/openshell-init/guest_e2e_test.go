@@ -132,7 +132,7 @@ func TestGuestRefusals(t *testing.T) {
 		code    int
 		reason  string
 	}{
-		{vocab.Process{Args: []string{"no-such-program"}}, 127, `exec "no-such-program": not found in $PATH`},
+		{vocab.Process{Args: []string{"no-such-program"}}, 127, `exec: "no-such-program": executable file not found in $PATH`},
 		{vocab.Process{Args: []string{"/etc/plain"}}, 126, `exec "/etc/plain": permission denied`},
 		{vocab.Process{Args: []string{"true"}, User: "nobody-knows"}, 126, `user "nobody-knows": unable to find user nobody-knows: no matching entries in passwd file`},
 		{vocab.Process{Args: []string{"true"}, Dir: "/nowhere"}, 126, "working directory: stat /nowhere: no such file or directory"},

@@ -25,7 +25,7 @@ func (s *session) launch(r *root, p vocab.Process) error {
 			Sys: &syscall.SysProcAttr{Credential: &c.cred, Setsid: true},
 		})
 		if err != nil {
-			return execError(p.Args[0], err)
+			return execError(p.Args[0], c, err)
 		}
 		return nil
 	})

@@ -118,7 +118,7 @@ func (s *session) start(p vocab.Process, stdin bool) error {
 		Sys:   &syscall.SysProcAttr{Credential: &c.cred, Setsid: true, Setctty: p.Terminal, Ctty: 0},
 	})
 	if err != nil {
-		return execError(p.Args[0], err)
+		return execError(p.Args[0], c, err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
 	"openshell-vm/cmd/openshell-vm/copying"
@@ -47,7 +48,7 @@ func cpAction(c *cli.Context) error {
 	}
 	defer s.Close()
 	copy := copying.Copy{
-		Archive: c.Bool("archive"), FollowLink: c.Bool("follow-link"), Quiet: c.Bool("quiet"),
+		Archive: c.Bool("archive"), FollowLink: c.Bool("follow-link"), Quiet: c.Bool("quiet") || !term.IsTerminal(int(os.Stderr.Fd())),
 		Progress: say.NewProgress(os.Stderr), Stdin: os.Stdin, Stdout: os.Stdout,
 	}
 	return s.Interruptible(c.Context, func(ctx context.Context) error {

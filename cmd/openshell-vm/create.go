@@ -58,7 +58,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "rootfs", Usage: "`DIR` as its root, below an overlay; without: a minimal busybox userland"},
 		&cli.StringFlag{Name: "image", Usage: "container image `REF`; for a VM also oci:DIR, oci-archive:FILE, docker-archive:FILE, " +
 			"docker-daemon:REF, containers-storage:REF"},
-		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` in place of the image's, with COMMAND as its arguments"},
+		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` in place of the image's, with COMMAND as its arguments; '' runs COMMAND alone"},
 		boolFlag("keep what it writes in memory; gone when it stops", "ephemeral"),
 		boolFlag("do not run it in a VM that this host can't confine fully", "require-jail"),
 		&cli.Float64Flag{Name: "cpus", Usage: "`N` CPUs", DefaultText: "the driver's choice"},
@@ -111,19 +111,26 @@ func createRequest(c *cli.Context) (api.CreateRequest, error) {
 	if !c.Bool("quiet") {
 		say.Warn(warnings)
 	}
-	return entrypoint(r, c.String("entrypoint")), nil
+	return entrypoint(r, c.String("entrypoint"), c.IsSet("entrypoint"))
 }
 
 // entrypoint puts the program first. An image has one of its own, which its engine
-// replaces. A directory has none.
-func entrypoint(r api.CreateRequest, program string) api.CreateRequest {
+// replaces. A directory has none. An empty one leaves the image's out: COMMAND is run
+// as it is.
+func entrypoint(r api.CreateRequest, program string, given bool) (api.CreateRequest, error) {
+	args := r.Process.Args
 	switch {
+	case r.Image != "" && given && program == "":
+		if len(args) == 0 {
+			return r, say.Errorf("give a COMMAND: the image's own goes with its entry point", "--entrypoint is empty, and there is no command")
+		}
+		r.Entrypoint, r.Process.Args = args[0], args[1:]
 	case r.Image != "":
 		r.Entrypoint = program
 	case program != "":
-		r.Process.Args = append([]string{program}, r.Process.Args...)
+		r.Process.Args = append([]string{program}, args...)
 	}
-	return r
+	return r, nil
 }
 
 func rootfs(c *cli.Context) (string, error) {

@@ -277,6 +277,14 @@ func (f *fake) start(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
 		f.mu.Unlock()
 		answer(w, s.Sandbox)
 		return
+	case "prompt": // runs before its start is answered
+		f.mu.Lock()
+		s.State = "running"
+		f.mu.Unlock()
+		close(s.started)
+		time.Sleep(200 * time.Millisecond)
+		answer(w, s.Sandbox)
+		return
 	case "boots-for-ever", "stays-for-ever", "prepares-for-ever":
 		if s.Process.Args[0] == "prepares-for-ever" {
 			f.mu.Lock()
@@ -447,6 +455,9 @@ func workload(conn net.Conn, rw *bufio.ReadWriter, p api.Process, signals chan i
 	case "cat": // also says what else it gets
 		cat(in, out)
 		end(0)
+	case "prompt":
+		fmt.Fprint(out.To(stream.Stdout, 0), "prompt> ")
+		cat(in, out)
 	case "trap":
 		fmt.Fprintln(out.To(stream.Stdout, 0), "ready")
 		end(128 + <-signals)

@@ -18,8 +18,9 @@ func boolFlag(usage, name string, aliases ...string) cli.Flag {
 	return &cli.BoolFlag{Name: name, Aliases: aliases, Usage: usage, DisableDefaultText: true}
 }
 
-func outputFlag() cli.Flag {
-	return cmdline.Choice{Of: []string{"json", "text"}, StringFlag: &cli.StringFlag{Name: "output", Aliases: []string{"o", "format"},
+// outputFlag has further names where docker gives it some.
+func outputFlag(further ...string) cli.Flag {
+	return cmdline.Choice{Of: []string{"json", "text"}, StringFlag: &cli.StringFlag{Name: "output", Aliases: append([]string{"o", "format"}, further...),
 		Usage:       "as `FORMAT`: text for people, json, where durations are in nanoseconds, or a Go template where there are several things to list",
 		DefaultText: "text"}}
 }

@@ -43,7 +43,7 @@ openshell-vm image pull containers-storage:localhost/mine`},
 			ArgsUsage: cmdline.Images, Action: imageRmAction},
 		{Name: "prune", Usage: "remove images without a name and a sandbox, and what was fetched and is not needed to run",
 			Flags: []cli.Flag{boolFlag("also images with a name", "all", "a"), boolFlag("do not ask", "force", "f")}, Action: imagePruneAction},
-		{Name: "inspect", Usage: "show all that is known of it", ArgsUsage: cmdline.Images, Flags: []cli.Flag{outputFlag()}, Action: imageInspectAction},
+		{Name: "inspect", Usage: "show all that is known of it", ArgsUsage: cmdline.Images, Flags: []cli.Flag{outputFlag("f")}, Action: imageInspectAction},
 	}}
 }
 

@@ -17,7 +17,7 @@ import (
 func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name: "inspect", Usage: "show all about sandboxes", ArgsUsage: cmdline.Sandboxes,
-		Flags: []cli.Flag{outputFlag()}, Action: inspectAction,
+		Flags: []cli.Flag{outputFlag("f")}, Action: inspectAction,
 	}
 }
 

@@ -57,6 +57,9 @@ func readPort(text string) ([]api.Port, error) {
 		return wrong(fmt.Sprintf("%q is no port", guests))
 	}
 	from, to := uint16(0), uint16(0)
+	if hosts == "0" { // docker's other word for a free one
+		hosts = ""
+	}
 	if hosts != "" {
 		if from, to, ok = portRange(hosts); !ok {
 			return wrong(fmt.Sprintf("%q is no port", hosts))

@@ -14,6 +14,8 @@ func TestPublishedPorts(t *testing.T) {
 		"8080:80":                 {{Host: 8080, Guest: 80}},
 		"8080:80/tcp":             {{Host: 8080, Guest: 80}},
 		"53:5353/udp":             {{Host: 53, Guest: 5353, Protocol: "udp"}},
+		"0:80":                    {{Guest: 80}},
+		"127.0.0.1:0:80/udp":      {{HostIP: "127.0.0.1", Guest: 80, Protocol: "udp"}},
 		"127.0.0.1:8080:80":       {{HostIP: "127.0.0.1", Host: 8080, Guest: 80}},
 		"0.0.0.0::80":             {{HostIP: "0.0.0.0", Guest: 80}},
 		"[::1]:80:81":             {{HostIP: "::1", Host: 80, Guest: 81}},

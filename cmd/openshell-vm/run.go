@@ -132,7 +132,7 @@ func couldNotRun(s api.Sandbox) error {
 	if s.State != api.StateExited || s.ExitCode == nil || s.Reason == "" {
 		return nil
 	}
-	e := &api.Error{Message: fmt.Sprintf("%s: %s", s.Name, s.Reason), Hint: "give a program that is in it, and may be executed"}
+	e := &api.Error{Message: fmt.Sprintf("%s: %s", s.Name, s.Reason), Hint: commandHint(s.Reason)}
 	switch *s.ExitCode {
 	case 126:
 		e.Code = api.CodeNotExecutable
@@ -142,6 +142,23 @@ func couldNotRun(s api.Sandbox) error {
 		return nil
 	}
 	return e
+}
+
+// commandHint is what to do about a command that can't be run, by the reason that the
+// engine or the guest gives.
+func commandHint(reason string) string {
+	for _, c := range []struct{ word, hint string }{
+		{"not found in $PATH", "give a program that is in the sandbox's $PATH, or a path in it; the image may lack it"},
+		{"interpreter or loader", "run the interpreter that the image has, such as sh FILE; a program that is linked to another libc needs that one"},
+		{"no such file", "give a path that is in the sandbox; one of this host has to be mounted first"},
+		{"exec format error", "give a program for this host's architecture, or for a script its interpreter, such as sh FILE"},
+		{"permission denied", "give a file that may be executed (chmod +x) and is no directory, or for a script its interpreter, such as sh FILE"},
+	} {
+		if strings.Contains(reason, c.word) {
+			return c.hint
+		}
+	}
+	return "give a program that is in it, and may be executed"
 }
 
 // takeBack removes a sandbox that did not start. A signal leaves it to the user.
@@ -177,17 +194,22 @@ func foreground(ctx context.Context, s *session.Session, client *api.Client, san
 	if err := s.Connected(attached); err != nil {
 		return withCleanup(err, takeBack(s, client, sandbox))
 	}
-	if _, err := startNew(ctx, s, client, sandbox); err != nil {
+	started, err := startNew(ctx, s, client, sandbox)
+	if err != nil {
 		return err
 	}
 	if err := s.Live(); err != nil {
 		return withCleanup(err, takeBack(s, client, sandbox))
 	}
-	err := s.Follow(ctx, client, attached, sandbox)
+	err = s.Follow(ctx, client, attached, sandbox)
 	if removeAfter && !errors.Is(err, session.ErrDetached) {
 		err = withCleanup(err, remove(context.Background(), client, sandbox.ID))
 	}
-	return s.Farewell(err, sandbox.Name)
+	err = s.Farewell(err, sandbox.Name)
+	if couldNotRun(started) != nil { // the reason came with the output
+		fmt.Fprintln(os.Stderr, "hint: "+commandHint(started.Reason))
+	}
+	return err
 }
 
 // remove deletes what this command made.

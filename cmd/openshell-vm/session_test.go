@@ -112,6 +112,19 @@ func TestTerminalIsTheWorkloads(t *testing.T) {
 	term.ends(0)
 }
 
+// TestTerminalIsRawBeforeTheFirstPrompt: a workload may be quicker than the answer to its
+// start. Its prompt is not shown before the terminal is set up for what is typed then.
+func TestTerminalIsRawBeforeTheFirstPrompt(t *testing.T) {
+	term := onTerminal(t, "run", "--rm", "-it", "prompt")
+	term.sees("prompt> ")
+	if term.cooked() {
+		t.Error("the prompt is shown, and the terminal is not raw yet")
+	}
+	term.types("\x10\x11")
+	term.sees("detached")
+	term.ends(0)
+}
+
 func TestTerminalIsRestoredAfterTheWorkload(t *testing.T) {
 	term := onTerminal(t, "run", "--rm", "-it", "exit", "7")
 	term.ends(7)

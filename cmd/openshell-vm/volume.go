@@ -25,7 +25,7 @@ openshell-vm volume create work`},
 			Description: `# Names only
 openshell-vm volume ls -q`},
 		{Name: "inspect", Usage: "show all about volumes", ArgsUsage: cmdline.Volumes,
-			Flags: []cli.Flag{outputFlag()}, Action: volumeInspectAction},
+			Flags: []cli.Flag{outputFlag("f")}, Action: volumeInspectAction},
 		{Name: "rm", Aliases: []string{"remove"}, Usage: "remove volumes with all that is in them; not those that a sandbox uses",
 			ArgsUsage: cmdline.Volumes, Action: volumeRmAction,
 			Flags: []cli.Flag{boolFlag("no error for those that are gone", "force", "f")}},

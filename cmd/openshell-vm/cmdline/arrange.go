@@ -67,7 +67,7 @@ func arrangeFlags(cmd *cli.Command, path, rest []string) ([]string, error) {
 		}
 		taken, left, err := oneFlag(cmd, path, rest)
 		if err != nil {
-			return nil, err
+			return nil, perhapsArgument(err, cmd, flags)
 		}
 		short = short || !strings.HasPrefix(word, "--") && slices.Contains(taken, helpArg)
 		flags, rest = append(flags, taken...), left

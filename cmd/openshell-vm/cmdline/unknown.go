@@ -1,6 +1,7 @@
 package cmdline
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -50,6 +51,19 @@ func unknownFlag(path []string, cmd *cli.Command, typed string) error {
 		hint = "did you mean --" + near + "? " + hint
 	}
 	return say.Errorf(hint, "unknown flag %s", typed)
+}
+
+// perhapsArgument adds what to do if an unknown flag is meant for the image's program.
+// Docker's flags end at the image's name. Here that is a flag's value, and ends nothing.
+func perhapsArgument(err error, cmd *cli.Command, before []string) error {
+	var e *say.Error
+	image := func(flag string) bool {
+		return strings.HasPrefix(flag, "--image=") || strings.HasPrefix(flag, "--entrypoint=")
+	}
+	if !argumentsOf(cmd).command || !slices.ContainsFunc(before, image) || !errors.As(err, &e) {
+		return err
+	}
+	return say.Errorf("is it an argument of what the image runs? write -- before it; else "+e.Hint, "%v", err)
 }
 
 // unknownShort is the first of combined short flags that cmd doesn't have.

@@ -225,7 +225,6 @@ var Flags = map[string][]Habit{
 			"openshell-vm logs --tail N shows the end"},
 	},
 	"inspect": {
-		{"-f", "templates are not known here", "openshell-vm inspect -o json SANDBOX, for jq to choose from"},
 		{"-s --size -t --type -l --latest",
 			"that is not known here",
 			"openshell-vm inspect SANDBOX shows all there is, with -o json for jq"},

@@ -30,6 +30,7 @@ type Session struct {
 	stdout   io.Writer
 	stderr   io.Writer
 	restore  func()
+	ready    func() // lets output through, once the terminal is set up
 	resize   chan api.Size
 	signals  chan int
 	received chan os.Signal
@@ -59,12 +60,31 @@ func New(interactive, tty bool) (*Session, error) {
 		s.stdin = &detachReader{from: os.Stdin, detach: sync.OnceFunc(func() { close(s.detached) })}
 	}
 	s.stdout, s.stderr = s.Progress.Before(s.stdout), s.Progress.Before(s.stderr)
+	s.ready = func() {}
+	if s.raw {
+		live := make(chan struct{})
+		s.ready = sync.OnceFunc(func() { close(live) })
+		s.stdout, s.stderr = held{s.stdout, live}, held{s.stderr, live}
+	}
 	signal.Notify(s.received, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	return s, nil
 }
 
+// held keeps output back until the terminal is set up. Who saw a prompt before would type
+// into a terminal that still echoes and waits for whole lines.
+type held struct {
+	w    io.Writer
+	live <-chan struct{}
+}
+
+func (h held) Write(data []byte) (int, error) {
+	<-h.live
+	return h.w.Write(data)
+}
+
 // Close gives the terminal and the signals back. It may be called twice.
 func (s *Session) Close() {
+	defer s.ready()
 	s.Progress.Done()
 	signal.Stop(s.received)
 	s.restore()
@@ -134,6 +154,7 @@ func (s *Session) Live() error {
 		signal.Notify(winch, unix.SIGWINCH)
 		s.offerSize()
 	}
+	s.ready()
 	go func() {
 		defer signal.Stop(winch)
 		for asked := 0; ; {

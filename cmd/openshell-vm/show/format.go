@@ -107,7 +107,7 @@ func malformed(format string, err error) error {
 	if i := strings.LastIndex(reason, ": "); i >= 0 {
 		reason = reason[i+2:]
 	}
-	return say.Errorf("give a Go template such as '{{.Name}} {{.State}}', or json", "the format %q can't be used: %s", format, reason)
+	return say.Errorf("give a Go template such as '{{.Name}} {{.State}} {{.ExitCode}}', or json, which shows all fields", "the format %q can't be used: %s", format, reason)
 }
 
 // functions are docker's.

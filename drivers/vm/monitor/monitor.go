@@ -61,7 +61,8 @@ type readTools func(name string, tools []byte) (hypervisor.Tools, error)
 //  1. enter a cgroup; open the logs, the guest's three ports and the socket (from now
 //     on clients are answered)
 //  2. start the hypervisor's processes
-//  3. boot: hello, start, started, within the deadline; write to ready
+//  3. boot: hello, start, started, within the deadline; write to ready, but after 5 if
+//     the workload could not be run
 //  4. watch until the workload has ended or a process of the VM has died
 //  5. take the last output, write the exit status to disk, tell the clients
 //  6. kill what is left of the VM (its disk is written by then), let the clients read
@@ -111,13 +112,18 @@ func (m *monitor) run(lock *os.File, ready io.WriteCloser) error {
 		m.group.kill()
 		return m.failed(ready, err)
 	}
-	m.tell(ready, api.Ready{})
+	if early == nil {
+		m.tell(ready, api.Ready{})
+	}
 	if err := m.unlistRoot(); err != nil {
 		m.log.Warn("the list of the root's files is left", "error", err)
 	}
 	exit := m.watch(early) // 4
 	m.finish(exit)         // 5
-	m.group.kill()         // 6
+	if early != nil {      // whoever starts it finds out at once that it could not run
+		m.tell(ready, api.Ready{})
+	}
+	m.group.kill() // 6
 	if m.net != nil {
 		m.net.Close()
 	}

@@ -142,11 +142,11 @@ func checkCommand(spec view, own bool) error {
 		hint = fmt.Sprintf("give a program of its root; if %s is an image: openshell-vm run --image %s",
 			name, strings.Join(spec.Process.Args, " "))
 	}
-	where := "not found in $PATH"
+	where := "executable file not found in $PATH"
 	if strings.Contains(name, "/") {
 		where = "no such file"
 	}
-	return &api.Error{Code: api.CodeNoCommand, Message: fmt.Sprintf("exec %q: %s", name, where), Hint: hint}
+	return &api.Error{Code: api.CodeNoCommand, Message: fmt.Sprintf("exec: %q: %s", name, where), Hint: hint}
 }
 
 // places returns the files of the root that a command may mean, as absolute paths.
