@@ -108,6 +108,8 @@ var importRule = map[string][]string{
 	"gateway/config": {"internal"},
 	// The issuer as others see it: its names, its documents, the hook.
 	"gateway/issuer": {"tokens", "internal"},
+	// Serves the issuer's documents to verifiers, over TCP.
+	"gateway/listener": {"internal"},
 	// Turns errors into a line and a hint.
 	"gateway/explain": {"=drivers", "gateway/api", "tokens", "internal/text"},
 	// Which tokens for other audiences there are to be, and what providers' SDKs read.
