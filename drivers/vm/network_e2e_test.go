@@ -71,10 +71,13 @@ func TestNetwork(t *testing.T) {
 	t.Run("what it must not reach", func(t *testing.T) { forbidden(t, d, spec, server, bridged, own) })
 	t.Run("ports of the host", func(t *testing.T) { published(t, spec) })
 	t.Run("many connections", func(t *testing.T) {
-		if out := inside(t, d, spec, "net", "many", "200", serverIP+":"+serverPort); !strings.Contains(out, "200 connections") {
+		out := inside(t, d, spec, "net", "many", "1000", serverIP+":"+serverPort)
+		if !strings.Contains(out, "1000 connections") {
 			t.Error(out)
 		}
+		t.Log(out)
 	})
+	t.Run("the hypervisor stopped", func(t *testing.T) { stoppedVM(t, d, spec) })
 	t.Run("the process killed", func(t *testing.T) { killedNetwork(t, d, spec) })
 	t.Run("the host's resolver changes", func(t *testing.T) {
 		check(t, os.WriteFile("/etc/resolv.conf.new", []byte("nameserver 203.0.113.1\n"), 0o644), os.Rename("/etc/resolv.conf.new", "/etc/resolv.conf"))
@@ -310,9 +313,42 @@ func published(t *testing.T, spec drivers.Spec) {
 	driverstest.Refused(t, err, "the port is taken")
 }
 
+// counted waits until what a sandbox uses is known to be at least that much.
+func counted(t *testing.T, d *Driver, spec drivers.Spec, least int64) drivers.Usage {
+	t.Helper()
+	var u drivers.Usage
+	waitFor(t, func() (ok bool) {
+		var err error
+		u, err = d.Usage(t.Context(), spec.ID)
+		check(t, err)
+		return u.Received != nil && *u.Received >= least && *u.Sent >= least && u.Processes != nil
+	})
+	if n := *u.Processes; n < 1 || n > 10 {
+		t.Errorf("it has %d processes", n)
+	}
+	return u
+}
+
+// stoppedVM stops the hypervisor by a signal. Who asks for a command is told so, and the VM
+// goes on as before.
+func stoppedVM(t *testing.T, d *Driver, spec drivers.Spec) {
+	pid := processes(t, d, spec.ID)[qemu.Name]
+	check(t, syscall.Kill(pid, syscall.SIGSTOP))
+	defer syscall.Kill(pid, syscall.SIGCONT)
+	want := fmt.Sprintf("kill -CONT %d lets it go on", pid)
+	waitFor(t, func() bool { return strings.HasSuffix(expectState(t, d, spec.ID, drivers.Running).Reason, want) })
+	_, err := d.Exec(t.Context(), spec.ID, drivers.Process{Args: []string{"true"}}, drivers.Streams{})
+	if err == nil || !strings.HasPrefix(err.Error(), "the sandbox is stopped: ") || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("a command in a stopped VM: %v", err)
+	}
+	check(t, syscall.Kill(pid, syscall.SIGCONT))
+	runInside(t, d, spec, "true")
+}
+
 // killedNetwork kills the network process again and again, while the guest uses it. The
 // guest goes on, and its network is there again.
 func killedNetwork(t *testing.T, d *Driver, spec drivers.Spec) {
+	before := counted(t, d, spec, 20_000_000) // by what it reached
 	var out capture.Buffer
 	ended := make(chan error, 1)
 	go func() {
@@ -341,4 +377,5 @@ func killedNetwork(t *testing.T, d *Driver, spec drivers.Spec) {
 		return strings.Contains(inside(t, d, spec, "net", "dial", "tcp", "again.test:"+serverPort), ": ok")
 	})
 	published(t, spec)
+	counted(t, d, spec, min(*before.Received, *before.Sent)+1)
 }

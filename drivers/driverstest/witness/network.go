@@ -164,12 +164,12 @@ func answerNames(conn net.PacketConn, addr net.IP) {
 // dialTime bounds one attempt. A refusal that takes so long is none.
 const dialTime = 10 * time.Second
 
-func connect(protocol, addr string) (net.Conn, error) {
-	conn, err := net.DialTimeout(protocol, addr, dialTime)
+func connect(protocol, addr string, within time.Duration) (net.Conn, error) {
+	conn, err := net.DialTimeout(protocol, addr, within)
 	if err != nil {
 		return nil, err
 	}
-	conn.SetDeadline(time.Now().Add(dialTime))
+	conn.SetDeadline(time.Now().Add(within))
 	if protocol == "tcp" {
 		_, err = fmt.Fprintln(conn, "echo")
 	}
@@ -186,7 +186,7 @@ func use(conn net.Conn) error {
 
 // dial returns why an address can't be reached; "" if it can.
 func dial(protocol, addr string) string {
-	conn, err := connect(protocol, addr)
+	conn, err := connect(protocol, addr, dialTime)
 	if err == nil {
 		defer conn.Close()
 		if protocol == "udp" {
@@ -200,6 +200,9 @@ func dial(protocol, addr string) string {
 	return ""
 }
 
+// manyTime bounds one attempt among many, on a busy host.
+const manyTime = 2 * time.Minute
+
 func many(number, addr string) {
 	n, err := strconv.Atoi(number)
 	fail(err)
@@ -211,7 +214,7 @@ func many(number, addr string) {
 		tries.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			if conn, err := connect("tcp", addr); err == nil {
+			if conn, err := connect("tcp", addr, manyTime); err == nil {
 				mu.Lock()
 				open = append(open, conn)
 				mu.Unlock()
@@ -221,7 +224,7 @@ func many(number, addr string) {
 	tries.Wait()
 	works := 0
 	for _, conn := range open {
-		conn.SetDeadline(time.Now().Add(dialTime))
+		conn.SetDeadline(time.Now().Add(manyTime))
 		if use(conn) == nil {
 			works++
 		}
@@ -257,7 +260,7 @@ func move(what, number, addr string) {
 }
 
 func keep(addr string) {
-	conn, err := connect("tcp", addr)
+	conn, err := connect("tcp", addr, dialTime)
 	fail(err)
 	fmt.Println("up")
 	for err == nil {
