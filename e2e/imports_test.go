@@ -153,7 +153,7 @@ var importRule = map[string][]string{
 	"cmd/openshell-gateway": {"gateway", "drivers"},
 	"cmd/openshell-vmm":     {"drivers/vm/hypervisor/all", "drivers/vm/jail", "drivers/vm/kvm", "drivers/vm/monitor"},
 	"cmd/openshell-init":    {"cmd/openshell-init", "drivers/vm/guest", "internal"},
-	"cmd/openshell-image":   {"drivers/vm/images", "internal"},
+	"cmd/openshell-image":   {"drivers/vm/images", "drivers/vm/jail", "internal"},
 	"cmd/openshell-net":     {"drivers/vm/network/nat"},
 	"cmd/openshell-krun":    {"drivers/vm/guest", "drivers/vm/hypervisor/krun/krunvm", "krun"},
 

@@ -90,7 +90,7 @@ func New(cfg Config) *Driver {
 		cfg.Hypervisors, _ = all.New(nil) // no choices, so no wrong ones
 	}
 	h := host.New(host.Config{Libexec: cfg.Libexec, CacheDir: cfg.CacheDir, BusyBox: cfg.BusyBox, RequireJail: cfg.RequireJail})
-	images := library.New(filepath.Join(cfg.CacheDir, cacheImages), h.Program(images.Program))
+	images := library.New(filepath.Join(cfg.CacheDir, cacheImages), h.Program(images.Program), cfg.RequireJail)
 	return &Driver{cfg: cfg, host: h, hypervisors: hypervisors{cfg.Hypervisors, h}, images: images, Puller: images, ImageKeeper: images}
 }
 

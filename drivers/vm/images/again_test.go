@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"openshell-vm/drivers/vm/images/imagetest"
-	"openshell-vm/drivers/vm/images/source"
 	"openshell-vm/drivers/vm/images/store"
 	"openshell-vm/internal/vocab"
 )
@@ -123,9 +122,8 @@ func TestOneLayerFails(t *testing.T) {
 	}
 }
 
-// TestRemovedMeanwhile: the engine's image is here already when it is looked for, and gone
-// when it is used. It is copied then, and no empty image is kept under its name.
-func TestRemovedMeanwhile(t *testing.T) {
+// TestEngineIsCopiedOnce: what an engine has is copied if it is not here, and only then.
+func TestEngineIsCopiedOnce(t *testing.T) {
 	image := small(t, "above")
 	id, err := image.ConfigName()
 	if err != nil {
@@ -135,9 +133,10 @@ func TestRemovedMeanwhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket := filepath.Join(t.TempDir(), "engine.sock")
+	copies, socket := 0, filepath.Join(t.TempDir(), "engine.sock")
 	serveUnix(t, socket, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/get") {
+			copies++
 			if err := tarball.Write(tag, image, w); err != nil {
 				t.Error(err)
 			}
@@ -145,25 +144,24 @@ func TestRemovedMeanwhile(t *testing.T) {
 		}
 		w.Write([]byte(`{"Id":"` + id.String() + `"}`))
 	}))
-	dir := t.TempDir()
+	q := Request{Dir: t.TempDir(), Reference: "docker-daemon:x:1", Fresh: true}
 	getenv := func(key string) string { return map[string]string{"DOCKER_HOST": "unix://" + socket}[key] }
-	ref, err := source.Parse("docker-daemon:x:1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := store.Open(dir)
-	release, err := s.Pulling()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
-	p := &puller{store: s, report: func(vocab.PullProgress) {}, has: func(v1.Hash) bool { return true }}
-	got, err := p.pull(t.Context(), ref, Request{Dir: dir}, getenv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got.ID != id.String() || content(t, got, "etc/a") != "above" {
-		t.Errorf("%+v", got)
+	for n, want := range []int{1, 1, 2} {
+		if n == 2 {
+			if err := os.RemoveAll(filepath.Join(q.Dir, "images")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := Pull(t.Context(), q, getenv, func(vocab.PullProgress) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.ID != id.String() || content(t, got, "etc/a") != "above" || copies != want {
+			t.Errorf("after %d copies: %+v", copies, got)
+		}
+		if named, err := store.Open(q.Dir).Lookup("docker-daemon:docker.io/library/x:1"); err != nil || named.ID != got.ID {
+			t.Errorf("%+v, %v", named, err)
+		}
 	}
 }
 

@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"openshell-vm/drivers/vm/images/store"
 	"openshell-vm/internal/fault"
@@ -44,28 +47,49 @@ func (c Client) run(ctx context.Context, q Request, report func(vocab.PullProgre
 	if err := cmd.Start(); err != nil {
 		return store.Image{}, &fault.Error{Err: err, Hint: "see that " + Program + " is installed beside openshell-vmm"}
 	}
-	defer cmd.Wait() // the pipes are read to their end before
-	defer in.Close() // it ends then, if it has not yet
+	defer cmd.Wait()  // the pipes are read to their end before
+	defer out.Close() // nobody reads what else it says
+	defer in.Close()  // it ends then, if it has not yet
 	if err := json.NewEncoder(in).Encode(q); err != nil {
 		return store.Image{}, err
 	}
-	for reports := json.NewDecoder(out); ; {
+	bounded := &io.LimitedReader{R: out}
+	for reports := json.NewDecoder(bounded); ; {
 		var r Report
+		bounded.N = maxReport
 		if err := reports.Decode(&r); err != nil {
 			in.Close()
+			out.Close()
 			err = errors.Join(ctx.Err(), cmd.Wait())
 			return store.Image{}, fmt.Errorf("%s ended without an answer: %v: %s", Program, err, text.Line(said.String()))
 		}
 		switch {
 		case r.Progress != nil && report != nil:
+			r.Progress.Status, r.Progress.Layer = text.Line(r.Progress.Status), text.Line(r.Progress.Layer)
 			report(*r.Progress)
 		case r.Image != nil:
-			r.Image.Block = r.Block
-			return *r.Image, nil
+			return made(q, *r.Image)
 		case r.Problem != nil:
-			return store.Image{}, &fault.Error{Err: errors.New(r.Problem.Message), Hint: r.Problem.Hint}
+			return store.Image{}, &fault.Error{Err: errors.New(text.Line(r.Problem.Message)), Hint: text.Line(r.Problem.Hint)}
 		}
 	}
+}
+
+// maxReport bounds a report, in bytes: a configuration is in it.
+const maxReport = 32 << 20
+
+// made is the image that the program says it has made. What says so has read what is hostile,
+// so nothing is taken from it but which image it is.
+func made(q Request, said store.Image) (store.Image, error) {
+	if q.ID != "" && q.ID != said.ID {
+		return store.Image{}, fmt.Errorf("%s gave another image than it was asked for", Program)
+	}
+	image, err := store.Open(q.Dir).Image(said.ID)
+	if err == nil && said.Digest != "" {
+		_, err = v1.NewHash(said.Digest)
+	}
+	image.Digest = said.Digest
+	return image, err
 }
 
 // beginning keeps the beginning of what is written to it.

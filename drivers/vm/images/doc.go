@@ -11,6 +11,11 @@
 //
 // openshell-image reads one Request from its standard input and ends when that is closed.
 // It writes Reports to its standard output, the last of which is the result.
+//
+// It is two processes. The first one knows the host: it finds the login for a registry, opens
+// an archive, has an engine's image copied, and reads nothing that an image's maker has
+// written. It starts the second one in a jail, which gets a Task, and has the cache directory
+// and the source. The network is there only for a registry.
 package images
 
 import (
@@ -29,6 +34,8 @@ type Request struct {
 	Fresh bool `json:"fresh,omitempty"`
 	// ID is what the image's ID must be; "" for any.
 	ID string `json:"id,omitempty"`
+	// RequireJail refuses a host that can't give a complete jail.
+	RequireJail bool `json:"requireJail,omitempty"`
 }
 
 // Report is one line of the answer. One field is set.

@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"openshell-vm/drivers/vm/images/imagetest"
+	"openshell-vm/drivers/vm/images/store"
 	"openshell-vm/internal/vocab"
 )
 
@@ -33,6 +35,19 @@ func TestMain(m *testing.M) {
 	if q.Reference == "crash" {
 		fmt.Fprintln(os.Stderr, "fatal error: \x1b[31mout of memory")
 		os.Exit(2)
+	}
+	if q.Reference == "lie" {
+		_ = out.Encode(Report{Progress: &vocab.PullProgress{Status: "\x1b[2JPulling\n", Layer: "\x1b]0;x\a"}})
+		_ = out.Encode(Report{Image: &store.Image{ID: q.ID, Bytes: 1}, Block: "/etc/shadow"})
+		return
+	}
+	if q.Reference == "endless" {
+		fmt.Print(`{"image":{"config":"`)
+		for text := strings.Repeat("x", 1<<20); ; {
+			if _, err := os.Stdout.WriteString(text); err != nil {
+				os.Exit(2)
+			}
+		}
 	}
 	image, err := Pull(context.Background(), q, os.Getenv, func(p vocab.PullProgress) { _ = out.Encode(Report{Progress: &p}) })
 	if err != nil {
@@ -164,6 +179,33 @@ func TestProcesses(t *testing.T) {
 	all.Wait()
 	if sent := c.sum(); sent > 3_000_000 {
 		t.Errorf("%d bytes were sent", sent)
+	}
+}
+
+// TestHostileProgram: a program that a layer has taken over shows no other file as an image,
+// and neither its reports nor its silence do harm.
+func TestHostileProgram(t *testing.T) {
+	self, dir := program(t), t.TempDir()
+	registry := imagetest.Serve(t, nil)
+	real, err := Client{Program: self}.Pull(t.Context(), Request{Dir: dir, Reference: registry.Push(small(t, "x"), "x:1")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said vocab.PullProgress
+	got, err := Client{Program: self}.Pull(t.Context(), Request{Dir: dir, Reference: "lie", ID: real.ID}, func(p vocab.PullProgress) { said = p })
+	if err != nil || got.Block != real.Block || got.Bytes != real.Bytes {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if strings.ContainsAny(said.Status+said.Layer, "\x1b\n\a") {
+		t.Errorf("%+v", said)
+	}
+	if err := errors.Join(os.Remove(real.Block), os.Symlink("/etc/passwd", real.Block)); err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range []string{"lie", "endless"} {
+		if got, err := (Client{Program: self}).Pull(t.Context(), Request{Dir: dir, Reference: ref, ID: real.ID}, nil); err == nil {
+			t.Errorf("%s: %+v", ref, got)
+		}
 	}
 }
 

@@ -28,24 +28,92 @@ import (
 // atOnce is how many layers are fetched at once, as Docker does.
 const atOnce = 3
 
-// Pull carries out a request. report may be called by several goroutines, one at a time.
+// Pull carries out a request in this process: Gather, then Make. openshell-image does these
+// in two processes.
 func Pull(ctx context.Context, q Request, getenv func(string) string, report func(vocab.PullProgress)) (store.Image, error) {
+	task, image, err := Gather(ctx, q, getenv, report)
+	if err != nil || image != nil {
+		return deref(image), err
+	}
+	defer task.Given.Close()
+	return Make(ctx, task, report)
+}
+
+func deref(i *store.Image) store.Image {
+	if i == nil {
+		return store.Image{}
+	}
+	return *i
+}
+
+// Task is a Request and what has been found out for it. Who makes the image of it needs the
+// source, the store, and nothing else of the host.
+type Task struct {
+	Request Request      `json:"request"`
+	Given   source.Given `json:"given"`
+	Asked   time.Time    `json:"asked"` // when; see store.SetName
+}
+
+// Gather finds out what Make needs to be told of the host; the caller closes Given. If the
+// image is here already it returns that, and there is nothing to make.
+func Gather(ctx context.Context, q Request, getenv func(string) string, report func(vocab.PullProgress)) (Task, *store.Image, error) {
+	task := Task{Request: q, Asked: time.Now()}
 	ref, err := source.Parse(q.Reference)
 	if err != nil {
-		return store.Image{}, err
+		return task, nil, err
 	}
 	s := store.Open(q.Dir)
 	if !q.Fresh {
 		if i, err := s.Lookup(ref.String()); err == nil && (q.ID == "" || q.ID == i.ID) {
-			return i, nil
+			return task, &i, nil
 		}
 	}
 	release, err := s.Pulling()
 	if err != nil {
+		return task, nil, err
+	}
+	defer release()
+	report(vocab.PullProgress{Status: "Looking for " + ref.Short()})
+	var had store.Image
+	has := func(id v1.Hash) (has bool) {
+		had, err = s.Image(id.String())
+		return err == nil
+	}
+	task.Given, err = source.Gather(ctx, ref, source.Options{TempDir: q.Dir, Getenv: getenv, Has: has})
+	if err == nil {
+		err = q.wants(task.Given.ID)
+	}
+	if err != nil {
+		return task, nil, errors.Join(err, task.Given.Close())
+	}
+	if task.Given.ID == "" || task.Given.File != nil {
+		return task, nil, nil
+	}
+	had.Digest = ""
+	return task, &had, s.SetName(ref.String(), had.ID, had.Digest, task.Asked)
+}
+
+// wants fails if that is not the image's ID. One that is not known yet is "".
+func (q Request) wants(id string) error {
+	if id != "" && q.ID != "" && q.ID != id {
+		return fmt.Errorf("it is another one now: %s, not %s", id, q.ID)
+	}
+	return nil
+}
+
+// Make makes the image. report may be called by several goroutines, one at a time.
+func Make(ctx context.Context, t Task, report func(vocab.PullProgress)) (store.Image, error) {
+	ref, err := source.Parse(t.Request.Reference)
+	if err != nil {
 		return store.Image{}, err
 	}
-	p := &puller{store: s, report: report, has: func(id v1.Hash) bool { return s.Has(id.String()) }}
-	image, err := p.pull(ctx, ref, q, getenv)
+	s := store.Open(t.Request.Dir)
+	release, err := s.Pulling()
+	if err != nil {
+		return store.Image{}, err
+	}
+	p := &puller{store: s, report: report}
+	image, err := p.pull(ctx, ref, t)
 	release()
 	s.Forget(p.useless)
 	return image, err
@@ -54,7 +122,6 @@ func Pull(ctx context.Context, q Request, getenv func(string) string, report fun
 // puller carries out one request.
 type puller struct {
 	store  *store.Store
-	has    func(id v1.Hash) bool // whether the store has an image
 	mu     sync.Mutex
 	report func(vocab.PullProgress)
 	// useless are blobs that make no image, or fill the disk. They are not kept for another try.
@@ -67,22 +134,17 @@ func (p *puller) tell(u vocab.PullProgress) {
 	p.report(u)
 }
 
-func (p *puller) pull(ctx context.Context, ref source.Reference, q Request, getenv func(string) string) (store.Image, error) {
-	p.tell(vocab.PullProgress{Status: "Looking for " + ref.Short()})
-	asked := time.Now()
-	found, err := find(ctx, ref, q, source.Options{TempDir: q.Dir, Getenv: getenv, Has: p.has})
+func (p *puller) pull(ctx context.Context, ref source.Reference, t Task) (store.Image, error) {
+	t.Given.TempDir = t.Request.Dir
+	found, err := source.Find(ctx, ref, t.Given)
 	if err != nil {
 		return store.Image{}, err
 	}
-	defer func() { found.Close() }()
-	image, err := p.store.Image(found.ID.String())
-	if err != nil && found.Config == nil { // it was here a moment ago
-		found.Close()
-		if found, err = find(ctx, ref, q, source.Options{TempDir: q.Dir, Getenv: getenv}); err != nil {
-			return image, err
-		}
-		image, err = p.store.Image(found.ID.String())
+	defer found.Close()
+	if err := t.Request.wants(found.ID.String()); err != nil {
+		return store.Image{}, err
 	}
+	image, err := p.store.Image(found.ID.String())
 	if err != nil {
 		image, err = p.make(ctx, ref, found)
 	} else {
@@ -94,20 +156,7 @@ func (p *puller) pull(ctx context.Context, ref source.Reference, q Request, gete
 		return image, err
 	}
 	image.Digest = digest(found)
-	return image, p.store.SetName(ref.String(), image.ID, image.Digest, asked)
-}
-
-// find finds the image. After an error it returns an empty one.
-func find(ctx context.Context, ref source.Reference, q Request, o source.Options) (*source.Image, error) {
-	found, err := source.Find(ctx, ref, o)
-	if err != nil {
-		return &source.Image{}, err
-	}
-	if q.ID != "" && q.ID != found.ID.String() {
-		found.Close()
-		return &source.Image{}, fmt.Errorf("it is another one now: %s, not %s", found.ID, q.ID)
-	}
-	return found, nil
+	return image, p.store.SetName(ref.String(), image.ID, image.Digest, t.Asked)
 }
 
 func digest(i *source.Image) string {

@@ -85,6 +85,10 @@ const (
 	// Network is for openshell-net, a static Go program. It has IP sockets, questions
 	// about routes, and what the Go runtime needs. It opens no file.
 	Network Profile = "network"
+	// Unpacker is for openshell-image, a static Go program: it writes what the programs
+	// outside of the jail read by its name, so it makes files and directories there, and
+	// nothing else.
+	Unpacker Profile = "unpacker"
 )
 
 // profile is what a Profile stands for.
@@ -93,6 +97,7 @@ type profile struct {
 	noGroups bool     // it insists on setgroups, which has to seem to succeed
 	serves   bool     // it opens files for a guest, who may not write to them
 	writes   bool     // it makes and changes files for a guest
+	plain    bool     // what it makes are files and directories: no links, nothing special
 	sockets  bool     // it has only the calls in networkCalls
 	lacks    []string // for people: in what it is less confined than Strict
 }
@@ -102,6 +107,7 @@ var profiles = map[Profile]profile{
 	Network: {sockets: true, lacks: []string{
 		"it has the network of the host, and the services on its loopback: that is its task",
 	}},
+	Unpacker:            {writes: true, plain: true},
 	FileServer:          fileServer(profile{serves: true}),
 	ChrootServer:        chrootServer(profile{serves: true}),
 	WritingServer:       fileServer(profile{writes: true}),

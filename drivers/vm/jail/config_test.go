@@ -78,7 +78,7 @@ func TestAppArmorProfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"\n  userns,\n", "/openshell-{gateway,vmm} ", "abi <abi/4.0>,\n", "apparmor_parser -r"} {
+	for _, part := range []string{"\n  userns,\n", "/openshell-{gateway,vmm,image} ", "abi <abi/4.0>,\n", "apparmor_parser -r"} {
 		if !strings.Contains(string(text), part) {
 			t.Errorf("it has no %q", part)
 		}

@@ -37,6 +37,10 @@ var deniedCalls = []string{
 	"add_key", "request_key", "keyctl",
 }
 
+// notPlain are the system calls that make something other than files and directories, or a
+// second name.
+var notPlain = []string{"symlink", "symlinkat", "link", "linkat", "mknod", "mknodat"}
+
 const newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
 	unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
@@ -79,6 +83,9 @@ func fail(errno unix.Errno) seccomp.Action {
 // With writes, no file gets the set-user-id bit, and none is made with the set-group-id bit:
 // both fail with EPERM. Such a file would outlive the sandbox, and run on the host with the
 // rights of its owner.
+//
+// With plain, no link and nothing special is made: a link would lead those astray who use
+// the program's files by their names.
 func filter(p profile) ([]bpf.Instruction, error) {
 	info, err := arch.GetInfo("")
 	if err != nil {
@@ -90,12 +97,16 @@ func filter(p profile) ([]bpf.Instruction, error) {
 	flags := func(call string, op seccomp.Operation, value uint64) seccomp.NameWithConditions {
 		return seccomp.NameWithConditions{Name: call, Conditions: seccomp.ArgumentConditions{{Operation: op, Value: value}}}
 	}
+	denied := append([]string{"fork", "vfork"}, deniedCalls...)
+	if p.plain {
+		denied = append(denied, notPlain...)
+	}
 	policy := seccomp.Policy{
 		DefaultAction: seccomp.ActionAllow,
 		Syscalls: []seccomp.SyscallGroup{
 			{
 				Action: fail(unix.EPERM),
-				Names:  known(info, append([]string{"fork", "vfork"}, deniedCalls...)),
+				Names:  known(info, denied),
 				NamesWithCondtions: []seccomp.NameWithConditions{
 					flags("clone", seccomp.BitsSet, newNamespaces),
 					flags("clone", seccomp.BitsNotSet, unix.CLONE_THREAD),

@@ -246,6 +246,36 @@ func TestFilterOfAServer(t *testing.T) {
 	}
 }
 
+// TestFilterOfAnUnpacker checks that it makes files and directories, and nothing that leads
+// elsewhere.
+func TestFilterOfAnUnpacker(t *testing.T) {
+	info, err := arch.GetInfo("")
+	if err != nil {
+		t.Skip(err)
+	}
+	program, err := filter(profiles[Unpacker])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"symlink", "symlinkat", "link", "linkat", "mknod", "mknodat", "fork", "ptrace", "mount"} {
+		number, ok := info.SyscallNames[name]
+		if got := verdict(t, program, uint32(info.ID), uint32(number)); ok && got != unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM) {
+			t.Errorf("%s: %#x", name, got)
+		}
+	}
+	for _, number := range []uint32{unix.SYS_MKDIRAT, unix.SYS_RENAMEAT, unix.SYS_UNLINKAT, unix.SYS_FALLOCATE, unix.SYS_FLOCK, unix.SYS_CONNECT} {
+		if got := verdict(t, program, uint32(info.ID), number); got != unix.SECCOMP_RET_ALLOW {
+			t.Errorf("call %d: %#x", number, got)
+		}
+	}
+	if got := verdict(t, program, uint32(info.ID), unix.SYS_OPENAT, 0, 0, unix.O_CREAT|unix.O_RDWR, 0o600); got != unix.SECCOMP_RET_ALLOW {
+		t.Errorf("making a file: %#x", got)
+	}
+	if got := verdict(t, program, uint32(info.ID), unix.SYS_FCHMOD, 0, unix.S_ISUID|0o755); got == unix.SECCOMP_RET_ALLOW {
+		t.Error("a file gets the set-user-id bit")
+	}
+}
+
 // TestFilterOfAWriter checks that a server for writing makes any file but one with the
 // set-user-id bit.
 func TestFilterOfAWriter(t *testing.T) {

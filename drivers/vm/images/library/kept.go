@@ -33,7 +33,7 @@ type Kept struct {
 
 // Check refuses an image that can't be had or run. It pulls one that is not here.
 func (l *Library) Check(ctx context.Context, spec drivers.Spec) error {
-	image, err := l.ensure(ctx, images.Request{Reference: spec.Image}, nil)
+	image, err := l.ensure(ctx, images.Request{Reference: spec.Image, RequireJail: spec.VM.RequireJail}, nil)
 	if err != nil {
 		return err
 	}

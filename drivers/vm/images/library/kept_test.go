@@ -15,7 +15,7 @@ import (
 // next start writes it again.
 func TestStartNotesTheImage(t *testing.T) {
 	const id = "box"
-	l, dir := New(t.TempDir(), ""), t.TempDir()
+	l, dir := New(t.TempDir(), "", false), t.TempDir()
 	release, err := l.store.Pulling()
 	if err != nil {
 		t.Fatal(err)

@@ -22,15 +22,16 @@ import (
 // Library is the images in one directory. It keeps nothing open, and is safe for concurrent
 // use, also by several processes.
 type Library struct {
-	dir    string
-	store  *store.Store
-	client images.Client
+	dir         string
+	store       *store.Store
+	client      images.Client
+	requireJail bool
 }
 
 // New returns the library in dir, which need not exist. program is the path of
-// openshell-image.
-func New(dir, program string) *Library {
-	return &Library{dir: dir, store: store.Open(dir), client: images.Client{Program: program}}
+// openshell-image. requireJail refuses a host that can't give it a complete jail.
+func New(dir, program string, requireJail bool) *Library {
+	return &Library{dir: dir, store: store.Open(dir), client: images.Client{Program: program}, requireJail: requireJail}
 }
 
 // Pull implements drivers.Puller.
@@ -58,7 +59,7 @@ func (l *Library) ensure(ctx context.Context, q images.Request, report func(driv
 			return image, nil
 		}
 	}
-	q.Fresh = true
+	q.Fresh, q.RequireJail = true, q.RequireJail || l.requireJail
 	return l.client.Pull(ctx, q, report)
 }
 

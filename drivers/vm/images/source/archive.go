@@ -82,13 +82,12 @@ func (a *archive) open(name string) (file, error) {
 	return section{io.NewSectionReader(a.f, e.at, e.size)}, nil
 }
 
-// unpacked returns f itself, or a copy that is not compressed.
+// unpacked returns f itself, or a copy that is not compressed. f stays the caller's.
 func unpacked(f *os.File, dir string) (*os.File, error) {
 	in := bufio.NewReader(f)
 	if !unpack.Compressed(in) {
 		return f, nil
 	}
-	defer f.Close()
 	r, err := unpack.Reader(in)
 	if err != nil {
 		return nil, err

@@ -72,7 +72,7 @@ func TestStalls(t *testing.T) {
 			stalling = true
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			_, err = Find(ctx, ref, Options{Getenv: func(string) string { return "" }})
+			_, err = Find(ctx, ref, Given{})
 			if err == nil || !strings.Contains(err.Error(), "nothing came from "+registry.Host) || errors.Is(err, context.Canceled) {
 				t.Errorf("%v", err)
 			}
@@ -126,7 +126,7 @@ func TestNoQueries(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			image, err := Find(t.Context(), ref, Options{Getenv: func(string) string { return "" }})
+			image, err := Find(t.Context(), ref, Given{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -135,7 +135,7 @@ func TestNoQueries(t *testing.T) {
 			if err == nil || strings.Contains(err.Error(), "5ec4e7") {
 				t.Errorf("a layer: %v", err)
 			}
-			if _, err = Find(t.Context(), ref, Options{Getenv: func(string) string { return "" }}); err == nil || strings.Contains(err.Error(), "5ec4e7") {
+			if _, err = Find(t.Context(), ref, Given{}); err == nil || strings.Contains(err.Error(), "5ec4e7") {
 				t.Errorf("the configuration: %v", err)
 			}
 		})

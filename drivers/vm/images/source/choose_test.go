@@ -60,7 +60,7 @@ func TestFIFO(t *testing.T) {
 	}
 	said := make(chan error, 1)
 	go func() {
-		_, err := Find(t.Context(), Reference{Kind: OCI, Path: dir}, Options{})
+		_, err := Find(t.Context(), Reference{Kind: OCI, Path: dir}, Given{})
 		said <- err
 	}()
 	select {

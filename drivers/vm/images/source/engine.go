@@ -25,38 +25,30 @@ type engine struct {
 	client *http.Client
 }
 
-// findEngine finds what an engine has. If the caller has that image, it is not copied.
-func findEngine(ctx context.Context, r Reference, o Options) (*Image, error) {
+// copyFromEngine copies what an engine has into a file without a name, unless the caller has
+// that image. What it copies it does not look at.
+func copyFromEngine(ctx context.Context, r Reference, o Options) (Given, error) {
 	e, err := dialEngine(r.Kind, o.Getenv)
 	if err != nil {
-		return nil, err
+		return Given{}, err
 	}
 	id, err := e.inspect(ctx, r.Image)
 	if err != nil {
-		return nil, err
+		return Given{}, err
 	}
 	if o.Has != nil && o.Has(id) {
-		return &Image{ID: id}, nil
+		return Given{ID: id.String()}, nil
 	}
 	body, err := e.get(ctx, "/images/"+url.PathEscape(id.String())+"/get")
 	if err != nil {
-		return nil, err
+		return Given{}, err
 	}
 	defer body.Close()
 	f, err := spool(body, o.TempDir)
 	if err != nil {
-		return nil, fmt.Errorf("copy it from %s: %w", e.kind, err)
+		return Given{}, fmt.Errorf("copy it from %s: %w", e.kind, err)
 	}
-	image, err := findIn(f, Reference{Kind: r.Kind})
-	if err == nil && image.ID != id {
-		err = fmt.Errorf("%s gave the image %s instead of %s", e.kind, image.ID, id)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	image.close = f.Close
-	return image, nil
+	return Given{ID: id.String(), File: f}, nil
 }
 
 // engineWithin bounds the wait for an engine's answer, and for its next byte: Docker packs

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,26 +45,16 @@ func (i *Image) Close() error {
 	return i.close()
 }
 
-// Options are what a source needs of its host.
-type Options struct {
-	TempDir string // for archives that have to be copied
-	Getenv  func(string) string
-	// Has reports whether the caller has an image of that ID already. If so, a source may
-	// give the ID alone.
-	Has func(id v1.Hash) bool
-}
-
-// Find finds the image. It is for this host's architecture.
-func Find(ctx context.Context, r Reference, o Options) (*Image, error) {
+// Find finds the image, by what Gather has found. It is for this host's architecture. An
+// archive is the Image's then, and Close closes it; after an error it is still the caller's.
+func Find(ctx context.Context, r Reference, g Given) (*Image, error) {
 	switch r.Kind {
 	case Registry:
-		return findRemote(ctx, r, o)
+		return findRemote(ctx, r, g.Login)
 	case OCI:
-		return findDir(r)
-	case OCIArchive, DockerArchive:
-		return findArchive(r, o)
+		return findDir(r, cmp.Or(g.Dir, r.Path))
 	}
-	return findEngine(ctx, r, o)
+	return findArchive(r, g)
 }
 
 const (

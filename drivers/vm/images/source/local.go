@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -19,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/internal/fault"
-	"openshell-vm/internal/plainfile"
 )
 
 // files are the files of a directory or an archive, by their names in it.
@@ -34,10 +32,10 @@ type file interface {
 }
 
 // findDir finds an image in a directory with an OCI layout.
-func findDir(r Reference) (*Image, error) {
-	root, err := os.OpenRoot(r.Path)
+func findDir(r Reference, path string) (*Image, error) {
+	root, err := os.OpenRoot(path)
 	if err != nil {
-		return nil, &fault.Error{Err: err, Hint: "give a directory with an OCI layout, as skopeo or buildah makes it"}
+		return nil, err
 	}
 	image, err := findLayout(directory{root}, r)
 	if err != nil {
@@ -181,26 +179,29 @@ func opener(in files, name string) func(context.Context, int64) (io.ReadCloser, 
 }
 
 // findArchive finds an image in a file.
-func findArchive(r Reference, o Options) (*Image, error) {
-	f, err := plainfile.Open(r.Path, os.O_RDONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &fault.Error{Err: err, Hint: "give the file that docker save or podman save has made"}
-	} else if err != nil {
-		return nil, err
-	}
-	if f, err = unpacked(f, o.TempDir); err != nil {
+func findArchive(r Reference, g Given) (*Image, error) {
+	f, err := unpacked(g.File, g.TempDir)
+	if err != nil {
 		return nil, err
 	}
 	image, err := findIn(f, r)
-	if err != nil {
+	if err == nil && g.ID != "" && image.ID.String() != g.ID {
+		err = fmt.Errorf("the image %s was given instead of %s", image.ID, g.ID)
+	}
+	if err != nil && f != g.File {
 		f.Close()
+	}
+	if err != nil {
 		return nil, err
 	}
-	image.close = f.Close
+	image.close = func() error { return errors.Join(f.Close(), g.File.Close()) }
+	if f == g.File {
+		image.close = f.Close
+	}
 	return image, nil
 }
 
-// findIn finds an image in an archive that is not compressed. The caller closes f.
+// findIn finds an image in an archive that is not compressed.
 func findIn(f *os.File, r Reference) (*Image, error) {
 	in, err := openArchive(f)
 	if err != nil {

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -12,7 +13,37 @@ import (
 	"github.com/docker/cli/cli/config/types"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"openshell-vm/internal/fault"
 )
+
+// Login is what a registry is told of who asks. The zero value is nobody.
+type Login authn.AuthConfig // without its form in JSON, which loses some of it
+
+func (l Login) authenticator() authn.Authenticator {
+	if l == (Login{}) {
+		return authn.Anonymous // the library compares with it
+	}
+	return authn.FromConfig(authn.AuthConfig(l))
+}
+
+// findLogin finds the login for an image in a registry.
+func findLogin(ctx context.Context, r Reference, getenv func(string) string) (Login, error) {
+	ref, err := name.ParseReference(r.Image)
+	if err != nil {
+		return Login{}, err
+	}
+	auth, err := authn.Resolve(ctx, keychain(getenv), ref.Context())
+	var kept *authn.AuthConfig
+	if err == nil {
+		kept, err = authn.Authorization(ctx, auth)
+	}
+	if err != nil {
+		return Login{}, &fault.Error{Op: "find the login for " + ref.Context().RegistryStr(), Err: err,
+			Hint: "docker login or podman login makes a new one"}
+	}
+	return Login(*kept), nil
+}
 
 // keychain finds what docker login and podman login have kept. The first file that knows
 // the registry counts: Docker's, then Podman's.

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -30,7 +29,7 @@ type repository struct {
 // answerWithin bounds the wait for the header of a registry's answer.
 const answerWithin = time.Minute
 
-func findRemote(ctx context.Context, r Reference, o Options) (*Image, error) {
+func findRemote(ctx context.Context, r Reference, login Login) (*Image, error) {
 	ref, err := name.ParseReference(r.Image)
 	if err != nil {
 		return nil, err
@@ -39,12 +38,7 @@ func findRemote(ctx context.Context, r Reference, o Options) (*Image, error) {
 		Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: answerWithin, TLSHandshakeTimeout: answerWithin,
 		DialContext: (&net.Dialer{Timeout: answerWithin / 2}).DialContext, ForceAttemptHTTP2: true, IdleConnTimeout: answerWithin,
 	}}}
-	auth, err := authn.Resolve(ctx, keychain(o.Getenv), ref.Context())
-	if err != nil {
-		return nil, &fault.Error{Op: "find the login for " + ref.Context().RegistryStr(), Err: err,
-			Hint: "docker login or podman login makes a new one"}
-	}
-	rt, err := transport.NewWithContext(ctx, ref.Context().Registry, auth, transport.NewRetry(base),
+	rt, err := transport.NewWithContext(ctx, ref.Context().Registry, login.authenticator(), transport.NewRetry(base),
 		[]string{ref.Scope(transport.PullScope)})
 	if err != nil {
 		return nil, explain(ref, err)

@@ -129,7 +129,7 @@ func (s *Store) Image(id string) (Image, error) {
 		return i, fmt.Errorf("%w: its description is damaged", ErrNotFound)
 	}
 	i.Block = filepath.Join(dir, blockFile)
-	if info, err := os.Stat(i.Block); err != nil || info.Size() != i.Bytes || i.ID != id {
+	if info, err := os.Lstat(i.Block); err != nil || !info.Mode().IsRegular() || info.Size() != i.Bytes || i.ID != id {
 		return i, fmt.Errorf("%w: its block image is damaged", ErrNotFound)
 	}
 	return i, nil

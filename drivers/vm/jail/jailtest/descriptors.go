@@ -36,7 +36,7 @@ func (p process) checkDescriptors() {
 			if !slices.ContainsFunc(p.want.HostFiles, func(pattern string) bool { return matches(pattern, d.link) }) {
 				p.Errorf("descriptor %s is the host's %s", d.number, d.link)
 			}
-		case !p.names(d.link) || d.writes && !slices.Contains(slices.Concat(p.want.Writable, p.want.Devices), d.link):
+		case !p.names(d.link) || d.writes && !p.mayWrite(d.link):
 			p.Errorf("descriptor %s is %s (for writing: %v)", d.number, d.link, d.writes)
 		}
 		p.Logf("descriptor %s %s", d.number, d.link)
@@ -83,6 +83,13 @@ func (p process) descriptors() (all []descriptor) {
 func (p process) names(name string) bool {
 	return slices.ContainsFunc(p.want.Paths, func(m string) bool {
 		return m == name || strings.HasPrefix(name, m+"/") || strings.HasPrefix(m, strings.TrimSuffix(name, "/")+"/")
+	})
+}
+
+// mayWrite reports whether a path is a writable mount, in one, or a device.
+func (p process) mayWrite(name string) bool {
+	return slices.ContainsFunc(slices.Concat(p.want.Writable, p.want.Devices), func(m string) bool {
+		return m == name || strings.HasPrefix(name, m+"/")
 	})
 }
 
