@@ -9,7 +9,13 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"openshell-vm/cmd/openshell-vm/daemon"
+	"openshell-vm/cmd/openshell-vm/frame"
+	"openshell-vm/cmd/openshell-vm/identity"
+	"openshell-vm/cmd/openshell-vm/images"
 	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/cmd/openshell-vm/shares"
+	"openshell-vm/cmd/openshell-vm/volumes"
 )
 
 // setUp tells the library once what it keeps for all apps of a process.
@@ -36,18 +42,21 @@ func (f sharedFlag) Apply(set *flag.FlagSet) error {
 // examples and what it does.
 func newApp() *cli.App {
 	setUp()
+	frame.Version = version
 	app := &cli.App{
 		Name:    say.Program,
 		Usage:   "run sandboxes (microVMs, containers) whose token is always fresh",
 		Version: version,
 		Commands: slices.Concat(
 			category("sandboxes", runCommand(), createCommand(), psCommand(), inspectCommand(), logsCommand(),
-				execCommand(), cpCommand(), portCommand(), statsCommand(), attachCommand(), startCommand(), stopCommand(), restartCommand(), killCommand(),
+				execCommand(), cpCommand(), portCommand(), statsCommand(), attachCommand(),
+				startCommand(), stopCommand(), restartCommand(), killCommand(),
 				waitCommand(), renameCommand(), updateCommand(), rmCommand(), pruneCommand(), eventsCommand()),
-			category("images", imageCommand()),
-			category("shares", shareCommand()),
-			category("volumes", volumeCommand()),
-			category("gateway", tokenCommand(), keysCommand(), gatewayCommand(), doctorCommand(), versionCommand(), completionCommand()),
+			category("images", images.Command()),
+			category("shares", shares.Command()),
+			category("volumes", volumes.Command()),
+			category("gateway", identity.Tokens(), identity.Keys(), daemon.Command(), daemon.Doctor(),
+				versionCommand(), completionCommand()),
 		),
 		// Values may contain commas.
 		DisableSliceFlagSeparator: true,

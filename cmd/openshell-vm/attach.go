@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/session"
 	"openshell-vm/gateway/api"
@@ -14,7 +15,7 @@ import (
 func attachCommand() *cli.Command {
 	return &cli.Command{
 		Name: "attach", Usage: "connect to a running sandbox's standard streams", ArgsUsage: cmdline.OneSandbox,
-		Flags: []cli.Flag{boolFlag("do not connect standard input", "no-stdin")}, Action: attachAction,
+		Flags: []cli.Flag{frame.Bool("do not connect standard input", "no-stdin")}, Action: attachAction,
 	}
 }
 
@@ -23,7 +24,7 @@ func attachAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}

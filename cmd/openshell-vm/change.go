@@ -8,6 +8,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
+	"openshell-vm/cmd/openshell-vm/request"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/gateway/api"
 )
@@ -24,7 +26,7 @@ func renameAction(c *cli.Context) error {
 	if len(args) != 2 {
 		return cmdline.WrongArgs(c)
 	}
-	client, err := connect(c.Context, nil)
+	client, err := frame.Connect(c.Context, nil)
 	if err != nil {
 		return err
 	}
@@ -39,7 +41,7 @@ func updateCommand() *cli.Command {
 			&cli.Float64Flag{Name: "cpus", Usage: "`N` CPUs; of a VM from its next start on"},
 			&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` such as 512m; of a VM from its next start on"},
 			&cli.DurationFlag{Name: "ttl", Usage: "`DURATION` such as 15m that its tokens live; a new one is published now"},
-			restartFlag(),
+			request.RestartFlag(),
 		},
 		Action: updateAction,
 		Description: `# Shorter-lived tokens, from now on
@@ -55,12 +57,12 @@ func updateAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return forEach(c, "changing", func(ctx context.Context, client *api.Client, ref string) error {
+	return frame.ForEach(c, "changing", func(ctx context.Context, client *api.Client, ref string) error {
 		result, err := client.Update(ctx, ref, q)
 		if err == nil && result.AtNextStart {
 			say.Warn([]string{ref + " runs with its old limits until openshell-vm restart " + ref})
 		}
-		return done(c, ref, err)
+		return frame.Done(c, ref, err)
 	})
 }
 
@@ -68,18 +70,18 @@ func updateRequest(c *cli.Context) (q api.UpdateRequest, err error) {
 	if q.CPUs = c.Float64("cpus"); c.IsSet("cpus") && !(q.CPUs > 0 && q.CPUs <= math.MaxInt32) {
 		return q, say.Errorf("give a number above 0, such as 1.5", "%v CPUs", q.CPUs)
 	}
-	if q.Memory, err = sizeFlag(c, "memory", "512m or 2g"); err != nil {
+	if q.Memory, err = request.Size(c, "memory", "512m or 2g"); err != nil {
 		return q, err
 	}
 	if c.IsSet("ttl") {
 		var ttl time.Duration
-		if ttl, err = lifetime(c); err != nil {
+		if ttl, err = frame.Lifetime(c); err != nil {
 			return q, err
 		}
 		q.TTL = &ttl
 	}
 	if c.IsSet("restart") {
-		policy, err := restartPolicy(c.String("restart"))
+		policy, err := request.RestartPolicy(c.String("restart"))
 		if err != nil {
 			return q, err
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/cmd/openshell-vm/shares"
 )
 
 // substitution is share create's, as README, the help and examples/ have it.
@@ -30,7 +31,7 @@ func TestNoContainerWithoutToken(t *testing.T) {
 	}
 	for name, program := range map[string]string{
 		"missing": "", "killed": "kill -9 $$", "failing": "exit 125",
-		"failing loudly": "echo " + failedArg + "; exit 125", "working": "echo --mount x --env A=1",
+		"failing loudly": "echo " + shares.FailedArg + "; exit 125", "working": "echo --mount x --env A=1",
 	} {
 		dir := t.TempDir()
 		script(t, filepath.Join(dir, "docker"), `echo "$@" >"$0.ran"`)

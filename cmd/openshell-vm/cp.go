@@ -9,6 +9,7 @@ import (
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
 	"openshell-vm/cmd/openshell-vm/copying"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/session"
 )
@@ -18,9 +19,9 @@ func cpCommand() *cli.Command {
 		Name: "cp", Usage: "copy files between a sandbox (SANDBOX:PATH) and this host; - is a tar archive on standard input or output",
 		ArgsUsage: cmdline.SourceTarget,
 		Flags: []cli.Flag{
-			boolFlag("keep owners, setuid bits and file capabilities; else all belongs to root inside, and to you here", "archive", "a"),
-			boolFlag("copy what the source links to", "follow-link", "L"),
-			boolFlag("no word but errors", "quiet", "q"),
+			frame.Bool("keep owners, setuid bits and file capabilities; else all belongs to root inside, and to you here", "archive", "a"),
+			frame.Bool("copy what the source links to", "follow-link", "L"),
+			frame.Bool("no word but errors", "quiet", "q"),
 		},
 		Action: cpAction,
 		Description: `# A file, a directory, a directory's content
@@ -48,11 +49,12 @@ func cpAction(c *cli.Context) error {
 	}
 	defer s.Close()
 	copy := copying.Copy{
-		Archive: c.Bool("archive"), FollowLink: c.Bool("follow-link"), Quiet: c.Bool("quiet") || !term.IsTerminal(int(os.Stderr.Fd())),
+		Archive: c.Bool("archive"), FollowLink: c.Bool("follow-link"),
+		Quiet:    c.Bool("quiet") || !term.IsTerminal(int(os.Stderr.Fd())),
 		Progress: say.NewProgress(os.Stderr), Stdin: os.Stdin, Stdout: os.Stdout,
 	}
 	return s.Interruptible(c.Context, func(ctx context.Context) error {
-		client, err := connect(ctx, copy.Progress)
+		client, err := frame.Connect(ctx, copy.Progress)
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/gateways"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/show"
@@ -21,10 +22,10 @@ func eventsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "events", Usage: "show what happened to sandboxes and shares: create, start, renewed, failed, ended, …",
 		Flags: []cli.Flag{
-			boolFlag("go on with what happens", "follow", "f"),
+			frame.Bool("go on with what happens", "follow", "f"),
 			&cli.StringFlag{Name: "since", Usage: "only what is younger than `TIME`: 10m, or 2026-01-31T12:00:00Z"},
 			&cli.StringSliceFlag{Name: "filter", Usage: "only those with `KEY=VALUE`: event, name, id, type (repeatable)"},
-			outputFlag(),
+			frame.Output(),
 		},
 		Action: eventsAction,
 		Description: `# Follow all renewals that fail
@@ -39,7 +40,7 @@ func eventsAction(c *cli.Context) error {
 	if err := cmdline.None(c); err != nil {
 		return err
 	}
-	asJSON, format, err := wantFormat(c)
+	asJSON, format, err := frame.WantFormat(c)
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func eventsAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
@@ -64,7 +65,9 @@ func eventsAction(c *cli.Context) error {
 		case asJSON:
 			return lines.Encode(e)
 		case format != "":
-			return show.Format(c.App.Writer, format, []any{e})
+			err := show.Format(c.App.Writer, format, []any{e})
+			format = strings.TrimPrefix(format, "table ") // the heading stands above the first only
+			return err
 		}
 		_, err := fmt.Fprintln(c.App.Writer, show.EventLine(e))
 		return err

@@ -10,6 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
+	"openshell-vm/cmd/openshell-vm/request"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/show"
 )
@@ -135,15 +137,15 @@ func stub(commands []*cli.Command, action cli.ActionFunc) {
 // judge reads flags and arguments as a command does before it asks a gateway. What a shell
 // would put in place of a $(…) is missing here.
 func judge(c *cli.Context) error {
-	_, _, badFormat := wantFormat(c)
-	_, badTTL := lifetime(c)
+	_, _, badFormat := frame.WantFormat(c)
+	_, badTTL := frame.Lifetime(c)
 	_, badFilter := show.ReadFilter(c.StringSlice("filter"))
 	if c.Command.Name == "events" {
 		_, badFilter = eventFilter(c.StringSlice("filter"))
 	}
 	var badRequest, missing error
 	if c.Command.ArgsUsage == cmdline.NewCommand {
-		_, badRequest = createRequest(c)
+		_, badRequest = request.Read(c)
 	}
 	wants := c.Command.ArgsUsage
 	if wants != "" && wants[0] != '[' && c.NArg() == 0 && c.Command.Name != "rm" {

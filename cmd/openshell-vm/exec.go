@@ -8,6 +8,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
+	"openshell-vm/cmd/openshell-vm/request"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/session"
 	"openshell-vm/gateway/api"
@@ -16,7 +18,9 @@ import (
 func execCommand() *cli.Command {
 	return &cli.Command{
 		Name: "exec", Usage: "run a further command in a running sandbox", ArgsUsage: cmdline.SandboxCommand,
-		Flags: append(processFlags(), boolFlag("leave it in the background: print nothing, drop its output", "detach", "d")), Action: execAction,
+		Flags: append(request.ProcessFlags(),
+			frame.Bool("leave it in the background: print nothing, drop its output", "detach", "d")),
+		Action: execAction,
 		Description: `# A shell in a running sandbox
 openshell-vm exec -it box sh
 
@@ -39,23 +43,23 @@ func execAction(c *cli.Context) error {
 	if len(command) == 0 || strings.HasPrefix(command[0], "-") {
 		return say.Errorf("flags stand before the sandbox: openshell-vm exec -it "+ref+" COMMAND", "no command after %q", ref)
 	}
-	request := api.ExecRequest{Stdin: c.Bool("interactive")}
+	q := api.ExecRequest{Stdin: c.Bool("interactive")}
 	var err error
-	if request.Process, err = process(c, command); err != nil {
+	if q.Process, err = request.Process(c, command); err != nil {
 		return err
 	}
 	if c.Bool("detach") {
-		return launch(c.Context, ref, request)
+		return launch(c.Context, ref, q)
 	}
-	s, err := session.New(request.Stdin, request.Process.Terminal)
+	s, err := session.New(q.Stdin, q.Process.Terminal)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	request.Process.Size = s.Size()
+	q.Process.Size = s.Size()
 	var client *api.Client
 	err = s.Interruptible(c.Context, func(ctx context.Context) error {
-		client, err = connect(ctx, s.Progress)
+		client, err = frame.Connect(ctx, s.Progress)
 		return err
 	})
 	if err != nil {
@@ -64,12 +68,12 @@ func execAction(c *cli.Context) error {
 	if err := s.Live(); err != nil {
 		return err
 	}
-	return s.Exec(c.Context, client, ref, request)
+	return s.Exec(c.Context, client, ref, q)
 }
 
 // launch is exec -d. As docker's it prints nothing and connects nothing.
 func launch(ctx context.Context, ref string, r api.ExecRequest) error {
-	client, err := connect(ctx, say.NewProgress(os.Stderr))
+	client, err := frame.Connect(ctx, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
 	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/cmd/openshell-vm/shares"
 )
 
 // spoken are the sources whose texts reach a user. docs/decisions/0016 says why a hint is
@@ -36,7 +37,7 @@ var foreign = map[string]string{
 	"curl":              "--unix-socket",
 	"cmdline":           "--hostname", // docker's, for which -h stands there
 	"openshell-gateway": "--restarted-by --refusals",
-	"share.go":          failedArg,
+	"share.go":          shares.FailedArg,
 	"systemd-run":       "--property --value --quiet --collect --unit --description --setenv",
 	"virtiofsd": "--no-announce-submounts --xattr --killpriv-v2 --fd --rlimit-nofile --shared-dir --cache --sandbox --modcaps " +
 		"--inode-file-handles --log-level",

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/gateway/api"
 )
@@ -34,9 +35,9 @@ func killAction(c *cli.Context) error {
 			return err
 		}
 	}
-	return forEach(c, "killing", func(ctx context.Context, client *api.Client, ref string) error {
+	return frame.ForEach(c, "killing", func(ctx context.Context, client *api.Client, ref string) error {
 		if number != unix.SIGKILL {
-			return done(c, ref, client.Signal(ctx, ref, int(number)))
+			return frame.Done(c, ref, client.Signal(ctx, ref, int(number)))
 		}
 		sandbox, err := client.Get(ctx, ref)
 		if err == nil && sandbox.State != api.StateRunning {
@@ -45,7 +46,7 @@ func killAction(c *cli.Context) error {
 		if err == nil {
 			_, err = client.Stop(ctx, ref, 0)
 		}
-		return done(c, ref, err)
+		return frame.Done(c, ref, err)
 	})
 }
 
@@ -68,8 +69,9 @@ func signalNumber(name string) (syscall.Signal, error) {
 // of unknown state may run.
 func doesNotRun(sandbox api.Sandbox, hint string) error {
 	if sandbox.State == api.StateUnknown {
-		return &api.Error{Code: api.CodeDriver, Message: fmt.Sprintf("whether sandbox %s runs is not known: %s", sandbox.Name, sandbox.Reason),
-			Hint: "openshell-vm doctor says how its engine is"}
+		return &api.Error{Code: api.CodeDriver,
+			Message: fmt.Sprintf("whether sandbox %s runs is not known: %s", sandbox.Name, sandbox.Reason),
+			Hint:    "openshell-vm doctor says how its engine is"}
 	}
 	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s does not run: it is %s", sandbox.Name, sandbox.State),
 		Hint: hint}

@@ -4,44 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/gateways"
-	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/gateway/api"
 )
-
-// forEach does one thing to each sandbox that is named. It goes on after a failure, and
-// reports all of them.
-func forEach(c *cli.Context, doing string, f func(ctx context.Context, client *api.Client, ref string) error) error {
-	refs, err := cmdline.Some(c)
-	if err != nil {
-		return err
-	}
-	p := say.NewProgress(os.Stderr)
-	client, err := connect(c.Context, p)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, ref := range refs {
-		told := p.FollowStart(c.Context, client, doing+" "+ref, ref)
-		err := f(c.Context, client, ref)
-		told()
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if len(errs) == 1 {
-		return errs[0]
-	}
-	return errors.Join(errs...)
-}
 
 func startCommand() *cli.Command {
 	return &cli.Command{
@@ -51,8 +23,8 @@ func startCommand() *cli.Command {
 }
 
 func startAction(c *cli.Context) error {
-	return forEach(c, "starting", func(ctx context.Context, client *api.Client, ref string) error {
-		return done(c, ref, start(ctx, client, ref))
+	return frame.ForEach(c, "starting", func(ctx context.Context, client *api.Client, ref string) error {
+		return frame.Done(c, ref, start(ctx, client, ref))
 	})
 }
 
@@ -73,9 +45,9 @@ func stopCommand() *cli.Command {
 
 func stopAction(c *cli.Context) error {
 	grace := time.Duration(*c.Generic("time").(*grace))
-	return forEach(c, "stopping", func(ctx context.Context, client *api.Client, ref string) error {
+	return frame.ForEach(c, "stopping", func(ctx context.Context, client *api.Client, ref string) error {
 		_, err := client.Stop(ctx, ref, grace)
-		return done(c, ref, err)
+		return frame.Done(c, ref, err)
 	})
 }
 
@@ -88,30 +60,25 @@ func restartCommand() *cli.Command {
 
 func restartAction(c *cli.Context) error {
 	grace := time.Duration(*c.Generic("time").(*grace))
-	return forEach(c, "restarting", func(ctx context.Context, client *api.Client, ref string) error {
+	return frame.ForEach(c, "restarting", func(ctx context.Context, client *api.Client, ref string) error {
 		_, err := client.Stop(ctx, ref, grace)
 		if err == nil {
 			err = start(ctx, client, ref)
 		}
-		return done(c, ref, err)
+		return frame.Done(c, ref, err)
 	})
 }
 
 func rmCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rm", Usage: "remove sandboxes and their shares", ArgsUsage: cmdline.Sandboxes,
-		Flags: []cli.Flag{boolFlag("also running ones, and no error for those that are gone", "force", "f")}, Action: rmAction,
+		Flags: []cli.Flag{frame.Bool("also running ones, and no error for those that are gone", "force", "f")}, Action: rmAction,
 	}
 }
 
 func rmAction(c *cli.Context) error {
-	force := c.Bool("force")
-	return forEach(c, "removing", func(ctx context.Context, client *api.Client, ref string) error {
-		err := client.Remove(ctx, ref, force)
-		if force && gateways.NotFound(err) {
-			return nil
-		}
-		return done(c, ref, err)
+	return frame.Remove(c, func(ctx context.Context, client *api.Client, ref string) error {
+		return client.Remove(ctx, ref, c.Bool("force"))
 	})
 }
 
@@ -124,7 +91,7 @@ func waitCommand() *cli.Command {
 
 // waitAction prints the exit codes, and ends with 0: of several it could be only one.
 func waitAction(c *cli.Context) error {
-	return forEach(c, "waiting for", func(ctx context.Context, client *api.Client, ref string) error {
+	return frame.ForEach(c, "waiting for", func(ctx context.Context, client *api.Client, ref string) error {
 		var result api.WaitResult
 		err := gateways.Over(ctx, client, func(client *api.Client) (err error) {
 			result, err = client.Wait(ctx, ref)
@@ -136,14 +103,6 @@ func waitAction(c *cli.Context) error {
 		_, err = fmt.Fprintln(c.App.Writer, result.ExitCode)
 		return err
 	})
-}
-
-// done prints what was named once it has been done.
-func done(c *cli.Context, ref string, err error) error {
-	if err == nil {
-		_, err = fmt.Fprintln(c.App.Writer, ref)
-	}
-	return err
 }
 
 func graceFlag() cli.Flag {

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/logs"
 	"openshell-vm/cmd/openshell-vm/say"
 )
@@ -15,7 +16,7 @@ func logsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "logs", Usage: "show the workload's output since its last start", ArgsUsage: cmdline.OneSandbox,
 		Flags: []cli.Flag{
-			boolFlag("go on until the sandbox ends", "follow", "f"),
+			frame.Bool("go on until the sandbox ends", "follow", "f"),
 			&cli.StringFlag{Name: "tail", Aliases: []string{"n"}, Usage: "only the last `N` lines", DefaultText: "all"},
 		},
 		Action: logsAction,
@@ -33,7 +34,7 @@ func logsAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}

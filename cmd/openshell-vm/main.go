@@ -5,14 +5,24 @@
 // exit codes. It imports nothing of this project but gateway/api and the leaf
 // internal/text.
 //
-// Package main is the commands, each with its flags and its examples. What they share
-// lies below:
+// Package main is the commands about sandboxes, each with its flags and its examples. Below it
+// lie the commands about other things:
 //
+//	images, volumes, shares
+//	identity  token and keys
+//	daemon    gateway and doctor
+//
+// and what they share:
+//
+//	frame     the way to the gateway, a list, one thing done to each that is named
+//	request   what run and create ask for
 //	cmdline   how a command line is read, and completed
 //	habits    what docker's and podman's words are answered with
 //	say       errors and hints, warnings, what is under way
 //	show      tables, facts, JSON
 //	session   a terminal or pipes connected to a workload
+//	copying   files from and to a sandbox
+//	usage     what sandboxes use
 //	logs      a workload's stored output
 //	gateways  what outlives a gateway
 //
@@ -28,6 +38,7 @@ import (
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
 	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/cmd/openshell-vm/shares"
 )
 
 // version is set by the linker.
@@ -47,6 +58,6 @@ func run(args []string) int {
 	if err == nil {
 		err = app.RunContext(context.Background(), arranged)
 	}
-	failClosed(os.Stdout, args, err)
+	shares.FailClosed(os.Stdout, args, err)
 	return say.Report(os.Stderr, err)
 }

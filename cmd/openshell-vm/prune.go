@@ -1,10 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"errors"
-	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -12,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
-	"openshell-vm/cmd/openshell-vm/gateways"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/show"
 	"openshell-vm/gateway/api"
@@ -22,7 +18,7 @@ func pruneCommand() *cli.Command {
 	return &cli.Command{
 		Name: "prune", Usage: "remove all sandboxes that do not run, and their shares",
 		Flags: []cli.Flag{
-			boolFlag("do not ask", "force", "f"),
+			frame.Bool("do not ask", "force", "f"),
 			&cli.StringSliceFlag{Name: "filter", Usage: "only those with `KEY=VALUE`: " + show.FilterKeys +
 				", or until=24h: those that ended that long ago (repeatable)"},
 		},
@@ -42,7 +38,7 @@ func pruneAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
@@ -58,26 +54,13 @@ func pruneAction(c *cli.Context) error {
 	for i, s := range list {
 		names[i] = s.Name
 	}
-	if !c.Bool("force") && !confirmed(os.Stdin, "This removes what does not run, with all that it wrote: "+strings.Join(names, ", ")) {
+	question := "This removes what does not run, with all that it wrote: " + strings.Join(names, ", ")
+	if !c.Bool("force") && !frame.Confirmed(os.Stdin, question) {
 		return nil
 	}
-	return removeAll(c, list, func(s api.Sandbox) (string, error) {
+	return frame.RemoveAll(c, list, func(s api.Sandbox) (string, error) {
 		return s.Name, client.Remove(c.Context, s.ID, false) // refuses one that was started meanwhile
 	})
-}
-
-// removeAll removes each of a list, and goes on after a failure. Of what is gone already it
-// says nothing.
-func removeAll[T any](c *cli.Context, list []T, remove func(T) (name string, err error)) error {
-	var errs []error
-	for _, one := range list {
-		name, err := remove(one)
-		if gateways.NotFound(err) {
-			continue
-		}
-		errs = append(errs, done(c, name, err))
-	}
-	return errors.Join(errs...)
 }
 
 // stale chooses what neither runs nor should run.
@@ -108,12 +91,4 @@ func untilFilter(filters []string) (others []string, until time.Duration, err er
 		}
 	}
 	return others, until, nil
-}
-
-// confirmed asks whether to do it. The end of the input is a no.
-func confirmed(in io.Reader, what string) bool {
-	fmt.Fprintf(os.Stderr, "%s\nGo on? [y/N] ", what)
-	answer, _ := bufio.NewReader(in).ReadString('\n')
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes"
 }

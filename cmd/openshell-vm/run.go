@@ -12,7 +12,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/gateways"
+	"openshell-vm/cmd/openshell-vm/images"
+	"openshell-vm/cmd/openshell-vm/request"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/session"
 	"openshell-vm/gateway/api"
@@ -21,7 +24,7 @@ import (
 func runCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "create a sandbox and run a command in it", ArgsUsage: cmdline.NewCommand,
-		Flags:  append(createFlags(), boolFlag("leave it running in the background and print its id", "detach", "d")),
+		Flags:  append(request.Flags(), frame.Bool("leave it running in the background and print its id", "detach", "d")),
 		Action: runAction,
 		Description: `# A shell in a minimal VM, which is removed at its end
 openshell-vm run -it --rm
@@ -44,23 +47,23 @@ openshell-vm run --mount ./src:/src -w /src -m 2g -e API_URL -- ./test.sh`,
 }
 
 func runAction(c *cli.Context) error {
-	request, err := createRequest(c)
+	q, err := request.Read(c)
 	if err != nil {
 		return err
 	}
 	detach := c.Bool("detach")
-	s, err := session.New(request.Stdin && !detach, request.Process.Terminal)
+	s, err := session.New(q.Stdin && !detach, q.Process.Terminal)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	request.Process.Size = s.Size()
-	client, sandbox, err := create(c.Context, s, request, pullPolicy(c), c.Bool("quiet"))
+	q.Process.Size = s.Size()
+	client, sandbox, err := create(c.Context, s, q, images.PullPolicy(c), c.Bool("quiet"))
 	if err != nil {
 		return err
 	}
 	if !detach {
-		return foreground(c.Context, s, client, sandbox, request.AutoRemove)
+		return foreground(c.Context, s, client, sandbox, q.AutoRemove)
 	}
 	say.Warn(slices.Concat(client.Met().Advice, client.Met().Short))
 	started, err := startNew(c.Context, s, client, sandbox)
@@ -75,9 +78,11 @@ func runAction(c *cli.Context) error {
 }
 
 // create makes the sandbox. It prints the gateway's warnings, unless it is to be quiet.
-func create(ctx context.Context, s *session.Session, r api.CreateRequest, policy api.PullPolicy, quiet bool) (client *api.Client, sandbox api.Sandbox, err error) {
+func create(ctx context.Context, s *session.Session, r api.CreateRequest, policy api.PullPolicy, quiet bool) (
+	client *api.Client, sandbox api.Sandbox, err error,
+) {
 	err = s.Interruptible(ctx, func(ctx context.Context) error {
-		if client, err = connect(ctx, s.Progress); err != nil {
+		if client, err = frame.Connect(ctx, s.Progress); err != nil {
 			return err
 		}
 		if err = s.Progress.Pull(ctx, client, r, policy, quiet); err != nil {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/session"
 	"openshell-vm/cmd/openshell-vm/show"
@@ -20,7 +21,7 @@ import (
 func statsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "stats", Usage: "show what running sandboxes use: CPU, memory, network, disks", ArgsUsage: cmdline.AnySandboxes,
-		Flags:  []cli.Flag{boolFlag("once, and not again each second", "no-stream"), noTruncFlag(), outputFlag()},
+		Flags:  []cli.Flag{frame.Bool("once, and not again each second", "no-stream"), frame.NoTrunc(), frame.Output()},
 		Action: statsAction,
 		Description: `# All that run, until ctrl-c; one, once
 openshell-vm stats
@@ -32,7 +33,7 @@ openshell-vm stats --no-stream box`,
 const statsEvery = time.Second
 
 func statsAction(c *cli.Context) error {
-	asJSON, err := wantJSON(c)
+	asJSON, err := frame.WantJSON(c)
 	if err != nil {
 		return err
 	}
@@ -42,7 +43,7 @@ func statsAction(c *cli.Context) error {
 	}
 	defer s.Close()
 	return s.Interruptible(c.Context, func(ctx context.Context) error {
-		client, err := connect(ctx, say.NewProgress(os.Stderr))
+		client, err := frame.Connect(ctx, say.NewProgress(os.Stderr))
 		if err != nil {
 			return err
 		}

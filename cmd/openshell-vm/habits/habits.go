@@ -193,7 +193,8 @@ var Flags = map[string][]Habit{
 	},
 	"update": {
 		{"--cpu-shares -c --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpuset-cpus --cpuset-mems --memory-reservation " +
-			"--memory-swap --memory-swappiness --kernel-memory --blkio-weight --pids-limit --env -e --unsetenv --device-read-bps --latest -l",
+			"--memory-swap --memory-swappiness --kernel-memory --blkio-weight --pids-limit --env -e --unsetenv " +
+			"--device-read-bps --latest -l",
 			"that can't be changed here", "--cpus N and --memory SIZE are limits; --ttl DURATION is the lifetime of its tokens"},
 	},
 	"volume create": {

@@ -35,8 +35,10 @@ func ImageFacts(i api.Image, _ time.Time) []api.Fact {
 	facts := []api.Fact{
 		{Name: "Names", Value: strings.Join(i.Names, ", ")}, {Name: "ID", Value: i.ID}, {Name: "Digest", Value: i.Digest},
 		{Name: "Made", Value: moment(c.Created)}, {Name: "Pulled", Value: moment(i.Pulled)},
-		{Name: "Size", Value: size(i.Size)}, {Name: "Block image", Value: i.Path}, {Name: "Sandboxes", Value: strings.Join(i.Sandboxes, ", ")},
-		{Name: "Architecture", Value: c.Architecture}, {Name: "Entry point", Value: quoted(c.Entrypoint)}, {Name: "Command", Value: quoted(c.Cmd)},
+		{Name: "Size", Value: size(i.Size)}, {Name: "Block image", Value: i.Path},
+		{Name: "Sandboxes", Value: strings.Join(i.Sandboxes, ", ")},
+		{Name: "Architecture", Value: c.Architecture},
+		{Name: "Entry point", Value: quoted(c.Entrypoint)}, {Name: "Command", Value: quoted(c.Cmd)},
 		{Name: "User", Value: c.User}, {Name: "Working directory", Value: c.Dir}, {Name: "Stop signal", Value: c.StopSignal},
 		{Name: "Volumes", Value: strings.Join(c.Volumes, ", ")}, {Name: "Listens on", Value: strings.Join(c.Ports, ", ")},
 	}

@@ -17,7 +17,8 @@ func Current(list []api.Sandbox) []api.Sandbox {
 	var some []api.Sandbox
 	for _, s := range list {
 		switch s.State {
-		case api.StateRunning, api.StateStarting, api.StateStopping, api.StateRestarting, api.StateUnknown, api.StateUnreadable: // that one may run, too
+		case api.StateRunning, api.StateStarting, api.StateStopping, api.StateRestarting,
+			api.StateUnknown, api.StateUnreadable: // these may run, too
 			some = append(some, s)
 		case api.StateDead:
 			if s.Desired == api.WantRunning {

@@ -93,7 +93,10 @@ func TestHostileText(t *testing.T) {
 		"share inspect": func(w io.Writer) error { return PrintFacts(w, ShareFacts(share, now)) },
 		"image ls":      func(w io.Writer) error { return ImageTable([]api.Image{image}, now).Print(w, 0) },
 		"image inspect": func(w io.Writer) error { return PrintFacts(w, ImageFacts(image, now)) },
-		"keys list":     func(w io.Writer) error { return KeyTable([]api.Key{{ID: evil}}, now).Print(w, 0) },
+		"by template": func(w io.Writer) error {
+			return Format(w, `table {{.Names}}\t{{.Config.Labels}} {{json .}}`, []any{image})
+		},
+		"keys list": func(w io.Writer) error { return KeyTable([]api.Key{{ID: evil}}, now).Print(w, 0) },
 	} {
 		var out strings.Builder
 		if err := show(&out); err != nil || out.Len() == 0 {
@@ -104,6 +107,43 @@ func TestHostileText(t *testing.T) {
 				t.Errorf("%s lets %q through: %q", name, r, out.String())
 				break
 			}
+		}
+	}
+}
+
+// TestTableHeadings: a table by template has a heading over its columns, whatever it lists, and
+// if there is nothing to list.
+func TestTableHeadings(t *testing.T) {
+	volume := api.Volume{Name: "work", Dir: "/s/volumes/work/data", UsedBy: []string{"one", "two"}}
+	share := api.Share{Name: "agent", Token: api.Token{Generation: 7}}
+	image := api.Image{ID: "sha256:abc", Names: []string{"debian:12"}, Config: api.ImageConfig{Labels: map[string]string{"a": "b"}}}
+	for _, c := range []struct {
+		format  string
+		row     any
+		heading string
+		line    string
+	}{
+		{`table {{.Name}}\t{{.Dir}}`, volume, "NAME      DIR", "work      /s/volumes/work/data"},
+		{`table {{.Name}}\t{{join .UsedBy ", "}}`, volume, "NAME      USEDBY", "work      one, two"},
+		{`table {{.Name}}\t{{range .UsedBy}}{{.}} {{end}}`, volume, "NAME      USEDBY", "work      one two"},
+		{`table {{.Name}}\t{{.Token.Generation}}`, share, "NAME      GENERATION", "agent     7"},
+		{`table {{.Name}}\t{{with .Token}}{{.Generation}}{{end}}`, share, "NAME      GENERATION", "agent     7"},
+		{`table {{index .Names 0}}\t{{if .ID}}{{.ID}}{{end}}`, image, "NAMES       ID", "debian:12   sha256:abc"},
+		{`table {{index .Config.Labels "a"}}\t{{$id := .ID}}{{$id | upper}}`, image, "LABELS    ID", "b         SHA256:ABC"},
+		{`table {{.Name}}\t{{.Label "team"}}`, RowOf(api.Sandbox{Name: "box", Labels: map[string]string{"team": "red"}}, noon),
+			"NAME      team", "box       red"},
+	} {
+		var out strings.Builder
+		if err := Format(&out, c.format, []any{c.row}); err != nil {
+			t.Errorf("%s: %v", c.format, err)
+			continue
+		}
+		var lines []string
+		for _, line := range strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n") {
+			lines = append(lines, strings.TrimRight(line, " "))
+		}
+		if len(lines) != 2 || lines[0] != c.heading || lines[1] != c.line {
+			t.Errorf("%s: %q, want %q and %q", c.format, lines, c.heading, c.line)
 		}
 	}
 }

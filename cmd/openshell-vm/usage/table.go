@@ -99,7 +99,8 @@ func cellsOf(u *api.Usage) []string {
 	if u.Processes != nil {
 		processes = strconv.FormatInt(*u.Processes, 10)
 	}
-	return []string{units.BytesSize(float64(u.Memory)) + " / " + limit, share, pair(u.Received, u.Sent), pair(u.Read, u.Written), processes, size(u.Disk)}
+	return []string{units.BytesSize(float64(u.Memory)) + " / " + limit, share,
+		pair(u.Received, u.Sent), pair(u.Read, u.Written), processes, size(u.Disk)}
 }
 
 func pair(in, out *int64) string {

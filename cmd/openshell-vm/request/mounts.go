@@ -1,4 +1,4 @@
-package main
+package request
 
 import (
 	"encoding/csv"
@@ -16,7 +16,8 @@ import (
 
 func mountFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "mount", Usage: "show it the directory `SRC:DST`, read-only; SRC:DST:rw lets it write there (repeatable); " +
+		&cli.StringSliceFlag{Name: "mount", Usage: "show it the directory `SRC:DST`, read-only; " +
+			"SRC:DST:rw lets it write there (repeatable); " +
 			"type=bind,source=SRC,target=DST and type=volume,source=NAME,target=DST, too, with readonly or rw"},
 		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "docker's spelling of --mount: `SRC:DST:ro` or SRC:DST:rw; " +
 			"NAME:DST is a volume, which keeps what is written there (repeatable)"},
@@ -110,7 +111,8 @@ func readColons(text string) (wanted, error) {
 		case option == "rw":
 			w.access = "rw"
 		case len(parts) == 3 && !slices.Contains(noEffect, option):
-			return w, say.Errorf("write "+parts[0]+":"+parts[1]+":ro, or :rw to let it be written to", "mount %q: %q is not known", text, option)
+			return w, say.Errorf("write "+parts[0]+":"+parts[1]+":ro, or :rw to let it be written to",
+				"mount %q: %q is not known", text, option)
 		}
 	}
 	return w, nil

@@ -1,4 +1,5 @@
-package main
+// Package shares is the command share.
+package shares
 
 import (
 	"context"
@@ -11,36 +12,38 @@ import (
 	"golang.org/x/term"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
-	"openshell-vm/cmd/openshell-vm/gateways"
+	"openshell-vm/cmd/openshell-vm/frame"
+	"openshell-vm/cmd/openshell-vm/request"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/show"
 	"openshell-vm/gateway/api"
 )
 
-func shareCommand() *cli.Command {
+// Command is share.
+func Command() *cli.Command {
 	return &cli.Command{Name: "share", Usage: "shares for containers of your own, which you start yourself", Subcommands: []*cli.Command{
-		shareCreateCommand(),
-		shareListCommand(),
+		createCommand(),
+		listCommand(),
 		{Name: "inspect", Usage: "show all about shares, a sandbox's too", ArgsUsage: cmdline.Shares,
-			Flags: []cli.Flag{outputFlag()}, Action: shareInspectAction},
-		sharePutCommand(),
+			Flags: []cli.Flag{frame.Output()}, Action: inspectAction},
+		putCommand(),
 		{Name: "rm", Usage: "remove shares; their tokens are refused from then on", ArgsUsage: cmdline.Shares,
-			Flags:  []cli.Flag{boolFlag("also those that something has mounted, and no error for those that are gone", "force", "f")},
-			Action: shareRmAction},
+			Flags:  []cli.Flag{frame.Bool("also those that something has mounted, and no error for those that are gone", "force", "f")},
+			Action: rmAction},
 	}}
 }
 
-func shareCreateCommand() *cli.Command {
+func createCommand() *cli.Command {
 	return &cli.Command{
 		Name: "create", ArgsUsage: cmdline.NewName,
 		Usage: "make a share, or take the one that exists, and print the arguments for docker run or podman run",
-		Flags: append(audienceFlags(),
-			ttlFlag(),
-			boolFlag("take one that exists as it is, whatever --ttl and --token say", "ignore"),
-			boolFlag("only the directory to mount", "quiet", "q"),
-			outputFlag(),
+		Flags: append(request.AudienceFlags(),
+			frame.TTL(),
+			frame.Bool("take one that exists as it is, whatever --ttl and --token say", "ignore"),
+			frame.Bool("only the directory to mount", "quiet", "q"),
+			frame.Output(),
 		),
-		Action: shareCreateAction,
+		Action: createAction,
 		Description: `# A container with its token, and none without
 args=$(openshell-vm share create agent) && docker run $args alpine cat /etc/openshell/auth/metadata.json
 
@@ -52,19 +55,19 @@ openshell-vm share create -q agent --ttl 30m`,
 	}
 }
 
-func shareListCommand() *cli.Command {
+func listCommand() *cli.Command {
 	return &cli.Command{
 		Name: "ls", Aliases: []string{"list"}, Usage: "list the shares and how fresh their tokens are",
-		Flags: []cli.Flag{boolFlag("only names", "quiet", "q"), noTruncFlag(), outputFlag()}, Action: shareListAction,
+		Flags: []cli.Flag{frame.Bool("only names", "quiet", "q"), frame.NoTrunc(), frame.Output()}, Action: listAction,
 		Description: `# Names only
 openshell-vm share ls -q`,
 	}
 }
 
-// shareCreateAction prints one line, so that a shell can put it in place:
+// createAction prints one line, so that a shell can put it in place:
 // args=$(openshell-vm share create NAME) && docker run $args IMAGE.
-func shareCreateAction(c *cli.Context) error {
-	asJSON, err := wantJSON(c)
+func createAction(c *cli.Context) error {
+	asJSON, err := frame.WantJSON(c)
 	if err != nil {
 		return err
 	}
@@ -72,15 +75,15 @@ func shareCreateAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ttl, err := lifetime(c)
+	ttl, err := frame.Lifetime(c)
 	if err != nil {
 		return err
 	}
-	tokens, err := readTokens(c)
+	tokens, err := request.Tokens(c)
 	if err != nil {
 		return err
 	}
-	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
@@ -100,15 +103,15 @@ func shareCreateAction(c *cli.Context) error {
 	return err
 }
 
-// failedArg is an option that no engine has.
-const failedArg = "--openshell-vm-share-create-failed"
+// FailedArg is an option that no engine has.
+const FailedArg = "--openshell-vm-share-create-failed"
 
-// failClosed prints failedArg in place of the arguments when share create fails. With
+// FailClosed prints FailedArg in place of the arguments when share create fails. With
 // nothing there, `docker run $(openshell-vm share create NAME) IMAGE` would run the
 // container without a token, and nobody would notice. It would, too, if this program
 // were missing or killed: README's form therefore asks for the exit code. Nothing is
 // printed for a person, and for a script that asked for the directory or for JSON.
-func failClosed(out *os.File, args []string, err error) {
+func FailClosed(out *os.File, args []string, err error) {
 	if err == nil || len(args) < 3 || args[1] != "share" || args[2] != "create" || term.IsTerminal(int(out.Fd())) {
 		return
 	}
@@ -117,27 +120,22 @@ func failClosed(out *os.File, args []string, err error) {
 			return
 		}
 	}
-	fmt.Fprintln(out, failedArg)
+	fmt.Fprintln(out, FailedArg)
 }
 
-func shareListAction(c *cli.Context) error {
+func listAction(c *cli.Context) error {
 	all := func(client *api.Client) ([]api.Share, error) { return client.Shares.List(c.Context) }
-	return list(c, all, func(s api.Share) string { return s.Name }, show.ShareTable, itself)
+	return frame.List(c, all, func(s api.Share) string { return s.Name }, show.ShareTable, frame.Itself)
 }
 
-func shareInspectAction(c *cli.Context) error {
-	return inspect(c, func(client *api.Client, ctx context.Context, ref string) (api.Share, error) {
+func inspectAction(c *cli.Context) error {
+	return frame.Inspect(c, func(ctx context.Context, client *api.Client, ref string) (api.Share, error) {
 		return client.Shares.Get(ctx, ref)
 	}, show.ShareFacts)
 }
 
-func shareRmAction(c *cli.Context) error {
-	force := c.Bool("force")
-	return forEach(c, "removing", func(ctx context.Context, client *api.Client, ref string) error {
-		err := client.Shares.Remove(ctx, ref, force)
-		if force && gateways.NotFound(err) {
-			return nil
-		}
-		return done(c, ref, err)
+func rmAction(c *cli.Context) error {
+	return frame.Remove(c, func(ctx context.Context, client *api.Client, ref string) error {
+		return client.Shares.Remove(ctx, ref, c.Bool("force"))
 	})
 }

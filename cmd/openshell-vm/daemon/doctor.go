@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"os"
@@ -6,19 +6,21 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/show"
 )
 
-func doctorCommand() *cli.Command {
+// Doctor is the command doctor.
+func Doctor() *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Usage: "show which drivers work on this host, and what the others lack",
-		Flags: []cli.Flag{outputFlag()}, Action: doctorAction,
+		Flags: []cli.Flag{frame.Output()}, Action: doctorAction,
 	}
 }
 
 func doctorAction(c *cli.Context) error {
-	asJSON, err := wantJSON(c)
+	asJSON, err := frame.WantJSON(c)
 	if err != nil {
 		return err
 	}
@@ -26,7 +28,7 @@ func doctorAction(c *cli.Context) error {
 		return err
 	}
 	p := say.NewProgress(os.Stderr)
-	client, err := connect(c.Context, p)
+	client, err := frame.Connect(c.Context, p)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package request
 
 import (
 	"path/filepath"
@@ -12,7 +12,9 @@ import (
 // says rw, a volume can be written to unless its mount says ro.
 func TestMounts(t *testing.T) {
 	here, err := filepath.Abs("src")
-	check(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	read, write := api.Mount{Source: "/s", Target: "/t"}, api.Mount{Source: "/s", Target: "/t", Writable: true}
 	volume, kept := api.Mount{Volume: "v.1", Target: "/t", Writable: true}, api.Mount{Volume: "v.1", Target: "/t"}
 	for _, c := range []struct {

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"os"
@@ -6,13 +6,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/say"
 )
 
 func auditCommand() *cli.Command {
 	return &cli.Command{
 		Name: "audit", Usage: "show what was done with tokens and keys, a JSON object a line",
-		Flags:  []cli.Flag{boolFlag("go on with what happens", "follow", "f")},
+		Flags:  []cli.Flag{frame.Bool("go on with what happens", "follow", "f")},
 		Action: auditAction,
 		Description: `# Which tokens a sandbox has had, and which keys signed them
 openshell-vm gateway audit | grep '"name":"box"'
@@ -26,7 +27,7 @@ func auditAction(c *cli.Context) error {
 	if err := cmdline.None(c); err != nil {
 		return err
 	}
-	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package identity
 
 import (
 	"fmt"
@@ -7,27 +7,29 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/show"
 	"openshell-vm/gateway/api"
 )
 
-func keysCommand() *cli.Command {
+// Keys is the command keys.
+func Keys() *cli.Command {
 	return &cli.Command{Name: "keys", Usage: "the keys that sign tokens", Subcommands: []*cli.Command{
 		{Name: "list", Aliases: []string{"ls"}, Usage: "list the key that signs and those that still verify",
-			Flags: []cli.Flag{outputFlag()}, Action: keysListAction},
+			Flags: []cli.Flag{frame.Output()}, Action: keysListAction},
 		{Name: "rotate", Usage: "sign with a new key and publish anew every share but stopped sandboxes'; " +
 			"the old key verifies until its last token has expired",
-			Flags: []cli.Flag{outputFlag()}, Action: keysRotateAction},
+			Flags: []cli.Flag{frame.Output()}, Action: keysRotateAction},
 		{Name: "retire", Usage: "make a key that signs no more invalid at once", ArgsUsage: cmdline.OneKey,
-			Flags:  []cli.Flag{boolFlag("also while shares hold tokens that it signed", "force", "f"), outputFlag()},
+			Flags:  []cli.Flag{frame.Bool("also while shares hold tokens that it signed", "force", "f"), frame.Output()},
 			Action: keysRetireAction},
 	}}
 }
 
 func keysListAction(c *cli.Context) error {
 	all := func(client *api.Client) ([]api.Key, error) { return client.Keys.List(c.Context) }
-	return list(c, all, func(k api.Key) string { return k.ID }, show.KeyTable, itself)
+	return frame.List(c, all, func(k api.Key) string { return k.ID }, show.KeyTable, frame.Itself)
 }
 
 // keysRotateAction returns once every share holds a token of the new key.
@@ -51,12 +53,12 @@ func keysRetireAction(c *cli.Context) error {
 }
 
 func changeKeys(c *cli.Context, doing string, change func(*api.Client) (api.RotateResult, error)) error {
-	asJSON, err := wantJSON(c)
+	asJSON, err := frame.WantJSON(c)
 	if err != nil {
 		return err
 	}
 	p := say.NewProgress(os.Stderr)
-	client, err := connect(c.Context, p)
+	client, err := frame.Connect(c.Context, p)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,5 @@
-package main
+// Package volumes is the command volume.
+package volumes
 
 import (
 	"context"
@@ -8,35 +9,36 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
-	"openshell-vm/cmd/openshell-vm/gateways"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/show"
 	"openshell-vm/gateway/api"
 )
 
-func volumeCommand() *cli.Command {
+// Command is volume.
+func Command() *cli.Command {
 	return &cli.Command{Name: "volume", Usage: "directories that sandboxes write to, and that stay", Subcommands: []*cli.Command{
 		{Name: "create", Usage: "make a volume, or take the one that exists; run -v NAME:/DIR makes it, too", ArgsUsage: cmdline.NewName,
-			Flags: []cli.Flag{outputFlag()}, Action: volumeCreateAction,
+			Flags: []cli.Flag{frame.Output()}, Action: createAction,
 			Description: `# A volume, for openshell-vm run -v work:/work
 openshell-vm volume create work`},
 		{Name: "ls", Aliases: []string{"list"}, Usage: "list the volumes and who uses them",
-			Flags: []cli.Flag{boolFlag("only names", "quiet", "q"), noTruncFlag(), outputFlag()}, Action: volumeListAction,
+			Flags: []cli.Flag{frame.Bool("only names", "quiet", "q"), frame.NoTrunc(), frame.Output()}, Action: listAction,
 			Description: `# Names only
 openshell-vm volume ls -q`},
 		{Name: "inspect", Usage: "show all about volumes", ArgsUsage: cmdline.Volumes,
-			Flags: []cli.Flag{outputFlag("f")}, Action: volumeInspectAction},
+			Flags: []cli.Flag{frame.Output("f")}, Action: inspectAction},
 		{Name: "rm", Aliases: []string{"remove"}, Usage: "remove volumes with all that is in them; not those that a sandbox uses",
-			ArgsUsage: cmdline.Volumes, Action: volumeRmAction,
-			Flags: []cli.Flag{boolFlag("no error for those that are gone", "force", "f")}},
+			ArgsUsage: cmdline.Volumes, Action: rmAction,
+			Flags: []cli.Flag{frame.Bool("no error for those that are gone", "force", "f")}},
 		{Name: "prune", Usage: "remove all volumes that no sandbox uses",
-			Flags:  []cli.Flag{boolFlag("do not ask", "force", "f"), boolFlag("docker's: all are meant in any case", "all", "a")},
-			Action: volumePruneAction},
+			Flags:  []cli.Flag{frame.Bool("do not ask", "force", "f"), frame.Bool("docker's: all are meant in any case", "all", "a")},
+			Action: pruneAction},
 	}}
 }
 
-func volumeCreateAction(c *cli.Context) error {
-	asJSON, err := wantJSON(c)
+func createAction(c *cli.Context) error {
+	asJSON, err := frame.WantJSON(c)
 	if err != nil {
 		return err
 	}
@@ -44,7 +46,7 @@ func volumeCreateAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
@@ -55,36 +57,31 @@ func volumeCreateAction(c *cli.Context) error {
 	if asJSON {
 		return show.PrintJSON(c.App.Writer, v)
 	}
-	return done(c, v.Name, nil)
+	return frame.Done(c, v.Name, nil)
 }
 
-func volumeListAction(c *cli.Context) error {
+func listAction(c *cli.Context) error {
 	all := func(client *api.Client) ([]api.Volume, error) { return client.Volumes.List(c.Context) }
-	return list(c, all, func(v api.Volume) string { return v.Name }, show.VolumeTable, itself)
+	return frame.List(c, all, func(v api.Volume) string { return v.Name }, show.VolumeTable, frame.Itself)
 }
 
-func volumeInspectAction(c *cli.Context) error {
-	return inspect(c, func(client *api.Client, ctx context.Context, name string) (api.Volume, error) {
+func inspectAction(c *cli.Context) error {
+	return frame.Inspect(c, func(ctx context.Context, client *api.Client, name string) (api.Volume, error) {
 		return client.Volumes.Get(ctx, name)
 	}, show.VolumeFacts)
 }
 
-func volumeRmAction(c *cli.Context) error {
-	force := c.Bool("force")
-	return forEach(c, "removing", func(ctx context.Context, client *api.Client, name string) error {
-		err := client.Volumes.Remove(ctx, name)
-		if force && gateways.NotFound(err) {
-			return nil
-		}
-		return done(c, name, err)
+func rmAction(c *cli.Context) error {
+	return frame.Remove(c, func(ctx context.Context, client *api.Client, name string) error {
+		return client.Volumes.Remove(ctx, name)
 	})
 }
 
-func volumePruneAction(c *cli.Context) error {
+func pruneAction(c *cli.Context) error {
 	if err := cmdline.None(c); err != nil {
 		return err
 	}
-	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
@@ -99,10 +96,10 @@ func volumePruneAction(c *cli.Context) error {
 		}
 	}
 	question := "This removes the volumes that no sandbox uses, with all that is in them: " + strings.Join(unused, ", ")
-	if len(unused) == 0 || !c.Bool("force") && !confirmed(os.Stdin, question) {
+	if len(unused) == 0 || !c.Bool("force") && !frame.Confirmed(os.Stdin, question) {
 		return nil
 	}
-	return removeAll(c, unused, func(name string) (string, error) {
+	return frame.RemoveAll(c, unused, func(name string) (string, error) {
 		return name, client.Volumes.Remove(c.Context, name) // refuses one that is used by now
 	})
 }

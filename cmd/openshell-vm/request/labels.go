@@ -1,4 +1,4 @@
-package main
+package request
 
 import (
 	"os"
@@ -16,11 +16,11 @@ func keepFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "give it the label `NAME[=VALUE]` (repeatable)"},
 		&cli.StringSliceFlag{Name: "label-file", Usage: "read labels, one a line, from `FILE` (repeatable)"},
-		restartFlag(),
+		RestartFlag(),
 	}
 }
 
-func restartFlag() cli.Flag {
+func RestartFlag() cli.Flag {
 	return &cli.StringFlag{Name: "restart", Usage: "start it again by `POLICY` when it ends: no, on-failure[:N], always, unless-stopped",
 		DefaultText: "no"}
 }
@@ -30,7 +30,7 @@ func readKeep(c *cli.Context, r *api.CreateRequest) (err error) {
 	if r.Labels, err = labels(c.StringSlice("label-file"), c.StringSlice("label")); err != nil {
 		return err
 	}
-	r.Restart, err = restartPolicy(c.String("restart"))
+	r.Restart, err = RestartPolicy(c.String("restart"))
 	return err
 }
 
@@ -62,8 +62,8 @@ func labels(files, settings []string) (map[string]string, error) {
 	return all, nil
 }
 
-// restartPolicy reads NAME[:N]. The gateway judges the name.
-func restartPolicy(text string) (api.RestartPolicy, error) {
+// RestartPolicy reads NAME[:N]. The gateway judges the name.
+func RestartPolicy(text string) (api.RestartPolicy, error) {
 	name, number, counted := strings.Cut(text, ":")
 	p := api.RestartPolicy{Name: name}
 	if !counted {

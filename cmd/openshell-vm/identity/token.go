@@ -1,4 +1,5 @@
-package main
+// Package identity is the commands token and keys: what sandboxes prove who they are with.
+package identity
 
 import (
 	"context"
@@ -11,30 +12,32 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/show"
 	"openshell-vm/gateway/api"
 )
 
-func tokenCommand() *cli.Command {
+// Tokens is the command token.
+func Tokens() *cli.Command {
 	return &cli.Command{Name: "token", Usage: "inspect, rotate or verify tokens; none is ever shown", Subcommands: []*cli.Command{
 		{Name: "inspect", Usage: "show what is known of a sandbox's or share's tokens, or of one by its file", ArgsUsage: cmdline.SandboxFile,
-			Flags: []cli.Flag{outputFlag()}, Action: tokenInspectAction},
+			Flags: []cli.Flag{frame.Output()}, Action: inspectAction},
 		{Name: "rotate", Usage: "publish new tokens now", ArgsUsage: cmdline.OneSandbox,
-			Flags: []cli.Flag{outputFlag()}, Action: tokenRotateAction},
-		tokenVerifyCommand(), tokenAddCommand(), tokenDropCommand(),
+			Flags: []cli.Flag{frame.Output()}, Action: rotateAction},
+		verifyCommand(), addCommand(), dropCommand(),
 	}}
 }
 
-func tokenVerifyCommand() *cli.Command {
+func verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "verify", Usage: "check a token from a file or standard input; exit code 1 if it is not valid", ArgsUsage: cmdline.TokenFile,
 		Flags: []cli.Flag{
 			&cli.DurationFlag{Name: "leeway", Usage: "clock difference to allow, a `DURATION` such as 5s", DefaultText: "none"},
 			&cli.StringFlag{Name: "audience", Usage: "`AUDIENCE` that it has to be for", DefaultText: "the gateway"},
-			outputFlag(),
+			frame.Output(),
 		},
-		Action: tokenVerifyAction,
+		Action: verifyAction,
 		Description: `# Of a file, and of a pipe, with a clock that may be 5 s off
 openshell-vm token verify ./sandbox.jwt
 openshell-vm exec box cat /etc/openshell/auth/sandbox.jwt | openshell-vm token verify --leeway 5s -
@@ -44,7 +47,7 @@ openshell-vm token verify --audience https://api.example.com ./api.example.com.j
 	}
 }
 
-func tokenInspectAction(c *cli.Context) error {
+func inspectAction(c *cli.Context) error {
 	if c.NArg() == 2 {
 		return showFile(c, c.Args().Get(0), c.Args().Get(1))
 	}
@@ -55,11 +58,11 @@ func tokenInspectAction(c *cli.Context) error {
 
 // showFile shows one token for another audience.
 func showFile(c *cli.Context, ref, file string) error {
-	asJSON, err := wantJSON(c)
+	asJSON, err := frame.WantJSON(c)
 	if err != nil {
 		return err
 	}
-	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
@@ -77,15 +80,15 @@ func showFile(c *cli.Context, ref, file string) error {
 	return show.PrintFacts(c.App.Writer, show.FileFacts(token.Files[i]))
 }
 
-// tokenRotateAction returns once the new token is where the sandbox reads it.
-func tokenRotateAction(c *cli.Context) error {
+// rotateAction returns once the new token is where the sandbox reads it.
+func rotateAction(c *cli.Context) error {
 	return showToken(c, func(ctx context.Context, client *api.Client, ref string) (api.Token, error) {
 		return client.Tokens.Rotate(ctx, ref)
 	})
 }
 
 func showToken(c *cli.Context, get func(context.Context, *api.Client, string) (api.Token, error)) error {
-	asJSON, err := wantJSON(c)
+	asJSON, err := frame.WantJSON(c)
 	if err != nil {
 		return err
 	}
@@ -93,7 +96,7 @@ func showToken(c *cli.Context, get func(context.Context, *api.Client, string) (a
 	if err != nil {
 		return err
 	}
-	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
@@ -110,8 +113,8 @@ func showToken(c *cli.Context, get func(context.Context, *api.Client, string) (a
 // maxToken bounds what is read as a token. The gateway takes far less.
 const maxToken = 64 << 10
 
-func tokenVerifyAction(c *cli.Context) error {
-	asJSON, err := wantJSON(c)
+func verifyAction(c *cli.Context) error {
+	asJSON, err := frame.WantJSON(c)
 	if err != nil {
 		return err
 	}
@@ -122,7 +125,7 @@ func tokenVerifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package request
 
 import (
 	"bufio"
@@ -7,15 +7,16 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/gateway/api"
 )
 
-// processFlags are those of a command in a sandbox: run, create and exec.
-func processFlags() []cli.Flag {
+// ProcessFlags are those of a command in a sandbox: run, create and exec.
+func ProcessFlags() []cli.Flag {
 	return []cli.Flag{
-		boolFlag("connect standard input", "interactive", "i"),
-		boolFlag("with a terminal; ctrl-p ctrl-q detaches from it", "tty", "t"),
+		frame.Bool("connect standard input", "interactive", "i"),
+		frame.Bool("with a terminal; ctrl-p ctrl-q detaches from it", "tty", "t"),
 		&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `K=V`, or K as it is here (repeatable)"},
 		&cli.StringSliceFlag{Name: "env-file", Usage: "read K=V lines from `FILE` (repeatable)"},
 		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`"},
@@ -23,7 +24,7 @@ func processFlags() []cli.Flag {
 	}
 }
 
-func process(c *cli.Context, args []string) (api.Process, error) {
+func Process(c *cli.Context, args []string) (api.Process, error) {
 	env, err := environment(c.StringSlice("env-file"), c.StringSlice("env"))
 	return api.Process{
 		Args: args, Env: env, Dir: c.String("workdir"), User: c.String("user"), Terminal: c.Bool("tty"),

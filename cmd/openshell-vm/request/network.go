@@ -1,4 +1,4 @@
-package main
+package request
 
 import (
 	"strconv"
@@ -17,8 +17,10 @@ func networkFlags() []cli.Flag {
 			Name: "network", Aliases: []string{"net"}, DefaultText: "user",
 			Usage: "`NETWORK`: user (what this host reaches, but not the host) or none",
 		}},
-		&cli.StringSliceFlag{Name: "allow-host", Usage: "let a VM reach the TCP `PORT` of this host's loopback, as host.openshell.internal (repeatable)"},
-		&cli.StringSliceFlag{Name: "allow-egress", Usage: "let a VM reach `NAME[:PORT]` and nothing else; *.DOMAIN for all names below it (repeatable)"},
+		&cli.StringSliceFlag{Name: "allow-host",
+			Usage: "let a VM reach the TCP `PORT` of this host's loopback, as host.openshell.internal (repeatable)"},
+		&cli.StringSliceFlag{Name: "allow-egress",
+			Usage: "let a VM reach `NAME[:PORT]` and nothing else; *.DOMAIN for all names below it (repeatable)"},
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package shares
 
 import (
 	"errors"
@@ -11,15 +11,16 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/gateway/api"
 )
 
-func sharePutCommand() *cli.Command {
+func putCommand() *cli.Command {
 	return &cli.Command{
 		Name: "put", ArgsUsage: cmdline.ShareFiles,
 		Usage: "publish files (- is standard input) beside the token, a sandbox's too, and print their generation",
-		Flags: []cli.Flag{&cli.StringSliceFlag{Name: "remove", Usage: "take the file `NAME` away (repeatable)"}}, Action: sharePutAction,
+		Flags: []cli.Flag{&cli.StringSliceFlag{Name: "remove", Usage: "take the file `NAME` away (repeatable)"}}, Action: putAction,
 		Description: `# A file beside the token, one under another name, one that is piped
 openshell-vm share put agent agent.yaml
 openshell-vm share put agent config=./agent.prod.yaml
@@ -27,8 +28,8 @@ date | openshell-vm share put agent date=-`,
 	}
 }
 
-// sharePutAction publishes all files in one generation.
-func sharePutAction(c *cli.Context) error {
+// putAction publishes all files in one generation.
+func putAction(c *cli.Context) error {
 	args, err := cmdline.Some(c)
 	if err != nil {
 		return err
@@ -40,7 +41,7 @@ func sharePutAction(c *cli.Context) error {
 	if len(request.Files)+len(request.Remove) == 0 {
 		return say.Errorf(say.Program+" share put --help explains it", "share put needs a file")
 	}
-	client, err := connect(c.Context, say.NewProgress(os.Stderr))
+	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
