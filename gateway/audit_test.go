@@ -21,7 +21,7 @@ func TestAudit(t *testing.T) {
 	token, err := os.ReadFile(filepath.Join(own.Dir, contract.TokenName))
 	w.must(err)
 	old := g.keys.SigningKeyID()
-	rotated, err := w.client.Keys.Rotate(t.Context())
+	rotated, err := w.client.Keys.Rotate(t.Context(), api.RotateRequest{})
 	w.must(err)
 	_, err = w.client.Keys.Retire(t.Context(), old, true)
 	w.must(err)

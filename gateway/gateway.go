@@ -164,6 +164,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	tasks.Go(func() error { return g.upkeep(ctx) })
 	g.keeper.PickUp(ctx) // 1
 	run(g.keeper.Serve)
+	run(g.keeper.ServeKeys)
 	run(g.fleet.Run)
 	g.fleet.AwaitFirstLook(ctx)                           // 2
 	tasks.Go(func() error { return g.server.Serve(ctx) }) // 3

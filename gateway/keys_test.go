@@ -34,7 +34,7 @@ func TestRotateKeys(t *testing.T) {
 	token, err := os.ReadFile(filepath.Join(own.Dir, contract.TokenName))
 	w.must(err)
 
-	result, err := w.client.Keys.Rotate(t.Context())
+	result, err := w.client.Keys.Rotate(t.Context(), api.RotateRequest{})
 	w.must(err)
 	if result.KeyID == old || result.Republished != 2 || result.Failed != 0 {
 		t.Errorf("rotated: %+v", result)
@@ -75,7 +75,7 @@ func TestRotateWithAFailingShare(t *testing.T) {
 	bad, old := w.share(api.ShareRequest{Name: "bad"}), g.keys.SigningKeyID()
 	w.share(api.ShareRequest{Name: "good"})
 	mend := w.breakShare(bad)
-	result, err := w.client.Keys.Rotate(t.Context())
+	result, err := w.client.Keys.Rotate(t.Context(), api.RotateRequest{})
 	w.must(err)
 	if result.Republished != 1 || result.Failed != 1 {
 		t.Errorf("rotated: %+v", result)
@@ -101,7 +101,7 @@ func TestRetiredKeyOfAStopped(t *testing.T) {
 	old := g.keys.SigningKeyID()
 	_, err := w.client.Stop(t.Context(), "box", 0)
 	w.must(err)
-	_, err = w.client.Keys.Rotate(t.Context())
+	_, err = w.client.Keys.Rotate(t.Context(), api.RotateRequest{})
 	w.must(err)
 	if w.get("box").Token.Revoked {
 		t.Error("revoked while its key verifies")
@@ -135,7 +135,7 @@ func TestRetiredKeyOfAStopped(t *testing.T) {
 func TestJWKS(t *testing.T) {
 	w := newWorld(t)
 	g := w.run()
-	_, err := w.client.Keys.Rotate(t.Context())
+	_, err := w.client.Keys.Rotate(t.Context(), api.RotateRequest{})
 	w.must(err)
 	response, answer := w.raw("GET", "/.well-known/jwks.json", "", nil)
 	var set struct {
@@ -168,7 +168,7 @@ func TestOldLongLifetime(t *testing.T) {
 	if _, expires := tokenOf(t, g, s.Dir); time.Until(expires) > tokens.MaxTTL {
 		t.Errorf("the token expires %v", expires)
 	}
-	_, err = w.client.Keys.Rotate(t.Context())
+	_, err = w.client.Keys.Rotate(t.Context(), api.RotateRequest{})
 	w.must(err)
 	list, err := w.client.Keys.List(t.Context())
 	w.must(err)

@@ -117,7 +117,7 @@ func TestRetiredKeysTokenIsGone(t *testing.T) {
 	w.put("agent", map[string]string{"other": "1"})
 	token, other := resolved(t, s.Dir, contract.TokenName), resolved(t, s.Dir, "other")
 	old := g.keys.SigningKeyID()
-	_, err := w.client.Keys.Rotate(t.Context())
+	_, err := w.client.Keys.Rotate(t.Context(), api.RotateRequest{})
 	w.must(err)
 	aged(t, s.Dir, share.DefaultGrace)
 	g.keeper.Prunes().Set(s.ID, time.Now(), time.Now())

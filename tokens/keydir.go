@@ -1,7 +1,7 @@
 package tokens
 
 import (
-	"crypto/ed25519"
+	"crypto"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
@@ -12,23 +12,28 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"openshell-vm/internal/atomicfile"
 	"openshell-vm/internal/plainfile"
 )
 
-// state is the content of the state file.
+// state is the content of the state file. The keys of one algorithm are in the order in
+// which they succeed each other.
 type state struct {
-	Format  int       `json:"format"`
-	Signing string    `json:"signing"`
+	Format int `json:"format"`
+	// Signing is the kid of the key that signs. Only format 1 has it: there all keys are
+	// Ed25519 keys, in no order, and no key is published ahead.
+	Signing string    `json:"signing,omitempty"`
 	Keys    []KeyInfo `json:"keys"`
 }
 
 const (
-	maxFile    = 64 << 10
-	maxForeign = 5 // foreign names that an error lists
+	maxFile    = 256 << 10 // three kinds of maxKeys keys take a third of it
+	maxForeign = 5         // foreign names that an error lists
 )
 
 // load makes a key directory if it is missing, and reads it. Without keys the ring is
@@ -39,25 +44,22 @@ func load(dir string) (ring, error) {
 		err = syncDir(filepath.Dir(dir))
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return ring{}, failed("create the key directory", err)
+		return nil, failed("create the key directory", err)
 	}
 	if err := private(dir, fs.ModeDir|0o700); err != nil {
-		return ring{}, err
+		return nil, err
 	}
 	st, err := readState(dir)
 	if err != nil {
-		return ring{}, err
+		return nil, err
 	}
-	r := ring{signing: st.Signing, keys: map[string]entry{}}
+	var r ring
 	for _, info := range st.Keys {
-		key, err := readKey(dir, info.ID)
+		key, err := readKey(dir, info)
 		if err != nil {
-			return ring{}, err
+			return nil, err
 		}
-		r.keys[info.ID] = entry{info, key}
-	}
-	if _, ok := r.keys[r.signing]; !ok && r.signing != "" {
-		return ring{}, corrupt(filepath.Join(dir, stateName), errors.New("the signing key is not in its list"))
+		r = append(r, entry{info, key, new(atomic.Int64)})
 	}
 	return r, nil
 }
@@ -68,8 +70,10 @@ func load(dir string) (ring, error) {
 //  2. replace the state file by one rename, which is the commit;
 //  3. sweep then deletes the keys that the state no longer names.
 func save(dir string, next ring) error {
-	for kid, e := range next.keys { // 1
-		name := filepath.Join(dir, kid+keySuffix)
+	st := state{Format: stateFormat}
+	for _, e := range next { // 1
+		st.Keys = append(st.Keys, e.KeyInfo)
+		name := filepath.Join(dir, e.ID+keySuffix)
 		if _, err := os.Lstat(name); err == nil {
 			continue
 		}
@@ -77,11 +81,11 @@ func save(dir string, next ring) error {
 		if err != nil {
 			return failed("write a signing key", err)
 		}
-		if err := writeFile(dir, kid+keySuffix, text); err != nil {
+		if err := writeFile(dir, e.ID+keySuffix, text); err != nil {
 			return failed("write a signing key", err)
 		}
 	}
-	text, err := json.MarshalIndent(state{stateFormat, next.signing, next.infos()}, "", "  ")
+	text, err := json.MarshalIndent(st, "", "  ")
 	if err != nil {
 		return failed("write the list of keys", err)
 	}
@@ -101,7 +105,7 @@ func sweep(dir string, r ring) (untidy error) {
 	var foreign []string
 	for _, f := range list {
 		kid, isKey := keyFile(f.Name())
-		_, known := r.keys[kid]
+		_, known := r.find(kid)
 		switch {
 		case isKey && !known || strings.HasPrefix(f.Name(), tmpPrefix):
 			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
@@ -140,10 +144,50 @@ func readState(dir string) (state, error) {
 	if err := json.Unmarshal(text, &st); err != nil {
 		return state{}, corrupt(name, err)
 	}
-	if st.Format != stateFormat || st.Signing == "" {
-		return state{}, corrupt(name, fmt.Errorf("format %d, this program reads format %d", st.Format, stateFormat))
+	switch st.Format {
+	case 1:
+		err = st.upgrade()
+	case stateFormat:
+		err = st.check()
+	default:
+		err = fmt.Errorf("format %d, this program reads up to format %d", st.Format, stateFormat)
+	}
+	if err != nil {
+		return state{}, corrupt(name, err)
 	}
 	return st, nil
+}
+
+// upgrade turns the content of format 1 into the present one: the signing key is the last.
+func (st *state) upgrade() error {
+	for i := range st.Keys {
+		st.Keys[i].Algorithm = EdDSA
+	}
+	signing := slices.IndexFunc(st.Keys, func(k KeyInfo) bool { return k.ID == st.Signing })
+	if signing < 0 {
+		return errors.New("the signing key is not in its list")
+	}
+	last := st.Keys[signing]
+	st.Keys = append(slices.Delete(st.Keys, signing, signing+1), last)
+	st.Format, st.Signing = stateFormat, ""
+	return st.check()
+}
+
+// check refuses a list that save does not write.
+func (st *state) check() error {
+	seen := map[string]bool{}
+	for _, k := range st.Keys {
+		switch {
+		case !validID(k.ID):
+			return errors.New("a malformed key id")
+		case seen[k.ID]:
+			return fmt.Errorf("the key %s twice", k.ID)
+		case !slices.Contains(algorithms, k.Algorithm):
+			return fmt.Errorf("the unknown algorithm %.20q", string(k.Algorithm))
+		}
+		seen[k.ID] = true
+	}
+	return nil
 }
 
 // adopt makes up the state for a directory without a state file. It refuses several keys:
@@ -170,14 +214,11 @@ func adopt(dir string) (state, error) {
 		return state{}, failed("open the signing keys", err)
 	}
 	kid := strings.TrimSuffix(filepath.Base(keys[0]), keySuffix)
-	return state{stateFormat, kid, []KeyInfo{{ID: kid, CreatedAt: info.ModTime()}}}, nil
+	return state{Format: stateFormat, Keys: []KeyInfo{{ID: kid, Algorithm: EdDSA, CreatedAt: info.ModTime()}}}, nil
 }
 
-func readKey(dir, kid string) (ed25519.PrivateKey, error) {
-	name := filepath.Join(dir, kid+keySuffix)
-	if !validID(kid) {
-		return nil, corrupt(filepath.Join(dir, stateName), errors.New("a malformed key id"))
-	}
+func readKey(dir string, info KeyInfo) (crypto.Signer, error) {
+	name := filepath.Join(dir, info.ID+keySuffix)
 	text, err := readFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, corrupt(name, errors.New("missing, but listed in "+stateName))
@@ -185,17 +226,20 @@ func readKey(dir, kid string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := decodeKey(text)
+	key, a, err := decodeKey(text)
 	if err != nil {
 		return nil, corrupt(name, err)
 	}
-	if id, err := keyID(key.Public()); err != nil || id != kid {
+	if id, err := keyID(key.Public()); err != nil || id != info.ID {
 		return nil, corrupt(name, errors.New("the key does not belong to the file's name"))
+	}
+	if a != info.Algorithm {
+		return nil, corrupt(name, fmt.Errorf("the key is for %s and is listed for %s", a, info.Algorithm))
 	}
 	return key, nil
 }
 
-func encodeKey(key ed25519.PrivateKey) ([]byte, error) {
+func encodeKey(key crypto.Signer) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, err
@@ -204,20 +248,20 @@ func encodeKey(key ed25519.PrivateKey) ([]byte, error) {
 }
 
 // decodeKey decodes a private key. Its errors contain nothing of the text.
-func decodeKey(text []byte) (ed25519.PrivateKey, error) {
+func decodeKey(text []byte) (crypto.Signer, Algorithm, error) {
 	block, rest := pem.Decode(text)
 	if block == nil || block.Type != keyBlock || len(rest) > 0 {
-		return nil, errors.New("not one PKCS#8 private key in PEM")
+		return nil, "", errors.New("not one PKCS#8 private key in PEM")
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return nil, errors.New("not a PKCS#8 private key")
+		return nil, "", errors.New("not a PKCS#8 private key")
 	}
-	key, ok := parsed.(ed25519.PrivateKey)
-	if !ok {
-		return nil, errors.New("not an Ed25519 key")
+	a, err := algorithmOf(parsed)
+	if err != nil {
+		return nil, "", err
 	}
-	return key, nil
+	return parsed.(crypto.Signer), a, nil
 }
 
 // readFile reads a file that must be private.
@@ -230,9 +274,12 @@ func readFile(name string) ([]byte, error) {
 		return nil, failed("open the signing keys", err)
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile))
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, failed("read the signing keys", err)
+	}
+	if len(text) > maxFile {
+		return nil, corrupt(name, fmt.Errorf("over %d bytes", maxFile))
 	}
 	return text, nil
 }

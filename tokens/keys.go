@@ -2,131 +2,208 @@ package tokens
 
 import (
 	"crypto"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 )
 
-// Keys are a gateway's signing keys. One of them signs. The others only verify, each until
-// the last token that it signed has expired. Keys are safe for concurrent use. Only one
-// process at a time may use a directory. Keys hold no descriptor.
+// Keys are a gateway's signing keys: at each time one for each algorithm that was wanted so
+// far. The others are published and sign later, or only verify, each until the last token
+// that it signed has expired. Keys are safe for concurrent use. Only one process at a time
+// may use a directory. Keys hold no descriptor.
 type Keys struct {
 	dir string
 
-	mu     sync.RWMutex
-	ring   ring
-	untidy error // the last sweep's error
-}
+	// changing is held during a change, also while the disk is written. Nobody who mints or
+	// verifies waits for it.
+	changing sync.Mutex
 
-// ring is the keys in memory, each with its entry in the state file.
-type ring struct {
-	signing string // kid
-	keys    map[string]entry
-}
-
-type entry struct {
-	KeyInfo
-	key ed25519.PrivateKey
+	mu     sync.RWMutex // taken under changing
+	ring   ring         // never changed, only replaced
+	untidy error        // the last sweep's error
 }
 
 // KeyInfo is what is public about a key. It is also the key's entry in the state file.
 type KeyInfo struct {
 	ID        string    `json:"kid"`
+	Algorithm Algorithm `json:"alg"`
 	CreatedAt time.Time `json:"createdAt"`
+	// SignsFrom is when a key that is published ahead begins to sign; zero once it has begun,
+	// and for a key that signed at once.
+	SignsFrom time.Time `json:"signsFrom,omitzero"`
 	// RetireAt is when the last token that the key signed has expired. From then on the key
-	// verifies nothing. Zero for the signing key.
+	// verifies nothing. Zero for the signing key, unless its successor is published already.
 	RetireAt time.Time `json:"retireAt,omitzero"`
+	// State is what the key does at the time that List was asked about.
+	State KeyState `json:"-"`
 }
 
+// KeyState is what a key does.
+type KeyState string
+
+// The states of a key, in the order of its life.
+const (
+	Pending   KeyState = "pending"   // others can know it; it signs later
+	Signing   KeyState = "signing"   // it signs what is minted now, and verifies
+	Verifying KeyState = "verifying" // it signs no more
+)
+
+// maxKeys is how many keys of one kind are kept. AWS refuses a set with more than 100.
+const maxKeys = 100
+
 // OpenKeys loads the keys in dir. If there are none, it makes dir (its parent must exist)
-// and a first key. It refuses a directory or a key that another user owns, that has a mode
-// wider than 0700 or 0600, or that is a symlink; the error is an *Error that wraps
-// ErrPermissions. It cleans up what a killed process left.
+// and a first key for EdDSA. It refuses a directory or a key that another user owns, that
+// has a mode wider than 0700 or 0600, or that is a symlink; the error is an *Error that
+// wraps ErrPermissions. It cleans up what a killed process left.
 func OpenKeys(dir string) (*Keys, error) {
 	r, err := load(dir)
 	if err != nil {
 		return nil, err
 	}
 	k := &Keys{dir: dir, ring: r, untidy: sweep(dir, r)}
-	if r.signing != "" {
-		return k, nil
-	}
-	if _, err := k.Rotate(time.Now(), 0); err != nil {
+	if err := k.Want(time.Now(), EdDSA); err != nil {
 		return nil, err
 	}
 	return k, nil
 }
 
-// Rotate makes a new signing key and returns its kid. Tokens minted after Rotate has
-// returned are signed with the new key. The old key verifies for longest from now; that has
-// to be the longest lifetime of any token that it may have signed. Rotate deletes keys
-// whose time is over.
-func (k *Keys) Rotate(now time.Time, longest time.Duration) (string, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	_, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		return "", err
-	}
-	kid, err := keyID(key.Public())
-	if err != nil {
-		return "", err
-	}
-	next := ring{signing: kid, keys: map[string]entry{}}
-	for id, e := range k.ring.keys {
-		if id == k.ring.signing {
-			e.RetireAt = now.Add(longest)
+// Want makes a key for each of the algorithms that has none; it signs at once. Mint does
+// the same. Who calls Want before has the key in JWKS before it signs.
+func (k *Keys) Want(now time.Time, wanted ...Algorithm) error {
+	for _, a := range wanted {
+		if k.now().signing(a, now) >= 0 {
+			continue
 		}
-		next.keys[id] = e
+		if err := k.makeFirst(a, now); err != nil {
+			return err
+		}
 	}
-	next.keys[kid] = entry{KeyInfo{ID: kid, CreatedAt: now}, key}
-	next.prune(now)
-	if err := k.commit(next); err != nil {
-		return "", err
-	}
-	return kid, nil
+	return nil
 }
 
-// Retire deletes a key that no longer signs. From now on every token that it signed is
-// refused.
-func (k *Keys) Retire(kid string) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if _, ok := k.ring.keys[kid]; !ok {
+func (k *Keys) makeFirst(a Algorithm, now time.Time) error {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	next := k.now()
+	if next.signing(a, now) >= 0 {
+		return nil // made meanwhile
+	}
+	e, err := newEntry(a, now)
+	if err != nil {
+		return err
+	}
+	return k.commit(append(next.clone(), e))
+}
+
+// Rotate makes a new key for each algorithm that has one and returns them, that for EdDSA
+// first. All are in JWKS at once. They sign from now + publishFor on; with 0, tokens minted
+// after Rotate has returned are signed with them.
+//
+// longest is the longest lifetime of any token that the old keys may have signed before
+// this process began; tokens of this process are known. An old key verifies until its last
+// token has expired; with publishFor that is settled only by Begin, and it is MaxTTL until
+// then. Keys that are published already and would sign after the new ones are given up.
+// Rotate deletes keys whose time is over.
+func (k *Keys) Rotate(now time.Time, longest, publishFor time.Duration) ([]KeyInfo, error) {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	next := k.now().prune(now)
+	var made []KeyInfo
+	for _, a := range next.algorithms() {
+		e, err := newEntry(a, now)
+		if err != nil {
+			return nil, err
+		}
+		if publishFor > 0 {
+			e.SignsFrom = now.Add(publishFor)
+		}
+		if next = next.succeed(e, now, longest); next.count(a) > maxKeys {
+			return nil, fmt.Errorf("%w: %d for %s", ErrManyKeys, maxKeys, a)
+		}
+		made = append(made, e.KeyInfo)
+	}
+	if err := k.commit(next); err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+// Begin settles the keys that were published ahead and whose time has come, and returns
+// them: each signs for good, and its predecessor verifies until its last token has expired.
+// longest is what Rotate says. A key signs from its time on, also if Begin is called late or
+// fails; then its predecessor verifies for longer.
+func (k *Keys) Begin(now time.Time, longest time.Duration) (begun []KeyInfo, err error) {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	next := k.now().clone()
+	for i := range next {
+		e := &next[i]
+		if e.SignsFrom.IsZero() || e.pending(now) {
+			continue
+		}
+		if before := next.before(i); before >= 0 {
+			next[before].RetireAt = next[before].lastExpiry(e.SignsFrom.Add(longest))
+		}
+		e.SignsFrom = time.Time{}
+		begun = append(begun, e.KeyInfo)
+	}
+	if len(begun) == 0 {
+		return nil, nil
+	}
+	if err := k.commit(next); err != nil {
+		return nil, err
+	}
+	return begun, nil
+}
+
+// NextBegin returns when Begin has something to do, which may be past; zero for never.
+func (k *Keys) NextBegin() (first time.Time) {
+	for _, e := range k.now() {
+		if at := e.SignsFrom; !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
+
+// Retire deletes a key that does not sign now. From now on every token that it signed is
+// refused. If it was to sign later, the key before it goes on signing.
+func (k *Keys) Retire(kid string, now time.Time) error {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	r := k.now()
+	i := r.index(kid)
+	if i < 0 {
 		return ErrNoSuchKey
 	}
-	if kid == k.ring.signing {
+	if r.signing(r[i].Algorithm, now) == i {
 		return ErrSigningKey
 	}
-	next := k.ring.clone()
-	delete(next.keys, kid)
-	return k.commit(next)
+	return k.commit(r.without(i))
 }
 
 // Prune deletes the keys whose time is over.
 func (k *Keys) Prune(now time.Time) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	next := k.ring.clone()
-	if !next.prune(now) {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	r := k.now()
+	next := r.prune(now)
+	if len(next) == len(r) {
 		return nil
 	}
 	return k.commit(next)
 }
 
-// List returns all keys: the signing one first, then the others, newest first.
-func (k *Keys) List() []KeyInfo {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	return k.ring.infos()
-}
+// List returns all keys, with what each does at the time now: first those that sign, that
+// for EdDSA before the others; then those that will, the next first; then those that only
+// verify, the newest first.
+func (k *Keys) List(now time.Time) []KeyInfo { return k.now().infos(now) }
+
+// Algorithms returns the algorithms that have a key.
+func (k *Keys) Algorithms() []Algorithm { return k.now().algorithms() }
 
 // Untidy returns an error that names foreign files in the key directory, which are left
 // alone, and files of ours that could not be deleted; nil if there is neither.
@@ -136,38 +213,20 @@ func (k *Keys) Untidy() error {
 	return k.untidy
 }
 
-// SigningKeyID returns the kid of the key that signs.
+// SigningKeyID returns the kid of the key that signs tokens for the gateway now.
 func (k *Keys) SigningKeyID() string {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	return k.ring.signing
+	r := k.now()
+	if i := r.signing(EdDSA, time.Now()); i >= 0 {
+		return r[i].ID
+	}
+	return ""
 }
 
-// JWKS returns the JSON Web Key Set (RFC 7517, RFC 8037) of the keys that verify at the
-// time now, the signing one first. It has only public keys.
-func (k *Keys) JWKS(now time.Time) ([]byte, error) {
-	type jwk struct {
-		Type      string `json:"kty"`
-		Curve     string `json:"crv"`
-		X         string `json:"x"`
-		KeyID     string `json:"kid"`
-		Use       string `json:"use"`
-		Algorithm string `json:"alg"`
-	}
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	set := struct {
-		Keys []jwk `json:"keys"`
-	}{}
-	for _, info := range k.ring.infos() {
-		e := k.ring.keys[info.ID]
-		if e.over(now) {
-			continue
-		}
-		x := base64.RawURLEncoding.EncodeToString(e.public())
-		set.Keys = append(set.Keys, jwk{"OKP", "Ed25519", x, info.ID, "sig", "EdDSA"})
-	}
-	return json.Marshal(set)
+// Signs reports whether the key with this id is one of those that sign at the time now.
+func (k *Keys) Signs(kid string, now time.Time) bool {
+	r := k.now()
+	i := r.index(kid)
+	return i >= 0 && r.signing(r[i].Algorithm, now) == i
 }
 
 // Know reports whether raw names a key that verifies at the time now. It does not verify
@@ -176,12 +235,8 @@ func (k *Keys) Know(raw string, now time.Time) bool {
 	if len(raw) > MaxSize {
 		return false
 	}
-	kid, err := checkForm(raw)
-	if err != nil {
-		return false
-	}
-	_, err = k.verifier(kid, now)
-	return err == nil
+	form, err := parse(raw)
+	return err == nil && k.Verifies(form.kid, now)
 }
 
 // Verifies reports whether the key with this id verifies at the time now.
@@ -190,71 +245,46 @@ func (k *Keys) Verifies(kid string, now time.Time) bool {
 	return err == nil
 }
 
-func (k *Keys) signer() (string, ed25519.PrivateKey) {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	return k.ring.signing, k.ring.keys[k.ring.signing].key
-}
-
-func (k *Keys) verifier(kid string, now time.Time) (crypto.PublicKey, error) {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	e, ok := k.ring.keys[kid]
-	if !ok || e.over(now) {
-		return nil, ErrUnknownKey
+// signer returns the key that signs a token at the time now, which lives until expires. It
+// makes a first key.
+func (k *Keys) signer(a Algorithm, now, expires time.Time) (entry, error) {
+	if err := k.Want(now, a); err != nil {
+		return entry{}, err
 	}
-	return e.public(), nil
+	r := k.now()
+	e := r[r.signing(a, now)] // a ring that has a key for an algorithm never loses the last one
+	e.signs(expires)
+	return e, nil
 }
 
-// commit replaces the ring by next, on disk first.
+func (k *Keys) verifier(kid string, now time.Time) (entry, error) {
+	e, ok := k.now().find(kid)
+	if !ok || e.over(now) {
+		return entry{}, ErrUnknownKey
+	}
+	return e, nil
+}
+
+// now returns the ring of the moment. It must not be changed.
+func (k *Keys) now() ring {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.ring
+}
+
+// commit replaces the ring by next, on disk first. The caller holds k.changing.
 func (k *Keys) commit(next ring) error {
 	if err := save(k.dir, next); err != nil {
 		return err
 	}
+	k.mu.Lock()
 	k.ring = next
-	k.untidy = sweep(k.dir, next)
+	k.mu.Unlock()
+	untidy := sweep(k.dir, next)
+	k.mu.Lock()
+	k.untidy = untidy
+	k.mu.Unlock()
 	return nil
-}
-
-func (e entry) public() ed25519.PublicKey { return e.key.Public().(ed25519.PublicKey) }
-
-func (k KeyInfo) over(now time.Time) bool {
-	return !k.RetireAt.IsZero() && !now.Before(k.RetireAt)
-}
-
-func (r ring) clone() ring {
-	c := ring{signing: r.signing, keys: map[string]entry{}}
-	for id, e := range r.keys {
-		c.keys[id] = e
-	}
-	return c
-}
-
-func (r ring) prune(now time.Time) (changed bool) {
-	for id, e := range r.keys {
-		if e.over(now) {
-			delete(r.keys, id)
-			changed = true
-		}
-	}
-	return changed
-}
-
-func (r ring) infos() []KeyInfo {
-	var list []KeyInfo
-	for _, e := range r.keys {
-		list = append(list, e.KeyInfo)
-	}
-	slices.SortFunc(list, func(a, b KeyInfo) int {
-		if (a.ID == r.signing) != (b.ID == r.signing) {
-			if a.ID == r.signing {
-				return -1
-			}
-			return 1
-		}
-		return b.CreatedAt.Compare(a.CreatedAt)
-	})
-	return list
 }
 
 // keyID returns the kid of a key; see the package comment.

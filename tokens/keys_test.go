@@ -97,8 +97,8 @@ func TestOpenKeysRefuses(t *testing.T) {
 		{"list cut off", func(dir, _ string) error { return os.Truncate(dir+"/keys.json", 10) },
 			nil, []string{"keys.json"}, "backup"},
 		{"list of a later format", func(dir, _ string) error {
-			return os.WriteFile(dir+"/keys.json", []byte(`{"format":2}`), 0o600)
-		}, nil, []string{"format 2"}, "backup"},
+			return os.WriteFile(dir+"/keys.json", []byte(`{"format":3}`), 0o600)
+		}, nil, []string{"format 3"}, "backup"},
 		{"signing key not listed", func(dir, _ string) error {
 			return os.WriteFile(dir+"/keys.json", []byte(`{"format":1,"signing":"x"}`), 0o600)
 		}, nil, []string{"signing key"}, "backup"},
@@ -146,6 +146,16 @@ func TestOpenKeysRefuses(t *testing.T) {
 	}
 }
 
+// rotate makes new keys that sign at once, and returns that for EdDSA.
+func rotate(t testing.TB, k *Keys, now time.Time, longest time.Duration) string {
+	t.Helper()
+	made, err := k.Rotate(now, longest, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made[0].ID
+}
+
 func onlyKey(t *testing.T, dir string) string {
 	t.Helper()
 	list, err := filepath.Glob(dir + "/*.pem")
@@ -167,10 +177,7 @@ func TestRotate(t *testing.T) {
 	k := openKeys(t)
 	old := mint(t, k, noon, time.Minute)
 	oldID := k.SigningKeyID()
-	newID, err := k.Rotate(noon.Add(time.Second), time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
+	newID := rotate(t, k, noon.Add(time.Second), time.Minute)
 	fresh := mint(t, k, noon.Add(time.Second), time.Hour)
 
 	// The next process has to see the same.
@@ -182,7 +189,7 @@ func TestRotate(t *testing.T) {
 		if k.SigningKeyID() != newID || newID == oldID {
 			t.Fatalf("%s: signing with %s, rotated from %s to %s", name, k.SigningKeyID(), oldID, newID)
 		}
-		list := k.List()
+		list := k.List(noon)
 		if len(list) != 2 || list[0].ID != newID || list[1].ID != oldID ||
 			!list[0].RetireAt.IsZero() || !list[1].RetireAt.Equal(noon.Add(61*time.Second)) {
 			t.Errorf("%s: keys %+v", name, list)
@@ -208,29 +215,26 @@ func TestRotate(t *testing.T) {
 func TestPruneAndRetire(t *testing.T) {
 	k := openKeys(t)
 	first := k.SigningKeyID()
-	second, err := k.Rotate(noon, time.Minute)
-	if err != nil {
-		t.Fatal(err)
+	second := rotate(t, k, noon, time.Minute)
+	if err := k.Prune(noon.Add(59 * time.Second)); err != nil || len(k.List(noon)) != 2 {
+		t.Fatalf("pruned too early: %v, %v", k.List(noon), err)
 	}
-	if err := k.Prune(noon.Add(59 * time.Second)); err != nil || len(k.List()) != 2 {
-		t.Fatalf("pruned too early: %v, %v", k.List(), err)
-	}
-	if err := k.Prune(noon.Add(60 * time.Second)); err != nil || len(k.List()) != 1 {
-		t.Fatalf("not pruned: %v, %v", k.List(), err)
+	if err := k.Prune(noon.Add(60 * time.Second)); err != nil || len(k.List(noon)) != 1 {
+		t.Fatalf("not pruned: %v, %v", k.List(noon), err)
 	}
 	if _, err := os.Stat(filepath.Join(k.dir, first+".pem")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the pruned key is still on disk: %v", err)
 	}
-	if _, err := k.Rotate(noon, time.Hour); err != nil {
+	if _, err := k.Rotate(noon, time.Hour, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.Retire(second); err != nil || len(k.List()) != 1 {
-		t.Errorf("not retired: %v, %v", k.List(), err)
+	if err := k.Retire(second, noon); err != nil || len(k.List(noon)) != 1 {
+		t.Errorf("not retired: %v, %v", k.List(noon), err)
 	}
-	if err := k.Retire(second); !errors.Is(err, ErrNoSuchKey) {
+	if err := k.Retire(second, noon); !errors.Is(err, ErrNoSuchKey) {
 		t.Errorf("retired twice: %v", err)
 	}
-	if err := k.Retire(k.SigningKeyID()); !errors.Is(err, ErrSigningKey) {
+	if err := k.Retire(k.SigningKeyID(), noon); !errors.Is(err, ErrSigningKey) {
 		t.Errorf("retired the signing key: %v", err)
 	}
 }
@@ -260,7 +264,7 @@ func TestKilledSave(t *testing.T) {
 		if _, err := verifier(again).Verify(raw, noon); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := again.Rotate(noon, time.Minute); err != nil {
+		if _, err := again.Rotate(noon, time.Minute, 0); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if list, err := filepath.Glob(dir + "/.new-*"); err != nil || len(list) > 0 {
@@ -293,11 +297,11 @@ func TestRotateWithoutRoom(t *testing.T) {
 	if err := os.RemoveAll(k.dir); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.Rotate(noon, time.Minute); err == nil {
+	if _, err := k.Rotate(noon, time.Minute, 0); err == nil {
 		t.Fatal("rotated without a directory")
 	}
-	if k.SigningKeyID() != kid || len(k.List()) != 1 {
-		t.Errorf("a failed rotation changed the keys: %+v", k.List())
+	if k.SigningKeyID() != kid || len(k.List(noon)) != 1 {
+		t.Errorf("a failed rotation changed the keys: %+v", k.List(noon))
 	}
 }
 
@@ -305,7 +309,7 @@ func TestJWKS(t *testing.T) {
 	k := openKeys(t)
 	raw := mint(t, k, noon, time.Minute)
 	old := k.SigningKeyID()
-	if _, err := k.Rotate(noon, time.Minute); err != nil {
+	if _, err := k.Rotate(noon, time.Minute, 0); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -361,7 +365,7 @@ func TestConcurrentUse(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 50 {
-				raw, _, err := Issuer{k, gatewayID}.Mint(Request{sandboxID, 1, time.Minute, noon})
+				raw, _, err := Issuer{Keys: k, GatewayID: gatewayID}.Mint(request(1, time.Minute, noon))
 				if err != nil {
 					t.Error(err)
 				}
@@ -375,12 +379,12 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	for range 10 {
-		if _, err := k.Rotate(noon, time.Minute); err != nil {
+		if _, err := k.Rotate(noon, time.Minute, 0); err != nil {
 			t.Error(err)
 		}
 	}
 	wg.Wait()
-	if n := len(k.List()); n != 11 {
+	if n := len(k.List(noon)); n != 11 {
 		t.Errorf("%d keys after ten rotations", n)
 	}
 }
@@ -390,7 +394,7 @@ func TestKnow(t *testing.T) {
 	k := openKeys(t)
 	old := mint(t, k, noon, time.Minute)
 	kid := k.SigningKeyID()
-	if _, err := k.Rotate(noon, time.Minute); err != nil {
+	if _, err := k.Rotate(noon, time.Minute, 0); err != nil {
 		t.Fatal(err)
 	}
 	for what, c := range map[string]struct {
@@ -410,7 +414,7 @@ func TestKnow(t *testing.T) {
 			t.Errorf("%s: %v", what, got)
 		}
 	}
-	if err := k.Retire(kid); err != nil {
+	if err := k.Retire(kid, noon); err != nil {
 		t.Fatal(err)
 	}
 	if k.Know(old, noon) {
@@ -446,12 +450,9 @@ func TestForeignInKeyDirectory(t *testing.T) {
 	if told == nil || strings.Count(told.Error(), "not empty") != 2 {
 		t.Fatalf("told: %v", told)
 	}
-	second, err := again.Rotate(noon, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := again.Retire(first); err != nil || again.SigningKeyID() != second || len(again.List()) != 1 {
-		t.Errorf("retired: %v, %v", again.List(), err)
+	second := rotate(t, again, noon, time.Minute)
+	if err := again.Retire(first, noon); err != nil || again.SigningKeyID() != second || len(again.List(noon)) != 1 {
+		t.Errorf("retired: %v, %v", again.List(noon), err)
 	}
 	for _, name := range foreign {
 		if data, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(data) != "mine" {

@@ -2,117 +2,161 @@ package tokens
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
+	"maps"
 	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 )
-
-// Raw is a token. Printing, formatting, encoding or logging it gives a placeholder. Only the
-// conversions string(raw) and []byte(raw) give the token itself.
-type Raw string
-
-const placeholder = "[token]"
-
-// Format writes a placeholder for every verb.
-func (Raw) Format(s fmt.State, _ rune) { fmt.Fprint(s, placeholder) }
-
-// LogValue returns a placeholder.
-func (Raw) LogValue() slog.Value { return slog.StringValue(placeholder) }
-
-// MarshalText returns a placeholder, so that no record can hold a token by accident.
-func (Raw) MarshalText() ([]byte, error) { return []byte(placeholder), nil }
-
-// Claims are what a token says.
-type Claims struct {
-	SandboxID  string
-	Generation uint64
-	KeyID      string    // the header's kid
-	TokenID    string    // jti
-	IssuedAt   time.Time // iat: 1 s before it was made, in whole seconds
-	ExpiresAt  time.Time // exp, in whole seconds
-}
-
-// wire is the claims' form inside the token. A single aud and whole seconds are part of the
-// format; Verify refuses any other form.
-type wire struct {
-	Issuer     string `json:"iss"`
-	Audience   string `json:"aud"`
-	Subject    string `json:"sub"`
-	SandboxID  string `json:"sandbox_id"`
-	IssuedAt   int64  `json:"iat"`
-	NotBefore  int64  `json:"nbf"`
-	ExpiresAt  int64  `json:"exp"`
-	TokenID    string `json:"jti"`
-	Generation uint64 `json:"gen"`
-}
-
-// The jwt.Claims methods. A zero time is a missing claim.
-
-func (w *wire) GetIssuer() (string, error)                   { return w.Issuer, nil }
-func (w *wire) GetSubject() (string, error)                  { return w.Subject, nil }
-func (w *wire) GetAudience() (jwt.ClaimStrings, error)       { return jwt.ClaimStrings{w.Audience}, nil }
-func (w *wire) GetIssuedAt() (*jwt.NumericDate, error)       { return numeric(w.IssuedAt), nil }
-func (w *wire) GetNotBefore() (*jwt.NumericDate, error)      { return numeric(w.NotBefore), nil }
-func (w *wire) GetExpirationTime() (*jwt.NumericDate, error) { return numeric(w.ExpiresAt), nil }
-
-func numeric(unix int64) *jwt.NumericDate {
-	if unix == 0 {
-		return nil
-	}
-	return &jwt.NumericDate{Time: time.Unix(unix, 0)}
-}
-
-func (w *wire) claims(kid string) Claims {
-	return Claims{
-		SandboxID: w.SandboxID, Generation: w.Generation, KeyID: kid, TokenID: w.TokenID,
-		IssuedAt: time.Unix(w.IssuedAt, 0), ExpiresAt: time.Unix(w.ExpiresAt, 0),
-	}
-}
 
 // Issuer mints tokens for one gateway. It is safe for concurrent use.
 type Issuer struct {
 	Keys      *Keys
 	GatewayID string
+	// URL is the claim iss; "" for openshell-gateway:<gateway id>.
+	URL string
+	// TrustDomain is where the subjects live, by SPIFFE's rules; "" for openshell.
+	TrustDomain string
 }
 
-// Request asks for one token.
+// Request asks for one token. Without an Audience it is for the gateway itself: then
+// Algorithm must be EdDSA or "", and what comes after it must be zero.
 type Request struct {
 	SandboxID  string
-	Generation uint64        // from 1
+	Generation uint64        // of the share that carries the token, from 1; 0 for none, not for the gateway
 	TTL        time.Duration // from 3 s to MaxTTL; CheckTTL says which are of use
 	Now        time.Time
+
+	Audience  string    // see CheckAudience
+	Algorithm Algorithm // "" for EdDSA, or for an audience ES256
+
+	Identity string            // the name of a subject that outlives the sandbox; "" for the sandbox's own
+	NoID     bool              // no jti, for who takes each jti only once
+	About    About             // the claim openshell; its ID is set by Mint
+	Claims   map[string]string // the user's own, see CheckClaim
 }
 
 // Mint signs a new token. Its lifetime begins a second before Now, and its times are whole
-// seconds. So it expires one to two seconds before Now + TTL.
+// seconds. So it expires one to two seconds before Now + TTL. The first token with an
+// algorithm makes the key, which for RS256 takes a good part of a second.
 func (i Issuer) Mint(r Request) (Raw, Claims, error) {
-	switch {
-	case !validID(i.GatewayID) || !validID(r.SandboxID):
-		return "", Claims{}, errors.New("mint a token: malformed gateway or sandbox id")
-	case r.Generation == 0:
-		return "", Claims{}, errors.New("mint a token: no generation")
-	case r.TTL < leastTTL || r.TTL > MaxTTL:
-		return "", Claims{}, fmt.Errorf("mint a token: a lifetime of %v", r.TTL)
+	if err := i.check(r); err != nil {
+		return "", Claims{}, fmt.Errorf("mint a token: %w", err)
 	}
-	kid, key := i.Keys.signer()
-	issued := r.Now.Add(-skew).Truncate(time.Second)
-	w := wire{
-		Issuer: issuerPrefix + i.GatewayID, Audience: issuerPrefix + i.GatewayID,
-		Subject: subjectPrefix + r.SandboxID, SandboxID: r.SandboxID,
-		IssuedAt: issued.Unix(), NotBefore: issued.Unix(), ExpiresAt: issued.Add(r.TTL).Unix(),
-		TokenID: newTokenID(), Generation: r.Generation,
-	}
-	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, &w)
-	token.Header["kid"] = kid
-	raw, err := token.SignedString(key)
+	w := i.wire(r)
+	key, err := i.Keys.signer(r.algorithm(), r.Now, time.Unix(w.ExpiresAt, 0))
 	if err != nil {
 		return "", Claims{}, fmt.Errorf("mint a token: %w", err)
 	}
-	return Raw(raw), w.claims(kid), nil
+	raw, err := key.mint(w)
+	if err != nil {
+		return "", Claims{}, fmt.Errorf("mint a token: %w", err)
+	}
+	return raw, w.claims(key.ID, key.Algorithm), nil
+}
+
+func (i Issuer) check(r Request) error {
+	plain := r.Algorithm == "" || r.Algorithm == EdDSA
+	more := r.Identity != "" || r.NoID || r.About != About{} || len(r.Claims) > 0
+	switch {
+	case !validID(i.GatewayID) || !validID(r.SandboxID):
+		return errors.New("malformed gateway or sandbox id")
+	case r.TTL < leastTTL || r.TTL > MaxTTL:
+		return fmt.Errorf("a lifetime of %v", r.TTL)
+	case r.Audience == "" && r.Generation == 0:
+		return errors.New("no generation")
+	case r.Audience == "" && (more || !plain):
+		return errors.New("a token for the gateway has no identity, no further claims and no other algorithm")
+	case r.Audience == "":
+		return CheckTrustDomain(i.trustDomain())
+	case r.Audience == i.self():
+		return errors.New("the audience is the gateway: it has its own token")
+	}
+	return errors.Join(CheckTrustDomain(i.trustDomain()), CheckAudience(r.Audience), r.checkClaims())
+}
+
+func (r Request) checkClaims() error {
+	if r.Identity != "" {
+		if err := CheckIdentity(r.Identity); err != nil {
+			return err
+		}
+	}
+	for name, value := range r.Claims {
+		if err := CheckClaim(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (i Issuer) wire(r Request) *wire {
+	issued := r.Now.Add(-skew).Truncate(time.Second)
+	w := &wire{
+		Issuer: i.issuer(), Audience: i.self(),
+		Subject: SandboxSubject(i.trustDomain(), r.SandboxID), SandboxID: r.SandboxID,
+		IssuedAt: issued.Unix(), NotBefore: issued.Unix(), ExpiresAt: issued.Add(r.TTL).Unix(),
+		Generation: r.Generation,
+	}
+	if !r.NoID {
+		w.TokenID = newTokenID()
+	}
+	if r.Audience == "" {
+		return w
+	}
+	about := r.About
+	about.ID = r.SandboxID
+	w.Audience, w.About, w.own = r.Audience, &about, maps.Clone(r.Claims)
+	if r.Identity != "" {
+		w.Subject = IdentitySubject(i.trustDomain(), r.Identity)
+	}
+	return w
+}
+
+// mint signs the claims.
+func (e entry) mint(w *wire) (Raw, error) {
+	claims, err := w.encode()
+	if err != nil {
+		return "", err
+	}
+	header := fmt.Appendf(nil, `{"alg":%q,"kid":%q,"typ":"JWT"}`, string(e.Algorithm), e.ID)
+	text := base64.RawURLEncoding.EncodeToString(header) + "." + base64.RawURLEncoding.EncodeToString(claims)
+	sig, err := e.Algorithm.sign(e.key, text)
+	if err != nil {
+		return "", err
+	}
+	raw := text + "." + base64.RawURLEncoding.EncodeToString(sig)
+	if len(raw) > MaxSize {
+		return "", fmt.Errorf("%w: %d bytes, at most %d: it has too many claims", ErrTooLarge, len(raw), MaxSize)
+	}
+	return Raw(raw), nil
+}
+
+func (r Request) algorithm() Algorithm {
+	switch {
+	case r.Algorithm != "":
+		return r.Algorithm
+	case r.Audience != "":
+		return ES256
+	}
+	return EdDSA
+}
+
+// self is the gateway's own audience, and its issuer if it has no URL.
+func (i Issuer) self() string { return issuerPrefix + i.GatewayID }
+
+func (i Issuer) issuer() string {
+	if i.URL != "" {
+		return i.URL
+	}
+	return i.self()
+}
+
+func (i Issuer) trustDomain() string {
+	if i.TrustDomain != "" {
+		return i.TrustDomain
+	}
+	return defaultTrustDomain
 }
 
 func newTokenID() string {

@@ -3,7 +3,7 @@ package tokens
 // The files in a key directory, which has mode 0700:
 //
 //	<kid>.pem     a private key, PKCS#8 in PEM, 0600
-//	keys.json     which key signs, and until when the others verify
+//	keys.json     the keys: their algorithms, which sign later, until when others verify
 //	.new-*        a file that is being written; only a kill leaves one behind
 //
 // All other files there are foreign, and are left alone.
@@ -12,17 +12,18 @@ const (
 	keySuffix   = ".pem"
 	tmpPrefix   = ".new-"
 	keyBlock    = "PRIVATE KEY"
-	stateFormat = 1
+	stateFormat = 2
 	kidSize     = 16 // bytes, written in hex
 )
 
-// MaxSize bounds a raw token, in bytes. Ours have about 600.
+// MaxSize bounds a raw token, in bytes. One for the gateway has about 600, one that is
+// signed with RSA and has no claims of the user's about 1,000.
 const MaxSize = 4096
 
 const (
-	issuerPrefix  = "openshell-gateway:"
-	subjectPrefix = "spiffe://openshell/sandbox/"
-	maxID         = 64
+	issuerPrefix       = "openshell-gateway:"
+	defaultTrustDomain = "openshell"
+	maxID              = 64
 )
 
 // validID reports whether s can be part of a SPIFFE path and of a file's name.

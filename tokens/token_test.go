@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -36,9 +38,13 @@ func verifier(k *Keys) Verifier {
 	return Verifier{Keys: k, GatewayID: gatewayID, Exists: func(id string) bool { return id == sandboxID }}
 }
 
+func request(generation uint64, ttl time.Duration, now time.Time) Request {
+	return Request{SandboxID: sandboxID, Generation: generation, TTL: ttl, Now: now}
+}
+
 func mint(t testing.TB, k *Keys, now time.Time, ttl time.Duration) string {
 	t.Helper()
-	raw, _, err := Issuer{k, gatewayID}.Mint(Request{sandboxID, 7, ttl, now})
+	raw, _, err := Issuer{Keys: k, GatewayID: gatewayID}.Mint(request(7, ttl, now))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +54,7 @@ func mint(t testing.TB, k *Keys, now time.Time, ttl time.Duration) string {
 func TestMintAndVerify(t *testing.T) {
 	k := openKeys(t)
 	now := noon.Add(700 * time.Millisecond)
-	raw, minted, err := Issuer{k, gatewayID}.Mint(Request{sandboxID, 7, time.Minute, now})
+	raw, minted, err := Issuer{Keys: k, GatewayID: gatewayID}.Mint(request(7, time.Minute, now))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +62,7 @@ func TestMintAndVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got != minted {
+	if !reflect.DeepEqual(got, minted) {
 		t.Errorf("verified %+v, minted %+v", got, minted)
 	}
 	if !got.IssuedAt.Equal(noon.Add(-skew)) || !got.ExpiresAt.Equal(noon.Add(time.Minute-skew)) || got.Generation != 7 ||
@@ -102,18 +108,18 @@ func TestMintRefuses(t *testing.T) {
 		gateway string
 		r       Request
 	}{
-		{"no sandbox", gatewayID, Request{"", 1, time.Hour, noon}},
-		{"a path for a sandbox", gatewayID, Request{"../x", 1, time.Hour, noon}},
-		{"a slash", gatewayID, Request{"a/b", 1, time.Hour, noon}},
-		{"too long", gatewayID, Request{strings.Repeat("a", 65), 1, time.Hour, noon}},
-		{"no gateway", "", Request{sandboxID, 1, time.Hour, noon}},
-		{"no generation", gatewayID, Request{sandboxID, 0, time.Hour, noon}},
-		{"no lifetime", gatewayID, Request{sandboxID, 1, 0, noon}},
-		{"a negative lifetime", gatewayID, Request{sandboxID, 1, -time.Hour, noon}},
-		{"a lifetime that is over at once", gatewayID, Request{sandboxID, 1, 2 * time.Second, noon}},
-		{"a lifetime without end", gatewayID, Request{sandboxID, 1, MaxTTL + 1, noon}},
+		{"no sandbox", gatewayID, Request{SandboxID: "", Generation: 1, TTL: time.Hour, Now: noon}},
+		{"a path for a sandbox", gatewayID, Request{SandboxID: "../x", Generation: 1, TTL: time.Hour, Now: noon}},
+		{"a slash", gatewayID, Request{SandboxID: "a/b", Generation: 1, TTL: time.Hour, Now: noon}},
+		{"too long", gatewayID, Request{SandboxID: strings.Repeat("a", 65), Generation: 1, TTL: time.Hour, Now: noon}},
+		{"no gateway", "", request(1, time.Hour, noon)},
+		{"no generation", gatewayID, request(0, time.Hour, noon)},
+		{"no lifetime", gatewayID, request(1, 0, noon)},
+		{"a negative lifetime", gatewayID, request(1, -time.Hour, noon)},
+		{"a lifetime that is over at once", gatewayID, request(1, 2*time.Second, noon)},
+		{"a lifetime without end", gatewayID, request(1, MaxTTL+1, noon)},
 	} {
-		if raw, _, err := (Issuer{k, c.gateway}).Mint(c.r); err == nil || raw != "" {
+		if raw, _, err := (Issuer{Keys: k, GatewayID: c.gateway}).Mint(c.r); err == nil || raw != "" {
 			t.Errorf("%s: minted", c.name)
 		}
 	}
@@ -174,7 +180,7 @@ func TestMintedLifetime(t *testing.T) {
 	for _, ttl := range []time.Duration{MinTTL(time.Second), time.Hour, MaxTTL} {
 		for part := time.Duration(0); part < time.Second; part += 90 * time.Millisecond {
 			now := noon.Add(part)
-			_, c, err := Issuer{k, gatewayID}.Mint(Request{sandboxID, 7, ttl, now})
+			_, c, err := Issuer{Keys: k, GatewayID: gatewayID}.Mint(request(7, ttl, now))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -193,11 +199,15 @@ func TestMintedLifetime(t *testing.T) {
 	}
 }
 
+func (k *Keys) signingKey(a Algorithm) crypto.Signer {
+	r := k.now()
+	return r[r.signing(a, noon)].key
+}
+
 // forge signs any header and claims with the real key.
 func forge(k *Keys, header, claims string) string {
-	_, key := k.signer()
 	text := encode(header) + "." + encode(claims)
-	return text + "." + encode(string(ed25519.Sign(key, []byte(text))))
+	return text + "." + encode(string(ed25519.Sign(k.signingKey(EdDSA).(ed25519.PrivateKey), []byte(text))))
 }
 
 func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
@@ -307,7 +317,7 @@ func TestVerifyRefuses(t *testing.T) {
 			if !errors.Is(err, c.want) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
-			if got != (Claims{}) {
+			if !reflect.DeepEqual(got, Claims{}) {
 				t.Errorf("a refused token still gives claims: %+v", got)
 			}
 			noLeak(t, err, c.raw)
@@ -326,7 +336,7 @@ func noLeak(t *testing.T, err error, raw string) {
 }
 
 func hs256(k *Keys, header, claims string, asPEM bool) string {
-	_, key := k.signer()
+	key := k.signingKey(EdDSA)
 	secret := []byte(key.Public().(ed25519.PublicKey))
 	if asPEM {
 		der, err := x509.MarshalPKIXPublicKey(key.Public())
@@ -348,7 +358,7 @@ func exchange(raw string, part int, by string) string {
 }
 
 func TestRawDoesNotPrint(t *testing.T) {
-	raw, _, err := Issuer{openKeys(t), gatewayID}.Mint(Request{sandboxID, 1, time.Hour, noon})
+	raw, _, err := Issuer{Keys: openKeys(t), GatewayID: gatewayID}.Mint(request(1, time.Hour, noon))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -390,9 +400,9 @@ func FuzzVerify(f *testing.F) {
 }
 
 func BenchmarkMint(b *testing.B) {
-	issuer := Issuer{openKeys(b), gatewayID}
+	issuer := Issuer{Keys: openKeys(b), GatewayID: gatewayID}
 	for b.Loop() {
-		if _, _, err := issuer.Mint(Request{sandboxID, 1, time.Hour, noon}); err != nil {
+		if _, _, err := issuer.Mint(request(1, time.Hour, noon)); err != nil {
 			b.Fatal(err)
 		}
 	}

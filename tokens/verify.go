@@ -4,111 +4,165 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 )
 
 // DefaultLeeway is the clock difference that verifiers commonly allow. It is never added by
 // itself: only Verifier.Leeway counts.
 const DefaultLeeway = 5 * time.Second
 
-// Verifier checks tokens for one gateway. It is safe for concurrent use if
-// Exists is.
+// Verifier checks tokens of one gateway. It is safe for concurrent use if its functions
+// are.
 type Verifier struct {
-	Keys      *Keys
-	GatewayID string
+	Keys        *Keys
+	GatewayID   string
+	URL         string   // as in Issuer
+	TrustDomain string   // as in Issuer
+	Former      []Former // what the gateway was before
+
+	Audiences []string      // one of which the token must be for; nil for the gateway alone
 	Leeway    time.Duration // allowed clock difference; 0 means none
-	// Exists reports whether the sandbox with this id still exists. It is called last, for
-	// tokens that are good otherwise. It must not be nil.
+	// Exists reports whether the sandbox with this id still exists. It is called for tokens
+	// that are good otherwise. It must not be nil.
 	Exists func(sandboxID string) bool
+	// Revoked reports whether a token was revoked. It is called last. Nil means that none was.
+	Revoked func(Claims) bool
+}
+
+// Former is an issuer that the gateway was, with its tokens' subjects.
+type Former struct {
+	URL         string    // as in Issuer
+	TrustDomain string    // as in Issuer
+	Until       time.Time // when its last token has expired; from then on it is refused
 }
 
 // Verify returns the claims of a good token. Its error wraps one of the Err values, says in
 // one line what is wrong, and contains nothing of the token.
+//
+//  1. The token has the form that Mint writes.
+//  2. The key that it names is one of ours and still verifies. The key says which algorithm
+//     it is for; the token must say the same.
+//  3. The signature is that key's. Nothing of the claims is looked at before.
+//  4. The claims are complete; issuer, audience, times and subject are right.
+//  5. The sandbox exists, and the token was not revoked.
 func (v Verifier) Verify(raw string, now time.Time) (Claims, error) {
 	if len(raw) > MaxSize {
 		return Claims{}, fmt.Errorf("%w: %d bytes, at most %d are read", ErrTooLarge, len(raw), MaxSize)
 	}
-	kid, err := checkForm(raw)
+	form, err := parse(raw) // 1
 	if err != nil {
 		return Claims{}, err
 	}
-	var w wire
-	_, err = v.parser(now).ParseWithClaims(raw, &w, func(*jwt.Token) (any, error) {
-		return v.Keys.verifier(kid, now)
-	})
+	key, err := v.Keys.verifier(form.kid, now) // 2
 	if err != nil {
-		return Claims{}, reason(err, w, now)
-	}
-	if err := w.complete(); err != nil {
 		return Claims{}, err
 	}
-	if !v.Exists(w.SandboxID) {
+	if key.Algorithm != form.algorithm {
+		return Claims{}, ErrAlgorithm
+	}
+	if !key.Algorithm.verify(key.key.Public(), form.signed, form.signature) { // 3
+		return Claims{}, ErrSignature
+	}
+	w, err := decodeWire(form.payload, form.claims)
+	if err != nil {
+		return Claims{}, err
+	}
+	if err := v.check(w, now); err != nil { // 4
+		return Claims{}, err
+	}
+	claims := w.claims(key.ID, key.Algorithm)
+	if !v.Exists(w.SandboxID) { // 5
 		return Claims{}, ErrNoSandbox
 	}
-	return w.claims(kid), nil
-}
-
-func (v Verifier) parser(now time.Time) *jwt.Parser {
-	self := issuerPrefix + v.GatewayID
-	return jwt.NewParser(
-		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
-		jwt.WithStrictDecoding(),
-		jwt.WithTimeFunc(func() time.Time { return now }),
-		jwt.WithLeeway(v.Leeway),
-		jwt.WithIssuer(self), jwt.WithAudience(self),
-		jwt.WithExpirationRequired(), jwt.WithNotBeforeRequired(), jwt.WithIssuedAt(),
-	)
-}
-
-// reason turns the library's error into one of ours. It drops the library's text, which
-// could quote the token.
-func reason(err error, w wire, now time.Time) error {
-	// The first match counts: if the signature is wrong, the error says nothing about the
-	// claims.
-	for _, r := range []struct{ theirs, ours error }{
-		{ErrUnknownKey, ErrUnknownKey},
-		{jwt.ErrTokenSignatureInvalid, ErrSignature},
-		{jwt.ErrTokenRequiredClaimMissing, ErrMissingClaim},
-		{jwt.ErrTokenInvalidIssuer, ErrIssuer},
-		{jwt.ErrTokenInvalidAudience, ErrAudience},
-		{jwt.ErrTokenNotValidYet, ErrNotYetValid},
-		{jwt.ErrTokenUsedBeforeIssued, ErrNotYetValid},
-		{jwt.ErrTokenExpired, ErrExpired},
-	} {
-		if !errors.Is(err, r.theirs) {
-			continue
-		}
-		if (r.ours == ErrExpired || r.ours == ErrNotYetValid) && !w.possible() {
-			return ErrMalformed
-		}
-		if r.ours == ErrExpired {
-			ago := now.Sub(time.Unix(w.ExpiresAt, 0)).Truncate(time.Second)
-			return fmt.Errorf("%w, %v ago", ErrExpired, ago)
-		}
-		return r.ours
+	if v.Revoked != nil && v.Revoked(claims) {
+		return Claims{}, ErrRevoked
 	}
-	return ErrMalformed
+	return claims, nil
 }
 
-// complete checks what the library does not check.
-func (w *wire) complete() error {
+// check checks the claims. If several are wrong, the first case is the reason.
+func (v Verifier) check(w *wire, now time.Time) error {
+	issuer, known := v.issuer(w, now)
 	switch {
-	case w.IssuedAt == 0 || w.TokenID == "" || w.SandboxID == "" || w.Subject == "" || w.Generation == 0:
+	case w.incomplete(v.self().self()):
 		return ErrMissingClaim
 	case !w.possible():
 		return ErrMalformed
+	case !known:
+		return ErrIssuer
+	case !v.hears(w.Audience):
+		return ErrAudience
+	case now.Add(v.Leeway).Before(time.Unix(max(w.IssuedAt, w.NotBefore), 0)):
+		return ErrNotYetValid
+	case !now.Add(-v.Leeway).Before(time.Unix(w.ExpiresAt, 0)):
+		ago := now.Sub(time.Unix(w.ExpiresAt, 0)).Truncate(time.Second)
+		return fmt.Errorf("%w, %v ago", ErrExpired, ago)
 	case w.ExpiresAt-w.IssuedAt > int64(MaxTTL/time.Second): // of an older gateway, which had no limit
 		return ErrLifetime
-	case w.Subject != subjectPrefix+w.SandboxID:
+	case !w.subjectFits(issuer, v.self().self()):
 		return ErrSubject
 	}
 	return nil
+}
+
+// self is the issuer whose tokens are minted now.
+func (v Verifier) self() Issuer {
+	return Issuer{GatewayID: v.GatewayID, URL: v.URL, TrustDomain: v.TrustDomain}
+}
+
+// issuer returns which of the gateway's issuers, present or former, minted the token. If
+// several have the same name, it is that in whose trust domain the subject lies.
+func (v Verifier) issuer(w *wire, now time.Time) (found Issuer, known bool) {
+	candidates := []Issuer{v.self()}
+	for _, f := range v.Former {
+		if now.Before(f.Until) {
+			candidates = append(candidates, Issuer{GatewayID: v.GatewayID, URL: f.URL, TrustDomain: f.TrustDomain})
+		}
+	}
+	for _, c := range candidates {
+		if c.issuer() != w.Issuer {
+			continue
+		}
+		if !known {
+			found, known = c, true
+		}
+		if strings.HasPrefix(w.Subject, "spiffe://"+c.trustDomain()+"/") {
+			return c, true
+		}
+	}
+	return found, known
+}
+
+func (v Verifier) hears(audience string) bool {
+	if v.Audiences == nil {
+		return audience == v.self().self()
+	}
+	return slices.Contains(v.Audiences, audience)
+}
+
+// incomplete reports whether the token lacks a claim that each has. One for the gateway
+// itself has jti and gen, too; others may lack them.
+func (w *wire) incomplete(gateway string) bool {
+	own := w.Audience == gateway && (w.TokenID == "" || w.Generation == 0)
+	return own || w.Issuer == "" || w.Audience == "" || w.Subject == "" || w.SandboxID == "" ||
+		w.IssuedAt == 0 || w.NotBefore == 0 || w.ExpiresAt == 0
+}
+
+// subjectFits reports whether the subject is the sandbox's, or one that Mint may have given
+// it: a token for the gateway itself has no identity.
+func (w *wire) subjectFits(i Issuer, gateway string) bool {
+	if w.About != nil && w.About.ID != w.SandboxID {
+		return false
+	}
+	if w.Subject == SandboxSubject(i.trustDomain(), w.SandboxID) {
+		return true
+	}
+	name, identity := strings.CutPrefix(w.Subject, IdentitySubject(i.trustDomain(), ""))
+	return identity && validID(name) && w.Audience != gateway
 }
 
 // possible reports whether the times are none that overflow in some arithmetic; Mint makes
@@ -117,57 +171,78 @@ func (w *wire) possible() bool {
 	return min(w.IssuedAt, w.NotBefore, w.ExpiresAt) >= 0 && max(w.IssuedAt, w.NotBefore, w.ExpiresAt) < 1<<40
 }
 
-// checkForm checks a token's form before anything in it is trusted, and returns its key id.
-// It accepts only what Mint writes: base64url without line breaks, exactly three header
-// fields, and no field twice, not even in another case (encoding/json would accept either).
-func checkForm(raw string) (kid string, err error) {
-	parts := strings.Split(raw, ".")
-	if len(parts) != 3 || strings.ContainsAny(raw, "\r\n") {
-		return "", ErrMalformed
-	}
-	var fields [2]map[string]json.RawMessage
-	for i := range fields {
-		if fields[i], err = object(parts[i]); err != nil {
-			return "", err
-		}
-	}
-	header := fields[0]
-	var alg, typ string
-	if json.Unmarshal(header["alg"], &alg) != nil || alg != jwt.SigningMethodEdDSA.Alg() {
-		return "", ErrAlgorithm
-	}
-	if json.Unmarshal(header["typ"], &typ) != nil || typ != "JWT" || len(header) != 3 {
-		return "", ErrMalformed
-	}
-	if json.Unmarshal(header["kid"], &kid) != nil {
-		return "", ErrMalformed
-	}
-	return kid, nil
+// form is a token that was taken apart. Nothing in it is trusted yet.
+type form struct {
+	algorithm Algorithm
+	kid       string
+	payload   []byte                     // the claims, as they were signed
+	claims    map[string]json.RawMessage // the same, taken apart
+	signed    string                     // what the signature covers
+	signature []byte
 }
 
-// object decodes one segment, which must be a JSON object. Each key must be lower case and
-// occur once.
-func object(segment string) (map[string]json.RawMessage, error) {
+// parse takes a token apart. It accepts only what Mint writes: base64url without line
+// breaks, exactly three header fields, and no field twice, not even in another case
+// (encoding/json would accept either). So a header can't name a key or an address of one.
+func parse(raw string) (f form, err error) {
+	parts := strings.Split(raw, ".")
+	if len(parts) != 3 || strings.ContainsAny(raw, "\r\n") {
+		return form{}, ErrMalformed
+	}
+	_, header, err := object(parts[0])
+	if err != nil {
+		return form{}, err
+	}
+	if f.payload, f.claims, err = object(parts[1]); err != nil {
+		return form{}, err
+	}
+	var alg, typ *string
+	if json.Unmarshal(header["alg"], &alg) != nil || alg == nil || !slices.Contains(algorithms, Algorithm(*alg)) {
+		return form{}, ErrAlgorithm
+	}
+	if json.Unmarshal(header["typ"], &typ) != nil || typ == nil || *typ != "JWT" || len(header) != 3 {
+		return form{}, ErrMalformed
+	}
+	if json.Unmarshal(header["kid"], &f.kid) != nil {
+		return form{}, ErrMalformed
+	}
+	f.algorithm, f.signed = Algorithm(*alg), raw[:len(raw)-len(parts[2])-1]
+	if f.signature, err = base64.RawURLEncoding.Strict().DecodeString(parts[2]); err != nil {
+		return form{}, ErrMalformed
+	}
+	return f, nil
+}
+
+// object decodes one segment, which must be a JSON object.
+func object(segment string) ([]byte, map[string]json.RawMessage, error) {
 	text, err := base64.RawURLEncoding.Strict().DecodeString(segment)
 	if err != nil {
-		return nil, ErrMalformed
+		return nil, nil, ErrMalformed
 	}
+	fields, err := fieldsOf(text)
+	return text, fields, err
+}
+
+// fieldsOf takes an object apart. Each name must be ASCII and occur once, in whatever case.
+// The names of ours must be in lower case.
+func fieldsOf(text []byte) (map[string]json.RawMessage, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if open, err := d.Token(); err != nil || open != json.Delim('{') {
 		return nil, ErrMalformed
 	}
-	fields := map[string]json.RawMessage{}
+	fields, seen := map[string]json.RawMessage{}, map[string]bool{}
 	for d.More() {
 		key, err := d.Token()
 		if err != nil {
 			return nil, ErrMalformed
 		}
 		name := key.(string) // an object's keys are strings, or Token has failed
+		low := strings.ToLower(name)
 		var value json.RawMessage
-		if _, twice := fields[name]; twice || name != strings.ToLower(name) || d.Decode(&value) != nil {
+		if !ascii(name) || seen[low] || wireNames[low] && name != low || d.Decode(&value) != nil {
 			return nil, ErrMalformed
 		}
-		fields[name] = value
+		fields[name], seen[low] = value, true
 	}
 	if _, err := d.Token(); err != nil { // the closing brace
 		return nil, ErrMalformed
@@ -176,4 +251,9 @@ func object(segment string) (map[string]json.RawMessage, error) {
 		return nil, ErrMalformed
 	}
 	return fields, nil
+}
+
+// ascii is asked because encoding/json takes some letters outside ASCII for those in it.
+func ascii(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
 }

@@ -20,10 +20,20 @@ func (f *fake) shareRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /v1/shares", f.createShare)
 	mux.HandleFunc("GET /v1/shares", func(w http.ResponseWriter, _ *http.Request) { answer(w, f.shares) })
 	mux.HandleFunc("GET /v1/keys", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, []api.Key{{ID: "f00f00", Signs: true, CreatedAt: time.Now().Add(-time.Hour), Shares: 2},
-			{ID: "0ld0ld", CreatedAt: time.Now().Add(-49 * time.Hour), RetireAt: time.Now().Add(30*time.Minute - time.Second)}})
+		answer(w, []api.Key{{ID: "f00f00", Algorithm: "EdDSA", State: "signing", Signs: true, CreatedAt: time.Now().Add(-time.Hour), Shares: 2},
+			{ID: "ahead0", Algorithm: "ES256", State: "pending", CreatedAt: time.Now().Add(-time.Minute), SignsFrom: time.Now().Add(15*time.Minute - time.Second)},
+			{ID: "0ld0ld", Algorithm: "EdDSA", State: "verifying", CreatedAt: time.Now().Add(-49 * time.Hour), RetireAt: time.Now().Add(30*time.Minute - time.Second)}})
 	})
-	mux.HandleFunc("POST /v1/keys/rotate", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("POST /v1/keys/rotate", func(w http.ResponseWriter, r *http.Request) {
+		var q api.RotateRequest
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+			refuse(w, &api.Error{Code: api.CodeInvalid, Message: err.Error()})
+			return
+		}
+		if q.PublishFor != nil && *q.PublishFor > 0 {
+			answer(w, api.RotateResult{KeyID: "badbad", SignsFrom: time.Now().Add(*q.PublishFor - time.Second)})
+			return
+		}
 		answer(w, api.RotateResult{KeyID: "badbad", Republished: 2, Failed: 1})
 	})
 	mux.HandleFunc("DELETE /v1/keys/{kid}", func(w http.ResponseWriter, r *http.Request) {

@@ -54,7 +54,7 @@ func (k *Keeper) Deliver(ctx context.Context, l *Lease, start func(context.Conte
 	if err == nil && start == nil {
 		err = l.holder.Mounted()
 	}
-	k.note(l, outcome{token.Minted(), content.Due(), err, warning, time.Since(began)}) // 3
+	k.note(l, outcome{token.Minted(), content.keyIDs(), content.Due(), err, warning, time.Since(began)}) // 3
 	if err != nil {
 		return fmt.Errorf("publish a token for %s: %w", l.holder.Name(), err)
 	}
@@ -92,6 +92,7 @@ func (l *Lease) publish(ctx context.Context, build func(uint64) ([]share.File, e
 // outcome is the result of one publish.
 type outcome struct {
 	minted  tokens.Claims
+	keys    []string  // of the further tokens
 	due     time.Time // when the first source is due
 	err     error
 	warning error // the publish succeeded, but could not tidy up
@@ -142,12 +143,13 @@ func (k *Keeper) next(l *Lease, o outcome, ttl time.Duration) time.Time {
 		return l.renewal.Failed(oneLine(o.err), now, ttl)
 	}
 	l.renewal.Succeeded(o.minted, ttl)
+	l.renewal.FurtherKeyIDs = o.keys
 	if soon := now.Add(schedule.FirstRetry); !o.due.IsZero() && o.due.Before(soon) {
 		o.due = soon // a source that stays due would be asked without a pause
 	}
 	l.renewal.DueBy(o.due)
-	if o.minted.KeyID != k.opts.Keys.SigningKeyID() {
-		return now // the key was replaced while this was under way
+	if k.outdated(l.renewal) {
+		return now // a key was replaced while this was under way
 	}
 	return l.renewal.Due
 }

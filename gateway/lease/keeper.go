@@ -38,6 +38,7 @@ type Keeper struct {
 	issuer   tokens.Issuer
 	renewals *schedule.Schedule
 	prunes   *schedule.Schedule // see prune.go
+	begins   *schedule.Schedule // see keys.go
 
 	mu     sync.RWMutex // only the lock of prunes may be taken under it
 	leases map[string]*Lease
@@ -49,6 +50,7 @@ func NewKeeper(opts Options) *Keeper {
 	k := &Keeper{opts: opts, issuer: tokens.Issuer{Keys: opts.Keys, GatewayID: opts.GatewayID}, leases: map[string]*Lease{}}
 	k.renewals = schedule.New(k.renew)
 	k.prunes = schedule.New(k.prune)
+	k.begins = schedule.New(k.begin)
 	return k
 }
 
@@ -165,6 +167,7 @@ func (k *Keeper) pickUp(l *Lease) {
 	due := time.Time{}
 	if err == nil {
 		l.renewal.Holds(claims, ttl)
+		l.renewal.FurtherKeyIDs = content.keyIDs()
 		l.renewal.DueBy(others)
 		due = l.renewal.Due
 	}
@@ -236,6 +239,7 @@ func (k *Keeper) ClockStepped() {
 	}
 	k.renewals.Recheck()
 	k.prunes.Recheck()
+	k.begins.Recheck()
 }
 
 // oneLine returns an error's text as one printable line, whoever wrote it.

@@ -367,7 +367,7 @@ func TestRotationMeetsAStart(t *testing.T) {
 			if _, kept := l.Renewal(); kept {
 				return
 			}
-			if _, err := k.RotateKeys(t.Context()); err != nil {
+			if _, err := k.RotateKeys(t.Context(), 0); err != nil {
 				t.Error(err)
 			}
 			l.Follow(Renewed)

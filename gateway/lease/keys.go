@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"openshell-vm/tokens"
@@ -15,11 +16,17 @@ const rotatePatience = 2 * publishDeadline
 
 // Republished counts the shares that a change of keys concerns, by their result.
 type Republished struct {
-	KeyID string
-	Done  int // shares that hold no token of the old key any more
+	KeyID string // the new key, or the retired one
+	Done  int    // shares that hold no token of the old key any more
 	// Failed counts shares whose publish failed and is retried. Waiting counts those whose
 	// publish had not ended when the wait was over.
 	Failed, Waiting int
+}
+
+// Rotated is what a rotation did.
+type Rotated struct {
+	Made   []tokens.KeyInfo // a key of each kind, that for the gateway's tokens first
+	Shares Republished      // zero if the new keys sign later
 }
 
 // HeldError is the refusal to retire a key that is still needed.
@@ -33,34 +40,89 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("tokens that the key %s signed are still held, by %d of the shares", e.KeyID, e.Shares)
 }
 
-// RotateKeys makes a new signing key and brings the renewal of every share forward to now.
-// The old key verifies until the last token that it signed has expired. RotateKeys returns
-// once each share holds a token of the new key, has failed, or hangs, or when ctx ends.
-func (k *Keeper) RotateKeys(ctx context.Context) (Republished, error) {
-	kid, err := k.opts.Keys.Rotate(time.Now(), k.longestTTL())
+// RotateKeys makes a new key of each kind. The old ones verify until the last tokens that
+// they signed have expired.
+//
+// Without publishFor the new keys sign at once, and RotateKeys brings the renewal of every
+// share forward to now. It returns once each share holds only tokens of keys that sign, has
+// failed, or hangs, or when ctx ends. With publishFor the new keys are only published, and
+// RotateKeys returns at once: they sign later, and ServeKeys renews the shares then.
+func (k *Keeper) RotateKeys(ctx context.Context, publishFor time.Duration) (Rotated, error) {
+	made, err := k.opts.Keys.Rotate(time.Now(), k.longestTTL(), publishFor)
 	if err != nil {
-		return Republished{}, fmt.Errorf("rotate the keys: %w", err)
+		return Rotated{}, fmt.Errorf("rotate the keys: %w", err)
 	}
-	k.opts.Log.Info("a new key signs", "key", kid)
-	result := k.republish(ctx, func(r Renewal) bool { return r.KeyID != kid })
-	result.KeyID = kid
-	return result, nil
+	for _, key := range made {
+		k.opts.Log.Info("a new key", "key", key.ID, "algorithm", key.Algorithm, "signs_in", max(0, publishFor))
+	}
+	k.planBegin()
+	if publishFor > 0 {
+		return Rotated{Made: made}, nil
+	}
+	return Rotated{made, k.republish(ctx, k.outdated)}, nil
+}
+
+// beginRetry is the pause after keys could not be settled. They sign all the same.
+const beginRetry = time.Minute
+
+// ServeKeys renews the shares whenever keys that were published ahead begin to sign, until
+// ctx ends. Call PickUp before.
+func (k *Keeper) ServeKeys(ctx context.Context) {
+	k.planBegin()
+	k.begins.Serve(ctx)
+}
+
+// planBegin puts the next key that begins to sign on its schedule.
+func (k *Keeper) planBegin() {
+	const next = "next"
+	if at := k.opts.Keys.NextBegin(); !at.IsZero() {
+		k.begins.Set(next, at, at)
+	} else {
+		k.begins.Remove(next)
+	}
+}
+
+// begin is called by its schedule.
+func (k *Keeper) begin(ctx context.Context, next string) {
+	begun, err := k.opts.Keys.Begin(time.Now(), k.longestTTL())
+	if err != nil {
+		k.opts.Log.Warn("new keys sign, but that can't be noted", "error", oneLine(err))
+		retry := time.Now().Add(beginRetry)
+		k.begins.Set(next, retry, retry)
+		return
+	}
+	k.planBegin()
+	if len(begun) == 0 {
+		return
+	}
+	for _, key := range begun {
+		k.opts.Log.Info("a key signs now", "key", key.ID, "algorithm", key.Algorithm)
+	}
+	result := k.republish(ctx, k.outdated)
+	k.opts.Log.Info("shares were published anew", "done", result.Done, "failed", result.Failed, "waiting", result.Waiting)
+}
+
+// outdated reports whether a share holds a token of a key that does not sign now.
+func (k *Keeper) outdated(r Renewal) bool {
+	now := time.Now()
+	return slices.ContainsFunc(r.keys(), func(kid string) bool { return !k.opts.Keys.Signs(kid, now) })
 }
 
 // RetireKey makes a key invalid at once. While shares hold tokens that it signed, RetireKey
 // returns a HeldError, unless force is set: then it replaces these tokens. For the signing
-// key it returns tokens.ErrSigningKey.
+// key it returns tokens.ErrSigningKey. A key that was to sign later is given up.
 func (k *Keeper) RetireKey(ctx context.Context, kid string, force bool) (Republished, error) {
-	if n := k.Holding(kid); n > 0 && !force && kid != k.opts.Keys.SigningKeyID() {
+	if n := k.Holding(kid); n > 0 && !force && !k.opts.Keys.Signs(kid, time.Now()) {
 		return Republished{}, &HeldError{KeyID: kid, Shares: n}
 	}
-	if err := k.opts.Keys.Retire(kid); err != nil {
+	if err := k.opts.Keys.Retire(kid, time.Now()); err != nil {
 		return Republished{}, fmt.Errorf("retire the key %s: %w", kid, err)
 	}
 	k.opts.Log.Info("a key was retired", "key", kid)
 	k.TellUntidyKeys()
+	k.planBegin()
 	k.pruneAll(0) // old generations with the key's tokens must go now
-	result := k.republish(ctx, func(r Renewal) bool { return r.KeyID == kid })
+	result := k.republish(ctx, func(r Renewal) bool { return r.holds(kid) })
 	result.KeyID = kid
 	return result, nil
 }
@@ -72,11 +134,11 @@ func (k *Keeper) TellUntidyKeys() {
 	}
 }
 
-// Keys returns the keys that verify tokens now.
+// Keys returns the keys that verify tokens now, or will.
 func (k *Keeper) Keys() []tokens.KeyInfo {
 	var valid []tokens.KeyInfo
 	now := time.Now()
-	for _, key := range k.opts.Keys.List() {
+	for _, key := range k.opts.Keys.List(now) {
 		if key.RetireAt.IsZero() || now.Before(key.RetireAt) {
 			valid = append(valid, key)
 		}
@@ -87,11 +149,21 @@ func (k *Keeper) Keys() []tokens.KeyInfo {
 // Holding counts the renewed shares that hold a token of the key.
 func (k *Keeper) Holding(kid string) (n int) {
 	for _, l := range k.all() {
-		if r, kept := l.Renewal(); kept && r.KeyID == kid {
+		if r, kept := l.Renewal(); kept && r.holds(kid) {
 			n++
 		}
 	}
 	return n
+}
+
+// TokenSource is a source of further tokens.
+type TokenSource interface {
+	Source
+	// KeyIDs returns the keys of the tokens that Files returned last, or that the share holds
+	// if Files was not called yet; also several times.
+	KeyIDs() []string
+	// LongestTTL returns the longest lifetime of any of the tokens; 0 if there are none.
+	LongestTTL() time.Duration
 }
 
 // longestTTL returns the longest token lifetime of any lease. Tokens of removed sandboxes
@@ -99,9 +171,29 @@ func (k *Keeper) Holding(kid string) (n int) {
 func (k *Keeper) longestTTL() (longest time.Duration) {
 	for _, l := range k.all() {
 		longest = max(longest, l.holder.TTL())
+		for _, source := range k.opts.Further(l) {
+			if s, ok := source.(TokenSource); ok {
+				longest = max(longest, s.LongestTTL())
+			}
+		}
 	}
 	return longest
 }
+
+// keyIDs returns the keys of the sources' tokens but the first one.
+func (c *Content) keyIDs() (ids []string) {
+	for _, source := range c.Sources {
+		if s, ok := source.(TokenSource); ok {
+			ids = append(ids, s.KeyIDs()...)
+		}
+	}
+	return ids
+}
+
+// keys returns the keys of all tokens that a share holds.
+func (r Renewal) keys() []string { return append([]string{r.KeyID}, r.FurtherKeyIDs...) }
+
+func (r Renewal) holds(kid string) bool { return slices.Contains(r.keys(), kid) }
 
 // republish brings the renewal of every share with an old token forward to now. It uses
 // the ordinary schedule. It waits until each share is done or has failed, and gives up

@@ -13,6 +13,7 @@ import (
 type Renewal struct {
 	Generation          uint64
 	KeyID, TokenID      string
+	FurtherKeyIDs       []string // of the tokens for others, also several times
 	IssuedAt, ExpiresAt time.Time
 	Revoked             bool      // verifiers refuse it: the key that signed it is retired
 	RenewAt             time.Time // when the token is to be renewed

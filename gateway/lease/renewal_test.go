@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -37,11 +38,11 @@ func TestRenewal(t *testing.T) {
 		}
 	}
 	r.Forgive()
-	if *r != good {
+	if !reflect.DeepEqual(*r, good) {
 		t.Errorf("it was %+v, and after failures %+v", good, r)
 	}
 	r.Ended()
-	if *r != (Renewal{Generation: 5, Renewals: 1}) {
+	if !reflect.DeepEqual(*r, Renewal{Generation: 5, Renewals: 1}) {
 		t.Errorf("of a share that is gone is known %+v", r)
 	}
 }

@@ -36,7 +36,7 @@ const jwksPath = "/.well-known/jwks.json"
 // find finds a key by its id or a unique prefix of its id.
 func (s keyRoutes) find(prefix string) (string, error) {
 	var found []string
-	for _, key := range s.keys.List() {
+	for _, key := range s.keys.List(time.Now()) {
 		if prefix != "" && strings.HasPrefix(key.ID, prefix) {
 			found = append(found, key.ID)
 		}
@@ -55,21 +55,46 @@ func (s keyRoutes) find(prefix string) (string, error) {
 }
 
 func (s keyRoutes) list(*http.Request) (any, error) {
-	signing := s.keys.SigningKeyID()
 	keys := []api.Key{}
 	for _, k := range s.keeper.Keys() {
-		keys = append(keys, api.Key{ID: k.ID, Signs: k.ID == signing, CreatedAt: k.CreatedAt, RetireAt: k.RetireAt,
-			Shares: s.keeper.Holding(k.ID)})
+		keys = append(keys, api.Key{ID: k.ID, Algorithm: string(k.Algorithm), State: string(k.State), Signs: k.State == tokens.Signing,
+			CreatedAt: k.CreatedAt, SignsFrom: k.SignsFrom, RetireAt: k.RetireAt, Shares: s.keeper.Holding(k.ID)})
 	}
 	return keys, nil
 }
 
+// maxPublishFor bounds how long new keys are published before they sign. A longer time is a
+// mistake: verifiers look at least once a day.
+const maxPublishFor = 7 * 24 * time.Hour
+
 func (s keyRoutes) rotate(r *http.Request) (any, error) {
-	result, err := s.keeper.RotateKeys(r.Context())
-	if err == nil {
-		s.audit.Write(audit.Event{What: audit.Rotate, KeyID: result.KeyID})
+	var q api.RotateRequest
+	if err := answer.Decode(r, &q); err != nil {
+		return nil, err
 	}
-	return rotated(result, err)
+	publishFor := time.Duration(0)
+	if q.PublishFor != nil {
+		publishFor = *q.PublishFor
+	}
+	if publishFor < 0 || publishFor > maxPublishFor {
+		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("new keys can't be published for %v before they sign", publishFor),
+			Hint: "give 0 to sign at once, or up to 168h"}
+	}
+	result, err := s.keeper.RotateKeys(r.Context(), publishFor)
+	for _, key := range result.Made {
+		s.audit.Write(audit.Event{What: audit.Rotate, KeyID: key.ID})
+	}
+	switch {
+	case errors.Is(err, tokens.ErrManyKeys):
+		return nil, &api.Error{Code: api.CodeConflict, Message: err.Error(),
+			Hint: "retire some (openshell-vm keys retire), or wait until the last tokens of some have expired: openshell-vm keys list"}
+	case err != nil:
+		return nil, explain.Own(err)
+	}
+	result.Shares.KeyID = result.Made[0].ID
+	a := republished(result.Shares)
+	a.SignsFrom = result.Made[0].SignsFrom
+	return a, nil
 }
 
 func (s keyRoutes) remove(r *http.Request) (any, error) {
@@ -88,22 +113,20 @@ func (s keyRoutes) retire(ctx context.Context, kid string, force bool) (any, err
 	case errors.As(err, &held):
 		return nil, &api.Error{Code: api.CodeConflict, Message: held.Error(),
 			Hint: "ps and share ls show why they are not renewed; --force makes these tokens invalid at once"}
-	case errors.Is(err, tokens.ErrSigningKey):
+	case errors.Is(err, tokens.ErrSigningKey): // a pending key does not sign, and is given up
 		return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the key %s is the one that signs", kid),
 			Hint: "make a new one first: openshell-vm keys rotate"}
 	}
-	if err == nil {
-		s.audit.Write(audit.Event{What: audit.Retire, KeyID: kid})
-	}
-	return rotated(result, err)
-}
-
-// rotated makes the answer to a change of keys.
-func rotated(r lease.Republished, err error) (any, error) {
 	if err != nil {
 		return nil, explain.Own(err)
 	}
-	return api.RotateResult{KeyID: r.KeyID, Republished: r.Done, Failed: r.Failed, Waiting: r.Waiting}, nil
+	s.audit.Write(audit.Event{What: audit.Retire, KeyID: kid})
+	return republished(result), nil
+}
+
+// republished makes the answer to a change of keys.
+func republished(r lease.Republished) api.RotateResult {
+	return api.RotateResult{KeyID: r.KeyID, Republished: r.Done, Failed: r.Failed, Waiting: r.Waiting}
 }
 
 // jwks serves the public keys. Programs that verify sandboxes' tokens need them.

@@ -3,6 +3,7 @@ package identity
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -16,11 +17,13 @@ import (
 // Keys is the command keys.
 func Keys() *cli.Command {
 	return &cli.Command{Name: "keys", Usage: "the keys that sign tokens", Subcommands: []*cli.Command{
-		{Name: "list", Aliases: []string{"ls"}, Usage: "list the key that signs and those that still verify",
+		{Name: "list", Aliases: []string{"ls"}, Usage: "list the keys that sign, those that will, and those that still verify",
 			Flags: []cli.Flag{frame.Output()}, Action: keysListAction},
-		{Name: "rotate", Usage: "sign with a new key and publish anew every share but stopped sandboxes'; " +
-			"the old key verifies until its last token has expired",
-			Flags: []cli.Flag{frame.Output()}, Action: keysRotateAction},
+		{Name: "rotate", Usage: "sign with new keys and publish anew every share but stopped sandboxes'; " +
+			"an old key verifies until its last token has expired",
+			Flags: []cli.Flag{&cli.DurationFlag{Name: "publish-for", DefaultText: "the gateway's choice",
+				Usage: "publish the new keys for `DURATION` before they sign, so that those who keep the key set know them; 0 to sign at once"},
+				frame.Output()}, Action: keysRotateAction},
 		{Name: "retire", Usage: "make a key that signs no more invalid at once", ArgsUsage: cmdline.OneKey,
 			Flags:  []cli.Flag{frame.Bool("also while shares hold tokens that it signed", "force", "f"), frame.Output()},
 			Action: keysRetireAction},
@@ -32,14 +35,20 @@ func keysListAction(c *cli.Context) error {
 	return frame.List(c, all, func(k api.Key) string { return k.ID }, show.KeyTable, frame.Itself)
 }
 
-// keysRotateAction returns once every share holds a token of the new key.
+// keysRotateAction returns once every share holds a token of the new key, if that signs at
+// once.
 func keysRotateAction(c *cli.Context) error {
 	if err := cmdline.None(c); err != nil {
 		return err
 	}
-	return changeKeys(c, "publishing every share anew", func(client *api.Client) (api.RotateResult, error) {
-		return client.Keys.Rotate(c.Context)
-	})
+	q, doing := api.RotateRequest{}, "publishing every share anew"
+	if c.IsSet("publish-for") {
+		d := c.Duration("publish-for")
+		if q.PublishFor = &d; d > 0 {
+			doing = "publishing the new keys"
+		}
+	}
+	return changeKeys(c, doing, func(client *api.Client) (api.RotateResult, error) { return client.Keys.Rotate(c.Context, q) })
 }
 
 func keysRetireAction(c *cli.Context) error {
@@ -78,6 +87,10 @@ func changeKeys(c *cli.Context, doing string, change func(*api.Client) (api.Rota
 	}
 	if asJSON {
 		return show.PrintJSON(c.App.Writer, result)
+	}
+	if !result.SignsFrom.IsZero() {
+		fmt.Fprintf(os.Stderr, "the new keys are published now and sign in %s; every share is published anew then: see %s keys list\n",
+			show.Span(time.Until(result.SignsFrom)), say.Program)
 	}
 	_, err = fmt.Fprintln(c.App.Writer, result.KeyID)
 	return err

@@ -115,13 +115,16 @@ func PrintVerdict(w io.Writer, r api.VerifyResult, now time.Time) error {
 
 // KeyTable is keys list.
 func KeyTable(keys []api.Key, now time.Time) *Table {
-	t := NewTable("KEY", "USE", "AGE", "SHARES")
+	t := NewTable("KEY", "ALG", "USE", "AGE", "SHARES")
 	for _, k := range keys {
 		use := "signs"
-		if !k.Signs {
+		switch {
+		case k.State == "pending":
+			use = "signs in " + Span(k.SignsFrom.Sub(now))
+		case !k.Signs:
 			use = "verifies for " + Span(k.RetireAt.Sub(now))
 		}
-		t.Add(k.ID, use, Span(now.Sub(k.CreatedAt)), fmt.Sprint(k.Shares))
+		t.Add(k.ID, k.Algorithm, use, Span(now.Sub(k.CreatedAt)), fmt.Sprint(k.Shares))
 	}
 	return t
 }
