@@ -32,7 +32,8 @@ func explainMount(engine Engine, op string, spec drivers.Spec, err error) error 
 		return known
 	}
 	if containsAny(err.Error(), "within the daemon root") {
-		return &drivers.Error{Op: op, Err: fmt.Errorf("%s mounts no directory that contains its own data: %s", engine.Name(), firstLine(err)),
+		return &drivers.Error{Op: op,
+			Err:  fmt.Errorf("%s mounts no directory that contains its own data: %s", engine.Name(), firstLine(err)),
 			Hint: "mount the directories below it that the sandbox needs"}
 	}
 	if containsAny(err.Error(), `mounting "tmpfs"`) {
@@ -107,7 +108,8 @@ func explainPull(engine Engine, image string, err error) error {
 			Err: fmt.Errorf("%s does not know which registry a short name is of: %s", engine.Name(), shortNameCause(text)),
 			Hint: fmt.Sprintf("give the full name, such as %s; or name registries as unqualified-search-registries "+
 				"in /etc/containers/registries.conf", fullName(image))}
-	case containsAny(text, "manifest unknown", "not found", "access denied", "unauthorized", "is denied", "name unknown", "did not resolve"):
+	case containsAny(text, "manifest unknown", "not found", "access denied", "unauthorized", "is denied",
+		"name unknown", "did not resolve"):
 		return &drivers.Error{Op: op, Err: errors.New("the registry has no such image, or wants a login"),
 			Hint: fmt.Sprintf("check the name; `%s images` lists what is here, `%s login` logs in", engine.Name(), engine.Name())}
 	case containsAny(text, "dial tcp", "no such host", "lookup ", "timeout", "network is unreachable", "tls", "connection refused"):

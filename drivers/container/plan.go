@@ -42,7 +42,8 @@ func planOf(spec drivers.Spec, host Host) (plan, error) {
 	if host.Socket != "" {
 		sockets = append(sockets, host.Socket)
 	}
-	p := plan{share: Bind{Source: spec.Auth.Source(), Target: spec.Auth.Target(), Recursive: recursive}, judged: map[string]drivers.Directory{}}
+	p := plan{share: Bind{Source: spec.Auth.Source(), Target: spec.Auth.Target(), Recursive: recursive},
+		judged: map[string]drivers.Directory{}}
 	trees, err := drivers.JudgeMounts(spec, sockets...)
 	if err != nil {
 		return p, err

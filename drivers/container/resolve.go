@@ -97,7 +97,8 @@ func (d *Driver) refuseVM(vm drivers.VM) error {
 	case vm.TokenUser != "":
 		return refuse(fmt.Errorf("%s can't give the share to user %q", d.Name(), vm.TokenUser), "leave out --token-user")
 	case vm.RequireJail:
-		return refuse(fmt.Errorf("%s confines a container as it does, not in a jail of ours", d.Name()), "take --driver vm for --require-jail")
+		return refuse(fmt.Errorf("%s confines a container as it does, not in a jail of ours", d.Name()),
+			"take --driver vm for --require-jail")
 	case vm.Disk != 0:
 		return refuse(fmt.Errorf("%s does not bound what one container writes", d.Name()), "leave out --disk, or take --driver vm")
 	case len(vm.AllowHost) > 0, len(vm.AllowEgress) > 0:

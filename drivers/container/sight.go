@@ -83,7 +83,8 @@ func readable(pid int, source string) error {
 		return nil
 	}
 	return &drivers.Error{Op: "start the container",
-		Err:  fmt.Errorf("the share belongs to uid %d and only that may read it, and the container's user namespace does not have it", st.Uid),
+		Err: fmt.Errorf("the share belongs to uid %d and only that may read it, and the container's user namespace does not have it",
+			st.Uid),
 		Hint: "let others read it (chmod o+rx " + source + "), or start the engine without userns-remap or --userns=auto"}
 }
 

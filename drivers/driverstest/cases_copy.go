@@ -54,7 +54,8 @@ func copies(t *testing.T, s *suite) string {
 	begin = time.Now()
 	b.copyBack(copier, "/var/tree", from)
 	out := time.Since(begin)
-	if l, code := b.exec(drivers.Process{Args: []string{"sh", "-c", "cat /var/tree/odd*name && [ -u /var/tree/program ] && readlink /var/tree/dangling"}},
+	if l, code := b.exec(drivers.Process{Args: []string{"sh", "-c", "cat /var/tree/odd*name && " +
+		"[ -u /var/tree/program ] && readlink /var/tree/dangling"}},
 		false).rest(); code != 0 || strings.Join(l, " ") != "odd /no/such" {
 		t.Errorf("inside: code %d, %q", code, l)
 	}

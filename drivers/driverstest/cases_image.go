@@ -64,7 +64,8 @@ func oddImage(t *testing.T, s *suite) string {
 	whole, _ := b.exec(drivers.Process{Args: []string{tool, "whole", "/odd"}, User: "0"}, false).rest()
 	digest, _ := b.exec(drivers.Process{Args: []string{tool, "digest", "/many"}, User: "0"}, false).rest()
 	s.compareImage(t, append(whole, digest...), files)
-	if out, _ := b.exec(drivers.Process{Args: []string{tool, "digest", "/odd-volume"}, User: "0"}, false).rest(); !strings.HasPrefix(strings.Join(out, " "), "1 ") {
+	out, _ = b.exec(drivers.Process{Args: []string{tool, "digest", "/odd-volume"}, User: "0"}, false).rest()
+	if !strings.HasPrefix(strings.Join(out, " "), "1 ") {
 		t.Errorf("its volume: %q", out)
 	}
 	b.stop(2 * time.Second)

@@ -55,7 +55,8 @@ func noLeak(t *testing.T, s *suite) string {
 			}
 		}
 	}
-	out, _ := b.exec(drivers.Process{Args: []string{"sh", "-c", "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline /proc/cmdline"}}, false).rest()
+	out, _ := b.exec(drivers.Process{Args: []string{"sh", "-c",
+		"cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline /proc/cmdline"}}, false).rest()
 	for _, needle := range needles {
 		if strings.Contains(strings.Join(out, "\n"), needle) {
 			t.Error("a token is in a process inside")

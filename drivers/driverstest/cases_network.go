@@ -90,7 +90,8 @@ func ByName(t *testing.T, tool, address string, inside func(script string) []str
 	out := inside(fmt.Sprintf(`wget -qO- http://%[2]s/; %[1]s net dial tcp %[2]s
 		for try in 1 2 3 4 5; do %[1]s net dial udp %[2]s | grep ok && break; done
 		%[1]s net give %[3]d %[2]s; %[1]s net take %[3]d %[2]s`, tool, address, moved))
-	want := []string{"you got it", "tcp " + address + ": ok", "udp " + address + ": ok", fmt.Sprint(moved, " bytes in "), fmt.Sprint(moved, " bytes in ")}
+	want := []string{"you got it", "tcp " + address + ": ok", "udp " + address + ": ok",
+		fmt.Sprint(moved, " bytes in "), fmt.Sprint(moved, " bytes in ")}
 	if len(out) != len(want) {
 		t.Errorf("%s is not reached: %q", address, out)
 		return ""

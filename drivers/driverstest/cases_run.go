@@ -260,7 +260,8 @@ func execs(t *testing.T, s *suite) string {
 		out  string
 		code int
 	}{
-		{p: drivers.Process{Args: []string{"sh", "-c", "echo $A $PWD; exit 9"}, Env: []string{"A=b c"}, Dir: "/tmp"}, out: "b c /tmp", code: 9},
+		{p: drivers.Process{Args: []string{"sh", "-c", "echo $A $PWD; exit 9"}, Env: []string{"A=b c"}, Dir: "/tmp"},
+			out: "b c /tmp", code: 9},
 		{p: drivers.Process{Args: []string{"cat"}}, in: "hello\n", out: "hello"},
 		{p: drivers.Process{Args: []string{"id", "-u"}, User: "1000"}, out: "1000"},
 		{p: drivers.Process{Args: []string{"sh", "-c", "kill -9 $$"}}, code: 137},

@@ -37,7 +37,8 @@ func writes(t *testing.T, s *suite) string {
 	if code != 0 {
 		t.Errorf("tamper ended with %d", code)
 	}
-	b.expects(t, "echo new > /work/file && echo new > /data/sub/made && mkdir -p /volume/d && echo new > /volume/d/made && cat /work/sub/file")
+	b.expects(t, "echo new > /work/file && echo new > /data/sub/made && mkdir -p /volume/d && "+
+		"echo new > /volume/d/made && cat /work/sub/file")
 	for _, file := range []string{work + "/file", inner + "/made", volume + "/d/made"} {
 		if text, err := os.ReadFile(file); err != nil || string(text) != "new\n" {
 			t.Errorf("on the host %s is %q, %v", file, text, err)

@@ -15,7 +15,8 @@ func ImageSource(t *testing.T, kind string) {
 	t.Helper()
 	dir := t.TempDir()
 	pull := func(ref string) (string, error) {
-		image, err := images.Pull(t.Context(), images.Request{Dir: dir, Reference: ref, Fresh: true}, os.Getenv, func(vocab.PullProgress) {})
+		image, err := images.Pull(t.Context(), images.Request{Dir: dir, Reference: ref, Fresh: true}, os.Getenv,
+			func(vocab.PullProgress) {})
 		return image.ID, err
 	}
 	id, err := pull(kind + ":" + testhost.Image)
