@@ -17,7 +17,7 @@ import (
 
 // Make makes an image, unless it is here. write gets an empty file for the block image, and
 // fills in what it learns. If two processes make one image, the second waits for the first.
-func (s *Store) Make(i Image, write func(out *os.File) error) (Image, error) {
+func (s *Store) Make(i Image, write func(out *os.File) error) (made Image, err error) {
 	h, err := hexOf(i.ID)
 	if err != nil {
 		return i, err
@@ -26,7 +26,12 @@ func (s *Store) Make(i Image, write func(out *os.File) error) (Image, error) {
 	if err != nil {
 		return i, err
 	}
-	defer lock.Close()
+	defer func() {
+		lock.Close()
+		if err != nil {
+			s.dropLock(h)
+		}
+	}()
 	if old, err := s.Image(i.ID); err == nil {
 		return old, nil
 	}
@@ -106,9 +111,18 @@ func (s *Store) newDir() (dir string, guard *os.File, err error) {
 	}
 }
 
-// sweep removes what killed processes left.
+// forgotten is how long the beginning of a blob waits for a pull that goes on with it.
+const forgotten = 7 * 24 * time.Hour
+
+// sweep removes what killed processes left, and nobody goes on with.
 func (s *Store) sweep() {
 	left, _ := filepath.Glob(s.path(".*-*"))
+	parts, _ := filepath.Glob(s.path("blobs", "*.part"))
+	for _, part := range parts {
+		if info, err := os.Lstat(part); err == nil && time.Since(info.ModTime()) > forgotten {
+			left = append(left, part)
+		}
+	}
 	for _, name := range left {
 		f, err := os.Open(name)
 		if err != nil {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func digest(data []byte) string {
@@ -147,6 +149,34 @@ func TestSweep(t *testing.T) {
 }
 
 // TestFetch takes up what is there, restarts where the source can't, and refuses what is not
+// TestForgottenPart: the beginning of a blob that nobody came back for goes, a younger one and
+// one that is being fetched stay.
+func TestForgottenPart(t *testing.T) {
+	s := Open(t.TempDir())
+	if err := s.make(); err != nil {
+		t.Fatal(err)
+	}
+	part := func(name string, age time.Duration) string {
+		file := s.path("blobs", name+".part")
+		if err := errors.Join(os.WriteFile(file, []byte("x"), 0o600), os.Chtimes(file, time.Time{}, time.Now().Add(-age))); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	old, young, busy := part("a", 8*24*time.Hour), part("b", 6*24*time.Hour), part("c", 8*24*time.Hour)
+	lock, err := lockFile(busy, unix.LOCK_EX)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	s.sweep()
+	for file, stays := range map[string]bool{old: false, young: true, busy: true} {
+		if _, err := os.Lstat(file); (err == nil) != stays {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
 // what it should be.
 func TestFetch(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789"), 1000)
