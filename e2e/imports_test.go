@@ -42,6 +42,9 @@ var importRule = map[string][]string{
 	"internal/vocab":      {},
 
 	"drivers":                      {"drivers", "internal", "share/layout"},
+	"drivers/container/place":      {"=drivers", "drivers/container/said"},
+	"drivers/container/pump":       {"=drivers"},
+	"drivers/container/said":       {"=drivers"},
 	"drivers/driverstest":          {"drivers", "share", "internal"}, // publishes in shares
 	"drivers/driverstest/capture":  {},
 	"drivers/driverstest/content":  {},

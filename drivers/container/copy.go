@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/container/said"
 )
 
 func (d *Driver) StatPath(ctx context.Context, id, path string) (drivers.PathStat, error) {
@@ -121,8 +122,8 @@ func (d *Driver) Launch(ctx context.Context, id string, p drivers.Process) (int,
 	if err == nil {
 		return 0, nil
 	}
-	if code := execFailure(err); code != 0 {
-		return code, errors.New(firstLine(err))
+	if code := said.ExecFailure(err); code != 0 {
+		return code, errors.New(said.FirstLine(err))
 	}
 	return 0, explainExec(d.engine, d.orEnded(ctx, f.ID, err))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/container/said"
 )
 
 // Driver makes a drivers.Driver of an Engine, with all optional interfaces. What
@@ -171,7 +172,7 @@ func (d *Driver) status(f Found) drivers.Status {
 	}
 	u, failed := d.gates.failure(s.ID)
 	if failed && f.State != drivers.Running {
-		s.State, s.ExitCode, s.Reason, s.ExitedAt = drivers.Exited, u.code, firstLine(u.err), u.at
+		s.State, s.ExitCode, s.Reason, s.ExitedAt = drivers.Exited, u.code, said.FirstLine(u.err), u.at
 	}
 	return s
 }

@@ -10,16 +10,12 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/iotest"
 	"testing/synctest"
 	"time"
 
-	"github.com/docker/docker/pkg/stdcopy"
-
 	"openshell-vm/drivers"
-	"openshell-vm/internal/stream"
+	"openshell-vm/drivers/container/place"
 )
 
 const testID = "0123456789ab"
@@ -221,6 +217,7 @@ func TestOtherGateways(t *testing.T) {
 // that a list lacks.
 func TestListOfTheBroken(t *testing.T) {
 	broken := errors.New("container state improper")
+	away := place.Place{Engine: "Fake", Host: "tcp://127.0.0.1:1"}.Unreachable("list", broken)
 	for name, c := range map[string]struct {
 		list, look error
 		found      int
@@ -233,8 +230,8 @@ func TestListOfTheBroken(t *testing.T) {
 		"both":                           {broken, broken, 0, true},
 		"late":                           {nil, context.DeadlineExceeded, 0, true},
 		"the list is late":               {context.DeadlineExceeded, nil, 0, true},
-		"the engine does not answer":     {nil, &unreachable{broken}, 0, true},
-		"it does not answer to the list": {&unreachable{broken}, nil, 0, true},
+		"the engine does not answer":     {nil, away, 0, true},
+		"it does not answer to the list": {away, nil, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fake{}
@@ -388,82 +385,6 @@ func TestDetach(t *testing.T) {
 	if f.state != drivers.Running {
 		t.Errorf("%s", f.state)
 	}
-}
-
-func TestPumpKeepsStreamsApart(t *testing.T) {
-	var wire, out, problems bytes.Buffer
-	stdcopy.NewStdWriter(&wire, stdcopy.Stdout).Write([]byte("out"))
-	stdcopy.NewStdWriter(&wire, stdcopy.Stderr).Write([]byte("problem"))
-	p := pump{output: &wire, streams: drivers.Streams{Stdout: &out, Stderr: &problems}}
-	if err := p.run(t.Context()); err != nil || out.String() != "out" || problems.String() != "problem" {
-		t.Errorf("%q, %q, %v", out.String(), problems.String(), err)
-	}
-	out.Reset()
-	p = pump{output: strings.NewReader("raw"), terminal: true, streams: drivers.Streams{Stdout: &out}}
-	if err := p.run(t.Context()); err != nil || out.String() != "raw" {
-		t.Errorf("%q, %v", out.String(), err)
-	}
-}
-
-// The end of input is passed on, and nothing of a client that hangs up is.
-func TestPumpTellsAnEndFromAHangup(t *testing.T) {
-	for _, c := range []struct {
-		end      error
-		terminal bool
-		typed    string
-		closed   bool
-	}{
-		{io.EOF, true, "hello\x04", false},
-		{io.EOF, false, "hello", true},
-		{stream.ErrHangup, true, "hello", false},
-		{stream.ErrHangup, false, "hello", false},
-	} {
-		var to recorder
-		in := io.MultiReader(strings.NewReader("hello"), iotest.ErrReader(c.end))
-		pump{input: &to, terminal: c.terminal, streams: drivers.Streams{Stdin: in}}.feed()
-		if to.String() != c.typed || to.closed != c.closed {
-			t.Errorf("%v, terminal %v: %q was typed, closed %v", c.end, c.terminal, to.String(), to.closed)
-		}
-	}
-}
-
-// recorder is a container's input.
-type recorder struct {
-	bytes.Buffer
-	closed bool
-}
-
-func (r *recorder) CloseWrite() error { r.closed = true; return nil }
-func (r *recorder) Close() error      { return nil }
-
-// A size that can't be set yet is tried again; a newer one takes its place.
-func TestPumpResizes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hold, release := io.Pipe()
-		sizes := make(chan drivers.Size, 1)
-		var ready atomic.Bool
-		var set []drivers.Size
-		p := pump{output: hold, terminal: true, streams: drivers.Streams{Resize: sizes},
-			resize: func(s drivers.Size) error {
-				if !ready.Load() {
-					return errors.New("nothing runs")
-				}
-				set = append(set, s)
-				return nil
-			}}
-		done := make(chan error, 1)
-		go func() { done <- p.run(t.Context(), hold) }()
-		sizes <- drivers.Size{Rows: 1, Cols: 1}
-		time.Sleep(time.Second)
-		sizes <- drivers.Size{Rows: 2, Cols: 2}
-		synctest.Wait()
-		ready.Store(true)
-		time.Sleep(time.Second)
-		release.Close()
-		if err := <-done; err != nil || len(set) != 1 || set[0].Rows != 2 {
-			t.Errorf("%v, %v", set, err)
-		}
-	})
 }
 
 func TestSuits(t *testing.T) {

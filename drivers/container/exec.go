@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/container/pump"
+	"openshell-vm/drivers/container/said"
 )
 
 func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drivers.Streams) (int, error) {
@@ -22,35 +24,35 @@ func (d *Driver) Exec(ctx context.Context, id string, p drivers.Process, s drive
 		return 0, explainExec(d.engine, d.orEnded(ctx, f.ID, err))
 	}
 	c := command{d.engine, f, exec}
-	first := &head{w: orDiscard(s.Stdout)}
+	first := &head{w: pump.OrDiscard(s.Stdout)}
 	s.Stdout = first
 	conn, err := d.engine.ExecAttach(ctx, exec, p)
 	if ctx.Err() != nil && err != nil {
 		return 0, errors.Join(ctx.Err(), c.kill(ctx)) // it may have begun
 	} else if err != nil {
-		if code := execFailure(err); code != 0 {
+		if code := said.ExecFailure(err); code != 0 {
 			return code, nil
 		}
 		return 0, explainExec(d.engine, d.orEnded(ctx, f.ID, err))
 	}
 	var killed error
-	err = pump{
-		output: conn, input: conn, terminal: p.Terminal, streams: s,
-		resize:  func(size drivers.Size) error { return d.engine.ExecResize(ctx, exec, size) },
-		signal:  func(sig int) { _ = c.signal(ctx, sig) },
-		abandon: func() { killed = c.kill(ctx) },
-	}.run(ctx, conn)
+	err = pump.Pump{
+		Output: conn, Input: conn, Terminal: p.Terminal, Streams: s,
+		Resize:  func(size drivers.Size) error { return d.engine.ExecResize(ctx, exec, size) },
+		Signal:  func(sig int) { _ = c.signal(ctx, sig) },
+		Abandon: func() { killed = c.kill(ctx) },
+	}.Run(ctx, conn)
 	if ctx.Err() != nil {
 		return 0, errors.Join(ctx.Err(), killed)
 	}
-	if err != nil && !isReset(err) {
+	if err != nil && !pump.IsReset(err) {
 		return 0, d.engine.Explain("read from the command", err)
 	}
 	code, err := c.end(ctx)
-	if code == cannotExecute && strings.HasPrefix(string(first.text), "OCI runtime exec failed") {
+	if code == said.CannotExecute && strings.HasPrefix(string(first.text), "OCI runtime exec failed") {
 		// Docker writes its error into the output. Older ones say 126 for a missing
 		// command too.
-		code = max(code, execFailure(errors.New(string(first.text))))
+		code = max(code, said.ExecFailure(errors.New(string(first.text))))
 	}
 	return code, err
 }

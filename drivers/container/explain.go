@@ -8,15 +8,17 @@ import (
 	"strings"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/container/place"
+	"openshell-vm/drivers/container/said"
 	"openshell-vm/internal/mounts"
 )
 
 // explainMount gives the line for a container that could not be made or started. The
 // cause is often a source that this process sees and the engine does not.
 func explainMount(engine Engine, op string, spec drivers.Spec, err error) error {
-	if containsAny(err.Error(), "bind source path does not exist", "no such file or directory", "statfs ") {
+	if said.Any(err.Error(), "bind source path does not exist", "no such file or directory", "statfs ") {
 		for _, m := range append([]shown{{spec.Auth.Source(), spec.Auth.Target()}}, shownOf(spec)...) {
-			if !containsAny(err.Error(), m.source) {
+			if !said.Any(err.Error(), m.source) {
 				continue
 			}
 			if vanished := checkSource(m.source); vanished != nil {
@@ -31,17 +33,17 @@ func explainMount(engine Engine, op string, spec drivers.Spec, err error) error 
 	if known := explainProcess(op, err); known != nil {
 		return known
 	}
-	if containsAny(err.Error(), "within the daemon root") {
+	if said.Any(err.Error(), "within the daemon root") {
 		return &drivers.Error{Op: op,
-			Err:  fmt.Errorf("%s mounts no directory that contains its own data: %s", engine.Name(), firstLine(err)),
+			Err:  fmt.Errorf("%s mounts no directory that contains its own data: %s", engine.Name(), said.FirstLine(err)),
 			Hint: "mount the directories below it that the sandbox needs"}
 	}
-	if containsAny(err.Error(), `mounting "tmpfs"`) {
-		return &drivers.Error{Op: op, Err: fmt.Errorf("a directory with keys or tokens can't be covered: %s", firstLine(err)),
+	if said.Any(err.Error(), `mounting "tmpfs"`) {
+		return &drivers.Error{Op: op, Err: fmt.Errorf("a directory with keys or tokens can't be covered: %s", said.FirstLine(err)),
 			Hint: "mount a directory that does not contain openshell-vm's own"}
 	}
-	if containsAny(err.Error(), "force-recursive", "recursively read-only", "recursive read-only") {
-		return &drivers.Error{Op: op, Err: errors.New(firstLine(err)),
+	if said.Any(err.Error(), "force-recursive", "recursively read-only", "recursive read-only") {
+		return &drivers.Error{Op: op, Err: errors.New(said.FirstLine(err)),
 			Hint: "a kernel of 5.12 or later is needed for mounts that are read-only with all submounts"}
 	}
 	return engine.Explain(op, err)
@@ -52,7 +54,7 @@ func explainMount(engine Engine, op string, spec drivers.Spec, err error) error 
 // because what they cover would show. It is nil if err is about something else.
 func explainSubmounts(engine Engine, err error, wanted []drivers.Mount) error {
 	text := strings.ToLower(err.Error())
-	if !containsAny(text, "mounting", "mount `") || !containsAny(text, "invalid argument") {
+	if !said.Any(text, "mounting", "mount `") || !said.Any(text, "invalid argument") {
 		return nil
 	}
 	table, failed := mounts.Read(mounts.Self)
@@ -60,7 +62,7 @@ func explainSubmounts(engine Engine, err error, wanted []drivers.Mount) error {
 		return nil
 	}
 	for _, m := range wanted {
-		if !containsAny(err.Error(), m.Source()) {
+		if !said.Any(err.Error(), m.Source()) {
 			continue
 		}
 		for _, e := range table {
@@ -94,25 +96,24 @@ func explainPull(engine Engine, image string, err error) error {
 	op := "fetch image " + image
 	// First of all: an engine that can't be reached has the words of such a registry.
 	explained := engine.Explain(op, err)
-	var away *unreachable
-	if errors.As(explained, &away) {
+	if place.IsUnreachable(explained) {
 		return explained
 	}
 	text := strings.ToLower(err.Error())
 	switch {
-	case containsAny(text, "invalid reference format", "invalid image reference", "repository name must be"):
+	case said.Any(text, "invalid reference format", "invalid image reference", "repository name must be"):
 		return &drivers.Error{Op: op, Err: errors.New("that is not an image's name"),
 			Hint: "write [REGISTRY/]NAME[:TAG], the name in lower case"}
-	case containsAny(text, "short-name", "unqualified-search"):
+	case said.Any(text, "short-name", "unqualified-search"):
 		return &drivers.Error{Op: op,
 			Err: fmt.Errorf("%s does not know which registry a short name is of: %s", engine.Name(), shortNameCause(text)),
 			Hint: fmt.Sprintf("give the full name, such as %s; or name registries as unqualified-search-registries "+
 				"in /etc/containers/registries.conf", fullName(image))}
-	case containsAny(text, "manifest unknown", "not found", "access denied", "unauthorized", "is denied",
+	case said.Any(text, "manifest unknown", "not found", "access denied", "unauthorized", "is denied",
 		"name unknown", "did not resolve"):
 		return &drivers.Error{Op: op, Err: errors.New("the registry has no such image, or wants a login"),
 			Hint: fmt.Sprintf("check the name; `%s images` lists what is here, `%s login` logs in", engine.Name(), engine.Name())}
-	case containsAny(text, "dial tcp", "no such host", "lookup ", "timeout", "network is unreachable", "tls", "connection refused"):
+	case said.Any(text, "dial tcp", "no such host", "lookup ", "timeout", "network is unreachable", "tls", "connection refused"):
 		return &drivers.Error{Op: op, Err: fmt.Errorf("the registry can't be reached: %s", lastPart(err)),
 			Hint: fmt.Sprintf("check the network, or bring the image with `%s load`", engine.Name())}
 	}
@@ -137,7 +138,7 @@ func fullName(image string) string {
 
 // lastPart is the innermost cause that a chain of "a: b: c" names.
 func lastPart(err error) string {
-	parts := strings.Split(firstLine(err), ": ")
+	parts := strings.Split(said.FirstLine(err), ": ")
 	return strings.Join(parts[max(0, len(parts)-2):], ": ")
 }
 
@@ -159,24 +160,23 @@ var onContainer = regexp.MustCompile(` on container [0-9a-f]{64}`)
 // explainProcess gives the line for a user or a directory that the image has not;
 // nil if err is about something else.
 func explainProcess(op string, err error) error {
-	text := onContainer.ReplaceAllString(firstLine(err), "")
+	text := onContainer.ReplaceAllString(said.FirstLine(err), "")
 	hint := ""
 	switch {
-	case containsAny(text, "unable to find user", "unable to find group", "no matching entries in"):
+	case said.Any(text, "unable to find user", "unable to find group", "no matching entries in"):
 		hint = "name a user of the image's /etc/passwd and a group of its /etc/group, or give numbers"
-	case containsAny(text, "workdir ", "working directory", "chdir to cwd", "Cannot mkdir"):
+	case said.Any(text, "workdir ", "working directory", "chdir to cwd", "Cannot mkdir"):
 		hint = "name a directory of the image, or leave --workdir out"
-	case containsAny(text, "is paused"):
+	case said.Any(text, "is paused"):
 		text, hint = "it is paused", "unpause it with its engine's own command, or stop and start it"
 	default:
 		return nil
 	}
-	return &drivers.Error{Op: op, Err: &plain{text, err}, Hint: hint}
+	return &drivers.Error{Op: op, Err: &said.Plainly{Text: text, Err: err}, Hint: hint}
 }
 
 // answered says that the engine did answer: err is about what it was asked, and not
 // about the way to it.
 func answered(ctx context.Context, engine Engine, err error) bool {
-	var away *unreachable
-	return ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) && !errors.As(engine.Explain("", err), &away)
+	return ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) && !place.IsUnreachable(engine.Explain("", err))
 }

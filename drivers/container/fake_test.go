@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/container/said"
 )
 
 // fake is an engine with one container, for what a real one can't be made to
@@ -37,7 +38,7 @@ type fake struct {
 func (f *fake) Name() string                       { return "fake" }
 func (f *fake) Probe(context.Context) drivers.Info { return drivers.Info{Usable: true} }
 func (f *fake) Host(context.Context) (Host, error) { return Host{CPUs: 2, Memory: 1 << 30}, nil }
-func (f *fake) Explain(op string, err error) error { return Plain(op, err) }
+func (f *fake) Explain(op string, err error) error { return said.Plain(op, err) }
 
 func (f *fake) Create(_ context.Context, o Object) (string, error) {
 	f.mu.Lock()

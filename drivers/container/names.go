@@ -47,3 +47,7 @@ func specOf(f Found) *drivers.Spec {
 	}
 	return spec
 }
+
+// Paused is the reason of a container that was paused with its engine's own command.
+// It does not run on. Its token is renewed all the same.
+const Paused = "frozen: its engine was told to pause it; unpause lets it go on"

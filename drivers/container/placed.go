@@ -10,11 +10,12 @@ import (
 	"sync"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/container/place"
 )
 
 // Movable is an Engine that may be found at one of several places.
 type Movable interface {
-	Place() Place
+	Place() place.Place
 	// Stay names the engine to take where nothing else names one; "" for any.
 	Stay(host string)
 }
@@ -84,7 +85,7 @@ func (p *places) where(id string) (kept, asked string, other bool) {
 // engine can't be waited for when the sandbox is removed.
 func (p *places) abandoned(id string) bool {
 	kept, _, other := p.where(id)
-	socket := Place{Host: kept}.Socket()
+	socket := place.Place{Host: kept}.Socket()
 	if !other || socket == "" {
 		return false
 	}
@@ -92,7 +93,7 @@ func (p *places) abandoned(id string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// notFound is drivers.ErrNotFound, unless the sandbox is in another engine than
+// said.NotFound is drivers.ErrNotFound, unless the sandbox is in another engine than
 // the one that was asked.
 func (p *places) notFound(id, engine string) error {
 	kept, asked, other := p.where(id)

@@ -8,18 +8,19 @@ import (
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/container/place"
 	"openshell-vm/drivers/driverstest"
 )
 
 // movable is an engine that may be at another place the next time.
 type movable struct {
 	*fake
-	at   Place
+	at   place.Place
 	stay string
 }
 
-func (m *movable) Place() Place     { return m.at }
-func (m *movable) Stay(host string) { m.stay = host }
+func (m *movable) Place() place.Place { return m.at }
+func (m *movable) Stay(host string)   { m.stay = host }
 
 // TestAnotherEngine: the engine that is asked is not the one that a sandbox is in.
 // It says nothing of the sandbox, and no method takes it for gone.
@@ -31,7 +32,7 @@ func TestAnotherEngine(t *testing.T) {
 	}
 	defer l.Close()
 	one, two := "unix://"+socket, "unix:///nowhere/two.sock"
-	m := &movable{fake: &fake{}, at: Place{Host: one}}
+	m := &movable{fake: &fake{}, at: place.Place{Host: one}}
 	created(t, m.fake)
 	d := New(m, "gateway")
 	d.KeepPlace(testID, one)
@@ -98,19 +99,19 @@ func TestDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if p := (Place{}).Default("", usual, own); p.Host != "unix://"+own || p.Absent != usual || !strings.Contains(p.Where(), usual) {
+	if p := (place.Place{}).Default("", usual, own); p.Host != "unix://"+own || p.Absent != usual || !strings.Contains(p.Where(), usual) {
 		t.Errorf("the usual one is down: %+v", p)
 	}
-	d := New(&movable{fake: &fake{}, at: (Place{Engine: "Docker"}).Default("", usual, own)}, "gateway")
+	d := New(&movable{fake: &fake{}, at: (place.Place{Engine: "Docker"}).Default("", usual, own)}, "gateway")
 	if _, note := d.Place(); !strings.Contains(note, own) || !strings.Contains(note, usual) {
 		t.Errorf("it is told as %q", note)
 	}
 	for _, stay := range []string{usual, own} {
-		if p := (Place{}).Default("unix://"+stay, usual, own); p.Host != "unix://"+stay || p.Absent != "" {
+		if p := (place.Place{}).Default("unix://"+stay, usual, own); p.Host != "unix://"+stay || p.Absent != "" {
 			t.Errorf("its sandboxes are in %s: %+v", stay, p)
 		}
 	}
-	if p := (Place{}).Default("tcp://elsewhere:1", usual, own); p.Host != "unix://"+own {
+	if p := (place.Place{}).Default("tcp://elsewhere:1", usual, own); p.Host != "unix://"+own {
 		t.Errorf("its sandboxes are where only a variable leads: %+v", p)
 	}
 	l, err = net.Listen("unix", usual)
@@ -118,7 +119,7 @@ func TestDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if p := (Place{}).Default("", usual, own); p.Host != "unix://"+usual || p.Absent != "" || p.From != FromDefault {
+	if p := (place.Place{}).Default("", usual, own); p.Host != "unix://"+usual || p.Absent != "" || p.From != place.FromDefault {
 		t.Errorf("both are up: %+v", p)
 	}
 }

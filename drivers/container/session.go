@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/container/pump"
+	"openshell-vm/drivers/container/said"
 	"openshell-vm/internal/plainfile"
 	"openshell-vm/internal/text"
 )
@@ -27,7 +29,7 @@ func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stder
 		return d.engine.Explain("read the container's log", err)
 	}
 	defer out.Close()
-	return pump{output: out, terminal: hasTerminal(f), streams: drivers.Streams{Stdout: stdout, Stderr: stderr}}.run(ctx, out)
+	return pump.Pump{Output: out, Terminal: hasTerminal(f), Streams: drivers.Streams{Stdout: stdout, Stderr: stderr}}.Run(ctx, out)
 }
 
 // Attach waits for the start of a sandbox that does not run, also after an earlier run.
@@ -40,8 +42,8 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	switch {
 	case err != nil && f.ID == "":
 		return 0, err
-	case err != nil && execFailure(err) != 0:
-		u := startFailure{execFailure(err), err, time.Now()}
+	case err != nil && said.ExecFailure(err) != 0:
+		u := startFailure{said.ExecFailure(err), err, time.Now()}
 		d.gates.fail(id, u)
 		return u.end(s)
 	case err != nil:
@@ -49,14 +51,14 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	}
 	exit := d.exitOf(ctx, f)
 	ended := make(chan error, 1)
-	go func() { ended <- p.run(ctx, p.closers()...) }()
+	go func() { ended <- p.Run(ctx, p.Closers()...) }()
 	select {
 	case u := <-failed:
 		cancel()
 		<-ended
 		return u.end(s)
 	case err := <-ended:
-		if isReset(err) {
+		if pump.IsReset(err) {
 			return d.afterReset(ctx, id, exit, s, err)
 		} else if err != nil {
 			return 0, err
@@ -81,15 +83,15 @@ func (d *Driver) afterReset(ctx context.Context, id string, exit <-chan drivers.
 }
 
 // enter connects while no start is under way.
-func (d *Driver) enter(ctx context.Context, id string, replay bool, s drivers.Streams) (Found, pump, error) {
+func (d *Driver) enter(ctx context.Context, id string, replay bool, s drivers.Streams) (Found, pump.Pump, error) {
 	leave, err := d.gates.enter(ctx, id)
 	if err != nil {
-		return Found{}, pump{}, err
+		return Found{}, pump.Pump{}, err
 	}
 	defer leave()
 	f, err := d.finder.find(ctx, id)
 	if err != nil {
-		return Found{}, pump{}, err
+		return Found{}, pump.Pump{}, err
 	}
 	p, err := d.connect(ctx, f, replay && f.State == drivers.Running, s)
 	return f, p, err
@@ -101,51 +103,40 @@ func (u startFailure) end(s drivers.Streams) (int, error) {
 	if u.code == 0 {
 		return 0, u.err
 	}
-	tellWhy(s, firstLine(u.err))
+	tellWhy(s, said.FirstLine(u.err))
 	return u.code, nil
 }
 
 func tellWhy(s drivers.Streams, reason string) {
-	fmt.Fprintf(orDiscard(s.Stderr), "openshell-vm: %s\n", text.Line(reason))
+	fmt.Fprintf(pump.OrDiscard(s.Stderr), "openshell-vm: %s\n", text.Line(reason))
 }
 
 // connect prepares the streams. A replay reads the output from the log, which has all
 // of it, and connects only the input. The engines' own replay would begin with the
 // first start.
-func (d *Driver) connect(ctx context.Context, f Found, replay bool, s drivers.Streams) (pump, error) {
-	p := pump{
-		terminal: hasTerminal(f), streams: s,
-		resize: func(size drivers.Size) error { return d.engine.Resize(ctx, f.ID, size) },
-		signal: func(sig int) { _ = d.engine.Kill(ctx, f.ID, sig) },
+func (d *Driver) connect(ctx context.Context, f Found, replay bool, s drivers.Streams) (pump.Pump, error) {
+	p := pump.Pump{
+		Terminal: hasTerminal(f), Streams: s,
+		Resize: func(size drivers.Size) error { return d.engine.Resize(ctx, f.ID, size) },
+		Signal: func(sig int) { _ = d.engine.Kill(ctx, f.ID, sig) },
 	}
 	if replay {
 		out, err := d.engine.Logs(ctx, f.ID, true, begun(f))
 		if err != nil {
 			return p, err
 		}
-		p.output = out
+		p.Output = out
 		if s.Stdin == nil {
 			return p, nil
 		}
-		if p.input, err = d.engine.Attach(ctx, f.ID, true, false); err != nil {
+		if p.Input, err = d.engine.Attach(ctx, f.ID, true, false); err != nil {
 			out.Close()
 		}
 		return p, err
 	}
 	conn, err := d.engine.Attach(ctx, f.ID, s.Stdin != nil, true)
-	p.input, p.output = conn, conn
+	p.Input, p.Output = conn, conn
 	return p, err
-}
-
-// closers are the connections that p reads from and writes to.
-func (p pump) closers() (all []io.Closer) {
-	if c, ok := p.output.(io.Closer); ok {
-		all = append(all, c)
-	}
-	if p.input != nil && any(p.input) != any(p.output) {
-		all = append(all, p.input)
-	}
-	return all
 }
 
 // exitOf asks for the exit code in advance. So it isn't lost if the container is
@@ -175,7 +166,7 @@ func (d *Driver) exitCode(ctx context.Context, id string, ahead <-chan drivers.S
 	switch {
 	case err != nil:
 		return 0, err
-	case s.State == drivers.Exited && s.Reason != "" && (s.ExitCode == cannotExecute || s.ExitCode == notFound):
+	case s.State == drivers.Exited && s.Reason != "" && (s.ExitCode == said.CannotExecute || s.ExitCode == said.NotFound):
 		tellWhy(client, s.Reason)
 		fallthrough
 	case s.State == drivers.Exited:

@@ -72,8 +72,8 @@ func TestSessionsGoByID(t *testing.T) {
 		_, _ = d.Attach(ctx, testID, replay, drivers.Streams{Stdin: strings.NewReader(""), Stdout: io.Discard})
 	}
 	p, _ := d.connect(ctx, f, true, drivers.Streams{})
-	p.signal(2)
-	_ = p.resize(drivers.Size{Rows: 1, Cols: 1})
+	p.Signal(2)
+	_ = p.Resize(drivers.Size{Rows: 1, Cols: 1})
 	<-d.exitOf(ctx, f)
 	_, _ = d.Exec(ctx, testID, drivers.Process{Args: []string{"id"}}, drivers.Streams{})
 	_ = d.Signal(ctx, testID, 15)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/container/said"
 )
 
 // Start succeeds also if the command is missing or can't be executed. That is the
@@ -76,7 +77,7 @@ func (d *Driver) checkSources(ctx context.Context, spec drivers.Spec, f Found) (
 // startFailed tells a refused start to those who are attached. If it is the workload's
 // own fault, it is remembered as the sandbox's end and is no error.
 func (d *Driver) startFailed(ctx context.Context, spec drivers.Spec, err error) error {
-	if code := execFailure(err); code != 0 {
+	if code := said.ExecFailure(err); code != 0 {
 		d.gates.fail(spec.ID, startFailure{code, err, time.Now()})
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"openshell-vm/drivers"
-	"openshell-vm/drivers/container"
+	"openshell-vm/drivers/container/place"
 )
 
 // systemSocket is where root's Docker engine listens. Tests set another place.
@@ -21,13 +21,13 @@ var systemSocket = "/var/run/docker.sock"
 
 // endpoint is where an engine listens, and how to talk to it.
 type endpoint struct {
-	container.Place
+	place.Place
 	opts []client.Opt
 }
 
 // at is the engine at host. from says what named it.
 func at(host, from string, opts ...client.Opt) endpoint {
-	return endpoint{container.Place{Engine: "Docker", Host: host, From: from, Hints: hints}, opts}
+	return endpoint{place.Place{Engine: "Docker", Host: host, From: from, Hints: hints}, opts}
 }
 
 // find finds the engine that the docker command would take. If nothing names one, the
@@ -39,12 +39,12 @@ func find(host, stay string) (endpoint, error) {
 	case host != "":
 		e = at(host, "from the configuration")
 	case os.Getenv(client.EnvOverrideHost) != "":
-		e = at(os.Getenv(client.EnvOverrideHost), container.FromVariable(client.EnvOverrideHost), client.WithTLSClientConfigFromEnv())
+		e = at(os.Getenv(client.EnvOverrideHost), place.FromVariable(client.EnvOverrideHost), client.WithTLSClientConfigFromEnv())
 	case name != "":
 		e, err = fromContext(name)
 	default:
 		e = at("", "")
-		e.Place = e.Default(stay, systemSocket, container.UserSocket("docker.sock"))
+		e.Place = e.Default(stay, systemSocket, place.UserSocket("docker.sock"))
 	}
 	if err != nil {
 		return e, err

@@ -15,6 +15,8 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/container"
+	"openshell-vm/drivers/container/place"
+	"openshell-vm/drivers/container/said"
 )
 
 const (
@@ -78,7 +80,7 @@ func (e *engine) endpoint() endpoint {
 	return e.at
 }
 
-func (e *engine) Place() container.Place { return e.endpoint().Place }
+func (e *engine) Place() place.Place { return e.endpoint().Place }
 
 func (e *engine) Stay(host string) {
 	e.mu.Lock()
@@ -86,7 +88,7 @@ func (e *engine) Stay(host string) {
 	e.stay = host
 }
 
-var hints = container.Hints{
+var hints = place.Hints{
 	Missing: "install and start Docker (systemctl start docker), or take another --driver",
 	Denied: "add yourself to the group docker and log in again (sudo usermod -aG docker $USER), " +
 		"then openshell-vm gateway restart; or take another --driver",
@@ -101,7 +103,7 @@ func (e *engine) Explain(op string, err error) error {
 // some such errors, and only words for others.
 func isConnection(err error) bool {
 	return client.IsErrConnectionFailed(err) ||
-		strings.Contains(err.Error(), "trying to connect to the Docker daemon") || container.IsBroken(err)
+		strings.Contains(err.Error(), "trying to connect to the Docker daemon") || said.IsBroken(err)
 }
 
 func (e *engine) Probe(ctx context.Context) drivers.Info {

@@ -15,6 +15,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/container"
+	"openshell-vm/drivers/container/said"
 )
 
 // wrap turns the client's kinds of error into the drivers'.
@@ -250,9 +251,9 @@ func stateOf(s *api.State) (state drivers.State, exitCode int, reason string) {
 	switch s.Status {
 	case api.StateCreated:
 		if s.ExitCode == 126 || s.ExitCode == 127 {
-			return drivers.Exited, s.ExitCode, container.Line(s.Error)
+			return drivers.Exited, s.ExitCode, said.Line(s.Error)
 		}
-		return drivers.Created, 0, container.Line(s.Error)
+		return drivers.Created, 0, said.Line(s.Error)
 	case api.StatePaused:
 		return drivers.Running, 0, container.Paused
 	case api.StateRunning, api.StateRestarting:
@@ -261,7 +262,7 @@ func stateOf(s *api.State) (state drivers.State, exitCode int, reason string) {
 		if s.OOMKilled {
 			return drivers.Exited, s.ExitCode, "it ran out of memory"
 		}
-		return drivers.Exited, s.ExitCode, container.Line(s.Error)
+		return drivers.Exited, s.ExitCode, said.Line(s.Error)
 	}
 	return drivers.Dead, 0, "docker says " + s.Status
 }

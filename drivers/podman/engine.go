@@ -17,6 +17,8 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/container"
+	"openshell-vm/drivers/container/place"
+	"openshell-vm/drivers/container/said"
 )
 
 // hostVariable names another service to podman --remote.
@@ -29,9 +31,9 @@ const systemSocket = "/run/podman/podman.sock"
 type engine struct {
 	host string
 
-	mu     sync.Mutex      // never held while the service is asked
-	stay   string          // see Stay
-	at     container.Place // where it was found or looked for last
+	mu     sync.Mutex  // never held while the service is asked
+	stay   string      // see Stay
+	at     place.Place // where it was found or looked for last
 	conn   *bindings.Connection
 	trying *attempt     // the one under way; nil if there is none
 	info   *define.Info // of the last Probe, or of the first need
@@ -52,20 +54,20 @@ const connectDeadline = 10 * time.Second
 func (e *engine) Name() string { return "podman" }
 
 // find finds the service as podman --remote does.
-func (e *engine) find() container.Place {
+func (e *engine) find() place.Place {
 	e.mu.Lock()
 	stay := e.stay
 	e.mu.Unlock()
-	p := container.Place{Engine: "Podman", From: container.FromDefault, Hints: hints()}
+	p := place.Place{Engine: "Podman", From: place.FromDefault, Hints: hints()}
 	switch host := os.Getenv(hostVariable); {
 	case e.host != "":
 		p.Host, p.From = e.host, "from the configuration"
 	case host != "":
-		p.Host, p.From = host, container.FromVariable(hostVariable)
+		p.Host, p.From = host, place.FromVariable(hostVariable)
 	case os.Getuid() == 0:
 		p.Host = "unix://" + systemSocket
 	default:
-		return p.Default(stay, container.UserSocket("podman/podman.sock"), systemSocket)
+		return p.Default(stay, place.UserSocket("podman/podman.sock"), systemSocket)
 	}
 	return p
 }
@@ -107,7 +109,7 @@ func (e *engine) attempt(try *attempt) {
 	close(try.done)
 }
 
-func dial(ctx context.Context, at container.Place) (*bindings.Connection, error) {
+func dial(ctx context.Context, at place.Place) (*bindings.Connection, error) {
 	if strings.HasPrefix(at.Host, "ssh://") {
 		return nil, at.Refuse(errors.New("it is another machine, which does not see this one's directories"),
 			"take the Podman of this machine")
@@ -126,13 +128,13 @@ func dial(ctx context.Context, at container.Place) (*bindings.Connection, error)
 }
 
 // place is where the service was found, or looked for last.
-func (e *engine) place() container.Place {
+func (e *engine) place() place.Place {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.at
 }
 
-func (e *engine) Place() container.Place { return e.place() }
+func (e *engine) Place() place.Place { return e.place() }
 
 func (e *engine) Stay(host string) {
 	e.mu.Lock()
@@ -141,12 +143,12 @@ func (e *engine) Stay(host string) {
 }
 
 // hints name the command that starts this user's service.
-func hints() container.Hints {
+func hints() place.Hints {
 	start := "systemctl --user start podman.socket"
 	if os.Getuid() == 0 {
 		start = "systemctl start podman.socket"
 	}
-	return container.Hints{
+	return place.Hints{
 		Missing: "install Podman and start its service (" + start + "), or take another --driver",
 		Denied:  "start a service of your own: " + start,
 		Dead:    "start Podman's service: " + start,
@@ -154,7 +156,7 @@ func hints() container.Hints {
 }
 
 func (e *engine) Explain(op string, err error) error {
-	return e.place().Explain(op, err, container.IsBroken(err))
+	return e.place().Explain(op, err, said.IsBroken(err))
 }
 
 func (e *engine) Probe(ctx context.Context) drivers.Info {

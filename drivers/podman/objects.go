@@ -16,6 +16,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/container"
+	"openshell-vm/drivers/container/said"
 )
 
 // createRequest is what a sandbox needs of Podman's SpecGenerator.
@@ -313,7 +314,7 @@ func (e *engine) Inspect(ctx context.Context, name string) (container.Found, err
 func stateOf(s define.InspectContainerState) (state drivers.State, exitCode int, reason string) {
 	switch s.Status {
 	case "created", "configured", "initialized":
-		return drivers.Created, 0, container.Line(s.Error)
+		return drivers.Created, 0, said.Line(s.Error)
 	case "paused":
 		return drivers.Running, 0, container.Paused
 	case "running", "stopping":
@@ -322,7 +323,7 @@ func stateOf(s define.InspectContainerState) (state drivers.State, exitCode int,
 		if s.OOMKilled {
 			return drivers.Exited, int(s.ExitCode), "it ran out of memory"
 		}
-		return drivers.Exited, int(s.ExitCode), container.Line(s.Error)
+		return drivers.Exited, int(s.ExitCode), said.Line(s.Error)
 	}
 	return drivers.Dead, 0, "podman says " + s.Status
 }

@@ -1,4 +1,6 @@
-package container
+// Package said makes of what engines say a line for users, and knows by their words why a command
+// could not be run.
+package said
 
 import (
 	"errors"
@@ -11,33 +13,29 @@ import (
 
 // Exit codes of a workload that could not be run.
 const (
-	cannotExecute = 126
-	notFound      = 127
+	CannotExecute = 126
+	NotFound      = 127
 )
 
-// Paused is the reason of a container that was paused with its engine's own command.
-// It does not run on. Its token is renewed all the same.
-const Paused = "frozen: its engine was told to pause it; unpause lets it go on"
-
-// execFailure knows by the words of runc and crun that a command could not be run. It
+// ExecFailure knows by the words of runc and crun that a command could not be run. It
 // is 127 if the command is not there, 126 if it can't be executed, and 0 if err is
 // about something else.
-func execFailure(err error) int {
+func ExecFailure(err error) int {
 	text := strings.ToLower(err.Error())
-	if containsAny(text, "error mounting", "bind source path", "mounting \"") ||
-		!containsAny(text, "exec: ", "executable", "exec /", "stat /") {
+	if Any(text, "error mounting", "bind source path", "mounting \"") ||
+		!Any(text, "exec: ", "executable", "exec /", "stat /") {
 		return 0
 	}
 	switch {
-	case containsAny(text, "executable file not found", "executable file `", "no such file or directory"):
-		return notFound
-	case containsAny(text, "permission denied", "is a directory", "exec format error", "not a directory"):
-		return cannotExecute
+	case Any(text, "executable file not found", "executable file `", "no such file or directory"):
+		return NotFound
+	case Any(text, "permission denied", "is a directory", "exec format error", "not a directory"):
+		return CannotExecute
 	}
 	return 0
 }
 
-func containsAny(text string, words ...string) bool {
+func Any(text string, words ...string) bool {
 	for _, w := range words {
 		if strings.Contains(text, w) {
 			return true
@@ -46,9 +44,9 @@ func containsAny(text string, words ...string) bool {
 	return false
 }
 
-// firstLine makes one line of an engine's error. It leaves out the prefixes and the
+// FirstLine makes one line of an engine's error. It leaves out the prefixes and the
 // names of kinds that say nothing to a user.
-func firstLine(err error) string {
+func FirstLine(err error) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
 	for _, noise := range []string{
 		"Error response from daemon: ", "failed to create shim: ", "failed to create task for container: ",
@@ -70,24 +68,24 @@ func firstLine(err error) string {
 
 // Plain makes one line of an engine's error, without a hint.
 func Plain(op string, err error) error {
-	return &drivers.Error{Op: op, Err: &plain{firstLine(err), err}}
+	return &drivers.Error{Op: op, Err: &Plainly{Text: FirstLine(err), Err: err}}
 }
 
-// plain is an error with a shorter text.
-type plain struct {
-	line string
-	err  error
+// Plainly is an error with a shorter text.
+type Plainly struct {
+	Text string
+	Err  error
 }
 
-func (p *plain) Error() string { return p.line }
-func (p *plain) Unwrap() error { return p.err }
+func (p *Plainly) Error() string { return p.Text }
+func (p *Plainly) Unwrap() error { return p.Err }
 
 // Line is the first line of an engine's message without the prefixes that say nothing.
 func Line(message string) string {
 	if message == "" {
 		return ""
 	}
-	return firstLine(errors.New(message))
+	return FirstLine(errors.New(message))
 }
 
 // IsBroken says whether a connection failed or ended in the middle.

@@ -1,4 +1,5 @@
-package container
+// Package pump moves the bytes between a client's streams and a container's.
+package pump
 
 import (
 	"context"
@@ -17,32 +18,38 @@ import (
 // endOfText is what a terminal takes for the end of input.
 const endOfText = "\x04"
 
-// pump connects a client's streams with a container's until the output ends. Without
-// input there is only output to read.
-type pump struct {
-	output   io.Reader
-	input    Conn
-	terminal bool
-	streams  drivers.Streams
-	resize   func(drivers.Size) error
-	signal   func(sig int)
-	// abandon, if it is not nil, is called when the client is gone before the output has
-	// ended. The connections are closed after it: a command takes a closed one for the
-	// end of its input.
-	abandon func()
+// Input is what a container reads from. CloseWrite ends it.
+type Input interface {
+	io.Writer
+	CloseWrite() error
 }
 
-// run returns nil at the output's end. If ctx ends first it returns ctx's error. It
+// Pump connects a client's streams with a container's until the output ends. Without
+// input there is only output to read.
+type Pump struct {
+	Output   io.Reader
+	Input    Input
+	Terminal bool
+	Streams  drivers.Streams
+	Resize   func(drivers.Size) error
+	Signal   func(sig int)
+	// Abandon, if it is not nil, is called when the client is gone before the output has
+	// ended. The connections are closed after it: a command takes a closed one for the
+	// end of its input.
+	Abandon func()
+}
+
+// Run returns nil at the output's end. If ctx ends first it returns ctx's error. It
 // closes closers in both cases. The goroutine that reads the client's input ends when
 // the client closes it.
-func (p pump) run(ctx context.Context, closers ...io.Closer) error {
+func (p Pump) Run(ctx context.Context, closers ...io.Closer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var helpers sync.WaitGroup
 	var ended atomic.Bool
 	helpers.Go(func() {
 		<-ctx.Done()
-		if p.abandon != nil && !ended.Load() {
-			p.abandon()
+		if p.Abandon != nil && !ended.Load() {
+			p.Abandon()
 		}
 		for _, c := range closers {
 			c.Close()
@@ -50,38 +57,49 @@ func (p pump) run(ctx context.Context, closers ...io.Closer) error {
 	})
 	defer helpers.Wait()
 	defer cancel()
-	if p.streams.Stdin != nil && p.input != nil {
+	if p.Streams.Stdin != nil && p.Input != nil {
 		go p.feed()
 	}
 	helpers.Go(func() { p.follow(ctx) })
 	err := p.drain()
-	ended.Store(err == nil || isReset(err))
+	ended.Store(err == nil || IsReset(err))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return err
 }
 
+// Closers are the connections that p reads from and writes to.
+func (p Pump) Closers() (all []io.Closer) {
+	if c, ok := p.Output.(io.Closer); ok {
+		all = append(all, c)
+	}
+	if c, ok := p.Input.(io.Closer); ok && any(p.Input) != any(p.Output) {
+		all = append(all, c)
+	}
+	return all
+}
+
 // feed copies the client's input and passes its end on. A client that is gone,
 // or has detached, has ended no input.
-func (p pump) feed() {
-	if _, err := io.Copy(p.input, p.streams.Stdin); err != nil {
+func (p Pump) feed() {
+	if _, err := io.Copy(p.Input, p.Streams.Stdin); err != nil {
 		return
 	}
-	if p.terminal {
-		_, _ = io.WriteString(p.input, endOfText)
+	if p.Terminal {
+		_, _ = io.WriteString(p.Input, endOfText)
 	} else {
-		_ = p.input.CloseWrite()
+		_ = p.Input.CloseWrite()
 	}
 }
 
 // drain copies the output until it ends. An error of the output's is a *lostEngine.
-func (p pump) drain() (err error) {
-	output := fromEngine{p.output}
-	if p.terminal {
-		_, err = io.Copy(orDiscard(p.streams.Stdout), output)
+func (p Pump) drain() (err error) {
+	output := fromEngine{p.Output}
+	if p.Terminal {
+		_, err = io.Copy(OrDiscard(p.Streams.Stdout), output)
 	} else {
-		_, err = stdcopy.StdCopy(orDiscard(p.streams.Stdout), orDiscard(p.streams.Stderr), output)
+		_, err = stdcopy.StdCopy(OrDiscard(p.Streams.Stdout), OrDiscard(p.Streams.Stderr), output)
 	}
 	return err
 }
@@ -102,24 +120,24 @@ func (f fromEngine) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// isReset says that the engine closed its connection with unread input on it. Podman
+// IsReset says that the engine closed its connection with unread input on it. Podman
 // does so when the process has ended. All output came before.
-func isReset(err error) bool {
+func IsReset(err error) bool {
 	return errors.As(err, new(*lostEngine)) && errors.Is(err, unix.ECONNRESET)
 }
 
 // follow passes window sizes and signals on. As long as nothing runs a size can't be
 // set. It is tried again until a newer one comes.
-func (p pump) follow(ctx context.Context) {
-	sizes, signals := p.streams.Resize, p.streams.Signals
-	if !p.terminal {
+func (p Pump) follow(ctx context.Context) {
+	sizes, signals := p.Streams.Resize, p.Streams.Signals
+	if !p.Terminal {
 		sizes = nil
 	}
 	var size drivers.Size
 	var again <-chan time.Time
 	apply := func() {
 		again = nil
-		if p.resize(size) != nil {
+		if p.Resize(size) != nil {
 			again = time.After(50 * time.Millisecond)
 		}
 	}
@@ -141,12 +159,12 @@ func (p pump) follow(ctx context.Context) {
 				signals = nil
 				continue
 			}
-			p.signal(sig)
+			p.Signal(sig)
 		}
 	}
 }
 
-func orDiscard(w io.Writer) io.Writer {
+func OrDiscard(w io.Writer) io.Writer {
 	if w == nil {
 		return io.Discard
 	}

@@ -1,4 +1,6 @@
-package container
+// Package place is where an engine listens, how it is found, and what is told if it can't be
+// reached.
+package place
 
 import (
 	"context"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/container/said"
 )
 
 // Place is where an engine listens, or was looked for last.
@@ -82,8 +85,8 @@ func (p Place) Unreachable(op string, err error) error {
 	if err := p.Dial(op); err != nil {
 		return err
 	}
-	said := fmt.Sprintf("%s at %s broke off: %s", p.Engine, p.Where(), firstLine(err))
-	return &drivers.Error{Op: op, Err: &unreachable{&plain{said, err}}, Hint: p.Hints.Dead}
+	line := fmt.Sprintf("%s at %s broke off: %s", p.Engine, p.Where(), said.FirstLine(err))
+	return &drivers.Error{Op: op, Err: &unreachable{&said.Plainly{Text: line, Err: err}}, Hint: p.Hints.Dead}
 }
 
 // Late gives the line for a request that was not answered in time.
@@ -91,7 +94,8 @@ func (p Place) Late(op string, err error) error {
 	if !errors.Is(err, context.DeadlineExceeded) || p.Host == "" {
 		return err
 	}
-	return &drivers.Error{Op: op, Err: &plain{fmt.Sprintf("%s at %s does not answer in time", p.Engine, p.Where()), err},
+	return &drivers.Error{Op: op, Err: &said.Plainly{
+		Text: fmt.Sprintf("%s at %s does not answer in time", p.Engine, p.Where()), Err: err},
 		Hint: fmt.Sprintf("see whether `%s ps` answers; if not, restart the engine", strings.ToLower(p.Engine))}
 }
 
@@ -107,7 +111,7 @@ func (p Place) Explain(op string, err error, broken bool) error {
 	case broken:
 		return p.Unreachable(op, err)
 	}
-	return Plain(op, err)
+	return said.Plain(op, err)
 }
 
 // Refuse is for an address that can't be used at all.
@@ -126,16 +130,22 @@ type unreachable struct{ error }
 
 func (u *unreachable) Unwrap() error { return u.error }
 
+// IsUnreachable reports whether an error is about the engine itself, and not about the request.
+func IsUnreachable(err error) bool {
+	var u *unreachable
+	return errors.As(err, &u)
+}
+
 // cause is the kernel's word for a failed connection, else all of the text.
 func cause(err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		return errno
 	}
-	if containsAny(err.Error(), "Cannot connect to the Docker daemon") { // all that its client says
+	if said.Any(err.Error(), "Cannot connect to the Docker daemon") { // all that its client says
 		return errors.New("nothing answers there")
 	}
-	return errors.New(firstLine(err))
+	return errors.New(said.FirstLine(err))
 }
 
 // Default finds the engine where nothing names one. It is the one to stay with, if
