@@ -119,7 +119,7 @@ var importRule = map[string][]string{
 	"gateway/audience": {"gateway/api", "gateway/explain", "gateway/presets", "=share", "tokens", "internal"},
 	"gateway/presets":  {"gateway/api", "internal/contract", "internal/vocab"},
 	// The items, one for each record, and disk space for renewals. Neither imports sandbox.
-	"gateway/roster":  {"gateway/api", "gateway/audit", "gateway/events", "gateway/explain", "gateway/lease", "gateway/state", "share", "internal"},
+	"gateway/roster":  {"gateway/api", "gateway/audit", "gateway/events", "gateway/explain", "gateway/lease", "gateway/state", "share", "tokens", "internal"},
 	"gateway/reserve": {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
 	// Sandboxes and named shares both have leases. Neither package knows the other.
 	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/audience", "gateway/audit", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/sandbox/decide", "gateway/sandbox/engines",

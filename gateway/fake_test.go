@@ -114,6 +114,13 @@ func (f *fake) Create(ctx context.Context, spec drivers.Spec) error {
 	return nil
 }
 
+// spec is what a sandbox was made with.
+func (f *fake) spec(id string) drivers.Spec {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.boxes[id].spec
+}
+
 func (f *fake) awaitCreate(ctx context.Context) error {
 	f.mu.Lock()
 	block := f.blockCreate

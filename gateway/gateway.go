@@ -80,7 +80,9 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g := &Gateway{home: home, opts: opts, log: opts.Log, startedAt: time.Now(), keys: keys,
 		stopped: make(chan struct{}), metrics: metrics.New()}
 	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Published: g.published, Failed: g.failed,
-		Further: func(l *lease.Lease) []lease.Source { return []lease.Source{shares.Files(home, l)} }}, // add further sources here
+		Further: func(l *lease.Lease) []lease.Source {
+			return []lease.Source{shares.PresetFiles(l), shares.Files(home, l)}
+		}}, // add further sources here
 		g.metrics.Repaired)
 	g.roster.Audit = audit.New(home.Audit(), opts.Log)
 	g.keeper = g.roster.Keeper

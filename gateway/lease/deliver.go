@@ -35,11 +35,12 @@ const slowPublish = 2 * time.Second
 //
 // If start is not nil, the caller holds the Op lock of what is started.
 func (k *Keeper) Deliver(ctx context.Context, l *Lease, start func(context.Context) error) error {
-	token, content := k.content(l)
+	content := &Content{}
 	build := func(generation uint64) ([]share.File, error) {
 		if err := l.holder.Reserve(generation); err != nil {
 			return nil, err
 		}
+		content = k.content(l)
 		return content.Build(generation) // 1
 	}
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
@@ -54,7 +55,7 @@ func (k *Keeper) Deliver(ctx context.Context, l *Lease, start func(context.Conte
 	if err == nil && start == nil {
 		err = l.holder.Mounted()
 	}
-	k.note(l, outcome{token.Minted(), content.keyIDs(), content.Due(), err, warning, time.Since(began)}) // 3
+	k.note(l, content.outcome(err, warning, time.Since(began))) // 3
 	if err != nil {
 		return fmt.Errorf("publish a token for %s: %w", l.holder.Name(), err)
 	}
@@ -65,13 +66,18 @@ func (k *Keeper) Deliver(ctx context.Context, l *Lease, start func(context.Conte
 	return start(ctx) // 4
 }
 
-// content returns the sources of the next publish, the token first. All others come from
-// Options.Further.
-func (k *Keeper) content(l *Lease) (*Token, *Content) {
-	token := &Token{Issuer: k.issuer, SandboxID: l.id, TTL: l.holder.TTL()}
-	return token, &Content{Sources: append([]Source{token}, k.opts.Further(l)...), Warn: func(err error) {
+// content returns the sources of the next publish: the tokens that the holder wants at this
+// moment, what describes them, and the sources of Options.Further.
+func (k *Keeper) content(l *Lease) *Content {
+	minted := k.tokensOf(l)
+	c := &Content{tokens: minted, Warn: func(err error) {
 		k.opts.Log.Warn("the files beside a token can't be read; those published last stay", "sandbox", l.id, "error", oneLine(err))
 	}}
+	for _, t := range minted {
+		c.Sources = append(c.Sources, t)
+	}
+	c.Sources = append(append(c.Sources, &Metadata{minted}), k.opts.Further(l)...)
+	return c
 }
 
 // publish calls share.Publish. If the share's directory is gone and its holder makes it
@@ -92,11 +98,24 @@ func (l *Lease) publish(ctx context.Context, build func(uint64) ([]share.File, e
 // outcome is the result of one publish.
 type outcome struct {
 	minted  tokens.Claims
-	keys    []string  // of the further tokens
+	files   []Issued  // the tokens for other audiences
 	due     time.Time // when the first source is due
 	err     error
 	warning error // the publish succeeded, but could not tidy up
 	took    time.Duration
+}
+
+// outcome returns the result of the publish of this content.
+func (c *Content) outcome(err, warning error, took time.Duration) outcome {
+	o := outcome{due: c.Due(), err: err, warning: warning, took: took}
+	for i, t := range c.tokens {
+		if i == 0 {
+			o.minted = t.Minted()
+		} else {
+			o.files = append(o.files, t.issued())
+		}
+	}
+	return o
 }
 
 // note records the result of a publish and sets the time of the next one. It does so
@@ -104,13 +123,14 @@ type outcome struct {
 // then the time must be right.
 func (k *Keeper) note(l *Lease, o outcome) {
 	ttl, untidy := l.holder.TTL(), untidyLine(o.warning)
+	shortest, _ := l.lifetimes()
 	l.mu.Lock()
 	failures, ended := l.renewal.Failures, l.phase == Ended
 	newWarning := untidy != "" && untidy != l.untidy[byPublish]
 	if o.err == nil {
 		l.untidy[byPublish] = untidy
 	}
-	l.schedule(k.next(l, o, ttl))
+	l.schedule(k.next(l, o, ttl, shortest))
 	l.tell()
 	l.mu.Unlock()
 	l.holder.Delivered()
@@ -137,13 +157,12 @@ func (k *Keeper) note(l *Lease, o outcome) {
 
 // next records an outcome in the renewal and returns when the next delivery is due. The
 // caller holds l.mu.
-func (k *Keeper) next(l *Lease, o outcome, ttl time.Duration) time.Time {
+func (k *Keeper) next(l *Lease, o outcome, ttl, shortest time.Duration) time.Time {
 	now := time.Now()
 	if o.err != nil {
-		return l.renewal.Failed(oneLine(o.err), now, ttl)
+		return l.renewal.Failed(oneLine(o.err), now, shortest)
 	}
-	l.renewal.Succeeded(o.minted, ttl)
-	l.renewal.FurtherKeyIDs = o.keys
+	l.renewal.Succeeded(o.minted, ttl, o.files)
 	if soon := now.Add(schedule.FirstRetry); !o.due.IsZero() && o.due.Before(soon) {
 		o.due = soon // a source that stays due would be asked without a pause
 	}

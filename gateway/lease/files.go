@@ -14,6 +14,7 @@ import (
 type Files struct {
 	Auth string                            // the share's auth directory
 	Load func() (map[string][]byte, error) // reads the stored files, by name
+	Ours func() []string                   // further files in the share that are not the user's; nil for none
 }
 
 // Last returns the files. If they can't be read, it returns the error and the files that
@@ -29,6 +30,11 @@ func (f *Files) Last() (map[string][]byte, error) {
 	}
 	delete(last.Files, contract.TokenName)
 	delete(last.Files, contract.MetadataName)
+	if f.Ours != nil {
+		for _, name := range f.Ours() {
+			delete(last.Files, name)
+		}
+	}
 	return last.Files, err
 }
 

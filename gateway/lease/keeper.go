@@ -105,12 +105,13 @@ func (k *Keeper) all() []*Lease {
 	return all
 }
 
-// EachKept calls f for every lease that is renewed, with its share's directory and its
-// tokens' lifetime.
+// EachKept calls f for every lease that is renewed, with its share's directory and the
+// shortest lifetime of its tokens.
 func (k *Keeper) EachKept(f func(shareDir string, ttl time.Duration)) {
 	for _, l := range k.all() {
 		if _, kept := l.Renewal(); kept {
-			f(l.share.Dir(), l.holder.TTL())
+			shortest, _ := l.lifetimes()
+			f(l.share.Dir(), shortest)
 		}
 	}
 }
@@ -149,14 +150,14 @@ func (k *Keeper) PickUp(ctx context.Context) {
 	}
 }
 
-// pickUp sets when a share is due after a restart. If it holds a token that verifies, that
-// is the token's renewal time; otherwise it is now. In either case it is not before the
-// holder's AfterRestart. pickUp does not take the share's lock. If a share is locked or
+// pickUp sets when a share is due after a restart. If it holds the tokens that it should, and
+// they verify, that is when the first of them is to be renewed; otherwise it is now. In either
+// case it is not before the holder's AfterRestart. pickUp does not take the share's lock. If a share is locked or
 // damaged, the next publish finds that out.
 func (k *Keeper) pickUp(l *Lease) {
-	claims, err := k.read(l, time.Now())
-	_, content := k.content(l)
-	others := content.Due() // no token is minted yet
+	now := time.Now()
+	held, err := k.read(l, now)
+	others := k.content(l).Due() // no token is minted yet
 	wait := l.holder.AfterRestart()
 	ttl := l.holder.TTL()
 	l.mu.Lock()
@@ -166,46 +167,51 @@ func (k *Keeper) pickUp(l *Lease) {
 	}
 	due := time.Time{}
 	if err == nil {
-		l.renewal.Holds(claims, ttl)
-		l.renewal.FurtherKeyIDs = content.keyIDs()
+		l.renewal.Holds(held.Claims, ttl, held.Files)
 		l.renewal.DueBy(others)
 		due = l.renewal.Due
 	}
-	if earliest := time.Now().Add(wait); wait > 0 && due.Before(earliest) {
+	if held.Differs {
+		due = time.Time{}
+	}
+	if earliest := now.Add(wait); wait > 0 && due.Before(earliest) {
 		due = earliest
 	}
 	l.at = due
-	k.renewals.Set(l.id, due, l.renewal.ExpiresAt)
+	k.renewals.Set(l.id, due, l.renewal.Urgency())
 }
 
 // read verifies what a share holds and records what could be read of it.
-func (k *Keeper) read(l *Lease, now time.Time) (tokens.Claims, error) {
-	held, err := Read(l.share.AuthDir(), l.id, k.Verifier(0), now)
+func (k *Keeper) read(l *Lease, now time.Time) (Held, error) {
+	held, err := l.wanted().read(l.share.AuthDir(), k.Verifier(0), now)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.renewal.Found(held)
-	return held.Claims, err
+	return held, err
 }
 
-// Fresh reports whether a share holds a token that verifies and is not due.
+// Fresh reports whether a share holds the tokens that it should, and all of them verify and
+// are not due.
 func (k *Keeper) Fresh(l *Lease) bool {
 	now := time.Now()
-	claims, err := k.read(l, now)
-	return err == nil && !tokens.Due(now, claims.IssuedAt, l.holder.TTL(), l.id)
+	held, err := k.read(l, now)
+	return err == nil && now.Before(held.due(now, l.holder.TTL()))
 }
 
 // TakeUp plans the renewal of an adopted lease, before Add. It is due at once, unless the
-// share holds a token that verifies.
+// share holds the tokens that it should.
 func (k *Keeper) TakeUp(l *Lease) {
-	claims, err := k.read(l, time.Now())
+	held, err := k.read(l, time.Now())
 	if err != nil {
 		return
 	}
 	ttl := l.holder.TTL()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.renewal.Holds(claims, ttl)
-	l.at = l.renewal.Due
+	l.renewal.Holds(held.Claims, ttl, held.Files)
+	if !held.Differs {
+		l.at = l.renewal.Due
+	}
 }
 
 // Repair completes publishes that a killed gateway left unfinished. It does so only for

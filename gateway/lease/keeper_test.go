@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/internal/contract"
+	"openshell-vm/internal/vocab"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
@@ -24,16 +26,25 @@ import (
 // holding is a holder that never changes.
 type holding struct {
 	ttl       time.Duration
+	tokens    atomic.Pointer[vocab.Tokens]
 	delivered func() // nil for nothing
 }
 
 func (h *holding) Name() string                { return "n" }
 func (h *holding) TTL() time.Duration          { return h.ttl }
+func (h *holding) About() tokens.About         { return tokens.About{Name: "n"} }
 func (h *holding) Reserve(uint64) error        { return nil }
 func (h *holding) Floor() uint64               { return 1 }
 func (h *holding) Mounted() error              { return nil }
 func (h *holding) Restore() func()             { return nil }
 func (h *holding) AfterRestart() time.Duration { return 0 }
+
+func (h *holding) Tokens() vocab.Tokens {
+	if t := h.tokens.Load(); t != nil {
+		return *t
+	}
+	return vocab.Tokens{}
+}
 
 func (h *holding) Delivered() {
 	if h.delivered != nil {
@@ -54,11 +65,13 @@ func kept(t *testing.T, ttl time.Duration, n int, log io.Writer) (*Keeper, []*Le
 		Published: func(*Lease, uint64, time.Duration) {}, Failed: func(*Lease, string) {}})
 	var all []*Lease
 	for i := range n {
-		s, err := share.Create(filepath.Join(dir, fmt.Sprint(i)), share.Options{Renewed: k.Superseded})
+		id := fmt.Sprintf("sandbox%05d", i)
+		s, err := share.Create(filepath.Join(dir, fmt.Sprint(i)), share.Options{Overlap: Overlap,
+			Renewed: func(name string, data []byte) bool { return k.Superseded(id, name, data) }})
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := New(fmt.Sprintf("sandbox%05d", i), s, &holding{ttl: ttl})
+		l := New(id, s, &holding{ttl: ttl})
 		k.Add(l)
 		l.Follow(Renewed)
 		all = append(all, l)
@@ -107,11 +120,11 @@ func TestDayOfRenewals(t *testing.T) {
 			time.Sleep(5 * time.Minute)
 			synctest.Wait()
 			for _, s := range all {
-				claims, err := k.read(s, time.Now())
+				held, err := k.read(s, time.Now())
 				if err != nil {
 					t.Fatalf("%s at %v: %v", s.id, time.Now(), err)
 				}
-				if age := time.Since(claims.IssuedAt); age > ttl*55/100+time.Second {
+				if age := time.Since(held.Claims.IssuedAt); age > ttl*55/100+time.Second {
 					t.Errorf("%s holds a token of age %v", s.id, age)
 				}
 			}
@@ -143,9 +156,9 @@ func TestFailingRenewalKeepsTokenAndOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(40 * time.Minute)
-		claims, err := k.read(locked, time.Now())
-		if v := renewal(locked); err != nil || v.Failures < 5 || v.LastError == "" || v.Renewals != 1 || claims.Generation != before {
-			t.Errorf("with the lock held: %+v, generation %d, %v", v, claims.Generation, err)
+		held, err := k.read(locked, time.Now())
+		if v := renewal(locked); err != nil || v.Failures < 5 || v.LastError == "" || v.Renewals != 1 || held.Claims.Generation != before {
+			t.Errorf("with the lock held: %+v, generation %d, %v", v, held.Claims.Generation, err)
 		}
 		if v := renewal(free); v.Failures != 0 || v.Renewals != 2 {
 			t.Errorf("the other one: %+v", v)
@@ -202,7 +215,7 @@ func TestClockWentBack(t *testing.T) {
 		}
 		publishRaw(t, ahead, []byte(raw))
 		ahead.mu.Lock()
-		ahead.renewal.Holds(claims, time.Hour)
+		ahead.renewal.Holds(claims, time.Hour, nil)
 		ahead.schedule(ahead.renewal.RenewAt)
 		ahead.mu.Unlock()
 		k.ClockStepped()
@@ -331,9 +344,9 @@ func TestUntidyPublishIsNoFailure(t *testing.T) {
 				deliver()
 			}
 			now := renewal(l)
-			claims, err := k.read(l, time.Now())
-			if err != nil || now.Generation != claims.Generation || claims.Generation < before.Generation+3 || !now.ExpiresAt.Equal(claims.ExpiresAt) {
-				t.Errorf("generation %d before, %d in the share, %v; it says %+v", before.Generation, claims.Generation, err, now)
+			held, err := k.read(l, time.Now())
+			if err != nil || now.Generation != held.Claims.Generation || held.Claims.Generation < before.Generation+3 || !now.ExpiresAt.Equal(held.Claims.ExpiresAt) {
+				t.Errorf("generation %d before, %d in the share, %v; it says %+v", before.Generation, held.Claims.Generation, err, now)
 			}
 			if now.Failures != 0 || now.LastError != "" || failed != 0 || published != 5 {
 				t.Errorf("it counts as failed: %+v, %d, published %d times", now, failed, published)

@@ -156,42 +156,24 @@ func (k *Keeper) Holding(kid string) (n int) {
 	return n
 }
 
-// TokenSource is a source of further tokens.
-type TokenSource interface {
-	Source
-	// KeyIDs returns the keys of the tokens that Files returned last, or that the share holds
-	// if Files was not called yet; also several times.
-	KeyIDs() []string
-	// LongestTTL returns the longest lifetime of any of the tokens; 0 if there are none.
-	LongestTTL() time.Duration
-}
-
 // longestTTL returns the longest token lifetime of any lease. Tokens of removed sandboxes
 // need not be counted: they do not verify.
 func (k *Keeper) longestTTL() (longest time.Duration) {
 	for _, l := range k.all() {
-		longest = max(longest, l.holder.TTL())
-		for _, source := range k.opts.Further(l) {
-			if s, ok := source.(TokenSource); ok {
-				longest = max(longest, s.LongestTTL())
-			}
-		}
+		_, its := l.lifetimes()
+		longest = max(longest, its)
 	}
 	return longest
 }
 
-// keyIDs returns the keys of the sources' tokens but the first one.
-func (c *Content) keyIDs() (ids []string) {
-	for _, source := range c.Sources {
-		if s, ok := source.(TokenSource); ok {
-			ids = append(ids, s.KeyIDs()...)
-		}
-	}
-	return ids
-}
-
 // keys returns the keys of all tokens that a share holds.
-func (r Renewal) keys() []string { return append([]string{r.KeyID}, r.FurtherKeyIDs...) }
+func (r Renewal) keys() []string {
+	all := []string{r.KeyID}
+	for _, t := range r.Files {
+		all = append(all, t.KeyID)
+	}
+	return all
+}
 
 func (r Renewal) holds(kid string) bool { return slices.Contains(r.keys(), kid) }
 

@@ -4,7 +4,9 @@ import (
 	"sync"
 	"time"
 
+	"openshell-vm/internal/vocab"
 	"openshell-vm/share"
+	"openshell-vm/tokens"
 )
 
 // Phase says whether a lease's token is renewed.
@@ -23,7 +25,10 @@ const (
 // safe for concurrent use.
 type Holder interface {
 	Name() string
-	TTL() time.Duration // of each token
+	TTL() time.Duration // of the token for the gateway, and of each other without its own
+	// Tokens are the tokens for other audiences that the share is to have.
+	Tokens() vocab.Tokens
+	About() tokens.About // what those say of the sandbox
 	// Reserve makes sure that the record covers a generation's number before it is used.
 	Reserve(generation uint64) error
 	// Floor returns the lowest number for the next generation, for a share of which no
@@ -117,6 +122,27 @@ func (l *Lease) Follow(phase Phase) {
 		}
 		l.tell()
 	}
+}
+
+// Tokens are the tokens for other audiences that the share is to have.
+func (l *Lease) Tokens() vocab.Tokens { return l.holder.Tokens() }
+
+// lifetimes returns the shortest and the longest lifetime of the lease's tokens.
+func (l *Lease) lifetimes() (shortest, longest time.Duration) {
+	ttl := l.holder.TTL()
+	shortest, longest = ttl, ttl
+	for _, f := range l.holder.Tokens().Files {
+		shortest, longest = min(shortest, lifetime(f, ttl)), max(longest, lifetime(f, ttl))
+	}
+	return shortest, longest
+}
+
+// Hasten makes the next delivery due now, because the share may hold other tokens than its
+// holder wants.
+func (l *Lease) Hasten() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.schedule(time.Now())
 }
 
 // Scheduled reports whether a delivery is on the schedule or under way.

@@ -90,9 +90,10 @@ func leased(t *testing.T) (auth string, token *Token, content *Content, generati
 	if err != nil {
 		t.Fatal(err)
 	}
-	token = &Token{Issuer: tokens.Issuer{Keys: keys, GatewayID: "gatewaygatew"}, SandboxID: id, TTL: time.Hour}
+	token = &Token{Issuer: tokens.Issuer{Keys: keys, GatewayID: "gatewaygatew"}, File: contract.TokenName,
+		Request: tokens.Request{SandboxID: id, TTL: time.Hour}}
 	files := &Files{Auth: s.AuthDir(), Load: func() (map[string][]byte, error) { return map[string][]byte{"b": nil, "a": nil}, nil }}
-	content = &Content{Sources: []Source{token, files}, Warn: func(err error) { t.Error(err) }}
+	content = &Content{Sources: []Source{token, &Metadata{[]*Token{token}}, files}, Warn: func(err error) { t.Error(err) }}
 	p, err := s.Publish(t.Context(), 7, content.Build)
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +108,7 @@ func (t *Token) verifier() tokens.Verifier {
 // TestTokenInShare: the token and its metadata carry the number of their generation.
 func TestTokenInShare(t *testing.T) {
 	auth, token, content, generation := leased(t)
-	held, err := Read(auth, id, token.verifier(), time.Now())
+	held, err := wanted{id, time.Hour, nil}.read(auth, token.verifier(), time.Now())
 	if err != nil || held.Generation != generation || held.Claims.Generation != generation || held.Claims.TokenID != token.Minted().TokenID {
 		t.Errorf("%+v, %v in generation %d", held, err, generation)
 	}
@@ -128,14 +129,14 @@ func TestTokenInShare(t *testing.T) {
 	}
 }
 
-// TestReadRefuses: Read refuses another sandbox's token. Of an expired token it returns the
+// TestReadRefuses: read refuses another sandbox's token. Of an expired token it returns the
 // times.
 func TestReadRefuses(t *testing.T) {
 	auth, token, _, generation := leased(t)
-	if _, err := Read(auth, "otherotherot", token.verifier(), time.Now()); err == nil {
+	if _, err := (wanted{"otherotherot", time.Hour, nil}).read(auth, token.verifier(), time.Now()); err == nil {
 		t.Error("another sandbox's token is taken")
 	}
-	held, err := Read(auth, id, token.verifier(), time.Now().Add(2*time.Hour))
+	held, err := wanted{id, time.Hour, nil}.read(auth, token.verifier(), time.Now().Add(2*time.Hour))
 	if !errors.Is(err, tokens.ErrExpired) || held.Generation != generation || held.Metadata.ExpiresAt.IsZero() {
 		t.Errorf("expired: %+v, %v", held, err)
 	}
@@ -143,10 +144,10 @@ func TestReadRefuses(t *testing.T) {
 	if other.Issuer.Keys, err = tokens.OpenKeys(filepath.Join(t.TempDir(), "keys")); err != nil {
 		t.Fatal(err)
 	}
-	if held, err := Read(auth, id, other.verifier(), time.Now()); err == nil || !held.Revoked || held.Metadata.ExpiresAt.IsZero() {
+	if held, err := (wanted{id, time.Hour, nil}).read(auth, other.verifier(), time.Now()); err == nil || !held.Revoked || held.Metadata.ExpiresAt.IsZero() {
 		t.Errorf("of a key that is gone: %+v, %v", held, err)
 	}
-	if held, err := Read(t.TempDir(), id, token.verifier(), time.Now()); err == nil || held.Generation != 0 {
+	if held, err := (wanted{id, time.Hour, nil}).read(t.TempDir(), token.verifier(), time.Now()); err == nil || held.Generation != 0 {
 		t.Errorf("nothing: %+v, %v", held, err)
 	}
 }

@@ -2,9 +2,14 @@ package lease
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"openshell-vm/internal/contract"
+	"openshell-vm/internal/vocab"
 )
 
 // Old generations are removed by a schedule of their own, beside that of the renewals. Each
@@ -23,11 +28,36 @@ const (
 	pruneRetry = time.Minute
 )
 
-// Superseded reports whether a file in an old generation was replaced by an ordinary
-// renewal, and so may stay readable for Overlap. That is so for the metadata, and for a
-// token unless its key was retired.
-func (k *Keeper) Superseded(name string, data []byte) bool {
-	return name == contract.MetadataName || name == contract.TokenName && k.opts.Keys.Know(string(data), time.Now())
+// Superseded reports whether a file in an old generation of a lease's share was replaced by an
+// ordinary renewal, and so may stay readable for Overlap. That is so for the metadata, and for
+// a token unless its key was retired or its holder does not want it any more.
+func (k *Keeper) Superseded(id, name string, data []byte) bool {
+	switch l := k.byID(id); {
+	case name == contract.MetadataName:
+		return true
+	case name != contract.TokenName && (l == nil || !wants(l, name, data)):
+		return false
+	}
+	return k.opts.Keys.Know(string(data), time.Now())
+}
+
+// wants reports whether a lease's holder wants such a token in a file of this name.
+func wants(l *Lease, name string, token []byte) bool {
+	return slices.ContainsFunc(l.holder.Tokens().Files, func(f vocab.TokenFile) bool {
+		return f.File == name && f.Audience == audienceOf(token)
+	})
+}
+
+// audienceOf returns the audience that a token claims. It verifies nothing.
+func audienceOf(token []byte) string {
+	var claims struct {
+		Audience string `json:"aud"`
+	}
+	if parts := strings.Split(string(token), "."); len(parts) == 3 {
+		text, _ := base64.RawURLEncoding.DecodeString(parts[1])
+		_ = json.Unmarshal(text, &claims) // what is no token claims nothing
+	}
+	return claims.Audience
 }
 
 // ServePrunes prunes every share once, from firstPrune on, and then whenever a share is

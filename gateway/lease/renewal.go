@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/lease/schedule"
+	"openshell-vm/internal/contract"
 	"openshell-vm/tokens"
 )
 
@@ -13,23 +14,47 @@ import (
 type Renewal struct {
 	Generation          uint64
 	KeyID, TokenID      string
-	FurtherKeyIDs       []string // of the tokens for others, also several times
 	IssuedAt, ExpiresAt time.Time
 	Revoked             bool      // verifiers refuse it: the key that signed it is retired
 	RenewAt             time.Time // when the token is to be renewed
 	Due                 time.Time // when the next delivery is due: at RenewAt, or before if another source is due
+	Files               []Issued  // the tokens for other audiences; replaced, never changed
 	Renewals            uint64    // successful ones
 	Failures            int       // since the last success
 	LastError           string    // one line
 	LastErrorAt         time.Time
 }
 
-// Holds records which token the share holds.
-func (r *Renewal) Holds(c tokens.Claims, ttl time.Duration) {
+// Issued is what is known of a token for another audience than the gateway.
+type Issued struct {
+	File, Audience, Algorithm, Subject string
+	KeyID, TokenID                     string // "" if not known, TokenID also if the token has none
+	IssuedAt, ExpiresAt, RenewAt       time.Time
+}
+
+func issuedAs(file string, ttl time.Duration, c tokens.Claims) Issued {
+	return Issued{File: file, Audience: c.Audience, Algorithm: string(c.Algorithm), Subject: c.Subject, KeyID: c.KeyID, TokenID: c.TokenID,
+		IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt, RenewAt: tokens.RenewAt(c.IssuedAt, ttl, c.SandboxID)}
+}
+
+// described are the tokens that metadata names. Nothing of it is verified.
+func described(m contract.Metadata) (files []Issued) {
+	for _, t := range m.Tokens {
+		files = append(files, Issued{File: t.File, Audience: t.Audience, Algorithm: t.Algorithm,
+			IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt, RenewAt: t.RenewAt})
+	}
+	return files
+}
+
+// Holds records which tokens the share holds. They are due when the first of them is.
+func (r *Renewal) Holds(c tokens.Claims, ttl time.Duration, files []Issued) {
 	r.Generation, r.KeyID, r.TokenID = c.Generation, c.KeyID, c.TokenID
 	r.IssuedAt, r.ExpiresAt, r.Revoked = c.IssuedAt, c.ExpiresAt, false
 	r.RenewAt = tokens.RenewAt(c.IssuedAt, ttl, c.SandboxID)
-	r.Due = r.RenewAt
+	r.Due, r.Files = r.RenewAt, files
+	for _, t := range files {
+		r.DueBy(t.RenewAt)
+	}
 }
 
 // DueBy records when another source is due; zero for never.
@@ -44,14 +69,18 @@ func (r *Renewal) Found(held Held) {
 	r.Generation = max(r.Generation, held.Generation)
 	if r.IssuedAt.IsZero() && held.Generation > 0 {
 		r.IssuedAt, r.ExpiresAt, r.Revoked = held.Metadata.IssuedAt, held.Metadata.ExpiresAt, held.Revoked
+		r.Files = held.Files
+		if len(held.Files) == 0 {
+			r.Files = described(held.Metadata)
+		}
 	}
 }
 
-// Succeeded records a renewal, and which token the share holds now.
-func (r *Renewal) Succeeded(c tokens.Claims, ttl time.Duration) {
+// Succeeded records a renewal, and which tokens the share holds now.
+func (r *Renewal) Succeeded(c tokens.Claims, ttl time.Duration, files []Issued) {
 	r.Renewals++
 	r.Forgive()
-	r.Holds(c, ttl)
+	r.Holds(c, ttl, files)
 }
 
 // Failed records a failed attempt and returns when to try again. problem is one line. What
@@ -69,7 +98,18 @@ func (r *Renewal) Forgive() { r.Failures, r.LastError, r.LastErrorAt = 0, "", ti
 // the count of renewals.
 func (r *Renewal) Ended() { *r = Renewal{Generation: r.Generation, Renewals: r.Renewals} }
 
-// Urgency returns a time that orders the leases that are due: the token's expiry. Leases
+// expires returns when the first of the tokens expires.
+func (r *Renewal) expires() time.Time {
+	first := r.ExpiresAt
+	for _, t := range r.Files {
+		if t.ExpiresAt.Before(first) {
+			first = t.ExpiresAt
+		}
+	}
+	return first
+}
+
+// Urgency returns a time that orders the leases that are due: the first expiry. Leases
 // that failed come after all others, and those whose token is not known come last.
 func (r *Renewal) Urgency() time.Time {
 	const never, later = 1 << 40, 100 * 365 * 24 * time.Hour
@@ -77,7 +117,7 @@ func (r *Renewal) Urgency() time.Time {
 	case r.ExpiresAt.IsZero():
 		return time.Unix(never, 0)
 	case r.Failures > 0:
-		return r.ExpiresAt.Add(later)
+		return r.expires().Add(later)
 	}
-	return r.ExpiresAt
+	return r.expires()
 }

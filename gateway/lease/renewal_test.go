@@ -18,7 +18,7 @@ func TestRenewal(t *testing.T) {
 		t.Errorf("found: %+v", r)
 	}
 	c := tokens.Claims{SandboxID: id, Generation: 5, KeyID: "k", TokenID: "j", IssuedAt: now, ExpiresAt: now.Add(time.Hour)}
-	r.Succeeded(c, time.Hour)
+	r.Succeeded(c, time.Hour, nil)
 	if r.DueBy(time.Time{}); !r.Due.Equal(r.RenewAt) {
 		t.Errorf("due %v, to be renewed %v", r.Due, r.RenewAt)
 	}

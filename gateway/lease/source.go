@@ -1,6 +1,6 @@
 // Package lease keeps leases: a share, its content, and when the next generation is due.
 //
-// Each file in a share comes from a [Source]; the token is the first one. A generation is
+// Each file in a share comes from a [Source]; each token is one, that for the gateway first. A generation is
 // what all sources return for one publish. [Keeper.Deliver] makes and publishes it. One
 // schedule says when a delivery is due, another one when old generations are removed. A
 // [Holder] is the owner of a lease. This package knows no driver, no record and no API.
@@ -36,7 +36,8 @@ type Content struct {
 	Sources []Source
 	Warn    func(error) // called with the error of a source that also returned files
 
-	files []share.File
+	tokens []*Token // those of Sources, that for the gateway first
+	files  []share.File
 }
 
 // Build returns the files of one generation, for share.Publish. It may be called again for

@@ -96,9 +96,9 @@ func TestFurtherSource(t *testing.T) {
 // generationIn returns the generation of the token that a share holds.
 func generationIn(t *testing.T, k *Keeper, l *Lease) uint64 {
 	t.Helper()
-	claims, err := k.read(l, time.Now())
+	held, err := k.read(l, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return claims.Generation
+	return held.Claims.Generation
 }

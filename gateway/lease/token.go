@@ -3,37 +3,39 @@ package lease
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"openshell-vm/internal/contract"
+	"openshell-vm/internal/vocab"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
 
-// Token is the source of the token and its metadata, for one publish. Each generation has
-// a token of its own, which carries the generation's number.
+// Token is the source of one token, for one publish. Each generation has tokens of its own,
+// which carry the generation's number: no token is copied from one to the next.
 type Token struct {
-	Issuer    tokens.Issuer
-	SandboxID string
-	TTL       time.Duration
+	Issuer  tokens.Issuer
+	Request tokens.Request // Generation and Now are set by Files
+	File    string
 
 	minted tokens.Claims
 }
 
 // Files mints a token.
 func (t *Token) Files(generation uint64) ([]share.File, error) {
-	raw, claims, err := t.Issuer.Mint(tokens.Request{SandboxID: t.SandboxID, Generation: generation, TTL: t.TTL, Now: time.Now()})
+	r := t.Request
+	r.Generation, r.Now = generation, time.Now()
+	raw, claims, err := t.Issuer.Mint(r)
+	if err != nil && r.Audience != "" {
+		err = fmt.Errorf("%s: %w", t.File, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	t.minted = claims
-	metadata, err := json.Marshal(contract.Metadata{
-		Generation: claims.Generation, IssuedAt: claims.IssuedAt.UTC(), ExpiresAt: claims.ExpiresAt.UTC(),
-		RenewAt: t.Due().UTC(), Gateway: t.Issuer.GatewayID, AuthMode: contract.AuthMode})
-	if err != nil {
-		return nil, err
-	}
-	return []share.File{{Name: contract.TokenName, Data: []byte(raw)}, {Name: contract.MetadataName, Data: append(metadata, '\n')}}, nil
+	return []share.File{{Name: t.File, Data: []byte(raw)}}, nil
 }
 
 // Due returns when the token that was minted last is to be renewed; zero if none was.
@@ -41,40 +43,146 @@ func (t *Token) Due() time.Time {
 	if t.minted.IssuedAt.IsZero() {
 		return time.Time{}
 	}
-	return tokens.RenewAt(t.minted.IssuedAt, t.TTL, t.SandboxID)
+	return tokens.RenewAt(t.minted.IssuedAt, t.Request.TTL, t.Request.SandboxID)
 }
 
 // Minted returns the claims of the token that was minted last; zero if none was.
 func (t *Token) Minted() tokens.Claims { return t.minted }
 
+// issued is what is known of the token that was minted last.
+func (t *Token) issued() Issued { return issuedAs(t.File, t.Request.TTL, t.minted) }
+
+// tokensOf returns the sources of a lease's tokens. The first is that for the gateway.
+func (k *Keeper) tokensOf(l *Lease) []*Token {
+	ttl, asked := l.holder.TTL(), l.holder.Tokens()
+	all := []*Token{{Issuer: k.issuer, File: contract.TokenName, Request: tokens.Request{SandboxID: l.id, TTL: ttl}}}
+	about := tokens.About{}
+	if len(asked.Files) > 0 {
+		about = l.holder.About()
+	}
+	for _, f := range asked.Files {
+		all = append(all, &Token{Issuer: k.issuer, File: f.File, Request: tokens.Request{
+			SandboxID: l.id, TTL: lifetime(f, ttl), Audience: f.Audience, Algorithm: tokens.Algorithm(f.Algorithm),
+			Identity: asked.Identity, NoID: f.NoID, About: about, Claims: asked.Claims,
+		}})
+	}
+	return all
+}
+
+// lifetime returns a token's own lifetime, or that of the token for the gateway.
+func lifetime(f vocab.TokenFile, gateway time.Duration) time.Duration {
+	if f.TTL != 0 {
+		return f.TTL
+	}
+	return gateway
+}
+
+// Metadata is the source of the file that describes the tokens of a generation. It comes
+// after their sources.
+type Metadata struct {
+	Tokens []*Token // that for the gateway first
+}
+
+// Files describes what was minted last.
+func (m *Metadata) Files(uint64) ([]share.File, error) {
+	first := m.Tokens[0]
+	metadata := contract.Metadata{
+		Generation: first.minted.Generation, IssuedAt: first.minted.IssuedAt.UTC(), ExpiresAt: first.minted.ExpiresAt.UTC(),
+		RenewAt: first.Due().UTC(), Gateway: first.Issuer.GatewayID, AuthMode: contract.AuthMode}
+	for _, t := range m.Tokens[1:] {
+		metadata.Tokens = append(metadata.Tokens, contract.TokenMetadata{
+			File: t.File, Audience: t.minted.Audience, Algorithm: string(t.minted.Algorithm),
+			IssuedAt: t.minted.IssuedAt.UTC(), ExpiresAt: t.minted.ExpiresAt.UTC(), RenewAt: t.Due().UTC()})
+	}
+	data, err := json.Marshal(metadata)
+	if err != nil {
+		return nil, err
+	}
+	return []share.File{{Name: contract.MetadataName, Data: append(data, '\n')}}, nil
+}
+
+// Due returns zero: the tokens are due, and not what describes them.
+func (m *Metadata) Due() time.Time { return time.Time{} }
+
 // Held is what was read in a share.
 type Held struct {
-	Claims     tokens.Claims // if the token verifies
+	Claims     tokens.Claims // if the token for the gateway verifies
 	Generation uint64
 	Revoked    bool // the key that signed the token is not valid any more
-	// Metadata is set if the token has expired or was revoked, so that its times can be
-	// shown. Nothing in it is verified.
+	// Files are the tokens for other audiences that are there and verify, in the order of the
+	// record.
+	Files []Issued
+	// Differs means that the share has not the tokens that it should have: one is missing, is
+	// not good any more, or is left of a record that was changed.
+	Differs bool
+	// Metadata is set if the token for the gateway has expired or was revoked, so that its
+	// times can be shown. Nothing in it is verified.
 	Metadata contract.Metadata
 }
 
-// Read reads the token in a share's auth directory. It verifies the token, and that its
-// subject is sandboxID and its number that of the generation it is in. With an error it
-// also returns what could be read.
-func Read(auth, sandboxID string, verifier tokens.Verifier, now time.Time) (held Held, err error) {
+// due returns when the first of the tokens is to be renewed; zero for now.
+func (h Held) due(now time.Time, ttl time.Duration) (first time.Time) {
+	if h.Differs || now.Before(h.Claims.IssuedAt) { // the clock was set back: their age is unknown
+		return time.Time{}
+	}
+	first = tokens.RenewAt(h.Claims.IssuedAt, ttl, h.Claims.SandboxID)
+	for _, t := range h.Files {
+		if t.RenewAt.Before(first) {
+			first = t.RenewAt
+		}
+	}
+	return first
+}
+
+// wanted are the tokens that a share should have.
+type wanted struct {
+	sandboxID string
+	ttl       time.Duration     // of the token for the gateway
+	files     []vocab.TokenFile // the others
+}
+
+func (l *Lease) wanted() wanted { return wanted{l.id, l.holder.TTL(), l.holder.Tokens().Files} }
+
+// read reads the tokens in a share's auth directory. It verifies them, and that their sandbox
+// is the wanted one and their number that of the generation they are in. With an error it also
+// returns what could be read; the error is about the token for the gateway.
+func (w wanted) read(auth string, verifier tokens.Verifier, now time.Time) (held Held, err error) {
 	content, err := share.Read(auth)
 	if err != nil {
 		return held, err
 	}
 	held.Generation = content.Generation
 	verifier.Exists = func(string) bool { return true } // the sandbox exists, but may not be known yet
-	claims, err := verifier.Verify(string(content.Files[contract.TokenName]), now)
-	if err == nil && (claims.SandboxID != sandboxID || claims.Generation != content.Generation) {
-		err = errors.New("the share holds the token of another sandbox or another generation")
+	check := func(file, audience string) (tokens.Claims, error) {
+		v := verifier
+		if audience != "" {
+			v.Audiences = []string{audience}
+		}
+		claims, err := v.Verify(string(content.Files[file]), now)
+		if err == nil && (claims.SandboxID != w.sandboxID || claims.Generation != content.Generation) {
+			err = errors.New("the share holds the token of another sandbox or another generation")
+		}
+		return claims, err
 	}
+	_ = json.Unmarshal(content.Files[contract.MetadataName], &held.Metadata) // an older gateway's says less
+	held.Differs = len(held.Metadata.Tokens) != len(w.files)
+	for _, f := range w.files {
+		claims, err := check(f.File, f.Audience)
+		if err != nil || string(claims.Algorithm) != f.Algorithm || f.NoID != (claims.TokenID == "") || !held.names(f) {
+			held.Differs = true
+			continue
+		}
+		held.Files = append(held.Files, issuedAs(f.File, lifetime(f, w.ttl), claims))
+	}
+	held.Claims, err = check(contract.TokenName, "")
 	held.Revoked = errors.Is(err, tokens.ErrUnknownKey)
-	if held.Revoked || errors.Is(err, tokens.ErrExpired) {
-		_ = json.Unmarshal(content.Files[contract.MetadataName], &held.Metadata) // only to show
+	if !held.Revoked && !errors.Is(err, tokens.ErrExpired) {
+		held.Metadata = contract.Metadata{} // it is only to show the times of what is over
 	}
-	held.Claims = claims
 	return held, err
+}
+
+// names reports whether the metadata has this file.
+func (h Held) names(f vocab.TokenFile) bool {
+	return slices.ContainsFunc(h.Metadata.Tokens, func(t contract.TokenMetadata) bool { return t.File == f.File })
 }

@@ -15,6 +15,7 @@ import (
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/vocab"
 	"openshell-vm/share"
+	"openshell-vm/tokens"
 )
 
 // EndDeadline bounds a removal, and the wait for an operation that is under way.
@@ -343,6 +344,7 @@ type holder struct{ it *Item }
 
 func (h holder) Name() string                { return h.it.Rec().Name }
 func (h holder) TTL() time.Duration          { return h.it.Rec().TTL() }
+func (h holder) Tokens() vocab.Tokens        { return h.it.Tokens() }
 func (h holder) Mounted() error              { return h.it.Owner.Mounted() }
 func (h holder) Restore() func()             { return h.it.Owner.Restore() }
 func (h holder) Delivered()                  { h.it.Owner.Delivered() }
@@ -363,4 +365,21 @@ func (h holder) Floor() uint64 {
 		return r.GenerationLimit + 1
 	}
 	return 1
+}
+
+// maxAbout bounds what a token says of a sandbox, in bytes of each part: the token is read up
+// to a limit.
+const maxAbout = 256
+
+// About says what the sandbox is. What is too long for a token is left out.
+func (h holder) About() tokens.About {
+	r := h.it.Rec()
+	about := tokens.About{Name: r.Name, Driver: r.Driver}
+	if len(r.Request.Image) <= maxAbout {
+		about.Image = r.Request.Image
+	}
+	if len(r.Request.Rootfs) <= maxAbout {
+		about.RootFS = r.Request.Rootfs
+	}
+	return about
 }

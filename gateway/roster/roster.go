@@ -93,7 +93,8 @@ func (r *Roster) exists(id string) bool {
 func (r *Roster) ShareOptions(record *state.Record) share.Options {
 	return share.Options{
 		Durable: !state.OnTmpfs(record.Share),
-		Grace:   max(share.DefaultGrace, 2*record.Staleness), Overlap: lease.Overlap, Renewed: r.Keeper.Superseded,
+		Grace:   max(share.DefaultGrace, 2*record.Staleness), Overlap: lease.Overlap,
+		Renewed: func(name string, data []byte) bool { return r.Keeper.Superseded(record.ID, name, data) },
 		Reserve: r.Home.ReserveOf(record.Share), Step: killpoint.Step(),
 	}
 }

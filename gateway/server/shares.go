@@ -30,6 +30,7 @@ func (s shareRoutes) add(mux *http.ServeMux) {
 		return struct{}{}, s.shares.Remove(r.Context(), it, r.URL.Query().Get("force") != "")
 	}))
 	mux.Handle("POST /v1/shares/{ref}/files", of(s.files))
+	mux.Handle("POST /v1/shares/{ref}/tokens", of(s.tokens))
 }
 
 func (s shareRoutes) post(r *http.Request) (any, error) {
@@ -85,4 +86,20 @@ func (s shareRoutes) files(r *http.Request, it *roster.Item) (any, error) {
 		return nil, err
 	}
 	return s.see.share(it), nil
+}
+
+// tokens changes which tokens for other audiences a share has. Its warnings are about the
+// change.
+func (s shareRoutes) tokens(r *http.Request, it *roster.Item) (any, error) {
+	var q api.TokensRequest
+	if err := answer.Decode(r, &q); err != nil {
+		return nil, err
+	}
+	warnings, err := s.shares.ChangeTokens(r.Context(), it, q)
+	if err != nil {
+		return nil, err
+	}
+	view := s.see.share(it)
+	view.Warnings = warnings
+	return view, nil
 }

@@ -48,7 +48,11 @@ func (s tokenRoutes) verify(r *http.Request) (any, error) {
 			Message: fmt.Sprintf("a leeway of %v is not allowed", q.Leeway),
 			Hint:    fmt.Sprintf("give one between 0s and %v", maxLeeway)}
 	}
-	claims, err := s.roster.Keeper.Verifier(q.Leeway).Verify(q.Token, time.Now())
+	verifier := s.roster.Keeper.Verifier(q.Leeway)
+	if q.Audience != "" {
+		verifier.Audiences = []string{q.Audience}
+	}
+	claims, err := verifier.Verify(q.Token, time.Now())
 	if err != nil {
 		s.roster.Audit.Write(audit.Event{What: audit.Refusal, Caller: "api", Reason: explain.Line(err)})
 		return api.VerifyResult{Problem: explain.Line(err)}, nil

@@ -61,9 +61,15 @@ func (s views) tokenOf(it *roster.Item) api.Token {
 // tokenShown makes a token's form in answers. A stopped sandbox may hold a token whose key
 // is retired: it gets a new token at its start.
 func (s views) tokenShown(t lease.Renewal, seen uint64) api.Token {
-	return api.Token{Generation: t.Generation, KeyID: t.KeyID, TokenID: t.TokenID, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt,
+	shown := api.Token{Generation: t.Generation, KeyID: t.KeyID, TokenID: t.TokenID, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt,
 		Revoked: t.Revoked || t.KeyID != "" && !s.keys.Verifies(t.KeyID, time.Now()), RenewAt: t.RenewAt, SeenGeneration: seen,
 		Renewals: t.Renewals, Failures: t.Failures, LastError: t.LastError, LastErrorAt: t.LastErrorAt}
+	for _, f := range t.Files {
+		shown.Files = append(shown.Files, api.IssuedToken{File: f.File, Audience: f.Audience, Algorithm: f.Algorithm, Subject: f.Subject,
+			KeyID: f.KeyID, TokenID: f.TokenID, IssuedAt: f.IssuedAt, ExpiresAt: f.ExpiresAt, RenewAt: f.RenewAt,
+			Revoked: f.KeyID != "" && !s.keys.Verifies(f.KeyID, time.Now())})
+	}
+	return shown
 }
 
 // share makes the form in answers of any share, a sandbox's too.

@@ -23,7 +23,8 @@ const (
 
 // Files returns the source of a lease's user files. It reads them from the home.
 func Files(home *state.Home, l *lease.Lease) *lease.Files {
-	return &lease.Files{Auth: l.Share().AuthDir(), Load: func() (map[string][]byte, error) { return home.Files(l.ID()) }}
+	return &lease.Files{Auth: l.Share().AuthDir(), Load: func() (map[string][]byte, error) { return home.Files(l.ID()) },
+		Ours: func() []string { return audience.Names(l.Tokens()) }}
 }
 
 // PutFiles changes the user's files in any share, a sandbox's too. It returns once a

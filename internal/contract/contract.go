@@ -25,4 +25,18 @@ type Metadata struct {
 	RenewAt    time.Time `json:"renewAt"` // when the gateway will replace the token
 	Gateway    string    `json:"gateway"` // the gateway's id
 	AuthMode   string    `json:"authMode"`
+
+	// Tokens are the tokens for other audiences in the same generation. The times above are
+	// those of TokenName.
+	Tokens []TokenMetadata `json:"tokens,omitempty"`
+}
+
+// TokenMetadata describes a token for another audience than the gateway.
+type TokenMetadata struct {
+	File      string    `json:"file"`
+	Audience  string    `json:"audience"`
+	Algorithm string    `json:"alg"`
+	IssuedAt  time.Time `json:"issuedAt"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	RenewAt   time.Time `json:"renewAt"`
 }

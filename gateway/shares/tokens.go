@@ -1,0 +1,110 @@
+package shares
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/audience"
+	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/presets"
+	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/state"
+	"openshell-vm/internal/vocab"
+	"openshell-vm/share"
+)
+
+// ChangeTokens changes which tokens for other audiences any share has, a sandbox's too. It
+// returns once a generation with them is published. If that fails, the record is as it was.
+// warnings are one line each.
+func (s *Shares) ChangeTokens(ctx context.Context, it *roster.Item, q api.TokensRequest) (warnings []string, err error) {
+	if err := it.Acquire(ctx, roster.EndDeadline); err != nil {
+		return nil, err
+	}
+	defer it.Release()
+	if err := it.Present(); err != nil {
+		return nil, err
+	}
+	if r := it.Rec(); r.Lost != "" {
+		return nil, &api.Error{Code: api.CodeConflict, Message: "sandbox " + r.Name + " has no share: " + r.Lost,
+			Hint: "openshell-vm start makes it anew"}
+	}
+	before := it.Rec().Request.Tokens
+	err = it.UpdateIf(func(r *state.Record) (err error) {
+		r.Request.Tokens, warnings, err = s.changed(it, r, q)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := it.Deliver(ctx, nil); err != nil {
+		return nil, it.Blame(s.undo(it, before, err))
+	}
+	it.Tell(api.EventUpdated)
+	if own, ok := it.Owner.(*Share); !ok || own == nil {
+		warnings = append(warnings, unset(q)...)
+	}
+	return warnings, nil
+}
+
+// changed returns what the record is to have. The caller holds the item's saving lock.
+func (s *Shares) changed(it *roster.Item, r *state.Record, q api.TokensRequest) (t vocab.Tokens, warnings []string, err error) {
+	if t, err = audience.Drop(r.Request.Tokens, q.Drop); err != nil {
+		return t, nil, err
+	}
+	if t, err = audience.Add(t, q.Add); err != nil {
+		return t, nil, err
+	}
+	files, err := s.roster.Home.Files(it.ID)
+	if err != nil {
+		return t, nil, err
+	}
+	if err := audience.CheckBeside(t, func(name string) bool { _, put := files[name]; return put }); err != nil {
+		return t, nil, err
+	}
+	added := vocab.Tokens{Files: t.Files[len(t.Files)-len(q.Add):]}
+	warnings, err = audience.CheckTTL(added, r.Staleness)
+	return t, warnings, err
+}
+
+// undo takes a change back whose publish failed. The share may have been published with it
+// all the same, by a renewal: then it is published once more.
+func (s *Shares) undo(it *roster.Item, before vocab.Tokens, cause error) error {
+	err := it.Update(func(r *state.Record) { r.Request.Tokens = before })
+	it.Lease.Hasten()
+	return errors.Join(cause, err)
+}
+
+// unset says which variables of a preset a sandbox that exists already does not have.
+func unset(q api.TokensRequest) []string {
+	var env []string
+	for _, f := range q.Add {
+		if f, err := presets.Expand(f); err == nil {
+			env = append(env, presets.Env(vocab.Tokens{Files: []vocab.TokenFile{f}})...)
+		}
+	}
+	if len(env) == 0 {
+		return nil
+	}
+	return []string{"the environment of a sandbox that exists can't be changed: give its programs " + strings.Join(env, " ")}
+}
+
+// PresetFiles returns the source of what presets publish beside a lease's tokens.
+func PresetFiles(l *lease.Lease) lease.Source { return presetFiles{l} }
+
+type presetFiles struct{ lease *lease.Lease }
+
+func (p presetFiles) Files(uint64) ([]share.File, error) {
+	files := []share.File{} // none is no failure
+	for _, f := range p.lease.Tokens().Files {
+		for _, further := range presets.Files(f) {
+			files = append(files, share.File{Name: further.Name, Data: further.Data})
+		}
+	}
+	return files, nil
+}
+
+// Due returns zero, never: what presets publish follows from the record.
+func (p presetFiles) Due() time.Time { return time.Time{} }
