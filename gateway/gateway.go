@@ -15,6 +15,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/audit"
+	"openshell-vm/gateway/config"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/metrics"
@@ -42,6 +43,7 @@ type Options struct {
 	Advice     func() []string // advice for users who log out while something runs, one line each; nil for none
 	Log        *slog.Logger    // nil for none
 	IdleAfter  time.Duration   // how long nothing must have needed the gateway before it ends; 0: it never ends by itself
+	Config     *config.Live    // nil for the defaults
 	LookEvery  time.Duration   // how often the socket is checked, and each engine that has something to do; 0 for 2 s
 }
 
@@ -62,6 +64,7 @@ type Gateway struct {
 	metrics  *metrics.Metrics
 	census   *metrics.Census
 	server   *server.Server
+	config   *config.Live
 
 	lastUse atomic.Int64 // Unix nanoseconds of the last request
 	stop    sync.Once
@@ -77,8 +80,13 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
+	if opts.Config == nil {
+		if opts.Config, err = config.Open(config.Reader{}, ""); err != nil {
+			return nil, err
+		}
+	}
 	g := &Gateway{home: home, opts: opts, log: opts.Log, startedAt: time.Now(), keys: keys,
-		stopped: make(chan struct{}), metrics: metrics.New()}
+		stopped: make(chan struct{}), metrics: metrics.New(), config: opts.Config}
 	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Published: g.published, Failed: g.failed,
 		Further: func(l *lease.Lease) []lease.Source {
 			return []lease.Source{shares.PresetFiles(l), shares.Files(home, l)}
@@ -86,7 +94,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		g.metrics.Repaired)
 	g.roster.Audit = audit.New(home.Audit(), opts.Log)
 	g.keeper = g.roster.Keeper
-	g.shares = shares.New(g.roster, opts.Drivers)
+	g.shares = shares.New(g.roster, opts.Drivers, func() time.Duration { return g.config.Now().TTL.Duration })
 	g.volumes = volumes.New(g.roster)
 	g.reserves = reserve.New(home, g.keeper, opts.Log)
 	g.fleet = sandbox.New(g.roster, sandbox.Options{Drivers: opts.Drivers, LookEvery: opts.LookEvery, StartedAt: g.startedAt,
@@ -94,9 +102,9 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.census = metrics.NewCensus(g.roster)
 	g.metrics.Watch(g.census)
 	g.server = server.New(server.Options{Version: opts.Version, StartedAt: g.startedAt, Supervisor: opts.Supervisor, Unit: opts.Unit,
-		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch},
+		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch, Reload: g.Reload},
 		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Volumes: g.volumes,
-			Reserves: g.reserves, Metrics: g.metrics, Census: g.census})
+			Reserves: g.reserves, Metrics: g.metrics, Census: g.census, Config: g.config})
 	g.keeper.TellUntidyKeys()
 	g.touch()
 	return g, g.roster.Load(g.known)

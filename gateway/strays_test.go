@@ -87,7 +87,7 @@ func TestStrayProcesses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	own := shares.New(nil, nil)
+	own := shares.New(nil, nil, nil)
 	if found := own.Strays(t.Context(), auth); len(found) != 0 {
 		t.Errorf("before anything is mounted: %q", found)
 	}

@@ -18,9 +18,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"openshell-vm/gateway"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/config"
 	"openshell-vm/gateway/daemon"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/state"
@@ -93,10 +95,10 @@ func readFlags(args []string) *flags {
 	f.StringVar(&f.supervisor, "restarted-by", "none", "who runs it again when it dies: systemd, parent or none; "+
 		"it logs to the state directory unless none")
 	f.DurationVar(&f.idle, "idle", -1, "end when nothing has needed the gateway for this long; 0 means never "+
-		"(default: 10m if somebody runs it again, else never)")
+		"(default: idle-after of the configuration, else 10m if somebody runs it again, else never)")
 	f.StringVar(&f.refusals, "refusals", "", "a FIFO that gets the reason if the gateway can't run; "+
 		"with --restarted-by=systemd the gateway tries again unless somebody reads it")
-	f.BoolVar(&f.debugging, "debug", false, "log each publish")
+	f.BoolVar(&f.debugging, "debug", false, "log each publish (also: log-level of the configuration)")
 	f.BoolVar(&f.version, "version", false, "print the version")
 	f.StringVar(&f.supervisor, "supervised", "none", "older for --restarted-by")
 	f.BoolVar(&f.start, "start", false, "older for the command start")
@@ -106,13 +108,26 @@ func readFlags(args []string) *flags {
 		f.PrintDefaults()
 	}
 	_ = f.Parse(args) // exits on an error
-	if f.idle < 0 {
-		f.idle = 0
-		if f.supervisor != "none" {
-			f.idle = idleAfter
-		}
-	}
 	return f
+}
+
+// config reads the settings: flags go before all else. keep is for config.Open.
+func (s settings) config(keep string) (*config.Live, error) {
+	r, err := config.FromEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	r.Flags, r.Defaults = map[string]string{}, map[string]string{}
+	if s.idle >= 0 {
+		r.Flags["idle-after"] = s.idle.String()
+	}
+	if s.debugging {
+		r.Flags["log-level"] = "debug"
+	}
+	if s.supervisor != "none" {
+		r.Defaults["idle-after"] = idleAfter.String()
+	}
+	return config.Open(r, keep)
 }
 
 // settings are the flags of a gateway that serves.
@@ -147,8 +162,10 @@ func startGateway(self string) int {
 // serve runs the gateway itself.
 func serve(s settings) int {
 	debug.SetGCPercent(gateway.GCPercent)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
 
 	var home *state.Home
 	var g *gateway.Gateway
@@ -163,6 +180,7 @@ func serve(s settings) int {
 		return refuse(err)
 	}
 	defer home.Close()
+	go reload(ctx, g, hangups)
 	if err := g.Run(ctx); errors.Is(err, state.ErrDeleted) {
 		fmt.Fprintln(os.Stderr, "openshell-gateway: it ends:", err)
 	} else if err != nil {
@@ -170,6 +188,24 @@ func serve(s settings) int {
 		return 1
 	}
 	return daemon.ExitOrderly
+}
+
+// reload reads the settings again at each SIGHUP. If the signal means that the terminal is gone
+// from which the gateway was started by hand, the gateway ends, as any such program does.
+func reload(ctx context.Context, g *gateway.Gateway, hangups <-chan os.Signal) {
+	byHand := term.IsTerminal(int(os.Stderr.Fd()))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+		}
+		if byHand && !term.IsTerminal(int(os.Stderr.Fd())) {
+			g.Stop()
+			return
+		}
+		_, _ = g.Reload(ctx) // it logs what is wrong
+	}
 }
 
 // open takes the state directory and reads what is there.
@@ -187,13 +223,17 @@ func (s settings) open() (*state.Home, *gateway.Gateway, error) {
 }
 
 func (s settings) newGateway(home *state.Home) (*gateway.Gateway, error) {
-	log := openLog(home, s.supervisor, s.debugging)
+	settings, err := s.config(home.ConfigKept())
+	if err != nil {
+		return nil, err
+	}
+	log := openLog(home, s.supervisor, settings.Now().LogLevel == "debug")
 	engines, err := newDrivers(home, log)
 	if err != nil {
 		return nil, err
 	}
 	return gateway.New(home, gateway.Options{
-		Drivers: engines, Version: version, Log: log, IdleAfter: s.idle,
+		Drivers: engines, Version: version, Log: log, Config: settings, IdleAfter: settings.Now().IdleAfter.Duration,
 		Supervisor: s.supervisor, Unit: daemon.Unit(home.State, s.supervisor),
 		Advice: func() []string { return daemon.Advice(s.supervisor) },
 	})

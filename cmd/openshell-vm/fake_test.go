@@ -153,6 +153,7 @@ func (f *fake) handler() http.Handler {
 	mux.HandleFunc("POST /v1/token/verify", f.verify)
 	f.shareRoutes(mux)
 	f.volumeRoutes(mux)
+	f.configRoutes(mux)
 	routes := map[string]func(http.ResponseWriter, *http.Request, *fakeSandbox){
 		"GET /v1/sandboxes/{ref}":               f.get,
 		"DELETE /v1/sandboxes/{ref}":            f.remove,

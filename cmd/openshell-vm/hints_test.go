@@ -92,7 +92,7 @@ func TestUntrueHints(t *testing.T) {
 		"leave out --token-mode":                              "there is no flag --token-mode",
 		"use --disk … or less":                                "",
 		"see openshell-vm status":                             "there is no command status",
-		"openshell-vm gateway reload, then try again":         "there is no command gateway reload",
+		"openshell-vm gateway reheat, then try again":         "there is no command gateway reheat",
 		"openshell-vm doctor says what is missing":            "",
 		"openshell-vm ps -a; openshell-vm start starts it":    "",
 		"openshell-vm ps --rootfs shows it":                   "there is no flag --rootfs of ps",

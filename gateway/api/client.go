@@ -30,6 +30,7 @@ type Client struct {
 	Volumes VolumeClient
 	Images  ImageClient
 	Keys    KeyClient
+	Config  ConfigClient
 
 	socket string
 	owner  uint32 // see stateOwner
@@ -83,6 +84,7 @@ func Reach(ctx context.Context) (*Client, error) {
 	}
 	c := &Client{socket: socket, owner: stateOwner()}
 	c.Tokens, c.Shares, c.Volumes, c.Images, c.Keys = TokenClient{c}, ShareClient{c}, VolumeClient{c}, ImageClient{c}, KeyClient{c}
+	c.Config = ConfigClient{c}
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return nil, err

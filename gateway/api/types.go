@@ -45,6 +45,8 @@
 //	GET    /v1/keys                        []Key
 //	POST   /v1/keys/rotate                 → RotateResult
 //	DELETE /v1/keys/{kid}[?force=1]        → RotateResult
+//	GET    /v1/config                      Config
+//	POST   /v1/config/reload               → Reloaded
 //	GET    /.well-known/jwks.json          JSON Web Key Set; no version header needed
 //	GET    /metrics                        Prometheus' text format
 //	GET    /healthz                        200 while the gateway serves
@@ -328,6 +330,7 @@ type Status struct {
 	Advice      []string     `json:"advice,omitempty"`      // one line each: what will end or hide sandboxes here, and what to do
 	Short       []string     `json:"short,omitempty"`       // one line for each disk with tokens that has little room
 	Environment *Environment `json:"environment,omitempty"` // nil from an older gateway
+	Further     []Fact       `json:"further,omitempty"`     // one line each, about what is configured
 }
 
 // Values of Unreadable.Kind.

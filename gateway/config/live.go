@@ -21,6 +21,7 @@ type Live struct {
 	now     *Config
 	first   *Config // those with which the gateway began
 	problem error   // why the settings are not those of the file; nil if they are
+	unsaved error   // why there is no copy of the file
 }
 
 // Open reads the settings. If they are bad, it takes the file that was good last, whose text
@@ -38,7 +39,7 @@ func Open(r Reader, keep string) (*Live, error) {
 		return l, nil
 	}
 	l.now, l.first = c, c
-	l.problem = l.save(c)
+	l.unsaved = l.save(c)
 	return l, nil
 }
 
@@ -54,6 +55,17 @@ func (l *Live) Problem() error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.problem
+}
+
+// Warnings are what should be known of the settings in force, one line each.
+func (l *Live) Warnings() []string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	lines := l.now.Warnings()
+	if l.unsaved != nil {
+		lines = append(lines, l.unsaved.Error())
+	}
+	return lines
 }
 
 // Pending returns the settings that a restart of the gateway would change: it was asked for
@@ -82,9 +94,9 @@ func (l *Live) Reload(apply func(before, after *Config)) error {
 		l.mu.Unlock()
 		return err
 	}
-	problem := l.save(after)
+	unsaved := l.save(after)
 	l.mu.Lock()
-	l.now, l.problem = after, problem
+	l.now, l.problem, l.unsaved = after, nil, unsaved
 	l.mu.Unlock()
 	apply(before, after)
 	return nil

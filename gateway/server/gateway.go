@@ -2,11 +2,13 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/server/answer"
 )
 
@@ -28,7 +30,24 @@ func (s gatewayRoutes) getStatus(*http.Request) (any, error) {
 		StateDir: s.Roster.Home.State, RuntimeDir: s.Roster.Home.Runtime, Socket: s.Roster.Home.Socket(),
 		Supervisor: s.opts.Supervisor, Unit: s.opts.Unit, Environment: api.OwnEnvironment(), Advice: s.advice(),
 		Sandboxes: n.All, Running: n.Running, Shares: n.Shares, Failing: n.Failing,
-		Unreadable: s.Roster.Unread(""), Short: s.Reserves.Short()}, nil
+		Unreadable: s.Roster.Unread(""), Short: s.Reserves.Short(), Further: s.further()}, nil
+}
+
+// further are lines about what is configured.
+func (s gatewayRoutes) further() (facts []api.Fact) {
+	say := func(name, value string) {
+		if value != "" {
+			facts = append(facts, api.Fact{Name: name, Value: value})
+		}
+	}
+	say("Configuration", s.Config.Now().File)
+	if problem := s.Config.Problem(); problem != nil {
+		say("Configuration", "the last good one is in force: "+explain.Line(problem))
+	}
+	for _, pending := range s.Config.Pending() {
+		say("Configuration", fmt.Sprintf("%s = %s waits for a restart: openshell-vm gateway restart", pending.Name, pending.Value))
+	}
+	return facts
 }
 
 // postStop answers first, and then makes the gateway end.

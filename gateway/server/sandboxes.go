@@ -22,6 +22,7 @@ type sandboxRoutes struct {
 	fleet  *sandbox.Fleet
 	roster *roster.Roster
 	see    views
+	ttl    func() time.Duration // for whom the request names none
 }
 
 func (s sandboxRoutes) add(mux *http.ServeMux) {
@@ -48,6 +49,7 @@ func (s sandboxRoutes) post(r *http.Request) (any, error) {
 	if err := answer.Decode(r, &q); err != nil {
 		return nil, err
 	}
+	q.TTL = cmp.Or(q.TTL, s.ttl())
 	box, err := s.fleet.Create(r.Context(), q)
 	if err != nil {
 		return nil, err

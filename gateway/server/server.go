@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/config"
 	"openshell-vm/gateway/metrics"
 	"openshell-vm/gateway/reserve"
 	"openshell-vm/gateway/roster"
@@ -42,6 +43,7 @@ type Options struct {
 	LookEvery  time.Duration   // how often Serve checks that the socket still exists
 	Stop       func()          // makes the gateway end, and does not wait for that
 	Touch      func()          // notes that the gateway is used
+	Reload     func(context.Context) (api.Reloaded, error)
 }
 
 // Parts are the parts of the gateway that the server calls.
@@ -54,6 +56,7 @@ type Parts struct {
 	Reserves *reserve.Reserves
 	Metrics  *metrics.Metrics
 	Census   *metrics.Census
+	Config   *config.Live
 }
 
 // Server answers requests. It is safe for concurrent use.
@@ -141,11 +144,12 @@ func (s *Server) routes() http.Handler {
 	gatewayRoutes{Parts: s.Parts, opts: s.opts}.add(mux)
 	eventRoutes{events: &s.Roster.Events, touch: s.opts.Touch}.add(mux)
 	auditRoutes{audit: s.Roster.Audit, touch: s.opts.Touch}.add(mux)
-	sandboxRoutes{fleet: s.Fleet, roster: s.Roster, see: see}.add(mux)
+	sandboxRoutes{fleet: s.Fleet, roster: s.Roster, see: see, ttl: s.ttl}.add(mux)
 	streamRoutes{fleet: s.Fleet}.add(mux)
 	tokenRoutes{roster: s.Roster, see: see}.add(mux)
 	shareRoutes{shares: s.Shares, roster: s.Roster, see: see}.add(mux)
 	keyRoutes{keys: s.Keys, keeper: s.Roster.Keeper, audit: s.Roster.Audit}.add(mux)
+	configRoutes{config: s.Config, reload: s.opts.Reload}.add(mux)
 	imageRoutes{engines: s.Fleet.Engines}.add(mux)
 	volumeRoutes{volumes: s.Volumes, log: s.Roster.Log}.add(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -154,3 +158,6 @@ func (s *Server) routes() http.Handler {
 	})
 	return mux
 }
+
+// ttl is the lifetime of tokens for which none is named.
+func (s *Server) ttl() time.Duration { return s.Config.Now().TTL.Duration }

@@ -21,7 +21,6 @@ import (
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
-	"openshell-vm/tokens"
 )
 
 // bindStaleness is the bound of a bind mount, which is how containers get a share.
@@ -35,11 +34,13 @@ const createTries = 5
 type Shares struct {
 	roster    *roster.Roster
 	surveyors map[string]drivers.Surveyor // by driver: the engines that also run containers of others
+	ttl       func() time.Duration        // of tokens for which no lifetime is named
 }
 
 // New makes the Shares of a roster. Drivers that are Surveyors are asked what mounts a share.
-func New(r *roster.Roster, all []drivers.Driver) *Shares {
-	s := &Shares{roster: r, surveyors: map[string]drivers.Surveyor{}}
+// ttl is the lifetime of tokens for which none is named.
+func New(r *roster.Roster, all []drivers.Driver, ttl func() time.Duration) *Shares {
+	s := &Shares{roster: r, ttl: ttl, surveyors: map[string]drivers.Surveyor{}}
 	for _, d := range all {
 		if surveyor, ok := d.(drivers.Surveyor); ok {
 			s.surveyors[d.Name()] = surveyor
@@ -221,7 +222,7 @@ func (s *Shares) record(q api.ShareRequest) (*state.Record, error) {
 		return nil, err
 	}
 	if q.TTL == 0 {
-		q.TTL = tokens.DefaultTTL
+		q.TTL = s.ttl()
 	}
 	warning, err := explain.TTL(q.TTL, bindStaleness)
 	if err != nil {

@@ -29,6 +29,7 @@ const (
 	ShareFiles     = "SHARE [NAME=]FILE..."
 	Volumes        = "VOLUME..."
 	TokenFile      = "[FILE|-]"
+	OneFile        = "FILE"
 	OneKey         = "KEY"
 	OneShell       = "bash|zsh|fish"
 	OneImage       = "IMAGE"
@@ -63,6 +64,7 @@ var allArguments = map[string]arguments{
 	ShareFiles:     {names: shareNames},
 	Volumes:        {names: volumeNames, many: true},
 	TokenFile:      {},
+	OneFile:        {}, // a shell completes files
 	OneKey:         {names: keyNames},
 	OneImage:       {},
 	Images:         {names: imageNames, many: true},

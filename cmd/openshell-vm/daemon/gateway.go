@@ -25,6 +25,8 @@ func Command() *cli.Command {
 		{Name: "stop", Usage: "end it; sandboxes go on, their tokens are no longer renewed", Action: stopAction},
 		{Name: "restart", Usage: "end it and start the installed version with this environment; sandboxes go on",
 			Action: restartAction},
+		reloadCommand(),
+		configCommand(),
 		auditCommand(),
 	}}
 }

@@ -36,3 +36,15 @@ func TellStale(s api.Status) {
 	say.Warn([]string{fmt.Sprintf("the gateway goes on as it was started (%s): %s gateway restart takes this over; sandboxes go on",
 		strings.Join(lines, "; "), say.Program)})
 }
+
+// TellUnpublished tells of shares that have no new token yet.
+func TellUnpublished(failed, waiting int) {
+	if failed > 0 {
+		say.Warn([]string{say.Plural(failed, "share") + " could not be published anew and will be " +
+			"tried again: see " + say.Program + " ps and share ls"})
+	}
+	if waiting > 0 {
+		say.Warn([]string{say.Plural(waiting, "share") + " had no turn yet, or hang; the gateway goes on: " +
+			"see " + say.Program + " ps and share ls"})
+	}
+}

@@ -77,14 +77,7 @@ func changeKeys(c *cli.Context, doing string, change func(*api.Client) (api.Rota
 	if err != nil {
 		return err
 	}
-	if result.Failed > 0 {
-		say.Warn([]string{say.Plural(result.Failed, "share") + " could not be published anew and will be " +
-			"tried again: see " + say.Program + " ps and share ls"})
-	}
-	if result.Waiting > 0 {
-		say.Warn([]string{say.Plural(result.Waiting, "share") + " had no turn yet, or hang; the gateway goes on: " +
-			"see " + say.Program + " ps and share ls"})
-	}
+	frame.TellUnpublished(result.Failed, result.Waiting)
 	if asJSON {
 		return show.PrintJSON(c.App.Writer, result)
 	}

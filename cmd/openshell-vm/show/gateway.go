@@ -42,6 +42,7 @@ func PrintStatus(w io.Writer, s api.Status, now time.Time) error {
 	for _, line := range s.Short {
 		facts = append(facts, api.Fact{Name: "Room", Value: line})
 	}
+	facts = append(facts, s.Further...)
 	for _, u := range s.Unreadable {
 		facts = append(facts, api.Fact{Name: "Unreadable", Value: fmt.Sprintf("the record of %s, whose token is not renewed: %s",
 			strings.TrimSpace(u.Kind+" "+cmp.Or(u.Name, u.ID)), u.Problem)})
