@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,7 @@ import (
 	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/drivers/vm/monitor/logs"
 	"openshell-vm/drivers/vm/network"
+	"openshell-vm/drivers/vm/network/keeper"
 )
 
 // stand is a program of a VM that a hostile one replaces.
@@ -74,7 +76,31 @@ var stands = []stand{
 	{"C shares", "virtiofsd-shares", qemu.Name, inCsPlace, jailtest.WriteIntruder, servedShares, chroots},
 	{"C root", "virtiofsd-root", qemu.Name, inCsPlace, jailtest.WriteIntruder, servedRoot, chroots},
 	{"rust writable", "virtiofsd-writable-0", qemu.Name, inRustsPlace, jailtest.WriteIntruder, servedWork, becomesUsers()},
+	{"network", keeper.Process, qemu.Name, inNetworksPlace, jailtest.WriteIntruder, always(jailtest.Targets{Network: true}), opensNothing},
 	{"C writable", "virtiofsd-writable-0", qemu.Name, inCsPlace, jailtest.WriteIntruder, servedWork, join(chroots, becomesUsers())},
+}
+
+// opensNothing is how the network process's filter refuses: it has no call that opens a file.
+// It has the host's network, so it reaches the host's loopback, and asks the kernel for routes.
+var opensNothing = func() jailtest.Errnos {
+	e := jailtest.Errnos{"connect to the host's loopback": {0}, "a netlink socket": {0}, "take a port below 1024": {unix.EACCES}}
+	for _, name := range []string{
+		"open /etc/shadow", "open the keys", "open another share", "open .. out of the share: /etc/shadow",
+		"open .. out of the share: the keys", "open .. out of the share: another share", "open .. from an inherited descriptor",
+		"open by the process's root", "open by the process's directory", "see the host's process", "list the root",
+		"write to the jail's root", "write to /proc/sys", "connect to the gateway's socket", "connect to an abstract socket",
+		"signal the host's process", "become another user", "a call of the x32 ABI",
+	} {
+		e[name] = []syscall.Errno{unix.EPERM}
+	}
+	return e
+}()
+
+// inNetworksPlace puts the intruder in openshell-net's place.
+func inNetworksPlace(t *testing.T, d *Driver) (string, map[string]string) {
+	dir := openPrograms(t)
+	d.host.Libexec = dir
+	return filepath.Join(dir, network.Program), nil
 }
 
 // becomesUsers is what root's server for writing may do: make files as any user.
@@ -141,7 +167,7 @@ func inLibkrunsPlace(t *testing.T, d *Driver) (string, map[string]string) {
 		testhost.Missing(t, "%v", err)
 	}
 	o := krun.Options{Library: filepath.Join(jailtest.OpenDir(t), "libkrun.so.1"), Firmware: filepath.Join(built, "libkrunfw.so.5")}
-	d.cfg.Hypervisors, d.cfg.KVM = chosen(o, qemu.Options{}), noKVM
+	d.hypervisors.all, d.cfg.KVM = chosen(o, qemu.Options{}), noKVM
 	return o.Library, nil
 }
 
@@ -281,6 +307,9 @@ func (s stand) sandbox(t *testing.T) (d *Driver, spec drivers.Spec, role jailtes
 	}
 	spec.VM.Rootfs, spec.VM.Hypervisor, spec.CPUs, spec.Memory = base, s.hypervisor, 1, 256<<20
 	spec.Process.Args = []string{"/bin/true"}
+	if role.Targets.Network {
+		spec.Network = drivers.NetworkUser
+	}
 	return d, spec, role, program
 }
 
@@ -338,6 +367,9 @@ func (s stand) said(t *testing.T, d *Driver, spec drivers.Spec) string {
 		failure = <-started
 	}
 	t.Logf("%v (%s)", failure, drivers.HintOf(failure))
+	if i := slices.Index(said, s.process+": fatal error: newosproc"); i >= 0 {
+		said = said[:i+1] // the network's is started again
+	}
 	return strings.Join(said, "\n")
 }
 

@@ -19,6 +19,7 @@ type Targets struct {
 	Covered string // a directory that an empty one covers
 	Scratch string // a writable directory in memory
 	Disk    string // the VM's disk, which is a writable file
+	Network bool   // the host's network, with all that TCP and UDP reach
 }
 
 // Attempt is one attempt and how it ended. Errno is 0 if it succeeded.

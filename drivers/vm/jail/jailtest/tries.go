@@ -44,6 +44,9 @@ func tries(t Targets) []try {
 	if t.Scratch != "" {
 		list = append(list, triesInScratch(t.Scratch)...)
 	}
+	if t.Network {
+		list = append(list, triesOnNetwork()...)
+	}
 	if t.Disk != "" {
 		list = append(list, try{name: "run a program of the VM's disk", do: runs(t.Disk)})
 	}
@@ -81,6 +84,35 @@ func triesToConnect(h Host) []try {
 		{name: "type into a terminal, by a longer number", do: call(unix.SYS_IOCTL, 0, 1<<32|unix.TIOCSTI)},
 		{name: "paste into a terminal", do: call(unix.SYS_IOCTL, 0, unix.TIOCLINUX)},
 		{"a netlink socket", call(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW), true},
+	}
+}
+
+// triesOnNetwork are what the host's network offers beside connections.
+func triesOnNetwork() []try {
+	root := os.Geteuid() == 0
+	opens := func(family, kind, protocol uintptr) func() error {
+		return call(unix.SYS_SOCKET, family, kind, protocol)
+	}
+	return []try{
+		{"a raw IPv4 socket", opens(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP), root},
+		{"a raw IPv6 socket", opens(unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6), root},
+		{name: "a socket for pings", do: opens(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP)},
+		{"a packet socket, which sees all traffic", opens(unix.AF_PACKET, unix.SOCK_RAW, 0), root},
+		{name: "a socket of SCTP", do: opens(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP)},
+		{name: "a socket of MPTCP", do: opens(unix.AF_INET, unix.SOCK_STREAM, 262)},
+		{"a socket of the kernel's ciphers", opens(unix.AF_ALG, unix.SOCK_SEQPACKET, 0), false},
+		{"netlink of the packet filter", opens(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER), true},
+		{"netlink of the audit", opens(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_AUDIT), false},
+		{"netlink of all sockets of the host", opens(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_SOCK_DIAG), true},
+		{"a pair of local sockets", pairs(unix.AF_UNIX), true},
+		{"listen at a port of the host", listens, true},
+		{name: "take a port below 1024", do: binds(81)},
+		{name: "give the host an address", do: changesNetwork(unix.RTM_NEWADDR, addressOfLoopback())},
+		{name: "take the host's route away", do: changesNetwork(unix.RTM_DELROUTE, defaultRoute())},
+		{name: "take packets for other addresses", do: setsOption(unix.SOL_IP, unix.IP_TRANSPARENT)},
+		{name: "mark packets for other routes", do: setsOption(unix.SOL_SOCKET, unix.SO_MARK)},
+		{name: "make a network card", do: opensFile("/dev/net/tun")},
+		{name: "move to another network", do: call(unix.SYS_SETNS, 0, unix.CLONE_NEWNET)},
 	}
 }
 

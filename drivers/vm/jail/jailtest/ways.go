@@ -1,6 +1,7 @@
 package jailtest
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -189,4 +190,75 @@ func upwardsFromInherited(name string) func() error {
 		}
 		return err
 	}
+}
+
+func opensFile(name string) func() error {
+	return func() error { return closing(os.OpenFile(name, os.O_RDWR, 0)) }
+}
+
+// socket makes a socket for f.
+func socket(kind int, f func(fd int) error) error {
+	fd, err := unix.Socket(unix.AF_INET, kind, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return f(fd)
+}
+
+func listens() error {
+	return socket(unix.SOCK_STREAM, func(fd int) error { return unix.Listen(fd, 1) })
+}
+
+func binds(port int) func() error {
+	return func() error {
+		return socket(unix.SOCK_DGRAM, func(fd int) error {
+			return unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: port})
+		})
+	}
+}
+
+func setsOption(level, option int) func() error {
+	return func() error {
+		return socket(unix.SOCK_STREAM, func(fd int) error { return unix.SetsockoptInt(fd, level, option, 1) })
+	}
+}
+
+// changesNetwork sends the kernel a request to change the network, and returns its answer.
+func changesNetwork(kind uint16, body []byte) func() error {
+	return func() error {
+		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		head := binary.NativeEndian.AppendUint32(nil, uint32(unix.SizeofNlMsghdr+len(body)))
+		head = binary.NativeEndian.AppendUint16(head, kind)
+		head = binary.NativeEndian.AppendUint16(head, unix.NLM_F_REQUEST|unix.NLM_F_ACK|unix.NLM_F_CREATE)
+		head = append(head, make([]byte, 8)...) // number and sender
+		answer := make([]byte, 4096)
+		err = unix.Sendto(fd, append(head, body...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		if err == nil {
+			_, _, err = unix.Recvfrom(fd, answer, 0)
+		}
+		if errno := -int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:])); err == nil && errno != 0 {
+			err = syscall.Errno(errno)
+		}
+		return err
+	}
+}
+
+// addressOfLoopback is 127.66.0.1/8 for the interface 1, which is the loopback.
+func addressOfLoopback() []byte {
+	body := make([]byte, unix.SizeofIfAddrmsg)
+	body[0], body[1] = unix.AF_INET, 8
+	binary.NativeEndian.PutUint32(body[4:], 1)
+	return append(body, 8, 0, unix.IFA_LOCAL, 0, 127, 66, 0, 1)
+}
+
+// defaultRoute is the default route of IPv4.
+func defaultRoute() []byte {
+	body := make([]byte, unix.SizeofRtMsg)
+	body[0], body[4], body[7] = unix.AF_INET, unix.RT_TABLE_MAIN, unix.RTN_UNICAST
+	return body
 }

@@ -1,5 +1,5 @@
-// Command intruder takes the place of a program in a jail, and tries to get out. The end of
-// its own file says what it has to do.
+// Command intruder takes the place of a program in a jail, and tries to get out. Its own file
+// says what it has to do.
 package main
 
 import (
@@ -20,7 +20,7 @@ func main() {
 }
 
 func run() error {
-	role, err := jailtest.ReadRole(os.Args[0])
+	role, err := jailtest.OwnRole()
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func run() error {
 	if role.Outside {
 		return jailtest.IntrudeOutside(role.Targets, os.Stdout)
 	}
-	if _, err := os.Stat(cmp.Or(role.Targets.Share, role.Targets.Work)); err != nil {
+	if _, err := os.Stat(cmp.Or(role.Targets.Share, role.Targets.Work, "/")); err != nil {
 		time.Sleep(time.Minute) // the role is for another process with the same program
 		return err
 	}
