@@ -181,6 +181,9 @@ var importRule = map[string][]string{
 // heavy are the engines' client libraries: the CLI must start in milliseconds.
 var heavy = []string{"github.com/docker/docker", "github.com/containers", "github.com/prometheus"}
 
+// testOnly are libraries that only tests use: other people's verifiers. No program links them.
+var testOnly = []string{"github.com/coreos/go-oidc", "github.com/spiffe/go-spiffe", "github.com/go-jose"}
+
 // TestImportRule checks every package against importRule, without test files.
 func TestImportRule(t *testing.T) {
 	list := exec.Command("go", "list", "-deps", "-e", "-json=ImportPath,Imports,Deps", "../...")
@@ -216,6 +219,11 @@ func TestImportRule(t *testing.T) {
 			own, _ := ruleFor(to)
 			if ours && own != part && !slices.ContainsFunc(allowed, func(a string) bool { return fits(to, a) }) {
 				t.Errorf("%s imports %s; %s may import %v", from, to, part, allowed)
+			}
+		}
+		for _, dep := range p.Deps {
+			if slices.ContainsFunc(testOnly, func(only string) bool { return strings.HasPrefix(dep, only) }) {
+				t.Errorf("%s links %s, which is for tests only", from, dep)
 			}
 		}
 		if from == "cmd/openshell-vm" {
