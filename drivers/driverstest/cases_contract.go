@@ -10,18 +10,8 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest/content"
+	"openshell-vm/drivers/driverstest/fixture"
 )
-
-// metadataOf is what a gateway would write beside generation n's token.
-func metadataOf(n uint64, gateway string) []byte {
-	issued := time.Unix(1_700_000_000, 0).UTC().Add(time.Duration(n) * time.Minute)
-	data, err := json.Marshal(drivers.Metadata{Generation: n, IssuedAt: issued, RenewAt: issued.Add(time.Minute),
-		ExpiresAt: issued.Add(2 * time.Minute), Gateway: gateway, AuthMode: drivers.AuthMode})
-	if err != nil {
-		panic(err) // never: it has no field that can't be written
-	}
-	return data
-}
 
 // The contract is written out here, and not taken from package drivers: a change of
 // either side breaks programs that run in sandboxes.
@@ -36,27 +26,27 @@ var (
 
 // contract: the variables, the paths, the metadata's fields, all read-only. They are
 // there for the workload and for a command of any user.
-func contract(t *testing.T, s *suite) string {
-	b := s.box(t, func(b *box) { b.shell(b.tool + " contract; exec " + b.tool + " hold") })
-	workload := b.run(false)
-	s.keepsContract(t, "the workload", workload.line(), -1)
-	workload.expect("ready")
+func contract(t *testing.T, s *fixture.Suite) string {
+	b := s.Box(t, func(b *fixture.Box) { b.Shell(b.Tool + " contract; exec " + b.Tool + " hold") })
+	workload := b.Run(false)
+	keepsContract(s, t, "the workload", workload.Line(), -1)
+	workload.Expect("ready")
 	users := []string{"", "0", "1000", "1000:1000", "65534"}
 	for _, user := range users {
 		uid := -1
 		_, _ = fmt.Sscan(user, &uid)
-		out, code := b.exec(drivers.Process{Args: []string{b.tool, "contract"}, User: user}, false).rest()
+		out, code := b.Exec(drivers.Process{Args: []string{b.Tool, "contract"}, User: user}, false).Rest()
 		if code != 0 || len(out) != 1 {
 			t.Errorf("a command of user %q: code %d, %q", user, code, out)
 			continue
 		}
-		s.keepsContract(t, fmt.Sprintf("a command of user %q", user), out[0], uid)
+		keepsContract(s, t, fmt.Sprintf("a command of user %q", user), out[0], uid)
 	}
-	own := s.box(t, func(b *box) {
-		b.spec.Process.Env = []string{"OPENSHELL_SANDBOX_TOKEN_FILE=/mine", "OTHER=1"}
-		b.shell("echo $OPENSHELL_SANDBOX_TOKEN_FILE $OPENSHELL_SANDBOX_AUTH_MODE $OTHER")
+	own := s.Box(t, func(b *fixture.Box) {
+		b.Spec.Process.Env = []string{"OPENSHELL_SANDBOX_TOKEN_FILE=/mine", "OTHER=1"}
+		b.Shell("echo $OPENSHELL_SANDBOX_TOKEN_FILE $OPENSHELL_SANDBOX_AUTH_MODE $OTHER")
 	})
-	if out, _ := own.run(false).rest(); !slices.Equal(out, []string{"/mine gateway-managed-file 1"}) {
+	if out, _ := own.Run(false).Rest(); !slices.Equal(out, []string{"/mine gateway-managed-file 1"}) {
 		t.Errorf("what the user sets is %q", out)
 	}
 	return fmt.Sprintf("the workload and commands of %d users", len(users))
@@ -64,7 +54,7 @@ func contract(t *testing.T, s *suite) string {
 
 // keepsContract judges the line that a process inside reports. uid is the user that it
 // should be; -1 for any.
-func (s *suite) keepsContract(t *testing.T, who, line string, uid int) {
+func keepsContract(s *fixture.Suite, t *testing.T, who, line string, uid int) {
 	t.Helper()
 	var c content.Contract
 	if err := json.Unmarshal([]byte(line), &c); err != nil {
@@ -88,7 +78,7 @@ func (s *suite) keepsContract(t *testing.T, who, line string, uid int) {
 	if len(c.Errors) > 0 || c.Token != 1 {
 		t.Errorf("%s reads generation %d, errors %v", who, c.Token, c.Errors)
 	}
-	checkMetadata(t, who, c.Metadata, metadataOf(1, s.gateway), contractFields)
+	checkMetadata(t, who, c.Metadata, fixture.MetadataOf(1, s.Gateway), contractFields)
 	for _, name := range contractNames {
 		if !slices.Contains(c.Names, name) {
 			t.Errorf("%s lists %q, without %s", who, c.Names, name)
@@ -115,20 +105,20 @@ func checkMetadata(t *testing.T, who string, got, want []byte, fields []string) 
 
 // pairs: a program that opens ..data once has both files of one generation, whatever is
 // published meanwhile.
-func pairs(t *testing.T, s *suite) string {
+func pairs(t *testing.T, s *fixture.Suite) string {
 	const publishes = 200
-	b := s.box(t, func(b *box) {
-		b.runs("pairs", drivers.AuthDir)
-		b.spec.Stdin = true
+	b := s.Box(t, func(b *fixture.Box) {
+		b.Runs("pairs", drivers.AuthDir)
+		b.Spec.Stdin = true
 	})
-	client := b.run(true)
-	client.expect("ready")
+	client := b.Run(true)
+	client.Expect("ready")
 	for range publishes {
-		b.publish()
+		b.Publish()
 		time.Sleep(5 * time.Millisecond) // leave an emulated reader some of the processor
 	}
-	client.stdin.Close()
-	out, _ := client.rest()
+	client.Stdin.Close()
+	out, _ := client.Rest()
 	var read, bad int
 	var last uint64
 	if len(out) == 0 {

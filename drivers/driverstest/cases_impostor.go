@@ -7,51 +7,52 @@ import (
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/fixture"
 )
 
 // impostors: labels make no stranger's container a sandbox, whether they are its own or
 // its image's. Once the sandbox itself was known, its name does not either.
-func impostors(t *testing.T, s *suite) string {
+func impostors(t *testing.T, s *fixture.Suite) string {
 	if s.Impostor == nil {
-		return notApplicable + "no engine of others runs its sandboxes"
+		return fixture.NotApplicable + "no engine of others runs its sandboxes"
 	}
-	b, removed := s.box(t, nil), s.box(t, nil)
-	b.run(false).expect("ready")
-	status := b.inspect()
+	b, removed := s.Box(t, nil), s.Box(t, nil)
+	b.Run(false).Expect("ready")
+	status := b.Inspect()
 	if status.Object == "" {
 		t.Error("the engine's own id is not told")
 	}
 	stranger := *b
-	stranger.id = newID()
-	stranger.spec.ID = stranger.id
-	s.Impostor(t, "", b.labels(), true)
-	s.Impostor(t, "", b.labels(), false)
-	s.Impostor(t, "openshell-"+stranger.id, stranger.labels(), true)
-	s.RemoveBehind(t, removed.id)
-	s.Impostor(t, "openshell-"+removed.id, removed.labels(), false)
-	for who, d := range map[string]drivers.Driver{"this gateway": s.driver, "one without records": s.New(s.gateway)} {
-		t.Run(who, func(t *testing.T) { notTakenIn(t, d, status, removed.id, stranger.id) })
+	stranger.ID = fixture.NewID()
+	stranger.Spec.ID = stranger.ID
+	s.Impostor(t, "", labels(b), true)
+	s.Impostor(t, "", labels(b), false)
+	s.Impostor(t, "openshell-"+stranger.ID, labels(&stranger), true)
+	s.RemoveBehind(t, removed.ID)
+	s.Impostor(t, "openshell-"+removed.ID, labels(removed), false)
+	for who, d := range map[string]drivers.Driver{"this gateway": s.Driver, "one without records": s.New(s.Gateway)} {
+		t.Run(who, func(t *testing.T) { notTakenIn(t, d, status, removed.ID, stranger.ID) })
 	}
-	err := s.driver.Create(t.Context(), removed.spec)
+	err := s.Driver.Create(t.Context(), removed.Spec)
 	if errors.Is(err, drivers.ErrExists) {
 		t.Error("the impostor in the way is taken for the sandbox")
 	}
 	Refused(t, err, "openshell-vm did not make")
-	if got := b.inspect(); got.State != drivers.Running || got.Object != status.Object {
+	if got := b.Inspect(); got.State != drivers.Running || got.Object != status.Object {
 		t.Errorf("the sandbox is %s", got.State)
 	}
 	return "by the image's labels, its own, with the name of one that is lost"
 }
 
 // labels are those of the sandbox's container, to be forged.
-func (b *box) labels() map[string]string {
-	b.t.Helper()
-	spec, err := json.Marshal(b.spec)
+func labels(b *fixture.Box) map[string]string {
+	b.T.Helper()
+	spec, err := json.Marshal(b.Spec)
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
-	return map[string]string{drivers.LabelGatewayID: b.s.gateway, drivers.LabelSandboxID: b.id,
-		drivers.LabelName: b.spec.Name, drivers.LabelSpec: string(spec)}
+	return map[string]string{drivers.LabelGatewayID: b.Suite.Gateway, drivers.LabelSandboxID: b.ID,
+		drivers.LabelName: b.Spec.Name, drivers.LabelSpec: string(spec)}
 }
 
 // notTakenIn wants d to list the sandbox once, and to have no impostor.

@@ -11,17 +11,18 @@ import (
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/fixture"
 	"openshell-vm/drivers/driverstest/search"
 )
 
 // noLeak: no form of a token's signature is found outside the share. A planted one is
 // found, so the search works.
-func noLeak(t *testing.T, s *suite) string {
-	b := s.box(t, nil)
-	b.run(false).expect("ready")
+func noLeak(t *testing.T, s *fixture.Suite) string {
+	b := s.Box(t, nil)
+	b.Run(false).Expect("ready")
 	var needles []string
 	for range 3 {
-		_, token := b.publish()
+		_, token := b.Publish()
 		needles = append(needles, search.Forms(t, token)...)
 	}
 	planted := exec.Command("sleep", "60")
@@ -32,7 +33,7 @@ func noLeak(t *testing.T, s *suite) string {
 	defer func() { _ = planted.Process.Kill(); _ = planted.Wait() }()
 	want := "/proc/" + strconv.Itoa(planted.Process.Pid) + "/environ"
 	// Start returns a little before the process has its own environment.
-	s.eventually(t, func() error {
+	s.Eventually(t, func() error {
 		if data, err := os.ReadFile(want); err != nil || !search.Contains(string(data), needles) {
 			return fmt.Errorf("nothing is planted in %s: %d bytes, error %v", want, len(data), err)
 		}
@@ -44,9 +45,9 @@ func noLeak(t *testing.T, s *suite) string {
 	}
 	n := 0
 	if s.Metadata != nil {
-		metadata := string(s.Metadata(t, b.id))
+		metadata := string(s.Metadata(t, b.ID))
 		n = len(metadata)
-		if !strings.Contains(metadata, b.id) {
+		if !strings.Contains(metadata, b.ID) {
 			t.Errorf("the engine's metadata don't name the sandbox: %q", metadata)
 		}
 		for _, needle := range needles {
@@ -55,16 +56,16 @@ func noLeak(t *testing.T, s *suite) string {
 			}
 		}
 	}
-	out, _ := b.exec(drivers.Process{Args: []string{"sh", "-c",
-		"cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline /proc/cmdline"}}, false).rest()
+	out, _ := b.Exec(drivers.Process{Args: []string{"sh", "-c",
+		"cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline /proc/cmdline"}}, false).Rest()
 	for _, needle := range needles {
 		if strings.Contains(strings.Join(out, "\n"), needle) {
 			t.Error("a token is in a process inside")
 		}
 	}
-	if f, err := os.ReadDir(b.spec.Dir); err == nil {
+	if f, err := os.ReadDir(b.Spec.Dir); err == nil {
 		for _, e := range f {
-			n += search.File(t, filepath.Join(b.spec.Dir, e.Name()), needles)
+			n += search.File(t, filepath.Join(b.Spec.Dir, e.Name()), needles)
 		}
 	}
 	return fmt.Sprintf("%d bytes of metadata and every process", n)

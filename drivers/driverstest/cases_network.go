@@ -9,17 +9,18 @@ import (
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/fixture"
 	"openshell-vm/drivers/driverstest/testhost"
 )
 
 // networks: with none a sandbox has its loopback alone; else it has a way out, and
 // somebody to ask for names.
-func networks(t *testing.T, s *suite) string {
-	none := s.box(t, func(b *box) {
-		b.spec.Network = drivers.NetworkNone
-		b.runs("net", "links")
+func networks(t *testing.T, s *fixture.Suite) string {
+	none := s.Box(t, func(b *fixture.Box) {
+		b.Spec.Network = drivers.NetworkNone
+		b.Runs("net", "links")
 	})
-	out, code := none.run(false).rest()
+	out, code := none.Run(false).Rest()
 	if code != 0 || !slices.Contains(out, "lo 127.0.0.1/8") {
 		t.Errorf("without a network: code %d, %q", code, out)
 	}
@@ -28,29 +29,29 @@ func networks(t *testing.T, s *suite) string {
 			t.Errorf("without a network it has %q", line)
 		}
 	}
-	user := s.box(t, func(b *box) { b.spec.Network = drivers.NetworkUser })
-	user.run(false).expect("ready")
+	user := s.Box(t, func(b *fixture.Box) { b.Spec.Network = drivers.NetworkUser })
+	user.Run(false).Expect("ready")
 	inside := func(script string) []string {
-		out, code := user.exec(drivers.Process{Args: []string{"sh", "-c", script}}, false).rest()
+		out, code := user.Exec(drivers.Process{Args: []string{"sh", "-c", script}}, false).Rest()
 		if code != 0 {
 			t.Errorf("with a network: %s: code %d, %q", script, code, out)
 		}
 		return out
 	}
-	out = inside(user.tool + " net links; grep -c ^nameserver /etc/resolv.conf; grep -c localhost /etc/hosts")
+	out = inside(user.Tool + " net links; grep -c ^nameserver /etc/resolv.conf; grep -c localhost /etc/hosts")
 	if !slices.Contains(out, "default") || !slices.Contains(out, "lo 127.0.0.1/8") {
 		t.Errorf("with a network: %q", out)
 	}
 	if s.Server == "" || s.Netns == nil {
 		return "no server in its network: see the driver's own test"
 	}
-	return "by name: " + ByName(t, user.tool, s.server(t), inside)
+	return "by name: " + ByName(t, user.Tool, server(s, t), inside)
 }
 
 // server starts the witness's server in the engine's network, and returns its name and port.
-func (s *suite) server(t *testing.T) (address string) {
+func server(s *fixture.Suite, t *testing.T) (address string) {
 	t.Helper()
-	cmd := exec.Command(s.witness, "net", "serve", "0", s.Server)
+	cmd := exec.Command(s.Program, "net", "serve", "0", s.Server)
 	err := testhost.InNetns(s.Netns(), func() error {
 		out, err := cmd.StdoutPipe()
 		if err != nil {

@@ -12,11 +12,12 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest/capture"
+	"openshell-vm/drivers/driverstest/fixture"
 )
 
 // exitCodes: they are those of container tools. The reason of one is told to who is
 // attached, and is not in the log.
-func exitCodes(t *testing.T, s *suite) string {
+func exitCodes(t *testing.T, s *fixture.Suite) string {
 	for _, c := range []struct {
 		args   []string
 		script string
@@ -28,86 +29,86 @@ func exitCodes(t *testing.T, s *suite) string {
 		{args: []string{"/no/such/command"}, code: 127},
 		{args: []string{"no-such-command"}, code: 127},
 	} {
-		b := s.box(t, func(b *box) {
-			b.shell(c.script)
+		b := s.Box(t, func(b *fixture.Box) {
+			b.Shell(c.script)
 			if c.args != nil {
-				b.spec.Process.Args = c.args
+				b.Spec.Process.Args = c.args
 			}
 		})
-		if got := b.inspect().State; got != drivers.Created {
-			t.Errorf("%v: %s before the start", b.spec.Process.Args, got)
+		if got := b.Inspect().State; got != drivers.Created {
+			t.Errorf("%v: %s before the start", b.Spec.Process.Args, got)
 		}
-		client := b.run(false)
-		_, code := client.rest()
-		status := b.ended()
+		client := b.Run(false)
+		_, code := client.Rest()
+		status := b.Ended()
 		if code != c.code || status.State != drivers.Exited || status.ExitCode != c.code {
-			t.Errorf("%v: attached client %d, status %s %d; wanted %d", b.spec.Process.Args, code, status.State, status.ExitCode, c.code)
+			t.Errorf("%v: attached client %d, status %s %d; wanted %d", b.Spec.Process.Args, code, status.State, status.ExitCode, c.code)
 		}
-		if why := client.stderr.String(); c.code > 125 && (status.Reason == "" || !strings.HasPrefix(why, "openshell-vm: ")) {
-			t.Errorf("%v: %d; the reason is %q, and its client reads %q", b.spec.Process.Args, c.code, status.Reason, why)
+		if why := client.Stderr.String(); c.code > 125 && (status.Reason == "" || !strings.HasPrefix(why, "openshell-vm: ")) {
+			t.Errorf("%v: %d; the reason is %q, and its client reads %q", b.Spec.Process.Args, c.code, status.Reason, why)
 		}
-		if out, problems := b.logged(); out+problems != "" {
-			t.Errorf("%v: the log holds what the workload did not write: %q, %q", b.spec.Process.Args, out, problems)
+		if out, problems := logged(b); out+problems != "" {
+			t.Errorf("%v: the log holds what the workload did not write: %q, %q", b.Spec.Process.Args, out, problems)
 		}
 	}
-	b := s.box(t, nil)
-	client := b.run(false)
-	client.expect("ready")
-	b.signal(9)
-	if _, code := client.rest(); code != 137 {
+	b := s.Box(t, nil)
+	client := b.Run(false)
+	client.Expect("ready")
+	signal(b, 9)
+	if _, code := client.Rest(); code != 137 {
 		t.Errorf("SIGKILL: attached client %d", code)
 	}
-	if status := b.ended(); status.ExitCode != 137 {
+	if status := b.Ended(); status.ExitCode != 137 {
 		t.Errorf("SIGKILL: status %d", status.ExitCode)
 	}
 	return "0, 7, 126, 127, 137"
 }
 
-func (b *box) signal(sig int) {
-	b.t.Helper()
-	signaler, ok := b.driver.(drivers.Signaler)
+func signal(b *fixture.Box, sig int) {
+	b.T.Helper()
+	signaler, ok := b.Driver.(drivers.Signaler)
 	if !ok {
-		b.t.Fatal("this driver can't signal")
+		b.T.Fatal("this driver can't signal")
 	}
-	if err := signaler.Signal(b.t.Context(), b.id, sig); err != nil {
-		b.t.Fatalf("signal %d: %v", sig, err)
+	if err := signaler.Signal(b.T.Context(), b.ID, sig); err != nil {
+		b.T.Fatalf("signal %d: %v", sig, err)
 	}
 }
 
 // attachEarly: a client that attached before the start gets all output of both streams.
-func attachEarly(t *testing.T, s *suite) string {
+func attachEarly(t *testing.T, s *fixture.Suite) string {
 	const lines = 2000
-	b := s.box(t, func(b *box) {
-		b.shell(fmt.Sprintf("seq 1 %d; echo problem >&2; seq 1 %d", lines, lines))
+	b := s.Box(t, func(b *fixture.Box) {
+		b.Shell(fmt.Sprintf("seq 1 %d; echo problem >&2; seq 1 %d", lines, lines))
 	})
-	client := b.run(false)
-	out, code := client.rest()
+	client := b.Run(false)
+	out, code := client.Rest()
 	if code != 0 || len(out) != 2*lines || out[0] != "1" || out[lines-1] != fmt.Sprint(lines) || out[2*lines-1] != fmt.Sprint(lines) {
 		t.Errorf("code %d, %d lines of %d", code, len(out), 2*lines)
 	}
-	if got := client.stderr.String(); strings.TrimSpace(got) != "problem" {
+	if got := client.Stderr.String(); strings.TrimSpace(got) != "problem" {
 		t.Errorf("stderr %q", got)
 	}
 	return fmt.Sprintf("%d lines", 2*lines+1)
 }
 
 // attachAgain: a client detaches, others attach, with a replay and without.
-func attachAgain(t *testing.T, s *suite) string {
-	b := s.box(t, func(b *box) {
-		b.shell("trap 'echo two; exit 3' USR1; echo one; while :; do sleep 0.1; done")
+func attachAgain(t *testing.T, s *fixture.Suite) string {
+	b := s.Box(t, func(b *fixture.Box) {
+		b.Shell("trap 'echo two; exit 3' USR1; echo one; while :; do sleep 0.1; done")
 	})
-	first := b.run(false)
-	first.expect("one")
-	second := b.attach(false, false)
-	replay := b.attach(true, false)
-	replay.expect("one")
-	first.detach()
-	if got := b.inspect().State; got != drivers.Running {
+	first := b.Run(false)
+	first.Expect("one")
+	second := b.Attach(false, false)
+	replay := b.Attach(true, false)
+	replay.Expect("one")
+	first.Detach()
+	if got := b.Inspect().State; got != drivers.Running {
 		t.Fatalf("%s after a client detached", got)
 	}
-	b.signal(int(syscall.SIGUSR1)) // an exec's code would be asked for while the sandbox ends
-	for name, c := range map[string]*session{"second": second, "replay": replay} {
-		out, code := c.rest()
+	signal(b, int(syscall.SIGUSR1)) // an exec's code would be asked for while the sandbox ends
+	for name, c := range map[string]*fixture.Session{"second": second, "replay": replay} {
+		out, code := c.Rest()
 		if code != 3 || !slices.Equal(out, []string{"two"}) {
 			t.Errorf("%s client: code %d, output %q", name, code, out)
 		}
@@ -117,31 +118,31 @@ func attachAgain(t *testing.T, s *suite) string {
 
 // again: the engine may still tidy up after the last run. It does not take the next one
 // down.
-func again(t *testing.T, s *suite) string {
+func again(t *testing.T, s *fixture.Suite) string {
 	const times = 8
-	b := s.box(t, func(b *box) { b.shell("echo hello; exit 5") })
+	b := s.Box(t, func(b *fixture.Box) { b.Shell("echo hello; exit 5") })
 	for i := range times {
-		if out, code := b.run(false).rest(); code != 5 || !slices.Equal(out, []string{"hello"}) {
+		if out, code := b.Run(false).Rest(); code != 5 || !slices.Equal(out, []string{"hello"}) {
 			t.Errorf("run %d: code %d, output %q", i, code, out)
 		}
-		b.ended()
+		b.Ended()
 	}
 	return fmt.Sprintf("%d times", times)
 }
 
 // stdin: all that is sent arrives, and its end too.
-func stdin(t *testing.T, s *suite) string {
-	b := s.box(t, func(b *box) {
-		b.shell("cat; echo ended")
-		b.spec.Stdin = true
+func stdin(t *testing.T, s *fixture.Suite) string {
+	b := s.Box(t, func(b *fixture.Box) {
+		b.Shell("cat; echo ended")
+		b.Spec.Stdin = true
 	})
-	client := b.run(true)
+	client := b.Run(true)
 	text := strings.Repeat("0123456789abcdef\n", 8192)
-	if _, err := io.WriteString(client.stdin, text); err != nil {
+	if _, err := io.WriteString(client.Stdin, text); err != nil {
 		t.Fatal(err)
 	}
-	client.stdin.Close()
-	out, code := client.rest()
+	client.Stdin.Close()
+	out, code := client.Rest()
 	if code != 0 || len(out) != 8193 || out[8192] != "ended" {
 		t.Errorf("code %d, %d lines, last %q", code, len(out), out[max(0, len(out)-1):])
 	}
@@ -149,111 +150,111 @@ func stdin(t *testing.T, s *suite) string {
 }
 
 // logged is the stored output.
-func (b *box) logged() (stdout, stderr string) {
-	b.t.Helper()
-	logger, ok := b.driver.(drivers.Logger)
+func logged(b *fixture.Box) (stdout, stderr string) {
+	b.T.Helper()
+	logger, ok := b.Driver.(drivers.Logger)
 	if !ok {
-		b.t.Fatal("this driver can't give back logs")
+		b.T.Fatal("this driver can't give back logs")
 	}
 	var out, problems capture.Buffer
-	if err := logger.Logs(b.t.Context(), b.id, false, &out, &problems); err != nil {
-		b.t.Fatalf("logs: %v", err)
+	if err := logger.Logs(b.T.Context(), b.ID, false, &out, &problems); err != nil {
+		b.T.Fatalf("logs: %v", err)
 	}
 	return out.String(), problems.String()
 }
 
 // logs: they have the output since the last start, both streams apart, also after the
 // end.
-func logs(t *testing.T, s *suite) string {
-	b := s.box(t, func(b *box) {
-		b.shell("if [ -e /tmp/again ]; then echo second; echo problem >&2; sleep 60; else touch /tmp/again; echo first; fi")
+func logs(t *testing.T, s *fixture.Suite) string {
+	b := s.Box(t, func(b *fixture.Box) {
+		b.Shell("if [ -e /tmp/again ]; then echo second; echo problem >&2; sleep 60; else touch /tmp/again; echo first; fi")
 	})
-	if out, problems := b.logged(); out+problems != "" {
+	if out, problems := logged(b); out+problems != "" {
 		t.Errorf("before the start: %q, %q", out, problems)
 	}
-	b.run(false).rest()
-	b.ended()
-	if out, problems := b.logged(); out != "first\n" || problems != "" {
+	b.Run(false).Rest()
+	b.Ended()
+	if out, problems := logged(b); out != "first\n" || problems != "" {
 		t.Errorf("after the first end: %q, %q", out, problems)
 	}
-	client := b.run(false)
-	client.expect("second")
-	s.eventually(t, func() error {
-		if out, problems := b.logged(); out != "second\n" || problems != "problem\n" {
+	client := b.Run(false)
+	client.Expect("second")
+	s.Eventually(t, func() error {
+		if out, problems := logged(b); out != "second\n" || problems != "problem\n" {
 			return fmt.Errorf("while it runs: %q, %q", out, problems)
 		}
 		return nil
 	})
 	var followed capture.Buffer
 	done := make(chan error, 1)
-	go func() { done <- b.driver.(drivers.Logger).Logs(t.Context(), b.id, true, &followed, io.Discard) }()
-	b.stop(0)
+	go func() { done <- b.Driver.(drivers.Logger).Logs(t.Context(), b.ID, true, &followed, io.Discard) }()
+	b.Stop(0)
 	select {
 	case err := <-done:
 		if err != nil || followed.String() != "second\n" {
 			t.Errorf("followed: %q, %v", followed.String(), err)
 		}
-	case <-time.After(patience):
+	case <-time.After(fixture.Patience):
 		t.Error("following does not end with the sandbox")
 	}
 	return ""
 }
 
 // terminal: it has one stream, the size that was asked for, and later sizes.
-func terminal(t *testing.T, s *suite) string {
-	b := s.box(t, func(b *box) {
-		b.runs("size")
-		b.spec.Process.Terminal = true
-		b.spec.Process.Size = drivers.Size{Rows: 33, Cols: 101}
-		b.spec.Stdin = true
+func terminal(t *testing.T, s *fixture.Suite) string {
+	b := s.Box(t, func(b *fixture.Box) {
+		b.Runs("size")
+		b.Spec.Process.Terminal = true
+		b.Spec.Process.Size = drivers.Size{Rows: 33, Cols: 101}
+		b.Spec.Stdin = true
 	})
-	client := b.run(true)
-	client.expect("33x101")
-	client.size <- drivers.Size{Rows: 50, Cols: 132}
-	client.expect("50x132")
+	client := b.Run(true)
+	client.Expect("33x101")
+	client.Size <- drivers.Size{Rows: 50, Cols: 132}
+	client.Expect("50x132")
 
-	exec := b.exec(drivers.Process{Args: []string{b.tool, "size"}, Terminal: true, Size: drivers.Size{Rows: 12, Cols: 34}}, true)
-	exec.expect("12x34")
-	exec.size <- drivers.Size{Rows: 56, Cols: 78}
-	exec.expect("56x78")
-	if _, err := io.WriteString(exec.stdin, "\x03"); err != nil { // ^C
+	exec := b.Exec(drivers.Process{Args: []string{b.Tool, "size"}, Terminal: true, Size: drivers.Size{Rows: 12, Cols: 34}}, true)
+	exec.Expect("12x34")
+	exec.Size <- drivers.Size{Rows: 56, Cols: 78}
+	exec.Expect("56x78")
+	if _, err := io.WriteString(exec.Stdin, "\x03"); err != nil { // ^C
 		t.Fatal(err)
 	}
-	if _, code := exec.rest(); code != 130 && code != 2 {
+	if _, code := exec.Rest(); code != 130 && code != 2 {
 		t.Errorf("^C in an exec's terminal: %d", code)
 	}
 	return "33x101 → 50x132, exec too"
 }
 
 // signals: each reaches the workload; none reaches what has ended.
-func signals(t *testing.T, s *suite) string {
-	b := s.box(t, func(b *box) { b.runs("signals") })
-	client := b.run(false)
-	client.expect("ready")
-	b.signal(10)
-	client.expect("10")
-	client.signal <- 12
-	client.expect("12")
-	b.signal(15)
-	client.expect("15")
-	if _, code := client.rest(); code != 42 {
+func signals(t *testing.T, s *fixture.Suite) string {
+	b := s.Box(t, func(b *fixture.Box) { b.Runs("signals") })
+	client := b.Run(false)
+	client.Expect("ready")
+	signal(b, 10)
+	client.Expect("10")
+	client.Signal <- 12
+	client.Expect("12")
+	signal(b, 15)
+	client.Expect("15")
+	if _, code := client.Rest(); code != 42 {
 		t.Errorf("code %d", code)
 	}
-	b.ended()
-	if err := b.driver.(drivers.Signaler).Signal(t.Context(), b.id, 10); !errors.Is(err, drivers.ErrNotRunning) {
+	b.Ended()
+	if err := b.Driver.(drivers.Signaler).Signal(t.Context(), b.ID, 10); !errors.Is(err, drivers.ErrNotRunning) {
 		t.Errorf("a signal to what has ended: %v", err)
 	}
 	return ""
 }
 
 // execs: they have exit codes, streams and an environment. A cancelled one is killed.
-func execs(t *testing.T, s *suite) string {
-	b := s.box(t, nil)
-	_, err := b.driver.(drivers.Execer).Exec(t.Context(), b.id, drivers.Process{Args: []string{"true"}}, drivers.Streams{})
+func execs(t *testing.T, s *fixture.Suite) string {
+	b := s.Box(t, nil)
+	_, err := b.Driver.(drivers.Execer).Exec(t.Context(), b.ID, drivers.Process{Args: []string{"true"}}, drivers.Streams{})
 	if !errors.Is(err, drivers.ErrNotRunning) {
 		t.Errorf("exec before the start: %v", err)
 	}
-	b.run(false).expect("ready")
+	b.Run(false).Expect("ready")
 	for _, c := range []struct {
 		p    drivers.Process
 		in   string
@@ -268,23 +269,23 @@ func execs(t *testing.T, s *suite) string {
 		{p: drivers.Process{Args: []string{"no-such-command"}}, code: 127},
 		{p: drivers.Process{Args: []string{"/etc/passwd"}}, code: 126},
 	} {
-		client := b.exec(c.p, c.in != "")
+		client := b.Exec(c.p, c.in != "")
 		if c.in != "" {
-			_, _ = io.WriteString(client.stdin, c.in)
-			client.stdin.Close()
+			_, _ = io.WriteString(client.Stdin, c.in)
+			client.Stdin.Close()
 		}
-		out, code := client.rest()
+		out, code := client.Rest()
 		if code != c.code || c.code < 126 && strings.Join(out, "\n") != c.out {
 			t.Errorf("%q: code %d, output %q; wanted %d, %q", c.p.Args, code, out, c.code, c.out)
 		}
 	}
-	client := b.exec(drivers.Process{Args: []string{b.tool, "signals"}}, false)
-	client.expect("ready")
-	client.signal <- 10
-	client.expect("10")
-	client.detach()
-	s.eventually(t, func() error {
-		out, _ := b.exec(drivers.Process{Args: []string{"ps"}}, false).rest()
+	client := b.Exec(drivers.Process{Args: []string{b.Tool, "signals"}}, false)
+	client.Expect("ready")
+	client.Signal <- 10
+	client.Expect("10")
+	client.Detach()
+	s.Eventually(t, func() error {
+		out, _ := b.Exec(drivers.Process{Args: []string{"ps"}}, false).Rest()
 		if text := strings.Join(out, "\n"); strings.Contains(text, "witness signals") {
 			return errors.New("a cancelled exec still runs")
 		}
@@ -295,33 +296,33 @@ func execs(t *testing.T, s *suite) string {
 
 // graceful: a stop sends SIGTERM, and SIGKILL after the grace. Without a grace it kills
 // at once.
-func graceful(t *testing.T, s *suite) string {
-	b := s.box(t, nil)
-	b.run(false).expect("ready")
+func graceful(t *testing.T, s *fixture.Suite) string {
+	b := s.Box(t, nil)
+	b.Run(false).Expect("ready")
 	begin := time.Now()
-	b.stop(patience)
+	b.Stop(fixture.Patience)
 	asked := time.Since(begin)
-	if status := b.inspect(); status.State != drivers.Exited || status.ExitCode != 0 {
+	if status := b.Inspect(); status.State != drivers.Exited || status.ExitCode != 0 {
 		t.Errorf("after SIGTERM: %s %d", status.State, status.ExitCode)
 	}
-	if asked >= patience {
+	if asked >= fixture.Patience {
 		t.Errorf("a workload that ends at once took all of its grace to stop: %v", asked)
 	}
-	b = s.box(t, func(b *box) { b.shell("trap '' TERM; echo ready; while :; do sleep 0.1; done") })
-	b.run(false).expect("ready")
+	b = s.Box(t, func(b *fixture.Box) { b.Shell("trap '' TERM; echo ready; while :; do sleep 0.1; done") })
+	b.Run(false).Expect("ready")
 	begin = time.Now()
-	b.stop(time.Second)
+	b.Stop(time.Second)
 	killed := time.Since(begin)
-	if status := b.inspect(); status.State == drivers.Running || status.State == drivers.Exited && status.ExitCode != 137 {
+	if status := b.Inspect(); status.State == drivers.Running || status.State == drivers.Exited && status.ExitCode != 137 {
 		t.Errorf("after the grace: %s %d", status.State, status.ExitCode)
 	}
-	if killed < time.Second || killed > patience {
+	if killed < time.Second || killed > fixture.Patience {
 		t.Errorf("a grace of 1 s took %v", killed)
 	}
-	b = s.box(t, func(b *box) { b.shell("trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done") })
-	b.run(false).expect("ready")
-	b.stop(0)
-	if status := b.inspect(); status.State == drivers.Running || status.State == drivers.Exited && status.ExitCode != 137 {
+	b = s.Box(t, func(b *fixture.Box) { b.Shell("trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done") })
+	b.Run(false).Expect("ready")
+	b.Stop(0)
+	if status := b.Inspect(); status.State == drivers.Running || status.State == drivers.Exited && status.ExitCode != 137 {
 		t.Errorf("killed, without a grace: %s %d", status.State, status.ExitCode)
 	}
 	return fmt.Sprintf("%d ms; grace 1 s + %d ms", asked.Milliseconds(), (killed - time.Second).Milliseconds())

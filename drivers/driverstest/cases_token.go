@@ -11,23 +11,24 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/fixture"
 	"openshell-vm/drivers/driverstest/trees"
 )
 
 // readOnly: whatever root inside tries, the share stays as it is. So do the user's
 // directories, and a file system that is mounted below one.
-func readOnly(t *testing.T, s *suite) string {
-	source := s.source(t)
+func readOnly(t *testing.T, s *fixture.Suite) string {
+	source := s.Source(t)
 	note := "submounts not tried: they can't be mounted here"
-	if s.mounted(t, filepath.Join(source, "sub")) {
+	if s.Mounted(t, filepath.Join(source, "sub")) {
 		note = "with a submount"
 	}
-	b := s.box(t, func(b *box) {
-		b.mount(source, "/data")
-		b.runs("tamper", drivers.AuthDir, "/data", "/data/sub")
+	b := s.Box(t, func(b *fixture.Box) {
+		b.Mount(source, "/data")
+		b.Runs("tamper", drivers.AuthDir, "/data", "/data/sub")
 	})
-	before := append(trees.Snapshot(t, b.share.AuthDir()), trees.Snapshot(t, source)...)
-	out, code := b.run(false).rest()
+	before := append(trees.Snapshot(t, b.Share.AuthDir()), trees.Snapshot(t, source)...)
+	out, code := b.Run(false).Rest()
 	if code != 0 {
 		t.Fatalf("the witness ended with %d: %q", code, out)
 	}
@@ -42,7 +43,7 @@ func readOnly(t *testing.T, s *suite) string {
 	if len(out) < 60 {
 		t.Errorf("only %d attempts: %q", len(out), out)
 	}
-	if after := append(trees.Snapshot(t, b.share.AuthDir()), trees.Snapshot(t, source)...); !slices.Equal(before, after) {
+	if after := append(trees.Snapshot(t, b.Share.AuthDir()), trees.Snapshot(t, source)...); !slices.Equal(before, after) {
 		t.Errorf("the host's tree changed:\n%q\n%q", before, after)
 	}
 	t.Logf("%d attempts: %v", len(out), attempts)
@@ -52,79 +53,79 @@ func readOnly(t *testing.T, s *suite) string {
 // visible: a polling reader inside sees every publish. Once the driver's bound is over,
 // no reader sees what was there before. The figures contain the time in which the
 // reader's report comes back to the host.
-func visible(t *testing.T, s *suite) string {
+func visible(t *testing.T, s *fixture.Suite) string {
 	const publishes = 50
-	b := s.box(t, func(b *box) { b.runs("watch", drivers.AuthDir) })
-	client := b.run(false)
-	client.expect("1 ok")
+	b := s.Box(t, func(b *fixture.Box) { b.Runs("watch", drivers.AuthDir) })
+	client := b.Run(false)
+	client.Expect("1 ok")
 	var took []time.Duration
 	for range publishes {
-		n, _ := b.publish()
+		n, _ := b.Publish()
 		begin := time.Now()
-		if line := client.line(); line != fmt.Sprintf("%d ok", n) {
+		if line := client.Line(); line != fmt.Sprintf("%d ok", n) {
 			t.Fatalf("generation %d was published, %q was seen", n, line)
 		}
 		took = append(took, time.Since(begin))
 	}
 	slices.Sort(took)
-	promised := b.promised(3, func() uint64 { n, _ := b.publish(); return n })
+	promised := promised(b, 3, func() uint64 { n, _ := b.Publish(); return n })
 	return fmt.Sprintf("p50 %.1f ms, max %.1f ms of %d; promised %v", ms(took[publishes/2]), ms(took[publishes-1]), publishes, promised)
 }
 
 // promised holds the driver to its staleness bound, which it returns. A reader inside
 // reads what is there. That long after a publish it reads again, and gets the new one.
 // A busy machine makes the answer late, and never wrong.
-func (b *box) promised(times int, publish func() uint64) time.Duration {
-	b.t.Helper()
-	_, staleness, err := b.driver.Resolve(b.t.Context(), b.spec)
+func promised(b *fixture.Box, times int, publish func() uint64) time.Duration {
+	b.T.Helper()
+	_, staleness, err := b.Driver.Resolve(b.T.Context(), b.Spec)
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
-	reader := b.exec(drivers.Process{Args: []string{b.tool, "answer", drivers.AuthDir}}, true)
+	reader := b.Exec(drivers.Process{Args: []string{b.Tool, "answer", drivers.AuthDir}}, true)
 	ask := func() string {
-		if _, err := io.WriteString(reader.stdin, "\n"); err != nil {
-			b.t.Fatal(err)
+		if _, err := io.WriteString(reader.Stdin, "\n"); err != nil {
+			b.T.Fatal(err)
 		}
-		return reader.line()
+		return reader.Line()
 	}
 	for range times {
 		before := ask()
 		n := publish()
 		time.Sleep(staleness) // it is the promise
 		if now := ask(); now != fmt.Sprintf("%d ok", n) {
-			b.t.Errorf("%v after generation %d was published, %q was read; %q before it", staleness, n, now, before)
+			b.T.Errorf("%v after generation %d was published, %q was read; %q before it", staleness, n, now, before)
 		}
 	}
-	reader.stdin.Close()
-	reader.rest()
+	reader.Stdin.Close()
+	reader.Rest()
 	return staleness
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // racing: a reader that never pauses sees no torn token, no older one, and always one.
-func racing(t *testing.T, s *suite) string {
+func racing(t *testing.T, s *fixture.Suite) string {
 	const publishes = 1000
-	b := s.box(t, func(b *box) {
-		b.runs("race", drivers.AuthDir)
-		b.spec.Stdin = true
+	b := s.Box(t, func(b *fixture.Box) {
+		b.Runs("race", drivers.AuthDir)
+		b.Spec.Stdin = true
 	})
-	client := b.run(true)
-	client.expect("ready")
+	client := b.Run(true)
+	client.Expect("ready")
 	var last uint64
 	begin := time.Now()
 	for range publishes {
-		last, _ = b.publish()
+		last, _ = b.Publish()
 		time.Sleep(5 * time.Millisecond) // leave an emulated reader some of the processor
 	}
 	took := time.Since(begin)
-	_, staleness, err := b.driver.Resolve(t.Context(), b.spec)
+	_, staleness, err := b.Driver.Resolve(t.Context(), b.Spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(staleness) // the last one may be seen that late
-	client.stdin.Close()
-	out, _ := client.rest()
+	client.Stdin.Close()
+	out, _ := client.Rest()
 	var reads, bad int
 	var seen uint64
 	if len(out) == 0 {
@@ -141,22 +142,22 @@ func racing(t *testing.T, s *suite) string {
 
 // resumed: a sandbox that was down sees at once what was published meanwhile. What it
 // wrote before is still there.
-func resumed(t *testing.T, s *suite) string {
-	b := s.box(t, func(b *box) {
+func resumed(t *testing.T, s *fixture.Suite) string {
+	b := s.Box(t, func(b *fixture.Box) {
 		// Not everybody is root in the sandbox, and /tmp may be in memory.
-		b.shell("m=/var/marker; [ -w /var ] || m=/tmp/marker; [ -e $m ] && echo marked; touch $m; sync; " +
-			"cut -d. -f1 " + drivers.TokenFile + "; exec " + b.tool + " hold")
+		b.Shell("m=/var/marker; [ -w /var ] || m=/tmp/marker; [ -e $m ] && echo marked; touch $m; sync; " +
+			"cut -d. -f1 " + drivers.TokenFile + "; exec " + b.Tool + " hold")
 	})
-	first := b.run(false)
-	first.expect("1")
-	first.expect("ready")
-	b.stop(10 * time.Second)
-	_, expired := b.publish()
-	n, _ := b.publish()
+	first := b.Run(false)
+	first.Expect("1")
+	first.Expect("ready")
+	b.Stop(10 * time.Second)
+	_, expired := b.Publish()
+	n, _ := b.Publish()
 	begin := time.Now()
-	second := b.run(false)
-	second.expect("marked")
-	if got := second.line(); got != strconv.FormatUint(n, 10) {
+	second := b.Run(false)
+	second.Expect("marked")
+	if got := second.Line(); got != strconv.FormatUint(n, 10) {
 		t.Errorf("generation %s after the resume, %d was published (and %d bytes before it)", got, n, len(expired))
 	}
 	return fmt.Sprintf("first read %.0f ms after the start", ms(time.Since(begin)))

@@ -11,24 +11,25 @@ import (
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/fixture"
 	"openshell-vm/drivers/driverstest/trees"
 )
 
 // writes: a sandbox may write to the directories that are given to it for that, and to no
 // other, whichever lies in which. What it writes is on the host at once, belongs to who runs
 // the driver, and is there after a restart. A volume lies in a hidden directory.
-func writes(t *testing.T, s *suite) string {
-	work, kept, data, inner, volume := s.source(t), s.source(t), s.source(t), s.source(t), s.volume(t)
-	b := s.box(t, func(b *box) {
-		b.write(work, "/work")
-		b.mount(kept, "/work/sub")
-		b.mount(data, "/data")
-		b.write(inner, "/data/sub")
-		b.spec.Writable = append(b.spec.Writable, writable(t, volume, "/volume", "v"))
+func writes(t *testing.T, s *fixture.Suite) string {
+	work, kept, data, inner, volume := s.Source(t), s.Source(t), s.Source(t), s.Source(t), volume(s, t)
+	b := s.Box(t, func(b *fixture.Box) {
+		write(b, work, "/work")
+		b.Mount(kept, "/work/sub")
+		b.Mount(data, "/data")
+		write(b, inner, "/data/sub")
+		b.Spec.Writable = append(b.Spec.Writable, writable(t, volume, "/volume", "v"))
 	})
-	b.run(false).expect("ready")
-	limits := b.does(t, "/work")
-	out, code := b.exec(drivers.Process{Args: []string{b.tool, "tamper", "/work/sub", "/data"}}, false).rest()
+	b.Run(false).Expect("ready")
+	limits := does(b, t, "/work")
+	out, code := b.Exec(drivers.Process{Args: []string{b.Tool, "tamper", "/work/sub", "/data"}}, false).Rest()
 	for _, line := range out {
 		if strings.HasSuffix(line, "DONE") && !strings.HasPrefix(line, "remount") {
 			t.Errorf("a read-only mount beside a writable one: %s", line)
@@ -37,36 +38,36 @@ func writes(t *testing.T, s *suite) string {
 	if code != 0 {
 		t.Errorf("tamper ended with %d", code)
 	}
-	b.expects(t, "echo new > /work/file && echo new > /data/sub/made && mkdir -p /volume/d && "+
+	expects(b, t, "echo new > /work/file && echo new > /data/sub/made && mkdir -p /volume/d && "+
 		"echo new > /volume/d/made && cat /work/sub/file")
 	for _, file := range []string{work + "/file", inner + "/made", volume + "/d/made"} {
 		if text, err := os.ReadFile(file); err != nil || string(text) != "new\n" {
 			t.Errorf("on the host %s is %q, %v", file, text, err)
 		}
 	}
-	s.owned(t, inner+"/made", volume+"/d")
+	owned(s, t, inner+"/made", volume+"/d")
 	for _, dir := range []string{kept, data} {
 		if text, err := os.ReadFile(dir + "/file"); err != nil || string(text) != "content" {
 			t.Errorf("on the host %s/file is %q, %v", dir, text, err)
 		}
 	}
-	s.hostWrites(t, b, work)
-	b.stop(0)
-	b.ended()
-	b.run(false).expect("ready")
-	b.expects(t, "cat /volume/d/made && echo again >> /volume/d/made && ! test -e /volume/../keys")
+	hostWrites(s, t, b, work)
+	b.Stop(0)
+	b.Ended()
+	b.Run(false).Expect("ready")
+	expects(b, t, "cat /volume/d/made && echo again >> /volume/d/made && ! test -e /volume/../keys")
 	if text, err := os.ReadFile(volume + "/d/made"); err != nil || string(text) != "new\nagain\n" {
 		t.Errorf("after a restart: %q, %v", text, err)
 	}
-	b.stop(0)
-	s.refusesToWrite(t)
+	b.Stop(0)
+	refusesToWrite(s, t)
 	return limits
 }
 
 // volume makes a directory as the gateway does for a volume.
-func (s *suite) volume(t *testing.T) string {
+func volume(s *fixture.Suite, t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join(s.state, "volumes", newID(), "data")
+	dir := filepath.Join(s.State, "volumes", fixture.NewID(), "data")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -82,16 +83,16 @@ func writable(t testing.TB, source, target, volume string) drivers.Writable {
 	return w
 }
 
-func (b *box) write(source, target string) {
-	b.t.Helper()
-	b.spec.Writable = append(b.spec.Writable, writable(b.t, source, target, ""))
+func write(b *fixture.Box, source, target string) {
+	b.T.Helper()
+	b.Spec.Writable = append(b.Spec.Writable, writable(b.T, source, target, ""))
 }
 
 // does lets the witness do there all that programs do.
-func (b *box) does(t *testing.T, dir string) string {
+func does(b *fixture.Box, t *testing.T, dir string) string {
 	t.Helper()
-	out, _ := b.exec(drivers.Process{Args: []string{b.tool, "files", dir}}, false).rest()
-	return JudgeFiles(t, out, b.s.Limits)
+	out, _ := b.Exec(drivers.Process{Args: []string{b.Tool, "files", dir}}, false).Rest()
+	return JudgeFiles(t, out, b.Suite.Limits)
 }
 
 // JudgeFiles looks at what the witness's command files said. What does not work must be among
@@ -119,17 +120,17 @@ func JudgeFiles(t *testing.T, out []string, known map[string]string) string {
 }
 
 // expects runs a script that has to succeed.
-func (b *box) expects(t *testing.T, script string) {
+func expects(b *fixture.Box, t *testing.T, script string) {
 	t.Helper()
-	client := b.exec(drivers.Process{Args: []string{"sh", "-c", script}}, false)
-	if out, code := client.rest(); code != 0 {
-		t.Errorf("%s: code %d, %q, %s", script, code, out, client.stderr.String())
+	client := b.Exec(drivers.Process{Args: []string{"sh", "-c", script}}, false)
+	if out, code := client.Rest(); code != 0 {
+		t.Errorf("%s: code %d, %q, %s", script, code, out, client.Stderr.String())
 	}
 }
 
 // owned wants what root inside has made to belong to who runs the driver: its root is that
 // user. An engine of root's makes files of root's.
-func (s *suite) owned(t *testing.T, paths ...string) {
+func owned(s *fixture.Suite, t *testing.T, paths ...string) {
 	t.Helper()
 	want := os.Getuid()
 	if s.RootIsRoot {
@@ -149,15 +150,15 @@ func (s *suite) owned(t *testing.T, paths ...string) {
 
 // hostWrites: a file that is opened inside after the host has replaced or changed it shows
 // that.
-func (s *suite) hostWrites(t *testing.T, b *box, work string) {
+func hostWrites(s *fixture.Suite, t *testing.T, b *fixture.Box, work string) {
 	t.Helper()
 	for _, text := range []string{"by the host", "by the host once more"} {
 		next := filepath.Join(work, "next")
 		if err := errors.Join(os.WriteFile(next, []byte(text), 0o644), os.Rename(next, work+"/file")); err != nil {
 			t.Fatal(err)
 		}
-		s.eventually(t, func() error {
-			out, _ := b.exec(drivers.Process{Args: []string{"cat", "/work/file"}}, false).rest()
+		s.Eventually(t, func() error {
+			out, _ := b.Exec(drivers.Process{Args: []string{"cat", "/work/file"}}, false).Rest()
 			if !slices.Equal(out, []string{text}) {
 				return fmt.Errorf("inside it is %q, the host wrote %q", out, text)
 			}
@@ -167,24 +168,24 @@ func (s *suite) hostWrites(t *testing.T, b *box, work string) {
 }
 
 // refusesToWrite: where a read-only mount has a mask, a writable one is refused.
-func (s *suite) refusesToWrite(t *testing.T) {
+func refusesToWrite(s *fixture.Suite, t *testing.T) {
 	t.Helper()
-	sockets := s.source(t)
+	sockets := s.Source(t)
 	trees.Listen(t, filepath.Join(sockets, "sub", "e.sock"))
 	t.Setenv("CONTAINER_HOST", "unix://"+filepath.Join(sockets, "sub", "e.sock"))
 	t.Setenv("DOCKER_HOST", os.Getenv("CONTAINER_HOST"))
-	sources := []string{"/", "/proc", "/run", s.Dir, s.state, filepath.Join(s.state, "keys"), sockets, filepath.Join(s.Dir, "absent")}
+	sources := []string{"/", "/proc", "/run", s.Dir, s.State, filepath.Join(s.State, "keys"), sockets, filepath.Join(s.Dir, "absent")}
 	if s.Mountable {
-		alias := s.source(t)
-		if err := syscall.Mount(s.state, alias+"/sub", "", syscall.MS_BIND, ""); err != nil {
+		alias := s.Source(t)
+		if err := syscall.Mount(s.State, alias+"/sub", "", syscall.MS_BIND, ""); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = syscall.Unmount(alias+"/sub", syscall.MNT_DETACH) })
 		sources = append(sources, alias)
 	}
 	for _, source := range sources {
-		b := s.prepare(t, func(b *box) { b.write(source, "/written") })
-		_, _, err := b.driver.Resolve(t.Context(), b.spec)
+		b := s.Prepare(t, func(b *fixture.Box) { write(b, source, "/written") })
+		_, _, err := b.Driver.Resolve(t.Context(), b.Spec)
 		Refused(t, err, source)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/fixture"
 	"openshell-vm/drivers/driverstest/testhost"
 )
 
@@ -26,7 +27,7 @@ func Mounting(t *testing.T, d drivers.Surveyor, mount func(t testing.TB, name, s
 	if err := os.Symlink("..gen-00000001/sandbox.jwt", link); err != nil {
 		t.Fatal(err)
 	}
-	id := newID()
+	id := fixture.NewID()
 	mount(t, "whole-"+id, auth, drivers.AuthDir)
 	mount(t, "single-"+id, link, "/token")
 	mount(t, "generation-"+id, filepath.Dir(file), "/generation")

@@ -1,32 +1,25 @@
+// Package driverstest is the one conformance suite that every driver passes on
+// its real engine. A driver's e2e test describes the engine in a Harness and
+// calls Run. The suite publishes real generations with package share, watches
+// them from inside with a static witness program, and breaks things with the
+// harness's hooks.
+//
+// It is the one place under drivers that may import share, since it is for tests.
 package driverstest
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"openshell-vm/drivers"
-	"openshell-vm/drivers/driverstest/testhost"
+	"openshell-vm/drivers/driverstest/copying"
+	"openshell-vm/drivers/driverstest/fixture"
+	"openshell-vm/drivers/driverstest/roots"
 )
 
-// patience bounds one wait for something to happen. A guest under emulation
-// takes seconds to boot, and some more on a busy machine.
-const patience = 5 * time.Minute
-
-// suite is one run of all cases.
-type suite struct {
-	Harness
-	gateway string
-	driver  drivers.Driver
-	witness string // on the host
-	state   string // a gateway's state directory: hidden
-	rows    []row
-}
+// table is the results of all cases.
+type table []row
 
 // row is one line of the table.
 type row struct{ name, result, note string }
@@ -34,11 +27,8 @@ type row struct{ name, result, note string }
 // testCase is one case. It returns its figure or remark for the table.
 type testCase struct {
 	name string
-	run  func(t *testing.T, s *suite) (note string)
+	run  func(t *testing.T, s *fixture.Suite) (note string)
 }
-
-// notApplicable begins the note of a case that this harness can't run.
-const notApplicable = "n/a: "
 
 var cases = []testCase{
 	{"starts, runs and ends with the workload's exit code", exitCodes},
@@ -73,53 +63,36 @@ var cases = []testCase{
 	{"logs keep stdout and stderr apart, since the last start", logs},
 	{"terminal, with its size", terminal},
 	{"signals", signals},
-	{"a root as people have them", oddRoot},
-	{"an image as people don't have them", oddImage},
+	{"a root as people have them", roots.OddRootCase},
+	{"an image as people don't have them", roots.OddImageCase},
 	{"exec", execs},
-	{"files in and out, published ports, and what it uses", copies},
+	{"files in and out, published ports, and what it uses", copying.Copies},
 	{"a network, and none", networks},
 	{"ends as asked: grace, then kill", graceful},
 	{"bad requests are refused before anything is made", refused},
 }
 
-// Run runs every case against h and logs a table at the end.
-func Run(t *testing.T, h Harness) {
-	s := newSuite(t, h)
-	t.Cleanup(func() { t.Log(s.table()) })
-	for _, c := range cases {
-		s.one(t, c)
-	}
-}
+// Harness is one driver on one engine: see package fixture.
+type Harness = fixture.Harness
 
-// newSuite lays out what a gateway would have, and sees that the driver can be
-// used.
-func newSuite(t *testing.T, h Harness) *suite {
-	t.Helper()
-	s := &suite{Harness: h, gateway: newID(), state: filepath.Join(h.Dir, "state")}
-	for _, dir := range []string{"bin", "state", "state/sandboxes", "state/shares", "state/keys", "sources"} {
-		if err := os.MkdirAll(filepath.Join(h.Dir, dir), 0o755); err != nil {
-			t.Fatal(err)
-		}
+// Run runs every case against h and logs a table at the end.
+func Run(t *testing.T, h fixture.Harness) {
+	s := fixture.NewSuite(t, h)
+	var all table
+	t.Cleanup(func() { t.Log(all.of(h.Name)) })
+	for _, c := range cases {
+		all.one(t, s, c)
 	}
-	if err := os.Chmod(s.state, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s.witness = testhost.Witness(t, filepath.Join(h.Dir, "bin"))
-	s.driver = h.New(s.gateway)
-	if info := s.driver.Probe(t.Context()); !info.Usable {
-		testhost.Missing(t, "%s can't be used: %s (%s)", h.Name, info.Problem, info.Hint)
-	}
-	return s
 }
 
 // one runs a case and notes its result.
-func (s *suite) one(t *testing.T, c testCase) {
+func (all *table) one(t *testing.T, s *fixture.Suite, c testCase) {
 	r := row{name: c.name, result: "FAIL"}
 	begin, ran := time.Now(), false
 	t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
 		ran = true
 		note := c.run(t, s)
-		if reason, ok := strings.CutPrefix(note, notApplicable); ok {
+		if reason, ok := strings.CutPrefix(note, fixture.NotApplicable); ok {
 			r.result, r.note = "n/a", reason
 			t.Skip(reason)
 		}
@@ -133,37 +106,14 @@ func (s *suite) one(t *testing.T, c testCase) {
 	if r.note == "" {
 		r.note = fmt.Sprintf("%.1f s", time.Since(begin).Seconds())
 	}
-	s.rows = append(s.rows, r)
+	*all = append(*all, r)
 }
 
-func (s *suite) table() string {
+func (all table) of(name string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n| case | result | |\n|---|---|---|\n", s.Name)
-	for _, r := range s.rows {
+	fmt.Fprintf(&b, "%s\n\n| case | result | |\n|---|---|---|\n", name)
+	for _, r := range all {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.name, r.result, r.note)
 	}
 	return b.String()
-}
-
-// eventually polls until check is content.
-func (s *suite) eventually(t *testing.T, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// newID is a sandbox's or a gateway's: [a-z0-9]{12}.
-func newID() string {
-	b := make([]byte, 6)
-	_, _ = rand.Read(b) // never fails
-	return hex.EncodeToString(b)
 }

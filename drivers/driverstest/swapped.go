@@ -8,18 +8,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/fixture"
 )
 
 // Swapped exchanges a source between the driver's look at it and the engine's. No
 // container may run with the other directory. with makes a driver whose requests to
 // start go through around.
-func Swapped(t *testing.T, h Harness, with func(gatewayID string, around func(start func() error) error) drivers.Driver) {
-	s := newSuite(t, h)
+func Swapped(t *testing.T, h fixture.Harness, with func(gatewayID string, around func(start func() error) error) drivers.Driver) {
+	s := fixture.NewSuite(t, h)
 	for name, back := range map[string]bool{"and back": true, "for good": false} {
 		t.Run(name, func(t *testing.T) {
-			dir := s.source(t)
+			dir := s.Source(t)
 			source, link := filepath.Join(dir, "sub"), filepath.Join(dir, "link")
-			if err := os.Symlink(filepath.Join(s.state, "keys"), link); err != nil {
+			if err := os.Symlink(filepath.Join(s.State, "keys"), link); err != nil {
 				t.Fatal(err)
 			}
 			exchange := func() {
@@ -28,7 +29,7 @@ func Swapped(t *testing.T, h Harness, with func(gatewayID string, around func(st
 				}
 			}
 			own := *s
-			own.driver = with(s.gateway, func(start func() error) error {
+			own.Driver = with(s.Gateway, func(start func() error) error {
 				exchange()
 				err := start()
 				if back {
@@ -36,10 +37,10 @@ func Swapped(t *testing.T, h Harness, with func(gatewayID string, around func(st
 				}
 				return err
 			})
-			b := own.box(t, func(b *box) { b.mount(source, "/data") })
-			err := b.driver.Start(t.Context(), b.id)
+			b := own.Box(t, func(b *fixture.Box) { b.Mount(source, "/data") })
+			err := b.Driver.Start(t.Context(), b.ID)
 			Refused(t, err, "another directory")
-			if got := b.inspect().State; got == drivers.Running {
+			if got := b.Inspect().State; got == drivers.Running {
 				t.Error("it runs all the same")
 			}
 		})

@@ -10,6 +10,8 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest"
+	"openshell-vm/drivers/driverstest/fixture"
+	"openshell-vm/drivers/driverstest/roots"
 	"openshell-vm/drivers/driverstest/testhost"
 	"openshell-vm/drivers/vm/hypervisor/krun"
 	"openshell-vm/drivers/vm/hypervisor/qemu"
@@ -45,7 +47,7 @@ func TestOddRootRust(t *testing.T) {
 		testhost.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
 	}
 	t.Parallel()
-	driverstest.OddRoot(t, harness(t, rust))
+	roots.OddRoot(t, harness(t, rust))
 }
 
 // virtiofsds returns the two kinds of virtiofsd from their variables.
@@ -89,7 +91,7 @@ func harness(t *testing.T, virtiofsd string) driverstest.Harness {
 				Hypervisors: chosen(krun.Options{}, qemu.Options{Virtiofsd: virtiofsd}), BootDeadline: patience,
 			})
 		},
-		Dir: dir, Mountable: mountable || os.Getuid() == 0, Guest: true, Netns: driverstest.OwnNetns,
+		Dir: dir, Mountable: mountable || os.Getuid() == 0, Guest: true, Netns: fixture.OwnNetns,
 		Complete: func(_ testing.TB, s *drivers.Spec) { s.VM.Hypervisor, s.Memory = qemu.Name, 256<<20 },
 		Limits:   limits(),
 	}

@@ -17,6 +17,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest"
+	"openshell-vm/drivers/driverstest/roots"
 	"openshell-vm/drivers/driverstest/testhost"
 	"openshell-vm/drivers/vm"
 	"openshell-vm/drivers/vm/hypervisor"
@@ -63,7 +64,7 @@ var parts = []part{
 	{"freshness", freshness},
 	{"deaths", func(t *testing.T) { driverstest.Deaths(t, harness(t, 5*time.Minute)) }},
 	{"confined", func(t *testing.T) { driverstest.EachProcess(t, harness(t, 5*time.Minute), confined) }},
-	{"large-root", func(t *testing.T) { driverstest.LargeRoot(t, harness(t, 5*time.Minute), 5_000) }},
+	{"large-root", func(t *testing.T) { roots.LargeRoot(t, harness(t, 5*time.Minute), 5_000) }},
 	{"user", asUser},
 	{"newer", newer},
 	{"hung-boot", func(t *testing.T) { driverstest.HungBoot(t, harness(t, 50*time.Millisecond)) }},

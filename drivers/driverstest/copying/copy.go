@@ -1,4 +1,5 @@
-package driverstest
+// Package copying has the case of files in and out, published ports, and what a sandbox uses.
+package copying
 
 import (
 	"bytes"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/fixture"
 	"openshell-vm/internal/tree"
 )
 
@@ -29,16 +31,16 @@ const (
 	guestFiles = 800
 )
 
-// copies: a tree goes into a sandbox and comes back the same. What is read-only stays so.
+// Copies: a tree goes into a sandbox and comes back the same. What is read-only stays so.
 // Its ports are published meanwhile.
-func copies(t *testing.T, s *suite) string {
-	b := s.box(t, (*box).withPorts)
-	copier, ok := b.driver.(drivers.Copier)
+func Copies(t *testing.T, s *fixture.Suite) string {
+	b := s.Box(t, withPorts)
+	copier, ok := b.Driver.(drivers.Copier)
 	if !ok {
 		t.Fatal("this driver can't copy")
 	}
-	b.run(false).expect("ready")
-	b.echoed()
+	b.Run(false).Expect("ready")
+	echoed(b)
 	files := manyFiles
 	switch {
 	case s.Guest:
@@ -49,48 +51,48 @@ func copies(t *testing.T, s *suite) string {
 	from := filepath.Join(t.TempDir(), "tree")
 	makeTree(t, from, files)
 	begin := time.Now()
-	b.copyIn(copier, from, "/var/tmp/..")
+	copyIn(b, copier, from, "/var/tmp/..")
 	in := time.Since(begin)
 	begin = time.Now()
-	b.copyBack(copier, "/var/tree", from)
+	copyBack(b, copier, "/var/tree", from)
 	out := time.Since(begin)
-	if l, code := b.exec(drivers.Process{Args: []string{"sh", "-c", "cat /var/tree/odd*name && " +
+	if l, code := b.Exec(drivers.Process{Args: []string{"sh", "-c", "cat /var/tree/odd*name && " +
 		"[ -u /var/tree/program ] && readlink /var/tree/dangling"}},
-		false).rest(); code != 0 || strings.Join(l, " ") != "odd /no/such" {
+		false).Rest(); code != 0 || strings.Join(l, " ") != "odd /no/such" {
 		t.Errorf("inside: code %d, %q", code, l)
 	}
-	b.pathErrors(copier)
-	b.shareStays(copier)
-	b.launches()
-	before := b.used()
-	b.exec(drivers.Process{Args: []string{"sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"}}, false).rest()
-	if now := b.used(); !s.Uncounted && (now.CPU <= before.CPU || now.Memory <= 0 || now.Memory > 64<<30) {
+	pathErrors(b, copier)
+	shareStays(b, copier)
+	launches(b)
+	before := used(b)
+	b.Exec(drivers.Process{Args: []string{"sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"}}, false).Rest()
+	if now := used(b); !s.Uncounted && (now.CPU <= before.CPU || now.Memory <= 0 || now.Memory > 64<<30) {
 		t.Errorf("it used %+v, and then %+v", before, now)
 	}
-	b.stop(0)
-	if _, err := b.driver.(drivers.Meter).Usage(t.Context(), b.id); !errors.Is(err, drivers.ErrNotRunning) {
+	b.Stop(0)
+	if _, err := b.Driver.(drivers.Meter).Usage(t.Context(), b.ID); !errors.Is(err, drivers.ErrNotRunning) {
 		t.Errorf("stopped, it uses something: %v", err)
 	}
-	b.closed()
-	b.shareStays(copier)
-	if _, err := copier.StatPath(t.Context(), b.id, "/var/tree"); s.Guest != errors.Is(err, drivers.ErrNotRunning) {
+	closed(b)
+	shareStays(b, copier)
+	if _, err := copier.StatPath(t.Context(), b.ID, "/var/tree"); s.Guest != errors.Is(err, drivers.ErrNotRunning) {
 		t.Errorf("stopped: %v", err)
 	} else if !s.Guest {
-		b.copyBack(copier, "/var/tree/d0/.", from+"/d0")
+		copyBack(b, copier, "/var/tree/d0/.", from+"/d0")
 	}
-	return fmt.Sprintf("%d files: in %.1f s, out %.1f s; %d ports", files, in.Seconds(), out.Seconds(), len(b.spec.Ports))
+	return fmt.Sprintf("%d files: in %.1f s, out %.1f s; %d ports", files, in.Seconds(), out.Seconds(), len(b.Spec.Ports))
 }
 
 // used is what the sandbox uses.
-func (b *box) used() drivers.Usage {
-	b.t.Helper()
-	meter, ok := b.driver.(drivers.Meter)
+func used(b *fixture.Box) drivers.Usage {
+	b.T.Helper()
+	meter, ok := b.Driver.(drivers.Meter)
 	if !ok {
-		b.t.Fatal("this driver can't tell what a sandbox uses")
+		b.T.Fatal("this driver can't tell what a sandbox uses")
 	}
-	u, err := meter.Usage(b.t.Context(), b.id)
-	if err != nil && !b.s.Uncounted {
-		b.t.Fatalf("usage: %s", told(err))
+	u, err := meter.Usage(b.T.Context(), b.ID)
+	if err != nil && !b.Suite.Uncounted {
+		b.T.Fatalf("usage: %s", fixture.Told(err))
 	}
 	return u
 }
@@ -137,23 +139,23 @@ func makeTree(t *testing.T, top string, files int) {
 	}))
 }
 
-func (b *box) copyIn(copier drivers.Copier, from, dir string) {
-	b.t.Helper()
+func copyIn(b *fixture.Box, copier drivers.Copier, from, dir string) {
+	b.T.Helper()
 	r, w := io.Pipe()
 	go func() {
 		_, err := tree.Pack(w, from, filepath.Base(from), tree.PackOptions{})
 		w.CloseWithError(err)
 	}()
-	if err := copier.CopyIn(b.t.Context(), b.id, dir, r); err != nil {
-		b.t.Fatalf("copy in: %s", told(err))
+	if err := copier.CopyIn(b.T.Context(), b.ID, dir, r); err != nil {
+		b.T.Fatalf("copy in: %s", fixture.Told(err))
 	}
 	r.Close()
 }
 
 // copyBack copies a path out, and compares it with a tree.
-func (b *box) copyBack(copier drivers.Copier, path, with string) {
-	b.t.Helper()
-	to := b.t.TempDir()
+func copyBack(b *fixture.Box, copier drivers.Copier, path, with string) {
+	b.T.Helper()
+	to := b.T.TempDir()
 	opt := tree.Options{As: "copy", Owners: os.Geteuid() == 0, Privileges: true}
 	if strings.HasSuffix(path, "/.") {
 		opt.As = ""
@@ -161,31 +163,31 @@ func (b *box) copyBack(copier drivers.Copier, path, with string) {
 	r, w := io.Pipe()
 	sent := make(chan error, 1)
 	go func() {
-		err := copier.CopyOut(b.t.Context(), b.id, path, w)
+		err := copier.CopyOut(b.T.Context(), b.ID, path, w)
 		w.CloseWithError(err)
 		sent <- err
 	}()
 	_, err := tree.Unpack(r, to, opt)
 	r.Close()
 	if err := errors.Join(err, <-sent); err != nil {
-		b.t.Fatalf("copy out: %s", told(err))
+		b.T.Fatalf("copy out: %s", fixture.Told(err))
 	}
-	want, got := b.listed(with), b.listed(filepath.Join(to, opt.As))
+	want, got := listed(b, with), listed(b, filepath.Join(to, opt.As))
 	if len(want) != len(got) {
-		b.t.Errorf("%s: %d names went in, %d came out", path, len(want), len(got))
+		b.T.Errorf("%s: %d names went in, %d came out", path, len(want), len(got))
 	}
 	wrong := 0
 	for name, was := range want {
 		if got[name] != was && wrong < 10 {
-			b.t.Errorf("%s: %q was %s, and is %s", path, name, was, got[name])
+			b.T.Errorf("%s: %q was %s, and is %s", path, name, was, got[name])
 			wrong++
 		}
 	}
 }
 
 // listed describes all files of a tree but its top.
-func (b *box) listed(top string) map[string]string {
-	b.t.Helper()
+func listed(b *fixture.Box, top string) map[string]string {
+	b.T.Helper()
 	list := map[string]string{}
 	err := filepath.WalkDir(top, func(file string, _ fs.DirEntry, err error) error {
 		if err != nil || file == top {
@@ -207,7 +209,7 @@ func (b *box) listed(top string) map[string]string {
 			content = string(data)
 		}
 		owner := fmt.Sprintf("%d:%d", st.Uid, st.Gid)
-		if b.s.LosesOwners {
+		if b.Suite.LosesOwners {
 			owner = "?"
 		}
 		name, _ := filepath.Rel(top, file)
@@ -215,92 +217,92 @@ func (b *box) listed(top string) map[string]string {
 		return err
 	})
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	return list
 }
 
 // pathErrors: what is not there is told apart from what fails.
-func (b *box) pathErrors(copier drivers.Copier) {
-	b.t.Helper()
-	ctx := b.t.Context()
-	if _, err := copier.StatPath(ctx, b.id, "/no/such"); !errors.Is(err, drivers.ErrNoPath) {
-		b.t.Errorf("stat of nothing: %v", err)
+func pathErrors(b *fixture.Box, copier drivers.Copier) {
+	b.T.Helper()
+	ctx := b.T.Context()
+	if _, err := copier.StatPath(ctx, b.ID, "/no/such"); !errors.Is(err, drivers.ErrNoPath) {
+		b.T.Errorf("stat of nothing: %v", err)
 	}
-	if err := copier.CopyOut(ctx, b.id, "/no/such", io.Discard); !errors.Is(err, drivers.ErrNoPath) {
-		b.t.Errorf("copy of nothing: %v", err)
+	if err := copier.CopyOut(ctx, b.ID, "/no/such", io.Discard); !errors.Is(err, drivers.ErrNoPath) {
+		b.T.Errorf("copy of nothing: %v", err)
 	}
-	if err := copier.CopyIn(ctx, b.id, "/no/such", emptyArchive()); !errors.Is(err, drivers.ErrNoPath) {
-		b.t.Errorf("copy to nowhere: %v", err)
+	if err := copier.CopyIn(ctx, b.ID, "/no/such", emptyArchive()); !errors.Is(err, drivers.ErrNoPath) {
+		b.T.Errorf("copy to nowhere: %v", err)
 	}
-	stat, err := copier.StatPath(ctx, b.id, "/var/tree/to-dir")
+	stat, err := copier.StatPath(ctx, b.ID, "/var/tree/to-dir")
 	if err != nil || stat.Mode&fs.ModeSymlink == 0 || stat.LinkTarget != "/var/tree/d1" {
-		b.t.Errorf("a link: %+v, %v", stat, err)
+		b.T.Errorf("a link: %+v, %v", stat, err)
 	}
-	if stat, err = copier.StatPath(ctx, b.id, "/var/tree/program"); err != nil || !stat.Mode.IsRegular() || stat.Size != 1<<20 {
-		b.t.Errorf("a file: %+v, %v", stat, err)
+	if stat, err = copier.StatPath(ctx, b.ID, "/var/tree/program"); err != nil || !stat.Mode.IsRegular() || stat.Size != 1<<20 {
+		b.T.Errorf("a file: %+v, %v", stat, err)
 	}
 	// An input that breaks off is no end.
 	r, w := io.Pipe()
 	w.CloseWithError(errors.New("its client is gone"))
-	bounded, cancel := context.WithTimeout(ctx, patience)
+	bounded, cancel := context.WithTimeout(ctx, fixture.Patience)
 	defer cancel()
-	if err := copier.CopyIn(bounded, b.id, "/var", r); err == nil {
-		b.t.Error("an archive that broke off was taken for a whole one")
+	if err := copier.CopyIn(bounded, b.ID, "/var", r); err == nil {
+		b.T.Error("an archive that broke off was taken for a whole one")
 	}
 }
 
 func emptyArchive() io.Reader { return bytes.NewReader(make([]byte, 1024)) }
 
 // shareStays: nothing is copied into the share.
-func (b *box) shareStays(copier drivers.Copier) {
-	b.t.Helper()
-	evil := filepath.Join(b.t.TempDir(), "evil")
+func shareStays(b *fixture.Box, copier drivers.Copier) {
+	b.T.Helper()
+	evil := filepath.Join(b.T.TempDir(), "evil")
 	if err := os.WriteFile(evil, []byte("evil"), 0o644); err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	for _, dir := range []string{drivers.AuthDir, drivers.AuthDir + "/..data", drivers.AuthDir + "/../auth/."} {
 		var archive bytes.Buffer
 		if _, err := tree.Pack(&archive, evil, "evil", tree.PackOptions{}); err != nil {
-			b.t.Fatal(err)
+			b.T.Fatal(err)
 		}
-		if err := copier.CopyIn(b.t.Context(), b.id, dir, &archive); err == nil {
-			b.t.Errorf("something was copied into %s", dir)
+		if err := copier.CopyIn(b.T.Context(), b.ID, dir, &archive); err == nil {
+			b.T.Errorf("something was copied into %s", dir)
 		}
 	}
-	err := filepath.WalkDir(b.share.AuthDir(), func(file string, _ fs.DirEntry, err error) error {
+	err := filepath.WalkDir(b.Share.AuthDir(), func(file string, _ fs.DirEntry, err error) error {
 		if filepath.Base(file) == "evil" {
-			b.t.Errorf("%s is in the share", file)
+			b.T.Errorf("%s is in the share", file)
 		}
 		return err
 	})
 	if err != nil {
-		b.t.Error(err)
+		b.T.Error(err)
 	}
 }
 
 // launches: a command that nobody is connected to goes on; one that can't be run has its
 // code.
-func (b *box) launches() {
-	b.t.Helper()
-	launcher, ok := b.driver.(drivers.Launcher)
+func launches(b *fixture.Box) {
+	b.T.Helper()
+	launcher, ok := b.Driver.(drivers.Launcher)
 	if !ok {
-		b.t.Fatal("this driver can't launch")
+		b.T.Fatal("this driver can't launch")
 	}
-	ctx := b.t.Context()
+	ctx := b.T.Context()
 	for command, want := range map[string]int{"/no/such": 127, "no-such": 127, "/etc": 126} {
-		code, err := launcher.Launch(ctx, b.id, drivers.Process{Args: []string{command}})
+		code, err := launcher.Launch(ctx, b.ID, drivers.Process{Args: []string{command}})
 		if code != want || err == nil {
-			b.t.Errorf("%s: %d, %v; wanted %d", command, code, err, want)
+			b.T.Errorf("%s: %d, %v; wanted %d", command, code, err, want)
 		}
 	}
 	script := "echo lost; echo lost >&2; while [ ! -e /tmp/go ]; do sleep 0.1; done; touch /tmp/gone"
-	if code, err := launcher.Launch(ctx, b.id, drivers.Process{Args: []string{"sh", "-c", script}}); code != 0 || err != nil {
-		b.t.Fatalf("launch: %d, %v", code, err)
+	if code, err := launcher.Launch(ctx, b.ID, drivers.Process{Args: []string{"sh", "-c", script}}); code != 0 || err != nil {
+		b.T.Fatalf("launch: %d, %v", code, err)
 	}
-	b.exec(drivers.Process{Args: []string{"touch", "/tmp/go"}}, false).rest()
-	b.s.eventually(b.t, func() error {
-		if _, code := b.exec(drivers.Process{Args: []string{"test", "-e", "/tmp/gone"}}, false).rest(); code != 0 {
+	b.Exec(drivers.Process{Args: []string{"touch", "/tmp/go"}}, false).Rest()
+	b.Suite.Eventually(b.T, func() error {
+		if _, code := b.Exec(drivers.Process{Args: []string{"test", "-e", "/tmp/gone"}}, false).Rest(); code != 0 {
 			return errors.New("a launched command does not go on")
 		}
 		return nil

@@ -1,4 +1,4 @@
-package driverstest
+package roots
 
 import (
 	"errors"
@@ -13,6 +13,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest/content"
+	"openshell-vm/drivers/driverstest/fixture"
 	"openshell-vm/drivers/driverstest/trees"
 )
 
@@ -24,27 +25,27 @@ const (
 )
 
 // OddRoot is the one case of the suite.
-func OddRoot(t *testing.T, h Harness) { oddRoot(t, newSuite(t, h)) }
+func OddRoot(t *testing.T, h fixture.Harness) { OddRootCase(t, fixture.NewSuite(t, h)) }
 
-// oddRoot wants a sandbox to start with a root of all kinds of files, also of some that
+// OddRootCase wants a sandbox to start with a root of all kinds of files, also of some that
 // the driver's user may not read. The sandbox must see of each what that user sees on the
 // host. Then the workload changes some. The host's own must stay as they are.
-func oddRoot(t *testing.T, s *suite) string {
-	b := s.prepare(t, func(b *box) {
-		b.spec.Stdin = false
-		b.shell(strings.Join([]string{
-			b.tool + " tree /odd", `echo changes`, `cd /odd`,
+func OddRootCase(t *testing.T, s *fixture.Suite) string {
+	b := s.Prepare(t, func(b *fixture.Box) {
+		b.Spec.Stdin = false
+		b.Shell(strings.Join([]string{
+			b.Tool + " tree /odd", `echo changes`, `cd /odd`,
 			`echo more >>plain && cat plain`, `chmod 600 setuid && mv hard moved && cat moved`, `rm fifo socket && mkdir fifo`,
 			`mv deep shallow && ls -d shallow`, `echo new >"$(printf 'not\377text\n.')" && echo ok`,
 			`echo changed >full/file && cat full/file`,
 		}, "\n"))
 	})
-	spec, _, err := b.driver.Resolve(t.Context(), b.spec)
+	spec, _, err := b.Driver.Resolve(t.Context(), b.Spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if spec.Image != "" {
-		return notApplicable + "its sandboxes come from images"
+		return fixture.NotApplicable + "its sandboxes come from images"
 	}
 	files := oddFiles
 	if n, err := strconv.Atoi(os.Getenv(oddFilesEnv)); err == nil && n > 0 {
@@ -61,10 +62,10 @@ func oddRoot(t *testing.T, s *suite) string {
 	content.Tree(filepath.Join(root, "odd"), func(s content.Seen) { want[s.Name] = s })
 
 	spec.VM.Rootfs, spec.Memory = root, max(spec.Memory, int64(files)*4000)
-	if err := b.driver.Create(t.Context(), spec); err != nil {
+	if err := b.Driver.Create(t.Context(), spec); err != nil {
 		t.Fatal(err, drivers.HintOf(err))
 	}
-	lines, _ := b.run(false).rest()
+	lines, _ := b.Run(false).Rest()
 	changes := trees.Compare(t, want, lines)
 	if got, want := strings.Join(changes, " "), "plain more content shallow ok changed"; got != want {
 		t.Errorf("the changes read %q, not %q", got, want)

@@ -1,4 +1,5 @@
-package driverstest
+// Package roots has the cases of roots and images as people have them, and as they do not.
+package roots
 
 import (
 	_ "embed"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/fixture"
 	"openshell-vm/drivers/vm/images/imagetest"
 )
 
@@ -34,49 +36,49 @@ const (
 var oddImageSeen string
 
 // OddImage is the one case of the suite.
-func OddImage(t *testing.T, h Harness) { oddImage(t, newSuite(t, h)) }
+func OddImage(t *testing.T, h fixture.Harness) { OddImageCase(t, fixture.NewSuite(t, h)) }
 
-// oddImage: a sandbox shows of an image with files of all kinds exactly what Docker shows.
+// OddImageCase: a sandbox shows of an image with files of all kinds exactly what Docker shows.
 // What the image says of how to run it is heeded: entry point, command, environment, user
 // with his groups, working directory, volumes and stop signal.
-func oddImage(t *testing.T, s *suite) string {
+func OddImageCase(t *testing.T, s *fixture.Suite) string {
 	const tool = "/opt/suite/witness"
 	files := imageFiles
 	if n, err := strconv.Atoi(os.Getenv(imageFilesEnv)); err == nil && n > 0 {
 		files = n
 	}
-	ref := s.image(t, imagetest.Odd(t, files, tool, "signals"))
-	b := s.box(t, func(b *box) {
-		b.spec.Image, b.spec.VM.Rootfs = ref, ""
-		b.spec.Process = drivers.Process{Env: []string{"BOTH=user"}}
+	ref := image(s, t, imagetest.Odd(t, files, tool, "signals"))
+	b := s.Box(t, func(b *fixture.Box) {
+		b.Spec.Image, b.Spec.VM.Rootfs = ref, ""
+		b.Spec.Process = drivers.Process{Env: []string{"BOTH=user"}}
 	})
-	if b.tool != tool {
-		t.Fatalf("the witness is %s", b.tool)
+	if b.Tool != tool {
+		t.Fatalf("the witness is %s", b.Tool)
 	}
-	workload := b.run(false)
-	workload.expect("ready")
-	out, _ := b.exec(drivers.Process{Args: []string{tool, "self"}}, false).rest()
+	workload := b.Run(false)
+	workload.Expect("ready")
+	out, _ := b.Exec(drivers.Process{Args: []string{tool, "self"}}, false).Rest()
 	for _, want := range []string{"1234 60000 [4321]", "/made/inside <nil>", "FROM_IMAGE=kept", "BOTH=user", "HOME=/home/odd"} {
 		if !slices.Contains(out, want) {
 			t.Errorf("%q is not among what it has: %q", want, out)
 		}
 	}
-	whole, _ := b.exec(drivers.Process{Args: []string{tool, "whole", "/odd"}, User: "0"}, false).rest()
-	digest, _ := b.exec(drivers.Process{Args: []string{tool, "digest", "/many"}, User: "0"}, false).rest()
-	s.compareImage(t, append(whole, digest...), files)
-	out, _ = b.exec(drivers.Process{Args: []string{tool, "digest", "/odd-volume"}, User: "0"}, false).rest()
+	whole, _ := b.Exec(drivers.Process{Args: []string{tool, "whole", "/odd"}, User: "0"}, false).Rest()
+	digest, _ := b.Exec(drivers.Process{Args: []string{tool, "digest", "/many"}, User: "0"}, false).Rest()
+	compareImage(s, t, append(whole, digest...), files)
+	out, _ = b.Exec(drivers.Process{Args: []string{tool, "digest", "/odd-volume"}, User: "0"}, false).Rest()
 	if !strings.HasPrefix(strings.Join(out, " "), "1 ") {
 		t.Errorf("its volume: %q", out)
 	}
-	b.stop(2 * time.Second)
-	if lines, code := workload.rest(); !slices.Contains(lines, "10") || code != 137 {
+	b.Stop(2 * time.Second)
+	if lines, code := workload.Rest(); !slices.Contains(lines, "10") || code != 137 {
 		t.Errorf("asked to end it had the signals %q, and ended with %d", lines, code)
 	}
 	return fmt.Sprintf("%d files", files)
 }
 
 // compareImage compares what was seen with what Docker shows.
-func (s *suite) compareImage(t *testing.T, seen []string, files int) {
+func compareImage(s *fixture.Suite, t *testing.T, seen []string, files int) {
 	t.Helper()
 	if file := os.Getenv("OPENSHELL_ODD_IMAGE"); file != "" {
 		if err := os.WriteFile(file, []byte(strings.Join(seen, "\n")+"\n"), 0o644); err != nil {
@@ -103,12 +105,12 @@ func (s *suite) compareImage(t *testing.T, seen []string, files int) {
 }
 
 // image brings an image to where the driver finds it.
-func (s *suite) image(t *testing.T, image v1.Image) (ref string) {
+func image(s *fixture.Suite, t *testing.T, image v1.Image) (ref string) {
 	t.Helper()
 	if s.Load == nil {
 		return imagetest.Serve(t, nil).Push(image, "suite/odd:1")
 	}
-	tag, err := name.NewTag("localhost/openshell-suite-odd:" + newID())
+	tag, err := name.NewTag("localhost/openshell-suite-odd:" + fixture.NewID())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package driverstest
+package copying
 
 import (
 	"fmt"
@@ -7,30 +7,31 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/driverstest/fixture"
 	"openshell-vm/drivers/driverstest/testhost"
 )
 
 const echoPort = 8000
 
 // withPorts gives the box a port of each protocol, and a workload that echoes.
-func (b *box) withPorts() {
-	if b.s.Netns == nil {
-		b.runs("hold")
+func withPorts(b *fixture.Box) {
+	if b.Suite.Netns == nil {
+		b.Runs("hold")
 		return
 	}
-	b.runs("echo", fmt.Sprint(echoPort))
-	b.inNetns(func() {
+	b.Runs("echo", fmt.Sprint(echoPort))
+	inNetns(b, func() {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			b.t.Fatal(err)
+			b.T.Fatal(err)
 		}
 		defer l.Close()
 		p, err := net.ListenPacket("udp", "127.0.0.1:0")
 		if err != nil {
-			b.t.Fatal(err)
+			b.T.Fatal(err)
 		}
 		defer p.Close()
-		b.spec.Ports = []drivers.Port{
+		b.Spec.Ports = []drivers.Port{
 			{Host: l.Addr().(*net.TCPAddr).AddrPort().Port(), Guest: echoPort},
 			{Host: p.LocalAddr().(*net.UDPAddr).AddrPort().Port(), Guest: echoPort, Protocol: "udp"},
 		}
@@ -38,11 +39,11 @@ func (b *box) withPorts() {
 }
 
 // echoed: what is sent to the ports of the host comes back from inside.
-func (b *box) echoed() {
-	b.t.Helper()
-	for _, p := range b.spec.Ports {
-		b.s.eventually(b.t, func() (err error) {
-			b.inNetns(func() { err = echoedBy(p) })
+func echoed(b *fixture.Box) {
+	b.T.Helper()
+	for _, p := range b.Spec.Ports {
+		b.Suite.Eventually(b.T, func() (err error) {
+			inNetns(b, func() { err = echoedBy(p) })
 			return err
 		})
 	}
@@ -72,14 +73,14 @@ func echoedBy(p drivers.Port) error {
 }
 
 // closed: nobody listens when the sandbox has stopped.
-func (b *box) closed() {
-	b.t.Helper()
-	for _, p := range b.spec.Ports {
+func closed(b *fixture.Box) {
+	b.T.Helper()
+	for _, p := range b.Spec.Ports {
 		if p.Protocol != "" {
 			continue // nobody tells
 		}
-		b.s.eventually(b.t, func() (err error) {
-			b.inNetns(func() {
+		b.Suite.Eventually(b.T, func() (err error) {
+			inNetns(b, func() {
 				if c, failed := net.Dial("tcp", p.Address()); failed == nil {
 					c.Close()
 					err = fmt.Errorf("port %s is open although the sandbox has stopped", p.Listen())
@@ -91,9 +92,9 @@ func (b *box) closed() {
 }
 
 // inNetns runs f where the engine publishes ports. Sockets that f makes are there.
-func (b *box) inNetns(f func()) {
-	b.t.Helper()
-	if err := testhost.InNetns(b.s.Netns(), func() error { f(); return nil }); err != nil {
-		b.t.Fatal(err)
+func inNetns(b *fixture.Box, f func()) {
+	b.T.Helper()
+	if err := testhost.InNetns(b.Suite.Netns(), func() error { f(); return nil }); err != nil {
+		b.T.Fatal(err)
 	}
 }
