@@ -3,12 +3,16 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"openshell-vm/gateway/api"
 )
 
 // engineImage is the image that scripts/engines puts into each engine: only busybox.
@@ -178,10 +182,11 @@ func TestEngineExitCodes(t *testing.T) {
 }
 
 // TestOneFailureDelaysNobody makes one sandbox's renewals fail. Another one has to be renewed
-// in time. The first has to show its failure, and to recover by itself.
+// in time: it is a token for another audience, with a lifetime of its own, that is due. The
+// first has to show its failure, and to recover by itself.
 func TestOneFailureDelaysNobody(t *testing.T) {
 	eachEngine(t, func(t *testing.T, w *world, e engine) {
-		bad, good := w.start("bad", "16s", e.flags...), w.start("good", "16s", e.flags...)
+		bad, good := w.start("bad", "16s", e.flags...), w.start("good", "1h", append([]string{"--token", otherAudience + ",ttl=16s"}, e.flags...)...)
 		j := w.judgeOf(good.Share)
 		immutable(t, bad.Share, true)
 		defer immutable(t, bad.Share, false)
@@ -198,10 +203,41 @@ func TestOneFailureDelaysNobody(t *testing.T) {
 			seen[r.Generation] = true
 			return len(seen) < 3
 		}, "-count", "0", "-every", "50ms")
+		w.readsBoth("good")
 		immutable(t, bad.Share, false)
 		w.eventually("it recovers by itself", patience, func() bool { return w.sandbox("bad").Token.Failures == 0 })
 		w.readsFresh("bad", w.judgeOf(bad.Share), bad.Token.Generation)
 	})
+}
+
+// otherAudience is whom the tokens beside sandbox.jwt are for.
+const otherAudience = "https://api.example.com"
+
+// readsBoth reads the token for otherAudience and sandbox.jwt inside, in one generation, and has
+// both verified: each is good for its own audience only, and they are of one generation.
+func (w *world) readsBoth(name string) {
+	w.Helper()
+	both := strings.Fields(w.run("exec", name, "sh", "-c", "cd /etc/openshell/auth/..data && cat api.example.com.jwt && echo && cat sandbox.jwt"))
+	if len(both) != 2 {
+		w.Fatalf("%d tokens were read", len(both))
+	}
+	verify := func(token string, flags ...string) (r api.VerifyResult) {
+		answer := w.tryWith(token, append([]string{"token", "verify", "-o", "json"}, flags...)...)
+		if err := json.Unmarshal([]byte(answer.stdout), &r); err != nil {
+			w.Fatalf("token verify: %v, %s", err, answer.stderr)
+		}
+		return r
+	}
+	other, own := verify(both[0], "--audience", otherAudience), verify(both[1])
+	if !other.Valid || !own.Valid || other.Generation != own.Generation || !other.ExpiresAt.Before(own.ExpiresAt.Add(-50*time.Minute)) {
+		w.Errorf("the token for another audience: %+v\nthat for the gateway: %+v", other, own)
+	}
+	if verify(both[0]).Valid || verify(both[1], "--audience", otherAudience).Valid {
+		w.Errorf("a token is good for an audience that it is not for")
+	}
+	if s := w.sandbox(name); len(s.Token.Files) != 1 || s.Token.Files[0].Audience != otherAudience || s.Token.Renewals < 2 {
+		w.Errorf("inspect shows %+v", s.Token)
+	}
 }
 
 // immutable makes a directory refuse every change, also by root, or ends that.

@@ -131,11 +131,11 @@ func TestChangedTokens(t *testing.T) {
 	for says, q := range map[string]api.TokensRequest{
 		"another token has it":      {Add: []api.TokenFile{{Audience: "https://a/else"}}},
 		`a file "mine.jwt" already`: {Add: []api.TokenFile{{Audience: "mine"}}},
-		"it is empty":               {Add: []api.TokenFile{{}}},
+		"1 to 512":                  {Add: []api.TokenFile{{}}},
 		"the gateway writes it":     {Add: []api.TokenFile{{Audience: "x", File: "sandbox.jwt"}}},
 		"too short":                 {Add: []api.TokenFile{{Audience: "x", TTL: 15 * time.Second}}},
 		"too long":                  {Add: []api.TokenFile{{Audience: "x", TTL: 25 * time.Hour}}},
-		"no algorithm":              {Add: []api.TokenFile{{Audience: "x", Algorithm: "HS256"}}},
+		"can't be signed":           {Add: []api.TokenFile{{Audience: "x", Algorithm: "HS256"}}},
 	} {
 		_, err := c.Change(ctx, "box", q)
 		refused(t, err, api.CodeInvalid, says)
@@ -143,7 +143,7 @@ func TestChangedTokens(t *testing.T) {
 	_, err := c.Change(ctx, "box", api.TokensRequest{Drop: []string{"https://a", "nope"}})
 	refused(t, err, api.CodeNotFound, `no token "nope"`)
 	_, err = w.client.Shares.Put(ctx, "box", api.FilesRequest{Files: map[string][]byte{"a.jwt": nil}})
-	refused(t, err, api.CodeInvalid, `a file "a.jwt" already`)
+	refused(t, err, api.CodeInvalid, `"a.jwt" can't be used: a token for another audience has it`)
 	if now := w.get("box"); now.Token.Generation != generation || len(now.Tokens.Files) != 3 {
 		t.Errorf("what was refused changed it: %+v", now.Tokens)
 	}

@@ -117,6 +117,10 @@ func (g *Gateway) published(l *lease.Lease, generation uint64, took time.Duratio
 		token, _ := l.Renewal()
 		g.roster.Audit.Write(audit.Event{What: audit.Publish, Sandbox: it.ID, Name: it.Rec().Name, Generation: generation,
 			TokenID: token.TokenID, KeyID: token.KeyID, Expires: token.ExpiresAt.UTC()})
+		for _, t := range token.Files {
+			g.roster.Audit.Write(audit.Event{What: audit.Publish, Sandbox: it.ID, Name: it.Rec().Name, Generation: generation,
+				Subject: t.Subject, Audience: t.Audience, TokenID: t.TokenID, KeyID: t.KeyID, Expires: t.ExpiresAt.UTC()})
+		}
 		it.Tell(api.EventRenewed, "generation", strconv.FormatUint(generation, 10))
 	}
 }

@@ -7,38 +7,33 @@
 package audience
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/presets"
 	"openshell-vm/internal/vocab"
+	"openshell-vm/tokens"
 )
 
 // What a record may hold. Each token is minted, published and read again at each renewal.
 const (
 	maxFiles     = 16
 	maxAudiences = 64
-	maxAudience  = 512  // bytes
 	maxClaims    = 16   // of the user's own
-	maxClaim     = 256  // bytes of a value
-	maxClaimName = 64   // bytes
 	maxAllClaims = 1024 // bytes of names and values: a token is read up to a limit
 )
 
-// Algorithms are those that a token can be signed with; the first is the default.
-var Algorithms = []string{"ES256", "RS256", "EdDSA"}
-
 // Complete checks what a user asks for and fills in what was left out.
 func Complete(t vocab.Tokens) (vocab.Tokens, error) {
-	if t.Identity != "" && !isIdentity(t.Identity) {
-		return t, invalid("an identity is 1 to 63 letters, digits, '_', '.' or '-', and begins with a letter or a digit",
-			"the identity %q can't be used", t.Identity)
+	if t.Identity != "" {
+		if err := tokens.CheckIdentity(t.Identity); err != nil {
+			return t, invalid("give a name such as ci or team-a.reviewer", "%v", err)
+		}
 	}
 	if err := checkClaims(t.Claims); err != nil {
 		return t, err
@@ -105,11 +100,9 @@ func complete(f vocab.TokenFile) (vocab.TokenFile, error) {
 	if err := check(f.Audience); err != nil {
 		return f, err
 	}
-	if f.Algorithm == "" {
-		f.Algorithm = Algorithms[0]
-	}
-	if !slices.Contains(Algorithms, f.Algorithm) {
-		return f, invalid("use one of "+strings.Join(Algorithms, ", "), "there is no algorithm %q", f.Algorithm)
+	f.Algorithm = cmp.Or(f.Algorithm, string(tokens.ES256))
+	if _, err := tokens.ParseAlgorithm(f.Algorithm); err != nil {
+		return f, invalid("leave alg out for ES256, which most verifiers take", "%v", err)
 	}
 	if f.TTL < 0 {
 		return f, invalid("leave ttl out for that of sandbox.jwt, or give a lifetime such as ttl=15m",
@@ -146,26 +139,14 @@ const gateway = "openshell-gateway:"
 
 // check refuses an audience that no verifier could compare.
 func check(audience string) error {
-	problem := ""
-	switch {
-	case audience == "":
-		problem = "it is empty"
-	case len(audience) > maxAudience:
-		problem = fmt.Sprintf("it is longer than %d bytes", maxAudience)
-	case !utf8.ValidString(audience) || strings.ContainsFunc(audience, func(r rune) bool { return !unicode.IsPrint(r) }):
-		problem = "it holds a character that can't be printed"
-	case strings.TrimSpace(audience) != audience:
-		problem = "it begins or ends with a blank"
-	case strings.HasPrefix(audience, gateway):
+	if strings.HasPrefix(audience, gateway) {
 		return invalid("the token for the gateway is sandbox.jwt, which is always there", "the audience %.80q is a gateway", audience)
 	}
-	if problem == "" {
-		return nil
+	if err := tokens.CheckAudience(audience); err != nil {
+		return invalid("give what its verifier expects as aud, such as https://api.example.com", "%v", err)
 	}
-	return invalid("give what its verifier expects as aud, such as https://api.example.com", "the audience %.80q can't be used: %s", audience, problem)
+	return nil
 }
-
-func isIdentity(name string) bool { return len(name) <= 63 && isWord(name, "_.-") }
 
 // isWord reports whether s consists of letters, digits and the further characters, and
 // begins with a letter or a digit.

@@ -51,9 +51,10 @@ func (s *Shares) storeFiles(it *roster.Item, q api.FilesRequest) error {
 	if err := change(files, q); err != nil {
 		return err
 	}
-	has := func(file string) bool { _, put := q.Files[file]; return put }
-	if err := audience.CheckBeside(it.Rec().Request.Tokens, has); err != nil {
-		return err
+	for _, name := range audience.Names(it.Rec().Request.Tokens) {
+		if _, put := q.Files[name]; put {
+			return unusable(name, errors.New("a token for another audience has it"))
+		}
 	}
 	return s.roster.Home.SaveFiles(it.ID, files)
 }
@@ -100,6 +101,10 @@ func checkFileName(name string) error {
 	if err == nil {
 		return nil
 	}
+	return unusable(name, err)
+}
+
+func unusable(name string, err error) error {
 	return &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("the file name %q can't be used: %v", name, err),
 		Hint: "choose another one: openshell-vm share put SHARE NAME=FILE"}
 }
