@@ -5,15 +5,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"openshell-vm/drivers/vm/images"
 	"openshell-vm/drivers/vm/images/source"
 	"openshell-vm/drivers/vm/jail"
+	"openshell-vm/internal/inode"
 )
 
 // inside is the argument for the process in the jail.
@@ -101,12 +105,33 @@ func jailFor(ctx context.Context, task *images.Task) (jail.Config, error) {
 		cfg.Env, cfg.Binds = networkEnv(os.LookupEnv), append(cfg.Binds, networkFiles(os.Getenv)...)
 	case source.OCI:
 		task.Given.Dir = sourceDir
-		cfg.Binds = append(cfg.Binds, jail.Bind{Source: ref.Path, Target: sourceDir})
+		layout, err := layoutFiles(ref.Path)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Binds = append(cfg.Binds, layout...)
 		if os.Geteuid() == 0 {
 			cfg.Caps = []string{"CAP_DAC_READ_SEARCH"} // the directory may be another user's
 		}
 	}
 	return cfg, nil
+}
+
+// layoutFiles are what of a directory belongs to an OCI layout. The rest of it may be anything,
+// as in oci:/tmp. None of it may be a link: the jail would follow that out of the directory.
+func layoutFiles(dir string) (binds []jail.Bind, err error) {
+	for _, name := range []string{"index.json", "blobs"} {
+		source := filepath.Join(dir, name)
+		var st unix.Stat_t
+		if err := unix.Lstat(source, &st); err != nil {
+			return nil, fmt.Errorf("it is no OCI layout: %w", &fs.PathError{Op: "lstat", Path: name, Err: err})
+		}
+		if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFDIR && kind != unix.S_IFREG {
+			return nil, fmt.Errorf("it is no OCI layout: %s is neither a file nor a directory", name)
+		}
+		binds = append(binds, jail.Bind{Source: source, Is: inode.ID{Device: uint64(st.Dev), Inode: st.Ino}, Target: filepath.Join(sourceDir, name)})
+	}
+	return binds, nil
 }
 
 // networkEnv is what of the environment says how a registry is reached and known.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -135,6 +136,25 @@ func ociDir(t *testing.T, dir string) string {
 		}
 	}
 	return dir
+}
+
+// TestLayoutLinks: no link in a directory leads the jail out of it.
+func TestLayoutLinks(t *testing.T) {
+	c := client(t)
+	for name, spoil := range map[string]func(dir string) error{
+		"blobs":      func(dir string) error { return os.Rename(dir+"/blobs", dir+"/elsewhere") },
+		"index.json": func(dir string) error { return os.Rename(dir+"/index.json", dir+"/elsewhere") },
+	} {
+		dir := t.TempDir()
+		oci := ociDir(t, dir)
+		if err := errors.Join(spoil(oci), os.Symlink("elsewhere", filepath.Join(oci, name))); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Pull(t.Context(), images.Request{Dir: filepath.Join(dir, "images"), Reference: "oci:" + oci}, nil)
+		if err == nil || !strings.Contains(err.Error(), name+" is neither a file nor a directory") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func compress(t *testing.T, from, to string) {

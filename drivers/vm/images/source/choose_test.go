@@ -1,7 +1,9 @@
 package source
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -55,7 +57,7 @@ func TestChoose(t *testing.T) {
 // TestFIFO: a directory may hold anything. What is no file is not waited for.
 func TestFIFO(t *testing.T) {
 	dir := t.TempDir()
-	if err := unix.Mkfifo(filepath.Join(dir, "index.json"), 0o600); err != nil {
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "blobs"), 0o700), unix.Mkfifo(filepath.Join(dir, "index.json"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	said := make(chan error, 1)

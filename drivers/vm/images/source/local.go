@@ -33,21 +33,28 @@ type file interface {
 
 // findDir finds an image in a directory with an OCI layout.
 func findDir(r Reference, path string) (*Image, error) {
-	root, err := os.OpenRoot(path)
+	blobs, err := os.OpenRoot(filepath.Join(path, blobsDir))
 	if err != nil {
+		return nil, fmt.Errorf("it is no OCI layout: %w", err)
+	}
+	image, err := findLayout(directory{path, blobs}, r)
+	if err != nil {
+		blobs.Close()
 		return nil, err
 	}
-	image, err := findLayout(directory{root}, r)
-	if err != nil {
-		root.Close()
-		return nil, err
-	}
-	image.close = root.Close
+	image.close = blobs.Close
 	return image, nil
 }
 
-// directory has its files below a root that no link leads out of.
-type directory struct{ root *os.Root }
+// blobsDir is where an OCI layout has all but its index.
+const blobsDir = "blobs"
+
+// directory has its index in path, and all else in blobs, out of which no link leads. Nothing
+// else of path is opened: in a jail it is not there.
+type directory struct {
+	path  string
+	blobs *os.Root
+}
 
 type plain struct {
 	*os.File
@@ -58,7 +65,14 @@ func (p plain) Size() int64 { return p.size }
 
 func (d directory) open(name string) (file, error) {
 	// Not to wait for what is no file, such as a FIFO that nobody writes to.
-	f, err := d.root.OpenFile(filepath.FromSlash(name), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	const flags = os.O_RDONLY | unix.O_NONBLOCK
+	var f *os.File
+	var err error
+	if blob, ok := strings.CutPrefix(name, blobsDir+"/"); ok {
+		f, err = d.blobs.OpenFile(filepath.FromSlash(blob), flags, 0)
+	} else {
+		f, err = os.OpenFile(filepath.Join(d.path, filepath.Base(name)), flags|unix.O_NOFOLLOW, 0)
+	}
 	if err != nil {
 		return nil, err
 	}
