@@ -34,7 +34,8 @@ func CheckTrustDomain(s string) error {
 // CheckIdentity refuses what can't be the name of an identity.
 func CheckIdentity(name string) error {
 	if !validID(name) {
-		return fmt.Errorf("the identity %.40q: 1 to %d letters, digits, '.', '-' and '_' are allowed, and no '.' at the beginning", name, maxID)
+		return fmt.Errorf("the identity %.40q: 1 to %d letters, digits, '.', '-' and '_' are allowed, and no '.' at the beginning",
+			name, maxID)
 	}
 	return nil
 }

@@ -154,10 +154,12 @@ func couldNotRun(s api.Sandbox) error {
 func commandHint(reason string) string {
 	for _, c := range []struct{ word, hint string }{
 		{"not found in $PATH", "give a program that is in the sandbox's $PATH, or a path in it; the image may lack it"},
-		{"interpreter or loader", "run the interpreter that the image has, such as sh FILE; a program that is linked to another libc needs that one"},
+		{"interpreter or loader",
+			"run the interpreter that the image has, such as sh FILE; a program that is linked to another libc needs that one"},
 		{"no such file", "give a path that is in the sandbox; one of this host has to be mounted first"},
 		{"exec format error", "give a program for this host's architecture, or for a script its interpreter, such as sh FILE"},
-		{"permission denied", "give a file that may be executed (chmod +x) and is no directory, or for a script its interpreter, such as sh FILE"},
+		{"permission denied",
+			"give a file that may be executed (chmod +x) and is no directory, or for a script its interpreter, such as sh FILE"},
 	} {
 		if strings.Contains(reason, c.word) {
 			return c.hint

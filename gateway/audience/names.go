@@ -76,7 +76,8 @@ func checkNames(t vocab.Tokens) error {
 func CheckBeside(t vocab.Tokens, has func(file string) bool) error {
 	for _, name := range Names(t) {
 		if has(name) {
-			return invalid("give the token another name: AUDIENCE,file=NAME; or take that file away: openshell-vm share put SHARE --remove "+name,
+			return invalid("give the token another name: AUDIENCE,file=NAME; or take that file away: "+
+				"openshell-vm share put SHARE --remove "+name,
 				"the share has a file %q already", name)
 		}
 	}

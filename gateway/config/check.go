@@ -35,7 +35,8 @@ var trustDomain = regexp.MustCompile(`^[a-z0-9._-]{1,255}$`)
 
 func checkTrustDomain(v *Values) error {
 	if !trustDomain.MatchString(v.TrustDomain) {
-		return fmt.Errorf("%q can't be a trust domain: it is 1 to 255 lower case letters, digits, dots, dashes and underscores", v.TrustDomain)
+		return fmt.Errorf("%q can't be a trust domain: it is 1 to 255 lower case letters, digits, dots, dashes and underscores",
+			v.TrustDomain)
 	}
 	return nil
 }

@@ -73,7 +73,8 @@ func (r Reader) set(c *Config, s setting, text, origin string) *Problem {
 		*v = text
 	case *Duration:
 		if err := v.UnmarshalText([]byte(text)); err != nil {
-			return &Problem{Where: origin, Name: s.name, Message: fmt.Sprintf("%s: %q is no duration", s.name, text), Hint: "it is " + s.form}
+			return &Problem{Where: origin, Name: s.name, Message: fmt.Sprintf("%s: %q is no duration", s.name, text),
+				Hint: "it is " + s.form}
 		}
 	default:
 		panic("no text is made a " + s.name)

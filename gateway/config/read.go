@@ -125,7 +125,8 @@ func safe(f *os.File, path string) error {
 	}
 	switch {
 	case foreign(info):
-		return refuse(fmt.Sprintf("it belongs to user %d", owner(info)), fmt.Sprintf("chown %d %s, if its content is yours", os.Geteuid(), path))
+		return refuse(fmt.Sprintf("it belongs to user %d", owner(info)),
+			fmt.Sprintf("chown %d %s, if its content is yours", os.Geteuid(), path))
 	case info.Mode().Perm()&0o022 != 0:
 		return refuse(fmt.Sprintf("others can write it (mode %04o)", info.Mode().Perm()), "if what is in it is yours: chmod go-w "+path)
 	case foreign(dir) || dir.Mode().Perm()&0o022 != 0 && dir.Mode()&fs.ModeSticky == 0:

@@ -135,7 +135,8 @@ func (h *Hook) note(argv []string, err error, took time.Duration) {
 	h.problem = text.Line(err.Error())
 	delay := min(firstRetry<<min(h.failures-1, 10), longestRetry)
 	h.next = h.last.Add(delay)
-	h.log.Warn("the hook failed: others may not know what is signed with", "command", argv[0], "failures", h.failures, "error", h.problem, "again after", delay)
+	h.log.Warn("the hook failed: others may not know what is signed with",
+		"command", argv[0], "failures", h.failures, "error", h.problem, "again after", delay)
 }
 
 // Status is one line for people; "" if there is no hook.
@@ -146,7 +147,8 @@ func (h *Hook) Status() string {
 	case len(h.argv) == 0:
 		return ""
 	case h.problem != "":
-		return fmt.Sprintf("%s failed (%d times): %s; it is tried again at %s", h.argv[0], h.failures, h.problem, h.next.Format(time.TimeOnly))
+		return fmt.Sprintf("%s failed (%d times): %s; it is tried again at %s",
+			h.argv[0], h.failures, h.problem, h.next.Format(time.TimeOnly))
 	case h.last.IsZero():
 		return h.argv[0] + " has not run since the gateway began"
 	}

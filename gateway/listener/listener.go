@@ -68,7 +68,8 @@ type Listener struct {
 
 // New makes a listener that listens nowhere.
 func New(opts Options) *Listener {
-	return &Listener{opts: opts, changed: make(chan struct{}), requests: rate.NewLimiter(perSecond, burst), accepts: rate.NewLimiter(perSecond, burst)}
+	return &Listener{opts: opts, changed: make(chan struct{}), requests: rate.NewLimiter(perSecond, burst),
+		accepts: rate.NewLimiter(perSecond, burst)}
 }
 
 // Configure changes where it listens. Requests that are under way get a moment to end.

@@ -23,7 +23,8 @@ func (s configRoutes) add(mux *http.ServeMux) {
 
 func (s configRoutes) get() api.Config {
 	now := s.config.Now()
-	view := api.Config{File: now.File, Settings: Settings(now.Settings()), Warnings: s.config.Warnings(), Pending: Settings(s.config.Pending())}
+	view := api.Config{File: now.File, Settings: Settings(now.Settings()), Warnings: s.config.Warnings(),
+		Pending: Settings(s.config.Pending())}
 	if problem := s.config.Problem(); problem != nil {
 		e := explain.Error(problem)
 		view.Problem, view.Hint = e.Message, e.Hint

@@ -77,8 +77,9 @@ func (s keyRoutes) rotate(r *http.Request) (any, error) {
 		publishFor = *q.PublishFor
 	}
 	if publishFor < 0 || publishFor > maxPublishFor {
-		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("new keys can't be published for %v before they sign", publishFor),
-			Hint: "give 0 to sign at once, or up to 168h"}
+		return nil, &api.Error{Code: api.CodeInvalid,
+			Message: fmt.Sprintf("new keys can't be published for %v before they sign", publishFor),
+			Hint:    "give 0 to sign at once, or up to 168h"}
 	}
 	result, err := s.keeper.RotateKeys(r.Context(), publishFor)
 	for _, key := range result.Made {

@@ -307,7 +307,8 @@ func sameTokens(r *state.Record, q api.ShareRequest) error {
 		return err
 	}
 	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %q has other tokens than these", r.Name),
-		Hint: "leave --token and what is about it out to take the share as it is; openshell-vm token add and token drop change which it has"}
+		Hint: "leave --token and what is about it out to take the share as it is; " +
+			"openshell-vm token add and token drop change which it has"}
 }
 
 // restore makes the share's directory anew if it is gone. It fails if the record is gone

@@ -25,7 +25,8 @@ func Export(dir string, d Documents, bare bool) ([]File, error) {
 		files, data = append(files, File{ConfigurationPath[1:], ConfigurationType, "the discovery document"}), append(data, d.Configuration)
 	}
 	if bare {
-		files, data = append(files, File{filepath.Base(KeysPath), KeysType, "the keys again, for a form that takes a JWKS"}), append(data, d.Keys)
+		files = append(files, File{filepath.Base(KeysPath), KeysType, "the keys again, for a form that takes a JWKS"})
+		data = append(data, d.Keys)
 	}
 	for i, f := range files {
 		if err := replace(filepath.Join(dir, f.Path), data[i]); err != nil {

@@ -22,7 +22,8 @@ func Keys() *cli.Command {
 		{Name: "rotate", Usage: "sign with new keys and publish anew every share but stopped sandboxes'; " +
 			"an old key verifies until its last token has expired",
 			Flags: []cli.Flag{&cli.DurationFlag{Name: "publish-for", DefaultText: "the gateway's choice",
-				Usage: "publish the new keys for `DURATION` before they sign, so that those who keep the key set know them; 0 to sign at once"},
+				Usage: "publish the new keys for `DURATION` before they sign, so that those who keep the key set know them; " +
+					"0 to sign at once"},
 				frame.Output()}, Action: keysRotateAction},
 		{Name: "retire", Usage: "make a key that signs no more invalid at once", ArgsUsage: cmdline.OneKey,
 			Flags:  []cli.Flag{frame.Bool("also while shares hold tokens that it signed", "force", "f"), frame.Output()},

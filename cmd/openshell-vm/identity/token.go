@@ -21,8 +21,8 @@ import (
 // Tokens is the command token.
 func Tokens() *cli.Command {
 	return &cli.Command{Name: "token", Usage: "inspect, rotate or verify tokens; none is ever shown", Subcommands: []*cli.Command{
-		{Name: "inspect", Usage: "show what is known of a sandbox's or share's tokens, or of one by its file", ArgsUsage: cmdline.SandboxFile,
-			Flags: []cli.Flag{frame.Output()}, Action: inspectAction},
+		{Name: "inspect", Usage: "show what is known of a sandbox's or share's tokens, or of one by its file",
+			ArgsUsage: cmdline.SandboxFile, Flags: []cli.Flag{frame.Output()}, Action: inspectAction},
 		{Name: "rotate", Usage: "publish new tokens now", ArgsUsage: cmdline.OneSandbox,
 			Flags: []cli.Flag{frame.Output()}, Action: rotateAction},
 		verifyCommand(), addCommand(), dropCommand(),
@@ -129,7 +129,8 @@ func verifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	result, err := client.Tokens.Verify(c.Context, api.VerifyRequest{Token: raw, Leeway: c.Duration("leeway"), Audience: c.String("audience")})
+	result, err := client.Tokens.Verify(c.Context,
+		api.VerifyRequest{Token: raw, Leeway: c.Duration("leeway"), Audience: c.String("audience")})
 	if err != nil {
 		return err
 	}
