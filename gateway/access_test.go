@@ -40,8 +40,8 @@ func (g *Gateway) readToken(it *roster.Item, now time.Time) (tokens.Claims, erro
 	return v.Verify(string(held.Files[contract.TokenName]), now)
 }
 
-// issuer makes tokens as the gateway does.
-func (g *Gateway) issuer() tokens.Issuer { return tokens.Issuer{Keys: g.keys, GatewayID: g.home.ID} }
+// minter makes tokens as the gateway does.
+func (g *Gateway) minter() tokens.Issuer { return tokens.Issuer{Keys: g.keys, GatewayID: g.home.ID} }
 
 // counted reads one of the gateway's metrics. For a histogram it returns the count.
 func counted(t testing.TB, g *Gateway, name string) float64 {

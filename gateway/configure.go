@@ -2,15 +2,21 @@ package gateway
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/config"
 	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/issuer"
+	"openshell-vm/gateway/listener"
 	"openshell-vm/gateway/server"
+	"openshell-vm/tokens"
 )
 
 // Reload reads the settings again and brings the gateway into line with them. If they are bad,
-// those in force stay, and the error says what is wrong.
+// those in force stay, and the error says what is wrong. If the tokens' issuer has changed,
+// Reload waits for the shares as a rotation of keys does.
 func (g *Gateway) Reload(ctx context.Context) (api.Reloaded, error) {
 	var result api.Reloaded
 	err := g.config.Reload(func(before, after *config.Config) {
@@ -26,8 +32,70 @@ func (g *Gateway) Reload(ctx context.Context) (api.Reloaded, error) {
 		e.Code = api.CodeInvalid
 		return api.Reloaded{}, e
 	}
-	result.Warnings = g.config.Warnings()
-	result.Pending = server.Settings(g.config.Pending())
 	g.log.Info("the configuration was read again", "file", g.config.Now().File, "changed", len(result.Changed))
+	result.Warnings, result.Pending = g.config.Warnings(), server.Settings(g.config.Pending())
+	renamed, err := g.applyConfig()
+	if err != nil {
+		return api.Reloaded{}, explain.Own(err)
+	}
+	if renamed {
+		r := g.keeper.Republish(ctx)
+		result.Republished, result.Failed, result.Waiting = r.Done, r.Failed, r.Waiting
+	}
 	return result, nil
+}
+
+// applyConfig brings the parts of the gateway into line with the settings in force. It changes
+// nothing where nothing has changed, so it may be called at any time. It reports whether tokens
+// have another issuer now.
+func (g *Gateway) applyConfig() (renamed bool, err error) {
+	g.applying.Lock()
+	defer g.applying.Unlock()
+	c := g.config.Now()
+	g.listener.Configure(listener.Settings{Address: c.Listen, Cert: c.TLSCert, Key: c.TLSKey})
+	name := issuer.Name{URL: c.Issuer, TrustDomain: c.TrustDomain}
+	if renamed, err = g.issuer.Configure(name, c.PublishFor.Duration, time.Now()); err != nil {
+		g.log.Warn("tokens keep the issuer that they have", "error", explain.Line(err))
+		return false, err
+	}
+	g.hook.Configure(c.Hook)
+	if renamed {
+		g.log.Info("tokens have another issuer", "issuer", g.keeper.Issuer().Name(), "trust_domain", name.TrustDomain)
+	}
+	return renamed, nil
+}
+
+// applyAgain is applyConfig for upkeep: an issuer that could not be written down is tried again.
+func (g *Gateway) applyAgain(ctx context.Context) {
+	if renamed, _ := g.applyConfig(); renamed {
+		g.keeper.Republish(ctx)
+	}
+}
+
+// names is for lease.Options.Issuer.
+func (g *Gateway) names(now time.Time) (url, trustDomain string, former []tokens.Former) {
+	name := g.issuer.Name()
+	for _, f := range g.issuer.Former(now) {
+		former = append(former, tokens.Former{URL: f.URL, TrustDomain: f.TrustDomain, Until: f.Until})
+	}
+	return name.URL, name.TrustDomain, former
+}
+
+// issuerFacts are lines for status about the issuer and who can reach it.
+func (g *Gateway) issuerFacts() (facts []api.Fact) {
+	say := func(name, value string) {
+		if value != "" {
+			facts = append(facts, api.Fact{Name: name, Value: value})
+		}
+	}
+	c, name := g.config.Now(), g.issuer.Name()
+	if name.URL != "" {
+		say("Issuer", name.URL)
+	}
+	if wanted := (issuer.Name{URL: c.Issuer, TrustDomain: c.TrustDomain}); wanted != name {
+		say("Issuer", fmt.Sprintf("%s can't be written down; tokens keep %s", c.Issuer, g.keeper.Issuer().Name()))
+	}
+	say("Verifiers", g.listener.Status())
+	say("Hook", g.hook.Status())
+	return facts
 }

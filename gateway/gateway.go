@@ -17,7 +17,9 @@ import (
 	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/config"
 	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/issuer"
 	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/listener"
 	"openshell-vm/gateway/metrics"
 	"openshell-vm/gateway/reserve"
 	"openshell-vm/gateway/roster"
@@ -65,6 +67,11 @@ type Gateway struct {
 	census   *metrics.Census
 	server   *server.Server
 	config   *config.Live
+	issuer   *issuer.Issuer
+	hook     *issuer.Hook
+	listener *listener.Listener
+
+	applying sync.Mutex // held over applyConfig
 
 	lastUse atomic.Int64 // Unix nanoseconds of the last request
 	stop    sync.Once
@@ -87,7 +94,10 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	}
 	g := &Gateway{home: home, opts: opts, log: opts.Log, startedAt: time.Now(), keys: keys,
 		stopped: make(chan struct{}), metrics: metrics.New(), config: opts.Config}
-	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Published: g.published, Failed: g.failed,
+	g.issuer = issuer.Open(home.Issuer(), keys, opts.Log)
+	g.hook = issuer.NewHook(g.issuer, home.IssuerFiles(), opts.Log)
+	g.listener = listener.New(listener.Options{Documents: g.issuer.Documents, Issuer: func() string { return g.issuer.Name().URL }, Log: opts.Log})
+	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Issuer: g.names, Published: g.published, Failed: g.failed,
 		Further: func(l *lease.Lease) []lease.Source {
 			return []lease.Source{shares.PresetFiles(l), shares.Files(home, l)}
 		}}, // add further sources here
@@ -102,9 +112,9 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.census = metrics.NewCensus(g.roster)
 	g.metrics.Watch(g.census)
 	g.server = server.New(server.Options{Version: opts.Version, StartedAt: g.startedAt, Supervisor: opts.Supervisor, Unit: opts.Unit,
-		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch, Reload: g.Reload},
+		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch, Reload: g.Reload, Issuer: g.issuerFacts},
 		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Volumes: g.volumes,
-			Reserves: g.reserves, Metrics: g.metrics, Census: g.census, Config: g.config})
+			Reserves: g.reserves, Metrics: g.metrics, Census: g.census, Config: g.config, Issuer: g.issuer, Hook: g.hook, Listener: g.listener})
 	g.keeper.TellUntidyKeys()
 	g.touch()
 	return g, g.roster.Load(g.known)
@@ -172,6 +182,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	})
+	_, _ = g.applyConfig() // it logs what fails, and upkeep tries again
+	run(g.listener.Run)
+	run(g.hook.Serve)
 	run(g.keeper.ServePrunes)
 	run(g.reserves.Run)
 	tasks.Go(func() error { return hostclock.Watch(ctx, g.keeper.ClockStepped) })
@@ -235,6 +248,7 @@ func (g *Gateway) upkeep(ctx context.Context) error {
 		for _, it := range g.roster.All() {
 			it.Uphold()
 		}
+		g.applyAgain(ctx)
 		now := time.Now()
 		if now.Sub(pruned) > time.Hour {
 			pruned = now
@@ -255,7 +269,7 @@ func (g *Gateway) idle(now time.Time) bool {
 	if g.opts.IdleAfter <= 0 {
 		return false
 	}
-	if g.census.Count(now).Needing > 0 {
+	if g.census.Count(now).Needing > 0 || g.listener.On() {
 		g.touch()
 		return false
 	}

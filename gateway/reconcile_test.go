@@ -25,7 +25,7 @@ import (
 // wait for, so it publishes a token that was issued in the past.
 func expire(t *testing.T, g *Gateway, s *roster.Item) (raw string) {
 	t.Helper()
-	old, claims, err := g.issuer().Mint(tokens.Request{SandboxID: s.ID, Generation: token(s).Generation + 1, TTL: s.Rec().TTL(), Now: time.Now().Add(-2 * s.Rec().TTL())})
+	old, claims, err := g.minter().Mint(tokens.Request{SandboxID: s.ID, Generation: token(s).Generation + 1, TTL: s.Rec().TTL(), Now: time.Now().Add(-2 * s.Rec().TTL())})
 	if err != nil {
 		t.Fatal(err)
 	}

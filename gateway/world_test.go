@@ -12,6 +12,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest/capture"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/config"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/contract"
@@ -25,9 +26,10 @@ const patience = 2 * time.Minute
 // world is a state directory with engines, and gateways one after the other.
 type world struct {
 	testing.TB
-	dir     string
-	engines []drivers.Driver
-	log     *capture.Buffer // also goes to the test's output if it fails
+	dir      string
+	engines  []drivers.Driver
+	settings config.Reader   // of the next gateway
+	log      *capture.Buffer // also goes to the test's output if it fails
 
 	gateway *Gateway
 	client  *api.Client
@@ -71,7 +73,9 @@ func (w *world) open() *Gateway {
 	w.must(err)
 	w.Cleanup(home.Close)
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	g, err := New(home, Options{Drivers: w.engines, Version: "test", Supervisor: "none", Log: log, LookEvery: 20 * time.Millisecond})
+	live, err := config.Open(w.settings, "")
+	w.must(err)
+	g, err := New(home, Options{Config: live, Drivers: w.engines, Version: "test", Supervisor: "none", Log: log, LookEvery: 20 * time.Millisecond})
 	w.must(err)
 	w.gateway = g
 	return g

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -150,6 +151,15 @@ func (i Issuer) issuer() string {
 		return i.URL
 	}
 	return i.self()
+}
+
+// Name is the claim iss of its tokens.
+func (i Issuer) Name() string { return i.issuer() }
+
+// Named reports whether a token with these claims, iss and sub, has the issuer's name and lies
+// in its trust domain. It verifies nothing.
+func (i Issuer) Named(iss, sub string) bool {
+	return iss == i.issuer() && strings.HasPrefix(sub, "spiffe://"+i.trustDomain()+"/")
 }
 
 func (i Issuer) trustDomain() string {

@@ -31,6 +31,7 @@ type Client struct {
 	Images  ImageClient
 	Keys    KeyClient
 	Config  ConfigClient
+	Issuer  IssuerClient
 
 	socket string
 	owner  uint32 // see stateOwner
@@ -84,7 +85,7 @@ func Reach(ctx context.Context) (*Client, error) {
 	}
 	c := &Client{socket: socket, owner: stateOwner()}
 	c.Tokens, c.Shares, c.Volumes, c.Images, c.Keys = TokenClient{c}, ShareClient{c}, VolumeClient{c}, ImageClient{c}, KeyClient{c}
-	c.Config = ConfigClient{c}
+	c.Config, c.Issuer = ConfigClient{c}, IssuerClient{c}
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return nil, err

@@ -47,7 +47,9 @@
 //	DELETE /v1/keys/{kid}[?force=1]        → RotateResult
 //	GET    /v1/config                      Config
 //	POST   /v1/config/reload               → Reloaded
+//	GET    /v1/issuer                      Issuer
 //	GET    /.well-known/jwks.json          JSON Web Key Set; no version header needed
+//	GET    /.well-known/openid-configuration  the discovery document, likewise
 //	GET    /metrics                        Prometheus' text format
 //	GET    /healthz                        200 while the gateway serves
 //

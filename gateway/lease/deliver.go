@@ -168,7 +168,7 @@ func (k *Keeper) next(l *Lease, o outcome, ttl, shortest time.Duration) time.Tim
 	}
 	l.renewal.DueBy(o.due)
 	if k.outdated(l.renewal) {
-		return now // a key was replaced while this was under way
+		return now // a key or the issuer was replaced while this was under way
 	}
 	return l.renewal.Due
 }

@@ -14,11 +14,14 @@ import (
 	"openshell-vm/tokens"
 )
 
-// Options are what a keeper is made with. All are required.
+// Options are what a keeper is made with. All but Issuer are required.
 type Options struct {
 	Keys      *tokens.Keys
 	GatewayID string
 	Log       *slog.Logger
+	// Issuer returns the name that tokens get now, as in tokens.Issuer, and the names before
+	// whose tokens may be good at the time now. Nil means the gateway's own, always.
+	Issuer func(now time.Time) (url, trustDomain string, former []tokens.Former)
 	// Exists reports whether tokens with this subject are valid.
 	Exists func(id string) bool
 	// Further returns a lease's sources after the token, in order.
@@ -35,7 +38,6 @@ type Options struct {
 // to, and removes old generations. It is safe for concurrent use.
 type Keeper struct {
 	opts     Options
-	issuer   tokens.Issuer
 	renewals *schedule.Schedule
 	prunes   *schedule.Schedule // see prune.go
 	begins   *schedule.Schedule // see keys.go
@@ -47,7 +49,7 @@ type Keeper struct {
 // NewKeeper makes a keeper without leases. It renews nothing by itself before Serve, and
 // prunes nothing before ServePrunes.
 func NewKeeper(opts Options) *Keeper {
-	k := &Keeper{opts: opts, issuer: tokens.Issuer{Keys: opts.Keys, GatewayID: opts.GatewayID}, leases: map[string]*Lease{}}
+	k := &Keeper{opts: opts, leases: map[string]*Lease{}}
 	k.renewals = schedule.New(k.renew)
 	k.prunes = schedule.New(k.prune)
 	k.begins = schedule.New(k.begin)
@@ -56,7 +58,28 @@ func NewKeeper(opts Options) *Keeper {
 
 // Verifier returns a verifier for the current tokens of this gateway.
 func (k *Keeper) Verifier(leeway time.Duration) tokens.Verifier {
-	return tokens.Verifier{Keys: k.opts.Keys, GatewayID: k.opts.GatewayID, Leeway: leeway, Exists: k.opts.Exists}
+	i, former := k.issuer(time.Now())
+	return tokens.Verifier{Keys: i.Keys, GatewayID: i.GatewayID, URL: i.URL, TrustDomain: i.TrustDomain, Former: former,
+		Leeway: leeway, Exists: k.opts.Exists}
+}
+
+// Issuer returns who mints tokens now.
+func (k *Keeper) Issuer() tokens.Issuer {
+	i, _ := k.issuer(time.Now())
+	return i
+}
+
+func (k *Keeper) issuer(now time.Time) (i tokens.Issuer, former []tokens.Former) {
+	i = tokens.Issuer{Keys: k.opts.Keys, GatewayID: k.opts.GatewayID}
+	if k.opts.Issuer != nil {
+		i.URL, i.TrustDomain, former = k.opts.Issuer(now)
+	}
+	return i, former
+}
+
+// renamed reports whether a share holds tokens of a former issuer.
+func (k *Keeper) renamed(r Renewal) bool {
+	return r.Issuer != "" && !k.Issuer().Named(r.Issuer, r.Subject)
 }
 
 // Renewals is the schedule of deliveries. It is exported for tests; nothing else outside
@@ -171,7 +194,7 @@ func (k *Keeper) pickUp(l *Lease) {
 		l.renewal.DueBy(others)
 		due = l.renewal.Due
 	}
-	if held.Differs {
+	if held.Differs || k.renamed(l.renewal) {
 		due = time.Time{}
 	}
 	if earliest := now.Add(wait); wait > 0 && due.Before(earliest) {
@@ -195,7 +218,7 @@ func (k *Keeper) read(l *Lease, now time.Time) (Held, error) {
 func (k *Keeper) Fresh(l *Lease) bool {
 	now := time.Now()
 	held, err := k.read(l, now)
-	return err == nil && now.Before(held.due(now, l.holder.TTL()))
+	return err == nil && k.Issuer().Named(held.Claims.Issuer, held.Claims.Subject) && now.Before(held.due(now, l.holder.TTL()))
 }
 
 // TakeUp plans the renewal of an adopted lease, before Add. It is due at once, unless the
@@ -209,7 +232,7 @@ func (k *Keeper) TakeUp(l *Lease) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.renewal.Holds(held.Claims, ttl, held.Files)
-	if !held.Differs {
+	if !held.Differs && !k.renamed(l.renewal) {
 		l.at = l.renewal.Due
 	}
 }

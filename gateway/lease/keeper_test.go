@@ -209,7 +209,7 @@ func TestClockWentBack(t *testing.T) {
 		stop := serving(t, k)
 		time.Sleep(time.Second)
 		ahead := all[0]
-		raw, claims, err := k.issuer.Mint(tokens.Request{SandboxID: ahead.id, Generation: 2, TTL: time.Hour, Now: time.Now().Add(24 * time.Hour)})
+		raw, claims, err := k.Issuer().Mint(tokens.Request{SandboxID: ahead.id, Generation: 2, TTL: time.Hour, Now: time.Now().Add(24 * time.Hour)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +233,7 @@ func TestClockWentBack(t *testing.T) {
 // TestPickUp: what a share holds decides when it is renewed after a restart.
 func TestPickUp(t *testing.T) {
 	mint := func(k *Keeper, s *Lease, issued time.Time) []byte {
-		raw, _, err := k.issuer.Mint(tokens.Request{SandboxID: s.id, Generation: 1, TTL: time.Hour, Now: issued})
+		raw, _, err := k.Issuer().Mint(tokens.Request{SandboxID: s.id, Generation: 1, TTL: time.Hour, Now: issued})
 		if err != nil {
 			t.Fatal(err)
 		}

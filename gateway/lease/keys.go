@@ -102,10 +102,15 @@ func (k *Keeper) begin(ctx context.Context, next string) {
 	k.opts.Log.Info("shares were published anew", "done", result.Done, "failed", result.Failed, "waiting", result.Waiting)
 }
 
-// outdated reports whether a share holds a token of a key that does not sign now.
+// Republish brings the renewal of every share forward that holds a token of a former issuer, or
+// of a key that does not sign now. It returns as RotateKeys does.
+func (k *Keeper) Republish(ctx context.Context) Republished { return k.republish(ctx, k.outdated) }
+
+// outdated reports whether a share holds a token of a key that does not sign now, or of a former
+// issuer.
 func (k *Keeper) outdated(r Renewal) bool {
 	now := time.Now()
-	return slices.ContainsFunc(r.keys(), func(kid string) bool { return !k.opts.Keys.Signs(kid, now) })
+	return k.renamed(r) || slices.ContainsFunc(r.keys(), func(kid string) bool { return !k.opts.Keys.Signs(kid, now) })
 }
 
 // RetireKey makes a key invalid at once. While shares hold tokens that it signed, RetireKey

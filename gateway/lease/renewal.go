@@ -14,6 +14,7 @@ import (
 type Renewal struct {
 	Generation          uint64
 	KeyID, TokenID      string
+	Issuer, Subject     string // "" if not known
 	IssuedAt, ExpiresAt time.Time
 	Revoked             bool      // verifiers refuse it: the key that signed it is retired
 	RenewAt             time.Time // when the token is to be renewed
@@ -49,6 +50,7 @@ func described(m contract.Metadata) (files []Issued) {
 // Holds records which tokens the share holds. They are due when the first of them is.
 func (r *Renewal) Holds(c tokens.Claims, ttl time.Duration, files []Issued) {
 	r.Generation, r.KeyID, r.TokenID = c.Generation, c.KeyID, c.TokenID
+	r.Issuer, r.Subject = c.Issuer, c.Subject
 	r.IssuedAt, r.ExpiresAt, r.Revoked = c.IssuedAt, c.ExpiresAt, false
 	r.RenewAt = tokens.RenewAt(c.IssuedAt, ttl, c.SandboxID)
 	r.Due, r.Files = r.RenewAt, files

@@ -55,13 +55,14 @@ func (t *Token) issued() Issued { return issuedAs(t.File, t.Request.TTL, t.minte
 // tokensOf returns the sources of a lease's tokens. The first is that for the gateway.
 func (k *Keeper) tokensOf(l *Lease) []*Token {
 	ttl, asked := l.holder.TTL(), l.holder.Tokens()
-	all := []*Token{{Issuer: k.issuer, File: contract.TokenName, Request: tokens.Request{SandboxID: l.id, TTL: ttl}}}
+	issuer := k.Issuer() // the same for all
+	all := []*Token{{Issuer: issuer, File: contract.TokenName, Request: tokens.Request{SandboxID: l.id, TTL: ttl}}}
 	about := tokens.About{}
 	if len(asked.Files) > 0 {
 		about = l.holder.About()
 	}
 	for _, f := range asked.Files {
-		all = append(all, &Token{Issuer: k.issuer, File: f.File, Request: tokens.Request{
+		all = append(all, &Token{Issuer: issuer, File: f.File, Request: tokens.Request{
 			SandboxID: l.id, TTL: lifetime(f, ttl), Audience: f.Audience, Algorithm: tokens.Algorithm(f.Algorithm),
 			Identity: asked.Identity, NoID: f.NoID, About: about, Claims: asked.Claims,
 		}})

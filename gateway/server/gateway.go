@@ -47,7 +47,7 @@ func (s gatewayRoutes) further() (facts []api.Fact) {
 	for _, pending := range s.Config.Pending() {
 		say("Configuration", fmt.Sprintf("%s = %s waits for a restart: openshell-vm gateway restart", pending.Name, pending.Value))
 	}
-	return facts
+	return append(facts, s.opts.Issuer()...)
 }
 
 // postStop answers first, and then makes the gateway end.

@@ -11,11 +11,12 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/server/answer"
+	"openshell-vm/internal/discovery"
 	"openshell-vm/internal/peer"
 )
 
 // guard lets in only the gateway's own user and root, and only API versions that this
-// gateway supports. /metrics, /healthz and the public keys need no version.
+// gateway supports. /metrics, /healthz, the public keys and the discovery document need no version.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.opts.Touch()
@@ -23,7 +24,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			answer.Fail(w, err)
 			return
 		}
-		if p := r.URL.Path; p != "/metrics" && p != "/healthz" && p != jwksPath {
+		if p := r.URL.Path; p != "/metrics" && p != "/healthz" && p != jwksPath && p != discovery.ConfigurationPath {
 			if err := checkVersion(r.Header.Get(api.Header)); err != nil {
 				answer.Fail(w, err)
 				return

@@ -11,6 +11,7 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/issuer"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/server/answer"
 	"openshell-vm/tokens"
@@ -20,6 +21,7 @@ import (
 type keyRoutes struct {
 	keys   *tokens.Keys
 	keeper *lease.Keeper
+	issuer *issuer.Issuer
 	audit  *audit.Log
 }
 
@@ -72,7 +74,7 @@ func (s keyRoutes) rotate(r *http.Request) (any, error) {
 	if err := answer.Decode(r, &q); err != nil {
 		return nil, err
 	}
-	publishFor := time.Duration(0)
+	publishFor := s.issuer.PublishFor()
 	if q.PublishFor != nil {
 		publishFor = *q.PublishFor
 	}

@@ -17,6 +17,8 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/config"
+	"openshell-vm/gateway/issuer"
+	"openshell-vm/gateway/listener"
 	"openshell-vm/gateway/metrics"
 	"openshell-vm/gateway/reserve"
 	"openshell-vm/gateway/roster"
@@ -44,6 +46,7 @@ type Options struct {
 	Stop       func()          // makes the gateway end, and does not wait for that
 	Touch      func()          // notes that the gateway is used
 	Reload     func(context.Context) (api.Reloaded, error)
+	Issuer     func() []api.Fact // lines for status about the issuer
 }
 
 // Parts are the parts of the gateway that the server calls.
@@ -57,6 +60,9 @@ type Parts struct {
 	Metrics  *metrics.Metrics
 	Census   *metrics.Census
 	Config   *config.Live
+	Issuer   *issuer.Issuer
+	Hook     *issuer.Hook
+	Listener *listener.Listener
 }
 
 // Server answers requests. It is safe for concurrent use.
@@ -148,7 +154,8 @@ func (s *Server) routes() http.Handler {
 	streamRoutes{fleet: s.Fleet}.add(mux)
 	tokenRoutes{roster: s.Roster, see: see}.add(mux)
 	shareRoutes{shares: s.Shares, roster: s.Roster, see: see}.add(mux)
-	keyRoutes{keys: s.Keys, keeper: s.Roster.Keeper, audit: s.Roster.Audit}.add(mux)
+	keyRoutes{keys: s.Keys, issuer: s.Issuer, keeper: s.Roster.Keeper, audit: s.Roster.Audit}.add(mux)
+	issuerRoutes{issuer: s.Issuer, own: tokens.Issuer{GatewayID: s.Roster.Home.ID}.Name(), listener: s.Listener, hook: s.Hook}.add(mux)
 	configRoutes{config: s.Config, reload: s.opts.Reload}.add(mux)
 	imageRoutes{engines: s.Fleet.Engines}.add(mux)
 	volumeRoutes{volumes: s.Volumes, log: s.Roster.Log}.add(mux)
