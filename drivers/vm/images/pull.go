@@ -73,7 +73,6 @@ func Gather(ctx context.Context, q Request, getenv func(string) string, report f
 		return task, nil, err
 	}
 	defer release()
-	report(vocab.PullProgress{Status: "Looking for " + ref.Short()})
 	var had store.Image
 	has := func(id v1.Hash) (has bool) {
 		had, err = s.Image(id.String())
