@@ -39,7 +39,7 @@ check: lint unit ## job 1: lint and unit tests; no root, no engine, a few minute
 e2e-engines: build ## job 2: the CLI and every driver end to end, on real Docker and Podman
 	@scripts/e2e engines -timeout $(E2E_TIMEOUT)
 
-e2e-vm: build ## job 3: real guests, their jails, the guest init, the gateway; no engine
+e2e-vm: build ## job 3: real guests, their jails, the guest init; no engine
 	@scripts/e2e vm -timeout $(E2E_TIMEOUT)
 
 e2e: e2e-engines e2e-vm ## jobs 2 and 3

@@ -14,29 +14,30 @@ import (
 	"openshell-vm/drivers/driverstest/capture"
 )
 
-// TestExitCodes expects the exit codes of container tools.
+// TestExitCodes expects the exit codes of container tools, of an ordinary user's VMs. TestFirstDay
+// compares root's with docker's.
 func TestExitCodes(t *testing.T) {
-	usersAtOnce(t, func(t *testing.T, w *world) {
-		for _, c := range []struct {
-			command string
-			code    int
-			stdout  string
-			stderr  string
-		}{
-			{"sh -c exit", 0, "", ""},
-			{"sh -c 'echo out; echo err >&2; exit 7'", 7, "out\n", "err\n"},
-			{"/etc/passwd", 126, "", "permission denied"},
-			{"/no/such/program", 127, "", "no such file"},
-			{"sh -c 'kill -TERM $$'", 143, "", ""},
-			{"sh -c 'kill -KILL $$'", 137, "", ""},
-		} {
-			r := w.try(append([]string{"run", "--rm", "--ephemeral", "--"}, words(c.command)...)...)
-			if r.code != c.code || r.stdout != c.stdout || !strings.Contains(strings.ToLower(r.stderr), c.stderr) {
-				t.Errorf("%s: exit code %d, stdout %q, stderr %q; wanted %d, %q, %q", c.command, r.code, r.stdout, r.stderr, c.code, c.stdout, c.stderr)
-			}
-			t.Logf("%-45s exit code %d", c.command, r.code)
+	t.Parallel()
+	w := newWorld(t, users()["user"])
+	for _, c := range []struct {
+		command string
+		code    int
+		stdout  string
+		stderr  string
+	}{
+		{"sh -c exit", 0, "", ""},
+		{"sh -c 'echo out; echo err >&2; exit 7'", 7, "out\n", "err\n"},
+		{"/etc/passwd", 126, "", "permission denied"},
+		{"/no/such/program", 127, "", "no such file"},
+		{"sh -c 'kill -TERM $$'", 143, "", ""},
+		{"sh -c 'kill -KILL $$'", 137, "", ""},
+	} {
+		r := w.try(append([]string{"run", "--rm", "--ephemeral", "--"}, words(c.command)...)...)
+		if r.code != c.code || r.stdout != c.stdout || !strings.Contains(strings.ToLower(r.stderr), c.stderr) {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q; wanted %d, %q, %q", c.command, r.code, r.stdout, r.stderr, c.code, c.stdout, c.stderr)
 		}
-	})
+		t.Logf("%-45s exit code %d", c.command, r.code)
+	}
 }
 
 // words splits a command at spaces outside single quotes.
@@ -52,11 +53,11 @@ func words(s string) []string {
 	return out
 }
 
-// TestTwentyBoots boots twenty VMs in a row. Each has to answer.
+// TestTwentyBoots boots twenty VMs, ten in a row for each user. Each has to answer.
 func TestTwentyBoots(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
 		var took []time.Duration
-		for i := range 20 {
+		for i := range 20 / len(users()) {
 			r := w.try("run", "--rm", "--ephemeral", "--", "echo", "up")
 			if r.code != 0 || r.stdout != "up\n" {
 				t.Fatalf("boot %d: exit code %d, %q, %s", i+1, r.code, r.stdout, r.stderr)

@@ -17,8 +17,9 @@ import (
 const longest = 8 * time.Minute
 
 // TestTokenIsAlwaysFresh reads the token in a real guest while the gateway renews it: 5
-// renewals and 2,000 readings, if there is time for them. No reading may be torn, missing or
-// expired. All the while no token may show anywhere but in the share.
+// renewals and 400 readings, if there is time for them. No reading may be torn, missing or
+// expired. All the while no token may show anywhere but in the share. Readings that race with
+// publishes by the thousand are the conformance suite's.
 func TestTokenIsAlwaysFresh(t *testing.T) {
 	usersAtOnce(t, func(t *testing.T, w *world) {
 		s := w.start("fresh", "16s")
@@ -27,10 +28,10 @@ func TestTokenIsAlwaysFresh(t *testing.T) {
 
 		readings, generations, began := 0, map[uint64]bool{}, time.Now()
 		atLeast := func(least, renewals int) bool {
-			return readings >= least && len(generations) > renewals && int(rounds.Load()) >= least/40
+			return readings >= least && len(generations) > renewals && int(rounds.Load()) >= least/20
 		}
 		// A busy machine does less in that time, but it must not do much less.
-		more := func() bool { return !atLeast(2000, 5) && (time.Since(began) < longest || !atLeast(200, 3)) }
+		more := func() bool { return !atLeast(400, 5) && (time.Since(began) < longest || !atLeast(200, 3)) }
 		w.witness("fresh", 3*longest, func(r reading) bool {
 			if err := j.check(r); err != nil {
 				t.Errorf("reading %d: %v", readings, err)

@@ -24,7 +24,7 @@ func TestHalfADeletedCache(t *testing.T) {
 
 		next, nextSpec := place(t)
 		next.host.CacheDir = d.host.CacheDir
-		nextSpec.ID = []string{"e2e000000002", "e2e000000003"}[i]
+		nextSpec.ID = []string{"nextcache002", "nextcache003"}[i]
 		nextSpec.Dir = next.dir(nextSpec.ID)
 		nextSpec = up(t, next, nextSpec, "sleep 1000")
 		runApplets(t, next, nextSpec.ID, []string{"awk", "sed"})

@@ -22,7 +22,8 @@ import (
 func TestConformance(t *testing.T) { driverstest.Run(t, harness(t, os.Getenv(qemu.VirtiofsdEnv))) }
 
 // TestOddRootAsUser starts a root with files that the ordinary user may not read, and an image
-// with files of many owners. Variables name both file servers; an image needs none.
+// with files of many owners. Variables name both file servers; an image needs none. A user's
+// root is listed file by file before it boots: one of the two is large.
 func TestOddRootAsUser(t *testing.T) {
 	bin := openPrograms(t)
 	t.Parallel()
@@ -31,11 +32,13 @@ func TestOddRootAsUser(t *testing.T) {
 			if virtiofsd == "" && name == "rust" {
 				testhost.Missing(t, "OPENSHELL_RUST_VIRTIOFSD is not set: scripts/e2e sets it")
 			}
-			cases := "a-root-as-people-have-them"
+			t.Parallel()
+			cases, env := "a-root-as-people-have-them", []string{"OPENSHELL_BIN=" + bin, qemu.VirtiofsdEnv + "=" + virtiofsd}
 			if name == "installed" {
 				cases += "|an-image-as-people-don't-have-them"
+				env = append(env, roots.OddFilesEnv+"=3000")
 			}
-			testhost.AsUser(t, 15000, nil, "^TestConformance$/^("+cases+")$", "OPENSHELL_BIN="+bin, qemu.VirtiofsdEnv+"="+virtiofsd)
+			testhost.AsUser(t, 15000, nil, "^TestConformance$/^("+cases+")$", env...)
 		})
 	}
 }
@@ -58,6 +61,7 @@ func virtiofsds() map[string]string {
 // TestFreshness measures without the guest's watch, too. It makes no difference on qemu, since
 // virtiofsd is told to cache nothing.
 func TestFreshness(t *testing.T) {
+	t.Parallel()
 	for name, virtiofsd := range virtiofsds() {
 		t.Run(name, func(t *testing.T) {
 			if name == "rust" && virtiofsd == "" {

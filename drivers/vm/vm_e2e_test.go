@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -52,6 +53,9 @@ func chosen(k krun.Options, q qemu.Options) []hypervisor.Hypervisor {
 	return []hypervisor.Hypervisor{krun.New(k), qemu.New(q)}
 }
 
+// places counts the calls of place.
+var places atomic.Int64
+
 // place returns a driver with its own directories, and a sandbox's spec.
 func place(t *testing.T) (*Driver, drivers.Spec) {
 	t.Helper()
@@ -82,13 +86,14 @@ func place(t *testing.T) (*Driver, drivers.Spec) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := "e2e000000001"
+	id := fmt.Sprintf("e2e%09d", places.Add(1)) // cgroups have its name
 	return d, drivers.Spec{
 		ID: id, Name: "e2e", GatewayID: "test", Dir: filepath.Join(base, "sandboxes", id), Auth: mount, Stdin: true,
 	}
 }
 
 func TestLifeOfAVM(t *testing.T) {
+	t.Parallel()
 	d, spec := place(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	defer cancel()
@@ -207,6 +212,7 @@ func processes(t *testing.T, d *Driver, id string) map[string]int {
 // TestAttachBeforeTheStart checks that a client which attached before the start gets a
 // short workload's output and exit code.
 func TestAttachBeforeTheStart(t *testing.T) {
+	t.Parallel()
 	d, spec := place(t)
 	spec = made(t, d, spec, "echo quick; echo slow >&2; exit 7")
 	var stdout, stderr capture.Buffer
@@ -230,6 +236,7 @@ func TestAttachBeforeTheStart(t *testing.T) {
 // TestWhatAGuestSees checks that hidden directories look empty in the root and in a
 // mount, and that nothing in a read-only mount can be written.
 func TestWhatAGuestSees(t *testing.T) {
+	t.Parallel()
 	d, spec := place(t)
 	ctx := t.Context()
 	data := filepath.Join(filepath.Dir(spec.Dir), "..", "data")
@@ -264,6 +271,7 @@ func TestWhatAGuestSees(t *testing.T) {
 }
 
 func TestATerminal(t *testing.T) {
+	t.Parallel()
 	d, spec := place(t)
 	spec.Process.Terminal, spec.Process.Size = true, drivers.Size{Rows: 24, Cols: 80}
 	spec = up(t, d, spec, "trap 'stty size; exit 3' WINCH; stty size; while :; do sleep 0.1; done")
