@@ -2,20 +2,15 @@ package roster
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"sync"
 	"time"
 
 	"openshell-vm/gateway/api"
-	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/vocab"
 	"openshell-vm/share"
-	"openshell-vm/tokens"
 )
 
 // EndDeadline bounds a removal, and the wait for an operation that is under way.
@@ -237,149 +232,6 @@ func (it *Item) Gone() bool {
 // GoneLocked is Gone for callers who hold Mu.
 func (it *Item) GoneLocked() bool { return it.gone }
 
-// Blame replaces an error that says that a file of the share does not exist, if the cause
-// is known: the item was removed meanwhile, or is still being made. It returns any other
-// error as it is.
-func (it *Item) Blame(err error) error {
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if gone := it.Present(); gone != nil {
-		return gone
-	}
-	_, now := os.Lstat(it.Lease.Share().AuthDir())
-	if r := it.Rec(); !r.Made || now == nil { // if it exists now, it was made since
-		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s was still being made", r.Name), Hint: "try again"}
-	}
-	return err
-}
-
-// shareGone reports whether the directory that is mounted, auth, does not exist.
-func (it *Item) shareGone() bool {
-	_, err := os.Lstat(it.Lease.Share().AuthDir())
-	return errors.Is(err, fs.ErrNotExist)
-}
-
-// Rotate publishes a new token now.
-func (it *Item) Rotate(ctx context.Context) error {
-	if err := it.Present(); err != nil {
-		return err
-	}
-	if r := it.Rec(); r.Lost != "" {
-		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s has no share: %s", r.Name, r.Lost),
-			Hint: "openshell-vm start makes it anew, with a fresh token"}
-	}
-	return it.Blame(it.Deliver(ctx, nil))
-}
-
-// Deliver calls Keeper.Deliver for the item's lease.
-func (it *Item) Deliver(ctx context.Context, start func(context.Context) error) error {
-	return it.roster.Keeper.Deliver(ctx, it.Lease, start)
-}
-
-// Begin makes the item's directory, its record and its share, with a first token. The
-// record comes before the share: a gateway that finds a record without Made removes what
-// was made. The caller holds Op.
-func (it *Item) Begin(ctx context.Context) error {
-	home := it.roster.Home
-	if err := home.MakeSandboxDir(it.ID); err != nil {
-		return err
-	}
-	if err := home.Save(it.Rec()); err != nil {
-		return err
-	}
-	if err := it.roster.MakeShare(it.Rec()); err != nil {
-		return err
-	}
-	return it.Deliver(ctx, nil)
-}
-
-// Erase calls end, which removes what runs, and then removes the share and at last the
-// record. If it fails or the gateway is killed, it can be repeated. A running sandbox's
-// token is renewed until end has succeeded. The caller holds Op.
-func (it *Item) Erase(ctx context.Context, end func(context.Context) error) error {
-	it.Op.MustBeHeld()
-	ctx, cancel := context.WithTimeout(ctx, EndDeadline)
-	defer cancel()
-	if err := it.Update(func(r *state.Record) { r.Want(state.WantGone) }); err != nil {
-		// The disk may be full. A removal makes room, so it goes on.
-		it.roster.Log.Warn("the wish to remove is not on disk, the removal goes on", "sandbox", it.ID, "error", explain.Line(err))
-	}
-	if err := end(ctx); err != nil {
-		return err
-	}
-	if err := it.Lease.Share().Remove(ctx); err != nil {
-		return err
-	}
-	it.Set(func() { it.Removed = true })
-	if err := it.roster.Home.Forget(it.ID); err != nil {
-		return err
-	}
-	it.roster.Drop(it)
-	return nil
-}
-
-// ExplainRemoval words the error of Erase; nil stays nil. If the wish to remove is on
-// record, the gateway goes on trying, and the text says so.
-func (it *Item) ExplainRemoval(err error) error {
-	if err == nil {
-		return nil
-	}
-	var goesOn bool
-	it.Set(func() {
-		if goesOn = it.record.Desired == state.WantGone; goesOn {
-			it.Problem = "it can't be removed yet: " + explain.Line(err)
-		}
-	})
-	e := *explain.Error(err)
-	e.Message = fmt.Sprintf("%s is not removed: %s", it.Rec().Name, e.Message)
-	if goesOn {
-		e.Hint = "the gateway goes on trying, and renews its token until then; " + e.Hint
-	}
-	return &e
-}
-
-// holder makes an item a lease.Holder.
-type holder struct{ it *Item }
-
-func (h holder) Name() string                { return h.it.Rec().Name }
-func (h holder) TTL() time.Duration          { return h.it.Rec().TTL() }
-func (h holder) Tokens() vocab.Tokens        { return h.it.Tokens() }
-func (h holder) Mounted() error              { return h.it.Owner.Mounted() }
-func (h holder) Restore() func()             { return h.it.Owner.Restore() }
-func (h holder) Delivered()                  { h.it.Owner.Delivered() }
-func (h holder) AfterRestart() time.Duration { return h.it.Owner.AfterRestart() }
-
-// Reserve raises the record's limit if the generation is above it.
-func (h holder) Reserve(generation uint64) error {
-	if generation <= h.it.Rec().GenerationLimit {
-		return nil
-	}
-	return h.it.Update(func(r *state.Record) { r.GenerationLimit = generation + state.GenerationStep - 1 })
-}
-
-// Floor returns 1 for an item that is being made. Otherwise the share was lost, and any
-// number up to the record's limit may have been used.
-func (h holder) Floor() uint64 {
-	if r := h.it.Rec(); r.Made {
-		return r.GenerationLimit + 1
-	}
-	return 1
-}
-
 // maxAbout bounds what a token says of a sandbox, in bytes of each part: the token is read up
 // to a limit.
 const maxAbout = 256
-
-// About says what the sandbox is. What is too long for a token is left out.
-func (h holder) About() tokens.About {
-	r := h.it.Rec()
-	about := tokens.About{Name: r.Name, Driver: r.Driver}
-	if len(r.Request.Image) <= maxAbout {
-		about.Image = r.Request.Image
-	}
-	if len(r.Request.Rootfs) <= maxAbout {
-		about.RootFS = r.Request.Rootfs
-	}
-	return about
-}

@@ -1,0 +1,115 @@
+package roster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/state"
+)
+
+// Blame replaces an error that says that a file of the share does not exist, if the cause
+// is known: the item was removed meanwhile, or is still being made. It returns any other
+// error as it is.
+func (it *Item) Blame(err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if gone := it.Present(); gone != nil {
+		return gone
+	}
+	_, now := os.Lstat(it.Lease.Share().AuthDir())
+	if r := it.Rec(); !r.Made || now == nil { // if it exists now, it was made since
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("%s was still being made", r.Name), Hint: "try again"}
+	}
+	return err
+}
+
+// shareGone reports whether the directory that is mounted, auth, does not exist.
+func (it *Item) shareGone() bool {
+	_, err := os.Lstat(it.Lease.Share().AuthDir())
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// Rotate publishes a new token now.
+func (it *Item) Rotate(ctx context.Context) error {
+	if err := it.Present(); err != nil {
+		return err
+	}
+	if r := it.Rec(); r.Lost != "" {
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s has no share: %s", r.Name, r.Lost),
+			Hint: "openshell-vm start makes it anew, with a fresh token"}
+	}
+	return it.Blame(it.Deliver(ctx, nil))
+}
+
+// Deliver calls Keeper.Deliver for the item's lease.
+func (it *Item) Deliver(ctx context.Context, start func(context.Context) error) error {
+	return it.roster.Keeper.Deliver(ctx, it.Lease, start)
+}
+
+// Begin makes the item's directory, its record and its share, with a first token. The
+// record comes before the share: a gateway that finds a record without Made removes what
+// was made. The caller holds Op.
+func (it *Item) Begin(ctx context.Context) error {
+	home := it.roster.Home
+	if err := home.MakeSandboxDir(it.ID); err != nil {
+		return err
+	}
+	if err := home.Save(it.Rec()); err != nil {
+		return err
+	}
+	if err := it.roster.MakeShare(it.Rec()); err != nil {
+		return err
+	}
+	return it.Deliver(ctx, nil)
+}
+
+// Erase calls end, which removes what runs, and then removes the share and at last the
+// record. If it fails or the gateway is killed, it can be repeated. A running sandbox's
+// token is renewed until end has succeeded. The caller holds Op.
+func (it *Item) Erase(ctx context.Context, end func(context.Context) error) error {
+	it.Op.MustBeHeld()
+	ctx, cancel := context.WithTimeout(ctx, EndDeadline)
+	defer cancel()
+	if err := it.Update(func(r *state.Record) { r.Want(state.WantGone) }); err != nil {
+		// The disk may be full. A removal makes room, so it goes on.
+		it.roster.Log.Warn("the wish to remove is not on disk, the removal goes on", "sandbox", it.ID, "error", explain.Line(err))
+	}
+	if err := end(ctx); err != nil {
+		return err
+	}
+	if err := it.Lease.Share().Remove(ctx); err != nil {
+		return err
+	}
+	it.Set(func() { it.Removed = true })
+	if err := it.roster.Home.Forget(it.ID); err != nil {
+		return err
+	}
+	it.roster.Drop(it)
+	return nil
+}
+
+// ExplainRemoval words the error of Erase; nil stays nil. If the wish to remove is on
+// record, the gateway goes on trying, and the text says so.
+func (it *Item) ExplainRemoval(err error) error {
+	if err == nil {
+		return nil
+	}
+	var goesOn bool
+	it.Set(func() {
+		if goesOn = it.record.Desired == state.WantGone; goesOn {
+			it.Problem = "it can't be removed yet: " + explain.Line(err)
+		}
+	})
+	e := *explain.Error(err)
+	e.Message = fmt.Sprintf("%s is not removed: %s", it.Rec().Name, e.Message)
+	if goesOn {
+		e.Hint = "the gateway goes on trying, and renews its token until then; " + e.Hint
+	}
+	return &e
+}
