@@ -126,6 +126,13 @@ func TestChangedTokens(t *testing.T) {
 		t.Errorf("a preset for a share: %+v, %v", s, err)
 	}
 
+	ttl := 20 * time.Minute // of all tokens without a lifetime of their own
+	if _, err := w.client.Update(ctx, "box", api.UpdateRequest{TTL: &ttl}); err != nil {
+		t.Fatal(err)
+	}
+	if files := w.get("box").Token.Files; time.Until(files[0].ExpiresAt) > ttl || time.Until(files[1].ExpiresAt) < 50*time.Minute {
+		t.Errorf("after update --ttl: %+v", files)
+	}
 	w.put("box", map[string]string{"mine.jwt": "x"})
 	generation := w.get("box").Token.Generation
 	for says, q := range map[string]api.TokensRequest{

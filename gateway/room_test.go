@@ -45,7 +45,7 @@ func TestReserveFollowsTheShares(t *testing.T) {
 	if n := blanks(); n != 4 {
 		t.Errorf("after somebody removed it %d publishes are set aside", n)
 	}
-	for _, want := range []string{"room: ", " are free on the disk of " + g.home.State, "reserve: 4 renewals (48KiB) are set aside there"} {
+	for _, want := range []string{"room: ", " are free on the disk of " + g.home.State, "reserve: up to 4 renewals (48KiB) are set aside there"} {
 		if !strings.Contains(facts(), want) {
 			t.Errorf("doctor does not say %q, but %s", want, facts())
 		}

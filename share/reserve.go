@@ -25,7 +25,8 @@ import (
 // link counts as an inode. For that the publish removes an empty file, and for a moment
 // its inode is free for others.
 //
-// A reserve is enough for as many publishes as it has blanks. The next Keep makes
+// A reserve is enough for as many publishes of two new files as it has blanks: BlanksFor says
+// what more files need. The next Keep makes
 // superseded generations' room into blanks again, if nobody else takes it first.
 //
 // All methods may be called concurrently. Only one process may use a reserve at a time.
@@ -41,6 +42,7 @@ const (
 	blankForm  = "blank-%08d"
 	blankNew   = "new" // a blank that is being made
 	blankBlock = 4096  // bytes of each file; a token and its metadata have less
+	blankMost  = 16384 // bytes of a new file for which blanks are given up: the metadata of many tokens
 
 	// BlankSize is how many bytes a blank takes up, directory and files, on a file
 	// system with blocks of 4 KiB.
@@ -52,6 +54,10 @@ var (
 	blankFiles  = []string{"..0", "..1"} // with one block each
 	blankInodes = []string{"..2", "..3", "..4", "..5"}
 )
+
+// BlanksFor returns how many blanks one publish with so many new files takes, each of at most
+// 4 KiB.
+func BlanksFor(files int) int { return max(1, (files+len(blankFiles)-1)/len(blankFiles)) }
 
 // IsFull reports whether err means that a file system or a quota has no room left.
 func IsFull(err error) bool { return isErrno(err, unix.ENOSPC) || isErrno(err, unix.EDQUOT) }
@@ -96,8 +102,7 @@ func isBlank(dir string) bool {
 	return true
 }
 
-// Len returns the number of blanks, which is the number of publishes that they are
-// enough for.
+// Len returns the number of blanks.
 func (r *Reserve) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -270,10 +275,19 @@ func (t *txn) fillFiles(gen dir, current uint64, files []File) error {
 				err = errors.Join(gen.unlink(inodes[0], 0), gen.do("link", f.Name, link))
 				inodes = inodes[1:]
 			}
-		case len(blanks) > 0 && len(f.Data) <= blankBlock:
+		case len(f.Data) <= blankBlock:
+			if len(blanks) == 0 {
+				if err = t.opts.Reserve.takeFiles(gen); err != nil {
+					return err
+				}
+				blanks = blankFiles
+			}
 			err = t.fillFile(gen, blanks[0], f)
 			blanks = blanks[1:]
-		default:
+		default: // what the blanks free, somebody else may take first
+			for left := len(f.Data); left > 0 && len(f.Data) <= blankMost && err == nil; left -= BlankSize {
+				err = t.opts.Reserve.take(os.RemoveAll)
+			}
 			err = gen.write(f.Name, f.Data, t.fileOwner(), t.opts.Durable)
 		}
 		if err != nil {
@@ -286,6 +300,19 @@ func (t *txn) fillFiles(gen dir, current uint64, files []File) error {
 		}
 	}
 	return nil
+}
+
+// takeFiles moves the two files of a further blank into a directory.
+func (r *Reserve) takeFiles(into dir) error {
+	return r.take(func(blank string) error {
+		for _, name := range blankFiles {
+			move := func() error { return unix.Renameat(unix.AT_FDCWD, filepath.Join(blank, name), into.fd, name) }
+			if err := into.do("take from the reserve", name, move); err != nil {
+				return err
+			}
+		}
+		return os.RemoveAll(blank)
+	})
 }
 
 // unchanged reports whether gen has this file with the same content, owner and mode.

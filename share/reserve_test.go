@@ -93,7 +93,7 @@ func mountExt4(dir string) error {
 const (
 	reservedShares = 5
 	reservedEach   = 12
-	reservedBlanks = reservedShares * reservedEach
+	reservedBlanks = reservedShares * reservedEach * 2 // a publish has more than two new files
 )
 
 func reserveOn(dir string, size int) error {
@@ -108,14 +108,15 @@ func reserveOn(dir string, size int) error {
 	var shares []*Share
 	publish := func(s *Share, round int) error {
 		p, err := s.Publish(context.Background(), 0, func(n uint64) ([]File, error) {
-			return []File{{"token", proven(n, "token")}, {"metadata", proven(n, "metadata")}, {"large", large}}, nil
+			return []File{{"token", proven(n, "token")}, {"metadata", proven(n, "metadata")},
+				{"other", proven(n, "other")}, {"third", proven(n, "third")}, {"large", large}}, nil
 		})
 		if err != nil {
 			return fmt.Errorf("round %d of %s: %w", round, s.Dir(), err)
 		}
 		now, err := Read(s.AuthDir())
-		if err != nil || now.Generation != p.Generation || !bytes.Equal(now.Files["large"], large) || len(now.Files) != 3 ||
-			!bytes.Equal(now.Files["token"], proven(p.Generation, "token")) {
+		if err != nil || now.Generation != p.Generation || !bytes.Equal(now.Files["large"], large) || len(now.Files) != 5 ||
+			!bytes.Equal(now.Files["token"], proven(p.Generation, "token")) || !bytes.Equal(now.Files["third"], proven(p.Generation, "third")) {
 			return fmt.Errorf("round %d: a reader finds generation %d of %d, %v", round, now.Generation, p.Generation, err)
 		}
 		return nil

@@ -128,13 +128,13 @@ func (k *Keeper) all() []*Lease {
 	return all
 }
 
-// EachKept calls f for every lease that is renewed, with its share's directory and the
-// shortest lifetime of its tokens.
-func (k *Keeper) EachKept(f func(shareDir string, ttl time.Duration)) {
+// EachKept calls f for every lease that is renewed, with its share's directory, the shortest
+// lifetime of its tokens, and how many files each renewal makes anew.
+func (k *Keeper) EachKept(f func(shareDir string, ttl time.Duration, files int)) {
 	for _, l := range k.all() {
 		if _, kept := l.Renewal(); kept {
 			shortest, _ := l.lifetimes()
-			f(l.share.Dir(), shortest)
+			f(l.share.Dir(), shortest, 2+len(l.holder.Tokens().Files)) // and the metadata
 		}
 	}
 }

@@ -60,7 +60,9 @@ func (r *Reserves) Run(ctx context.Context) {
 // Refill sets aside as much space as the shares need now.
 func (r *Reserves) Refill() {
 	wanted := map[string]int{} // by parent directory: RoomOf is called once for each
-	r.leases.EachKept(func(shareDir string, ttl time.Duration) { wanted[filepath.Dir(shareDir)] += publishes(ttl) })
+	r.leases.EachKept(func(shareDir string, ttl time.Duration, files int) {
+		wanted[filepath.Dir(shareDir)] += publishes(ttl) * share.BlanksFor(files)
+	})
 	sum := map[*state.Room]int{}
 	for dir, n := range wanted {
 		sum[r.home.RoomOf(dir)] += n
@@ -84,7 +86,7 @@ func (r *Reserves) Short() (lines []string) {
 	for _, room := range r.home.Rooms() {
 		wanted, _ := room.Wanted()
 		if s := room.Space(); wanted > 0 && s.Little() {
-			lines = append(lines, fmt.Sprintf("only %s are free on the disk of %s: when it is full, %d more renewals fit, "+
+			lines = append(lines, fmt.Sprintf("only %s are free on the disk of %s: when it is full, up to %d more renewals fit, "+
 				"and VMs that write are frozen; make room",
 				units.BytesSize(float64(s.Free)), room.Dir, room.Reserve.Len()))
 		}
@@ -103,7 +105,7 @@ func (r *Reserves) Facts() (facts []api.Fact) {
 			units.BytesSize(float64(s.Free)), units.BytesSize(float64(s.All)), room.Dir)})
 		wanted, problem := room.Wanted()
 		n := room.Reserve.Len()
-		line := fmt.Sprintf("%d renewals (%s) are set aside there for when it is full", n, units.BytesSize(float64(n*share.BlankSize)))
+		line := fmt.Sprintf("up to %d renewals (%s) are set aside there for when it is full", n, units.BytesSize(float64(n*share.BlankSize)))
 		switch {
 		case wanted == 0 && problem == "":
 			line = "none needed there: no token is to be renewed"
