@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 )
@@ -55,15 +56,24 @@ var wireNames = map[string]bool{"iss": true, "aud": true, "sub": true, "sandbox_
 	"nbf": true, "exp": true, "jti": true, "gen": true, "openshell": true}
 
 func (w wire) encode() ([]byte, error) {
-	text, err := json.Marshal(w)
+	text, err := compact(w)
 	if err != nil || len(w.own) == 0 {
 		return text, err
 	}
-	own, err := json.Marshal(w.own)
+	own, err := compact(w.own)
 	if err != nil {
 		return nil, err
 	}
 	return append(append(text[:len(text)-1], ','), own[1:]...), nil
+}
+
+// compact is json.Marshal, but writes <, > and & as they are and not as six bytes each.
+func compact(v any) ([]byte, error) {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 // decodeWire returns the claims of a JSON object that parse has taken apart.

@@ -17,8 +17,9 @@ const (
 )
 
 // MaxSize bounds a raw token, in bytes. One for the gateway has about 600, one that is
-// signed with RSA and has no claims of the user's about 1,000.
-const MaxSize = 4096
+// signed with RSA and has no claims of the user's about 1,000. Many servers read no header line
+// over 8 KiB.
+const MaxSize = 8192
 
 const (
 	issuerPrefix       = "openshell-gateway:"

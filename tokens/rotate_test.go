@@ -433,7 +433,7 @@ func TestCheckNames(t *testing.T) {
 		}
 	}
 	r := forAudience(ES256)
-	for i := range 4 {
+	for i := range 8 {
 		r.Claims[fmt.Sprint("c", i)] = long[:1000]
 	}
 	if _, _, err := (Issuer{Keys: openKeys(t), GatewayID: gatewayID}).Mint(r); !errors.Is(err, ErrTooLarge) {
