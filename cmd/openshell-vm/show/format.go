@@ -1,7 +1,6 @@
 package show
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,25 +24,26 @@ func Format(w io.Writer, format string, rows []any) error {
 	if err != nil {
 		return malformed(format, err)
 	}
-	out := w
+	var lines strings.Builder // all of them, so that a template that can't be used prints nothing
 	if table {
-		aligned := tabwriter.NewWriter(w, 10, 1, 3, ' ', 0)
-		defer aligned.Flush()
-		out = aligned
-		if _, err := fmt.Fprintln(out, heading(t)); err != nil {
-			return err
-		}
+		fmt.Fprintln(&lines, heading(t))
 	}
 	for _, row := range rows {
-		var line bytes.Buffer
+		var line strings.Builder
 		if err := t.Execute(&line, row); err != nil {
 			return malformed(format, err)
 		}
-		if _, err := fmt.Fprintln(out, harmless(line.String())); err != nil {
-			return err
-		}
+		fmt.Fprintln(&lines, harmless(line.String()))
 	}
-	return nil
+	if !table {
+		_, err := io.WriteString(w, lines.String())
+		return err
+	}
+	aligned := tabwriter.NewWriter(w, 10, 1, 3, ' ', 0)
+	if _, err := io.WriteString(aligned, lines.String()); err != nil {
+		return err
+	}
+	return aligned.Flush()
 }
 
 // HasFields refuses a template with a field that a row like this one does not have. It is for

@@ -52,13 +52,13 @@ func (n names) pipe(p *parse.PipeNode) (name string) {
 		for i, arg := range command.Args {
 			switch arg := arg.(type) {
 			case *parse.FieldNode:
-				name = n.field(arg.Ident, command.Args[i+1:])
+				name = n.field(arg.Ident, given(command.Args, i))
 			case *parse.ChainNode:
 				name = n.field(arg.Field, nil)
 			case *parse.VariableNode:
 				name = n[arg.Ident[0]]
 				if len(arg.Ident) > 1 {
-					name = n.field(arg.Ident, command.Args[i+1:])
+					name = n.field(arg.Ident, given(command.Args, i))
 				}
 			case *parse.PipeNode:
 				name = n.pipe(arg)
@@ -71,6 +71,14 @@ func (n names) pipe(p *parse.PipeNode) (name string) {
 	return name
 }
 
+// given are the arguments of a method, which is what stands first.
+func given(args []parse.Node, i int) []parse.Node {
+	if i > 0 {
+		return nil
+	}
+	return args[1:]
+}
+
 // field is the name of a field, or of the label that is asked for.
 func (n names) field(path []string, args []parse.Node) string {
 	last := path[len(path)-1]
@@ -78,6 +86,9 @@ func (n names) field(path []string, args []parse.Node) string {
 		if label, ok := args[0].(*parse.StringNode); ok {
 			return label.Text
 		}
+	}
+	if len(args) > 0 && len(path) > 1 { // last is a method of the field
+		last = path[len(path)-2]
 	}
 	return strings.ToUpper(last)
 }

@@ -127,6 +127,7 @@ func TestTableHeadings(t *testing.T) {
 		{`table {{.Name}}\t{{join .UsedBy ", "}}`, volume, "NAME      USEDBY", "work      one, two"},
 		{`table {{.Name}}\t{{range .UsedBy}}{{.}} {{end}}`, volume, "NAME      USEDBY", "work      one two"},
 		{`table {{.Name}}\t{{.Token.Generation}}`, share, "NAME      GENERATION", "agent     7"},
+		{`table {{.Name}}\t{{.CreatedAt.Format "15:04"}}`, api.Share{Name: "agent", CreatedAt: noon}, "NAME      CREATEDAT", "agent     12:00"},
 		{`table {{.Name}}\t{{with .Token}}{{.Generation}}{{end}}`, share, "NAME      GENERATION", "agent     7"},
 		{`table {{index .Names 0}}\t{{if .ID}}{{.ID}}{{end}}`, image, "NAMES       ID", "debian:12   sha256:abc"},
 		{`table {{index .Config.Labels "a"}}\t{{$id := .ID}}{{$id | upper}}`, image, "LABELS    ID", "b         SHA256:ABC"},
@@ -145,5 +146,13 @@ func TestTableHeadings(t *testing.T) {
 		if len(lines) != 2 || lines[0] != c.heading || lines[1] != c.line {
 			t.Errorf("%s: %q, want %q and %q", c.format, lines, c.heading, c.line)
 		}
+	}
+}
+
+// TestNothingBeforeAnError: a template that can't be used prints nothing.
+func TestNothingBeforeAnError(t *testing.T) {
+	var out strings.Builder
+	if err := Format(&out, `table {{.Name}} {{.Nope}}`, []any{api.Volume{Name: "a"}}); err == nil || out.Len() > 0 {
+		t.Errorf("%q, %v", out.String(), err)
 	}
 }
