@@ -50,29 +50,15 @@ func TestConformance(t *testing.T) {
 			impostor(t, cli, name, labels, onImage)
 		},
 		Metadata: func(t testing.TB, id string) []byte { return metadata(t, cli, id) },
-		Load:     func(t testing.TB, ref string, archive io.Reader) { load(t, cli, ref, archive) },
+		Unload: func(_ testing.TB, ref string) {
+			_, _ = cli.ImageRemove(context.Background(), ref, image.RemoveOptions{Force: true})
+		},
 	})
 }
 
 func TestImageSource(t *testing.T) {
 	testhost.FindEngine(t, "docker")
 	driverstest.ImageSource(t, "docker-daemon")
-}
-
-// load does what docker load does.
-func load(t testing.TB, cli *client.Client, ref string, archive io.Reader) {
-	t.Helper()
-	answer, err := cli.ImageLoad(t.Context(), archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if text, err := io.ReadAll(answer.Body); err != nil || strings.Contains(string(text), "errorDetail") {
-		t.Fatalf("load: %s, %v", text, err)
-	}
-	t.Cleanup(func() {
-		_, _ = cli.ImageRemove(context.Background(), ref, image.RemoveOptions{Force: true})
-	})
 }
 
 // impostor does what `docker import --change LABEL …` and `docker run` do.

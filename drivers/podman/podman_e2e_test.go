@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 		RemoveBehind:  raw.remove,
 		Impostor:      raw.impostor,
 		Metadata:      raw.metadata,
-		Load:          raw.load,
+		Unload:        raw.unload,
 		Limits:        map[string]string{"a device node": "not permitted"}, // Podman keeps that right from containers
 	})
 }
@@ -63,24 +63,9 @@ func TestImageSource(t *testing.T) {
 	driverstest.ImageSource(t, "containers-storage")
 }
 
-// load does what podman load does.
-func (e *engineAPI) load(t testing.TB, ref string, archive io.Reader) {
-	t.Helper()
-	conn, err := e.connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := conn.DoRequest(t.Context(), archive, http.MethodPost, "/images/load", nil, http.Header{"Content-Type": {"application/x-tar"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if text, err := io.ReadAll(response.Body); err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("load: %s, %v", text, err)
-	}
-	t.Cleanup(func() {
-		_ = e.call(context.Background(), http.MethodDelete, "/images/%s", url.Values{"force": {"true"}}, nil, nil, ref)
-	})
+// unload does what podman rmi does.
+func (e *engineAPI) unload(_ testing.TB, ref string) {
+	_ = e.call(context.Background(), http.MethodDelete, "/images/%s", url.Values{"force": {"true"}}, nil, nil, ref)
 }
 
 // impostor does what `podman import --change LABEL=…` and `podman run` do.

@@ -54,12 +54,20 @@ func attributes(path string) (all string) {
 	return all
 }
 
-// Digest counts the lines of Whole, and hashes them.
-func Digest(dir string) (lines int, sum string) {
-	h := sha256.New()
+// DigestEvery is after how many lines a Digest tells how far it is: a slow guest takes minutes
+// for all of a large image.
+const DigestEvery = 5000
+
+// Digest counts the lines of Whole, and hashes them. It tells how far it is, and at the end the
+// result.
+func Digest(dir string, tell func(lines int, sum string)) {
+	h, lines := sha256.New(), 0
 	Whole(dir, func(line string) {
+		if lines > 0 && lines%DigestEvery == 0 {
+			tell(lines, hex.EncodeToString(h.Sum(nil)))
+		}
 		lines++
 		_, _ = io.WriteString(h, line+"\n")
 	})
-	return lines, hex.EncodeToString(h.Sum(nil))
+	tell(lines, hex.EncodeToString(h.Sum(nil)))
 }

@@ -24,11 +24,13 @@ import (
 	"openshell-vm/internal/tree"
 )
 
-// How many files are copied. A guest under emulation takes some milliseconds for each.
+// How many files are copied, unless the variable says another number. Every mode is there with
+// every owner. A guest under emulation takes some milliseconds for each.
 const (
-	manyFiles  = 3_000
-	fewFiles   = 1_500 // where nothing else is learnt from more
-	guestFiles = 800
+	manyFiles    = 3_000
+	fewFiles     = 1_500 // where nothing else is learnt from more
+	guestFiles   = 200
+	copyFilesEnv = "OPENSHELL_COPY_FILES"
 )
 
 // Copies: a tree goes into a sandbox and comes back the same. What is read-only stays so.
@@ -48,6 +50,7 @@ func Copies(t *testing.T, s *fixture.Suite) string {
 	case s.LosesOwners:
 		files = fewFiles
 	}
+	files = fixture.NumberFrom(copyFilesEnv, files)
 	from := filepath.Join(t.TempDir(), "tree")
 	makeTree(t, from, files)
 	begin := time.Now()

@@ -3,22 +3,19 @@ package roots
 
 import (
 	_ "embed"
-	"errors"
 	"fmt"
-	"io"
+	"net"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest/fixture"
+	"openshell-vm/drivers/driverstest/testhost"
 	"openshell-vm/drivers/vm/images/imagetest"
 )
 
@@ -43,10 +40,7 @@ func OddImage(t *testing.T, h fixture.Harness) { OddImageCase(t, fixture.NewSuit
 // with his groups, working directory, volumes and stop signal.
 func OddImageCase(t *testing.T, s *fixture.Suite) string {
 	const tool = "/opt/suite/witness"
-	files := imageFiles
-	if n, err := strconv.Atoi(os.Getenv(imageFilesEnv)); err == nil && n > 0 {
-		files = n
-	}
+	files := fixture.NumberFrom(imageFilesEnv, imageFiles)
 	ref := image(s, t, imagetest.Odd(t, files, tool, "signals"))
 	b := s.Box(t, func(b *fixture.Box) {
 		b.Spec.Image, b.Spec.VM.Rootfs = ref, ""
@@ -65,7 +59,7 @@ func OddImageCase(t *testing.T, s *fixture.Suite) string {
 	}
 	whole, _ := b.Exec(drivers.Process{Args: []string{tool, "whole", "/odd"}, User: "0"}, false).Rest()
 	digest, _ := b.Exec(drivers.Process{Args: []string{tool, "digest", "/many"}, User: "0"}, false).Rest()
-	compareImage(s, t, append(whole, digest...), files)
+	compareImage(s, t, whole, digest, files)
 	out, _ = b.Exec(drivers.Process{Args: []string{tool, "digest", "/odd-volume"}, User: "0"}, false).Rest()
 	if !strings.HasPrefix(strings.Join(out, " "), "1 ") {
 		t.Errorf("its volume: %q", out)
@@ -78,19 +72,25 @@ func OddImageCase(t *testing.T, s *fixture.Suite) string {
 }
 
 // compareImage compares what was seen with what Docker shows.
-func compareImage(s *fixture.Suite, t *testing.T, seen []string, files int) {
+func compareImage(s *fixture.Suite, t *testing.T, seen, digest []string, files int) {
 	t.Helper()
+	// 500 of them lie in a directory, and these in another.
+	if last := strings.Join(digest[max(0, len(digest)-1):], ""); !strings.HasPrefix(last, fmt.Sprint(files+(files+499)/500+1, " ")) {
+		t.Errorf("of %d files it shows %q", files, last)
+	}
 	if file := os.Getenv("OPENSHELL_ODD_IMAGE"); file != "" {
-		if err := os.WriteFile(file, []byte(strings.Join(seen, "\n")+"\n"), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(strings.Join(append(seen, digest...), "\n")+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	want := strings.Split(strings.TrimSpace(oddImageSeen), "\n")
-	if s.Load != nil && os.Getuid() != 0 && !s.RootIsRoot { // an ordinary user's engine can make no device
+	if s.Unload != nil && os.Getuid() != 0 && !s.RootIsRoot { // an ordinary user's engine can make no device
 		want = slices.DeleteFunc(want, func(line string) bool { return strings.Contains(line, ", device ") })
 	}
-	if files != imageFiles {
-		seen, want = seen[:len(seen)-1], want[:len(want)-1]
+	if files == imageFiles {
+		seen = append(seen, digest...)
+	} else {
+		want = want[:len(want)-1]
 	}
 	for _, line := range want {
 		if !slices.Contains(seen, line) {
@@ -104,18 +104,31 @@ func compareImage(s *fixture.Suite, t *testing.T, seen []string, files int) {
 	}
 }
 
-// image brings an image to where the driver finds it.
+// enginePort is where an engine's network has the registry. scripts/engines tells Podman that
+// this one needs no TLS.
+const enginePort = "127.0.0.1:5000"
+
+// image puts an image into a registry on the loopback where the driver looks for it: this
+// host's, or that of the engine's own network.
 func image(s *fixture.Suite, t *testing.T, image v1.Image) (ref string) {
 	t.Helper()
-	if s.Load == nil {
-		return imagetest.Serve(t, nil).Push(image, "suite/odd:1")
+	registry := imagetest.Serve(t, nil)
+	ref = registry.Push(image, "suite/odd:"+fixture.NewID())
+	if s.Unload == nil {
+		return ref
 	}
-	tag, err := name.NewTag("localhost/openshell-suite-odd:" + fixture.NewID())
-	if err != nil {
-		t.Fatal(err)
+	if s.Netns == nil {
+		t.Fatal("the engine's network can't be entered")
 	}
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(errors.Join(tarball.Write(tag, image, w))) }()
-	s.Load(t, tag.String(), r)
-	return tag.String()
+	var listener net.Listener
+	s.Eventually(t, func() error { // another test of this engine may have the port
+		return testhost.InNetns(s.Netns(), func() (err error) {
+			listener, err = net.Listen("tcp", enginePort)
+			return err
+		})
+	})
+	registry.On(listener)
+	ref = enginePort + strings.TrimPrefix(ref, registry.Host)
+	t.Cleanup(func() { s.Unload(t, ref) })
+	return ref
 }

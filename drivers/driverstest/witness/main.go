@@ -11,7 +11,7 @@
 //	witness tree DIR           what it sees of each path below, as JSON (content.Seen)
 //	witness files DIR          does there what programs do with files; "NAME: ok" or "NAME: ERROR"
 //	witness whole DIR          what an image says of each path below, one line each (content.Whole)
-//	witness digest DIR         the number and the hash of those lines
+//	witness digest DIR         the number and the hash of those lines, and some on the way
 //	witness self               its user and groups, directory and environment, one line each
 //	witness size               "ROWSxCOLS" of its terminal, again when it changes
 //	witness hold               "ready", then nothing until SIGTERM
@@ -48,7 +48,7 @@ var does = map[string]func(args []string){
 	},
 	"files":   func(args []string) { files.Run(args[0]) },
 	"whole":   func(args []string) { content.Whole(args[0], func(line string) { fmt.Println(line) }) },
-	"digest":  func(args []string) { fmt.Println(content.Digest(args[0])) },
+	"digest":  func(args []string) { content.Digest(args[0], func(lines int, sum string) { fmt.Println(lines, sum) }) },
 	"self":    func([]string) { self() },
 	"size":    func([]string) { size() },
 	"hold":    func([]string) { hold() },

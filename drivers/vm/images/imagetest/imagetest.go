@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -117,8 +118,9 @@ func Image(tb testing.TB, c v1.Config, layers ...*Layer) v1.Image {
 
 // Registry is a registry on loopback. Its images are in memory.
 type Registry struct {
-	Host string // HOST:PORT
-	tb   testing.TB
+	Host    string // HOST:PORT
+	tb      testing.TB
+	handler http.Handler
 }
 
 // Serve starts a registry, until the end of the test. wrap may be nil; it comes before the
@@ -131,7 +133,14 @@ func Serve(tb testing.TB, wrap func(http.Handler) http.Handler) *Registry {
 	}
 	server := httptest.NewServer(handler)
 	tb.Cleanup(server.Close)
-	return &Registry{Host: strings.TrimPrefix(server.URL, "http://"), tb: tb}
+	return &Registry{Host: strings.TrimPrefix(server.URL, "http://"), tb: tb, handler: handler}
+}
+
+// On serves the registry at another place, too.
+func (r *Registry) On(l net.Listener) {
+	server := &http.Server{Handler: r.handler}
+	go func() { _ = server.Serve(l) }()
+	r.tb.Cleanup(func() { server.Close() })
 }
 
 // Push puts an image into the registry, and returns its reference.
