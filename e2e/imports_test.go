@@ -149,7 +149,7 @@ var importRule = map[string][]string{
 	"cmd/openshell-vm/frame":    {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/gateways", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},
 	"cmd/openshell-vm/gateways": {"gateway/api"},
 	"cmd/openshell-vm/habits":   {},
-	"cmd/openshell-vm/identity": {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/request", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},
+	"cmd/openshell-vm/identity": {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/request", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api", "internal/discovery"},
 	"cmd/openshell-vm/images":   {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},
 	"cmd/openshell-vm/logs":     {"cmd/openshell-vm/gateways", "gateway/api"},
 	"cmd/openshell-vm/request":  {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/images", "cmd/openshell-vm/say", "gateway/api"},
@@ -157,7 +157,7 @@ var importRule = map[string][]string{
 	"cmd/openshell-vm/session":  {"cmd/openshell-vm/gateways", "cmd/openshell-vm/say", "gateway/api"},
 	"cmd/openshell-vm/shares":   {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/request", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},
 	"cmd/openshell-vm/usage":    {"cmd/openshell-vm/show", "gateway/api"},
-	"cmd/openshell-vm/show":     {"cmd/openshell-vm/say", "gateway/api", "internal/text"},
+	"cmd/openshell-vm/show":     {"cmd/openshell-vm/say", "gateway/api", "internal/discovery", "internal/text"},
 	"cmd/openshell-vm/volumes":  {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},
 
 	"cmd/openshell-gateway": {"gateway", "drivers"},

@@ -55,7 +55,7 @@ func newApp() *cli.App {
 			category("images", images.Command()),
 			category("shares", shares.Command()),
 			category("volumes", volumes.Command()),
-			category("gateway", identity.Tokens(), identity.Keys(), daemon.Command(), daemon.Doctor(),
+			category("gateway", identity.Tokens(), identity.Keys(), identity.Issuer(), daemon.Command(), daemon.Doctor(),
 				versionCommand(), completionCommand()),
 		),
 		// Values may contain commas.

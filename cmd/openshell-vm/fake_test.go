@@ -154,6 +154,7 @@ func (f *fake) handler() http.Handler {
 	f.shareRoutes(mux)
 	f.volumeRoutes(mux)
 	f.configRoutes(mux)
+	f.issuerRoutes(mux)
 	routes := map[string]func(http.ResponseWriter, *http.Request, *fakeSandbox){
 		"GET /v1/sandboxes/{ref}":               f.get,
 		"DELETE /v1/sandboxes/{ref}":            f.remove,

@@ -9,9 +9,9 @@ import (
 
 // File is one that Export wrote.
 type File struct {
-	Path string // below the directory
-	Type string // the content type to serve it with
-	What string // in a few words
+	Path string `json:"path"` // below the directory
+	Type string `json:"type"` // the content type to serve it with
+	What string `json:"what"` // in a few words
 }
 
 // Export writes the documents as files below dir, in the layout of a web server whose URL is

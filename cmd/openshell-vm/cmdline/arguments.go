@@ -30,6 +30,8 @@ const (
 	Volumes        = "VOLUME..."
 	TokenFile      = "[FILE|-]"
 	OneFile        = "FILE"
+	OneDirectory   = "DIR"
+	MayBeURL       = "[URL]"
 	OneKey         = "KEY"
 	OneShell       = "bash|zsh|fish"
 	OneImage       = "IMAGE"
@@ -65,6 +67,8 @@ var allArguments = map[string]arguments{
 	Volumes:        {names: volumeNames, many: true},
 	TokenFile:      {},
 	OneFile:        {}, // a shell completes files
+	OneDirectory:   {},
+	MayBeURL:       {},
 	OneKey:         {names: keyNames},
 	OneImage:       {},
 	Images:         {names: imageNames, many: true},
@@ -94,6 +98,14 @@ func Some(c *cli.Context) ([]string, error) {
 		return nil, WrongArgs(c)
 	}
 	return c.Args().Slice(), nil
+}
+
+// AtMostOne is the only argument of a command that may have one; "" if there is none.
+func AtMostOne(c *cli.Context) (string, error) {
+	if c.NArg() > 1 {
+		return "", WrongArgs(c)
+	}
+	return c.Args().First(), nil
 }
 
 // None is for a command that takes no argument.
