@@ -267,6 +267,8 @@ func harness(t *testing.T, bootDeadline time.Duration) driverstest.Harness {
 		Name:      "vm, krun",
 		Dir:       dir,
 		Mountable: mountable || inside && os.Getuid() == 0,
+		Guest:     true,
+		Netns:     driverstest.OwnNetns,
 		New: func(gateway string) drivers.Driver {
 			return vm.New(vm.Config{
 				GatewayID: gateway, SandboxesDir: filepath.Join(dir, "state", "sandboxes"), RuntimeDir: filepath.Join(dir, "run"),
