@@ -17,6 +17,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/driverstest"
+	"openshell-vm/drivers/driverstest/fixture"
 	"openshell-vm/drivers/driverstest/roots"
 	"openshell-vm/drivers/driverstest/testhost"
 	"openshell-vm/drivers/vm"
@@ -268,7 +269,7 @@ func harness(t *testing.T, bootDeadline time.Duration) driverstest.Harness {
 		Dir:       dir,
 		Mountable: mountable || inside && os.Getuid() == 0,
 		Guest:     true,
-		Netns:     driverstest.OwnNetns,
+		Netns:     fixture.OwnNetns,
 		New: func(gateway string) drivers.Driver {
 			return vm.New(vm.Config{
 				GatewayID: gateway, SandboxesDir: filepath.Join(dir, "state", "sandboxes"), RuntimeDir: filepath.Join(dir, "run"),
