@@ -55,9 +55,10 @@ var importRule = map[string][]string{
 	// The driver and the monitor know the interface of a hypervisor, but no hypervisor.
 	"drivers/vm": {"=drivers", "drivers/vm/guest", "drivers/vm/host", "drivers/vm/images", "=drivers/vm/hypervisor", "drivers/vm/hypervisor/all",
 		"drivers/vm/cgroup", "drivers/vm/monitor", "=drivers/vm/network", "drivers/vm/network/resolver", "internal"},
-	"drivers/vm/monitor/api":  {"=drivers", "internal"},
-	"drivers/vm/monitor/logs": {"drivers/vm/monitor/api", "internal"},
-	"drivers/vm/monitor": {"=drivers", "drivers/vm/guest", "=drivers/vm/hypervisor", "drivers/vm/monitor/api", "drivers/vm/monitor/logs",
+	"drivers/vm/monitor/api":      {"=drivers", "internal"},
+	"drivers/vm/monitor/logs":     {"drivers/vm/monitor/api", "internal"},
+	"drivers/vm/monitor/programs": {"=drivers", "drivers/vm/cgroup", "=drivers/vm/hypervisor", "drivers/vm/jail", "drivers/vm/monitor/logs"},
+	"drivers/vm/monitor": {"=drivers", "drivers/vm/guest", "=drivers/vm/hypervisor", "drivers/vm/monitor",
 		"drivers/vm/cgroup", "drivers/vm/jail", "=drivers/vm/network", "drivers/vm/network/keeper", "drivers/vm/rootlist", "internal", "share/layout"},
 	// The network process, and apart from it what others have to know of it.
 	"drivers/vm/network":                {"internal"},

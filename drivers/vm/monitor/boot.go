@@ -13,6 +13,7 @@ import (
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/drivers/vm/monitor/logs"
+	"openshell-vm/drivers/vm/monitor/programs"
 )
 
 // consoleLines is how many lines of the guest's console the report of a failed boot
@@ -44,7 +45,7 @@ func (m *monitor) boot() (early *guest.Exited, err error) {
 				files = p.Files
 				deadline.Reset(m.cfg.BootDeadline)
 			}
-		case d := <-m.group.died:
+		case d := <-m.group.Died:
 			return m.bootedBefore(d)
 		case <-m.stop:
 			return nil, errStopped
@@ -60,8 +61,8 @@ var errStopped = errors.New("it was stopped while it booted")
 
 // bootedBefore finds out whether a VM that has ended had booted before. If it had,
 // watch says how it ended.
-func (m *monitor) bootedBefore(d death) (early *guest.Exited, err error) {
-	d = m.group.end(d)
+func (m *monitor) bootedBefore(d programs.Death) (early *guest.Exited, err error) {
+	d = m.group.End(d)
 	for {
 		select {
 		case msg, ok := <-m.control.messages:
@@ -69,7 +70,7 @@ func (m *monitor) bootedBefore(d death) (early *guest.Exited, err error) {
 				return nil, m.crash(d)
 			}
 			if done, err := m.booting(msg); done || err != nil {
-				m.group.report(d)
+				m.group.Report(d)
 				return msg.Exited, err
 			}
 		case <-time.After(portGrace):
@@ -80,8 +81,8 @@ func (m *monitor) bootedBefore(d death) (early *guest.Exited, err error) {
 
 // crash gives the error for a death at boot. It is a crashError if the hypervisor
 // crashed before its guest had said anything.
-func (m *monitor) crash(d death) error {
-	if d.byFault() && !d.server && m.report().Kernel == "" {
+func (m *monitor) crash(d programs.Death) error {
+	if d.ByFault() && !d.Server && m.report().Kernel == "" {
 		return &crashError{m.blame(d)}
 	}
 	return m.blame(d)

@@ -11,6 +11,7 @@ import (
 
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/monitor/programs"
 )
 
 // TestBootDeadline checks that the deadline counts from the last progress and that
@@ -55,7 +56,7 @@ func TestBootDeadline(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := &monitor{
 					cfg: Config{BootDeadline: deadline}, began: time.Now(), log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-					group: &group{died: make(chan death)}, control: &control{messages: make(chan guest.Message)},
+					group: &programs.Group{Died: make(chan programs.Death)}, control: &control{messages: make(chan guest.Message)},
 				}
 				over := make(chan struct{})
 				if test.say != nil {

@@ -100,21 +100,8 @@ func (c Config) limitFact() drivers.Fact {
 	return drivers.Fact{Name: "memory limit", Value: value}
 }
 
-// outOfMemory explains the death of a program that the kernel killed for want of
-// memory. It is "" if the kernel killed none for that.
-func (m *monitor) outOfMemory(program string) string {
-	killed, byLimit := m.cfg.guestCgroup().OutOfMemory()
-	switch {
-	case !killed:
-		return ""
-	case byLimit:
-		return fmt.Sprintf("out of memory in its cgroup on this host: the guest and its programs may have %s, and the kernel killed %s",
-			size(m.cfg.MemoryLimit), program)
-	}
-	return "this host is out of memory, and its kernel killed " + program
-}
-
-// MonitorOutOfMemory does the same for a monitor that ended without an exit status.
+// MonitorOutOfMemory explains the end of a monitor without an exit status. It is "" if the
+// kernel did not kill it for want of memory.
 func (c Config) MonitorOutOfMemory() string {
 	killed, byLimit := c.monitorCgroup().OutOfMemory()
 	switch {

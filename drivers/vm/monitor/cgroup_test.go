@@ -7,17 +7,18 @@ import (
 	"testing"
 
 	"openshell-vm/drivers/vm/cgroup"
+	"openshell-vm/drivers/vm/monitor/programs"
 )
 
 // TestNoCgroup runs the cgroup functions for a VM without a cgroup: an older gateway
 // started it, or the host has no place for one. The functions do nothing then.
 func TestNoCgroup(t *testing.T) {
-	m := &monitor{cfg: Config{NoMemoryLimit: "no room"}, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	m := &monitor{group: programs.New(), cfg: Config{NoMemoryLimit: "no room"}, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	m.enterCgroup()
 	if err := m.cfg.RemoveCgroups(); err != nil {
 		t.Error(err)
 	}
-	if why := m.cfg.MonitorOutOfMemory() + m.outOfMemory("qemu"); why != "" {
+	if why := m.cfg.MonitorOutOfMemory() + m.group.OutOfMemory("qemu"); why != "" {
 		t.Errorf("it is out of memory: %s", why)
 	}
 	if fact := m.cfg.limitFact(); fact.Value != "none on the host: no room" {

@@ -17,6 +17,7 @@ import (
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/monitor/api"
+	"openshell-vm/drivers/vm/monitor/programs"
 	"openshell-vm/internal/stream"
 )
 
@@ -101,8 +102,8 @@ func (f *fakeTools) Processes(_ hypervisor.Machine, ports hypervisor.Ports) ([]h
 }
 
 // died makes the death of the process with this name.
-func died(name string, err error) death {
-	return death{name, err, strings.HasPrefix(name, "virtiofsd-")}
+func died(name string, err error) programs.Death {
+	return programs.Death{Name: name, Err: err, Server: strings.HasPrefix(name, "virtiofsd-")}
 }
 
 // conn returns the guest's end of a port. It stays open when the monitor closes its

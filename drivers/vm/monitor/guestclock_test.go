@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/monitor/programs"
 	"openshell-vm/internal/stream"
 )
 
@@ -57,7 +58,7 @@ func (e *emulated) run(in io.Reader, clock chan<- guest.Message) {
 // keep lets a monitor keep e's clock for a while.
 func keep(e *emulated, d time.Duration) {
 	r, w := net.Pipe()
-	m := &monitor{log: slog.New(slog.DiscardHandler), group: newGroup()}
+	m := &monitor{log: slog.New(slog.DiscardHandler), group: programs.New()}
 	m.control = newControl(m.log, w)
 	e.since = time.Now()
 	ended := make(chan struct{})
@@ -78,7 +79,6 @@ func keep(e *emulated, d time.Duration) {
 	}
 	m.control.conn.Close()
 	<-ended
-	close(m.group.start)
 }
 
 func prompt(int) (a, b time.Duration) { return 2 * time.Millisecond, time.Millisecond }

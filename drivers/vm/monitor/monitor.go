@@ -15,6 +15,7 @@ import (
 	"openshell-vm/drivers/vm/hypervisor"
 	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/drivers/vm/monitor/logs"
+	"openshell-vm/drivers/vm/monitor/programs"
 	"openshell-vm/drivers/vm/network/keeper"
 	"openshell-vm/internal/peer"
 	"openshell-vm/internal/rotlog"
@@ -26,7 +27,7 @@ type monitor struct {
 	cfg    Config
 	read   readTools
 	log    *slog.Logger
-	group  *group
+	group  *programs.Group
 	origin cgroup.Group // in which the monitor was started
 	began  time.Time
 	// silence is the constant, but for tests.
@@ -73,7 +74,7 @@ func Run(cfg Config, read readTools, lock *os.File, ready io.WriteCloser, log *s
 
 func newMonitor(cfg Config, read readTools, log *slog.Logger) *monitor {
 	return &monitor{
-		cfg: cfg, read: read, log: log, group: newGroup(), began: time.Now(), silence: silence,
+		cfg: cfg, read: read, log: log, group: programs.New(), began: time.Now(), silence: silence,
 		stdioEnd: make(chan struct{}), ended: make(chan struct{}), stop: make(chan time.Duration, 16),
 		status: api.Report{Attempt: cfg.Attempt},
 	}
@@ -103,13 +104,13 @@ func (m *monitor) run(lock *os.File, ready io.WriteCloser) error {
 	}
 	go server{m}.serve(listener)
 
-	defer m.group.kill()
+	defer m.group.Kill()
 	if err := m.launch(theirs); err != nil { // 2
 		return m.failed(ready, err)
 	}
 	early, err := m.boot() // 3
 	if err != nil {
-		m.group.kill()
+		m.group.Kill()
 		return m.failed(ready, err)
 	}
 	if early == nil {
@@ -123,7 +124,7 @@ func (m *monitor) run(lock *os.File, ready io.WriteCloser) error {
 	if early != nil {      // whoever starts it finds out at once that it could not run
 		m.tell(ready, api.Ready{})
 	}
-	m.group.kill() // 6
+	m.group.Kill() // 6
 	if m.net != nil {
 		m.net.Close()
 	}
@@ -167,6 +168,9 @@ func (m *monitor) openLogs() (err error) {
 
 // launch starts the VM's processes, and gives them their ends of the ports.
 func (m *monitor) launch(theirs hypervisor.Ports) error {
+	m.group.Place(programs.Setting{
+		ID: m.cfg.ID, Cgroup: m.cfg.guestCgroup(), MemoryLimit: m.cfg.MemoryLimit, RequireJail: m.cfg.RequireJail, Output: m.tools,
+	})
 	processes, err := m.processes(theirs)
 	if err != nil {
 		theirs.Close()
@@ -176,7 +180,7 @@ func (m *monitor) launch(theirs hypervisor.Ports) error {
 		defer hypervisor.CloseAll(p.Files...)
 	}
 	for _, p := range processes {
-		if err := m.start(p); err != nil {
+		if err := m.group.Start(p, m.group.Report); err != nil {
 			return err
 		}
 	}
@@ -271,9 +275,9 @@ func (m *monitor) report() api.Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.status
-	r.PIDs = m.group.pids()
+	r.PIDs = m.group.PIDs()
 	r.Reason = cmp.Or(r.Reason, stopped(r.PIDs))
-	r.Jail = append(m.group.gaps(), m.cfg.limitFact())
+	r.Jail = append(m.group.Gaps(), m.cfg.limitFact())
 	if m.net != nil {
 		r.Jail, r.Network = append(r.Jail, m.net.Facts()...), m.net.State()
 		if t := m.net.Traffic(); t != nil {

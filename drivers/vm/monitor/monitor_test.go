@@ -153,13 +153,13 @@ func TestFailedBoots(t *testing.T) {
 				if err := os.WriteFile(g.monitor.cfg.file(logs.ToolsFile), said, 0o600); err != nil {
 					g.t.Error(err)
 				}
-				g.monitor.group.died <- died("qemu", errors.New("exit status 1"))
+				g.monitor.group.Died <- died("qemu", errors.New("exit status 1"))
 			},
 			api.Ready{Problem: "qemu ended: exit status 1: no such machine"},
 		},
 		"crashes": {
 			func(g *fakeGuest) {
-				g.monitor.group.died <- died("qemu", exec.Command("sh", "-c", "kill -SEGV $$").Run())
+				g.monitor.group.Died <- died("qemu", exec.Command("sh", "-c", "kill -SEGV $$").Run())
 			},
 			api.Ready{Problem: "qemu ended: signal: segmentation fault", Crashed: true},
 		},
@@ -167,24 +167,24 @@ func TestFailedBoots(t *testing.T) {
 			func(g *fakeGuest) {
 				g.send(guest.Message{Hello: &guest.Hello{Version: guest.Version, Kernel: "6"}})
 				g.until(func(m guest.Message) bool { return m.Start != nil })
-				g.monitor.group.died <- died("qemu", exec.Command("sh", "-c", "kill -SEGV $$").Run())
+				g.monitor.group.Died <- died("qemu", exec.Command("sh", "-c", "kill -SEGV $$").Run())
 			},
 			api.Ready{Problem: "qemu ended: signal: segmentation fault"},
 		},
 		"its file server crashes": {
 			func(g *fakeGuest) {
-				g.monitor.group.died <- died("virtiofsd-root", exec.Command("sh", "-c", "kill -SEGV $$").Run())
+				g.monitor.group.Died <- died("virtiofsd-root", exec.Command("sh", "-c", "kill -SEGV $$").Run())
 			},
 			api.Ready{Problem: "virtiofsd-root ended: signal: segmentation fault"},
 		},
 		"is killed": {
 			func(g *fakeGuest) {
-				g.monitor.group.died <- died("qemu", exec.Command("sh", "-c", "kill -KILL $$").Run())
+				g.monitor.group.Died <- died("qemu", exec.Command("sh", "-c", "kill -KILL $$").Run())
 			},
 			api.Ready{Problem: "qemu ended: signal: killed"},
 		},
 		"ends": {
-			func(g *fakeGuest) { g.monitor.group.died <- died("qemu", nil) },
+			func(g *fakeGuest) { g.monitor.group.Died <- died("qemu", nil) },
 			api.Ready{Problem: "qemu ended, before the guest said anything"},
 		},
 	} {
@@ -211,7 +211,7 @@ func TestADeadHypervisorHasNoExitCode(t *testing.T) {
 		g.boot()
 		g.say(stream.Stdout, "last words\n")
 		<-dialed
-		g.monitor.group.died <- died("virtiofsd-shares", errors.New("signal: killed"))
+		g.monitor.group.Died <- died("virtiofsd-shares", errors.New("signal: killed"))
 	})
 	wantRunning(t, ready)
 	var stdout bytes.Buffer
@@ -243,8 +243,8 @@ func TestAGuestThatGoesDown(t *testing.T) {
 		cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
 			g.boot()
 			io.WriteString(g.console, console)
-			g.monitor.group.died <- died("virtiofsd-root", byStatus)
-			g.monitor.group.died <- died("qemu", nil)
+			g.monitor.group.Died <- died("virtiofsd-root", byStatus)
+			g.monitor.group.Died <- died("qemu", nil)
 		})
 		wantRunning(t, ready)
 		await(t, end)
@@ -258,7 +258,7 @@ func TestAGuestThatGoesDown(t *testing.T) {
 func TestAnExitStatusIsFoundAmongTheLastMessages(t *testing.T) {
 	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
 		g.boot()
-		g.monitor.group.died <- died("qemu", nil)
+		g.monitor.group.Died <- died("qemu", nil)
 		g.exit(3, "")
 	})
 	wantRunning(t, ready)
@@ -490,34 +490,6 @@ func TestOneMonitorASandbox(t *testing.T) {
 	}
 }
 
-func TestTheCauseOfSeveralDeaths(t *testing.T) {
-	bySignal := exec.Command("sh", "-c", "kill -9 $$").Run()
-	byStatus := exec.Command("sh", "-c", "exit 1").Run()
-	root, shares := "virtiofsd-root", "virtiofsd-shares"
-	for want, deaths := range map[string][]death{
-		"qemu ended: signal: killed":           {{shares, nil, true}, {root, byStatus, true}, {"qemu", bySignal, false}},
-		"virtiofsd-root ended: signal: killed": {{root, bySignal, true}, {"qemu", byStatus, false}},
-		"virtiofsd-root ended: exit status 1":  {{root, byStatus, true}, {"qemu", byStatus, false}},
-		"virtiofsd-root ended: no jail":        {{"qemu", byStatus, false}, {root, errors.New("no jail"), true}},
-		"qemu ended: exit status 1":            {{shares, nil, true}, {"qemu", byStatus, false}},
-		"qemu ended":                           {{root, byStatus, true}, {shares, nil, true}, {"qemu", nil, false}},
-		"krun ended":                           {{"krun", nil, false}},
-	} {
-		if d := culprit(deaths); d.String() != want {
-			t.Errorf("%q is the cause, not %q", d, want)
-		}
-	}
-}
-
-// TestTheCauseComesLate has the hypervisor end some time after its file servers.
-func TestTheCauseComesLate(t *testing.T) {
-	g := newGroup()
-	time.AfterFunc(3*causeTime, func() { g.report(died("qemu", nil)) })
-	if d := g.cause(died("virtiofsd-root", nil)); d.name != "qemu" {
-		t.Error(d)
-	}
-}
-
 // TestNobodyAttachesToABoot checks that clients wait for the outcome of a boot: if it
 // fails, another monitor may try again.
 func TestNobodyAttachesToABoot(t *testing.T) {
@@ -553,7 +525,7 @@ func TestAGuestThatBreaksTheProtocolEnds(t *testing.T) {
 	cfg, ready, end := startMonitor(t, nil, func(g *fakeGuest) {
 		g.boot()
 		g.ctl.Write(stream.Control, 0, []byte("{nonsense"))
-		g.monitor.group.died <- died("qemu", errors.New("killed"))
+		g.monitor.group.Died <- died("qemu", errors.New("killed"))
 		<-g.monitor.ended
 	})
 	wantRunning(t, ready)

@@ -4,6 +4,7 @@ import (
 	"os"
 
 	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/monitor/programs"
 	"openshell-vm/drivers/vm/network/keeper"
 )
 
@@ -23,26 +24,15 @@ func (m *monitor) openNetwork() (card *os.File, err error) {
 // forNetwork is the monitor as its network sees it.
 type forNetwork struct{ m *monitor }
 
-// Start starts a process whose end is not the VM's. After group.kill it may still take a
+// Start starts a process whose end is not the VM's. After group.Kill it may still take a
 // moment to die.
 func (f forNetwork) Start(p hypervisor.Process, died func(keeper.Death)) (kill func(), err error) {
-	err = f.m.startUntil(p, func(d death) { died(keeper.Death{Why: f.m.aside(d), Killed: d.bySIGKILL()}) })
+	group := f.m.group
+	err = group.Start(p, func(d programs.Death) { died(keeper.Death{Why: group.Why(d), Killed: d.BySIGKILL()}) })
 	if err != nil {
 		return nil, err
 	}
-	return f.m.group.killer(p.Name), nil
+	return group.Killer(p.Name), nil
 }
 
-func (f forNetwork) Ends() bool { return f.m.group.isKilled() }
-
-// aside says why a process ended whose end is not the VM's.
-func (m *monitor) aside(d death) string {
-	why := d.String()
-	if oom := m.outOfMemory(d.name); oom != "" && d.bySIGKILL() {
-		return oom
-	}
-	if said := m.tools.Said(d.name); said != "" && !d.bySIGKILL() {
-		why += ": " + said
-	}
-	return why
-}
+func (f forNetwork) Ends() bool { return f.m.group.Killed() }

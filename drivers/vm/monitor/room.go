@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"fmt"
-	"os"
 	"syscall"
 	"time"
 
@@ -155,7 +154,7 @@ func (r *room) keep(m *monitor, stopping bool) (reason string) {
 	case what == kill:
 		return "it was killed: it went on to fill the host's disk when it was frozen for that"
 	case what == freeze:
-		m.group.signal(syscall.SIGSTOP)
+		m.group.Signal(syscall.SIGSTOP)
 		why := fmt.Sprintf("frozen: %s are free where its disk lies, and it was writing; it goes on when more than %s are",
 			units.BytesSize(float64(s.free)), units.BytesSize(float64(s.reserve()*3/2)))
 		m.log.Warn("the VM is frozen, so that there is room for renewals", "free", s.free)
@@ -172,18 +171,7 @@ func (r *room) thaw(m *monitor) {
 		return
 	}
 	r.frozen, r.growth = false, growth{}
-	m.group.signal(syscall.SIGCONT)
+	m.group.Signal(syscall.SIGCONT)
 	m.log.Info("the VM goes on")
 	m.update(func(r *api.Report) { r.Reason = "" })
-}
-
-// signal sends s to the hypervisor, and not to its file servers.
-func (g *group) signal(s os.Signal) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for name, cmd := range g.members {
-		if !g.servers[name] {
-			cmd.Process.Signal(s)
-		}
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/hypervisor"
+	"openshell-vm/drivers/vm/monitor/programs"
 	"openshell-vm/drivers/vm/rootlist"
 )
 
@@ -22,7 +23,7 @@ func lister(t *testing.T) (m *monitor, list string) {
 		cfg: Config{
 			Machine: hypervisor.Machine{Boot: t.TempDir(), Rootfs: drivers.Tree{Source: t.TempDir()}}, BootDeadline: time.Minute,
 		},
-		began: time.Now(), log: slog.New(slog.NewTextHandler(io.Discard, nil)), stop: make(chan time.Duration, 1), group: &group{},
+		began: time.Now(), log: slog.New(slog.NewTextHandler(io.Discard, nil)), stop: make(chan time.Duration, 1), group: &programs.Group{},
 	}
 	if err := os.MkdirAll(filepath.Join(m.cfg.Rootfs.Source, "etc/openshell"), 0o755); err != nil {
 		t.Fatal(err)

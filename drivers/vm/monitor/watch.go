@@ -10,6 +10,7 @@ import (
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/monitor/api"
 	"openshell-vm/drivers/vm/monitor/logs"
+	"openshell-vm/drivers/vm/monitor/programs"
 	"openshell-vm/internal/hostclock"
 )
 
@@ -48,7 +49,7 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 			case msg.Ending != nil:
 				m.stdio.Release()
 			}
-		case d := <-m.group.died:
+		case d := <-m.group.Died:
 			return m.lastWords(d)
 		case <-steps:
 			clock.set(m)
@@ -101,8 +102,8 @@ func (m *monitor) clockSteps(ctx context.Context) <-chan struct{} {
 }
 
 // lastWords looks for an exit status among the messages that an ended VM left behind.
-func (m *monitor) lastWords(d death) Exit {
-	d = m.group.end(d)
+func (m *monitor) lastWords(d programs.Death) Exit {
+	d = m.group.End(d)
 	for {
 		select {
 		case msg, ok := <-m.control.messages:
@@ -125,32 +126,32 @@ func (m *monitor) lost() error {
 		return err
 	}
 	select {
-	case d := <-m.group.died:
-		return m.blame(m.group.end(d))
+	case d := <-m.group.Died:
+		return m.blame(m.group.End(d))
 	case <-time.After(portGrace):
 		return errors.New("the guest closed its control port")
 	}
 }
 
 // blame returns the error for a VM that ended by a death.
-func (m *monitor) blame(d death) error {
+func (m *monitor) blame(d programs.Death) error {
 	greeted := m.report().Kernel != ""
-	if !d.forced() && !d.server {
-		if down := m.wentDown(); d.err == nil && greeted || down.panic != "" {
+	if !d.Forced() && !d.Server {
+		if down := m.wentDown(); d.Err == nil && greeted || down.panic != "" {
 			return down
 		}
 	}
 	text := d.String()
-	if why := m.outOfMemory(d.name); why != "" && d.bySIGKILL() {
+	if why := m.group.OutOfMemory(d.Name); why != "" && d.BySIGKILL() {
 		return errors.New(why)
 	}
-	if d.err == nil && !greeted {
+	if d.Err == nil && !greeted {
 		text += ", before the guest said anything"
 	}
-	if said := m.tools.Said(d.name); said != "" && !d.bySIGKILL() {
+	if said := m.tools.Said(d.Name); said != "" && !d.BySIGKILL() {
 		text += ": " + said
 	}
-	return &drivers.Error{Err: errors.New(text), Hint: drivers.HintOf(d.err)}
+	return &drivers.Error{Err: errors.New(text), Hint: drivers.HintOf(d.Err)}
 }
 
 // exited is the end that the guest reports.
@@ -161,7 +162,7 @@ func exited(e guest.Exited) Exit {
 // dead is the end without an exit status. It kills what is left of the VM, so that its
 // ports end, and with them the output.
 func (m *monitor) dead(err error) Exit {
-	m.group.kill()
+	m.group.Kill()
 	reason := err.Error()
 	if down := (*guestDown)(nil); errors.As(err, &down) && len(down.console) > 0 {
 		reason += "; the last lines of its console: " + strings.Join(down.console, " | ")
@@ -171,7 +172,7 @@ func (m *monitor) dead(err error) Exit {
 
 // killed kills the VM and returns that end: exit code 137, as of SIGKILL.
 func (m *monitor) killed(why string) Exit {
-	m.group.kill()
+	m.group.Kill()
 	return Exit{State: drivers.Exited, ExitCode: 128 + 9, Reason: why}
 }
 
