@@ -19,6 +19,8 @@ import (
 // Keys are the keys whose public halves others need; *tokens.Keys is one.
 type Keys interface {
 	JWKS(now time.Time) ([]byte, error)
+	// Want makes a key for each of the algorithms that has none.
+	Want(now time.Time, wanted ...tokens.Algorithm) error
 }
 
 // Name is what tokens say of who made them.
@@ -96,10 +98,16 @@ func read(path string) (r record, err error) {
 
 // Configure changes the name, and for how long a key is public before it signs. It reports
 // whether the name is another one now: then every share needs a new token. If the change can't
-// be written down, nothing changes.
+// be written down, nothing changes. With a URL there are keys of all kinds from now on: others
+// should know them before the first token is signed with them.
 func (i *Issuer) Configure(name Name, publishFor time.Duration, now time.Time) (changed bool, err error) {
 	i.changing.Lock()
 	defer i.changing.Unlock()
+	if name.URL != "" {
+		if err := i.keys.Want(now, tokens.ES256, tokens.RS256); err != nil {
+			return false, fmt.Errorf("make keys that others take: %w", err)
+		}
+	}
 	i.mu.Lock()
 	i.publishFor = publishFor
 	next, noted := i.record, i.noted

@@ -118,7 +118,7 @@ func (s keyRoutes) retire(ctx context.Context, kid string, force bool) (any, err
 			Hint: "ps and share ls show why they are not renewed; --force makes these tokens invalid at once"}
 	case errors.Is(err, tokens.ErrSigningKey): // a pending key does not sign, and is given up
 		return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the key %s is the one that signs", kid),
-			Hint: "make a new one first: openshell-vm keys rotate"}
+			Hint: "make a new one that signs first: openshell-vm keys rotate --publish-for 0"}
 	}
 	if err != nil {
 		return nil, explain.Own(err)
