@@ -173,6 +173,12 @@ func TestChangedTokens(t *testing.T) {
 	}
 	_, err = w.client.Stop(ctx, "box", 0)
 	w.must(err)
+	if s, err := add("agent", api.TokenFile{Audience: "short", TTL: time.Minute}); err != nil || len(w.shareOf("agent").Warnings) != 1 {
+		t.Errorf("%+v is not warned of: %v", s.Warnings, err)
+	}
+	if _, err := c.Change(ctx, "agent", api.TokensRequest{Drop: []string{"short"}}); err != nil || len(w.shareOf("agent").Warnings) != 0 {
+		t.Errorf("there is a warning of what was dropped: %+v, %v", w.shareOf("agent").Warnings, err)
+	}
 	if s, err := w.client.Tokens.Change(ctx, "box", api.TokensRequest{Drop: []string{"aws.jwt", "b", "https://a"}}); err != nil || len(s.Tokens.Files) != 0 {
 		t.Errorf("of a stopped sandbox: %+v, %v", s.Tokens, err)
 	}

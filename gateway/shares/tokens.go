@@ -3,6 +3,7 @@ package shares
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,9 +32,10 @@ func (s *Shares) ChangeTokens(ctx context.Context, it *roster.Item, q api.Tokens
 		return nil, &api.Error{Code: api.CodeConflict, Message: "sandbox " + r.Name + " has no share: " + r.Lost,
 			Hint: "openshell-vm start makes it anew"}
 	}
-	before := it.Rec().Request.Tokens
+	before := it.Rec()
 	err = it.UpdateIf(func(r *state.Record) (err error) {
 		r.Request.Tokens, warnings, err = s.changed(it, r, q)
+		r.Warnings = append(withoutDropped(r.Warnings, before.Request.Tokens, r.Request.Tokens), warnings...)
 		return err
 	})
 	if err != nil {
@@ -69,10 +71,20 @@ func (s *Shares) changed(it *roster.Item, r *state.Record, q api.TokensRequest) 
 	return t, warnings, err
 }
 
+// withoutDropped returns the warnings that are not about files that were dropped.
+func withoutDropped(warnings []string, before, now vocab.Tokens) []string {
+	left := audience.Names(now)
+	return slices.DeleteFunc(slices.Clone(warnings), func(w string) bool {
+		return slices.ContainsFunc(audience.Names(before), func(name string) bool {
+			return strings.HasPrefix(w, name+": ") && !slices.Contains(left, name)
+		})
+	})
+}
+
 // undo takes a change back whose publish failed. The share may have been published with it
 // all the same, by a renewal: then it is published once more.
-func (s *Shares) undo(it *roster.Item, before vocab.Tokens, cause error) error {
-	err := it.Update(func(r *state.Record) { r.Request.Tokens = before })
+func (s *Shares) undo(it *roster.Item, before *state.Record, cause error) error {
+	err := it.Update(func(r *state.Record) { r.Request.Tokens, r.Warnings = before.Request.Tokens, before.Warnings })
 	it.Lease.Hasten()
 	return errors.Join(cause, err)
 }
