@@ -129,7 +129,8 @@ func layoutFiles(dir string) (binds []jail.Bind, err error) {
 		if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFDIR && kind != unix.S_IFREG {
 			return nil, fmt.Errorf("it is no OCI layout: %s is neither a file nor a directory", name)
 		}
-		binds = append(binds, jail.Bind{Source: source, Is: inode.ID{Device: uint64(st.Dev), Inode: st.Ino}, Target: filepath.Join(sourceDir, name)})
+		binds = append(binds,
+			jail.Bind{Source: source, Is: inode.ID{Device: uint64(st.Dev), Inode: st.Ino}, Target: filepath.Join(sourceDir, name)})
 	}
 	return binds, nil
 }

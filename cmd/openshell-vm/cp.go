@@ -19,7 +19,8 @@ func cpCommand() *cli.Command {
 		Name: "cp", Usage: "copy files between a sandbox (SANDBOX:PATH) and this host; - is a tar archive on standard input or output",
 		ArgsUsage: cmdline.SourceTarget,
 		Flags: []cli.Flag{
-			frame.Bool("keep owners (but for Podman's files on their way out), setuid bits and file capabilities; else all belongs to root inside, and to you here", "archive", "a"),
+			frame.Bool("keep owners (but for Podman's files on their way out), setuid bits and file capabilities; else all "+
+				"belongs to root inside, and to you here", "archive", "a"),
 			frame.Bool("copy what the source links to", "follow-link", "L"),
 			frame.Bool("no word but errors", "quiet", "q"),
 		},

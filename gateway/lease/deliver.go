@@ -47,7 +47,7 @@ func (k *Keeper) Deliver(ctx context.Context, l *Lease, start func(context.Conte
 	defer cancel()
 	began := time.Now()
 	published, err := l.publish(bounded, build) // 2
-	k.pruneAt(l, published.PruneAt)
+	pruner{k}.at(l, published.PruneAt)
 	warning := published.Warning
 	if err != nil && published.Changed && content.ShownIn(l.share.AuthDir(), published.Generation) {
 		warning, err = errors.Join(err, warning), nil // the sandbox reads the new token: that is no failure

@@ -51,8 +51,8 @@ type Keeper struct {
 func NewKeeper(opts Options) *Keeper {
 	k := &Keeper{opts: opts, leases: map[string]*Lease{}}
 	k.renewals = schedule.New(k.renew)
-	k.prunes = schedule.New(k.prune)
-	k.begins = schedule.New(k.begin)
+	k.prunes = schedule.New(pruner{k}.prune)
+	k.begins = schedule.New(turns{k}.begin)
 	return k
 }
 

@@ -55,7 +55,7 @@ func (k *Keeper) RotateKeys(ctx context.Context, publishFor time.Duration) (Rota
 	for _, key := range made {
 		k.opts.Log.Info("a new key", "key", key.ID, "algorithm", key.Algorithm, "signs_in", max(0, publishFor))
 	}
-	k.planBegin()
+	turns{k}.plan()
 	if publishFor > 0 {
 		return Rotated{Made: made}, nil
 	}
@@ -68,12 +68,15 @@ const beginRetry = time.Minute
 // ServeKeys renews the shares whenever keys that were published ahead begin to sign, until
 // ctx ends. Call PickUp before.
 func (k *Keeper) ServeKeys(ctx context.Context) {
-	k.planBegin()
+	turns{k}.plan()
 	k.begins.Serve(ctx)
 }
 
-// planBegin puts the next key that begins to sign on its schedule.
-func (k *Keeper) planBegin() {
+// turns are those of the keys that sign.
+type turns struct{ *Keeper }
+
+// plan puts the next key that begins to sign on its schedule.
+func (k turns) plan() {
 	const next = "next"
 	if at := k.opts.Keys.NextBegin(); !at.IsZero() {
 		k.begins.Set(next, at, at)
@@ -83,7 +86,7 @@ func (k *Keeper) planBegin() {
 }
 
 // begin is called by its schedule.
-func (k *Keeper) begin(ctx context.Context, next string) {
+func (k turns) begin(ctx context.Context, next string) {
 	begun, err := k.opts.Keys.Begin(time.Now(), k.longestTTL())
 	if err != nil {
 		k.opts.Log.Warn("new keys sign, but that can't be noted", "error", oneLine(err))
@@ -91,7 +94,7 @@ func (k *Keeper) begin(ctx context.Context, next string) {
 		k.begins.Set(next, retry, retry)
 		return
 	}
-	k.planBegin()
+	k.plan()
 	if len(begun) == 0 {
 		return
 	}
@@ -125,8 +128,8 @@ func (k *Keeper) RetireKey(ctx context.Context, kid string, force bool) (Republi
 	}
 	k.opts.Log.Info("a key was retired", "key", kid)
 	k.TellUntidyKeys()
-	k.planBegin()
-	k.pruneAll(0) // old generations with the key's tokens must go now
+	turns{k}.plan()
+	pruner{k}.all(0) // old generations with the key's tokens must go now
 	result := k.republish(ctx, func(r Renewal) bool { return r.holds(kid) })
 	result.KeyID = kid
 	return result, nil

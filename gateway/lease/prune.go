@@ -63,12 +63,15 @@ func audienceOf(token []byte) string {
 // ServePrunes prunes every share once, from firstPrune on, and then whenever a share is
 // due, until ctx ends.
 func (k *Keeper) ServePrunes(ctx context.Context) {
-	k.pruneAll(firstPrune)
+	pruner{k}.all(firstPrune)
 	k.prunes.Serve(ctx)
 }
 
+// pruner removes from shares what nobody needs any more.
+type pruner struct{ *Keeper }
+
 // prune is called by the schedule.
-func (k *Keeper) prune(ctx context.Context, id string) {
+func (k pruner) prune(ctx context.Context, id string) {
 	l := k.byID(id)
 	if l == nil {
 		return
@@ -93,7 +96,7 @@ func (k *Keeper) prune(ctx context.Context, id string) {
 	if l.notePrune(problem) && problem != "" {
 		k.opts.Log.Warn("prune failed", "sandbox", l.id, "name", l.holder.Name(), "error", oneLine(err))
 	}
-	k.pruneAt(l, next)
+	k.at(l, next)
 }
 
 // notePrune records a prune's problem, "" if it worked, and reports whether that changed.
@@ -105,8 +108,8 @@ func (l *Lease) notePrune(problem string) (changed bool) {
 	return changed
 }
 
-// pruneAt sets when a share is pruned next. A zero time changes nothing.
-func (k *Keeper) pruneAt(l *Lease, at time.Time) {
+// at sets when a share is pruned next. A zero time changes nothing.
+func (k pruner) at(l *Lease, at time.Time) {
 	k.mu.RLock() // so that Drop can't come in between
 	defer k.mu.RUnlock()
 	if !at.IsZero() && k.leases[l.id] == l {
@@ -114,11 +117,11 @@ func (k *Keeper) pruneAt(l *Lease, at time.Time) {
 	}
 }
 
-// pruneAll schedules a prune of every share. The first is due after the given time, the
+// all schedules a prune of every share. The first is due after the given time, the
 // others are spread over as long again.
-func (k *Keeper) pruneAll(after time.Duration) {
-	all, now := k.all(), time.Now()
+func (k pruner) all(after time.Duration) {
+	all, now := k.Keeper.all(), time.Now()
 	for i, l := range all {
-		k.pruneAt(l, now.Add(after+after*time.Duration(i)/time.Duration(len(all))))
+		k.at(l, now.Add(after+after*time.Duration(i)/time.Duration(len(all))))
 	}
 }

@@ -105,7 +105,8 @@ func (r *Reserves) Facts() (facts []api.Fact) {
 			units.BytesSize(float64(s.Free)), units.BytesSize(float64(s.All)), room.Dir)})
 		wanted, problem := room.Wanted()
 		n := room.Reserve.Len()
-		line := fmt.Sprintf("up to %d renewals (%s) are set aside there for when it is full", n, units.BytesSize(float64(n*share.BlankSize)))
+		line := fmt.Sprintf("up to %d renewals (%s) are set aside there for when it is full", n,
+			units.BytesSize(float64(n*share.BlankSize)))
 		switch {
 		case wanted == 0 && problem == "":
 			line = "none needed there: no token is to be renewed"

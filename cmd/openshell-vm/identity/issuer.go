@@ -19,21 +19,24 @@ import (
 
 // Issuer is the command issuer.
 func Issuer() *cli.Command {
-	return &cli.Command{Name: "issuer", Usage: "who tokens say has made them, and what others need to verify them", Subcommands: []*cli.Command{
-		{Name: "show", Usage: "show the issuer, those before it, and where verifiers find the keys",
-			Flags: []cli.Flag{frame.Output()}, Action: issuerShowAction},
-		{Name: "export", Usage: "write the discovery document and the keys as files for a web server or a bucket", ArgsUsage: cmdline.OneDirectory,
-			Flags: []cli.Flag{frame.Output()}, Action: issuerExportAction,
-			Description: `# The files that are to be served below the issuer's URL; jwks.json is for a provider's form "upload a JWKS"
+	return &cli.Command{Name: "issuer", Usage: "who tokens say has made them, and what others need to verify them",
+		Subcommands: []*cli.Command{
+			{Name: "show", Usage: "show the issuer, those before it, and where verifiers find the keys",
+				Flags: []cli.Flag{frame.Output()}, Action: issuerShowAction},
+			{Name: "export", Usage: "write the discovery document and the keys as files for a web server or a bucket",
+				ArgsUsage: cmdline.OneDirectory,
+				Flags:     []cli.Flag{frame.Output()}, Action: issuerExportAction,
+				Description: `# The files that are to be served below the issuer's URL; jwks.json is for a provider's form "upload a JWKS"
 openshell-vm issuer export ./public`},
-		{Name: "check", Usage: "compare what the world sees with what is signed; exit code 1 if tokens are refused", ArgsUsage: cmdline.MayBeURL,
-			Flags: []cli.Flag{frame.Output()}, Action: issuerCheckAction,
-			Description: `# The issuer of the configuration
+			{Name: "check", Usage: "compare what the world sees with what is signed; exit code 1 if tokens are refused",
+				ArgsUsage: cmdline.MayBeURL,
+				Flags:     []cli.Flag{frame.Output()}, Action: issuerCheckAction,
+				Description: `# The issuer of the configuration
 openshell-vm issuer check
 
 # A place that is to become the issuer
 openshell-vm issuer check https://tokens.example.org`},
-	}}
+		}}
 }
 
 // theIssuer asks the gateway.
@@ -124,7 +127,8 @@ func issuerCheckAction(c *cli.Context) error {
 	}
 	url = cmp.Or(url, issuer.URL)
 	if url == "" {
-		return say.Errorf("set issuer in the configuration, or name the URL: "+say.Program+" issuer check URL", "no issuer with a URL is configured")
+		return say.Errorf("set issuer in the configuration, or name the URL: "+say.Program+" issuer check URL",
+			"no issuer with a URL is configured")
 	}
 	if err := discovery.CheckURL(url); err != nil {
 		return say.Errorf("it is a URL such as https://tokens.example.org", "%q can't be an issuer: %v", url, err)
@@ -138,7 +142,8 @@ func issuerCheckAction(c *cli.Context) error {
 	findings := discovery.Check(c.Context, nil, want)
 	p.Done()
 	if url != issuer.URL {
-		findings = append([]discovery.Finding{{Level: discovery.Note, Line: "tokens say that the issuer is " + issuer.Name + ", and not " + url}}, findings...)
+		findings = append([]discovery.Finding{{Level: discovery.Note,
+			Line: "tokens say that the issuer is " + issuer.Name + ", and not " + url}}, findings...)
 	}
 	if asJSON {
 		err = show.PrintJSON(c.App.Writer, findings)

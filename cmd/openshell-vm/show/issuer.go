@@ -22,10 +22,12 @@ func PrintIssuer(w io.Writer, i api.Issuer) error {
 	if i.URL == "" {
 		facts = append(facts, api.Fact{Name: "Discovery", Value: "none: set issuer in the configuration to a URL"})
 	} else {
-		facts = append(facts, api.Fact{Name: "Discovery", Value: i.URL + discovery.ConfigurationPath}, api.Fact{Name: "JWKS", Value: i.URL + discovery.KeysPath})
+		facts = append(facts, api.Fact{Name: "Discovery", Value: i.URL + discovery.ConfigurationPath},
+			api.Fact{Name: "JWKS", Value: i.URL + discovery.KeysPath})
 	}
 	for _, f := range i.Former {
-		facts = append(facts, api.Fact{Name: "Before", Value: fmt.Sprintf("%s (%s), good until %s", f.Name, f.TrustDomain, moment(f.Until))})
+		facts = append(facts,
+			api.Fact{Name: "Before", Value: fmt.Sprintf("%s (%s), good until %s", f.Name, f.TrustDomain, moment(f.Until))})
 	}
 	return PrintFacts(w, append(facts, api.Fact{Name: "Verifiers", Value: i.Listener}, api.Fact{Name: "Hook", Value: i.Hook}))
 }
@@ -48,7 +50,8 @@ func PrintExported(w io.Writer, files []discovery.File, cache string) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "serve them with Cache-Control: %s, and export them again after %s keys rotate (see hook in the configuration)\n", cache, say.Program)
+	_, err := fmt.Fprintf(w, "serve them with Cache-Control: %s, and export them again after %s keys rotate (see hook in the "+
+		"configuration)\n", cache, say.Program)
 	return err
 }
 
