@@ -45,6 +45,16 @@ func (g *Gateway) Reload(ctx context.Context) (api.Reloaded, error) {
 	return result, nil
 }
 
+// tellConfig logs what is wrong with the settings, or should be known of them.
+func (g *Gateway) tellConfig() {
+	if problem := g.config.Problem(); problem != nil {
+		g.log.Warn("the configuration can't be used; the last good one is in force", "error", explain.Line(problem))
+	}
+	for _, line := range g.config.Warnings() {
+		g.log.Warn("the configuration", "warning", line)
+	}
+}
+
 // applyConfig brings the parts of the gateway into line with the settings in force. It changes
 // nothing where nothing has changed, so it may be called at any time. It reports whether tokens
 // have another issuer now.

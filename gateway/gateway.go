@@ -182,6 +182,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	})
+	g.tellConfig()
 	_, _ = g.applyConfig() // it logs what fails, and upkeep tries again
 	run(g.listener.Run)
 	run(g.hook.Serve)

@@ -23,7 +23,7 @@ func (f *fake) issuerRoutes(mux *http.ServeMux) {
 		if f.read("no-issuer") == "" {
 			i.Name, i.URL, i.TrustDomain, i.PublishFor = issuer(), issuer(), "example.org", 15*time.Minute
 			i.Former = []api.FormerIssuer{{Name: "openshell-gateway:g1", TrustDomain: "openshell", Until: time.Now().Add(time.Hour)}}
-			i.Listener, i.Hook = "https://0.0.0.0:8443", "/bin/hook failed (2 times): exit status 3: no \x1b[31mbucket"
+			i.Listener, i.Hook = "https://0.0.0.0:8443", "/bin/hook failed ×2: exit status 3: no \x1b[31mbucket"
 		}
 		answer(w, i)
 	})

@@ -49,6 +49,7 @@ type Hook struct {
 
 	mu       sync.Mutex
 	argv     []string // nil for none
+	tried    string   // what it was to publish last
 	failures int
 	problem  string // one line; "" after a success
 	last     time.Time
@@ -98,14 +99,14 @@ func (h *Hook) Serve(ctx context.Context) {
 // look runs the command once, if there is something that it has not published.
 func (h *Hook) look(ctx context.Context) {
 	h.mu.Lock()
-	argv, next := h.argv, h.next
+	argv := h.argv
 	h.mu.Unlock()
-	if len(argv) == 0 || time.Now().Before(next) {
+	if len(argv) == 0 {
 		return
 	}
 	documents, err := h.issuer.Documents(time.Now())
 	what := documents.Digest() + " " + fmt.Sprintf("%q", argv)
-	if err == nil && what == h.issuer.told() {
+	if err == nil && what == h.issuer.told() || h.waits(what) {
 		return
 	}
 	began := time.Now()
@@ -119,6 +120,17 @@ func (h *Hook) look(ctx context.Context) {
 		err = h.issuer.tell(what)
 	}
 	h.note(argv, err, time.Since(began))
+}
+
+// waits reports whether the last run failed a moment ago. What has changed since is not waited
+// with.
+func (h *Hook) waits(what string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if what != h.tried {
+		h.tried, h.failures, h.next = what, 0, time.Time{}
+	}
+	return time.Now().Before(h.next)
 }
 
 // note records how a run ended.
@@ -147,7 +159,7 @@ func (h *Hook) Status() string {
 	case len(h.argv) == 0:
 		return ""
 	case h.problem != "":
-		return fmt.Sprintf("%s failed (%d times): %s; it is tried again at %s",
+		return fmt.Sprintf("%s failed ×%d: %s; it is tried again at %s",
 			h.argv[0], h.failures, h.problem, h.next.Format(time.TimeOnly))
 	case h.last.IsZero():
 		return h.argv[0] + " has not run since the gateway began"
