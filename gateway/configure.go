@@ -38,6 +38,7 @@ func (g *Gateway) Reload(ctx context.Context) (api.Reloaded, error) {
 	if err != nil {
 		return api.Reloaded{}, explain.Own(err)
 	}
+	g.wantKinds(ctx)
 	if renamed {
 		r := g.keeper.Republish(ctx)
 		result.Republished, result.Failed, result.Waiting = r.Done, r.Failed, r.Waiting
@@ -75,11 +76,24 @@ func (g *Gateway) applyConfig() (renamed bool, err error) {
 	return renamed, nil
 }
 
+// wantKinds makes the keys of each kind that there is not, once there is an issuer: whoever
+// fetches the keys then has those, too, with which a token signs for the first time later. That
+// takes a moment, and tokens don't wait for it.
+func (g *Gateway) wantKinds(context.Context) {
+	if g.issuer.Name().URL == "" {
+		return
+	}
+	if err := g.keys.Want(time.Now(), tokens.ES256, tokens.RS256); err != nil {
+		g.log.Warn("keys that others should know before they sign can't be made", "error", explain.Line(err))
+	}
+}
+
 // applyAgain is applyConfig for upkeep: an issuer that could not be written down is tried again.
 func (g *Gateway) applyAgain(ctx context.Context) {
 	if renamed, _ := g.applyConfig(); renamed {
 		g.keeper.Republish(ctx)
 	}
+	g.wantKinds(ctx)
 }
 
 // names is for lease.Options.Issuer.

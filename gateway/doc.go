@@ -15,6 +15,7 @@
 //   - volumes: directories that stay, for sandboxes to write to
 //   - sandbox: a lease plus an engine: create, start, stop, reconcile, adopt
 //   - reserve: space for renewals on a full disk
+//   - config, issuer, listener: the settings; who tokens say has made them; where others verify
 //   - events: what happened, for those who follow it
 //   - server: the API; explain: errors as answers; metrics: what is counted
 //   - daemon: the process: how it is started, and restarted
@@ -23,7 +24,8 @@
 // Keeper.mu, an item's Mu, a lease's mu, a schedule's mu. Any of them may be left out. A
 // share has a lock of its own, which is a flock on a file. Of the locks before, only Op may
 // be held when it is taken; while it is held, saving and all that come after saving may be
-// taken. All other locks are leaves: nothing is locked under them.
+// taken. Those of a change of settings (Gateway.applying, an issuer's changing) come before all
+// of these. All other locks are leaves: nothing is locked under them.
 //
 // What it promises: killed at any instruction, it leaves sandboxes running and a state
 // from which the next gateway goes on. One gateway at a time writes a state directory. A

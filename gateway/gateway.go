@@ -184,6 +184,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	})
 	g.tellConfig()
 	_, _ = g.applyConfig() // it logs what fails, and upkeep tries again
+	run(g.wantKinds)
 	run(g.listener.Run)
 	run(g.hook.Serve)
 	run(g.keeper.ServePrunes)

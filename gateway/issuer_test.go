@@ -76,6 +76,9 @@ func TestIssuerChanges(t *testing.T) {
 	if claims, err := v.Verify(string(read("other.jwt")), time.Now()); err != nil || claims.Issuer != iss {
 		t.Errorf("the other token: %+v, %v", claims, err)
 	}
+	if kinds := fmt.Sprint(g.keys.Algorithms()); kinds != "[EdDSA ES256 RS256]" {
+		t.Errorf("there are keys for %s", kinds)
+	}
 	if result := w.reload(); result.Republished != 0 || len(result.Changed) != 0 {
 		t.Errorf("nothing has changed: %+v", result)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -280,6 +281,25 @@ func TestDurations(t *testing.T) {
 	for d, want := range map[time.Duration]string{0: "0s", 15 * time.Minute: "15m", time.Hour: "1h", 90 * time.Minute: "1h30m", 90 * time.Second: "1m30s", 10 * time.Second: "10s"} {
 		if got := (Duration{d}).String(); got != want {
 			t.Errorf("%v: %s", d, got)
+		}
+	}
+}
+
+// TestExample: the example has each setting, and can be used; so can the lines that are
+// commented out, which are the defaults.
+func TestExample(t *testing.T) {
+	text, err := os.ReadFile("../../examples/gateway.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{string(text), regexp.MustCompile(`(?m)^#([a-z-]+ = )`).ReplaceAllString(string(text), "$1")} {
+		if _, err := ReadFile(write(t, s)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range Names() {
+		if !regexp.MustCompile(`(?m)^#?` + name + ` = `).Match(text) {
+			t.Errorf("the example has no %s", name)
 		}
 	}
 }
