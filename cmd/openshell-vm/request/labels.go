@@ -20,6 +20,7 @@ func keepFlags() []cli.Flag {
 	}
 }
 
+// RestartFlag is --restart; RestartPolicy reads its value.
 func RestartFlag() cli.Flag {
 	return &cli.StringFlag{Name: "restart", Usage: "start it again by `POLICY` when it ends: no, on-failure[:N], always, unless-stopped",
 		DefaultText: "no"}

@@ -24,6 +24,7 @@ func ProcessFlags() []cli.Flag {
 	}
 }
 
+// Process reads ProcessFlags, for a command of these words.
 func Process(c *cli.Context, args []string) (api.Process, error) {
 	env, err := environment(c.StringSlice("env-file"), c.StringSlice("env"))
 	return api.Process{

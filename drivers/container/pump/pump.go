@@ -164,6 +164,7 @@ func (p Pump) follow(ctx context.Context) {
 	}
 }
 
+// OrDiscard is w, or what drops all if that is nil.
 func OrDiscard(w io.Writer) io.Writer {
 	if w == nil {
 		return io.Discard

@@ -35,6 +35,7 @@ func ExecFailure(err error) int {
 	return 0
 }
 
+// Any reports whether a text has one of the words.
 func Any(text string, words ...string) bool {
 	for _, w := range words {
 		if strings.Contains(text, w) {
