@@ -375,6 +375,13 @@ func TestConcurrentUse(t *testing.T) {
 				if _, err := k.JWKS(noon); err != nil {
 					t.Error(err)
 				}
+				raw, _, err = Issuer{Keys: k, GatewayID: gatewayID}.Mint(forAudience(ES256)) // the first one makes the key
+				if err != nil {
+					t.Error(err)
+				}
+				if _, err := audience(v).Verify(string(raw), noon); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}
@@ -384,8 +391,17 @@ func TestConcurrentUse(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if n := len(k.List(noon)); n != 11 {
+	if n := k.now().count(EdDSA); n != 11 {
 		t.Errorf("%d keys after ten rotations", n)
+	}
+	signing := 0
+	for _, info := range k.List(noon) {
+		if info.State == Signing {
+			signing++
+		}
+	}
+	if signing != 2 {
+		t.Errorf("%d keys sign two kinds of tokens", signing)
 	}
 }
 
