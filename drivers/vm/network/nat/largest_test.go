@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"openshell-vm/drivers/vm/network"
@@ -72,4 +73,28 @@ func TestOddNames(t *testing.T) {
 	if got := network.Canonical("\u212a.Example.COM."); got != "\u212a.example.com" {
 		t.Errorf("the Kelvin sign becomes %q", got)
 	}
+}
+
+// TestMonitorThatDoesNotRead: while the monitor does not take a message, no other is made, and
+// what comes meanwhile is in the next.
+func TestMonitorThatDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []network.ToMonitor
+		taken := make(chan struct{})
+		r := newReports(func(m network.ToMonitor) { told = append(told, m); <-taken }, noTraffic)
+		for range 100 {
+			r.refusedName("evil.example")
+			time.Sleep(2 * reportEvery)
+		}
+		synctest.Wait()
+		if len(told) != 1 || told[0].Refused[0].Times != 1 {
+			t.Errorf("%d messages wait: %+v", len(told), told)
+		}
+		close(taken)
+		time.Sleep(2 * reportEvery)
+		synctest.Wait()
+		if len(told) != 2 || told[1].Refused[0].Times != 99 {
+			t.Errorf("%+v", told)
+		}
+	})
 }

@@ -106,6 +106,8 @@ func (r *reports) schedule() {
 	}
 }
 
+// send tells the monitor what there is. If that does not read, send waits, and there is no
+// other one meanwhile.
 func (r *reports) send() {
 	r.mu.Lock()
 	traffic := r.traffic()
@@ -114,7 +116,13 @@ func (r *reports) send() {
 		m.Refused = append(m.Refused, network.Refused{What: one.what, Name: one.name, Why: one.why, Times: r.counts[one]})
 	}
 	clear(r.counts)
-	r.order, r.more, r.given, r.pending = nil, 0, nil, false
+	r.order, r.more, r.given = nil, 0, nil
 	r.mu.Unlock()
 	r.tell(m)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pending = false
+	if len(r.order)+r.more+len(r.given) > 0 {
+		r.schedule()
+	}
 }
