@@ -36,7 +36,7 @@ type order struct {
 }
 
 // runJailed has the task done by this program in a jail, which answers on this process's
-// standard output. An error means that it has not.
+// standard output. An error means that it has not; an ExitError, that it crashed or was killed.
 func runJailed(ctx context.Context, task images.Task) error {
 	runtime.LockOSThread() // the jail dies with the thread that started it
 	cfg, err := jailFor(ctx, &task)
@@ -75,7 +75,9 @@ func runJailed(ctx context.Context, task images.Task) error {
 	if err := json.NewEncoder(toIt).Encode(order{task, len(files) > 0}); err != nil {
 		return err
 	}
-	_ = c.Wait() // it has said all there is to say, or has crashed, and whoever asked sees that
+	if err := c.Wait(); ctx.Err() == nil {
+		return err
+	}
 	return ctx.Err()
 }
 

@@ -138,6 +138,24 @@ func ociDir(t *testing.T, dir string) string {
 	return dir
 }
 
+// TestCrash: of what is killed in the jail there is one line.
+func TestCrash(t *testing.T) {
+	q, half, goOn := heldUp(t)
+	defer close(goOn)
+	c, done := client(t), make(chan error)
+	go func() {
+		_, err := c.Pull(t.Context(), q, nil)
+		done <- err
+	}()
+	<-half
+	if err := unix.Kill(insidePID(t), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "without an answer: exit status 1: openshell-image: in its jail: signal: killed") {
+		t.Error(err)
+	}
+}
+
 // TestLayoutLinks: no link in a directory leads the jail out of it.
 func TestLayoutLinks(t *testing.T) {
 	c := client(t)

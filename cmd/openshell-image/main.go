@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
@@ -90,7 +91,12 @@ func gather(ctx context.Context, in io.Reader, out *json.Encoder) {
 		return
 	}
 	defer task.Given.Close()
-	if err := runJailed(ctx, task); err != nil {
+	var crash *exec.ExitError
+	switch err := runJailed(ctx, task); {
+	case errors.As(err, &crash): // without an answer; what it wrote to standard error says why
+		fmt.Fprintln(os.Stderr, "openshell-image: in its jail:", crash)
+		os.Exit(1)
+	case err != nil:
 		answer(out, nil, err)
 	}
 }
