@@ -1,0 +1,181 @@
+// Package door gives each sandbox a socket of its own, by which its programs ask the gateway:
+// /run/openshell/gateway.sock inside. The socket says whose programs ask; no address and no
+// header does.
+//
+// What is promised: the directory that a sandbox has mounted stays the same while gateways come
+// and go, and each gateway listens in it anew. A sandbox that floods its socket, stalls or sends
+// without end delays no renewal and no other sandbox: connections, requests a second, bytes and
+// times are bounded for each.
+package door
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/net/netutil"
+	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
+
+	"openshell-vm/gateway/oauth"
+)
+
+// Socket is the socket's name in a door's directory.
+const Socket = "gateway.sock"
+
+// What one sandbox can take of the gateway.
+const (
+	maxConns      = 32
+	perSecond     = 100 // requests
+	burst         = 200
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second // of a whole request
+	writeTimeout  = 10 * time.Second
+	idleTimeout   = 30 * time.Second
+	maxHeader     = 16 << 10 // bytes
+)
+
+// Doors are the sockets of all sandboxes. It is safe for concurrent use; its lock is a leaf.
+type Doors struct {
+	handler http.Handler
+	log     *slog.Logger
+
+	mu   sync.Mutex
+	open map[string]*door // by sandbox
+}
+
+// New makes doors that lead to handler. It gets the caller by oauth.WithCaller.
+func New(handler http.Handler, log *slog.Logger) *Doors {
+	return &Doors{handler: handler, log: log, open: map[string]*door{}}
+}
+
+type door struct {
+	dir    string
+	server *http.Server
+}
+
+// Make makes a door's directory, if it is not there. Its parent is closed to other users; the
+// directory itself is open, because it is the users inside who go through.
+func Make(dir string) error {
+	if err := os.Mkdir(filepath.Dir(dir), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o755) // whatever the umask is
+}
+
+// Open listens in a sandbox's directory until Close. One that is open already stays as it is.
+func (d *Doors) Open(sandbox, dir string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if o := d.open[sandbox]; o != nil {
+		if o.dir == dir && there(dir) {
+			return nil
+		}
+		o.server.Close()
+		delete(d.open, sandbox)
+	}
+	listener, err := listen(dir)
+	if err != nil {
+		return fmt.Errorf("open the sandbox's socket: %w", err)
+	}
+	caller := oauth.Caller{Sandbox: sandbox, Way: "socket"}
+	server := &http.Server{
+		Handler:           limited(d.handler),
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader,
+		BaseContext:    func(net.Listener) context.Context { return oauth.WithCaller(context.Background(), caller) },
+		ErrorLog:       slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // a sandbox could fill the log
+	}
+	d.open[sandbox] = &door{dir, server}
+	go func() {
+		err := server.Serve(netutil.LimitListener(listener, maxConns))
+		if !errors.Is(err, http.ErrServerClosed) {
+			d.log.Warn("a sandbox's socket is closed", "sandbox", sandbox, "error", err)
+		}
+	}()
+	return nil
+}
+
+// there reports whether the socket is still in its directory.
+func there(dir string) bool {
+	info, err := os.Lstat(filepath.Join(dir, Socket))
+	return err == nil && info.Mode().Type() == fs.ModeSocket
+}
+
+// listen replaces a socket that an earlier gateway left. The directory is opened first: its path
+// may be longer than a socket's can be.
+func listen(dir string) (net.Listener, error) {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer unix.Close(fd)
+	if err := unix.Unlinkat(fd, Socket, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		return nil, &fs.PathError{Op: "remove", Path: filepath.Join(dir, Socket), Err: err}
+	}
+	path := fmt.Sprintf("/proc/self/fd/%d/%s", fd, Socket)
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	listener.SetUnlinkOnClose(false) // its descriptor may be another's by then
+	if err := os.Chmod(path, 0o666); err != nil {
+		listener.Close()
+		return nil, err
+	}
+	return listener, nil
+}
+
+// limited bounds how often one sandbox may ask. Who asks too often waits: it has maxConns
+// connections, so no request waits longer than a second, and none costs more than its turn.
+func limited(next http.Handler) http.Handler {
+	turns := rate.NewLimiter(perSecond, burst)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if turns.Wait(r.Context()) == nil {
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// Close stops listening for a sandbox and breaks its connections. The directory stays.
+func (d *Doors) Close(sandbox string) {
+	d.mu.Lock()
+	o := d.open[sandbox]
+	delete(d.open, sandbox)
+	d.mu.Unlock()
+	if o != nil {
+		o.server.Close()
+	}
+}
+
+// CloseAll closes all, at the gateway's end.
+func (d *Doors) CloseAll() {
+	d.mu.Lock()
+	all := d.open
+	d.open = map[string]*door{}
+	d.mu.Unlock()
+	for _, o := range all {
+		o.server.Close()
+	}
+}
+
+// Remove closes a sandbox's door and removes its directory. One that is gone is no error.
+func (d *Doors) Remove(sandbox, dir string) error {
+	d.Close(sandbox)
+	return os.RemoveAll(dir)
+}

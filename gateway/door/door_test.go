@@ -1,0 +1,217 @@
+package door
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"openshell-vm/gateway/oauth"
+)
+
+// whose answers with the path of a request; asked counts.
+type whose struct{ asked atomic.Int64 }
+
+func (h *whose) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.asked.Add(1)
+	_, _ = io.Copy(io.Discard, r.Body)
+	fmt.Fprint(w, r.URL.Path)
+}
+
+func client(dir string) *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return dial(ctx, dir)
+	}}, Timeout: 30 * time.Second}
+}
+
+// dial connects by a short path, as a sandbox's own is.
+func dial(ctx context.Context, dir string) (net.Conn, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return new(net.Dialer).DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), Socket))
+}
+
+func ask(t *testing.T, c *http.Client) string {
+	t.Helper()
+	response, err := c.Get("http://gateway/me")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func newDir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 40), "box") // a socket's path has 107 bytes
+	if err := os.MkdirAll(filepath.Dir(filepath.Dir(dir)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Make(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func newDoors(t *testing.T, h http.Handler) *Doors {
+	d := New(h, slog.New(slog.DiscardHandler))
+	t.Cleanup(d.CloseAll)
+	return d
+}
+
+// TestStaysMounted: the next gateway listens in the same directory, in place of the old socket.
+func TestStaysMounted(t *testing.T) {
+	dir := newDir(t)
+	before, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := newDoors(t, &whose{})
+	if err := first.Open("box", dir); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, client(dir)); got != "/me" {
+		t.Errorf("%q", got)
+	}
+	first.CloseAll()
+	if _, err := dial(t.Context(), dir); err == nil {
+		t.Error("a closed door lets in")
+	}
+	second := newDoors(t, &whose{})
+	for range 2 { // opening an open one changes nothing
+		if err := second.Open("box", dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask(t, client(dir))
+	if after, err := os.Stat(dir); err != nil || !os.SameFile(before, after) {
+		t.Error("the directory is another one", err)
+	}
+	if err := os.Remove(filepath.Join(dir, Socket)); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Open("box", dir); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, client(dir)) // one that was deleted is made again
+	if err := second.Remove("box", dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Error(err)
+	}
+}
+
+// TestModes: all users inside may connect, and nobody may write into the directory but the
+// gateway's.
+func TestModes(t *testing.T) {
+	dir := newDir(t)
+	if err := newDoors(t, &whose{}).Open("box", dir); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]os.FileMode{filepath.Dir(dir): 0o700, dir: 0o755, filepath.Join(dir, Socket): 0o666} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+}
+
+// TestOneFloods: while one sandbox holds a thousand connections open, sends without end and asks
+// as fast as it can, another one is answered, and the flood costs the gateway no more than its
+// share.
+func TestOneFloods(t *testing.T) {
+	h := &whose{}
+	doors := newDoors(t, h)
+	bad, good := newDir(t), newDir(t)
+	for name, dir := range map[string]string{"bad": bad, "good": good} {
+		if err := doors.Open(name, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var flood sync.WaitGroup
+	begun := time.Now()
+	for i := range 1000 {
+		flood.Go(func() {
+			for ctx.Err() == nil {
+				conn, err := dial(ctx, bad)
+				if err != nil { // the queue of who waits to connect is full
+					continue
+				}
+				misuse(ctx, conn, i)
+				conn.Close()
+			}
+		})
+	}
+	for range 20 {
+		if got := ask(t, client(good)); got != "/me" {
+			t.Errorf("%q", got)
+		}
+	}
+	time.Sleep(time.Second)
+	cancel()
+	flood.Wait()
+	if asked, most := h.asked.Load(), int64(20+burst+perSecond*(time.Since(begun).Seconds()+1)); asked > most {
+		t.Errorf("%d requests were answered, at most %d may be", asked, most)
+	}
+}
+
+// misuse does one of three bad things with a connection, until ctx ends.
+func misuse(ctx context.Context, conn net.Conn, how int) {
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	switch how % 3 {
+	case 0: // nothing
+		_, _ = io.Copy(io.Discard, conn)
+	case 1: // a header without end
+		for {
+			if _, err := fmt.Fprintf(conn, "X: %s\r\n", strings.Repeat("x", 1000)); err != nil {
+				return
+			}
+		}
+	default: // as many requests as go
+		answers := bufio.NewReader(conn)
+		for {
+			if _, err := fmt.Fprint(conn, "GET /me HTTP/1.1\r\nHost: g\r\n\r\n"); err != nil {
+				return
+			}
+			response, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, response.Body)
+		}
+	}
+}
+
+// TestCaller: the socket says which sandbox asks.
+func TestCaller(t *testing.T) {
+	seen := make(chan any, 1)
+	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- oauth.CallerOf(r.Context()) })
+	doors := newDoors(t, h)
+	dir := newDir(t)
+	if err := doors.Open("box", dir); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, client(dir))
+	if got := <-seen; got != (oauth.Caller{Sandbox: "box", Way: "socket"}) {
+		t.Errorf("%+v", got)
+	}
+}

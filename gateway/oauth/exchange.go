@@ -1,0 +1,149 @@
+package oauth
+
+import (
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"time"
+
+	"openshell-vm/gateway/audit"
+)
+
+// The names of RFC 8693.
+const (
+	GrantExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+	TypeJWT       = "urn:ietf:params:oauth:token-type:jwt"
+	typeAccess    = "urn:ietf:params:oauth:token-type:access_token"
+	typeID        = "urn:ietf:params:oauth:token-type:id_token"
+)
+
+// maxAudience bounds an audience in bytes.
+const maxAudience = 512
+
+// now is a variable for tests.
+var now = time.Now
+
+// Exchanged is the answer of /v1/token.
+type Exchanged struct {
+	Token     string `json:"access_token"`
+	Issued    string `json:"issued_token_type"`
+	Type      string `json:"token_type"`
+	ExpiresIn int64  `json:"expires_in"` // seconds
+}
+
+// refusal is RFC 6749's form of an error.
+type refusal struct {
+	Code        string `json:"error"`
+	Description string `json:"error_description,omitempty"`
+}
+
+func (e *refusal) Error() string { return e.Code + ": " + e.Description }
+
+// form are a request's parameters.
+type form struct{ url.Values }
+
+// formOf reads the parameters in a request's body. Those in its address do not count: addresses
+// get into logs.
+func formOf(r *http.Request) (form, *refusal) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" {
+		return form{}, &refusal{"invalid_request", "the body has to be application/x-www-form-urlencoded"}
+	}
+	if err := r.ParseForm(); err != nil {
+		return form{}, &refusal{"invalid_request", "the body can't be read, or is too large"}
+	}
+	for name, values := range r.PostForm {
+		if len(values) > 1 {
+			return form{}, &refusal{"invalid_request", fmt.Sprintf("%.40q is given more than once", name)}
+		}
+	}
+	return form{r.PostForm}, nil
+}
+
+func (f form) one(name string) (value string, given bool) {
+	values := f.Values[name]
+	if len(values) == 0 {
+		return "", false
+	}
+	return values[0], true
+}
+
+// token exchanges the caller's token for one for another audience.
+func (s server) token(w http.ResponseWriter, r *http.Request) {
+	f, bad := formOf(r)
+	if bad == nil {
+		bad = f.check()
+	}
+	audience, _ := f.one("audience")
+	var made Token
+	if bad == nil {
+		made, bad = s.exchange(r, f, audience)
+	}
+	if bad != nil {
+		s.refused(r, audience, bad)
+		status := http.StatusBadRequest
+		if bad.Code == "server_error" {
+			status = http.StatusInternalServerError
+		}
+		send(w, status, bad)
+		return
+	}
+	c := callerOf(r)
+	s.Audit.Write(audit.Event{What: audit.Exchange, Sandbox: made.Claims.SandboxID, Caller: c.Way, Audience: audience,
+		TokenID: made.Claims.TokenID, KeyID: made.Claims.KeyID, Generation: made.Claims.Generation, Expires: made.Expires.UTC()})
+	left := max(0, int64(made.Expires.Sub(now())/time.Second))
+	send(w, http.StatusOK, Exchanged{Token: string(made.Raw), Issued: TypeJWT, Type: "Bearer", ExpiresIn: left})
+}
+
+// check refuses what is not asked for in the way of RFC 8693, or what nobody gives here.
+func (f form) check() *refusal {
+	grant, _ := f.one("grant_type")
+	_, subject := f.one("subject_token")
+	kind, _ := f.one("subject_token_type")
+	wanted, isWanted := f.one("requested_token_type")
+	audience, hasAudience := f.one("audience")
+	switch {
+	case grant != GrantExchange:
+		return &refusal{"unsupported_grant_type", "only " + GrantExchange + " is"}
+	case !subject:
+		return &refusal{"invalid_request", "there is no subject_token: send the content of the token's file"}
+	case kind != TypeJWT && kind != typeAccess && kind != typeID:
+		return &refusal{"invalid_request", "subject_token_type has to be " + TypeJWT}
+	case isWanted && wanted != TypeJWT && wanted != typeAccess && wanted != typeID:
+		return &refusal{"invalid_request", "requested_token_type has to be " + TypeJWT}
+	case f.has("actor_token") || f.has("actor_token_type"):
+		return &refusal{"invalid_request", "there are no actors here"}
+	case f.has("scope"):
+		return &refusal{"invalid_scope", "tokens have no scope: ask for an audience"}
+	case f.has("resource"):
+		return &refusal{"invalid_target", "give the resource as audience"}
+	case !hasAudience || audience == "":
+		return &refusal{"invalid_request", "there is no audience"}
+	case len(audience) > maxAudience:
+		return &refusal{"invalid_target", fmt.Sprintf("an audience has at most %d bytes", maxAudience)}
+	}
+	return nil
+}
+
+func (f form) has(name string) bool {
+	_, has := f.one(name)
+	return has
+}
+
+func (s server) exchange(r *http.Request, f form, audience string) (Token, *refusal) {
+	raw, _ := f.one("subject_token")
+	claims, err := s.verified(callerOf(r), raw)
+	if err != nil { // RFC 8693, 2.2.2
+		return Token{}, &refusal{"invalid_request", "the subject_token is refused: " + err.Error()}
+	}
+	made, err := s.Mint(r.Context(), claims.SandboxID, audience)
+	switch {
+	case errors.Is(err, ErrTarget):
+		return Token{}, &refusal{"invalid_target", err.Error()}
+	case err != nil:
+		return Token{}, &refusal{"server_error", "no token can be made now"}
+	}
+	return made, nil
+}
