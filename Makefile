@@ -7,7 +7,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):/usr/local/go/bin:$(firstword $(wildcard /usr/lib/go-1.2[6-9]/bin)):/usr/sbin:/sbin
 GO ?= go
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
-STATIC := openshell-vm openshell-gateway openshell-vmm openshell-init openshell-image openshell-net
+STATIC := openshell-vm openshell-gateway openshell-vmm openshell-init openshell-image openshell-net openshell-token
 LDFLAGS := -s -w -X main.version=$(VERSION)
 E2E_TIMEOUT ?= 2h
 FUZZTIME ?= 20s

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// What the sandbox's environment says, and what holds without it.
+const (
+	envURL    = "OPENSHELL_GATEWAY_URL"
+	envToken  = "OPENSHELL_SANDBOX_TOKEN_FILE"
+	usualURL  = "unix:///run/openshell/gateway.sock"
+	usualFile = "/etc/openshell/auth/sandbox.jwt"
+)
+
+const (
+	typeJWT   = "urn:ietf:params:oauth:token-type:jwt"
+	exchange  = "urn:ietf:params:oauth:grant-type:token-exchange"
+	maxAnswer = 64 << 10 // bytes
+	pause     = 200 * time.Millisecond
+)
+
+// answer is the gateway's.
+type answer struct {
+	Token     string `json:"access_token"`
+	ExpiresIn int64  `json:"expires_in"` // seconds
+
+	expires time.Time
+}
+
+// refused is a gateway's refusal.
+type refused struct {
+	Code        string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+func (r *refused) Error() string {
+	return fmt.Sprintf("the gateway refuses: %s (%s)", r.Description, r.Code)
+}
+
+// ask gets a token for an audience. A gateway that is away, as during its restart, is asked again
+// until ctx ends. The sandbox's own token is read anew for each try.
+func ask(ctx context.Context, audience string) (*answer, error) {
+	client, err := dialer()
+	if err != nil {
+		return nil, err
+	}
+	for again := false; ; again = true {
+		a, err := once(ctx, client, audience)
+		var no *refused
+		switch {
+		case err == nil:
+			return a, nil
+		case errors.As(err, &no) && (again || no.Code != "invalid_request"):
+			return nil, err // an expired token may have been read just before it was replaced
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+func dialer() (*http.Client, error) {
+	address := orUsual(envURL, usualURL)
+	path, ok := strings.CutPrefix(address, "unix://")
+	if !ok {
+		return nil, fmt.Errorf("%s is %q, and has to begin with unix://", envURL, address)
+	}
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}}, nil
+}
+
+func orUsual(variable, usual string) string {
+	if value := os.Getenv(variable); value != "" {
+		return value
+	}
+	return usual
+}
+
+func once(ctx context.Context, client *http.Client, audience string) (*answer, error) {
+	own, err := os.ReadFile(orUsual(envToken, usualFile))
+	if err != nil {
+		return nil, fmt.Errorf("read this sandbox's token: %w", err)
+	}
+	body := url.Values{"grant_type": {exchange}, "subject_token": {strings.TrimSpace(string(own))},
+		"subject_token_type": {typeJWT}, "audience": {audience}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://gateway/v1/token", strings.NewReader(body.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("the gateway does not answer: %w", cause(err))
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("the gateway's answer breaks off: %w", err)
+	}
+	if response.StatusCode != http.StatusOK {
+		no := &refused{Code: response.Status}
+		_ = json.Unmarshal(text, no) // else the status alone tells
+		return nil, no
+	}
+	a := &answer{}
+	if err := json.Unmarshal(text, a); err != nil || a.Token == "" {
+		return nil, errors.New("the gateway's answer holds no token")
+	}
+	a.expires = time.Now().Add(time.Duration(a.ExpiresIn) * time.Second)
+	return a, nil
+}
+
+// cause drops the address, which is none that anybody wrote.
+func cause(err error) error {
+	var e *url.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
