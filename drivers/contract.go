@@ -23,6 +23,14 @@ const (
 	DataDir      = AuthDir + "/" + layout.Data
 )
 
+// DoorDir is where a sandbox finds its gateway's socket, GatewaySocket. What the gateway answers
+// there is in package gateway/oauth. The socket is the sandbox's own: by it the gateway knows who
+// asks.
+const (
+	DoorDir       = "/run/openshell"
+	GatewaySocket = DoorDir + "/gateway.sock"
+)
+
 // The names of the two files in a share.
 const (
 	TokenName    = contract.TokenName
@@ -37,18 +45,35 @@ const (
 	AuthMode     = contract.AuthMode
 )
 
+// GatewayURLEnv says where the gateway's socket is, in a sandbox that has one. GatewayURL is its
+// value.
+const (
+	GatewayURLEnv = "OPENSHELL_GATEWAY_URL"
+	GatewayURL    = "unix://" + GatewaySocket
+)
+
 // Metadata is MetadataFile's content. It tells how long the token is valid, so a program
 // need not parse the token.
 type Metadata = contract.Metadata
 
-// ContractEnv returns the contract's variables as K=V.
+// ContractEnv returns the variables that every sandbox has, as K=V.
 func ContractEnv() []string {
 	return []string{TokenFileEnv + "=" + TokenFile, AuthModeEnv + "=" + AuthMode}
 }
 
+// ContractEnv returns the variables of a sandbox as K=V. A sandbox without a socket of the
+// gateway has none that names it.
+func (s Spec) ContractEnv() []string {
+	env := ContractEnv()
+	if s.Door != (Mount{}) {
+		env = append(env, GatewayURLEnv+"="+GatewayURL)
+	}
+	return env
+}
+
 // WithContract returns env with the contract's variables that env does not set. It does not
 // change env.
-func WithContract(env []string) []string { return WithDefaults(env, ContractEnv()...) }
+func (s Spec) WithContract(env []string) []string { return WithDefaults(env, s.ContractEnv()...) }
 
 // WithDefaults returns env with each K=V whose K env does not set. It does not change env.
 func WithDefaults(env []string, defaults ...string) []string {

@@ -53,8 +53,8 @@ func ExampleExposure() {
 
 // Programs in a sandbox find the token with the help of two variables. A variable that the
 // user has set stays.
-func ExampleWithContract() {
-	for _, variable := range drivers.WithContract([]string{"LANG=C", "OPENSHELL_SANDBOX_AUTH_MODE=static-token"}) {
+func ExampleSpec_WithContract() {
+	for _, variable := range (drivers.Spec{}).WithContract([]string{"LANG=C", "OPENSHELL_SANDBOX_AUTH_MODE=static-token"}) {
 		fmt.Println(variable)
 	}
 	// Output:

@@ -32,11 +32,12 @@ type Spec struct {
 	Dir       string `json:"dir,omitempty"`       // the sandbox's own state directory on the host, 0700; the driver may keep files there
 
 	Auth     Mount      `json:"auth,omitzero"`      // the share
+	Door     Mount      `json:"door,omitzero"`      // the directory with the gateway's socket; zero in an older gateway's sandboxes
 	Mounts   []Mount    `json:"mounts,omitempty"`   // what the user added
 	Writable []Writable `json:"writable,omitempty"` // what the user added for it to write to
 
 	// Hidden are host directories (state and runtime) that must not be seen
-	// through the root or any of Mounts and Writable: see Exposure. Auth is exempt.
+	// through the root or any of Mounts and Writable: see Exposure. Auth and Door are exempt.
 	Hidden []string `json:"hidden,omitempty"`
 
 	Process    Process `json:"process,omitzero"`

@@ -31,6 +31,7 @@ func full(t *testing.T) Spec {
 		Labels:     map[string]string{"team": "a"}, Restart: RestartPolicy{Name: "on-failure", Max: 3},
 	}
 	var errs [2]error
+	s.Door = Mount{source: "/state/doors/abcdefghijkl", target: DoorDir}
 	var data Mount
 	s.Tokens = vocab.Tokens{Identity: "ci", Files: []vocab.TokenFile{{Audience: "https://example.com", File: "example.jwt", TTL: time.Minute,
 		Algorithm: "RS256", NoID: true, Preset: "aws", Parameter: "role"}}, Audiences: []string{"other"}, Claims: map[string]string{"team": "a"}}
@@ -54,7 +55,7 @@ func full(t *testing.T) Spec {
 // whole reports fields without a value as errors.
 func whole(t *testing.T, v reflect.Value, name string) {
 	t.Helper()
-	if name == "Spec.Auth.volume" { // the share is none
+	if name == "Spec.Auth.volume" || name == "Spec.Door.volume" { // the share is none
 		return
 	}
 	if v.IsZero() {
@@ -90,7 +91,7 @@ func TestOlderSpecs(t *testing.T) {
 // older is s without what the commits in testdata did not have.
 func older(s Spec) Spec {
 	s.Writable, s.Network, s.Ports, s.Labels, s.Restart, s.Tokens = nil, "", nil, nil, RestartPolicy{}, vocab.Tokens{}
-	s.VM.AllowHost, s.VM.AllowEgress = nil, nil
+	s.VM.AllowHost, s.VM.AllowEgress, s.Door = nil, nil, Mount{}
 	s.Mounts = []Mount{{source: "/home/u/data", target: "/data"}}
 	return s
 }

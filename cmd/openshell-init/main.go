@@ -98,6 +98,7 @@ func bringUp(h *host, procs *procs) (outcome, error) {
 	s := newSupervisor(h, procs, r, spec)
 	h.message = s.message
 	h.serve()
+	go r.door.Serve()
 	start, ok := s.awaitStart()
 	if !ok {
 		exit := outcome{code: 128 + int(unix.SIGTERM), reason: "stopped before it was started", where: where}

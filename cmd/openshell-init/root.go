@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"openshell-vm/cmd/openshell-init/card"
+	"openshell-vm/cmd/openshell-init/door"
 	"openshell-vm/cmd/openshell-init/names"
 	"openshell-vm/cmd/openshell-init/skeleton"
 	"openshell-vm/drivers/vm/guest"
@@ -28,6 +29,7 @@ type root struct {
 	gone chan struct{} // closed by leave
 
 	namespace *os.File // the mount namespace
+	door      door.Door
 }
 
 // makeRoot builds the overlay in the init's namespace, so that the init can unmount it
@@ -54,7 +56,12 @@ func makeRoot(where layout, spec guest.BootSpec, progress func(guest.Progress)) 
 	if err := <-entered; err != nil {
 		return nil, err
 	}
-	return r, r.do(func() error { return furnish(spec, trees) })
+	return r, r.do(func() (err error) {
+		if err = furnish(spec, trees); err == nil && spec.DoorDir != "" {
+			r.door, err = door.Mount(spec.DoorDir, trees.door)
+		}
+		return err
+	})
 }
 
 // serve is the goroutine whose locked thread is in the sandbox's namespace. It ends at
@@ -231,6 +238,7 @@ func makeLike(dir, other string) error {
 // trees are mounts that are attached nowhere yet.
 type trees struct {
 	auth  int
+	door  int   // the program that asks the gateway; -1 if there is none
 	users []int // in the order of the spec's Mounts
 	names names.Files
 }
@@ -238,12 +246,16 @@ type trees struct {
 // cloneTrees clones the parts of the composed shares that the sandbox may see. The boot
 // spec is not among them.
 func cloneTrees(shares string, spec guest.BootSpec) (*trees, error) {
-	t := &trees{auth: -1}
+	t := &trees{auth: -1, door: -1}
 	auth, err := cloneTree(filepath.Join(shares, guest.AuthName), unix.MOUNT_ATTR_NOEXEC)
 	if err != nil {
 		return nil, err
 	}
 	t.auth = auth
+	if t.door, err = door.Program(shares); err != nil {
+		t.close()
+		return nil, err
+	}
 	if t.names, err = names.Write(spec, namesDir); err != nil {
 		t.close()
 		return nil, err
@@ -272,7 +284,7 @@ func cloneMount(shares string, m guest.GuestMount) (int, error) {
 }
 
 func (t *trees) close() {
-	for _, fd := range append(t.users, t.auth) {
+	for _, fd := range append(t.users, t.auth, t.door) {
 		unix.Close(fd)
 	}
 	t.names.Close()

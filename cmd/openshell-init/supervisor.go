@@ -62,6 +62,8 @@ func (s *supervisor) message(id uint32, m guest.Message) {
 		stepClock(m.StepClock.Nano)
 	case m.Exec != nil:
 		s.exec(id, *m.Exec)
+	case m.Door != nil:
+		s.openDoor(id)
 	}
 }
 
@@ -176,6 +178,16 @@ func (s *supervisor) exec(id uint32, e guest.Exec) {
 	case !running || !s.begin(x, e):
 		s.refuse(x, "the workload does not run")
 	}
+}
+
+// openDoor takes a session for the next program that asks the gateway.
+func (s *supervisor) openDoor(id uint32) {
+	from, err := s.host.control.Accept(id)
+	if err != nil {
+		logf("a session for the gateway's socket: %v", err)
+		return
+	}
+	s.root.door.Take(from)
 }
 
 func (s *supervisor) refuse(x *session, why string) {

@@ -76,7 +76,7 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 		return err
 	}
 	process := spec.Process
-	process.Env = drivers.WithContract(process.Env) // not in the label: the spec is what was asked for
+	process.Env = spec.WithContract(process.Env) // not in the label: the spec is what was asked for
 	object, err := d.engine.Create(ctx, Object{
 		Image: spec.Image, Entrypoint: spec.Entrypoint, Name: nameOf(spec.ID), Process: process, Stdin: spec.Stdin,
 		Share: p.share, Binds: p.binds, Masks: p.masks, Labels: labels, CPUs: spec.CPUs, Memory: spec.Memory,

@@ -29,7 +29,8 @@ func (d *Driver) LongestStart() time.Duration {
 	return c.BootDeadline + c.LongestBoot() + 2*reportMargin
 }
 
-// guestDefaults are in the environment of every process in a guest, unless it sets them.
+// guestDefaults are in the environment of every process in a guest, unless it sets them. The
+// workload's environment has the gateway's address, too, and others inherit that.
 var guestDefaults = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 	drivers.ContractEnv()...)
 
@@ -84,7 +85,7 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 	cfg = monitor.Config{
 		ID: spec.ID, Dir: b.dir, Hypervisor: spec.VM.Hypervisor,
 		Machine: hypervisor.Machine{
-			RunDir: b.runDir, Boot: filepath.Join(b.dir, bootDir), Auth: spec.Auth.Source(),
+			RunDir: b.runDir, Boot: filepath.Join(b.dir, bootDir), Auth: spec.Auth.Source(), Door: spec.Door.Source(),
 			CPUs: int(spec.CPUs), Memory: spec.Memory, KVM: d.cfg.KVM,
 		},
 		RequireJail: d.host.RequireJail || spec.VM.RequireJail, StopGrace: outputGrace, Attempt: 1,
@@ -170,8 +171,8 @@ func bootSpec(spec drivers.Spec, traits guest.Traits) guest.BootSpec {
 		Version: guest.Version, ID: spec.ID, Hostname: hostname(spec), Process: spec.Process, Stdin: spec.Stdin,
 		Ephemeral: spec.VM.Ephemeral, AuthDir: spec.Auth.Target(), TokenUser: spec.VM.TokenUser, StopGrace: int64(outputGrace),
 	}
-	b.Names, b.Traits = host.Names(), &traits
-	b.Process.Env = drivers.WithDefaults(spec.Process.Env, guestDefaults...)
+	b.Names, b.Traits, b.DoorDir = host.Names(), &traits, spec.Door.Target()
+	b.Process.Env = drivers.WithDefaults(spec.WithContract(spec.Process.Env), guestDefaults...)
 	for i, m := range spec.Mounts {
 		b.Mounts = append(b.Mounts, guest.GuestMount{Name: guest.MountName(i), Target: m.Target()})
 	}

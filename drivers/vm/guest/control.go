@@ -3,7 +3,7 @@ package guest
 import "openshell-vm/internal/vocab"
 
 // Message is one control message, the JSON payload of a stream.Control frame. Exactly
-// one field is set. Exec opens a session of its own; all others travel in session 0.
+// one field is set. Exec and Door open a session of its own; all others travel in session 0.
 // Both sides ignore messages that they do not know, so either may be newer.
 type Message struct {
 	// Guest to host.
@@ -23,6 +23,8 @@ type Message struct {
 	Signal   *Signal   `json:"signal,omitempty"`   // to the workload
 	SetClock *SetClock `json:"setClock,omitempty"` // after the host woke up or stepped its clock
 	Exec     *Exec     `json:"exec,omitempty"`     // new session; Exit or Error frame ends it
+
+	Door *Door `json:"door,omitempty"` // new session, for the next one who asks the gateway
 
 	AskClock  *AskClock  `json:"askClock,omitempty"`  // answered at once by Clock
 	StepClock *StepClock `json:"stepClock,omitempty"` // after an answer that shows a wrong clock
@@ -118,6 +120,11 @@ type Exec struct {
 	Copy   *vocab.CopyTask `json:"copy,omitempty"`   // copies files, in place of a command
 	Launch *vocab.Process  `json:"launch,omitempty"` // this command, which goes on when the session has ended
 }
+
+// Door opens a session for the next connection to the sandbox's socket of the gateway. What is
+// written to the connection comes as Stdout, and its answer goes as Stdin; StdinClose ends it from
+// the host's side, Exit from the guest's. An init that does not know it leaves the session unused.
+type Door struct{}
 
 // NoCommand is how an init refuses an Exec that has nothing to run. Clients compare it, so it
 // never changes.

@@ -43,6 +43,7 @@ const (
 	BootDir  = "boot"      // read-only, holds SpecFile
 	SpecFile = "spec.json" // the BootSpec
 	AuthName = "auth"      // the share
+	DoorName = "door"      // the directory with the program that asks the gateway, if there is one
 
 	// RootListFile is the list of the root's files (package rootlist), beside SpecFile. It
 	// is there if the init has to build a skeleton of the root. Older monitors make none.
@@ -51,6 +52,12 @@ const (
 
 	RootDir   = "root"   // on a single device: the rootfs
 	SharesDir = "shares" // on a single device: BootDir, AuthName, … lie below it
+)
+
+// The names in BootSpec.DoorDir. The program is the one in DoorName, if that has it.
+const (
+	DoorSocket  = "gateway.sock"
+	DoorProgram = "openshell-token"
 )
 
 // MountName returns the name of the i-th user mount's directory in the composed shares.
@@ -113,6 +120,9 @@ type BootSpec struct {
 
 	AuthDir   string `json:"authDir"`   // where the share is mounted
 	TokenUser string `json:"tokenUser"` // the only user, beside root, who may read the share; "" for every user
+
+	// DoorDir is where the init listens for who asks the gateway, on DoorSocket; "" for nowhere.
+	DoorDir string `json:"doorDir,omitempty"`
 
 	// Network is nil if the guest has no network, as with older gateways.
 	Network *Network `json:"network,omitempty"`

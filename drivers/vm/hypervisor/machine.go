@@ -19,7 +19,10 @@ type Machine struct {
 	Rootfs drivers.Tree `json:"rootfs"`
 	Image  string       `json:"image,omitempty"` // block image that is the root; "" for Rootfs
 	Auth   string       `json:"auth"`            // the share
-	Mounts []Shared     `json:"mounts,omitempty"`
+	// Door is the directory with the gateway's socket for this sandbox; "" if there is none. The
+	// guest sees the directory, and can't connect to a socket in it: the monitor does that for it.
+	Door   string   `json:"door,omitempty"`
+	Mounts []Shared `json:"mounts,omitempty"`
 	// Writable are the directories that the guest may write to. Each is a device of its own.
 	Writable []Shared `json:"writable,omitempty"`
 	Upper    string   `json:"upper,omitempty"` // disk image; "" for an ephemeral sandbox
@@ -85,6 +88,9 @@ func (c *Composition) AddWritable(t drivers.Tree, target string) {
 func (c *Composition) AddShares(m Machine, dir string) {
 	c.Add(drivers.Tree{Source: m.Boot}, path.Join(dir, guest.BootDir))
 	c.Add(drivers.Tree{Source: m.Auth}, path.Join(dir, guest.AuthName))
+	if m.Door != "" {
+		c.Add(drivers.Tree{Source: m.Door}, path.Join(dir, guest.DoorName))
+	}
 	for _, mount := range m.Mounts {
 		c.Add(mount.Tree, path.Join(dir, mount.Name))
 	}

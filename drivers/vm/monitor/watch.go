@@ -30,6 +30,9 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	steps := m.clockSteps(ctx)
+	if m.cfg.Door != "" {
+		go door{m, m.cfg.Door}.serve(ctx)
+	}
 	clock, room := newGuestClock(), newRoom(m.cfg.Upper)
 	var patience <-chan time.Time // nil until the guest was asked to stop
 	for {
