@@ -106,6 +106,9 @@ var importRule = map[string][]string{
 
 	// What was done with tokens and keys.
 	"gateway/audit": {"internal/rotlog", "internal/text"},
+	// What sandboxes ask of the gateway, and the sockets by which they do.
+	"gateway/oauth": {"gateway/audit", "tokens"},
+	"gateway/door":  {"gateway/oauth", "internal"},
 	// What happened, and who follows it.
 	"gateway/events": {"gateway/api"},
 	// The settings. The CLI reads a file by it, too, before any gateway does.
@@ -123,7 +126,7 @@ var importRule = map[string][]string{
 	"gateway/roster":  {"gateway/api", "gateway/audit", "gateway/events", "gateway/explain", "gateway/lease", "gateway/state", "share", "tokens", "internal"},
 	"gateway/reserve": {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
 	// Sandboxes and named shares both have leases. Neither package knows the other.
-	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/audience", "gateway/audit", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/sandbox/decide", "gateway/sandbox/engines",
+	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/audience", "gateway/audit", "gateway/door", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/sandbox/decide", "gateway/sandbox/engines",
 		"gateway/presets", "gateway/sandbox/ports", "gateway/sandbox/request", "gateway/state", "gateway/volumes", "share", "tokens", "internal"},
 	"gateway/shares": {"=drivers", "gateway/api", "gateway/audience", "gateway/audit", "gateway/explain", "gateway/lease", "gateway/presets", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
 	// Parts of sandbox that know no fleet. Only inside knows a Sandbox.
@@ -165,6 +168,7 @@ var importRule = map[string][]string{
 	"cmd/openshell-vmm":     {"drivers/vm/hypervisor/all", "drivers/vm/jail", "drivers/vm/kvm", "drivers/vm/monitor"},
 	"cmd/openshell-init":    {"cmd/openshell-init", "drivers/vm/guest", "internal"},
 	"cmd/openshell-image":   {"drivers/vm/images", "drivers/vm/jail", "internal"},
+	"cmd/openshell-token":   {},
 	"cmd/openshell-net":     {"drivers/vm/network/nat"},
 	"cmd/openshell-krun":    {"drivers/vm/guest", "drivers/vm/hypervisor/krun/krunvm", "krun"},
 

@@ -16,6 +16,7 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/config"
+	"openshell-vm/gateway/door"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/issuer"
 	"openshell-vm/gateway/lease"
@@ -47,6 +48,8 @@ type Options struct {
 	IdleAfter  time.Duration   // how long nothing must have needed the gateway before it ends; 0: it never ends by itself
 	Config     *config.Live    // nil for the defaults
 	LookEvery  time.Duration   // how often the socket is checked, and each engine that has something to do; 0 for 2 s
+	// TokenProgram is put beside each sandbox's socket: cmd/openshell-token; "" for none.
+	TokenProgram string
 }
 
 // Gateway keeps the sandboxes and shares of one state directory.
@@ -62,6 +65,7 @@ type Gateway struct {
 	shares   *shares.Shares
 	volumes  *volumes.Volumes
 	fleet    *sandbox.Fleet
+	doors    *door.Doors
 	reserves *reserve.Reserves
 	metrics  *metrics.Metrics
 	census   *metrics.Census
@@ -107,8 +111,9 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.shares = shares.New(g.roster, opts.Drivers, func() time.Duration { return g.config.Now().TTL.Duration })
 	g.volumes = volumes.New(g.roster)
 	g.reserves = reserve.New(home, g.keeper, opts.Log)
+	g.doors = door.New(g.asked(), opts.TokenProgram, opts.Log)
 	g.fleet = sandbox.New(g.roster, sandbox.Options{Drivers: opts.Drivers, LookEvery: opts.LookEvery, StartedAt: g.startedAt,
-		Beside: g.reserves.Layers, Volumes: g.volumes})
+		Beside: g.reserves.Layers, Volumes: g.volumes, Doors: g.doors})
 	g.census = metrics.NewCensus(g.roster)
 	g.metrics.Watch(g.census)
 	g.server = server.New(server.Options{Version: opts.Version, StartedAt: g.startedAt, Supervisor: opts.Supervisor, Unit: opts.Unit,
@@ -205,6 +210,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		err = nil
 	}
 	g.log.Info("gateway ends; sandboxes go on", "error", err)
+	g.doors.CloseAll()
 	g.roster.Audit.Close()
 	return err
 }
@@ -237,6 +243,7 @@ func (g *Gateway) upkeep(ctx context.Context) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	pruned := time.Time{}
+	g.fleet.KeepDoors()
 	for {
 		g.shares.Tidy(ctx)
 		select {
@@ -251,6 +258,7 @@ func (g *Gateway) upkeep(ctx context.Context) error {
 			it.Uphold()
 		}
 		g.applyAgain(ctx)
+		g.fleet.KeepDoors()
 		now := time.Now()
 		if now.Sub(pruned) > time.Hour {
 			pruned = now

@@ -24,8 +24,11 @@ type Verifier struct {
 	TrustDomain string   // as in Issuer
 	Former      []Former // what the gateway was before
 
-	Audiences []string      // one of which the token must be for; nil for the gateway alone
-	Leeway    time.Duration // allowed clock difference; 0 means none
+	// AnyAudience accepts a token for whomever. Only who asks about tokens on behalf of others, as
+	// introspection does, may set it.
+	AnyAudience bool
+	Audiences   []string      // one of which the token must be for; nil for the gateway alone
+	Leeway      time.Duration // allowed clock difference; 0 means none
 	// Exists reports whether the sandbox with this id still exists. It is called for tokens
 	// that are good otherwise. It must not be nil.
 	Exists func(sandboxID string) bool
@@ -138,7 +141,10 @@ func (v Verifier) issuer(w *wire, now time.Time) (found Issuer, known bool) {
 }
 
 func (v Verifier) hears(audience string) bool {
-	if v.Audiences == nil {
+	switch {
+	case v.AnyAudience:
+		return true
+	case v.Audiences == nil:
 		return audience == v.self().self()
 	}
 	return slices.Contains(v.Audiences, audience)

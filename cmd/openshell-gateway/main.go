@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -24,6 +25,7 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/config"
 	"openshell-vm/gateway/daemon"
+	"openshell-vm/gateway/door"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/state"
 )
@@ -234,7 +236,8 @@ func (s settings) newGateway(home *state.Home) (*gateway.Gateway, error) {
 	}
 	return gateway.New(home, gateway.Options{
 		Drivers: engines, Version: version, Log: log, Config: settings, IdleAfter: settings.Now().IdleAfter.Duration,
-		Supervisor: s.supervisor, Unit: daemon.Unit(home.State, s.supervisor),
+		TokenProgram: filepath.Join(libexec(), door.Program),
+		Supervisor:   s.supervisor, Unit: daemon.Unit(home.State, s.supervisor),
 		Advice: func() []string { return daemon.Advice(s.supervisor) },
 	})
 }

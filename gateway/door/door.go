@@ -22,10 +22,10 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
-	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 
 	"openshell-vm/gateway/oauth"
+	"openshell-vm/internal/peer"
 )
 
 // Socket is the socket's name in a door's directory.
@@ -46,36 +46,22 @@ const (
 // Doors are the sockets of all sandboxes. It is safe for concurrent use; its lock is a leaf.
 type Doors struct {
 	handler http.Handler
+	program string
 	log     *slog.Logger
 
 	mu   sync.Mutex
 	open map[string]*door // by sandbox
 }
 
-// New makes doors that lead to handler. It gets the caller by oauth.WithCaller.
-func New(handler http.Handler, log *slog.Logger) *Doors {
-	return &Doors{handler: handler, log: log, open: map[string]*door{}}
+// New makes doors that lead to handler. It gets the caller by oauth.WithCaller. program is put
+// beside each socket; "" for none.
+func New(handler http.Handler, program string, log *slog.Logger) *Doors {
+	return &Doors{handler: handler, program: program, log: log, open: map[string]*door{}}
 }
 
 type door struct {
 	dir    string
 	server *http.Server
-}
-
-// Make makes a door's directory, if it is not there. Its parent is closed to other users; the
-// directory itself is open, because it is the users inside who go through.
-func Make(dir string) error {
-	if err := os.Mkdir(filepath.Dir(dir), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	err := os.Mkdir(dir, 0o755)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return os.Chmod(dir, 0o755) // whatever the umask is
 }
 
 // Open listens in a sandbox's directory until Close. One that is open already stays as it is.
@@ -117,24 +103,13 @@ func there(dir string) bool {
 	return err == nil && info.Mode().Type() == fs.ModeSocket
 }
 
-// listen replaces a socket that an earlier gateway left. The directory is opened first: its path
-// may be longer than a socket's can be.
+// listen replaces a socket that an earlier gateway left.
 func listen(dir string) (net.Listener, error) {
-	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
-	}
-	defer unix.Close(fd)
-	if err := unix.Unlinkat(fd, Socket, 0); err != nil && !errors.Is(err, unix.ENOENT) {
-		return nil, &fs.PathError{Op: "remove", Path: filepath.Join(dir, Socket), Err: err}
-	}
-	path := fmt.Sprintf("/proc/self/fd/%d/%s", fd, Socket)
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	listener, err := peer.ListenIn(dir, Socket)
 	if err != nil {
 		return nil, err
 	}
-	listener.SetUnlinkOnClose(false) // its descriptor may be another's by then
-	if err := os.Chmod(path, 0o666); err != nil {
+	if err := os.Chmod(filepath.Join(dir, Socket), 0o666); err != nil {
 		listener.Close()
 		return nil, err
 	}

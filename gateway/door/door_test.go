@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/oauth"
+	"openshell-vm/internal/peer"
 )
 
 // whose answers with the path of a request; asked counts.
@@ -30,18 +31,8 @@ func (h *whose) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func client(dir string) *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return dial(ctx, dir)
+		return peer.DialIn(ctx, dir, Socket)
 	}}, Timeout: 30 * time.Second}
-}
-
-// dial connects by a short path, as a sandbox's own is.
-func dial(ctx context.Context, dir string) (net.Conn, error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return new(net.Dialer).DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), Socket))
 }
 
 func ask(t *testing.T, c *http.Client) string {
@@ -64,14 +55,14 @@ func newDir(t *testing.T) string {
 	if err := os.MkdirAll(filepath.Dir(filepath.Dir(dir)), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := Make(dir); err != nil {
+	if err := newDoors(t, nil).Make(dir); err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
 
 func newDoors(t *testing.T, h http.Handler) *Doors {
-	d := New(h, slog.New(slog.DiscardHandler))
+	d := New(h, "", slog.New(slog.DiscardHandler))
 	t.Cleanup(d.CloseAll)
 	return d
 }
@@ -91,7 +82,7 @@ func TestStaysMounted(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	first.CloseAll()
-	if _, err := dial(t.Context(), dir); err == nil {
+	if _, err := peer.DialIn(t.Context(), dir, Socket); err == nil {
 		t.Error("a closed door lets in")
 	}
 	second := newDoors(t, &whose{})
@@ -151,7 +142,7 @@ func TestOneFloods(t *testing.T) {
 	for i := range 1000 {
 		flood.Go(func() {
 			for ctx.Err() == nil {
-				conn, err := dial(ctx, bad)
+				conn, err := peer.DialIn(ctx, bad, Socket)
 				if err != nil { // the queue of who waits to connect is full
 					continue
 				}
@@ -213,5 +204,31 @@ func TestCaller(t *testing.T) {
 	ask(t, client(dir))
 	if got := <-seen; got != (oauth.Caller{Sandbox: "box", Way: "socket"}) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestProgram: all doors beside each other have the one copy of the program.
+func TestProgram(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "ask")
+	if err := os.WriteFile(program, []byte("#!/bin/true"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	doors := New(nil, program, slog.New(slog.DiscardHandler))
+	place := filepath.Join(t.TempDir(), "doors")
+	var infos [2]os.FileInfo
+	for i, name := range []string{"a", "b"} {
+		for range 2 {
+			if err := doors.Make(filepath.Join(place, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		info, err := os.Stat(filepath.Join(place, name, Program))
+		if err != nil || info.Mode().Perm() != 0o555 {
+			t.Fatal(info, err)
+		}
+		infos[i] = info
+	}
+	if !os.SameFile(infos[0], infos[1]) {
+		t.Error("each sandbox has a copy of its own")
 	}
 }

@@ -21,7 +21,7 @@ import (
 const MaxBody = 64 << 10
 
 // ErrTarget means that this caller may have no token for the audience.
-var ErrTarget = errors.New("this sandbox may have no token for that audience")
+var ErrTarget = errors.New("no token for this audience was allowed: see --allow-audience and --token")
 
 // ErrOther means that a token is good, and of another sandbox than the one that sent it.
 var ErrOther = errors.New("the token is that of another sandbox")

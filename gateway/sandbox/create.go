@@ -39,7 +39,7 @@ func (f *Fleet) Create(ctx context.Context, q api.CreateRequest) (*Sandbox, erro
 	}
 	id := state.NewID()
 	r := &state.Record{Version: state.Version, ID: id, Name: q.Name, Driver: driver.Name(), CreatedAt: time.Now(), Request: asRecorded(q),
-		Share: filepath.Join(f.home.Shares, id), GenerationLimit: state.GenerationStep}
+		Share: filepath.Join(f.home.Shares, id), Door: true, GenerationLimit: state.GenerationStep}
 	r.Want(state.WantStopped)
 	release, err := f.opts.Volumes.Claim(q.Mounts)
 	if err != nil {
@@ -98,6 +98,9 @@ func (s creation) do(ctx context.Context) error {
 // makeAll makes what belongs to the sandbox, on disk and in the engine.
 func (s creation) makeAll(ctx context.Context) error {
 	if err := s.Begin(ctx); err != nil {
+		return err
+	}
+	if err := s.openDoor(); err != nil {
 		return err
 	}
 	driver := s.engine.driver

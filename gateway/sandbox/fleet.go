@@ -23,6 +23,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/door"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox/engines"
 	"openshell-vm/gateway/state"
@@ -37,6 +38,8 @@ type Options struct {
 	StartedAt time.Time        // when the gateway was started
 	// Volumes are what mounts of volumes are of.
 	Volumes *volumes.Volumes
+	// Doors are the sandboxes' sockets.
+	Doors *door.Doors
 	// Beside returns further lines of doctor's on an engine.
 	Beside func(drivers.Info) []drivers.Fact
 }

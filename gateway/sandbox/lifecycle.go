@@ -95,6 +95,9 @@ func (s *Sandbox) bringUp(ctx context.Context, restarts int) error {
 	if err := s.fleet.roster.MakeShare(s.Rec()); err != nil {
 		return err
 	}
+	if err := s.openDoor(); err != nil {
+		return err
+	}
 	mounted, err := state.InodeOf(s.Lease.Share().AuthDir())
 	if err != nil {
 		return err

@@ -74,7 +74,7 @@ func (s *Sandbox) erase(ctx context.Context) error {
 			return err
 		}
 		s.Set(s.wasRemoved)
-		return nil
+		return s.fleet.opts.Doors.Remove(s.ID, s.Rec().DoorDir())
 	})
 }
 

@@ -34,6 +34,11 @@ func specOf(r *state.Record, h *state.Home, authDir string) (spec drivers.Spec, 
 	if spec.Auth, err = drivers.NewMount(authDir, drivers.AuthDir); err != nil {
 		return spec, err
 	}
+	if r.Door {
+		if spec.Door, err = drivers.NewMount(r.DoorDir(), drivers.DoorDir); err != nil {
+			return spec, err
+		}
+	}
 	for _, m := range q.Mounts {
 		if m.Volume != "" {
 			m.Source = h.VolumeData(m.Volume)
@@ -71,6 +76,7 @@ func fillIn(r *state.Record, spec drivers.Spec) {
 func remember(r *state.Record, spec drivers.Spec) {
 	fillIn(r, spec)
 	q := &r.Request
+	r.Door = spec.Door != drivers.Mount{}
 	q.Stdin, q.AutoRemove = spec.Stdin, spec.AutoRemove
 	q.Labels, q.Restart, q.Tokens = spec.Labels, spec.Restart, spec.Tokens
 	for _, m := range spec.Mounts {

@@ -18,7 +18,7 @@ func TestAllIsRecorded(t *testing.T) {
 	fill(t, reflect.ValueOf(&q).Elem(), "request")
 	q.Hypervisor, q.Process.Dir = "krun", "/w"
 	q.Mounts = []api.Mount{{Source: "/s", Target: "/t", Writable: true, Volume: "v"}, {Target: "/t", Volume: "v"}}
-	r := &state.Record{ID: "i", Name: "n", Request: asRecorded(q)}
+	r := &state.Record{ID: "i", Name: "n", Share: "/state/shares/i", Door: true, Request: asRecorded(q)}
 	complete(t, reflect.ValueOf(r.Request), "request")
 	spec, err := specOf(r, &state.Home{Places: state.Places{ID: "g", State: "/state"}}, "/auth")
 	if err != nil {
@@ -30,6 +30,9 @@ func TestAllIsRecorded(t *testing.T) {
 	spec.Hidden = []string{"/h"} // the home's, which a test has none of
 	spec.Dir = "/d"
 	if spec.Auth, err = drivers.NewVolume("the share is none", spec.Auth.Source(), spec.Auth.Target()); err != nil {
+		t.Fatal(err)
+	}
+	if spec.Door, err = drivers.NewVolume("the door is none", spec.Door.Source(), spec.Door.Target()); err != nil {
 		t.Fatal(err)
 	}
 	complete(t, reflect.ValueOf(spec), "spec")
@@ -83,11 +86,12 @@ func fullSpec(t *testing.T) drivers.Spec {
 	kept, err2 := drivers.NewVolume("kept", "/state/volumes/kept/data", "/kept")
 	writable, err3 := drivers.NewWritable("/srv/work", "/work", "")
 	volume, err4 := drivers.NewWritable("/state/volumes/vol/data", "/vol", "vol")
-	if err := errors.Join(err, err2, err3, err4); err != nil {
+	door, err5 := drivers.NewMount("/state/doors/abcdefghijkl", drivers.DoorDir)
+	if err := errors.Join(err, err2, err3, err4, err5); err != nil {
 		t.Fatal(err)
 	}
 	return drivers.Spec{
-		Mounts: []drivers.Mount{mount, kept}, Writable: []drivers.Writable{writable, volume},
+		Door: door, Mounts: []drivers.Mount{mount, kept}, Writable: []drivers.Writable{writable, volume},
 		VM: drivers.VM{Rootfs: "/srv/root", Ephemeral: true, Disk: 1 << 31, TokenUser: "agent", RequireJail: true, Hypervisor: "qemu",
 			AllowHost: []uint16{80}, AllowEgress: []string{"example.com"}},
 		Image: "alpine", Entrypoint: "/bin/entry", Network: drivers.NetworkUser, Ports: []drivers.Port{{Host: 1, Guest: 2}},
@@ -103,7 +107,7 @@ func fullSpec(t *testing.T) drivers.Spec {
 // adopted sandbox. So it is shown, attached to, removed and made anew as before.
 func TestAdoptRemembers(t *testing.T) {
 	asked := fullSpec(t)
-	r := &state.Record{}
+	r := &state.Record{ID: "abcdefghijkl", Share: "/state/shares/abcdefghijkl"}
 	remember(r, asked)
 	got, err := specOf(r, &state.Home{Places: state.Places{State: "/state"}}, "/auth")
 	if err != nil {

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"path/filepath"
 	"time"
 
 	"openshell-vm/internal/vocab"
@@ -45,6 +46,8 @@ type Record struct {
 	// state directory, which may be moved, Place is its path in there.
 	Share string `json:"share"`
 	Place string `json:"place,omitempty"`
+	// Door says that the sandbox was made with a socket of the gateway's: see Record.DoorDir.
+	Door bool `json:"door,omitempty"`
 	// GenerationLimit is the highest generation that may have been used. It is advanced
 	// before a higher one is used, by many at a time. So numbers grow even after the share
 	// itself was lost.
@@ -112,6 +115,12 @@ type StartRecord struct {
 
 // TTL returns the token lifetime. Older gateways accepted longer ones than are minted now.
 func (r *Record) TTL() time.Duration { return min(r.Request.TTL, tokens.MaxTTL) }
+
+// DoorDir is the directory with the sandbox's own socket of the gateway. It lies beside the
+// shares, on the same file system: it has to stay as long as the share does.
+func (r *Record) DoorDir() string {
+	return filepath.Join(filepath.Dir(filepath.Dir(r.Share)), doorsDir, r.ID)
+}
 
 // Own reports whether the record is that of a share of the user's own, not of a sandbox.
 func (r *Record) Own() bool { return r.Driver == "" }
