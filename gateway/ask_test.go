@@ -30,7 +30,9 @@ func (w *world) asker(ref string) asker {
 	all := w.gateway.fleet.All()
 	for _, s := range all {
 		if r := s.Rec(); r.Name == ref {
-			dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return peer.DialIn(ctx, r.DoorDir(), "gateway.sock") }
+			dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return peer.DialIn(ctx, r.DoorDir(), "gateway.sock")
+			}
 			return asker{w, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 		}
 	}

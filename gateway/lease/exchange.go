@@ -32,8 +32,10 @@ func (k *Keeper) Exchange(id, audience string) (tokens.Raw, tokens.Claims, error
 	case !slices.Contains(asked.Audiences, audience):
 		return "", tokens.Claims{}, ErrAudience
 	}
-	return k.issuer.Mint(tokens.Request{
-		SandboxID: id, TTL: min(ttl, MaxExchanged), Now: time.Now(), Audience: audience, Algorithm: algorithm,
+	now := time.Now()
+	issuer, _ := k.issuer(now)
+	return issuer.Mint(tokens.Request{
+		SandboxID: id, TTL: min(ttl, MaxExchanged), Now: now, Audience: audience, Algorithm: algorithm,
 		Identity: asked.Identity, About: l.holder.About(), Claims: asked.Claims,
 	})
 }
