@@ -22,8 +22,7 @@ import (
 func TestConformance(t *testing.T) { driverstest.Run(t, harness(t, os.Getenv(qemu.VirtiofsdEnv))) }
 
 // TestOddRootAsUser starts a root with files that the ordinary user may not read, and an image
-// with files of many owners. Variables name both file servers; an image needs none. A user's
-// root is listed file by file before it boots: one of the two is large.
+// with files of many owners. Variables name both file servers; an image needs none.
 func TestOddRootAsUser(t *testing.T) {
 	bin := openPrograms(t)
 	t.Parallel()
@@ -36,7 +35,6 @@ func TestOddRootAsUser(t *testing.T) {
 			cases, env := "a-root-as-people-have-them", []string{"OPENSHELL_BIN=" + bin, qemu.VirtiofsdEnv + "=" + virtiofsd}
 			if name == "installed" {
 				cases += "|an-image-as-people-don't-have-them"
-				env = append(env, roots.OddFilesEnv+"=3000")
 			}
 			testhost.AsUser(t, 15000, nil, "^TestConformance$/^("+cases+")$", env...)
 		})

@@ -17,11 +17,12 @@ import (
 	"openshell-vm/drivers/driverstest/trees"
 )
 
-// oddFiles is how many plain files lie beside the odd ones, unless OddFilesEnv says
-// another number. An emulated guest looks at some tens a second.
+// oddFiles is how many plain files lie beside the odd ones, unless oddFilesEnv says
+// another number. A user's root is listed, and its list carried out, 500 files at a time.
+// An emulated guest looks at some tens a second.
 const (
 	oddFiles    = 600
-	OddFilesEnv = "OPENSHELL_ODD_FILES" // for harnesses that want more
+	oddFilesEnv = "OPENSHELL_ODD_FILES"
 )
 
 // OddRoot is the one case of the suite.
@@ -48,7 +49,7 @@ func OddRootCase(t *testing.T, s *fixture.Suite) string {
 		return fixture.NotApplicable + "its sandboxes come from images"
 	}
 	files := oddFiles
-	if n, err := strconv.Atoi(os.Getenv(OddFilesEnv)); err == nil && n > 0 {
+	if n, err := strconv.Atoi(os.Getenv(oddFilesEnv)); err == nil && n > 0 {
 		files = n
 	}
 	root := filepath.Join(s.Dir, "odd-root")
