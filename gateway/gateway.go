@@ -100,7 +100,8 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		stopped: make(chan struct{}), metrics: metrics.New(), config: opts.Config}
 	g.issuer = issuer.Open(home.Issuer(), keys, opts.Log)
 	g.hook = issuer.NewHook(g.issuer, home.IssuerFiles(), opts.Log)
-	g.listener = listener.New(listener.Options{Documents: g.issuer.Documents, Issuer: func() string { return g.issuer.Name().URL }, Log: opts.Log})
+	g.listener = listener.New(listener.Options{Documents: g.issuer.Documents, Issuer: func() string { return g.issuer.Name().URL },
+		Log: opts.Log})
 	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Issuer: g.names, Published: g.published, Failed: g.failed,
 		Further: func(l *lease.Lease) []lease.Source {
 			return []lease.Source{shares.PresetFiles(l), shares.Files(home, l)}
@@ -119,7 +120,8 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.server = server.New(server.Options{Version: opts.Version, StartedAt: g.startedAt, Supervisor: opts.Supervisor, Unit: opts.Unit,
 		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch, Reload: g.Reload, Issuer: g.issuerFacts},
 		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Volumes: g.volumes,
-			Reserves: g.reserves, Metrics: g.metrics, Census: g.census, Config: g.config, Issuer: g.issuer, Hook: g.hook, Listener: g.listener})
+			Reserves: g.reserves, Metrics: g.metrics, Census: g.census, Config: g.config,
+			Issuer: g.issuer, Hook: g.hook, Listener: g.listener})
 	g.keeper.TellUntidyKeys()
 	g.touch()
 	return g, g.roster.Load(g.known)

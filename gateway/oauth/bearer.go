@@ -24,7 +24,8 @@ type Identity struct {
 }
 
 func identity(c tokens.Claims) Identity {
-	return Identity{Active: true, Issuer: c.Issuer, Subject: c.Subject, Audience: c.Audience, SandboxID: c.SandboxID, IssuedAt: c.IssuedAt.Unix(), ExpiresAt: c.ExpiresAt.Unix(),
+	return Identity{Active: true, Issuer: c.Issuer, Subject: c.Subject, Audience: c.Audience, SandboxID: c.SandboxID,
+		IssuedAt: c.IssuedAt.Unix(), ExpiresAt: c.ExpiresAt.Unix(),
 		TokenID: c.TokenID, Generation: c.Generation, TokenType: "Bearer"}
 }
 
