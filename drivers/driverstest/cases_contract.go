@@ -27,7 +27,10 @@ var (
 // contract: the variables, the paths, the metadata's fields, all read-only. They are
 // there for the workload and for a command of any user.
 func contract(t *testing.T, s *fixture.Suite) string {
-	b := s.Box(t, func(b *fixture.Box) { b.Shell(b.Tool + " contract; exec " + b.Tool + " hold") })
+	b := s.Box(t, func(b *fixture.Box) {
+		withDoor(t, b)
+		b.Shell(b.Tool + " contract; exec " + b.Tool + " hold")
+	})
 	workload := b.Run(false)
 	keepsContract(s, t, "the workload", workload.Line(), -1)
 	workload.Expect("ready")
@@ -42,6 +45,7 @@ func contract(t *testing.T, s *fixture.Suite) string {
 		}
 		keepsContract(s, t, fmt.Sprintf("a command of user %q", user), out[0], uid)
 	}
+	asksTheGateway(t, b)
 	own := s.Box(t, func(b *fixture.Box) {
 		b.Spec.Process.Env = []string{"OPENSHELL_SANDBOX_TOKEN_FILE=/mine", "OTHER=1"}
 		b.Shell("echo $OPENSHELL_SANDBOX_TOKEN_FILE $OPENSHELL_SANDBOX_AUTH_MODE $OTHER")

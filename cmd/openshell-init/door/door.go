@@ -21,8 +21,12 @@ import (
 	"openshell-vm/internal/stream"
 )
 
-// ahead is how many sessions may wait for a connection.
-const ahead = 16
+const (
+	// ahead is how many sessions may wait for a connection.
+	ahead = 16
+	// patience is how long a program may not take what it is answered.
+	patience = 30 * time.Second
+)
 
 // Door is the socket in a sandbox's root. The zero value refuses all sessions.
 type Door struct {
@@ -144,6 +148,7 @@ func relay(s *stream.Session, conn *net.UnixConn) {
 		if err != nil || f.Kind != stream.Stdin {
 			break
 		}
+		_ = conn.SetWriteDeadline(time.Now().Add(patience)) // fails only with the write
 		if _, err := conn.Write(f.Payload); err != nil {
 			break
 		}

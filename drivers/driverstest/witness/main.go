@@ -20,6 +20,7 @@
 //	witness both N             N bytes, while it sums its input; then both sums on stderr
 //	witness beat FILE          in FILE the time, as nanoseconds since 1970, again and again
 //	witness signals            the number of each signal it gets; SIGTERM ends it
+//	witness ask N BYTES        N requests at once to the gateway's socket: its address, then "answered"
 //	witness net WHAT …         see network.go
 package main
 
@@ -58,6 +59,7 @@ var does = map[string]func(args []string){
 	"both":    func(args []string) { both(args[0]) },
 	"beat":    func(args []string) { beat(args[0]) },
 	"signals": func([]string) { signals() },
+	"ask":     func(args []string) { ask(args[0], args[1]) },
 	"net":     func(args []string) { network(args[0], args[1:]) },
 }
 

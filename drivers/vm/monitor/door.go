@@ -84,28 +84,32 @@ func (d door) relay(ctx context.Context, session *stream.Session, first stream.F
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	defer conn.Close()
-	go func() {
-		defer cancel()
-		buf := make([]byte, stream.MaxPayload)
-		for {
-			n, err := conn.Read(buf)
-			if n > 0 && session.Send(ctx, stream.Stdin, buf[:n]) != nil {
-				return
-			}
-			if err != nil {
-				session.CloseInput()
-				return
-			}
-		}
-	}()
-	for f := first; ; {
-		if f.Kind != stream.Stdout { // Exit: the program has hung up
-			return
-		}
-		if _, err := conn.Write(f.Payload); err != nil {
-			return
+	go d.answer(ctx, cancel, session, conn)
+	writes := true // until the gateway takes no more: its answer may be on its way all the same
+	for f := first; f.Kind == stream.Stdout; {
+		if writes {
+			_, err = conn.Write(f.Payload)
+			writes = err == nil
 		}
 		if f, err = session.Next(ctx); err != nil {
+			return
+		}
+	}
+	// The program has hung up.
+}
+
+// answer passes on what the gateway says. Then the guest closes the connection and ends the
+// session: that is not done here, since what was sent may not be in the guest yet.
+func (d door) answer(ctx context.Context, giveUp context.CancelFunc, session *stream.Session, conn net.Conn) {
+	buf := make([]byte, stream.MaxPayload)
+	for {
+		n, err := conn.Read(buf)
+		if n > 0 && session.Send(ctx, stream.Stdin, buf[:n]) != nil {
+			giveUp()
+			return
+		}
+		if err != nil {
+			session.CloseInput()
 			return
 		}
 	}
