@@ -66,7 +66,8 @@ func TestPrecedence(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	r.File, r.Lookup, r.Flags = "", nil, nil
-	if c, err = r.Read(); err != nil || c.IdleAfter != (Duration{10 * time.Minute}) || c.PublishFor.Duration != 0 || c.Issuer != "" || c.File != "" {
+	if c, err = r.Read(); err != nil || c.IdleAfter != (Duration{10 * time.Minute}) || c.PublishFor.Duration != 0 || c.Issuer != "" ||
+		c.File != "" {
 		t.Errorf("without anything: %+v, %v", c, err)
 	}
 }
@@ -148,7 +149,8 @@ func TestWhoCanWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := ReadFile(path)
-		if c.message == "" && err != nil || c.message != "" && (err == nil || !strings.Contains(err.Error(), c.message) || fault.HintOf(err) == "") {
+		if c.message == "" && err != nil || c.message != "" && (err == nil || !strings.Contains(err.Error(), c.message) ||
+			fault.HintOf(err) == "") {
 			t.Errorf("%o in %o: %v", c.file, c.dir, err)
 		}
 	}
@@ -176,7 +178,8 @@ func TestWhichFile(t *testing.T) {
 	if err != nil || !r.Named {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if _, err := r.Read(); err == nil || !strings.Contains(err.Error(), "no such file") || !strings.Contains(fault.HintOf(err), "unset "+EnvFile) {
+	if _, err := r.Read(); err == nil || !strings.Contains(err.Error(), "no such file") || !strings.Contains(fault.HintOf(err),
+		"unset "+EnvFile) {
 		t.Errorf("a named file that is missing: %v", err)
 	}
 	t.Setenv(EnvFile, "gateway.toml")
@@ -278,7 +281,8 @@ func FuzzParse(f *testing.F) {
 }
 
 func TestDurations(t *testing.T) {
-	for d, want := range map[time.Duration]string{0: "0s", 15 * time.Minute: "15m", time.Hour: "1h", 90 * time.Minute: "1h30m", 90 * time.Second: "1m30s", 10 * time.Second: "10s"} {
+	for d, want := range map[time.Duration]string{0: "0s", 15 * time.Minute: "15m", time.Hour: "1h", 90 * time.Minute: "1h30m",
+		90 * time.Second: "1m30s", 10 * time.Second: "10s"} {
 		if got := (Duration{d}).String(); got != want {
 			t.Errorf("%v: %s", d, got)
 		}

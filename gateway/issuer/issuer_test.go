@@ -71,7 +71,8 @@ func TestChange(t *testing.T) {
 		t.Errorf("after a restart: %+v", i.Name())
 	}
 	former := i.Former(now)
-	if len(former) != 2 || former[0].Name != name("https://a.example") || former[1].Name != name("") || !former[1].Until.After(now.Add(tokens.MaxTTL)) {
+	if len(former) != 2 || former[0].Name != name("https://a.example") || former[1].Name != name("") ||
+		!former[1].Until.After(now.Add(tokens.MaxTTL)) {
 		t.Errorf("former ones: %+v", former)
 	}
 	change(name(""), true)
@@ -250,7 +251,8 @@ env > "$2/env"
 		t.Errorf("%s, %v", seen, err)
 	}
 	env, _ := os.ReadFile(filepath.Join(argv[2], "env"))
-	if !strings.Contains(string(env), "OPENSHELL_ISSUER=https://x.example\n") || !strings.Contains(string(env), "OPENSHELL_CACHE_CONTROL=public, max-age=600\n") ||
+	if !strings.Contains(string(env), "OPENSHELL_ISSUER=https://x.example\n") || !strings.Contains(string(env),
+		"OPENSHELL_CACHE_CONTROL=public, max-age=600\n") ||
 		strings.Contains(string(env), "do not pass it on") {
 		t.Errorf("%s", env)
 	}
@@ -264,7 +266,8 @@ printf '\033[31mno such bucket\n' >&2
 exit 3
 `)
 	err := h.once(t, argv)
-	if err == nil || !strings.Contains(err.Error(), "exit status 3: ") || strings.Contains(err.Error(), "\x1b") || len(err.Error()) > 2*maxOutput {
+	if err == nil || !strings.Contains(err.Error(), "exit status 3: ") || strings.Contains(err.Error(), "\x1b") ||
+		len(err.Error()) > 2*maxOutput {
 		t.Errorf("%.200v", err)
 	}
 	argv[0] = "/does/not/exist"

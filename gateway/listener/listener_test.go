@@ -156,7 +156,8 @@ func TestAnswers(t *testing.T) {
 		kind, body   string
 	}{
 		{"GET", "/.well-known/openid-configuration", 200, "application/json", `"issuer": "https://tokens.example/sub/dir"`},
-		{"GET", "/sub/dir/.well-known/openid-configuration", 200, "application/json", `"jwks_uri": "https://tokens.example/sub/dir/.well-known/jwks.json"`},
+		{"GET", "/sub/dir/.well-known/openid-configuration", 200, "application/json",
+			`"jwks_uri": "https://tokens.example/sub/dir/.well-known/jwks.json"`},
 		{"HEAD", "/.well-known/openid-configuration", 200, "application/json", ""},
 		{"GET", "/sub/dir/.well-known/jwks.json", 200, "application/jwk-set+json", `"kid":"one"`},
 		{"GET", "/healthz", 200, "text/plain; charset=utf-8", "ok"},

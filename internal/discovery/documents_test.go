@@ -105,7 +105,8 @@ type world struct {
 }
 
 func newWorld(t *testing.T, serve func(http.Handler) *httptest.Server) *world {
-	w := &world{answers: map[string]string{}, types: map[string]string{ConfigurationPath: ConfigurationType, KeysPath: KeysType}, caching: "public, max-age=600", status: 200}
+	w := &world{answers: map[string]string{}, types: map[string]string{ConfigurationPath: ConfigurationType, KeysPath: KeysType},
+		caching: "public, max-age=600", status: 200}
 	w.server = serve(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if w.redirect != "" && r.URL.Path == ConfigurationPath {
 			http.Redirect(rw, r, w.redirect, http.StatusFound)
@@ -130,7 +131,8 @@ func newWorld(t *testing.T, serve func(http.Handler) *httptest.Server) *world {
 func (w *world) wanted(t *testing.T) Wanted {
 	d := documents(t, w.server.URL)
 	w.answers[ConfigurationPath], w.answers[KeysPath] = string(d.Configuration), string(d.Keys)
-	return Wanted{Issuer: w.server.URL, Documents: d, PublishFor: 15 * time.Minute, Roles: map[string]string{"one": "signs now", "two": "signs from 12:00"}}
+	return Wanted{Issuer: w.server.URL, Documents: d, PublishFor: 15 * time.Minute, Roles: map[string]string{"one": "signs now",
+		"two": "signs from 12:00"}}
 }
 
 // TestCheck: each thing that a verifier would stumble over has its line.
@@ -150,19 +152,23 @@ func TestCheck(t *testing.T) {
 		}, Wrong, `tokens say "https://127`},
 		{"no JSON", func(w *world) { w.answers[ConfigurationPath] = "<html>" }, Wrong, "no discovery document"},
 		{"keys that are none", func(w *world) { w.answers[KeysPath] = "[1]" }, Wrong, "not a JSON Web Key Set"},
-		{"a key is missing", func(w *world) { w.answers[KeysPath] = strings.ReplaceAll(twoKeys, `"two"`, `"old"`) }, Wrong, "lacks the EdDSA key two, which signs from 12:00: its tokens"},
+		{"a key is missing", func(w *world) { w.answers[KeysPath] = strings.ReplaceAll(twoKeys, `"two"`, `"old"`) }, Wrong,
+			"lacks the EdDSA key two, which signs from 12:00: its tokens"},
 		{"a key too many", func(w *world) {
 			w.answers[KeysPath] = strings.Replace(twoKeys, "[", `[{"kid":"old","kty":"EC"},`, 1)
 		}, Note, "the key old, which verifies nothing"},
-		{"another key", func(w *world) { w.answers[KeysPath] = strings.ReplaceAll(twoKeys, "AAAA", "AAAB") }, Wrong, "another key by the name of the ES256 key one"},
-		{"a private key", func(w *world) { w.answers[KeysPath] = strings.Replace(twoKeys, `"x":"A`, `"d":"secret","x":"A`, 1) }, Wrong, "a private key in it: one"},
+		{"another key", func(w *world) { w.answers[KeysPath] = strings.ReplaceAll(twoKeys, "AAAA", "AAAB") }, Wrong,
+			"another key by the name of the ES256 key one"},
+		{"a private key", func(w *world) { w.answers[KeysPath] = strings.Replace(twoKeys, `"x":"A`, `"d":"secret","x":"A`, 1) }, Wrong,
+			"a private key in it: one"},
 		{"an algorithm is missing", func(w *world) {
 			w.answers[ConfigurationPath] = strings.Replace(w.answers[ConfigurationPath], `"ES256"`, `"RS256"`, 1)
 		}, Wrong, "the algorithm ES256"},
 		{"keys in clear", func(w *world) {
 			w.answers[ConfigurationPath] = strings.Replace(w.answers[ConfigurationPath], w.server.URL+KeysPath, "http://x.example/k", 1)
 		}, Wrong, "no https URL"},
-		{"the document's type", func(w *world) { w.types[ConfigurationPath] = "application/octet-stream" }, Wrong, `content type "application/octet-stream"`},
+		{"the document's type", func(w *world) { w.types[ConfigurationPath] = "application/octet-stream" }, Wrong,
+			`content type "application/octet-stream"`},
 		{"the keys' type", func(w *world) { w.types[KeysPath] = "text/plain; charset=utf-8" }, Wrong, "serve it as application/jwk-set+json"},
 		{"the keys as JSON", func(w *world) { w.types[KeysPath] = "application/json;charset=UTF-8" }, "", ""},
 		{"no caching", func(w *world) { w.caching = "" }, Note, "send Cache-Control: public, max-age=600"},
