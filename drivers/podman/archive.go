@@ -68,7 +68,7 @@ func (e *engine) GetArchive(ctx context.Context, name, path string) (io.ReadClos
 	if err != nil {
 		return nil, wrapPath(path, err)
 	}
-	return response.Body, nil
+	return withoutSetIDs(response.Body), nil
 }
 
 // PutArchive leaves owners as they are in the archive. (copyUIDGID would give all of it to
