@@ -9,6 +9,7 @@ import (
 
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/oauth"
+	"openshell-vm/internal/discovery"
 	"openshell-vm/tokens"
 )
 
@@ -31,8 +32,29 @@ func (g *Gateway) asked() http.Handler {
 		Mint:  g.exchange,
 		Audit: g.roster.Audit,
 	}))
+	configuration := func(d discovery.Documents) []byte { return d.Configuration }
+	mux.HandleFunc("GET "+discovery.ConfigurationPath, g.document(discovery.ConfigurationType, configuration))
+	mux.HandleFunc("GET "+discovery.KeysPath, g.document(discovery.KeysType, func(d discovery.Documents) []byte { return d.Keys }))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	return mux
+}
+
+// document serves what verifiers fetch to a sandbox that verifies tokens of others.
+func (g *Gateway) document(kind string, of func(discovery.Documents) []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		documents, err := g.issuer.Documents(time.Now())
+		body := of(documents)
+		switch {
+		case err != nil:
+			http.Error(w, "not now", http.StatusInternalServerError)
+		case body == nil:
+			http.Error(w, "the gateway's issuer has no URL", http.StatusNotFound)
+		default:
+			w.Header().Set("Content-Type", kind)
+			w.Header().Set("Cache-Control", documents.CacheControl())
+			_, _ = w.Write(body) // an error means that the client has gone
+		}
+	}
 }
 
 // exchange mints a token for who asked.

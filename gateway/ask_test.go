@@ -139,6 +139,13 @@ func TestAsk(t *testing.T) {
 		t.Errorf("a broken token: %d, %v", status, got)
 	}
 
+	if status, _, keys := box.send("GET", "/.well-known/jwks.json", "", nil); status != 200 || keys["keys"] == nil {
+		t.Errorf("the keys: %d, %v", status, keys)
+	}
+	if status, _, _ := box.send("GET", "/.well-known/openid-configuration", "", nil); status != 404 {
+		t.Errorf("the discovery document of an issuer without a URL: %d", status)
+	}
+
 	w.stop()
 	if _, err := box.client.Get("http://gateway/healthz"); err == nil {
 		t.Error("a gateway that has ended answers")
