@@ -169,3 +169,47 @@ func TestAsk(t *testing.T) {
 		t.Errorf("sockets of removed sandboxes are left: %v, %v", left, err)
 	}
 }
+
+// TestRevoke: the tokens so far are refused at once and after a restart, also those that were asked
+// for; the new ones are good.
+func TestRevoke(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	w.run()
+	w.create(api.CreateRequest{Name: "box", Tokens: api.Tokens{Audiences: []string{"a"}}})
+	w.start("box")
+	box, old := w.asker("box"), w.tokenOf("box")
+	_, got := box.exchange(old, "a")
+	asked, _ := got["access_token"].(string)
+	active := func(raw string) any {
+		_, _, body := w.asker("box").send("POST", "/v1/introspect", "", url.Values{"token": {raw}})
+		return body["active"]
+	}
+	if active(old) != true || active(asked) != true {
+		t.Fatal("the tokens are not good to begin with")
+	}
+	_, err := w.client.Tokens.Revoke(t.Context(), "box")
+	w.must(err)
+	check := func(when string) {
+		t.Helper()
+		if status, challenge, _ := w.asker("box").whoami(old); status != 401 || !strings.Contains(challenge, "revoked") {
+			t.Errorf("%s: %d, %q", when, status, challenge)
+		}
+		if w.verdict([]byte(old)) || active(old) != false || active(asked) != false {
+			t.Errorf("%s: a revoked token is good", when)
+		}
+		if status, _, _ := w.asker("box").whoami(w.tokenOf("box")); status != 200 {
+			t.Errorf("%s: the new token is refused: %d", when, status)
+		}
+	}
+	check("at once")
+	w.stop()
+	w.run()
+	w.eventually("the socket is back", func() bool {
+		response, err := box.client.Get("http://gateway/healthz")
+		if err == nil {
+			response.Body.Close()
+		}
+		return err == nil
+	})
+	check("after a restart")
+}

@@ -15,6 +15,12 @@ func (c TokenClient) Rotate(ctx context.Context, ref string) (Token, error) {
 	return call[Token](ctx, c.client, "POST", sandboxPath(ref, "token", "rotate"), nil)
 }
 
+// Revoke makes all tokens of a sandbox or share so far invalid for this gateway, and publishes new
+// ones. Others, who verify by the keys alone, take the old ones until they expire.
+func (c TokenClient) Revoke(ctx context.Context, ref string) (Token, error) {
+	return call[Token](ctx, c.client, "POST", sandboxPath(ref, "token", "revoke"), nil)
+}
+
 // Verify asks whether a token is good at this moment. A bad token is not
 // an error: see VerifyResult.Valid.
 func (c TokenClient) Verify(ctx context.Context, r VerifyRequest) (VerifyResult, error) {

@@ -17,7 +17,7 @@ const MaxExchanged = 15 * time.Minute
 var ErrAudience = errors.New("no token for this audience was allowed")
 
 // Exchange mints a token for an audience that the lease with this id was allowed. It is in no
-// share, has an id of its own and lives for MaxExchanged at most.
+// share, carries the number of the current generation, has an id of its own and lives for MaxExchanged at most.
 func (k *Keeper) Exchange(id, audience string) (tokens.Raw, tokens.Claims, error) {
 	l := k.byID(id)
 	if l == nil {
@@ -33,9 +33,10 @@ func (k *Keeper) Exchange(id, audience string) (tokens.Raw, tokens.Claims, error
 		return "", tokens.Claims{}, ErrAudience
 	}
 	now := time.Now()
+	held, _ := l.Renewal() // with its generation the token is revoked together with those of the share
 	issuer, _ := k.issuer(now)
 	return issuer.Mint(tokens.Request{
-		SandboxID: id, TTL: min(ttl, MaxExchanged), Now: now, Audience: audience, Algorithm: algorithm,
+		SandboxID: id, Generation: held.Generation, TTL: min(ttl, MaxExchanged), Now: now, Audience: audience, Algorithm: algorithm,
 		Identity: asked.Identity, About: l.holder.About(), Claims: asked.Claims,
 	})
 }

@@ -24,6 +24,8 @@ type Options struct {
 	Issuer func(now time.Time) (url, trustDomain string, former []tokens.Former)
 	// Exists reports whether tokens with this subject are valid.
 	Exists func(id string) bool
+	// Revoked reports whether a token that is good otherwise was revoked; nil if none ever is.
+	Revoked func(tokens.Claims) bool
 	// Further returns a lease's sources after the token, in order.
 	Further func(*Lease) []Source
 	// Pruned is called after each prune: there may be more space on the share's disk.
@@ -60,7 +62,7 @@ func NewKeeper(opts Options) *Keeper {
 func (k *Keeper) Verifier(leeway time.Duration) tokens.Verifier {
 	i, former := k.issuer(time.Now())
 	return tokens.Verifier{Keys: i.Keys, GatewayID: i.GatewayID, URL: i.URL, TrustDomain: i.TrustDomain, Former: former,
-		Leeway: leeway, Exists: k.opts.Exists}
+		Leeway: leeway, Exists: k.opts.Exists, Revoked: k.opts.Revoked}
 }
 
 // Issuer returns who mints tokens now.

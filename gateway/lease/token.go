@@ -109,7 +109,7 @@ func (m *Metadata) Due() time.Time { return time.Time{} }
 type Held struct {
 	Claims     tokens.Claims // if the token for the gateway verifies
 	Generation uint64
-	Revoked    bool // the key that signed the token is not valid any more
+	Revoked    bool // the key that signed the token is not valid any more, or its user revoked it
 	// Files are the tokens for other audiences that are there and verify, in the order of the
 	// record.
 	Files []Issued
@@ -176,7 +176,7 @@ func (w wanted) read(auth string, verifier tokens.Verifier, now time.Time) (held
 		held.Files = append(held.Files, issuedAs(f.File, lifetime(f, w.ttl), claims))
 	}
 	held.Claims, err = check(contract.TokenName, "")
-	held.Revoked = errors.Is(err, tokens.ErrUnknownKey)
+	held.Revoked = errors.Is(err, tokens.ErrUnknownKey) || errors.Is(err, tokens.ErrRevoked)
 	if !held.Revoked && !errors.Is(err, tokens.ErrExpired) {
 		held.Metadata = contract.Metadata{} // it is only to show the times of what is over
 	}

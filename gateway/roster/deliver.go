@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/state"
 )
@@ -45,6 +46,25 @@ func (it *Item) Rotate(ctx context.Context) error {
 			Hint: "openshell-vm start makes it anew, with a fresh token"}
 	}
 	return it.Blame(it.Deliver(ctx, nil))
+}
+
+// Revoke makes all tokens of the item so far invalid for this gateway, and publishes new ones. What
+// others verify by the keys alone they take until it expires. If the publish fails, it is tried
+// again, and the tokens stay revoked.
+func (it *Item) Revoke(ctx context.Context) error {
+	if err := it.Present(); err != nil {
+		return err
+	}
+	known, _ := it.Lease.Renewal()
+	last := known.Generation
+	if last == 0 { // the share could not be read since the gateway began
+		last = holder{it}.Floor() - 1
+	}
+	if err := it.Update(func(r *state.Record) { r.RevokedGeneration = max(r.RevokedGeneration, last) }); err != nil {
+		return err
+	}
+	it.roster.Audit.Write(audit.Event{What: audit.Revoke, Sandbox: it.ID, Name: it.Rec().Name, Generation: last})
+	return it.Rotate(ctx)
 }
 
 // Deliver calls Keeper.Deliver for the item's lease.

@@ -25,6 +25,7 @@ import (
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/killpoint"
 	"openshell-vm/share"
+	"openshell-vm/tokens"
 )
 
 // Roster is all items of one state directory. It is safe for concurrent use.
@@ -48,7 +49,7 @@ type Roster struct {
 func New(home *state.Home, opts lease.Options, repaired func()) *Roster {
 	r := &Roster{Home: home, Log: opts.Log, items: map[string]*Item{}, names: map[string]*Item{},
 		unreadable: map[string]api.Unreadable{}, repaired: repaired}
-	opts.GatewayID, opts.Exists, opts.Pruned = home.ID, r.exists, r.pruned
+	opts.GatewayID, opts.Exists, opts.Revoked, opts.Pruned = home.ID, r.exists, r.revoked, r.pruned
 	r.Keeper = lease.NewKeeper(opts)
 	return r
 }
@@ -76,6 +77,12 @@ func (r *Roster) pruned(shareDir string) {
 	if room := r.Home.RoomOf(filepath.Dir(shareDir)); room != nil {
 		room.Again()
 	}
+}
+
+// revoked reports whether a token was revoked by its user.
+func (r *Roster) revoked(c tokens.Claims) bool {
+	it := r.ByID(c.SandboxID)
+	return it != nil && c.Generation <= it.Rec().RevokedGeneration
 }
 
 // exists reports whether tokens with this subject are valid.

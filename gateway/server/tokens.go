@@ -24,6 +24,7 @@ type tokenRoutes struct {
 func (s tokenRoutes) add(mux *http.ServeMux) {
 	mux.Handle("GET /v1/sandboxes/{ref}/token", answer.InPath(s.roster.Find, s.get))
 	mux.Handle("POST /v1/sandboxes/{ref}/token/rotate", answer.InPath(s.roster.Find, s.rotate))
+	mux.Handle("POST /v1/sandboxes/{ref}/token/revoke", answer.InPath(s.roster.Find, s.revoke))
 	mux.Handle("POST /v1/token/verify", answer.JSON(s.verify))
 }
 
@@ -33,6 +34,13 @@ func (s tokenRoutes) get(_ *http.Request, it *roster.Item) (any, error) {
 
 func (s tokenRoutes) rotate(r *http.Request, it *roster.Item) (any, error) {
 	if err := it.Rotate(r.Context()); err != nil {
+		return nil, err
+	}
+	return s.see.tokenOf(it), nil
+}
+
+func (s tokenRoutes) revoke(r *http.Request, it *roster.Item) (any, error) {
+	if err := it.Revoke(r.Context()); err != nil {
 		return nil, err
 	}
 	return s.see.tokenOf(it), nil

@@ -172,7 +172,7 @@ func full() *Record {
 				Algorithm: "RS256", NoID: true, Preset: "aws", Parameter: "role"}}, Audiences: []string{"other"}, Claims: map[string]string{"team": "a"}},
 		},
 		Staleness: time.Second, Warnings: []string{"w"}, Share: writtenIn + "/shares/abcdefghijkl", Place: "shares/abcdefghijkl", Door: true,
-		GenerationLimit: 5, Made: true, Desired: WantRunning, DesiredAt: at,
+		GenerationLimit: 5, RevokedGeneration: 13, Made: true, Desired: WantRunning, DesiredAt: at,
 		Start:  StartRecord{BootID: "b", Share: Inode{Device: 6, Inode: 7}, Restarts: 12},
 		Object: "o", Engine: "unix:///e", Lost: "l",
 	}

@@ -52,6 +52,8 @@ type Record struct {
 	// before a higher one is used, by many at a time. So numbers grow even after the share
 	// itself was lost.
 	GenerationLimit uint64 `json:"generationLimit"`
+	// RevokedGeneration is the last generation whose tokens the user revoked; 0 for none.
+	RevokedGeneration uint64 `json:"revokedGeneration,omitempty"`
 
 	// Made is true once the driver's Create has succeeded. Without it the gateway was killed
 	// during a creation, and the next one undoes that.

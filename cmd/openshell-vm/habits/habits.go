@@ -64,9 +64,7 @@ var Commands = map[string][]Habit{
 			"no token is ever shown",
 			"openshell-vm token inspect SANDBOX shows what is known of it; inside it is in " +
 				"$OPENSHELL_SANDBOX_TOKEN_FILE"},
-		{"revoke rm",
-			"a single token can't be revoked before it expires",
-			"openshell-vm rm SANDBOX: the tokens of a removed sandbox are refused"},
+		{"rm", "tokens are revoked together", "openshell-vm token revoke SANDBOX"},
 	},
 	"share": {
 		{"show get", "inspect is its name", "openshell-vm share inspect SHARE"},

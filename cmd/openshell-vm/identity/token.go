@@ -25,8 +25,23 @@ func Tokens() *cli.Command {
 			ArgsUsage: cmdline.SandboxFile, Flags: []cli.Flag{frame.Output()}, Action: inspectAction},
 		{Name: "rotate", Usage: "publish new tokens now", ArgsUsage: cmdline.OneSandbox,
 			Flags: []cli.Flag{frame.Output()}, Action: rotateAction},
-		verifyCommand(), addCommand(), dropCommand(),
+		revokeCommand(), verifyCommand(), addCommand(), dropCommand(),
 	}}
+}
+
+func revokeCommand() *cli.Command {
+	return &cli.Command{
+		Name: "revoke", Usage: "make all tokens so far invalid, and publish new ones", ArgsUsage: cmdline.OneSandbox,
+		Flags: []cli.Flag{frame.Output()}, Action: revokeAction,
+		Description: `# The gateway refuses the old ones at once; who has only its keys takes them until they expire
+openshell-vm token revoke box`,
+	}
+}
+
+func revokeAction(c *cli.Context) error {
+	return showToken(c, func(ctx context.Context, client *api.Client, ref string) (api.Token, error) {
+		return client.Tokens.Revoke(ctx, ref)
+	})
 }
 
 func verifyCommand() *cli.Command {
