@@ -202,6 +202,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	run(g.keeper.Serve)
 	run(g.keeper.ServeKeys)
 	run(g.fleet.Run)
+	go g.fleet.KeepDoors(ctx)                             // nothing waits for it: the file system of a door may hang
 	g.fleet.AwaitFirstLook(ctx)                           // 2
 	tasks.Go(func() error { return g.server.Serve(ctx) }) // 3
 	run(g.keeper.Repair)                                  // 4
@@ -245,7 +246,6 @@ func (g *Gateway) upkeep(ctx context.Context) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	pruned := time.Time{}
-	g.fleet.KeepDoors()
 	for {
 		g.shares.Tidy(ctx)
 		select {
@@ -260,7 +260,6 @@ func (g *Gateway) upkeep(ctx context.Context) error {
 			it.Uphold()
 		}
 		g.applyAgain(ctx)
-		g.fleet.KeepDoors()
 		now := time.Now()
 		if now.Sub(pruned) > time.Hour {
 			pruned = now

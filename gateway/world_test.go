@@ -71,7 +71,7 @@ func (w *world) open() *Gateway {
 	w.Helper()
 	home, err := state.Open()
 	w.must(err)
-	w.Cleanup(home.Close)
+	w.Cleanup(func() { w.stop(); home.Close() }) // the gateway looks at it to its end
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	live, err := config.Open(w.settings, "")
 	w.must(err)

@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/daemon"
-	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/identity"
 	"openshell-vm/cmd/openshell-vm/images"
 	"openshell-vm/cmd/openshell-vm/say"
@@ -42,7 +41,6 @@ func (f sharedFlag) Apply(set *flag.FlagSet) error {
 // examples and what it does.
 func newApp() *cli.App {
 	setUp()
-	frame.Version = version
 	app := &cli.App{
 		Name:    say.Program,
 		Usage:   "run sandboxes (microVMs, containers) whose token is always fresh",

@@ -37,6 +37,7 @@ import (
 	"os"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
+	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/shares"
 )
@@ -44,7 +45,10 @@ import (
 // version is set by the linker.
 var version = "dev"
 
-func main() { os.Exit(run(os.Args)) }
+func main() {
+	frame.Version = version
+	os.Exit(run(os.Args))
+}
 
 // run is main without the exit: it reports any error on standard error and
 // returns the exit code.

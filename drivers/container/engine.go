@@ -161,6 +161,8 @@ type Bind struct {
 	Source, Target string
 	Recursive      bool // true: submounts show, with the same rights; false: none shows
 	Writable       bool
+	// Programs in it are to be run, also if the host mounts the source's file system noexec.
+	Programs bool
 }
 
 // Found is a container as its engine describes it.

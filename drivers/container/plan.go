@@ -45,7 +45,7 @@ func planOf(spec drivers.Spec, host Host) (plan, error) {
 	p := plan{share: Bind{Source: spec.Auth.Source(), Target: spec.Auth.Target(), Recursive: recursive},
 		judged: map[string]drivers.Directory{}}
 	if spec.Door != (drivers.Mount{}) {
-		p.binds = append(p.binds, Bind{Source: spec.Door.Source(), Target: spec.Door.Target(), Recursive: recursive})
+		p.binds = append(p.binds, Bind{Source: spec.Door.Source(), Target: spec.Door.Target(), Recursive: recursive, Programs: true})
 	}
 	trees, err := drivers.JudgeMounts(spec, sockets...)
 	if err != nil {

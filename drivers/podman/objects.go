@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -125,6 +126,9 @@ func requestOf(o container.Object) createRequest {
 func bind(b container.Bind, more ...string) mount {
 	if b.Writable {
 		return mount{"bind", b.Source, b.Target, append([]string{"rbind", "rw", "rprivate"}, more...)}
+	}
+	if b.Programs && os.Geteuid() == 0 { // Podman takes noexec over from /run; an ordinary user may not drop it
+		more = append(more, "exec")
 	}
 	return mount{"bind", b.Source, b.Target, append([]string{"bind", "ro", "rprivate"}, more...)}
 }

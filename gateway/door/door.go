@@ -59,42 +59,63 @@ func New(handler http.Handler, program string, log *slog.Logger) *Doors {
 	return &Doors{handler: handler, program: program, log: log, open: map[string]*door{}}
 }
 
+// door is one sandbox's. Its lock is held over system calls, which may hang with the file system
+// that the door is on; that of Doors is not.
 type door struct {
+	mu     sync.Mutex
 	dir    string
-	server *http.Server
+	server *http.Server // nil while it is closed
+	gone   bool         // Close was called: another door takes this one's place
 }
 
 // Open listens in a sandbox's directory until Close. One that is open already stays as it is.
 func (d *Doors) Open(sandbox, dir string) error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if o := d.open[sandbox]; o != nil {
-		if o.dir == dir && there(dir) {
-			return nil
-		}
-		o.server.Close()
-		delete(d.open, sandbox)
+	o := d.open[sandbox]
+	if o == nil {
+		o = &door{}
+		d.open[sandbox] = o
 	}
+	d.mu.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.gone || o.server != nil && o.dir == dir && there(dir) {
+		return nil
+	}
+	o.close()
 	listener, err := listen(dir)
 	if err != nil {
 		return fmt.Errorf("open the sandbox's socket: %w", err)
 	}
+	o.dir, o.server = dir, d.server(sandbox)
+	go func(server *http.Server) {
+		err := server.Serve(newPaced(netutil.LimitListener(listener, maxConns)))
+		if !errors.Is(err, http.ErrServerClosed) {
+			d.log.Warn("a sandbox's socket is closed", "sandbox", sandbox, "error", err)
+		}
+	}(o.server)
+	return nil
+}
+
+// close stops listening. The caller holds the door's lock.
+func (o *door) close() {
+	if o.server != nil {
+		o.server.Close()
+		o.server = nil
+	}
+}
+
+func (d *Doors) server(sandbox string) *http.Server {
 	caller := oauth.Caller{Sandbox: sandbox, Way: "socket"}
-	server := &http.Server{
+	return &http.Server{
 		Handler:           limited(d.handler),
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader,
 		BaseContext:    func(net.Listener) context.Context { return oauth.WithCaller(context.Background(), caller) },
 		ErrorLog:       slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // a sandbox could fill the log
+		// The server would answer "OPTIONS *" itself, without a limit.
+		DisableGeneralOptionsHandler: true,
 	}
-	d.open[sandbox] = &door{dir, server}
-	go func() {
-		err := server.Serve(netutil.LimitListener(listener, maxConns))
-		if !errors.Is(err, http.ErrServerClosed) {
-			d.log.Warn("a sandbox's socket is closed", "sandbox", sandbox, "error", err)
-		}
-	}()
-	return nil
 }
 
 // there reports whether the socket is still in its directory.
@@ -127,6 +148,33 @@ func limited(next http.Handler) http.Handler {
 	})
 }
 
+// paced accepts no more connections a second than requests are answered: what is no request, the
+// server refuses by itself.
+type paced struct {
+	net.Listener
+	turns  *rate.Limiter
+	ended  context.Context
+	finish context.CancelFunc
+}
+
+func newPaced(l net.Listener) *paced {
+	p := &paced{Listener: l, turns: rate.NewLimiter(perSecond, burst)}
+	p.ended, p.finish = context.WithCancel(context.Background())
+	return p
+}
+
+func (p *paced) Accept() (net.Conn, error) {
+	if p.turns.Wait(p.ended) != nil {
+		return nil, net.ErrClosed
+	}
+	return p.Listener.Accept()
+}
+
+func (p *paced) Close() error {
+	p.finish()
+	return p.Listener.Close()
+}
+
 // Close stops listening for a sandbox and breaks its connections. The directory stays.
 func (d *Doors) Close(sandbox string) {
 	d.mu.Lock()
@@ -134,18 +182,29 @@ func (d *Doors) Close(sandbox string) {
 	delete(d.open, sandbox)
 	d.mu.Unlock()
 	if o != nil {
-		o.server.Close()
+		o.shut()
 	}
 }
 
-// CloseAll closes all, at the gateway's end.
+func (o *door) shut() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.gone = true
+	o.close()
+}
+
+// CloseAll closes all, at the gateway's end. It waits for none that hangs.
 func (d *Doors) CloseAll() {
 	d.mu.Lock()
 	all := d.open
 	d.open = map[string]*door{}
 	d.mu.Unlock()
 	for _, o := range all {
-		o.server.Close()
+		if o.mu.TryLock() {
+			o.gone = true
+			o.close()
+			o.mu.Unlock()
+		}
 	}
 }
 

@@ -232,3 +232,74 @@ func TestProgram(t *testing.T) {
 		t.Error("each sandbox has a copy of its own")
 	}
 }
+
+// TestEverythingCounts: what the server would answer by itself is limited, too, on one connection
+// and on many.
+func TestEverythingCounts(t *testing.T) {
+	for name, text := range map[string]string{"OPTIONS": "OPTIONS * HTTP/1.1\r\nHost: g\r\n\r\n", "no request": "\r\nnothing\r\n\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			dir := newDir(t)
+			if err := newDoors(t, &whose{}).Open("box", dir); err != nil {
+				t.Fatal(err)
+			}
+			const more = perSecond / 2
+			begun := time.Now()
+			for answered := 0; answered < burst+more; {
+				answered += answers(t, dir, text, burst+more-answered)
+			}
+			if took := time.Since(begun); took < more*time.Second/perSecond*8/10 {
+				t.Errorf("%d were answered in %v", burst+more, took)
+			}
+		})
+	}
+}
+
+// answers sends the same text up to n times on one connection and counts the answers.
+func answers(t *testing.T, dir, text string, n int) (got int) {
+	t.Helper()
+	conn, err := peer.DialIn(t.Context(), dir, Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	reader := bufio.NewReader(conn)
+	for got < n {
+		if _, err := io.WriteString(conn, text); err != nil {
+			return got
+		}
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			return got
+		}
+		got++
+		_, _ = io.Copy(io.Discard, response.Body)
+		response.Body.Close()
+		if response.Close {
+			return got
+		}
+	}
+	return got
+}
+
+// TestSweep: the program of an earlier version goes when a newer one comes, and the sandboxes that
+// were made with it keep it.
+func TestSweep(t *testing.T) {
+	place := filepath.Join(t.TempDir(), "doors")
+	for i, name := range []string{"old", "new"} {
+		program := filepath.Join(t.TempDir(), "ask")
+		if err := os.WriteFile(program, []byte(strings.Repeat("x", 10+i)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := New(nil, program, slog.New(slog.DiscardHandler)).Make(filepath.Join(place, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if shared, _ := filepath.Glob(filepath.Join(place, ".*")); len(shared) != 1 {
+		t.Errorf("there are %q", shared)
+	}
+	for i, name := range []string{"old", "new"} {
+		if info, err := os.Stat(filepath.Join(place, name, Program)); err != nil || info.Size() != int64(10+i) {
+			t.Errorf("%s has %v, %v", name, info, err)
+		}
+	}
+}

@@ -47,12 +47,27 @@ func (d *Doors) link(dir string) error {
 	name := fmt.Sprintf(".%s-%x-%x", Program, info.ModTime().UnixNano(), info.Size())
 	shared := filepath.Join(filepath.Dir(dir), name)
 	if _, err := os.Lstat(shared); err != nil {
+		sweep(filepath.Dir(dir))
 		if err := install(d.program, shared); err != nil {
 			return err
 		}
 	}
 	return os.Link(shared, filepath.Join(dir, Program))
 }
+
+// sweep removes the programs of earlier versions, which sandboxes keep by their own links, and what
+// a killed gateway left of a copy. What can't be removed is tried again with the next version.
+func sweep(place string) {
+	for _, pattern := range []string{"." + Program + "-*", temporary + "*"} {
+		old, _ := filepath.Glob(filepath.Join(place, pattern))
+		for _, name := range old {
+			_ = os.Remove(name)
+		}
+	}
+}
+
+// temporary begins the name of a copy that is being made.
+const temporary = ".new-"
 
 // install copies a program, whole or not at all.
 func install(from, to string) error {
@@ -61,7 +76,7 @@ func install(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := atomicfile.Create(filepath.Join(filepath.Dir(to), ".new-*"))
+	out, err := atomicfile.Create(filepath.Join(filepath.Dir(to), temporary+"*"))
 	if err != nil {
 		return err
 	}

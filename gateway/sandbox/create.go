@@ -39,7 +39,10 @@ func (f *Fleet) Create(ctx context.Context, q api.CreateRequest) (*Sandbox, erro
 	}
 	id := state.NewID()
 	r := &state.Record{Version: state.Version, ID: id, Name: q.Name, Driver: driver.Name(), CreatedAt: time.Now(), Request: asRecorded(q),
-		Share: filepath.Join(f.home.Shares, id), Door: true, GenerationLimit: state.GenerationStep}
+		Share: filepath.Join(f.home.Shares, id), Door: fitsDoor(q.Mounts), GenerationLimit: state.GenerationStep}
+	if !r.Door {
+		r.Warnings = append(r.Warnings, noDoor)
+	}
 	r.Want(state.WantStopped)
 	release, err := f.opts.Volumes.Claim(q.Mounts)
 	if err != nil {

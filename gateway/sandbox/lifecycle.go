@@ -41,6 +41,9 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	defer cancel()
 	if status, err := s.engine.driver.Inspect(ctx, s.ID); err == nil && status.State == drivers.Running {
 		s.observe(status, time.Now())
+		if err := s.openDoor(); err != nil {
+			return err
+		}
 		if s.Rec().Desired == state.WantRunning {
 			return nil
 		}
@@ -95,9 +98,6 @@ func (s *Sandbox) bringUp(ctx context.Context, restarts int) error {
 	if err := s.fleet.roster.MakeShare(s.Rec()); err != nil {
 		return err
 	}
-	if err := s.openDoor(); err != nil {
-		return err
-	}
 	mounted, err := state.InodeOf(s.Lease.Share().AuthDir())
 	if err != nil {
 		return err
@@ -108,6 +108,9 @@ func (s *Sandbox) bringUp(ctx context.Context, restarts int) error {
 		r.Start = state.StartRecord{BootID: s.fleet.bootID, Share: mounted, Restarts: restarts}
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.openDoor(); err != nil {
 		return err
 	}
 	killpoint.At("record-start")

@@ -136,3 +136,13 @@ func TestAdoptRemembers(t *testing.T) {
 		}
 	}
 }
+
+// TestDoorFits: no mount is in the place of the socket's directory, in it or around it. Such a
+// sandbox is made, as by an older gateway, and says why it can't ask.
+func TestDoorFits(t *testing.T) {
+	for target, fits := range map[string]bool{"/run": false, "/run/openshell": false, "/run/openshell/x": false, "/run/other": true, "/runs": true, "/data": true} {
+		if got := fitsDoor([]api.Mount{{Target: "/a"}, {Target: target}}); got != fits {
+			t.Errorf("%s: %v", target, got)
+		}
+	}
+}

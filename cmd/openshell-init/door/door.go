@@ -24,7 +24,12 @@ import (
 const (
 	// ahead is how many sessions may wait for a connection.
 	ahead = 16
-	// patience is how long a program may not take what it is answered.
+	// atOnce is how many connections are looked at. Further ones wait in the kernel.
+	atOnce = 64
+	// silence is how long a program may connect and say nothing, as in a container.
+	silence = 5 * time.Second
+	// patience is how long a program may not take what it is answered, and how long it waits for a
+	// session or an answer.
 	patience = 30 * time.Second
 )
 
@@ -102,17 +107,24 @@ func (d Door) Take(s *stream.Session) {
 	}
 }
 
-// Serve accepts a connection for each session, until the guest ends.
+// Serve accepts connections until the guest ends. A session is taken for one only when its program
+// has written: who is silent holds up nobody.
 func (d Door) Serve() {
-	for s := range d.sessions {
+	if d.listener == nil {
+		return
+	}
+	places := make(chan struct{}, atOnce)
+	for {
+		places <- struct{}{}
 		conn, err := d.accept()
 		if err != nil {
 			log.Printf("nobody can ask the gateway any more: %v", err)
-			s.Abort("the socket is closed")
-			s.Close()
 			return
 		}
-		go relay(s, conn)
+		go func() {
+			defer func() { conn.Close(); <-places }()
+			d.serve(conn)
+		}()
 	}
 }
 
@@ -127,23 +139,40 @@ func (d Door) accept() (*net.UnixConn, error) {
 	}
 }
 
-// relay passes bytes on until one side hangs up.
-func relay(s *stream.Session, conn *net.UnixConn) {
+// serve waits for a program's first words, and then for a session.
+func (d Door) serve(conn *net.UnixConn) {
+	buf := make([]byte, stream.MaxPayload)
+	_ = conn.SetReadDeadline(time.Now().Add(silence)) // fails only with the read
+	n, err := conn.Read(buf)
+	if err != nil {
+		return
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	select {
+	case s := <-d.sessions:
+		relay(s, conn, buf, n)
+	case <-time.After(patience):
+	}
+}
+
+// relay passes bytes on until one side hangs up. The first n of buf were read already.
+func relay(s *stream.Session, conn *net.UnixConn, buf []byte, n int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer s.Close()
 	var out sync.WaitGroup
 	out.Go(func() {
 		defer cancel()
-		buf := make([]byte, stream.MaxPayload)
+		var err error
 		for {
-			n, err := conn.Read(buf)
 			if n > 0 && s.Send(ctx, stream.Stdout, buf[:n]) != nil {
 				return
 			}
 			if err != nil {
+				awaitEnd(ctx, conn)
 				s.Exit(0)
 				return
 			}
+			n, err = conn.Read(buf)
 		}
 	})
 	for {
@@ -156,6 +185,32 @@ func relay(s *stream.Session, conn *net.UnixConn) {
 			break
 		}
 	}
+	cancel()
 	conn.Close()
 	out.Wait()
+}
+
+// awaitEnd returns when the program has hung up. One that has only ended what it sends still waits
+// for its answer, for so long at most.
+func awaitEnd(ctx context.Context, conn *net.UnixConn) {
+	for end := time.Now().Add(patience); time.Now().Before(end) && !hungUp(conn); {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func hungUp(conn *net.UnixConn) (up bool) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return true
+	}
+	err = raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd)}}
+		_, err := unix.Poll(fds, 0)
+		up = err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+	})
+	return up || err != nil
 }

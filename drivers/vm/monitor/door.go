@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/internal/peer"
 	"openshell-vm/internal/stream"
@@ -15,6 +17,8 @@ const (
 	// maxAsking is how many connections of a guest's programs the gateway gets at a time. Others
 	// wait in the guest.
 	maxAsking = 8
+	// perSecond is how many connections a second are made for the guest.
+	perSecond = 100
 	// askingTime bounds one of them, whatever the guest does.
 	askingTime = 2 * time.Minute
 	// awayPause is how long a guest's connection waits, again and again, for a gateway that is
@@ -33,7 +37,7 @@ type door struct {
 
 // serve opens sessions until ctx ends or the guest is gone.
 func (d door) serve(ctx context.Context) {
-	places := make(chan struct{}, maxAsking)
+	places, turns := make(chan struct{}, maxAsking), rate.NewLimiter(perSecond, perSecond)
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	for {
@@ -53,11 +57,12 @@ func (d door) serve(ctx context.Context) {
 		first, err := session.Next(ctx)
 		asking.Go(func() {
 			defer func() { session.Close(); <-places }()
-			if err == nil {
+			if err == nil && first.Kind == stream.Stdout {
 				d.relay(ctx, session, first)
 			}
 		})
-		if err != nil && ctx.Err() == nil && d.pause(ctx) != nil { // the guest gives up what it was given
+		// The guest may give up what it was given, again and again.
+		if (err != nil || first.Kind != stream.Stdout) && d.pause(ctx) != nil || turns.Wait(ctx) != nil {
 			return
 		}
 	}
