@@ -29,6 +29,9 @@ func ask(times, size string) {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(address, "unix://"))
 		}}}
+	if silent, err := net.Dial("unix", strings.TrimPrefix(address, "unix://")); err == nil {
+		defer silent.Close() // one that says nothing holds up nobody
+	}
 	var all sync.WaitGroup
 	failed := make(chan error, n)
 	for i := range n {
