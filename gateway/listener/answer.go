@@ -16,6 +16,7 @@ const HealthPath = "/healthz"
 func (l *Listener) answer(w http.ResponseWriter, r *http.Request) {
 	if !l.requests.Allow() {
 		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Connection", "close") // the next refusal costs a connection, and those are paced
 		http.Error(w, "too many requests", http.StatusTooManyRequests)
 		return
 	}

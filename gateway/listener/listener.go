@@ -207,8 +207,9 @@ func (l *Listener) serveOn(ctx context.Context, socket net.Listener, changed <-c
 	server := &http.Server{Handler: http.MaxBytesHandler(http.HandlerFunc(l.answer), maxBody),
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, Protocols: new(http.Protocols),
-		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    slog.NewLogLogger(l.opts.Log.Handler(), slog.LevelDebug), // whoever scans ports must not fill the log
+		DisableGeneralOptionsHandler: true, // it would answer OPTIONS * beside the rate
+		BaseContext:                  func(net.Listener) context.Context { return ctx },
+		ErrorLog:                     slog.NewLogLogger(l.opts.Log.Handler(), slog.LevelDebug), // whoever scans ports must not fill the log
 	}
 	server.Protocols.SetHTTP1(true)
 	ended := make(chan error, 1)

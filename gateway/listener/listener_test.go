@@ -311,3 +311,41 @@ func TestFlood(t *testing.T) {
 		t.Error("every request is answered")
 	}
 }
+
+// TestEachAnswerIsPaced: whatever the server answers without the handler ends the connection,
+// or has a place in the rate.
+func TestEachAnswerIsPaced(t *testing.T) {
+	t.Parallel()
+	l := start(t, Settings{Address: "127.0.0.1:0"}, nil)
+	addr := listens(t, l)
+	l.requests.SetBurst(0)
+	l.requests.SetLimit(0)
+	for _, request := range []string{
+		"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET /healthz HTTP/1.1\r\n\r\n",
+		"GET /healthz HTTP/9.9\r\nHost: x\r\n\r\n",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"GET /healthz HTTP/1.1\r\nHost: x\r\nExpect: nothing\r\n\r\n",
+		"GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: odd\r\n\r\n",
+		"GET /healthz HTTP/1.1\r\nHost: x\r\nBad Name: x\r\n\r\n",
+		"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+		"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 2*maxHeader) + "\r\n\r\n",
+		"nonsense\r\n\r\n",
+	} {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		fmt.Fprint(conn, request+request)
+		text, err := io.ReadAll(conn)
+		if e, ok := err.(net.Error); ok && e.Timeout() || strings.Count(string(text), "HTTP/1.1 ") > 1 {
+			t.Errorf("%.60q: the connection goes on: %q, %v", request, text, err)
+		}
+		if strings.HasPrefix(string(text), "HTTP/1.1 200") {
+			t.Errorf("%.60q is answered beyond the rate", request)
+		}
+	}
+}
