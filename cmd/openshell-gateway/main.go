@@ -115,10 +115,7 @@ func readFlags(args []string) *flags {
 
 // config reads the settings: flags go before all else. keep is for config.Open.
 func (s settings) config(keep string) (*config.Live, error) {
-	r, err := config.FromEnvironment()
-	if err != nil {
-		return nil, err
-	}
+	r := config.FromEnvironment()
 	r.Flags, r.Defaults = map[string]string{}, map[string]string{}
 	if s.idle >= 0 {
 		r.Flags["idle-after"] = s.idle.String()

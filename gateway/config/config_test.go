@@ -169,21 +169,21 @@ func TestWhoCanWrite(t *testing.T) {
 func TestWhichFile(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	t.Setenv(EnvFile, "")
-	r, err := FromEnvironment()
-	if err != nil || r.Named || !strings.HasSuffix(r.File, "/openshell-vm/gateway.toml") {
-		t.Errorf("%+v, %v", r, err)
+	r := FromEnvironment()
+	if r.Named || !strings.HasSuffix(r.File, "/openshell-vm/gateway.toml") {
+		t.Errorf("%+v", r)
 	}
 	t.Setenv(EnvFile, filepath.Join(t.TempDir(), "none.toml"))
-	r, err = FromEnvironment()
-	if err != nil || !r.Named {
-		t.Fatalf("%+v, %v", r, err)
+	r = FromEnvironment()
+	if !r.Named {
+		t.Fatalf("%+v", r)
 	}
 	if _, err := r.Read(); err == nil || !strings.Contains(err.Error(), "no such file") || !strings.Contains(fault.HintOf(err),
 		"unset "+EnvFile) {
 		t.Errorf("a named file that is missing: %v", err)
 	}
 	t.Setenv(EnvFile, "gateway.toml")
-	if _, err := FromEnvironment(); err == nil || !strings.Contains(err.Error(), "no absolute path") {
+	if _, err := FromEnvironment().Read(); err == nil || !strings.Contains(err.Error(), "no absolute path") {
 		t.Errorf("a relative path: %v", err)
 	}
 	if _, err := ReadFile(t.TempDir()); err == nil || !strings.Contains(err.Error(), "regular") {
@@ -239,6 +239,66 @@ func TestReload(t *testing.T) {
 	rewrite(t, path, "nonsense")
 	if next, err = Open(r, keep); err != nil || next.Now().TTL != (Duration{time.Hour}) {
 		t.Errorf("none was the last good one: %v", err)
+	}
+}
+
+// TestFirstFileIsBad: a gateway that ran without a file is started again with a bad one. No
+// file was the last good one.
+func TestFirstFileIsBad(t *testing.T) {
+	dir := t.TempDir()
+	r, keep := Reader{File: filepath.Join(dir, fileName)}, filepath.Join(dir, "kept")
+	if _, err := Open(r, keep); err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, r.File, "tttl = \"2h\"\n")
+	l, err := Open(r, keep)
+	if err != nil || l.Problem() == nil || l.Now().TTL != (Duration{time.Hour}) || l.Now().File != "" {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestBadVariable: a bad variable is told, and does not keep a gateway from starting that had
+// good ones. Its value is the one before, and the file is that of now if it is good.
+func TestBadVariable(t *testing.T) {
+	path, keep := write(t, "idle-after = \"1m\"\n"), filepath.Join(t.TempDir(), "kept")
+	good := environment("OPENSHELL_TTL=2h", "OPENSHELL_ISSUER=https://env.example")
+	if _, err := Open(Reader{File: path, Lookup: good}, keep); err != nil {
+		t.Fatal(err)
+	}
+	bad := environment("OPENSHELL_TTL=x\n", "OPENSHELL_ISSUER=https://other.example")
+	for _, c := range []struct {
+		file string
+		env  func(string) string
+		idle time.Duration
+		url  string
+	}{
+		{"idle-after = \"2m\"\n", bad, 2 * time.Minute, "https://env.example"},
+		{"nonsense", bad, time.Minute, "https://env.example"},
+		{"nonsense", environment("OPENSHELL_TTL=2h", "OPENSHELL_ISSUER=https://other.example"), time.Minute, "https://other.example"},
+	} {
+		rewrite(t, path, c.file)
+		l, err := Open(Reader{File: path, Lookup: c.env}, keep)
+		if err != nil {
+			t.Errorf("%q: %v", c.file, err)
+			continue
+		}
+		if v := l.Now(); l.Problem() == nil || v.TTL != (Duration{2 * time.Hour}) || v.IdleAfter != (Duration{c.idle}) || v.Issuer != c.url {
+			t.Errorf("%q: %v, %+v", c.file, l.Problem(), v.Values)
+		}
+	}
+	if _, err := Open(Reader{File: "gateway.toml", Named: true, Lookup: good}, keep); err != nil {
+		t.Errorf("a relative path: %v", err)
+	}
+	if _, err := Open(Reader{File: path, Lookup: bad}, filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("a bad variable at the very first start is taken")
+	}
+}
+
+// TestOldCopy: an older gateway's copy is the file's text alone.
+func TestOldCopy(t *testing.T) {
+	path, keep := write(t, "nonsense"), write(t, "ttl = \"2h\"\n")
+	if l, err := Open(Reader{File: path}, keep); err != nil || l.Now().TTL != (Duration{2 * time.Hour}) {
+		t.Error(err)
 	}
 }
 

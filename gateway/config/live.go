@@ -1,19 +1,13 @@
 package config
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
 	"sync"
-
-	"openshell-vm/internal/atomicfile"
-	"openshell-vm/internal/plainfile"
 )
 
 // Live is the configuration of a gateway that runs. It is safe for concurrent use.
 type Live struct {
 	reader Reader
-	keep   string // where the last good file's text is kept; "" for nowhere
+	keep   string // where the last good settings are kept; "" for nowhere
 
 	reloading sync.Mutex // held over a Reload
 
@@ -24,9 +18,9 @@ type Live struct {
 	unsaved error   // why there is no copy of the file
 }
 
-// Open reads the settings. If they are bad, it takes the file that was good last, whose text
-// is in the file keep: a gateway that is started again must not leave its sandboxes without
-// tokens because of a slip of the pen. If there is none, it returns an *Error.
+// Open reads the settings. If they are bad, it takes those that were good last, of which the
+// file keep has a copy: a gateway that is started again must not leave its sandboxes without
+// tokens because of a slip of the pen. If there is no copy, it returns an *Error.
 func Open(r Reader, keep string) (*Live, error) {
 	l := &Live{reader: r, keep: keep}
 	c, err := r.Read()
@@ -100,31 +94,4 @@ func (l *Live) Reload(apply func(before, after *Config)) error {
 	l.mu.Unlock()
 	apply(before, after)
 	return nil
-}
-
-// save keeps the text of a good file. It writes only what has changed.
-func (l *Live) save(c *Config) error {
-	if l.keep == "" {
-		return nil
-	}
-	if old, err := plainfile.Read(l.keep, maxFile); err == nil && string(old) == string(c.text) {
-		return nil
-	} else if errors.Is(err, fs.ErrNotExist) && len(c.text) == 0 {
-		return nil
-	}
-	if err := atomicfile.Write(l.keep, l.keep+".new", c.text, atomicfile.Whole); err != nil {
-		return fmt.Errorf("keep a copy of the configuration, for a start with a bad one: %w", err)
-	}
-	return nil
-}
-
-func (l *Live) lastGood() (*Config, error) {
-	text, err := plainfile.Read(l.keep, maxFile)
-	if err != nil {
-		return nil, err
-	}
-	if len(text) == 0 {
-		text = nil
-	}
-	return l.reader.parse(text)
 }

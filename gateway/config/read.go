@@ -32,18 +32,13 @@ type Reader struct {
 }
 
 // FromEnvironment returns a reader of the file and the variables of this process's
-// environment.
-func FromEnvironment() (Reader, error) {
+// environment. What is wrong with them, its Read tells.
+func FromEnvironment() Reader {
 	r := Reader{Lookup: os.Getenv, File: os.Getenv(EnvFile), Named: true}
-	if r.File != "" {
-		if !filepath.IsAbs(r.File) {
-			return Reader{}, &Error{[]Problem{{Where: EnvFile, Message: fmt.Sprintf("%q is no absolute path", r.File),
-				Hint: "set " + EnvFile + " to the file's absolute path"}}}
-		}
-		return r, nil
+	if r.File == "" {
+		r.File, r.Named = usualFile(), false
 	}
-	r.File, r.Named = usualFile(), false
-	return r, nil
+	return r
 }
 
 // usualFile returns "" if there is no place for a file.
@@ -76,6 +71,10 @@ func (r Reader) Read() (*Config, error) {
 func (r Reader) text() ([]byte, error) {
 	if r.File == "" {
 		return nil, nil
+	}
+	if !filepath.IsAbs(r.File) && r.Named && r.Lookup != nil {
+		return nil, &Error{[]Problem{{Where: EnvFile, Message: fmt.Sprintf("%q is no absolute path", r.File),
+			Hint: "set " + EnvFile + " to the file's absolute path"}}}
 	}
 	f, err := plainfile.Open(r.File, os.O_RDONLY, 0)
 	switch {
