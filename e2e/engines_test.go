@@ -186,7 +186,8 @@ func TestEngineExitCodes(t *testing.T) {
 // first has to show its failure, and to recover by itself.
 func TestOneFailureDelaysNobody(t *testing.T) {
 	eachEngine(t, func(t *testing.T, w *world, e engine) {
-		bad, good := w.start("bad", "16s", e.flags...), w.start("good", "1h", append([]string{"--token", otherAudience + ",ttl=16s"}, e.flags...)...)
+		asks := []string{"--token", otherAudience + ",ttl=16s", "--allow-audience", askedAudience}
+		bad, good := w.start("bad", "16s", e.flags...), w.start("good", "1h", append(asks, e.flags...)...)
 		j := w.judgeOf(good.Share)
 		immutable(t, bad.Share, true)
 		defer immutable(t, bad.Share, false)
@@ -207,6 +208,7 @@ func TestOneFailureDelaysNobody(t *testing.T) {
 		immutable(t, bad.Share, false)
 		w.eventually("it recovers by itself", patience, func() bool { return w.sandbox("bad").Token.Failures == 0 })
 		w.readsFresh("bad", w.judgeOf(bad.Share), bad.Token.Generation)
+		w.asks("good", bad.Share)
 	})
 }
 
