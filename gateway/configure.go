@@ -70,6 +70,7 @@ func (g *Gateway) applyConfig() (renamed bool, err error) {
 		return false, err
 	}
 	g.hook.Configure(c.Hook)
+	g.keeper.HoldKeys()
 	if renamed {
 		g.log.Info("tokens have another issuer", "issuer", g.keeper.Issuer().Name(), "trust_domain", name.TrustDomain)
 	}
@@ -121,5 +122,20 @@ func (g *Gateway) issuerFacts() (facts []api.Fact) {
 	}
 	say("Verifiers", g.listener.Status())
 	say("Hook", g.hook.Status())
+	say("Keys", g.heldKeys())
 	return facts
+}
+
+// heldKeys is a line about new keys that wait for the hook.
+func (g *Gateway) heldKeys() string {
+	n := 0
+	for _, key := range g.keeper.Keys() {
+		if _, published := g.hook.Published(key.ID); key.State == tokens.Pending && !published {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d new ones wait: the hook has not published them yet; the ones before sign meanwhile", n)
 }

@@ -102,13 +102,15 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.hook = issuer.NewHook(g.issuer, home.IssuerFiles(), opts.Log)
 	g.listener = listener.New(listener.Options{Documents: g.issuer.Documents, Issuer: func() string { return g.issuer.Name().URL },
 		Log: opts.Log})
-	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Issuer: g.names, Published: g.published, Failed: g.failed,
+	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Issuer: g.names, MaySign: g.hook.MaySign,
+		Published: g.published, Failed: g.failed,
 		Further: func(l *lease.Lease) []lease.Source {
 			return []lease.Source{shares.PresetFiles(l), shares.Files(home, l)}
 		}}, // add further sources here
 		g.metrics.Repaired)
 	g.roster.Audit = audit.New(home.Audit(), opts.Log)
 	g.keeper = g.roster.Keeper
+	g.hook.Ran = g.keeper.HoldKeys
 	g.shares = shares.New(g.roster, opts.Drivers, func() time.Duration { return g.config.Now().TTL.Duration })
 	g.volumes = volumes.New(g.roster)
 	g.reserves = reserve.New(home, g.keeper, opts.Log)

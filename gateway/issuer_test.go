@@ -301,6 +301,44 @@ func TestHookOfAGateway(t *testing.T) {
 	})
 }
 
+// TestKeysWaitForTheHook: a new key does not sign before the hook has published it, and is shown
+// to wait.
+func TestKeysWaitForTheHook(t *testing.T) {
+	w := newWorld(t)
+	hook := func(name, text string) string {
+		script := filepath.Join(w.dir, name)
+		w.must(os.WriteFile(script, []byte("#!/bin/sh\n"+text+"\n"), 0o700))
+		return script
+	}
+	w.configure("issuer = \"https://tokens.example.org\"\nhook = [%q]\n", hook("fails", "exit 3"))
+	g := w.run()
+	at := time.Second
+	rotated, err := w.client.Keys.Rotate(t.Context(), api.RotateRequest{PublishFor: &at})
+	w.must(err)
+	if time.Until(rotated.SignsFrom) < time.Minute {
+		t.Errorf("it signs at %v", rotated.SignsFrom)
+	}
+	w.eventually("status says that the keys wait", func() bool {
+		status, err := w.client.Status(context.Background())
+		return err == nil && strings.Contains(fmt.Sprint(status.Further), "exit status 3") &&
+			strings.Contains(fmt.Sprint(status.Further), "the hook has not published them")
+	})
+	keys, err := w.client.Keys.List(t.Context())
+	w.must(err)
+	waiting := 0
+	for _, k := range keys {
+		if k.Unpublished && !k.Signs && time.Until(k.SignsFrom) > time.Minute {
+			waiting++
+		}
+	}
+	if waiting != 3 {
+		t.Errorf("%d of the new keys wait: %+v", waiting, keys)
+	}
+	w.configure("issuer = \"https://tokens.example.org\"\nhook = [%q]\n", hook("works", "exit 0"))
+	w.reload()
+	w.eventually("the key signs once it is published", func() bool { return g.keys.SigningKeyID() == rotated.KeyID })
+}
+
 // TestListenerKeepsTheGateway: a gateway that serves verifiers does not end for want of work.
 func TestListenerKeepsTheGateway(t *testing.T) {
 	w := newWorld(t)

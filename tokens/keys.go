@@ -34,6 +34,8 @@ type KeyInfo struct {
 	// SignsFrom is when a key that is published ahead begins to sign; zero once it has begun,
 	// and for a key that signed at once.
 	SignsFrom time.Time `json:"signsFrom,omitzero"`
+	// PlannedFrom is when it was to begin; zero unless Hold has changed that.
+	PlannedFrom time.Time `json:"plannedFrom,omitzero"`
 	// RetireAt is when the last token that the key signed has expired. From then on the key
 	// verifies nothing. Zero for the signing key, unless its successor is published already.
 	RetireAt time.Time `json:"retireAt,omitzero"`
@@ -147,7 +149,7 @@ func (k *Keys) Begin(now time.Time, longest time.Duration) (begun []KeyInfo, err
 		if before := next.before(i); before >= 0 {
 			next[before].RetireAt = next[before].lastExpiry(e.SignsFrom.Add(longest))
 		}
-		e.SignsFrom = time.Time{}
+		e.SignsFrom, e.PlannedFrom = time.Time{}, time.Time{}
 		begun = append(begun, e.KeyInfo)
 	}
 	if len(begun) == 0 {
@@ -157,6 +159,51 @@ func (k *Keys) Begin(now time.Time, longest time.Duration) (begun []KeyInfo, err
 		return nil, err
 	}
 	return begun, nil
+}
+
+// Planned returns when a key that was published ahead was to begin when it was made.
+func (k KeyInfo) Planned() time.Time {
+	if k.PlannedFrom.IsZero() {
+		return k.SignsFrom
+	}
+	return k.PlannedFrom
+}
+
+// Hold changes when keys begin that were published ahead, and that Begin has not settled, to
+// what may returns for each; but never to what is past, or to before the key that it succeeds.
+// It returns the keys that it has changed. Tokens that such a key has signed already stay good.
+func (k *Keys) Hold(now time.Time, may func(KeyInfo) time.Time) (moved []KeyInfo, err error) {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	next := k.now().clone()
+	for i := range next {
+		e := &next[i]
+		if e.SignsFrom.IsZero() {
+			continue
+		}
+		at, before := may(e.KeyInfo).Round(0), next.before(i)
+		if before >= 0 && at.Before(next[before].SignsFrom) {
+			at = next[before].SignsFrom
+		}
+		if at.Equal(e.SignsFrom) || at.Before(now) && e.SignsFrom.Before(now) {
+			continue
+		}
+		if at.Before(now) {
+			at = now.Round(0)
+		}
+		e.PlannedFrom, e.SignsFrom = e.Planned(), at
+		if before >= 0 {
+			next[before].RetireAt = at.Add(MaxTTL)
+		}
+		moved = append(moved, e.KeyInfo)
+	}
+	if len(moved) == 0 {
+		return nil, nil
+	}
+	if err := k.commit(next); err != nil {
+		return nil, err
+	}
+	return moved, nil
 }
 
 // NextBegin returns when Begin has something to do, which may be past; zero for never.

@@ -168,6 +168,52 @@ func TestLateBegin(t *testing.T) {
 	}
 }
 
+// TestHold: a key whose beginning is put off does not sign, over a restart, and the key before
+// it verifies its last token. Keys keep their order, and nothing is put into the past.
+func TestHold(t *testing.T) {
+	k := openKeys(t)
+	first := k.signingID(EdDSA)
+	second := ahead(t, k, noon, 15*time.Minute)
+	third := ahead(t, k, noon, 20*time.Minute)
+	hold := func(now time.Time, at map[string]time.Time) int {
+		t.Helper()
+		moved, err := k.Hold(now, func(i KeyInfo) time.Time {
+			if at, ok := at[i.ID]; ok {
+				return at
+			}
+			return i.Planned()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k, err = OpenKeys(k.dir); err != nil {
+			t.Fatal(err)
+		}
+		return len(moved)
+	}
+	hour := noon.Add(time.Hour)
+	late := map[string]time.Time{second: hour}
+	if n := hold(noon.Add(30*time.Minute), late); n != 2 { // nobody had called Begin
+		t.Errorf("%d keys were moved", n)
+	}
+	if n := hold(noon.Add(31*time.Minute), late); n != 0 {
+		t.Errorf("%d keys were moved again", n)
+	}
+	if got := states(k, hour.Add(-1), first, second, third); got != "signing pending pending" {
+		t.Errorf("before: %s", got)
+	}
+	last := mint(t, k, hour.Add(-1), MaxTTL)
+	if got := states(k, hour, first, second, third); got != "verifying verifying signing" {
+		t.Errorf("after: %s", got)
+	}
+	if _, err := verifier(k).Verify(last, hour.Add(MaxTTL-time.Minute)); err != nil {
+		t.Errorf("the first key's last token: %v", err)
+	}
+	if n := hold(noon.Add(40*time.Minute), nil); n != 2 || k.NextBegin().Before(noon.Add(40*time.Minute)) {
+		t.Errorf("%d moved back, the next begins at %v", n, k.NextBegin())
+	}
+}
+
 // TestGiveUpPending: a pending key can be retired, and one that is made to sign at once
 // takes the place of those that wait.
 func TestGiveUpPending(t *testing.T) {

@@ -14,8 +14,10 @@ type Key struct {
 	Signs     bool      `json:"signs"` // whether State is signing
 	CreatedAt time.Time `json:"createdAt"`
 	SignsFrom time.Time `json:"signsFrom,omitzero"` // when a pending key begins to sign
-	RetireAt  time.Time `json:"retireAt,omitzero"`  // from then on it verifies nothing
-	Shares    int       `json:"shares"`             // number of shares with a token that it signed
+	// Unpublished: a pending key that the hook has not published. It does not sign before.
+	Unpublished bool      `json:"unpublished,omitempty"`
+	RetireAt    time.Time `json:"retireAt,omitzero"` // from then on it verifies nothing
+	Shares      int       `json:"shares"`            // number of shares with a token that it signed
 }
 
 // RotateResult says what became of the shares when a key was made or retired. The numbers

@@ -18,6 +18,7 @@ import (
 
 	"openshell-vm/internal/discovery"
 	"openshell-vm/internal/text"
+	"openshell-vm/tokens"
 )
 
 // What a hook finds in its environment, beside PATH, HOME, USER and LOGNAME. Its working
@@ -43,7 +44,9 @@ type Hook struct {
 	issuer *Issuer
 	dir    string // where the documents are put for it; its parent exists
 	log    *slog.Logger
-	run    func(ctx context.Context, argv []string, d discovery.Documents) error // replaced by tests
+	// Ran is called after each run, if it is set before Serve.
+	Ran func()
+	run func(ctx context.Context, argv []string, d discovery.Documents) error // replaced by tests
 
 	news chan struct{} // has one place
 
@@ -104,9 +107,12 @@ func (h *Hook) look(ctx context.Context) {
 	if len(argv) == 0 {
 		return
 	}
+	url := h.issuer.Name().URL
 	documents, err := h.issuer.Documents(time.Now())
-	what := documents.Digest() + " " + fmt.Sprintf("%q", argv)
-	if err == nil && what == h.issuer.told() || h.waits(what) {
+	by, kids := command(argv), documents.KeyIDs()
+	what := documents.Digest() + " " + by
+	told, keys := h.issuer.told()
+	if err == nil && what == told && keys.has(by, kids) || h.waits(what) {
 		return
 	}
 	began := time.Now()
@@ -117,9 +123,50 @@ func (h *Hook) look(ctx context.Context) {
 		return // the next gateway runs it again
 	}
 	if err == nil {
-		err = h.issuer.tell(what)
+		err = h.issuer.tell(what, by, url, kids, time.Now())
 	}
 	h.note(argv, err, time.Since(began))
+	if h.Ran != nil {
+		h.Ran()
+	}
+}
+
+// command is a command in the form in which the record has it.
+func command(argv []string) string { return fmt.Sprintf("%q", argv) }
+
+// Published returns since when the command has published a key. Without a command every key
+// is: whoever publishes them does it without the gateway.
+func (h *Hook) Published(kid string) (since time.Time, is bool) {
+	h.mu.Lock()
+	argv := h.argv
+	h.mu.Unlock()
+	if len(argv) == 0 {
+		return time.Time{}, true
+	}
+	_, keys := h.issuer.told()
+	since, is = keys.Keys[kid]
+	return since, is && keys.By == command(argv)
+}
+
+// holdAhead is how long before a key begins it is put off, if it is not published then.
+const holdAhead = 2 * time.Minute
+
+// MaySign is for lease.Options: a key signs its publish-for after the command has published
+// it, and not before, however long that takes.
+func (h *Hook) MaySign(key tokens.KeyInfo, now time.Time) time.Time {
+	since, published := h.Published(key.ID)
+	planned := key.Planned()
+	publishFor := planned.Sub(key.CreatedAt)
+	if published {
+		if at := since.Add(publishFor); at.After(planned) {
+			return at
+		}
+		return planned
+	}
+	if key.SignsFrom.Sub(now) > holdAhead {
+		return key.SignsFrom // there is time yet
+	}
+	return now.Add(max(publishFor, 2*holdAhead))
 }
 
 // waits reports whether the last run failed a moment ago. What has changed since is not waited

@@ -44,6 +44,30 @@ type record struct {
 	Now    Name     `json:"now"`
 	Former []Former `json:"former,omitempty"`
 	Told   string   `json:"told,omitempty"` // what the hook has published last
+	Shown  shown    `json:"shown,omitzero"`
+}
+
+// shown is which keys the hook has published for the present issuer.
+type shown struct {
+	By   string               `json:"by"`   // the command
+	Keys map[string]time.Time `json:"keys"` // by id: since when; never changed, only replaced
+}
+
+// has reports whether a command has published all of these keys.
+func (s shown) has(by string, kids []string) bool {
+	return s.By == by && !slices.ContainsFunc(kids, func(kid string) bool { return s.Keys[kid].IsZero() })
+}
+
+// with is what is shown after a command has published these keys, and no others.
+func (s shown) with(by string, kids []string, now time.Time) shown {
+	next := shown{By: by, Keys: map[string]time.Time{}}
+	for _, kid := range kids {
+		next.Keys[kid] = now
+		if since := s.Keys[kid]; s.By == by && !since.IsZero() {
+			next.Keys[kid] = since
+		}
+	}
+	return next
 }
 
 const (
@@ -117,6 +141,9 @@ func (i *Issuer) Configure(name Name, publishFor time.Duration, now time.Time) (
 	}
 	changed = name != next.Now
 	next.Former = next.former(name, now)
+	if name.URL != next.Now.URL {
+		next.Shown = shown{} // others look elsewhere now
+	}
 	next.Now = name
 	if err := i.commit(next); err != nil {
 		return false, fmt.Errorf("change the issuer: %w", err)
@@ -182,20 +209,23 @@ func (i *Issuer) Documents(now time.Time) (discovery.Documents, error) {
 	return discovery.Make(i.Name().URL, set, i.PublishFor())
 }
 
-// told returns what the hook has published last, in the form of tell.
-func (i *Issuer) told() string {
+// told returns what the hook has published last, in the form of tell, and which keys.
+func (i *Issuer) told() (what string, keys shown) {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
-	return i.record.Told
+	return i.record.Told, i.record.Shown
 }
 
-// tell notes what the hook has published.
-func (i *Issuer) tell(what string) error {
+// tell notes what a command has published, and for which issuer.
+func (i *Issuer) tell(what, by, url string, kids []string, now time.Time) error {
 	i.changing.Lock()
 	defer i.changing.Unlock()
 	i.mu.RLock()
 	next := i.record
 	i.mu.RUnlock()
 	next.Told = what
+	if url == next.Now.URL {
+		next.Shown = next.Shown.with(by, kids, now)
+	}
 	return i.commit(next)
 }

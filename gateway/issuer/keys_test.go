@@ -1,10 +1,15 @@
 package issuer
 
 import (
+	"context"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"openshell-vm/internal/discovery"
 
 	"openshell-vm/tokens"
 )
@@ -34,4 +39,99 @@ func TestKeysFromTheBeginning(t *testing.T) {
 			t.Errorf("%d keys for the issuer %q", n, url)
 		}
 	}
+}
+
+// TestKeysWaitForTheHook: a key that was published ahead does not sign while the hook fails,
+// for however long and over a restart; it signs its publish-for after the hook's success. A
+// failure afterwards does not delay it, and without a hook it signs when it was to.
+func TestKeysWaitForTheHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		keys, err := tokens.OpenKeys(filepath.Join(dir, "keys"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		failing, runs := true, 0
+		begin := func() *Hook { // as a gateway does
+			h := NewHook(Open(filepath.Join(dir, "issuer.json"), keys, quiet), "", quiet)
+			h.run = func(context.Context, []string, discovery.Documents) error {
+				runs++
+				if failing {
+					return errors.New("no bucket")
+				}
+				return nil
+			}
+			return h
+		}
+		h := begin()
+		hold := func() {
+			if _, err := keys.Hold(time.Now(), func(k tokens.KeyInfo) time.Time { return h.MaySign(k, time.Now()) }); err != nil {
+				t.Error(err)
+			}
+		}
+		pass := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(10 * time.Second) {
+				h.look(t.Context())
+				hold()
+			}
+		}
+		rotate := func() string {
+			made, err := keys.Rotate(time.Now(), time.Hour, 15*time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return made[0].ID
+		}
+		expect := func(when, kid string, signs bool) {
+			t.Helper()
+			if keys.Signs(kid, time.Now()) != signs {
+				t.Errorf("%s: it signs: %v", when, !signs)
+			}
+		}
+
+		h.Configure([]string{"/bin/hook"})
+		kid := rotate()
+		pass(26 * time.Hour)
+		expect("the hook fails", kid, false)
+		if keys.List(time.Now())[0].RetireAt.Before(time.Now().Add(tokens.MaxTTL)) {
+			t.Error("the key that signs retires meanwhile")
+		}
+		if keys, err = tokens.OpenKeys(filepath.Join(dir, "keys")); err != nil { // killed; nothing runs for a day
+			t.Fatal(err)
+		}
+		time.Sleep(24 * time.Hour)
+		h = begin()
+		h.Configure([]string{"/bin/hook"})
+		hold()
+		expect("the next gateway begins", kid, false)
+		pass(time.Hour)
+		failing = false
+		pass(11 * time.Minute) // it is tried again
+		if since, is := h.Published(kid); !is || time.Since(since) > 11*time.Minute {
+			t.Fatal("it is not published: ", since, is)
+		}
+		since, _ := h.Published(kid)
+		pass(time.Until(since.Add(14 * time.Minute)))
+		expect("14 min after the success", kid, false)
+		failing = true
+		pass(2 * time.Minute)
+		expect("16 min after the success", kid, true)
+		if _, err := keys.Begin(time.Now(), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+
+		failing, kid = false, rotate()
+		pass(11 * time.Minute)
+		h.Configure([]string{"/bin/other"}) // to another place, which fails
+		failing = true
+		pass(time.Hour)
+		expect("another hook fails", kid, false)
+		h.Configure(nil)
+		hold()
+		pass(time.Minute)
+		expect("without a hook", kid, true)
+		if runs == 0 {
+			t.Error("no hook has run")
+		}
+	})
 }

@@ -14,7 +14,7 @@ import (
 	"openshell-vm/tokens"
 )
 
-// Options are what a keeper is made with. All but Issuer are required.
+// Options are what a keeper is made with. All but Issuer and MaySign are required.
 type Options struct {
 	Keys      *tokens.Keys
 	GatewayID string
@@ -22,6 +22,9 @@ type Options struct {
 	// Issuer returns the name that tokens get now, as in tokens.Issuer, and the names before
 	// whose tokens may be good at the time now. Nil means the gateway's own, always.
 	Issuer func(now time.Time) (url, trustDomain string, former []tokens.Former)
+	// MaySign returns when a key that is published ahead may begin to sign: not before others
+	// can know it. Nil means when it was to begin.
+	MaySign func(key tokens.KeyInfo, now time.Time) time.Time
 	// Exists reports whether tokens with this subject are valid.
 	Exists func(id string) bool
 	// Revoked reports whether a token that is good otherwise was revoked; nil if none ever is.

@@ -55,8 +55,12 @@ func (k *Keeper) RotateKeys(ctx context.Context, publishFor time.Duration) (Rota
 	for _, key := range made {
 		k.opts.Log.Info("a new key", "key", key.ID, "algorithm", key.Algorithm, "signs_in", max(0, publishFor))
 	}
+	k.HoldKeys()
 	turns{k}.plan()
 	if publishFor > 0 {
+		for i := range made {
+			made[i] = k.key(made[i])
+		}
 		return Rotated{Made: made}, nil
 	}
 	return Rotated{made, k.republish(ctx, k.outdated)}, nil
@@ -70,6 +74,37 @@ const beginRetry = time.Minute
 func (k *Keeper) ServeKeys(ctx context.Context) {
 	turns{k}.plan()
 	k.begins.Serve(ctx)
+}
+
+// HoldKeys changes when keys begin to sign to what Options.MaySign says. It is for whoever
+// knows that something has changed, and is called now and then, well before a key begins.
+func (k *Keeper) HoldKeys() {
+	if k.opts.MaySign == nil {
+		return
+	}
+	now := time.Now()
+	moved, err := k.opts.Keys.Hold(now, func(key tokens.KeyInfo) time.Time { return k.opts.MaySign(key, now) })
+	if err != nil {
+		k.opts.Log.Warn("when the next key signs can't be changed", "error", oneLine(err))
+		return
+	}
+	for _, key := range moved {
+		k.opts.Log.Info("a key signs at another time, since others must know it before", "key", key.ID, "algorithm", key.Algorithm,
+			"planned", key.Planned(), "signs_from", key.SignsFrom)
+	}
+	if len(moved) > 0 {
+		turns{k}.plan()
+	}
+}
+
+// key returns what is known of a key now.
+func (k *Keeper) key(made tokens.KeyInfo) tokens.KeyInfo {
+	for _, now := range k.opts.Keys.List(time.Now()) {
+		if now.ID == made.ID {
+			return now
+		}
+	}
+	return made
 }
 
 // turns are those of the keys that sign.
@@ -87,6 +122,7 @@ func (k turns) plan() {
 
 // begin is called by its schedule.
 func (k turns) begin(ctx context.Context, next string) {
+	k.HoldKeys()
 	begun, err := k.opts.Keys.Begin(time.Now(), k.longestTTL())
 	if err != nil {
 		k.opts.Log.Warn("new keys sign, but that can't be noted", "error", oneLine(err))

@@ -22,6 +22,7 @@ type keyRoutes struct {
 	keys   *tokens.Keys
 	keeper *lease.Keeper
 	issuer *issuer.Issuer
+	hook   *issuer.Hook
 	audit  *audit.Log
 }
 
@@ -59,8 +60,10 @@ func (s keyRoutes) find(prefix string) (string, error) {
 func (s keyRoutes) list(*http.Request) (any, error) {
 	keys := []api.Key{}
 	for _, k := range s.keeper.Keys() {
+		_, published := s.hook.Published(k.ID)
 		keys = append(keys, api.Key{ID: k.ID, Algorithm: string(k.Algorithm), State: string(k.State), Signs: k.State == tokens.Signing,
-			CreatedAt: k.CreatedAt, SignsFrom: k.SignsFrom, RetireAt: k.RetireAt, Shares: s.keeper.Holding(k.ID)})
+			CreatedAt: k.CreatedAt, SignsFrom: k.SignsFrom, RetireAt: k.RetireAt,
+			Unpublished: k.State == tokens.Pending && !published, Shares: s.keeper.Holding(k.ID)})
 	}
 	return keys, nil
 }

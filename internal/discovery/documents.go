@@ -84,6 +84,15 @@ func (d Documents) Digest() string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// KeyIDs returns the ids of the keys.
+func (d Documents) KeyIDs() (kids []string) {
+	set, _ := parseKeys(d.Keys)
+	for _, k := range set.Keys {
+		kids = append(kids, k.ID)
+	}
+	return kids
+}
+
 // keySet is a JSON Web Key Set.
 type keySet struct {
 	Keys []key `json:"keys"`

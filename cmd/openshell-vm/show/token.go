@@ -119,6 +119,8 @@ func KeyTable(keys []api.Key, now time.Time) *Table {
 	for _, k := range keys {
 		use := "signs"
 		switch {
+		case k.Unpublished:
+			use = "waits for the hook"
 		case k.State == "pending":
 			use = "signs in " + Span(k.SignsFrom.Sub(now))
 		case !k.Signs:
