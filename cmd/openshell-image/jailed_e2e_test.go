@@ -219,7 +219,6 @@ func TestIntruder(t *testing.T) {
 			"oci:" + oci: {},
 			"localhost:1/suite/x:1": {
 				"connect to the host's loopback": {0}, // its registry may be there
-				"connect to an abstract socket":  {unix.EPERM, unix.ECONNREFUSED},
 			},
 		} {
 			t.Run(strings.SplitN(ref, ":", 2)[0], func(t *testing.T) { intrude(t, host, ref, except) })
@@ -262,6 +261,9 @@ func intrude(t *testing.T, host jailtest.Host, ref string, except jailtest.Errno
 		t.Fatal(err)
 	}
 	t.Logf("%v; %s", report.Mounts, report.Verdict())
+	for _, name := range []string{"connect to the gateway's socket", "connect to an abstract socket"} {
+		except[name] = []unix.Errno{unix.EPERM} // by its filter, whatever Landlock can: it makes no local socket
+	}
 	except["open a link at work that leads to the keys"] = []unix.Errno{unix.EPERM} // it makes no links
 	for _, name := range []string{"link a program of the jail into it", "write to what the jail's programs are"} {
 		except[name] = []unix.Errno{unix.ENOENT} // it has no /proc

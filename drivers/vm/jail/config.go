@@ -99,6 +99,7 @@ type profile struct {
 	writes   bool     // it makes and changes files for a guest
 	plain    bool     // what it makes are files and directories: no links, nothing special
 	sockets  bool     // it has only the calls in networkCalls
+	onlyIP   bool     // it makes no sockets but IP ones
 	lacks    []string // for people: in what it is less confined than Strict
 }
 
@@ -107,7 +108,7 @@ var profiles = map[Profile]profile{
 	Network: {sockets: true, lacks: []string{
 		"it has the network of the host, and the services on its loopback: that is its task",
 	}},
-	Unpacker:            {writes: true, plain: true},
+	Unpacker:            {writes: true, plain: true, onlyIP: true},
 	FileServer:          fileServer(profile{serves: true}),
 	ChrootServer:        chrootServer(profile{serves: true}),
 	WritingServer:       fileServer(profile{writes: true}),

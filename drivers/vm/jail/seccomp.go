@@ -52,6 +52,10 @@ var otherSockets = seccomp.NameWithConditions{Name: "socket", Conditions: seccom
 	{Argument: 0, Operation: seccomp.NotEqual, Value: unix.AF_INET6},
 }}
 
+// notIP matches sockets that are not IP. A jail with the host's network has its abstract local
+// sockets too, and Landlock keeps them from it only since Linux 6.12.
+var notIP = seccomp.NameWithConditions{Name: "socket", Conditions: otherSockets.Conditions[1:]}
+
 // otherPairs matches socket pairs of any family but the local one. Only local pairs are
 // of use, and socketpair reaches the same code in the kernel as socket.
 var otherPairs = seccomp.NameWithConditions{Name: "socketpair", Conditions: seccomp.ArgumentConditions{
@@ -86,6 +90,8 @@ func fail(errno unix.Errno) seccomp.Action {
 //
 // With plain, no link and nothing special is made: a link would lead those astray who use
 // the program's files by their names.
+//
+// With onlyIP, no local socket is made.
 func filter(p profile) ([]bpf.Instruction, error) {
 	info, err := arch.GetInfo("")
 	if err != nil {
@@ -101,19 +107,21 @@ func filter(p profile) ([]bpf.Instruction, error) {
 	if p.plain {
 		denied = append(denied, notPlain...)
 	}
+	sockets := []seccomp.NameWithConditions{otherSockets, otherPairs}
+	if p.onlyIP {
+		denied, sockets = append(denied, "socketpair"), []seccomp.NameWithConditions{notIP}
+	}
 	policy := seccomp.Policy{
 		DefaultAction: seccomp.ActionAllow,
 		Syscalls: []seccomp.SyscallGroup{
 			{
 				Action: fail(unix.EPERM),
 				Names:  known(info, denied),
-				NamesWithCondtions: []seccomp.NameWithConditions{
+				NamesWithCondtions: append([]seccomp.NameWithConditions{
 					flags("clone", seccomp.BitsSet, newNamespaces),
 					flags("clone", seccomp.BitsNotSet, unix.CLONE_THREAD),
 					flags("unshare", seccomp.BitsSet, newNamespaces|unix.CLONE_NEWTIME),
-					otherSockets,
-					otherPairs,
-				},
+				}, sockets...),
 			},
 			{Action: fail(unix.ENOSYS), Names: []string{"clone3"}},
 		},

@@ -247,7 +247,7 @@ func TestFilterOfAServer(t *testing.T) {
 }
 
 // TestFilterOfAnUnpacker checks that it makes files and directories, and nothing that leads
-// elsewhere.
+// elsewhere, and that its sockets are IP.
 func TestFilterOfAnUnpacker(t *testing.T) {
 	info, err := arch.GetInfo("")
 	if err != nil {
@@ -266,6 +266,18 @@ func TestFilterOfAnUnpacker(t *testing.T) {
 	for _, number := range []uint32{unix.SYS_MKDIRAT, unix.SYS_RENAMEAT, unix.SYS_UNLINKAT, unix.SYS_FALLOCATE, unix.SYS_FLOCK, unix.SYS_CONNECT} {
 		if got := verdict(t, program, uint32(info.ID), number); got != unix.SECCOMP_RET_ALLOW {
 			t.Errorf("call %d: %#x", number, got)
+		}
+	}
+	const denied = uint32(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM))
+	for _, call := range []uint32{unix.SYS_SOCKET, unix.SYS_SOCKETPAIR} {
+		for family := range uint64(unix.AF_MAX) {
+			want := denied
+			if call == unix.SYS_SOCKET && (family == unix.AF_INET || family == unix.AF_INET6) {
+				want = unix.SECCOMP_RET_ALLOW
+			}
+			if got := verdict(t, program, uint32(info.ID), call, family, unix.SOCK_STREAM); got != want {
+				t.Errorf("call %d, family %d: %#x, want %#x", call, family, got, want)
+			}
 		}
 	}
 	if got := verdict(t, program, uint32(info.ID), unix.SYS_OPENAT, 0, 0, unix.O_CREAT|unix.O_RDWR, 0o600); got != unix.SECCOMP_RET_ALLOW {
