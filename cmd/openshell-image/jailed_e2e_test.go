@@ -30,6 +30,7 @@ import (
 
 	"openshell-vm/drivers/vm/images"
 	"openshell-vm/drivers/vm/images/imagetest"
+	"openshell-vm/drivers/vm/images/store"
 	"openshell-vm/drivers/vm/jail"
 	"openshell-vm/drivers/vm/jail/jailtest"
 	"openshell-vm/internal/fault"
@@ -96,11 +97,31 @@ func TestSources(t *testing.T) {
 				t.Errorf("%s: %q is left", ref, left)
 			}
 		}
+		madeAnew(t, c, images.Request{Dir: filepath.Join(t.TempDir(), "images"), Reference: "oci:" + oci})
 		_, err = c.Pull(t.Context(), images.Request{Dir: filepath.Join(dir, "images"), Reference: "oci:/nowhere/at/all"}, nil)
 		if err == nil || !strings.Contains(err.Error(), "no such file") || !strings.Contains(fault.HintOf(err), "an OCI layout") {
 			t.Errorf("%v; %s", err, fault.HintOf(err))
 		}
 	})
+}
+
+// madeAnew has a damaged image made anew. Who uses it is still known, though the jail does not
+// show that sandbox's directory.
+func madeAnew(t *testing.T, c images.Client, q images.Request) {
+	got, err := c.Pull(t.Context(), q, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := store.Open(q.Dir)
+	if err := errors.Join(s.Use(got.ID, "box", t.TempDir()), os.Truncate(got.Block, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Pull(t.Context(), q, nil); err != nil {
+		t.Error(err)
+	}
+	if err := s.Remove(got.ID); !errors.Is(err, store.ErrInUse) {
+		t.Errorf("the image of a sandbox is removed: %v", err)
+	}
 }
 
 // locked puts the image into a registry that wants a login, and returns its reference.

@@ -2,17 +2,22 @@ package store
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"openshell-vm/internal/atomicfile"
 	"openshell-vm/internal/plainfile"
 )
 
-// maxNote bounds what a note of a user holds: a path, in bytes.
-const maxNote = 4096
+const (
+	maxNote  = 4096   // what a note of a user holds: a path, in bytes
+	maxNotes = 10_000 // of one image
+)
 
 // Use notes that a sandbox was made of an image. dir is the sandbox's own directory: once
 // it is gone, so is the sandbox. It may be called again, and does nothing then.
@@ -55,17 +60,9 @@ func (s *Store) Unuse(id, sandbox string) {
 // there. A note that can't be read is one of a user. It removes nothing: it is called
 // without a lock.
 func users(image string) (ids []string, err error) {
-	entries, err := os.ReadDir(filepath.Join(image, usersDir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue // on its way
-		}
-		own, err := plainfile.Read(filepath.Join(image, usersDir, e.Name()), maxNote)
+	all, err := notes(image)
+	for _, id := range all {
+		own, err := plainfile.Read(filepath.Join(image, usersDir, id), maxNote)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -74,20 +71,41 @@ func users(image string) (ids []string, err error) {
 				continue
 			}
 		}
-		ids = append(ids, e.Name())
+		ids = append(ids, id)
 	}
-	return ids, nil
+	return ids, err
 }
 
-// keepUsers copies the notes of an image that is about to be replaced.
+// notes lists the notes of users that the image in that directory has.
+func notes(image string) (ids []string, err error) {
+	dir, err := os.Open(filepath.Join(image, usersDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(maxNotes + 1)
+	if len(names) > maxNotes {
+		return nil, fmt.Errorf("%s has more than %d notes of users", image, maxNotes)
+	} else if err != nil && err != io.EOF {
+		return nil, err
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(names, func(n string) bool { return strings.HasPrefix(n, ".") }), nil // those are on their way
+}
+
+// keepUsers copies the notes of an image that is about to be replaced, whatever they say: in a
+// jail no sandbox's directory is seen, and they all seem to be of sandboxes that are gone. One
+// that can't be read becomes an empty one, which stands for a user, too.
 func keepUsers(from, to string) error {
-	ids, err := users(from)
+	ids, err := notes(from)
 	for _, id := range ids {
 		own, err := plainfile.Read(filepath.Join(from, usersDir, id), maxNote)
-		if err == nil {
-			err = writeNote(filepath.Join(to, usersDir, id), string(own))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := writeNote(filepath.Join(to, usersDir, id), string(own)); err != nil {
 			return err
 		}
 	}

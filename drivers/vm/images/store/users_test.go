@@ -92,6 +92,33 @@ func TestUsersOutliveDamage(t *testing.T) {
 	}
 }
 
+// TestUsersUnseen: in its jail, who makes an image anew sees no directory of a sandbox. It judges
+// no note, then, and loses none.
+func TestUsersUnseen(t *testing.T) {
+	s, state := Open(t.TempDir()), t.TempDir()
+	i := made(t, s, "a", "content")
+	box, hidden := filepath.Join(state, "box"), filepath.Join(state, "hidden")
+	notes := filepath.Join(filepath.Dir(i.Block), usersDir)
+	if err := errors.Join(
+		os.Mkdir(box, 0o700), s.Use(i.ID, "box", box), s.Use(i.ID, "gone", filepath.Join(state, "gone")),
+		os.WriteFile(filepath.Join(notes, "torn"), nil, 0o600), os.Mkdir(filepath.Join(notes, "odd"), 0o700),
+		os.WriteFile(filepath.Join(notes, ".new"), []byte(box), 0o600), os.Truncate(i.Block, 3), os.Rename(box, hidden),
+	); err != nil {
+		t.Fatal(err)
+	}
+	made(t, s, "a", "content")
+	if err := os.Rename(hidden, box); err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.List()
+	if want := []string{"box", "odd", "torn"}; err != nil || len(list) != 1 || !slices.Equal(list[0].Sandbox, want) {
+		t.Errorf("%+v, %v; want the users %v", list, err, want)
+	}
+	if err := s.Remove(i.ID); !errors.Is(err, ErrInUse) {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestUnknownUsers: if it can't be told who uses an image, it stays.
 func TestUnknownUsers(t *testing.T) {
 	s := Open(t.TempDir())
