@@ -136,18 +136,25 @@ func TestTraffic(t *testing.T) {
 	}
 }
 
-// TestNetworkThatTalks: a process that sends messages without end is replaced.
+// TestNetworkThatTalks: a process that sends messages without end is held back, and costs the
+// monitor no more than another.
 func TestNetworkThatTalks(t *testing.T) {
-	n, _ := plainNetwork(t, func(n int64) string {
-		if n == 1 {
-			return "head -n 2 <&3 >/dev/null; while echo '{}' >&3; do :; done"
-		}
-		return "exec cat <&3 >/dev/null"
+	n, _ := plainNetwork(t, func(int64) string {
+		return `head -n 2 <&3 >/dev/null; while echo '{"more":1}' >&3; do :; done`
 	})
+	began := time.Now()
 	run, err := n.launch()
 	if err != nil {
 		t.Fatal(err)
 	}
 	go n.keep(run)
-	awaitNetwork(t, "another process works", func(n *Network) bool { return n.starts == 2 && n.down == "" && n.run != nil }, n)
+	awaitNetwork(t, "more than a burst is heard", func(n *Network) bool { return n.guest.times > messageBurst+messages }, n)
+	n.mu.Lock()
+	heard, runs := n.guest.times, n.run
+	n.mu.Unlock()
+	if most := messageBurst + messages*int(time.Since(began)/time.Second+1); heard > most || runs != run {
+		t.Errorf("%d messages are heard of a process that still runs: %v", heard, runs == run)
+	}
+	run.end()
+	awaitNetwork(t, "another process runs", func(n *Network) bool { return n.starts == 2 }, n)
 }

@@ -143,6 +143,26 @@ func TestNetworkThatHangs(t *testing.T) {
 	}
 }
 
+// TestManyMessages: a process that has many messages at once, as after this one stood still for
+// a minute, is heard to the end and lives.
+func TestManyMessages(t *testing.T) {
+	const sent = messageBurst + 2*messages
+	n, running := plainNetwork(t, func(int64) string {
+		return fmt.Sprintf(`for i in $(seq %d); do echo '{"more":1}' >&3; done; exec cat <&3 >/dev/null`, sent)
+	})
+	run, err := n.launch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go n.keep(run)
+	awaitNetwork(t, "all is heard", func(n *Network) bool { return n.guest.times == sent }, n)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.run != run || running.Load() != 1 {
+		t.Errorf("the process was replaced: %s", n.lastEnd)
+	}
+}
+
 // TestReportWhileNetworkHangs: whoever asks for the VM's state does not wait for a network
 // process that does not read.
 func TestReportWhileNetworkHangs(t *testing.T) {

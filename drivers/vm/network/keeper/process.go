@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -19,7 +20,9 @@ import (
 // tasks is how many threads a network process may have.
 const tasks = 64
 
-// How many messages a network process may send: it sends one a second at most.
+// How many messages of a network process are taken: it sends one a second at most, and has
+// some more to send after the monitor stood still. More than that wait in the socket, which
+// holds the process back.
 const (
 	messages     = 5 // in a second
 	messageBurst = 30
@@ -28,6 +31,7 @@ const (
 // process is one network process.
 type process struct {
 	control net.Conn
+	lives   context.Context // until the process has ended
 	kill    func()
 	died    chan Death // gets one, once the process has ended
 }
@@ -55,12 +59,14 @@ func (n *Network) startProcess() (*process, error) {
 		Profile: jail.Network, Path: "/" + network.Program, Network: true, Tasks: tasks,
 		Binds: []jail.Bind{{Source: n.program, Target: "/" + network.Program, Exec: true}},
 	}}
-	kill, err := n.vm.Start(p, func(d Death) { control.Close(); died <- d })
+	lives, over := context.WithCancel(context.Background())
+	kill, err := n.vm.Start(p, func(d Death) { over(); control.Close(); died <- d })
 	if err != nil {
+		over()
 		control.Close()
 		return nil, err
 	}
-	return &process{control, kill, died}, nil
+	return &process{control, lives, kill, died}, nil
 }
 
 // introduction is the first messages for a process, each no longer than it may be.
@@ -86,7 +92,7 @@ func (n *Network) tell(run *process, messages ...network.ToProcess) error {
 	return nil
 }
 
-// listen takes a process's messages until it ends. What breaks a bound ends the process.
+// listen takes a process's messages until it ends. What is no message ends the process.
 func (n *Network) listen(run *process) {
 	defer run.end()
 	lines := bufio.NewScanner(run.control)
@@ -94,8 +100,7 @@ func (n *Network) listen(run *process) {
 	often, told := rate.NewLimiter(messages, messageBurst), network.Traffic{}
 	for lines.Scan() {
 		var message network.ToMonitor
-		if !often.Allow() {
-			n.log.Warn("the network process sends too many messages")
+		if often.Wait(run.lives) != nil {
 			return
 		}
 		if err := json.Unmarshal(lines.Bytes(), &message); err != nil {
