@@ -118,20 +118,28 @@ func (r ring) succeed(e entry, now time.Time, longest time.Duration) ring {
 	return next
 }
 
+// after returns the index of the key that succeeds the i-th one; -1 for none.
+func (r ring) after(i int) int {
+	for j := i + 1; j < len(r); j++ {
+		if r[j].Algorithm == r[i].Algorithm {
+			return j
+		}
+	}
+	return -1
+}
+
 // without returns a ring without the i-th key. The key before it is succeeded by the one
-// after it, or goes on signing.
+// after it, or goes on signing. If the one after it signed at once, the time of the key before
+// it is known already.
 func (r ring) without(i int) ring {
 	next := r.clone()
-	if gone := r[i]; !gone.SignsFrom.IsZero() {
-		if before := r.before(i); before >= 0 {
-			next[before].RetireAt = time.Time{}
-			for _, after := range r[i+1:] {
-				if after.Algorithm == gone.Algorithm {
-					next[before].RetireAt = after.SignsFrom.Add(MaxTTL)
-					break
-				}
-			}
-		}
+	before, after := r.before(i), r.after(i)
+	switch {
+	case r[i].SignsFrom.IsZero() || before < 0:
+	case after < 0:
+		next[before].RetireAt = time.Time{}
+	case !r[after].SignsFrom.IsZero():
+		next[before].RetireAt = r[after].SignsFrom.Add(MaxTTL)
 	}
 	return slices.Delete(next, i, i+1)
 }

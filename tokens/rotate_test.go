@@ -249,6 +249,24 @@ func TestGiveUpPending(t *testing.T) {
 	}
 }
 
+// TestRetireUnsettled: a key whose time came, but which Begin never settled, is retired after
+// another one that signed at once. Tokens of the key before it stay good for as long as before.
+func TestRetireUnsettled(t *testing.T) {
+	k := openKeys(t)
+	token := mint(t, k, noon, MaxTTL)
+	second := ahead(t, k, noon, time.Minute)
+	ahead(t, k, noon.Add(2*time.Minute), 0)
+	if err := k.Retire(second, noon.Add(3*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verifier(k).Verify(token, noon.Add(MaxTTL-time.Minute)); err != nil {
+		t.Errorf("the first key's token: %v", err)
+	}
+	if list := k.List(noon); len(list) != 2 || !list[1].RetireAt.Equal(noon.Add(time.Minute+MaxTTL)) {
+		t.Errorf("keys: %+v", list)
+	}
+}
+
 // TestRotateAllKinds: each kind that was wanted has a next key, and the JWKS has all.
 func TestRotateAllKinds(t *testing.T) {
 	k := openKeys(t)
