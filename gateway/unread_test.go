@@ -152,3 +152,31 @@ func TestDamagedFilesOfOneShare(t *testing.T) {
 		t.Errorf("after a put: %+v", s)
 	}
 }
+
+// TestDroppedTokenIsNoFile: while the user's files can't be read, those that were published last
+// stay in the share. A token is none if its gateway was killed after it had dropped it and
+// before it published that, nor is what a preset made for it.
+func TestDroppedTokenIsNoFile(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	provider := "projects/1/locations/global/workloadIdentityPools/a/providers/b"
+	s := w.share(api.ShareRequest{Name: "agent", Tokens: api.Tokens{Files: []api.TokenFile{
+		{Audience: "https://a"}, {Audience: "b"}, {Preset: "gcp", Parameter: provider}}}})
+	w.put("agent", map[string]string{"x": "1", "a.json": "the user's"})
+	w.stop()
+	record := *g.byID(s.ID).Rec()
+	record.Request.Tokens.Files = record.Request.Tokens.Files[1:2]
+	w.must(g.home.Save(&record))
+	w.must(os.Truncate(g.home.FilesPath(s.ID), 3))
+	w.run()
+	_, err := w.client.Tokens.Rotate(t.Context(), "agent")
+	w.must(err)
+	for name, want := range map[string]bool{"x": true, "a.json": true, "b.jwt": true, "a.jwt": false, "gcp.jwt": false, "gcp.json": false} {
+		if _, err := os.Stat(filepath.Join(s.Dir, name)); (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if s := w.put("agent", map[string]string{"y": "2"}); s.Problem != "" || len(s.Files) != 3 {
+		t.Errorf("stored are %+v", s)
+	}
+}

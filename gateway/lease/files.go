@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -14,11 +15,14 @@ import (
 type Files struct {
 	Auth string                            // the share's auth directory
 	Load func() (map[string][]byte, error) // reads the stored files, by name
-	Ours func() []string                   // further files in the share that are not the user's; nil for none
+	// Ours reports whether a further file in the share is not the user's; nil for none. listed
+	// are the tokens' files, as that generation's own metadata has them.
+	Ours func(name string, data []byte, listed []string) bool
 }
 
 // Last returns the files. If they can't be read, it returns the error and the files that
-// were published last, so that the token can still be published.
+// were published last, so that the token can still be published. What the gateway made is not among them, even if
+// nobody wants it any more: a token that was dropped must not come back as a file.
 func (f *Files) Last() (map[string][]byte, error) {
 	files, err := f.Load()
 	if err == nil {
@@ -28,14 +32,23 @@ func (f *Files) Last() (map[string][]byte, error) {
 	if readErr != nil {
 		return nil, errors.Join(err, readErr)
 	}
-	delete(last.Files, contract.TokenName)
-	delete(last.Files, contract.MetadataName)
-	if f.Ours != nil {
-		for _, name := range f.Ours() {
-			delete(last.Files, name)
-		}
-	}
+	listed := listedIn(last)
+	maps.DeleteFunc(last.Files, func(name string, data []byte) bool {
+		return name == contract.TokenName || name == contract.MetadataName || slices.Contains(listed, name) ||
+			f.Ours != nil && f.Ours(name, data, listed)
+	})
 	return last.Files, err
+}
+
+// listedIn returns the files of the tokens that a generation's metadata has. An older gateway's
+// has none.
+func listedIn(generation share.Snapshot) (names []string) {
+	var metadata contract.Metadata
+	_ = json.Unmarshal(generation.Files[contract.MetadataName], &metadata)
+	for _, t := range metadata.Tokens {
+		names = append(names, t.File)
+	}
+	return names
 }
 
 // Files returns the files, sorted by name. It never returns nil files, so its error never

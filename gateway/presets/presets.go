@@ -7,6 +7,7 @@
 package presets
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -102,6 +103,17 @@ func Files(f vocab.TokenFile) []File {
 		return p.files(f)
 	}
 	return nil
+}
+
+// Left reports whether a file is what some preset made for the token in another file. A user's
+// file of the same name is not, unless it names that token's file as well.
+func Left(name string, data []byte, token string) bool {
+	f := vocab.TokenFile{File: token}
+	names := bytes.Contains(data, []byte(`"`+contract.AuthDir+"/"+token+`"`))
+	return names && slices.ContainsFunc(table, func(p preset) bool {
+		f.Preset = p.name
+		return slices.ContainsFunc(Files(f), func(made File) bool { return made.Name == name })
+	})
 }
 
 // Pages returns the pages of the providers from which a preset is made, the first one for

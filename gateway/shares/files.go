@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/audience"
 	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/presets"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/contract"
@@ -23,8 +25,12 @@ const (
 
 // Files returns the source of a lease's user files. It reads them from the home.
 func Files(home *state.Home, l *lease.Lease) *lease.Files {
-	return &lease.Files{Auth: l.Share().AuthDir(), Load: func() (map[string][]byte, error) { return home.Files(l.ID()) },
-		Ours: func() []string { return audience.Names(l.Tokens()) }}
+	ours := func(name string, data []byte, listed []string) bool {
+		return slices.Contains(audience.Names(l.Tokens()), name) || l.Signed(data) ||
+			slices.ContainsFunc(listed, func(token string) bool { return presets.Left(name, data, token) })
+	}
+	return &lease.Files{Auth: l.Share().AuthDir(), Ours: ours,
+		Load: func() (map[string][]byte, error) { return home.Files(l.ID()) }}
 }
 
 // PutFiles changes the user's files in any share, a sandbox's too. It returns once a
