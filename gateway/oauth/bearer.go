@@ -92,7 +92,7 @@ func (s server) introspect(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	form, bad := formOf(r)
-	raw, _ := form.one("token")
+	raw := form.Get("token")
 	if bad == nil && raw == "" {
 		bad = &refusal{"invalid_request", "there is no token to look at"}
 	}

@@ -45,7 +45,7 @@ func (e *refusal) Error() string { return e.Code + ": " + e.Description }
 type form struct{ url.Values }
 
 // formOf reads the parameters in a request's body. Those in its address do not count: addresses
-// get into logs.
+// get into logs. One without a value counts as left out (RFC 6749, 3.1).
 func formOf(r *http.Request) (form, *refusal) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" {
@@ -58,16 +58,11 @@ func formOf(r *http.Request) (form, *refusal) {
 		if len(values) > 1 {
 			return form{}, &refusal{"invalid_request", fmt.Sprintf("%.40q is given more than once", name)}
 		}
+		if values[0] == "" {
+			delete(r.PostForm, name)
+		}
 	}
 	return form{r.PostForm}, nil
-}
-
-func (f form) one(name string) (value string, given bool) {
-	values := f.Values[name]
-	if len(values) == 0 {
-		return "", false
-	}
-	return values[0], true
 }
 
 // token exchanges the caller's token for one for another audience.
@@ -76,7 +71,7 @@ func (s server) token(w http.ResponseWriter, r *http.Request) {
 	if bad == nil {
 		bad = f.check()
 	}
-	audience, _ := f.one("audience")
+	audience := f.Get("audience")
 	var made Token
 	if bad == nil {
 		made, bad = s.exchange(r, f, audience)
@@ -99,42 +94,32 @@ func (s server) token(w http.ResponseWriter, r *http.Request) {
 
 // check refuses what is not asked for in the way of RFC 8693, or what nobody gives here.
 func (f form) check() *refusal {
-	grant, _ := f.one("grant_type")
-	_, subject := f.one("subject_token")
-	kind, _ := f.one("subject_token_type")
-	wanted, isWanted := f.one("requested_token_type")
-	audience, hasAudience := f.one("audience")
+	kind, wanted := f.Get("subject_token_type"), f.Get("requested_token_type")
 	switch {
-	case grant != GrantExchange:
+	case f.Get("grant_type") != GrantExchange:
 		return &refusal{"unsupported_grant_type", "only " + GrantExchange + " is"}
-	case !subject:
+	case !f.Has("subject_token"):
 		return &refusal{"invalid_request", "there is no subject_token: send the content of the token's file"}
 	case kind != TypeJWT && kind != typeAccess && kind != typeID:
 		return &refusal{"invalid_request", "subject_token_type has to be " + TypeJWT}
-	case isWanted && wanted != TypeJWT && wanted != typeAccess && wanted != typeID:
+	case wanted != "" && wanted != TypeJWT && wanted != typeAccess && wanted != typeID:
 		return &refusal{"invalid_request", "requested_token_type has to be " + TypeJWT}
-	case f.has("actor_token") || f.has("actor_token_type"):
+	case f.Has("actor_token") || f.Has("actor_token_type"):
 		return &refusal{"invalid_request", "there are no actors here"}
-	case f.has("scope"):
+	case f.Has("scope"):
 		return &refusal{"invalid_scope", "tokens have no scope: ask for an audience"}
-	case f.has("resource"):
+	case f.Has("resource"):
 		return &refusal{"invalid_target", "give the resource as audience"}
-	case !hasAudience || audience == "":
+	case !f.Has("audience"):
 		return &refusal{"invalid_request", "there is no audience"}
-	case len(audience) > maxAudience:
+	case len(f.Get("audience")) > maxAudience:
 		return &refusal{"invalid_target", fmt.Sprintf("an audience has at most %d bytes", maxAudience)}
 	}
 	return nil
 }
 
-func (f form) has(name string) bool {
-	_, has := f.one(name)
-	return has
-}
-
 func (s server) exchange(r *http.Request, f form, audience string) (Token, *refusal) {
-	raw, _ := f.one("subject_token")
-	claims, err := s.verified(callerOf(r), raw)
+	claims, err := s.verified(callerOf(r), f.Get("subject_token"))
 	if err != nil { // RFC 8693, 2.2.2
 		return Token{}, &refusal{"invalid_request", "the subject_token is refused: " + err.Error()}
 	}
