@@ -2,12 +2,14 @@
 // for whom, signed by which key, and what was refused, with the reason.
 //
 // The log is a file of JSON lines, 5 files of 8 MiB, which outlives the gateway. What is
-// promised: no line holds a token or a part of one, and an event is one write. What is not
-// promised: on a full disk events are lost rather than renewals, and a line says so later; a
-// line may not be on the disk yet when the host loses its power.
+// promised: no line holds a token or a part of one, an event is one write, and no sandbox can
+// rotate away what others wrote: of the refusals and exchanges of one that floods, only the
+// number is written. What is not promised: on a full disk events are lost rather than renewals,
+// and a line says so later; a line may not be on the disk yet when the host loses its power.
 package audit
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -22,6 +24,8 @@ import (
 const (
 	maxFile = 8 << 20 // bytes
 	files   = 5
+	// maxCaused bounds a field of a line that a sandbox can cause, in bytes.
+	maxCaused = 512
 )
 
 // What happened.
@@ -63,6 +67,7 @@ type Log struct {
 	path string
 	log  *slog.Logger
 	lost atomic.Uint64 // since the last line that the disk took
+	many *floods
 
 	mu   sync.Mutex
 	file *rotlog.Log // nil until it could be opened
@@ -72,6 +77,7 @@ type Log struct {
 // file that can't be opened, as on a full disk, is tried again with each event.
 func New(path string, log *slog.Logger) *Log {
 	l := &Log{path: path, log: log}
+	l.many = newFloods(l.write)
 	_, _ = l.opened() // Write tells of an error
 	return l
 }
@@ -90,11 +96,14 @@ func (l *Log) opened() (*rotlog.Log, error) {
 }
 
 // Write adds an event. It sets the time if that is zero. A failure is logged once until the
-// next success.
+// next success. Of what sandboxes can cause at will it writes so much and then counts: see bounds.
 func (l *Log) Write(e Event) {
-	if l == nil {
-		return
+	if l != nil && l.many.admits(e) {
+		l.write(e)
 	}
+}
+
+func (l *Log) write(e Event) {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
@@ -115,12 +124,19 @@ func mark() []byte {
 }
 
 func line(e Event) []byte {
+	most := text.MaxLine
+	if _, bounded := bounds[e.What]; bounded {
+		most = maxCaused
+	}
 	for _, field := range []*string{&e.Name, &e.Subject, &e.Audience, &e.Issuer, &e.TokenID, &e.KeyID, &e.Reason} {
-		*field = text.Line(*field) // who was refused may have written it
+		*field = text.Cut(*field, most) // who was refused may have written it
 	}
 	e.Time = e.Time.UTC()
-	out, _ := json.Marshal(e) // can't fail: plain fields only
-	return append(out, '\n')
+	var out bytes.Buffer
+	to := json.NewEncoder(&out)
+	to.SetEscapeHTML(false) // it makes six bytes of one
+	_ = to.Encode(e)        // can't fail: plain fields only
+	return out.Bytes()
 }
 
 // Copy sends the log's lines to out, whole ones, from the oldest that is kept. With follow it
@@ -163,6 +179,7 @@ func (l *Log) Close() error {
 	if l == nil {
 		return nil
 	}
+	l.many.end()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file == nil {

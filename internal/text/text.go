@@ -99,6 +99,15 @@ func toBytes(s string, n int) string {
 	return s[:n]
 }
 
+// Cut is Line cut to at most n bytes, including the mark of a cut.
+func Cut(s string, n int) string {
+	s = Line(s)
+	if len(s) <= n {
+		return s
+	}
+	return toBytes(s, n-len(ellipsis)) + ellipsis
+}
+
 // Short is Line cut to at most n columns of a terminal, including the mark of a cut.
 func Short(s string, n int) string {
 	s = Line(s)

@@ -118,3 +118,12 @@ func TestJSON(t *testing.T) {
 		t.Error("lines are not kept")
 	}
 }
+
+// TestCut: a cut is between runes, and its mark is counted.
+func TestCut(t *testing.T) {
+	for in, want := range map[string]string{"": "", "1234567": "1234567", "12345678": "1234…", "ééé\n": "ééé", "éééé": "éé…", "<\x1b[31m>": "<>"} {
+		if got := Cut(in, 7); got != want || len(got) > 7 {
+			t.Errorf("%q: %q, not %q", in, got, want)
+		}
+	}
+}
