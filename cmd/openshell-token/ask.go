@@ -54,14 +54,16 @@ func ask(ctx context.Context, audience string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	for again := false; ; again = true {
+	for refusals := 0; ; {
 		a, err := once(ctx, client, audience)
 		var no *refused
 		switch {
 		case err == nil:
 			return a, nil
-		case errors.As(err, &no) && (again || no.Code != "invalid_request"):
-			return nil, err // an expired token may have been read just before it was replaced
+		case errors.As(err, &no):
+			if refusals++; refusals > 1 || no.Code != "invalid_request" {
+				return nil, err // an expired token may have been read just before it was replaced
+			}
 		}
 		select {
 		case <-ctx.Done():

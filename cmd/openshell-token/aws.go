@@ -53,7 +53,8 @@ func assume(ctx context.Context, role, token string) (*assumed, error) {
 		return nil, errors.New("AWS_ENDPOINT_URL_STS is no address")
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	response, err := http.DefaultClient.Do(request)
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Do(request) // no other host gets the token
 	if err != nil {
 		return nil, fmt.Errorf("STS does not answer: %w", cause(err))
 	}

@@ -2,7 +2,7 @@
 // gateway by the sandbox's socket, with the token in the sandbox's token file. Each call gets
 // another token.
 //
-// It is static, needs no network, and stands at /run/openshell/bin/openshell-token. It prints the
+// It is static, needs no network, and stands at /run/openshell/openshell-token. It prints the
 // token alone, or in the form that a program expects that runs it to get a credential.
 package main
 
@@ -26,10 +26,12 @@ Prints a fresh token of this sandbox for AUDIENCE, which the sandbox was allowed
 
   --format plain        the token alone (the default)
   --format json         the gateway's answer, with the token's lifetime
-  --format git          for git: credential.helper = "/run/openshell/bin/openshell-token --format git AUDIENCE"
+  --format git          for git, which asks for one host:
+                        git config --global credential.https://HOST.helper "/run/openshell/openshell-token --format git AUDIENCE"
   --format docker       for docker: what a program named docker-credential-NAME runs, with its own argument after AUDIENCE
   --format aws          for AWS's credential_process: asks STS for AWS_ROLE_ARN with a token for AUDIENCE
   --format kubernetes   for a kubeconfig's exec plugin
+  --host HOST[:PORT]    the only host that git and docker get a token for (that of AUDIENCE, if it begins with https://)
   --timeout D           how long to wait for a gateway that is away (10s)
 `
 
@@ -44,6 +46,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, problems io.Writ
 	flags := flag.NewFlagSet("openshell-token", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	form := flags.String("format", "plain", "")
+	host := flags.String("host", "", "")
 	patience := flags.Duration("timeout", 10*time.Second, "")
 	err := flags.Parse(args)
 	switch {
@@ -62,7 +65,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, problems io.Writ
 	}
 	ctx, cancel := context.WithTimeout(ctx, *patience)
 	defer cancel()
-	call := call{audience: flags.Arg(0), rest: flags.Args()[1:], in: in, out: out}
+	call := call{audience: flags.Arg(0), host: *host, rest: flags.Args()[1:], in: in, out: out}
 	if err := formats[*form](ctx, call); err != nil {
 		fmt.Fprintln(problems, "openshell-token:", err)
 		return 1
@@ -73,6 +76,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, problems io.Writ
 // call is what a form is made from.
 type call struct {
 	audience string
+	host     string   // that of --host
 	rest     []string // what the program that runs this one adds
 	in       io.Reader
 	out      io.Writer
