@@ -118,9 +118,18 @@ type LongStarter interface {
 
 // Puller is a driver whose sandboxes come from images that can be fetched.
 type Puller interface {
-	// Pull fetches image, as the policy says. report may be nil. It is called while layers
-	// arrive, one call at a time. Create fetches a missing image too, without a report.
-	Pull(ctx context.Context, image string, policy PullPolicy, report func(PullProgress)) error
+	// Pull fetches an image. report may be nil. It is called while layers arrive, one call at
+	// a time. Create fetches a missing image too, without a report.
+	Pull(ctx context.Context, q PullRequest, report func(PullProgress)) error
+}
+
+// PullRequest asks for an image.
+type PullRequest struct {
+	Image  string
+	Policy PullPolicy
+	// RequireJail refuses a host that can't fully confine what reads the image. A container
+	// engine reads its images itself, and ignores it.
+	RequireJail bool
 }
 
 // PullPolicy says when an image is fetched.

@@ -14,13 +14,15 @@ import (
 type pullingFake struct {
 	*fake
 	gone chan struct{} // closed when a pull was cancelled
+	last drivers.PullRequest
 }
 
-func (f *pullingFake) Pull(ctx context.Context, image string, policy drivers.PullPolicy, report func(drivers.PullProgress)) error {
-	if policy == drivers.PullNever && image != "here" {
-		return &drivers.Error{Op: "use " + image, Err: errors.New("it is not here")}
+func (f *pullingFake) Pull(ctx context.Context, q drivers.PullRequest, report func(drivers.PullProgress)) error {
+	f.last = q
+	if q.Policy == drivers.PullNever && q.Image != "here" {
+		return &drivers.Error{Op: "use " + q.Image, Err: errors.New("it is not here")}
 	}
-	switch image {
+	switch q.Image {
 	case "here":
 		return nil
 	case "wrong":
@@ -37,7 +39,7 @@ func (f *pullingFake) Pull(ctx context.Context, image string, policy drivers.Pul
 }
 
 func TestPull(t *testing.T) {
-	engine := &pullingFake{newFake("fake"), make(chan struct{})}
+	engine := &pullingFake{fake: newFake("fake"), gone: make(chan struct{})}
 	w := newWorld(t, engine, newFake("vm"))
 	w.run()
 	pull := func(q api.CreateRequest) (said []api.PullProgress, err error) {
@@ -52,6 +54,12 @@ func TestPull(t *testing.T) {
 	for _, q := range []api.CreateRequest{{Driver: "fake", Image: "here"}, {Driver: "fake"}, {Driver: "vm", Image: "far"}} {
 		if said, err := pull(q); err != nil || said != nil {
 			t.Errorf("%+v: said %+v, %v", q, said, err)
+		}
+	}
+	for _, require := range []bool{true, false} {
+		_, err := pull(api.CreateRequest{Driver: "fake", Image: "here", RequireJail: require})
+		if want := (drivers.PullRequest{Image: "here", RequireJail: require}); err != nil || engine.last != want {
+			t.Errorf("the driver got %+v, not %+v; %v", engine.last, want, err)
 		}
 	}
 	_, err = pull(api.CreateRequest{Driver: "fake", Image: "wrong"})

@@ -32,22 +32,22 @@ func (d *Driver) Name() string { return d.engine.Name() }
 
 func (d *Driver) Probe(ctx context.Context) drivers.Info { return d.engine.Probe(ctx) }
 
-func (d *Driver) Pull(ctx context.Context, image string, policy drivers.PullPolicy, report func(drivers.PullProgress)) error {
-	here, err := d.engine.HasImage(ctx, image)
+func (d *Driver) Pull(ctx context.Context, q drivers.PullRequest, report func(drivers.PullProgress)) error {
+	here, err := d.engine.HasImage(ctx, q.Image)
 	switch {
 	case err != nil:
-		return explainPull(d.engine, image, err)
-	case here && policy != drivers.PullAlways:
+		return explainPull(d.engine, q.Image, err)
+	case here && q.Policy != drivers.PullAlways:
 		return nil
-	case policy == drivers.PullNever:
-		return &drivers.Error{Op: "use the image " + image, Err: fmt.Errorf("%s does not have it, and it is not to be fetched", d.Name()),
+	case q.Policy == drivers.PullNever:
+		return &drivers.Error{Op: "use the image " + q.Image, Err: fmt.Errorf("%s does not have it, and it is not to be fetched", d.Name()),
 			Hint: "leave out --pull never"}
 	}
 	if report == nil {
 		report = func(drivers.PullProgress) {}
 	}
-	if err := d.engine.Pull(ctx, image, report); err != nil {
-		return explainPull(d.engine, image, err)
+	if err := d.engine.Pull(ctx, q.Image, report); err != nil {
+		return explainPull(d.engine, q.Image, err)
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Pull(ctx, spec.Image, drivers.PullMissing, nil); err != nil {
+	if err := d.Pull(ctx, drivers.PullRequest{Image: spec.Image}, nil); err != nil {
 		return err
 	}
 	process := spec.Process

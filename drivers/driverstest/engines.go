@@ -30,6 +30,6 @@ func EngineGone(t *testing.T, name string, d drivers.Driver) {
 // WrongImages pulls images that are not to be had.
 func WrongImages(t *testing.T, d drivers.Puller, images ...string) {
 	for _, image := range images {
-		Refused(t, d.Pull(t.Context(), image, drivers.PullMissing, nil), "fetch image "+image)
+		Refused(t, d.Pull(t.Context(), drivers.PullRequest{Image: image}, nil), "fetch image "+image)
 	}
 }

@@ -35,7 +35,7 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 		}
 	}
 	if spec.Image != "" {
-		if err := d.images.Keep(ctx, spec.ID, dir, spec.Image); err != nil {
+		if err := d.images.Keep(ctx, spec, dir); err != nil {
 			return err
 		}
 	}

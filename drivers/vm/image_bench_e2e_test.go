@@ -170,7 +170,7 @@ func firstPrompt(b *testing.B, d *Driver, base, id, ref string) time.Duration {
 		b.Fatal(err)
 	}
 	spec := drivers.Spec{ID: id, GatewayID: "bench", Dir: d.dir(id), Auth: share, Image: ref, VM: drivers.VM{Hypervisor: qemu.Name}, Memory: 256 << 20}
-	if err := d.Pull(b.Context(), ref, drivers.PullMissing, nil); err != nil {
+	if err := d.Pull(b.Context(), drivers.PullRequest{Image: ref}, nil); err != nil {
 		b.Fatal(err)
 	}
 	if spec, _, err = d.Resolve(b.Context(), spec); err == nil {

@@ -86,12 +86,12 @@ func TestSandboxKeepsItsImage(t *testing.T) {
 	ref := registry.Push(imageWith(t, "old"), "suite/app:1")
 	spec := boxOf(t, d, "aaaaaaaaaaaa", ref)
 	registry.Push(imageWith(t, "new"), "suite/app:1")
-	if err := d.Pull(t.Context(), ref, drivers.PullMissing, nil); err != nil {
+	if err := d.Pull(t.Context(), drivers.PullRequest{Image: ref}, nil); err != nil {
 		t.Fatal(err)
 	}
 	of := func(spec drivers.Spec) (id, block, arg string) {
 		t.Helper()
-		kept, block, err := d.images.Take(t.Context(), spec.ID, spec.Dir)
+		kept, block, err := d.images.Take(t.Context(), spec, spec.Dir)
 		if err != nil {
 			t.Fatal(err, drivers.HintOf(err))
 		}
@@ -105,7 +105,7 @@ func TestSandboxKeepsItsImage(t *testing.T) {
 	if arg != "old" {
 		t.Errorf("it runs %s", arg)
 	}
-	if err := d.Pull(t.Context(), ref, drivers.PullAlways, nil); err != nil {
+	if err := d.Pull(t.Context(), drivers.PullRequest{Image: ref, Policy: drivers.PullAlways}, nil); err != nil {
 		t.Fatal(err)
 	}
 	later := boxOf(t, d, "bbbbbbbbbbbb", ref)
@@ -138,7 +138,7 @@ func TestImagesInUse(t *testing.T) {
 	d, registry := imageDriver(t), imagetest.Serve(t, nil)
 	used, unused := registry.Push(imageWith(t, "used"), "suite/used:1"), registry.Push(imageWith(t, "unused"), "suite/unused:1")
 	spec := boxOf(t, d, "aaaaaaaaaaaa", used)
-	if err := d.Pull(t.Context(), unused, drivers.PullMissing, nil); err != nil {
+	if err := d.Pull(t.Context(), drivers.PullRequest{Image: unused}, nil); err != nil {
 		t.Fatal(err)
 	}
 	_, err := d.RemoveImage(t.Context(), used)
@@ -156,12 +156,12 @@ func TestImagesInUse(t *testing.T) {
 	if image, err := d.Image(t.Context(), strings.TrimPrefix(list[0].ID, "sha256:")[:12]); err != nil || image.ID != list[0].ID {
 		t.Errorf("%+v, %v", image, err)
 	}
-	if err := d.Pull(t.Context(), unused, drivers.PullNever, nil); err == nil {
+	if err := d.Pull(t.Context(), drivers.PullRequest{Image: unused, Policy: drivers.PullNever}, nil); err == nil {
 		t.Error("what is not here was found")
 	} else {
 		driverstest.Refused(t, err, "it is not to be fetched")
 	}
-	if err := errors.Join(d.Remove(t.Context(), spec.ID), d.Pull(t.Context(), used, drivers.PullNever, nil)); err != nil {
+	if err := errors.Join(d.Remove(t.Context(), spec.ID), d.Pull(t.Context(), drivers.PullRequest{Image: used, Policy: drivers.PullNever}, nil)); err != nil {
 		t.Error(err)
 	}
 	if freed, err := d.RemoveImage(t.Context(), used); err != nil || !slices.Equal(freed.Images, []string{used}) {
@@ -238,7 +238,7 @@ func TestFilesAreLookedAt(t *testing.T) {
 	time.Sleep(50 * time.Millisecond) // the file's time is as coarse as the kernel's tick
 	ref := "docker-archive:" + file
 	pulled := func() (id string, err error) {
-		if err := d.Pull(t.Context(), ref, drivers.PullMissing, nil); err != nil {
+		if err := d.Pull(t.Context(), drivers.PullRequest{Image: ref}, nil); err != nil {
 			return "", err
 		}
 		image, err := d.Image(t.Context(), ref)

@@ -125,7 +125,7 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 // needs no check: all in it was made here.
 func (d *Driver) shareRoot(ctx context.Context, spec drivers.Spec, cfg *monitor.Config) (image *library.Kept, err error) {
 	if spec.Image != "" {
-		image, cfg.Image, err = d.images.Take(ctx, spec.ID, cfg.Dir)
+		image, cfg.Image, err = d.images.Take(ctx, spec, cfg.Dir)
 		return image, err
 	}
 	if host.OwnRoot(spec.VM.Rootfs) {

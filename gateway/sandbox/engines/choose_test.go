@@ -27,7 +27,7 @@ func (d *probedDriver) Probe(context.Context) drivers.Info {
 // pullingDriver takes images.
 type pullingDriver struct{ probedDriver }
 
-func (d *pullingDriver) Pull(context.Context, string, drivers.PullPolicy, func(drivers.PullProgress)) error {
+func (d *pullingDriver) Pull(context.Context, drivers.PullRequest, func(drivers.PullProgress)) error {
 	return nil
 }
 

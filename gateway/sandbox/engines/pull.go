@@ -32,6 +32,6 @@ func (e *Engines) Pull(ctx context.Context, q api.CreateRequest, policy api.Pull
 		return func(context.Context, func(drivers.PullProgress)) error { return nil }, nil
 	}
 	return func(ctx context.Context, report func(drivers.PullProgress)) error {
-		return puller.Pull(ctx, q.Image, policy, report)
+		return puller.Pull(ctx, drivers.PullRequest{Image: q.Image, Policy: policy, RequireJail: q.RequireJail}, report)
 	}, nil
 }

@@ -41,10 +41,10 @@ func (l *Library) Check(ctx context.Context, spec drivers.Spec) error {
 	return err
 }
 
-// Keep notes in dir, the directory of the sandbox id, that the sandbox is made of an image.
+// Keep notes in dir, the directory of a sandbox, that the sandbox is made of its spec's image.
 // From then on nobody removes the image.
-func (l *Library) Keep(ctx context.Context, id, dir, image string) error {
-	q := images.Request{Reference: image}
+func (l *Library) Keep(ctx context.Context, spec drivers.Spec, dir string) error {
+	q := images.Request{Reference: spec.Image, RequireJail: spec.VM.RequireJail}
 	for again := true; ; again = false {
 		image, err := l.ensure(ctx, q, nil)
 		if err != nil {
@@ -54,7 +54,7 @@ func (l *Library) Keep(ctx context.Context, id, dir, image string) error {
 		if err := atomicfile.WriteJSON(filepath.Join(dir, File), kept, atomicfile.Durable); err != nil {
 			return err
 		}
-		err = l.store.Use(image.ID, id, dir)
+		err = l.store.Use(image.ID, spec.ID, dir)
 		if !errors.Is(err, store.ErrNotFound) || !again { // somebody may just have removed it
 			return err
 		}
@@ -70,17 +70,18 @@ func Read(dir string) (kept Kept, err error) {
 	return kept, err
 }
 
-// Take returns the image that the sandbox id was made of, for a start, and the block image
-// that is its root. If the cache was emptied it pulls the image once more: the same one.
-func (l *Library) Take(ctx context.Context, id, dir string) (kept *Kept, block string, err error) {
+// Take returns the image that a sandbox was made of, for a start, and the block image that is
+// its root. dir is the sandbox's directory. If the cache was emptied it pulls the image once
+// more: the same one.
+func (l *Library) Take(ctx context.Context, spec drivers.Spec, dir string) (kept *Kept, block string, err error) {
 	read, err := Read(dir)
 	if err != nil {
 		return nil, "", err
 	}
 	// The note first: from then on nobody removes the image.
-	use := func() error { return l.store.Use(read.ID, id, dir) }
+	use := func() error { return l.store.Use(read.ID, spec.ID, dir) }
 	if err = use(); errors.Is(err, store.ErrNotFound) {
-		if err = l.pullAgain(ctx, read); err == nil {
+		if err = l.pullAgain(ctx, read, spec.VM.RequireJail); err == nil {
 			err = use()
 		}
 	}
@@ -99,7 +100,7 @@ func (l *Library) Leave(id, dir string) {
 }
 
 // pullAgain pulls the image that a sandbox was made of.
-func (l *Library) pullAgain(ctx context.Context, kept Kept) error {
+func (l *Library) pullAgain(ctx context.Context, kept Kept, requireJail bool) error {
 	ref, err := source.Parse(kept.Reference)
 	if err != nil {
 		return err
@@ -107,7 +108,7 @@ func (l *Library) pullAgain(ctx context.Context, kept Kept) error {
 	if kept.Digest != "" {
 		ref = ref.At(kept.Digest)
 	}
-	_, err = l.ensure(ctx, images.Request{Reference: ref.String(), ID: kept.ID}, nil)
+	_, err = l.ensure(ctx, images.Request{Reference: ref.String(), ID: kept.ID, RequireJail: requireJail}, nil)
 	if err != nil {
 		return &drivers.Error{Op: "start a sandbox whose image is not in the cache any more", Err: err,
 			Hint: "see that " + ref.Short() + " can be had, or make a new sandbox"}

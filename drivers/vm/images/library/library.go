@@ -35,15 +35,15 @@ func New(dir, program string, requireJail bool) *Library {
 }
 
 // Pull implements drivers.Puller.
-func (l *Library) Pull(ctx context.Context, image string, policy drivers.PullPolicy, report func(drivers.PullProgress)) error {
-	if policy == drivers.PullNever {
-		if _, err := l.find(image); err != nil {
-			return &drivers.Error{Op: "use the image " + image, Err: fmt.Errorf("%w, and it is not to be fetched", err),
+func (l *Library) Pull(ctx context.Context, q drivers.PullRequest, report func(drivers.PullProgress)) error {
+	if q.Policy == drivers.PullNever {
+		if _, err := l.find(q.Image); err != nil {
+			return &drivers.Error{Op: "use the image " + q.Image, Err: fmt.Errorf("%w, and it is not to be fetched", err),
 				Hint: "leave out --pull never"}
 		}
 		return nil
 	}
-	_, err := l.ensure(ctx, images.Request{Reference: image, Fresh: policy == drivers.PullAlways}, report)
+	_, err := l.ensure(ctx, images.Request{Reference: q.Image, Fresh: q.Policy == drivers.PullAlways, RequireJail: q.RequireJail}, report)
 	return err
 }
 
