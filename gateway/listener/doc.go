@@ -6,5 +6,5 @@
 // its time. What it serves is public, and it changes nothing.
 //
 // An address that can't be had, or a certificate that can't be read, is told and tried again;
-// nothing else waits for it.
+// nothing else waits for it. What was served before goes on meanwhile.
 package listener

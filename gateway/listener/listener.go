@@ -57,6 +57,7 @@ type Listener struct {
 	opts     Options
 	requests *rate.Limiter
 	accepts  *rate.Limiter
+	ending   sync.WaitGroup // servers that end
 
 	mu       sync.Mutex
 	settings Settings
@@ -97,56 +98,87 @@ func (l *Listener) Addr() string {
 	return l.addr
 }
 
-// Status is one line for people; "" if it is off.
+// Status is one line for people; "" if it is off. It waits for no file.
 func (l *Listener) Status() string {
 	l.mu.Lock()
 	s, addr, pair, problem := l.settings, l.addr, l.pair, l.problem
 	l.mu.Unlock()
 	switch {
-	case s.Address == "":
+	case addr == "" && s.Address == "":
 		return ""
-	case problem != "":
+	case addr == "" && problem != "":
 		return problem + "; it is tried again"
 	case addr == "":
 		return s.Address + ": it begins to listen"
-	case pair == nil:
-		return "http://" + addr
 	}
-	line := "https://" + addr
-	if told := pair.status(time.Now()); told != "" {
-		line += "; " + told
+	line := "http://" + addr
+	if pair != nil {
+		line = "https://" + addr
+		if told := pair.status(time.Now()); told != "" {
+			line += "; " + told
+		}
+	}
+	if problem != "" {
+		line += "; the settings before are served, since the new ones can't be: " + problem + "; it is tried again"
 	}
 	return line
 }
 
-// Run listens where Configure says, until ctx ends.
+// Run listens where Configure says, until ctx ends. What is served goes on until what is to be
+// served in its place can be.
 func (l *Listener) Run(ctx context.Context) {
-	for delay := firstRetry; ; {
+	var now, next *service
+	defer l.ending.Wait()
+	defer func() { l.end(now); next.forget() }()
+	for delay := firstRetry; ctx.Err() == nil; {
 		l.mu.Lock()
 		s, changed := l.settings, l.changed
 		l.mu.Unlock()
-		err := l.serve(ctx, s, changed)
+		if next == nil || next.settings != s {
+			if next != now {
+				next.forget()
+			}
+			next = now
+			if now == nil || now.settings != s {
+				next = l.newService(ctx, s)
+			}
+		}
+		var err error
+		if now, err = l.replace(ctx, now, next, changed); err == nil {
+			delay = firstRetry
+			l.listens(now)
+			if err = wait(ctx, changed, now.failed(), nil); err == nil {
+				continue
+			}
+			l.end(now) // it should not have ended by itself
+			now, next = nil, nil
+		}
 		if ctx.Err() != nil {
 			return
 		}
-		if err == nil { // the settings have changed
-			delay = firstRetry
-			continue
+		l.tell(s, now != nil, err)
+		if wait(ctx, changed, now.failed(), time.After(delay)) != nil {
+			l.end(now)
+			now = nil
 		}
-		l.tell(s, err)
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-			delay = firstRetry
-		case <-time.After(delay):
-			delay = min(2*delay, longestRetry)
-		}
+		delay = min(2*delay, longestRetry)
 	}
 }
 
-// tell notes why it does not listen, and logs it once.
-func (l *Listener) tell(s Settings, err error) {
+// wait waits for any of these; it returns the error if that is what came.
+func wait(ctx context.Context, changed <-chan struct{}, failed <-chan error, retry <-chan time.Time) error {
+	select {
+	case <-ctx.Done():
+	case <-changed:
+	case <-retry:
+	case err := <-failed:
+		return err
+	}
+	return nil
+}
+
+// tell notes why it does not listen as it should, and logs it once.
+func (l *Listener) tell(s Settings, listens bool, err error) {
 	line := text.Line(fmt.Sprintf("can't listen on %s: %v", s.Address, err))
 	l.mu.Lock()
 	known := l.problem == line || l.settings != s
@@ -154,78 +186,140 @@ func (l *Listener) tell(s Settings, err error) {
 		l.problem = line
 	}
 	l.mu.Unlock()
-	if !known {
+	switch {
+	case known:
+	case listens:
+		l.opts.Log.Warn("the listener keeps the settings before", "error", line)
+	default:
 		l.opts.Log.Warn("verifiers can't reach the gateway; renewals go on", "error", line)
 	}
 }
 
-// serve listens until the settings change, and returns nil then, or ctx ends.
-func (l *Listener) serve(ctx context.Context, s Settings, changed <-chan struct{}) error {
-	if s.Address == "" {
-		select {
-		case <-ctx.Done():
-		case <-changed:
-		}
-		return nil
-	}
-	var certificate *pair
-	if s.Cert != "" {
-		certificate = newPair(s.Cert, s.Key, l.opts.Log)
-		if err := certificate.load(); err != nil {
-			return err
-		}
-	}
-	socket, err := net.Listen("tcp", s.Address)
-	if err != nil {
-		return cause(err)
-	}
-	l.listens(socket.Addr().String(), certificate)
-	defer l.listens("", nil)
-	l.opts.Log.Info("verifiers are served", "address", socket.Addr().String(), "tls", certificate != nil)
-	return l.serveOn(ctx, l.bounded(ctx, socket, certificate), changed)
+// service is what is served, or is to be served, with one group of settings.
+type service struct {
+	settings Settings
+	cancel   context.CancelFunc
+	ctx      context.Context
+	pair     *pair // nil for plain HTTP
+	socket   net.Listener
+	server   *http.Server
+	ended    chan error // of the server, if it ends by itself
 }
 
-func (l *Listener) listens(addr string, p *pair) {
+// newService begins to read the certificate, if there is one.
+func (l *Listener) newService(ctx context.Context, s Settings) *service {
+	v := &service{settings: s, ended: make(chan error, 1)}
+	v.ctx, v.cancel = context.WithCancel(ctx)
+	if s.Cert != "" {
+		v.pair = newPair(s.Cert, s.Key, l.opts.Log)
+		go v.pair.watch(v.ctx) // not waited for: a file system may hang
+	}
+	return v
+}
+
+// forget ends what newService began. It is for services that are not served.
+func (v *service) forget() {
+	if v != nil {
+		v.cancel()
+	}
+}
+
+func (v *service) failed() <-chan error {
+	if v == nil {
+		return nil
+	}
+	return v.ended
+}
+
+// replace serves next in place of now, and returns what is served. After an error that is now,
+// unless now had the port that next needs.
+func (l *Listener) replace(ctx context.Context, now, next *service, changed <-chan struct{}) (*service, error) {
+	if now == next {
+		return now, nil
+	}
+	if next.settings.Address == "" {
+		l.end(now)
+		return nil, nil
+	}
+	if next.pair != nil {
+		if err := next.pair.await(ctx, changed); err != nil {
+			return now, err
+		}
+	}
+	socket, err := net.Listen("tcp", next.settings.Address)
+	if errors.Is(err, syscall.EADDRINUSE) && now != nil && port(now.settings) == port(next.settings) {
+		l.end(now)
+		now = nil
+		socket, err = net.Listen("tcp", next.settings.Address)
+	}
+	if err != nil {
+		return now, cause(err)
+	}
+	l.end(now)
+	l.serve(next, socket)
+	return next, nil
+}
+
+func port(s Settings) string {
+	_, port, _ := net.SplitHostPort(s.Address)
+	return port
+}
+
+// listens notes what is served: v, or nothing if v is nil.
+func (l *Listener) listens(v *service) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.addr, l.pair = addr, p
-	if addr != "" {
-		l.problem = ""
+	l.addr, l.pair = "", nil
+	if v != nil {
+		l.addr, l.pair = v.socket.Addr().String(), v.pair
+		if l.settings == v.settings {
+			l.problem = ""
+		}
 	}
 }
 
 // bounded bounds the connections, before any TLS.
-func (l *Listener) bounded(ctx context.Context, socket net.Listener, p *pair) net.Listener {
-	socket = &paced{Listener: netutil.LimitListener(socket, maxConnections), ctx: ctx, rate: l.accepts}
-	if p == nil {
+func (l *Listener) bounded(v *service) net.Listener {
+	socket := &paced{Listener: netutil.LimitListener(v.socket, maxConnections), ctx: v.ctx, rate: l.accepts}
+	if v.pair == nil {
 		return socket
 	}
-	return tls.NewListener(socket, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: p.get, NextProtos: []string{"http/1.1"}})
+	return tls.NewListener(socket, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: v.pair.get, NextProtos: []string{"http/1.1"}})
 }
 
-func (l *Listener) serveOn(ctx context.Context, socket net.Listener, changed <-chan struct{}) error {
-	server := &http.Server{Handler: http.MaxBytesHandler(http.HandlerFunc(l.answer), maxBody),
+// serve serves v on the socket until end.
+func (l *Listener) serve(v *service, socket net.Listener) {
+	v.socket = socket
+	v.server = &http.Server{Handler: http.MaxBytesHandler(http.HandlerFunc(l.answer), maxBody),
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, Protocols: new(http.Protocols),
 		DisableGeneralOptionsHandler: true, // it would answer OPTIONS * beside the rate
-		BaseContext:                  func(net.Listener) context.Context { return ctx },
+		BaseContext:                  func(net.Listener) context.Context { return v.ctx },
 		ErrorLog:                     slog.NewLogLogger(l.opts.Log.Handler(), slog.LevelDebug), // whoever scans ports must not fill the log
 	}
-	server.Protocols.SetHTTP1(true)
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(socket) }()
-	var err error
-	select {
-	case err = <-ended:
-	case <-ctx.Done():
-	case <-changed:
+	v.server.Protocols.SetHTTP1(true)
+	bounded := l.bounded(v)
+	l.ending.Go(func() { v.ended <- v.server.Serve(bounded) })
+	l.listens(v)
+	l.opts.Log.Info("verifiers are served", "address", socket.Addr().String(), "tls", v.pair != nil)
+}
+
+// end closes a service's socket. Requests that are under way get a moment to end, which is not
+// waited for. A service of nil is fine.
+func (l *Listener) end(v *service) {
+	if v == nil {
+		return
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
-	defer cancel()
-	if server.Shutdown(grace) != nil {
-		server.Close()
-	}
-	return err
+	l.listens(nil)
+	v.socket.Close()
+	l.ending.Go(func() {
+		defer v.cancel()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(v.ctx), shutdownGrace)
+		defer cancel()
+		if v.server.Shutdown(grace) != nil {
+			v.server.Close()
+		}
+	})
 }
 
 // paced accepts no faster than its rate.

@@ -349,3 +349,55 @@ func TestEachAnswerIsPaced(t *testing.T) {
 		}
 	}
 }
+
+// TestBadChange: settings that can't be served leave those before in force, are told, and are
+// served once they can be. A port that is in use by the listener itself can be kept.
+func TestBadChange(t *testing.T) {
+	t.Parallel()
+	dir, ca := t.TempDir(), newAuthority(t)
+	ca.issue(t, dir, 10, 50*24*time.Hour)
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	l := start(t, Settings{"127.0.0.1:0", cert, key}, nil)
+	addr := listens(t, l)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: ca.pool}}}
+	serves := func(when, url string) {
+		t.Helper()
+		if response, err := client.Get(url + "/healthz"); err != nil {
+			t.Errorf("%s: %v", when, err)
+		} else {
+			response.Body.Close()
+		}
+	}
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	missing := filepath.Join(dir, "missing.pem")
+	for _, c := range []struct {
+		s    Settings
+		told string
+	}{
+		{Settings{addr, missing, key}, "no such file"},
+		{Settings{"127.0.0.1:0", cert, cert}, "don't fit"},
+		{Settings{other.Addr().String(), cert, key}, "address already in use"},
+	} {
+		l.Configure(c.s)
+		until(t, c.told+" is told", func() bool {
+			s := l.Status()
+			return strings.HasPrefix(s, "https://"+addr+"; ") && strings.Contains(s, c.told)
+		})
+		serves(c.told, "https://"+addr)
+	}
+	other.Close()
+	until(t, "the other port is listened on", func() bool { return l.Status() == "https://"+other.Addr().String() })
+	serves("moved", l.Status())
+	addr = l.Addr()
+	l.Configure(Settings{Address: addr})
+	until(t, "it is in clear on the same port", func() bool { return l.Status() == "http://"+addr })
+	serves("in clear", l.Status())
+	l.Configure(Settings{addr, missing, key})
+	until(t, "the missing file is told", func() bool { return strings.Contains(l.Status(), "no such file") })
+	l.Configure(Settings{Address: addr})
+	until(t, "nothing is wrong with the settings before", func() bool { return l.Status() == "http://"+addr })
+}
