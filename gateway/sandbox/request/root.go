@@ -115,16 +115,24 @@ func checkWorkdir(spec view) error {
 // madeInside reports whether dir may be made when the sandbox starts: it is at or in a
 // standard directory such as /proc or a mount's target, or leads to one.
 func madeInside(spec view, dir string) bool {
-	targets := []string{"/dev", "/proc", "/sys", "/run", "/tmp", drivers.AuthDir}
-	for _, m := range spec.Mounts {
-		targets = append(targets, m.Target())
-	}
+	targets := append(spec.targets(), "/dev", "/proc", "/sys", "/run", "/tmp", drivers.AuthDir)
 	return slices.ContainsFunc(targets, func(t string) bool { return mounts.Within(t, dir) || mounts.Within(dir, t) })
 }
 
 // covered reports whether a mount covers this file of the root.
 func covered(spec view, file string) bool {
-	return slices.ContainsFunc(spec.Mounts, func(m drivers.Mount) bool { return mounts.Within(file, m.Target()) })
+	return slices.ContainsFunc(spec.targets(), func(target string) bool { return mounts.Within(file, target) })
+}
+
+// targets returns where the user's mounts are, those that can be written to as well.
+func (v view) targets() (all []string) {
+	for _, m := range v.Mounts {
+		all = append(all, m.Target())
+	}
+	for _, w := range v.Writable {
+		all = append(all, w.Target())
+	}
+	return all
 }
 
 // checkCommand checks that the root has the program that is to run.

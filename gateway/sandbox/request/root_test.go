@@ -95,6 +95,13 @@ func TestUserAndDirectoryOfTheRoot(t *testing.T) {
 		}
 		return []drivers.Mount{m}
 	}
+	writable := func(target string) []drivers.Writable {
+		w, err := drivers.NewWritable(root, target, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []drivers.Writable{w}
+	}
 	as := func(user string) drivers.Process { return drivers.Process{User: user} }
 	in := func(dir string) drivers.Process { return drivers.Process{Dir: dir} }
 	for name, c := range map[string]struct {
@@ -117,10 +124,13 @@ func TestUserAndDirectoryOfTheRoot(t *testing.T) {
 		"a directory":       {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/work/")}, "", ""},
 		"no such directory": {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/work/x")}, api.CodeNotExecutable, "working directory /work/x: no such directory"},
 		"a mount's":         {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/x/y"), Mounts: mount("/x")}, "", ""},
-		"above a mount":     {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/x"), Mounts: mount("/x/y")}, "", ""},
-		"the kernel's":      {drivers.Spec{VM: drivers.VM{Rootfs: bare}, Process: in("/proc/1")}, "", ""},
-		"the share's":       {drivers.Spec{VM: drivers.VM{Rootfs: bare}, Process: in("/etc/openshell")}, "", ""},
-		"behind a link":     {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/leads-out/x")}, "", ""},
+		"a writable one's":  {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/x"), Writable: writable("/x")}, "", ""},
+		"a program in it": {drivers.Spec{VM: drivers.VM{Rootfs: root}, Writable: writable("/x"),
+			Process: drivers.Process{Args: []string{"./run"}, Dir: "/x"}}, "", ""},
+		"above a mount": {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/x"), Mounts: mount("/x/y")}, "", ""},
+		"the kernel's":  {drivers.Spec{VM: drivers.VM{Rootfs: bare}, Process: in("/proc/1")}, "", ""},
+		"the share's":   {drivers.Spec{VM: drivers.VM{Rootfs: bare}, Process: in("/etc/openshell")}, "", ""},
+		"behind a link": {drivers.Spec{VM: drivers.VM{Rootfs: root}, Process: in("/leads-out/x")}, "", ""},
 	} {
 		err := CheckRoot(t.Context(), stocked{}, c.spec, true)
 		var answer *api.Error
