@@ -54,7 +54,8 @@ func TestIssuerChanges(t *testing.T) {
 	g := w.run()
 	w.create(api.CreateRequest{Name: "box"})
 	w.start("box")
-	own := w.share(api.ShareRequest{Name: "agent", Tokens: api.Tokens{Files: []api.TokenFile{{File: "other.jwt", Audience: "https://other.example"}}}})
+	own := w.share(api.ShareRequest{Name: "agent", Tokens: api.Tokens{Files: []api.TokenFile{
+		{File: "other.jwt", Audience: "https://other.example"}}}})
 	read := func(name string) []byte {
 		t.Helper()
 		token, err := os.ReadFile(filepath.Join(own.Dir, name))
@@ -84,7 +85,8 @@ func TestIssuerChanges(t *testing.T) {
 	}
 	view, err := w.client.Issuer.Get(t.Context())
 	w.must(err)
-	if view.URL != iss || len(view.Former) != 1 || view.Former[0].Name != "openshell-gateway:"+g.home.ID || view.PublishFor != 15*time.Minute {
+	if view.URL != iss || view.PublishFor != 15*time.Minute ||
+		len(view.Former) != 1 || view.Former[0].Name != "openshell-gateway:"+g.home.ID {
 		t.Errorf("%+v", view)
 	}
 	if iss, sub := w.issuerOf(old); iss != view.Former[0].Name || !strings.HasPrefix(sub, "spiffe://openshell/") {
@@ -210,7 +212,8 @@ func TestOtherVerifier(t *testing.T) {
 		_, err = provider.Verifier(&oidc.Config{ClientID: audience}).Verify(ctx, string(raw))
 		return err
 	}
-	good := map[string]string{contract.TokenName: "openshell-gateway:" + g.home.ID, "es.jwt": "https://es.example", "rs.jwt": "https://rs.example"}
+	good := map[string]string{contract.TokenName: "openshell-gateway:" + g.home.ID,
+		"es.jwt": "https://es.example", "rs.jwt": "https://rs.example"}
 	for file, audience := range good {
 		if err := verify(file, audience); err != nil {
 			t.Errorf("%s: %v", file, err)
@@ -279,7 +282,8 @@ func TestPortIsTaken(t *testing.T) {
 func TestHookOfAGateway(t *testing.T) {
 	w := newWorld(t)
 	script := filepath.Join(w.dir, "hook")
-	w.must(os.WriteFile(script, fmt.Appendf(nil, "#!/bin/sh\ncp .well-known/jwks.json %s/seen.new && mv %[1]s/seen.new %[1]s/seen\n", w.dir), 0o700))
+	publish := fmt.Appendf(nil, "#!/bin/sh\ncp .well-known/jwks.json %s/seen.new && mv %[1]s/seen.new %[1]s/seen\n", w.dir)
+	w.must(os.WriteFile(script, publish, 0o700))
 	w.configure("issuer = \"https://tokens.example.org\"\nhook = [%q]\n", script)
 	w.run()
 	sees := func(kid string) bool {
@@ -366,7 +370,8 @@ func writePair(t *testing.T, dir string, pair tls.Certificate) (cert, key string
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, key: {Type: "PRIVATE KEY", Bytes: der}} {
+	for path, block := range map[string]*pem.Block{
+		cert: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, key: {Type: "PRIVATE KEY", Bytes: der}} {
 		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}

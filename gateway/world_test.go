@@ -75,7 +75,8 @@ func (w *world) open() *Gateway {
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	live, err := config.Open(w.settings, "")
 	w.must(err)
-	g, err := New(home, Options{Config: live, Drivers: w.engines, Version: "test", Supervisor: "none", Log: log, LookEvery: 20 * time.Millisecond})
+	g, err := New(home, Options{Config: live, Drivers: w.engines, Version: "test", Supervisor: "none", Log: log,
+		LookEvery: 20 * time.Millisecond})
 	w.must(err)
 	w.gateway = g
 	return g

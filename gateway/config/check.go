@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -116,6 +117,9 @@ func checkLogLevel(v *Values) error {
 func (v Values) warnings() (lines []string) {
 	if strings.HasPrefix(v.Issuer, "http://") {
 		lines = append(lines, "the issuer "+v.Issuer+" is for trying out: nobody else can reach it, and no provider takes it")
+	}
+	if u, err := url.Parse(v.Issuer); err == nil && u.Scheme == "https" && u.Port() != "" {
+		lines = append(lines, "the issuer "+v.Issuer+" has a port: AWS, by its documents, takes none in an issuer's URL")
 	}
 	if v.Issuer != "" && v.PublishFor.Duration == 0 {
 		lines = append(lines, "publish-for is 0: a new key signs before any verifier can know it")

@@ -242,6 +242,25 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// TestWarnings: what is allowed but should be known.
+func TestWarnings(t *testing.T) {
+	for text, want := range map[string]string{
+		"issuer = \"https://tokens.example\"":                       "",
+		"issuer = \"https://tokens.example:8443\"":                  "has a port: AWS",
+		"issuer = \"http://127.0.0.1:8080\"":                        "for trying out",
+		"issuer = \"https://tokens.example\"\npublish-for = \"0s\"": "publish-for is 0",
+		"tls-cert = \"/c\"\ntls-key = \"/k\"":                       "tls-cert has no effect",
+	} {
+		c, err := ReadFile(write(t, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lines := c.Warnings(); len(lines) > 1 || want == "" && len(lines) > 0 || !strings.Contains(strings.Join(lines, "\n"), want) {
+			t.Errorf("%q: %q", text, lines)
+		}
+	}
+}
+
 // TestFirstFileIsBad: a gateway that ran without a file is started again with a bad one. No
 // file was the last good one.
 func TestFirstFileIsBad(t *testing.T) {
@@ -282,7 +301,8 @@ func TestBadVariable(t *testing.T) {
 			t.Errorf("%q: %v", c.file, err)
 			continue
 		}
-		if v := l.Now(); l.Problem() == nil || v.TTL != (Duration{2 * time.Hour}) || v.IdleAfter != (Duration{c.idle}) || v.Issuer != c.url {
+		if v := l.Now(); l.Problem() == nil || v.TTL != (Duration{2 * time.Hour}) || v.IdleAfter != (Duration{c.idle}) ||
+			v.Issuer != c.url {
 			t.Errorf("%q: %v, %+v", c.file, l.Problem(), v.Values)
 		}
 	}
