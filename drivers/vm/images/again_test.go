@@ -1,12 +1,14 @@
 package images
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,10 +124,102 @@ func TestOneLayerFails(t *testing.T) {
 	}
 }
 
+// TestLooking: whoever waits for a slow registry is told so before it answers.
+func TestLooking(t *testing.T) {
+	told := make(chan string, 100)
+	var slow atomic.Bool
+	registry := imagetest.Serve(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if slow.CompareAndSwap(true, false) {
+				select {
+				case said := <-told:
+					if !strings.HasPrefix(said, "Looking for ") {
+						t.Errorf("%q", said)
+					}
+				case <-time.After(10 * time.Second):
+					t.Error("nothing is said within 10 s")
+				}
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	q := Request{Dir: t.TempDir(), Reference: registry.Push(small(t, "x"), "x:1")}
+	slow.Store(true)
+	report := func(p vocab.PullProgress) { told <- p.Status }
+	if _, err := Pull(t.Context(), q, os.Getenv, report); err != nil {
+		t.Fatal(err)
+	}
+	for len(told) > 0 {
+		<-told
+	}
+	if _, err := Pull(t.Context(), q, os.Getenv, report); err != nil || len(told) > 0 {
+		t.Errorf("of an image that is here it says %q; %v", <-told, err)
+	}
+}
+
+// TestRemovedMeanwhile: the engine's image is here already when it is looked for, and gone
+// when it is used. It is copied then.
+func TestRemovedMeanwhile(t *testing.T) {
+	id, host, copies := serveEngine(t)
+	t.Setenv("DOCKER_HOST", host)
+	dir, self := t.TempDir(), program(t)
+	program := filepath.Join(dir, "openshell-image")
+	q := Request{Dir: filepath.Join(dir, "store"), Reference: "docker-daemon:x:1", Fresh: true}
+	if _, err := (Client{Program: self}).Pull(t.Context(), q, nil); err != nil {
+		t.Fatal(err)
+	}
+	// The image goes when the program has answered that it is here.
+	script := fmt.Sprintf("#!/bin/sh\nanswer=$(%s)\nmkdir %s/removed 2>/dev/null && rm -r %s/images\nprintf '%%s\\n' \"$answer\"\n", self, dir, q.Dir)
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Client{Program: program}.Pull(t.Context(), q, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.ID != id || content(t, got, "etc/a") != "above" || copies.Load() != 2 {
+		t.Errorf("after %d copies: %+v", copies.Load(), got)
+	}
+}
+
 // TestEngineIsCopiedOnce: what an engine has is copied if it is not here, and only then.
 func TestEngineIsCopiedOnce(t *testing.T) {
+	id, host, copies := serveEngine(t)
+	looked := int32(0)
+	report := func(p vocab.PullProgress) {
+		if p.Status == "Looking for docker-daemon:x:1" {
+			looked++
+		}
+	}
+	q := Request{Dir: t.TempDir(), Reference: "docker-daemon:x:1", Fresh: true}
+	getenv := func(key string) string { return map[string]string{"DOCKER_HOST": host}[key] }
+	for n, want := range []int32{1, 1, 2} {
+		if n == 2 {
+			if err := os.RemoveAll(filepath.Join(q.Dir, "images")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := Pull(t.Context(), q, getenv, report)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.ID != id || content(t, got, "etc/a") != "above" || copies.Load() != want {
+			t.Errorf("after %d copies: %+v", copies.Load(), got)
+		}
+		if looked != want { // an image that is here is not looked for
+			t.Errorf("after %d copies it was looked for %d times", copies.Load(), looked)
+		}
+		if named, err := store.Open(q.Dir).Lookup("docker-daemon:docker.io/library/x:1"); err != nil || named.ID != got.ID {
+			t.Errorf("%+v, %v", named, err)
+		}
+	}
+}
+
+// serveEngine serves an engine that has one image, docker-daemon:x:1. host is for DOCKER_HOST.
+func serveEngine(t *testing.T) (id, host string, copies *atomic.Int32) {
+	t.Helper()
 	image := small(t, "above")
-	id, err := image.ConfigName()
+	config, err := image.ConfigName()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,36 +227,19 @@ func TestEngineIsCopiedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	copies, socket := 0, filepath.Join(t.TempDir(), "engine.sock")
+	socket := filepath.Join(t.TempDir(), "engine.sock")
+	copies = &atomic.Int32{}
 	serveUnix(t, socket, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/get") {
-			copies++
-			if err := tarball.Write(tag, image, w); err != nil {
-				t.Error(err)
-			}
+		if !strings.HasSuffix(r.URL.Path, "/get") {
+			w.Write([]byte(`{"Id":"` + config.String() + `"}`))
 			return
 		}
-		w.Write([]byte(`{"Id":"` + id.String() + `"}`))
+		copies.Add(1)
+		if err := tarball.Write(tag, image, w); err != nil {
+			t.Error(err)
+		}
 	}))
-	q := Request{Dir: t.TempDir(), Reference: "docker-daemon:x:1", Fresh: true}
-	getenv := func(key string) string { return map[string]string{"DOCKER_HOST": "unix://" + socket}[key] }
-	for n, want := range []int{1, 1, 2} {
-		if n == 2 {
-			if err := os.RemoveAll(filepath.Join(q.Dir, "images")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got, err := Pull(t.Context(), q, getenv, func(vocab.PullProgress) {})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got.ID != id.String() || content(t, got, "etc/a") != "above" || copies != want {
-			t.Errorf("after %d copies: %+v", copies, got)
-		}
-		if named, err := store.Open(q.Dir).Lookup("docker-daemon:docker.io/library/x:1"); err != nil || named.ID != got.ID {
-			t.Errorf("%+v, %v", named, err)
-		}
-	}
+	return config.String(), "unix://" + socket, copies
 }
 
 func serveUnix(t *testing.T, socket string, handler http.Handler) {

@@ -23,9 +23,13 @@ type Client struct {
 	Program string // path of openshell-image
 }
 
-// Pull pulls an image. report may be nil.
+// Pull pulls an image. report may be nil. An image that the program found here may have been
+// removed since: then it is asked once more.
 func (c Client) Pull(ctx context.Context, q Request, report func(vocab.PullProgress)) (store.Image, error) {
 	image, err := c.run(ctx, q, report)
+	if errors.Is(err, store.ErrNotFound) {
+		image, err = c.run(ctx, q, report)
+	}
 	if err != nil {
 		return image, &fault.Error{Op: "use the image " + q.Reference, Err: err, Hint: fault.HintOf(err)}
 	}

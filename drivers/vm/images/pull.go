@@ -73,9 +73,15 @@ func Gather(ctx context.Context, q Request, getenv func(string) string, report f
 		return task, nil, err
 	}
 	defer release()
+	looking := func() { report(vocab.PullProgress{Status: "Looking for " + ref.Short()}) }
+	if !ref.InEngine() { // that is quick, and may have what is here already
+		looking()
+	}
 	var had store.Image
 	has := func(id v1.Hash) (has bool) {
-		had, err = s.Image(id.String())
+		if had, err = s.Image(id.String()); err != nil {
+			looking()
+		}
 		return err == nil
 	}
 	task.Given, err = source.Gather(ctx, ref, source.Options{TempDir: q.Dir, Getenv: getenv, Has: has})

@@ -43,6 +43,9 @@ type Reference struct {
 	Image string
 }
 
+// InEngine reports whether a local Docker or Podman has the image.
+func (r Reference) InEngine() bool { return r.Kind == DockerDaemon || r.Kind == Podman }
+
 const hintRef = "give an image as NAME[:TAG], such as debian:12, or oci:DIR, oci-archive:FILE, docker-archive:FILE, " +
 	"docker-daemon:NAME, containers-storage:NAME"
 
