@@ -45,15 +45,17 @@ type errSilent struct{ why string }
 func (e *errSilent) Error() string { return e.why }
 
 // awaitGuest returns once the guest has said anything since, a number of control.port.heard.
-// It returns an errSilent if the guest stands still, or the end of ctx.
+// It returns an errSilent if the guest stands still, or the end of ctx. It counts looks, not
+// time: while this process is frozen together with the VM it does not look, and no time goes by
+// in which the guest could have answered.
 func (m *monitor) awaitGuest(ctx context.Context, since uint64) error {
 	look := time.NewTicker(silentLook)
 	defer look.Stop()
-	for began := time.Now(); m.control.port.heard.Load() == since; {
+	for looks := 0; m.control.port.heard.Load() == since; looks++ {
 		if why := m.standsStill(); why != "" {
 			return &errSilent{"the sandbox is " + why}
 		}
-		if time.Since(began) > m.silence {
+		if looks > int(m.silence/silentLook) {
 			return &errSilent{fmt.Sprintf("the guest does not answer: it has said nothing for %v", m.silence)}
 		}
 		select {

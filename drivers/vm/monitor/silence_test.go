@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"log/slog"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -63,6 +64,22 @@ func TestSlowGuest(t *testing.T) {
 	wantRunning(t, ready)
 	defer ask(t, cfg, api.Request{Stop: &api.StopRequest{Grace: -1}})
 	if err := execIn(t, cfg); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFrozenTogether: of a monitor that stood still together with its VM, as with the whole
+// cgroup frozen, the guest is not held to have been silent.
+func TestFrozenTogether(t *testing.T) {
+	m := newMonitor(Config{}, nil, slog.New(slog.DiscardHandler))
+	m.silence, m.control = 2*silentLook, &control{port: &listened{}}
+	m.mu.Lock() // no look ends
+	result := make(chan error, 1)
+	go func() { result <- m.awaitGuest(t.Context(), 0) }()
+	time.Sleep(2 * m.silence)
+	m.control.port.heard.Add(1)
+	m.mu.Unlock()
+	if err := <-result; err != nil {
 		t.Error(err)
 	}
 }
