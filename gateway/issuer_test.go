@@ -338,6 +338,9 @@ func TestKeysWaitForTheHook(t *testing.T) {
 	if waiting != 3 {
 		t.Errorf("%d of the new keys wait: %+v", waiting, keys)
 	}
+	if !strings.Contains(w.log.String(), "level=WARN msg=\"a key signs at another time") {
+		t.Error("the log does not have it")
+	}
 	w.configure("issuer = \"https://tokens.example.org\"\nhook = [%q]\n", hook("works", "exit 0"))
 	w.reload()
 	w.eventually("the key signs once it is published", func() bool { return g.keys.SigningKeyID() == rotated.KeyID })

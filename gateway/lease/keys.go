@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -89,8 +90,12 @@ func (k *Keeper) HoldKeys() {
 		return
 	}
 	for _, key := range moved {
-		k.opts.Log.Info("a key signs at another time, since others must know it before", "key", key.ID, "algorithm", key.Algorithm,
-			"planned", key.Planned(), "signs_from", key.SignsFrom)
+		level := slog.LevelInfo
+		if key.SignsFrom.Sub(key.Planned()) > time.Minute { // not only until a hook has run that works
+			level = slog.LevelWarn
+		}
+		k.opts.Log.Log(context.Background(), level, "a key signs at another time, since others must know it before",
+			"key", key.ID, "algorithm", key.Algorithm, "planned", key.Planned(), "signs_from", key.SignsFrom)
 	}
 	if len(moved) > 0 {
 		turns{k}.plan()
