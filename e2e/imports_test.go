@@ -16,10 +16,11 @@ import (
 // entry in the table. A name in a list includes all packages below it; with = before it,
 // it is only that package.
 var importRule = map[string][]string{
-	"share":        {"share/layout"},
-	"share/layout": {},
-	"tokens":       {"internal/atomicfile", "internal/fault", "internal/plainfile"}, // leaves that users of the library don't see
-	"krun":         {},
+	"share":         {"share/layout"},
+	"share/layout":  {},
+	"tokens":        {"internal/atomicfile", "internal/fault", "internal/plainfile"}, // leaves that users of the library don't see
+	"tokens/source": {},                                                              // for programs in sandboxes
+	"krun":          {},
 
 	"internal/atomicfile": {},
 	"internal/hostclock":  {},
