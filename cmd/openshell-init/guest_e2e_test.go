@@ -98,7 +98,7 @@ exit 7`)
 	v.boot(s)
 	v.expect("Started")
 	v.finish(7)
-	want := "uid=1234(jo) gid=1235(jo) groups=44(video)\n/home/jo\ntoken 1\nagain\n1024\n524288\na change\n"
+	want := "uid=1234(jo) gid=1235(jo) groups=44(video),1235(jo)\n/home/jo\ntoken 1\nagain\n1024\n524288\na change\n"
 	if got := v.out(0, stream.Stdout); got != want || v.out(0, stream.Stderr) != "again\n" {
 		t.Errorf("the sandbox says %q, want %q", got, want)
 	}
@@ -133,7 +133,7 @@ func TestGuestRefusals(t *testing.T) {
 		reason  string
 	}{
 		{vocab.Process{Args: []string{"no-such-program"}}, 127, `exec: "no-such-program": executable file not found in $PATH`},
-		{vocab.Process{Args: []string{"/etc/plain"}}, 126, `exec "/etc/plain": permission denied`},
+		{vocab.Process{Args: []string{"/etc/plain"}}, 126, `exec: "/etc/plain": permission denied`},
 		{vocab.Process{Args: []string{"true"}, User: "nobody-knows"}, 126, `user "nobody-knows": unable to find user nobody-knows: no matching entries in passwd file`},
 		{vocab.Process{Args: []string{"true"}, Dir: "/nowhere"}, 126, "working directory: stat /nowhere: no such file or directory"},
 	} {
