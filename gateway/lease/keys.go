@@ -60,7 +60,7 @@ func (k *Keeper) RotateKeys(ctx context.Context, publishFor time.Duration) (Rota
 	turns{k}.plan()
 	if publishFor > 0 {
 		for i := range made {
-			made[i] = k.key(made[i])
+			made[i] = asItIs(k.opts.Keys, made[i])
 		}
 		return Rotated{Made: made}, nil
 	}
@@ -102,9 +102,9 @@ func (k *Keeper) HoldKeys() {
 	}
 }
 
-// key returns what is known of a key now.
-func (k *Keeper) key(made tokens.KeyInfo) tokens.KeyInfo {
-	for _, now := range k.opts.Keys.List(time.Now()) {
+// asItIs returns what is known of a key now.
+func asItIs(keys *tokens.Keys, made tokens.KeyInfo) tokens.KeyInfo {
+	for _, now := range keys.List(time.Now()) {
 		if now.ID == made.ID {
 			return now
 		}

@@ -220,7 +220,8 @@ func listed(b *fixture.Box, top string, lost uint32) map[string]string {
 			owner = "?"
 		}
 		name, _ := filepath.Rel(top, file)
-		list[name] = fmt.Sprintf("%o %s %d %v %d bytes %x", st.Mode&^lost, owner, links, st.Mtim, len(content), sha256.Sum256([]byte(content)))
+		list[name] = fmt.Sprintf("%o %s %d %v %d bytes %x", st.Mode&^lost, owner, links, st.Mtim, len(content),
+			sha256.Sum256([]byte(content)))
 		return err
 	})
 	if err != nil {
