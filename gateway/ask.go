@@ -20,7 +20,26 @@ const askLeeway = tokens.DefaultLeeway
 // asked is what sandboxes can ask of the gateway, each on its own socket.
 func (g *Gateway) asked() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/v1/", oauth.Handler(oauth.Options{
+	options := g.judges()
+	options.Mint = g.exchange
+	mux.Handle("/v1/", oauth.Handler(options))
+	configuration := func(d discovery.Documents) []byte { return d.Configuration }
+	mux.HandleFunc("GET "+discovery.ConfigurationPath, g.document(discovery.ConfigurationType, configuration))
+	mux.HandleFunc("GET "+discovery.KeysPath, g.document(discovery.KeysType, func(d discovery.Documents) []byte { return d.Keys }))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	return mux
+}
+
+// askedFromAfar is what others can ask who can reach the gateway's listener, and send a token. They
+// get none for it: who has read a sandbox's file has only what is in it.
+func (g *Gateway) askedFromAfar(w http.ResponseWriter, r *http.Request) {
+	caller := oauth.Caller{Way: "listener"}
+	oauth.Handler(g.judges()).ServeHTTP(w, r.WithContext(oauth.WithCaller(r.Context(), caller)))
+}
+
+// judges says which tokens are good.
+func (g *Gateway) judges() oauth.Options {
+	return oauth.Options{
 		Verify: func(raw string, now time.Time) (tokens.Claims, error) {
 			return g.keeper.Verifier(askLeeway).Verify(raw, now)
 		},
@@ -29,14 +48,8 @@ func (g *Gateway) asked() http.Handler {
 			verifier.AnyAudience = true
 			return verifier.Verify(raw, now)
 		},
-		Mint:  g.exchange,
 		Audit: g.roster.Audit,
-	}))
-	configuration := func(d discovery.Documents) []byte { return d.Configuration }
-	mux.HandleFunc("GET "+discovery.ConfigurationPath, g.document(discovery.ConfigurationType, configuration))
-	mux.HandleFunc("GET "+discovery.KeysPath, g.document(discovery.KeysType, func(d discovery.Documents) []byte { return d.Keys }))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	return mux
+	}
 }
 
 // document serves what verifiers fetch to a sandbox that verifies tokens of others.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -212,4 +213,94 @@ func TestRevoke(t *testing.T) {
 		return err == nil
 	})
 	check("after a restart")
+}
+
+// TestAskFromAfar: who can reach the listener learns from a token whose it is, and whether another one
+// is good. It exchanges nothing.
+func TestAskFromAfar(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	addr := freeAddress(t)
+	w.configure("listen = %q\n", addr)
+	w.run()
+	w.create(api.CreateRequest{Name: "box", Tokens: api.Tokens{Audiences: []string{"a"}}})
+	w.start("box")
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}
+	afar := asker{w, &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+	w.eventually("it listens", func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+	token := w.tokenOf("box")
+	if status, _, who := afar.whoami(token); status != 200 || who["sandbox_id"] != w.get("box").ID {
+		t.Errorf("whoami: %d, %v", status, who)
+	}
+	if status, challenge, _ := afar.whoami(token + "x"); status != 401 || !strings.Contains(challenge, "invalid_token") {
+		t.Errorf("a broken token: %d, %q", status, challenge)
+	}
+	asked := url.Values{"token": {token}}
+	if status, _, _ := afar.send("POST", "/v1/introspect", "", asked); status != 401 {
+		t.Errorf("introspection for anybody: %d", status)
+	}
+	if status, _, got := afar.send("POST", "/v1/introspect", token, asked); status != 200 || got["active"] != true {
+		t.Errorf("introspection: %d, %v", status, got)
+	}
+	if status, got := afar.exchange(token, "a"); status != 404 && status != 405 {
+		t.Errorf("an exchange from afar: %d, %v", status, got)
+	}
+}
+
+// TestOneSandboxFloods: a sandbox with 1,000 open connections, which asks 10,000 times for tokens,
+// delays nobody's renewal.
+func TestOneSandboxFloods(t *testing.T) {
+	const shares, connections, requests = 200, 1000, 10_000
+	w := newWorld(t, newFake("fake"))
+	w.run()
+	w.create(api.CreateRequest{Name: "box", Tokens: api.Tokens{Audiences: []string{"a"}}})
+	w.start("box")
+	before := map[string]api.Token{}
+	for i := range shares {
+		name := fmt.Sprint("agent", i)
+		before[name] = w.share(api.ShareRequest{Name: name, TTL: 16 * time.Second}).Token
+	}
+	dir, token := w.gateway.fleet.All()[0].Rec().DoorDir(), w.tokenOf("box")
+	ctx, cancel := context.WithCancel(t.Context())
+	var flood sync.WaitGroup
+	defer flood.Wait()
+	defer cancel()
+	for range connections {
+		flood.Go(func() {
+			if conn, err := peer.DialIn(ctx, dir, "gateway.sock"); err == nil {
+				<-ctx.Done()
+				conn.Close()
+			}
+		})
+	}
+	form := url.Values{"grant_type": {oauth.GrantExchange}, "subject_token": {token}, "subject_token_type": {oauth.TypeJWT}, "audience": {"a"}}
+	for range 50 {
+		flood.Go(func() {
+			client := w.asker("box").client
+			for range requests / 50 {
+				request, _ := http.NewRequestWithContext(ctx, "POST", "http://gateway/v1/token", strings.NewReader(form.Encode()))
+				request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				if response, err := client.Do(request); err == nil {
+					response.Body.Close()
+				} else if ctx.Err() != nil {
+					return
+				}
+			}
+		})
+	}
+	for name, was := range before {
+		var now api.Token
+		w.eventually(name+" is renewed", func() bool { now = w.shareOf(name).Token; return now.Generation > was.Generation })
+		// Of the 7.2 s that are left of the lifetime 6 s are for retries and scheduling.
+		if late := now.IssuedAt.Sub(was.RenewAt); now.Generation == was.Generation+1 && late > 4*time.Second {
+			t.Errorf("%s was renewed %v late", name, late)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -101,7 +102,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.issuer = issuer.Open(home.Issuer(), keys, opts.Log)
 	g.hook = issuer.NewHook(g.issuer, home.IssuerFiles(), opts.Log)
 	g.listener = listener.New(listener.Options{Documents: g.issuer.Documents, Issuer: func() string { return g.issuer.Name().URL },
-		Log: opts.Log})
+		Handler: http.HandlerFunc(g.askedFromAfar), Log: opts.Log})
 	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Issuer: g.names, MaySign: g.hook.MaySign,
 		Published: g.published, Failed: g.failed,
 		Further: func(l *lease.Lease) []lease.Source {

@@ -33,14 +33,14 @@ type Token struct {
 	Expires time.Time
 }
 
-// Options are what decides. All are required but Audit.
+// Options are what decides. All are required but Mint and Audit.
 type Options struct {
 	// Verify checks a token for the gateway itself.
 	Verify func(raw string, now time.Time) (tokens.Claims, error)
 	// Introspect checks any token of this gateway, whatever its audience.
 	Introspect func(raw string, now time.Time) (tokens.Claims, error)
 	// Mint makes a token for a sandbox. Its error wraps ErrTarget if the sandbox may have none
-	// for this audience.
+	// for this audience. If it is nil, no token is exchanged.
 	Mint  func(ctx context.Context, sandbox, audience string) (Token, error)
 	Audit *audit.Log
 }
@@ -74,7 +74,9 @@ func Handler(opts Options) http.Handler {
 	s := server{Options: opts}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/whoami", s.whoami)
-	mux.HandleFunc("POST /v1/token", s.token)
+	if opts.Mint != nil {
+		mux.HandleFunc("POST /v1/token", s.token)
+	}
 	mux.HandleFunc("POST /v1/introspect", s.introspect)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
