@@ -37,6 +37,7 @@ var foreign = map[string]string{
 	"curl":              "--unix-socket",
 	"cmdline":           "--hostname", // docker's, for which -h stands there
 	"openshell-gateway": "--restarted-by --refusals",
+	"openshell-token":   "--host --global",
 	"share.go":          shares.FailedArg,
 	"systemd-run":       "--property --value --quiet --collect --unit --description --setenv",
 	"virtiofsd": "--no-announce-submounts --xattr --killpriv-v2 --fd --rlimit-nofile --shared-dir --cache --sandbox --modcaps " +
