@@ -89,7 +89,12 @@ func TestGuest(t *testing.T) {
 				if _, err := os.Stat(d.path); err != nil {
 					missing(t, err.Error())
 				}
-				bootWith(t, d, emulator, kernel.Image, archive)
+				if !bootWith(t, d, emulator, kernel.Image, archive) { // as boots hang now and then on an emulated processor
+					t.Log("the boot is tried once more")
+					if !bootWith(t, d, emulator, kernel.Image, archive) {
+						t.Error("no guest in time, twice")
+					}
+				}
 			})
 		}
 	})
@@ -114,7 +119,8 @@ func buildInitramfs(t *testing.T, kernel initramfs.Kernel) string {
 	return f.Name()
 }
 
-func bootWith(t *testing.T, d daemon, emulator, kernel, archive string) {
+// bootWith boots a guest and judges it. It returns false if the guest said nothing in time.
+func bootWith(t *testing.T, d daemon, emulator, kernel, archive string) (booted bool) {
 	share := t.TempDir()
 	jailtest.FillShare(t, share)
 	submount(t, share)
@@ -140,7 +146,9 @@ func bootWith(t *testing.T, d daemon, emulator, kernel, archive string) {
 	go func() { ended <- qemu.Wait() }()
 	if !console.Await("GUEST READ", patience) {
 		qemu.Process.Kill()
-		t.Fatalf("no guest in time\nvirtiofsd: %s\nconsole: %s", said.String(), console.String())
+		<-ended
+		t.Logf("no guest in time\nvirtiofsd: %s\nconsole: %s", said.String(), console.String())
+		return false
 	}
 	checkServing(t, d, fs.Process.Pid, fsReport)
 	select {
@@ -163,6 +171,7 @@ func bootWith(t *testing.T, d daemon, emulator, kernel, archive string) {
 		}{r.Profile, r.Namespaces, r.Capabilities, r.LandlockABI, r.Missing, r.ProfileLacks, r.NewProcesses})
 		t.Logf("%s", text)
 	}
+	return true
 }
 
 // checkServing wants the C and the Rust daemon to serve without capabilities. Only a thread of the C
