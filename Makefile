@@ -46,7 +46,7 @@ e2e: e2e-engines e2e-vm ## jobs 2 and 3
 
 # The longest first: most of its time it waits, and the others run meanwhile.
 unit: ## unit tests
-	$(GO) test $(RACE) -tags faults ./gateway ./...
+	$(GO) test $(RACE) -timeout 20m -tags faults ./gateway ./...
 
 race: RACE := -race
 race: unit ## unit tests with the race detector
