@@ -33,6 +33,7 @@ var importRule = map[string][]string{
 	"internal/mounts":     {"internal/procfs"},
 	"internal/netlink":    {},
 	"internal/notice":     {},
+	"internal/paced":      {},
 	"internal/peer":       {},
 	"internal/procfs":     {},
 	"internal/plainfile":  {},

@@ -25,6 +25,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"openshell-vm/gateway/oauth"
+	"openshell-vm/internal/paced"
 	"openshell-vm/internal/peer"
 )
 
@@ -88,8 +89,10 @@ func (d *Doors) Open(sandbox, dir string) error {
 		return fmt.Errorf("open the sandbox's socket: %w", err)
 	}
 	o.dir, o.server = dir, d.server(sandbox)
+	// No more connections a second than requests.
+	bounded := paced.New(context.Background(), netutil.LimitListener(listener, maxConns), rate.NewLimiter(perSecond, burst))
 	go func(server *http.Server) {
-		err := server.Serve(newPaced(netutil.LimitListener(listener, maxConns)))
+		err := server.Serve(bounded)
 		if !errors.Is(err, http.ErrServerClosed) {
 			d.log.Warn("a sandbox's socket is closed", "sandbox", sandbox, "error", err)
 		}
@@ -146,33 +149,6 @@ func limited(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		}
 	})
-}
-
-// paced accepts no more connections a second than requests are answered: what is no request, the
-// server refuses by itself.
-type paced struct {
-	net.Listener
-	turns  *rate.Limiter
-	ended  context.Context
-	finish context.CancelFunc
-}
-
-func newPaced(l net.Listener) *paced {
-	p := &paced{Listener: l, turns: rate.NewLimiter(perSecond, burst)}
-	p.ended, p.finish = context.WithCancel(context.Background())
-	return p
-}
-
-func (p *paced) Accept() (net.Conn, error) {
-	if p.turns.Wait(p.ended) != nil {
-		return nil, net.ErrClosed
-	}
-	return p.Listener.Accept()
-}
-
-func (p *paced) Close() error {
-	p.finish()
-	return p.Listener.Close()
 }
 
 // Close stops listening for a sandbox and breaks its connections. The directory stays.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"openshell-vm/internal/discovery"
+	"openshell-vm/internal/paced"
 	"openshell-vm/internal/text"
 )
 
@@ -280,7 +281,7 @@ func (l *Listener) listens(v *service) {
 
 // bounded bounds the connections, before any TLS.
 func (l *Listener) bounded(v *service) net.Listener {
-	socket := &paced{Listener: netutil.LimitListener(v.socket, maxConnections), ctx: v.ctx, rate: l.accepts}
+	socket := paced.New(v.ctx, netutil.LimitListener(v.socket, maxConnections), l.accepts)
 	if v.pair == nil {
 		return socket
 	}
@@ -320,20 +321,6 @@ func (l *Listener) end(v *service) {
 			v.server.Close()
 		}
 	})
-}
-
-// paced accepts no faster than its rate.
-type paced struct {
-	net.Listener
-	ctx  context.Context
-	rate *rate.Limiter
-}
-
-func (p *paced) Accept() (net.Conn, error) {
-	if err := p.rate.Wait(p.ctx); err != nil && p.ctx.Err() != nil {
-		return nil, net.ErrClosed
-	}
-	return p.Listener.Accept()
 }
 
 // cause is the error without the words around it that the address has already.
