@@ -32,9 +32,11 @@ func (g *Gateway) asked() http.Handler {
 
 // askedFromAfar is what others can ask who can reach the gateway's listener, and send a token. They
 // get none for it: who has read a sandbox's file has only what is in it.
-func (g *Gateway) askedFromAfar(w http.ResponseWriter, r *http.Request) {
-	caller := oauth.Caller{Way: "listener"}
-	oauth.Handler(g.judges()).ServeHTTP(w, r.WithContext(oauth.WithCaller(r.Context(), caller)))
+func (g *Gateway) askedFromAfar() http.Handler {
+	answers, caller := oauth.Handler(g.judges()), oauth.Caller{Way: "listener"}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answers.ServeHTTP(w, r.WithContext(oauth.WithCaller(r.Context(), caller)))
+	})
 }
 
 // judges says which tokens are good.

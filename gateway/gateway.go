@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -101,8 +100,6 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		stopped: make(chan struct{}), metrics: metrics.New(), config: opts.Config}
 	g.issuer = issuer.Open(home.Issuer(), keys, opts.Log)
 	g.hook = issuer.NewHook(g.issuer, home.IssuerFiles(), opts.Log)
-	g.listener = listener.New(listener.Options{Documents: g.issuer.Documents, Issuer: func() string { return g.issuer.Name().URL },
-		Handler: http.HandlerFunc(g.askedFromAfar), Log: opts.Log})
 	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Issuer: g.names, MaySign: g.hook.MaySign,
 		Published: g.published, Failed: g.failed,
 		Further: func(l *lease.Lease) []lease.Source {
@@ -115,6 +112,8 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.shares = shares.New(g.roster, opts.Drivers, func() time.Duration { return g.config.Now().TTL.Duration })
 	g.volumes = volumes.New(g.roster)
 	g.reserves = reserve.New(home, g.keeper, opts.Log)
+	g.listener = listener.New(listener.Options{Documents: g.issuer.Documents, Issuer: func() string { return g.issuer.Name().URL },
+		Handler: g.askedFromAfar(), Log: opts.Log})
 	g.doors = door.New(g.asked(), opts.TokenProgram, opts.Log)
 	g.fleet = sandbox.New(g.roster, sandbox.Options{Drivers: opts.Drivers, LookEvery: opts.LookEvery, StartedAt: g.startedAt,
 		Beside: g.reserves.Layers, Volumes: g.volumes, Doors: g.doors})
