@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/audit"
@@ -26,7 +25,7 @@ func (s auditRoutes) get(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	follow := r.URL.Query().Get("follow") != ""
 	if follow {
-		go s.use(ctx)
+		go inUse(ctx, s.touch)
 	}
 	out, begun := answer.Flusher(w), false
 	err := s.audit.Copy(ctx, follow, func(lines []byte) error {
@@ -40,19 +39,5 @@ func (s auditRoutes) get(w http.ResponseWriter, r *http.Request) {
 	if err != nil && !begun && ctx.Err() == nil {
 		answer.Fail(w, &api.Error{Code: api.CodeInternal, Message: "the audit log can't be read: " + explain.Line(err),
 			Hint: "free space on the state directory's disk, or see the gateway's log"})
-	}
-}
-
-// use counts a long request as a use of the gateway, until ctx ends.
-func (s auditRoutes) use(ctx context.Context) {
-	ticker := time.NewTicker(whileFollowed)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			s.touch()
-		case <-ctx.Done():
-			return
-		}
 	}
 }

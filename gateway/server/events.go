@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,8 +13,22 @@ import (
 	"openshell-vm/internal/text"
 )
 
-// whileFollowed is how often a follower of events counts as a use of the gateway.
+// whileFollowed is how often a follower counts as a use of the gateway.
 const whileFollowed = 5 * time.Second
+
+// inUse counts a long request as a use of the gateway, until ctx ends.
+func inUse(ctx context.Context, touch func()) {
+	ticker := time.NewTicker(whileFollowed)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			touch()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // eventRoutes are what happens.
 type eventRoutes struct {
@@ -48,14 +63,13 @@ func (s eventRoutes) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_ = http.NewResponseController(w).Flush() // so that the client has its answer before anything happens
-	ticker := time.NewTicker(whileFollowed)
-	defer ticker.Stop()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	go inUse(ctx, s.touch)
 	for {
 		select {
-		case <-r.Context().Done():
+		case <-ctx.Done():
 			return
-		case <-ticker.C:
-			s.touch()
 		case e := <-f.Events():
 			if out.Encode(clean(e)) != nil {
 				return
