@@ -30,14 +30,11 @@ const (
 
 // What happened.
 const (
-	Mint      = "mint"      // a token was made, and published in a share
 	Exchange  = "exchange"  // a token was made for who asked
 	Refusal   = "refusal"   // a token, or a request for one, was refused
 	Revoke    = "revoke"    // all tokens of a sandbox so far
 	Rotate    = "rotate"    // a new key was made
-	Sign      = "sign"      // a key that was made before begins to sign
 	Retire    = "retire"    // a key was made invalid
-	NewIssuer = "issuer"    // tokens have another iss from now on
 	Remove    = "remove"    // a sandbox or share is gone, and its tokens with it
 	Lost      = "lost"      // lines that the disk did not take
 	Begin     = "begin"     // a gateway began

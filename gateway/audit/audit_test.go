@@ -46,7 +46,7 @@ func TestAcrossGateways(t *testing.T) {
 	n := uint64(0)
 	for n < 20_000 { // over a file
 		n++
-		l.Write(Event{What: Mint, Sandbox: long, TokenID: "j", Generation: n})
+		l.Write(Event{What: Publish, Sandbox: long, TokenID: "j", Generation: n})
 	}
 	l.Close()
 	if _, err := os.Stat(path + ".1"); err != nil {
@@ -92,7 +92,7 @@ func TestFollowed(t *testing.T) {
 // TestNone: a gateway without an audit log goes on.
 func TestNone(t *testing.T) {
 	var l *Log
-	l.Write(Event{What: Mint})
+	l.Write(Event{What: Publish})
 	if err := errors.Join(l.Copy(t.Context(), true, nil), l.Close()); err != nil {
 		t.Error(err)
 	}
@@ -102,7 +102,7 @@ func TestNone(t *testing.T) {
 func TestOpensLater(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "later")
 	l := open(t, filepath.Join(dir, "audit.log"))
-	l.Write(Event{What: Mint})
+	l.Write(Event{What: Publish})
 	if err := l.Copy(t.Context(), false, nil); err == nil {
 		t.Error("nothing is told of a log that can't be opened")
 	}

@@ -18,7 +18,7 @@ func TestFlood(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "audit.log")
 			synctest.Test(t, func(t *testing.T) {
 				l := open(t, path)
-				l.Write(Event{What: Mint, Sandbox: "quiet", TokenID: "j"})
+				l.Write(Event{What: Publish, Sandbox: "quiet", TokenID: "j"})
 				hostile := Event{What: what, Sandbox: "loud", Caller: "socket", Audience: strings.Repeat("<", 60<<10), Reason: "no"}
 				const sent = 100 * 3600
 				for range sent {
