@@ -23,9 +23,7 @@ func (g *Gateway) asked() http.Handler {
 	options := g.judges()
 	options.Mint = g.exchange
 	mux.Handle("/v1/", oauth.Handler(options))
-	configuration := func(d discovery.Documents) []byte { return d.Configuration }
-	mux.HandleFunc("GET "+discovery.ConfigurationPath, g.document(discovery.ConfigurationType, configuration))
-	mux.HandleFunc("GET "+discovery.KeysPath, g.document(discovery.KeysType, func(d discovery.Documents) []byte { return d.Keys }))
+	g.documents().Register(mux)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	return mux
 }
@@ -54,22 +52,10 @@ func (g *Gateway) judges() oauth.Options {
 	}
 }
 
-// document serves what verifiers fetch to a sandbox that verifies tokens of others.
-func (g *Gateway) document(kind string, of func(discovery.Documents) []byte) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		documents, err := g.issuer.Documents(time.Now())
-		body := of(documents)
-		switch {
-		case err != nil:
-			http.Error(w, "not now", http.StatusInternalServerError)
-		case body == nil:
-			http.Error(w, "the gateway's issuer has no URL", http.StatusNotFound)
-		default:
-			w.Header().Set("Content-Type", kind)
-			w.Header().Set("Cache-Control", documents.CacheControl())
-			_, _ = w.Write(body) // an error means that the client has gone
-		}
-	}
+// documents serves what verifiers fetch: at the listener, at each sandbox's socket and at the
+// API's.
+func (g *Gateway) documents() discovery.Handler {
+	return discovery.Handler{Documents: g.issuer.Documents, Log: g.log}
 }
 
 // exchange mints a token for who asked.

@@ -112,7 +112,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.shares = shares.New(g.roster, opts.Drivers, func() time.Duration { return g.config.Now().TTL.Duration })
 	g.volumes = volumes.New(g.roster)
 	g.reserves = reserve.New(home, g.keeper, opts.Log)
-	g.listener = listener.New(listener.Options{Documents: g.issuer.Documents, Issuer: func() string { return g.issuer.Name().URL },
+	g.listener = listener.New(listener.Options{Documents: g.documents(), Issuer: func() string { return g.issuer.Name().URL },
 		Handler: g.askedFromAfar(), Log: opts.Log})
 	g.doors = door.New(g.asked(), opts.TokenProgram, opts.Log)
 	g.fleet = sandbox.New(g.roster, sandbox.Options{Drivers: opts.Drivers, LookEvery: opts.LookEvery, StartedAt: g.startedAt,
@@ -123,7 +123,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch, Reload: g.Reload, Issuer: g.issuerFacts},
 		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Volumes: g.volumes,
 			Reserves: g.reserves, Metrics: g.metrics, Census: g.census, Config: g.config,
-			Issuer: g.issuer, Hook: g.hook, Listener: g.listener})
+			Issuer: g.issuer, Documents: g.documents(), Hook: g.hook, Listener: g.listener})
 	g.keeper.TellUntidyKeys()
 	g.touch()
 	return g, g.roster.Load(g.known)

@@ -49,7 +49,7 @@
 //	POST   /v1/config/reload               → Reloaded
 //	GET    /v1/issuer                      Issuer
 //	GET    /.well-known/jwks.json          JSON Web Key Set; no version header needed
-//	GET    /.well-known/openid-configuration  the discovery document, likewise
+//	GET    /.well-known/openid-configuration  the discovery document, likewise; errors of both are plain text
 //	GET    /metrics                        Prometheus' text format
 //	GET    /healthz                        200 while the gateway serves
 //

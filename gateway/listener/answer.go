@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"openshell-vm/internal/discovery"
 )
@@ -21,54 +20,42 @@ func (l *Listener) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	switch path := l.below(r.URL.Path); {
-	case path == discovery.ConfigurationPath || path == discovery.KeysPath || path == HealthPath:
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "only GET and HEAD are answered here", http.StatusMethodNotAllowed)
+	switch r := l.below(r); r.URL.Path {
+	case discovery.ConfigurationPath, discovery.KeysPath:
+		l.opts.Documents.ServeHTTP(w, r)
+	case HealthPath:
+		health(w, r)
+	default:
+		if l.opts.Handler == nil {
+			http.NotFound(w, r)
 			return
 		}
-		l.document(w, path)
-	case l.opts.Handler != nil:
 		l.opts.Handler.ServeHTTP(w, r)
-	default:
-		http.NotFound(w, r)
 	}
 }
 
 // below takes the issuer's own path away. A proxy in front of the gateway may have done it.
-func (l *Listener) below(path string) string {
+func (l *Listener) below(r *http.Request) *http.Request {
 	issuer, err := url.Parse(l.opts.Issuer())
 	if err != nil {
-		return path
+		return r
 	}
-	if rest, ok := strings.CutPrefix(path, issuer.Path); ok && strings.HasPrefix(rest, "/") {
-		return rest
+	rest, ok := strings.CutPrefix(r.URL.Path, issuer.Path)
+	if !ok || issuer.Path == "" || !strings.HasPrefix(rest, "/") {
+		return r
 	}
-	return path
+	below := r.WithContext(r.Context())
+	below.URL = &url.URL{Path: rest, RawQuery: r.URL.RawQuery}
+	return below
 }
 
-func (l *Listener) document(w http.ResponseWriter, path string) {
-	if path == HealthPath {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Header().Set("Cache-Control", "no-store")
-		_, _ = w.Write([]byte("ok\n")) // an error means that the client has gone
+func health(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "only GET and HEAD are answered here", http.StatusMethodNotAllowed)
 		return
 	}
-	documents, err := l.opts.Documents(time.Now())
-	body, kind := documents.Keys, discovery.KeysType
-	if path == discovery.ConfigurationPath {
-		body, kind = documents.Configuration, discovery.ConfigurationType
-	}
-	switch {
-	case err != nil:
-		l.opts.Log.Warn("the issuer's documents can't be made", "error", err)
-		http.Error(w, "the documents can't be made", http.StatusInternalServerError)
-	case body == nil:
-		http.Error(w, "no issuer is configured here", http.StatusNotFound)
-	default:
-		w.Header().Set("Content-Type", kind)
-		w.Header().Set("Cache-Control", documents.CacheControl())
-		_, _ = w.Write(body) // an error means that the client has gone
-	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write([]byte("ok\n")) // an error means that the client has gone
 }

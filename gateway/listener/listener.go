@@ -43,9 +43,9 @@ type Settings struct {
 
 // Options are what a listener serves.
 type Options struct {
-	// Documents returns what verifiers fetch. Issuer is its URL, "" for none: below that
-	// URL's path they are served as well.
-	Documents func(now time.Time) (discovery.Documents, error)
+	// Documents has what verifiers fetch. Issuer is its URL, "" for none: below that URL's
+	// path everything is served as well.
+	Documents discovery.Handler
 	Issuer    func() string
 	// Handler gets what is asked for beside the documents and /healthz, with a bounded body;
 	// nil for nothing. It is called for many clients at once, and none of them is trusted.

@@ -109,7 +109,8 @@ func documents(time.Time) (discovery.Documents, error) {
 // start runs a listener and waits until it listens.
 func start(t *testing.T, s Settings, handler http.Handler) *Listener {
 	t.Helper()
-	l := New(Options{Documents: documents, Issuer: func() string { return issuerURL }, Handler: handler, Log: slog.New(slog.DiscardHandler)})
+	l := New(Options{Documents: discovery.Handler{Documents: documents, Log: slog.New(slog.DiscardHandler)},
+		Issuer: func() string { return issuerURL }, Handler: handler, Log: slog.New(slog.DiscardHandler)})
 	l.Configure(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -24,7 +24,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			answer.Fail(w, err)
 			return
 		}
-		if p := r.URL.Path; p != "/metrics" && p != "/healthz" && p != jwksPath && p != discovery.ConfigurationPath {
+		if p := r.URL.Path; p != "/metrics" && p != "/healthz" && p != discovery.KeysPath && p != discovery.ConfigurationPath {
 			if err := checkVersion(r.Header.Get(api.Header)); err != nil {
 				answer.Fail(w, err)
 				return

@@ -13,15 +13,16 @@ import (
 
 // issuerRoutes are about who tokens say has made them.
 type issuerRoutes struct {
-	issuer   *issuer.Issuer
-	own      string // the name without a URL
-	listener *listener.Listener
-	hook     *issuer.Hook
+	issuer    *issuer.Issuer
+	documents discovery.Handler
+	own       string // the name without a URL
+	listener  *listener.Listener
+	hook      *issuer.Hook
 }
 
 func (s issuerRoutes) add(mux *http.ServeMux) {
 	mux.Handle("GET /v1/issuer", answer.JSON(func(*http.Request) (any, error) { return s.get(time.Now()) }))
-	mux.HandleFunc("GET "+discovery.ConfigurationPath, s.configuration)
+	s.documents.Register(mux)
 }
 
 func (s issuerRoutes) get(now time.Time) (api.Issuer, error) {
@@ -43,20 +44,4 @@ func (s issuerRoutes) name(n issuer.Name) string {
 		return s.own
 	}
 	return n.URL
-}
-
-// configuration serves the discovery document, for programs that can reach the socket.
-func (s issuerRoutes) configuration(w http.ResponseWriter, _ *http.Request) {
-	documents, err := s.issuer.Documents(time.Now())
-	switch {
-	case err != nil:
-		answer.Fail(w, err)
-	case documents.Configuration == nil:
-		answer.Fail(w, &api.Error{Code: api.CodeNotFound, Message: "no issuer with a URL is configured, so there is nothing to discover",
-			Hint: "set issuer in the configuration, then: openshell-vm gateway reload"})
-	default:
-		w.Header().Set("Content-Type", discovery.ConfigurationType)
-		w.Header().Set("Cache-Control", "no-cache")
-		_, _ = w.Write(documents.Configuration) // an error means that the client has gone
-	}
 }

@@ -30,11 +30,7 @@ func (s keyRoutes) add(mux *http.ServeMux) {
 	mux.Handle("GET /v1/keys", answer.JSON(s.list))
 	mux.Handle("POST /v1/keys/rotate", answer.JSON(s.rotate))
 	mux.Handle("DELETE /v1/keys/{kid}", answer.JSON(s.remove))
-	mux.HandleFunc("GET "+jwksPath, s.jwks)
 }
-
-// jwksPath is where issuers commonly serve their public keys. No standard fixes it.
-const jwksPath = "/.well-known/jwks.json"
 
 // find finds a key by its id or a unique prefix of its id.
 func (s keyRoutes) find(prefix string) (string, error) {
@@ -133,16 +129,4 @@ func (s keyRoutes) retire(ctx context.Context, kid string, force bool) (any, err
 // republished makes the answer to a change of keys.
 func republished(r lease.Republished) api.RotateResult {
 	return api.RotateResult{KeyID: r.KeyID, Republished: r.Done, Failed: r.Failed, Waiting: r.Waiting}
-}
-
-// jwks serves the public keys. Programs that verify sandboxes' tokens need them.
-func (s keyRoutes) jwks(w http.ResponseWriter, _ *http.Request) {
-	set, err := s.keys.JWKS(time.Now())
-	if err != nil {
-		answer.Fail(w, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/jwk-set+json")
-	w.Header().Set("Cache-Control", "no-cache") // with a cached set, a retired key would still verify
-	_, _ = w.Write(append(set, '\n'))           // an error means that the client has gone
 }

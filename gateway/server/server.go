@@ -26,6 +26,7 @@ import (
 	"openshell-vm/gateway/server/answer"
 	"openshell-vm/gateway/shares"
 	"openshell-vm/gateway/volumes"
+	"openshell-vm/internal/discovery"
 	"openshell-vm/tokens"
 )
 
@@ -51,18 +52,19 @@ type Options struct {
 
 // Parts are the parts of the gateway that the server calls.
 type Parts struct {
-	Keys     *tokens.Keys
-	Roster   *roster.Roster
-	Fleet    *sandbox.Fleet
-	Shares   *shares.Shares
-	Volumes  *volumes.Volumes
-	Reserves *reserve.Reserves
-	Metrics  *metrics.Metrics
-	Census   *metrics.Census
-	Config   *config.Live
-	Issuer   *issuer.Issuer
-	Hook     *issuer.Hook
-	Listener *listener.Listener
+	Keys      *tokens.Keys
+	Roster    *roster.Roster
+	Fleet     *sandbox.Fleet
+	Shares    *shares.Shares
+	Volumes   *volumes.Volumes
+	Reserves  *reserve.Reserves
+	Metrics   *metrics.Metrics
+	Census    *metrics.Census
+	Config    *config.Live
+	Issuer    *issuer.Issuer
+	Documents discovery.Handler
+	Hook      *issuer.Hook
+	Listener  *listener.Listener
 }
 
 // Server answers requests. It is safe for concurrent use.
@@ -155,7 +157,8 @@ func (s *Server) routes() http.Handler {
 	tokenRoutes{roster: s.Roster, see: see}.add(mux)
 	shareRoutes{shares: s.Shares, roster: s.Roster, see: see}.add(mux)
 	keyRoutes{keys: s.Keys, issuer: s.Issuer, hook: s.Hook, keeper: s.Roster.Keeper, audit: s.Roster.Audit}.add(mux)
-	issuerRoutes{issuer: s.Issuer, own: tokens.Issuer{GatewayID: s.Roster.Home.ID}.Name(), listener: s.Listener, hook: s.Hook}.add(mux)
+	issuerRoutes{issuer: s.Issuer, documents: s.Documents, own: tokens.Issuer{GatewayID: s.Roster.Home.ID}.Name(),
+		listener: s.Listener, hook: s.Hook}.add(mux)
 	configRoutes{config: s.Config, reload: s.opts.Reload}.add(mux)
 	imageRoutes{engines: s.Fleet.Engines}.add(mux)
 	volumeRoutes{volumes: s.Volumes, log: s.Roster.Log}.add(mux)
