@@ -13,7 +13,7 @@ E2E_TIMEOUT ?= 2h
 FUZZTIME ?= 20s
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing for build and run
 	@scripts/setup
@@ -55,6 +55,12 @@ race: unit ## unit tests with the race detector
 e2e-krun: setup build ## the VM suite on a real libkrun: LIBKRUN=… LIBKRUNFW=…
 	LIBKRUN=$(LIBKRUN) LIBKRUNFW=$(LIBKRUNFW) $(GO) test -tags e2e -count=1 -v -timeout 2h ./e2e/krun
 
+# The first time it builds a kube-apiserver: 10 minutes on two cores, without network but Go's module proxy.
+e2e-kubernetes: build ## exchange of ServiceAccounts' tokens, on a real kube-apiserver
+	@scripts/setup --kubernetes
+	@scripts/kubernetes build >/dev/null
+	@E2E_REQUIRE_KUBERNETES=1 scripts/e2e ./e2e/kubernetes -timeout 20m
+
 # STORM=30s for a short one.
 storm: build ## kill the gateway for 10 minutes while 200 shares and six sandboxes are read
 	@scripts/e2e -tags e2e,storm -timeout 40m -run 'TestStorm$$' ./e2e
@@ -79,4 +85,4 @@ clean: ## remove what was built
 	rm -rf bin
 
 .NOTPARALLEL: # jobs share the machine
-.PHONY: help setup setup-test build run test check unit race e2e e2e-engines e2e-vm e2e-krun storm takeover lint docs fuzz bench clean
+.PHONY: help setup setup-test build run test check unit race e2e e2e-engines e2e-vm e2e-krun e2e-kubernetes storm takeover lint docs fuzz bench clean
