@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"openshell-vm/internal/contract"
+	"openshell-vm/internal/vocab"
 	"openshell-vm/share/layout"
 )
 
@@ -37,12 +38,20 @@ const (
 	MetadataName = contract.MetadataName
 )
 
-// The variables that every process of a sandbox has. AuthMode is the value of AuthModeEnv
-// and the only mode: the gateway keeps the token file fresh, nothing inside has to.
+// The variables that every process of a sandbox has. The value of AuthModeEnv is an AuthMode.
 const (
 	TokenFileEnv = "OPENSHELL_SANDBOX_TOKEN_FILE"
 	AuthModeEnv  = "OPENSHELL_SANDBOX_AUTH_MODE"
-	AuthMode     = contract.AuthMode
+)
+
+// AuthMode says who makes the token and who keeps it fresh. In each mode of a sandbox that is
+// done on the host, and nothing inside has to.
+type AuthMode = vocab.AuthMode
+
+// The auth modes that a sandbox can have.
+const (
+	ManagedFile = vocab.ManagedFile
+	StaticToken = vocab.StaticToken
 )
 
 // GatewayURLEnv says where the gateway's socket is, in a sandbox that has one. GatewayURL is its
@@ -56,15 +65,15 @@ const (
 // need not parse the token.
 type Metadata = contract.Metadata
 
-// ContractEnv returns the variables that every sandbox has, as K=V.
-func ContractEnv() []string {
-	return []string{TokenFileEnv + "=" + TokenFile, AuthModeEnv + "=" + AuthMode}
+// ContractEnv returns the variables that every sandbox with this auth mode has, as K=V.
+func ContractEnv(mode AuthMode) []string {
+	return []string{TokenFileEnv + "=" + TokenFile, AuthModeEnv + "=" + string(mode.Known())}
 }
 
 // ContractEnv returns the variables of a sandbox as K=V. A sandbox without a socket of the
 // gateway has none that names it.
 func (s Spec) ContractEnv() []string {
-	env := ContractEnv()
+	env := ContractEnv(s.Tokens.Mode)
 	if s.Door != (Mount{}) {
 		env = append(env, GatewayURLEnv+"="+GatewayURL)
 	}

@@ -33,7 +33,7 @@ func full(t *testing.T) Spec {
 	var errs [2]error
 	s.Door = Mount{source: "/state/doors/abcdefghijkl", target: DoorDir}
 	var data Mount
-	s.Tokens = vocab.Tokens{Identity: "ci", Files: []vocab.TokenFile{{Audience: "https://example.com", File: "example.jwt", TTL: time.Minute,
+	s.Tokens = vocab.Tokens{Mode: StaticToken, Static: "/home/u/token", Identity: "ci", Files: []vocab.TokenFile{{Audience: "https://example.com", File: "example.jwt", TTL: time.Minute,
 		Algorithm: "RS256", NoID: true, Preset: "aws", Parameter: "role"}}, Audiences: []string{"other"}, Claims: map[string]string{"team": "a"}}
 	s.Auth, errs[0] = NewMount("/state/shares/abcdefghijkl/auth", AuthDir)
 	data, errs[1] = NewVolume("cache", "/home/u/data", "/data")

@@ -24,7 +24,7 @@ var importRule = map[string][]string{
 
 	"internal/atomicfile": {},
 	"internal/hostclock":  {},
-	"internal/contract":   {},
+	"internal/contract":   {"internal/vocab"},
 	"internal/discovery":  {"internal/atomicfile", "internal/text"},
 	"internal/fault":      {},
 	"internal/inode":      {},

@@ -244,6 +244,10 @@ func TestBootSpec(t *testing.T) {
 	if !slices.Equal(b.Process.Env, env) {
 		t.Errorf("%q", b.Process.Env)
 	}
+	spec.Tokens.Mode = drivers.StaticToken
+	if static := bootSpec(spec, traits); !slices.Contains(static.Process.Env, "OPENSHELL_SANDBOX_AUTH_MODE=static-token") {
+		t.Errorf("with a static token: %q", static.Process.Env)
+	}
 	if b.Traits == nil || *b.Traits != traits {
 		t.Errorf("traits: %+v", b.Traits)
 	}

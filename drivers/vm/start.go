@@ -30,9 +30,8 @@ func (d *Driver) LongestStart() time.Duration {
 }
 
 // guestDefaults are in the environment of every process in a guest, unless it sets them. The
-// workload's environment has the gateway's address, too, and others inherit that.
-var guestDefaults = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-	drivers.ContractEnv()...)
+// workload's environment has the contract's variables, too, and others inherit those.
+var guestDefaults = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 // Start boots the VM and returns once the workload runs. If boots hang now and then with
 // these Tools, it tries a boot that hung or crashed once more.

@@ -26,6 +26,7 @@ type Share struct {
 	Env       []string      `json:"env"`              // K=V for the programs inside; no secret
 	TTL       time.Duration `json:"ttl"`
 	CreatedAt time.Time     `json:"createdAt"`
+	AuthMode  AuthMode      `json:"authMode"` // never ""
 	Token     Token         `json:"token"`
 	Tokens    Tokens        `json:"tokens,omitzero"`
 	Files     []string      `json:"files,omitempty"` // the user's own, beside the tokens

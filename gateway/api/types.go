@@ -151,6 +151,19 @@ type CreateRequest struct {
 // Tokens are the tokens that a sandbox has beside the one for the gateway, and what they say.
 type Tokens = vocab.Tokens
 
+// AuthMode says who makes a sandbox's token and who keeps it fresh.
+type AuthMode = vocab.AuthMode
+
+// AuthModes are all auth modes. A request for one that no sandbox can have is refused, and the
+// error names what to do instead.
+var AuthModes = vocab.AuthModes
+
+// The auth modes that a sandbox or a share can have.
+const (
+	ManagedFile = vocab.ManagedFile
+	StaticToken = vocab.StaticToken
+)
+
 // TokenFile is a file of a share that holds a token for one audience.
 type TokenFile = vocab.TokenFile
 
@@ -233,6 +246,7 @@ type Sandbox struct {
 	ExitedAt  time.Time     `json:"exitedAt,omitzero"`
 	Share     string        `json:"share"` // the host directory that the sandbox sees
 	TTL       time.Duration `json:"ttl"`
+	AuthMode  AuthMode      `json:"authMode"` // never ""
 	Token     Token         `json:"token"`
 	Tokens    Tokens        `json:"tokens,omitzero"`
 	Warnings  []string      `json:"warnings,omitempty"` // one line each, such as a TTL that some SDKs outlive

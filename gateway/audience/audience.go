@@ -30,6 +30,10 @@ const (
 
 // Complete checks what a user asks for and fills in what was left out.
 func Complete(t vocab.Tokens) (vocab.Tokens, error) {
+	t, err := checkMode(t)
+	if err != nil {
+		return t, err
+	}
 	if t.Identity != "" {
 		if err := tokens.CheckIdentity(t.Identity); err != nil {
 			return t, invalid("give a name such as ci or team-a.reviewer", "%v", err)

@@ -89,7 +89,7 @@ func (m *Metadata) Files(uint64) ([]share.File, error) {
 	first := m.Tokens[0]
 	metadata := contract.Metadata{
 		Generation: first.minted.Generation, IssuedAt: first.minted.IssuedAt.UTC(), ExpiresAt: first.minted.ExpiresAt.UTC(),
-		RenewAt: first.Due().UTC(), Gateway: first.Issuer.GatewayID, AuthMode: contract.AuthMode}
+		RenewAt: first.Due().UTC(), Gateway: first.Issuer.GatewayID, AuthMode: vocab.ManagedFile}
 	for _, t := range m.Tokens[1:] {
 		metadata.Tokens = append(metadata.Tokens, contract.TokenMetadata{
 			File: t.File, Audience: t.minted.Audience, Algorithm: string(t.minted.Algorithm),

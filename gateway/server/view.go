@@ -36,7 +36,8 @@ func (s views) sandbox(box *sandbox.Sandbox) api.Sandbox {
 		CPUs: q.CPUs, Memory: q.Memory, Disk: q.Disk,
 		AutoRemove: q.AutoRemove, Labels: q.Labels, Restart: q.Restart, Restarts: r.Start.Restarts,
 		CreatedAt: r.CreatedAt, StartedAt: now.Status.StartedAt, ExitedAt: now.Status.ExitedAt,
-		Share: now.Share, TTL: r.TTL(), Token: s.tokenShown(now.Token, now.Seen), Tokens: box.Tokens(), Warnings: now.Warnings,
+		Share: now.Share, TTL: r.TTL(), AuthMode: q.Tokens.Mode.Known(),
+		Token: s.tokenShown(now.Token, now.Seen), Tokens: box.Tokens(), Warnings: now.Warnings,
 	}
 	if now.Status.State == drivers.Exited {
 		code := now.Status.ExitCode
@@ -85,7 +86,8 @@ func (s views) share(it *roster.Item) api.Share {
 		warnings = append(warnings, own.Warnings()...)
 	}
 	return api.Share{ID: it.ID, Name: r.Name, Driver: r.Driver, Dir: it.Lease.Share().AuthDir(), Target: drivers.AuthDir,
-		Env: append(drivers.ContractEnv(), presets.Env(r.Request.Tokens)...),
-		TTL: r.TTL(), CreatedAt: r.CreatedAt, Token: s.tokenOf(it), Tokens: it.Tokens(),
+		Env: append(drivers.ContractEnv(r.Request.Tokens.Mode), presets.Env(r.Request.Tokens)...),
+		TTL: r.TTL(), CreatedAt: r.CreatedAt, AuthMode: r.Request.Tokens.Mode.Known(),
+		Token: s.tokenOf(it), Tokens: it.Tokens(),
 		Files: slices.Sorted(maps.Keys(files)), Warnings: warnings, Problem: problem}
 }

@@ -168,7 +168,7 @@ func full() *Record {
 			Network: "user", AllowHost: []uint16{8}, AllowEgress: []string{"e"},
 			Ports:  []vocab.Port{{HostIP: "127.0.0.1", Host: 9, Guest: 10, Protocol: "udp"}},
 			Labels: map[string]string{"l": "v"}, Restart: vocab.RestartPolicy{Name: "on-failure", Max: 11},
-			Tokens: vocab.Tokens{Identity: "ci", Files: []vocab.TokenFile{{Audience: "https://example.com", File: "example.jwt", TTL: time.Minute,
+			Tokens: vocab.Tokens{Mode: vocab.StaticToken, Static: "/f", Identity: "ci", Files: []vocab.TokenFile{{Audience: "https://example.com", File: "example.jwt", TTL: time.Minute,
 				Algorithm: "RS256", NoID: true, Preset: "aws", Parameter: "role"}}, Audiences: []string{"other"}, Claims: map[string]string{"team": "a"}},
 		},
 		Staleness: time.Second, Warnings: []string{"w"}, Share: writtenIn + "/shares/abcdefghijkl", Place: "shares/abcdefghijkl", Door: true,

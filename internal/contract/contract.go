@@ -3,7 +3,11 @@
 // and says what it means.
 package contract
 
-import "time"
+import (
+	"time"
+
+	"openshell-vm/internal/vocab"
+)
 
 // Names of the gateway's two files in a share.
 const (
@@ -14,17 +18,14 @@ const (
 // AuthDir is where a sandbox finds its share.
 const AuthDir = "/etc/openshell/auth"
 
-// AuthMode is the only auth mode.
-const AuthMode = "gateway-managed-file"
-
 // Metadata is the content of MetadataName.
 type Metadata struct {
-	Generation uint64    `json:"generation"`
-	IssuedAt   time.Time `json:"issuedAt"`
-	ExpiresAt  time.Time `json:"expiresAt"`
-	RenewAt    time.Time `json:"renewAt"` // when the gateway will replace the token
-	Gateway    string    `json:"gateway"` // the gateway's id
-	AuthMode   string    `json:"authMode"`
+	Generation uint64         `json:"generation"`
+	IssuedAt   time.Time      `json:"issuedAt"`
+	ExpiresAt  time.Time      `json:"expiresAt"`
+	RenewAt    time.Time      `json:"renewAt"` // when the gateway will replace the token
+	Gateway    string         `json:"gateway"` // the gateway's id
+	AuthMode   vocab.AuthMode `json:"authMode"`
 
 	// Tokens are the tokens for other audiences in the same generation. The times above are
 	// those of TokenName.

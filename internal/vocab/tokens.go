@@ -2,8 +2,14 @@ package vocab
 
 import "time"
 
-// Tokens are the tokens that a sandbox has beside the one for the gateway, and what they say.
+// Tokens are the tokens that a sandbox has beside the one for the gateway, and what they say. Mode
+// and Static are about that one.
 type Tokens struct {
+	// Mode says who makes it; "" for ManagedFile.
+	Mode AuthMode `json:"authMode,omitempty"`
+	// Static is the absolute path of the user's own token on the host, if Mode is StaticToken.
+	Static string `json:"staticToken,omitempty"`
+
 	// Identity makes a subject that outlives the sandbox; "" for the sandbox's own. The token
 	// for the gateway always has the sandbox's own.
 	Identity string `json:"identity,omitempty"`
@@ -34,5 +40,5 @@ type TokenFile struct {
 
 // IsZero reports whether there is no token but that for the gateway.
 func (t Tokens) IsZero() bool {
-	return t.Identity == "" && len(t.Files) == 0 && len(t.Audiences) == 0 && len(t.Claims) == 0
+	return t.Mode == "" && t.Static == "" && t.Identity == "" && len(t.Files) == 0 && len(t.Audiences) == 0 && len(t.Claims) == 0
 }

@@ -2,19 +2,25 @@ package request
 
 import (
 	"encoding/csv"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"openshell-vm/cmd/openshell-vm/cmdline"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/gateway/api"
 )
 
-// AudienceFlags are about the tokens beside sandbox.jwt: run, create and share create.
-func AudienceFlags() []cli.Flag {
+// TokenFlags are about sandbox.jwt and the tokens beside it: run, create and share create.
+func TokenFlags() []cli.Flag {
 	return []cli.Flag{
+		cmdline.Choice{Of: modes(), StringFlag: &cli.StringFlag{Name: "auth-mode", DefaultText: "gateway-managed-file",
+			Usage: "`MODE`: who makes sandbox.jwt and keeps it fresh; " + strings.Join(modes(), " or ")}},
+		&cli.StringFlag{Name: "static-token", TakesFile: true, Usage: "your own token in `FILE` as sandbox.jwt, in place of one of the " +
+			"gateway's; it is followed when the file changes"},
 		&cli.StringSliceFlag{Name: "token", Usage: "keep a fresh token for another " +
 			"`AUDIENCE[,file=NAME][,ttl=DURATION][,alg=ES256|RS256|EdDSA][,jti=no]` " +
 			"beside sandbox.jwt, in HOST.jwt of a URL as the audience; or for a provider, with what its SDK reads: " +
@@ -35,8 +41,23 @@ func providers() string {
 	return strings.Join(list, ", ")
 }
 
-// Tokens reads AudienceFlags. The gateway judges what they ask for.
+// modes are the auth modes that can be asked for. The gateway says more about the others.
+func modes() []string { return []string{string(api.ManagedFile), string(api.StaticToken)} }
+
+// Tokens reads TokenFlags. The gateway judges what they ask for.
 func Tokens(c *cli.Context) (t api.Tokens, err error) {
+	t.Mode = api.AuthMode(c.String("auth-mode"))
+	if c.IsSet("auth-mode") && t.Mode == "" {
+		return t, say.Errorf("use one of "+strings.Join(modes(), ", ")+", or leave --auth-mode out", "--auth-mode is empty")
+	}
+	if t.Static = c.String("static-token"); c.IsSet("static-token") && t.Static == "" {
+		return t, say.Errorf("name a file, or leave --static-token out", "--static-token is empty")
+	}
+	if t.Static != "" { // the gateway has another working directory
+		if t.Static, err = filepath.Abs(t.Static); err != nil {
+			return t, err
+		}
+	}
 	t.Identity, t.Audiences = c.String("identity"), c.StringSlice("allow-audience")
 	if c.IsSet("identity") && t.Identity == "" {
 		return t, say.Errorf("give a name, or leave --identity out", "--identity is empty")

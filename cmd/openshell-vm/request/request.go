@@ -20,7 +20,7 @@ import (
 
 // Flags are run's and create's.
 func Flags() []cli.Flag {
-	return append(slices.Concat(ProcessFlags(), keepFlags(), mountFlags(), images.Flags(), networkFlags(), portFlags(), AudienceFlags()),
+	return append(slices.Concat(ProcessFlags(), keepFlags(), mountFlags(), images.Flags(), networkFlags(), portFlags(), TokenFlags()),
 		&cli.StringFlag{Name: "name", Usage: "call it `NAME`"},
 		frame.Bool("remove it once it has ended", "rm"),
 		frame.Bool("no warnings, and no word about images", "quiet", "q"),

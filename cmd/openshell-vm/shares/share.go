@@ -37,7 +37,7 @@ func createCommand() *cli.Command {
 	return &cli.Command{
 		Name: "create", ArgsUsage: cmdline.NewName,
 		Usage: "make a share, or take the one that exists, and print the arguments for docker run or podman run",
-		Flags: append(request.AudienceFlags(),
+		Flags: append(request.TokenFlags(),
 			frame.TTL(),
 			frame.Bool("take one that exists as it is, whatever --ttl and --token say", "ignore"),
 			frame.Bool("only the directory to mount", "quiet", "q"),

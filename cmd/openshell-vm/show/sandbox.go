@@ -154,7 +154,8 @@ func SandboxFacts(s api.Sandbox, now time.Time) []api.Fact {
 	for _, w := range s.Warnings {
 		facts = append(facts, api.Fact{Name: "Warning", Value: w})
 	}
-	facts = append(facts, api.Fact{Name: "Token", Value: freshness(s, now)}, api.Fact{Name: "Lifetime", Value: s.TTL.String()})
+	facts = append(facts, api.Fact{Name: "Token", Value: freshness(s, now)},
+		api.Fact{Name: "Auth mode", Value: string(s.AuthMode)}, api.Fact{Name: "Lifetime", Value: s.TTL.String()})
 	facts = append(facts, tokensAsked(s.Tokens)...)
 	return append(append(facts, TokenFacts(s.Token)...), s.Details...)
 }

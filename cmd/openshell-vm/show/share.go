@@ -43,7 +43,8 @@ func ShareFacts(s api.Share, now time.Time) []api.Fact {
 	for _, w := range s.Warnings {
 		facts = append(facts, api.Fact{Name: "Warning", Value: w})
 	}
-	facts = append(facts, api.Fact{Name: "Token", Value: ShareFreshness(s, now)}, api.Fact{Name: "Lifetime", Value: s.TTL.String()})
+	facts = append(facts, api.Fact{Name: "Token", Value: ShareFreshness(s, now)},
+		api.Fact{Name: "Auth mode", Value: string(s.AuthMode)}, api.Fact{Name: "Lifetime", Value: s.TTL.String()})
 	return append(append(facts, tokensAsked(s.Tokens)...), TokenFacts(s.Token)...)
 }
 

@@ -90,6 +90,7 @@ func FileFacts(t api.IssuedToken) []api.Fact {
 // tokensAsked are what is asked of the tokens for other audiences.
 func tokensAsked(t api.Tokens) []api.Fact {
 	return []api.Fact{
+		{Name: "Static token", Value: t.Static},
 		{Name: "Identity", Value: t.Identity},
 		{Name: "May ask for", Value: strings.Join(t.Audiences, ", ")},
 		{Name: "Claims", Value: strings.Join(labelList(t.Claims), ", ")},
