@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -27,6 +26,7 @@ const (
 	exchange  = "urn:ietf:params:oauth:grant-type:token-exchange"
 	maxAnswer = 64 << 10 // bytes
 	pause     = 200 * time.Millisecond
+	away      = "temporarily_unavailable" // the gateway's word for a cluster that does not answer
 )
 
 // answer is the gateway's.
@@ -50,17 +50,17 @@ func (r *refused) Error() string {
 // ask gets a token for an audience. A gateway that is away, as during its restart, is asked again
 // until ctx ends. The sandbox's own token is read anew for each try.
 func ask(ctx context.Context, audience string) (*answer, error) {
-	client, err := dialer()
+	g, err := find()
 	if err != nil {
 		return nil, err
 	}
 	for refusals := 0; ; {
-		a, err := once(ctx, client, audience)
+		a, err := g.once(ctx, audience)
 		var no *refused
 		switch {
 		case err == nil:
 			return a, nil
-		case errors.As(err, &no):
+		case errors.As(err, &no) && no.Code != away:
 			if refusals++; refusals > 1 || no.Code != "invalid_request" {
 				return nil, err // an expired token may have been read just before it was replaced
 			}
@@ -73,17 +73,6 @@ func ask(ctx context.Context, audience string) (*answer, error) {
 	}
 }
 
-func dialer() (*http.Client, error) {
-	address := orUsual(envURL, usualURL)
-	path, ok := strings.CutPrefix(address, "unix://")
-	if !ok {
-		return nil, fmt.Errorf("%s is %q, and has to begin with unix://", envURL, address)
-	}
-	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", path)
-	}}}, nil
-}
-
 func orUsual(variable, usual string) string {
 	if value := os.Getenv(variable); value != "" {
 		return value
@@ -91,19 +80,19 @@ func orUsual(variable, usual string) string {
 	return usual
 }
 
-func once(ctx context.Context, client *http.Client, audience string) (*answer, error) {
+func (g *place) once(ctx context.Context, audience string) (*answer, error) {
 	own, err := os.ReadFile(orUsual(envToken, usualFile))
 	if err != nil {
 		return nil, fmt.Errorf("read this sandbox's token: %w", err)
 	}
 	body := url.Values{"grant_type": {exchange}, "subject_token": {strings.TrimSpace(string(own))},
 		"subject_token_type": {typeJWT}, "audience": {audience}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://gateway/v1/token", strings.NewReader(body.Encode()))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, g.base+"/v1/token", strings.NewReader(body.Encode()))
 	if err != nil {
 		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	response, err := client.Do(request)
+	response, err := g.client.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("the gateway does not answer: %w", cause(err))
 	}
@@ -123,13 +112,4 @@ func once(ctx context.Context, client *http.Client, audience string) (*answer, e
 	}
 	a.expires = time.Now().Add(time.Duration(a.ExpiresIn) * time.Second)
 	return a, nil
-}
-
-// cause drops the address, which is none that anybody wrote.
-func cause(err error) error {
-	var e *url.Error
-	if errors.As(err, &e) {
-		return e.Err
-	}
-	return err
 }

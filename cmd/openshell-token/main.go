@@ -2,7 +2,8 @@
 // gateway by the sandbox's socket, with the token in the sandbox's token file. Each call gets
 // another token.
 //
-// It is static, needs no network, and stands at /run/openshell/openshell-token. It prints the
+// It is static, needs no network, and stands at /run/openshell/openshell-token. In a pod of a
+// cluster it asks by https, with the ServiceAccount's token that is projected into the pod. It prints the
 // token alone, or in the form that a program expects that runs it to get a credential.
 package main
 
@@ -33,6 +34,9 @@ Prints a fresh token of this sandbox for AUDIENCE, which the sandbox was allowed
   --format kubernetes   for a kubeconfig's exec plugin
   --host HOST[:PORT]    the only host that git and docker get a token for (that of AUDIENCE, if it begins with https://)
   --timeout D           how long to wait for a gateway that is away (10s)
+
+In a sandbox nothing has to be set. In a Kubernetes pod OPENSHELL_GATEWAY_URL is the gateway's https address, SSL_CERT_FILE
+the certificates to trust there, and OPENSHELL_SANDBOX_TOKEN_FILE the ServiceAccount's token, projected for the gateway.
 `
 
 // exit codes: 1 for a refusal or a gateway that is away, 2 for a wrong call.

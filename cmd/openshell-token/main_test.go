@@ -26,6 +26,7 @@ type gateway struct {
 	mu    sync.Mutex
 	asked []url.Values
 	stale int // so many requests are refused as those of an expired token
+	away  int // so many are refused since a cluster does not answer
 }
 
 func newGateway(t *testing.T) *gateway {
@@ -75,6 +76,11 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.asked = append(g.asked, r.PostForm)
 	audience := r.PostForm.Get("audience")
 	switch {
+	case g.away > 0:
+		g.away--
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintf(w, `{"error":"temporarily_unavailable","error_description":"the cluster does not answer"}`)
 	case g.stale > 0:
 		g.stale--
 		g.own("newer")
@@ -220,7 +226,7 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("help: %d, %s", code, out)
 	}
 	t.Setenv(envURL, "http://127.0.0.1")
-	if code, _, problems := g.call("", "ok"); code != 1 || !strings.Contains(problems, "has to begin with unix://") {
+	if code, _, problems := g.call("", "ok"); code != 1 || !strings.Contains(problems, "has to be unix:///PATH or https://HOST") {
 		t.Errorf("%d, %s", code, problems)
 	}
 }
