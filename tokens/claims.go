@@ -11,7 +11,8 @@ type Claims struct {
 	Issuer   string
 	Audience string
 	Subject  string
-	// SandboxID is the sandbox that the token was made for, also if the subject is an identity.
+	// SandboxID is the sandbox that the token was made for, also if the subject is an identity;
+	// "" in a token of a pod.
 	SandboxID  string
 	Generation uint64    // 0 if no share carries the token
 	KeyID      string    // the header's kid
@@ -25,13 +26,14 @@ type Claims struct {
 	Own map[string]string
 }
 
-// About is the claim openshell: what the token was made for.
+// About is the claim openshell: what the token was made for. It has either an ID or a Pod.
 type About struct {
-	ID     string `json:"id"` // the sandbox's; Mint sets it
+	ID     string `json:"id,omitempty"` // the sandbox's; Mint sets it
 	Name   string `json:"name,omitempty"`
 	Driver string `json:"driver,omitempty"` // "" for a share of the user's own
 	Image  string `json:"image,omitempty"`
 	RootFS string `json:"rootfs,omitempty"`
+	Pod    *Pod   `json:"kubernetes,omitempty"` // Mint sets it, too
 }
 
 // wire is the claims' form inside the token. A single aud and whole seconds are part of the
@@ -40,7 +42,7 @@ type wire struct {
 	Issuer     string `json:"iss"`
 	Audience   string `json:"aud"`
 	Subject    string `json:"sub"`
-	SandboxID  string `json:"sandbox_id"`
+	SandboxID  string `json:"sandbox_id,omitempty"`
 	IssuedAt   int64  `json:"iat"`
 	NotBefore  int64  `json:"nbf"`
 	ExpiresAt  int64  `json:"exp"`

@@ -8,14 +8,14 @@
 //	aud          one audience; for the gateway itself openshell-gateway:<gateway id>
 //	sub          spiffe://<trust domain>/sandbox/<sandbox id>, or …/identity/<name>; the
 //	             trust domain is openshell by default
-//	sandbox_id   the sandbox's id, alone
+//	sandbox_id   the sandbox's id, alone; not in a token of a pod, see Pod
 //	iat          1 s before it was made, in whole seconds: a sandbox's clock may
 //	             be behind its host's, and a strict verifier checks iat
 //	nbf          iat
 //	exp          iat + lifetime, at most a day; no token lacks it
 //	jti          128 random bits, hex; left out on demand, not for the gateway
 //	gen          the generation of the share that carries it; absent if none does
-//	openshell    an object: id, name, driver, image or rootfs; not for the gateway
+//	openshell    an object: id, name, driver, image or rootfs, or kubernetes; not for the gateway
 //
 // and the user's own, which are strings; a token for the gateway has none.
 //

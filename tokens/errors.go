@@ -17,7 +17,7 @@ var (
 	ErrNotYetValid  = errors.New("the token is from the future")
 	ErrIssuer       = errors.New("the token's issuer is not this gateway")
 	ErrAudience     = errors.New("the token is for another audience")
-	ErrSubject      = errors.New("the token's subject is not its sandbox")
+	ErrSubject      = errors.New("the token's subject is not its sandbox or pod")
 	ErrMissingClaim = errors.New("the token lacks a claim")
 	ErrLifetime     = errors.New("the token lives longer than any that is minted")
 	ErrNoSandbox    = errors.New("the token's sandbox no longer exists")

@@ -25,6 +25,7 @@ type Issuer struct {
 // Algorithm must be EdDSA or "", and what comes after it must be zero.
 type Request struct {
 	SandboxID  string
+	Pod        *Pod          // in place of a sandbox; then only TTL, Now, Audience and Algorithm are set
 	Generation uint64        // of the share that carries the token, from 1; 0 for none, not for the gateway
 	TTL        time.Duration // from 3 s to MaxTTL; CheckTTL says which are of use
 	Now        time.Time
@@ -61,10 +62,14 @@ func (i Issuer) check(r Request) error {
 	plain := r.Algorithm == "" || r.Algorithm == EdDSA
 	more := r.Identity != "" || r.NoID || r.About != About{} || len(r.Claims) > 0
 	switch {
-	case !validID(i.GatewayID) || !validID(r.SandboxID):
+	case !validID(i.GatewayID) || r.Pod == nil && !validID(r.SandboxID):
 		return errors.New("malformed gateway or sandbox id")
 	case r.TTL < leastTTL || r.TTL > MaxTTL:
 		return fmt.Errorf("a lifetime of %v", r.TTL)
+	case r.Pod != nil && (r.SandboxID != "" || r.Generation != 0 || more):
+		return errors.New("a token of a pod is not that of a sandbox, too")
+	case r.Pod != nil && (r.Audience == "" || strings.HasPrefix(r.Audience, issuerPrefix)):
+		return errors.New("a pod gets no token for a gateway")
 	case r.Audience == "" && r.Generation == 0:
 		return errors.New("no generation")
 	case r.Audience == "" && (more || !plain):
@@ -74,7 +79,7 @@ func (i Issuer) check(r Request) error {
 	case r.Audience == i.self():
 		return errors.New("the audience is the gateway: it has its own token")
 	}
-	return errors.Join(CheckTrustDomain(i.trustDomain()), CheckAudience(r.Audience), r.checkClaims())
+	return errors.Join(CheckTrustDomain(i.trustDomain()), CheckAudience(r.Audience), r.checkClaims(), r.Pod.check())
 }
 
 func (r Request) checkClaims() error {
@@ -102,11 +107,16 @@ func (i Issuer) wire(r Request) *wire {
 	if !r.NoID {
 		w.TokenID = newTokenID()
 	}
-	if r.Audience == "" {
+	switch {
+	case r.Pod != nil:
+		pod := *r.Pod
+		w.Subject, w.Audience, w.About = pod.Subject(i.trustDomain()), r.Audience, &About{Pod: &pod}
+		return w
+	case r.Audience == "":
 		return w
 	}
 	about := r.About
-	about.ID = r.SandboxID
+	about.ID, about.Pod = r.SandboxID, nil
 	w.Audience, w.About, w.own = r.Audience, &about, maps.Clone(r.Claims)
 	if r.Identity != "" {
 		w.Subject = IdentitySubject(i.trustDomain(), r.Identity)

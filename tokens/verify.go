@@ -30,7 +30,7 @@ type Verifier struct {
 	Audiences   []string      // one of which the token must be for; nil for the gateway alone
 	Leeway      time.Duration // allowed clock difference; 0 means none
 	// Exists reports whether the sandbox with this id still exists. It is called for tokens
-	// that are good otherwise. It must not be nil.
+	// that are good otherwise, but not for one of a pod. It must not be nil.
 	Exists func(sandboxID string) bool
 	// Revoked reports whether a token was revoked. It is called last. Nil means that none was.
 	Revoked func(Claims) bool
@@ -78,7 +78,7 @@ func (v Verifier) Verify(raw string, now time.Time) (Claims, error) {
 		return Claims{}, err
 	}
 	claims := w.claims(key.ID, key.Algorithm)
-	if !v.Exists(w.SandboxID) { // 5
+	if w.pod() == nil && !v.Exists(w.SandboxID) { // 5
 		return Claims{}, ErrNoSandbox
 	}
 	if v.Revoked != nil && v.Revoked(claims) {
@@ -154,13 +154,17 @@ func (v Verifier) hears(audience string) bool {
 // itself has jti and gen, too; others may lack them.
 func (w *wire) incomplete(gateway string) bool {
 	own := w.Audience == gateway && (w.TokenID == "" || w.Generation == 0)
-	return own || w.Issuer == "" || w.Audience == "" || w.Subject == "" || w.SandboxID == "" ||
+	return own || w.Issuer == "" || w.Audience == "" || w.Subject == "" || w.SandboxID == "" && w.pod() == nil ||
 		w.IssuedAt == 0 || w.NotBefore == 0 || w.ExpiresAt == 0
 }
 
-// subjectFits reports whether the subject is the sandbox's, or one that Mint may have given
-// it: a token for the gateway itself has no identity.
+// subjectFits reports whether the subject is the sandbox's or the pod's, or one that Mint may have
+// given it: a token for the gateway itself has no identity.
 func (w *wire) subjectFits(i Issuer, gateway string) bool {
+	if pod := w.pod(); pod != nil {
+		return w.SandboxID == "" && w.Generation == 0 && *w.About == About{Pod: pod} && w.own == nil &&
+			!strings.HasPrefix(w.Audience, issuerPrefix) && pod.check() == nil && w.Subject == pod.Subject(i.trustDomain())
+	}
 	if w.About != nil && w.About.ID != w.SandboxID {
 		return false
 	}
