@@ -127,5 +127,5 @@ func (v Values) warnings() (lines []string) {
 	if v.Listen == "" && v.TLSCert != "" {
 		lines = append(lines, "tls-cert has no effect: there is no listen")
 	}
-	return lines
+	return append(lines, v.clusterWarnings()...)
 }

@@ -48,6 +48,7 @@ func (r Reader) parse(text []byte) (*Config, error) {
 	if _, set := c.origins["publish-for"]; !set && c.Issuer != "" {
 		c.PublishFor = issuedAhead
 	}
+	wrong.Problems = append(wrong.Problems, c.settleClusters()...)
 	for _, s := range settings {
 		if err := s.check(&c.Values); err != nil && !wrong.about(s.name) {
 			wrong.add(&Problem{Where: c.origin(s.name), Name: s.name, Message: fmt.Sprintf("%s: %v", s.name, err), Hint: "it is " + s.form})
@@ -137,9 +138,14 @@ func (c *Config) at(e *toml.DecodeError) string {
 
 // unknown is the refusal of a name.
 func (c *Config) unknown(e *toml.DecodeError) Problem {
-	name := strings.Join(e.Key(), ".")
-	hint := "settings are " + strings.Join(Names(), ", ")
-	if near := nearest(name, Names()); near != "" {
+	name, typed, names := strings.Join(e.Key(), "."), strings.Join(e.Key(), "."), append(Names(), clustersName)
+	if within := namesWithin(e.Key()); within != nil {
+		typed, names = e.Key()[len(e.Key())-1], within
+	} else if len(e.Key()) > 1 && nearest(e.Key()[0], names) == clustersName {
+		typed = e.Key()[0]
+	}
+	hint := "settings are " + strings.Join(names, ", ")
+	if near := nearest(typed, names); near != "" {
 		hint = "did you mean " + near + "?"
 	}
 	return Problem{Where: c.at(e), Name: name, Message: fmt.Sprintf("there is no setting %q", name), Hint: hint}
@@ -152,28 +158,50 @@ func (c *Config) mistaken(e *toml.DecodeError) Problem {
 			return kindProblem(s, c.at(e))
 		}
 	}
+	if len(e.Key()) > 0 && e.Key()[0] == clustersName && !strings.Contains(e.Error(), "already") {
+		name := strings.Join(e.Key(), ".")
+		return Problem{Where: c.at(e), Name: name, Message: name + " has a value of another kind", Hint: "it is " + formWithin(e.Key())}
+	}
 	return Problem{Where: c.at(e), Message: strings.TrimPrefix(e.Error(), "toml: "), Hint: hintTOML}
 }
 
-// entry is a name of the file, outside of tables.
+// entry is a name of the file, or a table. In a table the name begins with that of the table; in
+// the second table of a list that is LIST[2].
 type entry struct {
 	name string
 	line int
-	kind unstable.Kind
+	kind unstable.Kind // of a value, or of the table
 }
 
 // entries returns the names in a text that has the form of TOML.
 func entries(text []byte) (list []entry) {
 	var p unstable.Parser
 	p.Reset(text)
+	table, nth := "", map[string]int{}
 	for p.NextExpression() {
 		e := p.Expression()
-		if e.Kind != unstable.KeyValue {
+		if e.Kind != unstable.KeyValue && e.Kind != unstable.Table && e.Kind != unstable.ArrayTable {
 			continue
 		}
-		if key := e.Key(); key.Next() {
-			list = append(list, entry{string(key.Node().Data), p.Shape(key.Node().Raw).Start.Line, e.Value().Kind})
+		name, line := "", 0
+		for key := e.Key(); key.Next(); {
+			if line == 0 {
+				line = p.Shape(key.Node().Raw).Start.Line
+			}
+			name += "." + string(key.Node().Data)
 		}
+		name, kind := name[1:], e.Kind
+		switch e.Kind {
+		case unstable.ArrayTable:
+			nth[name]++
+			name = fmt.Sprintf("%s[%d]", name, nth[name])
+			table = name + "."
+		case unstable.Table:
+			table = name + "."
+		case unstable.KeyValue:
+			name, kind = table+name, e.Value().Kind
+		}
+		list = append(list, entry{name, line, kind})
 	}
 	return list
 }

@@ -17,6 +17,8 @@ type Values struct {
 	TTL         Duration `toml:"ttl"` // lifetime of tokens for which none is named
 	IdleAfter   Duration `toml:"idle-after"`
 	LogLevel    string   `toml:"log-level"` // info or debug
+
+	Clusters map[string]Cluster `toml:"clusters"` // by name
 }
 
 // issuedAhead is publish-for's default once there is an issuer: verifiers keep what they
