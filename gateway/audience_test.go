@@ -151,6 +151,8 @@ func TestChangedTokens(t *testing.T) {
 	refused(t, err, api.CodeNotFound, `no token "nope"`)
 	_, err = w.client.Shares.Put(ctx, "box", api.FilesRequest{Files: map[string][]byte{"a.jwt": nil}})
 	refused(t, err, api.CodeInvalid, `"a.jwt" can't be used: a token for another audience has it`)
+	_, err = w.client.Shares.Put(ctx, "box", api.FilesRequest{Files: map[string][]byte{"a.jwt/x": nil}})
+	refused(t, err, api.CodeInvalid, `"a.jwt/x" can't be used: a token for another audience has it`)
 	if now := w.get("box"); now.Token.Generation != generation || len(now.Tokens.Files) != 3 {
 		t.Errorf("what was refused changed it: %+v", now.Tokens)
 	}

@@ -277,6 +277,24 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestFilesInDirectories: a name may have directories, and a file may become one.
+func TestFilesInDirectories(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	w.run()
+	w.create(api.CreateRequest{Name: "box"})
+	w.put("box", map[string]string{"aws/config": "1", "aws/credentials": "2", "x": "3"})
+	_, err := w.client.Shares.Put(t.Context(), "box", filesOf(map[string]string{"aws": ""}))
+	refused(t, err, api.CodeInvalid, `"aws" can't be used: the share has aws/`)
+	_, err = w.client.Shares.Put(t.Context(), "box", filesOf(map[string]string{"x/y": ""}))
+	refused(t, err, api.CodeInvalid, `"x/y" can't be used: the share has x`)
+	s := w.put("box", map[string]string{"aws": "4", "x/y": "5"}, "aws/config", "aws/credentials", "x")
+	content, err := share.Read(s.Dir)
+	w.must(err)
+	if len(content.Files) != 4 || string(content.Files["aws"]) != "4" || string(content.Files["x/y"]) != "5" {
+		t.Errorf("%v", content.Files)
+	}
+}
+
 func TestFileRefusals(t *testing.T) {
 	w := newWorld(t)
 	w.run()
@@ -289,6 +307,8 @@ func TestFileRefusals(t *testing.T) {
 		"the token":    filesOf(map[string]string{"sandbox.jwt": "mine"}),
 		"its metadata": filesOf(map[string]string{"metadata.json": "{}"}),
 		"a path":       filesOf(map[string]string{"../x": ""}),
+		"below it":     filesOf(map[string]string{"sandbox.jwt/x": ""}),
+		"clash":        filesOf(map[string]string{"d": "", "d/e": ""}),
 		"reserved":     filesOf(map[string]string{"..data": ""}),
 		"empty":        filesOf(map[string]string{"": ""}),
 		"too long":     filesOf(map[string]string{strings.Repeat("x", 256): ""}),

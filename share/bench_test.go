@@ -60,8 +60,8 @@ func fsType(tb testing.TB, dir string) string {
 // benchFiles are what the gateway publishes: a token and its description, in two
 // contents that take turns, so that each publish is a change.
 var benchFiles = [2][]File{
-	{{"sandbox.jwt", bytes.Repeat([]byte("a"), 700)}, {"metadata.json", bytes.Repeat([]byte("a"), 200)}},
-	{{"sandbox.jwt", bytes.Repeat([]byte("b"), 700)}, {"metadata.json", bytes.Repeat([]byte("b"), 200)}},
+	{{Name: "sandbox.jwt", Data: bytes.Repeat([]byte("a"), 700)}, {Name: "metadata.json", Data: bytes.Repeat([]byte("a"), 200)}},
+	{{Name: "sandbox.jwt", Data: bytes.Repeat([]byte("b"), 700)}, {Name: "metadata.json", Data: bytes.Repeat([]byte("b"), 200)}},
 }
 
 // publisher returns a function that publishes one new generation. Grace is so

@@ -230,8 +230,8 @@ func (d dir) empty(name string) error {
 	return err
 }
 
-// removeFiles removes files in the directory name, whose owner and mode are o. Readers
-// can use the directory all the time.
+// removeFiles removes files in the directory name and in those below it, whose owner and
+// mode are o. Readers can use the directories all the time.
 func (d dir) removeFiles(name string, files []string, o owner) error {
 	sub, err := d.openDir(name)
 	if err != nil {
@@ -240,16 +240,14 @@ func (d dir) removeFiles(name string, files []string, o owner) error {
 	defer sub.close()
 	writable := o
 	writable.mode |= 0o200
-	if err := sub.own(writable); err != nil {
-		return err
-	}
 	for _, file := range files {
-		if e := sub.removeAll(file); err == nil {
-			err = e
-		}
-	}
-	if e := sub.own(o); err == nil {
-		err = e
+		e := sub.in(file, func(in dir, base string) error {
+			if err := in.own(writable); err != nil {
+				return err
+			}
+			return errors.Join(in.removeAll(base), in.own(o))
+		})
+		err = errors.Join(err, e)
 	}
 	return err
 }

@@ -8,7 +8,6 @@ var (
 	ErrName        = errors.New("not a name that a share can publish")
 	ErrOwner       = errors.New("belongs to another user")
 	ErrMode        = errors.New("is open to other users")
-	ErrEmpty       = errors.New("no file to publish")
 	ErrUnpublished = errors.New("nothing has been published yet")
 	ErrExhausted   = errors.New("generation numbers are used up")
 )

@@ -76,17 +76,17 @@ func TestFailedSync(t *testing.T) {
 				t.Errorf("sync %d failed: %+v", failAt, p)
 			}
 			wantEntries(t, s, before...)
-			wantFiles(t, s, File{"a", proven(1, "a")}, File{"b", proven(1, "b")})
+			wantFiles(t, s, File{Name: "a", Data: proven(1, "a")}, File{Name: "b", Data: proven(1, "b")})
 		} else {
 			if p.Generation != 2 || !p.Changed {
 				t.Errorf("the sync after the commit failed: %+v", p)
 			}
-			wantFiles(t, s, File{"a", proven(2, "a")}, File{"b", proven(2, "b")})
+			wantFiles(t, s, File{Name: "a", Data: proven(2, "a")}, File{Name: "b", Data: proven(2, "b")})
 		}
 		if p := mustPublish(t, s, provenFiles("a", "b")); p.Generation != 3 {
 			t.Errorf("the next publish gives %+v, want 3: 2 was begun", p)
 		}
-		wantFiles(t, s, File{"a", proven(3, "a")}, File{"b", proven(3, "b")})
+		wantFiles(t, s, File{Name: "a", Data: proven(3, "a")}, File{Name: "b", Data: proven(3, "b")})
 	}
 }
 

@@ -94,13 +94,13 @@ func fullOfBlocks(dir string) error {
 	return onSmallDisk(dir, "size=256k", func(s *Share) error {
 		good := bytes.Repeat([]byte("good"), 1024)
 		if err := failing(s, good, func(i int) []File {
-			return []File{{"a", make([]byte, 100)}, {"b", make([]byte, 300_000+i*10_000)}, {"c", nil}}
+			return []File{{Name: "a", Data: make([]byte, 100)}, {Name: "b", Data: make([]byte, 300_000+i*10_000)}, {Name: "c", Data: nil}}
 		}); err != nil {
 			return err
 		}
 		filler := filepath.Join(dir, "filler")
 		_ = os.WriteFile(filler, make([]byte, 1<<20), 0o600) // stops where the disk is full
-		if err := failing(s, good, func(i int) []File { return []File{{"a", fmt.Appendf(nil, "new %d", i)}} }); err != nil {
+		if err := failing(s, good, func(i int) []File { return []File{{Name: "a", Data: fmt.Appendf(nil, "new %d", i)}} }); err != nil {
 			return err
 		}
 		return recovers(s, filler)
@@ -111,7 +111,7 @@ func fullOfBlocks(dir string) error {
 func readOnly(dir string) error {
 	return onSmallDisk(dir, "", func(s *Share) error {
 		ctx := context.Background()
-		if _, err := s.Publish(ctx, 0, with(File{"a", []byte("good")})); err != nil {
+		if _, err := s.Publish(ctx, 0, with(File{Name: "a", Data: []byte("good")})); err != nil {
 			return err
 		}
 		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
@@ -161,7 +161,7 @@ func busy(dir string) error {
 // at another step.
 func fullOfInodes(dir string, free int) error {
 	return onSmallDisk(dir, "nr_inodes=64", func(s *Share) error {
-		if _, err := s.Publish(context.Background(), 0, with(File{"a", []byte("good")})); err != nil {
+		if _, err := s.Publish(context.Background(), 0, with(File{Name: "a", Data: []byte("good")})); err != nil {
 			return err
 		}
 		fillers := filepath.Join(dir, "fillers")
@@ -191,7 +191,7 @@ func fullOfInodes(dir string, free int) error {
 // good one does not change and that no leftovers pile up.
 func failing(s *Share, good []byte, build func(i int) []File) error {
 	ctx := context.Background()
-	if _, err := s.Publish(ctx, 0, with(File{"a", good})); err != nil {
+	if _, err := s.Publish(ctx, 0, with(File{Name: "a", Data: good})); err != nil {
 		return err
 	}
 	before := mustList(s)

@@ -18,8 +18,8 @@ func (t *txn) isCurrent(n uint64, files []File) bool {
 	}
 	defer gen.close()
 	for _, f := range files {
-		data, st, err := gen.read(f.Name)
-		if err != nil || !bytes.Equal(data, f.Data) || !t.fileOwner().matches(st) {
+		data, st, err := gen.readIn(f.Name)
+		if err != nil || !bytes.Equal(data, f.Data) || !t.ownerOf(f).matches(st) {
 			return false
 		}
 	}
@@ -27,8 +27,8 @@ func (t *txn) isCurrent(n uint64, files []File) bool {
 	if err != nil || !t.dirOwner().matches(st) {
 		return false
 	}
-	names, err := gen.list()
-	return err == nil && len(names) == len(files)
+	there, dirs, err := gen.tree()
+	return err == nil && len(there) == len(files) && t.sameDirs(gen, dirs, dirsOf(files))
 }
 
 // write is steps 6 to 8: it makes generation n, complete but not yet current.
@@ -42,18 +42,32 @@ func (t *txn) write(n uint64, files []File) error {
 		return err
 	}
 	defer gen.close()
+	dirs := dirsOf(files)
+	if err := gen.makeDirs(dirs); err != nil {
+		return err
+	}
 	for _, f := range files {
 		t.step(7)
-		if err := gen.write(f.Name, f.Data, t.fileOwner(), t.opts.Durable); err != nil {
+		if err := t.writeFile(gen, f); err != nil {
 			return err
 		}
+	}
+	t.step(8)
+	if err := t.sealDirs(gen, dirs); err != nil {
+		return err
 	}
 	return t.seal(gen)
 }
 
-// seal is step 8.
+// writeFile makes a file of a generation, whose directory is there.
+func (t *txn) writeFile(gen dir, f File) error {
+	return gen.in(f.Name, func(in dir, base string) error {
+		return in.write(base, f.Data, t.ownerOf(f), t.opts.Durable)
+	})
+}
+
+// seal is step 8, for one directory.
 func (t *txn) seal(gen dir) error {
-	t.step(8)
 	if err := gen.own(t.dirOwner()); err != nil {
 		return err
 	}

@@ -61,6 +61,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		"with old ones":  {[][]string{{"token"}, {"token"}, {"token"}}, []string{"token"}},
 		"names change":   {[][]string{{"token", "gone"}}, []string{"token", "came"}},
 		"names replaced": {[][]string{{"a", "b"}}, []string{"c"}},
+		"directories":    {[][]string{{"token", "d/e", "d/f/g", "x"}}, []string{"token", "d/e", "d/f", "x/y"}},
 	} {
 		for _, durable := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/durable=%v", name, durable), func(t *testing.T) {
@@ -122,7 +123,7 @@ func killOnce(t *testing.T, before [][]string, next []string, durable bool, at i
 	if p.Generation <= was || !p.Changed {
 		t.Errorf("step %d: the next publish gives %+v after %d", step, p, was)
 	}
-	wantFiles(t, s, File{"token", proven(p.Generation, "token")})
+	wantFiles(t, s, File{Name: "token", Data: proven(p.Generation, "token")})
 	if t.Failed() {
 		t.Fatalf("(killed at step %d, the %d-th call)", step, at)
 	}
@@ -163,7 +164,11 @@ func wantRepaired(t *testing.T, s *Share, current uint64, names []string) {
 	t.Helper()
 	want := []string{}
 	if current > 0 {
-		want = append(slices.Clone(names), layout.Data, layout.Generation(current), layout.Announcement(current))
+		var files []File
+		for _, name := range names {
+			files = append(files, File{Name: name})
+		}
+		want = append(tops(files), layout.Data, layout.Generation(current), layout.Announcement(current))
 	}
 	got := slices.DeleteFunc(entries(t, s), func(name string) bool {
 		gen, isGen := layout.ParseGeneration(name)

@@ -129,7 +129,7 @@ func provenFiles(names ...string) func(uint64) ([]File, error) {
 	return func(n uint64) ([]File, error) {
 		var files []File
 		for _, name := range names {
-			files = append(files, File{name, proven(n, name)})
+			files = append(files, File{Name: name, Data: proven(n, name)})
 		}
 		return files, nil
 	}

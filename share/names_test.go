@@ -2,6 +2,7 @@ package share
 
 import (
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -9,14 +10,15 @@ import (
 
 var evilNames = []string{
 	"", ".", "..", "...", "..data", "..new", "..gen-00000001", "..is-00000001", "..anything",
-	"/", "/etc/passwd", "a/b", "../a", "a/../b", "a/", "./a", "a//b",
+	"/", "/etc/passwd", "../a", "a/../b", "a/", "./a", "a//b", "a/.", "a/./b", "a/..", "a/..data", "a/..gen-00000001/b",
+	"1/2/3/4/5/6/7/8/9", "a/" + strings.Repeat("n", 256), "a/\nb",
 	"a\x00b", "\x00", "a\nb", "a\tb", "\x1b[2J", "a\u202eb", "a\u200bb", "\xff", "a\xc0\xafb",
 	strings.Repeat("n", 256), strings.Repeat("é", 128),
 }
 
 var goodNames = []string{
 	"sandbox.jwt", "metadata.json", ".hidden", "a..b", "a..", "-", "--flag", "a b", "ключ", "$HOME", "*", "~",
-	strings.Repeat("n", 255),
+	strings.Repeat("n", 255), "d/e", "d/f/g", "1/2/3/4/5/6/7/8", "d/" + strings.Repeat("n", 255), "d/.hidden",
 }
 
 func TestCheckName(t *testing.T) {
@@ -34,11 +36,11 @@ func TestCheckName(t *testing.T) {
 
 func TestPublishRefusesNames(t *testing.T) {
 	s := newTestShare(t, plainOptions)
-	good := File{"a", []byte("1")}
+	good := File{Name: "a", Data: []byte("1")}
 	mustPublish(t, s, with(good))
 	before := entries(t, s)
 	for _, name := range evilNames {
-		p, err := s.Publish(t.Context(), 0, with(good, File{name, []byte("2")}))
+		p, err := s.Publish(t.Context(), 0, with(good, File{Name: name, Data: []byte("2")}))
 		if !errors.Is(err, ErrName) || p.Changed {
 			t.Errorf("Publish of %q gives %+v, %v", name, p, err)
 		}
@@ -46,8 +48,15 @@ func TestPublishRefusesNames(t *testing.T) {
 	if _, err := s.Publish(t.Context(), 0, with(good, good)); !errors.Is(err, ErrName) {
 		t.Errorf("the same name twice gives %v", err)
 	}
-	if _, err := s.Publish(t.Context(), 0, with()); !errors.Is(err, ErrEmpty) {
-		t.Errorf("no file at all gives %v", err)
+	for _, clash := range []string{"a/b", "a/b/c"} {
+		if _, err := s.Publish(t.Context(), 0, with(good, File{Name: clash})); !errors.Is(err, ErrName) {
+			t.Errorf("%q beside a file a gives %v", clash, err)
+		}
+	}
+	for _, mode := range []fs.FileMode{0o666, 0o464, 0o446, 0o4444, fs.ModeDir | 0o555} {
+		if _, err := s.Publish(t.Context(), 0, with(good, File{Name: "b", Mode: mode})); !errors.Is(err, ErrMode) {
+			t.Errorf("mode %v gives %v", mode, err)
+		}
 	}
 	wantFiles(t, s, good)
 	wantEntries(t, s, before...)
@@ -57,7 +66,7 @@ func TestPublishTakesGoodNames(t *testing.T) {
 	s := newTestShare(t, plainOptions)
 	var files []File
 	for _, name := range goodNames {
-		files = append(files, File{name, []byte(name)})
+		files = append(files, File{Name: name, Data: []byte(name)})
 	}
 	mustPublish(t, s, with(files...))
 	wantFiles(t, s, files...)
@@ -71,13 +80,15 @@ func FuzzCheckName(f *testing.F) {
 		if CheckName(name) != nil {
 			return
 		}
-		// An accepted name stays directly below any directory, and is none of
-		// this package's own.
-		if filepath.Join("/d", name) != "/d/"+name || filepath.Dir("/d/"+name) != "/d" {
+		// An accepted name stays below any directory, and no component of it is one of this
+		// package's own.
+		if filepath.Join("/d", name) != "/d/"+name {
 			t.Errorf("%q leads elsewhere", name)
 		}
-		if strings.HasPrefix(name, "..") || strings.ContainsAny(name, "/\x00\n") || len(name) > 255 || name == "" {
-			t.Errorf("%q was accepted", name)
+		for _, c := range strings.Split(name, "/") {
+			if strings.HasPrefix(c, "..") || strings.ContainsAny(c, "\x00\n") || len(c) > 255 || c == "" {
+				t.Errorf("%q was accepted", name)
+			}
 		}
 	})
 }

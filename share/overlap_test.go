@@ -29,7 +29,7 @@ func history(t *testing.T, s *Share, list ...past) {
 	for i, p := range list {
 		var files []File
 		for name, data := range p.files {
-			files = append(files, File{name, []byte(data)})
+			files = append(files, File{Name: name, Data: []byte(data)})
 		}
 		mustPublish(t, s, with(files...))
 		superseded(t, s, uint64(i+1), now.Add(-p.ago))
@@ -139,7 +139,7 @@ func wantRead(t *testing.T, s *Share, name, want string) {
 // not wait for it.
 func TestPublishTellsWhenToPrune(t *testing.T) {
 	s := overlapping(t)
-	if p := mustPublish(t, s, with(File{"token", []byte("1111")}, File{"key", []byte("k")})); !p.PruneAt.IsZero() {
+	if p := mustPublish(t, s, with(File{Name: "token", Data: []byte("1111")}, File{Name: "key", Data: []byte("k")})); !p.PruneAt.IsZero() {
 		t.Errorf("nothing is superseded, but it is to be pruned at %v", p.PruneAt)
 	}
 	within := func(p Published, want time.Duration) {
@@ -148,9 +148,9 @@ func TestPublishTellsWhenToPrune(t *testing.T) {
 			t.Errorf("to be pruned in %v, want %v", d, want)
 		}
 	}
-	within(mustPublish(t, s, with(File{"token", []byte("2222")}, File{"key", []byte("k")})), testGrace)
+	within(mustPublish(t, s, with(File{Name: "token", Data: []byte("2222")}, File{Name: "key", Data: []byte("k")})), testGrace)
 	superseded(t, s, 2, time.Now().Add(-testGrace))
-	p, err := s.Publish(t.Context(), 0, with(File{"token", []byte("2222")}, File{"key", []byte("k")}))
+	p, err := s.Publish(t.Context(), 0, with(File{Name: "token", Data: []byte("2222")}, File{Name: "key", Data: []byte("k")}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestFailedPublishEndsOverlap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p, err := sabotaged.Publish(t.Context(), 0, with(File{"token", []byte("3333")})); err == nil {
+	if p, err := sabotaged.Publish(t.Context(), 0, with(File{Name: "token", Data: []byte("3333")})); err == nil {
 		t.Fatalf("publish gives %+v", p)
 	}
 	if got := readable(t, s, 1); got != "gone" {

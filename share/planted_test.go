@@ -115,7 +115,7 @@ func testPlanted(t *testing.T, name string, plant func(path, outside string) err
 	if _, err := s.Prune(t.Context(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	wantFiles(t, s, File{"token", proven(p.Generation, "token")}, File{"meta", proven(p.Generation, "meta")})
+	wantFiles(t, s, File{Name: "token", Data: proven(p.Generation, "token")}, File{Name: "meta", Data: proven(p.Generation, "meta")})
 	wantEntries(t, s, "token", "meta", layout.Data, layout.Generation(p.Generation), layout.Announcement(p.Generation))
 	if err := s.Remove(t.Context()); err != nil {
 		t.Error(err)
@@ -179,7 +179,7 @@ func TestDamagedDataIsRestored(t *testing.T) {
 	if err := s.Repair(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	wantFiles(t, s, File{"token", proven(2, "token")})
+	wantFiles(t, s, File{Name: "token", Data: proven(2, "token")})
 	if p := mustPublish(t, s, provenFiles("token")); p.Generation != 4 {
 		t.Errorf("number 3 was begun, but the next publish gives %+v", p)
 	}

@@ -153,9 +153,9 @@ func (p *pruning) withdrawn(n uint64) (names []string, left int, err error) {
 		return nil, 0, err
 	}
 	defer gen.close()
-	list, err := gen.list()
+	list, _, err := gen.tree()
 	for _, name := range list {
-		data, _, e := gen.read(name)
+		data, _, e := gen.readIn(name)
 		switch {
 		case e == nil && p.stays(name, data):
 			left++

@@ -62,7 +62,7 @@ func TestPruneByAge(t *testing.T) {
 			if got := kept(t, s, 3); got[0] != c.first || len(got) != int(4-c.first) {
 				t.Errorf("kept %v, want those from %d", got, c.first)
 			}
-			wantFiles(t, s, File{"a", proven(3, "a")})
+			wantFiles(t, s, File{Name: "a", Data: proven(3, "a")})
 		})
 	}
 }
@@ -70,9 +70,9 @@ func TestPruneByAge(t *testing.T) {
 func TestPublishPrunesWhenUnchangedToo(t *testing.T) {
 	s := newTestShare(t, Options{Grace: time.Minute})
 	mustPublish(t, s, provenFiles("a"))
-	mustPublish(t, s, with(File{"a", []byte("same")}))
+	mustPublish(t, s, with(File{Name: "a", Data: []byte("same")}))
 	superseded(t, s, 2, time.Now().Add(-time.Hour))
-	if p := mustPublish(t, s, with(File{"a", []byte("same")})); p.Changed {
+	if p := mustPublish(t, s, with(File{Name: "a", Data: []byte("same")})); p.Changed {
 		t.Fatal(p)
 	}
 	if got := kept(t, s, 2); len(got) != 1 {

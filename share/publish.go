@@ -3,6 +3,7 @@ package share
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -12,10 +13,16 @@ import (
 )
 
 // File is one file to publish. Name is what a sandbox opens below the share's
-// directory; [CheckName] says which are allowed. Data is only read.
+// directory, with slashes if it lies in directories of its own; [CheckName] says which are
+// allowed. Data is only read.
 type File struct {
 	Name string
 	Data []byte
+	// Mode is the file's mode; zero means Options.FileMode. One that lets others write is
+	// refused.
+	Mode fs.FileMode
+	// Owner owns the file; nil means Options.Owner. Only root can give files away.
+	Owner *Owner
 }
 
 // Published is the result of a Publish.
@@ -54,15 +61,15 @@ type Published struct {
 //  4. Call build, and validate the names before anything is written.
 //  5. If content, owners and modes are current already, go to 11.
 //  6. Note the number as used; make the new generation's directory, closed
-//     to others.
+//     to others, and the directories in it.
 //  7. Write each file with O_EXCL; set owner and mode by descriptor
 //     (durable: fsync).
-//  8. Set the directory's owner and mode (durable: fsync).
+//  8. Set the directories' owner and mode (durable: fsync).
 //  9. Make a link to the new generation under a temporary name.
 //  10. Commit: rename that link to ..data.
 //  11. Durable: fsync auth/.
-//  12. Make or correct the user-visible links, one per name; remove those whose
-//     names are not published any more (durable: fsync if one changed).
+//  12. Make or correct the user-visible links, one for each name's first component; remove
+//     those whose names are not published any more (durable: fsync if one changed).
 //  13. Announce: make ..is-N. Whoever sees it finds N current. If the number before
 //     N was never current, also make ..is-M, where M follows the last number that
 //     was: a guest asks for M.
@@ -176,7 +183,7 @@ func (t *txn) abandon(n uint64, v *view, err error) error {
 func (t *txn) settle(v *view, files []File) (pruneAt time.Time, err error) {
 	t.step(11)
 	err = t.syncAuth()
-	err = errors.Join(err, t.fixLinks(v.visible, names(files))) // step 12
+	err = errors.Join(err, t.fixLinks(v.visible, tops(files))) // step 12
 	t.step(13)
 	err = errors.Join(err, t.announce(v))
 	t.step(14)
@@ -240,14 +247,6 @@ func (t *txn) syncAuth() error {
 		return nil
 	}
 	return t.auth.sync()
-}
-
-func names(files []File) []string {
-	list := make([]string, len(files))
-	for i, f := range files {
-		list[i] = f.Name
-	}
-	return list
 }
 
 // place makes name a link to target, whatever was there before. At every moment there is

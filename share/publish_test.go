@@ -24,13 +24,13 @@ func TestPublishMakesAllFilesCurrentAtOnce(t *testing.T) {
 	if !first.is(1, true) {
 		t.Errorf("first publish gives %+v", first)
 	}
-	wantFiles(t, s, File{"token", proven(1, "token")}, File{"meta", proven(1, "meta")})
+	wantFiles(t, s, File{Name: "token", Data: proven(1, "token")}, File{Name: "meta", Data: proven(1, "meta")})
 	wantEntries(t, s, "token", "meta", "..data", "..gen-00000001", "..is-00000001")
 
 	if second := mustPublish(t, s, provenFiles("token", "meta")); !second.is(2, true) {
 		t.Errorf("second publish gives %+v", second)
 	}
-	wantFiles(t, s, File{"token", proven(2, "token")}, File{"meta", proven(2, "meta")})
+	wantFiles(t, s, File{Name: "token", Data: proven(2, "token")}, File{Name: "meta", Data: proven(2, "meta")})
 	wantEntries(t, s, "token", "meta", "..data", "..gen-00000001", "..is-00000001", "..gen-00000002", "..is-00000002")
 	if n, err := s.Current(); n != 2 || err != nil {
 		t.Errorf("Current gives %d, %v", n, err)
@@ -49,7 +49,7 @@ func TestLinksAreRelative(t *testing.T) {
 
 func TestNamesComeAndGo(t *testing.T) {
 	s := newTestShare(t, Options{Grace: time.Nanosecond})
-	a, b, c := File{"a", []byte("1")}, File{"b", []byte("2")}, File{"c", nil}
+	a, b, c := File{Name: "a", Data: []byte("1")}, File{Name: "b", Data: []byte("2")}, File{Name: "c", Data: nil}
 	mustPublish(t, s, with(a, b))
 	mustPublish(t, s, with(b, c))
 	wantFiles(t, s, b, c)
@@ -58,7 +58,7 @@ func TestNamesComeAndGo(t *testing.T) {
 
 func TestUnchangedContentIsNotPublishedAgain(t *testing.T) {
 	s := newTestShare(t, plainOptions)
-	a, b := File{"a", []byte("1")}, File{"b", []byte("2")}
+	a, b := File{Name: "a", Data: []byte("1")}, File{Name: "b", Data: []byte("2")}
 	mustPublish(t, s, with(a, b))
 	before := entries(t, s)
 	if again := mustPublish(t, s, with(b, a)); !again.is(1, false) {
@@ -68,12 +68,12 @@ func TestUnchangedContentIsNotPublishedAgain(t *testing.T) {
 
 	// A skipped publish takes no number: a guest waits for the next one.
 	for i, changed := range [][]File{
-		{a, {"b", []byte("3")}},                  // content
-		{a, {"b", []byte("33")}},                 // size
-		{a},                                      // one less
-		{a, b},                                   // one more
-		{a, {"c", []byte("2")}},                  // another name
-		{{"a", []byte("2")}, {"c", []byte("1")}}, // swapped
+		{a, {Name: "b", Data: []byte("3")}},  // content
+		{a, {Name: "b", Data: []byte("33")}}, // size
+		{a},                                  // one less
+		{a, b},                               // one more
+		{a, {Name: "c", Data: []byte("2")}},  // another name
+		{{Name: "a", Data: []byte("2")}, {Name: "c", Data: []byte("1")}}, // swapped
 	} {
 		if got := mustPublish(t, s, with(changed...)); !got.is(uint64(i+2), true) {
 			t.Errorf("change %d gives %+v", i, got)
@@ -83,7 +83,7 @@ func TestUnchangedContentIsNotPublishedAgain(t *testing.T) {
 
 func TestChangedModeIsAChange(t *testing.T) {
 	s := newTestShare(t, plainOptions)
-	a := File{"a", []byte("1")}
+	a := File{Name: "a", Data: []byte("1")}
 	mustPublish(t, s, with(a))
 	for i, opts := range []Options{
 		{FileMode: 0o400},
@@ -143,7 +143,7 @@ func TestOwnerIsPublished(t *testing.T) {
 		need(t, "root, to give files away")
 	}
 	s := newTestShare(t, Options{Owner: &Owner{1234, 2345}, DirMode: 0o500, FileMode: 0o400})
-	mustPublish(t, s, with(File{"a", []byte("1")}))
+	mustPublish(t, s, with(File{Name: "a", Data: []byte("1")}))
 	wantModes(t, s)
 	other, err := Open(s.Dir(), Options{Owner: &Owner{}})
 	if !errors.Is(err, ErrOwner) {
@@ -163,7 +163,7 @@ func TestFloor(t *testing.T) {
 	if !errors.Is(err, ErrExhausted) {
 		t.Errorf("beyond the last number: %v", err)
 	}
-	wantFiles(t, s, File{"a", proven(2000, "a")})
+	wantFiles(t, s, File{Name: "a", Data: proven(2000, "a")})
 }
 
 // TestSkippedNumbersAreAnnounced publishes generation 10 after 1. Number 2 has to be
@@ -219,7 +219,7 @@ func TestPanickingBuildUnlocks(t *testing.T) {
 func TestErrorsHoldNoContent(t *testing.T) {
 	s := newTestShare(t, plainOptions)
 	const secret = "eyJhbGciOi"
-	_, err := s.Publish(t.Context(), 0, with(File{"a", []byte(secret)}, File{"b/", []byte(secret)}))
+	_, err := s.Publish(t.Context(), 0, with(File{Name: "a", Data: []byte(secret)}, File{Name: "b/", Data: []byte(secret)}))
 	if err == nil || strings.Contains(err.Error(), secret) {
 		t.Errorf("got %v", err)
 	}
@@ -239,7 +239,7 @@ func TestCreateCompletesAndNeverReplaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := File{"a", []byte("1")}
+	a := File{Name: "a", Data: []byte("1")}
 	mustPublish(t, s, with(a))
 	if s, err = Create(path, plainOptions); err != nil {
 		t.Fatal(err)

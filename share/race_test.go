@@ -133,7 +133,7 @@ func holdLock(t *testing.T, s *Share) (release func()) {
 		_, err := s.Publish(context.Background(), 0, func(uint64) ([]File, error) {
 			close(inside)
 			<-leave
-			return []File{{"held", nil}}, nil
+			return []File{{Name: "held", Data: nil}}, nil
 		})
 		if err != nil {
 			t.Error(err)
@@ -162,7 +162,7 @@ func TestContextBoundsTheWaitForTheLock(t *testing.T) {
 		}
 	}
 	release()
-	wantFiles(t, s, File{"held", nil})
+	wantFiles(t, s, File{Name: "held", Data: nil})
 }
 
 // TestRemovedWhileWaiting removes a share while a writer waits for the lock. The writer

@@ -13,7 +13,7 @@ import (
 // Snapshot is one generation's content.
 type Snapshot struct {
 	Generation uint64
-	Files      map[string][]byte // by name
+	Files      map[string][]byte // by name, with slashes for those in directories
 }
 
 // readTries bounds how many races a reader may lose against a writer that publishes and
@@ -91,13 +91,13 @@ func (d dir) generation(n uint64) (map[string][]byte, error) {
 		return nil, err
 	}
 	defer gen.close()
-	names, err := gen.list()
+	names, _, err := gen.tree()
 	if err != nil {
 		return nil, err
 	}
 	files := make(map[string][]byte, len(names))
 	for _, name := range names {
-		if files[name], _, err = gen.read(name); err != nil {
+		if files[name], _, err = gen.readIn(name); err != nil {
 			return nil, err
 		}
 	}

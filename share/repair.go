@@ -75,7 +75,7 @@ func (t *txn) mendLinks(v *view) error {
 		return err
 	}
 	defer gen.close()
-	published, err := gen.list()
+	published, err := gen.list() // a name's first component is what has a link
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ import (
 // its inode is free for others.
 //
 // A reserve is enough for as many publishes of two new files as it has blanks: BlanksFor says
-// what more files need. The next Keep makes
+// what more files and directories take. The next Keep makes
 // superseded generations' room into blanks again, if nobody else takes it first.
 //
 // All methods may be called concurrently. Only one process may use a reserve at a time.
@@ -56,8 +56,10 @@ var (
 )
 
 // BlanksFor returns how many blanks one publish with so many new files takes, each of at most
-// 4 KiB.
-func BlanksFor(files int) int { return max(1, (files+len(blankFiles)-1)/len(blankFiles)) }
+// 4 KiB, and with so many directories.
+func BlanksFor(files, dirs int) int {
+	return max(1, (files+len(blankFiles)-1)/len(blankFiles)) + dirs
+}
 
 // IsFull reports whether err means that a file system or a quota has no room left.
 func IsFull(err error) bool { return isErrno(err, unix.ENOSPC) || isErrno(err, unix.EDQUOT) }
@@ -251,10 +253,47 @@ func (t *txn) fill(n, current uint64, files []File) error {
 	if err := t.auth.do("label", layout.Generation(n), func() error { return copyLabel(t.auth.fd, gen.fd, selinux) }); err != nil {
 		return err
 	}
+	dirs := dirsOf(files)
+	if err := t.fillDirs(gen, dirs); err != nil {
+		return err
+	}
 	if err := t.fillFiles(gen, current, files); err != nil {
 		return err
 	}
+	t.step(8)
+	if err := t.sealDirs(gen, dirs); err != nil {
+		return err
+	}
 	return t.seal(gen)
+}
+
+// fillDirs makes directories of blanks. The files of these go: their room is then anybody's, but
+// that of the directories never is.
+func (t *txn) fillDirs(gen dir, dirs []string) error {
+	for _, name := range dirs {
+		err := gen.in(name, func(in dir, base string) error {
+			err := t.opts.Reserve.take(func(blank string) error {
+				move := func() error { return unix.Renameat(unix.AT_FDCWD, blank, in.fd, base) }
+				return in.do("take from the reserve", base, move)
+			})
+			if err != nil {
+				return err
+			}
+			sub, err := in.openClosed(base)
+			if err != nil {
+				return err
+			}
+			defer sub.close()
+			for _, file := range slices.Concat(blankFiles, blankInodes) {
+				err = errors.Join(err, sub.unlink(file, 0))
+			}
+			return errors.Join(err, sub.do("label", "", func() error { return copyLabel(t.auth.fd, sub.fd, selinux) }))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fillFiles makes the files. It links unchanged ones from the current generation: they
@@ -270,9 +309,8 @@ func (t *txn) fillFiles(gen dir, current uint64, files []File) error {
 		t.step(7)
 		switch {
 		case now.fd >= 0 && t.unchanged(now, f):
-			link := func() error { return unix.Linkat(now.fd, f.Name, gen.fd, f.Name, 0) }
-			if err = gen.do("link", f.Name, link); IsFull(err) && len(inodes) > 0 { // tmpfs counts it as an inode
-				err = errors.Join(gen.unlink(inodes[0], 0), gen.do("link", f.Name, link))
+			if err = linkFile(now, gen, f.Name); IsFull(err) && len(inodes) > 0 { // tmpfs counts it as an inode
+				err = errors.Join(gen.unlink(inodes[0], 0), linkFile(now, gen, f.Name))
 				inodes = inodes[1:]
 			}
 		case len(f.Data) <= blankBlock:
@@ -288,7 +326,7 @@ func (t *txn) fillFiles(gen dir, current uint64, files []File) error {
 			for left := len(f.Data); left > 0 && len(f.Data) <= blankMost && err == nil; left -= BlankSize {
 				err = t.opts.Reserve.take(os.RemoveAll)
 			}
-			err = gen.write(f.Name, f.Data, t.fileOwner(), t.opts.Durable)
+			err = t.writeFile(gen, f)
 		}
 		if err != nil {
 			return err
@@ -317,8 +355,17 @@ func (r *Reserve) takeFiles(into dir) error {
 
 // unchanged reports whether gen has this file with the same content, owner and mode.
 func (t *txn) unchanged(gen dir, f File) bool {
-	data, st, err := gen.read(f.Name)
-	return err == nil && bytes.Equal(data, f.Data) && t.fileOwner().matches(st)
+	data, st, err := gen.readIn(f.Name)
+	return err == nil && bytes.Equal(data, f.Data) && t.ownerOf(f).matches(st)
+}
+
+// linkFile links a file of a generation into another one.
+func linkFile(from, to dir, name string) error {
+	return from.in(name, func(old dir, base string) error {
+		return to.in(name, func(in dir, base string) error {
+			return in.do("link", base, func() error { return unix.Linkat(old.fd, base, in.fd, base, 0) })
+		})
+	})
 }
 
 // fillFile writes f into a file of the blank, and gives that its name.
@@ -329,7 +376,7 @@ func (t *txn) fillFile(gen dir, blank string, f File) error {
 	}
 	defer unix.Close(fd)
 	err = gen.do("write", f.Name, func() error {
-		return errors.Join(copyLabel(t.auth.fd, fd, selinux), writeAll(fd, f.Data), t.fileOwner().apply(fd))
+		return errors.Join(copyLabel(t.auth.fd, fd, selinux), writeAll(fd, f.Data), t.ownerOf(f).apply(fd))
 	})
 	if err == nil && t.opts.Durable {
 		err = gen.do("sync", f.Name, func() error { return fsync(fd) })
@@ -337,7 +384,9 @@ func (t *txn) fillFile(gen dir, blank string, f File) error {
 	if err != nil {
 		return err
 	}
-	return gen.rename(blank, f.Name)
+	return gen.in(f.Name, func(in dir, base string) error {
+		return gen.do("rename", f.Name, func() error { return unix.Renameat(gen.fd, blank, in.fd, base) })
+	})
 }
 
 // selinux is the attribute with a file's label. A file that is made in a directory gets

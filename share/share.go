@@ -140,6 +140,18 @@ func (s *Share) fileOwner() owner {
 	return s.owner(s.opts.FileMode.Perm())
 }
 
+// ownerOf is the owner and mode of a file to publish.
+func (s *Share) ownerOf(f File) owner {
+	o := s.fileOwner()
+	if f.Mode != 0 {
+		o.mode = uint32(f.Mode.Perm())
+	}
+	if f.Owner != nil {
+		o.uid, o.gid = f.Owner.UID, f.Owner.GID
+	}
+	return o
+}
+
 func (s *Share) step(n int) {
 	if s.opts.Step != nil {
 		s.opts.Step(n)

@@ -142,7 +142,7 @@ func TestImmutable(t *testing.T) {
 	if _, err := os.Lstat(filepath.Join(s.AuthDir(), layout.Generation(1), "b")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the other file of the old generation: %v", err)
 	}
-	wantFiles(t, s, File{"a", proven(3, "a")}, File{"b", proven(3, "b")})
+	wantFiles(t, s, File{Name: "a", Data: proven(3, "a")}, File{Name: "b", Data: proven(3, "b")})
 }
 
 const immutableFlag = 0x10 // FS_IMMUTABLE_FL of linux/fs.h

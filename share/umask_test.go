@@ -54,7 +54,7 @@ func underUmask(path string) error {
 		}
 		for i := range 2 {
 			data := fmt.Appendf(nil, "%v %d", opts.FileMode, i)
-			if _, err := s.Publish(context.Background(), 0, with(File{"a", data})); err != nil {
+			if _, err := s.Publish(context.Background(), 0, with(File{Name: "a", Data: data})); err != nil {
 				return err
 			}
 			if err := checkModes(s); err != nil {

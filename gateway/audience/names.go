@@ -2,6 +2,7 @@ package audience
 
 import (
 	"errors"
+	"iter"
 	"net/url"
 	"slices"
 	"strings"
@@ -58,10 +59,10 @@ func checkNames(t vocab.Tokens) error {
 		if errors.As(err, &cause) {
 			err = cause.Err
 		}
-		if name == contract.TokenName || name == contract.MetadataName {
+		if share.Clash(name, contract.TokenName) || share.Clash(name, contract.MetadataName) {
 			err = errors.New("the gateway writes it")
 		}
-		if err == nil && slices.Contains(names[:i], name) {
+		if err == nil && slices.ContainsFunc(names[:i], func(other string) bool { return share.Clash(name, other) }) {
 			err = errors.New("another token has it")
 		}
 		if err != nil {
@@ -71,14 +72,16 @@ func checkNames(t vocab.Tokens) error {
 	return nil
 }
 
-// CheckBeside refuses a name of t that a file of the user's has, too. files are the names of
-// those.
-func CheckBeside(t vocab.Tokens, has func(file string) bool) error {
-	for _, name := range Names(t) {
-		if has(name) {
+// CheckBeside refuses a name of t that can't be beside those of the user's files.
+func CheckBeside(t vocab.Tokens, files iter.Seq[string]) error {
+	for file := range files {
+		for _, name := range Names(t) {
+			if !share.Clash(name, file) {
+				continue
+			}
 			return invalid("give the token another name: AUDIENCE,file=NAME; or take that file away: "+
-				"openshell-vm share put SHARE --remove "+name,
-				"the share has a file %q already", name)
+				"openshell-vm share put SHARE --remove "+file,
+				"the share has a file %q already", file)
 		}
 	}
 	return nil

@@ -101,13 +101,14 @@ type outcome struct {
 	files   []Issued  // the tokens for other audiences
 	due     time.Time // when the first source is due
 	err     error
+	dirs    int   // directories among the files
 	warning error // the publish succeeded, but could not tidy up
 	took    time.Duration
 }
 
 // outcome returns the result of the publish of this content.
 func (c *Content) outcome(err, warning error, took time.Duration) outcome {
-	o := outcome{due: c.Due(), err: err, warning: warning, took: took}
+	o := outcome{due: c.Due(), dirs: share.Dirs(c.files), err: err, warning: warning, took: took}
 	for i, t := range c.tokens {
 		if i == 0 {
 			o.minted = t.Minted()
@@ -128,7 +129,7 @@ func (k *Keeper) note(l *Lease, o outcome) {
 	failures, ended := l.renewal.Failures, l.phase == Ended
 	newWarning := untidy != "" && untidy != l.untidy[byPublish]
 	if o.err == nil {
-		l.untidy[byPublish] = untidy
+		l.untidy[byPublish], l.dirs = untidy, o.dirs
 	}
 	l.schedule(k.next(l, o, ttl, shortest))
 	l.tell()

@@ -11,6 +11,7 @@ import (
 
 	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/internal/text"
+	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
 
@@ -134,12 +135,12 @@ func (k *Keeper) all() []*Lease {
 }
 
 // EachKept calls f for every lease that is renewed, with its share's directory, the shortest
-// lifetime of its tokens, and how many files each renewal makes anew.
-func (k *Keeper) EachKept(f func(shareDir string, ttl time.Duration, files int)) {
+// lifetime of its tokens, and how many blanks of a reserve each renewal takes.
+func (k *Keeper) EachKept(f func(shareDir string, ttl time.Duration, blanks int)) {
 	for _, l := range k.all() {
 		if _, kept := l.Renewal(); kept {
 			shortest, _ := l.lifetimes()
-			f(l.share.Dir(), shortest, 2+len(l.holder.Tokens().Files)) // and the metadata
+			f(l.share.Dir(), shortest, share.BlanksFor(2+len(l.holder.Tokens().Files), l.directories())) // and the metadata
 		}
 	}
 }

@@ -62,6 +62,7 @@ type Lease struct {
 	at      time.Time     // when the next delivery is due
 	untidy  [2]string     // what a publish and a prune could not tidy up, one line each, or ""
 	news    chan struct{} // closed at the next change; nil if nobody waits
+	dirs    int           // directories in the generation that was published last; 0 if none was yet
 }
 
 // The indexes of Lease.untidy.
@@ -143,6 +144,13 @@ func (l *Lease) lifetimes() (shortest, longest time.Duration) {
 		shortest, longest = min(shortest, lifetime(f, ttl)), max(longest, lifetime(f, ttl))
 	}
 	return shortest, longest
+}
+
+// directories returns how many directories a generation has: those of the last publish.
+func (l *Lease) directories() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dirs
 }
 
 // Hasten makes the next delivery due now, because the share may hold other tokens than its

@@ -60,8 +60,8 @@ func (r *Reserves) Run(ctx context.Context) {
 // Refill sets aside as much space as the shares need now.
 func (r *Reserves) Refill() {
 	wanted := map[string]int{} // by parent directory: RoomOf is called once for each
-	r.leases.EachKept(func(shareDir string, ttl time.Duration, files int) {
-		wanted[filepath.Dir(shareDir)] += publishes(ttl) * share.BlanksFor(files)
+	r.leases.EachKept(func(shareDir string, ttl time.Duration, blanks int) {
+		wanted[filepath.Dir(shareDir)] += publishes(ttl) * blanks
 	})
 	sum := map[*state.Room]int{}
 	for dir, n := range wanted {

@@ -57,9 +57,11 @@ func (s *Shares) storeFiles(it *roster.Item, q api.FilesRequest) error {
 	if err := change(files, q); err != nil {
 		return err
 	}
-	for _, name := range audience.Names(it.Rec().Request.Tokens) {
-		if _, put := q.Files[name]; put {
-			return unusable(name, errors.New("a token for another audience has it"))
+	for _, taken := range audience.Names(it.Rec().Request.Tokens) {
+		for name := range q.Files {
+			if share.Clash(name, taken) {
+				return unusable(name, fmt.Errorf("a token for another audience has it, or a name above or below it: %s", taken))
+			}
 		}
 	}
 	return s.roster.Home.SaveFiles(it.ID, files)
@@ -81,6 +83,13 @@ func change(files map[string][]byte, q api.FilesRequest) error {
 		}
 		files[name] = data
 	}
+	for name := range q.Files {
+		for other := range files {
+			if other != name && share.Clash(name, other) {
+				return unusable(name, fmt.Errorf("the share has %s, and one would be a directory of the other", other))
+			}
+		}
+	}
 	size := 0
 	for _, data := range files {
 		size += len(data)
@@ -101,7 +110,7 @@ func checkFileName(name string) error {
 	if errors.As(err, &cause) {
 		err = cause.Err
 	}
-	if name == contract.TokenName || name == contract.MetadataName {
+	if share.Clash(name, contract.TokenName) || share.Clash(name, contract.MetadataName) {
 		err = errors.New("the gateway writes it")
 	}
 	if err == nil {

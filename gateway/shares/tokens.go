@@ -3,6 +3,7 @@ package shares
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -63,7 +64,7 @@ func (s *Shares) changed(it *roster.Item, r *state.Record, q api.TokensRequest) 
 	if err != nil {
 		return t, nil, err
 	}
-	if err := audience.CheckBeside(t, func(name string) bool { _, put := files[name]; return put }); err != nil {
+	if err := audience.CheckBeside(t, maps.Keys(files)); err != nil {
 		return t, nil, err
 	}
 	added := vocab.Tokens{Files: t.Files[len(t.Files)-len(q.Add):]}

@@ -21,9 +21,9 @@ func putCommand() *cli.Command {
 		Name: "put", ArgsUsage: cmdline.ShareFiles,
 		Usage: "publish files (- is standard input) beside the token, a sandbox's too, and print their generation",
 		Flags: []cli.Flag{&cli.StringSliceFlag{Name: "remove", Usage: "take the file `NAME` away (repeatable)"}}, Action: putAction,
-		Description: `# A file beside the token, one under another name, one that is piped
+		Description: `# A file beside the token, under another name and in a directory, one that is piped
 openshell-vm share put agent agent.yaml
-openshell-vm share put agent config=./agent.prod.yaml
+openshell-vm share put agent config=./agent.prod.yaml aws/credentials=./credentials
 date | openshell-vm share put agent date=-`,
 	}
 }
