@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/audit"
@@ -17,6 +18,7 @@ import (
 // and no token. It is the same after a restart.
 func TestAudit(t *testing.T) {
 	w := newWorld(t)
+	w.configure("")
 	g := w.run()
 	own := w.share(api.ShareRequest{Name: "agent"})
 	token, err := os.ReadFile(filepath.Join(own.Dir, contract.TokenName))
@@ -30,6 +32,19 @@ func TestAudit(t *testing.T) {
 		t.Error("a retired key's token is good")
 	}
 	w.must(w.client.Shares.Remove(t.Context(), "agent", true))
+	w.configure("issuer = \"https://tokens.example\"\n")
+	_, err = w.client.Config.Reload(t.Context())
+	w.must(err)
+	_, err = w.client.Keys.Rotate(t.Context(), api.RotateRequest{PublishFor: new(time.Hour)})
+	w.must(err)
+	pending, err := w.client.Keys.List(t.Context())
+	w.must(err)
+	for _, key := range pending {
+		if key.State == "pending" {
+			_, err := w.client.Keys.Retire(t.Context(), key.ID, false)
+			w.must(err)
+		}
+	}
 
 	w.stop()
 	w.run()
@@ -44,14 +59,19 @@ func TestAudit(t *testing.T) {
 		w.must(json.Unmarshal(line, &e))
 		what = append(what, e.What)
 		switch {
-		case e.What == audit.Publish && (e.Name != "agent" || e.Sandbox != own.ID || e.TokenID == "" || e.Generation == 0 ||
-			e.KeyID != old && e.KeyID != rotated.KeyID || e.Expires.IsZero()),
-			e.What == audit.Rotate && e.KeyID != rotated.KeyID, e.What == audit.Retire && e.KeyID != old,
+		case e.What == audit.Mint && (e.Name != "agent" || e.Sandbox != own.ID || e.TokenID == "" || e.Generation == 0 ||
+			e.KeyID != old && e.KeyID != rotated.KeyID || e.Expires.IsZero() || e.Audience == "" || e.Subject == ""),
+			e.What == audit.Publish && (e.Name != "agent" || e.Sandbox != own.ID || e.Generation == 0),
+			e.What == audit.Issuer && (e.Issuer != "https://tokens.example" || e.Reason != "trust domain openshell"),
+			slices.Contains([]string{audit.Rotate, audit.Sign, audit.Retire}, e.What) && (e.KeyID == "" || e.Reason == ""),
 			e.What == audit.Refusal && e.Reason == "", e.Time.IsZero():
 			t.Errorf("%s", line)
 		}
 	}
-	want := []string{audit.Begin, audit.Publish, audit.Publish, audit.Rotate, audit.Retire, audit.Refusal, audit.Remove, audit.Begin}
+	want := []string{audit.Begin, audit.Rotate, audit.Sign, // the first key
+		audit.Mint, audit.Publish, audit.Rotate, audit.Sign, audit.Mint, audit.Publish, audit.Retire, audit.Refusal, audit.Remove,
+		audit.Issuer, audit.Rotate, audit.Sign, audit.Rotate, audit.Sign, // keys that others take
+		audit.Rotate, audit.Rotate, audit.Rotate, audit.Retire, audit.Retire, audit.Retire, audit.Begin}
 	slices.Sort(what) // a rotation's publishes may be noted before it
 	slices.Sort(want)
 	if !slices.Equal(what, want) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/config"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/issuer"
@@ -72,6 +73,7 @@ func (g *Gateway) applyConfig() (renamed bool, err error) {
 	g.hook.Configure(c.Hook)
 	g.keeper.HoldKeys()
 	if renamed {
+		g.roster.Audit.Write(audit.Event{What: audit.Issuer, Issuer: g.keeper.Issuer().Name(), Reason: "trust domain " + name.TrustDomain})
 		g.log.Info("tokens have another issuer", "issuer", g.keeper.Issuer().Name(), "trust_domain", name.TrustDomain)
 	}
 	return renamed, nil

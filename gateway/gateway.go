@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"openshell-vm/drivers"
-	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/config"
 	"openshell-vm/gateway/door"
@@ -87,6 +85,7 @@ type Gateway struct {
 func New(home *state.Home, opts Options) (*Gateway, error) {
 	opts.LookEvery = cmp.Or(opts.LookEvery, sandbox.UsualLook)
 	opts.Log = cmp.Or(opts.Log, slog.New(slog.DiscardHandler))
+	began := time.Now()
 	keys, err := tokens.OpenKeys(home.Keys())
 	if err != nil {
 		return nil, err
@@ -96,17 +95,18 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 			return nil, err
 		}
 	}
-	g := &Gateway{home: home, opts: opts, log: opts.Log, startedAt: time.Now(), keys: keys,
+	g := &Gateway{home: home, opts: opts, log: opts.Log, startedAt: began, keys: keys,
 		stopped: make(chan struct{}), metrics: metrics.New(), config: opts.Config}
 	g.issuer = issuer.Open(home.Issuer(), keys, opts.Log)
 	g.hook = issuer.NewHook(g.issuer, home.IssuerFiles(), opts.Log)
 	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Issuer: g.names, MaySign: g.hook.MaySign,
-		Published: g.published, Failed: g.failed,
+		Minted: g.minted, Published: g.published, Failed: g.failed,
 		Further: func(l *lease.Lease) []lease.Source {
 			return []lease.Source{shares.PresetFiles(l), shares.Files(home, l)}
 		}}, // add further sources here
 		g.metrics.Repaired)
 	g.roster.Audit = audit.New(home.Audit(), opts.Log)
+	g.keys.OnChange(g.keysChanged)
 	g.keeper = g.roster.Keeper
 	g.hook.Ran = g.keeper.HoldKeys
 	g.shares = shares.New(g.roster, opts.Drivers, func() time.Duration { return g.config.Now().TTL.Duration })
@@ -127,29 +127,6 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.keeper.TellUntidyKeys()
 	g.touch()
 	return g, g.roster.Load(g.known)
-}
-
-// published and failed count a delivery, and tell who follows what happens.
-func (g *Gateway) published(l *lease.Lease, generation uint64, took time.Duration) {
-	g.metrics.Published(took)
-	if it := g.roster.ByID(l.ID()); it != nil {
-		token, _ := l.Renewal()
-		g.roster.Audit.Write(audit.Event{What: audit.Publish, Sandbox: it.ID, Name: it.Rec().Name, Generation: generation,
-			TokenID: token.TokenID, KeyID: token.KeyID, Expires: token.ExpiresAt.UTC()})
-		for _, t := range token.Files {
-			g.roster.Audit.Write(audit.Event{What: audit.Publish, Sandbox: it.ID, Name: it.Rec().Name, Generation: generation,
-				Subject: t.Subject, Audience: t.Audience, TokenID: t.TokenID, KeyID: t.KeyID, Expires: t.ExpiresAt.UTC()})
-		}
-		it.Tell(api.EventRenewed, "generation", strconv.FormatUint(generation, 10))
-	}
-}
-
-func (g *Gateway) failed(l *lease.Lease, reason string) {
-	g.metrics.Failed()
-	if it := g.roster.ByID(l.ID()); it != nil {
-		g.roster.Audit.Write(audit.Event{What: audit.NoPublish, Sandbox: it.ID, Name: it.Rec().Name, Reason: reason})
-		it.Tell(api.EventFailed, "reason", reason)
-	}
 }
 
 // known takes in one record: a sandbox, or a share of the user's own.
@@ -180,7 +157,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer cancel()
 	g.log.Info("gateway begins", append(g.home.LogAttrs(), "version", g.opts.Version, "sandboxes", len(g.roster.All()))...)
 
-	g.roster.Audit.Write(audit.Event{What: audit.Begin, Reason: g.opts.Version})
+	g.noteBegin()
 
 	tasks, ctx := errgroup.WithContext(ctx)
 	run := func(f func(context.Context)) { tasks.Go(func() error { f(ctx); return nil }) }

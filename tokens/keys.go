@@ -21,9 +21,10 @@ type Keys struct {
 	// verifies waits for it.
 	changing sync.Mutex
 
-	mu     sync.RWMutex // taken under changing
-	ring   ring         // never changed, only replaced
-	untidy error        // the last sweep's error
+	mu      sync.RWMutex // taken under changing
+	ring    ring         // never changed, only replaced
+	untidy  error        // the last sweep's error
+	changed func(before, after []KeyInfo)
 }
 
 // KeyInfo is what is public about a key. It is also the key's entry in the state file.
@@ -312,6 +313,14 @@ func (k *Keys) verifier(kid string, now time.Time) (entry, error) {
 	return e, nil
 }
 
+// OnChange calls f after each change that is on disk, one after the other, with all keys as List
+// returns them. f must not change the keys. It is to be set before they are used.
+func (k *Keys) OnChange(f func(before, after []KeyInfo)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.changed = f
+}
+
 // now returns the ring of the moment. It must not be changed.
 func (k *Keys) now() ring {
 	k.mu.RLock()
@@ -325,12 +334,17 @@ func (k *Keys) commit(next ring) error {
 		return err
 	}
 	k.mu.Lock()
+	before, changed := k.ring, k.changed
 	k.ring = next
 	k.mu.Unlock()
 	untidy := sweep(k.dir, next)
 	k.mu.Lock()
 	k.untidy = untidy
 	k.mu.Unlock()
+	if changed != nil {
+		now := time.Now()
+		changed(before.infos(now), next.infos(now))
+	}
 	return nil
 }
 

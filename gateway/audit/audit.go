@@ -4,8 +4,11 @@
 // The log is a file of JSON lines, 5 files of 8 MiB, which outlives the gateway. What is
 // promised: no line holds a token or a part of one, an event is one write, and no sandbox can
 // rotate away what others wrote: of the refusals and exchanges of one that floods, only the
-// number is written. What is not promised: on a full disk events are lost rather than renewals,
-// and a line says so later; a line may not be on the disk yet when the host loses its power.
+// number is written. A token for a share is noted before anybody can read it, one that was asked
+// for before it is sent: whatever kills the gateway, no token is about that was not noted.
+//
+// What is not promised: on a full disk events are lost rather than renewals, and a line says so
+// later; a line may not be on the disk yet when the host loses its power.
 package audit
 
 import (
@@ -30,11 +33,14 @@ const (
 
 // What happened.
 const (
+	Mint      = "mint"      // a token was made for a share, a moment before it can be there
 	Exchange  = "exchange"  // a token was made for who asked
 	Refusal   = "refusal"   // a token, or a request for one, was refused
 	Revoke    = "revoke"    // all tokens of a sandbox so far
-	Rotate    = "rotate"    // a new key was made
-	Retire    = "retire"    // a key was made invalid
+	Rotate    = "rotate"    // a new key was made, which signs from SignsFrom on
+	Sign      = "sign"      // a key begins to sign
+	Retire    = "retire"    // a key verifies no more
+	Issuer    = "issuer"    // tokens have another issuer or trust domain from now on
 	Remove    = "remove"    // a sandbox or share is gone, and its tokens with it
 	Lost      = "lost"      // lines that the disk did not take
 	Begin     = "begin"     // a gateway began
@@ -55,6 +61,7 @@ type Event struct {
 	KeyID      string    `json:"kid,omitempty"`
 	Generation uint64    `json:"gen,omitempty"`
 	Expires    time.Time `json:"exp,omitzero"`
+	SignsFrom  time.Time `json:"signs_from,omitzero"`
 	Reason     string    `json:"reason,omitempty"` // of a refusal or a failure, one line
 	Caller     string    `json:"caller,omitempty"` // how the caller came: api, socket, listener
 }

@@ -41,7 +41,13 @@ func (k *Keeper) Deliver(ctx context.Context, l *Lease, start func(context.Conte
 			return nil, err
 		}
 		content = k.content(l)
-		return content.Build(generation) // 1
+		files, err := content.Build(generation) // 1
+		if err == nil && k.opts.Minted != nil {
+			for _, t := range content.tokens {
+				k.opts.Minted(l, t.Minted())
+			}
+		}
+		return files, err
 	}
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()

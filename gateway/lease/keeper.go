@@ -15,7 +15,7 @@ import (
 	"openshell-vm/tokens"
 )
 
-// Options are what a keeper is made with. All but Issuer and MaySign are required.
+// Options are what a keeper is made with. All that says nothing of nil is required.
 type Options struct {
 	Keys      *tokens.Keys
 	GatewayID string
@@ -34,6 +34,9 @@ type Options struct {
 	Further func(*Lease) []Source
 	// Pruned is called after each prune: there may be more space on the share's disk.
 	Pruned func(shareDir string)
+	// Minted is called for each token before it is in its share, where it may never get; nil for
+	// nobody.
+	Minted func(l *Lease, token tokens.Claims)
 	// Published and Failed are called after each delivery, for the metrics and for who
 	// follows what happens. reason is one line.
 	Published func(l *Lease, generation uint64, took time.Duration)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"openshell-vm/gateway/api"
-	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/issuer"
 	"openshell-vm/gateway/lease"
@@ -23,7 +22,6 @@ type keyRoutes struct {
 	keeper *lease.Keeper
 	issuer *issuer.Issuer
 	hook   *issuer.Hook
-	audit  *audit.Log
 }
 
 func (s keyRoutes) add(mux *http.ServeMux) {
@@ -83,9 +81,6 @@ func (s keyRoutes) rotate(r *http.Request) (any, error) {
 			Hint:    "give 0 to sign at once, or up to 168h"}
 	}
 	result, err := s.keeper.RotateKeys(r.Context(), publishFor)
-	for _, key := range result.Made {
-		s.audit.Write(audit.Event{What: audit.Rotate, KeyID: key.ID})
-	}
 	switch {
 	case errors.Is(err, tokens.ErrManyKeys):
 		return nil, &api.Error{Code: api.CodeConflict, Message: err.Error(),
@@ -122,7 +117,6 @@ func (s keyRoutes) retire(ctx context.Context, kid string, force bool) (any, err
 	if err != nil {
 		return nil, explain.Own(err)
 	}
-	s.audit.Write(audit.Event{What: audit.Retire, KeyID: kid})
 	return republished(result), nil
 }
 

@@ -156,7 +156,7 @@ func (s *Server) routes() http.Handler {
 	streamRoutes{fleet: s.Fleet}.add(mux)
 	tokenRoutes{roster: s.Roster, see: see}.add(mux)
 	shareRoutes{shares: s.Shares, roster: s.Roster, see: see}.add(mux)
-	keyRoutes{keys: s.Keys, issuer: s.Issuer, hook: s.Hook, keeper: s.Roster.Keeper, audit: s.Roster.Audit}.add(mux)
+	keyRoutes{keys: s.Keys, issuer: s.Issuer, hook: s.Hook, keeper: s.Roster.Keeper}.add(mux)
 	issuerRoutes{issuer: s.Issuer, documents: s.Documents, own: tokens.Issuer{GatewayID: s.Roster.Home.ID}.Name(),
 		listener: s.Listener, hook: s.Hook}.add(mux)
 	configRoutes{config: s.Config, reload: s.opts.Reload}.add(mux)

@@ -41,7 +41,7 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Log.Warn("the issuer's documents can't be made", "error", err)
 		http.Error(w, "the documents can't be made now", http.StatusInternalServerError)
 	case body == nil:
-		http.Error(w, "the gateway's issuer has no URL, so there is nothing to discover: set issuer in its configuration", http.StatusNotFound)
+		http.Error(w, "the gateway's issuer has no URL: set issuer in its configuration", http.StatusNotFound)
 	default:
 		w.Header().Set("Content-Type", kind)
 		w.Header().Set("Cache-Control", documents.CacheControl())

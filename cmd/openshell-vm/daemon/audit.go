@@ -18,6 +18,15 @@ func auditCommand() *cli.Command {
 		Description: `# Which tokens a sandbox has had, and which keys signed them
 openshell-vm gateway audit | grep '"name":"box"'
 
+# Each token that was made for a share, noted before anybody can read it; "publish" says that it is there
+openshell-vm gateway audit | grep '"what":"mint"'
+
+# What programs in sandboxes asked for; of one that asks without end, the number
+openshell-vm gateway audit | grep '"what":"exchange"'
+
+# Since when a key signs; "rotate" says when it was made, "retire" since when it verifies no more
+openshell-vm gateway audit | grep '"what":"sign"'
+
 # What is refused, as it happens
 openshell-vm gateway audit -f | grep '"what":"refusal"'`,
 	}
