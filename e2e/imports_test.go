@@ -16,7 +16,8 @@ import (
 // entry in the table. A name in a list includes all packages below it; with = before it,
 // it is only that package.
 var importRule = map[string][]string{
-	"share":         {"share/layout"},
+	"share":         {"share/blanks", "share/layout"},
+	"share/blanks":  {},
 	"share/layout":  {},
 	"tokens":        {"internal/atomicfile", "internal/fault", "internal/plainfile"}, // leaves that users of the library don't see
 	"tokens/source": {},                                                              // for programs in sandboxes

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"openshell-vm/share/blanks"
 	"openshell-vm/share/layout"
 )
 
@@ -149,7 +150,7 @@ func (t *txn) makeCurrent(n, current uint64, files []File) error {
 	t.warn(t.auth.removeAll(layout.New(n)))
 	t.warn(t.auth.removeAll(layout.Generation(n)))
 	switch reserved := t.fill(n, current, files); {
-	case errors.Is(reserved, errNoBlank):
+	case errors.Is(reserved, blanks.ErrNone):
 		return err
 	case reserved != nil:
 		return reserved

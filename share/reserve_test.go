@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/share/blanks"
 )
 
 // TestReserve publishes on file systems without a free block or without a free inode.
@@ -97,7 +99,7 @@ const (
 )
 
 func reserveOn(dir string, size int) error {
-	r, err := OpenReserve(filepath.Join(dir, "reserve"))
+	r, err := blanks.Open(filepath.Join(dir, "reserve"))
 	if err == nil {
 		err = r.Keep(reservedBlanks)
 	}
@@ -147,8 +149,8 @@ func reserveOn(dir string, size int) error {
 	if taken < reservedBlanks/4 { // a directory needs one inode of a blank's seven, and frees the others
 		return fmt.Errorf("only %d of %d publishes came out of the reserve: it was not tried", taken, reservedBlanks)
 	}
-	if f, err := r.File(filepath.Join(dir, "record"), blankBlock); r.Len() > 0 || err == nil {
-		if _, werr := f.Write(make([]byte, blankBlock)); err != nil || werr != nil || f.Sync() != nil || f.Close() != nil {
+	if f, err := r.File(filepath.Join(dir, "record"), blanks.Block); r.Len() > 0 || err == nil {
+		if _, werr := f.Write(make([]byte, blanks.Block)); err != nil || werr != nil || f.Sync() != nil || f.Close() != nil {
 			return fmt.Errorf("a record: %v, %v", err, werr)
 		}
 	}
@@ -173,9 +175,9 @@ func fillUp(dir string, size int) (stop func(), err error) {
 }
 
 // refills uses the reserve up and then frees the disk.
-func refills(dir string, size int, r *Reserve, shares []*Share, publish func(*Share, int) error) error {
+func refills(dir string, size int, r *blanks.Reserve, shares []*Share, publish func(*Share, int) error) error {
 	for r.Len() > 0 {
-		if err := r.take(os.RemoveAll); err != nil {
+		if err := r.Take(os.RemoveAll); err != nil {
 			return err
 		}
 	}
@@ -206,56 +208,6 @@ func awaitFull(dir string) error {
 		}
 	}
 	return errors.New("the disk does not become full")
-}
-
-// TestReserveIsChecked checks that a reserve takes over only whole files of an earlier
-// process.
-func TestReserveIsChecked(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "reserve")
-	r, err := OpenReserve(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Keep(6); err != nil {
-		t.Skip("no room can be set aside here:", err)
-	}
-	blank := func(i int) string { return filepath.Join(path, fmt.Sprintf(blankForm, i)) }
-	for _, err := range []error{
-		os.Remove(filepath.Join(blank(1), blankFiles[0])),
-		os.WriteFile(filepath.Join(blank(2), blankFiles[0]), []byte("x"), 0o600),
-		errors.Join(os.Remove(filepath.Join(blank(3), blankFiles[1])), os.WriteFile(filepath.Join(blank(3), blankFiles[1]), nil, 0o600)),
-		os.WriteFile(filepath.Join(blank(4), "more"), nil, 0o600),
-		os.Mkdir(filepath.Join(path, "other"), 0o700),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	again, err := OpenReserve(path)
-	if err != nil || again.Len() != 6 {
-		t.Errorf("of six blanks %d count: %v", again.Len(), err)
-	}
-	taken := 0
-	for again.take(func(blank string) error { taken++; return os.RemoveAll(blank) }) == nil {
-	}
-	if left, _ := os.ReadDir(path); taken != 2 || again.Len() != 0 || len(left) != 0 {
-		t.Errorf("of six blanks, four of them spoilt, %d are taken, %v are left", taken, left)
-	}
-	if err := again.Keep(3); err != nil || again.Len() != 3 || !isBlank(blank(7)) {
-		t.Errorf("kept: %v, %d", err, again.Len())
-	}
-	if err := again.Keep(1); err != nil || again.Len() != 1 {
-		t.Errorf("given back: %v, %d", err, again.Len())
-	}
-	if err := os.RemoveAll(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := again.Keep(2); err != nil || again.Len() != 2 || again.take(os.RemoveAll) != nil {
-		t.Errorf("removed by somebody: %v, %d", err, again.Len())
-	}
-	if left, err := os.ReadDir(path); len(left) != 1 || err != nil {
-		t.Errorf("left: %v, %v", left, err)
-	}
 }
 
 // TestLabels checks the security label of a file that is moved into a share. It has to be

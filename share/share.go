@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"openshell-vm/share/blanks"
 	"openshell-vm/share/layout"
 )
 
@@ -54,7 +55,7 @@ type Options struct {
 	Renewed func(name string, data []byte) bool
 
 	// Reserve, if set, is room on the same file system for when that is full.
-	Reserve *Reserve
+	Reserve *blanks.Reserve
 
 	// Step, if set, is called when a numbered step of Publish begins, and for each file
 	// in the steps that go through files. Tests inject faults there.

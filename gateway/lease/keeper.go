@@ -11,7 +11,7 @@ import (
 
 	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/internal/text"
-	"openshell-vm/share"
+	"openshell-vm/share/blanks"
 	"openshell-vm/tokens"
 )
 
@@ -143,7 +143,7 @@ func (k *Keeper) EachKept(f func(shareDir string, ttl time.Duration, blanks int)
 	for _, l := range k.all() {
 		if _, kept := l.Renewal(); kept {
 			shortest, _ := l.lifetimes()
-			f(l.share.Dir(), shortest, share.BlanksFor(2+len(l.holder.Tokens().Files), l.directories())) // and the metadata
+			f(l.share.Dir(), shortest, blanks.For(2+len(l.holder.Tokens().Files), l.directories())) // and the metadata
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/state"
-	"openshell-vm/share"
+	"openshell-vm/share/blanks"
 )
 
 // Anything may fill a disk with shares: a container, a log, a download. Renewals then use
@@ -106,7 +106,7 @@ func (r *Reserves) Facts() (facts []api.Fact) {
 		wanted, problem := room.Wanted()
 		n := room.Reserve.Len()
 		line := fmt.Sprintf("up to %d renewals (%s) are set aside there for when it is full", n,
-			units.BytesSize(float64(n*share.BlankSize)))
+			units.BytesSize(float64(n*blanks.Size)))
 		switch {
 		case wanted == 0 && problem == "":
 			line = "none needed there: no token is to be renewed"

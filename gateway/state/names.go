@@ -23,7 +23,7 @@ const (
 	FilesFile    = "files.json"   // further files of the share, by name
 	sharesDir    = "shares"       // <id>/, see package share; it may lie in the runtime directory instead (chooseShares)
 	doorsDir     = "doors"        // <id>/: the gateway's socket for a sandbox; beside sharesDir, wherever that is
-	ReserveDir   = "reserve"      // room for renewals, see share.Reserve; in each directory that has shares
+	ReserveDir   = "reserve"      // room for renewals, see blanks.Reserve; in each directory that has shares
 	namedDir     = "named"        // <name>/: shares for containers of the user's own
 	volumesDir   = "volumes"      // <name>/: volumes of the user's, which sandboxes may write to
 	volumeData   = "data"         // in a volume's directory: what is mounted

@@ -11,6 +11,7 @@ import (
 	"openshell-vm/internal/atomicfile"
 	"openshell-vm/internal/text"
 	"openshell-vm/share"
+	"openshell-vm/share/blanks"
 )
 
 const (
@@ -23,7 +24,7 @@ const (
 // concurrent use.
 type Room struct {
 	Dir     string // the state or the runtime directory
-	Reserve *share.Reserve
+	Reserve *blanks.Reserve
 	device  uint64
 
 	mu      sync.Mutex
@@ -43,7 +44,7 @@ func (h *Home) findRooms() error {
 		if len(h.rooms) > 0 && device == h.rooms[0].device {
 			continue
 		}
-		reserve, err := share.OpenReserve(filepath.Join(dir, ReserveDir))
+		reserve, err := blanks.Open(filepath.Join(dir, ReserveDir))
 		if err != nil {
 			return fmt.Errorf("open the reserve: %w", err)
 		}
@@ -78,7 +79,7 @@ func (h *Home) RoomOf(dir string) *Room {
 }
 
 // ReserveOf returns the reserve on path's file system; nil if there is none.
-func (h *Home) ReserveOf(path string) *share.Reserve {
+func (h *Home) ReserveOf(path string) *blanks.Reserve {
 	if r := h.RoomOf(filepath.Dir(path)); r != nil {
 		return r.Reserve
 	}
@@ -90,7 +91,7 @@ func (h *Home) ReserveOf(path string) *share.Reserve {
 // problem in that sense.
 func (r *Room) Keep(wanted int) (problem string, changed bool) {
 	all := r.Space().All
-	wanted = min(wanted, int(min(reserveMost, all/reservePart)/share.BlankSize))
+	wanted = min(wanted, int(min(reserveMost, all/reservePart)/blanks.Size))
 	err := r.Reserve.Keep(wanted)
 	if err != nil && !share.IsFull(err) {
 		problem = text.Line(err.Error())
