@@ -26,12 +26,18 @@ func find() (*place, error) {
 		transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		}}
-	} else if u, err := url.Parse(address); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery+u.Fragment != "" {
+	} else if !plainHTTPS(address) {
 		return nil, fmt.Errorf("%s is %q, and has to be unix:///PATH or https://HOST", envURL, address)
 	}
 	// A redirect would send the token to another host.
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &place{base: base, client: &http.Client{Transport: transport, CheckRedirect: stay}}, nil
+}
+
+// plainHTTPS reports whether it is an address to which a path can be added.
+func plainHTTPS(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && u.RawQuery+u.Fragment == ""
 }
 
 // cause drops the address, which is none that anybody wrote, or that the environment has.
