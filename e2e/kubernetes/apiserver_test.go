@@ -13,10 +13,10 @@ import (
 // a pod, and says by discovery where its keys are, at an address that leads nowhere.
 func TestAPIServer(t *testing.T) {
 	c := start(t, "prod")
-	pod := c.pod("agents", "runner", "first")
+	pod := c.pod("work", "runner", "first")
 	claims := claimsOf(t, c.token(pod, "https://tokens.example.org"))
 	bound, _ := claims["kubernetes.io"].(map[string]any)
-	if claims["iss"] != clusterIssuer || bound["namespace"] != "agents" || bound["pod"].(map[string]any)["uid"] != string(pod.UID) {
+	if claims["iss"] != clusterIssuer || bound["namespace"] != "work" || bound["pod"].(map[string]any)["uid"] != string(pod.UID) {
 		t.Errorf("the token says %v", claims)
 	}
 	text, err := c.rest.Get().AbsPath("/.well-known/openid-configuration").DoRaw(t.Context())
