@@ -28,6 +28,7 @@ var importRule = map[string][]string{
 	"internal/contract":   {"internal/vocab"},
 	"internal/discovery":  {"internal/atomicfile", "internal/text"},
 	"internal/fault":      {},
+	"internal/follow":     {"internal/plainfile"},
 	"internal/inode":      {},
 	"internal/killpoint":  {},
 	"internal/logind":     {},
