@@ -115,6 +115,9 @@ var importRule = map[string][]string{
 	"gateway/door":  {"gateway/oauth", "internal"},
 	// What happened, and who follows it.
 	"gateway/events": {"gateway/api"},
+	// Exchanges tokens of Kubernetes' ServiceAccounts.
+	"gateway/kubernetes/clustertest": {}, // used by the tests of several parts
+	"gateway/kubernetes":             {"gateway/audit", "gateway/config", "gateway/oauth", "tokens", "internal"},
 	// The settings. The CLI reads a file by it, too, before any gateway does.
 	"gateway/config": {"internal"},
 	// The issuer as others see it: its names, its documents, the hook.

@@ -28,11 +28,18 @@ func (g *Gateway) asked() http.Handler {
 	return mux
 }
 
-// askedFromAfar is what others can ask who can reach the gateway's listener, and send a token. They
-// get none for it: who has read a sandbox's file has only what is in it.
+// askedFromAfar is what others can ask who can reach the gateway's listener, and send a token. Who
+// has read a sandbox's file gets nothing more for it. Pods of the clusters that are configured get a
+// token for theirs.
 func (g *Gateway) askedFromAfar() http.Handler {
-	answers, caller := oauth.Handler(g.judges()), oauth.Caller{Way: "listener"}
+	options := g.judges()
+	options.Exchange = g.clusters.Exchange
+	answers, caller := oauth.Handler(options), oauth.Caller{Way: "listener"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/token" && !g.clusters.Any() {
+			http.NotFound(w, r)
+			return
+		}
 		answers.ServeHTTP(w, r.WithContext(oauth.WithCaller(r.Context(), caller)))
 	})
 }

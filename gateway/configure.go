@@ -64,6 +64,7 @@ func (g *Gateway) applyConfig() (renamed bool, err error) {
 	g.applying.Lock()
 	defer g.applying.Unlock()
 	c := g.config.Now()
+	g.clusters.Configure(c.Clusters)
 	g.listener.Configure(listener.Settings{Address: c.Listen, Cert: c.TLSCert, Key: c.TLSKey})
 	name := issuer.Name{URL: c.Issuer, TrustDomain: c.TrustDomain}
 	if renamed, err = g.issuer.Configure(name, c.PublishFor.Duration, time.Now()); err != nil {
@@ -123,6 +124,9 @@ func (g *Gateway) issuerFacts() (facts []api.Fact) {
 		say("Issuer", fmt.Sprintf("%s can't be written down; tokens keep %s", c.Issuer, g.keeper.Issuer().Name()))
 	}
 	say("Verifiers", g.listener.Status())
+	for name, line := range g.clusters.Status(time.Now()) {
+		say("Cluster "+name, line)
+	}
 	say("Hook", g.hook.Status())
 	say("Keys", g.heldKeys())
 	return facts

@@ -17,6 +17,7 @@ import (
 	"openshell-vm/gateway/door"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/issuer"
+	"openshell-vm/gateway/kubernetes"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/listener"
 	"openshell-vm/gateway/metrics"
@@ -72,6 +73,7 @@ type Gateway struct {
 	issuer   *issuer.Issuer
 	hook     *issuer.Hook
 	listener *listener.Listener
+	clusters *kubernetes.Clusters
 
 	applying sync.Mutex // held over applyConfig
 
@@ -112,6 +114,8 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.shares = shares.New(g.roster, opts.Drivers, func() time.Duration { return g.config.Now().TTL.Duration })
 	g.volumes = volumes.New(g.roster)
 	g.reserves = reserve.New(home, g.keeper, opts.Log)
+	g.clusters = kubernetes.New(kubernetes.Options{Log: opts.Log,
+		Mint: func(r tokens.Request) (tokens.Raw, tokens.Claims, error) { return g.keeper.Issuer().Mint(r) }})
 	g.listener = listener.New(listener.Options{Documents: g.documents(), Issuer: func() string { return g.issuer.Name().URL },
 		Handler: g.askedFromAfar(), Log: opts.Log})
 	g.doors = door.New(g.asked(), opts.TokenProgram, opts.Log)

@@ -64,6 +64,17 @@ type Event struct {
 	SignsFrom  time.Time `json:"signs_from,omitzero"`
 	Reason     string    `json:"reason,omitempty"` // of a refusal or a failure, one line
 	Caller     string    `json:"caller,omitempty"` // how the caller came: api, socket, listener
+	Pod        *Pod      `json:"kubernetes,omitempty"`
+}
+
+// Pod is a pod of a Kubernetes cluster, for which a token was made. To which one was refused, it is
+// what the token said, and may be a lie.
+type Pod struct {
+	Cluster        string `json:"cluster"`
+	Namespace      string `json:"namespace,omitempty"`
+	ServiceAccount string `json:"serviceAccount,omitempty"`
+	Name           string `json:"pod,omitempty"`
+	TokenID        string `json:"jti,omitempty"` // of the token that it sent
 }
 
 // Log is the audit log. A nil Log keeps nothing. It is safe for concurrent use.
@@ -131,6 +142,13 @@ func line(e Event) []byte {
 	most := text.MaxLine
 	if _, bounded := bounds[e.What]; bounded {
 		most = maxCaused
+	}
+	if e.Pod != nil {
+		pod := *e.Pod
+		e.Pod = &pod
+		for _, field := range []*string{&pod.Namespace, &pod.ServiceAccount, &pod.Name, &pod.TokenID} {
+			*field = text.Cut(*field, most)
+		}
 	}
 	for _, field := range []*string{&e.Name, &e.Subject, &e.Audience, &e.Issuer, &e.TokenID, &e.KeyID, &e.Reason} {
 		*field = text.Cut(*field, most) // who was refused may have written it

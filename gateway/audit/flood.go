@@ -36,7 +36,17 @@ type floods struct {
 	ended bool
 }
 
-type flooder struct{ what, sandbox, caller string }
+// flooder is who causes lines. Pods are told apart by their ServiceAccount once that is verified: whoever
+// is refused can name any.
+type flooder struct{ what, sandbox, caller, account string }
+
+func flooderOf(e Event) flooder {
+	f := flooder{what: e.What, sandbox: e.Sandbox, caller: e.Caller}
+	if e.Pod != nil && e.What == Exchange {
+		f.account = e.Pod.Cluster + "/" + e.Pod.Namespace + "/" + e.Pod.ServiceAccount
+	}
+	return f
+}
 
 type flood struct {
 	turns *rate.Limiter
@@ -60,7 +70,7 @@ func (f *floods) admits(e Event) bool {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	who := flooder{e.What, e.Sandbox, e.Caller}
+	who := flooderOf(e)
 	of := f.own[who]
 	if of == nil {
 		f.forget()

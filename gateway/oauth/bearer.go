@@ -58,9 +58,9 @@ func challenge(w http.ResponseWriter, code, description string) {
 		value += fmt.Sprintf(`, error=%q, error_description=%q`, code, quotable(description))
 	}
 	w.Header().Set("WWW-Authenticate", value)
-	body := refusal{Code: code, Description: description}
+	body := Refusal{Code: code, Description: description}
 	if code == "" {
-		body = refusal{Code: "no_token", Description: "send the token as Authorization: Bearer"}
+		body = Refusal{Code: "no_token", Description: "send the token as Authorization: Bearer"}
 	}
 	send(w, http.StatusUnauthorized, body)
 }
@@ -94,7 +94,7 @@ func (s server) introspect(w http.ResponseWriter, r *http.Request) {
 	form, bad := formOf(r)
 	raw := form.Get("token")
 	if bad == nil && raw == "" {
-		bad = &refusal{"invalid_request", "there is no token to look at"}
+		bad = &Refusal{"invalid_request", "there is no token to look at"}
 	}
 	if bad != nil {
 		s.refused(r, "", bad)

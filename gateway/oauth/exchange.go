@@ -33,30 +33,42 @@ type Exchanged struct {
 	ExpiresIn int64  `json:"expires_in"` // seconds
 }
 
-// refusal is RFC 6749's form of an error.
-type refusal struct {
+// Codes of refusals: RFC 6749's, 5.2 and 4.1.2.1, and RFC 8693's.
+const (
+	InvalidRequest = "invalid_request"
+	InvalidTarget  = "invalid_target"
+	ServerError    = "server_error"            // 500
+	Unavailable    = "temporarily_unavailable" // 503
+)
+
+// retryAfter is what is said to who is told Unavailable, in seconds.
+const retryAfter = "5"
+
+// Refusal is RFC 6749's form of an error. Description is one line, with nothing of a token.
+type Refusal struct {
 	Code        string `json:"error"`
 	Description string `json:"error_description,omitempty"`
 }
 
-func (e *refusal) Error() string { return e.Code + ": " + e.Description }
+// Error is the line for logs.
+func (e *Refusal) Error() string { return e.Code + ": " + e.Description }
 
 // form are a request's parameters.
 type form struct{ url.Values }
 
 // formOf reads the parameters in a request's body. Those in its address do not count: addresses
 // get into logs. One without a value counts as left out (RFC 6749, 3.1).
-func formOf(r *http.Request) (form, *refusal) {
+func formOf(r *http.Request) (form, *Refusal) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" {
-		return form{}, &refusal{"invalid_request", "the body has to be application/x-www-form-urlencoded"}
+		return form{}, &Refusal{"invalid_request", "the body has to be application/x-www-form-urlencoded"}
 	}
 	if err := r.ParseForm(); err != nil {
-		return form{}, &refusal{"invalid_request", "the body can't be read, or is too large"}
+		return form{}, &Refusal{"invalid_request", "the body can't be read, or is too large"}
 	}
 	for name, values := range r.PostForm {
 		if len(values) > 1 {
-			return form{}, &refusal{"invalid_request", fmt.Sprintf("%.40q is given more than once", name)}
+			return form{}, &Refusal{"invalid_request", fmt.Sprintf("%.40q is given more than once", name)}
 		}
 		if values[0] == "" {
 			delete(r.PostForm, name)
@@ -77,58 +89,71 @@ func (s server) token(w http.ResponseWriter, r *http.Request) {
 		made, bad = s.exchange(r, f, audience)
 	}
 	if bad != nil {
-		s.refused(r, audience, bad)
+		s.refusedOf(r, made.Pod, audience, bad)
 		status := http.StatusBadRequest
-		if bad.Code == "server_error" {
+		switch bad.Code {
+		case ServerError:
 			status = http.StatusInternalServerError
+		case Unavailable:
+			status = http.StatusServiceUnavailable
+			w.Header().Set("Retry-After", retryAfter)
 		}
 		send(w, status, bad)
 		return
 	}
 	c := callerOf(r)
-	s.Audit.Write(audit.Event{What: audit.Exchange, Sandbox: made.Claims.SandboxID, Caller: c.Way, Audience: audience,
+	s.Audit.Write(audit.Event{What: audit.Exchange, Sandbox: made.Claims.SandboxID, Pod: made.Pod, Caller: c.Way, Audience: audience,
+		Subject: made.Claims.Subject,
 		TokenID: made.Claims.TokenID, KeyID: made.Claims.KeyID, Generation: made.Claims.Generation, Expires: made.Expires.UTC()})
 	left := max(0, int64(made.Expires.Sub(now())/time.Second))
 	send(w, http.StatusOK, Exchanged{Token: string(made.Raw), Issued: TypeJWT, Type: "Bearer", ExpiresIn: left})
 }
 
 // check refuses what is not asked for in the way of RFC 8693, or what nobody gives here.
-func (f form) check() *refusal {
+func (f form) check() *Refusal {
 	kind, wanted := f.Get("subject_token_type"), f.Get("requested_token_type")
 	switch {
 	case f.Get("grant_type") != GrantExchange:
-		return &refusal{"unsupported_grant_type", "only " + GrantExchange + " is"}
+		return &Refusal{"unsupported_grant_type", "only " + GrantExchange + " is"}
 	case !f.Has("subject_token"):
-		return &refusal{"invalid_request", "there is no subject_token: send the content of the token's file"}
+		return &Refusal{"invalid_request", "there is no subject_token: send the content of the token's file"}
 	case kind != TypeJWT && kind != typeAccess && kind != typeID:
-		return &refusal{"invalid_request", "subject_token_type has to be " + TypeJWT}
+		return &Refusal{"invalid_request", "subject_token_type has to be " + TypeJWT}
 	case wanted != "" && wanted != TypeJWT && wanted != typeAccess && wanted != typeID:
-		return &refusal{"invalid_request", "requested_token_type has to be " + TypeJWT}
+		return &Refusal{"invalid_request", "requested_token_type has to be " + TypeJWT}
 	case f.Has("actor_token") || f.Has("actor_token_type"):
-		return &refusal{"invalid_request", "there are no actors here"}
+		return &Refusal{"invalid_request", "there are no actors here"}
 	case f.Has("scope"):
-		return &refusal{"invalid_scope", "tokens have no scope: ask for an audience"}
+		return &Refusal{"invalid_scope", "tokens have no scope: ask for an audience"}
 	case f.Has("resource"):
-		return &refusal{"invalid_target", "give the resource as audience"}
+		return &Refusal{"invalid_target", "give the resource as audience"}
 	case !f.Has("audience"):
-		return &refusal{"invalid_request", "there is no audience"}
+		return &Refusal{"invalid_request", "there is no audience"}
 	case len(f.Get("audience")) > maxAudience:
-		return &refusal{"invalid_target", fmt.Sprintf("an audience has at most %d bytes", maxAudience)}
+		return &Refusal{"invalid_target", fmt.Sprintf("an audience has at most %d bytes", maxAudience)}
 	}
 	return nil
 }
 
-func (s server) exchange(r *http.Request, f form, audience string) (Token, *refusal) {
+func (s server) exchange(r *http.Request, f form, audience string) (Token, *Refusal) {
+	if s.Exchange != nil {
+		made, err := s.Exchange(r.Context(), f.Get("subject_token"), audience)
+		bad, _ := errors.AsType[*Refusal](err)
+		if err != nil && bad == nil {
+			bad = &Refusal{ServerError, "no token can be made now"}
+		}
+		return made, bad
+	}
 	claims, err := s.verified(callerOf(r), f.Get("subject_token"))
 	if err != nil { // RFC 8693, 2.2.2
-		return Token{}, &refusal{"invalid_request", "the subject_token is refused: " + err.Error()}
+		return Token{}, &Refusal{"invalid_request", "the subject_token is refused: " + err.Error()}
 	}
 	made, err := s.Mint(r.Context(), claims.SandboxID, audience)
 	switch {
 	case errors.Is(err, ErrTarget):
-		return Token{}, &refusal{"invalid_target", err.Error()}
+		return Token{}, &Refusal{"invalid_target", err.Error()}
 	case err != nil:
-		return Token{}, &refusal{"server_error", "no token can be made now"}
+		return Token{}, &Refusal{"server_error", "no token can be made now"}
 	}
 	return made, nil
 }

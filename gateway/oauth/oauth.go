@@ -31,9 +31,10 @@ type Token struct {
 	Raw     tokens.Raw
 	Claims  tokens.Claims
 	Expires time.Time
+	Pod     *audit.Pod // whom it was made for, or refused to; nil if that is a sandbox, or unknown
 }
 
-// Options are what decides. All are required but Mint and Audit.
+// Options are what decides. All are required but Mint, Exchange and Audit.
 type Options struct {
 	// Verify checks a token for the gateway itself.
 	Verify func(raw string, now time.Time) (tokens.Claims, error)
@@ -41,8 +42,11 @@ type Options struct {
 	Introspect func(raw string, now time.Time) (tokens.Claims, error)
 	// Mint makes a token for a sandbox. Its error wraps ErrTarget if the sandbox may have none
 	// for this audience. If it is nil, no token is exchanged.
-	Mint  func(ctx context.Context, sandbox, audience string) (Token, error)
-	Audit *audit.Log
+	Mint func(ctx context.Context, sandbox, audience string) (Token, error)
+	// Exchange makes a token for who sends one that another issuer made. Nil means that only a
+	// sandbox's own token is exchanged, by Mint. Its error is a *Refusal, or stands for ServerError.
+	Exchange func(ctx context.Context, subjectToken, audience string) (Token, error)
+	Audit    *audit.Log
 }
 
 // Caller is who sends a request.
@@ -74,7 +78,7 @@ func Handler(opts Options) http.Handler {
 	s := server{Options: opts}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/whoami", s.whoami)
-	if opts.Mint != nil {
+	if opts.Mint != nil || opts.Exchange != nil {
 		mux.HandleFunc("POST /v1/token", s.token)
 	}
 	mux.HandleFunc("POST /v1/introspect", s.introspect)
@@ -98,8 +102,13 @@ func (s server) verified(c Caller, raw string) (tokens.Claims, error) {
 
 // refused notes a refusal.
 func (s server) refused(r *http.Request, audience string, err error) {
+	s.refusedOf(r, nil, audience, err)
+}
+
+// refusedOf notes a refusal to what says that it is a pod.
+func (s server) refusedOf(r *http.Request, pod *audit.Pod, audience string, err error) {
 	c := callerOf(r)
-	s.Audit.Write(audit.Event{What: audit.Refusal, Sandbox: c.Sandbox, Caller: c.Way, Audience: audience,
+	s.Audit.Write(audit.Event{What: audit.Refusal, Sandbox: c.Sandbox, Pod: pod, Caller: c.Way, Audience: audience,
 		Reason: fmt.Sprintf("%s: %v", r.URL.Path, err)})
 }
 
