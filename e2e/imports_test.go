@@ -194,7 +194,10 @@ var importRule = map[string][]string{
 var heavy = []string{"github.com/docker/docker", "github.com/containers", "github.com/prometheus"}
 
 // testOnly are libraries that only tests use: other people's verifiers. No program links them.
-var testOnly = []string{"github.com/coreos/go-oidc", "github.com/spiffe/go-spiffe", "github.com/go-jose"}
+var testOnly = []string{"github.com/coreos/go-oidc", "github.com/spiffe/go-spiffe"}
+
+// jose reads the keys and tokens of others. In tests it judges ours, so nothing makes or checks those by it.
+const jose, joseUser = "github.com/go-jose", "gateway/kubernetes"
 
 // TestImportRule checks every package against importRule, without test files.
 func TestImportRule(t *testing.T) {
@@ -231,6 +234,9 @@ func TestImportRule(t *testing.T) {
 			own, _ := ruleFor(to)
 			if ours && own != part && !slices.ContainsFunc(allowed, func(a string) bool { return fits(to, a) }) {
 				t.Errorf("%s imports %s; %s may import %v", from, to, part, allowed)
+			}
+			if strings.HasPrefix(imported, jose) && !fits(from, joseUser) {
+				t.Errorf("%s imports %s, which is for tests and %s only", from, imported, joseUser)
 			}
 		}
 		for _, dep := range p.Deps {
