@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/internal/vocab"
@@ -53,6 +54,19 @@ func TestPresets(t *testing.T) {
 	own := vocab.TokenFile{Preset: "aws", Parameter: "arn:aws:iam::1:role/r", Audience: "mine", File: "f", Algorithm: "RS256", TTL: 1}
 	if f, err := Expand(own); err != nil || f != own {
 		t.Errorf("what the user gave is replaced: %+v, %v", f, err)
+	}
+}
+
+// TestLasting: a token that its SDK goes on sending after a renewal is good for that long, whatever
+// lifetime the sandbox has. A user's own is taken.
+func TestLasting(t *testing.T) {
+	const keeps = 10 * time.Minute // what Azure's SDK for Go reads is sent for that long
+	f, err := Expand(vocab.TokenFile{Preset: "azure", Parameter: "t/c"})
+	if left := f.TTL * 45 / 100; err != nil || left < keeps {
+		t.Errorf("azure: %v are left at a renewal, %v", left, err)
+	}
+	if f, _ := Expand(vocab.TokenFile{Preset: "azure", Parameter: "t/c", TTL: time.Minute}); f.TTL != time.Minute {
+		t.Errorf("azure: %v", f.TTL)
 	}
 }
 
