@@ -50,6 +50,7 @@ type world struct {
 	bin  string
 	env  []string
 
+	netns   string   // the file of the network namespace that its programs run in; "" for this one
 	unmount []string // at the end, before home is removed
 }
 
@@ -136,7 +137,11 @@ func (w *world) must(err error) {
 
 // command returns a command that runs one of the world's programs as the world's user.
 func (w *world) command(ctx context.Context, program string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(w.bin, program), args...)
+	args = append([]string{filepath.Join(w.bin, program)}, args...)
+	if w.netns != "" {
+		args = append([]string{"nsenter", "--net=" + w.netns, "--"}, args...)
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env, cmd.Dir = w.env, w.home
 	cmd.WaitDelay = 5 * time.Second
 	if w.uid != os.Getuid() {

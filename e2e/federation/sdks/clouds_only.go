@@ -1,0 +1,5 @@
+//go:build !models
+
+package main
+
+var models map[string]maker
