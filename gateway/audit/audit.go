@@ -16,6 +16,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -138,6 +139,10 @@ func mark() []byte {
 	return line(Event{Time: time.Now(), What: Lost, Reason: "lines are missing here: the disk did not take them"})
 }
 
+// like matches what begins as a token does, however much of it there is: a caller may send one as
+// an audience, say.
+var like = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{12,}[A-Za-z0-9_.=-]*`)
+
 func line(e Event) []byte {
 	most := text.MaxLine
 	if _, bounded := bounds[e.What]; bounded {
@@ -151,7 +156,7 @@ func line(e Event) []byte {
 		}
 	}
 	for _, field := range []*string{&e.Name, &e.Subject, &e.Audience, &e.Issuer, &e.TokenID, &e.KeyID, &e.Reason} {
-		*field = text.Cut(*field, most) // who was refused may have written it
+		*field = text.Cut(like.ReplaceAllString(*field, "(a token)"), most) // who was refused may have written it
 	}
 	e.Time = e.Time.UTC()
 	var out bytes.Buffer

@@ -192,6 +192,33 @@ func misuse(ctx context.Context, conn net.Conn, how int) {
 	}
 }
 
+// TestSlowBody: who stops in the middle of a body is cut off.
+func TestSlowBody(t *testing.T) {
+	t.Parallel()
+	dir := newDir(t)
+	read := make(chan error, 1)
+	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body)
+		read <- err
+	})
+	if err := newDoors(t, h).Open("box", dir); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := peer.DialIn(t.Context(), dir, Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "POST /me HTTP/1.1\r\nHost: g\r\nContent-Length: 10\r\n\r\nslow")
+	if err := <-read; err == nil {
+		t.Error("the body is taken for whole")
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
+	if _, err := io.ReadAll(conn); err != nil {
+		t.Errorf("the connection goes on: %v", err)
+	}
+}
+
 // TestCaller: the socket says which sandbox asks.
 func TestCaller(t *testing.T) {
 	seen := make(chan any, 1)

@@ -264,19 +264,23 @@ func TestPortTaken(t *testing.T) {
 	listens(t, l)
 }
 
-// TestStalled: clients that say nothing are cut off, and others are served meanwhile and after.
+// TestStalled: clients that stop in a header or a body are cut off, and others are served meanwhile and after.
 func TestStalled(t *testing.T) {
 	t.Parallel()
-	l := start(t, Settings{Address: "127.0.0.1:0"}, nil)
+	l := start(t, Settings{Address: "127.0.0.1:0"}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(r.Body); err != nil {
+			http.Error(w, "too slow", http.StatusRequestTimeout)
+		}
+	}))
 	addr := listens(t, l)
 	var stalled []net.Conn
-	for range maxConnections / 2 {
+	for i := range maxConnections / 2 {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		fmt.Fprint(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+		fmt.Fprint(conn, []string{"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ", "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nslow"}[i%2])
 		stalled = append(stalled, conn)
 	}
 	if response, _ := get(t, http.DefaultClient, "GET", "http://"+addr+"/healthz"); response.StatusCode != 200 {

@@ -97,8 +97,7 @@ func (s server) introspect(w http.ResponseWriter, r *http.Request) {
 		bad = &Refusal{"invalid_request", "there is no token to look at"}
 	}
 	if bad != nil {
-		s.refused(r, "", bad)
-		send(w, http.StatusBadRequest, bad)
+		s.bad(w, r, bad)
 		return
 	}
 	claims, err := s.Introspect(raw, now())

@@ -68,7 +68,7 @@ func formOf(r *http.Request) (form, *Refusal) {
 	}
 	for name, values := range r.PostForm {
 		if len(values) > 1 {
-			return form{}, &Refusal{"invalid_request", fmt.Sprintf("%.40q is given more than once", name)}
+			return form{}, &Refusal{"invalid_request", "a parameter is given more than once"}
 		}
 		if values[0] == "" {
 			delete(r.PostForm, name)

@@ -84,6 +84,10 @@ func Handler(opts Options) http.Handler {
 	mux.HandleFunc("POST /v1/introspect", s.introspect)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
+		if len(r.Header.Values("Authorization")) > 1 { // RFC 6750, 3.1; whatever is between might take the other one
+			s.bad(w, r, &Refusal{"invalid_request", "Authorization is given more than once"})
+			return
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
 		mux.ServeHTTP(w, r)
 	})
@@ -110,6 +114,12 @@ func (s server) refusedOf(r *http.Request, pod *audit.Pod, audience string, err 
 	c := callerOf(r)
 	s.Audit.Write(audit.Event{What: audit.Refusal, Sandbox: c.Sandbox, Pod: pod, Caller: c.Way, Audience: audience,
 		Reason: fmt.Sprintf("%s: %v", r.URL.Path, err)})
+}
+
+// bad notes a request that is refused for its form, and answers it.
+func (s server) bad(w http.ResponseWriter, r *http.Request, no *Refusal) {
+	s.refused(r, "", no)
+	send(w, http.StatusBadRequest, no)
 }
 
 // send answers with a JSON object.
