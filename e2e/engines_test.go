@@ -141,6 +141,7 @@ func TestResumedByTheGateway(t *testing.T) {
 				w.eventually("the gateway resumes it", patience, func() bool { return w.sandbox(c.name).State == "running" })
 				w.readsFresh(c.name, j, s.Token.Generation)
 				w.refuses(old)
+				w.knows(c.name, old)
 				if got := w.run("exec", c.name, "cat", "/marker"); got != "here\n" {
 					t.Errorf("the marker reads %q", got)
 				}
@@ -162,6 +163,7 @@ func TestResumedByTheGateway(t *testing.T) {
 			w.run("start", "stopped")
 			w.readsFresh("stopped", j, s.Token.Generation)
 			w.refuses(old)
+			w.knows("stopped", old)
 			if got := w.run("exec", "stopped", "cat", "/marker"); got != "here\n" {
 				t.Errorf("the marker reads %q", got)
 			}
@@ -183,12 +185,14 @@ func TestEngineExitCodes(t *testing.T) {
 
 // TestOneFailureDelaysNobody makes one sandbox's renewals fail. Another one has to be renewed
 // in time: it is a token for another audience, with a lifetime of its own, that is due. The
-// first has to show its failure, and to recover by itself.
+// first has to show its failure, and to recover by itself. The other one asks its gateway
+// meanwhile, which knows its token before and after five renewals.
 func TestOneFailureDelaysNobody(t *testing.T) {
 	eachEngine(t, func(t *testing.T, w *world, e engine) {
 		asks := []string{"--token", otherAudience + ",ttl=16s", "--allow-audience", askedAudience}
 		bad, good := w.start("bad", "16s", e.flags...), w.start("good", "1h", append(asks, e.flags...)...)
 		j := w.judgeOf(good.Share)
+		w.knows("good", "")
 		immutable(t, bad.Share, true)
 		defer immutable(t, bad.Share, false)
 		w.eventually("ps and inspect show the failure", patience, func() bool {
@@ -209,6 +213,8 @@ func TestOneFailureDelaysNobody(t *testing.T) {
 		w.eventually("it recovers by itself", patience, func() bool { return w.sandbox("bad").Token.Failures == 0 })
 		w.readsFresh("bad", w.judgeOf(bad.Share), bad.Token.Generation)
 		w.asks("good", bad.Share)
+		w.eventually("it has been renewed five times", patience, func() bool { return w.sandbox("good").Token.Generation >= good.Token.Generation+5 })
+		w.knows("good", "")
 	})
 }
 

@@ -1,6 +1,6 @@
 // Command reader is the witness of the end-to-end tests inside a sandbox. It opens the token
 // path again and again, and reports each reading as one JSON line, without the token itself. The
-// host judges.
+// host judges. With -whoami it asks the gateway what that knows of tokens.
 package main
 
 import (
@@ -34,7 +34,12 @@ func main() {
 	every := flag.Duration("every", 10*time.Millisecond, "pause between readings")
 	changes := flag.Bool("changes", false, "report only readings that differ from the one before, and errors")
 	asked := flag.Bool("asked", false, "read once for each line of standard input")
+	who := flag.Bool("whoami", false, "ask the gateway whose the file's token is, and those on standard input, one a line")
 	flag.Parse()
+	if *who {
+		whoami(*path)
+		return
+	}
 
 	in, out := bufio.NewScanner(os.Stdin), bufio.NewWriter(os.Stdout)
 	last, before := "", int64(0)
