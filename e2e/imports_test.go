@@ -190,8 +190,8 @@ var importRule = map[string][]string{
 	"e2e": {"drivers", "gateway", "share", "tokens", "krun", "internal"},
 }
 
-// heavy are the engines' client libraries: the CLI must start in milliseconds.
-var heavy = []string{"github.com/docker/docker", "github.com/containers", "github.com/prometheus"}
+// heavy are client libraries of engines and clusters: the CLI must start in milliseconds.
+var heavy = []string{"github.com/docker/docker", "github.com/containers", "github.com/prometheus", "k8s.io"}
 
 // testOnly are libraries that only tests use: other people's verifiers. No program links them
 // but those below e2e.

@@ -25,7 +25,7 @@ const (
 	leastLife = 5 * time.Second
 
 	patience     = 5 * time.Second // for one exchange
-	maxExchanges = 32              // at a time, of all clusters
+	maxExchanges = 16              // at a time, of one cluster
 )
 
 // Options are what clusters are made with; all are required.
@@ -36,8 +36,7 @@ type Options struct {
 
 // Clusters are those of the configuration. It is safe for concurrent use; its lock is a leaf.
 type Clusters struct {
-	opts  Options
-	turns chan struct{} // exchanges under way
+	opts Options
 
 	mu  sync.RWMutex
 	all map[string]*cluster
@@ -49,6 +48,7 @@ type cluster struct {
 	settings config.Cluster
 	server   *server
 	check    check
+	turns    chan struct{} // exchanges under way
 }
 
 // check is a way to learn whether a cluster vouches for a token.
@@ -63,7 +63,7 @@ type check interface {
 
 // New makes none: see Configure.
 func New(opts Options) *Clusters {
-	return &Clusters{opts: opts, turns: make(chan struct{}, maxExchanges)}
+	return &Clusters{opts: opts}
 }
 
 // Configure says which clusters there are. It may be called at any time, and is to be called now
@@ -87,7 +87,8 @@ func (c *Clusters) Configure(settings map[string]config.Cluster) {
 }
 
 func (c *Clusters) newCluster(name string, s config.Cluster) *cluster {
-	one := &cluster{name: name, settings: s, server: newServer(s, c.opts.Log.With("cluster", name))}
+	one := &cluster{name: name, settings: s, server: newServer(s, c.opts.Log.With("cluster", name)),
+		turns: make(chan struct{}, maxExchanges)}
 	if s.Check == config.ByReview {
 		one.check = &reviewer{server: one.server, audience: s.Audience}
 	} else {
@@ -127,14 +128,6 @@ func (c *Clusters) Exchange(ctx context.Context, raw, audience string) (made oau
 	if strings.HasPrefix(audience, "openshell-gateway:") {
 		return made, refuse(oauth.InvalidTarget, "a token for a gateway is made for its sandboxes alone")
 	}
-	select {
-	case c.turns <- struct{}{}:
-		defer func() { <-c.turns }()
-	default:
-		return made, refuse(oauth.Unavailable, "too many exchanges are under way")
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	t, bad := parse(raw) // 1
 	if bad != nil {
 		return made, bad
@@ -149,7 +142,7 @@ func (c *Clusters) Exchange(ctx context.Context, raw, audience string) (made oau
 		return made, bad
 	}
 	made.Pod = &audit.Pod{Cluster: one.name, Namespace: pod.Namespace, ServiceAccount: pod.ServiceAccount, Name: pod.Name, TokenID: t.id()}
-	if bad := one.check.vouch(ctx, t); bad != nil { // 4
+	if bad := one.vouch(ctx, t); bad != nil { // 4
 		return made, bad
 	}
 	algorithm, bad := one.allows(pod, audience) // 5
@@ -157,6 +150,20 @@ func (c *Clusters) Exchange(ctx context.Context, raw, audience string) (made oau
 		return made, bad
 	}
 	return c.mint(made, tokens.Request{Pod: &pod, Audience: audience, Algorithm: algorithm}, t.expires())
+}
+
+// vouch asks the cluster. Who comes when too many do is told to come again: they would wait for a
+// slow API server, and keep others from the listener.
+func (c *cluster) vouch(ctx context.Context, t *token) *oauth.Refusal {
+	select {
+	case c.turns <- struct{}{}:
+		defer func() { <-c.turns }()
+	default:
+		return refuse(oauth.Unavailable, "too many exchanges with this cluster are under way")
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return c.check.vouch(ctx, t)
 }
 
 // mint makes the token. The cluster may have been slow, so the time is a new one.

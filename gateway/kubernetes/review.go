@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	authentication "k8s.io/api/authentication/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -88,6 +89,7 @@ func (r *reviewer) review(ctx context.Context, raw string) (authentication.Token
 	defer r.server.turn(ctx)()
 	ask := &authentication.TokenReview{TypeMeta: meta.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview"},
 		Spec: authentication.TokenReviewSpec{Token: raw, Audiences: []string{r.audience}}}
+	ctx = logr.NewContext(ctx, logr.Discard()) // client-go would log to the process's stderr, and may log bodies
 	err = client.Post().Resource("tokenreviews").MaxRetries(0).Body(ask).Do(ctx).Into(&answer)
 	return answer.Status, err
 }

@@ -6,8 +6,11 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -53,7 +56,7 @@ type Server struct {
 // New starts one.
 func New(tb testing.TB, issuer string) *Server {
 	s := &Server{tb: tb, Issuer: issuer, Password: "the-gateway", Gone: map[string]bool{}}
-	s.Keys = []Key{NewKey(tb, "RS256", "first")}
+	s.Keys = []Key{NewKey(tb, "ES256", "first")}
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(s.answer))
 	s.Server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.Server.StartTLS()
@@ -179,7 +182,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	case "/.well-known/openid-configuration":
 		send(w, map[string]any{"issuer": s.Issuer, "jwks_uri": s.KeysURL, "id_token_signing_alg_values_supported": []string{"RS256"}})
 	case "/openid/v1/jwks":
-		send(w, s.keySet())
+		send(w, s.KeySet())
 	case "/apis/authentication.k8s.io/v1/tokenreviews":
 		s.review(w, r)
 	default:
@@ -189,7 +192,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 
 func send(w http.ResponseWriter, body any) { _ = json.NewEncoder(w).Encode(body) }
 
-func (s *Server) keySet() (set jose.JSONWebKeySet) {
+// KeySet is what the server answers. The caller holds its lock.
+func (s *Server) KeySet() (set jose.JSONWebKeySet) {
 	for _, k := range s.Keys {
 		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.Private.Public(), KeyID: k.ID, Algorithm: k.Algorithm, Use: "sig"})
 	}
@@ -254,4 +258,22 @@ func (s *Server) status(raw string, audiences []string) map[string]any {
 		"groups": []string{"system:serviceaccounts", "system:authenticated"},
 		"extra": map[string]any{"authentication.kubernetes.io/pod-name": []string{k.Pod.Name},
 			"authentication.kubernetes.io/pod-uid": []string{k.Pod.UID}}}}
+}
+
+// Unsigned returns a token without a signature.
+func (Key) Unsigned(tb testing.TB, header, claims any) string {
+	return part(tb, header) + "." + part(tb, claims) + "."
+}
+
+// SignHS256 signs with the public key as a secret: a verifier that lets the token choose would take it.
+func (k Key) SignHS256(tb testing.TB, kid string, claims any) string {
+	tb.Helper()
+	der, err := x509.MarshalPKIXPublicKey(k.Private.Public())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	signed := part(tb, map[string]any{"alg": "HS256", "kid": kid}) + "." + part(tb, claims)
+	mac := hmac.New(sha256.New, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	mac.Write([]byte(signed))
+	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
