@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -24,7 +25,8 @@ const (
 const (
 	typeJWT   = "urn:ietf:params:oauth:token-type:jwt"
 	exchange  = "urn:ietf:params:oauth:grant-type:token-exchange"
-	maxAnswer = 64 << 10 // bytes
+	maxAnswer = 64 << 10             // bytes
+	longest   = 10 * 365 * 24 * 3600 // a lifetime that is believed, in seconds
 	pause     = 200 * time.Millisecond
 	away      = "temporarily_unavailable" // the gateway's word for a cluster that does not answer
 )
@@ -80,8 +82,20 @@ func orUsual(variable, usual string) string {
 	return usual
 }
 
+func ownToken() ([]byte, error) {
+	file, err := os.Open(orUsual(envToken, usualFile))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, maxAnswer))
+}
+
+// bearer is what a token may be made of (RFC 6750, 2.1). Programs take it for a line.
+var bearer = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
+
 func (g *place) once(ctx context.Context, audience string) (*answer, error) {
-	own, err := os.ReadFile(orUsual(envToken, usualFile))
+	own, err := ownToken()
 	if err != nil {
 		return nil, fmt.Errorf("read this sandbox's token: %w", err)
 	}
@@ -107,7 +121,7 @@ func (g *place) once(ctx context.Context, audience string) (*answer, error) {
 		return nil, no
 	}
 	a := &answer{}
-	if err := json.Unmarshal(text, a); err != nil || a.Token == "" {
+	if err := json.Unmarshal(text, a); err != nil || !bearer.MatchString(a.Token) || a.ExpiresIn < 0 || a.ExpiresIn > longest {
 		return nil, errors.New("the gateway's answer holds no token")
 	}
 	a.expires = time.Now().Add(time.Duration(a.ExpiresIn) * time.Second)

@@ -1,9 +1,11 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -35,11 +37,9 @@ func git(ctx context.Context, c call) error {
 	if len(c.rest) != 1 || c.rest[0] != "get" {
 		return nil
 	}
-	asked := map[string]string{"username": "openshell"}
-	lines := bufio.NewScanner(io.LimitReader(c.in, maxAnswer))
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), "=")
-		asked[name] = value
+	asked, err := gitAsks(c.in)
+	if err != nil {
+		return err
 	}
 	if err := c.permit("git", asked["protocol"], asked["host"]); err != nil {
 		return err
@@ -48,12 +48,36 @@ func git(ctx context.Context, c call) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.out, "username=%s\npassword=%s\npassword_expiry_utc=%d\n", asked["username"], a.Token, a.expires.Unix())
+	user := cmp.Or(asked["username"], "openshell")
+	_, err = fmt.Fprintf(c.out, "username=%s\npassword=%s\npassword_expiry_utc=%d\n", user, a.Token, a.expires.Unix())
 	return err
+}
+
+// gitAsks reads what git says of whom it wants a password for. A server has written a part of it.
+func gitAsks(in io.Reader) (map[string]string, error) {
+	text, err := io.ReadAll(io.LimitReader(in, maxAnswer+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxAnswer || bytes.ContainsAny(text, "\x00\r") {
+		return nil, errors.New("what git asks for can't be read: it gets no token")
+	}
+	asked := map[string]string{}
+	for said := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(said, "\n"), "=")
+		if _, twice := asked[name]; twice && !strings.HasSuffix(name, "[]") {
+			return nil, fmt.Errorf("git gives %.40q more than once: it gets no token", name)
+		}
+		asked[name] = value
+	}
+	return asked, nil
 }
 
 // notFound is what docker takes for "there is no credential": it goes on without one.
 const notFound = "credentials not found in native keychain"
+
+// maxServer bounds what docker calls a server, in bytes.
+const maxServer = 4096
 
 // docker is a credential helper: https://github.com/docker/docker-credential-helpers. Only get
 // gives something, for one host only; there is nothing to store, erase or list.
@@ -65,12 +89,15 @@ func docker(ctx context.Context, c call) error {
 	case len(c.rest) != 1 || c.rest[0] != "get":
 		return nil
 	}
-	text, err := io.ReadAll(io.LimitReader(c.in, 4096))
+	text, err := io.ReadAll(io.LimitReader(c.in, maxServer+1))
 	if err != nil {
 		return err
 	}
 	server := strings.TrimSpace(string(text))
 	scheme, host := serverOf(server)
+	if len(text) > maxServer {
+		scheme, host = "", ""
+	}
 	if err := c.permit("docker", scheme, host); err != nil {
 		fmt.Fprintln(c.out, notFound)
 		return err

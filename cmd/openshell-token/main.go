@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, problems io.Writ
 	defer cancel()
 	call := call{audience: flags.Arg(0), host: *host, rest: flags.Args()[1:], in: in, out: out}
 	if err := formats[*form](ctx, call); err != nil {
-		fmt.Fprintln(problems, "openshell-token:", err)
+		fmt.Fprintln(problems, "openshell-token:", line(err.Error()))
 		return 1
 	}
 	return 0
