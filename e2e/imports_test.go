@@ -130,18 +130,23 @@ var importRule = map[string][]string{
 	"gateway/audience": {"gateway/api", "gateway/explain", "gateway/presets", "=share", "tokens", "internal"},
 	"gateway/presets":  {"gateway/api", "internal/contract", "internal/vocab"},
 	// The items, one for each record, and disk space for renewals. Neither imports sandbox.
-	"gateway/roster":  {"gateway/api", "gateway/audit", "gateway/events", "gateway/explain", "gateway/lease", "gateway/state", "share", "tokens", "internal"},
-	"gateway/reserve": {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
+	"gateway/roster": {"gateway/api", "gateway/audit", "gateway/events", "gateway/explain", "gateway/lease", "gateway/sources", "gateway/state",
+		"share", "tokens", "internal"},
+	// Files in shares that are kept fresh from files and commands of the host.
+	"gateway/sources":         {"gateway/api", "gateway/lease/schedule", "gateway/sources/command", "share", "tokens", "internal"},
+	"gateway/sources/command": {},
+	"gateway/reserve":         {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
 	// Sandboxes and named shares both have leases. Neither package knows the other.
 	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/audience", "gateway/audit", "gateway/door", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/sandbox/decide", "gateway/sandbox/engines",
 		"gateway/presets", "gateway/sandbox/ports", "gateway/sandbox/request", "gateway/state", "gateway/volumes", "share", "tokens", "internal"},
-	"gateway/shares": {"=drivers", "gateway/api", "gateway/audience", "gateway/audit", "gateway/explain", "gateway/lease", "gateway/presets", "gateway/roster", "gateway/state", "share", "tokens", "internal"},
+	"gateway/shares": {"=drivers", "gateway/api", "gateway/audience", "gateway/audit", "gateway/explain", "gateway/lease", "gateway/presets", "gateway/roster",
+		"gateway/sources", "gateway/state", "share", "tokens", "internal"},
 	// Parts of sandbox that know no fleet. Only inside knows a Sandbox.
 	"gateway/sandbox/decide":  {"=drivers", "gateway/api", "gateway/state"},
 	"gateway/sandbox/engines": {"=drivers", "gateway/api", "gateway/sandbox/request"},
 	"gateway/sandbox/inside":  {"=drivers", "gateway/api", "gateway/explain", "=gateway/sandbox", "gateway/sandbox/request"},
 	"gateway/sandbox/ports":   {"gateway/api"},
-	"gateway/sandbox/request": {"=drivers", "gateway/api", "gateway/audience", "gateway/state", "tokens", "internal"},
+	"gateway/sandbox/request": {"=drivers", "gateway/api", "gateway/audience", "gateway/sources", "gateway/state", "tokens", "internal"},
 	// The volumes of the user's, which sandboxes use.
 	"gateway/volumes": {"gateway/api", "gateway/roster", "gateway/state"},
 	// The metrics, and the server of the API.

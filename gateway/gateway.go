@@ -26,6 +26,7 @@ import (
 	"openshell-vm/gateway/sandbox"
 	"openshell-vm/gateway/server"
 	"openshell-vm/gateway/shares"
+	"openshell-vm/gateway/sources"
 	"openshell-vm/gateway/state"
 	"openshell-vm/gateway/volumes"
 	"openshell-vm/internal/hostclock"
@@ -104,7 +105,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Issuer: g.names, MaySign: g.hook.MaySign,
 		Minted: g.minted, Published: g.published, Failed: g.failed,
 		Further: func(l *lease.Lease) []lease.Source {
-			return []lease.Source{shares.PresetFiles(l), shares.Files(home, l)}
+			return []lease.Source{shares.PresetFiles(l), g.shown(l), shares.Files(home, l)}
 		}}, // add further sources here
 		g.metrics.Repaired)
 	g.roster.Audit = audit.New(home.Audit(), opts.Log)
@@ -131,6 +132,17 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.keeper.TellUntidyKeys()
 	g.touch()
 	return g, g.roster.Load(g.known)
+}
+
+// shown is the source of a lease's files that are kept fresh from elsewhere.
+func (g *Gateway) shown(l *lease.Lease) lease.Source {
+	return sources.Shown{Sources: g.roster.Sources, List: l.Sources(), Auth: l.Share().AuthDir()}
+}
+
+// clockStepped plans everything anew that has a time, because the host's clock was set.
+func (g *Gateway) clockStepped() {
+	g.keeper.ClockStepped()
+	g.roster.Sources.ClockStepped()
 }
 
 // known takes in one record: a sandbox, or a share of the user's own.
@@ -178,8 +190,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	run(g.listener.Run)
 	run(g.hook.Serve)
 	run(g.keeper.ServePrunes)
+	run(g.roster.Sources.Run)
 	run(g.reserves.Run)
-	tasks.Go(func() error { return hostclock.Watch(ctx, g.keeper.ClockStepped) })
+	tasks.Go(func() error { return hostclock.Watch(ctx, g.clockStepped) })
 	tasks.Go(func() error { return g.upkeep(ctx) })
 	g.keeper.PickUp(ctx) // 1
 	run(g.keeper.Serve)

@@ -11,9 +11,10 @@ import (
 type ShareRequest struct {
 	Name   string        `json:"name"`
 	TTL    time.Duration `json:"ttl,omitempty"`    // token lifetime, ns; 0 for the default of 1 h
-	Ignore bool          `json:"ignore,omitempty"` // ignore TTL and Tokens if the share exists already with others
+	Ignore bool          `json:"ignore,omitempty"` // ignore TTL, Tokens and Sources if the share exists already with others
 
-	Tokens Tokens `json:"tokens,omitzero"`
+	Tokens  Tokens   `json:"tokens,omitzero"`
+	Sources []Source `json:"sources,omitempty"`
 }
 
 // Share is one share as people see it.
@@ -29,6 +30,7 @@ type Share struct {
 	AuthMode  AuthMode      `json:"authMode"` // never ""
 	Token     Token         `json:"token"`
 	Tokens    Tokens        `json:"tokens,omitzero"`
+	Sources   []SourceState `json:"sources,omitempty"`
 	Files     []string      `json:"files,omitempty"` // the user's own, beside the tokens
 	Warnings  []string      `json:"warnings,omitempty"`
 	Problem   string        `json:"problem,omitempty"` // one line: why a part of the share, or all but its name, can't be read

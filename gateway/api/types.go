@@ -33,6 +33,7 @@
 //	GET    /v1/shares/{ref}                Share, a sandbox's too
 //	POST   /v1/shares/{ref}/files          FilesRequest → Share
 //	POST   /v1/shares/{ref}/tokens         TokensRequest → Share, a sandbox's too
+//	POST   /v1/shares/{ref}/sources        SourcesRequest → Share, a sandbox's too
 //	DELETE /v1/shares/{ref}[?force=1]
 //	POST   /v1/volumes                     VolumeRequest → Volume
 //	GET    /v1/volumes                     []Volume
@@ -145,8 +146,12 @@ type CreateRequest struct {
 	Labels  map[string]string `json:"labels,omitempty"`
 	Restart RestartPolicy     `json:"restart,omitzero"`
 
-	Tokens Tokens `json:"tokens,omitzero"`
+	Tokens  Tokens   `json:"tokens,omitzero"`
+	Sources []Source `json:"sources,omitempty"` // of further files in the share
 }
+
+// Source says where a file of a share comes from.
+type Source = vocab.Source
 
 // Tokens are the tokens that a sandbox has beside the one for the gateway, and what they say.
 type Tokens = vocab.Tokens
@@ -249,6 +254,7 @@ type Sandbox struct {
 	AuthMode  AuthMode      `json:"authMode"` // never ""
 	Token     Token         `json:"token"`
 	Tokens    Tokens        `json:"tokens,omitzero"`
+	Sources   []SourceState `json:"sources,omitempty"`  // of further files in the share
 	Warnings  []string      `json:"warnings,omitempty"` // one line each, such as a TTL that some SDKs outlive
 	Details   []Fact        `json:"details,omitempty"`  // the driver's own facts, for inspect
 }

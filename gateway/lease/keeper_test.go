@@ -33,6 +33,7 @@ type holding struct {
 func (h *holding) Name() string                { return "n" }
 func (h *holding) TTL() time.Duration          { return h.ttl }
 func (h *holding) About() tokens.About         { return tokens.About{Name: "n"} }
+func (h *holding) Sources() []vocab.Source     { return nil }
 func (h *holding) Reserve(uint64) error        { return nil }
 func (h *holding) Floor() uint64               { return 1 }
 func (h *holding) Mounted() error              { return nil }

@@ -29,6 +29,8 @@ type Holder interface {
 	// Tokens are the tokens for other audiences that the share is to have.
 	Tokens() vocab.Tokens
 	About() tokens.About // what those say of the sandbox
+	// Sources are those of the share's further files.
+	Sources() []vocab.Source
 	// Reserve makes sure that the record covers a generation's number before it is used.
 	Reserve(generation uint64) error
 	// Floor returns the lowest number for the next generation, for a share of which no
@@ -127,6 +129,9 @@ func (l *Lease) Follow(phase Phase) {
 
 // Tokens are the tokens for other audiences that the share is to have.
 func (l *Lease) Tokens() vocab.Tokens { return l.holder.Tokens() }
+
+// Sources are those of the share's further files.
+func (l *Lease) Sources() []vocab.Source { return l.holder.Sources() }
 
 // Signed reports whether data is a token that names a key of this gateway's. It verifies nothing.
 func (l *Lease) Signed(data []byte) bool {

@@ -67,8 +67,16 @@ func (it *Item) Revoke(ctx context.Context) error {
 	return it.Rotate(ctx)
 }
 
-// Deliver calls Keeper.Deliver for the item's lease.
+// Deliver calls Keeper.Deliver for the item's lease. It
+// waits for its sources first if something is to be started.
 func (it *Item) Deliver(ctx context.Context, start func(context.Context) error) error {
+	if start != nil {
+		release, err := it.awaitSources(ctx)
+		defer release()
+		if err != nil {
+			return err
+		}
+	}
 	return it.roster.Keeper.Deliver(ctx, it.Lease, start)
 }
 
@@ -84,6 +92,11 @@ func (it *Item) Begin(ctx context.Context) error {
 		return err
 	}
 	if err := it.roster.MakeShare(it.Rec()); err != nil {
+		return err
+	}
+	release, err := it.awaitSources(ctx)
+	defer release()
+	if err != nil {
 		return err
 	}
 	return it.Deliver(ctx, nil)

@@ -14,6 +14,7 @@ type holder struct{ it *Item }
 func (h holder) Name() string                { return h.it.Rec().Name }
 func (h holder) TTL() time.Duration          { return h.it.Rec().TTL() }
 func (h holder) Tokens() vocab.Tokens        { return h.it.Tokens() }
+func (h holder) Sources() []vocab.Source     { return h.it.Rec().Request.Sources }
 func (h holder) Mounted() error              { return h.it.Owner.Mounted() }
 func (h holder) Restore() func()             { return h.it.Owner.Restore() }
 func (h holder) Delivered()                  { h.it.Owner.Delivered() }

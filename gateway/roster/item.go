@@ -90,7 +90,13 @@ func (it *Item) Set(f func()) {
 	it.Mu.Lock()
 	defer it.Mu.Unlock()
 	f()
-	it.Lease.Follow(it.phase())
+	phase := it.phase()
+	it.Lease.Follow(phase)
+	var shown []vocab.Source
+	if phase == lease.Renewed || phase == lease.Pending {
+		shown = it.record.Request.Sources
+	}
+	it.roster.Sources.Show(it.ID, shown)
 }
 
 // phase is the lease's phase. The caller holds Mu.

@@ -22,6 +22,7 @@ import (
 	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/events"
 	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/sources"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/killpoint"
 	"openshell-vm/share"
@@ -35,6 +36,8 @@ type Roster struct {
 	Log    *slog.Logger
 	Events events.Log // what happens to them
 	Audit  *audit.Log // what is done with their tokens; nil keeps nothing
+	// Sources keep the files fresh that are no tokens.
+	Sources *sources.Sources
 
 	mu         sync.RWMutex
 	items      map[string]*Item // by id
@@ -51,6 +54,7 @@ func New(home *state.Home, opts lease.Options, repaired func()) *Roster {
 		unreadable: map[string]api.Unreadable{}, repaired: repaired}
 	opts.GatewayID, opts.Exists, opts.Revoked, opts.Pruned = home.ID, r.exists, r.revoked, r.pruned
 	r.Keeper = lease.NewKeeper(opts)
+	r.Sources = sources.New(sources.Options{Changed: r.sourceChanged, Allowed: r.CheckOrigin, Log: opts.Log})
 	return r
 }
 

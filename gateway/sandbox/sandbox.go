@@ -3,7 +3,6 @@ package sandbox
 import (
 	"cmp"
 	"errors"
-	"slices"
 	"time"
 
 	"openshell-vm/drivers"
@@ -129,12 +128,13 @@ type Snapshot struct {
 // Snapshot never waits for an engine.
 func (s *Sandbox) Snapshot() Snapshot {
 	token, _ := s.Lease.Renewal()
+	warnings := s.Item.Warnings()
 	s.Mu.Lock()
 	defer s.Mu.Unlock()
 	r := s.RecLocked()
 	v := Snapshot{ID: s.ID, Record: r, Status: s.status, State: s.status.State, Reason: s.status.Reason,
 		Token: token, Seen: s.status.SeenGeneration, Clients: s.clients, Share: s.Lease.Share().AuthDir(),
-		Warnings: append(slices.Clip(r.Warnings), s.Lease.Warnings()...)}
+		Warnings: warnings}
 	switch {
 	case s.doing != "":
 		v.State, v.Progress, v.Reason = s.doing, s.startAt, cmp.Or(s.startAt, v.Reason)

@@ -72,7 +72,9 @@ func fillIn(r *state.Record, spec drivers.Spec) {
 	q.Network, q.Ports = spec.Network, spec.Ports
 }
 
-// remember records the whole Spec that the sandbox was made with, as its engine keeps it.
+// remember records the whole Spec that the sandbox was made with, as its engine keeps it. The
+// sources of files are no part of it: they name commands of the host, and what an engine
+// keeps others can have written.
 func remember(r *state.Record, spec drivers.Spec) {
 	fillIn(r, spec)
 	q := &r.Request

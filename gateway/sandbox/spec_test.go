@@ -47,7 +47,7 @@ func fill(t *testing.T, v reflect.Value, name string) {
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(len(name)))
-	case reflect.Uint16:
+	case reflect.Uint16, reflect.Uint32:
 		v.SetUint(uint64(len(name)))
 	case reflect.Float64:
 		v.SetFloat(float64(len(name)))

@@ -31,6 +31,7 @@ func (s shareRoutes) add(mux *http.ServeMux) {
 	}))
 	mux.Handle("POST /v1/shares/{ref}/files", of(s.files))
 	mux.Handle("POST /v1/shares/{ref}/tokens", of(s.tokens))
+	mux.Handle("POST /v1/shares/{ref}/sources", of(s.sources))
 }
 
 func (s shareRoutes) post(r *http.Request) (any, error) {
@@ -83,6 +84,18 @@ func (s shareRoutes) files(r *http.Request, it *roster.Item) (any, error) {
 		return nil, err
 	}
 	if err := s.shares.PutFiles(r.Context(), it, q); err != nil {
+		return nil, err
+	}
+	return s.see.share(it), nil
+}
+
+// sources changes which files of a share have sources.
+func (s shareRoutes) sources(r *http.Request, it *roster.Item) (any, error) {
+	var q api.SourcesRequest
+	if err := answer.Decode(r, &q); err != nil {
+		return nil, err
+	}
+	if err := s.shares.ChangeSources(r.Context(), it, q); err != nil {
 		return nil, err
 	}
 	return s.see.share(it), nil

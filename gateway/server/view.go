@@ -37,7 +37,7 @@ func (s views) sandbox(box *sandbox.Sandbox) api.Sandbox {
 		AutoRemove: q.AutoRemove, Labels: q.Labels, Restart: q.Restart, Restarts: r.Start.Restarts,
 		CreatedAt: r.CreatedAt, StartedAt: now.Status.StartedAt, ExitedAt: now.Status.ExitedAt,
 		Share: now.Share, TTL: r.TTL(), AuthMode: q.Tokens.Mode.Known(),
-		Token: s.tokenShown(now.Token, now.Seen), Tokens: box.Tokens(), Warnings: now.Warnings,
+		Token: s.tokenShown(now.Token, now.Seen), Tokens: box.Tokens(), Sources: box.SourceStates(), Warnings: now.Warnings,
 	}
 	if now.Status.State == drivers.Exited {
 		code := now.Status.ExitCode
@@ -81,13 +81,13 @@ func (s views) share(it *roster.Item) api.Share {
 		problem = explain.Line(err)
 	}
 	r := it.Rec()
-	warnings := append(slices.Clip(r.Warnings), it.Lease.Warnings()...)
+	warnings := it.Warnings()
 	if own, ok := it.Owner.(*shares.Share); ok {
 		warnings = append(warnings, own.Warnings()...)
 	}
 	return api.Share{ID: it.ID, Name: r.Name, Driver: r.Driver, Dir: it.Lease.Share().AuthDir(), Target: drivers.AuthDir,
 		Env: append(drivers.ContractEnv(r.Request.Tokens.Mode), presets.Env(r.Request.Tokens)...),
 		TTL: r.TTL(), CreatedAt: r.CreatedAt, AuthMode: r.Request.Tokens.Mode.Known(),
-		Token: s.tokenOf(it), Tokens: it.Tokens(),
+		Token: s.tokenOf(it), Tokens: it.Tokens(), Sources: it.SourceStates(),
 		Files: slices.Sorted(maps.Keys(files)), Warnings: warnings, Problem: problem}
 }

@@ -15,6 +15,7 @@ import (
 	"openshell-vm/gateway/audience"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/sources"
 	"openshell-vm/gateway/state"
 )
 
@@ -91,12 +92,15 @@ func (s *Shares) record(q api.ShareRequest) (*state.Record, error) {
 	if q.Tokens, err = audience.Complete(q.Tokens); err != nil {
 		return nil, err
 	}
+	if q.Sources, err = sources.Complete(q.Sources, audience.Names(q.Tokens)); err != nil {
+		return nil, err
+	}
 	warnings, err := audience.CheckTTL(q.Tokens, bindStaleness)
 	if err != nil {
 		return nil, err
 	}
 	r := &state.Record{Version: state.Version, ID: state.NewID(), Name: q.Name, CreatedAt: time.Now(),
-		Request: state.Request{Name: q.Name, TTL: q.TTL, Tokens: q.Tokens}, Staleness: bindStaleness,
+		Request: state.Request{Name: q.Name, TTL: q.TTL, Tokens: q.Tokens, Sources: q.Sources}, Staleness: bindStaleness,
 		Share: s.roster.Home.NamedShare(q.Name), GenerationLimit: state.GenerationStep}
 	if warning != "" {
 		r.Warnings = append(r.Warnings, warning)
@@ -146,6 +150,9 @@ func (s *Shares) take(ctx context.Context, own *Share, q api.ShareRequest) error
 			Hint:    "leave --ttl out to take it as it is, or remove it first: openshell-vm share rm " + r.Name}
 	}
 	if err := sameTokens(r, q); err != nil {
+		return err
+	}
+	if err := sameSources(r, q); err != nil {
 		return err
 	}
 	if err := own.restore(); err != nil {

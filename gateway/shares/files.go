@@ -11,6 +11,7 @@ import (
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/presets"
 	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/sources"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/contract"
 	"openshell-vm/share"
@@ -26,7 +27,7 @@ const (
 // Files returns the source of a lease's user files. It reads them from the home.
 func Files(home *state.Home, l *lease.Lease) *lease.Files {
 	ours := func(name string, data []byte, listed []string) bool {
-		return slices.Contains(audience.Names(l.Tokens()), name) || l.Signed(data) ||
+		return slices.Contains(audience.Names(l.Tokens()), name) || slices.Contains(sources.Names(l.Sources()), name) || l.Signed(data) ||
 			slices.ContainsFunc(listed, func(token string) bool { return presets.Left(name, data, token) })
 	}
 	return &lease.Files{Auth: l.Share().AuthDir(), Ours: ours,
@@ -57,10 +58,16 @@ func (s *Shares) storeFiles(it *roster.Item, q api.FilesRequest) error {
 	if err := change(files, q); err != nil {
 		return err
 	}
-	for _, taken := range audience.Names(it.Rec().Request.Tokens) {
-		for name := range q.Files {
+	record := it.Rec().Request
+	for name := range q.Files {
+		for _, taken := range audience.Names(record.Tokens) {
 			if share.Clash(name, taken) {
 				return unusable(name, fmt.Errorf("a token for another audience has it, or a name above or below it: %s", taken))
+			}
+		}
+		for _, taken := range sources.Names(record.Sources) {
+			if share.Clash(name, taken) {
+				return unusable(name, fmt.Errorf("a file with a source has it, or a name above or below it: %s", taken))
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/presets"
 	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/sources"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/vocab"
 	"openshell-vm/share"
@@ -65,6 +66,9 @@ func (s *Shares) changed(it *roster.Item, r *state.Record, q api.TokensRequest) 
 		return t, nil, err
 	}
 	if err := audience.CheckBeside(t, maps.Keys(files)); err != nil {
+		return t, nil, err
+	}
+	if _, err := sources.Complete(r.Request.Sources, audience.Names(t)); err != nil {
 		return t, nil, err
 	}
 	added := vocab.Tokens{Files: t.Files[len(t.Files)-len(q.Add):]}

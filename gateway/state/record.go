@@ -104,7 +104,8 @@ type Request struct {
 	Labels  map[string]string   `json:"labels,omitempty"`
 	Restart vocab.RestartPolicy `json:"restart,omitzero"`
 
-	Tokens vocab.Tokens `json:"tokens,omitzero"`
+	Tokens  vocab.Tokens   `json:"tokens,omitzero"`
+	Sources []vocab.Source `json:"sources,omitempty"`
 }
 
 // StartRecord is about one start.

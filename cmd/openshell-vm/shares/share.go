@@ -27,6 +27,7 @@ func Command() *cli.Command {
 		{Name: "inspect", Usage: "show all about shares, a sandbox's too", ArgsUsage: cmdline.Shares,
 			Flags: []cli.Flag{frame.Output()}, Action: inspectAction},
 		putCommand(),
+		setCommand(),
 		{Name: "rm", Usage: "remove shares; their tokens are refused from then on", ArgsUsage: cmdline.Shares,
 			Flags:  []cli.Flag{frame.Bool("also those that something has mounted, and no error for those that are gone", "force", "f")},
 			Action: rmAction},
@@ -37,7 +38,7 @@ func createCommand() *cli.Command {
 	return &cli.Command{
 		Name: "create", ArgsUsage: cmdline.NewName,
 		Usage: "make a share, or take the one that exists, and print the arguments for docker run or podman run",
-		Flags: append(request.TokenFlags(),
+		Flags: append(slices.Concat(request.TokenFlags(), request.SourceFlags()),
 			frame.TTL(),
 			frame.Bool("take one that exists as it is, whatever --ttl and --token say", "ignore"),
 			frame.Bool("only the directory to mount", "quiet", "q"),
@@ -83,11 +84,16 @@ func createAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	sources, err := request.Sources(c)
+	if err != nil {
+		return err
+	}
 	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {
 		return err
 	}
-	share, err := client.Shares.Create(c.Context, api.ShareRequest{Name: name, TTL: ttl, Tokens: tokens, Ignore: c.Bool("ignore")})
+	share, err := client.Shares.Create(c.Context,
+		api.ShareRequest{Name: name, TTL: ttl, Tokens: tokens, Sources: sources, Ignore: c.Bool("ignore")})
 	if err != nil {
 		return err
 	}

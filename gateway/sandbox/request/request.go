@@ -12,6 +12,7 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/audience"
+	"openshell-vm/gateway/sources"
 	"openshell-vm/gateway/state"
 	"openshell-vm/tokens"
 )
@@ -62,6 +63,9 @@ func Check(q *api.CreateRequest) error {
 	}
 	var err error
 	if q.Tokens, err = audience.Complete(q.Tokens); err != nil {
+		return err
+	}
+	if q.Sources, err = sources.Complete(q.Sources, audience.Names(q.Tokens)); err != nil {
 		return err
 	}
 	if q.CPUs < 0 || q.Memory < 0 || q.Disk < 0 {

@@ -1,0 +1,121 @@
+package request
+
+import (
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kballard/go-shellquote"
+	"github.com/urfave/cli/v2"
+
+	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/gateway/api"
+)
+
+// SourceFlags are about files in a share that are kept fresh from elsewhere: run, create, share
+// create and share set.
+func SourceFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "file", Usage: "a file `[NAME=]PATH[,mode=0400]` of the host beside the token, " +
+			"which is followed when it changes (repeatable)"},
+		&cli.StringSliceFlag{Name: "exec", Usage: "what a command of the host prints as a file beside the token, " +
+			"`NAME=COMMAND[,every=30m][,format=aws|kubernetes|oauth|jwt|raw][,mode=0400]`; " +
+			"it runs again before that expires, or every so often (repeatable)"},
+	}
+}
+
+// Sources reads SourceFlags. The gateway judges what they ask for.
+func Sources(c *cli.Context) (list []api.Source, err error) {
+	for _, text := range c.StringSlice("file") {
+		s, err := fileSource(text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	for _, text := range c.StringSlice("exec") {
+		s, err := commandSource(text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+func readSources(c *cli.Context, r *api.CreateRequest) (err error) {
+	r.Sources, err = Sources(c)
+	return err
+}
+
+// fileSource reads [NAME=]PATH[,mode=…]. Without a NAME the file keeps its own.
+func fileSource(text string) (s api.Source, err error) {
+	const hint = "write [NAME=]PATH[,mode=0400]"
+	rest, err := options(text, &s)
+	if err != nil {
+		return s, say.Errorf(hint, "--file %q: %v", text, err)
+	}
+	name, path, named := strings.Cut(rest, "=")
+	if !named {
+		name, path = filepath.Base(rest), rest
+	}
+	if name == "" || path == "" {
+		return s, say.Errorf(hint, "--file %q names no file", text)
+	}
+	s.Name = name
+	if s.File, err = filepath.Abs(path); err != nil { // the gateway has another working directory
+		return s, err
+	}
+	return s, nil
+}
+
+// commandSource reads NAME=COMMAND[,every=…][,format=…][,mode=…]. COMMAND is split into words as
+// a shell would, and no shell runs it.
+func commandSource(text string) (s api.Source, err error) {
+	const hint = "write NAME=COMMAND[,every=30m][,format=FORMAT][,mode=0400], COMMAND in quotes"
+	rest, err := options(text, &s)
+	if err != nil {
+		return s, say.Errorf(hint, "--exec %q: %v", text, err)
+	}
+	name, command, named := strings.Cut(rest, "=")
+	if !named || name == "" {
+		return s, say.Errorf(hint, "--exec %q has no NAME", text)
+	}
+	s.Name = name
+	if s.Command, err = shellquote.Split(command); err != nil {
+		return s, say.Errorf("close each quote", "--exec %q: %v", text, err)
+	}
+	if len(s.Command) == 0 {
+		return s, say.Errorf(hint, "--exec %q has no COMMAND", text)
+	}
+	return s, nil
+}
+
+// option is one at the end of a source; what comes before may have commas itself.
+var option = regexp.MustCompile(`^(.*),(every|format|mode)=([^,=]*)$`)
+
+// options takes the options off the end of a source's text.
+func options(text string, s *api.Source) (rest string, err error) {
+	for {
+		m := option.FindStringSubmatch(text)
+		if m == nil {
+			return text, nil
+		}
+		text = m[1]
+		switch value := m[3]; m[2] {
+		case "every":
+			s.Every, err = time.ParseDuration(value)
+		case "format":
+			s.Format = value
+		case "mode":
+			var mode uint64
+			mode, err = strconv.ParseUint(value, 8, 32)
+			s.Mode = uint32(mode)
+		}
+		if err != nil {
+			return "", say.Errorf("", "%s=%s can't be read", m[2], m[3])
+		}
+	}
+}

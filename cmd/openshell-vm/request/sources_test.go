@@ -1,0 +1,48 @@
+package request
+
+import (
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"openshell-vm/gateway/api"
+)
+
+func TestSourceTexts(t *testing.T) {
+	here, err := filepath.Abs("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]api.Source{
+		"x":                           {Name: "x", File: here},
+		"/etc/ssl/ca.pem":             {Name: "ca.pem", File: "/etc/ssl/ca.pem"},
+		"ssl/ca.pem=/etc/x,mode=0400": {Name: "ssl/ca.pem", File: "/etc/x", Mode: 0o400},
+		"a=/with,comma=and/more":      {Name: "a", File: "/with,comma=and/more"},
+		"a=/x,every=1m,mode=444":      {Name: "a", File: "/x", Every: time.Minute, Mode: 0o444},
+	} {
+		if got, err := fileSource(text); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("--file %q: %+v, %v", text, got, err)
+		}
+	}
+	for text, want := range map[string]api.Source{
+		"t=gh auth token":                              {Name: "t", Command: []string{"gh", "auth", "token"}},
+		"d/t=gh auth token,every=5m":                   {Name: "d/t", Command: []string{"gh", "auth", "token"}, Every: 5 * time.Minute},
+		`t=sh -c 'echo a=b, c' x,format=raw,mode=0400`: {Name: "t", Command: []string{"sh", "-c", "echo a=b, c", "x"}, Format: "raw", Mode: 0o400},
+	} {
+		if got, err := commandSource(text); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("--exec %q: %+v, %v", text, got, err)
+		}
+	}
+	for text, says := range map[string]string{"": "names no file", "=x": "names no file", "x=": "names no file", "x=/y,mode=9": "mode=9"} {
+		if _, err := fileSource(text); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("--file %q: %v", text, err)
+		}
+	}
+	for text, says := range map[string]string{"": "no NAME", "gh auth token": "no NAME", "t=": "no COMMAND", "t='": "Unterminated", "t=x,every=often": "every=often"} {
+		if _, err := commandSource(text); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("--exec %q: %v", text, err)
+		}
+	}
+}

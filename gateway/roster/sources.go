@@ -1,0 +1,64 @@
+package roster
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/share"
+)
+
+// sourceChanged publishes a share anew that shows other data under one of the names.
+func (r *Roster) sourceChanged(id string, names []string, data []byte) {
+	it := r.ByID(id)
+	if it == nil {
+		return // it is being made, and is published when it is
+	}
+	auth := it.Lease.Share().AuthDir()
+	for _, name := range names {
+		if shown, err := os.ReadFile(filepath.Join(auth, name)); err != nil || !bytes.Equal(shown, data) {
+			it.Lease.Hasten()
+			return
+		}
+	}
+}
+
+// awaitSources waits until each source of the share has given something, and keeps that until
+// release is called. A source that fails is an error only if the share holds nothing of it.
+func (it *Item) awaitSources(ctx context.Context) (release func(), err error) {
+	list := it.Rec().Request.Sources
+	release, err = it.roster.Sources.Await(ctx, list)
+	if err == nil {
+		return release, nil
+	}
+	held, readErr := share.Read(it.Lease.Share().AuthDir())
+	if readErr != nil {
+		return release, err
+	}
+	for _, s := range list {
+		if _, ok := held.Files[s.Name]; !ok {
+			return release, err
+		}
+	}
+	return release, nil
+}
+
+// Warnings are one line each: those of the record, and about the share and its files.
+func (it *Item) Warnings() []string {
+	r := it.Rec()
+	lines := append(slices.Clip(r.Warnings), it.Lease.Warnings()...)
+	return append(lines, it.roster.Sources.Problems(r.Request.Sources, time.Now())...)
+}
+
+// SourceStates are the sources of the share's files, and what is known of them.
+func (it *Item) SourceStates() (list []api.SourceState) {
+	for _, s := range it.Rec().Request.Sources {
+		st := it.roster.Sources.State(s)
+		list = append(list, api.SourceState{Source: s, MadeAt: st.MadeAt, ExpiresAt: st.ExpiresAt, NextAt: st.NextAt, Problem: st.Problem})
+	}
+	return list
+}

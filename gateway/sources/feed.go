@@ -1,0 +1,282 @@
+package sources
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"openshell-vm/gateway/lease/schedule"
+	"openshell-vm/gateway/sources/command"
+	"openshell-vm/internal/follow"
+	"openshell-vm/internal/text"
+	"openshell-vm/internal/vocab"
+	"openshell-vm/tokens"
+)
+
+// usualEvery is how often a command runs whose output says nothing of its expiry.
+const usualEvery = 30 * time.Minute
+
+// soonest is the shortest time between two runs that succeed.
+const soonest = 10 * time.Second
+
+// feed is one followed file or one command. Sources.mu guards all but spec, key and turn.
+type feed struct {
+	key  string
+	spec vocab.Source  // without name and mode
+	turn chan struct{} // of capacity 1: who has put something in runs the command, or takes in what was found
+	stop func()        // ends the following of a file; nil for a command
+
+	users map[string]bool // ids of shares
+	holds int             // calls of Await that are not released
+	state State
+	data  []byte        // the last good content
+	found *follow.Found // of a file: what was found and is to be taken in; nil if there is nothing
+	first chan struct{} // closed once there is a content or a failure
+}
+
+// State is what is known of a source.
+type State struct {
+	Has       bool      // there was a good content since the gateway began to look
+	MadeAt    time.Time // when that was found; zero if there is none
+	ExpiresAt time.Time // zero if that is not known
+	NextAt    time.Time // when the command runs again; zero for a file
+	Problem   string    // one line: why the last try failed; "" if it did not
+	failures  int
+}
+
+// keyOf says which sources are the same.
+func keyOf(s vocab.Source) string {
+	s.Name, s.Mode = "", 0
+	key, _ := json.Marshal(s) // it has no value that can't be marshalled
+	return string(key)
+}
+
+// feed returns the feed of a source; it makes one if there is none. The caller holds s.mu.
+func (s *Sources) feed(spec vocab.Source) *feed {
+	key := keyOf(spec)
+	if f := s.feeds[key]; f != nil {
+		return f
+	}
+	spec.Name, spec.Mode = "", 0
+	f := &feed{key: key, spec: spec, turn: make(chan struct{}, 1), users: map[string]bool{}, first: make(chan struct{})}
+	s.feeds[key] = f
+	if spec.File != "" {
+		f.stop = s.follower.Follow(spec.File, MaxFile, func(found follow.Found) { s.found(f, found) })
+	} else {
+		s.due.Set(key, time.Now(), time.Now())
+	}
+	return f
+}
+
+// drop ends a feed that nobody uses. The caller holds s.mu.
+func (s *Sources) drop(f *feed) {
+	if len(f.users) > 0 || f.holds > 0 || s.feeds[f.key] != f {
+		return
+	}
+	delete(s.feeds, f.key)
+	if f.stop != nil {
+		go f.stop() // it may wait for a call of found
+		return
+	}
+	s.due.Remove(f.key)
+}
+
+// found is told what is in a followed file. It does not block: the follower waits for it.
+func (s *Sources) found(f *feed, found follow.Found) {
+	s.mu.Lock()
+	waits := f.found != nil
+	f.found = &found
+	s.mu.Unlock()
+	if !waits {
+		go s.take(f)
+	}
+}
+
+// take takes in what was found last, if the file may be a source.
+func (s *Sources) take(f *feed) {
+	f.turn <- struct{}{}
+	defer func() { <-f.turn }()
+	s.mu.Lock()
+	found := f.found
+	f.found = nil
+	s.mu.Unlock()
+	err := found.Err
+	if err == nil {
+		err = s.allowed([]string{f.spec.File})
+	}
+	s.settle(f, found.Data, time.Time{}, err)
+}
+
+// run runs a feed's command. The schedule calls it.
+func (s *Sources) run(ctx context.Context, key string) {
+	s.mu.Lock()
+	f := s.feeds[key]
+	s.mu.Unlock()
+	if f != nil {
+		s.make(ctx, f)
+	}
+}
+
+// make runs a feed's command once, but not while another run is under way.
+func (s *Sources) make(ctx context.Context, f *feed) {
+	asked := time.Now()
+	select {
+	case f.turn <- struct{}{}:
+		defer func() { <-f.turn }()
+	case <-ctx.Done():
+		return
+	}
+	s.mu.Lock()
+	just := f.state.Has && f.state.Problem == "" && f.state.MadeAt.After(asked)
+	s.mu.Unlock()
+	if just {
+		return // the run that this one waited for did it
+	}
+	data, expires, err := s.output(ctx, f.spec)
+	if ctx.Err() != nil && err != nil {
+		return // nobody waits for it any more; the next run tells
+	}
+	s.settle(f, data, expires, err)
+}
+
+// output runs a command that may be run, and reads when its output expires.
+func (s *Sources) output(ctx context.Context, spec vocab.Source) (data []byte, expires time.Time, err error) {
+	files, err := command.Files(spec.Command)
+	if err == nil {
+		err = s.allowed(files)
+	}
+	if err == nil {
+		data, err = command.Run(ctx, spec.Command, MaxFile)
+	}
+	if err == nil {
+		expires, err = command.Expiry(data, spec.Format, time.Now())
+	}
+	return data, expires, err
+}
+
+// settle notes the result of a try, plans the next one, and tells the shares.
+func (s *Sources) settle(f *feed, data []byte, expires time.Time, err error) {
+	now := time.Now()
+	var news []user
+	s.mu.Lock()
+	st := &f.state
+	if err != nil {
+		st.failures++
+		problem := text.Line(f.what() + ": " + reason(err))
+		if problem != st.Problem {
+			s.opts.Log.Warn("a source fails; what it gave last stays", "problem", problem)
+		}
+		st.Problem = problem
+	} else {
+		if st.Problem != "" {
+			s.opts.Log.Info("a source works again", "source", f.what())
+		}
+		if !st.Has || !bytes.Equal(f.data, data) {
+			news = s.usersOf(f)
+		}
+		f.data = bytes.Clone(data)
+		*st = State{Has: true, MadeAt: now, ExpiresAt: expires}
+	}
+	if f.stop == nil && s.feeds[f.key] == f {
+		st.NextAt = f.next(now)
+		s.due.Set(f.key, st.NextAt, f.urgency())
+	}
+	select {
+	case <-f.first:
+	default:
+		close(f.first)
+	}
+	s.mu.Unlock()
+	for _, u := range news {
+		s.opts.Changed(u.id, u.names, data)
+	}
+}
+
+// reason words an error of a source. The path is said already.
+func reason(err error) string {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err.Error()
+	}
+	return err.Error()
+}
+
+// what names the feed for people.
+func (f *feed) what() string {
+	if f.spec.File != "" {
+		return f.spec.File
+	}
+	return "the command " + f.spec.Command[0]
+}
+
+// next returns when a command is to run again: before what it printed expires, by the arithmetic
+// of tokens. The caller holds Sources.mu.
+func (f *feed) next(now time.Time) time.Time {
+	st := f.state
+	every := f.spec.Every
+	if every == 0 {
+		every = usualEvery
+	}
+	life := every
+	if !st.ExpiresAt.IsZero() {
+		life = st.ExpiresAt.Sub(st.MadeAt)
+	}
+	switch {
+	case st.failures > 0:
+		return now.Add(schedule.RetryDelay(st.failures, life))
+	case st.ExpiresAt.IsZero():
+		return now.Add(every)
+	}
+	at := tokens.RenewAt(now, life, f.key)
+	if f.spec.Every != 0 && now.Add(every).Before(at) {
+		at = now.Add(every)
+	}
+	if earliest := now.Add(soonest); at.Before(earliest) {
+		return earliest
+	}
+	return at
+}
+
+// urgency orders the feeds that are due. The caller holds Sources.mu.
+func (f *feed) urgency() time.Time {
+	if f.state.ExpiresAt.IsZero() {
+		return f.state.NextAt.Add(24 * time.Hour)
+	}
+	return f.state.ExpiresAt
+}
+
+// user is a share that shows a feed, under some names.
+type user struct {
+	id    string
+	names []string
+}
+
+// usersOf returns who shows a feed. The caller holds s.mu.
+func (s *Sources) usersOf(f *feed) (list []user) {
+	for id := range f.users {
+		u := user{id: id}
+		for _, spec := range s.shown[id] {
+			if keyOf(spec) == f.key {
+				u.names = append(u.names, spec.Name)
+			}
+		}
+		list = append(list, u)
+	}
+	slices.SortFunc(list, func(a, b user) int { return strings.Compare(a.id, b.id) })
+	return list
+}
+
+// errNothing is the error of a source that has given nothing yet.
+func errNothing(spec vocab.Source, st State) error {
+	why := st.Problem
+	if why == "" {
+		why = "it was not read yet"
+	}
+	return fmt.Errorf("there is nothing for the file %s: %s", spec.Name, why)
+}

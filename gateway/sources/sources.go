@@ -1,0 +1,199 @@
+package sources
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/lease/schedule"
+	"openshell-vm/internal/follow"
+	"openshell-vm/internal/vocab"
+)
+
+// Options are what sources need of others. All are required but Allowed.
+type Options struct {
+	// Changed is called when a source has another content than before: a share shows it under
+	// these names. It must not block for long.
+	Changed func(id string, names []string, data []byte)
+	// Allowed refuses a file that no source may be made of, such as one that a sandbox can
+	// write, or a key of the gateway's. It may look at the file system.
+	Allowed func(path string) error
+	Log     *slog.Logger
+}
+
+// Sources are all sources of a gateway. It is safe for concurrent use. It does nothing by itself
+// before Run.
+type Sources struct {
+	opts     Options
+	follower *follow.Follower
+	due      *schedule.Schedule
+
+	mu    sync.Mutex // a leaf, but for the schedule's and the follower's
+	feeds map[string]*feed
+	shown map[string][]vocab.Source // by the id of the share that shows them
+}
+
+// New makes an empty one.
+func New(opts Options) *Sources {
+	s := &Sources{opts: opts, follower: follow.New(follow.Options{Log: opts.Log}),
+		feeds: map[string]*feed{}, shown: map[string][]vocab.Source{}}
+	s.due = schedule.New(s.run)
+	return s
+}
+
+// Run keeps all sources fresh until ctx ends.
+func (s *Sources) Run(ctx context.Context) {
+	var both sync.WaitGroup
+	both.Go(func() { s.follower.Run(ctx) })
+	s.due.Serve(ctx)
+	both.Wait()
+}
+
+// ClockStepped looks again at what is due, because the host's clock was set.
+func (s *Sources) ClockStepped() { s.due.Recheck() }
+
+func (s *Sources) allowed(paths []string) error {
+	if s.opts.Allowed == nil {
+		return nil
+	}
+	for _, path := range paths {
+		if err := s.opts.Allowed(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Show says which sources a share shows, as long as something needs them: none ends it. It
+// looks at no file and runs nothing itself.
+func (s *Sources) Show(id string, list []vocab.Source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.shown[id]
+	if slices.EqualFunc(before, list, same) {
+		return
+	}
+	if len(list) == 0 {
+		delete(s.shown, id)
+	} else {
+		s.shown[id] = list
+	}
+	wanted := map[string]bool{}
+	for _, spec := range list {
+		f := s.feed(spec)
+		f.users[id] = true
+		wanted[f.key] = true
+	}
+	for _, spec := range before {
+		if f := s.feeds[keyOf(spec)]; f != nil && !wanted[f.key] {
+			delete(f.users, id)
+			s.drop(f)
+		}
+	}
+}
+
+func same(a, b vocab.Source) bool {
+	return a.Name == b.Name && a.Mode == b.Mode && keyOf(a) == keyOf(b)
+}
+
+// patience is how long somebody waits for the first content of sources.
+const patience = 45 * time.Second
+
+// Await waits until each source has given something, and returns an error about the first one
+// that fails. A source that has a good content counts, even if it fails now. What they gave is
+// kept until release is called, which is never nil.
+func (s *Sources) Await(ctx context.Context, list []vocab.Source) (release func(), err error) {
+	s.mu.Lock()
+	feeds := make([]*feed, len(list))
+	for i, spec := range list {
+		feeds[i] = s.feed(spec)
+		feeds[i].holds++
+	}
+	s.mu.Unlock()
+	release = func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, f := range feeds {
+			f.holds--
+			s.drop(f)
+		}
+	}
+	return release, s.await(ctx, list, feeds)
+}
+
+// await waits for the feeds of a list.
+func (s *Sources) await(ctx context.Context, list []vocab.Source, feeds []*feed) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for i, f := range feeds {
+		select {
+		case <-f.first:
+		case <-ctx.Done():
+			return fmt.Errorf("the source of %s: %w", list[i].Name, ctx.Err())
+		}
+		s.mu.Lock()
+		st := f.state
+		s.mu.Unlock()
+		if !st.Has {
+			return &api.Error{Code: api.CodeInvalid, Message: errNothing(list[i], st).Error(), Hint: hint(list[i])}
+		}
+	}
+	return nil
+}
+
+// hint says how a user finds out what is wrong.
+func hint(spec vocab.Source) string {
+	if spec.File != "" {
+		return "the gateway reads the file as its own user: " + spec.File
+	}
+	return "run it as the gateway does, without your shell's environment: env -i HOME=\"$HOME\" PATH=/usr/local/bin:/usr/bin:/bin …"
+}
+
+// State returns what is known of a source.
+func (s *Sources) State(spec vocab.Source) State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.feeds[keyOf(spec)]; f != nil {
+		return f.state
+	}
+	return State{}
+}
+
+// Problems returns one line for each source of a share that fails, or whose content has expired.
+func (s *Sources) Problems(list []vocab.Source, now time.Time) (lines []string) {
+	for _, spec := range list {
+		st := s.State(spec)
+		expired := !st.ExpiresAt.IsZero() && !now.Before(st.ExpiresAt)
+		switch {
+		case st.Problem != "" && expired:
+			lines = append(lines, fmt.Sprintf("the file %s has expired at %s, and its source fails: %s",
+				spec.Name, st.ExpiresAt.UTC().Format(time.RFC3339), st.Problem))
+		case st.Problem != "":
+			lines = append(lines, fmt.Sprintf("the file %s is not renewed, its source fails: %s", spec.Name, st.Problem))
+		case expired:
+			lines = append(lines, fmt.Sprintf("the file %s has expired at %s", spec.Name, st.ExpiresAt.UTC().Format(time.RFC3339)))
+		}
+	}
+	return lines
+}
+
+// content returns a source's last good content.
+func (s *Sources) content(spec vocab.Source) (data []byte, st State, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.feeds[keyOf(spec)]
+	if f == nil || !f.state.Has {
+		if f != nil {
+			st = f.state
+		}
+		return nil, st, false
+	}
+	return f.data, f.state, true
+}
+
+var errTooMuch = errors.New("all files with sources together are too large for a share")
