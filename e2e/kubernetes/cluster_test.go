@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -115,10 +116,15 @@ func start(t testing.TB, name string) *cluster {
 	return c
 }
 
+// starting is held while a cluster is started: all of them have one etcd.
+var starting sync.Mutex
+
 // start starts the API server if it does not run. Its port stays.
 func (c *cluster) start() {
 	c.Helper()
+	starting.Lock()
 	_, err := script("start", c.name)
+	starting.Unlock()
 	c.must(err)
 	c.url = "https://127.0.0.1:" + c.read("port")
 }
@@ -214,11 +220,25 @@ func (c *cluster) token(pod *core.Pod, audience string) string {
 func (c *cluster) requested(namespace, account, audience string, bound *authentication.BoundObjectReference) string {
 	c.Helper()
 	life := int64(tokenLife / time.Second)
-	request := &authentication.TokenRequest{Spec: authentication.TokenRequestSpec{Audiences: []string{audience}, ExpirationSeconds: &life,
-		BoundObjectRef: bound}}
+	request := &authentication.TokenRequest{Spec: authentication.TokenRequestSpec{ExpirationSeconds: &life, BoundObjectRef: bound}}
+	if audience != "" { // else it is for the API server
+		request.Spec.Audiences = []string{audience}
+	}
 	made, err := c.core.ServiceAccounts(namespace).CreateToken(c.Context(), account, request, meta.CreateOptions{})
 	c.must(err)
 	return made.Status.Token
+}
+
+// credential writes that of the example's gateway, with the rights that the example gives it.
+func (c *cluster) credential(file string) {
+	c.Helper()
+	for _, m := range manifests(c, "gateway.yaml") {
+		switch m.kind {
+		case "Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding":
+			c.create(m.path, m.object)
+		}
+	}
+	c.must(os.WriteFile(file, []byte(c.requested("openshell", "openshell-gateway", "", nil)), 0o600))
 }
 
 // create creates an object as a manifest has it. Unknown and repeated fields are refused.
