@@ -55,7 +55,7 @@ race: unit ## unit tests with the race detector
 e2e-krun: setup build ## the VM suite on a real libkrun: LIBKRUN=… LIBKRUNFW=…
 	LIBKRUN=$(LIBKRUN) LIBKRUNFW=$(LIBKRUNFW) $(GO) test -tags e2e -count=1 -v -timeout 2h ./e2e/krun
 
-# The first time it builds a kube-apiserver: 10 minutes on two cores, without network but Go's module proxy.
+# The first time it builds a kube-apiserver: 3 to 10 minutes on two cores, without network but Go's module proxy.
 e2e-kubernetes: build ## exchange of ServiceAccounts' tokens, on a real kube-apiserver
 	@scripts/setup --kubernetes
 	@scripts/kubernetes build >/dev/null

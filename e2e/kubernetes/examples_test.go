@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"openshell-vm/gateway/config"
+	"openshell-vm/gateway/kubernetes"
 )
 
 const examples = "../../examples/kubernetes"
@@ -142,6 +144,11 @@ func TestExamplesAgree(t *testing.T) {
 	projected := source(t, pod.Spec, filepath.Dir(env["OPENSHELL_SANDBOX_TOKEN_FILE"])).Projected.Sources[0].ServiceAccountToken
 	same(t, "its own token is for", projected.Audience, cluster.Audience)
 	same(t, "its file", projected.Path, filepath.Base(env["OPENSHELL_SANDBOX_TOKEN_FILE"]))
+	// The kubelet replaces a token when a fifth of its life is left, so what the loop gets lives that long at least.
+	every, least := 300*time.Second, min(kubernetes.MaxLife, time.Duration(*projected.ExpirationSeconds)*time.Second/5)
+	if !strings.Contains(pod.Spec.InitContainers[0].Command[2], fmt.Sprintf("sleep %d\n", int(every.Seconds()))) || 2*every > least {
+		t.Errorf("the loop asks every %v for what may live for %v", every, least)
+	}
 	if !strings.Contains(strings.Join(pod.Spec.InitContainers[0].Command, " "), environment(pod.Spec.Containers[0])["ANTHROPIC_IDENTITY_TOKEN_FILE"]) {
 		t.Error("the agent reads another file than is written")
 	}
