@@ -65,6 +65,9 @@ e2e-kubernetes: build ## exchange of ServiceAccounts' tokens, on a real kube-api
 storm: build ## kill the gateway for 10 minutes while 200 shares and six sandboxes are read
 	@scripts/e2e -tags e2e,storm -timeout 40m -run 'TestStorm$$' ./e2e
 
+e2e-federation: build ## providers' own libraries, for Go and JavaScript, go by the presets in sandboxes of each driver
+	@scripts/federation
+
 # OLD=COMMIT for another older version than the one that CHANGELOG.md counts from.
 takeover: build ## sandboxes that an older version runs go on under this one's gateway
 	@scripts/e2e -tags e2e,takeover -timeout 1h -run 'TestTakeover$$' ./e2e
@@ -85,4 +88,4 @@ clean: ## remove what was built
 	rm -rf bin
 
 .NOTPARALLEL: # jobs share the machine
-.PHONY: help setup setup-test build run test check unit race e2e e2e-engines e2e-vm e2e-krun e2e-kubernetes storm takeover lint docs fuzz bench clean
+.PHONY: help setup setup-test build run test check unit race e2e e2e-engines e2e-vm e2e-krun e2e-federation e2e-kubernetes storm takeover lint docs fuzz bench clean

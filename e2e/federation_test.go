@@ -15,12 +15,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"openshell-vm/drivers/driverstest/testhost"
 	"openshell-vm/e2e/federation/provider"
 )
+
+// life is how long the tokens for providers live. They are renewed with sandbox.jwt, each 8 seconds:
+// a call may be slow, but who keeps a token is refused before the end.
+const life = 40 * time.Second
 
 // issuerURL is what the gateways of these tests say they are. Who fetches from there gets to the
 // gateway's listener.
@@ -48,27 +53,14 @@ func TestFederation(t *testing.T) {
 	eachEngine(t, func(t *testing.T, w *world, e engine) {
 		f := newFederation(t, w, e.driver, programs)
 		f.sandbox(e)
-		ended := make(chan string, 2*len(programs.run))
-		for range 2 {
-			for _, command := range programs.run {
-				go func() {
-					r := w.try(append([]string{"exec", "agent"}, command...)...)
-					if r.code != 0 {
-						w.Errorf("%v: exit code %d: %s", command, r.code, r.stderr)
-					}
-					ended <- r.stdout
-				}()
-			}
-		}
-		f.await("renewals", 2, 1, programs)
+		calls := f.runTwice(programs)
+		before, began := f.tokens(programs), time.Now()
+		f.await("a renewal", before, 1, 1, programs)
 		w.run("keys", "rotate")
-		f.await("three renewals and a rotation", 5, 2, programs)
+		f.await("three renewals and a rotation", before, 4, 2, programs)
+		w.eventually("the life of a first token is over", 2*life, func() bool { return time.Since(began) > life })
 		w.run("exec", "agent", "touch", "/tmp/stop")
-		var calls []string
-		for range cap(ended) {
-			calls = append(calls, strings.Fields(<-ended)...)
-		}
-		t.Log(calls)
+		t.Log(calls())
 		for _, name := range append(programs.providers, "nobody") {
 			s := f.Seen(name)
 			t.Logf("%s: %d exchanges of %d tokens by %d keys, %d calls", name, s.Exchanges, s.Tokens, s.Keys, s.Calls)
@@ -77,6 +69,38 @@ func TestFederation(t *testing.T) {
 			}
 		}
 	})
+}
+
+// runTwice starts each program twice in the sandbox, and waits until all have called all providers.
+// The returned function waits for their end, and returns how often they did.
+func (f *federation) runTwice(programs federationSet) (calls func() []string) {
+	f.Helper()
+	var all sync.WaitGroup
+	told := make(chan string, 2*len(programs.run))
+	for _, command := range append(programs.run, programs.run...) {
+		all.Go(func() {
+			r := f.try(append([]string{"exec", "agent"}, command...)...)
+			if r.code != 0 {
+				f.Errorf("%v: exit code %d: %s", command, r.code, r.stderr)
+			}
+			told <- r.stdout
+		})
+	}
+	f.Cleanup(func() { // they end with the sandbox
+		f.run("rm", "-f", "agent")
+		all.Wait()
+	})
+	f.eventually("each program has called all", 2*patience, func() bool {
+		time.Sleep(time.Second) // asking costs an emulated guest much
+		up := f.run("exec", "agent", "sh", "-c", "ls /tmp | grep -c '^up[.]' || :")
+		return up == fmt.Sprintln(cap(told)) || f.Failed()
+	})
+	return func() (calls []string) {
+		for range cap(told) {
+			calls = append(calls, strings.Fields(<-told)...)
+		}
+		return calls
+	}
 }
 
 // federationSet is what runs in the sandboxes.
@@ -102,7 +126,7 @@ func federationPrograms(t *testing.T) federationSet {
 	}
 	set.run = append(set.run, append([]string{"/sdks/sdks"}, set.providers...))
 	if _, err := os.Stat(filepath.Join(set.dir, "node")); err == nil {
-		set.run = append(set.run, append([]string{"/sdks/node", "/sdks/client.cjs"}, set.providers...))
+		set.run = append(set.run, append([]string{"/sdks/node", "/sdks/client.mjs"}, set.providers...))
 	}
 	return set
 }
@@ -199,12 +223,11 @@ func (f *federation) sandbox(e engine) {
 	f.Helper()
 	args := []string{"run", "-d", "--name", "agent", "--identity", "agent", "--ttl", "16s", "--mount", f.sdks + ":/sdks",
 		"-e", "AWS_REGION=" + provider.Region, "-e", "SSL_CERT_FILE=/sdks/ca.pem", "-e", "NODE_EXTRA_CA_CERTS=/sdks/ca.pem", "-e", "PROVIDER=" + f.address}
-	for _, preset := range []string{
-		"aws:" + provider.Role, "gcp:" + provider.Pool + ":" + provider.Account, "azure:" + provider.Tenant + "/" + provider.Client, "openai:idpm_test",
-		"anthropic:" + strings.Join([]string{provider.Rule, provider.Organization, provider.ServiceAccount}, "/") + ",ttl=16s",
-	} {
-		args = append(args, "--token", preset)
+	for _, preset := range []string{"aws:" + provider.Role, "gcp:" + provider.Pool + ":" + provider.Account, "openai:idpm_test",
+		"anthropic:" + strings.Join([]string{provider.Rule, provider.Organization, provider.ServiceAccount}, "/")} {
+		args = append(args, "--token", preset+",ttl="+life.String())
 	}
+	args = append(args, "--token", "azure:"+provider.Tenant+"/"+provider.Client) // its libraries keep a token
 	if f.address == "" {
 		args = append(args, "--allow-host", "443")
 	}
@@ -213,21 +236,26 @@ func (f *federation) sandbox(e engine) {
 	f.run(append(append(args, e.flags...), "--", "sh", "-c", script)...)
 }
 
-// await waits until each provider took so many different tokens, by so many keys. Azure's
-// libraries keep a token for minutes, so their programs bring fewer.
-func (f *federation) await(what string, tokens, keys int, programs federationSet) {
+// tokens returns how many different tokens each provider took so far.
+func (f *federation) tokens(programs federationSet) map[string]int {
+	seen := map[string]int{}
+	for _, name := range programs.providers {
+		seen[name] = f.Seen(name).Tokens
+	}
+	return seen
+}
+
+// await waits until each provider took so many different tokens more than before, and so many
+// keys. Azure's libraries keep a token for minutes: only callers that are made anew bring others.
+func (f *federation) await(what string, before map[string]int, more, keys int, programs federationSet) {
 	f.Helper()
 	f.eventually(what, 2*patience, func() bool {
 		for _, name := range programs.providers {
-			least := tokens
-			if name == "azure" {
-				least = keys
-			}
 			s := f.Seen(name)
 			if len(s.Refused) > 0 || f.Failed() {
 				f.Fatalf("%s refused %q", name, s.Refused)
 			}
-			if s.Tokens < least || s.Keys < keys {
+			if name != "azure" && s.Tokens < before[name]+more || s.Keys < keys {
 				return false
 			}
 		}

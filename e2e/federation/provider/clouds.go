@@ -127,6 +127,11 @@ func (p *Provider) googleIAM(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, map[string]string{"accessToken": access, "expireTime": ends})
 }
 
+// googleProject tells a project's id, which the library for JavaScript asks for.
+func (p *Provider) googleProject(w http.ResponseWriter, r *http.Request) {
+	p.api(w, r, "gcp", map[string]string{"projectId": "example"})
+}
+
 func (p *Provider) googleAPI(w http.ResponseWriter, r *http.Request) {
 	p.api(w, r, "gcp", map[string]string{"caller": Account})
 }

@@ -102,17 +102,18 @@ func Names() []string {
 
 // hosts are the names of the providers' servers, and who answers there.
 var hosts = map[string]func(*Provider, http.ResponseWriter, *http.Request){
-	"sts." + Region + ".amazonaws.com": (*Provider).aws,
-	"sts.amazonaws.com":                (*Provider).aws,
-	"sts.googleapis.com":               (*Provider).googleSTS,
-	"iamcredentials.googleapis.com":    (*Provider).googleIAM,
-	"storage.googleapis.com":           (*Provider).googleAPI,
-	"login.microsoftonline.com":        (*Provider).entra,
-	"login.microsoft.com":              (*Provider).entra,
-	"management.azure.com":             (*Provider).azureAPI,
-	"api.anthropic.com":                (*Provider).anthropic,
-	"auth.openai.com":                  (*Provider).openaiAuth,
-	"api.openai.com":                   (*Provider).openaiAPI,
+	"sts." + Region + ".amazonaws.com":    (*Provider).aws,
+	"sts.amazonaws.com":                   (*Provider).aws,
+	"sts.googleapis.com":                  (*Provider).googleSTS,
+	"iamcredentials.googleapis.com":       (*Provider).googleIAM,
+	"cloudresourcemanager.googleapis.com": (*Provider).googleProject,
+	"storage.googleapis.com":              (*Provider).googleAPI,
+	"login.microsoftonline.com":           (*Provider).entra,
+	"login.microsoft.com":                 (*Provider).entra,
+	"management.azure.com":                (*Provider).azureAPI,
+	"api.anthropic.com":                   (*Provider).anthropic,
+	"auth.openai.com":                     (*Provider).openaiAuth,
+	"api.openai.com":                      (*Provider).openaiAPI,
 }
 
 // ServeHTTP answers as who was asked.

@@ -3,8 +3,8 @@
 //
 //	sdks NAME…    calls the providers named again and again, until /tmp/stop is there
 //
-// The first call that fails ends it with exit code 1 and a line on standard error. At its end it
-// prints how often it called each.
+// Once each has been called it makes a file /tmp/up.PID. The first call that fails ends it with
+// exit code 1 and a line on standard error. At its end it prints how often it called each.
 //
 // The models' providers are in it with the build tag models: their libraries are large.
 //
@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,9 +35,13 @@ type caller func(ctx context.Context) error
 // A maker makes a caller that goes on with what it has, as a long-lived program does.
 type maker func(ctx context.Context) (caller, error)
 
+// waiting counts the providers that were not called yet.
+var waiting atomic.Int64
+
 var clouds = map[string]maker{"aws": awsCaller, "gcp": gcpCaller, "azure": azureCaller}
 
 func main() {
+	waiting.Store(int64(len(os.Args) - 1))
 	var all sync.WaitGroup
 	for _, name := range os.Args[1:] {
 		all.Go(func() {
@@ -73,6 +78,9 @@ func callAgain(name string) (n int, err error) {
 			}
 		}
 		err = callOnce(call)
+		if n == 0 && err == nil && waiting.Add(-1) == 0 {
+			err = os.WriteFile(fmt.Sprint("/tmp/up.", os.Getpid()), nil, 0o600)
+		}
 		time.Sleep(pause)
 	}
 	return n, err
