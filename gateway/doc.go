@@ -16,6 +16,7 @@
 //   - sandbox: a lease plus an engine: create, start, stop, reconcile, adopt
 //   - reserve: space for renewals on a full disk
 //   - config, issuer, listener: the settings; who tokens say has made them; where others verify
+//   - kubernetes: what pods of clusters get for their ServiceAccounts' tokens
 //   - events: what happened, for those who follow it
 //   - server: the API; explain: errors as answers; metrics: what is counted
 //   - daemon: the process: how it is started, and restarted

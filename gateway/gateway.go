@@ -117,6 +117,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.reserves = reserve.New(home, g.keeper, opts.Log)
 	g.clusters = kubernetes.New(kubernetes.Options{Log: opts.Log,
 		Mint: func(r tokens.Request) (tokens.Raw, tokens.Claims, error) { return g.keeper.Issuer().Mint(r) }})
+	g.roster.Withdrawn = g.clusters.Withdrawn
 	g.listener = listener.New(listener.Options{Documents: g.documents(), Issuer: func() string { return g.issuer.Name().URL },
 		Handler: g.askedFromAfar(), Log: opts.Log})
 	g.doors = door.New(g.asked(), opts.TokenProgram, opts.Log)

@@ -324,8 +324,9 @@ type VerifyRequest struct {
 // VerifyResult says whether a token is good now, and what it claims.
 type VerifyResult struct {
 	Valid      bool      `json:"valid"`
-	Problem    string    `json:"problem,omitempty"` // one line, if it is not valid
-	SandboxID  string    `json:"sandboxId,omitempty"`
+	Problem    string    `json:"problem,omitempty"`   // one line, if it is not valid
+	SandboxID  string    `json:"sandboxId,omitempty"` // "" if it is that of a pod
+	Subject    string    `json:"subject,omitempty"`
 	KeyID      string    `json:"keyId,omitempty"`
 	Generation uint64    `json:"generation,omitempty"`
 	IssuedAt   time.Time `json:"issuedAt,omitzero"`

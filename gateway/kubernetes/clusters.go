@@ -74,8 +74,12 @@ func (c *Clusters) Configure(settings map[string]config.Cluster) {
 	c.all = map[string]*cluster{}
 	for name, s := range settings {
 		one := before[name]
-		if one == nil || !reflect.DeepEqual(one.settings, s) {
+		switch {
+		case one == nil || !one.reachedAs(s):
 			one = c.newCluster(name, s)
+		default: // what is known of it stays, whatever is allowed now
+			same := *one
+			same.settings, one = s, &same
 		}
 		c.all[name] = one
 	}
@@ -84,6 +88,13 @@ func (c *Clusters) Configure(settings map[string]config.Cluster) {
 	for _, one := range all {
 		one.check.upkeep()
 	}
+}
+
+// reachedAs reports whether nothing but what is allowed differs.
+func (c *cluster) reachedAs(s config.Cluster) bool {
+	now := c.settings
+	now.Allow, s.Allow = nil, nil
+	return reflect.DeepEqual(now, s)
 }
 
 func (c *Clusters) newCluster(name string, s config.Cluster) *cluster {
@@ -107,9 +118,10 @@ func (c *Clusters) Any() bool {
 // Status is a line for each cluster, by its name.
 func (c *Clusters) Status(now time.Time) map[string]string {
 	c.mu.RLock()
-	defer c.mu.RUnlock()
+	all := maps.Clone(c.all)
+	c.mu.RUnlock()
 	lines := map[string]string{}
-	for name, one := range c.all {
+	for name, one := range all {
 		lines[name] = one.check.status(now)
 	}
 	return lines
@@ -225,6 +237,19 @@ func (c *cluster) allows(pod tokens.Pod, audience string) (tokens.Algorithm, *oa
 		return "", refuse(oauth.InvalidRequest, "nothing was allowed to this ServiceAccount")
 	}
 	return "", refuse(oauth.InvalidTarget, "no token for this audience was allowed to this ServiceAccount")
+}
+
+// Withdrawn reports whether a pod that was given a token for an audience would get none now: its
+// cluster is not configured any more, or what was allowed was taken back.
+func (c *Clusters) Withdrawn(pod tokens.Pod, audience string) bool {
+	c.mu.RLock()
+	one := c.all[pod.Cluster]
+	c.mu.RUnlock()
+	if one == nil {
+		return true
+	}
+	_, bad := one.allows(pod, audience)
+	return bad != nil
 }
 
 // refuse makes a refusal. The words are RFC 6749's and RFC 8693's: a token that is not good is an

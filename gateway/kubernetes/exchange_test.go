@@ -274,6 +274,10 @@ func TestWhichCluster(t *testing.T) {
 				t.Errorf("%s: %s: %q", check, name, bad)
 			}
 		}
+		pod := *made.Claims.About.Pod
+		if w.Withdrawn(pod, allowed) || !w.Withdrawn(pod, notFor) {
+			t.Error("what is allowed counts as withdrawn, or the other way round")
+		}
 		w.Configure(map[string]config.Cluster{"second": settings})
 		if _, bad := w.exchange(w.cluster.Token(w.good()), allowed); !strings.Contains(bad, "another audience") {
 			t.Errorf("%s: a cluster that was taken away: %q", check, bad)

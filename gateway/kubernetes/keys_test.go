@@ -118,6 +118,10 @@ func TestAway(t *testing.T) {
 	if line := w.Status(time.Now())["prod"]; !strings.Contains(line, "connection refused") {
 		t.Errorf("%q", line)
 	}
+	settings := w.settings
+	settings.Allow = settings.Allow[:1]
+	w.Configure(map[string]config.Cluster{"prod": settings})
+	w.must(w.good())
 	w.older(2 * time.Minute)
 	if _, bad := w.exchange(w.cluster.Token(w.good()), allowed); !strings.HasPrefix(bad, "temporarily_unavailable: the cluster's keys can't") {
 		t.Errorf("with keys of an hour ago: %q", bad)

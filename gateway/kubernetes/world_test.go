@@ -31,7 +31,6 @@ type world struct {
 	cluster  *clustertest.Server
 	settings config.Cluster
 	verifier tokens.Verifier
-	log      *strings.Builder
 }
 
 func newWorld(t testing.TB, check string) *world {

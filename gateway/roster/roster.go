@@ -38,6 +38,8 @@ type Roster struct {
 	Audit  *audit.Log // what is done with their tokens; nil keeps nothing
 	// Sources keep the files fresh that are no tokens.
 	Sources *sources.Sources
+	// Withdrawn reports whether a pod's token for an audience is not to be good any more; nil for never.
+	Withdrawn func(pod tokens.Pod, audience string) bool
 
 	mu         sync.RWMutex
 	items      map[string]*Item // by id
@@ -85,6 +87,9 @@ func (r *Roster) pruned(shareDir string) {
 
 // revoked reports whether a token was revoked by its user.
 func (r *Roster) revoked(c tokens.Claims) bool {
+	if c.About.Pod != nil {
+		return r.Withdrawn != nil && r.Withdrawn(*c.About.Pod, c.Audience)
+	}
 	it := r.ByID(c.SandboxID)
 	return it != nil && c.Generation <= it.Rec().RevokedGeneration
 }

@@ -65,6 +65,6 @@ func (s tokenRoutes) verify(r *http.Request) (any, error) {
 		s.roster.Audit.Write(audit.Event{What: audit.Refusal, Caller: "api", Reason: explain.Line(err)})
 		return api.VerifyResult{Problem: explain.Line(err)}, nil
 	}
-	return api.VerifyResult{Valid: true, SandboxID: claims.SandboxID, KeyID: claims.KeyID, Generation: claims.Generation,
-		IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt}, nil
+	return api.VerifyResult{Valid: true, SandboxID: claims.SandboxID, Subject: claims.Subject, KeyID: claims.KeyID,
+		Generation: claims.Generation, IssuedAt: claims.IssuedAt, ExpiresAt: claims.ExpiresAt}, nil
 }

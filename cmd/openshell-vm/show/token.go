@@ -107,7 +107,10 @@ func revoked(t api.Token) string {
 // PrintVerdict prints token verify's answer.
 func PrintVerdict(w io.Writer, r api.VerifyResult, now time.Time) error {
 	line := "not valid: " + text.Line(r.Problem)
-	if r.Valid {
+	switch {
+	case r.Valid && r.SandboxID == "" && r.Subject != "":
+		line = fmt.Sprintf("valid: %s, expires in %s", text.Line(r.Subject), Span(r.ExpiresAt.Sub(now)))
+	case r.Valid:
 		line = fmt.Sprintf("valid: sandbox %s, generation %d, expires in %s", r.SandboxID, r.Generation, Span(r.ExpiresAt.Sub(now)))
 	}
 	_, err := fmt.Fprintln(w, line)
