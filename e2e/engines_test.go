@@ -215,6 +215,7 @@ func TestOneFailureDelaysNobody(t *testing.T) {
 		w.asks("good", bad.Share)
 		w.eventually("it has been renewed five times", patience, func() bool { return w.sandbox("good").Token.Generation >= good.Token.Generation+5 })
 		w.knows("good", "")
+		w.follows("good")
 	})
 }
 

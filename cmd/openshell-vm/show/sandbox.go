@@ -156,8 +156,7 @@ func SandboxFacts(s api.Sandbox, now time.Time) []api.Fact {
 	}
 	facts = append(facts, api.Fact{Name: "Token", Value: freshness(s, now)},
 		api.Fact{Name: "Auth mode", Value: string(s.AuthMode)}, api.Fact{Name: "Lifetime", Value: s.TTL.String()})
-	facts = append(facts, tokensAsked(s.Tokens)...)
-	return append(append(facts, TokenFacts(s.Token)...), s.Details...)
+	return slices.Concat(facts, tokensAsked(s.Tokens), sourceFacts(s.Sources, now), TokenFacts(s.Token), s.Details)
 }
 
 // mount says what a sandbox sees, where, and whether it may write there.

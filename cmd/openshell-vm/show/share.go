@@ -2,6 +2,7 @@ package show
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ func ShareFreshness(s api.Share, now time.Time) string {
 	if s.Problem != "" {
 		return "unknown: " + text.Line(s.Problem)
 	}
-	return freshness(api.Sandbox{State: api.StateRunning, Token: s.Token}, now)
+	return freshness(api.Sandbox{State: api.StateRunning, Token: s.Token, Sources: s.Sources}, now)
 }
 
 // ShareFacts are share inspect's lines. What is empty is left out.
@@ -45,7 +46,7 @@ func ShareFacts(s api.Share, now time.Time) []api.Fact {
 	}
 	facts = append(facts, api.Fact{Name: "Token", Value: ShareFreshness(s, now)},
 		api.Fact{Name: "Auth mode", Value: string(s.AuthMode)}, api.Fact{Name: "Lifetime", Value: s.TTL.String()})
-	return append(append(facts, tokensAsked(s.Tokens)...), TokenFacts(s.Token)...)
+	return slices.Concat(facts, tokensAsked(s.Tokens), sourceFacts(s.Sources, now), TokenFacts(s.Token))
 }
 
 // RunArgs are the arguments that give a container the share, for docker and podman

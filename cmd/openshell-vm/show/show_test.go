@@ -156,3 +156,26 @@ func TestNothingBeforeAnError(t *testing.T) {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 }
+
+func TestSourceLines(t *testing.T) {
+	list := []api.SourceState{
+		{Source: api.Source{Name: "d/ca.pem", File: "/ca.pem", Mode: 0o400}, MadeAt: noon.Add(-time.Minute)},
+		{Source: api.Source{Name: "gh", Command: []string{"gh", "auth", "a b"}}, MadeAt: noon, ExpiresAt: noon.Add(-time.Minute),
+			NextAt: noon.Add(time.Minute), Problem: "it ended with exit status 1"},
+		{Source: api.Source{Name: "x", File: "/x"}, Problem: "no such file"},
+	}
+	var lines []string
+	for _, f := range sourceFacts(list, noon) {
+		lines = append(lines, f.Name+": "+f.Value)
+	}
+	want := "Source d/ca.pem: follows /ca.pem, mode 0400, found 2026-05-01T11:59:00Z\n" +
+		"Source gh: is what is printed by gh auth 'a b', found 2026-05-01T12:00:00Z, EXPIRED 2026-05-01T11:59:00Z, " +
+		"again 2026-05-01T12:01:00Z; fails: it ended with exit status 1\n" +
+		"Source x: follows /x; fails: no such file"
+	if got := strings.Join(lines, "\n"); got != want {
+		t.Errorf("\n%s, want\n%s", got, want)
+	}
+	if got := stale(list, noon); got != "; gh EXPIRED 60s ago; x is not renewed" {
+		t.Errorf("%q", got)
+	}
+}

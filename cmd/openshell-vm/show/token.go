@@ -35,7 +35,7 @@ func freshness(s api.Sandbox, now time.Time) string {
 	if s.Token.Failures > 0 {
 		said += fmt.Sprintf("; renewal failed ×%d: %s", s.Token.Failures, text.Line(s.Token.LastError))
 	}
-	return said
+	return said + stale(s.Sources, now)
 }
 
 // TokenFacts are token inspect's lines.
