@@ -7,6 +7,7 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/container/said"
+	"openshell-vm/internal/inroot"
 )
 
 // Driver makes a drivers.Driver of an Engine, with all optional interfaces. What
@@ -16,6 +17,7 @@ type Driver struct {
 	places *places // where there are several engines of a kind
 	finder *finder // which container is a sandbox's
 	gates  gates   // keep starts and connecting clients apart
+	looker inroot.Looker
 }
 
 // New makes a driver for the sandboxes of one gateway.

@@ -40,6 +40,7 @@ var cases = []testCase{
 	{"read-only from inside, submounts too", readOnly},
 	{"writable mounts beside read-only ones, and a volume", writes},
 	{"publish to visible", visible},
+	{"what is told as seen is seen", seen},
 	{"1,000 publishes, one racing reader", racing},
 	{"stop, start and remove are idempotent", idempotent},
 	{"resumed after expiry, a fresh generation is there", resumed},

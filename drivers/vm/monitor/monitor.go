@@ -258,7 +258,11 @@ func (m *monitor) seen(s guest.Seen) {
 	if s.Generation > Generation(m.cfg.Auth) {
 		return
 	}
-	m.update(func(r *api.Report) { r.SeenGeneration = max(r.SeenGeneration, s.Generation) })
+	m.update(func(r *api.Report) {
+		if s.Generation > r.SeenGeneration {
+			r.SeenGeneration, r.SeenAt = s.Generation, time.Now()
+		}
+	})
 }
 
 func (m *monitor) update(change func(*api.Report)) {

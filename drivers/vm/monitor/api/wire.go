@@ -85,6 +85,7 @@ type Report struct {
 	Network        string         `json:"network,omitempty"` // why its network is down
 	StartedAt      time.Time      `json:"startedAt,omitzero"`
 	SeenGeneration uint64         `json:"seenGeneration,omitempty"`
+	SeenAt         time.Time      `json:"seenAt,omitzero"` // when the guest told that
 	Attempt        int            `json:"attempt,omitempty"`
 	Kernel         string         `json:"kernel,omitempty"`   // the guest's uname -r
 	Doing          string         `json:"doing,omitempty"`    // what takes a boot so long

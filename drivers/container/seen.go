@@ -1,0 +1,38 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"openshell-vm/drivers"
+)
+
+// Seen looks through the root of the container's main process. The engine tells that process;
+// whether it is still the same one, the share itself tells: see inroot.
+func (d *Driver) Seen(ctx context.Context, id string) (generation uint64, at time.Time, err error) {
+	f, err := d.finder.find(ctx, id)
+	if err != nil {
+		return 0, at, err
+	}
+	spec := specOf(f)
+	switch {
+	case f.State != drivers.Running:
+		return 0, at, drivers.ErrNotRunning
+	case f.PID <= 0 || spec == nil:
+		return 0, at, fmt.Errorf("%w: %s does not tell its process", drivers.ErrNotTold, d.Name())
+	}
+	generation, err = d.looker.Generation(ctx, id, f.PID, spec.Auth.Target(), spec.Auth.Source())
+	switch {
+	case errors.Is(err, os.ErrProcessDone):
+		return 0, at, drivers.ErrNotRunning
+	case errors.Is(err, fs.ErrPermission):
+		return 0, at, fmt.Errorf("%w: this user may not look into its processes, which are another user's", drivers.ErrNotTold)
+	case err != nil:
+		return 0, at, fmt.Errorf("%w: %w", drivers.ErrNotTold, err)
+	}
+	return generation, time.Now(), nil
+}
