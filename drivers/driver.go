@@ -250,6 +250,7 @@ type Surveyor interface {
 type Mounting struct {
 	Object, Source, Target string
 	Running                bool // the container has processes; they may be paused
+	PID                    int  // of one of them, on the engine's host; 0 if it is not known
 }
 
 // Status is one sandbox as its engine sees it.

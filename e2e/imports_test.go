@@ -30,6 +30,7 @@ var importRule = map[string][]string{
 	"internal/fault":      {},
 	"internal/follow":     {"internal/plainfile"},
 	"internal/inode":      {},
+	"internal/inroot":     {"internal/inode", "internal/procfs", "share/layout"},
 	"internal/killpoint":  {},
 	"internal/logind":     {},
 	"internal/mounts":     {"internal/procfs"},
@@ -149,6 +150,9 @@ var importRule = map[string][]string{
 	"gateway/sandbox/request": {"=drivers", "gateway/api", "gateway/audience", "gateway/sources", "gateway/state", "tokens", "internal"},
 	// The volumes of the user's, which sandboxes use.
 	"gateway/volumes": {"gateway/api", "gateway/roster", "gateway/state"},
+	// What sandboxes see of their shares.
+	"gateway/seen": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease/schedule", "gateway/roster", "gateway/sandbox", "gateway/shares",
+		"share", "internal"},
 	// The metrics, and the server of the API.
 	"gateway/metrics":       {"=drivers", "gateway/lease", "gateway/roster", "gateway/sandbox", "gateway/shares"},
 	"gateway/server":        {"=drivers", "gateway", "tokens", "internal"},

@@ -24,6 +24,7 @@ import (
 	"openshell-vm/gateway/reserve"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox"
+	"openshell-vm/gateway/seen"
 	"openshell-vm/gateway/server"
 	"openshell-vm/gateway/shares"
 	"openshell-vm/gateway/sources"
@@ -69,6 +70,7 @@ type Gateway struct {
 	reserves *reserve.Reserves
 	metrics  *metrics.Metrics
 	census   *metrics.Census
+	seen     *seen.Watch
 	server   *server.Server
 	config   *config.Live
 	issuer   *issuer.Issuer
@@ -125,10 +127,12 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		Beside: g.reserves.Layers, Volumes: g.volumes, Doors: g.doors})
 	g.census = metrics.NewCensus(g.roster)
 	g.metrics.Watch(g.census)
+	g.seen = seen.New(g.roster, seen.Options{Took: g.metrics.Seen, Late: g.metrics.Unseen, Shares: g.shares})
+	g.metrics.WatchUnseen(g.seen.Late)
 	g.server = server.New(server.Options{Version: opts.Version, StartedAt: g.startedAt, Supervisor: opts.Supervisor, Unit: opts.Unit,
 		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch, Reload: g.Reload, Issuer: g.issuerFacts},
 		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Volumes: g.volumes,
-			Reserves: g.reserves, Metrics: g.metrics, Census: g.census, Config: g.config,
+			Reserves: g.reserves, Metrics: g.metrics, Census: g.census, Seen: g.seen, Config: g.config,
 			Issuer: g.issuer, Documents: g.documents(), Hook: g.hook, Listener: g.listener})
 	g.keeper.TellUntidyKeys()
 	g.touch()
@@ -142,6 +146,7 @@ func (g *Gateway) shown(l *lease.Lease) lease.Source {
 
 // clockStepped plans everything anew that has a time, because the host's clock was set.
 func (g *Gateway) clockStepped() {
+	g.seen.ClockStepped()
 	g.keeper.ClockStepped()
 	g.roster.Sources.ClockStepped()
 }
@@ -199,6 +204,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	run(g.keeper.Serve)
 	run(g.keeper.ServeKeys)
 	run(g.fleet.Run)
+	run(g.seen.Run)
 	go g.fleet.KeepDoors(ctx)                             // nothing waits for it: the file system of a door may hang
 	g.fleet.AwaitFirstLook(ctx)                           // 2
 	tasks.Go(func() error { return g.server.Serve(ctx) }) // 3

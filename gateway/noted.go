@@ -26,6 +26,7 @@ func (g *Gateway) minted(l *lease.Lease, c tokens.Claims) {
 // published and failed count a delivery, note it, and tell who follows what happens.
 func (g *Gateway) published(l *lease.Lease, generation uint64, took time.Duration) {
 	g.metrics.Published(took)
+	g.seen.Published(l.ID(), generation)
 	if it := g.roster.ByID(l.ID()); it != nil {
 		g.roster.Audit.Write(audit.Event{What: audit.Publish, Sandbox: it.ID, Name: it.Rec().Name, Generation: generation})
 		it.Tell(api.EventRenewed, "generation", strconv.FormatUint(generation, 10))

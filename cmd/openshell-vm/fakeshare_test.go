@@ -62,6 +62,16 @@ func (f *fake) shareRoutes(mux *http.ServeMux) {
 			f.shares[i].Token.Generation++
 			answer(w, f.shares[i])
 		},
+		"POST /v1/shares/{ref}/wait": func(w http.ResponseWriter, r *http.Request, i int) {
+			var q api.SeenRequest
+			_ = json.NewDecoder(r.Body).Decode(&q)
+			f.note("wait.json", q)
+			if f.read("unseen") != "" {
+				refuse(w, &api.Error{Code: api.CodeNotSeen, Message: "agent does not see it", Hint: "wait"})
+				return
+			}
+			answer(w, api.SeenResult{Generation: cmp.Or(q.Generation, f.shares[i].Token.Generation), Seen: true})
+		},
 		"POST /v1/shares/{ref}/tokens": func(w http.ResponseWriter, r *http.Request, i int) {
 			var q api.TokensRequest
 			_ = json.NewDecoder(r.Body).Decode(&q)
@@ -78,7 +88,7 @@ func (f *fake) shareRoutes(mux *http.ServeMux) {
 		},
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			i := slices.IndexFunc(f.shares, func(s api.Share) bool { return s.Name == r.PathValue("ref") })
+			i := slices.IndexFunc(f.shares, func(s api.Share) bool { return s.Name == r.PathValue("ref") || s.ID == r.PathValue("ref") })
 			if i < 0 {
 				refuse(w, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("no share is called %q", r.PathValue("ref"))})
 				return

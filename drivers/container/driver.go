@@ -7,7 +7,6 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/container/said"
-	"openshell-vm/internal/inroot"
 )
 
 // Driver makes a drivers.Driver of an Engine, with all optional interfaces. What
@@ -17,17 +16,15 @@ type Driver struct {
 	places *places // where there are several engines of a kind
 	finder *finder // which container is a sandbox's
 	gates  gates   // keep starts and connecting clients apart
-	looker inroot.Looker
+	seer           // what they see
 }
 
 // New makes a driver for the sandboxes of one gateway.
 func New(engine Engine, gatewayID string) *Driver {
 	movable, _ := engine.(Movable)
 	places := &places{engine: movable, of: map[string]string{}, in: map[string]int{}}
-	return &Driver{
-		engine: engine, places: places,
-		finder: &finder{engine: engine, gateway: gatewayID, places: places, kept: map[string]string{}},
-	}
+	finder := &finder{engine: engine, gateway: gatewayID, places: places, kept: map[string]string{}}
+	return &Driver{engine: engine, places: places, finder: finder, seer: seer{engine: engine.Name(), containers: finder}}
 }
 
 func (d *Driver) Name() string { return d.engine.Name() }

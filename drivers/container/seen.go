@@ -9,12 +9,20 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/inroot"
 )
+
+// seer implements drivers.Seer.
+type seer struct {
+	engine     string
+	containers *finder
+	looker     inroot.Looker
+}
 
 // Seen looks through the root of the container's main process. The engine tells that process;
 // whether it is still the same one, the share itself tells: see inroot.
-func (d *Driver) Seen(ctx context.Context, id string) (generation uint64, at time.Time, err error) {
-	f, err := d.finder.find(ctx, id)
+func (s *seer) Seen(ctx context.Context, id string) (generation uint64, at time.Time, err error) {
+	f, err := s.containers.find(ctx, id)
 	if err != nil {
 		return 0, at, err
 	}
@@ -23,9 +31,9 @@ func (d *Driver) Seen(ctx context.Context, id string) (generation uint64, at tim
 	case f.State != drivers.Running:
 		return 0, at, drivers.ErrNotRunning
 	case f.PID <= 0 || spec == nil:
-		return 0, at, fmt.Errorf("%w: %s does not tell its process", drivers.ErrNotTold, d.Name())
+		return 0, at, fmt.Errorf("%w: %s does not tell its process", drivers.ErrNotTold, s.engine)
 	}
-	generation, err = d.looker.Generation(ctx, id, f.PID, spec.Auth.Target(), spec.Auth.Source())
+	generation, err = s.looker.Generation(ctx, id, f.PID, spec.Auth.Target(), spec.Auth.Source())
 	switch {
 	case errors.Is(err, os.ErrProcessDone):
 		return 0, at, drivers.ErrNotRunning

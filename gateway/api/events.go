@@ -31,6 +31,8 @@ const (
 	EventRestarted = "restart" // started again by its restart policy
 	EventRenewed   = "renewed" // a fresh token is in the share
 	EventFailed    = "failed"  // a renewal failed, and is tried again
+	EventUnseen    = "unseen"  // a generation is not seen within the driver's bound
+	EventSeen      = "seen"    // it is seen after all
 	EventEnded     = "ended"   // the workload ended
 	EventRemoved   = "remove"
 	EventRenamed   = "rename"

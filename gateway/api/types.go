@@ -32,6 +32,7 @@
 //	GET    /v1/shares                      []Share, those of the user's own
 //	GET    /v1/shares/{ref}                Share, a sandbox's too
 //	POST   /v1/shares/{ref}/files          FilesRequest → Share
+//	POST   /v1/shares/{ref}/wait           SeenRequest → SeenResult, a sandbox's too, once it is seen
 //	POST   /v1/shares/{ref}/tokens         TokensRequest → Share, a sandbox's too
 //	POST   /v1/shares/{ref}/sources        SourcesRequest → Share, a sandbox's too
 //	DELETE /v1/shares/{ref}[?force=1]
@@ -94,6 +95,8 @@ const (
 	CodeInternal   = "internal"    // 500
 	CodeOverloaded = "no-room"     // disk, memory or descriptors: 507
 	CodeEnding     = "ending"      // this gateway ends, perhaps for a newer one, and the sandbox goes on: 503, or in a stream
+
+	CodeNotSeen = "not-seen" // a generation is not seen, or that is not known: 504
 
 	CodeNotExecutable = "not-executable" // the command can't be executed: 422, the CLI exits with 126
 	CodeNoCommand     = "no-command"     // there is no such command: 422, the CLI exits with 127
@@ -268,11 +271,13 @@ type Token struct {
 	ExpiresAt      time.Time `json:"expiresAt"`
 	Revoked        bool      `json:"revoked,omitempty"`        // verifiers refuse it: the key that signed it is retired
 	RenewAt        time.Time `json:"renewAt"`                  // when the gateway will renew it
-	SeenGeneration uint64    `json:"seenGeneration,omitempty"` // the generation that the sandbox last reported to see
+	SeenGeneration uint64    `json:"seenGeneration,omitempty"` // the newest generation that the sandbox is known to have seen
 	Renewals       uint64    `json:"renewals"`                 // successful renewals since the gateway started
 	Failures       int       `json:"failures"`                 // failed tries since the last success
 	LastError      string    `json:"lastError,omitempty"`
 	LastErrorAt    time.Time `json:"lastErrorAt,omitzero"`
+
+	Seen
 
 	// Files are the tokens for other audiences in the same generation.
 	Files []IssuedToken `json:"files,omitempty"`

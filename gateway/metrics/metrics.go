@@ -16,6 +16,8 @@ type Metrics struct {
 	published prometheus.Histogram
 	failures  prometheus.Counter
 	repairs   prometheus.Counter
+	seen      prometheus.Histogram
+	unseen    prometheus.Counter
 }
 
 // New makes the metrics of publishes and renewals. Watch adds the others.
@@ -34,7 +36,14 @@ func New() *Metrics {
 			Help: "Tokens that were not going to be renewed and had to be: a fault of the gateway's. 0 if all is well.",
 		}),
 	}
-	m.Registry.MustRegister(m.published, m.failures, m.repairs)
+	m.seen = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "openshell_seen_seconds", Help: "Time from a publish until a running sandbox was known to see it.",
+		Buckets: []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 2, 3, 6, 10, 30},
+	})
+	m.unseen = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "openshell_unseen_total", Help: "Times that a running sandbox did not see what was published within its driver's bound.",
+	})
+	m.Registry.MustRegister(m.published, m.failures, m.repairs, m.seen, m.unseen)
 	return m
 }
 
@@ -43,6 +52,19 @@ func (m *Metrics) Published(took time.Duration) { m.published.Observe(took.Secon
 
 // Failed counts a failed renewal.
 func (m *Metrics) Failed() { m.failures.Inc() }
+
+// Seen records how long it took until a sandbox saw a publish.
+func (m *Metrics) Seen(took time.Duration) { m.seen.Observe(took.Seconds()) }
+
+// Unseen counts a sandbox that did not see a publish in time.
+func (m *Metrics) Unseen() { m.unseen.Inc() }
+
+// WatchUnseen adds the number of sandboxes that do not see what was published now. Call it once.
+func (m *Metrics) WatchUnseen(count func() int) {
+	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "openshell_sandboxes_unseen", Help: "Running sandboxes that do not see what was published within their driver's bound.",
+	}, func() float64 { return float64(count()) }))
+}
 
 // Repaired counts a token that should have been on the schedule and was not.
 func (m *Metrics) Repaired() { m.repairs.Inc() }

@@ -23,6 +23,7 @@ import (
 	"openshell-vm/gateway/reserve"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox"
+	"openshell-vm/gateway/seen"
 	"openshell-vm/gateway/server/answer"
 	"openshell-vm/gateway/shares"
 	"openshell-vm/gateway/volumes"
@@ -60,6 +61,7 @@ type Parts struct {
 	Reserves  *reserve.Reserves
 	Metrics   *metrics.Metrics
 	Census    *metrics.Census
+	Seen      *seen.Watch
 	Config    *config.Live
 	Issuer    *issuer.Issuer
 	Documents discovery.Handler
@@ -148,14 +150,14 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.Metrics.Handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	see := views{keys: s.Keys, home: s.Roster.Home}
+	see := views{keys: s.Keys, home: s.Roster.Home, seen: s.Seen}
 	gatewayRoutes{Parts: s.Parts, opts: s.opts}.add(mux)
 	eventRoutes{events: &s.Roster.Events, touch: s.opts.Touch}.add(mux)
 	auditRoutes{audit: s.Roster.Audit, touch: s.opts.Touch}.add(mux)
 	sandboxRoutes{fleet: s.Fleet, roster: s.Roster, see: see, ttl: s.ttl}.add(mux)
 	streamRoutes{fleet: s.Fleet}.add(mux)
 	tokenRoutes{roster: s.Roster, see: see}.add(mux)
-	shareRoutes{shares: s.Shares, roster: s.Roster, see: see}.add(mux)
+	shareRoutes{shares: s.Shares, roster: s.Roster, seen: s.Seen, see: see}.add(mux)
 	keyRoutes{keys: s.Keys, issuer: s.Issuer, hook: s.Hook, keeper: s.Roster.Keeper}.add(mux)
 	issuerRoutes{issuer: s.Issuer, documents: s.Documents, own: tokens.Issuer{GatewayID: s.Roster.Home.ID}.Name(),
 		listener: s.Listener, hook: s.Hook}.add(mux)

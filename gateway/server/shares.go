@@ -8,6 +8,7 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/roster"
+	"openshell-vm/gateway/seen"
 	"openshell-vm/gateway/server/answer"
 	"openshell-vm/gateway/shares"
 )
@@ -16,6 +17,7 @@ import (
 type shareRoutes struct {
 	shares *shares.Shares
 	roster *roster.Roster
+	seen   *seen.Watch
 	see    views
 }
 
@@ -32,6 +34,7 @@ func (s shareRoutes) add(mux *http.ServeMux) {
 	mux.Handle("POST /v1/shares/{ref}/files", of(s.files))
 	mux.Handle("POST /v1/shares/{ref}/tokens", of(s.tokens))
 	mux.Handle("POST /v1/shares/{ref}/sources", of(s.sources))
+	mux.Handle("POST /v1/shares/{ref}/wait", of(s.wait))
 }
 
 func (s shareRoutes) post(r *http.Request) (any, error) {
@@ -115,4 +118,13 @@ func (s shareRoutes) tokens(r *http.Request, it *roster.Item) (any, error) {
 	view := s.see.share(it)
 	view.Warnings = warnings
 	return view, nil
+}
+
+// wait ends with its client.
+func (s shareRoutes) wait(r *http.Request, it *roster.Item) (any, error) {
+	var q api.SeenRequest
+	if err := answer.Decode(r, &q); err != nil {
+		return nil, err
+	}
+	return s.seen.Wait(r.Context(), it, q)
 }

@@ -12,6 +12,7 @@ import (
 	"openshell-vm/gateway/presets"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox"
+	"openshell-vm/gateway/seen"
 	"openshell-vm/gateway/shares"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/text"
@@ -23,6 +24,7 @@ import (
 type views struct {
 	keys *tokens.Keys
 	home *state.Home
+	seen *seen.Watch
 }
 
 // sandbox makes a sandbox's form in answers.
@@ -37,7 +39,7 @@ func (s views) sandbox(box *sandbox.Sandbox) api.Sandbox {
 		AutoRemove: q.AutoRemove, Labels: q.Labels, Restart: q.Restart, Restarts: r.Start.Restarts,
 		CreatedAt: r.CreatedAt, StartedAt: now.Status.StartedAt, ExitedAt: now.Status.ExitedAt,
 		Share: now.Share, TTL: r.TTL(), AuthMode: q.Tokens.Mode.Known(),
-		Token: s.tokenShown(now.Token, now.Seen), Tokens: box.Tokens(), Sources: box.SourceStates(), Warnings: now.Warnings,
+		Token: s.tokenIn(now), Tokens: box.Tokens(), Sources: box.SourceStates(), Warnings: now.Warnings,
 	}
 	if now.Status.State == drivers.Exited {
 		code := now.Status.ExitCode
@@ -52,11 +54,19 @@ func (s views) sandbox(box *sandbox.Sandbox) api.Sandbox {
 // tokenOf returns what is known of an item's token.
 func (s views) tokenOf(it *roster.Item) api.Token {
 	if box, ok := it.Owner.(*sandbox.Sandbox); ok {
-		now := box.Snapshot()
-		return s.tokenShown(now.Token, now.Seen)
+		return s.tokenIn(box.Snapshot())
 	}
 	token, _ := it.Lease.Renewal()
 	return s.tokenShown(token, 0)
+}
+
+// tokenIn makes the form in answers of a sandbox's token.
+func (s views) tokenIn(now sandbox.Snapshot) api.Token {
+	shown := s.tokenShown(now.Token, now.Seen)
+	if now.State == api.StateRunning {
+		s.seen.Of(now.ID).Shown(&shown)
+	}
+	return shown
 }
 
 // tokenShown makes a token's form in answers. A stopped sandbox may hold a token whose key

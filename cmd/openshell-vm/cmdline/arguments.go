@@ -26,6 +26,7 @@ const (
 	NewName        = "NAME"
 	Renaming       = "SANDBOX NAME"
 	Shares         = "SHARE..."
+	OneShare       = "SHARE"
 	ShareFiles     = "SHARE [NAME=]FILE..."
 	Volumes        = "VOLUME..."
 	TokenFile      = "[FILE|-]"
@@ -63,6 +64,7 @@ var allArguments = map[string]arguments{
 	NewName:        {},
 	Renaming:       {names: sandboxNames},
 	Shares:         {names: shareNames, many: true},
+	OneShare:       {names: tokenOwnerNames},
 	ShareFiles:     {names: shareNames},
 	Volumes:        {names: volumeNames, many: true},
 	TokenFile:      {},

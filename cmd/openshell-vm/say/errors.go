@@ -71,7 +71,8 @@ func Report(w io.Writer, err error) int {
 	return codeOf(err)
 }
 
-// codeOf is 126 or 127 where the gateway says that the command is to blame.
+// codeOf is 126 or 127 where the gateway says that the command is to blame, and 1 where its answer
+// is no.
 func codeOf(err error) int {
 	var answer *api.Error
 	if errors.As(err, &answer) {
@@ -80,6 +81,8 @@ func codeOf(err error) int {
 			return 126
 		case api.CodeNoCommand:
 			return 127
+		case api.CodeNotSeen:
+			return int(No)
 		}
 	}
 	return int(failed)

@@ -20,11 +20,17 @@ func putCommand() *cli.Command {
 	return &cli.Command{
 		Name: "put", ArgsUsage: cmdline.ShareFiles,
 		Usage: "publish files (- is standard input) beside the token, a sandbox's too, and print their generation",
-		Flags: []cli.Flag{&cli.StringSliceFlag{Name: "remove", Usage: "take the file `NAME` away (repeatable)"}}, Action: putAction,
+		Flags: []cli.Flag{&cli.StringSliceFlag{Name: "remove", Usage: "take the file `NAME` away (repeatable)"},
+			frame.Bool("wait until all who have the share mounted see it; exit with 1 if they do not in time", "wait"),
+			&cli.DurationFlag{Name: "wait-timeout", Usage: "--wait, and give up after `DURATION`, such as 30s", DefaultText: usualWait}},
+		Action: putAction,
 		Description: `# A file beside the token, under another name and in a directory, one that is piped
 openshell-vm share put agent agent.yaml
 openshell-vm share put agent config=./agent.prod.yaml aws/credentials=./credentials
-date | openshell-vm share put agent date=-`,
+date | openshell-vm share put agent date=-
+
+# Go on once the sandbox sees it
+openshell-vm share put --wait box settings.yaml`,
 	}
 }
 
@@ -41,7 +47,12 @@ func putAction(c *cli.Context) error {
 	if len(request.Files)+len(request.Remove) == 0 {
 		return say.Errorf(say.Program+" share put --help explains it", "share put needs a file")
 	}
-	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
+	timeout, err := waitTime(c, "wait-timeout")
+	if err != nil {
+		return err
+	}
+	progress := say.NewProgress(os.Stderr)
+	client, err := frame.Connect(c.Context, progress)
 	if err != nil {
 		return err
 	}
@@ -49,7 +60,10 @@ func putAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(c.App.Writer, share.Token.Generation)
+	if _, err = fmt.Fprintln(c.App.Writer, share.Token.Generation); err != nil || !c.Bool("wait") && timeout == 0 {
+		return err
+	}
+	_, err = awaitSeen(c.Context, client, progress, share.ID, api.SeenRequest{Generation: share.Token.Generation, Timeout: timeout})
 	return err
 }
 

@@ -28,6 +28,7 @@ func Command() *cli.Command {
 			Flags: []cli.Flag{frame.Output()}, Action: inspectAction},
 		putCommand(),
 		setCommand(),
+		waitCommand(),
 		{Name: "rm", Usage: "remove shares; their tokens are refused from then on", ArgsUsage: cmdline.Shares,
 			Flags:  []cli.Flag{frame.Bool("also those that something has mounted, and no error for those that are gone", "force", "f")},
 			Action: rmAction},

@@ -32,6 +32,9 @@ func freshness(s api.Sandbox, now time.Time) string {
 	default:
 		said = "expired " + Span(-left) + " ago"
 	}
+	if !s.Token.UnseenSince.IsZero() && s.State == api.StateRunning {
+		said += "; NOT SEEN inside for " + Span(now.Sub(s.Token.UnseenSince))
+	}
 	if s.Token.Failures > 0 {
 		said += fmt.Sprintf("; renewal failed ×%d: %s", s.Token.Failures, text.Line(s.Token.LastError))
 	}
@@ -48,7 +51,8 @@ func TokenFacts(t api.Token) []api.Fact {
 		{Name: "Expires", Value: moment(t.ExpiresAt)},
 		{Name: "Revoked", Value: revoked(t)},
 		{Name: "Renewal", Value: moment(t.RenewAt)},
-		{Name: "Seen inside", Value: nonZero(t.SeenGeneration)},
+		{Name: "Seen inside", Value: seen(t)},
+		{Name: "Not seen", Value: unseen(t)},
 		{Name: "Renewals", Value: fmt.Sprintf("%d since the gateway started", t.Renewals)},
 	}
 	for _, f := range t.Files {
@@ -59,6 +63,27 @@ func TokenFacts(t api.Token) []api.Fact {
 			t.Failures, moment(t.LastErrorAt), t.LastError)})
 	}
 	return facts
+}
+
+// seen is what the sandbox is known to have seen.
+func seen(t api.Token) string {
+	line := nonZero(t.SeenGeneration)
+	switch {
+	case line == "" || t.SeenAt.IsZero():
+	case t.SeenAfter > 0:
+		line += fmt.Sprintf(" at %s, %v after it was published", moment(t.SeenAt), t.SeenAfter.Round(100*time.Microsecond))
+	default:
+		line += " at " + moment(t.SeenAt)
+	}
+	return line
+}
+
+// unseen tells of what is published and not seen, though it should be.
+func unseen(t api.Token) string {
+	if t.UnseenSince.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("generation %d; nothing that was published since %s is seen inside", t.Generation, moment(t.UnseenSince))
 }
 
 // fileLine is what is known of a token for another audience, in one line.

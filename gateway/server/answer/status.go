@@ -12,7 +12,7 @@ var statuses = map[string]int{
 	api.CodeDriver: http.StatusBadGateway, api.CodeVersion: http.StatusUpgradeRequired, api.CodeForbidden: http.StatusForbidden,
 	api.CodeNotExecutable: http.StatusUnprocessableEntity, api.CodeNoCommand: http.StatusUnprocessableEntity,
 	api.CodeInternal: http.StatusInternalServerError, api.CodeOverloaded: http.StatusInsufficientStorage,
-	api.CodeEnding: http.StatusServiceUnavailable,
+	api.CodeEnding: http.StatusServiceUnavailable, api.CodeNotSeen: http.StatusGatewayTimeout,
 }
 
 // Status returns an error code's status. A code without one is a fault of the gateway.
