@@ -189,8 +189,9 @@ func TestAudiencesAfterRestart(t *testing.T) {
 	})
 }
 
-// TestFailingSource: a token that can't be minted keeps the last good generation in place. The
-// failure names the file, is retried within the shortest lifetime, and ends with its cause.
+// TestFailingSource: a token that can't be minted stays as it was, and the others are renewed
+// beside it. The failure names the file, is retried within the shortest lifetime without a
+// publish each time, and ends with its cause. A gateway that begins meanwhile keeps the token, too.
 func TestFailingSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, all := kept(t, time.Hour, 2, io.Discard)
@@ -200,26 +201,52 @@ func TestFailingSource(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		good := judged(t, k, l)[contract.TokenName].Generation
+		first := contentOf(t, l)
 		want(l, changed(func(t *vocab.Tokens) { t.Files[1].Algorithm = "none" }))
 		time.Sleep(7 * time.Minute)
-		held, err := share.Read(l.share.AuthDir())
-		if err != nil || held.Generation != good {
-			t.Errorf("generation %d after %d, %v", held.Generation, good, err)
+		held := contentOf(t, l)
+		if held.Generation != good+1 { // when the first of them was due
+			t.Errorf("generation %d after %d", held.Generation, good)
 		}
-		if r := renewal(l); r.Failures == 0 || !strings.Contains(r.LastError, "b.jwt: ") || strings.Contains(r.LastError, "\n") || len(r.Files) != 3 {
+		for name, stays := range map[string]bool{contract.TokenName: false, "a.jwt": false, "b.jwt": true, "c.jwt": false} {
+			if same := string(held.Files[name]) == string(first.Files[name]); same != stays || len(held.Files[name]) == 0 {
+				t.Errorf("%s: as before %v, %d bytes", name, same, len(held.Files[name]))
+			}
+		}
+		if r := renewal(l); r.Failures < 5 || !strings.Contains(r.LastError, "b.jwt: ") || strings.Contains(r.LastError, "\n") || len(r.Files) != 3 ||
+			l.Lacks(three.Files[1]) == nil || l.Lacks(three.Files[0], three.Files[2]) != nil || r.Files[1].TokenID != "" || r.Files[1].ExpiresAt.IsZero() {
 			t.Errorf("it is shown as %+v", r)
 		}
 		if r := renewal(other); r.Failures != 0 {
 			t.Errorf("another lease fails: %+v", r)
 		}
+		stop()
+
+		l.renewal, l.at = Renewal{}, time.Time{} // a gateway that begins anew
+		stop = serving(t, k)
+		time.Sleep(40 * time.Minute)
+		held = contentOf(t, l)
+		if r := renewal(l); string(held.Files["b.jwt"]) != string(first.Files["b.jwt"]) || r.Failures == 0 || len(r.Files) != 3 || time.Since(r.IssuedAt) > time.Hour {
+			t.Errorf("after a restart it is shown as %+v", r)
+		}
+		before := held.Generation
 		want(l, three)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if now := judged(t, k, l)[contract.TokenName].Generation; now <= good || renewal(l).Failures != 0 {
-			t.Errorf("generation %d after %d, %+v", now, good, renewal(l))
+		if now := judged(t, k, l)[contract.TokenName].Generation; now <= before || renewal(l).Failures != 0 || l.Lacks(three.Files...) != nil {
+			t.Errorf("generation %d after %d, %+v", now, before, renewal(l))
 		}
 		stop()
 	})
+}
+
+func contentOf(t *testing.T, l *Lease) share.Snapshot {
+	t.Helper()
+	held, err := share.Read(l.share.AuthDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return held
 }
 
 // TestOldAudienceTokens: a superseded token stays readable for the overlap, as that for the

@@ -34,7 +34,16 @@ const slowPublish = 2 * time.Second
 //  4. Call start, unless it is nil. From then on the sandbox reads the token.
 //
 // If start is not nil, the caller holds the Op lock of what is started.
+//
+// If a token for another audience can't be made, the others are published all the same, with the
+// last one of that audience beside them. It counts as a failure, and Lacks tells it.
 func (k *Keeper) Deliver(ctx context.Context, l *Lease, start func(context.Context) error) error {
+	return deliver(ctx, k, l, false, start)
+}
+
+// deliver does that. A renewal that is due only to make a token that could not be made before
+// publishes nothing if it can't be made now.
+func deliver(ctx context.Context, k *Keeper, l *Lease, renewal bool, start func(context.Context) error) error {
 	content := &Content{}
 	build := func(generation uint64) ([]share.File, error) {
 		if err := l.holder.Reserve(generation); err != nil {
@@ -42,9 +51,15 @@ func (k *Keeper) Deliver(ctx context.Context, l *Lease, start func(context.Conte
 		}
 		content = k.content(l)
 		files, err := content.Build(generation) // 1
+		if lacking, lacks := content.lacks(); err == nil && lacks != nil && renewal &&
+			l.onlyFor(k, lacking) && content.nothingNew(l.share.AuthDir()) {
+			err = lacks
+		}
 		if err == nil && k.opts.Minted != nil {
 			for _, t := range content.tokens {
-				k.opts.Minted(l, t.Minted())
+				if t.problem == nil {
+					k.opts.Minted(l, t.Minted())
+				}
 			}
 		}
 		return files, err
@@ -77,7 +92,7 @@ func (k *Keeper) Deliver(ctx context.Context, l *Lease, start func(context.Conte
 func (k *Keeper) content(l *Lease) *Content {
 	minted := k.tokensOf(l)
 	c := &Content{tokens: minted, Warn: func(err error) {
-		k.opts.Log.Warn("the files beside a token can't be read; those published last stay", "sandbox", l.id, "error", oneLine(err))
+		k.opts.Log.Warn("files beside the token can't be made anew; those published last stay", "sandbox", l.id, "error", oneLine(err))
 	}}
 	for _, t := range minted {
 		c.Sources = append(c.Sources, t)
@@ -107,19 +122,24 @@ type outcome struct {
 	files   []Issued  // the tokens for other audiences
 	due     time.Time // when the first source is due
 	err     error
-	dirs    int   // directories among the files
-	warning error // the publish succeeded, but could not tidy up
+	lacking []string // files whose tokens could not be made; the share has those of before, if any
+	lacks   error    // why not the first of them
+	dirs    int      // directories among the files
+	warning error    // the publish succeeded, but could not tidy up
 	took    time.Duration
 }
 
 // outcome returns the result of the publish of this content.
 func (c *Content) outcome(err, warning error, took time.Duration) outcome {
 	o := outcome{due: c.Due(), dirs: share.Dirs(c.files), err: err, warning: warning, took: took}
+	o.lacking, o.lacks = c.lacks()
 	for i, t := range c.tokens {
 		if i == 0 {
 			o.minted = t.Minted()
-		} else {
-			o.files = append(o.files, t.issued())
+			continue
+		}
+		if known, there := t.issued(); there {
+			o.files = append(o.files, known)
 		}
 	}
 	return o
@@ -152,6 +172,9 @@ func (k *Keeper) note(l *Lease, o outcome) {
 		k.opts.Failed(l, oneLine(o.err))
 		log.Warn("renewal failed", "failures", failures+1, "error", oneLine(o.err))
 		return
+	case o.lacks != nil:
+		k.opts.Failed(l, oneLine(o.lacks))
+		log.Warn("a token can't be made; the others are renewed", "failures", failures+1, "error", oneLine(o.lacks))
 	case failures > 0:
 		log.Info("renewal works again", "failures", failures)
 	}
@@ -168,6 +191,12 @@ func (k *Keeper) next(l *Lease, o outcome, ttl, shortest time.Duration) time.Tim
 	now := time.Now()
 	if o.err != nil {
 		return l.renewal.Failed(oneLine(o.err), now, shortest)
+	}
+	if o.lacks != nil {
+		l.renewal.Renewals++
+		l.renewal.Holds(o.minted, ttl, o.files)
+		l.renewal.Lacking = o.lacking
+		return l.renewal.Failed(oneLine(o.lacks), now, shortest)
 	}
 	l.renewal.Succeeded(o.minted, ttl, o.files)
 	if soon := now.Add(schedule.FirstRetry); !o.due.IsZero() && o.due.Before(soon) {

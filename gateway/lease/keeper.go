@@ -158,7 +158,7 @@ func (k *Keeper) renew(ctx context.Context, id string) {
 		return
 	}
 	if _, kept := l.Renewal(); kept {
-		_ = k.Deliver(ctx, l, nil) // Deliver has recorded and logged the error
+		_ = deliver(ctx, k, l, true, nil) // it has recorded and logged the error
 	}
 }
 

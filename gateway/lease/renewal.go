@@ -24,6 +24,9 @@ type Renewal struct {
 	Failures            int       // since the last success
 	LastError           string    // one line
 	LastErrorAt         time.Time
+	// Lacking are files whose tokens the last publish could not make. The share has those of
+	// before, if there were any; Files has them, too. It counts as a failure.
+	Lacking []string
 }
 
 // Issued is what is known of a token for another audience than the gateway.
@@ -94,7 +97,9 @@ func (r *Renewal) Failed(problem string, now time.Time, ttl time.Duration) (next
 }
 
 // Forgive forgets the failures.
-func (r *Renewal) Forgive() { r.Failures, r.LastError, r.LastErrorAt = 0, "", time.Time{} }
+func (r *Renewal) Forgive() {
+	r.Failures, r.LastError, r.LastErrorAt, r.Lacking = 0, "", time.Time{}, nil
+}
 
 // Ended forgets the token, because its share is gone. It keeps the generation's number and
 // the count of renewals.

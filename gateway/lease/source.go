@@ -7,7 +7,7 @@
 //
 // What it promises: a generation is complete, or it is not published. If a source returns
 // an error together with its last good files, these are published and the error is logged.
-// Every source but the token's should do that. A publish that fails leaves the last good
+// Every source but that of the gateway's own token does that. A publish that fails leaves the last good
 // generation in place, is retried, and delays no other lease.
 package lease
 

@@ -14,13 +14,20 @@ import (
 )
 
 // Token is the source of one token, for one publish. Each generation has tokens of its own,
-// which carry the generation's number: no token is copied from one to the next.
+// which carry the generation's number. Only a token that can't be made is copied from the
+// generation before: the others don't wait for it.
 type Token struct {
 	Issuer  tokens.Issuer
 	Request tokens.Request // Generation and Now are set by Files
 	File    string
+	// Last returns the token in the file as it was published last, and what is known of it; nil
+	// if there is none. It is called if no token can be made. Nil for the gateway's own token:
+	// without that nothing is published.
+	Last func() ([]byte, Issued)
 
-	minted tokens.Claims
+	minted  tokens.Claims
+	kept    Issued // in place of minted
+	problem error  // why none was minted
 }
 
 // Files mints a token.
@@ -28,14 +35,20 @@ func (t *Token) Files(generation uint64) ([]share.File, error) {
 	r := t.Request
 	r.Generation, r.Now = generation, time.Now()
 	raw, claims, err := t.Issuer.Mint(r)
-	if err != nil && r.Audience != "" {
-		err = fmt.Errorf("%s: %w", t.File, err)
+	t.minted, t.kept, t.problem = claims, Issued{}, nil
+	if err == nil {
+		return []share.File{{Name: t.File, Data: []byte(raw)}}, nil
 	}
-	if err != nil {
+	if t.Last == nil {
 		return nil, err
 	}
-	t.minted = claims
-	return []share.File{{Name: t.File, Data: []byte(raw)}}, nil
+	t.problem = fmt.Errorf("%s: %w", t.File, err)
+	last, known := t.Last()
+	if last == nil {
+		return []share.File{}, t.problem
+	}
+	t.kept = known
+	return []share.File{{Name: t.File, Data: last}}, t.problem
 }
 
 // Due returns when the token that was minted last is to be renewed; zero if none was.
@@ -49,8 +62,13 @@ func (t *Token) Due() time.Time {
 // Minted returns the claims of the token that was minted last; zero if none was.
 func (t *Token) Minted() tokens.Claims { return t.minted }
 
-// issued is what is known of the token that was minted last.
-func (t *Token) issued() Issued { return issuedAs(t.File, t.Request.TTL, t.minted) }
+// issued is what is known of the token in the file; false if it has none.
+func (t *Token) issued() (Issued, bool) {
+	if t.problem != nil {
+		return t.kept, t.kept.File != ""
+	}
+	return issuedAs(t.File, t.Request.TTL, t.minted), true
+}
 
 // tokensOf returns the sources of a lease's tokens. The first is that for the gateway.
 func (k *Keeper) tokensOf(l *Lease) []*Token {
@@ -65,7 +83,7 @@ func (k *Keeper) tokensOf(l *Lease) []*Token {
 		all = append(all, &Token{Issuer: issuer, File: f.File, Request: tokens.Request{
 			SandboxID: l.id, TTL: lifetime(f, ttl), Audience: f.Audience, Algorithm: tokens.Algorithm(f.Algorithm),
 			Identity: asked.Identity, NoID: f.NoID, About: about, Claims: asked.Claims,
-		}})
+		}, Last: func() ([]byte, Issued) { return l.last(k, f) }})
 	}
 	return all
 }
@@ -91,9 +109,10 @@ func (m *Metadata) Files(uint64) ([]share.File, error) {
 		Generation: first.minted.Generation, IssuedAt: first.minted.IssuedAt.UTC(), ExpiresAt: first.minted.ExpiresAt.UTC(),
 		RenewAt: first.Due().UTC(), Gateway: first.Issuer.GatewayID, AuthMode: vocab.ManagedFile}
 	for _, t := range m.Tokens[1:] {
-		metadata.Tokens = append(metadata.Tokens, contract.TokenMetadata{
-			File: t.File, Audience: t.minted.Audience, Algorithm: string(t.minted.Algorithm),
-			IssuedAt: t.minted.IssuedAt.UTC(), ExpiresAt: t.minted.ExpiresAt.UTC(), RenewAt: t.Due().UTC()})
+		if i, there := t.issued(); there {
+			metadata.Tokens = append(metadata.Tokens, contract.TokenMetadata{File: i.File, Audience: i.Audience, Algorithm: i.Algorithm,
+				IssuedAt: i.IssuedAt.UTC(), ExpiresAt: i.ExpiresAt.UTC(), RenewAt: i.RenewAt.UTC()})
+		}
 	}
 	data, err := json.Marshal(metadata)
 	if err != nil {

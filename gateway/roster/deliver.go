@@ -45,7 +45,11 @@ func (it *Item) Rotate(ctx context.Context) error {
 		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s has no share: %s", r.Name, r.Lost),
 			Hint: "openshell-vm start makes it anew, with a fresh token"}
 	}
-	return it.Blame(it.Deliver(ctx, nil))
+	err := it.Deliver(ctx, nil)
+	if err == nil {
+		err = it.Lease.Lacks(it.Rec().Request.Tokens.Files...)
+	}
+	return it.Blame(err)
 }
 
 // Revoke makes all tokens of the item so far invalid for this gateway, and publishes new ones. What
@@ -99,7 +103,10 @@ func (it *Item) Begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return it.Deliver(ctx, nil)
+	if err := it.Deliver(ctx, nil); err != nil {
+		return err
+	}
+	return it.Lease.Lacks(it.Rec().Request.Tokens.Files...)
 }
 
 // Erase calls end, which removes what runs, and then removes the share and at last the

@@ -43,7 +43,12 @@ func (s *Shares) ChangeTokens(ctx context.Context, it *roster.Item, q api.Tokens
 	if err != nil {
 		return nil, err
 	}
-	if err := it.Deliver(ctx, nil); err != nil {
+	now := it.Rec().Request.Tokens.Files
+	err = it.Deliver(ctx, nil)
+	if err == nil {
+		err = it.Lease.Lacks(now[len(now)-len(q.Add):]...)
+	}
+	if err != nil {
 		return nil, it.Blame(s.undo(it, before, err))
 	}
 	it.Tell(api.EventUpdated)

@@ -16,6 +16,8 @@ func TestFreshness(t *testing.T) {
 	token := func(left time.Duration, failures int) api.Token {
 		return api.Token{ExpiresAt: noon.Add(left), Failures: failures, LastError: "no space\nleft"}
 	}
+	further := token(time.Hour, 2)
+	further.Files = []api.IssuedToken{{File: "a.jwt", ExpiresAt: noon.Add(-5 * time.Minute)}, {File: "b.jwt", ExpiresAt: noon.Add(time.Minute)}}
 	for _, c := range []struct {
 		state api.State
 		token api.Token
@@ -29,6 +31,8 @@ func TestFreshness(t *testing.T) {
 		{"created", api.Token{}, "none yet"},
 		{"running", token(time.Minute, 3), "expires in 60s; renewal failed ×3: no space; left"},
 		{"running", token(-time.Minute, 1), "EXPIRED 60s ago; renewal failed ×1: no space; left"},
+		{"running", further, "expires in 60m; a.jwt EXPIRED 5m ago; renewal failed ×2: no space; left"},
+		{"exited", further, "expires in 60m; renewal failed ×2: no space; left"},
 		{"running", api.Token{ExpiresAt: noon.Add(time.Minute), Revoked: true}, "REVOKED: its key is retired"},
 		{"exited", api.Token{ExpiresAt: noon.Add(time.Minute), Revoked: true}, "revoked: its key is retired"},
 		{"exited", api.Token{ExpiresAt: noon.Add(-time.Minute), Revoked: true}, "expired 60s ago"},

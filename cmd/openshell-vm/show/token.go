@@ -32,6 +32,11 @@ func freshness(s api.Sandbox, now time.Time) string {
 	default:
 		said = "expired " + Span(-left) + " ago"
 	}
+	for _, f := range s.Token.Files {
+		if gone := now.Sub(f.ExpiresAt); s.State == api.StateRunning && left > 0 && gone >= 0 && !f.ExpiresAt.IsZero() {
+			said += "; " + text.Line(f.File) + " EXPIRED " + Span(gone) + " ago"
+		}
+	}
 	if !s.Token.UnseenSince.IsZero() && s.State == api.StateRunning {
 		said += "; NOT SEEN inside for " + Span(now.Sub(s.Token.UnseenSince))
 	}
