@@ -25,6 +25,8 @@ import (
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
+
+	"openshell-vm/internal/procfs"
 )
 
 // patience bounds one wait. Nothing here promises speed.
@@ -39,8 +41,11 @@ var missing string
 // TestMain says at the end what was not covered, and fails for it if E2E_REQUIRE_KUBERNETES is 1.
 func TestMain(m *testing.M) {
 	missing = lacks()
-	dir, err := os.MkdirTemp("/var/tmp", "ok")
+	sweep()
+	dir := fmt.Sprint(runs, os.Getpid())
+	err := os.Mkdir(dir, 0o700)
 	if err == nil {
+		gateways = dir
 		err = os.Setenv("OPENSHELL_KUBE", filepath.Join(dir, "k"))
 	}
 	if err != nil {
@@ -61,6 +66,31 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+// A run has a directory, with its process at the end of its name, which is short for sockets' sake.
+// Its clusters are in k, and its gateways beside.
+const runs = "/var/tmp/okube-"
+
+// sweep ends what runs have left that were killed.
+func sweep() {
+	dirs, _ := filepath.Glob(runs + "*")
+	for _, dir := range dirs {
+		id, err := strconv.Atoi(strings.TrimPrefix(dir, runs))
+		info, gone := os.Stat(dir)
+		if err != nil || gone != nil || procfs.Runs(id) || int(info.Sys().(*syscall.Stat_t).Uid) != os.Getuid() {
+			continue
+		}
+		homes, _ := filepath.Glob(dir + "/g*")
+		for _, home := range homes {
+			stop := exec.Command("../../bin/openshell-vm", "gateway", "stop")
+			stop.Env = environ(home)
+			err = errors.Join(err, stop.Run())
+		}
+		stop := exec.Command("../../scripts/kubernetes", "stop")
+		stop.Env = append(os.Environ(), "OPENSHELL_KUBE="+filepath.Join(dir, "k"))
+		fmt.Printf("what a run had left in %s is ended: %v\n", dir, errors.Join(err, stop.Run(), os.RemoveAll(dir)))
+	}
 }
 
 func failed(err error) int {

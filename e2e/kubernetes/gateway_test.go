@@ -33,6 +33,9 @@ const (
 	other = "https://other.example.org" // for all in open
 )
 
+// gateways is the directory with the homes of this run's.
+var gateways string
+
 // checks are the ways of a gateway to check a token.
 var checks = []string{"jwks", "token-review"}
 
@@ -53,7 +56,7 @@ func (c *cluster) each(t *testing.T, body func(t *testing.T, g *gateway)) {
 // gateway starts one, whose credential for the API server is that of the example.
 func (c *cluster) gateway(t testing.TB, check string) *gateway {
 	t.Helper()
-	home, err := os.MkdirTemp("/var/tmp", "ok")
+	home, err := os.MkdirTemp(gateways, "g")
 	c.must(err)
 	port, err := net.Listen("tcp", "127.0.0.1:0")
 	c.must(err)
@@ -133,9 +136,14 @@ func (g *gateway) command(program string, args ...string) *exec.Cmd {
 	bin, err := filepath.Abs("../../bin")
 	g.must(err)
 	cmd := exec.CommandContext(context.WithoutCancel(g.Context()), filepath.Join(bin, program), args...)
-	cmd.Env = []string{"HOME=" + g.home, "PATH=" + os.Getenv("PATH"), "OPENSHELL_STATE_DIR=" + g.file("state"), "OPENSHELL_RUNTIME_DIR=" + g.file("run"),
-		"OPENSHELL_CONFIG=" + g.file("gateway.toml")}
+	cmd.Env = environ(g.home)
 	return cmd
+}
+
+// environ is the environment of what belongs to a gateway.
+func environ(home string) []string {
+	return []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "OPENSHELL_STATE_DIR=" + filepath.Join(home, "state"),
+		"OPENSHELL_RUNTIME_DIR=" + filepath.Join(home, "run"), "OPENSHELL_CONFIG=" + filepath.Join(home, "gateway.toml")}
 }
 
 // run runs the CLI, which has to succeed.
