@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -61,7 +62,7 @@ func TestFederation(t *testing.T) {
 		w.eventually("the life of a first token is over", 2*life, func() bool { return time.Since(began) > life })
 		w.run("exec", "agent", "touch", "/tmp/stop")
 		t.Log(calls())
-		for _, name := range append(programs.providers, "nobody") {
+		for _, name := range slices.Concat(programs.providers, []string{"nobody"}) {
 			s := f.Seen(name)
 			t.Logf("%s: %d exchanges of %d tokens by %d keys, %d calls", name, s.Exchanges, s.Tokens, s.Keys, s.Calls)
 			if len(s.Refused) > 0 || s.Late > 0 {
@@ -77,7 +78,7 @@ func (f *federation) runTwice(programs federationSet) (calls func() []string) {
 	f.Helper()
 	var all sync.WaitGroup
 	told := make(chan string, 2*len(programs.run))
-	for _, command := range append(programs.run, programs.run...) {
+	for _, command := range slices.Concat(programs.run, programs.run) {
 		all.Go(func() {
 			r := f.try(append([]string{"exec", "agent"}, command...)...)
 			if r.code != 0 {
@@ -252,8 +253,11 @@ func (f *federation) await(what string, before map[string]int, more, keys int, p
 	f.eventually(what, 2*patience, func() bool {
 		for _, name := range programs.providers {
 			s := f.Seen(name)
-			if len(s.Refused) > 0 || f.Failed() {
+			if len(s.Refused) > 0 {
 				f.Fatalf("%s refused %q", name, s.Refused)
+			}
+			if f.Failed() {
+				f.FailNow() // a program has ended, and said why
 			}
 			if name != "azure" && s.Tokens < before[name]+more || s.Keys < keys {
 				return false
