@@ -13,7 +13,7 @@ const HealthPath = "/healthz"
 
 // answer is the handler of all requests.
 func (l *Listener) answer(w http.ResponseWriter, r *http.Request) {
-	if !l.requests.Allow() {
+	if !l.clients.mayAsk(r.RemoteAddr) || !l.requests.Allow() {
 		w.Header().Set("Retry-After", "1")
 		w.Header().Set("Connection", "close") // the next refusal costs a connection, and those are paced
 		http.Error(w, "too many requests", http.StatusTooManyRequests)

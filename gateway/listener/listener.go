@@ -58,6 +58,7 @@ type Listener struct {
 	opts     Options
 	requests *rate.Limiter
 	accepts  *rate.Limiter
+	clients  clients
 	ending   sync.WaitGroup // servers that end
 
 	mu       sync.Mutex
@@ -281,7 +282,8 @@ func (l *Listener) listens(v *service) {
 
 // bounded bounds the connections, before any TLS.
 func (l *Listener) bounded(v *service) net.Listener {
-	socket := paced.New(v.ctx, netutil.LimitListener(v.socket, maxConnections), l.accepts)
+	looked := paced.New(v.ctx, v.socket, rate.NewLimiter(lookPerSecond, lookPerSecond/10))
+	socket := paced.New(v.ctx, netutil.LimitListener(fair{looked, &l.clients}, maxConnections), l.accepts)
 	if v.pair == nil {
 		return socket
 	}
