@@ -16,9 +16,10 @@ import (
 // entry in the table. A name in a list includes all packages below it; with = before it,
 // it is only that package.
 var importRule = map[string][]string{
-	"share":         {"share/blanks", "share/layout"},
+	"share":         {"share/blanks", "share/layout", "share/watch"},
 	"share/blanks":  {},
 	"share/layout":  {},
+	"share/watch":   {"share/layout"},
 	"tokens":        {"internal/atomicfile", "internal/fault", "internal/plainfile"}, // leaves that users of the library don't see
 	"tokens/source": {},                                                              // for programs in sandboxes
 	"krun":          {},
@@ -178,6 +179,7 @@ var importRule = map[string][]string{
 	"cmd/openshell-vm/shares":   {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/request", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},
 	"cmd/openshell-vm/usage":    {"cmd/openshell-vm/show", "gateway/api"},
 	"cmd/openshell-vm/show":     {"cmd/openshell-vm/say", "gateway/api", "internal/discovery", "internal/text"},
+	"cmd/openshell-vm/watching": {"cmd/openshell-vm/say", "share/watch"},
 	"cmd/openshell-vm/volumes":  {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},
 
 	"cmd/openshell-gateway": {"gateway", "drivers"},

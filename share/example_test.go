@@ -67,3 +67,35 @@ func ExampleRead() {
 	fmt.Printf("generation %d: %s, %s\n", snapshot.Generation, snapshot.Files["user"], snapshot.Files["password"])
 	// Output: generation 1: ada, correct horse
 }
+
+// A program that has to be told reads again whenever there is a new generation.
+func ExampleWatch() {
+	s, remove := newShare()
+	defer remove()
+	publish := func(password string) {
+		_, err := s.Publish(context.Background(), 0, func(uint64) ([]share.File, error) {
+			return []share.File{{Name: "password", Data: []byte(password)}}, nil
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	publish("correct horse")
+	for generation, err := range share.Watch(context.Background(), s.AuthDir(), 0) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		now, err := share.Read(s.AuthDir())
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("generation %d: %s\n", generation, now.Files["password"])
+		if generation == 2 {
+			break
+		}
+		publish("battery staple")
+	}
+	// Output:
+	// generation 1: correct horse
+	// generation 2: battery staple
+}

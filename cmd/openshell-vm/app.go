@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -51,7 +52,7 @@ func newApp() *cli.App {
 				startCommand(), stopCommand(), restartCommand(), killCommand(),
 				waitCommand(), renameCommand(), updateCommand(), rmCommand(), pruneCommand(), eventsCommand()),
 			category("images", images.Command()),
-			category("shares", shares.Command()),
+			category("shares", shares.Command(), watchCommand()),
 			category("volumes", volumes.Command()),
 			category("gateway", identity.Tokens(), identity.Keys(), identity.Issuer(), daemon.Command(), daemon.Doctor(),
 				versionCommand(), completionCommand()),
@@ -99,11 +100,14 @@ func groupAction(c *cli.Context) error {
 		"%s needs a command: %s", c.Command.Name, strings.Join(names, ", "))
 }
 
+// durations are the flags that take one.
+var durations = regexp.MustCompile(`for --(ttl|leeway|timeout|wait-timeout)\b`)
+
 // onUsageError words what the flag parser says. After Arrange only wrong values are
 // left to it.
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	text := strings.Replace(err.Error(), "for flag -", "for --", 1)
-	if strings.Contains(text, "for --ttl") || strings.Contains(text, "for --leeway") {
+	if durations.MatchString(text) {
 		text = strings.Replace(text, ": parse error", ": not a duration such as 90s, 15m or 1h", 1)
 	}
 	return say.Errorf(fmt.Sprintf("%s %s --help explains it", say.Program, c.Command.Name), "%s", text)

@@ -27,6 +27,7 @@ const (
 	Renaming       = "SANDBOX NAME"
 	Shares         = "SHARE..."
 	OneShare       = "SHARE"
+	DirCommand     = "DIR COMMAND [ARG...]"
 	ShareFiles     = "SHARE [NAME=]FILE..."
 	Volumes        = "VOLUME..."
 	TokenFile      = "[FILE|-]"
@@ -65,6 +66,7 @@ var allArguments = map[string]arguments{
 	Renaming:       {names: sandboxNames},
 	Shares:         {names: shareNames, many: true},
 	OneShare:       {names: tokenOwnerNames},
+	DirCommand:     {command: true}, // a shell completes files
 	ShareFiles:     {names: shareNames},
 	Volumes:        {names: volumeNames, many: true},
 	TokenFile:      {},

@@ -26,9 +26,8 @@ func waitCommand() *cli.Command {
 			&cli.DurationFlag{Name: "timeout", Usage: "give up after `DURATION`, such as 30s", DefaultText: usualWait},
 		},
 		Action: waitAction,
-		Description: `# Publish, do something else, and go on once the sandbox sees it
-n=$(openshell-vm share put box settings.yaml)
-openshell-vm share wait box --generation $n`,
+		Description: `# Go on once the sandbox sees what share put published as generation 12
+openshell-vm share wait box --generation 12`,
 	}
 }
 
