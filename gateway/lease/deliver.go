@@ -49,6 +49,7 @@ func deliver(ctx context.Context, k *Keeper, l *Lease, renewal bool, start func(
 		if err := l.holder.Reserve(generation); err != nil {
 			return nil, err
 		}
+		l.asking()
 		content = k.content(l)
 		files, err := content.Build(generation) // 1
 		if lacking, lacks := content.lacks(); err == nil && lacks != nil && renewal &&
@@ -203,8 +204,8 @@ func (k *Keeper) next(l *Lease, o outcome, ttl, shortest time.Duration) time.Tim
 		o.due = soon // a source that stays due would be asked without a pause
 	}
 	l.renewal.DueBy(o.due)
-	if k.outdated(l.renewal) {
-		return now // a key or the issuer was replaced while this was under way
+	if l.hasty || k.outdated(l.renewal) {
+		return now // a source, a key or the issuer changed while this was under way
 	}
 	return l.renewal.Due
 }

@@ -65,6 +65,7 @@ type Lease struct {
 	untidy  [2]string     // what a publish and a prune could not tidy up, one line each, or ""
 	news    chan struct{} // closed at the next change; nil if nobody waits
 	dirs    int           // directories in the generation that was published last; 0 if none was yet
+	hasty   bool          // Hasten was called since the sources were asked last
 }
 
 // The indexes of Lease.untidy.
@@ -159,11 +160,20 @@ func (l *Lease) directories() int {
 }
 
 // Hasten makes the next delivery due now, because the share may hold other tokens than its
-// holder wants.
+// holder wants. A delivery that is under way may have asked the sources before that: another one
+// follows it.
 func (l *Lease) Hasten() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.hasty = true
 	l.schedule(time.Now())
+}
+
+// asking notes that the sources are asked now: what was hastened before is in what they give.
+func (l *Lease) asking() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hasty = false
 }
 
 // Scheduled reports whether a delivery is on the schedule or under way.

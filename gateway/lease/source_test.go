@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,4 +102,38 @@ func generationIn(t *testing.T, k *Keeper, l *Lease) uint64 {
 		t.Fatal(err)
 	}
 	return held.Claims.Generation
+}
+
+// changing changes while a publish is under way: the first time that it is asked, it has something
+// newer right after it has answered.
+type changing struct {
+	lease *Lease
+	asked atomic.Int32
+}
+
+func (c *changing) Files(uint64) ([]share.File, error) {
+	n := c.asked.Add(1)
+	if n == 1 {
+		c.lease.Hasten()
+	}
+	return []share.File{{Name: "news", Data: fmt.Append(nil, n)}}, nil
+}
+
+func (c *changing) Due() time.Time { return time.Time{} }
+
+// TestChangeDuringPublish: what changes after a publish has asked for it is published next, and not
+// with the renewal after that.
+func TestChangeDuringPublish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, all := kept(t, time.Hour, 1, io.Discard)
+		source := &changing{lease: all[0]}
+		k.opts.Further = func(*Lease) []Source { return []Source{source} }
+		stop := serving(t, k)
+		defer stop()
+		time.Sleep(10 * time.Second)
+		data, err := os.ReadFile(filepath.Join(all[0].share.AuthDir(), "news"))
+		if err != nil || string(data) != "2" || source.asked.Load() != 2 {
+			t.Errorf("the share has news of publish %s after %d of them, %v", data, source.asked.Load(), err)
+		}
+	})
 }
