@@ -25,7 +25,7 @@ type Issuer struct {
 // Algorithm must be EdDSA or "", and what comes after it must be zero.
 type Request struct {
 	SandboxID  string
-	Pod        *Pod          // in place of a sandbox; then only TTL, Now, Audience and Algorithm are set
+	Pod        *Pod          // in place of a sandbox; then only TTL, Now, Audience, Algorithm and NoID may be set
 	Generation uint64        // of the share that carries the token, from 1; 0 for none, not for the gateway
 	TTL        time.Duration // from 3 s to MaxTTL; CheckTTL says which are of use
 	Now        time.Time
@@ -66,7 +66,7 @@ func (i Issuer) check(r Request) error {
 		return errors.New("malformed gateway or sandbox id")
 	case r.TTL < leastTTL || r.TTL > MaxTTL:
 		return fmt.Errorf("a lifetime of %v", r.TTL)
-	case r.Pod != nil && (r.SandboxID != "" || r.Generation != 0 || more):
+	case r.Pod != nil && (r.SandboxID != "" || r.Generation != 0 || r.Identity != "" || r.About != About{} || len(r.Claims) > 0):
 		return errors.New("a token of a pod is not that of a sandbox, too")
 	case r.Pod != nil && (r.Audience == "" || strings.HasPrefix(r.Audience, issuerPrefix)):
 		return errors.New("a pod gets no token for a gateway")

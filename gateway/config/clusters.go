@@ -35,7 +35,11 @@ type Allow struct {
 	ServiceAccount string   `toml:"service-account"` // Every for all of the namespace
 	Audiences      []string `toml:"audiences"`
 	Algorithm      string   `toml:"alg"` // by default ES256
+	TokenID        *bool    `toml:"jti"` // by default true; false for who takes each jti only once
 }
+
+// NoID reports whether its tokens have no jti.
+func (a Allow) NoID() bool { return a.TokenID != nil && !*a.TokenID }
 
 // Every stands for each ServiceAccount of a namespace.
 const Every = "*"
@@ -63,6 +67,7 @@ var clusterSettings = []clusterSetting{
 var allowForms = [][2]string{
 	{"namespace", `a namespace's name`}, {"service-account", `a ServiceAccount's name, or "` + Every + `" for all of the namespace`},
 	{"audiences", `a list such as ["https://api.anthropic.com"]`}, {"alg", `"ES256", "RS256" or "EdDSA"`},
+	{"jti", "true or false"},
 }
 
 const allowName = "allow"
@@ -248,6 +253,9 @@ func (c *Config) clusterSettings() (list []Setting) {
 			value := a.Namespace + "/" + a.ServiceAccount + ": " + strings.Join(a.Audiences, ", ")
 			if a.Algorithm != "" {
 				value += " (" + a.Algorithm + ")"
+			}
+			if a.NoID() {
+				value += " (no jti)"
 			}
 			list = append(list, Setting{Name: allowKey(name, i), Value: value, Origin: c.near(allowKey(name, i))})
 		}

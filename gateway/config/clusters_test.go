@@ -28,6 +28,7 @@ namespace = "ci"
 service-account = "*"
 audiences = ["sts.amazonaws.com"]
 alg = "RS256"
+jti = false
 
 [clusters.test]
 issuer = "https://kubernetes.default.svc.cluster.local"
@@ -58,9 +59,9 @@ func TestClusters(t *testing.T) {
 		"clusters.prod.token-file = /etc/prod-token # 8",
 		"clusters.prod.check = token-review # 9",
 		"clusters.prod.allow[1] = agents/runner: https://api.anthropic.com, b # 11",
-		"clusters.prod.allow[2] = ci/*: sts.amazonaws.com (RS256) # 16",
-		"clusters.test.issuer = https://kubernetes.default.svc.cluster.local # 23",
-		"clusters.test.audience = https://tokens.example.org/test # 24",
+		"clusters.prod.allow[2] = ci/*: sts.amazonaws.com (RS256) (no jti) # 16",
+		"clusters.test.issuer = https://kubernetes.default.svc.cluster.local # 24",
+		"clusters.test.audience = https://tokens.example.org/test # 25",
 		"clusters.test.server = https://kubernetes.default.svc.cluster.local # default",
 		"clusters.test.ca =  # default",
 		"clusters.test.token-file =  # default",
@@ -125,10 +126,11 @@ func TestClustersRefused(t *testing.T) {
 		{`["sts.amazonaws.com"]`, `["openshell-gateway:abc"]`, "19", "a gateway's own", "a list such as"},
 		{`["sts.amazonaws.com"]`, `["a b"]`, "19", "can't be an audience", "a list such as"},
 		{`"RS256"`, `"HS256"`, "20", "can't be signed with \"HS256\"", "ES256"},
-		{"audience = \"https://tokens.example.org/test\"\n", "", "22", "whose of two clusters", "another one than that of prod"},
-		{"audience = \"https://tokens.example.org/test\"", "audience = \"openshell-gateway:g\"", "24", "a gateway's own", "projected"},
+		{"audience = \"https://tokens.example.org/test\"\n", "", "23", "whose of two clusters", "another one than that of prod"},
+		{"audience = \"https://tokens.example.org/test\"", "audience = \"openshell-gateway:g\"", "25", "a gateway's own", "projected"},
 		{"issuer = \"https://tokens.example.org\"\n", "\n", "4", "there is none, and the gateway has no issuer", "projected"},
-		{"[clusters.test]", "[clusters.prod]", "22", "already", "TOML"},
+		{"jti = false", "jti = \"no\"", "21", "clusters.prod.allow.jti has a value of another kind", "true or false"},
+		{"[clusters.test]", "[clusters.prod]", "23", "already", "TOML"},
 		{twoClusters, "clusters = 3", "1", "clusters has a value of another kind", "[clusters.NAME]"},
 		{twoClusters, "[clusters]\nissuer = \"https://x\"", "2", "clusters.issuer has a value of another kind", "[clusters.NAME]"},
 		{twoClusters, "[clusters.a]\nallow = 3", "2", "clusters.a.allow has a value of another kind", "[[clusters.a.allow]]"},

@@ -157,11 +157,12 @@ func (c *Clusters) Exchange(ctx context.Context, raw, audience string) (made oau
 	if bad := one.vouch(ctx, t); bad != nil { // 4
 		return made, bad
 	}
-	algorithm, bad := one.allows(pod, audience) // 5
+	rule, bad := one.allows(pod, audience) // 5
 	if bad != nil {
 		return made, bad
 	}
-	return c.mint(made, tokens.Request{Pod: &pod, Audience: audience, Algorithm: algorithm}, t.expires())
+	return c.mint(made, tokens.Request{Pod: &pod, Audience: audience,
+		Algorithm: tokens.Algorithm(rule.Algorithm), NoID: rule.NoID()}, t.expires())
 }
 
 // vouch asks the cluster. Who comes when too many do is told to come again: they would wait for a
@@ -221,8 +222,8 @@ func (c *Clusters) clusterOf(t *token) (found *cluster, bad *oauth.Refusal) {
 	return found, nil
 }
 
-// allows returns how the token that a pod may have for an audience is signed.
-func (c *cluster) allows(pod tokens.Pod, audience string) (tokens.Algorithm, *oauth.Refusal) {
+// allows returns the rule by which a pod may have a token for an audience.
+func (c *cluster) allows(pod tokens.Pod, audience string) (config.Allow, *oauth.Refusal) {
 	known := false
 	for _, a := range c.settings.Allow {
 		if a.Namespace != pod.Namespace || a.ServiceAccount != config.Every && a.ServiceAccount != pod.ServiceAccount {
@@ -230,13 +231,13 @@ func (c *cluster) allows(pod tokens.Pod, audience string) (tokens.Algorithm, *oa
 		}
 		known = true
 		if slices.Contains(a.Audiences, audience) {
-			return tokens.Algorithm(a.Algorithm), nil
+			return a, nil
 		}
 	}
 	if !known { // RFC 8693, 2.2.2: a subject_token that is "unacceptable based on policy"
-		return "", refuse(oauth.InvalidRequest, "nothing was allowed to this ServiceAccount")
+		return config.Allow{}, refuse(oauth.InvalidRequest, "nothing was allowed to this ServiceAccount")
 	}
-	return "", refuse(oauth.InvalidTarget, "no token for this audience was allowed to this ServiceAccount")
+	return config.Allow{}, refuse(oauth.InvalidTarget, "no token for this audience was allowed to this ServiceAccount")
 }
 
 // Withdrawn reports whether a pod that was given a token for an audience would get none now: its

@@ -43,7 +43,7 @@ func TestExchange(t *testing.T) {
 			t.Errorf("%s: %v after %v", check, made.Claims.ExpiresAt, time.Unix(end, 0))
 		}
 		made, bad := w.exchange(w.cluster.Token(w.good()), "sts.amazonaws.com")
-		if bad != "" || made.Claims.Algorithm != "RS256" {
+		if bad != "" || made.Claims.Algorithm != "RS256" || made.Claims.TokenID != "" {
 			t.Errorf("%s: %s, %s", check, bad, made.Claims.Algorithm)
 		}
 		for name, claims := range map[string]map[string]any{

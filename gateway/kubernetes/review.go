@@ -28,7 +28,8 @@ const (
 const maxSaid = 200
 
 // reviewer asks the cluster's API server about each token. It keeps no answer, so a token is
-// refused as soon as its pod or its ServiceAccount is gone.
+// refused as soon as the API server knows that its pod or its ServiceAccount is gone. That one
+// keeps a good answer for 10 s.
 type reviewer struct {
 	server   *server
 	audience string

@@ -52,7 +52,7 @@ func newWorld(t testing.TB, check string) *world {
 func (w *world) settingsOf(c *clustertest.Server, check string) config.Cluster {
 	s := config.Cluster{Issuer: c.Issuer, Audience: ours, Server: c.URL, CA: c.CA(), Check: check, Allow: []config.Allow{
 		{Namespace: "agents", ServiceAccount: "runner", Audiences: []string{allowed, "b"}},
-		{Namespace: "agents", ServiceAccount: "runner", Audiences: []string{"sts.amazonaws.com"}, Algorithm: "RS256"},
+		{Namespace: "agents", ServiceAccount: "runner", Audiences: []string{"sts.amazonaws.com"}, Algorithm: "RS256", TokenID: new(bool)},
 		{Namespace: "ci", ServiceAccount: config.Every, Audiences: []string{allowed}},
 	}}
 	if check == config.ByReview {
