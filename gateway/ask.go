@@ -10,6 +10,7 @@ import (
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/oauth"
 	"openshell-vm/internal/discovery"
+	"openshell-vm/internal/vocab"
 	"openshell-vm/tokens"
 )
 
@@ -22,6 +23,10 @@ func (g *Gateway) asked() http.Handler {
 	mux := http.NewServeMux()
 	options := g.judges()
 	options.Mint = g.exchange
+	options.Foreign = func(sandbox string) bool {
+		it := g.roster.ByID(sandbox)
+		return it != nil && it.Tokens().Mode == vocab.StaticToken
+	}
 	mux.Handle("/v1/", oauth.Handler(options))
 	g.documents().Register(mux)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

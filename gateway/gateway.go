@@ -30,6 +30,7 @@ import (
 	"openshell-vm/gateway/sources"
 	"openshell-vm/gateway/state"
 	"openshell-vm/gateway/volumes"
+	"openshell-vm/internal/follow"
 	"openshell-vm/internal/hostclock"
 	"openshell-vm/tokens"
 )
@@ -77,6 +78,7 @@ type Gateway struct {
 	hook     *issuer.Hook
 	listener *listener.Listener
 	clusters *kubernetes.Clusters
+	follower *follow.Follower
 
 	applying sync.Mutex // held over applyConfig
 
@@ -104,8 +106,9 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		stopped: make(chan struct{}), metrics: metrics.New(), config: opts.Config}
 	g.issuer = issuer.Open(home.Issuer(), keys, opts.Log)
 	g.hook = issuer.NewHook(g.issuer, home.IssuerFiles(), opts.Log)
+	g.follower = follow.New(follow.Options{Judge: func(path string) error { return g.roster.MayFollow(path) }, Log: opts.Log})
 	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Issuer: g.names, MaySign: g.hook.MaySign,
-		Minted: g.minted, Published: g.published, Failed: g.failed,
+		Minted: g.minted, Published: g.published, Failed: g.failed, Warned: g.warned, Follower: g.follower,
 		Further: func(l *lease.Lease) []lease.Source {
 			return []lease.Source{shares.PresetFiles(l), g.shown(l), shares.Files(home, l)}
 		}}, // add further sources here
@@ -203,6 +206,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.keeper.PickUp(ctx) // 1
 	run(g.keeper.Serve)
 	run(g.keeper.ServeKeys)
+	run(g.follower.Run)
 	run(g.fleet.Run)
 	run(g.seen.Run)
 	go g.fleet.KeepDoors(ctx)                             // nothing waits for it: the file system of a door may hang

@@ -41,6 +41,13 @@ func (g *Gateway) failed(l *lease.Lease, reason string) {
 	}
 }
 
+// warned tells of a user's own token with which something is wrong.
+func (g *Gateway) warned(l *lease.Lease, reason string) {
+	if it := g.roster.ByID(l.ID()); it != nil {
+		it.Tell(api.EventWarning, "reason", reason)
+	}
+}
+
 // noteBegin notes that the gateway begins, and the keys that it made before the log could be told.
 func (g *Gateway) noteBegin() {
 	g.roster.Audit.Write(audit.Event{What: audit.Begin, Reason: g.opts.Version})

@@ -33,6 +33,7 @@ const (
 	EventFailed    = "failed"  // a renewal failed, and is tried again
 	EventUnseen    = "unseen"  // a generation is not seen within the driver's bound
 	EventSeen      = "seen"    // it is seen after all
+	EventWarning   = "warning" // about the user's own token: see the reason
 	EventEnded     = "ended"   // the workload ended
 	EventRemoved   = "remove"
 	EventRenamed   = "rename"

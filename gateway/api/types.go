@@ -276,6 +276,9 @@ type Token struct {
 	Failures       int       `json:"failures"`                 // failed tries since the last success
 	LastError      string    `json:"lastError,omitempty"`
 	LastErrorAt    time.Time `json:"lastErrorAt,omitzero"`
+	// Problem is one line about a user's own token: why the content of its file is not published,
+	// or that it expires.
+	Problem string `json:"problem,omitempty"`
 
 	Seen
 

@@ -2,7 +2,9 @@ package audience
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
+	"unicode"
 
 	"openshell-vm/internal/vocab"
 )
@@ -24,7 +26,7 @@ func checkMode(t vocab.Tokens) (vocab.Tokens, error) {
 		if t.Static == "" {
 			return t, invalid("name the file: --static-token FILE", "the auth mode %s needs a token of the user's own", t.Mode)
 		}
-		return t, invalid("leave it out", "the auth mode %s is not there yet", t.Mode)
+		return t, checkStatic(t)
 	case vocab.KubernetesExchange:
 		return t, invalid("leave --auth-mode out: what runs on this host has its token from the gateway; docs/auth-modes.md has all modes",
 			"the auth mode %s is for pods, not for a sandbox or a share: a pod exchanges the token of its ServiceAccount", t.Mode)
@@ -36,6 +38,21 @@ func checkMode(t vocab.Tokens) (vocab.Tokens, error) {
 	}
 	return t, nil
 }
+
+// checkStatic refuses what does not go with a token of the user's own.
+func checkStatic(t vocab.Tokens) error {
+	if !filepath.IsAbs(t.Static) || strings.ContainsFunc(t.Static, unicode.IsControl) || len(t.Static) > maxPath {
+		return invalid("give the file's whole path", "the path %.80q of the token can't be used", t.Static)
+	}
+	if len(t.Audiences) > 0 {
+		return invalid("keep a token for that audience in the share instead: --token "+t.Audiences[0],
+			"--allow-audience does not go with --static-token: who asks has to send a token of this gateway")
+	}
+	return nil
+}
+
+// maxPath bounds a path of the host, in bytes.
+const maxPath = 4096
 
 // modes lists the auth modes that a sandbox can have.
 func modes() string {

@@ -19,6 +19,10 @@ func TestModes(t *testing.T) {
 	}{
 		{"", "", "", nil},
 		{vocab.ManagedFile, "", "", nil},
+		{"", "/f", vocab.StaticToken, nil},
+		{vocab.StaticToken, "/f", vocab.StaticToken, nil},
+		{"", "f", "", []string{"can't be used", "whole path"}},
+		{"", "/f\x1b[2J", "", []string{"can't be used"}},
 		{vocab.ManagedFile, "/f", "", []string{"gateway-managed-file", "--static-token"}},
 		{vocab.StaticToken, "", "", []string{"static-token", "--static-token FILE"}},
 		{vocab.KubernetesExchange, "", "", []string{"for pods", "docs/auth-modes.md"}},

@@ -45,6 +45,9 @@ func (k *Keeper) Deliver(ctx context.Context, l *Lease, start func(context.Conte
 // publishes nothing if it can't be made now.
 func deliver(ctx context.Context, k *Keeper, l *Lease, renewal bool, start func(context.Context) error) error {
 	content := &Content{}
+	if start != nil {
+		l.Reread()
+	}
 	build := func(generation uint64) ([]share.File, error) {
 		if err := l.holder.Reserve(generation); err != nil {
 			return nil, err
@@ -52,13 +55,16 @@ func deliver(ctx context.Context, k *Keeper, l *Lease, renewal bool, start func(
 		l.asking()
 		content = k.content(l)
 		files, err := content.Build(generation) // 1
+		if err == nil && start != nil {
+			err = content.startable(l.holder.Tokens().Static)
+		}
 		if lacking, lacks := content.lacks(); err == nil && lacks != nil && renewal &&
 			l.onlyFor(k, lacking) && content.nothingNew(l.share.AuthDir()) {
 			err = lacks
 		}
 		if err == nil && k.opts.Minted != nil {
 			for _, t := range content.tokens {
-				if t.problem == nil {
+				if t.problem == nil && t.Own == nil {
 					k.opts.Minted(l, t.Minted())
 				}
 			}
@@ -78,6 +84,9 @@ func deliver(ctx context.Context, k *Keeper, l *Lease, renewal bool, start func(
 		err = l.holder.Mounted()
 	}
 	k.note(l, content.outcome(err, warning, time.Since(began))) // 3
+	if err == nil {
+		followed{k}.plan(l, content.tokens[0].data)
+	}
 	if err != nil {
 		return fmt.Errorf("publish a token for %s: %w", l.holder.Name(), err)
 	}
@@ -150,7 +159,7 @@ func (c *Content) outcome(err, warning error, took time.Duration) outcome {
 // before it calls Delivered, because that may change the lease's phase to Renewed, and
 // then the time must be right.
 func (k *Keeper) note(l *Lease, o outcome) {
-	ttl, untidy := l.holder.TTL(), untidyLine(o.warning)
+	ttl, untidy := l.ttl(), untidyLine(o.warning)
 	shortest, _ := l.lifetimes()
 	l.mu.Lock()
 	failures, ended := l.renewal.Failures, l.phase == Ended

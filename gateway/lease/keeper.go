@@ -6,10 +6,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	"openshell-vm/gateway/lease/schedule"
+	"openshell-vm/internal/follow"
 	"openshell-vm/internal/text"
 	"openshell-vm/share/blanks"
 	"openshell-vm/tokens"
@@ -32,6 +34,12 @@ type Options struct {
 	Revoked func(tokens.Claims) bool
 	// Further returns a lease's sources after the token, in order.
 	Further func(*Lease) []Source
+	// Follower follows the users' own tokens. Nil means that their files are read only when
+	// nothing good is known of them.
+	Follower *follow.Follower
+	// Warned is called when something is wrong with a user's own token; nil for nobody. reason
+	// is one line.
+	Warned func(l *Lease, reason string)
 	// Pruned is called after each prune: there may be more space on the share's disk.
 	Pruned func(shareDir string)
 	// Minted is called for each token before it is in its share, where it may never get; nil for
@@ -50,6 +58,7 @@ type Keeper struct {
 	renewals *schedule.Schedule
 	prunes   *schedule.Schedule // see prune.go
 	begins   *schedule.Schedule // see keys.go
+	expiries *schedule.Schedule // see static.go
 
 	mu     sync.RWMutex // only the lock of prunes may be taken under it
 	leases map[string]*Lease
@@ -62,6 +71,7 @@ func NewKeeper(opts Options) *Keeper {
 	k.renewals = schedule.New(k.renew)
 	k.prunes = schedule.New(pruner{k}.prune)
 	k.begins = schedule.New(turns{k}.begin)
+	k.expiries = schedule.New(followed{k}.expiring)
 	return k
 }
 
@@ -88,7 +98,9 @@ func (k *Keeper) issuer(now time.Time) (i tokens.Issuer, former []tokens.Former)
 
 // renamed reports whether a share holds tokens of a former issuer.
 func (k *Keeper) renamed(r Renewal) bool {
-	return r.Issuer != "" && !k.Issuer().Named(r.Issuer, r.Subject)
+	now := k.Issuer()
+	other := func(issuer, subject string) bool { return issuer != "" && !now.Named(issuer, subject) }
+	return other(r.Issuer, r.Subject) || slices.ContainsFunc(r.Files, func(t Issued) bool { return other(t.Issuer, t.Subject) })
 }
 
 // Renewals is the schedule of deliveries. It is exported for tests; nothing else outside
@@ -104,13 +116,15 @@ func (k *Keeper) Add(l *Lease) {
 	k.leases[l.id] = l
 	k.mu.Unlock()
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.keeper = k
+	l.mu.Unlock()
+	followed{k}.begin(l)
 }
 
 // Drop forgets a lease that has ended.
 func (k *Keeper) Drop(l *Lease) {
 	l.Follow(Ended)
+	followed{k}.end(l)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.leases[l.id] == l {
@@ -148,8 +162,14 @@ func (k *Keeper) EachKept(f func(shareDir string, ttl time.Duration, blanks int)
 	}
 }
 
-// Serve renews what is due, the most urgent first, until ctx ends. Call PickUp before.
-func (k *Keeper) Serve(ctx context.Context) { k.renewals.Serve(ctx) }
+// Serve renews what is due, the most urgent first, and warns of users' own tokens that expire
+// soon, until ctx ends. Call PickUp before.
+func (k *Keeper) Serve(ctx context.Context) {
+	var warnings sync.WaitGroup
+	warnings.Go(func() { k.expiries.Serve(ctx) })
+	k.renewals.Serve(ctx)
+	warnings.Wait()
+}
 
 // renew is called by the schedule.
 func (k *Keeper) renew(ctx context.Context, id string) {
@@ -191,7 +211,13 @@ func (k *Keeper) pickUp(l *Lease) {
 	held, err := k.read(l, now)
 	others := k.content(l).Due() // no token is minted yet
 	wait := l.holder.AfterRestart()
-	ttl := l.holder.TTL()
+	ttl := l.ttl()
+	known := false
+	defer func() {
+		if known {
+			followed{k}.plan(l, held.Own)
+		}
+	}()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.renewal.Renewals > 0 || l.phase != Renewed {
@@ -201,7 +227,7 @@ func (k *Keeper) pickUp(l *Lease) {
 	if err == nil {
 		l.renewal.Holds(held.Claims, ttl, held.Files)
 		l.renewal.DueBy(others)
-		due = l.renewal.Due
+		due, known = l.renewal.Due, true
 	}
 	if held.Differs || k.renamed(l.renewal) {
 		due = time.Time{}
@@ -227,7 +253,8 @@ func (k *Keeper) read(l *Lease, now time.Time) (Held, error) {
 func (k *Keeper) Fresh(l *Lease) bool {
 	now := time.Now()
 	held, err := k.read(l, now)
-	return err == nil && k.Issuer().Named(held.Claims.Issuer, held.Claims.Subject) && now.Before(held.due(now, l.holder.TTL()))
+	return err == nil && held.Own == nil &&
+		k.Issuer().Named(held.Claims.Issuer, held.Claims.Subject) && now.Before(held.due(now, l.holder.TTL()))
 }
 
 // TakeUp plans the renewal of an adopted lease, before Add. It is due at once, unless the
@@ -237,7 +264,7 @@ func (k *Keeper) TakeUp(l *Lease) {
 	if err != nil {
 		return
 	}
-	ttl := l.holder.TTL()
+	ttl := l.ttl()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.renewal.Holds(held.Claims, ttl, held.Files)
@@ -278,6 +305,7 @@ func (k *Keeper) ClockStepped() {
 	k.renewals.Recheck()
 	k.prunes.Recheck()
 	k.begins.Recheck()
+	k.expiries.Recheck()
 }
 
 // oneLine returns an error's text as one printable line, whoever wrote it.

@@ -220,7 +220,10 @@ func (k *Keeper) longestTTL() (longest time.Duration) {
 
 // keys returns the keys of all tokens that a share holds.
 func (r Renewal) keys() []string {
-	all := []string{r.KeyID}
+	var all []string
+	if !r.Static {
+		all = append(all, r.KeyID)
+	}
 	for _, t := range r.Files {
 		all = append(all, t.KeyID)
 	}

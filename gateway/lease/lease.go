@@ -64,6 +64,7 @@ type Lease struct {
 	at      time.Time     // when the next delivery is due
 	untidy  [2]string     // what a publish and a prune could not tidy up, one line each, or ""
 	news    chan struct{} // closed at the next change; nil if nobody waits
+	static  *static       // nil unless the token is the user's own
 	dirs    int           // directories in the generation that was published last; 0 if none was yet
 	hasty   bool          // Hasten was called since the sources were asked last
 }

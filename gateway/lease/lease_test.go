@@ -108,7 +108,7 @@ func (t *Token) verifier() tokens.Verifier {
 // TestTokenInShare: the token and its metadata carry the number of their generation.
 func TestTokenInShare(t *testing.T) {
 	auth, token, content, generation := leased(t)
-	held, err := wanted{id, time.Hour, nil}.read(auth, token.verifier(), time.Now())
+	held, err := wanted{id, time.Hour, nil, false}.read(auth, token.verifier(), time.Now())
 	if err != nil || held.Generation != generation || held.Claims.Generation != generation || held.Claims.TokenID != token.Minted().TokenID {
 		t.Errorf("%+v, %v in generation %d", held, err, generation)
 	}
@@ -133,10 +133,10 @@ func TestTokenInShare(t *testing.T) {
 // times.
 func TestReadRefuses(t *testing.T) {
 	auth, token, _, generation := leased(t)
-	if _, err := (wanted{"otherotherot", time.Hour, nil}).read(auth, token.verifier(), time.Now()); err == nil {
+	if _, err := (wanted{"otherotherot", time.Hour, nil, false}).read(auth, token.verifier(), time.Now()); err == nil {
 		t.Error("another sandbox's token is taken")
 	}
-	held, err := wanted{id, time.Hour, nil}.read(auth, token.verifier(), time.Now().Add(2*time.Hour))
+	held, err := wanted{id, time.Hour, nil, false}.read(auth, token.verifier(), time.Now().Add(2*time.Hour))
 	if !errors.Is(err, tokens.ErrExpired) || held.Generation != generation || held.Metadata.ExpiresAt.IsZero() {
 		t.Errorf("expired: %+v, %v", held, err)
 	}
@@ -144,10 +144,10 @@ func TestReadRefuses(t *testing.T) {
 	if other.Issuer.Keys, err = tokens.OpenKeys(filepath.Join(t.TempDir(), "keys")); err != nil {
 		t.Fatal(err)
 	}
-	if held, err := (wanted{id, time.Hour, nil}).read(auth, other.verifier(), time.Now()); err == nil || !held.Revoked || held.Metadata.ExpiresAt.IsZero() {
+	if held, err := (wanted{id, time.Hour, nil, false}).read(auth, other.verifier(), time.Now()); err == nil || !held.Revoked || held.Metadata.ExpiresAt.IsZero() {
 		t.Errorf("of a key that is gone: %+v, %v", held, err)
 	}
-	if held, err := (wanted{id, time.Hour, nil}).read(t.TempDir(), token.verifier(), time.Now()); err == nil || held.Generation != 0 {
+	if held, err := (wanted{id, time.Hour, nil, false}).read(t.TempDir(), token.verifier(), time.Now()); err == nil || held.Generation != 0 {
 		t.Errorf("nothing: %+v, %v", held, err)
 	}
 }

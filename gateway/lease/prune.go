@@ -35,6 +35,8 @@ func (k *Keeper) Superseded(id, name string, data []byte) bool {
 	switch l := k.byID(id); {
 	case name == contract.MetadataName:
 		return true
+	case name == contract.TokenName && l != nil && l.holder.Tokens().Mode == vocab.StaticToken:
+		return true
 	case name != contract.TokenName && (l == nil || !wants(l, name, data)):
 		return false
 	}

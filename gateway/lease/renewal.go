@@ -16,6 +16,7 @@ type Renewal struct {
 	KeyID, TokenID      string
 	Issuer, Subject     string // "" if not known
 	IssuedAt, ExpiresAt time.Time
+	Static              bool      // the token is the user's own: it has no key of this gateway's
 	Revoked             bool      // verifiers refuse it: the key that signed it is retired
 	RenewAt             time.Time // when the token is to be renewed
 	Due                 time.Time // when the next delivery is due: at RenewAt, or before if another source is due
@@ -27,17 +28,22 @@ type Renewal struct {
 	// Lacking are files whose tokens the last publish could not make. The share has those of
 	// before, if there were any; Files has them, too. It counts as a failure.
 	Lacking []string
+	// Problem is one line about the user's own token, which the gateway does not renew: why the
+	// content of its file is not published, or that it expires; "" for nothing.
+	Problem string
 }
 
 // Issued is what is known of a token for another audience than the gateway.
 type Issued struct {
-	File, Audience, Algorithm, Subject string
-	KeyID, TokenID                     string // "" if not known, TokenID also if the token has none
-	IssuedAt, ExpiresAt, RenewAt       time.Time
+	File, Audience, Algorithm    string
+	Issuer, Subject              string // "" if not known
+	KeyID, TokenID               string // "" if not known, TokenID also if the token has none
+	IssuedAt, ExpiresAt, RenewAt time.Time
 }
 
 func issuedAs(file string, ttl time.Duration, c tokens.Claims) Issued {
-	return Issued{File: file, Audience: c.Audience, Algorithm: string(c.Algorithm), Subject: c.Subject, KeyID: c.KeyID, TokenID: c.TokenID,
+	return Issued{File: file, Audience: c.Audience, Algorithm: string(c.Algorithm), Issuer: c.Issuer,
+		Subject: c.Subject, KeyID: c.KeyID, TokenID: c.TokenID,
 		IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt, RenewAt: tokens.RenewAt(c.IssuedAt, ttl, c.SandboxID)}
 }
 
@@ -50,13 +56,26 @@ func described(m contract.Metadata) (files []Issued) {
 	return files
 }
 
-// Holds records which tokens the share holds. They are due when the first of them is.
+// renewAt returns when a token of this lifetime is to be renewed: never if its user made it, and
+// so ttl is 0.
+func renewAt(c tokens.Claims, ttl time.Duration) time.Time {
+	if ttl == 0 {
+		return never
+	}
+	return tokens.RenewAt(c.IssuedAt, ttl, c.SandboxID)
+}
+
+// Holds records which tokens the share holds. They are due when the first of them is. ttl is 0
+// for the user's own token.
 func (r *Renewal) Holds(c tokens.Claims, ttl time.Duration, files []Issued) {
 	r.Generation, r.KeyID, r.TokenID = c.Generation, c.KeyID, c.TokenID
 	r.Issuer, r.Subject = c.Issuer, c.Subject
 	r.IssuedAt, r.ExpiresAt, r.Revoked = c.IssuedAt, c.ExpiresAt, false
-	r.RenewAt = tokens.RenewAt(c.IssuedAt, ttl, c.SandboxID)
+	r.RenewAt, r.Static = renewAt(c, ttl), ttl == 0
 	r.Due, r.Files = r.RenewAt, files
+	if r.Static {
+		r.RenewAt = time.Time{}
+	}
 	for _, t := range files {
 		r.DueBy(t.RenewAt)
 	}
@@ -103,7 +122,9 @@ func (r *Renewal) Forgive() {
 
 // Ended forgets the token, because its share is gone. It keeps the generation's number and
 // the count of renewals.
-func (r *Renewal) Ended() { *r = Renewal{Generation: r.Generation, Renewals: r.Renewals} }
+func (r *Renewal) Ended() {
+	*r = Renewal{Generation: r.Generation, Renewals: r.Renewals, Problem: r.Problem}
+}
 
 // expires returns when the first of the tokens expires.
 func (r *Renewal) expires() time.Time {

@@ -25,13 +25,23 @@ type Token struct {
 	// without that nothing is published.
 	Last func() ([]byte, Issued)
 
+	// Own reads the user's own token for a generation, in place of minting one; nil for none.
+	Own func(generation uint64) ([]byte, tokens.Claims, error)
+
 	minted  tokens.Claims
 	kept    Issued // in place of minted
+	data    []byte // of the user's own
 	problem error  // why none was minted
 }
 
-// Files mints a token.
-func (t *Token) Files(generation uint64) ([]share.File, error) {
+// Files mints a token, or reads the user's own.
+func (t *Token) Files(generation uint64) (_ []share.File, err error) {
+	if t.Own != nil {
+		if t.data, t.minted, err = t.Own(generation); err != nil {
+			return nil, err
+		}
+		return []share.File{{Name: t.File, Data: t.data}}, nil
+	}
 	r := t.Request
 	r.Generation, r.Now = generation, time.Now()
 	raw, claims, err := t.Issuer.Mint(r)
@@ -51,9 +61,10 @@ func (t *Token) Files(generation uint64) ([]share.File, error) {
 	return []share.File{{Name: t.File, Data: last}}, t.problem
 }
 
-// Due returns when the token that was minted last is to be renewed; zero if none was.
+// Due returns when the token that was minted last is to be renewed; zero if none was, or if it
+// is the user's own.
 func (t *Token) Due() time.Time {
-	if t.minted.IssuedAt.IsZero() {
+	if t.Own != nil || t.minted.IssuedAt.IsZero() {
 		return time.Time{}
 	}
 	return tokens.RenewAt(t.minted.IssuedAt, t.Request.TTL, t.Request.SandboxID)
@@ -74,7 +85,8 @@ func (t *Token) issued() (Issued, bool) {
 func (k *Keeper) tokensOf(l *Lease) []*Token {
 	ttl, asked := l.holder.TTL(), l.holder.Tokens()
 	issuer := k.Issuer() // the same for all
-	all := []*Token{{Issuer: issuer, File: contract.TokenName, Request: tokens.Request{SandboxID: l.id, TTL: ttl}}}
+	all := []*Token{{Issuer: issuer, File: contract.TokenName, Own: followed{k}.own(l, asked.Mode),
+		Request: tokens.Request{SandboxID: l.id, TTL: ttl}}}
 	about := tokens.About{}
 	if len(asked.Files) > 0 {
 		about = l.holder.About()
@@ -108,6 +120,9 @@ func (m *Metadata) Files(uint64) ([]share.File, error) {
 	metadata := contract.Metadata{
 		Generation: first.minted.Generation, IssuedAt: first.minted.IssuedAt.UTC(), ExpiresAt: first.minted.ExpiresAt.UTC(),
 		RenewAt: first.Due().UTC(), Gateway: first.Issuer.GatewayID, AuthMode: vocab.ManagedFile}
+	if first.Own != nil { // when its user replaces it is not known
+		metadata.AuthMode, metadata.RenewAt = vocab.StaticToken, metadata.ExpiresAt
+	}
 	for _, t := range m.Tokens[1:] {
 		if i, there := t.issued(); there {
 			metadata.Tokens = append(metadata.Tokens, contract.TokenMetadata{File: i.File, Audience: i.Audience, Algorithm: i.Algorithm,
@@ -138,6 +153,8 @@ type Held struct {
 	// Metadata is set if the token for the gateway has expired or was revoked, so that its
 	// times can be shown. Nothing in it is verified.
 	Metadata contract.Metadata
+	// Own is the user's own token, if the lease has one.
+	Own []byte
 }
 
 // due returns when the first of the tokens is to be renewed; zero for now.
@@ -145,7 +162,7 @@ func (h Held) due(now time.Time, ttl time.Duration) (first time.Time) {
 	if h.Differs || now.Before(h.Claims.IssuedAt) { // the clock was set back: their age is unknown
 		return time.Time{}
 	}
-	first = tokens.RenewAt(h.Claims.IssuedAt, ttl, h.Claims.SandboxID)
+	first = renewAt(h.Claims, ttl)
 	for _, t := range h.Files {
 		if t.RenewAt.Before(first) {
 			first = t.RenewAt
@@ -159,9 +176,13 @@ type wanted struct {
 	sandboxID string
 	ttl       time.Duration     // of the token for the gateway
 	files     []vocab.TokenFile // the others
+	static    bool              // the token for the gateway is the user's own
 }
 
-func (l *Lease) wanted() wanted { return wanted{l.id, l.holder.TTL(), l.holder.Tokens().Files} }
+func (l *Lease) wanted() wanted {
+	asked := l.holder.Tokens()
+	return wanted{l.id, l.holder.TTL(), asked.Files, asked.Mode == vocab.StaticToken}
+}
 
 // read reads the tokens in a share's auth directory. It verifies them, and that their sandbox
 // is the wanted one and their number that of the generation they are in. With an error it also
@@ -193,6 +214,13 @@ func (w wanted) read(auth string, verifier tokens.Verifier, now time.Time) (held
 			continue
 		}
 		held.Files = append(held.Files, issuedAs(f.File, lifetime(f, w.ttl), claims))
+	}
+	if w.static {
+		held.Own = content.Files[contract.TokenName]
+		shape, err := tokens.ShapeOf(held.Own)
+		held.Claims = tokens.Claims{SandboxID: w.sandboxID, Generation: content.Generation, TokenID: shape.TokenID,
+			IssuedAt: shape.IssuedAt, ExpiresAt: shape.ExpiresAt}
+		return held, err
 	}
 	held.Claims, err = check(contract.TokenName, "")
 	held.Revoked = errors.Is(err, tokens.ErrUnknownKey) || errors.Is(err, tokens.ErrRevoked)

@@ -26,6 +26,9 @@ var (
 	descShares  = prometheus.NewDesc("openshell_shares", "Shares for containers of the user's own.", nil, nil)
 	descExpired = prometheus.NewDesc("openshell_sandboxes_expired",
 		"Running sandboxes whose token has expired, and shares of the user's own.", nil, nil)
+	descStatic = prometheus.NewDesc("openshell_static_tokens_ending",
+		"Running sandboxes, and shares of the user's own, with a user's own token that expires soon or whose file holds no good one.",
+		nil, nil)
 	descUnread   = prometheus.NewDesc("openshell_records_unreadable", "Records that can't be used: their tokens are not renewed.", nil, nil)
 	descEarliest = prometheus.NewDesc("openshell_token_earliest_expiry_timestamp_seconds",
 		"When the next token in use expires if it is not renewed; 0 if none is.", nil, nil)
@@ -40,7 +43,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *Census) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descFree, descReserve, descSandboxes,
-		descRunning, descShares, descFailing, descExpired, descEarliest, descUnread} {
+		descRunning, descShares, descFailing, descStatic, descExpired, descEarliest, descUnread} {
 		out <- d
 	}
 }
@@ -58,6 +61,7 @@ func (c *Census) Collect(out chan<- prometheus.Metric) {
 	}
 	for desc, value := range map[*prometheus.Desc]float64{
 		descSandboxes: float64(n.All), descRunning: float64(n.Running), descShares: float64(n.Shares), descFailing: float64(n.Failing),
+		descStatic:  float64(n.Ending),
 		descExpired: float64(n.Expired), descEarliest: earliest, descUnread: float64(len(c.roster.Unread(""))),
 	} {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
@@ -68,6 +72,7 @@ func (c *Census) Collect(out chan<- prometheus.Metric) {
 type Counts struct {
 	All, Running int       // sandboxes
 	Failing      int       // sandboxes and shares of the user's own whose last renewal failed
+	Ending       int       // users' own tokens with a problem
 	Expired      int       // running sandboxes and shares of the user's own whose token has expired
 	Shares       int       // shares of the user's own
 	Needing      int       // why the gateway must not end: shares of the user's own, and sandboxes as Sandbox.Use says
@@ -102,6 +107,9 @@ func (n *Counts) failing(l *lease.Lease) lease.Renewal {
 	token, kept := l.Renewal()
 	if kept && token.Failures > 0 {
 		n.Failing++
+	}
+	if kept && token.Problem != "" {
+		n.Ending++
 	}
 	return token
 }

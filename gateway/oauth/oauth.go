@@ -26,6 +26,10 @@ var ErrTarget = errors.New("no token for this audience was allowed: see --allow-
 // ErrOther means that a token is good, and of another sandbox than the one that sent it.
 var ErrOther = errors.New("the token is that of another sandbox")
 
+// ErrForeign means that a sandbox has a token of its user's, which this gateway did not sign.
+var ErrForeign = errors.New("the token of this sandbox is its user's own (static-token): " +
+	"this gateway can neither judge it nor give another for it")
+
 // Token is a token that was made for who asked.
 type Token struct {
 	Raw     tokens.Raw
@@ -34,7 +38,7 @@ type Token struct {
 	Pod     *audit.Pod // whom it was made for, or refused to; nil if that is a sandbox, or unknown
 }
 
-// Options are what decides. All are required but Mint, Exchange and Audit.
+// Options are what decides. All are required but Mint, Exchange, Audit and Foreign.
 type Options struct {
 	// Verify checks a token for the gateway itself.
 	Verify func(raw string, now time.Time) (tokens.Claims, error)
@@ -47,6 +51,8 @@ type Options struct {
 	// sandbox's own token is exchanged, by Mint. Its error is a *Refusal, or stands for ServerError.
 	Exchange func(ctx context.Context, subjectToken, audience string) (Token, error)
 	Audit    *audit.Log
+	// Foreign reports whether a sandbox's token is its user's own; nil for never.
+	Foreign func(sandbox string) bool
 }
 
 // Caller is who sends a request.
@@ -100,6 +106,9 @@ func (s server) verified(c Caller, raw string) (tokens.Claims, error) {
 	claims, err := s.Verify(raw, now())
 	if err == nil && c.Sandbox != "" && claims.SandboxID != c.Sandbox {
 		err = ErrOther
+	}
+	if err != nil && s.Foreign != nil && s.Foreign(c.Sandbox) {
+		err = ErrForeign
 	}
 	return claims, err
 }

@@ -11,6 +11,7 @@ import (
 	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/vocab"
 )
 
 // Blame replaces an error that says that a file of the share does not exist, if the cause
@@ -45,9 +46,14 @@ func (it *Item) Rotate(ctx context.Context) error {
 		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("sandbox %s has no share: %s", r.Name, r.Lost),
 			Hint: "openshell-vm start makes it anew, with a fresh token"}
 	}
+	it.Lease.Reread()
 	err := it.Deliver(ctx, nil)
 	if err == nil {
 		err = it.Lease.Lacks(it.Rec().Request.Tokens.Files...)
+	}
+	if token, _ := it.Lease.Renewal(); err == nil && token.Static && token.Problem != "" {
+		err = &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the token of %s is not replaced: %s", it.Rec().Name, token.Problem),
+			Hint: "put a good token into the file: it is followed; the last good one stays until then"}
 	}
 	return it.Blame(err)
 }
@@ -58,6 +64,11 @@ func (it *Item) Rotate(ctx context.Context) error {
 func (it *Item) Revoke(ctx context.Context) error {
 	if err := it.Present(); err != nil {
 		return err
+	}
+	if asked := it.Tokens(); asked.Mode == vocab.StaticToken && len(asked.Files) == 0 {
+		return &api.Error{Code: api.CodeConflict,
+			Message: fmt.Sprintf("the token of %s is its user's own: this gateway can't revoke it", it.Rec().Name),
+			Hint:    "revoke it where it was issued, then put another one into " + asked.Static}
 	}
 	known, _ := it.Lease.Renewal()
 	last := known.Generation

@@ -93,6 +93,9 @@ func (f *Fleet) guessLifetime(r *state.Record) {
 	}
 	r.GenerationLimit = content.Generation
 	var m contract.Metadata
+	if r.Request.Tokens.Mode == drivers.StaticToken {
+		return // its lifetime is its user's
+	}
 	if json.Unmarshal(content.Files[contract.MetadataName], &m) == nil {
 		if ttl := m.ExpiresAt.Sub(m.IssuedAt); ttl >= tokens.MinTTL(0) {
 			r.Request.TTL = ttl

@@ -29,6 +29,10 @@ func (f *Fleet) Create(ctx context.Context, q api.CreateRequest) (*Sandbox, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := f.roster.MayWrite(q.Mounts); err != nil {
+		return nil, &api.Error{Code: api.CodeInvalid, Message: err.Error(),
+			Hint: "mount another directory, or mount this one read-only; or keep that token elsewhere"}
+	}
 	leave, err := f.engines[driver.Name()].enter(ctx)
 	if err != nil {
 		return nil, err

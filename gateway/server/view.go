@@ -74,7 +74,8 @@ func (s views) tokenIn(now sandbox.Snapshot) api.Token {
 func (s views) tokenShown(t lease.Renewal, seen uint64) api.Token {
 	shown := api.Token{Generation: t.Generation, KeyID: t.KeyID, TokenID: t.TokenID, IssuedAt: t.IssuedAt, ExpiresAt: t.ExpiresAt,
 		Revoked: t.Revoked || t.KeyID != "" && !s.keys.Verifies(t.KeyID, time.Now()), RenewAt: t.RenewAt, SeenGeneration: seen,
-		Renewals: t.Renewals, Failures: t.Failures, LastError: t.LastError, LastErrorAt: t.LastErrorAt}
+		Renewals: t.Renewals, Failures: t.Failures, LastError: t.LastError, LastErrorAt: t.LastErrorAt,
+		Problem: text.Line(t.Problem)}
 	for _, f := range t.Files {
 		shown.Files = append(shown.Files, api.IssuedToken{File: f.File, Audience: f.Audience, Algorithm: f.Algorithm, Subject: f.Subject,
 			KeyID: f.KeyID, TokenID: f.TokenID, IssuedAt: f.IssuedAt, ExpiresAt: f.ExpiresAt, RenewAt: f.RenewAt,

@@ -161,7 +161,11 @@ func (s *Shares) take(ctx context.Context, own *Share, q api.ShareRequest) error
 	if s.roster.Keeper.Fresh(own.Lease) {
 		return nil
 	}
-	return own.Deliver(ctx, nil)
+	own.Lease.Reread()
+	if err := own.Deliver(ctx, nil); err != nil {
+		return err
+	}
+	return own.Lease.Startable()
 }
 
 // sameTokens refuses a request for other tokens than an existing share has.

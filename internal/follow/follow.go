@@ -35,7 +35,10 @@ type Options struct {
 	Quiet    time.Duration // for which a file must not have changed; usually 300 ms
 	Deadline time.Duration // of one look; usually 5 s
 	NoEvents bool          // only look
-	Log      *slog.Logger  // for what is wrong with watching at all; nil for nowhere
+	// Judge refuses a file that must not be read, before it is; nil refuses none. It may take as
+	// long as a look, and is called concurrently.
+	Judge func(path string) error
+	Log   *slog.Logger // for what is wrong with watching at all; nil for nowhere
 }
 
 const (
@@ -123,6 +126,28 @@ func (f *Follower) Follow(path string, most int64, tell func(Found)) (stop func(
 	f.mu.Unlock()
 	f.nudge()
 	return func() { f.leave(one, t) }
+}
+
+// Read reads a file for who waits for it: see the function Read.
+func (f *Follower) Read(ctx context.Context, path string, most int64) Found {
+	return Read(ctx, path, most, f.opts.Judge)
+}
+
+// Retell has what is in a file told again to all who follow it: one of them has found something
+// else there meanwhile.
+func (f *Follower) Retell(path string) {
+	f.mu.Lock()
+	for k, one := range f.files {
+		if k.path != path {
+			continue
+		}
+		for t := range one.tellers {
+			t.told = stamp{}
+		}
+		f.hasten(one, time.Now())
+	}
+	f.mu.Unlock()
+	f.nudge()
 }
 
 // leave ends what Follow began.
@@ -253,7 +278,7 @@ func (f *Follower) look(ctx context.Context, one *file, now time.Time) {
 	one.last, one.next = now, now.Add(f.opts.Every)
 	known, rested := one.seen, now.Sub(one.since) >= f.opts.Quiet && one.owing(one.seen)
 	go func() {
-		r := look(one.key, known, rested)
+		r := look(one.key, known, rested, f.opts.Judge)
 		r.file = one
 		select {
 		case f.results <- r:

@@ -355,13 +355,13 @@ func TestLocations(t *testing.T) {
 func TestRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	write(t, path, "fresh")
-	if found := Read(t.Context(), path, 10); found.Err != nil || !bytes.Equal(found.Data, []byte("fresh")) || found.Mode != 0o600 {
+	if found := Read(t.Context(), path, 10, nil); found.Err != nil || !bytes.Equal(found.Data, []byte("fresh")) || found.Mode != 0o600 {
 		t.Errorf("%+v", found)
 	}
-	if found := Read(t.Context(), filepath.Dir(path), 10); found.Err == nil || found.Err.Error() != plainfile.ErrIrregular.Error() {
+	if found := Read(t.Context(), filepath.Dir(path), 10, nil); found.Err == nil || found.Err.Error() != plainfile.ErrIrregular.Error() {
 		t.Errorf("a directory: %+v", found)
 	}
-	if found := Read(t.Context(), path, 4); found.Err == nil || found.Data != nil {
+	if found := Read(t.Context(), path, 4, nil); found.Err == nil || found.Data != nil {
 		t.Errorf("too large: %+v", found)
 	}
 }

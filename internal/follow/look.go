@@ -36,7 +36,7 @@ type result struct {
 }
 
 // look looks at a file. If it is as it was, and has rested, its content is read.
-func look(k key, known stamp, rested bool) result {
+func look(k key, known stamp, rested bool, judge func(path string) error) result {
 	locations, err := Locations(k.path)
 	s := stampOf(k, err)
 	r := result{stamp: s, told: s, locations: locations}
@@ -47,7 +47,13 @@ func look(k key, known stamp, rested bool) result {
 		r.found = &Found{Err: errors.New(s.problem)}
 		return r
 	}
-	data, err := plainfile.Read(k.path, k.most)
+	var data []byte
+	if judge != nil {
+		err = judge(k.path)
+	}
+	if err == nil {
+		data, err = plainfile.Read(k.path, k.most)
+	}
 	if r.stamp = stampOf(k, nil); r.stamp != s {
 		return r
 	}
@@ -130,17 +136,17 @@ func parts(target string) (list []string) {
 const Quiet = 300 * time.Millisecond
 
 // Read reads a file now, once it has come to rest for Quiet. It gives up when ctx ends, also if
-// the file system hangs.
-func Read(ctx context.Context, path string, most int64) Found {
+// the file system hangs. judge is as in Options.
+func Read(ctx context.Context, path string, most int64, judge func(path string) error) Found {
 	done := make(chan Found, 1)
 	go func() {
 		k := key{path, most}
-		known, since := look(k, stamp{}, false).stamp, time.Now()
+		known, since := look(k, stamp{}, false, nil).stamp, time.Now()
 		if known.old(since) {
 			since = since.Add(-Quiet)
 		}
 		for ctx.Err() == nil {
-			r := look(k, known, time.Since(since) >= Quiet)
+			r := look(k, known, time.Since(since) >= Quiet, judge)
 			if r.found != nil {
 				done <- *r.found
 				return

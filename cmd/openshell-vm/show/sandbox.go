@@ -155,7 +155,7 @@ func SandboxFacts(s api.Sandbox, now time.Time) []api.Fact {
 		facts = append(facts, api.Fact{Name: "Warning", Value: w})
 	}
 	facts = append(facts, api.Fact{Name: "Token", Value: freshness(s, now)},
-		api.Fact{Name: "Auth mode", Value: string(s.AuthMode)}, api.Fact{Name: "Lifetime", Value: s.TTL.String()})
+		api.Fact{Name: "Auth mode", Value: string(s.AuthMode)}, api.Fact{Name: "Lifetime", Value: lifetime(s.TTL, s.Tokens)})
 	return slices.Concat(facts, tokensAsked(s.Tokens), sourceFacts(s.Sources, now), TokenFacts(s.Token), s.Details)
 }
 

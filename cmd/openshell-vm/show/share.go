@@ -45,7 +45,7 @@ func ShareFacts(s api.Share, now time.Time) []api.Fact {
 		facts = append(facts, api.Fact{Name: "Warning", Value: w})
 	}
 	facts = append(facts, api.Fact{Name: "Token", Value: ShareFreshness(s, now)},
-		api.Fact{Name: "Auth mode", Value: string(s.AuthMode)}, api.Fact{Name: "Lifetime", Value: s.TTL.String()})
+		api.Fact{Name: "Auth mode", Value: string(s.AuthMode)}, api.Fact{Name: "Lifetime", Value: lifetime(s.TTL, s.Tokens)})
 	return slices.Concat(facts, tokensAsked(s.Tokens), sourceFacts(s.Sources, now), TokenFacts(s.Token))
 }
 

@@ -43,6 +43,9 @@ func freshness(s api.Sandbox, now time.Time) string {
 	if s.Token.Failures > 0 {
 		said += fmt.Sprintf("; renewal failed ×%d: %s", s.Token.Failures, text.Line(s.Token.LastError))
 	}
+	if s.Token.Problem != "" && left > 0 {
+		said += "; " + text.Line(s.Token.Problem)
+	}
 	return said + stale(s.Sources, now)
 }
 
@@ -62,6 +65,9 @@ func TokenFacts(t api.Token) []api.Fact {
 	}
 	for _, f := range t.Files {
 		facts = append(facts, api.Fact{Name: "File " + f.File, Value: fileLine(f)})
+	}
+	if t.Problem != "" {
+		facts = append(facts, api.Fact{Name: "Problem", Value: t.Problem})
 	}
 	if t.Failures > 0 {
 		facts = append(facts, api.Fact{Name: "Failures", Value: fmt.Sprintf("%d since the last success, last at %s: %s",
@@ -115,6 +121,14 @@ func FileFacts(t api.IssuedToken) []api.Fact {
 		{Name: "Revoked", Value: revoked(api.Token{Revoked: t.Revoked})},
 		{Name: "Renewal", Value: moment(t.RenewAt)},
 	}
+}
+
+// lifetime is that of the tokens that the gateway makes; "" if it makes none.
+func lifetime(ttl time.Duration, t api.Tokens) string {
+	if t.Mode == api.StaticToken && len(t.Files) == 0 {
+		return ""
+	}
+	return ttl.String()
 }
 
 // tokensAsked are what is asked of the tokens for other audiences.

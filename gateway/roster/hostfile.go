@@ -1,0 +1,89 @@
+package roster
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"openshell-vm/internal/follow"
+	"openshell-vm/internal/inode"
+	"openshell-vm/internal/vocab"
+)
+
+// MayFollow refuses a file of the host that must get into no share: one of the gateway's own, or
+// one that a sandbox could write or lead elsewhere. It asks the file systems, and may hang with
+// them.
+func (r *Roster) MayFollow(path string) error {
+	refused := map[inode.ID]string{}
+	for _, it := range r.All() {
+		record := it.Rec()
+		for _, m := range record.Request.Mounts {
+			r.refuse(refused, record.Name, m)
+		}
+	}
+	return r.judge(path, refused)
+}
+
+// MayWrite refuses mounts of a new sandbox by which it could write to a file that a share
+// follows.
+func (r *Roster) MayWrite(mounts []vocab.Mount) error {
+	refused := map[inode.ID]string{}
+	for _, m := range mounts {
+		r.refuse(refused, "", m)
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	for _, it := range r.All() {
+		path := it.Rec().Request.Tokens.Static
+		if path == "" {
+			continue
+		}
+		if err := judge(path, refused); err != nil {
+			return fmt.Errorf("%s is followed for %s: %w", path, it.Rec().Name, err)
+		}
+	}
+	return nil
+}
+
+// refuse adds the directory of a writable mount to those that hold nothing to follow.
+func (r *Roster) refuse(refused map[inode.ID]string, name string, m vocab.Mount) {
+	if !m.Writable {
+		return
+	}
+	if m.Volume != "" {
+		m.Source = r.Home.VolumeData(m.Volume)
+	}
+	if id, err := inode.Of(m.Source); err == nil {
+		refused[id] = fmt.Sprintf("it lies in %s, which sandbox %s can write to", m.Source, name)
+		if name == "" {
+			refused[id] = fmt.Sprintf("it lies in %s, which this sandbox could write to", m.Source)
+		}
+	}
+}
+
+func (r *Roster) judge(path string, refused map[inode.ID]string) error {
+	for _, dir := range r.Home.Hidden() {
+		if id, err := inode.Of(dir); err == nil {
+			refused[id] = "it lies in the gateway's own directory " + dir
+		}
+	}
+	return judge(path, refused)
+}
+
+// judge refuses a path that leads through one of these directories, by their identity: a bind
+// mount or a symbolic link changes nothing.
+func judge(path string, refused map[inode.ID]string) error {
+	locations, _ := follow.Locations(path) // a loop leads nowhere
+	for _, location := range locations {
+		for dir := filepath.Dir(location); ; dir = filepath.Dir(dir) {
+			if id, err := inode.Of(dir); err == nil && refused[id] != "" {
+				return errors.New(refused[id])
+			}
+			if dir == "/" {
+				break
+			}
+		}
+	}
+	return nil
+}
