@@ -48,10 +48,11 @@ func contract(t *testing.T, s *fixture.Suite) string {
 	asksTheGateway(t, b)
 	own := s.Box(t, func(b *fixture.Box) {
 		b.Spec.Process.Env = []string{"OPENSHELL_SANDBOX_TOKEN_FILE=/mine", "OTHER=1"}
+		b.Spec.Tokens.Mode, b.Spec.Tokens.Static = drivers.StaticToken, "/home/u/token"
 		b.Shell("echo $OPENSHELL_SANDBOX_TOKEN_FILE $OPENSHELL_SANDBOX_AUTH_MODE $OTHER")
 	})
-	if out, _ := own.Run(false).Rest(); !slices.Equal(out, []string{"/mine gateway-managed-file 1"}) {
-		t.Errorf("what the user sets is %q", out)
+	if out, _ := own.Run(false).Rest(); !slices.Equal(out, []string{"/mine static-token 1"}) {
+		t.Errorf("what the user sets, and the auth mode, are %q", out)
 	}
 	return fmt.Sprintf("the workload and commands of %d users", len(users))
 }

@@ -159,19 +159,6 @@ type Source = vocab.Source
 // Tokens are the tokens that a sandbox has beside the one for the gateway, and what they say.
 type Tokens = vocab.Tokens
 
-// AuthMode says who makes a sandbox's token and who keeps it fresh.
-type AuthMode = vocab.AuthMode
-
-// AuthModes are all auth modes. A request for one that no sandbox can have is refused, and the
-// error names what to do instead.
-var AuthModes = vocab.AuthModes
-
-// The auth modes that a sandbox or a share can have.
-const (
-	ManagedFile = vocab.ManagedFile
-	StaticToken = vocab.StaticToken
-)
-
 // TokenFile is a file of a share that holds a token for one audience.
 type TokenFile = vocab.TokenFile
 
