@@ -39,7 +39,7 @@ func (w *world) asks(name, strangersShare string) {
 		w.Errorf("%d tokens with %d ids were asked for %d times", len(all), len(ids), times)
 	}
 	var verdict api.VerifyResult
-	answer := w.tryWith(all[0], "token", "verify", "-o", "json", "--audience", askedAudience)
+	answer := w.tryWith(all[len(all)-1], "token", "verify", "-o", "json", "--audience", askedAudience)
 	if err := json.Unmarshal([]byte(answer.stdout), &verdict); err != nil || !verdict.Valid {
 		w.Errorf("an asked token: %+v, %v, %s", verdict, err, answer.stderr)
 	}

@@ -148,6 +148,15 @@ func TestDamagedFilesOfOneShare(t *testing.T) {
 	if data, err := os.ReadFile(filepath.Join(s.Dir, "x")); string(data) != "1" {
 		t.Errorf("after a renewal x reads %q, %v", data, err)
 	}
+	change := func(q api.TokensRequest) error {
+		_, err := w.client.Tokens.Change(t.Context(), "agent", q)
+		return err
+	}
+	if err := change(api.TokensRequest{Add: []api.TokenFile{{Audience: "b", File: "x"}}}); err == nil {
+		t.Error("a token takes the name of a file that is still published")
+	}
+	w.must(change(api.TokensRequest{Add: []api.TokenFile{{Audience: "b"}}}))
+	w.must(change(api.TokensRequest{Drop: []string{"b"}}))
 	if s := w.put("agent", map[string]string{"y": "2"}); s.Problem != "" || len(s.Files) != 2 {
 		t.Errorf("after a put: %+v", s)
 	}

@@ -87,7 +87,8 @@ type Issuer struct {
 	mu         sync.RWMutex // taken under changing
 	record     record       // its slices are never changed, only replaced
 	publishFor time.Duration
-	noted      bool // the record is on disk as it is here
+	kept       time.Time // until then others may keep documents that were served with a longer publishFor
+	noted      bool      // the record is on disk as it is here
 }
 
 // Open reads what the gateway before left at path. A file that can't be read is told in the log
@@ -133,6 +134,9 @@ func (i *Issuer) Configure(name Name, publishFor time.Duration, now time.Time) (
 		}
 	}
 	i.mu.Lock()
+	if until := now.Add(i.publishFor); publishFor < i.publishFor && until.After(i.kept) {
+		i.kept = until
+	}
 	i.publishFor = publishFor
 	next, noted := i.record, i.noted
 	i.mu.Unlock()
@@ -198,6 +202,14 @@ func (i *Issuer) PublishFor() time.Duration {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	return i.publishFor
+}
+
+// Ahead is for how long a key that is made now has to be public before it signs. After PublishFor
+// was lowered that is more for a while: who fetched the keys before may keep them for longer.
+func (i *Issuer) Ahead(now time.Time) time.Duration {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return max(i.publishFor, i.kept.Sub(now))
 }
 
 // Documents returns what verifiers fetch, of the time now.

@@ -135,3 +135,52 @@ func TestKeysWaitForTheHook(t *testing.T) {
 		}
 	})
 }
+
+// TestPublishForIsLowered: a verifier that fetched the keys before publish-for was lowered, and
+// keeps them for as long as it was told, refuses no token after a rotation. A key that waits
+// keeps its time.
+func TestPublishForIsLowered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		keys, err := tokens.OpenKeys(filepath.Join(dir, "keys"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := Open(filepath.Join(dir, "issuer.json"), keys, quiet)
+		set := func(publishFor time.Duration) {
+			if _, err := i.Configure(name("https://a.example"), publishFor, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rotate := func() tokens.KeyInfo {
+			made, err := keys.Rotate(time.Now(), time.Hour, i.Ahead(time.Now()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return made[0]
+		}
+		set(15 * time.Minute)
+		waiting := rotate()
+		time.Sleep(time.Minute)
+		kept, err := i.Documents(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		until := time.Now().Add(kept.MaxAge)
+		set(time.Minute)
+		set(time.Minute) // upkeep does it again and again
+		if d, err := i.Documents(time.Now()); err != nil || d.MaxAge != 40*time.Second {
+			t.Errorf("they may be kept for %v, %v", d.MaxAge, err)
+		}
+		if now := keys.List(time.Now()); now[3].ID != waiting.ID || !now[3].SignsFrom.Equal(waiting.SignsFrom) {
+			t.Errorf("the key that waits: %+v, before %+v", now[3], waiting)
+		}
+		if key := rotate(); key.SignsFrom.Before(until) {
+			t.Errorf("it signs %v before verifiers ask again", until.Sub(key.SignsFrom))
+		}
+		time.Sleep(15 * time.Minute)
+		if ahead := i.Ahead(time.Now()); ahead != time.Minute {
+			t.Errorf("later it is %v ahead", ahead)
+		}
+	})
+}

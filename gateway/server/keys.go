@@ -71,7 +71,7 @@ func (s keyRoutes) rotate(r *http.Request) (any, error) {
 	if err := answer.Decode(r, &q); err != nil {
 		return nil, err
 	}
-	publishFor := s.issuer.PublishFor()
+	publishFor := s.issuer.Ahead(time.Now())
 	if q.PublishFor != nil {
 		publishFor = *q.PublishFor
 	}

@@ -66,8 +66,8 @@ func (s *Shares) changed(it *roster.Item, r *state.Record, q api.TokensRequest) 
 	if t, err = audience.Add(t, q.Add); err != nil {
 		return t, nil, err
 	}
-	files, err := s.roster.Home.Files(it.ID)
-	if err != nil {
+	files, err := Files(s.roster.Home, it.Lease).Last() // those of before, if the stored ones are damaged: these are published
+	if err != nil && files == nil {
 		return t, nil, err
 	}
 	if err := audience.CheckBeside(t, maps.Keys(files)); err != nil {
