@@ -34,14 +34,14 @@ type feed struct {
 
 	users map[string]bool // ids of shares
 	holds int             // calls of Await that are not released
-	state State
+	state Known
 	data  []byte        // the last good content
 	found *follow.Found // of a file: what was found and is to be taken in; nil if there is nothing
 	first chan struct{} // closed once there is a content or a failure
 }
 
-// State is what is known of a source.
-type State struct {
+// Known is what is known of a source.
+type Known struct {
 	Has       bool      // there was a good content since the gateway began to look
 	MadeAt    time.Time // when that was found; zero if there is none
 	ExpiresAt time.Time // zero if that is not known
@@ -181,7 +181,7 @@ func (s *Sources) settle(f *feed, data []byte, expires time.Time, err error) {
 			news = s.usersOf(f)
 		}
 		f.data = bytes.Clone(data)
-		*st = State{Has: true, MadeAt: now, ExpiresAt: expires}
+		*st = Known{Has: true, MadeAt: now, ExpiresAt: expires}
 	}
 	if f.stop == nil && s.feeds[f.key] == f {
 		st.NextAt = f.next(now)
@@ -273,7 +273,7 @@ func (s *Sources) usersOf(f *feed) (list []user) {
 }
 
 // errNothing is the error of a source that has given nothing yet.
-func errNothing(spec vocab.Source, st State) error {
+func errNothing(spec vocab.Source, st Known) error {
 	why := st.Problem
 	if why == "" {
 		why = "it was not read yet"

@@ -155,13 +155,13 @@ func hint(spec vocab.Source) string {
 }
 
 // State returns what is known of a source.
-func (s *Sources) State(spec vocab.Source) State {
+func (s *Sources) State(spec vocab.Source) Known {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.feeds[keyOf(spec)]; f != nil {
 		return f.state
 	}
-	return State{}
+	return Known{}
 }
 
 // Problems returns one line for each source of a share that fails, or whose content has expired.
@@ -183,7 +183,7 @@ func (s *Sources) Problems(list []vocab.Source, now time.Time) (lines []string) 
 }
 
 // content returns a source's last good content.
-func (s *Sources) content(spec vocab.Source) (data []byte, st State, ok bool) {
+func (s *Sources) content(spec vocab.Source) (data []byte, st Known, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.feeds[keyOf(spec)]

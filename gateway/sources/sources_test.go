@@ -219,14 +219,14 @@ func TestWhenACommandRunsAgain(t *testing.T) {
 		st       State
 		from, to time.Duration
 	}{
-		"unknown":         {vocab.Source{}, State{}, usualEvery, usualEvery},
-		"every":           {vocab.Source{Every: time.Minute}, State{}, time.Minute, time.Minute},
-		"expires":         {vocab.Source{}, State{ExpiresAt: now.Add(time.Hour)}, 27 * time.Minute, 33 * time.Minute},
-		"both":            {vocab.Source{Every: time.Minute}, State{ExpiresAt: now.Add(time.Hour)}, time.Minute, time.Minute},
-		"expires first":   {vocab.Source{Every: time.Hour}, State{ExpiresAt: now.Add(time.Minute)}, 27 * time.Second, 33 * time.Second},
-		"expires at once": {vocab.Source{}, State{ExpiresAt: now.Add(time.Second)}, soonest, soonest},
-		"failed":          {vocab.Source{}, State{failures: 1}, 2 * time.Second, 4 * time.Second},
-		"failed often":    {vocab.Source{}, State{failures: 100}, 20 * time.Second, 31 * time.Second},
+		"unknown":         {vocab.Source{}, Known{}, usualEvery, usualEvery},
+		"every":           {vocab.Source{Every: time.Minute}, Known{}, time.Minute, time.Minute},
+		"expires":         {vocab.Source{}, Known{ExpiresAt: now.Add(time.Hour)}, 27 * time.Minute, 33 * time.Minute},
+		"both":            {vocab.Source{Every: time.Minute}, Known{ExpiresAt: now.Add(time.Hour)}, time.Minute, time.Minute},
+		"expires first":   {vocab.Source{Every: time.Hour}, Known{ExpiresAt: now.Add(time.Minute)}, 27 * time.Second, 33 * time.Second},
+		"expires at once": {vocab.Source{}, Known{ExpiresAt: now.Add(time.Second)}, soonest, soonest},
+		"failed":          {vocab.Source{}, Known{failures: 1}, 2 * time.Second, 4 * time.Second},
+		"failed often":    {vocab.Source{}, Known{failures: 100}, 20 * time.Second, 31 * time.Second},
 	} {
 		c.st.MadeAt = now
 		f := &feed{spec: c.spec, state: c.st, key: "k"}
