@@ -216,7 +216,7 @@ func TestWhenACommandRunsAgain(t *testing.T) {
 	now := time.Now()
 	for name, c := range map[string]struct {
 		spec     vocab.Source
-		st       State
+		st       Known
 		from, to time.Duration
 	}{
 		"unknown":         {vocab.Source{}, Known{}, usualEvery, usualEvery},
