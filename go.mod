@@ -41,7 +41,12 @@ require (
 	sigs.k8s.io/yaml v1.6.0
 )
 
-require github.com/kballard/go-shellquote v0.0.0-20180428030007-95032a82bc51
+require (
+	filippo.io/age v1.3.2
+	github.com/kballard/go-shellquote v0.0.0-20180428030007-95032a82bc51
+)
+
+require filippo.io/hpke v0.4.0 // indirect
 
 require (
 	github.com/BurntSushi/toml v1.5.0 // indirect

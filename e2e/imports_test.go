@@ -132,10 +132,10 @@ var importRule = map[string][]string{
 	"gateway/audience": {"gateway/api", "gateway/explain", "gateway/presets", "=share", "tokens", "internal"},
 	"gateway/presets":  {"gateway/api", "internal/contract", "internal/vocab"},
 	// The items, one for each record, and disk space for renewals. Neither imports sandbox.
-	"gateway/roster": {"gateway/api", "gateway/audit", "gateway/events", "gateway/explain", "gateway/lease", "gateway/sources", "gateway/state",
-		"share", "tokens", "internal"},
+	"gateway/roster": {"gateway/api", "gateway/audit", "gateway/events", "gateway/explain", "gateway/lease", "gateway/secrets/vault",
+		"gateway/sources", "gateway/state", "share", "tokens", "internal"},
 	// Files in shares that are kept fresh from files and commands of the host.
-	"gateway/sources":         {"gateway/api", "gateway/lease/schedule", "gateway/sources/command", "share", "tokens", "internal"},
+	"gateway/sources":         {"gateway/api", "gateway/lease/schedule", "gateway/secrets/vault", "gateway/sources/command", "gateway/state", "share", "tokens", "internal"},
 	"gateway/sources/command": {},
 	"gateway/reserve":         {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
 	// Sandboxes and named shares both have leases. Neither package knows the other.
@@ -154,6 +154,9 @@ var importRule = map[string][]string{
 	// What sandboxes see of their shares.
 	"gateway/seen": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease/schedule", "gateway/roster", "gateway/sandbox", "gateway/shares",
 		"share", "internal"},
+	// Secrets: encrypted on disk, and in the shares that show them.
+	"gateway/secrets/vault": {"gateway/api", "gateway/state", "internal"},
+	"gateway/secrets":       {"gateway/api", "gateway/audit", "gateway/explain", "gateway/roster", "gateway/state"},
 	// The metrics, and the server of the API.
 	"gateway/metrics":       {"=drivers", "gateway/lease", "gateway/roster", "gateway/sandbox", "gateway/shares"},
 	"gateway/server":        {"=drivers", "gateway", "tokens", "internal"},
@@ -175,6 +178,7 @@ var importRule = map[string][]string{
 	"cmd/openshell-vm/logs":     {"cmd/openshell-vm/gateways", "gateway/api"},
 	"cmd/openshell-vm/request":  {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/images", "cmd/openshell-vm/say", "gateway/api"},
 	"cmd/openshell-vm/say":      {"cmd/openshell-vm/gateways", "gateway/api", "internal/text"},
+	"cmd/openshell-vm/secrets":  {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},
 	"cmd/openshell-vm/session":  {"cmd/openshell-vm/gateways", "cmd/openshell-vm/say", "gateway/api"},
 	"cmd/openshell-vm/shares":   {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/request", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},
 	"cmd/openshell-vm/usage":    {"cmd/openshell-vm/show", "gateway/api"},

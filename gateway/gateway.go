@@ -24,6 +24,7 @@ import (
 	"openshell-vm/gateway/reserve"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox"
+	"openshell-vm/gateway/secrets"
 	"openshell-vm/gateway/seen"
 	"openshell-vm/gateway/server"
 	"openshell-vm/gateway/shares"
@@ -66,6 +67,7 @@ type Gateway struct {
 	keeper   *lease.Keeper
 	shares   *shares.Shares
 	volumes  *volumes.Volumes
+	secrets  *secrets.Secrets
 	fleet    *sandbox.Fleet
 	doors    *door.Doors
 	reserves *reserve.Reserves
@@ -119,6 +121,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.hook.Ran = g.keeper.HoldKeys
 	g.shares = shares.New(g.roster, opts.Drivers, func() time.Duration { return g.config.Now().TTL.Duration })
 	g.volumes = volumes.New(g.roster)
+	g.secrets = secrets.New(g.roster)
 	g.reserves = reserve.New(home, g.keeper, opts.Log)
 	g.clusters = kubernetes.New(kubernetes.Options{Log: opts.Log,
 		Mint: func(r tokens.Request) (tokens.Raw, tokens.Claims, error) { return g.keeper.Issuer().Mint(r) }})
@@ -134,7 +137,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 	g.metrics.WatchUnseen(g.seen.Late)
 	g.server = server.New(server.Options{Version: opts.Version, StartedAt: g.startedAt, Supervisor: opts.Supervisor, Unit: opts.Unit,
 		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch, Reload: g.Reload, Issuer: g.issuerFacts},
-		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Volumes: g.volumes,
+		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Volumes: g.volumes, Secrets: g.secrets,
 			Reserves: g.reserves, Metrics: g.metrics, Census: g.census, Seen: g.seen, Config: g.config,
 			Issuer: g.issuer, Documents: g.documents(), Hook: g.hook, Listener: g.listener})
 	g.keeper.TellUntidyKeys()
@@ -243,7 +246,7 @@ const upkeepEvery = 10 * time.Second
 
 // upkeep does the gateway's regular work. It ends the gateway if nothing has needed it for
 // IdleAfter or if its state directory was deleted. It removes what failed creations and
-// removals left of shares, deletes keys whose last token has expired, and checks that
+// removals left of shares and of secrets, deletes keys whose last token has expired, and checks that
 // every token that should be renewed is on the schedule.
 func (g *Gateway) upkeep(ctx context.Context) error {
 	every := upkeepEvery
@@ -255,6 +258,7 @@ func (g *Gateway) upkeep(ctx context.Context) error {
 	pruned := time.Time{}
 	for {
 		g.shares.Tidy(ctx)
+		g.secrets.Tidy(ctx)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -14,6 +14,7 @@ import (
 	"openshell-vm/cmd/openshell-vm/identity"
 	"openshell-vm/cmd/openshell-vm/images"
 	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/cmd/openshell-vm/secrets"
 	"openshell-vm/cmd/openshell-vm/shares"
 	"openshell-vm/cmd/openshell-vm/volumes"
 )
@@ -52,7 +53,7 @@ func newApp() *cli.App {
 				startCommand(), stopCommand(), restartCommand(), killCommand(),
 				waitCommand(), renameCommand(), updateCommand(), rmCommand(), pruneCommand(), eventsCommand()),
 			category("images", images.Command()),
-			category("shares", shares.Command(), watchCommand()),
+			category("shares", shares.Command(), secrets.Command(), watchCommand()),
 			category("volumes", volumes.Command()),
 			category("gateway", identity.Tokens(), identity.Keys(), identity.Issuer(), daemon.Command(), daemon.Doctor(),
 				versionCommand(), completionCommand()),

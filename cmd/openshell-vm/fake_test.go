@@ -33,6 +33,7 @@ type fake struct {
 	sandboxes []*fakeSandbox
 	shares    []api.Share
 	volumes   []api.Volume
+	secrets   map[string]api.Secret
 }
 
 type fakeSandbox struct {
@@ -153,6 +154,7 @@ func (f *fake) handler() http.Handler {
 	mux.HandleFunc("POST /v1/token/verify", f.verify)
 	f.shareRoutes(mux)
 	f.volumeRoutes(mux)
+	f.secretRoutes(mux)
 	f.configRoutes(mux)
 	f.issuerRoutes(mux)
 	routes := map[string]func(http.ResponseWriter, *http.Request, *fakeSandbox){

@@ -8,7 +8,7 @@
 // Package main is the commands about sandboxes, each with its flags and its examples. Below it
 // lie the commands about other things:
 //
-//	images, volumes, shares
+//	images, volumes, shares, secrets
 //	identity  token and keys
 //	daemon    gateway and doctor
 //

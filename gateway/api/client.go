@@ -28,6 +28,7 @@ type Client struct {
 	Tokens  TokenClient
 	Shares  ShareClient
 	Volumes VolumeClient
+	Secrets SecretClient
 	Images  ImageClient
 	Keys    KeyClient
 	Config  ConfigClient
@@ -85,7 +86,7 @@ func Reach(ctx context.Context) (*Client, error) {
 	}
 	c := &Client{socket: socket, owner: stateOwner()}
 	c.Tokens, c.Shares, c.Volumes, c.Images, c.Keys = TokenClient{c}, ShareClient{c}, VolumeClient{c}, ImageClient{c}, KeyClient{c}
-	c.Config, c.Issuer = ConfigClient{c}, IssuerClient{c}
+	c.Config, c.Issuer, c.Secrets = ConfigClient{c}, IssuerClient{c}, SecretClient{c}
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return nil, err
@@ -262,9 +263,15 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (io.Read
 	return response.Body, nil
 }
 
+// raw is a request's body that is sent as it is.
+type raw []byte
+
 func newRequest(ctx context.Context, method, path string, in any) (*http.Request, error) {
 	var body io.Reader
-	if in != nil {
+	content, asIs := in.(raw)
+	if asIs {
+		body = bytes.NewReader(content)
+	} else if in != nil {
 		data, err := json.Marshal(in)
 		if err != nil {
 			return nil, err
@@ -276,7 +283,9 @@ func newRequest(ctx context.Context, method, path string, in any) (*http.Request
 		return nil, err
 	}
 	request.Header.Set(Header, fmt.Sprint(Version))
-	if in != nil {
+	if asIs {
+		request.Header.Set("Content-Type", "application/octet-stream")
+	} else if in != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	return request, nil

@@ -47,6 +47,7 @@ const (
 	Begin     = "begin"     // a gateway began
 	Publish   = "publish"   // a generation is in its share
 	NoPublish = "unpublish" // a generation could not be published
+	Secret    = "secret"    // a secret was made, replaced or removed: Reason says which
 )
 
 // Event is one line. Empty fields are left out.

@@ -21,7 +21,9 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/audit"
 	"openshell-vm/gateway/events"
+	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/secrets/vault"
 	"openshell-vm/gateway/sources"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/killpoint"
@@ -38,6 +40,7 @@ type Roster struct {
 	Audit  *audit.Log // what is done with their tokens; nil keeps nothing
 	// Sources keep the files fresh that are no tokens.
 	Sources *sources.Sources
+	Secrets *vault.Vault // which some sources show
 	// Withdrawn reports whether a pod's token for an audience is not to be good any more; nil for never.
 	Withdrawn func(pod tokens.Pod, audience string) bool
 
@@ -56,7 +59,11 @@ func New(home *state.Home, opts lease.Options, repaired func()) *Roster {
 		unreadable: map[string]api.Unreadable{}, repaired: repaired}
 	opts.GatewayID, opts.Exists, opts.Revoked, opts.Pruned = home.ID, r.exists, r.revoked, r.pruned
 	r.Keeper = lease.NewKeeper(opts)
-	r.Sources = sources.New(sources.Options{Changed: r.sourceChanged, Allowed: r.CheckOrigin, Log: opts.Log})
+	var err error
+	if r.Secrets, err = vault.Open(home.Secrets(), home.SecretsKey()); err != nil {
+		opts.Log.Warn("which secrets were removed can't be read", "error", explain.Line(err))
+	}
+	r.Sources = sources.New(sources.Options{Changed: r.sourceChanged, Allowed: r.CheckOrigin, Secrets: r.Secrets, Log: opts.Log})
 	return r
 }
 

@@ -3,6 +3,8 @@ package roster
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +27,15 @@ func (r *Roster) sourceChanged(id string, names []string, data []byte) {
 			return
 		}
 	}
+}
+
+// Republish publishes the share anew, whatever the item does. A share that is gone is no error.
+func (it *Item) Republish(ctx context.Context) error {
+	err := it.Deliver(ctx, nil)
+	if errors.Is(err, fs.ErrNotExist) && it.shareGone() {
+		return nil
+	}
+	return it.Blame(err)
 }
 
 // awaitSources waits until each source of the share has given something, and keeps that until

@@ -23,6 +23,7 @@ import (
 	"openshell-vm/gateway/reserve"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox"
+	"openshell-vm/gateway/secrets"
 	"openshell-vm/gateway/seen"
 	"openshell-vm/gateway/server/answer"
 	"openshell-vm/gateway/shares"
@@ -58,6 +59,7 @@ type Parts struct {
 	Fleet     *sandbox.Fleet
 	Shares    *shares.Shares
 	Volumes   *volumes.Volumes
+	Secrets   *secrets.Secrets
 	Reserves  *reserve.Reserves
 	Metrics   *metrics.Metrics
 	Census    *metrics.Census
@@ -163,6 +165,7 @@ func (s *Server) routes() http.Handler {
 		listener: s.Listener, hook: s.Hook}.add(mux)
 	configRoutes{config: s.Config, reload: s.opts.Reload}.add(mux)
 	imageRoutes{engines: s.Fleet.Engines}.add(mux)
+	secretRoutes{secrets: s.Secrets}.add(mux)
 	volumeRoutes{volumes: s.Volumes, log: s.Roster.Log}.add(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		answer.Fail(w, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("the gateway knows no %s %s", r.Method, r.URL.Path),

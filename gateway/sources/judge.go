@@ -9,6 +9,7 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/sources/command"
+	"openshell-vm/gateway/state"
 	"openshell-vm/internal/contract"
 	"openshell-vm/internal/vocab"
 	"openshell-vm/share"
@@ -57,10 +58,14 @@ func complete(s *vocab.Source) error {
 			"mode %#o of %s can't be used: its owner has to be able to read it, and nobody else to write it", s.Mode, s.Name)
 	}
 	switch {
-	case (s.File == "") == (len(s.Command) == 0):
-		return invalid("name a file or a command", "%s has to have one source", s.Name)
+	case count(s.File != "", len(s.Command) > 0, s.Secret != "") != 1:
+		return invalid("name a file, a command or a secret", "%s has to have one source", s.Name)
 	case s.File != "" && (!filepath.IsAbs(s.File) || len(s.File) > 4096):
 		return invalid("give the file's absolute path", "%.80q is no absolute path", s.File)
+	case s.Secret != "" && state.CheckName(s.Secret) != nil:
+		return state.CheckName(s.Secret)
+	case s.Secret != "" && (s.Every != 0 || s.Format != ""):
+		return invalid("leave every= and format= out", "%s is a secret: it has no every and no format", s.Name)
 	case s.File != "" && (s.Every != 0 || s.Format != ""):
 		return invalid("leave every= and format= out", "%s is a file, which is followed: it has no every and no format", s.Name)
 	case s.Every < 0 || s.Every != 0 && s.Every < minEvery || s.Every > 24*time.Hour:
@@ -73,6 +78,16 @@ func complete(s *vocab.Source) error {
 		}
 	}
 	return nil
+}
+
+// count says how many are true.
+func count(these ...bool) (n int) {
+	for _, is := range these {
+		if is {
+			n++
+		}
+	}
+	return n
 }
 
 // Names returns the names of the files of sources.

@@ -25,6 +25,9 @@ func (f Shown) Files(uint64) ([]share.File, error) {
 	var failed error
 	left := MaxAll
 	for _, spec := range f.List {
+		if f.Sources.withdrawn(spec) {
+			continue // what the share holds of it has to go
+		}
 		data, st, ok := f.Sources.content(spec)
 		if !ok {
 			if published == nil {

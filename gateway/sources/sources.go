@@ -11,11 +11,12 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/lease/schedule"
+	"openshell-vm/gateway/secrets/vault"
 	"openshell-vm/internal/follow"
 	"openshell-vm/internal/vocab"
 )
 
-// Options are what sources need of others. All are required but Allowed.
+// Options are what sources need of others. All are required but Allowed and Secrets.
 type Options struct {
 	// Changed is called when a source has another content than before: a share shows it under
 	// these names. It must not block for long.
@@ -23,6 +24,7 @@ type Options struct {
 	// Allowed refuses a file that no source may be made of, such as one that a sandbox can
 	// write, or a key of the gateway's. It may look at the file system.
 	Allowed func(path string) error
+	Secrets *vault.Vault
 	Log     *slog.Logger
 }
 
@@ -72,6 +74,7 @@ func (s *Sources) allowed(paths []string) error {
 // Show says which sources a share shows, as long as something needs them: none ends it. It
 // looks at no file and runs nothing itself.
 func (s *Sources) Show(id string, list []vocab.Source) {
+	list = withoutSecrets(list)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.shown[id]
@@ -108,6 +111,13 @@ const patience = 45 * time.Second
 // that fails. A source that has a good content counts, even if it fails now. What they gave is
 // kept until release is called, which is never nil.
 func (s *Sources) Await(ctx context.Context, list []vocab.Source) (release func(), err error) {
+	release = func() {}
+	for _, spec := range list {
+		if err := s.tryRead(spec); err != nil {
+			return release, err
+		}
+	}
+	list = withoutSecrets(list)
 	s.mu.Lock()
 	feeds := make([]*feed, len(list))
 	for i, spec := range list {
@@ -156,6 +166,9 @@ func hint(spec vocab.Source) string {
 
 // State returns what is known of a source.
 func (s *Sources) State(spec vocab.Source) Known {
+	if spec.Secret != "" {
+		return s.secretState(spec)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.feeds[keyOf(spec)]; f != nil {
@@ -184,6 +197,9 @@ func (s *Sources) Problems(list []vocab.Source, now time.Time) (lines []string) 
 
 // content returns a source's last good content.
 func (s *Sources) content(spec vocab.Source) (data []byte, st Known, ok bool) {
+	if spec.Secret != "" {
+		return s.secret(spec)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.feeds[keyOf(spec)]

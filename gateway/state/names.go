@@ -27,6 +27,8 @@ const (
 	namedDir     = "named"        // <name>/: shares for containers of the user's own
 	volumesDir   = "volumes"      // <name>/: volumes of the user's, which sandboxes may write to
 	volumeData   = "data"         // in a volume's directory: what is mounted
+	secretsDir   = "secrets"      // see package vault: each secret is an encrypted file
+	secretsKey   = "secrets.key"  // what they are encrypted with; not in secretsDir, so that a copy of that is worth nothing
 	issuerFile   = "issuer.json"  // which issuers tokens name, see package issuer
 	issuerDir    = "issuer"       // the issuer's documents, for the user's hook
 	configKept   = "gateway.toml" // the last good configuration, see config.Open
@@ -51,6 +53,12 @@ func (h *Home) Audit() string { return filepath.Join(h.State, auditFile) }
 
 // Keys returns the directory for package tokens.
 func (p Places) Keys() string { return filepath.Join(p.State, keysDir) }
+
+// Secrets returns the directory of package vault.
+func (p Places) Secrets() string { return filepath.Join(p.State, secretsDir) }
+
+// SecretsKey returns the path of the key of package vault.
+func (p Places) SecretsKey() string { return filepath.Join(p.State, secretsKey) }
 
 // Issuer returns the path of the file for package issuer.
 func (h *Home) Issuer() string { return filepath.Join(h.State, issuerFile) }

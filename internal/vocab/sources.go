@@ -3,7 +3,7 @@ package vocab
 import "time"
 
 // Source says where a file of a share comes from. The file is kept as fresh as that is.
-// Exactly one of File and Command is set. A record keeps it, and never what it gives.
+// Exactly one of File, Command and Secret is set. A record keeps it, and never what it gives.
 type Source struct {
 	// Name is the file's name in the share; with slashes it lies in directories.
 	Name string `json:"name"`
@@ -11,6 +11,8 @@ type Source struct {
 	File string `json:"file,omitempty"`
 	// Command is a program of the host and its arguments: what it prints is the file.
 	Command []string `json:"command,omitempty"`
+	// Secret is the name of a secret that the gateway keeps.
+	Secret string `json:"secret,omitempty"`
 	// Every is how often the command runs, if what it prints has no expiry; 0 for the usual.
 	Every time.Duration `json:"every,omitempty"`
 	// Format is what the command prints, which says when that expires; "" for whatever is

@@ -30,6 +30,9 @@ const (
 	DirCommand     = "DIR COMMAND [ARG...]"
 	ShareFiles     = "SHARE [NAME=]FILE..."
 	Volumes        = "VOLUME..."
+	NewContent     = "NAME [FILE|-]"
+	SecretContent  = "SECRET [FILE|-]"
+	Secrets        = "SECRET..."
 	TokenFile      = "[FILE|-]"
 	OneFile        = "FILE"
 	OneDirectory   = "DIR"
@@ -69,6 +72,9 @@ var allArguments = map[string]arguments{
 	DirCommand:     {command: true}, // a shell completes files
 	ShareFiles:     {names: shareNames},
 	Volumes:        {names: volumeNames, many: true},
+	NewContent:     {},
+	SecretContent:  {names: secretNames},
+	Secrets:        {names: secretNames, many: true},
 	TokenFile:      {},
 	OneFile:        {}, // a shell completes files
 	OneDirectory:   {},
@@ -110,6 +116,19 @@ func AtMostOne(c *cli.Context) (string, error) {
 		return "", WrongArgs(c)
 	}
 	return c.Args().First(), nil
+}
+
+// OneOrTwo are the arguments of a command that needs one and may have another; "" if there is
+// no other.
+func OneOrTwo(c *cli.Context) (one, other string, err error) {
+	switch one, other = c.Args().Get(0), c.Args().Get(1); {
+	case one == "":
+		return "", "", WrongArgs(c)
+	case c.NArg() > 2:
+		return "", "", say.Errorf("usage: "+c.Command.HelpName+" [flags] "+c.Command.ArgsUsage, "%s has too many arguments",
+			strings.TrimPrefix(c.Command.HelpName, say.Program+" "))
+	}
+	return one, other, nil
 }
 
 // None is for a command that takes no argument.

@@ -181,6 +181,14 @@ func volumeNames(ctx context.Context, client *api.Client) (lines []string, err e
 	return lines, err
 }
 
+func secretNames(ctx context.Context, client *api.Client) (lines []string, err error) {
+	list, err := client.Secrets.List(ctx)
+	for _, s := range list {
+		lines = append(lines, s.Name+"\t"+strings.Join(s.UsedBy, ", "))
+	}
+	return lines, err
+}
+
 func keyNames(ctx context.Context, client *api.Client) (lines []string, err error) {
 	list, err := client.Keys.List(ctx)
 	for _, k := range list {

@@ -52,9 +52,16 @@ var Commands = map[string][]Habit{
 		{"compose pod",
 			"groups of sandboxes are not managed here",
 			"with Compose or pods of your own use shares: openshell-vm share create --help, and examples/ of the source"},
-		{"context machine node swarm service stack secret secrets config plugin kube generate play farm app scout",
+		{"secrets", "secret is its name", "openshell-vm secret ls lists them"},
+		{"context machine node swarm service stack config plugin kube generate play farm app scout",
 			"that is not what openshell-vm is for",
 			"openshell-vm --help lists what it is for: sandboxes on this host, and tokens that are always fresh"},
+	},
+	"secret": {
+		{"show get print cat read", "no secret is ever shown",
+			"openshell-vm secret inspect SECRET shows what is known of it; a sandbox that has it finds it in /etc/openshell/auth"},
+		{"add new", "create is its name", "openshell-vm secret create NAME FILE"},
+		{"update edit", "set is its name", "openshell-vm secret set SECRET FILE"},
 	},
 	"gateway": {
 		{"logs log", "its log is a file", "gateway.log in the state directory that openshell-vm gateway status shows"},
@@ -162,9 +169,6 @@ var Flags = map[string][]Habit{
 			"no file is written for it",
 			"openshell-vm run -d prints the id; --name chooses a name"},
 		{"--log-driver --log-opt", "output is kept by the sandbox", "openshell-vm logs SANDBOX shows it"},
-		{"--secret",
-			"secrets beside the token are files of the share",
-			"openshell-vm share put SANDBOX FILE; they are in /etc/openshell/auth inside"},
 		{"--health-cmd --health-interval --health-retries --health-start-interval --health-start-period " +
 			"--health-timeout --health-on-failure --no-healthcheck",
 			"health is the workload's own",

@@ -23,6 +23,8 @@ func SourceFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "exec", Usage: "what a command of the host prints as a file beside the token, " +
 			"`NAME=COMMAND[,every=30m][,format=aws|kubernetes|oauth|jwt|raw][,mode=0400]`; " +
 			"it runs again before that expires, or every so often (repeatable)"},
+		&cli.StringSliceFlag{Name: "secret", Usage: "a secret `NAME[,name=FILE][,mode=0400]` as a file beside the token, " +
+			"which is replaced when the secret is (repeatable)"},
 	}
 }
 
@@ -37,6 +39,13 @@ func Sources(c *cli.Context) (list []api.Source, err error) {
 	}
 	for _, text := range c.StringSlice("exec") {
 		s, err := commandSource(text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	for _, text := range c.StringSlice("secret") {
+		s, err := secretSource(text)
 		if err != nil {
 			return nil, err
 		}
@@ -89,6 +98,39 @@ func commandSource(text string) (s api.Source, err error) {
 	}
 	if len(s.Command) == 0 {
 		return s, say.Errorf(hint, "--exec %q has no COMMAND", text)
+	}
+	return s, nil
+}
+
+// secretSource reads NAME[,name=FILE][,mode=…]. Without a FILE it is called as the secret is.
+// Podman's word for FILE is target.
+func secretSource(text string) (s api.Source, err error) {
+	const hint = "write NAME[,name=FILE][,mode=0400]; the file is in /etc/openshell/auth inside"
+	fields := strings.Split(text, ",")
+	s.Secret, s.Name = fields[0], fields[0]
+	if strings.Contains(s.Secret, "=") || s.Secret == "" {
+		return s, say.Errorf(hint, "--secret %q begins with no NAME", text)
+	}
+	for _, field := range fields[1:] {
+		key, value, _ := strings.Cut(field, "=")
+		switch key {
+		case "name", "target":
+			s.Name = value
+		case "mode":
+			var mode uint64
+			mode, err = strconv.ParseUint(value, 8, 32)
+			s.Mode = uint32(mode)
+		case "type":
+			if value != "mount" {
+				return s, say.Errorf("have the program read the file: "+hint,
+					"--secret %q: no secret goes into the environment, which others can read", text)
+			}
+		default:
+			return s, say.Errorf(hint, "--secret %q: there is no option %q", text, key)
+		}
+		if err != nil {
+			return s, say.Errorf(hint, "--secret %q: mode=%s can't be read", text, value)
+		}
 	}
 	return s, nil
 }

@@ -35,6 +35,21 @@ func TestSourceTexts(t *testing.T) {
 			t.Errorf("--exec %q: %+v, %v", text, got, err)
 		}
 	}
+	for text, want := range map[string]api.Source{
+		"db":                                {Name: "db", Secret: "db"},
+		"db,name=d/pw,mode=0400":            {Name: "d/pw", Secret: "db", Mode: 0o400},
+		"db,type=mount,target=pw,mode=0444": {Name: "pw", Secret: "db", Mode: 0o444},
+	} {
+		if got, err := secretSource(text); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("--secret %q: %+v, %v", text, got, err)
+		}
+	}
+	for text, says := range map[string]string{"": "no NAME", "name=x": "no NAME", ",mode=0400": "no NAME", "db,mode=9": "mode=9",
+		"db,type=env,target=PW": "environment", "db,uid=0": `no option "uid"`} {
+		if _, err := secretSource(text); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("--secret %q: %v", text, err)
+		}
+	}
 	for text, says := range map[string]string{"": "names no file", "=x": "names no file", "x=": "names no file", "x=/y,mode=9": "mode=9"} {
 		if _, err := fileSource(text); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("--file %q: %v", text, err)

@@ -16,14 +16,17 @@ import (
 func setCommand() *cli.Command {
 	return &cli.Command{
 		Name: "set", ArgsUsage: cmdline.Shares,
-		Usage: "change which files of shares, sandboxes' too, are kept fresh from files and commands of the host; print the generations",
+		Usage: "change which files of shares, sandboxes' too, are kept fresh from elsewhere; print the generations",
 		Flags: append(request.SourceFlags(),
 			&cli.StringSliceFlag{Name: "unset", Usage: "take the file `NAME` away (repeatable)"}),
 		Action: setAction,
 		Description: `# A file that is followed, and a token that a program of the host makes
 openshell-vm share set agent --file ca.pem=/etc/ssl/company.pem
 openshell-vm share set agent --exec 'gh-token=gh auth token,every=30m'
-openshell-vm share set agent --unset gh-token`,
+openshell-vm share set agent --unset gh-token
+
+# A secret of secret create
+openshell-vm share set agent --secret github,name=gh-token,mode=0400`,
 	}
 }
 
@@ -38,7 +41,7 @@ func setAction(c *cli.Context) error {
 		return err
 	}
 	if len(q.Set)+len(q.Drop) == 0 {
-		return say.Errorf(say.Program+" share set --help explains it", "share set needs a --file, an --exec or an --unset")
+		return say.Errorf(say.Program+" share set --help explains it", "share set needs a --file, an --exec, a --secret or an --unset")
 	}
 	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {

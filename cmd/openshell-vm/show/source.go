@@ -15,6 +15,9 @@ func sourceFacts(list []api.SourceState, now time.Time) (facts []api.Fact) {
 		if len(s.Command) > 0 {
 			line = "is what is printed by " + quoted(s.Command)
 		}
+		if s.Secret != "" {
+			line = "is the secret " + text.Line(s.Secret)
+		}
 		if s.Mode != 0 {
 			line += fmt.Sprintf(", mode %04o", s.Mode)
 		}
