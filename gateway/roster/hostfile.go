@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"openshell-vm/gateway/state"
 	"openshell-vm/internal/follow"
 	"openshell-vm/internal/inode"
 	"openshell-vm/internal/vocab"
@@ -35,15 +36,27 @@ func (r *Roster) MayWrite(mounts []vocab.Mount) error {
 		return nil
 	}
 	for _, it := range r.All() {
-		path := it.Rec().Request.Tokens.Static
-		if path == "" {
-			continue
-		}
-		if err := judge(path, refused); err != nil {
-			return fmt.Errorf("%s is followed for %s: %w", path, it.Rec().Name, err)
+		for _, path := range followed(it.Rec().Request) {
+			if err := judge(path, refused); err != nil {
+				return fmt.Errorf("%s is followed for %s: %w", path, it.Rec().Name, err)
+			}
 		}
 	}
 	return nil
+}
+
+// followed returns the files of the host that a share is made of. A command's are judged each time
+// that it runs.
+func followed(q state.Request) (paths []string) {
+	if q.Tokens.Static != "" {
+		paths = append(paths, q.Tokens.Static)
+	}
+	for _, s := range q.Sources {
+		if s.File != "" {
+			paths = append(paths, s.File)
+		}
+	}
+	return paths
 }
 
 // refuse adds the directory of a writable mount to those that hold nothing to follow.

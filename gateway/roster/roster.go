@@ -63,7 +63,8 @@ func New(home *state.Home, opts lease.Options, repaired func()) *Roster {
 	if r.Secrets, err = vault.Open(home.Secrets(), home.SecretsKey()); err != nil {
 		opts.Log.Warn("which secrets were removed can't be read", "error", explain.Line(err))
 	}
-	r.Sources = sources.New(sources.Options{Changed: r.sourceChanged, Allowed: r.CheckOrigin, Secrets: r.Secrets, Log: opts.Log})
+	r.Sources = sources.New(sources.Options{Changed: r.sourceChanged, Allowed: r.MayFollow,
+		Follower: opts.Follower, Secrets: r.Secrets, Log: opts.Log})
 	return r
 }
 

@@ -29,14 +29,13 @@ const soonest = 10 * time.Second
 type feed struct {
 	key  string
 	spec vocab.Source  // without name and mode
-	turn chan struct{} // of capacity 1: who has put something in runs the command, or takes in what was found
+	turn chan struct{} // of capacity 1: who has put something in runs the command
 	stop func()        // ends the following of a file; nil for a command
 
 	users map[string]bool // ids of shares
 	holds int             // calls of Await that are not released
 	state Known
 	data  []byte        // the last good content
-	found *follow.Found // of a file: what was found and is to be taken in; nil if there is nothing
 	first chan struct{} // closed once there is a content or a failure
 }
 
@@ -67,7 +66,7 @@ func (s *Sources) feed(spec vocab.Source) *feed {
 	f := &feed{key: key, spec: spec, turn: make(chan struct{}, 1), users: map[string]bool{}, first: make(chan struct{})}
 	s.feeds[key] = f
 	if spec.File != "" {
-		f.stop = s.follower.Follow(spec.File, MaxFile, func(found follow.Found) { s.found(f, found) })
+		f.stop = s.opts.Follower.Follow(spec.File, MaxFile, func(found follow.Found) { s.found(f, found) })
 	} else {
 		s.due.Set(key, time.Now(), time.Now())
 	}
@@ -87,31 +86,8 @@ func (s *Sources) drop(f *feed) {
 	s.due.Remove(f.key)
 }
 
-// found is told what is in a followed file. It does not block: the follower waits for it.
-func (s *Sources) found(f *feed, found follow.Found) {
-	s.mu.Lock()
-	waits := f.found != nil
-	f.found = &found
-	s.mu.Unlock()
-	if !waits {
-		go s.take(f)
-	}
-}
-
-// take takes in what was found last, if the file may be a source.
-func (s *Sources) take(f *feed) {
-	f.turn <- struct{}{}
-	defer func() { <-f.turn }()
-	s.mu.Lock()
-	found := f.found
-	f.found = nil
-	s.mu.Unlock()
-	err := found.Err
-	if err == nil {
-		err = s.allowed([]string{f.spec.File})
-	}
-	s.settle(f, found.Data, time.Time{}, err)
-}
+// found is told what is in a followed file. The follower waits for it.
+func (s *Sources) found(f *feed, found follow.Found) { s.settle(f, found.Data, time.Time{}, found.Err) }
 
 // run runs a feed's command. The schedule calls it.
 func (s *Sources) run(ctx context.Context, key string) {
@@ -193,8 +169,12 @@ func (s *Sources) settle(f *feed, data []byte, expires time.Time, err error) {
 		close(f.first)
 	}
 	s.mu.Unlock()
-	for _, u := range news {
-		s.opts.Changed(u.id, u.names, data)
+	if len(news) > 0 {
+		go func() { // the follower does not wait for the shares' disk
+			for _, u := range news {
+				s.opts.Changed(u.id, u.names, data)
+			}
+		}()
 	}
 }
 

@@ -21,19 +21,20 @@ type Options struct {
 	// Changed is called when a source has another content than before: a share shows it under
 	// these names. It must not block for long.
 	Changed func(id string, names []string, data []byte)
-	// Allowed refuses a file that no source may be made of, such as one that a sandbox can
-	// write, or a key of the gateway's. It may look at the file system.
+	// Allowed refuses a program that no command may run, such as one that a sandbox can write. It
+	// may look at the file system.
 	Allowed func(path string) error
-	Secrets *vault.Vault
-	Log     *slog.Logger
+	// Follower follows the files, and judges them itself. Its owner runs it.
+	Follower *follow.Follower
+	Secrets  *vault.Vault
+	Log      *slog.Logger
 }
 
 // Sources are all sources of a gateway. It is safe for concurrent use. It does nothing by itself
 // before Run.
 type Sources struct {
-	opts     Options
-	follower *follow.Follower
-	due      *schedule.Schedule
+	opts Options
+	due  *schedule.Schedule
 
 	mu    sync.Mutex // a leaf, but for the schedule's and the follower's
 	feeds map[string]*feed
@@ -42,19 +43,13 @@ type Sources struct {
 
 // New makes an empty one.
 func New(opts Options) *Sources {
-	s := &Sources{opts: opts, follower: follow.New(follow.Options{Log: opts.Log}),
-		feeds: map[string]*feed{}, shown: map[string][]vocab.Source{}}
+	s := &Sources{opts: opts, feeds: map[string]*feed{}, shown: map[string][]vocab.Source{}}
 	s.due = schedule.New(s.run)
 	return s
 }
 
-// Run keeps all sources fresh until ctx ends.
-func (s *Sources) Run(ctx context.Context) {
-	var both sync.WaitGroup
-	both.Go(func() { s.follower.Run(ctx) })
-	s.due.Serve(ctx)
-	both.Wait()
-}
+// Run runs the commands when they are due, until ctx ends.
+func (s *Sources) Run(ctx context.Context) { s.due.Serve(ctx) }
 
 // ClockStepped looks again at what is due, because the host's clock was set.
 func (s *Sources) ClockStepped() { s.due.Recheck() }

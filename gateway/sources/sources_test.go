@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"openshell-vm/internal/follow"
 	"openshell-vm/internal/vocab"
 	"openshell-vm/share"
 )
@@ -31,18 +32,26 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	w := &world{T: t, dir: t.TempDir()}
-	w.Sources = New(Options{Log: slog.New(slog.DiscardHandler), Allowed: func(string) error {
+	allowed := func(string) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.refused
-	}, Changed: func(id string, names []string, data []byte) {
+	}
+	follower := follow.New(follow.Options{Judge: allowed})
+	w.Sources = New(Options{Log: slog.New(slog.DiscardHandler), Allowed: allowed, Follower: follower, Changed: func(id string, names []string, data []byte) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.changed = append(w.changed, fmt.Sprintf("%s %s %s", id, strings.Join(names, "+"), data))
 	}})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); w.Sources.Run(ctx) }()
+	go func() {
+		defer close(done)
+		var both sync.WaitGroup
+		both.Go(func() { follower.Run(ctx) })
+		w.Sources.Run(ctx)
+		both.Wait()
+	}()
 	t.Cleanup(func() { cancel(); <-done })
 	return w
 }
