@@ -3,6 +3,7 @@ package share
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,6 +53,31 @@ func (t *txn) fill(n, current uint64, files []File) error {
 	return t.seal(gen)
 }
 
+// hold returns what to publish on a full file system: of each file that can be published later,
+// what the current generation has. held are those of which that is another content, or none.
+func (t *txn) hold(current uint64, files []File) (published []File, held string, err error) {
+	now, err := t.auth.openDir(layout.Generation(current))
+	if err != nil && !isNotExist(err) {
+		return nil, "", err
+	}
+	defer now.close()
+	for _, f := range files {
+		if !f.Later || now.fd >= 0 && t.unchanged(now, f) {
+			published = append(published, f)
+			continue
+		}
+		held += f.Name + ","
+		if now.fd < 0 {
+			continue
+		}
+		if data, st, err := now.readIn(f.Name); err == nil {
+			published = append(published, File{Name: f.Name, Data: data, Mode: fs.FileMode(st.Mode).Perm(),
+				Owner: &Owner{int(st.Uid), int(st.Gid)}})
+		}
+	}
+	return published, held, nil
+}
+
 // fillDirs makes directories of blanks. The files of these go: their room is then anybody's, but
 // that of the directories never is.
 func (t *txn) fillDirs(gen dir, dirs []string) error {
@@ -97,6 +123,8 @@ func (t *txn) fillFiles(gen dir, current uint64, files []File) error {
 			if err = linkFile(now, gen, f.Name); IsFull(err) && len(inodes) > 0 { // tmpfs counts it as an inode
 				err = errors.Join(gen.unlink(inodes[0], 0), linkFile(now, gen, f.Name))
 				inodes = inodes[1:]
+			} else if IsFull(err) {
+				err = errors.Join(t.opts.Reserve.Take(os.RemoveAll), linkFile(now, gen, f.Name))
 			}
 		case len(f.Data) <= blanks.Block:
 			if len(free) == 0 {

@@ -24,12 +24,18 @@ type File struct {
 	Mode fs.FileMode
 	// Owner owns the file; nil means Options.Owner. Only root can give files away.
 	Owner *Owner
+	// Later lets the publish go on without a change of this file if the file system is full:
+	// the file of before stays, or there is none.
+	Later bool
 }
 
 // Published is the result of a Publish.
 type Published struct {
 	Generation uint64 // the current generation now
 	Changed    bool   // a new generation was made; false if the content was current already
+	// Held are the names of the files with File.Later for whose change there was no room, each
+	// with a comma after it.
+	Held string
 
 	// PruneAt is when to call Prune, so that nothing stays longer than it should; zero
 	// if nothing is superseded.
@@ -114,13 +120,14 @@ func (t *txn) publish(floor uint64, build func(uint64) ([]File, error)) (Publish
 		return Published{Generation: v.current, PruneAt: pruneAt}, err
 	}
 
-	if err := t.makeCurrent(next, v.current, files); err != nil { // steps 6 to 10
+	files, held, err := t.makeCurrent(next, v.current, files) // steps 6 to 10
+	if err != nil {
 		return Published{}, t.abandon(next, v, err)
 	}
 	v.generations = append(v.generations, next)
 	v.current = next
 	pruneAt, err := t.settle(v, files)
-	return Published{Generation: next, Changed: true, PruneAt: pruneAt}, err
+	return Published{Generation: next, Changed: true, Held: held, PruneAt: pruneAt}, err
 }
 
 // content is step 4.
@@ -138,24 +145,28 @@ func (t *txn) content(next uint64, build func(uint64) ([]File, error)) ([]File, 
 	return files, nil
 }
 
-// makeCurrent is steps 6 to 10.
-func (t *txn) makeCurrent(n, current uint64, files []File) error {
-	err := t.write(n, files)
+// makeCurrent is steps 6 to 10. It returns the files that are published, and whose change is not.
+func (t *txn) makeCurrent(n, current uint64, files []File) (published []File, held string, err error) {
+	err = t.write(n, files)
 	if err == nil {
 		err = t.commit(n)
 	}
-	if !IsFull(err) || t.opts.Reserve == nil {
-		return err
+	full := err
+	if !IsFull(full) || t.opts.Reserve == nil {
+		return files, "", full
 	}
 	t.warn(t.auth.removeAll(layout.New(n)))
 	t.warn(t.auth.removeAll(layout.Generation(n)))
-	switch reserved := t.fill(n, current, files); {
-	case errors.Is(reserved, blanks.ErrNone):
-		return err
-	case reserved != nil:
-		return reserved
+	if published, held, err = t.hold(current, files); err != nil {
+		return nil, "", err
 	}
-	return t.commit(n)
+	switch reserved := t.fill(n, current, published); {
+	case errors.Is(reserved, blanks.ErrNone):
+		return nil, "", full
+	case reserved != nil:
+		return nil, "", reserved
+	}
+	return published, held, t.commit(n)
 }
 
 // commit is steps 9 and 10.

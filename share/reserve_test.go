@@ -111,13 +111,18 @@ func reserveOn(dir string, size int) error {
 	publish := func(s *Share, round int) error {
 		p, err := s.Publish(context.Background(), 0, func(n uint64) ([]File, error) {
 			return []File{{Name: "token", Data: proven(n, "token")}, {Name: "metadata", Data: proven(n, "metadata")},
-				{Name: "other", Data: proven(n, "other")}, {Name: "d/third", Data: proven(n, "third")}, {Name: "d/e/large", Data: large}}, nil
+				{Name: "other", Data: proven(n, "other")}, {Name: "d/third", Data: proven(n, "third")}, {Name: "d/e/large", Data: large},
+				{Name: "changes", Data: bytes.Repeat(proven(n, "changes"), 1000), Later: true}}, nil
 		})
 		if err != nil {
 			return fmt.Errorf("round %d of %s: %w", round, s.Dir(), err)
 		}
 		now, err := Read(s.AuthDir())
-		if err != nil || now.Generation != p.Generation || !bytes.Equal(now.Files["d/e/large"], large) || len(now.Files) != 5 ||
+		isNew := bytes.Equal(now.Files["changes"], bytes.Repeat(proven(p.Generation, "changes"), 1000))
+		if isNew != (p.Held == "") || len(now.Files["changes"]) == 0 || size > 0 && round > 0 && isNew {
+			return fmt.Errorf("round %d: %q are held, the file that may be published later has %.20q", round, p.Held, now.Files["changes"])
+		}
+		if err != nil || now.Generation != p.Generation || !bytes.Equal(now.Files["d/e/large"], large) || len(now.Files) != 6 ||
 			!bytes.Equal(now.Files["token"], proven(p.Generation, "token")) || !bytes.Equal(now.Files["d/third"], proven(p.Generation, "third")) {
 			return fmt.Errorf("round %d: a reader finds generation %d of %d, %v", round, now.Generation, p.Generation, err)
 		}

@@ -115,6 +115,13 @@ func newShare(path string, opts Options) (*Share, error) {
 	return &Share{path: filepath.Clean(path), opts: opts}, nil
 }
 
+// WithoutReserve returns the same share, for publishes that are not to use its reserve.
+func (s *Share) WithoutReserve() *Share {
+	other := *s
+	other.opts.Reserve = nil
+	return &other
+}
+
 // Dir returns the share's own directory, which is never mounted.
 func (s *Share) Dir() string { return s.path }
 

@@ -74,7 +74,7 @@ func deliver(ctx context.Context, k *Keeper, l *Lease, renewal bool, start func(
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
 	began := time.Now()
-	published, err := l.publish(bounded, build) // 2
+	published, err := l.publish(bounded, renewal && l.early(k), build) // 2
 	pruner{k}.at(l, published.PruneAt)
 	warning := published.Warning
 	if err != nil && published.Changed && content.ShownIn(l.share.AuthDir(), published.Generation) {
@@ -83,7 +83,11 @@ func deliver(ctx context.Context, k *Keeper, l *Lease, renewal bool, start func(
 	if err == nil && start == nil {
 		err = l.holder.Mounted()
 	}
-	k.note(l, content.outcome(err, warning, time.Since(began))) // 3
+	o := content.outcome(err, warning, time.Since(began))
+	if o.held = published.Held; o.held != "" {
+		o.due = began.Add(schedule.LongestRetry)
+	}
+	k.note(l, o) // 3
 	if err == nil {
 		followed{k}.plan(l, content.tokens[0].data)
 	}
@@ -112,9 +116,13 @@ func (k *Keeper) content(l *Lease) *Content {
 }
 
 // publish calls share.Publish. If the share's directory is gone and its holder makes it
-// anew, it publishes once more.
-func (l *Lease) publish(ctx context.Context, build func(uint64) ([]share.File, error)) (share.Published, error) {
-	p, err := l.share.Publish(ctx, l.floor(), build)
+// anew, it publishes once more. Early, it leaves the reserve to the renewals.
+func (l *Lease) publish(ctx context.Context, early bool, build func(uint64) ([]share.File, error)) (share.Published, error) {
+	s := l.share
+	if early {
+		s = s.WithoutReserve()
+	}
+	p, err := s.Publish(ctx, l.floor(), build)
 	if !isNotExist(err) {
 		return p, err
 	}
@@ -123,7 +131,19 @@ func (l *Lease) publish(ctx context.Context, build func(uint64) ([]share.File, e
 		return p, err
 	}
 	defer release()
-	return l.share.Publish(ctx, l.floor(), build)
+	return s.Publish(ctx, l.floor(), build)
+}
+
+// early reports whether no token of the share is due: only a file beside them has changed. On a
+// full disk that must not use up what is set aside for renewals.
+func (l *Lease) early(k *Keeper) bool {
+	now := time.Now()
+	r, _ := l.Renewal()
+	early := now.Before(r.RenewAt) && len(r.Lacking) == 0 && !k.outdated(r)
+	for _, t := range r.Files {
+		early = early && now.Before(t.RenewAt)
+	}
+	return early && len(r.Files) == len(l.holder.Tokens().Files)
 }
 
 // outcome is the result of one publish.
@@ -135,6 +155,7 @@ type outcome struct {
 	lacking []string // files whose tokens could not be made; the share has those of before, if any
 	lacks   error    // why not the first of them
 	dirs    int      // directories among the files
+	held    string   // files for whose change there was no room
 	warning error    // the publish succeeded, but could not tidy up
 	took    time.Duration
 }
@@ -165,7 +186,7 @@ func (k *Keeper) note(l *Lease, o outcome) {
 	failures, ended := l.renewal.Failures, l.phase == Ended
 	newWarning := untidy != "" && untidy != l.untidy[byPublish]
 	if o.err == nil {
-		l.untidy[byPublish], l.dirs = untidy, o.dirs
+		l.untidy[byPublish], l.dirs, l.held = untidy, o.dirs, o.held
 	}
 	l.schedule(k.next(l, o, ttl, shortest))
 	l.tell()

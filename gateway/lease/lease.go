@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -66,6 +67,7 @@ type Lease struct {
 	news    chan struct{} // closed at the next change; nil if nobody waits
 	static  *static       // nil unless the token is the user's own
 	dirs    int           // directories in the generation that was published last; 0 if none was yet
+	held    string        // files for whose change the disk had no room at the last publish
 	hasty   bool          // Hasten was called since the sources were asked last
 }
 
@@ -93,10 +95,21 @@ func (l *Lease) Renewal() (r Renewal, kept bool) {
 	return l.renewal, l.phase == Renewed
 }
 
-// Warnings returns what could not be tidied up, one line each.
+// Held are the files, each with a comma after it, for whose change the last publish had no room.
+func (l *Lease) Held() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held
+}
+
+// Warnings returns what could not be tidied up, and what there was no room for, one line each.
 func (l *Lease) Warnings() (lines []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.held != "" {
+		lines = append(lines, "the disk is full: the token is renewed, but these files are as they were before: "+
+			strings.TrimSuffix(l.held, ","))
+	}
 	for _, line := range l.untidy {
 		if line != "" {
 			lines = append(lines, line)

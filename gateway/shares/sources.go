@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/audience"
@@ -41,7 +42,13 @@ func (s *Shares) ChangeSources(ctx context.Context, it *roster.Item, q api.Sourc
 	if err != nil {
 		return err
 	}
-	if err := it.Deliver(ctx, nil); err != nil {
+	err = it.Deliver(ctx, nil)
+	for _, set := range q.Set {
+		if err == nil && slices.Contains(strings.Split(it.Lease.Held(), ","), set.Name) {
+			err = fmt.Errorf("there is no room on the disk for the file %s", set.Name)
+		}
+	}
+	if err != nil {
 		undo := it.Update(func(r *state.Record) { r.Request.Sources = before.Request.Sources })
 		it.Lease.Hasten()
 		if undo != nil {

@@ -43,7 +43,7 @@ func (f Shown) Files(uint64) ([]share.File, error) {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w: at most %d MiB", spec.Name, errTooMuch, MaxAll>>20))
 			break
 		}
-		files = append(files, share.File{Name: spec.Name, Data: data, Mode: fs.FileMode(spec.Mode)})
+		files = append(files, share.File{Name: spec.Name, Data: data, Mode: fs.FileMode(spec.Mode), Later: true})
 	}
 	return files, failed
 }
