@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"openshell-vm/cmd/openshell-vm/say"
@@ -39,12 +41,15 @@ func read(ctx context.Context, path string) ([]byte, error) {
 	return content, nil
 }
 
-// ask asks for one line. If ctx ends, the terminal is as it was before.
+// ask asks for one line. A signal that ends the program leaves the terminal as it was before.
 func ask(ctx context.Context, terminal *os.File) ([]byte, error) {
 	before, err := term.GetState(int(terminal.Fd()))
 	if err != nil {
 		return nil, err
 	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	defer signal.Stop(signals)
 	fmt.Fprint(os.Stderr, "Secret (not shown): ")
 	type answer struct {
 		line []byte
@@ -58,13 +63,19 @@ func ask(ctx context.Context, terminal *os.File) ([]byte, error) {
 	select {
 	case a := <-typed:
 		fmt.Fprintln(os.Stderr)
-		if len(a.line) == 0 {
-			return nil, say.Errorf("nothing was changed", "no secret was typed")
+		if a.err == nil && len(a.line) == 0 {
+			a.err = say.Errorf("nothing was changed", "no secret was typed")
 		}
 		return a.line, a.err
-	case <-ctx.Done():
-		_ = term.Restore(int(terminal.Fd()), before) // the program ends in any case
+	case sig := <-signals:
+		_ = term.Restore(int(terminal.Fd()), before)
 		fmt.Fprintln(os.Stderr)
+		signal.Reset(sig)
+		_ = unix.Kill(os.Getpid(), sig.(unix.Signal)) // the shell is to know what ended it
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case <-ctx.Done():
+		_ = term.Restore(int(terminal.Fd()), before)
 		return nil, ctx.Err()
 	}
 }
