@@ -126,3 +126,23 @@ func TestCluster(t *testing.T) {
 		t.Error("its key was retired, and the token is good")
 	}
 }
+
+// TestClusterRotation: a rotation takes no token back that a pod got, though nothing of this process
+// knows of it.
+func TestClusterRotation(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	cluster := clustertest.New(t, "https://kubernetes.default.svc.cluster.local")
+	w.configure("issuer = \"https://tokens.example.org\"\npublish-for = \"0s\"\n[clusters.prod]\nissuer = %q\nserver = %q\nca = %q\n"+
+		"[[clusters.prod.allow]]\nnamespace = \"agents\"\nservice-account = \"runner\"\naudiences = [\"a\"]\n", cluster.Issuer, cluster.URL, cluster.CA())
+	w.run()
+	made, err := w.gateway.clusters.Exchange(t.Context(), cluster.Token(cluster.Claims("https://tokens.example.org")), "a")
+	w.must(err)
+	w.stop()
+	w.run()
+	_, err = w.client.Keys.Rotate(t.Context(), api.RotateRequest{})
+	w.must(err)
+	verified, err := w.client.Tokens.Verify(t.Context(), api.VerifyRequest{Token: string(made.Raw), Audience: "a"})
+	if err != nil || !verified.Valid {
+		t.Errorf("after a restart and a rotation: %+v, %v", verified, err)
+	}
+}

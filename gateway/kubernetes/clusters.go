@@ -115,6 +115,15 @@ func (c *Clusters) Any() bool {
 	return len(c.all) > 0
 }
 
+// Longest is the longest lifetime that a token may have which this gateway, or one before it, made
+// for a pod of a cluster that is configured; 0 without one.
+func (c *Clusters) Longest() time.Duration {
+	if !c.Any() {
+		return 0
+	}
+	return MaxLife
+}
+
 // Status is a line for each cluster, by its name.
 func (c *Clusters) Status(now time.Time) map[string]string {
 	c.mu.RLock()

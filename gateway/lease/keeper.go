@@ -28,6 +28,9 @@ type Options struct {
 	// MaySign returns when a key that is published ahead may begin to sign: not before others
 	// can know it. Nil means when it was to begin.
 	MaySign func(key tokens.KeyInfo, now time.Time) time.Time
+	// Beside returns the longest lifetime of tokens that are made for no lease: the keys that signed
+	// them verify as long. Nil means that there are none.
+	Beside func() time.Duration
 	// Exists reports whether tokens with this subject are valid.
 	Exists func(id string) bool
 	// Revoked reports whether a token that is good otherwise was revoked; nil if none ever is.

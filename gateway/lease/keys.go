@@ -205,9 +205,12 @@ func (k *Keeper) Holding(kid string) (n int) {
 	return n
 }
 
-// longestTTL returns the longest token lifetime of any lease, also of tokens that were asked for.
-// Tokens of removed sandboxes need not be counted: they do not verify.
+// longestTTL returns the longest token lifetime of any lease, also of tokens that were asked for,
+// and of those beside leases. Tokens of removed sandboxes need not be counted: they do not verify.
 func (k *Keeper) longestTTL() (longest time.Duration) {
+	if k.opts.Beside != nil {
+		longest = k.opts.Beside()
+	}
 	for _, l := range k.all() {
 		_, its := l.lifetimes()
 		if asked := l.holder.Tokens(); len(asked.Files)+len(asked.Audiences) > 0 {
