@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,7 +51,16 @@ var engines = []engine{
 // eachEngine runs body in a fresh world for each driver. Containers run only as root: the
 // engines belong to root.
 func eachEngine(t *testing.T, body func(t *testing.T, w *world, e engine)) {
-	for _, e := range engines {
+	onEngines(t, engines, body)
+}
+
+// eachContainerEngine leaves VMs out: for what boots often, and is no matter of the driver.
+func eachContainerEngine(t *testing.T, body func(t *testing.T, w *world, e engine)) {
+	onEngines(t, slices.DeleteFunc(slices.Clone(engines), func(e engine) bool { return e.driver == "vm" }), body)
+}
+
+func onEngines(t *testing.T, list []engine, body func(t *testing.T, w *world, e engine)) {
+	for _, e := range list {
 		t.Run(e.driver, func(t *testing.T) {
 			host := hostVars[e.driver]
 			if host != "" && os.Getenv(host) == "" {
