@@ -35,6 +35,9 @@ const Deadline = 30 * time.Second
 // searchPath is where programs are looked up that are named without a slash.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// workingDir is where commands run.
+const workingDir = "/"
+
 // maxArgs bounds a command's arguments, in bytes together.
 const maxArgs = 8192
 
@@ -98,8 +101,9 @@ func find(name string) (string, error) {
 	return "", fmt.Errorf("there is no program %s in %s", name, searchPath)
 }
 
-// Files returns the files that a command is made of, as far as its words tell: the program, and
-// each argument that is the path of a file.
+// Files returns what a command is made of, as far as its words tell: the program, and each
+// argument that is the path of a file or a directory, or will be one once something is there. A
+// relative one lies in the command's working directory, which is the root.
 func Files(argv []string) (paths []string, err error) {
 	program, err := find(argv[0])
 	if err != nil {
@@ -108,8 +112,10 @@ func Files(argv []string) (paths []string, err error) {
 	paths = append(paths, program)
 	for _, arg := range argv[1:] {
 		for _, part := range []string{arg, arg[strings.Index(arg, "=")+1:]} { // --config=FILE
-			if info, err := os.Stat(part); filepath.IsAbs(part) && err == nil && info.Mode().IsRegular() && !slices.Contains(paths, part) {
-				paths = append(paths, part)
+			path := filepath.Join(workingDir, part)
+			_, err := os.Stat(path)
+			if (strings.Contains(part, "/") || part != "" && err == nil) && !slices.Contains(paths, path) {
+				paths = append(paths, path)
 			}
 		}
 	}
@@ -130,7 +136,7 @@ func Run(ctx context.Context, argv []string, most int) ([]byte, error) {
 	defer cancel()
 	out := &bounded{left: most, flooded: cancel}
 	cmd := exec.CommandContext(ctx, program, argv[1:]...)
-	cmd.Args[0], cmd.Env, cmd.Dir, cmd.Stdout = argv[0], Environment(), "/", out
+	cmd.Args[0], cmd.Env, cmd.Dir, cmd.Stdout = argv[0], Environment(), workingDir, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	cmd.WaitDelay = time.Second // a child that left the group may keep the pipe open

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -113,8 +114,14 @@ func TestCheckAndFiles(t *testing.T) {
 		}
 	}
 	file := script(t, "")
-	files, err := Files([]string{"sh", file, "-c", "--config=" + file, "/nonexistent", "word"})
-	if err != nil || len(files) != 2 || files[1] != file {
+	files, err := Files([]string{"sh", file, "-c", "--config=" + file, "/none", "no/such", "-C", "etc", filepath.Dir(file), "word"})
+	want := []string{"/usr/bin/sh", file, "/none", "/no/such", "/etc", filepath.Dir(file)}
+	for _, path := range want[1:] {
+		if !slices.Contains(files, path) {
+			t.Errorf("%s is not looked at", path)
+		}
+	}
+	if err != nil || slices.Contains(files, "/word") || slices.Contains(files, "/-c") {
 		t.Errorf("%q, %v", files, err)
 	}
 }
