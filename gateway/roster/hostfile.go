@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/follow"
@@ -18,18 +19,27 @@ func (r *Roster) MayFollow(path string) error {
 	refused := map[inode.ID]string{}
 	for _, it := range r.All() {
 		record := it.Rec()
-		for _, m := range record.Request.Mounts {
+		for _, m := range writable(record.Request.Mounts, record.Request.Rootfs, record.Request.Ephemeral) {
 			r.refuse(refused, record.Name, m)
 		}
 	}
 	return r.judge(path, refused)
 }
 
-// MayWrite refuses mounts of a new sandbox by which it could write to a file that a share
-// follows.
-func (r *Roster) MayWrite(mounts []vocab.Mount) error {
+// writable returns a sandbox's mounts, and its root if that is a directory of the host to which
+// it writes.
+func writable(mounts []vocab.Mount, rootfs string, ephemeral bool) []vocab.Mount {
+	if rootfs == "" || ephemeral {
+		return mounts
+	}
+	return append(slices.Clip(mounts), vocab.Mount{Source: rootfs, Target: "/", Writable: true})
+}
+
+// MayWrite refuses mounts of a new sandbox, and a root, by which it could write to a file that a
+// share follows.
+func (r *Roster) MayWrite(mounts []vocab.Mount, rootfs string, ephemeral bool) error {
 	refused := map[inode.ID]string{}
-	for _, m := range mounts {
+	for _, m := range writable(mounts, rootfs, ephemeral) {
 		r.refuse(refused, "", m)
 	}
 	if len(refused) == 0 {
@@ -59,7 +69,7 @@ func followed(q state.Request) (paths []string) {
 	return paths
 }
 
-// refuse adds the directory of a writable mount to those that hold nothing to follow.
+// refuse adds the directory, or the file, of a writable mount to those that hold nothing to follow.
 func (r *Roster) refuse(refused map[inode.ID]string, name string, m vocab.Mount) {
 	if !m.Writable {
 		return
@@ -89,7 +99,7 @@ func (r *Roster) judge(path string, refused map[inode.ID]string) error {
 func judge(path string, refused map[inode.ID]string) error {
 	locations, _ := follow.Locations(path) // a loop leads nowhere
 	for _, location := range locations {
-		for dir := filepath.Dir(location); ; dir = filepath.Dir(dir) {
+		for dir := location; ; dir = filepath.Dir(dir) {
 			if id, err := inode.Of(dir); err == nil && refused[id] != "" {
 				return errors.New(refused[id])
 			}

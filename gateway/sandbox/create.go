@@ -29,7 +29,7 @@ func (f *Fleet) Create(ctx context.Context, q api.CreateRequest) (*Sandbox, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := f.roster.MayWrite(q.Mounts); err != nil {
+	if err := f.roster.MayWrite(q.Mounts, q.Rootfs, q.Ephemeral); err != nil {
 		return nil, &api.Error{Code: api.CodeInvalid, Message: err.Error(),
 			Hint: "mount another directory, or mount this one read-only; or keep that token elsewhere"}
 	}
