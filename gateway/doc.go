@@ -22,7 +22,7 @@
 //   - daemon: the process: how it is started, and restarted
 //
 // Locks are taken in this order: an engine's mu, an item's Op and saving, Volumes.mu, Roster.mu,
-// Keeper.mu, an item's Mu, a lease's mu, a schedule's mu. Any of them may be left out. A
+// Keeper.mu, an item's Mu, a lease's mu or Sources.mu, a schedule's or a follower's mu. Any of them may be left out. A
 // share has a lock of its own, which is a flock on a file. Of the locks before, only Op may
 // be held when it is taken; while it is held, saving and all that come after saving may be
 // taken. Those of a change of settings (Gateway.applying, an issuer's changing) come before all

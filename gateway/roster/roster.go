@@ -4,7 +4,7 @@
 // [Owner], in package sandbox or package shares.
 //
 // Locks are taken in this order: an item's Op, its saving, Roster.mu, the keeper's mu, an
-// item's Mu, its lease's mu, a schedule's mu. Any of them may be left out. A share's flock
+// item's Mu, its lease's mu or Sources.mu, a schedule's or a follower's mu. Any of them may be left out. A share's flock
 // is taken with none of these held but Op; while it is held, saving and all that come after
 // saving may be taken.
 package roster

@@ -33,7 +33,7 @@ type feed struct {
 	stop func()        // ends the following of a file; nil for a command
 
 	users map[string]bool // ids of shares
-	holds int             // calls of Await that are not released
+	holds int             // calls of Await that are not released, and a run of the command
 	state Known
 	data  []byte        // the last good content
 	first chan struct{} // closed once there is a content or a failure
@@ -93,10 +93,18 @@ func (s *Sources) found(f *feed, found follow.Found) { s.settle(f, found.Data, t
 func (s *Sources) run(ctx context.Context, key string) {
 	s.mu.Lock()
 	f := s.feeds[key]
-	s.mu.Unlock()
 	if f != nil {
-		s.make(ctx, f)
+		f.holds++ // whoever comes while it runs gets this feed, and no second run
 	}
+	s.mu.Unlock()
+	if f == nil {
+		return
+	}
+	s.make(ctx, f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.holds--
+	s.drop(f)
 }
 
 // make runs a feed's command once, but not while another run is under way.
@@ -140,18 +148,19 @@ func (s *Sources) output(ctx context.Context, spec vocab.Source) (data []byte, e
 func (s *Sources) settle(f *feed, data []byte, expires time.Time, err error) {
 	now := time.Now()
 	var news []user
+	tell := func() {} // a log may wait, and mu is never held over that
 	s.mu.Lock()
 	st := &f.state
 	if err != nil {
 		st.failures++
 		problem := text.Line(f.what() + ": " + reason(err))
 		if problem != st.Problem {
-			s.opts.Log.Warn("a source fails; what it gave last stays", "problem", problem)
+			tell = func() { s.opts.Log.Warn("a source fails; what it gave last stays", "problem", problem) }
 		}
 		st.Problem = problem
 	} else {
 		if st.Problem != "" {
-			s.opts.Log.Info("a source works again", "source", f.what())
+			tell = func() { s.opts.Log.Info("a source works again", "source", f.what()) }
 		}
 		if !st.Has || !bytes.Equal(f.data, data) {
 			news = s.usersOf(f)
@@ -169,6 +178,7 @@ func (s *Sources) settle(f *feed, data []byte, expires time.Time, err error) {
 		close(f.first)
 	}
 	s.mu.Unlock()
+	go tell()
 	if len(news) > 0 {
 		go func() { // the follower does not wait for the shares' disk
 			for _, u := range news {

@@ -114,10 +114,15 @@ func (s *Sources) Await(ctx context.Context, list []vocab.Source) (release func(
 	}
 	list = withoutSecrets(list)
 	s.mu.Lock()
-	feeds := make([]*feed, len(list))
+	feeds, firsts := make([]*feed, len(list)), make([]chan struct{}, len(list))
 	for i, spec := range list {
-		feeds[i] = s.feed(spec)
-		feeds[i].holds++
+		f := s.feed(spec)
+		if f.stop == nil && !f.state.Has && f.state.Problem != "" { // it failed; perhaps it is mended
+			f.first, f.state.Problem = make(chan struct{}), ""
+			s.due.Set(f.key, time.Now(), time.Now())
+		}
+		f.holds++
+		feeds[i], firsts[i] = f, f.first
 	}
 	s.mu.Unlock()
 	release = func() {
@@ -128,16 +133,16 @@ func (s *Sources) Await(ctx context.Context, list []vocab.Source) (release func(
 			s.drop(f)
 		}
 	}
-	return release, s.await(ctx, list, feeds)
+	return release, s.await(ctx, list, feeds, firsts)
 }
 
 // await waits for the feeds of a list.
-func (s *Sources) await(ctx context.Context, list []vocab.Source, feeds []*feed) error {
+func (s *Sources) await(ctx context.Context, list []vocab.Source, feeds []*feed, firsts []chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for i, f := range feeds {
 		select {
-		case <-f.first:
+		case <-firsts[i]:
 		case <-ctx.Done():
 			return fmt.Errorf("the source of %s: %w", list[i].Name, ctx.Err())
 		}

@@ -300,3 +300,34 @@ func TestComplete(t *testing.T) {
 		}
 	}
 }
+
+// TestDroppedWhileItRuns: a command that runs when its share stops runs to its end, and not twice at
+// once if the share starts again meanwhile.
+func TestDroppedWhileItRuns(t *testing.T) {
+	w := newWorld(t)
+	lock, began := filepath.Join(w.dir, "lock"), filepath.Join(w.dir, "began")
+	prog := w.write("prog", "#!/bin/sh\nmkdir "+lock+" || exit 1\ntouch "+began+"\nsleep 0.5\nrmdir "+lock+"\necho ok\n")
+	list := []vocab.Source{{Name: "t", Command: []string{prog}}}
+	w.Show("box", list)
+	w.eventually("it runs", func() bool { _, err := os.Stat(began); return err == nil })
+	w.Show("box", nil)
+	w.Show("box", list)
+	if err := w.await(list...); err != nil {
+		t.Error(err)
+	}
+	w.Show("box", nil)
+	w.eventually("it is dropped", func() bool { w.Sources.mu.Lock(); defer w.Sources.mu.Unlock(); return len(w.feeds) == 0 })
+}
+
+// TestAwaitTriesAgain: who asks for a source whose command has failed hears of a new run.
+func TestAwaitTriesAgain(t *testing.T) {
+	w := newWorld(t)
+	prog := w.write("prog", "#!/bin/sh\nexit 3\n")
+	list := []vocab.Source{{Name: "t", Command: []string{prog}}}
+	w.Show("box", list)
+	w.eventually("it failed often", func() bool { return w.State(list[0]).failures >= 2 })
+	w.write("prog", "#!/bin/sh\necho ok\n")
+	if err := w.await(list...); err != nil {
+		t.Errorf("what was mended fails still: %v", err)
+	}
+}
