@@ -99,7 +99,7 @@ func expiryOfAWS(data []byte, _ time.Time) (time.Time, error) {
 	case err != nil:
 		return time.Time{}, err
 	case d.Version != 1 || d.AccessKeyID == "" || d.SecretAccessKey == "":
-		return time.Time{}, errors.New("Version has to be 1, with AccessKeyId and SecretAccessKey")
+		return time.Time{}, errors.New("its Version has to be 1, with AccessKeyId and SecretAccessKey")
 	}
 	return timestamp(d.Expiration)
 }
