@@ -25,7 +25,7 @@ const (
 	leastLife = 5 * time.Second
 
 	patience     = 5 * time.Second // for one exchange
-	maxExchanges = 16              // at a time, of one cluster
+	maxExchanges = 16              // that wait at a time for one cluster's API server
 )
 
 // Options are what clusters are made with; all are required.
@@ -48,7 +48,6 @@ type cluster struct {
 	settings config.Cluster
 	server   *server
 	check    check
-	turns    chan struct{} // exchanges under way
 }
 
 // check is a way to learn whether a cluster vouches for a token.
@@ -98,8 +97,7 @@ func (c *cluster) reachedAs(s config.Cluster) bool {
 }
 
 func (c *Clusters) newCluster(name string, s config.Cluster) *cluster {
-	one := &cluster{name: name, settings: s, server: newServer(s, c.opts.Log.With("cluster", name)),
-		turns: make(chan struct{}, maxExchanges)}
+	one := &cluster{name: name, settings: s, server: newServer(s, c.opts.Log.With("cluster", name))}
 	if s.Check == config.ByReview {
 		one.check = &reviewer{server: one.server, audience: s.Audience}
 	} else {
@@ -174,15 +172,8 @@ func (c *Clusters) Exchange(ctx context.Context, raw, audience string) (made oau
 		Algorithm: tokens.Algorithm(rule.Algorithm), NoID: rule.NoID()}, t.expires())
 }
 
-// vouch asks the cluster. Who comes when too many do is told to come again: they would wait for a
-// slow API server, and keep others from the listener.
+// vouch asks the cluster, for so long.
 func (c *cluster) vouch(ctx context.Context, t *token) *oauth.Refusal {
-	select {
-	case c.turns <- struct{}{}:
-		defer func() { <-c.turns }()
-	default:
-		return refuse(oauth.Unavailable, "too many exchanges with this cluster are under way")
-	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return c.check.vouch(ctx, t)

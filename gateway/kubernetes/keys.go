@@ -52,6 +52,7 @@ type keySet struct {
 	keys    map[string][]key // by kid
 	fetched time.Time        // when the fetch began that brought them; zero for never
 	flight  *flight          // the fetch under way; nil for none
+	tried   time.Time        // when the last fetch began
 	problem error            // of the last fetch
 }
 
@@ -111,6 +112,11 @@ func (s *keySet) age() time.Duration {
 
 // await has the keys fetched, and waits for it.
 func (s *keySet) await(ctx context.Context) *oauth.Refusal {
+	leave, bad := s.server.enter()
+	if bad != nil {
+		return bad
+	}
+	defer leave()
 	s.mu.Lock()
 	f := s.flight
 	if f == nil {
@@ -132,11 +138,13 @@ func (s *keySet) await(ctx context.Context) *oauth.Refusal {
 	return nil
 }
 
-// upkeep has keys that are not new fetched, and does not wait for it.
+// upkeep has keys that are not new fetched, and does not wait for it. After a failure it does so once
+// in a while: anybody can send tokens that name a key which is known.
 func (s *keySet) upkeep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.flight == nil && s.age() > refreshAfter {
+	failed := s.problem != nil && time.Since(s.tried) < fetchEvery
+	if s.flight == nil && s.age() > refreshAfter && !failed {
 		s.begin()
 	}
 }
@@ -144,7 +152,7 @@ func (s *keySet) upkeep() {
 // begin starts a fetch. The caller holds s.mu. Nobody who waits can end it.
 func (s *keySet) begin() *flight {
 	f := &flight{done: make(chan struct{})}
-	s.flight = f
+	s.flight, s.tried = f, time.Now()
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

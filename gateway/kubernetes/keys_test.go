@@ -136,6 +136,62 @@ func TestAway(t *testing.T) {
 	}
 }
 
+// TestKnownKeyWaitsForNobody: while the API server does not answer, strangers who send key ids that
+// nobody has keep no pod out whose key is known.
+func TestKnownKeyWaitsForNobody(t *testing.T) {
+	w := newWorld(t, config.ByKeys)
+	w.must(w.good())
+	arrived, end := make(chan struct{}, 100), make(chan struct{})
+	w.cluster.Set(func() {
+		w.cluster.Instead = func(http.ResponseWriter, *http.Request) bool { arrived <- struct{}{}; <-end; return true }
+	})
+	strange := clustertest.NewKey(t, "ES256", "nobody's")
+	header := map[string]any{"alg": "ES256", "kid": "nobody's"}
+	token := strange.Sign(t, header, w.good())
+	var flood sync.WaitGroup
+	defer flood.Wait()
+	defer close(end)
+	for range maxExchanges {
+		flood.Go(func() { w.exchange(token, allowed) })
+	}
+	<-arrived
+	for deadline := time.Now().Add(someLater); len(w.all["prod"].server.waiting) < maxExchanges; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("they do not wait")
+		}
+	}
+	if _, bad := w.exchange(token, allowed); !strings.Contains(bad, "too many exchanges") {
+		t.Errorf("one too many: %q", bad)
+	}
+	w.must(w.good())
+}
+
+// TestFailedUpkeep: while the keys can't be fetched, exchanges with a key that is known don't have that
+// tried all the time.
+func TestFailedUpkeep(t *testing.T) {
+	w := newWorld(t, config.ByKeys)
+	w.must(w.good())
+	w.older(refreshAfter + time.Second)
+	w.cluster.Set(func() {
+		w.cluster.Instead = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(500); return true }
+	})
+	before, begin := len(w.cluster.Requests()), time.Now()
+	for range 50 {
+		w.must(w.good())
+		w.settled()
+	}
+	if n, most := len(w.cluster.Requests())-before, 2+int(time.Since(begin)/fetchEvery); n == 0 || n > most {
+		t.Errorf("%d requests by 50 exchanges", n)
+	}
+	w.change(func(s *keySet) { s.tried = s.tried.Add(-fetchEvery) })
+	w.cluster.Set(func() { w.cluster.Instead = nil })
+	w.must(w.good())
+	w.settled()
+	if age := w.keySet().age(); age > refreshAfter {
+		t.Errorf("not tried again: keys of %v ago", age)
+	}
+}
+
 // TestHostileServer: what an API server, or who is in its place, may answer. Each is refused in time,
 // and nothing of it is kept.
 func TestHostileServer(t *testing.T) {

@@ -49,6 +49,11 @@ var codec = func() runtime.NegotiatedSerializer {
 }()
 
 func (r *reviewer) vouch(ctx context.Context, t *token) *oauth.Refusal {
+	leave, bad := r.server.enter()
+	if bad != nil {
+		return bad
+	}
+	defer leave()
 	status, err := r.review(ctx, t.raw)
 	r.server.tell(err)
 	r.mu.Lock()

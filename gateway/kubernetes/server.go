@@ -40,6 +40,7 @@ type server struct {
 	token    string // file; "" for none
 	log      *slog.Logger
 	requests chan struct{}
+	waiting  chan struct{} // exchanges
 
 	mu      sync.Mutex
 	over    *http.Client
@@ -49,7 +50,19 @@ type server struct {
 
 func newServer(s config.Cluster, log *slog.Logger) *server {
 	return &server{url: strings.TrimRight(s.Server, "/"), pinned: s.Server != s.Issuer, ca: s.CA, token: s.TokenFile, log: log,
-		requests: make(chan struct{}, maxRequests)}
+		requests: make(chan struct{}, maxRequests), waiting: make(chan struct{}, maxExchanges)}
+}
+
+// enter is called by an exchange that is going to wait for the server, and leave at the end of that.
+// Who comes when too many do is told to come again: they would keep others from the listener. Who
+// need not wait is not held up by those who do.
+func (s *server) enter() (leave func(), bad *oauth.Refusal) {
+	select {
+	case s.waiting <- struct{}{}:
+		return func() { <-s.waiting }, nil
+	default:
+		return nil, refuse(oauth.Unavailable, "too many exchanges with this cluster are under way")
+	}
 }
 
 // turn waits until the server may be asked, or ctx has ended. What it returns is to be called
