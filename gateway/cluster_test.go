@@ -146,3 +146,23 @@ func TestClusterRotation(t *testing.T) {
 		t.Errorf("after a restart and a rotation: %+v, %v", verified, err)
 	}
 }
+
+// TestClustersInOrder: status names the clusters in the same order each time.
+func TestClustersInOrder(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	text := ""
+	for name := range strings.SplitSeq("h b f a d g c e", " ") {
+		text += fmt.Sprintf("[clusters.%s]\nissuer = \"https://127.0.0.1:1/%[1]s\"\naudience = \"a\"\n", name)
+	}
+	w.configure("%s", text)
+	g := w.run()
+	var names []string
+	for _, f := range g.issuerFacts() {
+		if name, is := strings.CutPrefix(f.Name, "Cluster "); is {
+			names = append(names, name)
+		}
+	}
+	if got := strings.Join(names, " "); got != "a b c d e f g h" {
+		t.Error(got)
+	}
+}

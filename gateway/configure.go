@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"openshell-vm/gateway/api"
@@ -124,8 +126,9 @@ func (g *Gateway) issuerFacts() (facts []api.Fact) {
 		say("Issuer", fmt.Sprintf("%s can't be written down; tokens keep %s", c.Issuer, g.keeper.Issuer().Name()))
 	}
 	say("Verifiers", g.listener.Status())
-	for name, line := range g.clusters.Status(time.Now()) {
-		say("Cluster "+name, line)
+	clusters := g.clusters.Status(time.Now())
+	for _, name := range slices.Sorted(maps.Keys(clusters)) {
+		say("Cluster "+name, clusters[name])
 	}
 	say("Hook", g.hook.Status())
 	say("Keys", g.heldKeys())
