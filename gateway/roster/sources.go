@@ -14,11 +14,16 @@ import (
 	"openshell-vm/share"
 )
 
-// sourceChanged publishes a share anew that shows other data under one of the names.
-func (r *Roster) sourceChanged(id string, names []string, data []byte) {
+// sourceChanged publishes a share anew that shows other data under one of the names. What was
+// found first may be what the share holds since before the gateway began.
+func (r *Roster) sourceChanged(id string, names []string, data []byte, first bool) {
 	it := r.ByID(id)
 	if it == nil {
 		return // it is being made, and is published when it is
+	}
+	if !first { // what is shown now may be about to change
+		it.Lease.Hasten()
+		return
 	}
 	auth := it.Lease.Share().AuthDir()
 	for _, name := range names {

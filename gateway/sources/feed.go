@@ -151,6 +151,7 @@ func (s *Sources) settle(f *feed, data []byte, expires time.Time, err error) {
 	tell := func() {} // a log may wait, and mu is never held over that
 	s.mu.Lock()
 	st := &f.state
+	first := !st.Has
 	if err != nil {
 		st.failures++
 		problem := text.Line(f.what() + ": " + reason(err))
@@ -182,7 +183,7 @@ func (s *Sources) settle(f *feed, data []byte, expires time.Time, err error) {
 	if len(news) > 0 {
 		go func() { // the follower does not wait for the shares' disk
 			for _, u := range news {
-				s.opts.Changed(u.id, u.names, data)
+				s.opts.Changed(u.id, u.names, data, first)
 			}
 		}()
 	}

@@ -2,8 +2,8 @@ package sources
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"openshell-vm/internal/vocab"
@@ -21,31 +21,43 @@ type Shown struct {
 // never returns nil files, so that its error stops no publish.
 func (f Shown) Files(uint64) ([]share.File, error) {
 	files := make([]share.File, 0, len(f.List))
-	var published map[string][]byte
+	published := sync.OnceValue(func() map[string][]byte {
+		last, _ := share.Read(f.Auth) // an error means that it holds nothing
+		return last.Files
+	})
 	var failed error
-	left := MaxAll
+	all := 0
 	for _, spec := range f.List {
 		if f.Sources.withdrawn(spec) {
 			continue // what the share holds of it has to go
 		}
 		data, st, ok := f.Sources.content(spec)
 		if !ok {
-			if published == nil {
-				last, _ := share.Read(f.Auth) // an error means that it holds nothing
-				published = last.Files
-			}
-			if data, ok = published[spec.Name]; !ok {
+			if data, ok = published()[spec.Name]; !ok {
 				failed = errors.Join(failed, errNothing(spec, st))
 				continue
 			}
 		}
-		if left -= len(data); left < 0 {
-			failed = errors.Join(failed, fmt.Errorf("%s: %w: at most %d MiB", spec.Name, errTooMuch, MaxAll>>20))
-			break
-		}
+		all += len(data)
 		files = append(files, share.File{Name: spec.Name, Data: data, Mode: fs.FileMode(spec.Mode), Later: true})
 	}
-	return files, failed
+	if all <= MaxAll {
+		return files, failed
+	}
+	return kept(files, published()), errors.Join(failed, errTooMuch)
+}
+
+// kept returns the files with what the share holds of them, without those of which it holds
+// nothing: one that has grown too much takes no other away.
+func kept(files []share.File, held map[string][]byte) []share.File {
+	list := make([]share.File, 0, len(files))
+	for _, file := range files {
+		if data, ok := held[file.Name]; ok {
+			file.Data = data
+			list = append(list, file)
+		}
+	}
+	return list
 }
 
 // Due returns zero: who has something new says so.

@@ -2,7 +2,6 @@ package sources
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -19,8 +18,8 @@ import (
 // Options are what sources need of others. All are required but Allowed and Secrets.
 type Options struct {
 	// Changed is called when a source has another content than before: a share shows it under
-	// these names. It must not block for long.
-	Changed func(id string, names []string, data []byte)
+	// these names. first is true for what was found first, which the share may hold already.
+	Changed func(id string, names []string, data []byte, first bool)
 	// Allowed refuses a program that no command may run, such as one that a sandbox can write. It
 	// may look at the file system.
 	Allowed func(path string) error
@@ -212,4 +211,4 @@ func (s *Sources) content(spec vocab.Source) (data []byte, st Known, ok bool) {
 	return f.data, f.state, true
 }
 
-var errTooMuch = errors.New("all files with sources together are too large for a share")
+var errTooMuch = fmt.Errorf("all files with sources together are too large for a share: at most %d MiB", MaxAll>>20)

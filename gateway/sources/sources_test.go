@@ -38,7 +38,7 @@ func newWorld(t *testing.T) *world {
 		return w.refused
 	}
 	follower := follow.New(follow.Options{Judge: allowed})
-	w.Sources = New(Options{Log: slog.New(slog.DiscardHandler), Allowed: allowed, Follower: follower, Changed: func(id string, names []string, data []byte) {
+	w.Sources = New(Options{Log: slog.New(slog.DiscardHandler), Allowed: allowed, Follower: follower, Changed: func(id string, names []string, data []byte, _ bool) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.changed = append(w.changed, fmt.Sprintf("%s %s %s", id, strings.Join(names, "+"), data))
@@ -267,6 +267,43 @@ func TestNothingYet(t *testing.T) {
 	}
 	if err := w.await(vocab.Source{Name: "other", File: missing}); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("awaited: %v", err)
+	}
+}
+
+// TestTooMuch: a file that grows over the limit of all keeps its last content, and takes no other
+// away.
+func TestTooMuch(t *testing.T) {
+	w := newWorld(t)
+	var list []vocab.Source
+	for i := range MaxAll/MaxFile + 1 {
+		name := fmt.Sprint("f", i)
+		list = append(list, vocab.Source{Name: name, File: w.write(name, strings.Repeat("x", MaxFile/2))})
+	}
+	w.Show("box", list)
+	w.eventually("all are read", func() bool { return len(w.told()) == len(list) })
+	s, err := share.Create(filepath.Join(w.dir, "share"), share.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Remove(context.Background()) })
+	shown := Shown{w.Sources, list, s.AuthDir()}
+	if _, err := s.Publish(t.Context(), 0, shown.Files); err != nil {
+		t.Fatal(err)
+	}
+	for i := range len(list) - 1 {
+		w.write(fmt.Sprint("f", i), strings.Repeat("y", MaxFile))
+	}
+	w.eventually("all have grown", func() bool { return len(w.told()) == 2*len(list)-1 })
+	files, err := shown.Files(2)
+	if len(files) != len(list) || err == nil || !strings.Contains(err.Error(), "at most 8 MiB") {
+		t.Errorf("%d of %d files, %v", len(files), len(list), err)
+	}
+	size := 0
+	for _, f := range files {
+		size += len(f.Data)
+	}
+	if size > MaxAll {
+		t.Errorf("%d bytes", size)
 	}
 }
 
