@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -28,7 +29,7 @@ const (
 	maxAnswer = 64 << 10             // bytes
 	longest   = 10 * 365 * 24 * 3600 // a lifetime that is believed, in seconds
 	pause     = 200 * time.Millisecond
-	away      = "temporarily_unavailable" // the gateway's word for a cluster that does not answer
+	longPause = 2 * time.Second // at most, if a gateway wants to be left alone for longer
 )
 
 // answer is the gateway's.
@@ -43,34 +44,59 @@ type answer struct {
 type refused struct {
 	Code        string `json:"error"`
 	Description string `json:"error_description"`
+
+	away  bool          // it may be asked again
+	pause time.Duration // after which; 0 if it does not say
 }
 
 func (r *refused) Error() string {
 	return fmt.Sprintf("the gateway refuses: %s (%s)", r.Description, r.Code)
 }
 
+// refusal is what an answer that is no token says. One that is too busy, and a proxy in front of a
+// gateway that is away, have no words of the gateway's.
+func refusal(response *http.Response, text []byte) *refused {
+	no := &refused{Code: response.Status}
+	_ = json.Unmarshal(text, no) // else the status alone tells
+	switch response.StatusCode {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		no.away = true
+	}
+	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		no.pause = min(time.Duration(min(seconds, 60))*time.Second, longPause)
+	}
+	return no
+}
+
 // ask gets a token for an audience. A gateway that is away, as during its restart, is asked again
-// until ctx ends. The sandbox's own token is read anew for each try.
+// until ctx ends, a little later if it says that it is too busy. The sandbox's own token is read anew for each try.
 func ask(ctx context.Context, audience string) (*answer, error) {
 	g, err := find()
 	if err != nil {
 		return nil, err
 	}
+	return g.ask(ctx, audience)
+}
+
+func (g *place) ask(ctx context.Context, audience string) (*answer, error) {
 	for refusals := 0; ; {
 		a, err := g.once(ctx, audience)
 		var no *refused
+		wait := pause
 		switch {
 		case err == nil:
 			return a, nil
-		case errors.As(err, &no) && no.Code != away:
+		case errors.As(err, &no) && !no.away:
 			if refusals++; refusals > 1 || no.Code != "invalid_request" {
 				return nil, err // an expired token may have been read just before it was replaced
 			}
+		case no != nil:
+			wait = max(pause, no.pause)
 		}
 		select {
 		case <-ctx.Done():
 			return nil, err
-		case <-time.After(pause):
+		case <-time.After(wait):
 		}
 	}
 }
@@ -116,9 +142,7 @@ func (g *place) once(ctx context.Context, audience string) (*answer, error) {
 		return nil, fmt.Errorf("the gateway's answer breaks off: %w", err)
 	}
 	if response.StatusCode != http.StatusOK {
-		no := &refused{Code: response.Status}
-		_ = json.Unmarshal(text, no) // else the status alone tells
-		return nil, no
+		return nil, refusal(response, text)
 	}
 	a := &answer{}
 	if err := json.Unmarshal(text, a); err != nil || !bearer.MatchString(a.Token) || a.ExpiresIn < 0 || a.ExpiresIn > longest {

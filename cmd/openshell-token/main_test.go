@@ -78,7 +78,6 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case g.away > 0:
 		g.away--
-		w.Header().Set("Retry-After", "1")
 		w.WriteHeader(http.StatusServiceUnavailable)
 		fmt.Fprintf(w, `{"error":"temporarily_unavailable","error_description":"the cluster does not answer"}`)
 	case g.stale > 0:
@@ -253,6 +252,38 @@ func TestGatewayAway(t *testing.T) {
 	defer back.Stop()
 	if code, out, problems := g.call("", "--timeout", "1m", "ok"); code != 0 || out != "made\n" {
 		t.Errorf("%d, %q, %s", code, out, problems)
+	}
+}
+
+// TestTooBusy: who is told to come again does, and not at once. A proxy in front of a gateway that is
+// away, and a listener with too many requests, do not say it in the gateway's words.
+func TestTooBusy(t *testing.T) {
+	for _, status := range []int{429, 502, 503, 504} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			var asked []time.Time
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if asked = append(asked, time.Now()); len(asked) > 1 {
+					fmt.Fprint(w, `{"access_token":"made","expires_in":900}`)
+					return
+				}
+				if status == 429 {
+					w.Header().Set("Retry-After", "1")
+				}
+				http.Error(w, "<html>too many requests", status)
+			}))
+			defer server.Close()
+			own := filepath.Join(t.TempDir(), "own")
+			if err := os.WriteFile(own, []byte("own"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv(envToken, own)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			a, err := (&place{server.URL, server.Client()}).ask(ctx, "ok")
+			if err != nil || a.Token != "made" || len(asked) != 2 || status == 429 && asked[1].Sub(asked[0]) < time.Second {
+				t.Errorf("%+v, %v, asked at %v", a, err, asked)
+			}
+		})
 	}
 }
 
