@@ -124,6 +124,11 @@ func TestExamplesAgree(t *testing.T) {
 	same(t, "who has it", binding.Subjects[0].Namespace+"/"+binding.Subjects[0].Name, deployment.Namespace+"/"+template.Spec.ServiceAccountName)
 	same(t, "the Deployment's pods", fmt.Sprint(deployment.Spec.Selector.MatchLabels), fmt.Sprint(template.Labels))
 	same(t, "the Service's pods", fmt.Sprint(service.Spec.Selector), fmt.Sprint(template.Labels))
+	if live := template.Spec.Containers[0].LivenessProbe; live == nil || live.Exec == nil {
+		t.Error("whoever floods the listener can have the gateway ended: its liveness is asked there")
+	} else {
+		same(t, "how it is asked whether it lives", fmt.Sprint(live.Exec.Command), "[openshell-vm gateway status]")
+	}
 	ports := template.Spec.Containers[0].Ports
 	same(t, "the Service's port", service.Spec.Ports[0].TargetPort.StrVal, ports[0].Name)
 	mounts(t, template.Spec, []string{one[*core.ConfigMap](t, server).Name, one[*core.PersistentVolumeClaim](t, server).Name, "openshell-gateway-tls"})
