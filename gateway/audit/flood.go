@@ -38,12 +38,15 @@ type floods struct {
 
 // flooder is who causes lines. Pods are told apart by their ServiceAccount once that is verified: whoever
 // is refused can name any.
-type flooder struct{ what, sandbox, caller, account string }
+type flooder struct {
+	what, sandbox, caller string
+	account               Pod // only its cluster, namespace and ServiceAccount
+}
 
 func flooderOf(e Event) flooder {
 	f := flooder{what: e.What, sandbox: e.Sandbox, caller: e.Caller}
 	if e.Pod != nil && e.What == Exchange {
-		f.account = e.Pod.Cluster + "/" + e.Pod.Namespace + "/" + e.Pod.ServiceAccount
+		f.account = Pod{Cluster: e.Pod.Cluster, Namespace: e.Pod.Namespace, ServiceAccount: e.Pod.ServiceAccount}
 	}
 	return f
 }
@@ -101,9 +104,14 @@ func (f *floods) sum(who flooder) {
 	more := of.more
 	of.more, of.timer = 0, nil
 	f.mu.Unlock()
-	if more > 0 {
-		f.write(Event{What: who.what, Sandbox: who.sandbox, Caller: who.caller, Reason: fmt.Sprintf(bounds[who.what].more, more)})
+	if more == 0 {
+		return
 	}
+	e := Event{What: who.what, Sandbox: who.sandbox, Caller: who.caller, Reason: fmt.Sprintf(bounds[who.what].more, more)}
+	if who.account != (Pod{}) {
+		e.Pod = &who.account
+	}
+	f.write(e)
 }
 
 // end writes the sums at once.
