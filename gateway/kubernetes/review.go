@@ -24,7 +24,7 @@ const (
 	extraPodUID  = "authentication.kubernetes.io/pod-uid"
 )
 
-// maxSaid bounds in bytes what of an API server's words is passed on.
+// maxSaid bounds in bytes what of an API server's words gets into the audit log.
 const maxSaid = 200
 
 // reviewer asks the cluster's API server about each token. It keeps no answer, so a token is
@@ -68,7 +68,9 @@ func (r *reviewer) vouch(ctx context.Context, t *token) *oauth.Refusal {
 	}
 	switch {
 	case !status.Authenticated:
-		return unfit("its cluster's API server does not take it" + said(status.Error))
+		no := unfit("its cluster's API server does not take it")
+		no.Detail = text.Short(status.Error, maxSaid) // an authenticator's error may name what is inside
+		return no
 	case !slices.Contains(status.Audiences, r.audience):
 		return unfit("its cluster's API server did not look for whom it is")
 	case status.User.Username != username(k.Namespace, k.ServiceAccount.Name) || status.User.UID != k.ServiceAccount.UID ||
@@ -76,14 +78,6 @@ func (r *reviewer) vouch(ctx context.Context, t *token) *oauth.Refusal {
 		return unfit("its cluster's API server says that it is of another ServiceAccount or pod")
 	}
 	return nil
-}
-
-// said are an API server's words, after a colon.
-func said(words string) string {
-	if words == "" {
-		return ""
-	}
-	return ": " + text.Short(words, maxSaid)
 }
 
 func (r *reviewer) review(ctx context.Context, raw string) (authentication.TokenReviewStatus, error) {

@@ -94,7 +94,7 @@ func (s server) introspect(w http.ResponseWriter, r *http.Request) {
 	form, bad := formOf(r)
 	raw := form.Get("token")
 	if bad == nil && raw == "" {
-		bad = &Refusal{"invalid_request", "there is no token to look at"}
+		bad = &Refusal{Code: "invalid_request", Description: "there is no token to look at"}
 	}
 	if bad != nil {
 		s.bad(w, r, bad)

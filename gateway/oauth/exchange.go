@@ -48,10 +48,17 @@ const retryAfter = "5"
 type Refusal struct {
 	Code        string `json:"error"`
 	Description string `json:"error_description,omitempty"`
+	// Detail is for logs only: it may say what is none of the caller's business.
+	Detail string `json:"-"`
 }
 
 // Error is the line for logs.
-func (e *Refusal) Error() string { return e.Code + ": " + e.Description }
+func (e *Refusal) Error() string {
+	if e.Detail != "" {
+		return e.Code + ": " + e.Description + ": " + e.Detail
+	}
+	return e.Code + ": " + e.Description
+}
 
 // form are a request's parameters.
 type form struct{ url.Values }
@@ -61,14 +68,14 @@ type form struct{ url.Values }
 func formOf(r *http.Request) (form, *Refusal) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" {
-		return form{}, &Refusal{"invalid_request", "the body has to be application/x-www-form-urlencoded"}
+		return form{}, &Refusal{Code: "invalid_request", Description: "the body has to be application/x-www-form-urlencoded"}
 	}
 	if err := r.ParseForm(); err != nil {
-		return form{}, &Refusal{"invalid_request", "the body can't be read, or is too large"}
+		return form{}, &Refusal{Code: "invalid_request", Description: "the body can't be read, or is too large"}
 	}
 	for name, values := range r.PostForm {
 		if len(values) > 1 {
-			return form{}, &Refusal{"invalid_request", "a parameter is given more than once"}
+			return form{}, &Refusal{Code: "invalid_request", Description: "a parameter is given more than once"}
 		}
 		if values[0] == "" {
 			delete(r.PostForm, name)
@@ -114,23 +121,23 @@ func (f form) check() *Refusal {
 	kind, wanted := f.Get("subject_token_type"), f.Get("requested_token_type")
 	switch {
 	case f.Get("grant_type") != GrantExchange:
-		return &Refusal{"unsupported_grant_type", "only " + GrantExchange + " is"}
+		return &Refusal{Code: "unsupported_grant_type", Description: "only " + GrantExchange + " is"}
 	case !f.Has("subject_token"):
-		return &Refusal{"invalid_request", "there is no subject_token: send the content of the token's file"}
+		return &Refusal{Code: "invalid_request", Description: "there is no subject_token: send the content of the token's file"}
 	case kind != TypeJWT && kind != typeAccess && kind != typeID:
-		return &Refusal{"invalid_request", "subject_token_type has to be " + TypeJWT}
+		return &Refusal{Code: "invalid_request", Description: "subject_token_type has to be " + TypeJWT}
 	case wanted != "" && wanted != TypeJWT && wanted != typeAccess && wanted != typeID:
-		return &Refusal{"invalid_request", "requested_token_type has to be " + TypeJWT}
+		return &Refusal{Code: "invalid_request", Description: "requested_token_type has to be " + TypeJWT}
 	case f.Has("actor_token") || f.Has("actor_token_type"):
-		return &Refusal{"invalid_request", "there are no actors here"}
+		return &Refusal{Code: "invalid_request", Description: "there are no actors here"}
 	case f.Has("scope"):
-		return &Refusal{"invalid_scope", "tokens have no scope: ask for an audience"}
+		return &Refusal{Code: "invalid_scope", Description: "tokens have no scope: ask for an audience"}
 	case f.Has("resource"):
-		return &Refusal{"invalid_target", "give the resource as audience"}
+		return &Refusal{Code: "invalid_target", Description: "give the resource as audience"}
 	case !f.Has("audience"):
-		return &Refusal{"invalid_request", "there is no audience"}
+		return &Refusal{Code: "invalid_request", Description: "there is no audience"}
 	case len(f.Get("audience")) > maxAudience:
-		return &Refusal{"invalid_target", fmt.Sprintf("an audience has at most %d bytes", maxAudience)}
+		return &Refusal{Code: "invalid_target", Description: fmt.Sprintf("an audience has at most %d bytes", maxAudience)}
 	}
 	return nil
 }
@@ -140,20 +147,20 @@ func (s server) exchange(r *http.Request, f form, audience string) (Token, *Refu
 		made, err := s.Exchange(r.Context(), f.Get("subject_token"), audience)
 		bad, _ := errors.AsType[*Refusal](err)
 		if err != nil && bad == nil {
-			bad = &Refusal{ServerError, "no token can be made now"}
+			bad = &Refusal{Code: ServerError, Description: "no token can be made now"}
 		}
 		return made, bad
 	}
 	claims, err := s.verified(callerOf(r), f.Get("subject_token"))
 	if err != nil { // RFC 8693, 2.2.2
-		return Token{}, &Refusal{"invalid_request", "the subject_token is refused: " + err.Error()}
+		return Token{}, &Refusal{Code: "invalid_request", Description: "the subject_token is refused: " + err.Error()}
 	}
 	made, err := s.Mint(r.Context(), claims.SandboxID, audience)
 	switch {
 	case errors.Is(err, ErrTarget):
-		return Token{}, &Refusal{"invalid_target", err.Error()}
+		return Token{}, &Refusal{Code: "invalid_target", Description: err.Error()}
 	case err != nil:
-		return Token{}, &Refusal{"server_error", "no token can be made now"}
+		return Token{}, &Refusal{Code: "server_error", Description: "no token can be made now"}
 	}
 	return made, nil
 }

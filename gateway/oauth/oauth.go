@@ -91,7 +91,7 @@ func Handler(opts Options) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		if len(r.Header.Values("Authorization")) > 1 { // RFC 6750, 3.1; whatever is between might take the other one
-			s.bad(w, r, &Refusal{"invalid_request", "Authorization is given more than once"})
+			s.bad(w, r, &Refusal{Code: "invalid_request", Description: "Authorization is given more than once"})
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
