@@ -38,7 +38,7 @@ func TestConformance(t *testing.T) {
 		New: func(gatewayID string) drivers.Driver {
 			return New(Config{GatewayID: gatewayID})
 		},
-		Dir: dir, Mountable: mountable, Blind: true, RootIsRoot: true, Netns: engine.Netns(), Server: testhost.Address,
+		Dir: dir, Mountable: mountable, Blind: true, Apart: os.Getuid() != 0, RootIsRoot: true, Netns: engine.Netns(), Server: testhost.Address,
 		Complete:      func(_ testing.TB, s *drivers.Spec) { s.Image = testhost.Image },
 		RestartEngine: func(t testing.TB) { engine.Do(t, "restart") },
 		RemoveBehind: func(t testing.TB, id string) {

@@ -36,6 +36,13 @@ func seen(t *testing.T, s *fixture.Suite) string {
 		t.Errorf("before the start it sees %d, %v", n, err)
 	}
 	b.Run(false).Expect("ready")
+	if s.Apart {
+		b.Publish()
+		if n, _, err := seer.Seen(t.Context(), b.ID); n != 0 || !errors.Is(err, drivers.ErrNotTold) {
+			t.Errorf("who may not look is told that it sees %d, %v", n, err)
+		}
+		return "it is told that it can't be known"
+	}
 	reader := b.Exec(drivers.Process{Args: []string{b.Tool, "answer", drivers.AuthDir}}, true)
 	ask := func() string {
 		if _, err := io.WriteString(reader.Stdin, "\n"); err != nil {
