@@ -251,16 +251,20 @@ type user struct {
 // usersOf returns who shows a feed. The caller holds s.mu.
 func (s *Sources) usersOf(f *feed) (list []user) {
 	for id := range f.users {
-		u := user{id: id}
-		for _, spec := range s.shown[id] {
-			if keyOf(spec) == f.key {
-				u.names = append(u.names, spec.Name)
-			}
-		}
-		list = append(list, u)
+		list = append(list, user{id, s.namesOf(id, f)})
 	}
 	slices.SortFunc(list, func(a, b user) int { return strings.Compare(a.id, b.id) })
 	return list
+}
+
+// namesOf returns the names under which a share shows a feed. The caller holds s.mu.
+func (s *Sources) namesOf(id string, f *feed) (names []string) {
+	for _, spec := range s.shown[id] {
+		if keyOf(spec) == f.key {
+			names = append(names, spec.Name)
+		}
+	}
+	return names
 }
 
 // errNothing is the error of a source that has given nothing yet.

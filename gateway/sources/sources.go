@@ -80,11 +80,17 @@ func (s *Sources) Show(id string, list []vocab.Source) {
 	} else {
 		s.shown[id] = list
 	}
-	wanted := map[string]bool{}
+	wanted, joined := map[string]bool{}, []*feed{}
 	for _, spec := range list {
 		f := s.feed(spec)
+		if !f.users[id] && f.state.Has { // the share may hold what was before
+			joined = append(joined, f)
+		}
 		f.users[id] = true
 		wanted[f.key] = true
+	}
+	for _, f := range joined {
+		go s.opts.Changed(id, s.namesOf(id, f), f.data, true)
 	}
 	for _, spec := range before {
 		if f := s.feeds[keyOf(spec)]; f != nil && !wanted[f.key] {

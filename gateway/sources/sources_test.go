@@ -175,9 +175,7 @@ func TestCommands(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "exit status 7") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a command that fails at first: %v", err)
 	}
-	if len(w.feeds) != 0 {
-		t.Errorf("%d feeds are left", len(w.feeds))
-	}
+	w.eventually("the feed is gone", func() bool { w.Sources.mu.Lock(); defer w.Sources.mu.Unlock(); return len(w.feeds) == 0 })
 	w.write("state", "ok1\n")
 	if err := w.await(list...); err != nil {
 		t.Error(err)
