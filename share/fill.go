@@ -46,11 +46,7 @@ func (t *txn) fill(n, current uint64, files []File) error {
 	if err := t.fillFiles(gen, current, files); err != nil {
 		return err
 	}
-	t.step(8)
-	if err := t.sealDirs(gen, dirs); err != nil {
-		return err
-	}
-	return t.seal(gen)
+	return t.sealAll(gen, dirs)
 }
 
 // hold returns what to publish on a full file system: of each file that can be published later,

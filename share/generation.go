@@ -2,6 +2,7 @@ package share
 
 import (
 	"bytes"
+	"slices"
 
 	"openshell-vm/share/layout"
 )
@@ -52,11 +53,7 @@ func (t *txn) write(n uint64, files []File) error {
 			return err
 		}
 	}
-	t.step(8)
-	if err := t.sealDirs(gen, dirs); err != nil {
-		return err
-	}
-	return t.seal(gen)
+	return t.sealAll(gen, dirs)
 }
 
 // writeFile makes a file of a generation, whose directory is there.
@@ -66,7 +63,19 @@ func (t *txn) writeFile(gen dir, f File) error {
 	})
 }
 
-// seal is step 8, for one directory.
+// sealAll is step 8: a generation and the directories below it, the deepest first.
+func (t *txn) sealAll(gen dir, dirs []string) error {
+	t.step(8)
+	for _, name := range slices.Backward(dirs) { // who is not root may lose the way
+		err := gen.in(name+"/.", func(sub dir, _ string) error { return t.seal(sub) })
+		if err != nil {
+			return err
+		}
+	}
+	return t.seal(gen)
+}
+
+// seal gives one directory its final owner and mode, and syncs it.
 func (t *txn) seal(gen dir) error {
 	if err := gen.own(t.dirOwner()); err != nil {
 		return err

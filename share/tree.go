@@ -93,17 +93,6 @@ func (d dir) makeDirs(dirs []string) error {
 	return nil
 }
 
-// sealDirs gives directories below a generation their final owner and mode, and syncs them.
-func (t *txn) sealDirs(gen dir, dirs []string) error {
-	for _, name := range slices.Backward(dirs) { // the deepest first: who is not root may lose the way
-		err := gen.in(name+"/.", func(sub dir, _ string) error { return t.seal(sub) })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // sameDirs reports whether exactly these directories are there, with our owner and mode.
 func (t *txn) sameDirs(gen dir, there, wanted []string) bool {
 	slices.Sort(there)

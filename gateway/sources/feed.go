@@ -6,9 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"openshell-vm/gateway/lease/schedule"
@@ -32,8 +31,8 @@ type feed struct {
 	turn chan struct{} // of capacity 1: who has put something in runs the command
 	stop func()        // ends the following of a file; nil for a command
 
-	users map[string]bool // ids of shares
-	holds int             // calls of Await that are not released, and a run of the command
+	users map[string][]string // the names under which shares show it, by their ids
+	holds int                 // calls of Await that are not released, and a run of the command
 	state Known
 	data  []byte        // the last good content
 	first chan struct{} // closed once there is a content or a failure
@@ -63,7 +62,7 @@ func (s *Sources) feed(spec vocab.Source) *feed {
 		return f
 	}
 	spec.Name, spec.Mode = "", 0
-	f := &feed{key: key, spec: spec, turn: make(chan struct{}, 1), users: map[string]bool{}, first: make(chan struct{})}
+	f := &feed{key: key, spec: spec, turn: make(chan struct{}, 1), users: map[string][]string{}, first: make(chan struct{})}
 	s.feeds[key] = f
 	if spec.File != "" {
 		f.stop = s.opts.Follower.Follow(spec.File, MaxFile, func(found follow.Found) { s.found(f, found) })
@@ -147,7 +146,7 @@ func (s *Sources) output(ctx context.Context, spec vocab.Source) (data []byte, e
 // settle notes the result of a try, plans the next one, and tells the shares.
 func (s *Sources) settle(f *feed, data []byte, expires time.Time, err error) {
 	now := time.Now()
-	var news []user
+	var news map[string][]string
 	tell := func() {} // a log may wait, and mu is never held over that
 	s.mu.Lock()
 	st := &f.state
@@ -164,7 +163,7 @@ func (s *Sources) settle(f *feed, data []byte, expires time.Time, err error) {
 			tell = func() { s.opts.Log.Info("a source works again", "source", f.what()) }
 		}
 		if !st.Has || !bytes.Equal(f.data, data) {
-			news = s.usersOf(f)
+			news = maps.Clone(f.users)
 		}
 		f.data = bytes.Clone(data)
 		*st = Known{Has: true, MadeAt: now, ExpiresAt: expires}
@@ -182,8 +181,8 @@ func (s *Sources) settle(f *feed, data []byte, expires time.Time, err error) {
 	go tell()
 	if len(news) > 0 {
 		go func() { // the follower does not wait for the shares' disk
-			for _, u := range news {
-				s.opts.Changed(u.id, u.names, data, first)
+			for id, names := range news {
+				s.opts.Changed(id, names, data, first)
 			}
 		}()
 	}
@@ -240,31 +239,6 @@ func (f *feed) urgency() time.Time {
 		return f.state.NextAt.Add(24 * time.Hour)
 	}
 	return f.state.ExpiresAt
-}
-
-// user is a share that shows a feed, under some names.
-type user struct {
-	id    string
-	names []string
-}
-
-// usersOf returns who shows a feed. The caller holds s.mu.
-func (s *Sources) usersOf(f *feed) (list []user) {
-	for id := range f.users {
-		list = append(list, user{id, s.namesOf(id, f)})
-	}
-	slices.SortFunc(list, func(a, b user) int { return strings.Compare(a.id, b.id) })
-	return list
-}
-
-// namesOf returns the names under which a share shows a feed. The caller holds s.mu.
-func (s *Sources) namesOf(id string, f *feed) (names []string) {
-	for _, spec := range s.shown[id] {
-		if keyOf(spec) == f.key {
-			names = append(names, spec.Name)
-		}
-	}
-	return names
 }
 
 // errNothing is the error of a source that has given nothing yet.

@@ -80,20 +80,19 @@ func (s *Sources) Show(id string, list []vocab.Source) {
 	} else {
 		s.shown[id] = list
 	}
-	wanted, joined := map[string]bool{}, []*feed{}
+	names := map[*feed][]string{}
 	for _, spec := range list {
 		f := s.feed(spec)
-		if !f.users[id] && f.state.Has { // the share may hold what was before
-			joined = append(joined, f)
-		}
-		f.users[id] = true
-		wanted[f.key] = true
+		names[f] = append(names[f], spec.Name)
 	}
-	for _, f := range joined {
-		go s.opts.Changed(id, s.namesOf(id, f), f.data, true)
+	for f, shown := range names {
+		if f.users[id] == nil && f.state.Has { // the share may hold what was before
+			go s.opts.Changed(id, shown, f.data, true)
+		}
+		f.users[id] = shown
 	}
 	for _, spec := range before {
-		if f := s.feeds[keyOf(spec)]; f != nil && !wanted[f.key] {
+		if f := s.feeds[keyOf(spec)]; f != nil && names[f] == nil {
 			delete(f.users, id)
 			s.drop(f)
 		}
