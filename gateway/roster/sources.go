@@ -5,33 +5,32 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"maps"
 	"slices"
 	"time"
 
 	"openshell-vm/gateway/api"
+	"openshell-vm/gateway/sources"
 	"openshell-vm/share"
 )
 
-// sourceChanged publishes a share anew that shows other data under one of the names. What was
+// sourceChanged publishes a share anew that shows other files under one of the names. What was
 // found first may be what the share holds since before the gateway began.
-func (r *Roster) sourceChanged(id string, names []string, data []byte, first bool) {
+func (r *Roster) sourceChanged(id string, names []string, files sources.Files, first bool) {
 	it := r.ByID(id)
 	if it == nil {
 		return // it is being made, and is published when it is
 	}
-	if !first { // what is shown now may be about to change
-		it.Lease.Hasten()
-		return
-	}
-	auth := it.Lease.Share().AuthDir()
-	for _, name := range names {
-		if shown, err := os.ReadFile(filepath.Join(auth, name)); err != nil || !bytes.Equal(shown, data) {
-			it.Lease.Hasten()
+	if first { // else what is shown now may be about to change
+		held, err := share.Read(it.Lease.Share().AuthDir())
+		same := func(name string) bool {
+			return maps.EqualFunc(sources.Held(held.Files, name), files, bytes.Equal)
+		}
+		if err == nil && !slices.ContainsFunc(names, func(name string) bool { return !same(name) }) {
 			return
 		}
 	}
+	it.Lease.Hasten()
 }
 
 // Republish publishes the share anew, whatever the item does. A share that is gone is no error.
@@ -56,7 +55,7 @@ func (it *Item) awaitSources(ctx context.Context) (release func(), err error) {
 		return release, err
 	}
 	for _, s := range list {
-		if _, ok := held.Files[s.Name]; !ok {
+		if sources.Held(held.Files, s.Name) == nil {
 			return release, err
 		}
 	}

@@ -44,7 +44,8 @@ func (s *Shares) ChangeSources(ctx context.Context, it *roster.Item, q api.Sourc
 	}
 	err = it.Deliver(ctx, nil)
 	for _, set := range q.Set {
-		if err == nil && slices.Contains(strings.Split(it.Lease.Held(), ","), set.Name) {
+		isOf := func(file string) bool { return sources.Of(set.Name, file) }
+		if err == nil && slices.ContainsFunc(strings.Split(it.Lease.Held(), ","), isOf) {
 			err = fmt.Errorf("there is no room on the disk for the file %s", set.Name)
 		}
 	}

@@ -1,7 +1,6 @@
 package sources
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,7 +33,7 @@ type feed struct {
 	users map[string][]string // the names under which shares show it, by their ids
 	holds int                 // calls of Await that are not released, and a run of the command
 	state Known
-	data  []byte        // the last good content
+	files Files         // what it gave last that was good
 	first chan struct{} // closed once there is a content or a failure
 }
 
@@ -86,7 +85,9 @@ func (s *Sources) drop(f *feed) {
 }
 
 // found is told what is in a followed file. The follower waits for it.
-func (s *Sources) found(f *feed, found follow.Found) { s.settle(f, found.Data, time.Time{}, found.Err) }
+func (s *Sources) found(f *feed, found follow.Found) {
+	s.settle(f, one(found.Data), time.Time{}, found.Err)
+}
 
 // run runs a feed's command. The schedule calls it.
 func (s *Sources) run(ctx context.Context, key string) {
@@ -125,7 +126,7 @@ func (s *Sources) make(ctx context.Context, f *feed) {
 	if ctx.Err() != nil && err != nil {
 		return // nobody waits for it any more; the next run tells
 	}
-	s.settle(f, data, expires, err)
+	s.settle(f, one(data), expires, err)
 }
 
 // output runs a command that may be run, and reads when its output expires.
@@ -144,7 +145,7 @@ func (s *Sources) output(ctx context.Context, spec vocab.Source) (data []byte, e
 }
 
 // settle notes the result of a try, plans the next one, and tells the shares.
-func (s *Sources) settle(f *feed, data []byte, expires time.Time, err error) {
+func (s *Sources) settle(f *feed, files Files, expires time.Time, err error) {
 	now := time.Now()
 	var news map[string][]string
 	tell := func() {} // a log may wait, and mu is never held over that
@@ -162,10 +163,10 @@ func (s *Sources) settle(f *feed, data []byte, expires time.Time, err error) {
 		if st.Problem != "" {
 			tell = func() { s.opts.Log.Info("a source works again", "source", f.what()) }
 		}
-		if !st.Has || !bytes.Equal(f.data, data) {
+		if !st.Has || !f.files.equal(files) {
 			news = maps.Clone(f.users)
 		}
-		f.data = bytes.Clone(data)
+		f.files = files.clone()
 		*st = Known{Has: true, MadeAt: now, ExpiresAt: expires}
 	}
 	if f.stop == nil && s.feeds[f.key] == f {
@@ -182,7 +183,7 @@ func (s *Sources) settle(f *feed, data []byte, expires time.Time, err error) {
 	if len(news) > 0 {
 		go func() { // the follower does not wait for the shares' disk
 			for id, names := range news {
-				s.opts.Changed(id, names, data, first)
+				s.opts.Changed(id, names, files, first)
 			}
 		}()
 	}

@@ -51,12 +51,12 @@ func (s *Sources) withdrawn(spec vocab.Source) bool {
 }
 
 // secret is content for a secret.
-func (s *Sources) secret(spec vocab.Source) (data []byte, st Known, ok bool) {
+func (s *Sources) secret(spec vocab.Source) (files Files, st Known, ok bool) {
 	data, err := s.readSecret(spec.Secret)
 	if err != nil {
 		return nil, Known{Problem: text.Line(err.Error())}, false
 	}
-	return data, Known{Has: true}, true
+	return one(data), Known{Has: true}, true
 }
 
 // secretState is State for a secret.

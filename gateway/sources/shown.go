@@ -2,7 +2,6 @@ package sources
 
 import (
 	"errors"
-	"io/fs"
 	"sync"
 	"time"
 
@@ -31,33 +30,32 @@ func (f Shown) Files(uint64) ([]share.File, error) {
 		if f.Sources.withdrawn(spec) {
 			continue // what the share holds of it has to go
 		}
-		data, st, ok := f.Sources.content(spec)
+		given, st, ok := f.Sources.content(spec)
 		if !ok {
-			if data, ok = published()[spec.Name]; !ok {
+			if given = Held(published(), spec.Name); given == nil {
 				failed = errors.Join(failed, errNothing(spec, st))
 				continue
 			}
 		}
-		all += len(data)
-		files = append(files, share.File{Name: spec.Name, Data: data, Mode: fs.FileMode(spec.Mode), Later: true})
+		all += given.size()
+		files = append(files, shown(spec, given)...)
 	}
 	if all <= MaxAll {
 		return files, failed
 	}
-	return kept(files, published()), errors.Join(failed, errTooMuch)
+	return f.kept(published()), errors.Join(failed, errTooMuch)
 }
 
-// kept returns the files with what the share holds of them, without those of which it holds
-// nothing: one that has grown too much takes no other away.
-func kept(files []share.File, held map[string][]byte) []share.File {
-	list := make([]share.File, 0, len(files))
-	for _, file := range files {
-		if data, ok := held[file.Name]; ok {
-			file.Data = data
-			list = append(list, file)
+// kept returns what the share holds of each source: one that has grown too much takes no other
+// away.
+func (f Shown) kept(held map[string][]byte) []share.File {
+	files := make([]share.File, 0, len(f.List))
+	for _, spec := range f.List {
+		if !f.Sources.withdrawn(spec) {
+			files = append(files, shown(spec, Held(held, spec.Name))...)
 		}
 	}
-	return list
+	return files
 }
 
 // Due returns zero: who has something new says so.

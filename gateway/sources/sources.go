@@ -19,7 +19,7 @@ import (
 type Options struct {
 	// Changed is called when a source has another content than before: a share shows it under
 	// these names. first is true for what was found first, which the share may hold already.
-	Changed func(id string, names []string, data []byte, first bool)
+	Changed func(id string, names []string, files Files, first bool)
 	// Allowed refuses a program that no command may run, such as one that a sandbox can write. It
 	// may look at the file system.
 	Allowed func(path string) error
@@ -87,7 +87,7 @@ func (s *Sources) Show(id string, list []vocab.Source) {
 	}
 	for f, shown := range names {
 		if f.users[id] == nil && f.state.Has { // the share may hold what was before
-			go s.opts.Changed(id, shown, f.data, true)
+			go s.opts.Changed(id, shown, f.files, true)
 		}
 		f.users[id] = shown
 	}
@@ -200,7 +200,7 @@ func (s *Sources) Problems(list []vocab.Source, now time.Time) (lines []string) 
 }
 
 // content returns a source's last good content.
-func (s *Sources) content(spec vocab.Source) (data []byte, st Known, ok bool) {
+func (s *Sources) content(spec vocab.Source) (files Files, st Known, ok bool) {
 	if spec.Secret != "" {
 		return s.secret(spec)
 	}
@@ -213,7 +213,7 @@ func (s *Sources) content(spec vocab.Source) (data []byte, st Known, ok bool) {
 		}
 		return nil, st, false
 	}
-	return f.data, f.state, true
+	return f.files, f.state, true
 }
 
 var errTooMuch = fmt.Errorf("all files with sources together are too large for a share: at most %d MiB", MaxAll>>20)

@@ -38,10 +38,10 @@ func newWorld(t *testing.T) *world {
 		return w.refused
 	}
 	follower := follow.New(follow.Options{Judge: allowed})
-	w.Sources = New(Options{Log: slog.New(slog.DiscardHandler), Allowed: allowed, Follower: follower, Changed: func(id string, names []string, data []byte, _ bool) {
+	w.Sources = New(Options{Log: slog.New(slog.DiscardHandler), Allowed: allowed, Follower: follower, Changed: func(id string, names []string, files Files, _ bool) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.changed = append(w.changed, fmt.Sprintf("%s %s %s", id, strings.Join(names, "+"), data))
+		w.changed = append(w.changed, fmt.Sprintf("%s %s %s", id, strings.Join(names, "+"), files[""]))
 	}})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
