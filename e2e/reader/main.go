@@ -35,9 +35,14 @@ func main() {
 	changes := flag.Bool("changes", false, "report only readings that differ from the one before, and errors")
 	asked := flag.Bool("asked", false, "read once for each line of standard input")
 	who := flag.Bool("whoami", false, "ask the gateway whose the file's token is, and those on standard input, one a line")
+	whole := flag.String("versions", "", "read the named files of this share again and again, and tell their version")
 	flag.Parse()
-	if *who {
+	switch {
+	case *who:
 		whoami(*path)
+		return
+	case *whole != "":
+		versions(*whole, flag.Args())
 		return
 	}
 
