@@ -67,8 +67,7 @@ func (t *txn) writeFile(gen dir, f File) error {
 func (t *txn) sealAll(gen dir, dirs []string) error {
 	t.step(8)
 	for _, name := range slices.Backward(dirs) { // who is not root may lose the way
-		err := gen.in(name+"/.", func(sub dir, _ string) error { return t.seal(sub) })
-		if err != nil {
+		if err := gen.within(name, t.seal); err != nil {
 			return err
 		}
 	}

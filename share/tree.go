@@ -26,6 +26,11 @@ func (d dir) in(name string, f func(in dir, base string) error) error {
 	return sub.in(rest, f)
 }
 
+// within calls f with a directory below d. It is closed when f returns.
+func (d dir) within(name string, f func(sub dir) error) error {
+	return d.in(name+"/.", func(sub dir, _ string) error { return f(sub) })
+}
+
 // readIn is read for a name with directories.
 func (d dir) readIn(name string) (data []byte, st unix.Stat_t, err error) {
 	err = d.in(name, func(in dir, base string) (e error) {
@@ -50,7 +55,7 @@ func (d dir) treeBelow(prefix string, depth int) (files, dirs []string, err erro
 			continue
 		}
 		dirs = append(dirs, prefix+name)
-		err := d.in(name+"/.", func(sub dir, _ string) error {
+		err := d.within(name, func(sub dir) error {
 			f, s, err := sub.treeBelow(prefix+name+"/", depth+1)
 			files, dirs = append(files, f...), append(dirs, s...)
 			return err
@@ -100,7 +105,7 @@ func (t *txn) sameDirs(gen dir, there, wanted []string) bool {
 		return false
 	}
 	for _, name := range wanted {
-		err := gen.in(name+"/.", func(sub dir, _ string) error {
+		err := gen.within(name, func(sub dir) error {
 			if st, err := sub.stat(); err != nil || !t.dirOwner().matches(st) {
 				return errors.Join(err, unix.EPERM)
 			}
