@@ -17,7 +17,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
 )
 
 // rewritesVar is how often TestSourceIsWhole rewrites its source. Without it the test does

@@ -3,13 +3,11 @@ package secrets
 
 import (
 	"context"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
 	"openshell-vm/cmd/openshell-vm/frame"
-	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/show"
 	"openshell-vm/gateway/api"
 )
@@ -45,31 +43,18 @@ openshell-vm secret ls -q`},
 // see.
 func change(do func(api.SecretClient, context.Context, string, []byte) (api.Secret, error)) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		asJSON, err := frame.WantJSON(c)
-		if err != nil {
-			return err
+		arguments := func() (func(context.Context, *api.Client) (api.Secret, error), error) {
+			name, path, err := cmdline.OneOrTwo(c)
+			if err != nil {
+				return nil, err
+			}
+			content, err := read(c.Context, path)
+			return func(ctx context.Context, client *api.Client) (api.Secret, error) {
+				return do(client.Secrets, ctx, name, content)
+			}, err
 		}
-		name, path, err := cmdline.OneOrTwo(c)
-		if err != nil {
-			return err
-		}
-		content, err := read(c.Context, path)
-		if err != nil {
-			return err
-		}
-		client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
-		if err != nil {
-			return err
-		}
-		secret, err := do(client.Secrets, c.Context, name, content)
-		if err != nil {
-			return err
-		}
-		say.Warn(secret.Warnings)
-		if asJSON {
-			return show.PrintJSON(c.App.Writer, secret)
-		}
-		return frame.Done(c, secret.Name, nil)
+		return frame.Create(c, arguments, func(_ *api.Client, s api.Secret) []string { return s.Warnings },
+			func(s api.Secret) error { return frame.Done(c, s.Name, nil) })
 	}
 }
 

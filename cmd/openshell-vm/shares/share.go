@@ -14,7 +14,6 @@ import (
 	"openshell-vm/cmd/openshell-vm/cmdline"
 	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/request"
-	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/show"
 	"openshell-vm/gateway/api"
 )
@@ -69,45 +68,37 @@ openshell-vm share ls -q`,
 // createAction prints one line, so that a shell can put it in place:
 // args=$(openshell-vm share create NAME) && docker run $args IMAGE.
 func createAction(c *cli.Context) error {
-	asJSON, err := frame.WantJSON(c)
-	if err != nil {
-		return err
+	arguments := func() (func(context.Context, *api.Client) (api.Share, error), error) {
+		asked, err := createRequest(c)
+		return func(ctx context.Context, client *api.Client) (api.Share, error) {
+			return client.Shares.Create(ctx, asked)
+		}, err
 	}
-	name, err := cmdline.One(c)
-	if err != nil {
-		return err
+	warnings := func(client *api.Client, s api.Share) []string {
+		return slices.Concat(s.Warnings, client.Met().Advice, client.Met().Short)
 	}
-	ttl, err := frame.Lifetime(c)
-	if err != nil {
-		return err
+	return frame.Create(c, arguments, warnings, func(s api.Share) error {
+		if c.Bool("quiet") {
+			return frame.Done(c, s.Dir, nil)
+		}
+		return frame.Done(c, strings.Join(show.RunArgs(s), " "), nil)
+	})
+}
+
+// createRequest reads the arguments.
+func createRequest(c *cli.Context) (asked api.ShareRequest, err error) {
+	asked.Ignore = c.Bool("ignore")
+	if asked.Name, err = cmdline.One(c); err != nil {
+		return asked, err
 	}
-	tokens, err := request.Tokens(c)
-	if err != nil {
-		return err
+	if asked.TTL, err = frame.Lifetime(c); err != nil {
+		return asked, err
 	}
-	sources, err := request.Sources(c)
-	if err != nil {
-		return err
+	if asked.Tokens, err = request.Tokens(c); err != nil {
+		return asked, err
 	}
-	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
-	if err != nil {
-		return err
-	}
-	share, err := client.Shares.Create(c.Context,
-		api.ShareRequest{Name: name, TTL: ttl, Tokens: tokens, Sources: sources, Ignore: c.Bool("ignore")})
-	if err != nil {
-		return err
-	}
-	say.Warn(slices.Concat(share.Warnings, client.Met().Advice, client.Met().Short))
-	switch {
-	case asJSON:
-		return show.PrintJSON(c.App.Writer, share)
-	case c.Bool("quiet"):
-		_, err = fmt.Fprintln(c.App.Writer, share.Dir)
-	default:
-		_, err = fmt.Fprintln(c.App.Writer, strings.Join(show.RunArgs(share), " "))
-	}
-	return err
+	asked.Sources, err = request.Sources(c)
+	return asked, err
 }
 
 // FailedArg is an option that no engine has.

@@ -38,26 +38,14 @@ openshell-vm volume ls -q`},
 }
 
 func createAction(c *cli.Context) error {
-	asJSON, err := frame.WantJSON(c)
-	if err != nil {
-		return err
+	arguments := func() (func(context.Context, *api.Client) (api.Volume, error), error) {
+		name, err := cmdline.One(c)
+		return func(ctx context.Context, client *api.Client) (api.Volume, error) {
+			return client.Volumes.Create(ctx, api.VolumeRequest{Name: name})
+		}, err
 	}
-	name, err := cmdline.One(c)
-	if err != nil {
-		return err
-	}
-	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
-	if err != nil {
-		return err
-	}
-	v, err := client.Volumes.Create(c.Context, api.VolumeRequest{Name: name})
-	if err != nil {
-		return err
-	}
-	if asJSON {
-		return show.PrintJSON(c.App.Writer, v)
-	}
-	return frame.Done(c, v.Name, nil)
+	return frame.Create(c, arguments, func(*api.Client, api.Volume) []string { return nil },
+		func(v api.Volume) error { return frame.Done(c, v.Name, nil) })
 }
 
 func listAction(c *cli.Context) error {
