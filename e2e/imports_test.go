@@ -176,6 +176,7 @@ var importRule = map[string][]string{
 	"cmd/openshell-vm/identity": {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/request", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api", "internal/discovery"},
 	"cmd/openshell-vm/images":   {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},
 	"cmd/openshell-vm/logs":     {"cmd/openshell-vm/gateways", "gateway/api"},
+	"cmd/openshell-vm/project":  {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/images", "cmd/openshell-vm/request", "cmd/openshell-vm/say", "gateway/api", "internal/atomicfile", "internal/plainfile", "internal/text"},
 	"cmd/openshell-vm/request":  {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/images", "cmd/openshell-vm/say", "gateway/api"},
 	"cmd/openshell-vm/say":      {"cmd/openshell-vm/gateways", "gateway/api", "internal/text"},
 	"cmd/openshell-vm/secrets":  {"cmd/openshell-vm/cmdline", "cmd/openshell-vm/frame", "cmd/openshell-vm/say", "cmd/openshell-vm/show", "gateway/api"},

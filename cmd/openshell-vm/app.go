@@ -48,7 +48,7 @@ func newApp() *cli.App {
 		Usage:   "run sandboxes (microVMs, containers) whose token is always fresh",
 		Version: version,
 		Commands: slices.Concat(
-			category("sandboxes", runCommand(), createCommand(), psCommand(), inspectCommand(), logsCommand(),
+			category("sandboxes", runCommand(), createCommand(), upCommand(), downCommand(), psCommand(), inspectCommand(), logsCommand(),
 				execCommand(), cpCommand(), portCommand(), statsCommand(), attachCommand(),
 				startCommand(), stopCommand(), restartCommand(), killCommand(),
 				waitCommand(), renameCommand(), updateCommand(), rmCommand(), pruneCommand(), eventsCommand()),

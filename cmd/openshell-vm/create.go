@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
 	"openshell-vm/cmd/openshell-vm/images"
+	"openshell-vm/cmd/openshell-vm/project"
 	"openshell-vm/cmd/openshell-vm/request"
 	"openshell-vm/cmd/openshell-vm/session"
 )
@@ -14,7 +16,7 @@ import (
 func createCommand() *cli.Command {
 	return &cli.Command{
 		Name: "create", Usage: "create a sandbox without starting it", ArgsUsage: cmdline.NewCommand,
-		Flags: request.Flags(), Action: createAction,
+		Flags: slices.Concat(request.Flags(), project.Flags()), Action: createAction,
 		Description: `# Made now, started later
 openshell-vm create --name box --driver docker --image alpine -- sleep inf
 openshell-vm start box`,
@@ -31,7 +33,7 @@ func createAction(c *cli.Context) error {
 		return err
 	}
 	defer s.Close()
-	_, sandbox, err := create(c.Context, s, q, images.PullPolicy(c), c.Bool("quiet"))
+	_, sandbox, err := create(c.Context, s, nil, q, images.PullPolicy(c), c.Bool("quiet"))
 	if err != nil {
 		return err
 	}

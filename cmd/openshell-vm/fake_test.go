@@ -234,7 +234,10 @@ func (f *fake) create(w http.ResponseWriter, r *http.Request) {
 		refuse(w, &api.Error{Code: api.CodeConflict, Message: "a sandbox called taken exists", Hint: "choose another --name"})
 		return
 	}
-	s := api.Sandbox{ID: "c0ffee00c0ff", Name: "made-up", Driver: "vm", State: "created", Process: c.Process}
+	s := api.Sandbox{ID: "c0ffee00c0ff", Name: "made-up", Driver: "vm", State: "created", Process: c.Process, Labels: c.Labels, CreatedAt: time.Now()}
+	if _, free := f.find(s.ID); free == nil {
+		s.ID = "c0ffee00c0f" + fmt.Sprint(len(f.sandboxes))
+	}
 	if c.Name != "" {
 		s.Name = c.Name
 	}
@@ -310,6 +313,11 @@ func (f *fake) stop(w http.ResponseWriter, r *http.Request, s *fakeSandbox) {
 	var stop api.StopRequest
 	_ = json.NewDecoder(r.Body).Decode(&stop)
 	f.note("stopped.json", stop)
+	f.mu.Lock()
+	if s.State == "running" {
+		s.State, s.started = "exited", make(chan struct{})
+	}
+	f.mu.Unlock()
 	answer(w, s.Sandbox)
 }
 

@@ -113,8 +113,11 @@ func graceFlag() cli.Flag {
 // grace is a flag value: seconds, or a duration with its unit.
 type grace time.Duration
 
+// usualGrace is how long a sandbox is waited for that is to end.
+const usualGrace = 10 * time.Second
+
 func newGrace() *grace {
-	g := grace(10 * time.Second)
+	g := grace(usualGrace)
 	return &g
 }
 

@@ -16,6 +16,7 @@
 //
 //	frame     the way to the gateway, a list, one thing done to each that is named
 //	request   what run and create ask for
+//	project   the same in a file, openshell.toml, and the consent to it
 //	cmdline   how a command line is read, and completed
 //	habits    what docker's and podman's words are answered with
 //	say       errors and hints, warnings, what is under way
@@ -38,6 +39,7 @@ import (
 
 	"openshell-vm/cmd/openshell-vm/cmdline"
 	"openshell-vm/cmd/openshell-vm/frame"
+	"openshell-vm/cmd/openshell-vm/project"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/shares"
 )
@@ -59,6 +61,9 @@ func run(args []string) int {
 		return 0
 	}
 	arranged, err := cmdline.Arrange(app, args)
+	if err == nil {
+		arranged, err = project.Splice(arranged)
+	}
 	if err == nil {
 		err = app.RunContext(context.Background(), arranged)
 	}

@@ -15,6 +15,7 @@ import (
 	"openshell-vm/cmd/openshell-vm/frame"
 	"openshell-vm/cmd/openshell-vm/gateways"
 	"openshell-vm/cmd/openshell-vm/images"
+	"openshell-vm/cmd/openshell-vm/project"
 	"openshell-vm/cmd/openshell-vm/request"
 	"openshell-vm/cmd/openshell-vm/say"
 	"openshell-vm/cmd/openshell-vm/session"
@@ -24,7 +25,8 @@ import (
 func runCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "create a sandbox and run a command in it", ArgsUsage: cmdline.NewCommand,
-		Flags:  append(request.Flags(), frame.Bool("leave it running in the background and print its id", "detach", "d")),
+		Flags: append(slices.Concat(request.Flags(), project.Flags()),
+			frame.Bool("leave it running in the background and print its id", "detach", "d")),
 		Action: runAction,
 		Description: `# A shell in a minimal VM, which is removed at its end
 openshell-vm run -it --rm
@@ -58,12 +60,12 @@ func runAction(c *cli.Context) error {
 	}
 	defer s.Close()
 	q.Process.Size = s.Size()
-	client, sandbox, err := create(c.Context, s, q, images.PullPolicy(c), c.Bool("quiet"))
+	client, sandbox, err := create(c.Context, s, nil, q, images.PullPolicy(c), c.Bool("quiet"))
 	if err != nil {
 		return err
 	}
 	if !detach {
-		return foreground(c.Context, s, client, sandbox, q.AutoRemove)
+		return foreground(c.Context, s, client, sandbox, func() {}, q.AutoRemove)
 	}
 	say.Warn(slices.Concat(client.Met().Advice, client.Met().Short))
 	started, err := startNew(c.Context, s, client, sandbox)
@@ -77,13 +79,16 @@ func runAction(c *cli.Context) error {
 	return nil
 }
 
-// create makes the sandbox. It prints the gateway's warnings, unless it is to be quiet.
-func create(ctx context.Context, s *session.Session, r api.CreateRequest, policy api.PullPolicy, quiet bool) (
+// create makes the sandbox. It prints the gateway's warnings, unless it is to be quiet. known is a
+// client if there is one already.
+func create(ctx context.Context, s *session.Session, known *api.Client, r api.CreateRequest, policy api.PullPolicy, quiet bool) (
 	client *api.Client, sandbox api.Sandbox, err error,
 ) {
 	err = s.Interruptible(ctx, func(ctx context.Context) error {
-		if client, err = frame.Connect(ctx, s.Progress); err != nil {
-			return err
+		if client = known; client == nil {
+			if client, err = frame.Connect(ctx, s.Progress); err != nil {
+				return err
+			}
 		}
 		if err = s.Progress.Pull(ctx, client, r, policy, quiet); err != nil {
 			return err
@@ -196,7 +201,7 @@ func withoutFiles(err error, id string) error {
 
 // foreground attaches, starts, and stays until the workload ends. It attaches first, so
 // that no output is lost.
-func foreground(ctx context.Context, s *session.Session, client *api.Client, sandbox api.Sandbox, removeAfter bool) error {
+func foreground(ctx context.Context, s *session.Session, client *api.Client, sandbox api.Sandbox, running func(), removeAfter bool) error {
 	attached := s.Attach(ctx, client, sandbox.ID)
 	if err := s.Connected(attached); err != nil {
 		return withCleanup(err, takeBack(s, client, sandbox))
@@ -205,6 +210,7 @@ func foreground(ctx context.Context, s *session.Session, client *api.Client, san
 	if err != nil {
 		return err
 	}
+	running()
 	if err := s.Live(); err != nil {
 		return withCleanup(err, takeBack(s, client, sandbox))
 	}

@@ -23,7 +23,7 @@ func unknownCommand(path []string, cmd *cli.Command, word string) error {
 		names = append(names, c.Names()...)
 	}
 	hint := strings.Join(helpFor(path), " ") + " lists the commands"
-	if near := nearest(word, names); near != "" {
+	if near := Nearest(word, names); near != "" {
 		hint = "did you mean " + near + "? " + hint
 	}
 	return say.Errorf(hint, "unknown command %q", word)
@@ -47,7 +47,7 @@ func unknownFlag(path []string, cmd *cli.Command, typed string) error {
 		}
 	}
 	hint := strings.Join(helpFor(path), " ") + " lists the flags"
-	if near := nearest(strings.TrimLeft(typed, "-"), names); near != "" {
+	if near := Nearest(strings.TrimLeft(typed, "-"), names); near != "" {
 		hint = "did you mean --" + near + "? " + hint
 	}
 	return say.Errorf(hint, "unknown flag %s", typed)
@@ -84,9 +84,9 @@ func helpFor(path []string) []string {
 	return slices.Concat([]string{say.Program}, path[1:], []string{"--help"})
 }
 
-// nearest is the name that was probably meant, or "". It is one slip of the finger away,
+// Nearest is the name that was probably meant, or "". It is one slip of the finger away,
 // or two in a long word.
-func nearest(typed string, names []string) string {
+func Nearest(typed string, names []string) string {
 	if utf8.RuneCountInString(typed) < 3 {
 		return ""
 	}

@@ -11,7 +11,7 @@ func TestNearest(t *testing.T) {
 		"top": "stop", "stats": "", // these two have answers of their own
 		"prune": "", "pause": "", "p": "", "xx": "", "network": "", "kill": "",
 	} {
-		if got := nearest(typed, commands); got != want {
+		if got := Nearest(typed, commands); got != want {
 			t.Errorf("%s: %q, not %q", typed, got, want)
 		}
 	}

@@ -51,7 +51,7 @@ var Commands = map[string][]Habit{
 		{"init cleanup", "the gateway keeps the sandboxes' state by itself", "openshell-vm gateway status shows how it is"},
 		{"compose pod",
 			"groups of sandboxes are not managed here",
-			"with Compose or pods of your own use shares: openshell-vm share create --help, and examples/ of the source"},
+			"openshell-vm up runs the one of an openshell.toml; Compose and pods of your own use shares: openshell-vm share create --help"},
 		{"secrets", "secret is its name", "openshell-vm secret ls lists them"},
 		{"context machine node swarm service stack config plugin kube generate play farm app scout",
 			"that is not what openshell-vm is for",

@@ -39,15 +39,11 @@ func readKeep(c *cli.Context, r *api.CreateRequest) (err error) {
 func labels(files, settings []string) (map[string]string, error) {
 	var lines []string
 	for _, file := range files {
-		data, err := os.ReadFile(file)
+		more, err := LabelFile(file)
 		if err != nil {
-			return nil, say.Errorf("give a readable file with lines NAME=VALUE", "label file: %v", err)
+			return nil, err
 		}
-		for _, line := range strings.Split(string(data), "\n") {
-			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-				lines = append(lines, line)
-			}
-		}
+		lines = append(lines, more...)
 	}
 	if lines = append(lines, settings...); len(lines) == 0 {
 		return nil, nil
@@ -61,6 +57,20 @@ func labels(files, settings []string) (map[string]string, error) {
 		all[name] = value
 	}
 	return all, nil
+}
+
+// LabelFile gives the lines of a file of --label-file, without comments and empty ones.
+func LabelFile(name string) (lines []string, err error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, say.Errorf("give a readable file with lines NAME=VALUE", "label file: %v", err)
+	}
+	for _, line := range strings.Split(string(data), "\n") {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
 }
 
 // RestartPolicy reads NAME[:N]. The gateway judges the name.

@@ -37,7 +37,7 @@ func Process(c *cli.Context, args []string) (api.Process, error) {
 func environment(files, settings []string) ([]string, error) {
 	var lines []string
 	for _, file := range files {
-		more, err := envFile(file)
+		more, err := EnvFile(file)
 		if err != nil {
 			return nil, err
 		}
@@ -67,8 +67,9 @@ func environment(files, settings []string) ([]string, error) {
 	return env, nil
 }
 
-// envFile gives a file's lines without comments and empty ones.
-func envFile(name string) ([]string, error) {
+// EnvFile gives the lines of a file of --env-file, without comments and empty ones. A line may be a
+// name alone.
+func EnvFile(name string) ([]string, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, say.Errorf("give a readable file with lines NAME=VALUE", "environment file: %v", err)

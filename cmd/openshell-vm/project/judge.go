@@ -1,0 +1,189 @@
+package project
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/kballard/go-shellquote"
+
+	"openshell-vm/cmd/openshell-vm/request"
+	"openshell-vm/cmd/openshell-vm/say"
+	"openshell-vm/gateway/api"
+	"openshell-vm/internal/plainfile"
+)
+
+// place is where a file lies.
+type place struct {
+	file  string
+	dir   string   // without symbolic links
+	wide  bool     // the directory is a home, or has one in it
+	whose []string // what is odd about who wrote the file
+}
+
+func newPlace(file string) (place, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return place{}, say.Errorf("name a file that is there", "read the project file: %v", err)
+	}
+	real, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return place{}, say.Errorf("name a file that is there", "read the project file: %v", err)
+	}
+	p := place{file: real, dir: filepath.Dir(file)}
+	for _, own := range []func() (string, error){os.UserHomeDir, api.StateDir} {
+		if dir, err := own(); err == nil {
+			p.wide = p.wide || within(p.dir, dir)
+		}
+	}
+	if uid := info.Sys().(*syscall.Stat_t).Uid; uid != 0 && int(uid) != os.Geteuid() {
+		p.whose = append(p.whose, fmt.Sprintf("belongs to user %d", uid))
+	}
+	if info.Mode().Perm()&0o002 != 0 {
+		p.whose = append(p.whose, fmt.Sprintf("can be written by others (mode %04o)", info.Mode().Perm()))
+	}
+	return p, nil
+}
+
+// within says whether a path is dir, or lies below it.
+func within(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+// outside says where a path of the host leads to, and whether that is not the project's own.
+func (p place) outside(path string) (real string, outside bool) {
+	missing := ""
+	for real = path; ; real = filepath.Dir(real) {
+		if at, err := filepath.EvalSymlinks(real); err == nil {
+			real = filepath.Join(at, missing)
+			return real, p.wide || !within(p.dir, real)
+		}
+		if real == filepath.Dir(real) {
+			return path, true
+		}
+		missing = filepath.Join(filepath.Base(real), missing)
+	}
+}
+
+// harmless are keys that ask nothing of the host: what they change is inside. Whatever is not among
+// them, and is not judged below, needs consent, as a flag does that was added later.
+var harmless = strings.Fields("name user workdir entrypoint tty interactive env-file label label-file restart rm ttl driver hypervisor " +
+	"platform pull ephemeral require-jail cpus memory disk network allow-egress token-user auth-mode")
+
+// ofFiles says that a setting names files of lines for another flag.
+func (s setting) ofFiles() bool { return s.key == "env-file" || s.key == "label-file" }
+
+// ofHost are keys with a path of this host, which may begin with the home directory.
+var ofHost = strings.Fields("mount volume file rootfs static-token env-file label-file")
+
+// tilde is a home directory at the beginning of a path.
+var tilde = regexp.MustCompile(`(^|=)~/`)
+
+// args are the flags that a setting stands for. A file of lines is read now: it is its content that
+// is judged and agreed to.
+func (s setting) args(p place) (args, asks []string, err error) {
+	given := s.text
+	if home, err := os.UserHomeDir(); err == nil && slices.Contains(ofHost, s.key) {
+		given = tilde.ReplaceAllString(given, "${1}"+strings.ReplaceAll(home, "$", "$$")+"/")
+	}
+	if !s.ofFiles() {
+		return []string{"--" + s.key + "=" + given}, nil, nil
+	}
+	if _, err := plainfile.Read(given, maxFile); err != nil { // not a device, and no terabyte
+		return nil, nil, say.Errorf("give a file of at most 64 KiB with lines NAME=VALUE", "%s: %v", s.key, err)
+	}
+	flag, readLines := "--label=", request.LabelFile
+	if s.key == "env-file" {
+		flag, readLines = "--env=", request.EnvFile
+	}
+	lines, err := readLines(given)
+	if err != nil {
+		return nil, nil, err
+	}
+	if at, err := filepath.Abs(given); err == nil {
+		if real, outside := p.outside(at); outside {
+			asks = append(asks, "has the lines of "+real)
+		}
+	}
+	for _, line := range lines {
+		args = append(args, flag+line)
+		if s.key == "env-file" && !strings.Contains(line, "=") {
+			asks = append(asks, "has the variable "+line+" of this shell")
+		}
+	}
+	return args, asks, nil
+}
+
+// judge says what a setting, read as a request, asks of the host, one line for each thing; and
+// whether the sandbox could write the project file.
+func (p place) judge(s setting, q api.CreateRequest) (asks []string, written bool) {
+	add := func(format string, args ...any) { asks = append(asks, fmt.Sprintf(format, args...)) }
+	path := func(doing, path string) {
+		if real, outside := p.outside(path); outside {
+			add("%s %s", doing, real)
+		}
+	}
+	switch s.key {
+	case "mount", "volume":
+		for _, m := range q.Mounts {
+			written = p.mount(m, add) || written
+		}
+	case "rootfs":
+		path("has as its root", q.Rootfs)
+	case "image":
+		kind, rest, _ := strings.Cut(q.Image, ":")
+		if slices.Contains([]string{"oci", "oci-archive", "docker-archive"}, kind) {
+			file, _, _ := strings.Cut(rest, ":")
+			path("has the image", file)
+		}
+	case "file":
+		for _, source := range q.Sources {
+			path("shows "+source.Name+" of the file", source.File)
+		}
+	case "static-token":
+		path("has the token of the file", q.Tokens.Static)
+	case "exec":
+		for _, source := range q.Sources {
+			add("runs on this host, as you: %s", shellquote.Join(source.Command...))
+		}
+	case "env":
+		if !strings.Contains(s.text, "=") {
+			add("has the variable %s of this shell", s.text)
+		}
+	case "publish":
+		for _, port := range q.Ports {
+			if ip, err := netip.ParseAddr(port.HostIP); port.HostIP != "" && (err != nil || !ip.IsLoopback()) {
+				add("is open for other hosts at %s", port.Listen())
+			}
+		}
+	default:
+		if !slices.Contains(harmless, s.key) {
+			add("has %s %s", s.key, strconv.Quote(s.text))
+		}
+	}
+	return asks, written
+}
+
+// mount judges a mount.
+func (p place) mount(m api.Mount, add func(string, ...any)) (written bool) {
+	how := "reads"
+	if m.Writable {
+		how = "writes to"
+	}
+	if m.Source == "" {
+		add("%s the volume %s, which other sandboxes may use", how, m.Volume)
+		return false
+	}
+	real, outside := p.outside(m.Source)
+	if outside {
+		add("%s %s", how, real)
+	}
+	return m.Writable && within(real, p.file)
+}
