@@ -136,7 +136,7 @@ var importRule = map[string][]string{
 		"gateway/sources", "gateway/state", "share", "tokens", "internal"},
 	// Files in shares that are kept fresh from files and commands of the host.
 	"gateway/sources":         {"gateway/api", "gateway/lease/schedule", "gateway/secrets/vault", "gateway/sources/command", "gateway/state", "share", "tokens", "internal"},
-	"gateway/sources/command": {},
+	"gateway/sources/command": {"internal"},
 	"gateway/reserve":         {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
 	// Sandboxes and named shares both have leases. Neither package knows the other.
 	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/audience", "gateway/audit", "gateway/door", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/sandbox/decide", "gateway/sandbox/engines",

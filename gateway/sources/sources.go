@@ -11,6 +11,7 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/secrets/vault"
+	"openshell-vm/gateway/sources/command"
 	"openshell-vm/internal/follow"
 	"openshell-vm/internal/vocab"
 )
@@ -165,7 +166,7 @@ func hint(spec vocab.Source) string {
 	if spec.File != "" {
 		return "the gateway reads the file as its own user: " + spec.File
 	}
-	return "run it as the gateway does, without your shell's environment: env -i HOME=\"$HOME\" PATH=/usr/local/bin:/usr/bin:/bin …"
+	return "run it as the gateway does, without your shell's environment: env -i HOME=\"$HOME\" PATH=" + command.SearchPath + " …"
 }
 
 // State returns what is known of a source.

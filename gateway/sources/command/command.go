@@ -2,9 +2,10 @@
 // that expires.
 //
 // The command gets an environment that is made for it, and not the one that the gateway was
-// started in: HOME, USER, LOGNAME and XDG_RUNTIME_DIR of the gateway's user, PATH, LANG and SHELL. It has a process
-// group and a deadline: at its end all of the group is killed. What it prints is bounded, and
-// what it writes to standard error is thrown away: nobody can say that this is no secret.
+// started in: HOME, USER, LOGNAME and XDG_RUNTIME_DIR of the gateway's user, PATH, LANG and SHELL. It has a deadline,
+// and at its end all that it started is killed, also what runs in the background, in a session of
+// its own or as a daemon. What it prints is bounded, and what it writes to standard error is
+// thrown away: nobody can say that this is no secret.
 package command
 
 import (
@@ -12,12 +13,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,15 +26,13 @@ import (
 	"syscall"
 	"time"
 	"unicode"
-
-	"golang.org/x/sys/unix"
 )
 
 // Deadline bounds one run.
 const Deadline = 30 * time.Second
 
-// searchPath is where programs are looked up that are named without a slash.
-const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// SearchPath is the commands' PATH, where programs are looked up that are named without a slash.
+const SearchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // workingDir is where commands run.
 const workingDir = "/"
@@ -72,7 +71,7 @@ var account = sync.OnceValue(func() *user.User {
 // Environment is what commands get.
 func Environment() []string {
 	u := account()
-	env := []string{"PATH=" + searchPath, "HOME=" + u.HomeDir, "LANG=C.UTF-8", "SHELL=/bin/sh"}
+	env := []string{"PATH=" + SearchPath, "HOME=" + u.HomeDir, "LANG=C.UTF-8", "SHELL=/bin/sh"}
 	if u.Username != "" {
 		env = append(env, "USER="+u.Username, "LOGNAME="+u.Username)
 	}
@@ -92,13 +91,13 @@ func find(name string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
 	}
-	for dir := range strings.SplitSeq(searchPath, ":") {
+	for dir := range strings.SplitSeq(SearchPath, ":") {
 		path := filepath.Join(dir, name)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("there is no program %s in %s", name, searchPath)
+	return "", fmt.Errorf("there is no program %s in %s", name, SearchPath)
 }
 
 // Files returns what a command is made of, as far as its words tell: the program, and each
@@ -135,13 +134,7 @@ func Run(ctx context.Context, argv []string, most int) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, Deadline)
 	defer cancel()
 	out := &bounded{left: most, flooded: cancel}
-	cmd := exec.CommandContext(ctx, program, argv[1:]...)
-	cmd.Args[0], cmd.Env, cmd.Dir, cmd.Stdout = argv[0], Environment(), workingDir, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
-	cmd.WaitDelay = time.Second // a child that left the group may keep the pipe open
-	err = run(cmd)
-	var exit *exec.ExitError
+	err = run(ctx, program, argv, out)
 	switch {
 	case out.left < 0:
 		return nil, fmt.Errorf("%w: at most %d KiB", ErrFlood, most>>10)
@@ -149,42 +142,47 @@ func Run(ctx context.Context, argv []string, most int) ([]byte, error) {
 		return nil, fmt.Errorf("it did not end within %v", Deadline)
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case errors.As(err, &exit):
-		return nil, fmt.Errorf("it ended with %s", exit.ProcessState)
-	case errors.Is(err, exec.ErrWaitDelay):
-		return nil, errors.New("it left a process behind that keeps its output open")
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
-		return nil, err
 	case err != nil:
-		return nil, fmt.Errorf("it can't be run: %w", err)
+		return nil, err
 	case len(bytes.TrimSpace(out.data)) == 0:
 		return nil, errors.New("it prints nothing")
 	}
 	return out.data, nil
 }
 
-// run runs the command, and ends what it left in the background. It keeps a thread for itself: the
-// signal at the gateway's death is sent when the thread that started the command ends.
-func run(cmd *exec.Cmd) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
+// run runs a command below a keeper, and returns how it ended.
+func run(ctx context.Context, program string, argv []string, out io.Writer) error {
+	alive, over, err := os.Pipe()
+	if err != nil {
 		return err
 	}
-	pid, err := cmd.Process.Pid, error(unix.EINTR)
-	for err == unix.EINTR {
-		err = unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-	}
-	_ = killGroup(pid) // as long as the leader is not reaped, no other group can have its number
-	return cmd.Wait()
-}
-
-// killGroup kills a command's process group.
-func killGroup(pid int) error {
-	if err := unix.Kill(-pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
+	defer over.Close()
+	tells, told, err := os.Pipe()
+	if err != nil {
+		alive.Close()
 		return err
 	}
-	return nil
+	defer tells.Close()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
+	cmd.Args = append([]string{keeperName, program}, argv...)
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.ExtraFiles = Environment(), workingDir, out, []*os.File{alive, told}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a key that ends the gateway leaves the keeper its work
+	cmd.Cancel = over.Close
+	cmd.WaitDelay = 2 * unwilling
+	err = cmd.Start()
+	alive.Close()
+	told.Close()
+	if err != nil {
+		return fmt.Errorf("it can't be run: %w", err)
+	}
+	_ = cmd.Wait() // a failed write to out is known there
+	text, _ := io.ReadAll(io.LimitReader(tells, 64))
+	err = outcome(string(text), program)
+	var failed *os.PathError
+	if errors.As(err, &failed) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("it can't be run: %w", failed.Err)
+	}
+	return err
 }
 
 // bounded keeps what is written, up to a limit.

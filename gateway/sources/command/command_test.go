@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"openshell-vm/internal/procfs"
 )
 
 func script(t *testing.T, text string) string {
@@ -29,7 +32,7 @@ func TestRun(t *testing.T) {
 	t.Setenv("PATH", "/nonexistent")
 	out, err := Run(t.Context(), []string{"printenv"}, 4096)
 	env := string(out)
-	if err != nil || !strings.Contains(env, "PATH="+searchPath+"\n") || !strings.Contains(env, "HOME=") || strings.Contains(env, "PLANTED") {
+	if err != nil || !strings.Contains(env, "PATH="+SearchPath+"\n") || !strings.Contains(env, "HOME=") || strings.Contains(env, "PLANTED") {
 		t.Errorf("its environment: %q, %v", env, err)
 	}
 	for name, c := range map[string]struct {
@@ -99,6 +102,52 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 	gone(pidFile + "2")
+
+	// What has left its process group, its session and its parents, and keeps the output open.
+	daemon := func(name string) string {
+		return fmt.Sprintf("(setsid sh -c 'setsid sleep 1000 & echo $! >%s; wait' & ) ; until test -s %s; do :; done", pidFile+name, pidFile+name)
+	}
+	if out, err := Run(t.Context(), []string{script(t, daemon("4")+"; echo done")}, 100); err != nil || string(out) != "done\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	gone(pidFile + "4")
+	if _, err := Run(t.Context(), []string{script(t, daemon("5")+"; yes")}, 100); !errors.Is(err, ErrFlood) {
+		t.Errorf("flooded: %v", err)
+	}
+	gone(pidFile + "5")
+}
+
+// TestNothingOutlivesTheGateway: what a command started ends when the process that runs it is
+// killed.
+func TestNothingOutlivesTheGateway(t *testing.T) {
+	if path := os.Getenv("RUN_THIS"); path != "" {
+		_, _ = Run(t.Context(), []string{path}, 100)
+		return
+	}
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	cmd := exec.Command("/proc/self/exe", "-test.run", t.Name()+"$")
+	cmd.Env = append(os.Environ(), "RUN_THIS="+script(t, fmt.Sprintf("(setsid sleep 1000 & echo $! >%s.new); mv %s.new %s; wait; sleep 1000", pidFile, pidFile, pidFile)))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	for end := time.Now().Add(time.Minute); pid == 0; time.Sleep(5 * time.Millisecond) {
+		text, _ := os.ReadFile(pidFile)
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+		if time.Now().After(end) {
+			t.Fatal("the command does not run")
+		}
+	}
+	if !procfs.Runs(pid) {
+		t.Fatal("nothing runs that could be left")
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // it was killed
+	for end := time.Now().Add(time.Minute); procfs.Runs(pid); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("process %d still runs", pid)
+		}
+	}
 }
 
 // isZombie reports whether a process has ended, and whoever inherited it has not reaped it yet.
