@@ -35,6 +35,9 @@ type feed struct {
 	state Known
 	files Files         // what it gave last that was good
 	first chan struct{} // closed once there is a content or a failure
+
+	lingering *time.Timer // not nil as long as linger keeps it
+	gone      bool        // that is over
 }
 
 // Known is what is known of a source.
@@ -58,6 +61,7 @@ func keyOf(s vocab.Source) string {
 func (s *Sources) feed(spec vocab.Source) *feed {
 	key := keyOf(spec)
 	if f := s.feeds[key]; f != nil {
+		s.takeUp(f)
 		return f
 	}
 	spec.Name, spec.Mode = "", 0
@@ -74,6 +78,9 @@ func (s *Sources) feed(spec vocab.Source) *feed {
 // drop ends a feed that nobody uses. The caller holds s.mu.
 func (s *Sources) drop(f *feed) {
 	if len(f.users) > 0 || f.holds > 0 || s.feeds[f.key] != f {
+		return
+	}
+	if s.linger(f) {
 		return
 	}
 	delete(s.feeds, f.key)

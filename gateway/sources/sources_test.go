@@ -114,8 +114,43 @@ func TestOneFeedForAll(t *testing.T) {
 	for i := range 100 {
 		w.Show(fmt.Sprint("box", i), nil)
 	}
-	if len(w.feeds) != 0 || len(w.shown) != 0 {
-		t.Errorf("%d feeds are left, %d shares", len(w.feeds), len(w.shown))
+	if len(w.shown) != 0 {
+		t.Errorf("%d shares are left", len(w.shown))
+	}
+	w.eventually("no feed is left", func() bool { return w.count() == 0 })
+}
+
+// count returns how many feeds there are.
+func (w *world) count() int {
+	w.Sources.mu.Lock()
+	defer w.Sources.mu.Unlock()
+	return len(w.feeds)
+}
+
+// TestCreatedAndStarted: what is needed again soon is not asked for again, and is kept fresh again.
+func TestCreatedAndStarted(t *testing.T) {
+	w := newWorld(t)
+	count := filepath.Join(w.dir, "count")
+	prog := w.write("prog", "#!/bin/sh\necho run >>"+count+"\necho good")
+	list := []vocab.Source{{Name: "token", Command: []string{prog}, Every: minEvery}}
+	for range 3 {
+		if err := w.await(list...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Show("box", list)
+	w.eventually("it is told", func() bool { return len(w.told()) == 1 })
+	if runs, _ := os.ReadFile(count); string(runs) != "run\n" {
+		t.Errorf("the command ran %q", runs)
+	}
+	w.eventually("it runs again when that is due", func() bool { runs, _ := os.ReadFile(count); return string(runs) == "run\nrun\n" })
+	w.Show("box", nil)
+	w.eventually("nothing of it is kept", func() bool { return w.count() == 0 })
+	if err := w.await(list...); err != nil {
+		t.Fatal(err)
+	}
+	if runs, _ := os.ReadFile(count); string(runs) != "run\nrun\nrun\n" {
+		t.Errorf("after a while the command ran %q", runs)
 	}
 }
 
