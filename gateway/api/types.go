@@ -156,6 +156,9 @@ type CreateRequest struct {
 // Source says where a file of a share comes from.
 type Source = vocab.Source
 
+// Owner is a user and a group, by their numbers on the host.
+type Owner = vocab.Owner
+
 // Tokens are the tokens that a sandbox has beside the one for the gateway, and what they say.
 type Tokens = vocab.Tokens
 

@@ -26,7 +26,7 @@ const soonest = 10 * time.Second
 // feed is one followed file or one command. Sources.mu guards all but spec, key and turn.
 type feed struct {
 	key  string
-	spec vocab.Source  // without name and mode
+	spec vocab.Source  // without what each share decides
 	turn chan struct{} // of capacity 1: who has put something in runs the command
 	stop func()        // ends the following of a file; nil for a command
 
@@ -50,10 +50,15 @@ type Known struct {
 	failures  int
 }
 
+// unnamed is a source without what each share that shows it decides for itself.
+func unnamed(s vocab.Source) vocab.Source {
+	s.Name, s.Mode, s.Owner = "", 0, nil
+	return s
+}
+
 // keyOf says which sources are the same.
 func keyOf(s vocab.Source) string {
-	s.Name, s.Mode = "", 0
-	key, _ := json.Marshal(s) // it has no value that can't be marshalled
+	key, _ := json.Marshal(unnamed(s)) // it has no value that can't be marshalled
 	return string(key)
 }
 
@@ -64,8 +69,7 @@ func (s *Sources) feed(spec vocab.Source) *feed {
 		s.takeUp(f)
 		return f
 	}
-	spec.Name, spec.Mode = "", 0
-	f := &feed{key: key, spec: spec, turn: make(chan struct{}, 1), users: map[string][]string{}, first: make(chan struct{})}
+	f := &feed{key: key, spec: unnamed(spec), turn: make(chan struct{}, 1), users: map[string][]string{}, first: make(chan struct{})}
 	s.feeds[key] = f
 	if spec.File != "" {
 		f.stop = s.opts.Follower.Follow(spec.File, MaxFile, func(found follow.Found) { s.found(f, found) })

@@ -2,12 +2,10 @@ package sources
 
 import (
 	"bytes"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 
-	"openshell-vm/internal/vocab"
 	"openshell-vm/share"
 )
 
@@ -72,13 +70,4 @@ func Held(files map[string][]byte, name string) (held Files) {
 func Of(name, file string) bool {
 	below, ok := strings.CutPrefix(file, name)
 	return ok && (below == "" || below[0] == '/')
-}
-
-// shown is a source's files as its share is to have them.
-func shown(spec vocab.Source, files Files) []share.File {
-	list := files.In(spec.Name)
-	for i := range list {
-		list[i].Mode, list[i].Later = fs.FileMode(spec.Mode), true
-	}
-	return list
 }

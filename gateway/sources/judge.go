@@ -57,6 +57,9 @@ func complete(s *vocab.Source) error {
 		return invalid("give one such as 0400 or 0444",
 			"mode %#o of %s can't be used: its owner has to be able to read it, and nobody else to write it", s.Mode, s.Name)
 	}
+	if err := mayGive(s.Owner); err != nil {
+		return invalid("a gateway of root can; one of a user's only to that user, and to groups of his", "owner of %s: %v", s.Name, err)
+	}
 	switch {
 	case count(s.File != "", len(s.Command) > 0, s.Secret != "") != 1:
 		return invalid("name a file, a command or a secret", "%s has to have one source", s.Name)

@@ -38,7 +38,8 @@ func (f Shown) Files(uint64) ([]share.File, error) {
 			}
 		}
 		all += given.size()
-		files = append(files, shown(spec, given)...)
+		list, err := shown(spec, given)
+		files, failed = append(files, list...), errors.Join(failed, err)
 	}
 	if all <= MaxAll {
 		return files, failed
@@ -52,7 +53,8 @@ func (f Shown) kept(held map[string][]byte) []share.File {
 	files := make([]share.File, 0, len(f.List))
 	for _, spec := range f.List {
 		if !f.Sources.withdrawn(spec) {
-			files = append(files, shown(spec, Held(held, spec.Name))...)
+			list, _ := shown(spec, Held(held, spec.Name))
+			files = append(files, list...)
 		}
 	}
 	return files

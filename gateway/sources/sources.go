@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -101,7 +102,7 @@ func (s *Sources) Show(id string, list []vocab.Source) {
 }
 
 func same(a, b vocab.Source) bool {
-	return a.Name == b.Name && a.Mode == b.Mode && keyOf(a) == keyOf(b)
+	return reflect.DeepEqual(a, b)
 }
 
 // patience is how long somebody waits for the first content of sources.

@@ -170,7 +170,7 @@ func full() *Record {
 			Labels: map[string]string{"l": "v"}, Restart: vocab.RestartPolicy{Name: "on-failure", Max: 11},
 			Tokens: vocab.Tokens{Mode: vocab.StaticToken, Static: "/f", Identity: "ci", Files: []vocab.TokenFile{{Audience: "https://example.com", File: "example.jwt", TTL: time.Minute,
 				Algorithm: "RS256", NoID: true, Preset: "aws", Parameter: "role"}}, Audiences: []string{"other"}, Claims: map[string]string{"team": "a"}},
-			Sources: []vocab.Source{{Name: "d/f", File: "/f", Mode: 0o400}, {Name: "c", Command: []string{"p", "a"}, Every: time.Minute, Format: "raw"}, {Name: "s", Secret: "n"}},
+			Sources: []vocab.Source{{Name: "d/f", File: "/f", Mode: 0o400, Owner: &vocab.Owner{UID: 14, GID: 15}}, {Name: "c", Command: []string{"p", "a"}, Every: time.Minute, Format: "raw"}, {Name: "s", Secret: "n"}},
 		},
 		Staleness: time.Second, Warnings: []string{"w"}, Share: writtenIn + "/shares/abcdefghijkl", Place: "shares/abcdefghijkl", Door: true,
 		GenerationLimit: 5, RevokedGeneration: 13, Made: true, Desired: WantRunning, DesiredAt: at,

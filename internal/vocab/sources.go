@@ -20,4 +20,12 @@ type Source struct {
 	Format string `json:"format,omitempty"`
 	// Mode is the file's mode, without the right to write for others; 0 for 0444.
 	Mode uint32 `json:"mode,omitempty"`
+	// Owner owns the file, by the host's numbers; nil for the gateway's user.
+	Owner *Owner `json:"owner,omitempty"`
+}
+
+// Owner is a user and a group, by their numbers on the host.
+type Owner struct {
+	UID uint32 `json:"uid"`
+	GID uint32 `json:"gid"`
 }

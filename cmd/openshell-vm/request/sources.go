@@ -1,6 +1,8 @@
 package request
 
 import (
+	"fmt"
+	"math"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -18,13 +20,13 @@ import (
 // create and share set.
 func SourceFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "file", Usage: "a file `[NAME=]PATH[,mode=0400]` of the host beside the token, " +
+		&cli.StringSliceFlag{Name: "file", Usage: "a file `[NAME=]PATH[,mode=0400][,owner=UID[:GID]]` of the host beside the token, " +
 			"which is followed when it changes (repeatable)"},
 		&cli.StringSliceFlag{Name: "exec", Usage: "what a command of the host prints as a file beside the token, " +
-			"`NAME=COMMAND[,every=30m][,format=aws|kubernetes|oauth|jwt|raw][,mode=0400]`; " +
+			"`NAME=COMMAND[,every=30m][,format=aws|kubernetes|oauth|jwt|raw][,mode=0400][,owner=UID[:GID]]`; " +
 			"it runs again before that expires, or every so often (repeatable)"},
-		&cli.StringSliceFlag{Name: "secret", Usage: "a secret `NAME[,name=FILE][,mode=0400]` as a file beside the token, " +
-			"which is replaced when the secret is (repeatable)"},
+		&cli.StringSliceFlag{Name: "secret", Usage: "a secret `NAME[,name=FILE][,mode=0400][,owner=UID[:GID]]` as a file " +
+			"beside the token, which is replaced when the secret is (repeatable)"},
 	}
 }
 
@@ -116,10 +118,10 @@ func secretSource(text string) (s api.Source, err error) {
 		switch key {
 		case "name", "target":
 			s.Name = value
-		case "mode":
-			var mode uint64
-			mode, err = strconv.ParseUint(value, 8, 32)
-			s.Mode = uint32(mode)
+		case "mode", "owner":
+			err = set(&s, key, value)
+		case "uid", "gid": // podman's words
+			err = setOwner(&s, key, value)
 		case "type":
 			if value != "mount" {
 				return s, say.Errorf("have the program read the file: "+hint,
@@ -129,14 +131,14 @@ func secretSource(text string) (s api.Source, err error) {
 			return s, say.Errorf(hint, "--secret %q: there is no option %q", text, key)
 		}
 		if err != nil {
-			return s, say.Errorf(hint, "--secret %q: mode=%s can't be read", text, value)
+			return s, say.Errorf(hint, "--secret %q: %v", text, err)
 		}
 	}
 	return s, nil
 }
 
 // option is one at the end of a source; what comes before may have commas itself.
-var option = regexp.MustCompile(`^(.*),(every|format|mode)=([^,=]*)$`)
+var option = regexp.MustCompile(`^(.*),(every|format|mode|owner)=([^,=]*)$`)
 
 // options takes the options off the end of a source's text.
 func options(text string, s *api.Source) (rest string, err error) {
@@ -146,18 +148,51 @@ func options(text string, s *api.Source) (rest string, err error) {
 			return text, nil
 		}
 		text = m[1]
-		switch value := m[3]; m[2] {
-		case "every":
-			s.Every, err = time.ParseDuration(value)
-		case "format":
-			s.Format = value
-		case "mode":
-			var mode uint64
-			mode, err = strconv.ParseUint(value, 8, 32)
-			s.Mode = uint32(mode)
-		}
-		if err != nil {
-			return "", say.Errorf("", "%s=%s can't be read", m[2], m[3])
+		if err := set(s, m[2], m[3]); err != nil {
+			return "", err
 		}
 	}
+}
+
+// set reads one option of a source.
+func set(s *api.Source, key, value string) (err error) {
+	switch key {
+	case "every":
+		s.Every, err = time.ParseDuration(value)
+	case "format":
+		s.Format = value
+	case "mode":
+		var mode uint64
+		mode, err = strconv.ParseUint(value, 8, 32)
+		s.Mode = uint32(mode)
+	case "owner":
+		uid, gid, both := strings.Cut(value, ":")
+		if !both {
+			gid = uid
+		}
+		if err = setOwner(s, "uid", uid); err == nil {
+			err = setOwner(s, "gid", gid)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s=%s can't be read", key, value)
+	}
+	return nil
+}
+
+// setOwner sets one number of a source's owner. Names have other numbers inside than here.
+func setOwner(s *api.Source, key, value string) error {
+	id, err := strconv.ParseUint(value, 10, 32)
+	if err != nil || id == math.MaxUint32 { // which means "as it is" to the kernel
+		return fmt.Errorf("%s=%s is no number of a user or a group", key, value)
+	}
+	if s.Owner == nil {
+		s.Owner = &api.Owner{}
+	}
+	if key == "uid" {
+		s.Owner.UID = uint32(id)
+	} else {
+		s.Owner.GID = uint32(id)
+	}
+	return nil
 }

@@ -19,6 +19,8 @@ func TestSourceTexts(t *testing.T) {
 		"x":                           {Name: "x", File: here},
 		"/etc/ssl/ca.pem":             {Name: "ca.pem", File: "/etc/ssl/ca.pem"},
 		"ssl/ca.pem=/etc/x,mode=0400": {Name: "ssl/ca.pem", File: "/etc/x", Mode: 0o400},
+		"a=/x,owner=1000,mode=0400":   {Name: "a", File: "/x", Owner: &api.Owner{UID: 1000, GID: 1000}, Mode: 0o400},
+		"a=/x,owner=1000:5":           {Name: "a", File: "/x", Owner: &api.Owner{UID: 1000, GID: 5}},
 		"a=/with,comma=and/more":      {Name: "a", File: "/with,comma=and/more"},
 		"a=/x,every=1m,mode=444":      {Name: "a", File: "/x", Every: time.Minute, Mode: 0o444},
 	} {
@@ -37,6 +39,8 @@ func TestSourceTexts(t *testing.T) {
 	}
 	for text, want := range map[string]api.Source{
 		"db":                                {Name: "db", Secret: "db"},
+		"db,uid=7":                          {Name: "db", Secret: "db", Owner: &api.Owner{UID: 7}},
+		"db,owner=7:0":                      {Name: "db", Secret: "db", Owner: &api.Owner{UID: 7}},
 		"db,name=d/pw,mode=0400":            {Name: "d/pw", Secret: "db", Mode: 0o400},
 		"db,type=mount,target=pw,mode=0444": {Name: "pw", Secret: "db", Mode: 0o444},
 	} {
@@ -45,12 +49,13 @@ func TestSourceTexts(t *testing.T) {
 		}
 	}
 	for text, says := range map[string]string{"": "no NAME", "name=x": "no NAME", ",mode=0400": "no NAME", "db,mode=9": "mode=9",
-		"db,type=env,target=PW": "environment", "db,uid=0": `no option "uid"`} {
+		"db,type=env,target=PW": "environment", "db,uid=me": "uid=me", "db,every=1m": `no option "every"`} {
 		if _, err := secretSource(text); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("--secret %q: %v", text, err)
 		}
 	}
-	for text, says := range map[string]string{"": "names no file", "=x": "names no file", "x=": "names no file", "x=/y,mode=9": "mode=9"} {
+	for text, says := range map[string]string{"": "names no file", "=x": "names no file", "x=": "names no file", "x=/y,mode=9": "mode=9",
+		"x=/y,owner=root": "owner=root", "x=/y,owner=1:": "owner=1:", "x=/y,owner=4294967295": "owner=4294967295"} {
 		if _, err := fileSource(text); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("--file %q: %v", text, err)
 		}

@@ -21,6 +21,9 @@ func sourceFacts(list []api.SourceState, now time.Time) (facts []api.Fact) {
 		if s.Mode != 0 {
 			line += fmt.Sprintf(", mode %04o", s.Mode)
 		}
+		if s.Owner != nil {
+			line += fmt.Sprintf(", owner %d:%d", s.Owner.UID, s.Owner.GID)
+		}
 		if !s.MadeAt.IsZero() {
 			line += ", found " + moment(s.MadeAt)
 		}
