@@ -159,6 +159,9 @@ type Source = vocab.Source
 // Owner is a user and a group, by their numbers on the host.
 type Owner = vocab.Owner
 
+// GitHubApp says which token GitHub is asked for.
+type GitHubApp = vocab.GitHubApp
+
 // Tokens are the tokens that a sandbox has beside the one for the gateway, and what they say.
 type Tokens = vocab.Tokens
 

@@ -62,8 +62,13 @@ func followed(q state.Request) (paths []string) {
 		paths = append(paths, q.Tokens.Static)
 	}
 	for _, s := range q.Sources {
-		if s.File != "" {
+		switch {
+		case s.File != "":
 			paths = append(paths, s.File)
+		case s.OAuth != "":
+			paths = append(paths, s.OAuth)
+		case s.GitHubApp != nil:
+			paths = append(paths, s.GitHubApp.Key)
 		}
 	}
 	return paths

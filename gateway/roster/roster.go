@@ -64,7 +64,7 @@ func New(home *state.Home, opts lease.Options, repaired func()) *Roster {
 		opts.Log.Warn("which secrets were removed can't be read", "error", explain.Line(err))
 	}
 	r.Sources = sources.New(sources.Options{Changed: r.sourceChanged, Allowed: r.MayFollow,
-		Follower: opts.Follower, Secrets: r.Secrets, Log: opts.Log})
+		Follower: opts.Follower, Secrets: r.Secrets, Held: r.held, Log: opts.Log})
 	return r
 }
 

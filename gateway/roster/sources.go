@@ -33,6 +33,16 @@ func (r *Roster) sourceChanged(id string, names []string, files sources.Files, f
 	it.Lease.Hasten()
 }
 
+// held returns the files that a share holds now.
+func (r *Roster) held(id string) map[string][]byte {
+	it := r.ByID(id)
+	if it == nil {
+		return nil
+	}
+	held, _ := share.Read(it.Lease.Share().AuthDir()) // an error means that it holds nothing
+	return held.Files
+}
+
 // Republish publishes the share anew, whatever the item does. A share that is gone is no error.
 func (it *Item) Republish(ctx context.Context) error {
 	err := it.Deliver(ctx, nil)

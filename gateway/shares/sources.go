@@ -77,5 +77,5 @@ func sameSources(r *state.Record, q api.ShareRequest) error {
 		return nil
 	}
 	return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %q has other sources than these", r.Name),
-		Hint: "leave --file, --exec and --secret out to take the share as it is; openshell-vm share set changes which it has"}
+		Hint: "leave --file and the like out to take the share as it is; openshell-vm share set changes which it has"}
 }

@@ -1,5 +1,6 @@
 // Package sources keeps the files of shares fresh that are no tokens of the gateway's: a file of
-// the host that is followed, the output of a command of the host.
+// the host that is followed, the output of a command of the host, a token of a GitHub App, an
+// access token that a refresh token gives.
 //
 // A [Source] of a record names such a file. However many shares show the same, there is one
 // feed: the file is followed once, the command runs once and never twice at the same time. When

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"openshell-vm/gateway/lease/schedule"
-	"openshell-vm/gateway/sources/command"
 	"openshell-vm/internal/follow"
 	"openshell-vm/internal/text"
 	"openshell-vm/internal/vocab"
@@ -28,11 +27,13 @@ type feed struct {
 	key  string
 	spec vocab.Source  // without what each share decides
 	turn chan struct{} // of capacity 1: who has put something in runs the command
-	stop func()        // ends the following of a file; nil for a command
+	stop func()        // ends the following of a file; nil for what is made
+	make maker         // nil for a followed file
 
 	users map[string][]string // the names under which shares show it, by their ids
 	holds int                 // calls of Await that are not released, and a run of the command
 	state Known
+	runs  int           // that gave something
 	files Files         // what it gave last that was good
 	first chan struct{} // closed once there is a content or a failure
 
@@ -71,7 +72,7 @@ func (s *Sources) feed(spec vocab.Source) *feed {
 	}
 	f := &feed{key: key, spec: unnamed(spec), turn: make(chan struct{}, 1), users: map[string][]string{}, first: make(chan struct{})}
 	s.feeds[key] = f
-	if spec.File != "" {
+	if f.make = s.maker(spec); f.make == nil {
 		f.stop = s.opts.Follower.Follow(spec.File, MaxFile, func(found follow.Found) { s.found(f, found) })
 	} else {
 		s.due.Set(key, time.Now(), time.Now())
@@ -111,16 +112,18 @@ func (s *Sources) run(ctx context.Context, key string) {
 	if f == nil {
 		return
 	}
-	s.make(ctx, f)
+	s.again(ctx, f)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.holds--
 	s.drop(f)
 }
 
-// make runs a feed's command once, but not while another run is under way.
-func (s *Sources) make(ctx context.Context, f *feed) {
-	asked := time.Now()
+// again runs a feed's command once, but not while another run is under way.
+func (s *Sources) again(ctx context.Context, f *feed) {
+	s.mu.Lock()
+	before := f.runs
+	s.mu.Unlock()
 	select {
 	case f.turn <- struct{}{}:
 		defer func() { <-f.turn }()
@@ -128,31 +131,22 @@ func (s *Sources) make(ctx context.Context, f *feed) {
 		return
 	}
 	s.mu.Lock()
-	just := f.state.Has && f.state.Problem == "" && f.state.MadeAt.After(asked)
+	just := f.runs != before
 	s.mu.Unlock()
 	if just {
 		return // the run that this one waited for did it
 	}
-	data, expires, err := s.output(ctx, f.spec)
+	if s.adopt(f, time.Now()) {
+		return
+	}
+	files, expires, err := f.make(ctx)
 	if ctx.Err() != nil && err != nil {
 		return // nobody waits for it any more; the next run tells
 	}
-	s.settle(f, one(data), expires, err)
-}
-
-// output runs a command that may be run, and reads when its output expires.
-func (s *Sources) output(ctx context.Context, spec vocab.Source) (data []byte, expires time.Time, err error) {
-	files, err := command.Files(spec.Command)
-	if err == nil {
-		err = s.allowed(files)
+	if err == nil && isMade(f.spec) {
+		files, err = sealed(f.key, files, time.Now(), expires)
 	}
-	if err == nil {
-		data, err = command.Run(ctx, spec.Command, MaxFile)
-	}
-	if err == nil {
-		expires, err = command.Expiry(data, spec.Format, time.Now())
-	}
-	return data, expires, err
+	s.settle(f, files, expires, err)
 }
 
 // settle notes the result of a try, plans the next one, and tells the shares.
@@ -177,6 +171,7 @@ func (s *Sources) settle(f *feed, files Files, expires time.Time, err error) {
 		if !st.Has || !f.files.equal(files) {
 			news = maps.Clone(f.users)
 		}
+		f.runs++
 		f.files = files.clone()
 		*st = Known{Has: true, MadeAt: now, ExpiresAt: expires}
 	}
@@ -209,14 +204,6 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// what names the feed for people.
-func (f *feed) what() string {
-	if f.spec.File != "" {
-		return f.spec.File
-	}
-	return "the command " + f.spec.Command[0]
-}
-
 // next returns when a command is to run again: before what it printed expires, by the arithmetic
 // of tokens. The caller holds Sources.mu.
 func (f *feed) next(now time.Time) time.Time {
@@ -235,7 +222,7 @@ func (f *feed) next(now time.Time) time.Time {
 	case st.ExpiresAt.IsZero():
 		return now.Add(every)
 	}
-	at := tokens.RenewAt(now, life, f.key)
+	at := tokens.RenewAt(st.MadeAt, life, f.key)
 	if f.spec.Every != 0 && now.Add(every).Before(at) {
 		at = now.Add(every)
 	}

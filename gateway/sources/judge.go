@@ -9,6 +9,7 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/sources/command"
+	"openshell-vm/gateway/sources/githubapp"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/contract"
 	"openshell-vm/internal/vocab"
@@ -61,8 +62,10 @@ func complete(s *vocab.Source) error {
 		return invalid("a gateway of root can; one of a user's only to that user, and to groups of his", "owner of %s: %v", s.Name, err)
 	}
 	switch {
-	case count(s.File != "", len(s.Command) > 0, s.Secret != "") != 1:
-		return invalid("name a file, a command or a secret", "%s has to have one source", s.Name)
+	case count(s.File != "", len(s.Command) > 0, s.Secret != "", s.GitHubApp != nil, s.OAuth != "") != 1:
+		return invalid("name a file, a command, a secret, a GitHub App or an OAuth file", "%s has to have one source", s.Name)
+	case isMade(*s):
+		return completeMade(s)
 	case s.File != "" && (!filepath.IsAbs(s.File) || len(s.File) > 4096):
 		return invalid("give the file's absolute path", "%.80q is no absolute path", s.File)
 	case s.Secret != "" && state.CheckName(s.Secret) != nil:
@@ -79,6 +82,24 @@ func complete(s *vocab.Source) error {
 		if err := command.Check(s.Command); err != nil {
 			return invalid("give a program and its arguments, as a shell would split them", "%s: %v", s.Name, err)
 		}
+	}
+	return nil
+}
+
+// completeMade is complete for a source whose files are below its name.
+func completeMade(s *vocab.Source) error {
+	path := s.OAuth
+	if s.GitHubApp != nil {
+		if err := githubapp.Check(*s.GitHubApp); err != nil {
+			return invalid("openshell-vm run --help shows how --github-app is written", "%s: %v", s.Name, err)
+		}
+		path = s.GitHubApp.Key
+	}
+	switch {
+	case !filepath.IsAbs(path) || len(path) > 4096:
+		return invalid("give the file's absolute path", "%s: %.80q is no absolute path", s.Name, path)
+	case s.Every != 0 || s.Format != "":
+		return invalid("leave every= and format= out", "%s is renewed before it expires: it has no every and no format", s.Name)
 	}
 	return nil
 }

@@ -12,12 +12,11 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/secrets/vault"
-	"openshell-vm/gateway/sources/command"
 	"openshell-vm/internal/follow"
 	"openshell-vm/internal/vocab"
 )
 
-// Options are what sources need of others. All are required but Allowed and Secrets.
+// Options are what sources need of others. All are required but Allowed, Secrets and Held.
 type Options struct {
 	// Changed is called when a source has another content than before: a share shows it under
 	// these names. first is true for what was found first, which the share may hold already.
@@ -28,7 +27,9 @@ type Options struct {
 	// Follower follows the files, and judges them itself. Its owner runs it.
 	Follower *follow.Follower
 	Secrets  *vault.Vault
-	Log      *slog.Logger
+	// Held returns the files that a share holds now; nil for none. It reads the disk.
+	Held func(id string) map[string][]byte
+	Log  *slog.Logger
 }
 
 // Sources are all sources of a gateway. It is safe for concurrent use. It does nothing by itself
@@ -52,8 +53,19 @@ func New(opts Options) *Sources {
 // Run runs the commands when they are due, until ctx ends.
 func (s *Sources) Run(ctx context.Context) { s.due.Serve(ctx) }
 
-// ClockStepped looks again at what is due, because the host's clock was set.
-func (s *Sources) ClockStepped() { s.due.Recheck() }
+// ClockStepped looks again at what is due, because the host's clock was set. What was made in the
+// future is made anew: nobody knows when it expires.
+func (s *Sources) ClockStepped() {
+	s.mu.Lock()
+	now := time.Now()
+	for key, f := range s.feeds {
+		if f.make != nil && f.state.Has && f.state.MadeAt.Round(0).After(now) {
+			s.due.Set(key, now, now)
+		}
+	}
+	s.mu.Unlock()
+	s.due.Recheck()
+}
 
 func (s *Sources) allowed(paths []string) error {
 	if s.opts.Allowed == nil {
@@ -160,14 +172,6 @@ func (s *Sources) await(ctx context.Context, list []vocab.Source, feeds []*feed,
 		}
 	}
 	return nil
-}
-
-// hint says how a user finds out what is wrong.
-func hint(spec vocab.Source) string {
-	if spec.File != "" {
-		return "the gateway reads the file as its own user: " + spec.File
-	}
-	return "run it as the gateway does, without your shell's environment: env -i HOME=\"$HOME\" PATH=" + command.SearchPath + " …"
 }
 
 // State returns what is known of a source.

@@ -245,7 +245,7 @@ func TestNeverTwoAtOnce(t *testing.T) {
 	f := w.Sources.feeds[keyOf(list[0])]
 	var all sync.WaitGroup
 	for range 20 {
-		all.Go(func() { w.make(t.Context(), f) })
+		all.Go(func() { w.again(t.Context(), f) })
 	}
 	all.Wait()
 	if st := w.State(list[0]); !st.Has || st.Problem != "" {

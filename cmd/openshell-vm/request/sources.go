@@ -27,31 +27,28 @@ func SourceFlags() []cli.Flag {
 			"it runs again before that expires, or every so often (repeatable)"},
 		&cli.StringSliceFlag{Name: "secret", Usage: "a secret `NAME[,name=FILE][,mode=0400][,owner=UID[:GID]]` as a file " +
 			"beside the token, which is replaced when the secret is (repeatable)"},
+		&cli.StringSliceFlag{Name: "github-app", Usage: "a GitHub App's token, and git's credentials with it, in github/, " +
+			"`ID,installation=N,key=FILE[,repos=OWNER/NAME;…][,name=DIR][,url=URL][,mode=0400]`; " +
+			"FILE of the host is the app's private key (repeatable)"},
+		&cli.StringSliceFlag{Name: "oauth", Usage: "an access token in NAME/token beside the token, " +
+			"made with the refresh token in a JSON file of the host, " +
+			"`[NAME=]FILE[,mode=0400]`; the gateway writes a new refresh token back (repeatable)"},
 	}
 }
 
 // Sources reads SourceFlags. The gateway judges what they ask for.
 func Sources(c *cli.Context) (list []api.Source, err error) {
-	for _, text := range c.StringSlice("file") {
-		s, err := fileSource(text)
-		if err != nil {
-			return nil, err
+	for _, kind := range []struct {
+		flag string
+		read func(string) (api.Source, error)
+	}{{"file", fileSource}, {"exec", commandSource}, {"secret", secretSource}, {"github-app", appSource}, {"oauth", oauthSource}} {
+		for _, text := range c.StringSlice(kind.flag) {
+			s, err := kind.read(text)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, s)
 		}
-		list = append(list, s)
-	}
-	for _, text := range c.StringSlice("exec") {
-		s, err := commandSource(text)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, s)
-	}
-	for _, text := range c.StringSlice("secret") {
-		s, err := secretSource(text)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, s)
 	}
 	return list, nil
 }

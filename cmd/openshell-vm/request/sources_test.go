@@ -48,6 +48,35 @@ func TestSourceTexts(t *testing.T) {
 			t.Errorf("--secret %q: %+v, %v", text, got, err)
 		}
 	}
+	app := api.GitHubApp{App: "12", Installation: 3, Key: here}
+	wide := api.GitHubApp{App: "Iv1.a", Installation: 3, Key: "/k", Repositories: []string{"a/b", "c"}, URL: "https://g"}
+	for text, want := range map[string]api.Source{
+		"12,installation=3,key=x": {Name: "github", GitHubApp: &app},
+		"Iv1.a,installation=3,key=/k,repos=a/b;c,url=https://g,name=ghe,mode=0400": {Name: "ghe", GitHubApp: &wide, Mode: 0o400},
+	} {
+		if got, err := appSource(text); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("--github-app %q: %+v, %v", text, got, err)
+		}
+	}
+	for text, says := range map[string]string{"": "no ID", "installation=3": "no ID", "1,key=x": "needs installation=", "1,installation=2": "needs",
+		"1,installation=x,key=k": "installation=x", "1,installation=2,key=k,every=1m": `no option "every"`, "1,key=": "no value"} {
+		if _, err := appSource(text); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("--github-app %q: %v", text, err)
+		}
+	}
+	for text, want := range map[string]api.Source{
+		"/h/application_default_credentials.json": {Name: "application_default_credentials", OAuth: "/h/application_default_credentials.json"},
+		"g/o=x,mode=0400":                         {Name: "g/o", OAuth: here, Mode: 0o400},
+	} {
+		if got, err := oauthSource(text); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("--oauth %q: %+v, %v", text, got, err)
+		}
+	}
+	for text, says := range map[string]string{"": "names no file", "x=": "names no file", "x=/y,mode=9": "mode=9"} {
+		if _, err := oauthSource(text); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("--oauth %q: %v", text, err)
+		}
+	}
 	for text, says := range map[string]string{"": "no NAME", "name=x": "no NAME", ",mode=0400": "no NAME", "db,mode=9": "mode=9",
 		"db,type=env,target=PW": "environment", "db,uid=me": "uid=me", "db,every=1m": `no option "every"`} {
 		if _, err := secretSource(text); err == nil || !strings.Contains(err.Error(), says) {

@@ -26,7 +26,11 @@ openshell-vm share set agent --exec 'gh-token=gh auth token,every=30m'
 openshell-vm share set agent --unset gh-token
 
 # A secret of secret create
-openshell-vm share set agent --secret github,name=gh-token,mode=0400`,
+openshell-vm share set agent --secret github,name=gh-token,mode=0400
+
+# A GitHub App's token and git's credentials, in github/; an access token, in google/token
+openshell-vm share set agent --github-app 12345,installation=678,key=/etc/openshell/app.pem,repos=acme/web
+openshell-vm share set agent --oauth google=/home/me/.config/gcloud/application_default_credentials.json`,
 	}
 }
 
@@ -41,7 +45,8 @@ func setAction(c *cli.Context) error {
 		return err
 	}
 	if len(q.Set)+len(q.Drop) == 0 {
-		return say.Errorf(say.Program+" share set --help explains it", "share set needs a --file, an --exec, a --secret or an --unset")
+		return say.Errorf(say.Program+" share set --help explains it",
+			"share set needs a --file, an --exec, a --secret, a --github-app, an --oauth or an --unset")
 	}
 	client, err := frame.Connect(c.Context, say.NewProgress(os.Stderr))
 	if err != nil {

@@ -2,6 +2,7 @@ package show
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"openshell-vm/gateway/api"
@@ -11,13 +12,7 @@ import (
 // sourceFacts are inspect's lines about the files of a share that have sources.
 func sourceFacts(list []api.SourceState, now time.Time) (facts []api.Fact) {
 	for _, s := range list {
-		line := "follows " + s.File
-		if len(s.Command) > 0 {
-			line = "is what is printed by " + quoted(s.Command)
-		}
-		if s.Secret != "" {
-			line = "is the secret " + text.Line(s.Secret)
-		}
+		line := origin(s.Source)
 		if s.Mode != 0 {
 			line += fmt.Sprintf(", mode %04o", s.Mode)
 		}
@@ -43,6 +38,28 @@ func sourceFacts(list []api.SourceState, now time.Time) (facts []api.Fact) {
 		facts = append(facts, api.Fact{Name: "Source " + s.Name, Value: line})
 	}
 	return facts
+}
+
+// origin says where a source's files come from.
+func origin(s api.Source) string {
+	switch app := s.GitHubApp; {
+	case len(s.Command) > 0:
+		return "is what is printed by " + quoted(s.Command)
+	case s.Secret != "":
+		return "is the secret " + text.Line(s.Secret)
+	case s.OAuth != "":
+		return "is the access token by " + text.Line(s.OAuth)
+	case app != nil:
+		line := fmt.Sprintf("is the token of the GitHub App %s, installation %d", text.Line(app.App), app.Installation)
+		if app.URL != "" {
+			line += " at " + text.Line(app.URL)
+		}
+		if len(app.Repositories) > 0 {
+			line += " for " + text.Line(strings.Join(app.Repositories, ", "))
+		}
+		return line + ", by the key " + text.Line(app.Key)
+	}
+	return "follows " + s.File
 }
 
 // stale names the files that are not renewed, or are over, in a few words: ps has it beside the
