@@ -108,7 +108,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		stopped: make(chan struct{}), metrics: metrics.New(), config: opts.Config}
 	g.issuer = issuer.Open(home.Issuer(), keys, opts.Log)
 	g.hook = issuer.NewHook(g.issuer, home.IssuerFiles(), opts.Log)
-	g.follower = follow.New(follow.Options{Judge: func(path string) error { return g.roster.MayFollow(path) }, Log: opts.Log})
+	g.follower = follow.New(follow.Options{Judge: func(paths ...string) error { return g.roster.MayFollow(paths...) }, Log: opts.Log})
 	g.roster = roster.New(home, lease.Options{Keys: keys, Log: opts.Log, Issuer: g.names, MaySign: g.hook.MaySign,
 		Beside: func() time.Duration { return g.clusters.Longest() },
 		Minted: g.minted, Published: g.published, Failed: g.failed, Warned: g.warned, Follower: g.follower,

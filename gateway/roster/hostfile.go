@@ -12,10 +12,10 @@ import (
 	"openshell-vm/internal/vocab"
 )
 
-// MayFollow refuses a file of the host that must get into no share: one of the gateway's own, or
-// one that a sandbox could write or lead elsewhere. It asks the file systems, and may hang with
+// MayFollow refuses files of the host that must get into no share: those of the gateway's own, and
+// those that a sandbox could write or lead elsewhere. It asks the file systems, and may hang with
 // them.
-func (r *Roster) MayFollow(path string) error {
+func (r *Roster) MayFollow(paths ...string) error {
 	refused := map[inode.ID]string{}
 	for _, it := range r.All() {
 		record := it.Rec()
@@ -23,7 +23,17 @@ func (r *Roster) MayFollow(path string) error {
 			r.refuse(refused, record.Name, m)
 		}
 	}
-	return r.judge(path, refused)
+	for _, dir := range r.Home.Hidden() {
+		if id, err := inode.Of(dir); err == nil {
+			refused[id] = "it lies in the gateway's own directory " + dir
+		}
+	}
+	for _, path := range paths {
+		if err := judge(path, refused); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writable returns a sandbox's mounts, and its root if that is a directory of the host to which
@@ -38,16 +48,21 @@ func writable(mounts []vocab.Mount, rootfs string, ephemeral bool) []vocab.Mount
 // MayWrite refuses mounts of a new sandbox, and a root, by which it could write to a file that a
 // share follows.
 func (r *Roster) MayWrite(mounts []vocab.Mount, rootfs string, ephemeral bool) error {
-	refused := map[inode.ID]string{}
+	refused, above := map[inode.ID]string{}, map[inode.ID]string{}
 	for _, m := range writable(mounts, rootfs, ephemeral) {
 		r.refuse(refused, "", m)
+		r.ancestors(above, m)
 	}
 	if len(refused) == 0 {
 		return nil
 	}
 	for _, it := range r.All() {
 		for _, path := range followed(it.Rec().Request) {
-			if err := judge(path, refused); err != nil {
+			err := judge(path, refused)
+			if id, of := inode.Of(path); err == nil && of == nil && above[id] != "" {
+				err = errors.New(above[id])
+			}
+			if err != nil {
 				return fmt.Errorf("%s is followed for %s: %w", path, it.Rec().Name, err)
 			}
 		}
@@ -79,9 +94,7 @@ func (r *Roster) refuse(refused map[inode.ID]string, name string, m vocab.Mount)
 	if !m.Writable {
 		return
 	}
-	if m.Volume != "" {
-		m.Source = r.Home.VolumeData(m.Volume)
-	}
+	m.Source = r.source(m)
 	if id, err := inode.Of(m.Source); err == nil {
 		refused[id] = fmt.Sprintf("it lies in %s, which sandbox %s can write to", m.Source, name)
 		if name == "" {
@@ -90,13 +103,30 @@ func (r *Roster) refuse(refused map[inode.ID]string, name string, m vocab.Mount)
 	}
 }
 
-func (r *Roster) judge(path string, refused map[inode.ID]string) error {
-	for _, dir := range r.Home.Hidden() {
+// source is the directory of the host, or the file, that a mount shows.
+func (r *Roster) source(m vocab.Mount) string {
+	if m.Volume != "" {
+		return r.Home.VolumeData(m.Volume)
+	}
+	return m.Source
+}
+
+// ancestors adds the directories that a new sandbox's writable mount lies in: if one of them is
+// followed as a whole, the sandbox could write to a part of it.
+func (r *Roster) ancestors(above map[inode.ID]string, m vocab.Mount) {
+	if !m.Writable {
+		return
+	}
+	path, err := filepath.EvalSymlinks(r.source(m))
+	if err != nil {
+		return
+	}
+	for dir := path; dir != "/"; {
+		dir = filepath.Dir(dir)
 		if id, err := inode.Of(dir); err == nil {
-			refused[id] = "it lies in the gateway's own directory " + dir
+			above[id] = fmt.Sprintf("%s lies in it, to which this sandbox could write", path)
 		}
 	}
-	return judge(path, refused)
 }
 
 // judge refuses a path that leads through one of these directories, by their identity: a bind

@@ -73,7 +73,7 @@ func (s *Sources) feed(spec vocab.Source) *feed {
 	f := &feed{key: key, spec: unnamed(spec), turn: make(chan struct{}, 1), users: map[string][]string{}, first: make(chan struct{})}
 	s.feeds[key] = f
 	if f.make = s.maker(spec); f.make == nil {
-		f.stop = s.opts.Follower.Follow(spec.File, MaxFile, func(found follow.Found) { s.found(f, found) })
+		f.stop = s.opts.Follower.FollowTree(spec.File, MaxFile, inTree, func(found follow.Found) { s.found(f, found) })
 	} else {
 		s.due.Set(key, time.Now(), time.Now())
 	}
@@ -96,9 +96,24 @@ func (s *Sources) drop(f *feed) {
 	s.due.Remove(f.key)
 }
 
-// found is told what is in a followed file. The follower waits for it.
+// inTree are the limits of a directory that is followed.
+var inTree = follow.Limits{Files: MaxNames, Bytes: MaxAll, Depth: 8}
+
+// found is told what is in a followed file or directory. The follower waits for it.
 func (s *Sources) found(f *feed, found follow.Found) {
-	s.settle(f, one(found.Data), time.Time{}, found.Err)
+	files, err := Files(found.Files), found.Err
+	if files == nil {
+		files = one(found.Data)
+	}
+	s.mu.Lock()
+	if err == nil && f.state.Has {
+		err = files.follows(f.files)
+	}
+	s.mu.Unlock()
+	if err == nil {
+		err = files.check()
+	}
+	s.settle(f, files, time.Time{}, err)
 }
 
 // run runs a feed's command. The schedule calls it.

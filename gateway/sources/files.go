@@ -2,6 +2,7 @@ package sources
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -21,6 +22,36 @@ func one(data []byte) Files { return Files{"": data} }
 
 // equal reports whether both are the same files.
 func (f Files) equal(other Files) bool { return maps.EqualFunc(f, other, bytes.Equal) }
+
+// check returns an error if what was found can be no content of a source. An empty directory is none:
+// what was mounted there may be away, or who makes it anew has not put anything in yet.
+func (f Files) check() error {
+	if len(f) == 0 {
+		return errors.New("no file is in it")
+	}
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		if name == "" {
+			continue
+		}
+		if err := share.CheckName(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follows returns an error if a directory stands in a file's place, or the other way round.
+func (f Files) follows(before Files) error {
+	_, is := f[""]
+	_, was := before[""]
+	switch {
+	case was && !is:
+		return errors.New("it is a directory now, and was a file")
+	case is && !was:
+		return errors.New("it is a file now, and was a directory")
+	}
+	return nil
+}
 
 // clone copies the files and what they hold.
 func (f Files) clone() Files {

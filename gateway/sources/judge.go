@@ -21,6 +21,7 @@ const (
 	MaxSources = 64
 	MaxFile    = 1 << 20 // bytes of one file
 	MaxAll     = 8 << 20 // bytes of all files of a share that have sources
+	MaxNames   = 1000    // of these files
 	minEvery   = 10 * time.Second
 )
 

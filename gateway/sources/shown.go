@@ -2,6 +2,7 @@ package sources
 
 import (
 	"errors"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -39,9 +40,12 @@ func (f Shown) Files(uint64) ([]share.File, error) {
 		}
 		all += given.size()
 		list, err := shown(spec, given)
+		if list == nil {
+			list, _ = shown(spec, Held(published(), spec.Name))
+		}
 		files, failed = append(files, list...), errors.Join(failed, err)
 	}
-	if all <= MaxAll {
+	if all <= MaxAll && len(files) <= MaxNames {
 		return files, failed
 	}
 	return f.kept(published()), errors.Join(failed, errTooMuch)
@@ -62,3 +66,20 @@ func (f Shown) kept(held map[string][]byte) []share.File {
 
 // Due returns zero: who has something new says so.
 func (f Shown) Due() time.Time { return time.Time{} }
+
+// shown is a source's files as its share is to have them. If one can't be published under its name, they
+// are none; if they can't be given to their owner any more, they are the gateway's. The error says so.
+func shown(spec vocab.Source, files Files) ([]share.File, error) {
+	list := files.In(spec.Name)
+	err := mayGive(spec.Owner)
+	for i := range list {
+		if bad := share.CheckName(list[i].Name); bad != nil {
+			return nil, bad
+		}
+		list[i].Mode, list[i].Later = fs.FileMode(spec.Mode), true
+		if spec.Owner != nil && err == nil {
+			list[i].Owner = &share.Owner{UID: int(spec.Owner.UID), GID: int(spec.Owner.GID)}
+		}
+	}
+	return list, err
+}

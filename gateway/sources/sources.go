@@ -21,9 +21,9 @@ type Options struct {
 	// Changed is called when a source has another content than before: a share shows it under
 	// these names. first is true for what was found first, which the share may hold already.
 	Changed func(id string, names []string, files Files, first bool)
-	// Allowed refuses a program that no command may run, such as one that a sandbox can write. It
+	// Allowed refuses programs that no command may run, such as one that a sandbox can write. It
 	// may look at the file system.
-	Allowed func(path string) error
+	Allowed func(paths ...string) error
 	// Follower follows the files, and judges them itself. Its owner runs it.
 	Follower *follow.Follower
 	Secrets  *vault.Vault
@@ -71,12 +71,7 @@ func (s *Sources) allowed(paths []string) error {
 	if s.opts.Allowed == nil {
 		return nil
 	}
-	for _, path := range paths {
-		if err := s.opts.Allowed(path); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.opts.Allowed(paths...)
 }
 
 // Show says which sources a share shows, as long as something needs them: none ends it. It
@@ -165,8 +160,11 @@ func (s *Sources) await(ctx context.Context, list []vocab.Source, feeds []*feed,
 			return fmt.Errorf("the source of %s: %w", list[i].Name, ctx.Err())
 		}
 		s.mu.Lock()
-		st := f.state
+		st, files := f.state, f.files
 		s.mu.Unlock()
+		if _, err := shown(list[i], files); err != nil {
+			return invalid("shorten the names, or give the files to somebody else", "%v", err)
+		}
 		if !st.Has {
 			return &api.Error{Code: api.CodeInvalid, Message: errNothing(list[i], st).Error(), Hint: hint(list[i])}
 		}
@@ -222,4 +220,5 @@ func (s *Sources) content(spec vocab.Source) (files Files, st Known, ok bool) {
 	return f.files, f.state, true
 }
 
-var errTooMuch = fmt.Errorf("all files with sources together are too large for a share: at most %d MiB", MaxAll>>20)
+var errTooMuch = fmt.Errorf("all files with sources together are too large for a share, or too many: at most %d MiB, and %d files",
+	MaxAll>>20, MaxNames)

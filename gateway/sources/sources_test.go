@@ -32,7 +32,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	w := &world{T: t, dir: t.TempDir()}
-	allowed := func(string) error {
+	allowed := func(...string) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.refused

@@ -12,6 +12,10 @@
 // middle of a file has written a whole one, as far as anybody can tell. A writer that replaces
 // the file by a rename is never seen halfway. Whoever follows a file checks its content, too.
 //
+// A directory is followed as a whole (see FollowTree): it has come to rest when all in it has. So a
+// swap of Kubernetes' ..data is seen whole. Two files that are changed one after the other, with a
+// pause between them, are two changes.
+//
 // What is promised: only regular files are read, and no more than the caller allows. A FIFO, a
 // device or a file system that hangs blocks nothing but the look at that file, which is given
 // up after Options.Deadline. There is one goroutine and one inotify instance for all files, and
@@ -35,9 +39,9 @@ type Options struct {
 	Quiet    time.Duration // for which a file must not have changed; usually 300 ms
 	Deadline time.Duration // of one look; usually 5 s
 	NoEvents bool          // only look
-	// Judge refuses a file that must not be read, before it is; nil refuses none. It may take as
-	// long as a look, and is called concurrently.
-	Judge func(path string) error
+	// Judge refuses a file that must not be read, before it is; nil refuses none. Of a directory it
+	// gets all that is in it at once. It may take as long as a look, and is called concurrently.
+	Judge func(paths ...string) error
 	Log   *slog.Logger // for what is wrong with watching at all; nil for nowhere
 }
 
@@ -58,8 +62,10 @@ var (
 // Found is what is in a file, or why it can't be read.
 type Found struct {
 	Data []byte // shared by all who follow the file: do not change it
-	Err  error  // nil for a file that was read whole
-	Mode uint32 // its permissions
+	// Files are what a directory holds, by their paths in it, and nil for a file. They are shared, too.
+	Files map[string][]byte
+	Err   error  // nil for a file that was read whole
+	Mode  uint32 // its permissions
 }
 
 // Follower follows files. It is safe for concurrent use. It does nothing before Run.
@@ -80,6 +86,7 @@ type Follower struct {
 type key struct {
 	path string
 	most int64
+	tree Limits
 }
 
 // file is one that is followed. The follower's mu guards it.
@@ -113,7 +120,19 @@ func New(o Options) *Follower {
 // called by Run's goroutine, and must not block. stop ends it; tell may still be called once
 // while stop is. The path is absolute. Of a file with more bytes than most nothing is read.
 func (f *Follower) Follow(path string, most int64, tell func(Found)) (stop func()) {
-	k, t, now := key{path, most}, &teller{tell: tell}, time.Now()
+	return f.follow(key{path: path, most: most}, tell)
+}
+
+// FollowTree is Follow for a file or a directory, whichever is there at the time. A directory is
+// whole: it is told of as a set of files, as they were together at one moment. One file that can't be
+// read is an error about all of them. Names that begin with ".." are skipped, links lead to what is
+// told of, and other than files and directories are an error.
+func (f *Follower) FollowTree(path string, most int64, l Limits, tell func(Found)) (stop func()) {
+	return f.follow(key{path, most, l}, tell)
+}
+
+func (f *Follower) follow(k key, tell func(Found)) (stop func()) {
+	t, now := &teller{tell: tell}, time.Now()
 	f.mu.Lock()
 	one := f.files[k]
 	if one == nil {

@@ -2,6 +2,7 @@ package follow
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,7 +24,8 @@ type stamp struct {
 	written       unix.Timespec // the content's last change
 	changed       unix.Timespec // the inode's; nobody can set it back
 	mode          uint32
-	problem       string // why there is no file, or none that can be read; "" for a good one
+	tree          [sha256.Size]byte // of a directory: what all in it is known by
+	problem       string            // why there is no file, or none that can be read; "" for a good one
 }
 
 // result is what a look found.
@@ -36,10 +38,14 @@ type result struct {
 }
 
 // look looks at a file. If it is as it was, and has rested, its content is read.
-func look(k key, known stamp, rested bool, judge func(path string) error) result {
+func look(k key, known stamp, rested bool, judge func(paths ...string) error) result {
 	locations, err := Locations(k.path)
-	s := stampOf(k, err)
+	s, dir := stampOf(k, err)
 	r := result{stamp: s, told: s, locations: locations}
+	places := []string{k.path}
+	if dir != nil {
+		r.locations, places = append(r.locations, dir.locations...), append(places, dir.places...)
+	}
 	switch {
 	case !rested || s != known:
 		return r
@@ -47,17 +53,21 @@ func look(k key, known stamp, rested bool, judge func(path string) error) result
 		r.found = &Found{Err: errors.New(s.problem)}
 		return r
 	}
-	var data []byte
+	found := Found{Mode: s.mode}
 	if judge != nil {
-		err = judge(k.path)
+		err = judge(places...)
 	}
-	if err == nil {
-		data, err = plainfile.Read(k.path, k.most)
+	switch {
+	case err != nil:
+	case dir != nil:
+		found.Files, err = dir.read(k.path, k.most)
+	default:
+		found.Data, err = plainfile.Read(k.path, k.most)
 	}
-	if r.stamp = stampOf(k, nil); r.stamp != s {
+	if r.stamp, _ = stampOf(k, nil); r.stamp != s {
 		return r
 	}
-	r.found = &Found{Data: data, Mode: s.mode}
+	r.found = &found
 	if err != nil { // it is tried again, though the file may look the same
 		r.told.problem = reason(err)
 		r.found = &Found{Err: errors.New(r.told.problem)}
@@ -65,21 +75,29 @@ func look(k key, known stamp, rested bool, judge func(path string) error) result
 	return r
 }
 
-// stampOf returns a file's stamp. err is what is known to be wrong with its path.
-func stampOf(k key, err error) stamp {
+// stampOf returns a file's stamp, and what is in it if it is a directory that may be followed. err is
+// what is known to be wrong with its path.
+func stampOf(k key, err error) (stamp, *tree) {
 	var st unix.Stat_t
 	if err == nil {
 		err = unix.Stat(k.path, &st)
 	}
 	switch {
 	case err != nil:
-		return stamp{problem: reason(err)}
+		return stamp{problem: reason(err)}, nil
+	case st.Mode&unix.S_IFMT == unix.S_IFDIR && k.tree != Limits{}:
+		dir, err := walk(k.path, k)
+		s := stamp{device: st.Dev, inode: st.Ino, mode: st.Mode & 0o7777, tree: [sha256.Size]byte(dir.sum.Sum(nil))}
+		if err != nil {
+			s.problem = err.Error()
+		}
+		return s, dir
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return stamp{problem: plainfile.ErrIrregular.Error()}
+		return stamp{problem: plainfile.ErrIrregular.Error()}, nil
 	case st.Size > k.most:
-		return stamp{problem: fmt.Sprintf("it has %d bytes, and %d may be read", st.Size, k.most)}
+		return stamp{problem: fmt.Sprintf("it has %d bytes, and %d may be read", st.Size, k.most)}, nil
 	}
-	return stamp{device: st.Dev, inode: st.Ino, size: st.Size, written: st.Mtim, changed: st.Ctim, mode: st.Mode & 0o7777}
+	return stamp{device: st.Dev, inode: st.Ino, size: st.Size, written: st.Mtim, changed: st.Ctim, mode: st.Mode & 0o7777}, nil
 }
 
 // reason returns an error's cause without the path, which whoever follows it knows.
@@ -137,10 +155,10 @@ const Quiet = 300 * time.Millisecond
 
 // Read reads a file now, once it has come to rest for Quiet. It gives up when ctx ends, also if
 // the file system hangs. judge is as in Options.
-func Read(ctx context.Context, path string, most int64, judge func(path string) error) Found {
+func Read(ctx context.Context, path string, most int64, judge func(paths ...string) error) Found {
 	done := make(chan Found, 1)
 	go func() {
-		k := key{path, most}
+		k := key{path: path, most: most}
 		known, since := look(k, stamp{}, false, nil).stamp, time.Now()
 		if known.old(since) {
 			since = since.Add(-Quiet)
@@ -167,5 +185,5 @@ func Read(ctx context.Context, path string, most int64, judge func(path string) 
 
 // old reports whether a file has rested for long, by its own word.
 func (s stamp) old(now time.Time) bool {
-	return s.problem == "" && now.Sub(time.Unix(s.changed.Unix())) > 4*Quiet
+	return s.problem == "" && s.tree == [sha256.Size]byte{} && now.Sub(time.Unix(s.changed.Unix())) > 4*Quiet
 }

@@ -69,12 +69,14 @@ func (w *watches) pump(inotify *fsnotify.Watcher, ended <-chan struct{}) {
 		case <-ended:
 			return
 		case e := <-inotify.Events:
-			if len(w.at(e.Name)) == 0 {
-				continue // a busy directory has many other files
-			}
-			select {
-			case w.found <- e.Name:
-			case <-ended:
+			for _, location := range []string{e.Name, anywhere(filepath.Dir(e.Name))} {
+				if len(w.at(location)) == 0 {
+					continue // a busy directory has many other files
+				}
+				select {
+				case w.found <- location:
+				case <-ended:
+				}
 			}
 		case err := <-inotify.Errors:
 			if err != nil && !errors.Is(err, fsnotify.ErrEventOverflow) {
@@ -132,11 +134,13 @@ func (w *watches) at(location string) map[*file]struct{} {
 func (w *watches) watch(one *file, locations []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	slices.Sort(locations)
+	locations = slices.Compact(locations) // a directory's have many links in common
 	for _, location := range locations {
 		w.enter(one, location)
 	}
 	for _, location := range w.places[one] {
-		if !slices.Contains(locations, location) {
+		if _, found := slices.BinarySearch(locations, location); !found {
 			w.leave(one, location)
 		}
 	}

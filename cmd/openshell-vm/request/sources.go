@@ -20,8 +20,8 @@ import (
 // create and share set.
 func SourceFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "file", Usage: "a file `[NAME=]PATH[,mode=0400][,owner=UID[:GID]]` of the host beside the token, " +
-			"which is followed when it changes (repeatable)"},
+		&cli.StringSliceFlag{Name: "file", Usage: "a file `[NAME=]PATH[,mode=0400][,owner=UID[:GID]]` of the host, or a directory, " +
+			"beside the token, which is followed when it changes (repeatable)"},
 		&cli.StringSliceFlag{Name: "exec", Usage: "what a command of the host prints as a file beside the token, " +
 			"`NAME=COMMAND[,every=30m][,format=aws|kubernetes|oauth|jwt|raw][,mode=0400][,owner=UID[:GID]]`; " +
 			"it runs again before that expires, or every so often (repeatable)"},
