@@ -73,9 +73,12 @@ func deliver(ctx context.Context, k *Keeper, l *Lease, renewal bool, start func(
 	}
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
-	began := time.Now()
-	published, err := l.publish(bounded, renewal && l.early(k), build) // 2
+	early, began := renewal && l.early(k), time.Now()
+	published, err := l.publish(bounded, early, build) // 2
 	pruner{k}.at(l, published.PruneAt)
+	if early && !published.Changed && share.IsFull(err) && k.putOff(l, content.files) {
+		return nil
+	}
 	warning := published.Warning
 	if err != nil && published.Changed && content.ShownIn(l.share.AuthDir(), published.Generation) {
 		warning, err = errors.Join(err, warning), nil // the sandbox reads the new token: that is no failure
