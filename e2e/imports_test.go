@@ -156,7 +156,7 @@ var importRule = map[string][]string{
 		"share", "internal"},
 	// Secrets: encrypted on disk, and in the shares that show them.
 	"gateway/secrets/vault": {"gateway/api", "gateway/state", "internal"},
-	"gateway/secrets":       {"gateway/api", "gateway/audit", "gateway/explain", "gateway/roster", "gateway/state"},
+	"gateway/secrets":       {"gateway/api", "gateway/audit", "gateway/explain", "gateway/roster", "gateway/state", "internal"},
 	// The metrics, and the server of the API.
 	"gateway/metrics":       {"=drivers", "gateway/lease", "gateway/roster", "gateway/sandbox", "gateway/shares"},
 	"gateway/server":        {"=drivers", "gateway", "tokens", "internal"},

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"openshell-vm/gateway/api"
@@ -32,5 +34,40 @@ func TestAdoptedIsShownInFull(t *testing.T) {
 			t.Error("an attach would get no input")
 		}
 		w.stop()
+	}
+}
+
+// TestAdoptedTellsOfLostSources: which files nobody keeps fresh any more is said, until somebody
+// gives them again.
+func TestAdoptedTellsOfLostSources(t *testing.T) {
+	engine := newFake("fake")
+	w := newWorld(t, engine)
+	w.run()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	w.must(os.WriteFile(file, []byte("one"), 0o600))
+	sources := []api.Source{{Name: "ssl/ca.pem", File: file}, {Name: "gh-token", Command: []string{"echo", "x"}}}
+	made := w.create(api.CreateRequest{Name: "one", Sources: sources, Tokens: api.Tokens{Files: []api.TokenFile{{Audience: "https://a.example", File: "a.jwt"}}}})
+	w.start("one")
+	w.put("one", map[string]string{"put": "x"})
+	box := engine.get(made.ID)
+	engine.mu.Lock()
+	box.status.Spec = &box.spec
+	engine.mu.Unlock()
+	home := w.gateway.home
+	w.stop()
+	w.must(os.Remove(home.RecordPath(made.ID)))
+	for range 2 {
+		w.run()
+		lines := w.get("one").Warnings
+		if len(lines) != 1 || !strings.Contains(lines[0], "its record was lost") || !strings.Contains(lines[0], ": gh-token, ssl/ca.pem: give them again") {
+			t.Errorf("%q", lines)
+		}
+		w.stop()
+	}
+	w.run()
+	_, err := w.client.Shares.SetSources(t.Context(), "one", api.SourcesRequest{Set: sources})
+	w.must(err)
+	if view := w.get("one"); len(view.Warnings) != 0 || len(view.Sources) != 2 {
+		t.Errorf("given again: %q, %+v", view.Warnings, view.Sources)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"openshell-vm/gateway/api"
@@ -41,6 +42,15 @@ func (r *Roster) held(id string) map[string][]byte {
 	}
 	held, _ := share.Read(it.Lease.Share().AuthDir()) // an error means that it holds nothing
 	return held.Files
+}
+
+// FilesLost begins the warning of an adopted item whose share had files of which only the lost
+// record knew where they come from. Whoever gives them again takes it away.
+const FilesLost = "its record was lost, and with it where files of its share come from: they are gone, or not renewed: "
+
+// FilesGiven returns a record's warnings without that one.
+func FilesGiven(warnings []string) []string {
+	return slices.DeleteFunc(slices.Clone(warnings), func(line string) bool { return strings.HasPrefix(line, FilesLost) })
 }
 
 // Republish publishes the share anew, whatever the item does. A share that is gone is no error.

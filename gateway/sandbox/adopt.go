@@ -4,15 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/gateway/audience"
 	"openshell-vm/gateway/explain"
+	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/contract"
+	"openshell-vm/internal/text"
 	"openshell-vm/share"
 	"openshell-vm/share/layout"
 	"openshell-vm/tokens"
@@ -70,7 +74,7 @@ func (f *Fleet) guess(driver drivers.Driver, status drivers.Status) *state.Recor
 	if status.Spec != nil {
 		remember(r, *status.Spec)
 	}
-	f.guessLifetime(r)
+	f.guessContent(r)
 	r.Want(state.WantStopped)
 	if status.State == drivers.Running {
 		r.Want(state.WantRunning)
@@ -85,13 +89,24 @@ func (f *Fleet) oursToMount(id, source string) bool {
 	return slices.Contains(f.home.SharePlaces(), filepath.Dir(filepath.Dir(source))) && filepath.Base(filepath.Dir(source)) == id
 }
 
-// guessLifetime takes the token lifetime from the metadata in the share.
-func (f *Fleet) guessLifetime(r *state.Record) {
+// guessContent takes the token lifetime from the metadata in the share, and tells which files
+// there come from what only the record knew: a source, or share put.
+func (f *Fleet) guessContent(r *state.Record) {
 	content, err := share.Read(filepath.Join(r.Share, layout.Auth))
 	if err != nil {
 		return
 	}
 	r.GenerationLimit = content.Generation
+	known := append(audience.Names(r.Request.Tokens), contract.TokenName, contract.MetadataName)
+	if put, err := f.home.Files(r.ID); err == nil { // share put keeps them beside the record
+		known = slices.AppendSeq(known, maps.Keys(put))
+	}
+	lost := slices.Sorted(maps.Keys(content.Files))
+	lost = slices.DeleteFunc(lost, func(name string) bool { return slices.Contains(known, name) })
+	if len(lost) > 0 {
+		r.Warnings = append(r.Warnings, roster.FilesLost+text.AtMost(lost, 5)+
+			": give them again by openshell-vm share set or share put")
+	}
 	var m contract.Metadata
 	if r.Request.Tokens.Mode == drivers.StaticToken {
 		return // its lifetime is its user's

@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"openshell-vm/gateway/api"
@@ -25,6 +24,7 @@ import (
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/text"
 )
 
 // atOnce bounds how many shares are published at the same time.
@@ -173,7 +173,7 @@ func (s *Secrets) Remove(ctx context.Context, name string, force bool) error {
 func (s *Secrets) refuseUsed(name string) error {
 	if users := s.users()[name]; len(users) > 0 {
 		return &api.Error{Code: api.CodeConflict,
-			Message: fmt.Sprintf("the secret %s is in use by %s", name, strings.Join(atMost(namesOf(users), 5), ", ")),
+			Message: fmt.Sprintf("the secret %s is in use by %s", name, text.AtMost(namesOf(users), 5)),
 			Hint: "take it out of their shares first: openshell-vm share set --unset FILE; " +
 				"or remove it everywhere: openshell-vm secret rm --force " + name}
 	}
@@ -223,11 +223,4 @@ func (s *Secrets) Tidy(ctx context.Context) {
 			s.roster.Log.Debug("a removed secret is not out of all shares yet", "name", name, "error", explain.Line(err))
 		}
 	}
-}
-
-func atMost(list []string, n int) []string {
-	if len(list) <= n {
-		return list
-	}
-	return append(slices.Clone(list[:n]), fmt.Sprintf("and %d more", len(list)-n))
 }

@@ -17,6 +17,7 @@ import (
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/text"
 )
 
 // bindStaleness is the bound of a bind mount, which is how containers get a share.
@@ -208,7 +209,7 @@ func (s *Shares) refuseUsed(ctx context.Context, own *Share) error {
 		return err // the client has gone, so the engines may not have answered
 	}
 	if len(users) > 0 {
-		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %s is in use: %s", name, atMost(users, 3)),
+		return &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the share %s is in use: %s", name, text.AtMost(users, 3)),
 			Hint: "end what uses it first, or remove it all the same with --force: what has it mounted then finds no token"}
 	}
 	if len(silent) > 0 {

@@ -37,6 +37,7 @@ func (s *Shares) ChangeSources(ctx context.Context, it *roster.Item, q api.Sourc
 	}
 	err = it.UpdateIf(func(r *state.Record) (err error) {
 		r.Request.Sources, err = s.changedSources(it, r, q) // a file of that name may have been put meanwhile
+		r.Warnings = roster.FilesGiven(r.Warnings)
 		return err
 	})
 	if err != nil {

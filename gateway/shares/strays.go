@@ -58,14 +58,6 @@ func (s *Shares) usersOf(ctx context.Context, dir string) (users, silent []strin
 	return users, silent
 }
 
-// atMost joins the first n, and says how many more there are.
-func atMost(list []string, n int) string {
-	if len(list) > n {
-		list = append(slices.Clip(list[:n]), fmt.Sprintf("and %d more", len(list)-n))
-	}
-	return strings.Join(list, ", ")
-}
-
 // inShare returns a path relative to the share's directory.
 func inShare(source, authDir string) string {
 	if rel, err := filepath.Rel(authDir, source); err == nil {

@@ -10,6 +10,7 @@ package text
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -157,4 +158,12 @@ func JSON(encoded []byte) []byte {
 		}
 	}
 	return out
+}
+
+// AtMost joins the first n of a list, and says how many more there are.
+func AtMost(list []string, n int) string {
+	if len(list) > n {
+		list = append(slices.Clone(list[:n]), fmt.Sprintf("and %d more", len(list)-n))
+	}
+	return strings.Join(list, ", ")
 }
