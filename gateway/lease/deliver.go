@@ -76,7 +76,7 @@ func deliver(ctx context.Context, k *Keeper, l *Lease, renewal bool, start func(
 	early, began := renewal && l.early(k), time.Now()
 	published, err := l.publish(bounded, early, build) // 2
 	pruner{k}.at(l, published.PruneAt)
-	if early && !published.Changed && share.IsFull(err) && k.putOff(l, content.files) {
+	if early && !published.Changed && share.IsFull(err) && l.putOff(k, content.files) {
 		return nil
 	}
 	warning := published.Warning

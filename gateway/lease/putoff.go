@@ -12,7 +12,7 @@ import (
 // putOff notes that files beside the tokens have changed and the disk has no room for that, and
 // tries again later. No token is due, so this is no renewal that failed. It returns false if no
 // such file has changed.
-func (k *Keeper) putOff(l *Lease, files []share.File) bool {
+func (l *Lease) putOff(k *Keeper, files []share.File) bool {
 	held := heldBack(l.share.AuthDir(), files)
 	if held == "" {
 		return false
