@@ -24,8 +24,8 @@ import (
 )
 
 // manySandboxes writes the records of n running sandboxes, on tmpfs if there is one, and
-// returns their engine. Each has more tokens beside that for the gateway.
-func manySandboxes(b *testing.B, n int, more ...api.TokenFile) (*state.Home, *noop) {
+// returns their engine. ask, unless it is nil, completes what is asked for of each.
+func manySandboxes(b testing.TB, n int, ask func(i int, q *state.Request)) (*state.Home, *noop) {
 	base := ""
 	if state.OnTmpfs("/dev/shm") {
 		base = "/dev/shm"
@@ -48,9 +48,12 @@ func manySandboxes(b *testing.B, n int, more ...api.TokenFile) (*state.Home, *no
 	for i := range n {
 		r := &state.Record{Version: state.Version, ID: fmt.Sprintf("sandbox%05d", i), Name: fmt.Sprint("name-", i), Driver: "fake", CreatedAt: time.Now(),
 			Request: state.Request{Name: fmt.Sprint("name-", i), Driver: "fake", Rootfs: "/srv/rootfs", TTL: time.Hour,
-				Process: api.Process{Args: []string{"/usr/bin/agent", "--serve"}, Env: []string{"LANG=C.UTF-8", "AGENT=1"}}, Tokens: api.Tokens{Files: more}},
+				Process: api.Process{Args: []string{"/usr/bin/agent", "--serve"}, Env: []string{"LANG=C.UTF-8", "AGENT=1"}}},
 			Staleness: time.Second, Share: filepath.Join(home.Shares, fmt.Sprintf("sandbox%05d", i)),
 			Made: true, GenerationLimit: state.GenerationStep}
+		if ask != nil {
+			ask(i, &r.Request)
+		}
 		r.Want(state.WantRunning)
 		if err := os.Mkdir(home.SandboxDir(r.ID), 0o700); err != nil {
 			b.Fatal(err)
@@ -75,7 +78,7 @@ type noop struct {
 
 func (n *noop) List(context.Context) ([]drivers.Status, error) { return slices.Clone(n.running), nil }
 
-func newBenchGateway(b *testing.B, home *state.Home, engine drivers.Driver) *Gateway {
+func newBenchGateway(b testing.TB, home *state.Home, engine drivers.Driver) *Gateway {
 	g, err := New(home, Options{Drivers: []drivers.Driver{engine}, Supervisor: "none", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
@@ -95,12 +98,15 @@ func fresh(g *Gateway) (n int) {
 
 // renewAll makes all sandboxes due, and returns once each was renewed. A renewal that was
 // under way may set a later time afterwards; then the sandbox is made due once more.
-func renewAll(g *Gateway) {
+func renewAll(g *Gateway) { renew(g, g.all()) }
+
+// renew is renewAll for some of them.
+func renew(g *Gateway, left []*roster.Item) {
 	before := map[string]uint64{}
-	for _, s := range g.all() {
+	for _, s := range left {
 		before[s.ID] = token(s).Renewals
 	}
-	for left := g.all(); len(left) > 0; time.Sleep(10 * time.Millisecond) {
+	for ; len(left) > 0; time.Sleep(10 * time.Millisecond) {
 		now := time.Now()
 		left = slices.DeleteFunc(left, func(s *roster.Item) bool { return token(s).Renewals > before[s.ID] })
 		for _, s := range left {
@@ -125,7 +131,7 @@ func Benchmark10000DueRenewals(b *testing.B) {
 }
 
 func dueRenewals(b *testing.B, n int, more []api.TokenFile) {
-	home, engine := manySandboxes(b, n, more...)
+	home, engine := manySandboxes(b, n, func(_ int, q *state.Request) { q.Tokens.Files = more })
 	g := newBenchGateway(b, home, engine)
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
@@ -141,7 +147,7 @@ func dueRenewals(b *testing.B, n int, more []api.TokenFile) {
 
 // processorTime returns the processor time that this process has used. Unlike the elapsed
 // time, it hardly depends on other processes.
-func processorTime(b *testing.B) time.Duration {
+func processorTime(b testing.TB) time.Duration {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
 		b.Fatal(err)
@@ -155,7 +161,7 @@ func processorTime(b *testing.B) time.Duration {
 func Benchmark10000Idle(b *testing.B) {
 	for _, n := range []int{0, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			home, engine := manySandboxes(b, n)
+			home, engine := manySandboxes(b, n, nil)
 			debug.SetGCPercent(GCPercent) // as the program does
 			took := 0.0
 			for b.Loop() {
@@ -183,7 +189,7 @@ func Benchmark10000Idle(b *testing.B) {
 	}
 }
 
-func descriptors(b *testing.B) int {
+func descriptors(b testing.TB) int {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		b.Fatal(err)
@@ -191,7 +197,7 @@ func descriptors(b *testing.B) int {
 	return len(entries)
 }
 
-func residentKB(b *testing.B, kind string) int {
+func residentKB(b testing.TB, kind string) int {
 	value, err := procfs.Field(procfs.Path(0, "status"), kind)
 	if err != nil {
 		b.Fatal(err)
