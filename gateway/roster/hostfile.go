@@ -17,11 +17,8 @@ import (
 // them.
 func (r *Roster) MayFollow(paths ...string) error {
 	refused := map[inode.ID]string{}
-	for _, it := range r.All() {
-		record := it.Rec()
-		for _, m := range writable(record.Request.Mounts, record.Request.Rootfs, record.Request.Ephemeral) {
-			r.refuse(refused, record.Name, m)
-		}
+	for m, name := range r.writables() {
+		r.refuse(refused, name, m)
 	}
 	for _, dir := range r.Home.Hidden() {
 		if id, err := inode.Of(dir); err == nil {

@@ -132,6 +132,7 @@ func (it *Item) UpdateIf(change func(*state.Record) error) error {
 			return fmt.Errorf("write the record of %s: %w", next.Name, err)
 		}
 		it.Set(func() { it.record = &next })
+		it.roster.changed()
 		return nil
 	})
 }

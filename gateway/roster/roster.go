@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"openshell-vm/gateway/api"
@@ -50,6 +51,9 @@ type Roster struct {
 	unreadable map[string]api.Unreadable
 
 	repaired func() // see Item.Uphold
+
+	changes atomic.Uint64 // counts changes of records; see writables
+	known   atomic.Pointer[writables]
 }
 
 // New makes an empty roster and its keeper. It sets GatewayID, Exists and Pruned in opts.
@@ -136,6 +140,7 @@ func (r *Roster) MakeShare(record *state.Record) error {
 // Add puts an item into the roster, and gives it a name if it has none. It fails if the
 // name is taken.
 func (r *Roster) Add(it *Item) error {
+	defer r.changed() // once mu is free
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	name := it.record.Name
@@ -161,6 +166,7 @@ func (r *Roster) Drop(it *Item) {
 		delete(r.names, name)
 	}
 	r.mu.Unlock()
+	r.changed()
 	it.Set(func() { it.gone = true })
 	r.Keeper.Drop(it.Lease)
 	if it.Rec().Made {
