@@ -9,6 +9,14 @@ import (
 	"openshell-vm/gateway/api"
 )
 
+// remembers makes the engine tell what a sandbox was made with.
+func (f *fake) remembers(id string) {
+	box := f.get(id)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	box.status.Spec = &box.spec
+}
+
 // TestAdoptedIsShownInFull, by the API, and by the next gateway too.
 func TestAdoptedIsShownInFull(t *testing.T) {
 	engine := newFake("fake")
@@ -17,10 +25,7 @@ func TestAdoptedIsShownInFull(t *testing.T) {
 	made := w.create(api.CreateRequest{Name: "one", Image: "alpine", Stdin: true, CPUs: 1.5, Memory: 1 << 30,
 		Process: api.Process{Args: []string{"sleep", "9"}, Terminal: true}})
 	w.start("one")
-	box := engine.get(made.ID)
-	engine.mu.Lock()
-	box.status.Spec = &box.spec
-	engine.mu.Unlock()
+	engine.remembers(made.ID)
 	home := w.gateway.home
 	w.stop()
 	w.must(os.RemoveAll(home.Sandboxes()))
@@ -49,10 +54,7 @@ func TestAdoptedTellsOfLostSources(t *testing.T) {
 	made := w.create(api.CreateRequest{Name: "one", Sources: sources, Tokens: api.Tokens{Files: []api.TokenFile{{Audience: "https://a.example", File: "a.jwt"}}}})
 	w.start("one")
 	w.put("one", map[string]string{"put": "x"})
-	box := engine.get(made.ID)
-	engine.mu.Lock()
-	box.status.Spec = &box.spec
-	engine.mu.Unlock()
+	engine.remembers(made.ID)
 	home := w.gateway.home
 	w.stop()
 	w.must(os.Remove(home.RecordPath(made.ID)))

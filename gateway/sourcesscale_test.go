@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,10 +69,12 @@ func (w *sourced) must(err error) {
 	}
 }
 
-// until waits until all sandboxes are so.
+// until waits until all sandboxes have been so. It looks at each until it is.
 func (w *sourced) until(is func(*roster.Item) bool) {
-	for left := w.g.all(); len(left) > 0; time.Sleep(5 * time.Millisecond) {
-		left = slices.DeleteFunc(left, is)
+	for _, s := range w.g.all() {
+		for !is(s) {
+			time.Sleep(5 * time.Millisecond)
+		}
 	}
 }
 
