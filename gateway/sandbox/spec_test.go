@@ -51,6 +51,9 @@ func fill(t *testing.T, v reflect.Value, name string) {
 		v.SetUint(uint64(len(name)))
 	case reflect.Float64:
 		v.SetFloat(float64(len(name)))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(t, v.Elem(), name)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		fill(t, v.Index(0), name)
