@@ -31,6 +31,7 @@ import (
 	"openshell-vm/gateway/sources"
 	"openshell-vm/gateway/state"
 	"openshell-vm/gateway/volumes"
+	"openshell-vm/internal/contract"
 	"openshell-vm/internal/follow"
 	"openshell-vm/internal/hostclock"
 	"openshell-vm/tokens"
@@ -114,7 +115,9 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		Minted: g.minted, Published: g.published, Failed: g.failed, Warned: g.warned, Follower: g.follower,
 		Further: func(l *lease.Lease) []lease.Source {
 			return []lease.Source{shares.PresetFiles(l), g.shown(l), shares.Files(home, l)}
-		}}, // add further sources here
+		}, // add further sources here
+		Described: func(l *lease.Lease) []contract.SourceMetadata { return g.shown(l).Described() },
+		Outdated:  func(l *lease.Lease, files map[string][]byte) bool { return shares.Outdated(home, l, files) }},
 		g.metrics.Repaired)
 	g.roster.Audit = audit.New(home.Audit(), opts.Log)
 	g.keys.OnChange(g.keysChanged)
@@ -147,7 +150,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 }
 
 // shown is the source of a lease's files that are kept fresh from elsewhere.
-func (g *Gateway) shown(l *lease.Lease) lease.Source {
+func (g *Gateway) shown(l *lease.Lease) sources.Shown {
 	return sources.Shown{Sources: g.roster.Sources, List: l.Sources(), Auth: l.Share().AuthDir()}
 }
 

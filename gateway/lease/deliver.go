@@ -114,7 +114,11 @@ func (k *Keeper) content(l *Lease) *Content {
 	for _, t := range minted {
 		c.Sources = append(c.Sources, t)
 	}
-	c.Sources = append(append(c.Sources, &Metadata{minted}), k.opts.Further(l)...)
+	metadata := &Metadata{Tokens: minted}
+	if k.opts.Described != nil {
+		metadata.Sources = k.opts.Described(l)
+	}
+	c.Sources = append(append(c.Sources, metadata), k.opts.Further(l)...)
 	return c
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"openshell-vm/internal/contract"
@@ -22,7 +23,7 @@ type Files struct {
 
 // Last returns the files. If they can't be read, it returns the error and the files that
 // were published last, so that the token can still be published. What the gateway made is not among them, even if
-// nobody wants it any more: a token that was dropped must not come back as a file.
+// nobody wants it any more: a token or a source that was dropped must not come back as a file.
 func (f *Files) Last() (map[string][]byte, error) {
 	files, err := f.Load()
 	if err == nil {
@@ -32,23 +33,27 @@ func (f *Files) Last() (map[string][]byte, error) {
 	if readErr != nil {
 		return nil, errors.Join(err, readErr)
 	}
-	listed := listedIn(last)
+	listed, sourced := listedIn(last)
 	maps.DeleteFunc(last.Files, func(name string, data []byte) bool {
 		return name == contract.TokenName || name == contract.MetadataName || slices.Contains(listed, name) ||
-			f.Ours != nil && f.Ours(name, data, listed)
+			sourced(name) || f.Ours != nil && f.Ours(name, data, listed)
 	})
 	return last.Files, err
 }
 
-// listedIn returns the files of the tokens that a generation's metadata has. An older gateway's
-// has none.
-func listedIn(generation share.Snapshot) (names []string) {
+// listedIn returns the files of the tokens that a generation's metadata has, and which files are of
+// a source that it has. An older gateway's has none.
+func listedIn(generation share.Snapshot) (tokens []string, sourced func(name string) bool) {
 	var metadata contract.Metadata
 	_ = json.Unmarshal(generation.Files[contract.MetadataName], &metadata)
 	for _, t := range metadata.Tokens {
-		names = append(names, t.File)
+		tokens = append(tokens, t.File)
 	}
-	return names
+	return tokens, func(name string) bool {
+		return slices.ContainsFunc(metadata.Sources, func(s contract.SourceMetadata) bool {
+			return name == s.File || strings.HasPrefix(name, s.File+"/")
+		})
+	}
 }
 
 // Files returns the files, sorted by name. It never returns nil files, so its error never

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"openshell-vm/gateway/lease/schedule"
+	"openshell-vm/internal/contract"
 	"openshell-vm/internal/follow"
 	"openshell-vm/internal/text"
 	"openshell-vm/share/blanks"
@@ -37,6 +38,11 @@ type Options struct {
 	Revoked func(tokens.Claims) bool
 	// Further returns a lease's sources after the token, in order.
 	Further func(*Lease) []Source
+	// Described is what the share's metadata says of the files with sources; nil for nothing.
+	Described func(*Lease) []contract.SourceMetadata
+	// Outdated reports whether a share that holds these files lacks one beside its tokens, or has one too
+	// many, as after a gateway was killed between a change and its publish; nil for never.
+	Outdated func(l *Lease, files map[string][]byte) bool
 	// Follower follows the users' own tokens. Nil means that their files are read only when
 	// nothing good is known of them.
 	Follower *follow.Follower
@@ -205,8 +211,8 @@ func (k *Keeper) PickUp(ctx context.Context) {
 	}
 }
 
-// pickUp sets when a share is due after a restart. If it holds the tokens that it should, and
-// they verify, that is when the first of them is to be renewed; otherwise it is now. In either
+// pickUp sets when a share is due after a restart. If it holds the tokens and files that it should, and
+// the tokens verify, that is when the first of them is to be renewed; otherwise it is now. In either
 // case it is not before the holder's AfterRestart. pickUp does not take the share's lock. If a share is locked or
 // damaged, the next publish finds that out.
 func (k *Keeper) pickUp(l *Lease) {
@@ -245,6 +251,9 @@ func (k *Keeper) pickUp(l *Lease) {
 // read verifies what a share holds and records what could be read of it.
 func (k *Keeper) read(l *Lease, now time.Time) (Held, error) {
 	held, err := l.wanted().read(l.share.AuthDir(), k.Verifier(0), now)
+	if k.opts.Outdated != nil && held.all != nil && k.opts.Outdated(l, held.all) {
+		held.Differs = true
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.renewal.Found(held)

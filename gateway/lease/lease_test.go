@@ -93,7 +93,7 @@ func leased(t *testing.T) (auth string, token *Token, content *Content, generati
 	token = &Token{Issuer: tokens.Issuer{Keys: keys, GatewayID: "gatewaygatew"}, File: contract.TokenName,
 		Request: tokens.Request{SandboxID: id, TTL: time.Hour}}
 	files := &Files{Auth: s.AuthDir(), Load: func() (map[string][]byte, error) { return map[string][]byte{"b": nil, "a": nil}, nil }}
-	content = &Content{Sources: []Source{token, &Metadata{[]*Token{token}}, files}, Warn: func(err error) { t.Error(err) }}
+	content = &Content{Sources: []Source{token, &Metadata{Tokens: []*Token{token}}, files}, Warn: func(err error) { t.Error(err) }}
 	p, err := s.Publish(t.Context(), 7, content.Build)
 	if err != nil {
 		t.Fatal(err)

@@ -111,7 +111,8 @@ func lifetime(f vocab.TokenFile, gateway time.Duration) time.Duration {
 // Metadata is the source of the file that describes the tokens of a generation. It comes
 // after their sources.
 type Metadata struct {
-	Tokens []*Token // that for the gateway first
+	Tokens  []*Token // that for the gateway first
+	Sources []contract.SourceMetadata
 }
 
 // Files describes what was minted last.
@@ -119,7 +120,7 @@ func (m *Metadata) Files(uint64) ([]share.File, error) {
 	first := m.Tokens[0]
 	metadata := contract.Metadata{
 		Generation: first.minted.Generation, IssuedAt: first.minted.IssuedAt.UTC(), ExpiresAt: first.minted.ExpiresAt.UTC(),
-		RenewAt: first.Due().UTC(), Gateway: first.Issuer.GatewayID, AuthMode: vocab.ManagedFile}
+		RenewAt: first.Due().UTC(), Gateway: first.Issuer.GatewayID, AuthMode: vocab.ManagedFile, Sources: m.Sources}
 	if first.Own != nil { // when its user replaces it is not known
 		metadata.AuthMode, metadata.RenewAt = vocab.StaticToken, metadata.ExpiresAt
 	}
@@ -147,7 +148,7 @@ type Held struct {
 	// Files are the tokens for other audiences that are there and verify, in the order of the
 	// record.
 	Files []Issued
-	// Differs means that the share has not the tokens that it should have: one is missing, is
+	// Differs means that the share has not the tokens and files that it should have: one is missing, is
 	// not good any more, or is left of a record that was changed.
 	Differs bool
 	// Metadata is set if the token for the gateway has expired or was revoked, so that its
@@ -155,6 +156,8 @@ type Held struct {
 	Metadata contract.Metadata
 	// Own is the user's own token, if the lease has one.
 	Own []byte
+
+	all map[string][]byte // all files that the share has
 }
 
 // due returns when the first of the tokens is to be renewed; zero for now.
@@ -192,7 +195,7 @@ func (w wanted) read(auth string, verifier tokens.Verifier, now time.Time) (held
 	if err != nil {
 		return held, err
 	}
-	held.Generation = content.Generation
+	held.Generation, held.all = content.Generation, content.Files
 	verifier.Exists = func(string) bool { return true } // the sandbox exists, but may not be known yet
 	check := func(file, audience string) (tokens.Claims, error) {
 		v := verifier

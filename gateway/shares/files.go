@@ -1,6 +1,7 @@
 package shares
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,11 +28,38 @@ const (
 // Files returns the source of a lease's user files. It reads them from the home.
 func Files(home *state.Home, l *lease.Lease) *lease.Files {
 	ours := func(name string, data []byte, listed []string) bool {
-		return slices.Contains(audience.Names(l.Tokens()), name) || slices.Contains(sources.Names(l.Sources()), name) || l.Signed(data) ||
+		return slices.Contains(audience.Names(l.Tokens()), name) || ofSource(l, name) || l.Signed(data) ||
 			slices.ContainsFunc(listed, func(token string) bool { return presets.Left(name, data, token) })
 	}
 	return &lease.Files{Auth: l.Share().AuthDir(), Ours: ours,
 		Load: func() (map[string][]byte, error) { return home.Files(l.ID()) }}
+}
+
+// ofSource reports whether a share's file is of one of the lease's sources.
+func ofSource(l *lease.Lease, name string) bool {
+	return slices.ContainsFunc(l.Sources(), func(s api.Source) bool { return sources.Of(s.Name, name) })
+}
+
+// Outdated reports whether a share that has these files has one that nothing gives any more, or
+// not the user's files as they are stored. What a source gives it does not ask: who has something
+// new says so.
+func Outdated(home *state.Home, l *lease.Lease, has map[string][]byte) bool {
+	given := append(audience.Names(l.Tokens()), contract.TokenName, contract.MetadataName)
+	files, err := Files(home, l).Last() // if they are damaged, those that the share has
+	if err != nil && files == nil {
+		return false
+	}
+	for name, data := range files {
+		if held, there := has[name]; !there || !bytes.Equal(held, data) {
+			return true
+		}
+	}
+	for name := range has {
+		if _, put := files[name]; !put && !slices.Contains(given, name) && !ofSource(l, name) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(l.Sources(), func(s api.Source) bool { return sources.Held(has, s.Name) == nil })
 }
 
 // PutFiles changes the user's files in any share, a sandbox's too. It returns once a

@@ -30,6 +30,14 @@ type Metadata struct {
 	// Tokens are the tokens for other audiences in the same generation. The times above are
 	// those of TokenName.
 	Tokens []TokenMetadata `json:"tokens,omitempty"`
+	// Sources are the files that the gateway keeps fresh from a file, a command or a secret.
+	Sources []SourceMetadata `json:"sources,omitempty"`
+}
+
+// SourceMetadata describes what one source gives.
+type SourceMetadata struct {
+	File      string    `json:"file"`               // relative to the share; a directory if the source gives several
+	ExpiresAt time.Time `json:"expiresAt,omitzero"` // at the earliest; absent if the gateway does not know it
 }
 
 // TokenMetadata describes a token for another audience than the gateway.
