@@ -1,6 +1,7 @@
 package drivers
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -13,7 +14,7 @@ import (
 // paths and these fields. The files are read-only. Every user of the sandbox may read them,
 // unless a TokenUser is named. Package driverstest checks each driver against this contract.
 
-// AuthDir is where a sandbox finds its share. TokenFile is the token in it. MetadataFile is
+// AuthDir is where a sandbox finds its own share, unless its Spec says otherwise. TokenFile is the token in it. MetadataFile is
 // the generation, its times and the gateway's id: see Metadata. DataDir is a link to the
 // current generation's directory. A program that opens DataDir once and reads both files
 // through it gets them from the same generation.
@@ -65,15 +66,16 @@ const (
 // need not parse the token.
 type Metadata = contract.Metadata
 
-// ContractEnv returns the variables that every sandbox with this auth mode has, as K=V.
-func ContractEnv(mode AuthMode) []string {
-	return []string{TokenFileEnv + "=" + TokenFile, AuthModeEnv + "=" + string(mode.Known())}
+// ContractEnv returns the variables that every sandbox has whose own share is at authDir, with
+// this auth mode, as K=V.
+func ContractEnv(mode AuthMode, authDir string) []string {
+	return []string{TokenFileEnv + "=" + authDir + "/" + TokenName, AuthModeEnv + "=" + string(mode.Known())}
 }
 
 // ContractEnv returns the variables of a sandbox as K=V. A sandbox without a socket of the
 // gateway has none that names it.
 func (s Spec) ContractEnv() []string {
-	env := ContractEnv(s.Tokens.Mode)
+	env := ContractEnv(s.Tokens.Mode, cmp.Or(s.Auth.Target(), AuthDir))
 	if s.Door != (Mount{}) {
 		env = append(env, GatewayURLEnv+"="+GatewayURL)
 	}

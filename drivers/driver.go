@@ -249,8 +249,9 @@ type Surveyor interface {
 // path on the host, Target one inside the container.
 type Mounting struct {
 	Object, Source, Target string
-	Running                bool // the container has processes; they may be paused
-	PID                    int  // of one of them, on the engine's host; 0 if it is not known
+	ID                     string // the engine's own: see Status.Object; "" if it is not known
+	Running                bool   // the container has processes; they may be paused
+	PID                    int    // of one of them, on the engine's host; 0 if it is not known
 }
 
 // Status is one sandbox as its engine sees it.

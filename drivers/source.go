@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"openshell-vm/internal/inode"
-	"openshell-vm/internal/mounts"
 )
 
 // Directory identifies a directory of this host by device and inode. It does not depend on
@@ -61,11 +60,20 @@ func judgeMount(m Mount, hidden, sockets []string) (Tree, error) {
 
 // checkTargets looks at the targets of all that the user added.
 func checkTargets(spec Spec) error {
-	taken, auth := map[string]bool{}, spec.Auth.Target()
+	if err := checkShares(spec); err != nil {
+		return err
+	}
+	taken := map[string]bool{}
 	check := func(source, target string) error {
-		if taken[target] || mounts.Within(auth, target) || mounts.Within(target, auth) {
+		if taken[target] || overlap(target, spec.Auth.Target()) {
 			return &Error{Op: "mount " + source, Err: fmt.Errorf("%s is taken by another mount, or would hide the token", target),
 				Hint: "mount it somewhere else"}
+		}
+		for _, s := range spec.Shares {
+			if overlap(target, s.Mount.Target()) {
+				return &Error{Op: "mount " + source + " at " + target,
+					Err: fmt.Errorf("the share %s is shown at %s", s.Name, s.Mount.Target()), Hint: "mount it somewhere else"}
+			}
 		}
 		taken[target] = true
 		return nil

@@ -31,13 +31,14 @@ type Spec struct {
 	GatewayID string `json:"gatewayId,omitempty"` // for LabelGatewayID
 	Dir       string `json:"dir,omitempty"`       // the sandbox's own state directory on the host, 0700; the driver may keep files there
 
-	Auth     Mount      `json:"auth,omitzero"`      // the share
+	Auth     Mount      `json:"auth,omitzero"`      // the sandbox's own share
+	Shares   []Share    `json:"shares,omitempty"`   // shares of the user's own that it sees, too
 	Door     Mount      `json:"door,omitzero"`      // the directory with the gateway's socket; zero in an older gateway's sandboxes
 	Mounts   []Mount    `json:"mounts,omitempty"`   // what the user added
 	Writable []Writable `json:"writable,omitempty"` // what the user added for it to write to
 
 	// Hidden are host directories (state and runtime) that must not be seen
-	// through the root or any of Mounts and Writable: see Exposure. Auth and Door are exempt.
+	// through the root or any of Mounts and Writable: see Exposure. Auth, Shares and Door are exempt.
 	Hidden []string `json:"hidden,omitempty"`
 
 	Process    Process `json:"process,omitzero"`

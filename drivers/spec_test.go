@@ -38,6 +38,7 @@ func full(t *testing.T) Spec {
 	s.Auth, errs[0] = NewMount("/state/shares/abcdefghijkl/auth", AuthDir)
 	data, errs[1] = NewVolume("cache", "/home/u/data", "/data")
 	s.Mounts = []Mount{data}
+	s.Shares = []Share{{"team", Mount{source: "/state/named/team/auth", target: "/etc/openshell/shares/team"}}}
 	w, err := NewWritable("/home/u/work", "/work", "vol")
 	if err != nil {
 		t.Fatal(err)
@@ -91,6 +92,7 @@ func TestOlderSpecs(t *testing.T) {
 // older is s without what the commits in testdata did not have.
 func older(s Spec) Spec {
 	s.Writable, s.Network, s.Ports, s.Labels, s.Restart, s.Tokens = nil, "", nil, nil, RestartPolicy{}, vocab.Tokens{}
+	s.Shares = nil
 	s.VM.AllowHost, s.VM.AllowEgress, s.Door = nil, nil, Mount{}
 	s.Mounts = []Mount{{source: "/home/u/data", target: "/data"}}
 	return s

@@ -54,6 +54,7 @@ var importRule = map[string][]string{
 	"drivers/driverstest":          {"drivers", "share", "internal"}, // publishes in shares
 	"drivers/driverstest/capture":  {},
 	"drivers/driverstest/content":  {},
+	"drivers/driverstest/sharing":  {"=drivers", "drivers/driverstest/fixture", "drivers/driverstest/trees"},
 	"drivers/driverstest/search":   {"drivers/driverstest/content"},
 	"drivers/driverstest/testhost": {},
 	"drivers/driverstest/trees":    {"drivers/driverstest/content"},
@@ -140,7 +141,7 @@ var importRule = map[string][]string{
 	"gateway/reserve":         {"=drivers", "gateway/api", "gateway/lease", "gateway/state", "share"},
 	// Sandboxes and named shares both have leases. Neither package knows the other.
 	"gateway/sandbox": {"=drivers", "gateway/api", "gateway/audience", "gateway/audit", "gateway/door", "gateway/explain", "gateway/lease", "gateway/roster", "gateway/sandbox/decide", "gateway/sandbox/engines",
-		"gateway/presets", "gateway/sandbox/ports", "gateway/sandbox/request", "gateway/state", "gateway/volumes", "share", "tokens", "internal"},
+		"gateway/presets", "gateway/sandbox/ports", "gateway/sandbox/request", "gateway/shares", "gateway/state", "gateway/volumes", "share", "tokens", "internal"},
 	"gateway/shares": {"=drivers", "gateway/api", "gateway/audience", "gateway/audit", "gateway/explain", "gateway/lease", "gateway/presets", "gateway/roster",
 		"gateway/sources", "gateway/state", "share", "tokens", "internal"},
 	// Parts of sandbox that know no fleet. Only inside knows a Sandbox.

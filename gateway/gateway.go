@@ -114,7 +114,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		Beside: func() time.Duration { return g.clusters.Longest() },
 		Minted: g.minted, Published: g.published, Failed: g.failed, Warned: g.warned, Follower: g.follower,
 		Further: func(l *lease.Lease) []lease.Source {
-			return []lease.Source{shares.PresetFiles(l), g.shown(l), shares.Files(home, l)}
+			return []lease.Source{shares.PresetFiles(l, g.roster.TargetOf(l.ID())), g.shown(l), shares.Files(home, l)}
 		}, // add further sources here
 		Described: func(l *lease.Lease) []contract.SourceMetadata { return g.shown(l).Described() },
 		Outdated:  func(l *lease.Lease, files map[string][]byte) bool { return shares.Outdated(home, l, files) }},
@@ -134,7 +134,7 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		Handler: g.askedFromAfar(), Log: opts.Log})
 	g.doors = door.New(g.asked(), opts.TokenProgram, opts.Log)
 	g.fleet = sandbox.New(g.roster, sandbox.Options{Drivers: opts.Drivers, LookEvery: opts.LookEvery, StartedAt: g.startedAt,
-		Beside: g.reserves.Layers, Volumes: g.volumes, Doors: g.doors})
+		Beside: g.reserves.Layers, Volumes: g.volumes, Shares: g.shares, Doors: g.doors})
 	g.census = metrics.NewCensus(g.roster)
 	g.metrics.Watch(g.census)
 	g.seen = seen.New(g.roster, seen.Options{Took: g.metrics.Seen, Late: g.metrics.Unseen, Shares: g.shares})

@@ -28,7 +28,7 @@ type seeing struct {
 	looks int
 }
 
-func (f *seeing) Seen(_ context.Context, id string) (uint64, time.Time, error) {
+func (f *seeing) Seen(_ context.Context, id, shared string) (uint64, time.Time, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.looks++
@@ -39,13 +39,17 @@ func (f *seeing) Seen(_ context.Context, id string) (uint64, time.Time, error) {
 	case b == nil || b.status.State != drivers.Running:
 		return 0, time.Time{}, drivers.ErrNotRunning
 	case !f.blind:
-		now, err := share.Read(b.spec.Auth.Source())
+		shown, ok := b.spec.ShareNamed(shared)
+		if !ok {
+			return 0, time.Time{}, drivers.ErrNotTold
+		}
+		now, err := share.Read(shown.Source())
 		if err != nil {
 			return 0, time.Time{}, err
 		}
-		f.seen[id] = now.Generation
+		f.seen[id+shared] = now.Generation
 	}
-	return f.seen[id], time.Now(), nil
+	return f.seen[id+shared], time.Now(), nil
 }
 
 func (f *seeing) set(blind bool, err error) {

@@ -14,7 +14,7 @@ func TestAuthMode(t *testing.T) {
 		"0700": {{Version: 2, TokenUser: "jo"}, {Version: 1}, {Version: 1, TokenUser: "jo"}},
 	} {
 		for _, spec := range specs {
-			if got := authMode(spec); got != want {
+			if got := ownMode(spec); got != want {
 				t.Errorf("version %d, TokenUser %q: %s, wanted %s", spec.Version, spec.TokenUser, got, want)
 			}
 		}

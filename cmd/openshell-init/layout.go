@@ -15,6 +15,7 @@ import (
 	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/internal/contract"
 	"openshell-vm/internal/fault"
+	"openshell-vm/internal/mounts"
 )
 
 // Names in the init's own mount namespace. runDir is a tmpfs.
@@ -150,28 +151,39 @@ func parseSpec(data []byte) (guest.BootSpec, error) {
 	if len(spec.Process.Args) == 0 {
 		return spec, errors.New("the boot spec has no command")
 	}
-	// mountAuth covers the directory above it, so that must be one of our own.
-	if spec.AuthDir != contract.AuthDir {
-		return spec, fmt.Errorf("the boot spec puts the share at %q, not at %s", spec.AuthDir, contract.AuthDir)
+	if err := checkShares(spec); err != nil {
+		return spec, err
 	}
 	for _, m := range spec.Mounts {
-		if err := checkMount(m); err != nil {
+		if err := checkMount(m, spec); err != nil {
 			return spec, err
 		}
 	}
 	return spec, nil
 }
 
-func checkMount(m guest.GuestMount) error {
+// checkPaths refuses a name or a target that can't be.
+func checkPaths(m guest.GuestMount) error {
 	if !fs.ValidPath(m.Name) || m.Name == "." || strings.Contains(m.Name, "/") {
 		return fmt.Errorf("the boot spec mounts %q, which is no name in the shares", m.Name)
 	}
-	owned := path.Dir(contract.AuthDir)
-	switch {
-	case !path.IsAbs(m.Target) || path.Clean(m.Target) != m.Target || m.Target == "/":
+	if !path.IsAbs(m.Target) || path.Clean(m.Target) != m.Target || m.Target == "/" {
 		return fmt.Errorf("the boot spec mounts %s at %q, which is no clean absolute path", m.Name, m.Target)
-	case m.Target == owned || strings.HasPrefix(m.Target, owned+"/"):
+	}
+	return nil
+}
+
+func checkMount(m guest.GuestMount, spec guest.BootSpec) error {
+	if err := checkPaths(m); err != nil {
+		return err
+	}
+	if mounts.Within(m.Target, contract.OwnDir) {
 		return fmt.Errorf("the boot spec mounts %s at %s, in the share's place", m.Name, m.Target)
+	}
+	for _, s := range sharesOf(spec) {
+		if mounts.Within(m.Target, s.Target) {
+			return fmt.Errorf("the boot spec mounts %s at %s, in the place of the share %s", m.Name, m.Target, s.Name)
+		}
 	}
 	return nil
 }

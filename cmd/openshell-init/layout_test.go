@@ -24,16 +24,34 @@ func TestParseSpec(t *testing.T) {
 	mount := func(name, target string) func(*guest.BootSpec) {
 		return func(s *guest.BootSpec) { s.Mounts = []guest.GuestMount{{Name: name, Target: target}} }
 	}
+	further := func(targets ...string) func(*guest.BootSpec) {
+		return func(s *guest.BootSpec) {
+			for i, target := range targets {
+				s.Shares = append(s.Shares, guest.GuestMount{Name: guest.ShareName(i), Target: target})
+			}
+		}
+	}
 	for name, c := range map[string]struct {
 		spoil func(*guest.BootSpec)
 		want  string // in the error; "" for none
 	}{
-		"good":               {func(*guest.BootSpec) {}, ""},
-		"newer":              {func(s *guest.BootSpec) { s.Version++ }, "version"},
-		"older":              {func(s *guest.BootSpec) { s.Version = 1 }, ""},
-		"of no version":      {func(s *guest.BootSpec) { s.Version = 0 }, "version"},
-		"no command":         {func(s *guest.BootSpec) { s.Process.Args = nil }, "no command"},
-		"other share":        {func(s *guest.BootSpec) { s.AuthDir = "/etc/auth" }, "/etc/auth"},
+		"good":              {func(*guest.BootSpec) {}, ""},
+		"newer":             {func(s *guest.BootSpec) { s.Version++ }, "version"},
+		"older":             {func(s *guest.BootSpec) { s.Version = 1 }, ""},
+		"of no version":     {func(s *guest.BootSpec) { s.Version = 0 }, "version"},
+		"no command":        {func(s *guest.BootSpec) { s.Process.Args = nil }, "no command"},
+		"moved share":       {func(s *guest.BootSpec) { s.AuthDir = "/home/a/.ssh" }, ""},
+		"share over mounts": {func(s *guest.BootSpec) { s.AuthDir = "/srv" }, "in the place of the share auth"},
+		"share over others": {func(s *guest.BootSpec) { s.AuthDir = "/etc/openshell" }, "is needed for others"},
+		"share over all":    {func(s *guest.BootSpec) { s.AuthDir = "/" }, "no clean"},
+		"share over etc":    {func(s *guest.BootSpec) { s.AuthDir = "/etc" }, "is needed for others"},
+		"moved, for a user": {func(s *guest.BootSpec) { s.AuthDir, s.TokenUser = "/home/a", "a" }, "can't be kept for a"},
+		"further shares":    {further("/etc/openshell/shares/a", "/opt/b"), ""},
+		"one in another":    {further("/opt/b", "/opt/b/c"), "and share-0 at /opt/b"},
+		"one in the own":    {further(contract.AuthDir + "/x"), "and auth at"},
+		"writable share": {func(s *guest.BootSpec) {
+			s.Shares = []guest.GuestMount{{Name: "share-0", Target: "/opt", Writable: true}}
+		}, "writable"},
 		"empty name":         {mount("", "/srv"), "no name"},
 		"name with a slash":  {mount("auth/x", "/srv"), "no name"},
 		"name that climbs":   {mount("..", "/srv"), "no name"},

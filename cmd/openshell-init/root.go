@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -237,38 +235,46 @@ func makeLike(dir, other string) error {
 
 // trees are mounts that are attached nowhere yet.
 type trees struct {
-	auth  int
-	door  int   // the program that asks the gateway; -1 if there is none
-	users []int // in the order of the spec's Mounts
-	names names.Files
+	shares []int // as sharesOf has them
+	door   int   // the program that asks the gateway; -1 if there is none
+	users  []int // in the order of the spec's Mounts
+	names  names.Files
 }
 
 // cloneTrees clones the parts of the composed shares that the sandbox may see. The boot
 // spec is not among them.
 func cloneTrees(shares string, spec guest.BootSpec) (*trees, error) {
-	t := &trees{auth: -1, door: -1}
-	auth, err := cloneTree(filepath.Join(shares, guest.AuthName), unix.MOUNT_ATTR_NOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	t.auth = auth
-	if t.door, err = door.Program(shares); err != nil {
+	t := &trees{door: -1}
+	if err := t.clone(shares, spec); err != nil {
 		t.close()
 		return nil, err
+	}
+	return t, nil
+}
+
+// clone stops at the first error.
+func (t *trees) clone(shares string, spec guest.BootSpec) (err error) {
+	for _, s := range sharesOf(spec) {
+		fd, err := cloneTree(filepath.Join(shares, s.Name), unix.MOUNT_ATTR_NOEXEC)
+		if err != nil {
+			return err
+		}
+		t.shares = append(t.shares, fd)
+	}
+	if t.door, err = door.Program(shares); err != nil {
+		return err
 	}
 	if t.names, err = names.Write(spec, namesDir); err != nil {
-		t.close()
-		return nil, err
+		return err
 	}
 	for _, m := range spec.Mounts {
 		fd, err := cloneMount(shares, m)
 		if err != nil {
-			t.close()
-			return nil, err
+			return err
 		}
 		t.users = append(t.users, fd)
 	}
-	return t, nil
+	return nil
 }
 
 // cloneMount clones a mount of the user's, which may hold programs.
@@ -284,7 +290,7 @@ func cloneMount(shares string, m guest.GuestMount) (int, error) {
 }
 
 func (t *trees) close() {
-	for _, fd := range append(t.users, t.auth, t.door) {
+	for _, fd := range slices.Concat(t.users, t.shares, []int{t.door}) {
 		unix.Close(fd)
 	}
 	t.names.Close()
@@ -340,7 +346,7 @@ func furnish(spec guest.BootSpec, t *trees) error {
 			return err
 		}
 	}
-	if err := mountAuth(spec, t.auth); err != nil {
+	if err := mountShares(spec, t.shares); err != nil {
 		return err
 	}
 	for _, dir := range spec.Dirs {
@@ -358,36 +364,4 @@ func furnish(spec guest.BootSpec, t *trees) error {
 		return err
 	}
 	return card.Connect(spec.Network)
-}
-
-// authMode is the mode of the directory around the share.
-func authMode(spec guest.BootSpec) string {
-	if spec.TokenUser != "" || spec.Version < 2 {
-		return "0700"
-	}
-	return "0755"
-}
-
-// mountAuth mounts the share. It comes after all other mounts, so that none covers it.
-// Every user of the sandbox may read the share, as in a container. If the spec names a
-// TokenUser, only that user and root may enter the directory around it. An older gateway's
-// spec names none and means the workload's user.
-func mountAuth(spec guest.BootSpec, tree int) error {
-	owner := spec.TokenUser
-	if owner == "" {
-		owner = spec.Process.User
-	}
-	id, err := lookUpUser(owner)
-	if err != nil {
-		return &fault.Error{Op: "find the token's owner", Err: err, Hint: "name a user of the rootfs's /etc/passwd, or give a number"}
-	}
-	parent := path.Dir(spec.AuthDir)
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return fmt.Errorf("make %s: %w", parent, err)
-	}
-	data := "mode=" + authMode(spec) + ",size=64k,nr_inodes=16,uid=" + strconv.Itoa(id.Uid) + ",gid=" + strconv.Itoa(id.Gid)
-	if err := unix.Mount("tmpfs", parent, "tmpfs", plain, data); err != nil {
-		return fmt.Errorf("mount %s: %w", parent, err)
-	}
-	return attach(tree, spec.AuthDir)
 }

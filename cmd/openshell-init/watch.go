@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"path/filepath"
 	"time"
 
 	"openshell-vm/cmd/openshell-init/forget"
@@ -10,7 +9,7 @@ import (
 	"openshell-vm/drivers/vm/guest"
 )
 
-// startWatch starts to follow this VM's share and to report to the host. It also starts
+// startWatch starts to follow this VM's shares and to report to the host. It also starts
 // to bound the names that the kernel remembers.
 func startWatch(ctx context.Context, where layout, spec guest.BootSpec, h *host) error {
 	count := forget.Rarely
@@ -18,7 +17,15 @@ func startWatch(ctx context.Context, where layout, spec guest.BootSpec, h *host)
 		count = forget.Often
 	}
 	go forget.Bound(ctx, spec.Names, count)
-	return watching.Start(ctx, filepath.Join(where.shares, guest.AuthName), where.CachesNames, func(n uint64) {
-		h.send(guest.Message{Seen: &guest.Seen{Generation: n, UnixNano: time.Now().UnixNano()}})
+	names := []string{guest.AuthName}
+	for _, s := range spec.Shares {
+		names = append(names, s.Name)
+	}
+	return watching.Start(ctx, where.shares, names, where.CachesNames, func(name string, n uint64) {
+		if name == guest.AuthName {
+			h.send(guest.Message{Seen: &guest.Seen{Generation: n, UnixNano: time.Now().UnixNano()}})
+			return
+		}
+		h.send(guest.Message{SeenShare: &guest.SeenShare{Name: name, Generation: n}})
 	})
 }

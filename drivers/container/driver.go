@@ -60,7 +60,7 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	if err != nil {
 		return d.engine.Explain("ask "+d.Name()+" about its host", err)
 	}
-	if err := checkSource(spec.Auth.Source()); err != nil {
+	if err := checkShares(spec); err != nil {
 		return err
 	}
 	p, err := planOf(spec, host)
@@ -78,7 +78,7 @@ func (d *Driver) Create(ctx context.Context, spec drivers.Spec) error {
 	process.Env = spec.WithContract(process.Env) // not in the label: the spec is what was asked for
 	object, err := d.engine.Create(ctx, Object{
 		Image: spec.Image, Entrypoint: spec.Entrypoint, Name: nameOf(spec.ID), Process: process, Stdin: spec.Stdin,
-		Share: p.share, Binds: p.binds, Masks: p.masks, Labels: labels, CPUs: spec.CPUs, Memory: spec.Memory,
+		Shares: p.shares, Binds: p.binds, Masks: p.masks, Labels: labels, CPUs: spec.CPUs, Memory: spec.Memory,
 		NoNetwork: spec.Network == drivers.NetworkNone, Ports: spec.Ports,
 	})
 	if errors.Is(err, drivers.ErrExists) {

@@ -295,14 +295,14 @@ func TestKeep(t *testing.T) {
 		"another name":     func(o *Object) { o.Name = "evil" },
 		"no spec":          func(o *Object) { delete(o.Labels, drivers.LabelSpec) },
 		"another's spec":   func(o *Object) { o.Labels[drivers.LabelSpec] = `{"ID":"ffffffffffff"}` },
-		"another share":    func(o *Object) { o.Share.Source = "/elsewhere" },
-		"another target":   func(o *Object) { o.Share.Target = "/elsewhere" },
+		"another share":    func(o *Object) { o.Shares[0].Source = "/elsewhere" },
+		"another target":   func(o *Object) { o.Shares[0].Target = "/elsewhere" },
 		"another gateway":  func(o *Object) { o.Labels[drivers.LabelGatewayID] = "another" },
 		"another sandbox":  func(o *Object) { o.Labels[drivers.LabelSandboxID] = "ffffffffffff" },
 		"nothing is wrong": func(*Object) {},
 	} {
 		o := *f.made
-		o.Labels = maps.Clone(o.Labels)
+		o.Labels, o.Shares = maps.Clone(o.Labels), slices.Clone(o.Shares)
 		change(&o)
 		d := New(&fake{made: &o, state: drivers.Running}, "gateway")
 		list, err := d.List(t.Context())

@@ -137,7 +137,7 @@ type Object struct {
 	Name    string
 	Process drivers.Process
 	Stdin   bool
-	Share   Bind     // the auth directory, labelled for sharing under SELinux
+	Shares  []Bind   // labelled for sharing under SELinux; the sandbox's own is the first
 	Binds   []Bind   // the user's
 	Masks   []string // paths to cover with an empty read-only directory
 	Labels  map[string]string

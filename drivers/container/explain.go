@@ -17,7 +17,11 @@ import (
 // cause is often a source that this process sees and the engine does not.
 func explainMount(engine Engine, op string, spec drivers.Spec, err error) error {
 	if said.Any(err.Error(), "bind source path does not exist", "no such file or directory", "statfs ") {
-		for _, m := range append([]shown{{spec.Auth.Source(), spec.Auth.Target()}}, shownOf(spec)...) {
+		all := shownOf(spec)
+		for _, m := range spec.AllShares() {
+			all = append(all, shown{m.Source(), m.Target()})
+		}
+		for _, m := range all {
 			if !said.Any(err.Error(), m.source) {
 				continue
 			}

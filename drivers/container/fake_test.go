@@ -102,7 +102,7 @@ func (f *fake) Inspect(_ context.Context, name string) (Found, error) {
 		return Found{}, drivers.ErrNotFound
 	}
 	found := Found{ID: f.ref(), Name: f.made.Name, Labels: f.made.Labels, Env: f.made.Process.Env, State: f.state, ExitCode: f.code,
-		Writable: map[string]bool{f.made.Share.Target: f.writable}, Sources: map[string]string{f.made.Share.Target: f.made.Share.Source}}
+		Writable: map[string]bool{f.made.Shares[0].Target: f.writable}, Sources: map[string]string{f.made.Shares[0].Target: f.made.Shares[0].Source}}
 	for _, m := range f.made.Masks {
 		found.Writable[m] = false
 	}
@@ -145,7 +145,7 @@ func (f *fake) Stat(context.Context, string, string) (Stat, error) {
 		return Stat{}, err
 	}
 	if f.stat == (Stat{}) {
-		info, err := os.Stat(f.made.Share.Source)
+		info, err := os.Stat(f.made.Shares[0].Source)
 		if err != nil {
 			return Stat{}, err
 		}
@@ -155,8 +155,8 @@ func (f *fake) Stat(context.Context, string, string) (Stat, error) {
 }
 
 func (f *fake) Mounts(context.Context) ([]drivers.Mounting, error) {
-	return []drivers.Mounting{{Object: "a", Source: f.made.Share.Source, Target: "/whole"},
-		{Object: "b", Source: f.made.Share.Source + "/sandbox.jwt", Target: "/single"}}, nil
+	return []drivers.Mounting{{Object: "a", Source: f.made.Shares[0].Source, Target: "/whole"},
+		{Object: "b", Source: f.made.Shares[0].Source + "/sandbox.jwt", Target: "/single"}}, nil
 }
 
 func (f *fake) HasImage(context.Context, string) (bool, error) { return true, nil }

@@ -75,13 +75,18 @@ func (f *finder) known(c Found, id string) bool {
 }
 
 // ours says whether a container is the sandbox's by what it shows alone. An image
-// can bring labels, but neither a name nor a mount of the share.
+// can bring labels, but neither a name nor a mount of a share.
 func (f *finder) ours(c Found, id string) bool {
 	spec := specOf(c)
 	if spec == nil || spec.ID != id || spec.GatewayID != f.gateway || c.Name != nameOf(id) ||
 		c.Labels[drivers.LabelGatewayID] != f.gateway || c.Labels[drivers.LabelSandboxID] != id {
 		return false
 	}
-	writable, mounted := c.Writable[spec.Auth.Target()]
-	return mounted && !writable && c.Sources[spec.Auth.Target()] == spec.Auth.Source()
+	for _, m := range spec.AllShares() {
+		writable, mounted := c.Writable[m.Target()]
+		if !mounted || writable || c.Sources[m.Target()] != m.Source() {
+			return false
+		}
+	}
+	return true
 }

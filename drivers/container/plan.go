@@ -14,9 +14,9 @@ import (
 
 // plan is what a sandbox will see of the host.
 type plan struct {
-	share Bind
-	binds []Bind
-	masks []string
+	shares []Bind // the sandbox's own first
+	binds  []Bind
+	masks  []string
 	// judged tells, by target, which directory was found at each of the user's sources.
 	judged map[string]drivers.Directory
 }
@@ -42,8 +42,10 @@ func planOf(spec drivers.Spec, host Host) (plan, error) {
 	if host.Socket != "" {
 		sockets = append(sockets, host.Socket)
 	}
-	p := plan{share: Bind{Source: spec.Auth.Source(), Target: spec.Auth.Target(), Recursive: recursive},
-		judged: map[string]drivers.Directory{}}
+	p := plan{judged: map[string]drivers.Directory{}}
+	for _, m := range spec.AllShares() {
+		p.shares = append(p.shares, Bind{Source: m.Source(), Target: m.Target(), Recursive: recursive})
+	}
 	if spec.Door != (drivers.Mount{}) {
 		p.binds = append(p.binds, Bind{Source: spec.Door.Source(), Target: spec.Door.Target(), Recursive: recursive, Programs: true})
 	}
@@ -70,6 +72,16 @@ func planOf(spec drivers.Spec, host Host) (plan, error) {
 	// Outer mounts come before those inside them.
 	slices.SortStableFunc(p.binds, func(a, b Bind) int { return strings.Count(a.Target, "/") - strings.Count(b.Target, "/") })
 	return p, err
+}
+
+// checkShares looks whether all shares of a sandbox are there.
+func checkShares(spec drivers.Spec) error {
+	for _, m := range spec.AllShares() {
+		if err := checkSource(m.Source()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkSource gives the line for a directory that cannot be mounted, before

@@ -68,7 +68,7 @@ func TestPlan(t *testing.T) {
 			if err != nil && drivers.HintOf(err) == "" {
 				t.Errorf("%s: no hint with %v", name, err)
 			}
-			if err == nil && (p.share.Recursive != recursive || len(p.binds) != len(c.mounts)) {
+			if err == nil && (p.shares[0].Recursive != recursive || len(p.binds) != len(c.mounts)) {
 				t.Errorf("%s: %+v", name, p)
 			}
 		}

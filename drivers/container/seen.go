@@ -21,7 +21,7 @@ type seer struct {
 
 // Seen looks through the root of the container's main process. The engine tells that process;
 // whether it is still the same one, the share itself tells: see inroot.
-func (s *seer) Seen(ctx context.Context, id string) (generation uint64, at time.Time, err error) {
+func (s *seer) Seen(ctx context.Context, id, share string) (generation uint64, at time.Time, err error) {
 	f, err := s.containers.find(ctx, id)
 	if err != nil {
 		return 0, at, err
@@ -33,7 +33,11 @@ func (s *seer) Seen(ctx context.Context, id string) (generation uint64, at time.
 	case f.PID <= 0 || spec == nil:
 		return 0, at, fmt.Errorf("%w: %s does not tell its process", drivers.ErrNotTold, s.engine)
 	}
-	generation, err = s.looker.Generation(ctx, id, f.PID, spec.Auth.Target(), spec.Auth.Source())
+	shown, ok := spec.ShareNamed(share)
+	if !ok {
+		return 0, at, fmt.Errorf("%w: it does not have the share", drivers.ErrNotTold)
+	}
+	generation, err = s.looker.Generation(ctx, id+" "+share, f.PID, shown.Target(), shown.Source())
 	switch {
 	case errors.Is(err, os.ErrProcessDone):
 		return 0, at, drivers.ErrNotRunning

@@ -52,7 +52,7 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 // checkSources looks again at the sources. Since Create one may have vanished, or may
 // show a hidden directory now.
 func (d *Driver) checkSources(ctx context.Context, spec drivers.Spec, f Found) (plan, error) {
-	if err := checkSource(spec.Auth.Source()); err != nil {
+	if err := checkShares(spec); err != nil {
 		return plan{}, err
 	}
 	host, err := d.engine.Host(ctx)

@@ -21,8 +21,11 @@ func (d *Driver) Mounting(ctx context.Context, dir string) ([]drivers.Mounting, 
 	for _, m := range all {
 		source := filepath.Clean(m.Source)
 		if mounts.Below(source, dir) || mounts.Below(source, real) {
-			if f, err := d.engine.Inspect(ctx, m.Object); err == nil && m.Running {
-				m.PID = f.PID
+			if f, err := d.engine.Inspect(ctx, m.Object); err == nil {
+				m.ID = f.ID
+				if m.Running {
+					m.PID = f.PID
+				}
 			}
 			inside = append(inside, m)
 		}

@@ -19,7 +19,7 @@ type verifier struct {
 	finder *finder
 }
 
-// verify looks at a container that runs. Its share must be this host's directory, must
+// verify looks at a container that runs. Each of its shares must be this host's directory, must
 // be read-only, and must be one that can be read. The user's directories must be those
 // that were judged. It looks through /proc if it may, else it asks the engine.
 func (v verifier) verify(ctx context.Context, spec drivers.Spec, judged map[string]drivers.Directory) error {
@@ -27,31 +27,44 @@ func (v verifier) verify(ctx context.Context, spec drivers.Spec, judged map[stri
 	if err != nil {
 		return err
 	}
-	for target, writable := range f.Writable {
-		if writable && (mounts.Within(target, spec.Auth.Target()) || mounts.Within(spec.Auth.Target(), target)) {
-			return &drivers.Error{Op: "start the container", Err: fmt.Errorf("%s mounted %s writable", v.engine.Name(), target),
-				Hint: "this engine can't be used: it does not keep mounts read-only"}
-		}
-	}
-	seen := look(f.PID, spec.Auth)
-	if seen.known && !seen.readOnly {
-		return &drivers.Error{Op: "start the container", Err: fmt.Errorf("%s did not make the share read-only", v.engine.Name()),
-			Hint: "this engine can't be used: it does not keep mounts read-only"}
-	}
-	if !seen.known {
-		if err := v.compare(ctx, f.ID, spec.Auth); err != nil {
+	byProc := true
+	for _, m := range spec.AllShares() {
+		known, err := v.verifyShare(ctx, f, m)
+		if err != nil {
 			return err
 		}
+		byProc = byProc && known
 	}
 	for _, m := range shownOf(spec) {
-		if !v.holds(ctx, f, m, judged[m.target], seen.known) {
+		if !v.holds(ctx, f, m, judged[m.target], byProc) {
 			return &drivers.Error{Op: "mount " + m.source,
 				Err: fmt.Errorf("the container has another directory at %s than the one that was checked: "+
 					"its path was changed meanwhile, or %s sees other mounts", m.target, v.engine.Name()),
 				Hint: "mount a directory whose path nobody else can change, with the " + v.engine.Name() + " of this machine"}
 		}
 	}
-	return readable(f.PID, spec.Auth.Source())
+	return nil
+}
+
+// verifyShare looks at one share. known says that /proc shows it.
+func (v verifier) verifyShare(ctx context.Context, f Found, share drivers.Mount) (known bool, err error) {
+	for target, writable := range f.Writable {
+		if writable && (mounts.Within(target, share.Target()) || mounts.Within(share.Target(), target)) {
+			return false, &drivers.Error{Op: "start the container", Err: fmt.Errorf("%s mounted %s writable", v.engine.Name(), target),
+				Hint: "this engine can't be used: it does not keep mounts read-only"}
+		}
+	}
+	seen := look(f.PID, share)
+	if seen.known && !seen.readOnly {
+		return true, &drivers.Error{Op: "start the container", Err: fmt.Errorf("%s did not make the share read-only", v.engine.Name()),
+			Hint: "this engine can't be used: it does not keep mounts read-only"}
+	}
+	if !seen.known {
+		if err := v.compare(ctx, f.ID, share); err != nil {
+			return false, err
+		}
+	}
+	return seen.known, readable(f.PID, share.Source())
 }
 
 // holds says whether the container has the judged directory at m's target. It says so

@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,8 +36,10 @@ func (e *engine) Create(ctx context.Context, o container.Object) (string, error)
 		return "", err
 	}
 	if secured(info, "selinux") {
-		if err := label(o.Share.Source); err != nil {
-			return "", err
+		for _, share := range o.Shares {
+			if err := label(share.Source); err != nil {
+				return "", err
+			}
 		}
 	}
 	made, err := e.cli.ContainerCreate(ctx, configOf(o), hostConfigOf(o), nil, nil, o.Name)
@@ -84,7 +87,7 @@ func hostConfigOf(o container.Object) *api.HostConfig {
 	if o.NoNetwork {
 		h.NetworkMode = "none"
 	}
-	for _, b := range append([]container.Bind{o.Share}, o.Binds...) {
+	for _, b := range slices.Concat(o.Shares, o.Binds) {
 		h.Mounts = append(h.Mounts, mount.Mount{
 			Type: mount.TypeBind, Source: b.Source, Target: b.Target, ReadOnly: !b.Writable,
 			BindOptions: &mount.BindOptions{

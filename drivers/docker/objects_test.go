@@ -13,9 +13,9 @@ import (
 
 func TestHostConfig(t *testing.T) {
 	o := container.Object{
-		Share: container.Bind{Source: "/s/auth", Target: drivers.AuthDir},
-		Binds: []container.Bind{{Source: "/d", Target: "/data", Recursive: true}, {Source: "/w", Target: "/work", Recursive: true, Writable: true}},
-		Masks: []string{"/data/state"}, CPUs: 1.5, Memory: 64 << 20,
+		Shares: []container.Bind{{Source: "/s/auth", Target: drivers.AuthDir}},
+		Binds:  []container.Bind{{Source: "/d", Target: "/data", Recursive: true}, {Source: "/w", Target: "/work", Recursive: true, Writable: true}},
+		Masks:  []string{"/data/state"}, CPUs: 1.5, Memory: 64 << 20,
 	}
 	h := hostConfigOf(o)
 	got, err := json.Marshal(h.Mounts)

@@ -32,13 +32,13 @@ func seen(t *testing.T, s *fixture.Suite) string {
 	if !ok {
 		t.Fatal("the driver does not tell what a sandbox sees")
 	}
-	if n, _, err := seer.Seen(t.Context(), b.ID); !errors.Is(err, drivers.ErrNotRunning) {
+	if n, _, err := seer.Seen(t.Context(), b.ID, ""); !errors.Is(err, drivers.ErrNotRunning) {
 		t.Errorf("before the start it sees %d, %v", n, err)
 	}
 	b.Run(false).Expect("ready")
 	if s.Apart {
 		b.Publish()
-		if n, _, err := seer.Seen(t.Context(), b.ID); n != 0 || !errors.Is(err, drivers.ErrNotTold) {
+		if n, _, err := seer.Seen(t.Context(), b.ID, ""); n != 0 || !errors.Is(err, drivers.ErrNotTold) {
 			t.Errorf("who may not look is told that it sees %d, %v", n, err)
 		}
 		return "it is told that it can't be known"
@@ -69,7 +69,7 @@ func seen(t *testing.T, s *fixture.Suite) string {
 	reader.Stdin.Close()
 	reader.Rest()
 	b.Stop(0)
-	if n, _, err := seer.Seen(t.Context(), b.ID); !errors.Is(err, drivers.ErrNotRunning) {
+	if n, _, err := seer.Seen(t.Context(), b.ID, ""); !errors.Is(err, drivers.ErrNotRunning) {
 		t.Errorf("after its end it sees %d, %v", n, err)
 	}
 	slices.Sort(took)
@@ -82,7 +82,7 @@ func awaitSeen(b *fixture.Box, seer drivers.Seer, n uint64) time.Duration {
 	b.T.Helper()
 	begin := time.Now()
 	for {
-		got, at, err := seer.Seen(b.T.Context(), b.ID)
+		got, at, err := seer.Seen(b.T.Context(), b.ID, "")
 		if got == n && err == nil {
 			if at.Before(begin.Add(-time.Second)) || at.After(time.Now()) {
 				b.T.Errorf("generation %d was published at %v and seen at %v", n, begin, at)
@@ -112,7 +112,7 @@ func notSeen(b *fixture.Box, seer drivers.Seer) {
 	}
 	n, _ := b.Publish()
 	time.Sleep(2 * time.Second) // longer than any honest guest's word takes
-	if got, _, err := seer.Seen(b.T.Context(), b.ID); got >= n {
+	if got, _, err := seer.Seen(b.T.Context(), b.ID, ""); got >= n {
 		b.T.Errorf("its file server stands still, and generation %d is told as seen, %v", got, err)
 	}
 	if err := syscall.Kill(server, syscall.SIGCONT); err != nil {

@@ -16,6 +16,7 @@ import (
 	"openshell-vm/drivers/driverstest/copying"
 	"openshell-vm/drivers/driverstest/fixture"
 	"openshell-vm/drivers/driverstest/roots"
+	"openshell-vm/drivers/driverstest/sharing"
 )
 
 // table is the results of all cases.
@@ -49,6 +50,7 @@ var cases = []testCase{
 	{"a gateway without records finds its sandboxes", recordsLost},
 	{"who only says that it is a sandbox is none", impostors},
 	{"two sandboxes never see each other's share", apart},
+	{"one share in two sandboxes, and two in one", sharing.Case},
 	{"no mount reaches a hidden directory", hiddenDirs},
 	{"no mount reaches the kernel or a control socket", kernelAndControls},
 	{"no token in metadata, argv or environment", noLeak},

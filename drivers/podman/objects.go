@@ -97,8 +97,10 @@ func requestOf(o container.Object) createRequest {
 		name, value, _ := strings.Cut(pair, "=")
 		r.Env[name] = value
 	}
-	// z labels the share for all containers; the user's directories keep theirs.
-	r.Mounts = append(r.Mounts, bind(o.Share, "z"))
+	// z labels a share for all containers; the user's directories keep theirs.
+	for _, b := range o.Shares {
+		r.Mounts = append(r.Mounts, bind(b, "z"))
+	}
 	for _, b := range o.Binds {
 		r.Mounts = append(r.Mounts, bind(b))
 	}

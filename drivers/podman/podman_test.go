@@ -20,7 +20,7 @@ func TestRequest(t *testing.T) {
 	got, err := json.Marshal(requestOf(container.Object{
 		Name: "openshell-1", Image: "image", Entrypoint: "/e", Stdin: true,
 		Process: drivers.Process{Args: []string{"a", "b"}, Env: []string{"K=V=W", "EMPTY="}, Dir: "/d", User: "1:2", Terminal: true},
-		Share:   container.Bind{Source: "/s/auth", Target: drivers.AuthDir},
+		Shares:  []container.Bind{{Source: "/s/auth", Target: drivers.AuthDir}},
 		Binds:   []container.Bind{{Source: "/d", Target: "/data"}, {Source: "/w", Target: "/work", Recursive: true, Writable: true}},
 		Masks:   []string{"/data/state"}, Labels: map[string]string{"l": "v"}, CPUs: 0.5, Memory: 64 << 20,
 	}))

@@ -3,9 +3,11 @@ package vm
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/drivers/vm/guest"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/drivers/vm/monitor/api"
 )
@@ -13,7 +15,7 @@ import (
 // Seen is what the guest init told the monitor last. A guest can lie about it, to nobody's harm but
 // its own; it can't claim what was not published. A monitor of an older version does not tell when
 // it heard that.
-func (d *Driver) Seen(ctx context.Context, id string) (generation uint64, at time.Time, err error) {
+func (d *Driver) Seen(ctx context.Context, id, share string) (generation uint64, at time.Time, err error) {
 	b := d.sandbox(id)
 	spec, err := b.spec()
 	if err != nil {
@@ -27,8 +29,22 @@ func (d *Driver) Seen(ctx context.Context, id string) (generation uint64, at tim
 		return 0, at, err
 	case r.State != drivers.Running:
 		return 0, at, drivers.ErrNotRunning
-	case r.SeenGeneration == 0 || r.SeenGeneration > monitor.Generation(spec.Auth.Source()):
+	}
+	shown, ok := spec.ShareNamed(share)
+	if !ok {
+		return 0, at, fmt.Errorf("%w: it does not have the share", drivers.ErrNotTold)
+	}
+	seen := api.SeenShare{Generation: r.SeenGeneration, At: r.SeenAt}
+	if share != "" {
+		seen = r.SeenShares[shareName(spec, share)]
+	}
+	if seen.Generation == 0 || seen.Generation > monitor.Generation(shown.Source()) {
 		return 0, at, fmt.Errorf("%w: its guest has not told", drivers.ErrNotTold)
 	}
-	return r.SeenGeneration, r.SeenAt, nil
+	return seen.Generation, seen.At, nil
+}
+
+// shareName is what the guest calls a share.
+func shareName(spec drivers.Spec, share string) string {
+	return guest.ShareName(slices.IndexFunc(spec.Shares, func(s drivers.Share) bool { return s.Name == share }))
 }

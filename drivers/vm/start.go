@@ -89,6 +89,9 @@ func (d *Driver) prepare(ctx context.Context, spec drivers.Spec) (cfg monitor.Co
 		},
 		RequireJail: d.host.RequireJail || spec.VM.RequireJail, StopGrace: outputGrace, Attempt: 1,
 	}
+	for i, s := range spec.Shares {
+		cfg.Shares = append(cfg.Shares, hypervisor.Shared{Name: guest.ShareName(i), Tree: drivers.Tree{Source: s.Mount.Source()}})
+	}
 	if !spec.VM.Ephemeral {
 		cfg.Upper = filepath.Join(b.dir, upperFile)
 	}
@@ -172,6 +175,9 @@ func bootSpec(spec drivers.Spec, traits guest.Traits) guest.BootSpec {
 	}
 	b.Names, b.Traits, b.DoorDir = host.Names(), &traits, spec.Door.Target()
 	b.Process.Env = drivers.WithDefaults(spec.WithContract(spec.Process.Env), guestDefaults...)
+	for i, s := range spec.Shares {
+		b.Shares = append(b.Shares, guest.GuestMount{Name: guest.ShareName(i), Target: s.Mount.Target()})
+	}
 	for i, m := range spec.Mounts {
 		b.Mounts = append(b.Mounts, guest.GuestMount{Name: guest.MountName(i), Target: m.Target()})
 	}

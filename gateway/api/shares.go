@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"openshell-vm/internal/vocab"
 )
 
 // ShareRequest asks for a share for a container of the user's own.
@@ -15,6 +17,24 @@ type ShareRequest struct {
 
 	Tokens  Tokens   `json:"tokens,omitzero"`
 	Sources []Source `json:"sources,omitempty"`
+}
+
+// ShownShare is a share of the user's own that a sandbox sees, read-only.
+type ShownShare = vocab.ShownShare
+
+// SharesDir is where a sandbox sees a share for which no Target is given, by its name.
+const SharesDir = "/etc/openshell/shares"
+
+// MaxShares bounds the shares of the user's own that a sandbox sees.
+const MaxShares = 32
+
+// SeenShare is a ShownShare, and what is known of what the sandbox sees of it while it runs.
+type SeenShare struct {
+	ShownShare
+	Generation     uint64 `json:"generation,omitempty"`     // that is published
+	SeenGeneration uint64 `json:"seenGeneration,omitempty"` // the newest that the sandbox is known to have seen
+
+	Seen
 }
 
 // Share is one share as people see it.
@@ -31,7 +51,8 @@ type Share struct {
 	Token     Token         `json:"token"`
 	Tokens    Tokens        `json:"tokens,omitzero"`
 	Sources   []SourceState `json:"sources,omitempty"`
-	Files     []string      `json:"files,omitempty"` // the user's own, beside the tokens
+	Files     []string      `json:"files,omitempty"`  // the user's own, beside the tokens
+	UsedBy    []string      `json:"usedBy,omitempty"` // Get only: the sandboxes that see a share of the user's own, by name
 	Warnings  []string      `json:"warnings,omitempty"`
 	Problem   string        `json:"problem,omitempty"` // one line: why a part of the share, or all but its name, can't be read
 }

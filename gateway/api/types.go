@@ -151,6 +151,11 @@ type CreateRequest struct {
 
 	Tokens  Tokens   `json:"tokens,omitzero"`
 	Sources []Source `json:"sources,omitempty"` // of further files in the share
+
+	// At is where the sandbox sees its own share; "" for the usual place. Shares are those of the
+	// user's own that it sees, too.
+	At     string       `json:"at,omitempty"`
+	Shares []ShownShare `json:"shares,omitempty"`
 }
 
 // Source says where a file of a share comes from.
@@ -251,6 +256,8 @@ type Sandbox struct {
 	Token     Token         `json:"token"`
 	Tokens    Tokens        `json:"tokens,omitzero"`
 	Sources   []SourceState `json:"sources,omitempty"`  // of further files in the share
+	At        string        `json:"at"`                 // where it sees its own share
+	Shares    []SeenShare   `json:"shares,omitempty"`   // shares of the user's own that it sees, too
 	Warnings  []string      `json:"warnings,omitempty"` // one line each, such as a TTL that some SDKs outlive
 	Details   []Fact        `json:"details,omitempty"`  // the driver's own facts, for inspect
 }

@@ -43,7 +43,7 @@ func fileOf(audience string) string {
 func Names(t vocab.Tokens) (names []string) {
 	for _, f := range t.Files {
 		names = append(names, f.File)
-		for _, further := range presets.Files(f) {
+		for _, further := range presets.Files(f, contract.AuthDir) {
 			names = append(names, further.Name)
 		}
 	}

@@ -33,13 +33,13 @@ func again(t *testing.T, old *Keeper, leases []*Lease) (*Keeper, []*Lease) {
 	t.Helper()
 	opts := old.opts
 	var err error
-	if opts.Keys, err = tokens.OpenKeys(filepath.Join(filepath.Dir(leases[0].share.Dir()), "keys")); err != nil {
+	if opts.Keys, err = tokens.OpenKeys(filepath.Join(filepath.Dir(leases[0].Share().Dir()), "keys")); err != nil {
 		t.Fatal(err)
 	}
 	k := NewKeeper(opts)
 	var all []*Lease
 	for _, before := range leases {
-		s, err := share.At(before.share.Dir(), share.Options{Overlap: Overlap})
+		s, err := share.At(before.Share().Dir(), share.Options{Overlap: Overlap})
 		if err != nil {
 			t.Fatal(err)
 		}

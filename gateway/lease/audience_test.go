@@ -41,7 +41,7 @@ func want(l *Lease, t vocab.Tokens) { l.holder.(*holding).tokens.Store(&t) }
 // and fails unless all are of one generation and none is older than its renewal time.
 func judged(t *testing.T, k *Keeper, l *Lease) map[string]tokens.Claims {
 	t.Helper()
-	content, err := share.Read(l.share.AuthDir())
+	content, err := share.Read(l.Share().AuthDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func judged(t *testing.T, k *Keeper, l *Lease) map[string]tokens.Claims {
 // metadataOf reads what a share says of itself.
 func metadataOf(t *testing.T, l *Lease) (m contract.Metadata) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(l.share.AuthDir(), contract.MetadataName))
+	data, err := os.ReadFile(filepath.Join(l.Share().AuthDir(), contract.MetadataName))
 	if err == nil {
 		err = json.Unmarshal(data, &m)
 	}
@@ -242,7 +242,7 @@ func TestFailingSource(t *testing.T) {
 
 func contentOf(t *testing.T, l *Lease) share.Snapshot {
 	t.Helper()
-	held, err := share.Read(l.share.AuthDir())
+	held, err := share.Read(l.Share().AuthDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func TestOldAudienceTokens(t *testing.T) {
 		}
 	}
 	deliver()
-	content, err := share.Read(l.share.AuthDir())
+	content, err := share.Read(l.Share().AuthDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,16 +274,16 @@ func TestOldAudienceTokens(t *testing.T) {
 	if k.Superseded(l.id, "a.jwt", content.Files["b.jwt"]) {
 		t.Error("a token for another audience stays under a name that is used again")
 	}
-	old := filepath.Join(l.share.AuthDir(), layout.Generation(content.Generation), "a.jwt")
+	old := filepath.Join(l.Share().AuthDir(), layout.Generation(content.Generation), "a.jwt")
 	if _, err := os.Stat(old); err != nil {
 		t.Fatal(err)
 	}
 	want(l, vocab.Tokens{Files: three.Files[1:]})
 	deliver()
-	if _, err := os.Stat(filepath.Join(l.share.AuthDir(), "a.jwt")); err == nil {
+	if _, err := os.Stat(filepath.Join(l.Share().AuthDir(), "a.jwt")); err == nil {
 		t.Error("a dropped token is still there")
 	}
-	if _, err := l.share.Prune(context.Background(), time.Now().Add(share.DefaultGrace+time.Second)); err != nil {
+	if _, err := l.Share().Prune(context.Background(), time.Now().Add(share.DefaultGrace+time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(old); err == nil {

@@ -59,7 +59,7 @@ func deliver(ctx context.Context, k *Keeper, l *Lease, renewal bool, start func(
 			err = content.startable(l.holder.Tokens().Static)
 		}
 		if lacking, lacks := content.lacks(); err == nil && lacks != nil && renewal &&
-			l.onlyFor(k, lacking) && content.nothingNew(l.share.AuthDir()) {
+			l.onlyFor(k, lacking) && content.nothingNew(l.Share().AuthDir()) {
 			err = lacks
 		}
 		if err == nil && k.opts.Minted != nil {
@@ -80,7 +80,7 @@ func deliver(ctx context.Context, k *Keeper, l *Lease, renewal bool, start func(
 		return nil
 	}
 	warning := published.Warning
-	if err != nil && published.Changed && content.ShownIn(l.share.AuthDir(), published.Generation) {
+	if err != nil && published.Changed && content.ShownIn(l.Share().AuthDir(), published.Generation) {
 		warning, err = errors.Join(err, warning), nil // the sandbox reads the new token: that is no failure
 	}
 	if err == nil && start == nil {
@@ -125,7 +125,7 @@ func (k *Keeper) content(l *Lease) *Content {
 // publish calls share.Publish. If the share's directory is gone and its holder makes it
 // anew, it publishes once more. Early, it leaves the reserve to the renewals.
 func (l *Lease) publish(ctx context.Context, early bool, build func(uint64) ([]share.File, error)) (share.Published, error) {
-	s := l.share
+	s := l.Share()
 	if early {
 		s = s.WithoutReserve()
 	}

@@ -166,7 +166,7 @@ func (k *Keeper) EachKept(f func(shareDir string, ttl time.Duration, blanks int)
 	for _, l := range k.all() {
 		if _, kept := l.Renewal(); kept {
 			shortest, _ := l.lifetimes()
-			f(l.share.Dir(), shortest, blanks.For(2+len(l.holder.Tokens().Files), l.directories())) // and the metadata
+			f(l.Share().Dir(), shortest, blanks.For(2+len(l.holder.Tokens().Files), l.directories())) // and the metadata
 		}
 	}
 }
@@ -250,7 +250,7 @@ func (k *Keeper) pickUp(l *Lease) {
 
 // read verifies what a share holds and records what could be read of it.
 func (k *Keeper) read(l *Lease, now time.Time) (Held, error) {
-	held, err := l.wanted().read(l.share.AuthDir(), k.Verifier(0), now)
+	held, err := l.wanted().read(l.Share().AuthDir(), k.Verifier(0), now)
 	if k.opts.Outdated != nil && held.all != nil && k.opts.Outdated(l, held.all) {
 		held.Differs = true
 	}
@@ -297,7 +297,7 @@ func (k *Keeper) repair(ctx context.Context, l *Lease) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
-	if err := l.share.Repair(bounded); err != nil && ctx.Err() == nil {
+	if err := l.Share().Repair(bounded); err != nil && ctx.Err() == nil {
 		k.opts.Log.Warn("repair failed", "sandbox", l.id, "error", oneLine(err))
 	}
 }

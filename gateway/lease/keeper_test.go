@@ -102,7 +102,7 @@ func renewal(l *Lease) Renewal {
 // publishRaw publishes a token file and its metadata as they are given.
 func publishRaw(t *testing.T, l *Lease, raw []byte) {
 	t.Helper()
-	_, err := l.share.Publish(t.Context(), 0, func(uint64) ([]share.File, error) {
+	_, err := l.Share().Publish(t.Context(), 0, func(uint64) ([]share.File, error) {
 		return []share.File{{Name: contract.TokenName, Data: raw}, {Name: contract.MetadataName, Data: []byte("{}")}}, nil
 	})
 	if err != nil {
@@ -149,7 +149,7 @@ func TestFailingRenewalKeepsTokenAndOthers(t *testing.T) {
 		time.Sleep(time.Second)
 		locked, free := all[0], all[1]
 		before := renewal(locked).Generation
-		lock, err := os.OpenFile(filepath.Join(locked.share.Dir(), "lock"), os.O_RDWR, 0)
+		lock, err := os.OpenFile(filepath.Join(locked.Share().Dir(), "lock"), os.O_RDWR, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,14 +180,14 @@ func TestShortLivedTokenSurvivesOneFailure(t *testing.T) {
 		s := all[0]
 		stop := serving(t, k)
 		time.Sleep(time.Second)
-		aside := s.share.AuthDir() + ".aside"
+		aside := s.Share().AuthDir() + ".aside"
 		for range 20 {
 			time.Sleep(time.Until(renewal(s).RenewAt) - time.Millisecond)
-			if err := os.Rename(s.share.AuthDir(), aside); err != nil {
+			if err := os.Rename(s.Share().AuthDir(), aside); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
-			if err := os.Rename(aside, s.share.AuthDir()); err != nil {
+			if err := os.Rename(aside, s.Share().AuthDir()); err != nil {
 				t.Fatal(err)
 			}
 			if n := renewal(s).Failures; n != 1 {
@@ -265,7 +265,7 @@ func TestPickUp(t *testing.T) {
 	t.Run("nothing", func(t *testing.T) {
 		k, all := kept(t, time.Hour, 1, io.Discard)
 		k.pickUp(all[0])
-		if _, err := share.Read(all[0].share.AuthDir()); err == nil || k.Renewals().At(all[0].id).After(time.Now()) {
+		if _, err := share.Read(all[0].Share().AuthDir()); err == nil || k.Renewals().At(all[0].id).After(time.Now()) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -317,7 +317,7 @@ func TestUntidyPublishIsNoFailure(t *testing.T) {
 			deliver()
 			deliver()
 			allow := func() {}
-			marks, err := filepath.Glob(filepath.Join(l.share.AuthDir(), "..is-*"))
+			marks, err := filepath.Glob(filepath.Join(l.Share().AuthDir(), "..is-*"))
 			if err != nil || len(marks) == 0 {
 				t.Fatalf("announcements: %v, %v", marks, err)
 			}
@@ -329,17 +329,17 @@ func TestUntidyPublishIsNoFailure(t *testing.T) {
 			opts := share.Options{Step: func(n int) {
 				switch n {
 				case step:
-					allow = deny(t, l.share.AuthDir())
+					allow = deny(t, l.Share().AuthDir())
 				case 15:
 					allow()
 				}
 			}}
-			healthy := l.share
+			healthy := l.Share()
 			stuck, err := share.At(healthy.Dir(), opts)
 			if err != nil {
 				t.Fatal(err)
 			}
-			l.share = stuck
+			l.Reshare(stuck)
 			before := renewal(l)
 			for range 3 {
 				deliver()
@@ -361,7 +361,7 @@ func TestUntidyPublishIsNoFailure(t *testing.T) {
 			if n := strings.Count(log.String(), "not tidied up"); n == 0 || step == prune && n > 1 {
 				t.Errorf("the log has it %d times", n)
 			}
-			l.share = healthy
+			l.Reshare(healthy)
 			deliver()
 			if told := l.Warnings(); len(told) > 0 {
 				t.Errorf("it is told for ever: %q", told)

@@ -30,7 +30,7 @@ func (l *Lease) Lacks(files ...vocab.TokenFile) error {
 // last returns the token that a share has in a file, if it is one for that audience, and what is
 // known of it: from its metadata, and its key and id if this process has noted them.
 func (l *Lease) last(k *Keeper, f vocab.TokenFile) ([]byte, Issued) {
-	content, err := share.Read(l.share.AuthDir())
+	content, err := share.Read(l.Share().AuthDir())
 	data, there := content.Files[f.File]
 	if err != nil || !there || !k.Superseded(l.id, f.File, data) {
 		return nil, Issued{}

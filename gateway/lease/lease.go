@@ -3,6 +3,7 @@ package lease
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"openshell-vm/internal/vocab"
@@ -53,7 +54,7 @@ type Holder interface {
 // no goroutine and no open file. It is safe for concurrent use.
 type Lease struct {
 	id     string // the tokens' subject
-	share  *share.Share
+	share  atomic.Pointer[share.Share]
 	holder Holder
 
 	// mu guards the rest. It is never held over a system call; a schedule's lock may be
@@ -79,14 +80,20 @@ const (
 
 // New makes the lease of a share. id is the tokens' subject.
 func New(id string, s *share.Share, holder Holder) *Lease {
-	return &Lease{id: id, share: s, holder: holder}
+	l := &Lease{id: id, holder: holder}
+	l.share.Store(s)
+	return l
 }
 
 // ID is the tokens' subject.
 func (l *Lease) ID() string { return l.id }
 
 // Share is the share on disk.
-func (l *Lease) Share() *share.Share { return l.share }
+func (l *Lease) Share() *share.Share { return l.share.Load() }
+
+// Reshare replaces Share by the same share with other options. They hold from the next publish
+// or prune on.
+func (l *Lease) Reshare(s *share.Share) { l.share.Store(s) }
 
 // Renewal returns what is known of the token, and whether the token is renewed.
 func (l *Lease) Renewal() (r Renewal, kept bool) {

@@ -18,7 +18,7 @@ func TestMinted(t *testing.T) {
 	l.holder.(*holding).tokens.Store(&vocab.Tokens{Files: []vocab.TokenFile{{File: "a.jwt", Audience: "a", Algorithm: "ES256"}}})
 	var told []string
 	k.opts.Minted = func(of *Lease, c tokens.Claims) {
-		if seen, err := share.Read(l.share.AuthDir()); err == nil && seen.Generation >= c.Generation {
+		if seen, err := share.Read(l.Share().AuthDir()); err == nil && seen.Generation >= c.Generation {
 			t.Errorf("generation %d is in the share already", c.Generation)
 		}
 		told = append(told, c.TokenID)

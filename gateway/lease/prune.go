@@ -80,11 +80,11 @@ func (k pruner) prune(ctx context.Context, id string) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, publishDeadline)
 	defer cancel()
-	next, err := l.share.Prune(bounded, time.Now())
+	next, err := l.Share().Prune(bounded, time.Now())
 	if ctx.Err() != nil {
 		return
 	}
-	k.opts.Pruned(l.share.Dir())
+	k.opts.Pruned(l.Share().Dir())
 	if isNotExist(err) {
 		err = nil // the share is gone: its renewal reports that
 	}

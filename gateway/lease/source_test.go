@@ -64,7 +64,7 @@ func TestFurtherSource(t *testing.T) {
 		go k.Renewals().Serve(ctx)
 		time.Sleep(21 * time.Minute)
 		generation := generationIn(t, k, s)
-		data, err := os.ReadFile(filepath.Join(s.share.AuthDir(), "news"))
+		data, err := os.ReadFile(filepath.Join(s.Share().AuthDir(), "news"))
 		if err != nil || string(data) != fmt.Sprint(generation) || generation != first+4 {
 			t.Errorf("after 21 minutes generation %d, from %d on, has news of %s, %v", generation, first, data, err)
 		}
@@ -131,7 +131,7 @@ func TestChangeDuringPublish(t *testing.T) {
 		stop := serving(t, k)
 		defer stop()
 		time.Sleep(10 * time.Second)
-		data, err := os.ReadFile(filepath.Join(all[0].share.AuthDir(), "news"))
+		data, err := os.ReadFile(filepath.Join(all[0].Share().AuthDir(), "news"))
 		if err != nil || string(data) != "2" || source.asked.Load() != 2 {
 			t.Errorf("the share has news of publish %s after %d of them, %v", data, source.asked.Load(), err)
 		}

@@ -177,7 +177,7 @@ func (k followed) current(l *Lease) ([]byte, tokens.Shape, error) {
 		return good, shape, nil
 	}
 	err = &fault.Error{Op: "the static token " + s.path, Err: err, Hint: "put a good token into the file; it is followed"}
-	last, readErr := share.Read(l.share.AuthDir())
+	last, readErr := share.Read(l.Share().AuthDir())
 	if readErr != nil {
 		return nil, shape, err
 	}

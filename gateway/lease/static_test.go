@@ -75,7 +75,7 @@ func TestStaticIsNeverDue(t *testing.T) {
 				t.Errorf("after %v: %+v", step.after, r)
 			}
 		}
-		content, err := share.Read(l.share.AuthDir())
+		content, err := share.Read(l.Share().AuthDir())
 		if err != nil || string(content.Files[contract.TokenName]) != string(token) || !l.Scheduled() {
 			t.Errorf("%v, scheduled: %t", err, l.Scheduled())
 		}
@@ -111,7 +111,7 @@ func TestStaticAfterRestart(t *testing.T) {
 		if err := k.Deliver(t.Context(), l, nil); err != nil || !strings.Contains(renewal(l).Problem, path+" can't be published: no such file") {
 			t.Errorf("%v, %q", err, renewal(l).Problem)
 		}
-		content, err := share.Read(l.share.AuthDir())
+		content, err := share.Read(l.Share().AuthDir())
 		if err != nil || string(content.Files[contract.TokenName]) != string(token) {
 			t.Errorf("the last good token is gone: %v", err)
 		}
@@ -128,7 +128,7 @@ func TestStaticWithoutAny(t *testing.T) {
 	if err := k.Deliver(t.Context(), l, nil); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("%v", err)
 	}
-	if _, err := share.Read(l.share.AuthDir()); err == nil {
+	if _, err := share.Read(l.Share().AuthDir()); err == nil {
 		t.Error("something was published")
 	}
 }

@@ -96,7 +96,7 @@ func TestPages(t *testing.T) {
 		if name != "gcp" { // the provider's name is the audience
 			want = append(want, f.Audience)
 		}
-		for _, kv := range Env(vocab.Tokens{Files: []vocab.TokenFile{f}}) {
+		for _, kv := range Env(vocab.Tokens{Files: []vocab.TokenFile{f}}, "/etc/openshell/auth") {
 			key, _, _ := strings.Cut(kv, "=")
 			want = append(want, "`"+key+"`")
 		}
@@ -161,7 +161,7 @@ func TestFiles(t *testing.T) {
 			}
 		}
 	}
-	made := Files(written(t, "gcp"))
+	made := Files(written(t, "gcp"), "/etc/openshell/auth")
 	if len(made) != 1 || string(made[0].Data) != example(t, "gcp-credentials.json") {
 		t.Errorf("gcp-credentials.json is not what the preset makes:\n%s", made[0].Data)
 	}

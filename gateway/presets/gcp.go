@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 
-	"openshell-vm/internal/contract"
 	"openshell-vm/internal/vocab"
 )
 
@@ -31,8 +30,8 @@ var gcp = preset{
 	env: func(_, file string) []string {
 		return []string{"GOOGLE_APPLICATION_CREDENTIALS=" + gcpConfig(file)}
 	},
-	files: func(f vocab.TokenFile) []File {
-		return []File{{Name: gcpConfig(f.File), Data: gcpCredentials(f)}}
+	files: func(f vocab.TokenFile, dir string) []File {
+		return []File{{Name: gcpConfig(f.File), Data: gcpCredentials(f, dir)}}
 	},
 }
 
@@ -46,7 +45,7 @@ func gcpProvider(parameter string) string {
 // gcpConfig is the name of the configuration file that belongs to a token's.
 func gcpConfig(file string) string { return strings.TrimSuffix(file, ".jwt") + ".json" }
 
-func gcpCredentials(f vocab.TokenFile) []byte {
+func gcpCredentials(f vocab.TokenFile, dir string) []byte {
 	type source struct {
 		File string `json:"file"`
 	}
@@ -59,7 +58,7 @@ func gcpCredentials(f vocab.TokenFile) []byte {
 		CredentialSource source `json:"credential_source"`
 	}{
 		Type: "external_account", Audience: gcpProvider(f.Parameter), SubjectTokenType: "urn:ietf:params:oauth:token-type:jwt",
-		TokenURL: "https://sts.googleapis.com/v1/token", CredentialSource: source{contract.AuthDir + "/" + f.File},
+		TokenURL: "https://sts.googleapis.com/v1/token", CredentialSource: source{dir + "/" + f.File},
 	}
 	if _, account, with := strings.Cut(f.Parameter, ":"); with {
 		config.Impersonation = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/" + account + ":generateAccessToken"

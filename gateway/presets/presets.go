@@ -36,8 +36,8 @@ type preset struct {
 	audienceOf func(parameter string) string
 	// env returns K=V of what the SDK reads. file is the token's path in the sandbox.
 	env func(parameter, file string) []string
-	// files returns what is published beside the token; nil for nothing.
-	files func(f vocab.TokenFile) []File
+	// files returns what is published beside the token, in a share at dir; nil for nothing.
+	files func(f vocab.TokenFile, dir string) []File
 }
 
 // maxParameter bounds a parameter, in bytes.
@@ -86,21 +86,21 @@ func Expand(f vocab.TokenFile) (vocab.TokenFile, error) {
 	return f, nil
 }
 
-// Env returns K=V of what the SDKs of all presets in t read. The user's own variables come
-// before them.
-func Env(t vocab.Tokens) (env []string) {
+// Env returns K=V of what the SDKs of all presets in t read, in a sandbox that sees the share at
+// dir. The user's own variables come before them.
+func Env(t vocab.Tokens, dir string) (env []string) {
 	for _, f := range t.Files {
 		if p := find(f.Preset); p != nil {
-			env = append(env, p.env(f.Parameter, contract.AuthDir+"/"+f.File)...)
+			env = append(env, p.env(f.Parameter, dir+"/"+f.File)...)
 		}
 	}
 	return env
 }
 
-// Files returns what f's preset publishes beside the token.
-func Files(f vocab.TokenFile) []File {
+// Files returns what f's preset publishes beside the token, for who sees the share at dir.
+func Files(f vocab.TokenFile, dir string) []File {
 	if p := find(f.Preset); p != nil && p.files != nil {
-		return p.files(f)
+		return p.files(f, dir)
 	}
 	return nil
 }
@@ -109,10 +109,10 @@ func Files(f vocab.TokenFile) []File {
 // file of the same name is not, unless it names that token's file as well.
 func Left(name string, data []byte, token string) bool {
 	f := vocab.TokenFile{File: token}
-	names := bytes.Contains(data, []byte(`"`+contract.AuthDir+"/"+token+`"`))
+	names := bytes.Contains(data, []byte("/"+token+`"`)) // wherever the share was seen
 	return names && slices.ContainsFunc(table, func(p preset) bool {
 		f.Preset = p.name
-		return slices.ContainsFunc(Files(f), func(made File) bool { return made.Name == name })
+		return slices.ContainsFunc(Files(f, contract.AuthDir), func(made File) bool { return made.Name == name })
 	})
 }
 

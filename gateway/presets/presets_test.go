@@ -44,7 +44,7 @@ func TestPresets(t *testing.T) {
 		if f.Audience != c.audience || f.File != c.file || f.Algorithm != c.alg || f.NoID != c.noID {
 			t.Errorf("%s: %+v", c.preset, f)
 		}
-		if got := strings.Join(Env(vocab.Tokens{Files: []vocab.TokenFile{f}}), " "); got != c.env {
+		if got := strings.Join(Env(vocab.Tokens{Files: []vocab.TokenFile{f}}, "/etc/openshell/auth"), " "); got != c.env {
 			t.Errorf("%s: %s\nwant %s", c.preset, got, c.env)
 		}
 		if again, err := Expand(f); err != nil || again != f {
@@ -76,7 +76,7 @@ func TestGoogle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := Files(f)
+	files := Files(f, "/etc/openshell/auth")
 	if len(files) != 1 || files[0].Name != "mine.json" {
 		t.Fatalf("%+v", files)
 	}
@@ -98,7 +98,7 @@ func TestGoogle(t *testing.T) {
 		t.Errorf("%v", config)
 	}
 	plain, _ := Expand(vocab.TokenFile{Preset: "gcp", Parameter: pool})
-	if strings.Contains(string(Files(plain)[0].Data), "impersonation") {
+	if strings.Contains(string(Files(plain, "/etc/openshell/auth")[0].Data), "impersonation") {
 		t.Error("a service account comes from nowhere")
 	}
 }

@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/contract"
 	"openshell-vm/internal/vocab"
 	"openshell-vm/share"
 )
@@ -105,6 +107,25 @@ func (it *Item) phase() lease.Phase {
 		return lease.Ended
 	}
 	return it.Owner.Phase(it.record)
+}
+
+// Target is where a sandbox sees its own share, or a container of the user's own the share.
+func (it *Item) Target() string { return cmp.Or(it.Rec().Request.At, contract.AuthDir) }
+
+// Outlast makes an item's share stay readable for who may see what was superseded for as long as
+// staleness. It never takes that back.
+func (it *Item) Outlast(staleness time.Duration) error {
+	if it.Rec().Staleness >= staleness {
+		return nil
+	}
+	if err := it.Update(func(r *state.Record) { r.Staleness = max(r.Staleness, staleness) }); err != nil {
+		return err
+	}
+	s, err := share.At(it.Rec().Share, it.roster.ShareOptions(it.Rec()))
+	if err == nil {
+		it.Lease.Reshare(s)
+	}
+	return err
 }
 
 // Saving runs f while nothing else writes the record or the files that are kept beside it.

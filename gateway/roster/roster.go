@@ -27,6 +27,7 @@ import (
 	"openshell-vm/gateway/secrets/vault"
 	"openshell-vm/gateway/sources"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/contract"
 	"openshell-vm/internal/killpoint"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
@@ -229,6 +230,14 @@ func (r *Roster) ByID(id string) *Item {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.items[id]
+}
+
+// TargetOf is Item.Target, or the usual place for an id that is not known yet.
+func (r *Roster) TargetOf(id string) string {
+	if it := r.ByID(id); it != nil {
+		return it.Target()
+	}
+	return contract.AuthDir
 }
 
 // ByName finds an item by its whole name. It returns nil if there is none.

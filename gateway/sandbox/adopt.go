@@ -72,7 +72,7 @@ func (f *Fleet) guess(driver drivers.Driver, status drivers.Status) *state.Recor
 		}
 	}
 	if status.Spec != nil {
-		remember(r, *status.Spec)
+		remember(r, f.home, *status.Spec)
 	}
 	f.guessContent(r)
 	r.Want(state.WantStopped)
@@ -135,6 +135,9 @@ func (f *Fleet) takeIn(r *state.Record, status drivers.Status) error {
 	}
 	if err := f.roster.MakeShare(r); err != nil {
 		return err
+	}
+	if err := f.opts.Shares.Suit(r.Request.Shares, r.Staleness); err != nil { // it runs already
+		f.log.Warn("a share that a sandbox sees does not suit it", "sandbox", r.ID, "error", explain.Line(err))
 	}
 	f.roster.Keeper.TakeUp(s.Lease)
 	if !s.Op.TryLock() {

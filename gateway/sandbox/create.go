@@ -54,6 +54,11 @@ func (f *Fleet) Create(ctx context.Context, q api.CreateRequest) (*Sandbox, erro
 	}
 	made := false
 	defer func() { release(made) }()
+	free, err := f.opts.Shares.Claim(ctx, q.Shares)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
 	spec, err := f.resolve(ctx, driver, r)
 	if err == nil {
 		err = request.CheckRoot(ctx, driver, spec, q.Rootfs != "")
@@ -159,6 +164,9 @@ func (f *Fleet) resolve(ctx context.Context, driver drivers.Driver, r *state.Rec
 	if err != nil {
 		return spec, err
 	}
+	if err := f.opts.Shares.Suit(r.Request.Shares, staleness); err != nil {
+		return spec, err
+	}
 	r.Warnings = append(r.Warnings, warnings...)
 	if placed, ok := driver.(drivers.Placed); ok {
 		if _, note := placed.Place(); note != "" {
@@ -167,7 +175,7 @@ func (f *Fleet) resolve(ctx context.Context, driver drivers.Driver, r *state.Rec
 	}
 	r.Staleness = staleness
 	fillIn(r, spec)
-	spec.Process.Env = drivers.WithDefaults(spec.Process.Env, presets.Env(r.Request.Tokens)...)
+	spec.Process.Env = drivers.WithDefaults(spec.Process.Env, presets.Env(r.Request.Tokens, spec.Auth.Target())...)
 	return spec, nil
 }
 

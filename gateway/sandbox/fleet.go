@@ -26,6 +26,7 @@ import (
 	"openshell-vm/gateway/door"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox/engines"
+	"openshell-vm/gateway/shares"
 	"openshell-vm/gateway/state"
 	"openshell-vm/gateway/volumes"
 	"openshell-vm/internal/procfs"
@@ -38,6 +39,8 @@ type Options struct {
 	StartedAt time.Time        // when the gateway was started
 	// Volumes are what mounts of volumes are of.
 	Volumes *volumes.Volumes
+	// Shares are what sandboxes see beside their own.
+	Shares *shares.Shares
 	// Doors are the sandboxes' sockets.
 	Doors *door.Doors
 	// Beside returns further lines of doctor's on an engine.

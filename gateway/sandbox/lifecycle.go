@@ -113,6 +113,9 @@ func (s *Sandbox) bringUp(ctx context.Context, restarts int) error {
 	if err := s.openDoor(); err != nil {
 		return err
 	}
+	if err := s.fleet.opts.Shares.Freshen(ctx, s.Rec().Request.Shares); err != nil {
+		return err
+	}
 	killpoint.At("record-start")
 	if err := s.Deliver(ctx, func(ctx context.Context) error { return s.engine.driver.Start(ctx, s.ID) }); err != nil {
 		return err

@@ -1,11 +1,15 @@
 package sandbox
 
 import (
+	"cmp"
+	"path/filepath"
+
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/sandbox/request"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/vocab"
+	"openshell-vm/share/layout"
 )
 
 // A sandbox is described in three forms: the API's request, the record, and the driver's
@@ -31,8 +35,16 @@ func specOf(r *state.Record, h *state.Home, authDir string) (spec drivers.Spec, 
 	if spec.VM.Hypervisor == request.Auto {
 		spec.VM.Hypervisor = ""
 	}
-	if spec.Auth, err = drivers.NewMount(authDir, drivers.AuthDir); err != nil {
+	if spec.Auth, err = drivers.NewMount(authDir, cmp.Or(q.At, drivers.AuthDir)); err != nil {
 		return spec, err
+	}
+	for _, s := range q.Shares {
+		// The name says which directory that is, and nothing else does.
+		mount, err := drivers.NewMount(filepath.Join(h.NamedShare(s.Name), layout.Auth), s.Target)
+		if err != nil {
+			return spec, err
+		}
+		spec.Shares = append(spec.Shares, drivers.Share{Name: s.Name, Mount: mount})
 	}
 	if r.Door {
 		if spec.Door, err = drivers.NewMount(r.DoorDir(), drivers.DoorDir); err != nil {
@@ -75,12 +87,23 @@ func fillIn(r *state.Record, spec drivers.Spec) {
 // remember records the whole Spec that the sandbox was made with, as its engine keeps it. The
 // sources of files are no part of it: they name commands of the host, and what an engine
 // keeps others can have written.
-func remember(r *state.Record, spec drivers.Spec) {
+//
+// Of a share it is only believed where it is mounted, and only if it is this gateway's share of
+// that name.
+func remember(r *state.Record, h *state.Home, spec drivers.Spec) {
 	fillIn(r, spec)
 	q := &r.Request
 	r.Door = spec.Door != drivers.Mount{}
 	q.Stdin, q.AutoRemove = spec.Stdin, spec.AutoRemove
 	q.Labels, q.Restart, q.Tokens = spec.Labels, spec.Restart, spec.Tokens
+	if target := spec.Auth.Target(); target != drivers.AuthDir {
+		q.At = target
+	}
+	for _, s := range spec.Shares {
+		if state.CheckName(s.Name) == nil && s.Mount.Source() == filepath.Join(h.NamedShare(s.Name), layout.Auth) {
+			q.Shares = append(q.Shares, vocab.ShownShare{Name: s.Name, Target: s.Mount.Target()})
+		}
+	}
 	for _, m := range spec.Mounts {
 		q.Mounts = append(q.Mounts, asGiven(vocab.Mount{Source: m.Source(), Target: m.Target(), Volume: m.Volume()}))
 	}

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"reflect"
 	"testing"
 
@@ -16,7 +17,8 @@ import (
 func TestAllIsRecorded(t *testing.T) {
 	q := api.CreateRequest{}
 	fill(t, reflect.ValueOf(&q).Elem(), "request")
-	q.Hypervisor, q.Process.Dir = "krun", "/w"
+	q.Hypervisor, q.Process.Dir, q.At = "krun", "/w", "/at"
+	q.Shares = []api.ShownShare{{Name: "s", Target: "/shared"}}
 	q.Mounts = []api.Mount{{Source: "/s", Target: "/t", Writable: true, Volume: "v"}, {Target: "/t", Volume: "v"}}
 	r := &state.Record{ID: "i", Name: "n", Share: "/state/shares/i", Door: true, Request: asRecorded(q)}
 	complete(t, reflect.ValueOf(r.Request), "request")
@@ -34,6 +36,11 @@ func TestAllIsRecorded(t *testing.T) {
 	}
 	if spec.Door, err = drivers.NewVolume("the door is none", spec.Door.Source(), spec.Door.Target()); err != nil {
 		t.Fatal(err)
+	}
+	for i, s := range spec.Shares {
+		if spec.Shares[i].Mount, err = drivers.NewVolume("a share is none", s.Mount.Source(), s.Mount.Target()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	complete(t, reflect.ValueOf(spec), "spec")
 }
@@ -90,10 +97,13 @@ func fullSpec(t *testing.T) drivers.Spec {
 	writable, err3 := drivers.NewWritable("/srv/work", "/work", "")
 	volume, err4 := drivers.NewWritable("/state/volumes/vol/data", "/vol", "vol")
 	door, err5 := drivers.NewMount("/state/doors/abcdefghijkl", drivers.DoorDir)
-	if err := errors.Join(err, err2, err3, err4, err5); err != nil {
+	at, err6 := drivers.NewMount("/auth", "/home/agent/.ssh")
+	shared, err7 := drivers.NewMount("/state/named/team/auth", "/etc/openshell/shares/team")
+	if err := errors.Join(err, err2, err3, err4, err5, err6, err7); err != nil {
 		t.Fatal(err)
 	}
 	return drivers.Spec{
+		Auth: at, Shares: []drivers.Share{{Name: "team", Mount: shared}},
 		Door: door, Mounts: []drivers.Mount{mount, kept}, Writable: []drivers.Writable{writable, volume},
 		VM: drivers.VM{Rootfs: "/srv/root", Ephemeral: true, Disk: 1 << 31, TokenUser: "agent", RequireJail: true, Hypervisor: "qemu",
 			AllowHost: []uint16{80}, AllowEgress: []string{"example.com"}},
@@ -111,13 +121,22 @@ func fullSpec(t *testing.T) drivers.Spec {
 func TestAdoptRemembers(t *testing.T) {
 	asked := fullSpec(t)
 	r := &state.Record{ID: "abcdefghijkl", Share: "/state/shares/abcdefghijkl"}
-	remember(r, asked)
-	got, err := specOf(r, &state.Home{Places: state.Places{State: "/state"}}, "/auth")
+	home := &state.Home{Places: state.Places{State: "/state"}}
+	foreign := asked
+	for _, source := range []string{"/state/keys", "/state/named/other/auth", "/state/shares/abcdefghijkl/auth"} {
+		mount, err := drivers.NewMount(source, "/etc/openshell/shares/x"+filepath.Base(source))
+		if err != nil {
+			t.Fatal(err)
+		}
+		foreign.Shares = append(foreign.Shares, drivers.Share{Name: "x", Mount: mount}, drivers.Share{Name: "../../keys", Mount: mount})
+	}
+	remember(r, home, foreign) // what else it says to be a share is not believed
+	got, err := specOf(r, home, "/auth")
 	if err != nil {
 		t.Fatal(err)
 	}
 	// These are of the record itself.
-	elsewhere := map[string]bool{"ID": true, "Name": true, "GatewayID": true, "Dir": true, "Auth": true, "Hidden": true}
+	elsewhere := map[string]bool{"ID": true, "Name": true, "GatewayID": true, "Dir": true, "Hidden": true}
 	a, b := reflect.ValueOf(asked), reflect.ValueOf(got)
 	for i := range a.NumField() {
 		name := a.Type().Field(i).Name

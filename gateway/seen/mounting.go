@@ -9,16 +9,27 @@ import (
 	"strings"
 
 	"openshell-vm/drivers"
+	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/shares"
 )
 
-// mounting returns who has a share of the user's own mounted. It is looked for again and again: a
-// container may start or end meanwhile.
+// mounting returns who has a share of the user's own mounted: sandboxes, and whoever else has it. It
+// is looked for again and again: a container may start or end meanwhile.
 func (w *Watch) mounting(ctx context.Context, it *roster.Item) (all []viewer, err error) {
 	auth := it.Lease.Share().AuthDir()
-	found, silent := w.opts.Shares.Viewers(ctx, auth)
+	var told []*roster.Item
+	if own, ok := it.Owner.(*shares.Share); ok {
+		for _, box := range w.showing(own) {
+			told = append(told, box.Item)
+			switch box.Snapshot().State {
+			case api.StateRunning, api.StateStarting, api.StateRestarting, api.StateUnknown:
+				all = append(all, w.viewer(sight{box, own}))
+			}
+		}
+	}
+	found, silent := w.opts.Shares.Viewers(ctx, auth, told)
 	for _, engine := range silent {
 		all = append(all, viewer{"what " + engine + " runs", func(context.Context) (uint64, error) {
 			return 0, fmt.Errorf("%w: %s does not answer", drivers.ErrNotTold, engine)

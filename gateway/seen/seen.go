@@ -1,7 +1,7 @@
 // Package seen finds out which generation each running sandbox sees, and how long after its
 // publish it saw it. It only looks: no token's validity depends on it, and no publish waits for it.
 //
-// What a look costs: one question to the sandbox's driver. After each publish there is one look. If
+// What a look costs: one question to the sandbox's driver, for each share that it sees. After each publish there is one look. If
 // that does not find the new generation, there is a second one when the driver's bound is over, and
 // then one every lateLook until it is seen. While somebody waits for a sandbox there is one every
 // few milliseconds, however many wait for it. No sandbox has a goroutine or a descriptor of its own.
@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,10 +57,10 @@ type Watch struct {
 	waits  atomic.Int64       // callers of Wait
 
 	mu    sync.Mutex
-	known map[string]*Sight // by sandbox
+	known map[string]*Sight // by sight.key
 }
 
-// Sight is what is known of one sandbox. The zero value means that nothing is.
+// Sight is what is known of one sandbox and one share. The zero value means that nothing is.
 type Sight struct {
 	Published   uint64
 	PublishedAt time.Time     // zero if the sandbox did not run then, or a gateway before published it
@@ -92,27 +93,42 @@ func New(r *roster.Roster, opts Options) *Watch {
 func (w *Watch) Run(ctx context.Context) {
 	all := roster.Of[*sandbox.Sandbox](w.roster)
 	for i, box := range all {
-		token, _ := box.Lease.Renewal()
-		w.expect(box.ID, token.Generation, time.Time{}, time.Now().Add(firstLooks*time.Duration(i+1)/time.Duration(len(all)+1)))
+		at := time.Now().Add(firstLooks * time.Duration(i+1) / time.Duration(len(all)+1))
+		for _, s := range w.sights(box) {
+			w.expect(s.key(), s.published(), time.Time{}, at)
+		}
 	}
 	w.looks.Serve(ctx)
 }
 
-// Published notes a publish, and has its sandbox looked at soon.
+// Published notes a publish, and has those looked at soon who see it. The other shares of a
+// sandbox that publishes to itself are looked at, too: it may be starting.
 func (w *Watch) Published(id string, generation uint64) {
 	now := time.Now()
-	w.expect(id, generation, now, now)
+	it := w.roster.ByID(id)
+	if it == nil {
+		w.expect(id, generation, now, now)
+		return
+	}
+	switch owner := it.Owner.(type) {
+	case *shares.Share:
+		for _, box := range w.showing(owner) {
+			w.expect(sight{box, owner}.key(), generation, now, now)
+		}
+	case *sandbox.Sandbox:
+		w.expect(id, generation, now, now)
+		for _, s := range w.sights(owner)[1:] {
+			w.expect(s.key(), s.published(), time.Time{}, now)
+		}
+	}
 }
 
-// ClockStepped is called after the host's clock was set.
-func (w *Watch) ClockStepped() { w.looks.Recheck() }
-
-func (w *Watch) expect(id string, generation uint64, published, look time.Time) {
+func (w *Watch) expect(key string, generation uint64, published, look time.Time) {
 	w.mu.Lock()
-	s := w.known[id]
+	s := w.known[key]
 	if s == nil {
 		s = &Sight{}
-		w.known[id] = s
+		w.known[key] = s
 	}
 	if generation > s.Published {
 		s.Published, s.PublishedAt = generation, published
@@ -121,117 +137,112 @@ func (w *Watch) expect(id string, generation uint64, published, look time.Time) 
 		}
 	}
 	w.mu.Unlock()
-	w.looks.Set(id, look, look)
+	w.looks.Set(key, look, look)
 }
 
-// Of returns what is known of a sandbox. It is of use only while that runs.
-func (w *Watch) Of(id string) Sight {
+// Of returns what is known of a sandbox and its own share. It is of use only while that runs.
+func (w *Watch) Of(id string) Sight { return w.of(id) }
+
+func (w *Watch) of(key string) Sight {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s := w.known[id]; s != nil {
+	if s := w.known[key]; s != nil {
 		return *s
 	}
 	return Sight{}
 }
 
-// Late counts the sandboxes that have not seen a generation within their bound.
-func (w *Watch) Late() (n int) {
+// Late counts the sandboxes that have not seen a generation of a share within their bound.
+func (w *Watch) Late() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, s := range w.known {
-		if s.Late {
-			n++
+	late := map[string]bool{}
+	for key, s := range w.known {
+		if id, _, _ := strings.Cut(key, "/"); s.Late {
+			late[id] = true
 		}
 	}
-	return n
+	return len(late)
 }
 
-// look is called by the schedule. It looks at one sandbox and plans the next look.
-func (w *Watch) look(ctx context.Context, id string) {
-	box := w.box(id)
-	if box == nil {
-		w.forget(id)
+// look is called by the schedule. It looks at one sandbox and share, and plans the next look.
+func (w *Watch) look(ctx context.Context, key string) {
+	at, ok := w.sight(key)
+	if !ok {
+		w.forget(key)
 		return
 	}
-	switch box.Snapshot().State {
+	switch at.box.Snapshot().State {
 	case drivers.Running:
 	case api.StateStarting, api.StateRestarting, api.StateUnknown:
-		w.untimed(id)
-		w.again(id, startLook)
+		w.untimed(key)
+		w.again(key, startLook)
 		return
 	default: // its next start publishes
-		w.forget(id)
+		w.forget(key)
 		return
 	}
-	_, err := w.see(ctx, box)
-	s, now := w.Of(id), time.Now()
-	left := s.Since.Add(bound(box)).Sub(now)
+	_, err := w.see(ctx, at)
+	s, now := w.of(key), time.Now()
+	left := s.Since.Add(bound(at.box)).Sub(now)
 	switch {
 	case s.Since.IsZero():
 	case errors.Is(err, drivers.ErrNotRunning): // the engine tells the fleet, too
-		w.forget(id)
+		w.forget(key)
 	case left > 0:
-		w.again(id, left)
+		w.again(key, left)
 	case err == nil:
-		w.tooLate(box)
-		w.again(id, lateLook)
+		w.tooLate(at)
+		w.again(key, lateLook)
 	case !errors.Is(err, drivers.ErrNotTold): // the engine does not answer
-		w.again(id, lateLook)
+		w.again(key, lateLook)
 	}
-}
-
-func (w *Watch) box(id string) *sandbox.Sandbox {
-	if it := w.roster.ByID(id); it != nil {
-		box, _ := it.Owner.(*sandbox.Sandbox)
-		return box
-	}
-	return nil
 }
 
 // bound is how long a generation may be unseen in a sandbox before that is told.
 func bound(box *sandbox.Sandbox) time.Duration { return box.Rec().Staleness + Slack }
 
-func (w *Watch) again(id string, after time.Duration) {
+func (w *Watch) again(key string, after time.Duration) {
 	at := time.Now().Add(after)
-	w.looks.Set(id, at, at)
+	w.looks.Set(key, at, at)
 }
 
-func (w *Watch) forget(id string) {
+func (w *Watch) forget(key string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.known, id)
+	delete(w.known, key)
 }
 
 // untimed notes that the sandbox did not run when its generation was published.
-func (w *Watch) untimed(id string) {
+func (w *Watch) untimed(key string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s := w.known[id]; s != nil {
+	if s := w.known[key]; s != nil {
 		s.PublishedAt, s.Since = time.Time{}, time.Now()
 	}
 }
 
 // see asks the driver which generation the sandbox sees, and notes the answer. Callers who ask at
 // the same time share one question.
-func (w *Watch) see(ctx context.Context, box *sandbox.Sandbox) (uint64, error) {
-	answer := w.once.DoChan(box.ID, func() (any, error) {
-		seer, ok := box.Driver().(drivers.Seer)
+func (w *Watch) see(ctx context.Context, at sight) (uint64, error) {
+	answer := w.once.DoChan(at.key(), func() (any, error) {
+		seer, ok := at.box.Driver().(drivers.Seer)
 		if !ok {
 			err := fmt.Errorf("%w: its driver does not tell", drivers.ErrNotTold)
-			w.failed(box.ID, err)
+			w.failed(at.key(), err)
 			return uint64(0), err
 		}
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
 		defer cancel()
-		n, at, err := seer.Seen(bounded, box.ID)
+		n, when, err := seer.Seen(bounded, at.box.ID, at.name())
 		if err != nil {
-			w.failed(box.ID, err)
+			w.failed(at.key(), err)
 			return uint64(0), err
 		}
-		if at.IsZero() {
-			at = time.Now()
+		if when.IsZero() {
+			when = time.Now()
 		}
-		w.saw(box, n, at)
+		w.saw(at, n, when)
 		return n, nil
 	})
 	select {
@@ -243,28 +254,28 @@ func (w *Watch) see(ctx context.Context, box *sandbox.Sandbox) (uint64, error) {
 }
 
 // failed notes why it is not known what a sandbox sees.
-func (w *Watch) failed(id string, err error) {
+func (w *Watch) failed(key string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if s := w.known[id]; s != nil {
+	if s := w.known[key]; s != nil {
 		s.Problem = explain.Line(err)
 	}
 }
 
 // saw notes what a sandbox saw, and tells how long that took.
-func (w *Watch) saw(box *sandbox.Sandbox, n uint64, at time.Time) {
+func (w *Watch) saw(at sight, n uint64, when time.Time) {
 	w.mu.Lock()
-	s := w.known[box.ID]
+	s := w.known[at.key()]
 	if s == nil {
 		s = &Sight{}
-		w.known[box.ID] = s
+		w.known[at.key()] = s
 	}
 	fresh, timed := n > s.Seen, n == s.Published && !s.PublishedAt.IsZero()
 	s.Problem = ""
 	if fresh {
-		s.Seen, s.SeenAt, s.Took = n, at, 0
+		s.Seen, s.SeenAt, s.Took = n, when, 0
 		if timed {
-			s.Took = max(at.Sub(s.PublishedAt), time.Microsecond)
+			s.Took = max(when.Sub(s.PublishedAt), time.Microsecond)
 		}
 	}
 	was := *s
@@ -276,35 +287,37 @@ func (w *Watch) saw(box *sandbox.Sandbox, n uint64, at time.Time) {
 		w.opts.Took(was.Took)
 	}
 	if was.Late && n >= was.Published {
-		w.tellSeen(box, was)
+		w.tellSeen(at, was)
 	}
 }
 
 // tooLate notes that the bound is over. It is told once, and before a word that it is seen after all.
-func (w *Watch) tooLate(box *sandbox.Sandbox) {
-	now := w.Of(box.ID)
+func (w *Watch) tooLate(at sight) {
+	now := w.of(at.key())
 	if now.Late || now.Since.IsZero() {
 		return
 	}
 	w.opts.Late()
-	w.roster.Log.Warn("a sandbox does not see what was published", "sandbox", box.ID, "name", box.Rec().Name,
-		"published", now.Published, "seen", now.Seen, "bound", bound(box))
-	box.Tell(api.EventUnseen, "generation", fmt.Sprint(now.Published), "seen", fmt.Sprint(now.Seen))
+	w.roster.Log.Warn("a sandbox does not see what was published", "sandbox", at.box.ID, "name", at.box.Rec().Name,
+		"share", at.name(), "published", now.Published, "seen", now.Seen, "bound", bound(at.box))
+	at.box.Tell(api.EventUnseen, at.details("generation", fmt.Sprint(now.Published), "seen", fmt.Sprint(now.Seen))...)
 	w.mu.Lock()
-	s := w.known[box.ID]
+	s := w.known[at.key()]
 	meanwhile := s != nil && s.Since.IsZero()
 	if s != nil && !meanwhile {
 		s.Late = true
 	}
 	w.mu.Unlock()
 	if meanwhile {
-		w.tellSeen(box, now)
+		w.tellSeen(at, now)
 	}
 }
 
 // tellSeen tells that what was late is seen after all.
-func (w *Watch) tellSeen(box *sandbox.Sandbox, was Sight) {
-	now := w.Of(box.ID)
-	w.roster.Log.Info("a sandbox sees what was published after all", "sandbox", box.ID, "name", box.Rec().Name, "generation", now.Seen)
-	box.Tell(api.EventSeen, "generation", fmt.Sprint(now.Seen), "after", time.Since(was.Since).Round(time.Millisecond).String())
+func (w *Watch) tellSeen(at sight, was Sight) {
+	now := w.of(at.key())
+	w.roster.Log.Info("a sandbox sees what was published after all", "sandbox", at.box.ID, "name", at.box.Rec().Name,
+		"share", at.name(), "generation", now.Seen)
+	after := time.Since(was.Since).Round(time.Millisecond)
+	at.box.Tell(api.EventSeen, at.details("generation", fmt.Sprint(now.Seen), "after", after.String())...)
 }

@@ -129,16 +129,21 @@ func (w *Watch) viewers(ctx context.Context, it *roster.Item) ([]viewer, error) 
 	if err := it.Present(); err != nil {
 		return nil, err
 	}
-	box, ok := it.Owner.(*sandbox.Sandbox)
-	if !ok {
-		return w.mounting(ctx, it)
+	if box, ok := it.Owner.(*sandbox.Sandbox); ok {
+		return []viewer{w.viewer(sight{box: box})}, nil
 	}
-	if state := box.Snapshot().State; state == api.StateStarting || state == api.StateRestarting {
-		return []viewer{{it.Rec().Name, func(context.Context) (uint64, error) {
+	return w.mounting(ctx, it)
+}
+
+// viewer is a sandbox that sees a share.
+func (w *Watch) viewer(at sight) viewer {
+	name := at.box.Rec().Name
+	if state := at.box.Snapshot().State; state == api.StateStarting || state == api.StateRestarting {
+		return viewer{name, func(context.Context) (uint64, error) {
 			return 0, fmt.Errorf("%w: it is %s", drivers.ErrNotTold, state)
-		}}}, nil
+		}}
 	}
-	return []viewer{{it.Rec().Name, func(ctx context.Context) (uint64, error) { return w.see(ctx, box) }}}, nil
+	return viewer{name, func(ctx context.Context) (uint64, error) { return w.see(ctx, at) }}
 }
 
 // nobody says that nothing runs that could see the share.

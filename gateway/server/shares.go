@@ -58,9 +58,13 @@ func (s shareRoutes) post(r *http.Request) (any, error) {
 	return view, nil
 }
 
-// get also warns of mounts that no renewal reaches: see Shares.Strays.
+// get also says which sandboxes see the share, and warns of mounts that no renewal reaches: see
+// Shares.Strays.
 func (s shareRoutes) get(r *http.Request, it *roster.Item) (any, error) {
 	view := s.see.share(it)
+	if it.Rec().Own() {
+		view.UsedBy = s.shares.ShownIn(view.Name)
+	}
 	view.Warnings = append(slices.Clip(view.Warnings), s.shares.Strays(r.Context(), view.Dir)...)
 	return view, nil
 }

@@ -40,6 +40,7 @@ func (s views) sandbox(box *sandbox.Sandbox) api.Sandbox {
 		CreatedAt: r.CreatedAt, StartedAt: now.Status.StartedAt, ExitedAt: now.Status.ExitedAt,
 		Share: now.Share, TTL: r.TTL(), AuthMode: q.Tokens.Mode.Known(),
 		Token: s.tokenIn(now), Tokens: box.Tokens(), Sources: box.SourceStates(), Warnings: now.Warnings,
+		At: box.Target(), Shares: s.seen.Shares(box),
 	}
 	if now.Status.State == drivers.Exited {
 		code := now.Status.ExitCode
@@ -96,8 +97,8 @@ func (s views) share(it *roster.Item) api.Share {
 	if own, ok := it.Owner.(*shares.Share); ok {
 		warnings = append(warnings, own.Warnings()...)
 	}
-	return api.Share{ID: it.ID, Name: r.Name, Driver: r.Driver, Dir: it.Lease.Share().AuthDir(), Target: drivers.AuthDir,
-		Env: append(drivers.ContractEnv(r.Request.Tokens.Mode), presets.Env(r.Request.Tokens)...),
+	return api.Share{ID: it.ID, Name: r.Name, Driver: r.Driver, Dir: it.Lease.Share().AuthDir(), Target: it.Target(),
+		Env: append(drivers.ContractEnv(r.Request.Tokens.Mode, it.Target()), presets.Env(r.Request.Tokens, it.Target())...),
 		TTL: r.TTL(), CreatedAt: r.CreatedAt, AuthMode: r.Request.Tokens.Mode.Known(),
 		Token: s.tokenOf(it), Tokens: it.Tokens(), Sources: it.SourceStates(),
 		Files: slices.Sorted(maps.Keys(files)), Warnings: warnings, Problem: problem}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"openshell-vm/drivers"
@@ -32,12 +33,15 @@ type Shares struct {
 	roster    *roster.Roster
 	surveyors map[string]drivers.Surveyor // by driver: the engines that also run containers of others
 	ttl       func() time.Duration        // of tokens for which no lifetime is named
+
+	claiming sync.Mutex
+	claims   map[string]int // by id: how many creations that are under way want the share; see Claim
 }
 
 // New makes the Shares of a roster. Drivers that are Surveyors are asked what mounts a share.
 // ttl is the lifetime of tokens for which none is named.
 func New(r *roster.Roster, all []drivers.Driver, ttl func() time.Duration) *Shares {
-	s := &Shares{roster: r, ttl: ttl, surveyors: map[string]drivers.Surveyor{}}
+	s := &Shares{roster: r, ttl: ttl, surveyors: map[string]drivers.Surveyor{}, claims: map[string]int{}}
 	for _, d := range all {
 		if surveyor, ok := d.(drivers.Surveyor); ok {
 			s.surveyors[d.Name()] = surveyor
@@ -193,6 +197,9 @@ func (s *Shares) Remove(ctx context.Context, it *roster.Item, force bool) error 
 		return own.Present()
 	}
 	if !force {
+		if err := s.refuseShown(own); err != nil {
+			return err
+		}
 		if err := s.refuseUsed(ctx, own); err != nil {
 			return err
 		}

@@ -92,18 +92,34 @@ type strayMount struct {
 	source, target string
 }
 
+// place is a directory, as mount tables name it.
+type place struct{ device, path string }
+
 // processMounts reads the mount table of every process. It returns each mount once, though
-// all processes of its mount namespace have it.
-func processMounts(authDir string) (found []strayMount) {
+// all processes of its mount namespace have it. A process that has something below one of the
+// directories in without mounted, too, is left out.
+func processMounts(authDir string, without ...string) (found []strayMount) {
 	device, inFS, err := mounts.Locate(authDir)
 	if err != nil {
 		return nil
+	}
+	var places []place
+	for _, dir := range without {
+		if device, path, err := mounts.Locate(dir); err == nil {
+			places = append(places, place{device, path})
+		}
+	}
+	left := func(m mounts.Entry) bool {
+		return slices.ContainsFunc(places, func(p place) bool { return m.Device == p.device && mounts.Below(m.Root, p.path) })
 	}
 	seen := map[string]bool{}
 	for _, pid := range procfs.PIDs() {
 		table, err := mounts.Read(procfs.Path(pid, "mountinfo"))
 		if err != nil {
 			continue // it has ended
+		}
+		if len(places) > 0 && slices.ContainsFunc(table, left) {
+			continue
 		}
 		for _, m := range table {
 			root := strings.TrimSuffix(m.Root, "//deleted")

@@ -53,7 +53,7 @@ func (s *Shares) ChangeTokens(ctx context.Context, it *roster.Item, q api.Tokens
 	}
 	it.Tell(api.EventUpdated)
 	if own, ok := it.Owner.(*Share); !ok || own == nil {
-		warnings = append(warnings, unset(q)...)
+		warnings = append(warnings, unset(q, it.Target())...)
 	}
 	return warnings, nil
 }
@@ -100,11 +100,11 @@ func (s *Shares) undo(it *roster.Item, before *state.Record, cause error) error 
 }
 
 // unset says which variables of a preset a sandbox that exists already does not have.
-func unset(q api.TokensRequest) []string {
+func unset(q api.TokensRequest, dir string) []string {
 	var env []string
 	for _, f := range q.Add {
 		if f, err := presets.Expand(f); err == nil {
-			env = append(env, presets.Env(vocab.Tokens{Files: []vocab.TokenFile{f}})...)
+			env = append(env, presets.Env(vocab.Tokens{Files: []vocab.TokenFile{f}}, dir)...)
 		}
 	}
 	if len(env) == 0 {
@@ -113,15 +113,19 @@ func unset(q api.TokensRequest) []string {
 	return []string{"the environment of a sandbox that exists can't be changed: give its programs " + strings.Join(env, " ")}
 }
 
-// PresetFiles returns the source of what presets publish beside a lease's tokens.
-func PresetFiles(l *lease.Lease) lease.Source { return presetFiles{l} }
+// PresetFiles returns the source of what presets publish beside a lease's tokens, for who sees
+// the share at dir.
+func PresetFiles(l *lease.Lease, dir string) lease.Source { return presetFiles{l, dir} }
 
-type presetFiles struct{ lease *lease.Lease }
+type presetFiles struct {
+	lease *lease.Lease
+	dir   string
+}
 
 func (p presetFiles) Files(uint64) ([]share.File, error) {
 	files := []share.File{} // none is no failure
 	for _, f := range p.lease.Tokens().Files {
-		for _, further := range presets.Files(f) {
+		for _, further := range presets.Files(f, p.dir) {
 			files = append(files, share.File{Name: further.Name, Data: further.Data})
 		}
 	}

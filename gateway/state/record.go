@@ -38,7 +38,8 @@ type Record struct {
 
 	// Request is what the user asked for, with what the driver filled in.
 	Request Request `json:"request"`
-	// Staleness is the driver's bound for this sandbox.
+	// Staleness is the driver's bound for this sandbox. For a share of the user's own it is the
+	// largest of those that ever showed it.
 	Staleness time.Duration `json:"staleness"`
 	Warnings  []string      `json:"warnings,omitempty"`
 
@@ -106,6 +107,9 @@ type Request struct {
 
 	Tokens  vocab.Tokens   `json:"tokens,omitzero"`
 	Sources []vocab.Source `json:"sources,omitempty"`
+
+	At     string             `json:"at,omitempty"`
+	Shares []vocab.ShownShare `json:"shares,omitempty"`
 }
 
 // StartRecord is about one start.

@@ -15,8 +15,14 @@ const (
 	MetadataName = "metadata.json"
 )
 
-// AuthDir is where a sandbox finds its share.
-const AuthDir = "/etc/openshell/auth"
+// AuthDir is where a sandbox finds its own share, unless its user said otherwise. In SharesDir it
+// finds the others that it is shown, each by its name. OwnDir is above both: what is there is of the
+// gateway's.
+const (
+	OwnDir    = "/etc/openshell"
+	AuthDir   = OwnDir + "/auth"
+	SharesDir = OwnDir + "/shares"
+)
 
 // Metadata is the content of MetadataName.
 type Metadata struct {

@@ -1,4 +1,4 @@
-// Package watching follows the share, so that a guest that caches names sees a renewal in
+// Package watching follows the shares, so that a guest that caches names sees a renewal in
 // well under a second.
 package watching
 
@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +15,7 @@ import (
 	"openshell-vm/share/layout"
 )
 
-// How the watch works. A guest may cache names of the share for seconds, but never that
+// How the watch works, for each share; names are dropped for all at once. A guest may cache names of the share for seconds, but never that
 // a name is missing. The host makes the name ..is-N after it has committed generation N.
 // So the watch does this:
 //
@@ -42,25 +43,41 @@ type view interface {
 	current() (uint64, error)
 	// announced reports whether the name that announces generation n is there.
 	announced(n uint64) bool
-	// drop makes the kernel forget cached names.
-	drop() error
 }
 
-// watch follows a share until ctx ends, looking at it every so often, and
-// calls seen with its first generation and each new one.
-func watch(ctx context.Context, v view, every time.Duration, seen func(uint64)) {
-	now, looked := uint64(0), time.Time{}
-	look := func() {
-		looked = time.Now()
-		if n, err := v.current(); err == nil && n != now {
-			now = n
-			seen(n)
+// watched is one share that is followed.
+type watched struct {
+	view
+	now   uint64 // the generation that was seen last
+	tried uint64 // the last announcement that all drops were tried for
+	seen  func(generation uint64)
+}
+
+// look calls seen with a generation that is new.
+func (w *watched) look() {
+	if n, err := w.current(); err == nil && n != w.now {
+		w.now = n
+		w.seen(n)
+	}
+}
+
+// behind reports whether a generation is announced that is not seen, and for which dropping
+// names was not tried in vain.
+func (w *watched) behind() bool { return w.now+1 != w.tried && w.announced(w.now+1) }
+
+// watch follows shares until ctx ends, looking at all of them every so often. drop makes the
+// kernel forget the names of all.
+func watch(ctx context.Context, shares []*watched, drop func() error, every time.Duration) {
+	looked := time.Time{}
+	lookAt := func(some []*watched) {
+		for _, w := range some {
+			w.look()
 		}
 	}
-	look()
+	lookAt(shares)
+	looked = time.Now()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	tried := uint64(0) // the last announcement that all drops were tried for
 	for {
 		select {
 		case <-ctx.Done():
@@ -68,40 +85,70 @@ func watch(ctx context.Context, v view, every time.Duration, seen func(uint64)) 
 		case <-tick.C:
 		}
 		if time.Since(looked) >= rereadEvery-every/2 {
-			look()
+			lookAt(shares)
+			looked = time.Now()
 		}
-		next := now + 1
-		if next == tried || !v.announced(next) {
-			continue
+		var late []*watched
+		for _, w := range shares {
+			if w.behind() {
+				late = append(late, w)
+			}
 		}
-		for range maxDrops {
-			if look(); now >= next {
-				break
-			}
-			if err := v.drop(); err != nil {
-				log.Printf("drop cached names: %v", err)
-			}
-			if look(); now >= next {
-				break
-			}
-			time.Sleep(dropPause)
-		}
-		tried = next
+		catchUp(late, drop)
 	}
 }
 
-// Start starts to follow the share in the directory auth, until ctx ends. cached says
-// whether this guest caches names. seen gets the first generation and each new one.
-func Start(ctx context.Context, auth string, cached bool, seen func(generation uint64)) error {
-	dir, err := unix.Open(auth, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open the share: %w", err)
+// catchUp drops names until all of some shares show the generation that is announced, a few times
+// at most.
+func catchUp(late []*watched, drop func() error) {
+	next := make([]uint64, len(late))
+	for i, w := range late {
+		next[i] = w.now + 1
+	}
+	all := func() bool {
+		seen := true
+		for i, w := range late {
+			if w.now < next[i] {
+				w.look()
+			}
+			seen = seen && w.now >= next[i]
+		}
+		return seen
+	}
+	for range maxDrops {
+		if all() {
+			break
+		}
+		if err := drop(); err != nil {
+			log.Printf("drop cached names: %v", err)
+		}
+		if all() {
+			break
+		}
+		time.Sleep(dropPause)
+	}
+	for i, w := range late {
+		w.tried = next[i]
+	}
+}
+
+// Start starts to follow the shares of these names in the directory shares, until ctx ends. There
+// is one goroutine for all. cached says whether this guest caches names. seen gets the first
+// generation of each share and each new one; no two calls overlap.
+func Start(ctx context.Context, shares string, names []string, cached bool, seen func(name string, generation uint64)) error {
+	var all []*watched
+	for _, name := range names {
+		dir, err := unix.Open(filepath.Join(shares, name), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open the share %s: %w", name, err)
+		}
+		all = append(all, &watched{view: shareView{dir}, seen: func(n uint64) { seen(name, n) }})
 	}
 	every := everyUncached
 	if cached {
 		every = everyCached
 	}
-	go watch(ctx, shareView{dir}, every, seen)
+	go watch(ctx, all, forget.Names, every)
 	return nil
 }
 
@@ -125,5 +172,3 @@ func (v shareView) announced(n uint64) bool {
 	var st unix.Stat_t
 	return unix.Fstatat(v.dir, layout.Announcement(n), &st, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
-
-func (v shareView) drop() error { return forget.Names() }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -86,7 +87,8 @@ func runWatchEvery(t *testing.T, share *fakeShare, every time.Duration, script f
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithCancel(t.Context())
-		go watch(ctx, share, every, func(n uint64) { reports = append(reports, report{n, time.Since(start)}) })
+		seen := func(n uint64) { reports = append(reports, report{n, time.Since(start)}) }
+		go watch(ctx, []*watched{{view: share, seen: seen}}, share.drop, every)
 		script()
 		cancel()
 		synctest.Wait()
@@ -104,6 +106,51 @@ func TestWatchSeesAPublishSoon(t *testing.T) {
 	want := []report{{7, 0}, {8, 1200 * time.Millisecond}}
 	if !reflect.DeepEqual(reports, want) || share.drops != 1 {
 		t.Errorf("reports %v after %d drops, want %v after one", reports, share.drops, want)
+	}
+}
+
+// TestWatchManyShares has one loop look at three shares. Two have a new generation at once: the
+// names are dropped once for both. One stays behind whatever is dropped, and holds up no other.
+func TestWatchManyShares(t *testing.T) {
+	a, b, stuck := &fakeShare{}, &fakeShare{}, &fakeShare{stuck: true}
+	drops := 0
+	drop := func() error {
+		drops++
+		return errors.Join(a.drop(), b.drop(), stuck.drop())
+	}
+	seen := map[*fakeShare][]report{}
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		var all []*watched
+		for _, s := range []*fakeShare{a, b, stuck} {
+			s.names = map[uint64]bool{}
+			s.publish(7)
+			all = append(all, &watched{view: s, seen: func(n uint64) { seen[s] = append(seen[s], report{n, time.Since(start)}) }})
+		}
+		go watch(ctx, all, drop, everyCached)
+		time.Sleep(1100 * time.Millisecond)
+		a.publish(8)
+		b.publish(8)
+		time.Sleep(200 * time.Millisecond)
+		if drops != 1 {
+			t.Errorf("%d drops for two shares that were published at once", drops)
+		}
+		stuck.publish(8)
+		time.Sleep(200 * time.Millisecond)
+		b.publish(9)
+		time.Sleep(400 * time.Millisecond)
+		cancel()
+		synctest.Wait()
+	})
+	at := func(s *fakeShare) (all []uint64) {
+		for _, r := range seen[s] {
+			all = append(all, r.generation)
+		}
+		return all
+	}
+	if !slices.Equal(at(a), []uint64{7, 8}) || !slices.Equal(at(b), []uint64{7, 8, 9}) || !slices.Equal(at(stuck), []uint64{7}) {
+		t.Errorf("seen %v, %v and %v", seen[a], seen[b], seen[stuck])
 	}
 }
 

@@ -67,10 +67,10 @@ var allArguments = map[string]arguments{
 	AnySandboxes:   {names: sandboxNames, many: true},
 	NewName:        {},
 	Renaming:       {names: sandboxNames},
-	Shares:         {names: shareNames, many: true},
+	Shares:         {names: ShareNames, many: true},
 	OneShare:       {names: tokenOwnerNames},
 	DirCommand:     {command: true}, // a shell completes files
-	ShareFiles:     {names: shareNames},
+	ShareFiles:     {names: ShareNames},
 	Volumes:        {names: volumeNames, many: true},
 	NewContent:     {},
 	SecretContent:  {names: secretNames},

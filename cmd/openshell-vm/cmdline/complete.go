@@ -39,11 +39,24 @@ type Choice struct {
 	Of []string
 }
 
+// Names is a flag whose values begin with a name that the gateway knows.
+type Names struct {
+	*cli.StringSliceFlag
+	Of func(context.Context, *api.Client) ([]string, error)
+}
+
 // choices are what a flag's value can be; nil where nobody knows.
 func choices(cmd *cli.Command, name string) []string {
 	for _, f := range cmd.Flags {
-		if c, ok := f.(Choice); ok && c.Name == name {
-			return c.Of
+		switch f := f.(type) {
+		case Choice:
+			if f.Name == name {
+				return f.Of
+			}
+		case Names:
+			if f.Name == name {
+				return ask(f.Of)
+			}
 		}
 	}
 	return nil
@@ -155,7 +168,8 @@ func sandboxNames(ctx context.Context, client *api.Client) (lines []string, err 
 	return lines, err
 }
 
-func shareNames(ctx context.Context, client *api.Client) (lines []string, err error) {
+// ShareNames are the shares of the user's own.
+func ShareNames(ctx context.Context, client *api.Client) (lines []string, err error) {
 	list, err := client.Shares.List(ctx)
 	for _, s := range list {
 		lines = append(lines, s.Name+"\t"+show.ShareFreshness(s, time.Now()))
@@ -169,7 +183,7 @@ func tokenOwnerNames(ctx context.Context, client *api.Client) ([]string, error) 
 	if err != nil {
 		return nil, err
 	}
-	shares, err := shareNames(ctx, client)
+	shares, err := ShareNames(ctx, client)
 	return append(boxes, shares...), err
 }
 

@@ -184,6 +184,8 @@ func TestAsks(t *testing.T) {
 		"static-token = 'link/token'": "the token of the file /etc/token",
 		"exec = ['t=sh -c \"a b\"']":  "runs on this host, as you: sh -c 'a b'",
 		"secret = ['github']":         `has secret "github"`,
+		"share = ['team:/srv']":       `has share "team:/srv"`,
+		"at = '/home/agent/.ssh'":     "",
 		"token = ['https://x']":       `has token "https://x"`,
 		"identity = 'reviewer'":       `has identity "reviewer"`,
 		"allow-host = [11434]":        `has allow-host "11434"`,

@@ -146,10 +146,14 @@ func SandboxFacts(s api.Sandbox, now time.Time) []api.Fact {
 		{Name: "Started", Value: moment(s.StartedAt)},
 		{Name: "Ended", Value: moment(s.ExitedAt)},
 		{Name: "Share", Value: s.Share},
+		{Name: "Shown at", Value: s.At},
 		{Name: "Ports", Value: portList(s.Ports)},
 	}
 	for _, m := range s.Mounts {
 		facts = append(facts, api.Fact{Name: "Mount", Value: mount(m)})
+	}
+	for _, share := range s.Shares {
+		facts = append(facts, api.Fact{Name: "Share " + share.Name, Value: shownShare(share, now)})
 	}
 	for _, w := range s.Warnings {
 		facts = append(facts, api.Fact{Name: "Warning", Value: w})
@@ -157,6 +161,23 @@ func SandboxFacts(s api.Sandbox, now time.Time) []api.Fact {
 	facts = append(facts, api.Fact{Name: "Token", Value: freshness(s, now)},
 		api.Fact{Name: "Auth mode", Value: string(s.AuthMode)}, api.Fact{Name: "Lifetime", Value: lifetime(s.TTL, s.Tokens)})
 	return slices.Concat(facts, tokensAsked(s.Tokens), sourceFacts(s.Sources, now), TokenFacts(s.Token), s.Details)
+}
+
+// shownShare says where a sandbox sees a share of the user's own, and what of it.
+func shownShare(s api.SeenShare, now time.Time) string {
+	line := "at " + s.Target
+	if s.Generation == 0 {
+		return line + ", which does not exist any more"
+	}
+	line += fmt.Sprintf(", generation %d", s.Generation)
+	t := api.Token{SeenGeneration: s.SeenGeneration, Seen: s.Seen}
+	if what := seen(t); what != "" {
+		line += ", seen inside: " + what
+	}
+	if !s.UnseenSince.IsZero() {
+		line += "; NOT SEEN inside for " + Span(now.Sub(s.UnseenSince))
+	}
+	return line
 }
 
 // mount says what a sandbox sees, where, and whether it may write there.

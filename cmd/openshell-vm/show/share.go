@@ -37,6 +37,7 @@ func ShareFacts(s api.Share, now time.Time) []api.Fact {
 		{Name: "Created", Value: moment(s.CreatedAt)},
 		{Name: "Directory", Value: s.Dir},
 		{Name: "Files", Value: strings.Join(s.Files, ", ")},
+		{Name: "Used by", Value: strings.Join(s.UsedBy, ", ")},
 	}
 	if s.Driver == "" {
 		facts = append(facts, api.Fact{Name: "Arguments", Value: strings.Join(RunArgs(s), " ")})

@@ -40,6 +40,11 @@ func freshness(s api.Sandbox, now time.Time) string {
 	if !s.Token.UnseenSince.IsZero() && s.State == api.StateRunning {
 		said += "; NOT SEEN inside for " + Span(now.Sub(s.Token.UnseenSince))
 	}
+	for _, share := range s.Shares {
+		if !share.UnseenSince.IsZero() && s.State == api.StateRunning {
+			said += "; share " + share.Name + " NOT SEEN inside for " + Span(now.Sub(share.UnseenSince))
+		}
+	}
 	if s.Token.Failures > 0 {
 		said += fmt.Sprintf("; renewal failed ×%d: %s", s.Token.Failures, text.Line(s.Token.LastError))
 	}

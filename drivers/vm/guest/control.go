@@ -13,7 +13,9 @@ type Message struct {
 	Exited  *Exited  `json:"exited,omitempty"`  // the workload ended; shutdown follows
 	Seen    *Seen    `json:"seen,omitempty"`    // the guest's view of the share moved on
 	Failed  *Failed  `json:"failed,omitempty"`  // the boot failed; power-off follows
-	Clock   *Clock   `json:"clock,omitempty"`   // answer to AskClock
+
+	SeenShare *SeenShare `json:"seenShare,omitempty"` // Seen, for another share than the sandbox's own
+	Clock     *Clock     `json:"clock,omitempty"`     // answer to AskClock
 
 	Progress *Progress `json:"progress,omitempty"` // about once a second while a boot takes long
 
@@ -61,6 +63,12 @@ type Exited struct {
 type Seen struct {
 	Generation uint64 `json:"generation"`
 	UnixNano   int64  `json:"unixNano"` // guest clock
+}
+
+// SeenShare reports which generation one gets of one of BootSpec.Shares by opening a file of it now.
+type SeenShare struct {
+	Name       string `json:"name"` // ShareName
+	Generation uint64 `json:"generation"`
 }
 
 // Failed reports in one line why a boot can't go on.

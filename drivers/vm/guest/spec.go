@@ -42,7 +42,7 @@ const (
 const (
 	BootDir  = "boot"      // read-only, holds SpecFile
 	SpecFile = "spec.json" // the BootSpec
-	AuthName = "auth"      // the share
+	AuthName = "auth"      // the sandbox's own share; ShareName(i) holds the i-th of the others
 	DoorName = "door"      // the directory with the program that asks the gateway, if there is one
 
 	// RootListFile is the list of the root's files (package rootlist), beside SpecFile. It
@@ -59,6 +59,10 @@ const (
 	DoorSocket  = "gateway.sock"
 	DoorProgram = "openshell-token"
 )
+
+// ShareName returns the name of the directory in the composed shares that is the i-th share of the
+// user's own.
+func ShareName(i int) string { return "share-" + strconv.Itoa(i) }
 
 // MountName returns the name of the i-th user mount's directory in the composed shares.
 func MountName(i int) string { return "mount-" + strconv.Itoa(i) }
@@ -118,8 +122,10 @@ type BootSpec struct {
 	// remember; 0 means any number. Each one costs the file server a descriptor.
 	Names uint64 `json:"names,omitempty"`
 
-	AuthDir   string `json:"authDir"`   // where the share is mounted
-	TokenUser string `json:"tokenUser"` // the only user, beside root, who may read the share; "" for every user
+	AuthDir   string `json:"authDir"`   // where the sandbox's own share is mounted
+	TokenUser string `json:"tokenUser"` // the only user, beside root, who may read what is in contract.OwnDir; "" for every user
+	// Shares are those of the user's own: see ShareName. None is writable.
+	Shares []GuestMount `json:"shares,omitempty"`
 
 	// DoorDir is where the init listens for who asks the gateway, on DoorSocket; "" for nowhere.
 	DoorDir string `json:"doorDir,omitempty"`
@@ -145,7 +151,7 @@ type Network struct {
 	Hosts     string   `json:"hosts"`     // lines of /etc/hosts, beside the guest's own
 }
 
-// GuestMount is one user mount. Name is its directory in the composed shares. With Writable
+// GuestMount is one user mount, or a share. Name is its directory in the composed shares. With Writable
 // it is the tag of a device of its own, to be mounted writable.
 type GuestMount struct {
 	Name     string `json:"name"`

@@ -3,6 +3,7 @@ package hypervisor
 import (
 	"cmp"
 	"path"
+	"slices"
 
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/vm/guest"
@@ -18,7 +19,9 @@ type Machine struct {
 
 	Rootfs drivers.Tree `json:"rootfs"`
 	Image  string       `json:"image,omitempty"` // block image that is the root; "" for Rootfs
-	Auth   string       `json:"auth"`            // the share
+	Auth   string       `json:"auth"`            // the sandbox's own share
+	// Shares are those of the user's own that it sees, too.
+	Shares []Shared `json:"shares,omitempty"`
 	// Door is the directory with the gateway's socket for this sandbox; "" if there is none. The
 	// guest sees the directory, and can't connect to a socket in it: the monitor does that for it.
 	Door   string   `json:"door,omitempty"`
@@ -33,7 +36,7 @@ type Machine struct {
 	KVM    string `json:"kvm,omitempty"` // device node that the jail has as /dev/kvm; "" for the host's
 }
 
-// Shared is one user mount; Name is its directory in the composed shares, or the tag of its
+// Shared is one user mount, or a share; Name is its directory in the composed shares, or the tag of its
 // device.
 type Shared struct {
 	Name string `json:"name"`
@@ -91,7 +94,7 @@ func (c *Composition) AddShares(m Machine, dir string) {
 	if m.Door != "" {
 		c.Add(drivers.Tree{Source: m.Door}, path.Join(dir, guest.DoorName))
 	}
-	for _, mount := range m.Mounts {
+	for _, mount := range append(slices.Clip(m.Shares), m.Mounts...) {
 		c.Add(mount.Tree, path.Join(dir, mount.Name))
 	}
 }

@@ -112,6 +112,8 @@ func (m *monitor) booting(msg guest.Message) (done bool, err error) {
 		return false, &refusal{&drivers.Error{Err: errors.New(printable(msg.Failed.Reason)), Hint: printable(msg.Failed.Hint)}}
 	case msg.Seen != nil:
 		m.seen(*msg.Seen)
+	case msg.SeenShare != nil:
+		m.seenShare(*msg.SeenShare)
 	case msg.Progress != nil:
 		m.update(func(r *api.Report) { r.Doing = preparing(*msg.Progress) })
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -261,6 +262,26 @@ func (m *monitor) seen(s guest.Seen) {
 	m.update(func(r *api.Report) {
 		if s.Generation > r.SeenGeneration {
 			r.SeenGeneration, r.SeenAt = s.Generation, time.Now()
+		}
+	})
+}
+
+// seenShare is seen for another share than the sandbox's own. It knows those of the configuration
+// only.
+func (m *monitor) seenShare(s guest.SeenShare) {
+	i := slices.IndexFunc(m.cfg.Shares, func(share hypervisor.Shared) bool { return share.Name == s.Name })
+	if i < 0 || s.Generation > Generation(m.cfg.Shares[i].Source) {
+		return
+	}
+	m.update(func(r *api.Report) {
+		if s.Generation > r.SeenShares[s.Name].Generation {
+			all := map[string]api.SeenShare{s.Name: {Generation: s.Generation, At: time.Now()}}
+			for name, other := range r.SeenShares { // who has the report goes on reading the old one
+				if name != s.Name {
+					all[name] = other
+				}
+			}
+			r.SeenShares = all
 		}
 	})
 }

@@ -43,6 +43,8 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 				return m.dead(m.lost())
 			case msg.Exited != nil:
 				return exited(*msg.Exited)
+			case msg.SeenShare != nil:
+				m.seenShare(*msg.SeenShare)
 			case msg.Seen != nil:
 				m.seen(*msg.Seen)
 				clock.look(msg.Seen.UnixNano)

@@ -58,6 +58,9 @@ func Check(q *api.CreateRequest) error {
 	if err := checkMounts(q.Mounts); err != nil {
 		return err
 	}
+	if err := checkShares(q); err != nil {
+		return err
+	}
 	if err := checkPorts(q); err != nil {
 		return err
 	}

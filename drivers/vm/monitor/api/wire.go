@@ -77,23 +77,32 @@ type ExecRequest struct {
 
 // Report is the monitor's answer.
 type Report struct {
-	Problem        string         `json:"problem,omitempty"` // why the request was refused
-	Stream         bool           `json:"stream,omitempty"`  // a session with credit follows
-	State          drivers.State  `json:"state,omitempty"`   // "" while the guest boots
-	Reason         string         `json:"reason,omitempty"`  // why a running VM stands still
-	Output         string         `json:"output,omitempty"`  // why the workload's output waits
-	Network        string         `json:"network,omitempty"` // why its network is down
-	StartedAt      time.Time      `json:"startedAt,omitzero"`
-	SeenGeneration uint64         `json:"seenGeneration,omitempty"`
-	SeenAt         time.Time      `json:"seenAt,omitzero"` // when the guest told that
-	Attempt        int            `json:"attempt,omitempty"`
-	Kernel         string         `json:"kernel,omitempty"`   // the guest's uname -r
-	Doing          string         `json:"doing,omitempty"`    // what takes a boot so long
-	Received       *int64         `json:"received,omitempty"` // bytes that the guest's card has received since the start
-	Sent           *int64         `json:"sent,omitempty"`
-	Processes      int64          `json:"processes,omitempty"` // in the guest, some seconds ago; 0 if it did not tell
-	PIDs           map[string]int `json:"pids,omitempty"`      // host processes by name
-	Jail           []drivers.Fact `json:"jail,omitempty"`      // what each jail lacks, the memory limit, and what the network refused
+	Problem        string        `json:"problem,omitempty"` // why the request was refused
+	Stream         bool          `json:"stream,omitempty"`  // a session with credit follows
+	State          drivers.State `json:"state,omitempty"`   // "" while the guest boots
+	Reason         string        `json:"reason,omitempty"`  // why a running VM stands still
+	Output         string        `json:"output,omitempty"`  // why the workload's output waits
+	Network        string        `json:"network,omitempty"` // why its network is down
+	StartedAt      time.Time     `json:"startedAt,omitzero"`
+	SeenGeneration uint64        `json:"seenGeneration,omitempty"`
+	SeenAt         time.Time     `json:"seenAt,omitzero"` // when the guest told that
+	// SeenShares is what SeenGeneration and SeenAt are, of further shares, by guest.ShareName.
+	SeenShares map[string]SeenShare `json:"seenShares,omitempty"`
+
+	Attempt   int            `json:"attempt,omitempty"`
+	Kernel    string         `json:"kernel,omitempty"`   // the guest's uname -r
+	Doing     string         `json:"doing,omitempty"`    // what takes a boot so long
+	Received  *int64         `json:"received,omitempty"` // bytes that the guest's card has received since the start
+	Sent      *int64         `json:"sent,omitempty"`
+	Processes int64          `json:"processes,omitempty"` // in the guest, some seconds ago; 0 if it did not tell
+	PIDs      map[string]int `json:"pids,omitempty"`      // host processes by name
+	Jail      []drivers.Fact `json:"jail,omitempty"`      // what each jail lacks, the memory limit, and what the network refused
+}
+
+// SeenShare is a generation, and when the guest told that it sees it.
+type SeenShare struct {
+	Generation uint64    `json:"generation"`
+	At         time.Time `json:"at"`
 }
 
 // Ready is the one line that a monitor writes to its report pipe: why the workload did
