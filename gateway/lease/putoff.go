@@ -13,7 +13,7 @@ import (
 // tries again later. No token is due, so this is no renewal that failed. It returns false if no
 // such file has changed.
 func (l *Lease) putOff(k *Keeper, files []share.File) bool {
-	held := heldBack(l.share.AuthDir(), files)
+	held := heldBack(l.Share().AuthDir(), files)
 	if held == "" {
 		return false
 	}

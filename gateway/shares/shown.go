@@ -16,6 +16,7 @@ import (
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
+	"openshell-vm/internal/text"
 )
 
 // A share of the user's own can be shown in sandboxes, as many as there are. It is published once
@@ -154,7 +155,7 @@ func (s *Shares) refuseShown(own *Share) error {
 			Hint: hint + "; --force removes the share all the same: what sees it then finds no token"}
 	}
 	if in := s.ShownIn(name); len(in) > 0 {
-		return conflict(fmt.Sprintf("the share %s is in use by %s", name, atMost(in, 3)),
+		return conflict(fmt.Sprintf("the share %s is in use by %s", name, text.AtMost(in, 3)),
 			"remove what uses it first: openshell-vm rm "+strings.Join(in, " "))
 	}
 	s.claiming.Lock()
