@@ -160,3 +160,47 @@ func TestPruneEndsWithShare(t *testing.T) {
 		return g.keeper.Prunes().At(s.ID).IsZero()
 	})
 }
+
+// TestRenewedSourceStays: what a file or a command had before stays readable by its resolved path
+// for two minutes, as a token does, also under the next gateway. Once the source is taken away, or is
+// another one, it is gone after the grace.
+func TestRenewedSourceStays(t *testing.T) {
+	w := newWorld(t)
+	g := w.run()
+	file, out := filepath.Join(t.TempDir(), "settings.php"), filepath.Join(t.TempDir(), "out")
+	write := func(text string) {
+		w.must(os.WriteFile(file, []byte(text), 0o600))
+		w.must(os.WriteFile(out, []byte(text), 0o600))
+	}
+	write("one")
+	command := api.Source{Name: "token", Command: []string{"cat", out}}
+	s := w.share(api.ShareRequest{Name: "agent", TTL: time.Hour, Sources: []api.Source{{Name: "settings.php", File: file}, command}})
+	old := []string{resolved(t, s.Dir, "settings.php"), resolved(t, s.Dir, "token")}
+	stay := func(when string, want ...bool) {
+		t.Helper()
+		aged(t, s.Dir, share.DefaultGrace)
+		_, err := g.byID(s.ID).Lease.Share().Prune(t.Context(), time.Now())
+		w.must(err)
+		for i, path := range old {
+			if _, err := os.ReadFile(path); (err == nil) != want[i] {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+	}
+	w.eventually("the file is followed", func() bool { return !w.shareOf("agent").Sources[0].MadeAt.IsZero() })
+	write("two")
+	w.eventually("the change of the file is published", func() bool {
+		text, _ := os.ReadFile(filepath.Join(s.Dir, "settings.php"))
+		return string(text) == "two"
+	})
+	_, err := w.client.Shares.SetSources(t.Context(), "agent", api.SourcesRequest{Set: []api.Source{{Name: "token", Command: []string{"cat", file}}}})
+	w.must(err)
+	stay("another command", true, false)
+	old = old[:1]
+	w.stop()
+	g = w.run()
+	stay("under the next gateway", true)
+	_, err = w.client.Shares.SetSources(t.Context(), "agent", api.SourcesRequest{Drop: []string{"settings.php"}})
+	w.must(err)
+	stay("without the source", false)
+}

@@ -112,3 +112,26 @@ func TestSourcesChange(t *testing.T) {
 		t.Errorf("it came back: %v, %v", held.Files, err)
 	}
 }
+
+// TestOneRunForACreate: who is made with a command's output gets it by one run.
+func TestOneRunForACreate(t *testing.T) {
+	w := newWorld(t, newFake("fake"))
+	w.run()
+	dir := t.TempDir()
+	for _, name := range []string{"share", "sandbox"} {
+		count, prog := filepath.Join(dir, name+".count"), filepath.Join(dir, name)
+		w.must(os.WriteFile(prog, []byte("#!/bin/sh\necho run >>"+count+"\necho token\n"), 0o700))
+		list := []api.Source{{Name: "token", Command: []string{prog}}}
+		if name == "share" {
+			w.share(api.ShareRequest{Name: name, Sources: list})
+		} else {
+			w.create(api.CreateRequest{Name: name, Sources: list})
+			w.start(name)
+		}
+		_, err := w.client.Tokens.Rotate(t.Context(), name)
+		w.must(err)
+		if runs, err := os.ReadFile(count); err != nil || string(runs) != "run\n" {
+			t.Errorf("for a %s it ran %q, %v", name, runs, err)
+		}
+	}
+}

@@ -123,7 +123,9 @@ func (r *Roster) ShareOptions(record *state.Record) share.Options {
 	return share.Options{
 		Durable: !state.OnTmpfs(record.Share),
 		Grace:   max(share.DefaultGrace, 2*record.Staleness), Overlap: lease.Overlap,
-		Renewed: func(name string, data []byte) bool { return r.Keeper.Superseded(record.ID, name, data) },
+		Renewed: func(name string, data []byte) bool {
+			return r.Keeper.Superseded(record.ID, name, data) || r.Sources.Gave(record.ID, name, data)
+		},
 		Reserve: r.Home.ReserveOf(record.Share), Step: killpoint.Step(),
 	}
 }

@@ -35,6 +35,7 @@ type feed struct {
 	state Known
 	runs  int           // that gave something
 	files Files         // what it gave last that was good
+	given given         // and what it gave before
 	first chan struct{} // closed once there is a content or a failure
 
 	lingering *time.Timer // not nil as long as linger keeps it
@@ -188,6 +189,7 @@ func (s *Sources) settle(f *feed, files Files, expires time.Time, err error) {
 		}
 		f.runs++
 		f.files = files.clone()
+		f.given.note(files)
 		*st = Known{Has: true, MadeAt: now, ExpiresAt: expires}
 	}
 	if f.stop == nil && s.feeds[f.key] == f {

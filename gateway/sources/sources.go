@@ -38,20 +38,27 @@ type Sources struct {
 	opts Options
 	due  *schedule.Schedule
 
-	mu    sync.Mutex // a leaf, but for the schedule's and the follower's
-	feeds map[string]*feed
-	shown map[string][]vocab.Source // by the id of the share that shows them
+	mu        sync.Mutex // a leaf, but for the schedule's and the follower's
+	feeds     map[string]*feed
+	shown     map[string][]vocab.Source // by the id of the share that shows them
+	inherited map[string][]vocab.Source // as shown: of these, what was shown since before Run
+	running   bool                      // Run was called
 }
 
 // New makes an empty one.
 func New(opts Options) *Sources {
-	s := &Sources{opts: opts, feeds: map[string]*feed{}, shown: map[string][]vocab.Source{}}
+	s := &Sources{opts: opts, feeds: map[string]*feed{}, shown: map[string][]vocab.Source{}, inherited: map[string][]vocab.Source{}}
 	s.due = schedule.New(s.run)
 	return s
 }
 
 // Run runs the commands when they are due, until ctx ends.
-func (s *Sources) Run(ctx context.Context) { s.due.Serve(ctx) }
+func (s *Sources) Run(ctx context.Context) {
+	s.mu.Lock()
+	s.running = true
+	s.mu.Unlock()
+	s.due.Serve(ctx)
+}
 
 // ClockStepped looks again at what is due, because the host's clock was set. What was made in the
 // future is made anew: nobody knows when it expires.
@@ -84,6 +91,7 @@ func (s *Sources) Show(id string, list []vocab.Source) {
 	if slices.EqualFunc(before, list, same) {
 		return
 	}
+	s.inherit(id, list)
 	if len(list) == 0 {
 		delete(s.shown, id)
 	} else {
