@@ -1,0 +1,69 @@
+//go:build e2e
+
+package programs_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"openshell-vm/e2e/federation/provider"
+)
+
+// inVM are the recipes that a usual run has in a VM, too: an emulated guest takes minutes for git's.
+var inVM = []string{"AWS"}
+
+// recipes are the page's sections, what a test has in place of some of their words, and the test.
+var recipes = []struct {
+	title     string
+	otherwise func(w *world) []string
+	test      func(w *world, r *recipe)
+}{
+	{"git", func(w *world) []string {
+		return []string{"gh auth token,every=30m", w.fetch("git") + ",every=" + w.rates.every}
+	}, (*world).testGit},
+	{"ssh", func(*world) []string { return []string{"User deploy", "User root"} }, (*world).testSSH},
+	{"kubectl", func(w *world) []string { return []string{"aws eks get-token --cluster-name prod", w.fetch("kube")} }, (*world).testKubectl},
+	{"AWS", func(w *world) []string {
+		return []string{"aws configure export-credentials --profile deploy", w.fetch("aws")}
+	}, (*world).testAWS},
+	{"PHP", func(*world) []string { return nil }, (*world).testPHP},
+}
+
+// TestRecipes runs each of the page's recipes in a sandbox of each driver.
+func TestRecipes(t *testing.T) {
+	programs := needed(t)
+	authority, err := provider.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "op-tree")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	tree := filepath.Join(dir, "tree")
+	if err := os.Mkdir(tree, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	makeTree(t, programs, tree, authority)
+	for _, p := range places {
+		t.Run(p.driver, func(t *testing.T) {
+			t.Parallel() // most of the time is spent waiting for credentials to end
+			load(t, p, tree)
+			w := newWorld(t, p, tree, authority)
+			for _, c := range recipes {
+				if p.driver == "vm" && !isLong() && !slices.Contains(inVM, c.title) {
+					continue
+				}
+				t.Run(strings.ToLower(c.title), func(t *testing.T) {
+					t.Parallel()
+					w := w.as(t)
+					c.test(w, page(t, c.title, append(c.otherwise(w), "--image agent", strings.Join(w.flags, " "))...))
+				})
+			}
+		})
+	}
+}
