@@ -1,6 +1,6 @@
 // Package programs has real programs go by the files of a share, as docs/recipes.md tells: git,
-// ssh, kubectl, the AWS SDK and PHP, in sandboxes of all drivers, while the credentials in these
-// files are replaced.
+// ssh, kubectl, the AWS SDK and PHP, in sandboxes, while the credentials in these files are
+// replaced.
 //
 // The tests run the page's own lines. What a test can't have for real, a forge, a cluster, a
 // cloud, is a server here, which knows each credential that it gave out and when it ends. So

@@ -5,15 +5,11 @@ package programs_test
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"openshell-vm/e2e/federation/provider"
 )
-
-// inVM are the recipes that a usual run has in a VM, too: an emulated guest takes minutes for git's.
-var inVM = []string{"AWS"}
 
 // recipes are the page's sections, what a test has in place of some of their words, and the test.
 var recipes = []struct {
@@ -32,7 +28,8 @@ var recipes = []struct {
 	{"PHP", func(*world) []string { return nil }, (*world).testPHP},
 }
 
-// TestRecipes runs each of the page's recipes in a sandbox of each driver.
+// TestRecipes runs each of the page's recipes in a container of each engine, and if it is to take
+// long in a VM, too.
 func TestRecipes(t *testing.T) {
 	programs := needed(t)
 	authority, err := provider.NewAuthority()
@@ -50,14 +47,14 @@ func TestRecipes(t *testing.T) {
 	}
 	makeTree(t, programs, tree, authority)
 	for _, p := range places {
+		if p.driver == "vm" && !isLong() {
+			continue // an emulated guest takes minutes for git's
+		}
 		t.Run(p.driver, func(t *testing.T) {
 			t.Parallel() // most of the time is spent waiting for credentials to end
 			load(t, p, tree)
 			w := newWorld(t, p, tree, authority)
 			for _, c := range recipes {
-				if p.driver == "vm" && !isLong() && !slices.Contains(inVM, c.title) {
-					continue
-				}
 				t.Run(strings.ToLower(c.title), func(t *testing.T) {
 					t.Parallel()
 					w := w.as(t)
