@@ -155,6 +155,8 @@ var importRule = map[string][]string{
 	// What sandboxes see of their shares.
 	"gateway/seen": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease/schedule", "gateway/roster", "gateway/sandbox", "gateway/shares",
 		"share", "internal"},
+	// What is done inside when they have seen a new generation.
+	"gateway/onrenew": {"=drivers", "gateway/api", "gateway/explain", "gateway/lease/schedule", "gateway/roster", "gateway/sandbox", "internal/text", "internal/vocab"},
 	// Secrets: encrypted on disk, and in the shares that show them.
 	"gateway/secrets/vault": {"gateway/api", "gateway/state", "internal"},
 	"gateway/secrets":       {"gateway/api", "gateway/audit", "gateway/explain", "gateway/roster", "gateway/state", "internal"},

@@ -14,6 +14,7 @@
 //   - shares: the shares of the user's own
 //   - volumes: directories that stay, for sandboxes to write to
 //   - sandbox: a lease plus an engine: create, start, stop, reconcile, adopt
+//   - seen, onrenew: what sandboxes see of their shares, and what is done inside then
 //   - reserve: space for renewals on a full disk
 //   - config, issuer, listener: the settings; who tokens say has made them; where others verify
 //   - kubernetes: what pods of clusters get for their ServiceAccounts' tokens

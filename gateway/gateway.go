@@ -21,6 +21,7 @@ import (
 	"openshell-vm/gateway/lease"
 	"openshell-vm/gateway/listener"
 	"openshell-vm/gateway/metrics"
+	"openshell-vm/gateway/onrenew"
 	"openshell-vm/gateway/reserve"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox"
@@ -75,6 +76,7 @@ type Gateway struct {
 	metrics  *metrics.Metrics
 	census   *metrics.Census
 	seen     *seen.Watch
+	onRenew  *onrenew.Calls
 	server   *server.Server
 	config   *config.Live
 	issuer   *issuer.Issuer
@@ -137,12 +139,13 @@ func New(home *state.Home, opts Options) (*Gateway, error) {
 		Beside: g.reserves.Layers, Volumes: g.volumes, Shares: g.shares, Doors: g.doors})
 	g.census = metrics.NewCensus(g.roster)
 	g.metrics.Watch(g.census)
-	g.seen = seen.New(g.roster, seen.Options{Took: g.metrics.Seen, Late: g.metrics.Unseen, Shares: g.shares})
+	g.onRenew = onrenew.New(g.roster, g.metrics.OnRenewFailed)
+	g.seen = seen.New(g.roster, seen.Options{Took: g.metrics.Seen, Late: g.metrics.Unseen, Saw: g.onRenew.Saw, Shares: g.shares})
 	g.metrics.WatchUnseen(g.seen.Late)
 	g.server = server.New(server.Options{Version: opts.Version, StartedAt: g.startedAt, Supervisor: opts.Supervisor, Unit: opts.Unit,
 		Advice: opts.Advice, LookEvery: opts.LookEvery, Stop: g.Stop, Touch: g.touch, Reload: g.Reload, Issuer: g.issuerFacts},
 		server.Parts{Keys: keys, Roster: g.roster, Fleet: g.fleet, Shares: g.shares, Volumes: g.volumes, Secrets: g.secrets,
-			Reserves: g.reserves, Metrics: g.metrics, Census: g.census, Seen: g.seen, Config: g.config,
+			Reserves: g.reserves, Metrics: g.metrics, Census: g.census, Seen: g.seen, OnRenew: g.onRenew, Config: g.config,
 			Issuer: g.issuer, Documents: g.documents(), Hook: g.hook, Listener: g.listener})
 	g.keeper.TellUntidyKeys()
 	g.touch()
@@ -216,6 +219,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	run(g.follower.Run)
 	run(g.fleet.Run)
 	run(g.seen.Run)
+	run(g.onRenew.Run)
 	go g.fleet.KeepDoors(ctx)                             // nothing waits for it: the file system of a door may hang
 	g.fleet.AwaitFirstLook(ctx)                           // 2
 	tasks.Go(func() error { return g.server.Serve(ctx) }) // 3
@@ -263,6 +267,7 @@ func (g *Gateway) upkeep(ctx context.Context) error {
 	for {
 		g.shares.Tidy(ctx)
 		g.secrets.Tidy(ctx)
+		g.onRenew.Tidy()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -52,15 +50,8 @@ func killAction(c *cli.Context) error {
 
 // signalNumber reads KILL, SIGKILL or 9.
 func signalNumber(name string) (syscall.Signal, error) {
-	if n, err := strconv.Atoi(name); err == nil && n > 0 && n <= 64 {
+	if n, ok := api.SignalNumber(name); ok {
 		return syscall.Signal(n), nil
-	}
-	upper := strings.ToUpper(name)
-	if !strings.HasPrefix(upper, "SIG") {
-		upper = "SIG" + upper
-	}
-	if n := unix.SignalNum(upper); n != 0 {
-		return n, nil
 	}
 	return 0, say.Errorf("give a name such as HUP, or a number between 1 and 64", "there is no signal %q", name)
 }

@@ -43,8 +43,10 @@ func (s *seer) Seen(ctx context.Context, id, share string) (generation uint64, a
 		return 0, at, drivers.ErrNotRunning
 	case errors.Is(err, fs.ErrPermission):
 		return 0, at, fmt.Errorf("%w: this user may not look into its processes, which are another user's", drivers.ErrNotTold)
+	case ctx.Err() != nil:
+		return 0, at, ctx.Err()
 	case err != nil:
-		return 0, at, fmt.Errorf("%w: %w", drivers.ErrNotTold, err)
+		return 0, at, fmt.Errorf("%w: %w", drivers.ErrUnseen, err)
 	}
 	return generation, time.Now(), nil
 }

@@ -17,6 +17,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/container"
 	"openshell-vm/drivers/container/said"
+	"openshell-vm/internal/vocab"
 )
 
 // wrap turns the client's kinds of error into the drivers'.
@@ -237,7 +238,7 @@ func (e *engine) Inspect(ctx context.Context, name string) (container.Found, err
 			f.Sources[m.Destination] = m.Source
 		}
 	}
-	if n, ok := drivers.Signal(c.Config.StopSignal); ok {
+	if n, ok := vocab.Signal(c.Config.StopSignal); ok {
 		f.StopSignal = n
 	}
 	f.State, f.ExitCode, f.Reason = stateOf(c.State)

@@ -89,7 +89,7 @@ func awaitSeen(b *fixture.Box, seer drivers.Seer, n uint64) time.Duration {
 			}
 			return time.Since(begin)
 		}
-		if err != nil && !errors.Is(err, drivers.ErrNotTold) || got > n || time.Since(begin) > fixture.Patience {
+		if err != nil && !errors.Is(err, drivers.ErrUnseen) || got > n || time.Since(begin) > fixture.Patience {
 			b.T.Fatalf("%v after generation %d was published, %d is seen: %v", time.Since(begin), n, got, err)
 		}
 		time.Sleep(5 * time.Millisecond)

@@ -18,6 +18,7 @@ import (
 	"openshell-vm/drivers"
 	"openshell-vm/drivers/container"
 	"openshell-vm/drivers/container/said"
+	"openshell-vm/internal/vocab"
 )
 
 // createRequest is what a sandbox needs of Podman's SpecGenerator.
@@ -305,7 +306,7 @@ func (e *engine) Inspect(ctx context.Context, name string) (container.Found, err
 	for target, options := range c.HostConfig.Tmpfs {
 		f.Writable[target] = !strings.HasPrefix(options, "ro,") && !strings.Contains(options, ",ro,")
 	}
-	if n, ok := drivers.Signal(strings.Trim(string(c.Config.StopSignal), `"`)); ok {
+	if n, ok := vocab.Signal(strings.Trim(string(c.Config.StopSignal), `"`)); ok {
 		f.StopSignal = n
 	}
 	f.State, f.ExitCode, f.Reason = stateOf(c.State)

@@ -39,7 +39,7 @@ func (d *Driver) Seen(ctx context.Context, id, share string) (generation uint64,
 		seen = r.SeenShares[shareName(spec, share)]
 	}
 	if seen.Generation == 0 || seen.Generation > monitor.Generation(shown.Source()) {
-		return 0, at, fmt.Errorf("%w: its guest has not told", drivers.ErrNotTold)
+		return 0, at, fmt.Errorf("%w: its guest has not told that it does", drivers.ErrUnseen)
 	}
 	return seen.Generation, seen.At, nil
 }

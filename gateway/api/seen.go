@@ -11,7 +11,8 @@ type Seen struct {
 	SeenAfter time.Duration `json:"seenAfter,omitempty"` // ns, from the publish of that; 0 if not known
 	// UnseenSince is the first publish that a running sandbox has not seen, though its driver's
 	// bound is over; zero if all is well.
-	UnseenSince time.Time `json:"unseenSince,omitzero"`
+	UnseenSince  time.Time `json:"unseenSince,omitzero"`
+	UnseenReason string    `json:"unseenReason,omitempty"` // one line, if more is known than what it sees
 }
 
 // SeenRequest asks to wait until a generation of a share is seen.

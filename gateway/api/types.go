@@ -156,6 +156,7 @@ type CreateRequest struct {
 	// user's own that it sees, too.
 	At     string       `json:"at,omitempty"`
 	Shares []ShownShare `json:"shares,omitempty"`
+	OnRenew OnRenew `json:"onRenew,omitzero"`
 }
 
 // Source says where a file of a share comes from.
@@ -258,6 +259,7 @@ type Sandbox struct {
 	Sources   []SourceState `json:"sources,omitempty"`  // of further files in the share
 	At        string        `json:"at"`                 // where it sees its own share
 	Shares    []SeenShare   `json:"shares,omitempty"`   // shares of the user's own that it sees, too
+	OnRenew   *OnRenewState `json:"onRenew,omitempty"`  // nil if nothing is asked for
 	Warnings  []string      `json:"warnings,omitempty"` // one line each, such as a TTL that some SDKs outlive
 	Details   []Fact        `json:"details,omitempty"`  // the driver's own facts, for inspect
 }

@@ -18,6 +18,7 @@ type Metrics struct {
 	repairs   prometheus.Counter
 	seen      prometheus.Histogram
 	unseen    prometheus.Counter
+	untold    prometheus.Counter
 }
 
 // New makes the metrics of publishes and renewals. Watch adds the others.
@@ -43,7 +44,10 @@ func New() *Metrics {
 	m.unseen = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "openshell_unseen_total", Help: "Times that a running sandbox did not see what was published within its driver's bound.",
 	})
-	m.Registry.MustRegister(m.published, m.failures, m.repairs, m.seen, m.unseen)
+	m.untold = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "openshell_on_renew_failures_total", Help: "Times that what --on-renew asks for failed.",
+	})
+	m.Registry.MustRegister(m.published, m.failures, m.repairs, m.seen, m.unseen, m.untold)
 	return m
 }
 
@@ -58,6 +62,9 @@ func (m *Metrics) Seen(took time.Duration) { m.seen.Observe(took.Seconds()) }
 
 // Unseen counts a sandbox that did not see a publish in time.
 func (m *Metrics) Unseen() { m.unseen.Inc() }
+
+// OnRenewFailed counts a sandbox that could not be told of a new generation.
+func (m *Metrics) OnRenewFailed() { m.untold.Inc() }
 
 // WatchUnseen adds the number of sandboxes that do not see what was published now. Call it once.
 func (m *Metrics) WatchUnseen(count func() int) {

@@ -117,7 +117,7 @@ func (s *Sandbox) bringUp(ctx context.Context, restarts int) error {
 		return err
 	}
 	killpoint.At("record-start")
-	if err := s.Deliver(ctx, func(ctx context.Context) error { return s.engine.driver.Start(ctx, s.ID) }); err != nil {
+	if err := s.Deliver(ctx, s.startFresh); err != nil {
 		return err
 	}
 	s.Set(func() {
@@ -133,6 +133,17 @@ func (s *Sandbox) bringUp(ctx context.Context, restarts int) error {
 	}
 	_ = s.refresh(ctx) // else the next look tells
 	return nil
+}
+
+// startFresh starts the sandbox in its engine, after a publish. It records the generation if
+// something is to be done at later ones: what starts reads this one.
+func (s *Sandbox) startFresh(ctx context.Context) error {
+	if token, _ := s.Lease.Renewal(); !s.Rec().Request.OnRenew.IsZero() {
+		if err := s.Update(func(r *state.Record) { r.Start.Generation = token.Generation }); err != nil {
+			s.fleet.log.Warn("a sandbox will be told of the generation that it starts with", "sandbox", s.ID, "error", explain.Line(err))
+		}
+	}
+	return s.engine.driver.Start(ctx, s.ID)
 }
 
 // stopped records that a sandbox should not run, by its user's wish or because it ended.

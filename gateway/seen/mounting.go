@@ -61,5 +61,9 @@ func (w *Watch) lookInto(ctx context.Context, m shares.Viewer, auth string) (uin
 
 // line is an error in one line, without the words that its sentence says already.
 func line(err error) string {
-	return strings.TrimPrefix(explain.Line(err), drivers.ErrNotTold.Error()+": ")
+	said := explain.Line(err)
+	for _, known := range []error{drivers.ErrNotTold, drivers.ErrUnseen} {
+		said = strings.TrimPrefix(said, known.Error()+": ")
+	}
+	return said
 }

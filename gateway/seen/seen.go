@@ -26,6 +26,7 @@ import (
 	"openshell-vm/gateway/sandbox"
 	"openshell-vm/gateway/shares"
 	"openshell-vm/internal/inroot"
+	"openshell-vm/internal/text"
 )
 
 const (
@@ -43,6 +44,9 @@ type Options struct {
 	Took func(time.Duration)
 	// Late is called when a sandbox has not seen a generation within its bound.
 	Late func()
+	// Saw is called when a sandbox has seen a generation. If that can't be known, it is called when
+	// its driver's bound is over.
+	Saw func(box *sandbox.Sandbox, generation uint64)
 	// Shares find who has a share of the user's own mounted.
 	Shares *shares.Shares
 }
@@ -78,7 +82,7 @@ func (s Sight) Shown(t *api.Token) {
 		t.SeenGeneration, t.SeenAt, t.SeenAfter = s.Seen, s.SeenAt, s.Took
 	}
 	if s.Late {
-		t.UnseenSince = s.Since
+		t.UnseenSince, t.UnseenReason = s.Since, s.Problem
 	}
 }
 
@@ -189,13 +193,32 @@ func (w *Watch) look(ctx context.Context, key string) {
 	case s.Since.IsZero():
 	case errors.Is(err, drivers.ErrNotRunning): // the engine tells the fleet, too
 		w.forget(key)
+	case errors.Is(err, drivers.ErrNotTold):
+		w.untold(at, s)
 	case left > 0:
 		w.again(key, left)
-	case err == nil:
-		w.tooLate(at)
+	default:
+		if err == nil || errors.Is(err, drivers.ErrUnseen) { // else its engine does not answer
+			w.tooLate(at)
+		}
 		w.again(key, lateLook)
-	case !errors.Is(err, drivers.ErrNotTold): // the engine does not answer
-		w.again(key, lateLook)
+	}
+}
+
+// untold is called when it can never be known what a sandbox sees. It sees what was published once
+// its driver's bound is over.
+func (w *Watch) untold(at sight, s Sight) {
+	if left := time.Until(s.PublishedAt.Add(bound(at.box))); left > 0 {
+		w.again(at.key(), left)
+		return
+	}
+	w.told(at, s.Published)
+}
+
+// told has the sandbox told that it sees a generation of its own share.
+func (w *Watch) told(at sight, generation uint64) {
+	if at.share == nil {
+		w.opts.Saw(at.box, generation)
 	}
 }
 
@@ -258,7 +281,7 @@ func (w *Watch) failed(key string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s := w.known[key]; s != nil {
-		s.Problem = explain.Line(err)
+		s.Problem = text.Line(explain.Line(err))
 	}
 }
 
@@ -286,6 +309,9 @@ func (w *Watch) saw(at sight, n uint64, when time.Time) {
 	if fresh && timed {
 		w.opts.Took(was.Took)
 	}
+	if fresh {
+		w.told(at, n)
+	}
 	if was.Late && n >= was.Published {
 		w.tellSeen(at, was)
 	}
@@ -299,8 +325,8 @@ func (w *Watch) tooLate(at sight) {
 	}
 	w.opts.Late()
 	w.roster.Log.Warn("a sandbox does not see what was published", "sandbox", at.box.ID, "name", at.box.Rec().Name,
-		"share", at.name(), "published", now.Published, "seen", now.Seen, "bound", bound(at.box))
-	at.box.Tell(api.EventUnseen, at.details("generation", fmt.Sprint(now.Published), "seen", fmt.Sprint(now.Seen))...)
+		"share", at.name(), "published", now.Published, "seen", now.Seen, "bound", bound(at.box), "reason", now.Problem)
+	at.box.Tell(api.EventUnseen, at.details("generation", fmt.Sprint(now.Published), "seen", fmt.Sprint(now.Seen), "reason", now.Problem)...)
 	w.mu.Lock()
 	s := w.known[at.key()]
 	meanwhile := s != nil && s.Since.IsZero()

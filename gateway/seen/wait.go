@@ -113,6 +113,8 @@ func round(ctx context.Context, it *roster.Item, viewers []viewer, generation ui
 		switch {
 		case errors.Is(err, drivers.ErrNotRunning):
 			return r, nobody(it)
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
+			one.Problem = "the look at it does not end"
 		case err != nil:
 			one.Problem = line(err)
 		}

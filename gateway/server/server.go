@@ -20,6 +20,7 @@ import (
 	"openshell-vm/gateway/issuer"
 	"openshell-vm/gateway/listener"
 	"openshell-vm/gateway/metrics"
+	"openshell-vm/gateway/onrenew"
 	"openshell-vm/gateway/reserve"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox"
@@ -64,6 +65,7 @@ type Parts struct {
 	Metrics   *metrics.Metrics
 	Census    *metrics.Census
 	Seen      *seen.Watch
+	OnRenew   *onrenew.Calls
 	Config    *config.Live
 	Issuer    *issuer.Issuer
 	Documents discovery.Handler
@@ -152,7 +154,7 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.Metrics.Handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	see := views{keys: s.Keys, home: s.Roster.Home, seen: s.Seen}
+	see := views{keys: s.Keys, home: s.Roster.Home, seen: s.Seen, told: s.OnRenew}
 	gatewayRoutes{Parts: s.Parts, opts: s.opts}.add(mux)
 	eventRoutes{events: &s.Roster.Events, touch: s.opts.Touch}.add(mux)
 	auditRoutes{audit: s.Roster.Audit, touch: s.opts.Touch}.add(mux)

@@ -9,6 +9,7 @@ import (
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/lease"
+	"openshell-vm/gateway/onrenew"
 	"openshell-vm/gateway/presets"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox"
@@ -25,6 +26,7 @@ type views struct {
 	keys *tokens.Keys
 	home *state.Home
 	seen *seen.Watch
+	told *onrenew.Calls
 }
 
 // sandbox makes a sandbox's form in answers.
@@ -41,6 +43,7 @@ func (s views) sandbox(box *sandbox.Sandbox) api.Sandbox {
 		Share: now.Share, TTL: r.TTL(), AuthMode: q.Tokens.Mode.Known(),
 		Token: s.tokenIn(now), Tokens: box.Tokens(), Sources: box.SourceStates(), Warnings: now.Warnings,
 		At: box.Target(), Shares: s.seen.Shares(box),
+		OnRenew: s.told.Of(now.ID, q.OnRenew),
 	}
 	if now.Status.State == drivers.Exited {
 		code := now.Status.ExitCode

@@ -173,10 +173,11 @@ func full() *Record {
 			Sources: []vocab.Source{{Name: "d/f", File: "/f", Mode: 0o400, Owner: &vocab.Owner{UID: 14, GID: 15}}, {Name: "c", Command: []string{"p", "a"}, Every: time.Minute, Format: "raw"}, {Name: "s", Secret: "n"},
 				{Name: "o", OAuth: "/o"}, {Name: "g", GitHubApp: &vocab.GitHubApp{App: "1", Installation: 2, Key: "/k", Repositories: []string{"a/b"}, URL: "https://g"}}},
 			At:      "/home/agent/.ssh", Shares: []vocab.ShownShare{{Name: "team", Target: "/etc/openshell/shares/team"}},
+			OnRenew: vocab.OnRenew{Signal: "HUP", Command: []string{"reload"}},
 		},
 		Staleness: time.Second, Warnings: []string{"w"}, Share: writtenIn + "/shares/abcdefghijkl", Place: "shares/abcdefghijkl", Door: true,
 		GenerationLimit: 5, RevokedGeneration: 13, Made: true, Desired: WantRunning, DesiredAt: at,
-		Start:  StartRecord{BootID: "b", Share: Inode{Device: 6, Inode: 7}, Restarts: 12},
+		Start:  StartRecord{BootID: "b", Share: Inode{Device: 6, Inode: 7}, Restarts: 12, Generation: 14},
 		Object: "o", Engine: "unix:///e", Lost: "l",
 	}
 }

@@ -110,6 +110,7 @@ type Request struct {
 
 	At     string             `json:"at,omitempty"`
 	Shares []vocab.ShownShare `json:"shares,omitempty"`
+	OnRenew vocab.OnRenew `json:"onRenew,omitzero"`
 }
 
 // StartRecord is about one start.
@@ -118,6 +119,8 @@ type StartRecord struct {
 	Share  Inode  `json:"share"`  // of the directory that was mounted
 	// Restarts counts those by the restart policy, since a user started the sandbox.
 	Restarts int `json:"restarts,omitempty"`
+	// Generation is the one with which it started. It is kept only if Request.OnRenew is set.
+	Generation uint64 `json:"generation,omitempty"`
 }
 
 // TTL returns the token lifetime. Older gateways accepted longer ones than are minted now.

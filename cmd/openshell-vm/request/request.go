@@ -21,7 +21,7 @@ import (
 // Flags are run's and create's.
 func Flags() []cli.Flag {
 	return append(slices.Concat(ProcessFlags(), keepFlags(), mountFlags(), images.Flags(), networkFlags(), portFlags(), TokenFlags(),
-		SourceFlags(), shareFlags()),
+		SourceFlags(), shareFlags(), onRenewFlags()),
 		&cli.StringFlag{Name: "name", Usage: "call it `NAME`"},
 		frame.Bool("remove it once it has ended", "rm"),
 		frame.Bool("no warnings, and no word about images", "quiet", "q"),
@@ -75,7 +75,7 @@ func Read(c *cli.Context) (api.CreateRequest, error) {
 	r.Disk, errs[5] = Size(c, "disk", "512m or 20g")
 	r.Tokens, errs[6] = Tokens(c)
 	for _, read := range []func(*cli.Context, *api.CreateRequest) error{
-		readKeep, images.Read, readNetwork, readPorts, readSources, readShares,
+		readKeep, images.Read, readNetwork, readPorts, readSources, readShares, readOnRenew,
 	} {
 		errs = append(errs, read(c, &r))
 	}

@@ -158,6 +158,9 @@ func SandboxFacts(s api.Sandbox, now time.Time) []api.Fact {
 	for _, w := range s.Warnings {
 		facts = append(facts, api.Fact{Name: "Warning", Value: w})
 	}
+	if s.OnRenew != nil {
+		facts = append(facts, api.Fact{Name: "On renewal", Value: onRenew(*s.OnRenew)})
+	}
 	facts = append(facts, api.Fact{Name: "Token", Value: freshness(s, now)},
 		api.Fact{Name: "Auth mode", Value: string(s.AuthMode)}, api.Fact{Name: "Lifetime", Value: lifetime(s.TTL, s.Tokens)})
 	return slices.Concat(facts, tokensAsked(s.Tokens), sourceFacts(s.Sources, now), TokenFacts(s.Token), s.Details)

@@ -183,3 +183,21 @@ func TestSourceLines(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestOnRenew: ps and inspect tell what is done at a renewal, and that it failed.
+func TestOnRenew(t *testing.T) {
+	s := api.Sandbox{State: "running", Token: api.Token{ExpiresAt: noon.Add(time.Minute), Generation: 7}}
+	s.OnRenew = &api.OnRenewState{OnRenew: api.OnRenew{Signal: "HUP"}}
+	if got := onRenew(*s.OnRenew); got != "sends HUP to the main process" || freshness(s, noon) != "expires in 60s" {
+		t.Errorf("%q, %q", got, freshness(s, noon))
+	}
+	s.OnRenew = &api.OnRenewState{OnRenew: api.OnRenew{Command: []string{"nginx", "-s", "re load"}}, Generation: 7, At: noon,
+		Problem: "its command\nexited with 3"}
+	if got := onRenew(*s.OnRenew); !strings.HasPrefix(got, "runs nginx -s 're load'; FAILED for generation 7 at ") || strings.Contains(got, "\n") {
+		t.Errorf("%q", got)
+	}
+	s.Token.UnseenSince = noon.Add(-5 * time.Second)
+	if got := freshness(s, noon); got != "expires in 60s; generation 7 NOT SEEN inside for 5s; on-renew FAILED: its command; exited with 3" {
+		t.Errorf("%q", got)
+	}
+}

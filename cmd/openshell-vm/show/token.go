@@ -38,7 +38,7 @@ func freshness(s api.Sandbox, now time.Time) string {
 		}
 	}
 	if !s.Token.UnseenSince.IsZero() && s.State == api.StateRunning {
-		said += "; NOT SEEN inside for " + Span(now.Sub(s.Token.UnseenSince))
+		said += fmt.Sprintf("; generation %d NOT SEEN inside for %s", s.Token.Generation, Span(now.Sub(s.Token.UnseenSince)))
 	}
 	for _, share := range s.Shares {
 		if !share.UnseenSince.IsZero() && s.State == api.StateRunning {
@@ -51,7 +51,7 @@ func freshness(s api.Sandbox, now time.Time) string {
 	if s.Token.Problem != "" && left > 0 {
 		said += "; " + text.Line(s.Token.Problem)
 	}
-	return said + stale(s.Sources, now)
+	return said + stale(s.Sources, now) + untold(s.OnRenew)
 }
 
 // TokenFacts are token inspect's lines.
@@ -99,7 +99,11 @@ func unseen(t api.Token) string {
 	if t.UnseenSince.IsZero() {
 		return ""
 	}
-	return fmt.Sprintf("generation %d; nothing that was published since %s is seen inside", t.Generation, moment(t.UnseenSince))
+	line := fmt.Sprintf("generation %d; nothing that was published since %s is seen inside", t.Generation, moment(t.UnseenSince))
+	if t.UnseenReason != "" {
+		line += ": " + t.UnseenReason
+	}
+	return line
 }
 
 // fileLine is what is known of a token for another audience, in one line.

@@ -64,6 +64,9 @@ func Check(q *api.CreateRequest) error {
 	if err := checkPorts(q); err != nil {
 		return err
 	}
+	if err := checkOnRenew(q.OnRenew); err != nil {
+		return err
+	}
 	var err error
 	if q.Tokens, err = audience.Complete(q.Tokens); err != nil {
 		return err

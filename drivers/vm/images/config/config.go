@@ -13,7 +13,6 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"openshell-vm/drivers"
 	"openshell-vm/internal/fault"
 	"openshell-vm/internal/vocab"
 )
@@ -95,7 +94,7 @@ func environment(image, user []string) (env []string) {
 
 // Signal is the number of the signal that asks the workload to end. ok is false if the
 // image names none, or none that Linux knows.
-func (c Config) Signal() (n int, ok bool) { return drivers.Signal(c.StopSignal) }
+func (c Config) Signal() (n int, ok bool) { return vocab.Signal(c.StopSignal) }
 
 // Dirs are the directories that a sandbox of the image has to have: the volumes and the
 // working directory. Outer ones come first.

@@ -1,4 +1,4 @@
-package drivers
+package vocab
 
 import (
 	"strconv"
@@ -10,8 +10,8 @@ import (
 // firstRealtime is the number of SIGRTMIN as libc and Docker have it. The kernel's own is less.
 const firstRealtime = 34
 
-// Signal returns the number of a signal as images name it: SIGQUIT, quit, 3, RTMIN+3. ok is
-// false if Linux knows no such signal.
+// Signal returns the number of a signal as users and images name it: SIGQUIT, quit, 3, RTMIN+3.
+// ok is false if Linux knows no such signal.
 func Signal(name string) (n int, ok bool) {
 	if n, err := strconv.Atoi(name); err == nil {
 		return n, n > 0 && n <= 64
