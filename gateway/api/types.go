@@ -149,14 +149,11 @@ type CreateRequest struct {
 	Labels  map[string]string `json:"labels,omitempty"`
 	Restart RestartPolicy     `json:"restart,omitzero"`
 
-	Tokens  Tokens   `json:"tokens,omitzero"`
-	Sources []Source `json:"sources,omitempty"` // of further files in the share
-
-	// At is where the sandbox sees its own share; "" for the usual place. Shares are those of the
-	// user's own that it sees, too.
-	At     string       `json:"at,omitempty"`
-	Shares []ShownShare `json:"shares,omitempty"`
-	OnRenew OnRenew `json:"onRenew,omitzero"`
+	Tokens  Tokens       `json:"tokens,omitzero"`
+	Sources []Source     `json:"sources,omitempty"` // of further files in the share
+	At      string       `json:"at,omitempty"`      // where it sees its own share; "" for the usual place
+	Shares  []ShownShare `json:"shares,omitempty"`  // shares of the user's own that it sees, too
+	OnRenew OnRenew      `json:"onRenew,omitzero"`
 }
 
 // Source says where a file of a share comes from.

@@ -66,9 +66,6 @@ func fill(t *testing.T, v reflect.Value, name string) {
 		fill(t, v.Index(0), name)
 	case reflect.Map:
 		v.Set(reflect.ValueOf(map[string]string{name: name}))
-	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		fill(t, v.Elem(), name)
 	case reflect.Struct:
 		for i := range v.NumField() {
 			fill(t, v.Field(i), name+"."+v.Type().Field(i).Name)

@@ -172,7 +172,7 @@ func full() *Record {
 				Algorithm: "RS256", NoID: true, Preset: "aws", Parameter: "role"}}, Audiences: []string{"other"}, Claims: map[string]string{"team": "a"}},
 			Sources: []vocab.Source{{Name: "d/f", File: "/f", Mode: 0o400, Owner: &vocab.Owner{UID: 14, GID: 15}}, {Name: "c", Command: []string{"p", "a"}, Every: time.Minute, Format: "raw"}, {Name: "s", Secret: "n"},
 				{Name: "o", OAuth: "/o"}, {Name: "g", GitHubApp: &vocab.GitHubApp{App: "1", Installation: 2, Key: "/k", Repositories: []string{"a/b"}, URL: "https://g"}}},
-			At:      "/home/agent/.ssh", Shares: []vocab.ShownShare{{Name: "team", Target: "/etc/openshell/shares/team"}},
+			At: "/home/agent/.ssh", Shares: []vocab.ShownShare{{Name: "team", Target: "/etc/openshell/shares/team"}},
 			OnRenew: vocab.OnRenew{Signal: "HUP", Command: []string{"reload"}},
 		},
 		Staleness: time.Second, Warnings: []string{"w"}, Share: writtenIn + "/shares/abcdefghijkl", Place: "shares/abcdefghijkl", Door: true,

@@ -108,9 +108,9 @@ type Request struct {
 	Tokens  vocab.Tokens   `json:"tokens,omitzero"`
 	Sources []vocab.Source `json:"sources,omitempty"`
 
-	At     string             `json:"at,omitempty"`
-	Shares []vocab.ShownShare `json:"shares,omitempty"`
-	OnRenew vocab.OnRenew `json:"onRenew,omitzero"`
+	At      string             `json:"at,omitempty"`
+	Shares  []vocab.ShownShare `json:"shares,omitempty"`
+	OnRenew vocab.OnRenew      `json:"onRenew,omitzero"`
 }
 
 // StartRecord is about one start.

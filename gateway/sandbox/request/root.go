@@ -115,7 +115,7 @@ func checkWorkdir(spec view) error {
 // madeInside reports whether dir may be made when the sandbox starts: it is at or in a
 // standard directory such as /proc or a mount's target, or leads to one.
 func madeInside(spec view, dir string) bool {
-	targets := append(spec.targets(), "/dev", "/proc", "/sys", "/run", "/tmp")
+	targets := append(spec.targets(), "/dev", "/proc", "/sys", "/run", "/tmp", drivers.AuthDir)
 	return slices.ContainsFunc(targets, func(t string) bool { return mounts.Within(t, dir) || mounts.Within(dir, t) })
 }
 
@@ -127,7 +127,9 @@ func covered(spec view, file string) bool {
 // targets returns where the shares and the user's mounts are, those that can be written to as well.
 func (v view) targets() (all []string) {
 	for _, m := range v.AllShares() {
-		all = append(all, m.Target())
+		if m != (drivers.Mount{}) {
+			all = append(all, m.Target())
+		}
 	}
 	for _, m := range v.Mounts {
 		all = append(all, m.Target())
