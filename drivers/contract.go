@@ -25,6 +25,13 @@ const (
 	DataDir      = AuthDir + "/" + layout.Data
 )
 
+// MirrorDir is where a VM with Inotify finds the mirror of its share, which has the same layout.
+// There TokenFileEnv leads to MirrorTokenFile.
+const (
+	MirrorDir       = contract.MirrorDir + "/" + contract.MirrorName
+	MirrorTokenFile = MirrorDir + "/" + TokenName
+)
+
 // DoorDir is where a sandbox finds its gateway's socket, GatewaySocket. What the gateway answers
 // there is in package gateway/oauth. The socket is the sandbox's own: by it the gateway knows who
 // asks.
@@ -76,6 +83,9 @@ func ContractEnv(mode AuthMode, authDir string) []string {
 // gateway has none that names it.
 func (s Spec) ContractEnv() []string {
 	env := ContractEnv(s.Tokens.Mode, cmp.Or(s.Auth.Target(), AuthDir))
+	if s.VM.Inotify {
+		env[0] = TokenFileEnv + "=" + MirrorTokenFile
+	}
 	if s.Door != (Mount{}) {
 		env = append(env, GatewayURLEnv+"="+GatewayURL)
 	}

@@ -84,6 +84,9 @@ type VM struct {
 	Disk       int64  `json:"disk,omitempty"`       // bytes that the sandbox may write; 0: the driver's default
 	TokenUser  string `json:"tokenUser,omitempty"`  // the only user inside who may read the share; "" for all of them
 
+	// Inotify has the guest keep a mirror of its share, which tells programs of changes.
+	Inotify bool `json:"inotify,omitempty"`
+
 	AllowHost   []uint16 `json:"allowHost,omitempty"`   // ports of the host's loopback that it may reach
 	AllowEgress []string `json:"allowEgress,omitempty"` // NAME[:PORT]; if there is one, it reaches nothing else
 

@@ -22,7 +22,7 @@ func full(t *testing.T) Spec {
 		ID: "abcdefghijkl", Name: "agent", GatewayID: "test", Dir: "/state/sandboxes/abcdefghijkl",
 		Hidden: []string{"/state", "/run/openshell-vm/test"}, Stdin: true, AutoRemove: true, CPUs: 1.5, Memory: 64 << 20,
 		Process: Process{Args: []string{"-c", "true"}, Env: []string{"A=b"}, Dir: "/w", User: "u:g", Terminal: true, Size: Size{Rows: 24, Cols: 80}},
-		VM: VM{Hypervisor: "qemu", Rootfs: "/srv/debian", Ephemeral: true, Disk: 4 << 30, TokenUser: "jo", RequireJail: true,
+		VM: VM{Hypervisor: "qemu", Rootfs: "/srv/debian", Ephemeral: true, Disk: 4 << 30, TokenUser: "jo", RequireJail: true, Inotify: true,
 			AllowHost: []uint16{11434}, AllowEgress: []string{"*.example.com:443"}},
 		Image:      "debian:12",
 		Entrypoint: "/bin/sh",
@@ -72,7 +72,7 @@ func whole(t *testing.T, v reflect.Value, name string) {
 // TestOlderSpecs: what older versions wrote is read as they meant it.
 func TestOlderSpecs(t *testing.T) {
 	container, vm := older(full(t)), older(full(t))
-	container.VM = VM{}
+	container.VM, vm.VM.Inotify = VM{}, false
 	vm.Image, vm.Entrypoint, vm.Process.Args, vm.CPUs, vm.Memory = "", "", []string{"sh", "-c", "true"}, 2, 512<<20
 	for _, commit := range []string{"99b2efc", "8cd183b"} {
 		if commit == "99b2efc" { // it had none of these

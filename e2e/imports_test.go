@@ -202,6 +202,7 @@ var importRule = map[string][]string{
 	"cmd/openshell-init/card":     {"drivers/vm/guest", "internal/netlink"},
 	"cmd/openshell-init/copying":  {"internal/tree", "internal/vocab"},
 	"cmd/openshell-init/forget":   {},
+	"cmd/openshell-init/mirror":   {"share/layout"},
 	"cmd/openshell-init/names":    {"drivers/vm/guest"},
 	"cmd/openshell-init/skeleton": {"cmd/openshell-init/forget", "drivers/vm/guest", "drivers/vm/rootlist"},
 	"cmd/openshell-init/watching": {"cmd/openshell-init/forget", "share/layout"},

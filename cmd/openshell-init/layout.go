@@ -28,6 +28,7 @@ const (
 	newRoot     = "/run/root"     // the overlay
 	skeletonDir = "/run/skeleton" // a tmpfs of its own; see package skeleton
 	namesDir    = "/run/names"    // the files of package names
+	mirrorsAt   = "/run/mirrors"  // a tmpfs of its own; see package mirror
 )
 
 // layout says where the guest finds what the host exposes, and what is special about

@@ -48,6 +48,10 @@ func makeRoot(where layout, spec guest.BootSpec, progress func(guest.Progress)) 
 		return nil, err
 	}
 	defer trees.close()
+	mirrors, err := mountMirrors(spec)
+	if err != nil {
+		return nil, err
+	}
 	r := &root{jobs: make(chan func()), gone: make(chan struct{})}
 	entered := make(chan error)
 	go r.serve(entered)
@@ -55,7 +59,10 @@ func makeRoot(where layout, spec guest.BootSpec, progress func(guest.Progress)) 
 		return nil, err
 	}
 	return r, r.do(func() (err error) {
-		if err = furnish(spec, trees); err == nil && spec.DoorDir != "" {
+		if err = furnish(spec, trees); err == nil {
+			err = attachMirrors(spec, mirrors)
+		}
+		if err == nil && spec.DoorDir != "" {
 			r.door, err = door.Mount(spec.DoorDir, trees.door)
 		}
 		return err

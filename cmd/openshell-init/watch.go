@@ -17,12 +17,17 @@ func startWatch(ctx context.Context, where layout, spec guest.BootSpec, h *host)
 		count = forget.Often
 	}
 	go forget.Bound(ctx, spec.Names, count)
+	mirror, err := startMirror(ctx, where, spec, h)
+	if err != nil {
+		return err
+	}
 	names := []string{guest.AuthName}
 	for _, s := range spec.Shares {
 		names = append(names, s.Name)
 	}
 	return watching.Start(ctx, where.shares, names, where.CachesNames, func(name string, n uint64) {
 		if name == guest.AuthName {
+			mirror.Look()
 			h.send(guest.Message{Seen: &guest.Seen{Generation: n, UnixNano: time.Now().UnixNano()}})
 			return
 		}

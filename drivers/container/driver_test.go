@@ -395,6 +395,7 @@ func TestSuits(t *testing.T) {
 		"an evil image":   func(s *drivers.Spec) { s.Image = "UPPER:case:twice" },
 		"a hypervisor":    func(s *drivers.Spec) { s.VM.Hypervisor = "krun" },
 		"a jail":          func(s *drivers.Spec) { s.VM.RequireJail = true },
+		"inotify":         func(s *drivers.Spec) { s.VM.Inotify = true },
 		"a token's user":  func(s *drivers.Spec) { s.VM.TokenUser = "me" },
 		"ephemeral":       func(s *drivers.Spec) { s.VM.Ephemeral = true },
 		"a disk":          func(s *drivers.Spec) { s.VM.Disk = 1 << 30 },

@@ -104,6 +104,9 @@ func (d *Driver) refuseVM(vm drivers.VM) error {
 	case len(vm.AllowHost) > 0, len(vm.AllowEgress) > 0:
 		return refuse(fmt.Errorf("the network of a container is %s's, not ours, so it can't be restricted here", d.Name()),
 			"take --driver vm")
+	case vm.Inotify:
+		return refuse(fmt.Errorf("%s shows the share itself, which tells programs of each change (inotify) as it is", d.Name()),
+			"leave out --inotify")
 	case vm.Ephemeral:
 		return refuse(fmt.Errorf("%s keeps what a sandbox changed until it is removed", d.Name()), "take --rm for --ephemeral")
 	}

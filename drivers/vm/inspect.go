@@ -78,7 +78,7 @@ func (b sandbox) inspectRunning(ctx context.Context, status *drivers.Status) {
 	if r.Attempt > 1 {
 		status.Reason = fmt.Sprintf("the first boot hung or crashed; this is boot %d", r.Attempt)
 	}
-	status.Reason = cmp.Or(r.Reason, r.Network, r.Output, r.Doing, status.Reason)
+	status.Reason = cmp.Or(r.Reason, r.Network, r.Output, r.Mirror, r.Doing, status.Reason)
 	status.Details = append(status.Details, drivers.Fact{Name: "guest kernel", Value: r.Kernel})
 	pids := map[string]int{}
 	maps.Copy(pids, r.PIDs)

@@ -15,6 +15,7 @@ import (
 	"openshell-vm/drivers/vm/images/library"
 	"openshell-vm/drivers/vm/monitor"
 	"openshell-vm/internal/atomicfile"
+	"openshell-vm/internal/contract"
 )
 
 const (
@@ -174,6 +175,9 @@ func bootSpec(spec drivers.Spec, traits guest.Traits) guest.BootSpec {
 		Ephemeral: spec.VM.Ephemeral, AuthDir: spec.Auth.Target(), TokenUser: spec.VM.TokenUser, StopGrace: int64(outputGrace),
 	}
 	b.Names, b.Traits, b.DoorDir = host.Names(), &traits, spec.Door.Target()
+	if spec.VM.Inotify {
+		b.MirrorDir = contract.MirrorDir
+	}
 	b.Process.Env = drivers.WithDefaults(spec.WithContract(spec.Process.Env), guestDefaults...)
 	for i, s := range spec.Shares {
 		b.Shares = append(b.Shares, guest.GuestMount{Name: guest.ShareName(i), Target: s.Mount.Target()})

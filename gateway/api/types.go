@@ -140,6 +140,7 @@ type CreateRequest struct {
 	Mounts      []Mount       `json:"mounts,omitempty"`
 	TTL         time.Duration `json:"ttl,omitempty"` // token lifetime, ns; 0 means the default of 1 h
 	TokenUser   string        `json:"tokenUser,omitempty"`
+	Inotify     bool          `json:"inotify,omitempty"` // a VM keeps a mirror of the share, which tells programs of changes
 
 	Network     string   `json:"network,omitempty"`     // user or none; "" means the driver's default
 	AllowHost   []uint16 `json:"allowHost,omitempty"`   // ports of the host's loopback that a VM may reach

@@ -26,7 +26,7 @@ func specOf(r *state.Record, h *state.Home, authDir string) (spec drivers.Spec, 
 		ID: r.ID, Name: r.Name, GatewayID: h.ID, Dir: h.SandboxDir(r.ID), Hidden: h.Hidden(),
 		Process: q.Process, Stdin: q.Stdin, AutoRemove: q.AutoRemove, CPUs: q.CPUs, Memory: q.Memory,
 		VM: drivers.VM{Hypervisor: q.Hypervisor, Rootfs: q.Rootfs, Ephemeral: q.Ephemeral, Disk: q.Disk,
-			TokenUser: q.TokenUser, RequireJail: q.RequireJail,
+			TokenUser: q.TokenUser, RequireJail: q.RequireJail, Inotify: q.Inotify,
 			AllowHost: q.AllowHost, AllowEgress: q.AllowEgress},
 		Image: q.Image, Entrypoint: q.Entrypoint,
 		Network: q.Network, Ports: q.Ports,
@@ -79,7 +79,7 @@ func fillIn(r *state.Record, spec drivers.Spec) {
 	q.Process, q.CPUs, q.Memory = spec.Process, spec.CPUs, spec.Memory
 	q.Hypervisor, q.Rootfs, q.Ephemeral, q.Disk, q.TokenUser, q.RequireJail =
 		vm.Hypervisor, vm.Rootfs, vm.Ephemeral, vm.Disk, vm.TokenUser, vm.RequireJail
-	q.AllowHost, q.AllowEgress = vm.AllowHost, vm.AllowEgress
+	q.Inotify, q.AllowHost, q.AllowEgress = vm.Inotify, vm.AllowHost, vm.AllowEgress
 	q.Image, q.Entrypoint = spec.Image, spec.Entrypoint
 	q.Network, q.Ports = spec.Network, spec.Ports
 }

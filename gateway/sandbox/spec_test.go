@@ -105,7 +105,7 @@ func fullSpec(t *testing.T) drivers.Spec {
 	return drivers.Spec{
 		Auth: at, Shares: []drivers.Share{{Name: "team", Mount: shared}},
 		Door: door, Mounts: []drivers.Mount{mount, kept}, Writable: []drivers.Writable{writable, volume},
-		VM: drivers.VM{Rootfs: "/srv/root", Ephemeral: true, Disk: 1 << 31, TokenUser: "agent", RequireJail: true, Hypervisor: "qemu",
+		VM: drivers.VM{Rootfs: "/srv/root", Ephemeral: true, Disk: 1 << 31, TokenUser: "agent", RequireJail: true, Inotify: true, Hypervisor: "qemu",
 			AllowHost: []uint16{80}, AllowEgress: []string{"example.com"}},
 		Image: "alpine", Entrypoint: "/bin/entry", Network: drivers.NetworkUser, Ports: []drivers.Port{{Host: 1, Guest: 2}},
 		Labels: map[string]string{"a": "b"}, Restart: drivers.RestartPolicy{Name: "always"},

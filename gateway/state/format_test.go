@@ -164,7 +164,7 @@ func full() *Record {
 			Name: "asked", Driver: "auto", Hypervisor: "h", Rootfs: "/r", Image: "i",
 			Process:    vocab.Process{Args: []string{"a"}, Env: []string{"E=v"}, Dir: "/w", User: "u", Terminal: true, Size: vocab.Size{Rows: 1, Cols: 2}},
 			Entrypoint: "/e", Stdin: true, Ephemeral: true, AutoRemove: true, RequireJail: true, CPUs: 0.5, Memory: 3, Disk: 4,
-			Mounts: []vocab.Mount{{Source: "/s", Target: "/t"}, {Target: "/v", Writable: true, Volume: "vol"}}, TTL: time.Hour, TokenUser: "t",
+			Mounts: []vocab.Mount{{Source: "/s", Target: "/t"}, {Target: "/v", Writable: true, Volume: "vol"}}, TTL: time.Hour, TokenUser: "t", Inotify: true,
 			Network: "user", AllowHost: []uint16{8}, AllowEgress: []string{"e"},
 			Ports:  []vocab.Port{{HostIP: "127.0.0.1", Host: 9, Guest: 10, Protocol: "udp"}},
 			Labels: map[string]string{"l": "v"}, Restart: vocab.RestartPolicy{Name: "on-failure", Max: 11},

@@ -96,6 +96,7 @@ type Request struct {
 	Mounts      []vocab.Mount `json:"mounts,omitempty"`
 	TTL         time.Duration `json:"ttl,omitempty"` // ns; use Record.TTL instead
 	TokenUser   string        `json:"tokenUser,omitempty"`
+	Inotify     bool          `json:"inotify,omitempty"`
 
 	Network     string       `json:"network,omitempty"`
 	AllowHost   []uint16     `json:"allowHost,omitempty"`

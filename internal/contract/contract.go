@@ -24,6 +24,13 @@ const (
 	SharesDir = OwnDir + "/shares"
 )
 
+// MirrorDir is where a VM with inotify finds the copies of its shares. MirrorName is the copy of
+// its own share there.
+const (
+	MirrorDir  = "/etc/openshell/mirror"
+	MirrorName = "auth"
+)
+
 // Metadata is the content of MetadataName.
 type Metadata struct {
 	Generation uint64         `json:"generation"`

@@ -41,6 +41,7 @@ func Flags() []cli.Flag {
 		&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory `SIZE` such as 512m", DefaultText: "the driver's choice"},
 		&cli.StringFlag{Name: "disk", Usage: "`SIZE` of what a VM may write, such as 2g", DefaultText: "16g, or half of what is free"},
 		&cli.StringFlag{Name: "token-user", Usage: "`USER` inside who may read the token", DefaultText: "the workload's"},
+		frame.Bool("a VM keeps a mirror of its share, for programs that wait for inotify", "inotify"),
 	)
 }
 
@@ -58,6 +59,7 @@ func Read(c *cli.Context) (api.CreateRequest, error) {
 		CPUs:        c.Float64("cpus"),
 		RequireJail: c.Bool("require-jail"),
 		TokenUser:   c.String("token-user"),
+		Inotify:     c.Bool("inotify"),
 	}
 	if c.IsSet("rootfs") && c.IsSet("image") {
 		return r, say.Errorf("leave one of them out", "--rootfs and --image are both given")

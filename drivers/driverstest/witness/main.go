@@ -2,6 +2,7 @@
 // what it sees and what it can do, one line each; the suite judges.
 //
 //	witness watch DIR          "N TEXT" for each new content of DIR/sandbox.jwt
+//	witness inotify DIR        waits for a new ..data in DIR, and says what it reads then
 //	witness answer DIR         for each line of its input what DIR/sandbox.jwt has then, as "N TEXT"
 //	witness race DIR           reads as fast as it can until its input ends, then "reads=N bad=N last=N"
 //	witness contract           as JSON, what of the contract this process sees (content.Contract)
@@ -37,6 +38,7 @@ import (
 // does is what each word makes it do.
 var does = map[string]func(args []string){
 	"watch":    func(args []string) { watch(filepath.Join(args[0], "sandbox.jwt")) },
+	"inotify":  func(args []string) { inotify(args[0]) },
 	"answer":   func(args []string) { answer(filepath.Join(args[0], "sandbox.jwt")) },
 	"race":     func(args []string) { race(filepath.Join(args[0], "sandbox.jwt")) },
 	"contract": func([]string) { contract() },

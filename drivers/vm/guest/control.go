@@ -13,6 +13,7 @@ type Message struct {
 	Exited  *Exited  `json:"exited,omitempty"`  // the workload ended; shutdown follows
 	Seen    *Seen    `json:"seen,omitempty"`    // the guest's view of the share moved on
 	Failed  *Failed  `json:"failed,omitempty"`  // the boot failed; power-off follows
+	Mirror  *Mirror  `json:"mirror,omitempty"`  // a mirror of a share is used, or is not any more
 
 	SeenShare *SeenShare `json:"seenShare,omitempty"` // Seen, for another share than the sandbox's own
 	Clock     *Clock     `json:"clock,omitempty"`     // answer to AskClock
@@ -69,6 +70,12 @@ type Seen struct {
 type SeenShare struct {
 	Name       string `json:"name"` // ShareName
 	Generation uint64 `json:"generation"`
+}
+
+// Mirror reports why a mirror's paths lead to the share itself. An empty Problem says that they lead
+// to the mirror again.
+type Mirror struct {
+	Problem string `json:"problem,omitempty"`
 }
 
 // Failed reports in one line why a boot can't go on.

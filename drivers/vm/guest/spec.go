@@ -127,6 +127,10 @@ type BootSpec struct {
 	// Shares are those of the user's own: see ShareName. None is writable.
 	Shares []GuestMount `json:"shares,omitempty"`
 
+	// MirrorDir is where the init shows copies of the shares in the guest's memory, which tell
+	// programs of changes (inotify); "" for nowhere.
+	MirrorDir string `json:"mirrorDir,omitempty"`
+
 	// DoorDir is where the init listens for who asks the gateway, on DoorSocket; "" for nowhere.
 	DoorDir string `json:"doorDir,omitempty"`
 

@@ -114,6 +114,8 @@ func (m *monitor) booting(msg guest.Message) (done bool, err error) {
 		m.seen(*msg.Seen)
 	case msg.SeenShare != nil:
 		m.seenShare(*msg.SeenShare)
+	case msg.Mirror != nil:
+		m.mirrored(*msg.Mirror)
 	case msg.Progress != nil:
 		m.update(func(r *api.Report) { r.Doing = preparing(*msg.Progress) })
 	}

@@ -286,6 +286,16 @@ func (m *monitor) seenShare(s guest.SeenShare) {
 	})
 }
 
+// mirrored notes why the guest's mirror of the share is not used. A guest that tells anything
+// else does so to nobody's harm but its own.
+func (m *monitor) mirrored(s guest.Mirror) {
+	problem := ""
+	if s.Problem != "" {
+		problem = "its mirror of the share leads to the share itself, without inotify: " + printable(s.Problem)
+	}
+	m.update(func(r *api.Report) { r.Mirror = problem })
+}
+
 func (m *monitor) update(change func(*api.Report)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

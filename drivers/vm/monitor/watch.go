@@ -48,6 +48,8 @@ func (m *monitor) watch(early *guest.Exited) Exit {
 			case msg.Seen != nil:
 				m.seen(*msg.Seen)
 				clock.look(msg.Seen.UnixNano)
+			case msg.Mirror != nil:
+				m.mirrored(*msg.Mirror)
 			case msg.Clock != nil:
 				clock.answer(m, *msg.Clock)
 				m.noteProcesses(*msg.Clock)

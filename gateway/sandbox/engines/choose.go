@@ -58,7 +58,7 @@ func (e *Engines) InsteadOfVM(ctx context.Context, taken drivers.Driver, asked s
 // candidates returns the drivers that can do what is asked for, in the order of preference.
 func candidates(all []drivers.Driver, q api.CreateRequest) []drivers.Driver {
 	var fit []drivers.Driver
-	forVM := q.Rootfs != "" || q.RequireJail || q.Hypervisor != request.Auto && q.Hypervisor != ""
+	forVM := q.Rootfs != "" || q.RequireJail || q.Inotify || q.Hypervisor != request.Auto && q.Hypervisor != ""
 	for _, d := range all {
 		_, images := d.(drivers.Puller)
 		if forVM && needsImage(d) || q.Image != "" && !images {

@@ -83,6 +83,7 @@ type Report struct {
 	Reason         string        `json:"reason,omitempty"`  // why a running VM stands still
 	Output         string        `json:"output,omitempty"`  // why the workload's output waits
 	Network        string        `json:"network,omitempty"` // why its network is down
+	Mirror         string        `json:"mirror,omitempty"`  // why its mirror of the share is not used
 	StartedAt      time.Time     `json:"startedAt,omitzero"`
 	SeenGeneration uint64        `json:"seenGeneration,omitempty"`
 	SeenAt         time.Time     `json:"seenAt,omitzero"` // when the guest told that
