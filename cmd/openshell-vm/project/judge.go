@@ -75,7 +75,7 @@ func (p place) outside(path string) (real string, outside bool) {
 // harmless are keys that ask nothing of the host: what they change is inside. Whatever is not among
 // them, and is not judged below, needs consent, as a flag does that was added later.
 var harmless = strings.Fields("name user workdir entrypoint tty interactive env-file label label-file restart rm ttl driver hypervisor " +
-	"platform pull ephemeral require-jail cpus memory disk network allow-egress token-user auth-mode at")
+	"platform pull ephemeral require-jail cpus memory disk network allow-egress token-user inotify auth-mode at")
 
 // ofFiles says that a setting names files of lines for another flag.
 func (s setting) ofFiles() bool { return s.key == "env-file" || s.key == "label-file" }
