@@ -3,7 +3,12 @@ package api
 import (
 	"context"
 	"time"
+
+	"openshell-vm/internal/vocab"
 )
+
+// Owner is a user and a group, by their numbers on the host.
+type Owner = vocab.Owner
 
 // SourceState is a source of a share's file, and what is known of it.
 type SourceState struct {

@@ -160,9 +160,6 @@ type CreateRequest struct {
 // Source says where a file of a share comes from.
 type Source = vocab.Source
 
-// Owner is a user and a group, by their numbers on the host.
-type Owner = vocab.Owner
-
 // GitHubApp says which token GitHub is asked for.
 type GitHubApp = vocab.GitHubApp
 

@@ -326,7 +326,8 @@ func (w *Watch) tooLate(at sight) {
 	w.opts.Late()
 	w.roster.Log.Warn("a sandbox does not see what was published", "sandbox", at.box.ID, "name", at.box.Rec().Name,
 		"share", at.name(), "published", now.Published, "seen", now.Seen, "bound", bound(at.box), "reason", now.Problem)
-	at.box.Tell(api.EventUnseen, at.details("generation", fmt.Sprint(now.Published), "seen", fmt.Sprint(now.Seen), "reason", now.Problem)...)
+	at.box.Tell(api.EventUnseen, at.details("generation", fmt.Sprint(now.Published), "seen", fmt.Sprint(now.Seen),
+		"reason", now.Problem)...)
 	w.mu.Lock()
 	s := w.known[at.key()]
 	meanwhile := s != nil && s.Since.IsZero()

@@ -21,7 +21,8 @@ import (
 
 // place is where a file lies.
 type place struct {
-	file  string
+	path  string   // the file as it is named
+	file  string   // without symbolic links
 	dir   string   // without symbolic links
 	wide  bool     // the directory is a home, or has one in it
 	whose []string // what is odd about who wrote the file
@@ -36,7 +37,7 @@ func newPlace(file string) (place, error) {
 	if err != nil {
 		return place{}, say.Errorf("name a file that is there", "read the project file: %v", err)
 	}
-	p := place{file: real, dir: filepath.Dir(file)}
+	p := place{path: file, file: real, dir: filepath.Dir(file)}
 	for _, own := range []func() (string, error){os.UserHomeDir, api.StateDir} {
 		if dir, err := own(); err == nil {
 			p.wide = p.wide || within(p.dir, dir)
@@ -185,5 +186,5 @@ func (p place) mount(m api.Mount, add func(string, ...any)) (written bool) {
 	if outside {
 		add("%s %s", how, real)
 	}
-	return m.Writable && within(real, p.file)
+	return m.Writable && (within(real, p.path) || within(real, p.file))
 }

@@ -283,6 +283,18 @@ func TestConsent(t *testing.T) {
 	}
 }
 
+// TestLinkToTheFile: the sandbox can write a file that is a link, if it can replace the link.
+func TestLinkToTheFile(t *testing.T) {
+	real := write(t, "mount = ['.:/work:rw']")
+	path := filepath.Join(t.TempDir(), FileName)
+	if err := os.Symlink(real, path); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := Load(path); err != nil || !p.written {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 // TestLinkThatMoves: consent to a file is none to what a directory of it leads to later.
 func TestLinkThatMoves(t *testing.T) {
 	path := write(t, "exec = ['t=true']\nmount = ['data:/data', '.:/work:rw']")

@@ -97,7 +97,7 @@ func (p *Project) consent(wants []string, trust bool) error {
 	for i := range wants {
 		wants[i] = text.Line(wants[i])
 	}
-	told := fmt.Sprintf("%s: %s asks for more than what is in its directory:\n  %s", say.Program, p.Path, strings.Join(wants, "\n  "))
+	told := fmt.Sprintf("%s: %s needs your consent:\n  %s", say.Program, p.Path, strings.Join(wants, "\n  "))
 	switch {
 	case trust:
 		fmt.Fprintln(os.Stderr, told)
