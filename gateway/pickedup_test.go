@@ -26,7 +26,7 @@ func (w *world) metadataIn(dir string) (m contract.Metadata) {
 // published when the next one begins, and not with the next renewal. A share that is as it should be is left alone.
 func TestKilledBeforePublish(t *testing.T) {
 	w := newWorld(t)
-	g := w.run()
+	w.run()
 	file := filepath.Join(t.TempDir(), "f")
 	w.must(os.WriteFile(file, []byte("one"), 0o600))
 	s := w.share(api.ShareRequest{Name: "agent", Sources: []api.Source{{Name: "d/f", File: file}, {Name: "kept", File: file}}})
@@ -34,7 +34,7 @@ func TestKilledBeforePublish(t *testing.T) {
 	w.stop()
 	before, err := share.Read(s.Dir)
 	w.must(err)
-	g = w.run()
+	g := w.run()
 	if r, _ := g.byID(s.ID).Lease.Renewal(); time.Until(g.keeper.Renewals().At(s.ID)) < time.Minute || r.Generation != before.Generation {
 		t.Errorf("a share that is as it should be is due at %v", g.keeper.Renewals().At(s.ID))
 	}
