@@ -23,25 +23,27 @@ func (r *Roster) sourceChanged(id string, names []string, files sources.Files, f
 		return // it is being made, and is published when it is
 	}
 	if first { // else what is shown now may be about to change
-		held, err := share.Read(it.Lease.Share().AuthDir())
-		same := func(name string) bool {
-			return maps.EqualFunc(sources.Held(held.Files, name), files, bytes.Equal)
-		}
-		if err == nil && !slices.ContainsFunc(names, func(name string) bool { return !same(name) }) {
+		held := it.held()
+		other := func(name string) bool { return !maps.EqualFunc(sources.Held(held, name), files, bytes.Equal) }
+		if !slices.ContainsFunc(names, other) {
 			return
 		}
 	}
 	it.Lease.Hasten()
 }
 
-// held returns the files that a share holds now.
+// held returns the files that the item's share holds now; none if that can't be read.
+func (it *Item) held() map[string][]byte {
+	last, _ := share.Read(it.Lease.Share().AuthDir())
+	return last.Files
+}
+
+// held is Item.held, for an id.
 func (r *Roster) held(id string) map[string][]byte {
-	it := r.ByID(id)
-	if it == nil {
-		return nil
+	if it := r.ByID(id); it != nil {
+		return it.held()
 	}
-	held, _ := share.Read(it.Lease.Share().AuthDir()) // an error means that it holds nothing
-	return held.Files
+	return nil
 }
 
 // FilesLost begins the warning of an adopted item whose share had files of which only the lost
@@ -70,12 +72,9 @@ func (it *Item) awaitSources(ctx context.Context) (release func(), err error) {
 	if err == nil {
 		return release, nil
 	}
-	held, readErr := share.Read(it.Lease.Share().AuthDir())
-	if readErr != nil {
-		return release, err
-	}
+	held := it.held()
 	for _, s := range list {
-		if sources.Held(held.Files, s.Name) == nil {
+		if sources.Held(held, s.Name) == nil {
 			return release, err
 		}
 	}
