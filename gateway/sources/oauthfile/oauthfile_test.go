@@ -34,6 +34,20 @@ func newEndpoint(t *testing.T) *endpoint {
 	return e
 }
 
+// count is how often it was asked; answers says what it answers from now on, nil for what it is. A
+// connection that it breaks off orders nothing between its side and the test's: only the lock does.
+func (e *endpoint) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.asked
+}
+
+func (e *endpoint) answers(answer func(http.ResponseWriter) bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.answer = answer
+}
+
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -175,8 +189,8 @@ func TestDied(t *testing.T) {
 			}
 			e.fails(r, c.says)
 			e.holds(path, c.want)
-			asked := e.asked
-			if e.fails(r, c.says); e.asked != asked {
+			asked := e.count()
+			if e.fails(r, c.says); e.count() != asked {
 				t.Error("it asked again with a token that was refused")
 			}
 			e.file(path, "planted-5")
@@ -201,8 +215,8 @@ func TestKept(t *testing.T) {
 	e.holds(path, "planted-0")
 	e.makes(r, "access-1")
 	e.holds(path, "planted-1")
-	if e.asked != 1 {
-		t.Errorf("asked %d times", e.asked)
+	if e.count() != 1 {
+		t.Errorf("asked %d times", e.count())
 	}
 }
 
@@ -266,22 +280,22 @@ func TestFaults(t *testing.T) {
 		"no connection": {answer: func(http.ResponseWriter) bool { panic(http.ErrAbortHandler) }, want: "can't be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e.answer = c.answer
+			e.answers(c.answer)
 			e.file(path, "planted-0")
 			if c.file != "" {
 				e.must(os.WriteFile(path, []byte(c.file), 0o600))
 			}
-			asked := e.asked
+			asked := e.count()
 			e.fails(New(path, read), c.want)
-			if c.answer != nil && e.asked != asked+1 {
-				t.Errorf("asked %d times", e.asked-asked)
+			if c.answer != nil && e.count() != asked+1 {
+				t.Errorf("asked %d times", e.count()-asked)
 			}
 		})
 	}
 	refuse := func(context.Context, string, int64) ([]byte, error) { return nil, errors.New("a sandbox can write it") }
 	e.file(path, "planted-0")
-	asked := e.asked
-	if e.fails(New(path, refuse), "a sandbox can write it"); e.asked != asked {
+	asked := e.count()
+	if e.fails(New(path, refuse), "a sandbox can write it"); e.count() != asked {
 		t.Error("a file that is refused was used")
 	}
 	e.fails(New(path+".none", read), "no such file")
