@@ -195,6 +195,26 @@ func TestOnRenewAfterAGateway(t *testing.T) {
 	}
 }
 
+// TestOnRenewOfARemovedOne: a sandbox may be gone before the end of its command, and forgotten.
+func TestOnRenewOfARemovedOne(t *testing.T) {
+	e := newToldEngine()
+	w := newWorld(t, e)
+	w.run()
+	box := w.create(api.CreateRequest{Name: "box", TTL: time.Hour, OnRenew: api.OnRenew{Command: []string{"reload"}}})
+	w.start("box")
+	hold := make(chan struct{})
+	e.with(hold, 3)
+	w.tells(e, 1, w.putNow("box"))
+	w.must(w.client.Remove(t.Context(), "box", true))
+	w.eventually("it is gone", func() bool { return w.gateway.roster.ByID(box.ID) == nil })
+	w.gateway.onRenew.Tidy()
+	close(hold)
+	w.eventually("its end is noted", func() bool { return w.counted("openshell_on_renew_failures_total") == 1 })
+	if got := w.gateway.onRenew.Of(box.ID, api.OnRenew{Signal: "HUP"}); !got.At.IsZero() {
+		t.Errorf("it is known again: %+v", got)
+	}
+}
+
 // TestOnRenewRefused: what can't be done inside is refused with a line and a hint.
 func TestOnRenewRefused(t *testing.T) {
 	w := newWorld(t, newFake("fake"))

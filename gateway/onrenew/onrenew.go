@@ -119,7 +119,12 @@ func (c *Calls) run(ctx context.Context, id string) {
 		return
 	}
 	c.mu.Lock()
-	generation, done := c.last[id].seen, c.last[id].done
+	one := c.last[id] // Tidy may forget it while the command runs
+	if one == nil {
+		c.mu.Unlock()
+		return
+	}
+	generation, done := one.seen, one.done
 	c.mu.Unlock()
 	if generation <= max(done, box.Rec().Start.Generation) {
 		return
@@ -130,7 +135,6 @@ func (c *Calls) run(ctx context.Context, id string) {
 		return // the gateway ends
 	}
 	c.mu.Lock()
-	one := c.last[id]
 	one.done = generation
 	if errors.Is(err, drivers.ErrNotRunning) { // it starts with a newer one
 		c.mu.Unlock()
