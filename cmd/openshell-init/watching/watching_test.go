@@ -128,18 +128,22 @@ func TestWatchManyShares(t *testing.T) {
 			s.publish(7)
 			all = append(all, &watched{view: s, seen: func(n uint64) { seen[s] = append(seen[s], report{n, time.Since(start)}) }})
 		}
+		after := func(d time.Duration) {
+			time.Sleep(d)
+			synctest.Wait() // what the watch did is done, and ordered before what comes
+		}
 		go watch(ctx, all, drop, everyCached)
-		time.Sleep(1100 * time.Millisecond)
+		after(1100 * time.Millisecond)
 		a.publish(8)
 		b.publish(8)
-		time.Sleep(200 * time.Millisecond)
+		after(200 * time.Millisecond)
 		if drops != 1 {
 			t.Errorf("%d drops for two shares that were published at once", drops)
 		}
 		stuck.publish(8)
-		time.Sleep(200 * time.Millisecond)
+		after(200 * time.Millisecond)
 		b.publish(9)
-		time.Sleep(400 * time.Millisecond)
+		after(400 * time.Millisecond)
 		cancel()
 		synctest.Wait()
 	})
