@@ -7,6 +7,6 @@
 // each test counts the credentials that were used, and the calls that were refused: none may be.
 //
 // The programs are this host's own, in a tree with their libraries, which is a VM's root and the
-// containers' image. A usual run has credentials that live for half a minute. OPENSHELL_PROGRAMS=long
-// has a minute, clones for three, and has all of it in VMs, too.
+// containers' image. A usual run has credentials that live for half a minute, and only PHP in a VM.
+// OPENSHELL_PROGRAMS=long has a minute, clones for three, and has all of it in VMs, one at a time.
 package programs

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -83,20 +84,24 @@ func (w *world) testKubectl(r *recipe) {
 }
 
 // loop runs lines in the sandbox that go on until there is a file /tmp/stop. The returned function
-// ends them, and returns what they printed.
+// ends them, and returns what they printed. A test that fails ends them, too.
 func (w *world) loop(name, lines string) (end func() string) {
 	w.Helper()
-	done := make(chan string, 1)
+	done, out := make(chan struct{}), ""
 	go func() {
-		out, err := w.try("exec", name, "sh", "-c", lines)
-		if err != nil {
+		defer close(done)
+		var err error
+		if out, err = w.try("exec", name, "sh", "-c", lines); err != nil {
 			w.Error(fmt.Errorf("%w\n%s", err, out))
 		}
-		done <- out
 	}()
-	return func() string {
-		w.Helper()
-		w.inside(name, "touch /tmp/stop")
-		return <-done
-	}
+	end = sync.OnceValue(func() string {
+		if _, err := w.try("exec", name, "touch", "/tmp/stop"); err != nil {
+			w.Error(err)
+		}
+		<-done
+		return out
+	})
+	w.Cleanup(func() { end() })
+	return end
 }

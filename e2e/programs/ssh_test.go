@@ -4,6 +4,7 @@ package programs_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -117,6 +118,14 @@ func (w *world) testSSH(r *recipe) {
 			}
 		})
 	}
+	end := sync.OnceFunc(func() { // also of a test that fails: they tell it of their failures
+		_, err := w.try("exec", "deployer", "touch", "/tmp/stop")
+		if err = errors.Join(err, os.WriteFile(filepath.Join(dir, "over"), nil, 0o644)); err != nil {
+			w.Error(err)
+		}
+		ends.Wait()
+	})
+	w.Cleanup(end)
 	more := func(what string) {
 		w.Helper()
 		before := w.sessions("deployer")
@@ -137,9 +146,7 @@ func (w *world) testSSH(r *recipe) {
 		server.takes(now)
 		more("sessions come by the new key")
 	}
-	w.must(os.WriteFile(filepath.Join(dir, "over"), nil, 0o644))
-	w.inside("deployer", "touch /tmp/stop")
-	ends.Wait()
+	end()
 	w.Logf("%d sessions, %d keys, none refused", w.sessions("deployer"), len(keys))
 	for i, key := range keys {
 		cmd := w.here(context.Background(), dir, "ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile=known_hosts",

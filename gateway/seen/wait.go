@@ -162,11 +162,11 @@ func nobody(it *roster.Item) error {
 
 // notInTime words what was seen in place of the generation.
 func notInTime(it *roster.Item, q api.SeenRequest, viewers []api.SeenBy) error {
-	e := &api.Error{Code: api.CodeNotSeen,
-		Hint: "openshell-vm inspect " + it.Rec().Name + " shows what it saw last; --timeout waits longer"}
+	e := &api.Error{Code: api.CodeNotSeen, Hint: "openshell-vm inspect " + it.Rec().Name + " shows what it saw last"}
 	if it.Rec().Own() {
-		e.Hint = "restart what has the share mounted; --timeout waits longer"
+		e.Hint = "restart what has the share mounted"
 	}
+	e.Hint += "; openshell-vm share wait --timeout 1m " + it.Rec().Name + " waits longer"
 	if now, err := published(it); err == nil && now < q.Generation {
 		e.Message = fmt.Sprintf("generation %d of %s is not published: after %v the newest is %d",
 			q.Generation, it.Rec().Name, q.Timeout, now)

@@ -97,15 +97,18 @@ func (p *Project) consent(wants []string, trust bool) error {
 	for i := range wants {
 		wants[i] = text.Line(wants[i])
 	}
-	told := fmt.Sprintf("%s: %s needs your consent:\n  %s", say.Program, p.Path, strings.Join(wants, "\n  "))
+	const needs = "needs your consent"
+	told := func(what string) string {
+		return fmt.Sprintf("%s: %s %s:\n  %s", say.Program, p.Path, what, strings.Join(wants, "\n  "))
+	}
 	switch {
 	case trust:
-		fmt.Fprintln(os.Stderr, told)
+		fmt.Fprintln(os.Stderr, told("has your consent by --trust"))
 		return nil
 	case !term.IsTerminal(int(os.Stdin.Fd())) || !term.IsTerminal(int(os.Stderr.Fd())):
-		return say.Errorf("read it, then add --trust: that holds until it asks for something else", "%s needs your consent: %s",
-			p.Path, strings.Join(wants, "; "))
-	case !frame.Confirmed(os.Stdin, told):
+		return say.Errorf("read it, then add --trust: that holds until it asks for something else", "%s %s: %s",
+			p.Path, needs, strings.ReplaceAll(strings.Join(wants, "; "), ":; ", ": "))
+	case !frame.Confirmed(os.Stdin, told(needs)):
 		return say.Errorf("once it is as you want it, call the same command again", "%s has no consent, and nothing was done", p.Path)
 	}
 	return nil

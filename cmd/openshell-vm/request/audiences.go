@@ -21,10 +21,9 @@ func TokenFlags() []cli.Flag {
 			Usage: "`MODE`: who makes sandbox.jwt and keeps it fresh; " + strings.Join(modes(), " or ")}},
 		&cli.StringFlag{Name: "static-token", TakesFile: true, Usage: "your own token in `FILE` as sandbox.jwt, in place of one of the " +
 			"gateway's; it is followed when the file changes"},
-		&cli.StringSliceFlag{Name: "token", Usage: "keep a fresh token for another " +
-			"`AUDIENCE[,file=NAME][,ttl=DURATION][,alg=ES256|RS256|EdDSA][,jti=no]` " +
+		&cli.StringSliceFlag{Name: "token", Usage: "keep a fresh token for another `AUDIENCE` " +
 			"beside sandbox.jwt, in HOST.jwt of a URL as the audience; or for a provider, with what its SDK reads: " +
-			providers() + " (repeatable)"},
+			providers() + "; AUDIENCE[,file=NAME][,ttl=DURATION][,alg=ES256|RS256|EdDSA][,jti=no] (repeatable)"},
 		&cli.StringFlag{Name: "identity", Usage: "`NAME` as the subject of these tokens, which outlives the sandbox",
 			DefaultText: "the sandbox's id; a share's name"},
 		&cli.StringSliceFlag{Name: "claim", Usage: "a claim `K=V` of these tokens (repeatable)"},

@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/say"
@@ -29,8 +28,8 @@ func onRenew(text string) (r api.OnRenew, err error) {
 	if _, ok := api.SignalNumber(text); ok {
 		return api.OnRenew{Signal: text}, nil
 	}
-	if r.Command, err = shellquote.Split(text); err != nil {
-		return r, say.Errorf("close each quote", "--on-renew %q: %v", text, err)
+	if r.Command, err = words("on-renew", text, text); err != nil {
+		return r, err
 	}
 	if len(r.Command) == 0 {
 		return r, say.Errorf("write --on-renew HUP, or --on-renew 'PROGRAM ARG…'", "--on-renew is empty")

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
 
 	"openshell-vm/cmd/openshell-vm/say"
@@ -20,19 +19,18 @@ import (
 // create and share set.
 func SourceFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "file", Usage: "a file `[NAME=]PATH[,mode=0400][,owner=UID[:GID]]` of the host, or a directory, " +
-			"beside the token, which is followed when it changes (repeatable)"},
-		&cli.StringSliceFlag{Name: "exec", Usage: "what a command of the host prints as a file beside the token, " +
-			"`NAME=COMMAND[,every=30m][,format=aws|kubernetes|oauth|jwt|raw][,mode=0400][,owner=UID[:GID]]`; " +
-			"it runs again before that expires, or every so often (repeatable)"},
-		&cli.StringSliceFlag{Name: "secret", Usage: "a secret `NAME[,name=FILE][,mode=0400][,owner=UID[:GID]]` as a file " +
-			"beside the token, which is replaced when the secret is (repeatable)"},
-		&cli.StringSliceFlag{Name: "github-app", Usage: "a GitHub App's token, and git's credentials with it, in github/, " +
-			"`ID,installation=N,key=FILE[,repos=OWNER/NAME;…][,name=DIR][,url=URL][,mode=0400]`; " +
-			"FILE of the host is the app's private key (repeatable)"},
-		&cli.StringSliceFlag{Name: "oauth", Usage: "an access token in NAME/token beside the token, " +
-			"made with the refresh token in a JSON file of the host, " +
-			"`[NAME=]FILE[,mode=0400]`; the gateway writes a new refresh token back (repeatable)"},
+		&cli.StringSliceFlag{Name: "file", Usage: "a file or a directory of the host, `[NAME=]PATH`, " +
+			"beside the token, which is followed when it changes; PATH[,mode=0400][,owner=UID[:GID]] (repeatable)"},
+		&cli.StringSliceFlag{Name: "exec", Usage: "what a command of the host prints, without a shell, as the file NAME " +
+			"beside the token: `NAME=COMMAND`; it runs again before that expires, or every so often; " +
+			"COMMAND[,every=30m][,format=aws|kubernetes|oauth|jwt|raw][,mode=0400][,owner=UID[:GID]] (repeatable)"},
+		&cli.StringSliceFlag{Name: "secret", Usage: "the secret `NAME` of secret create as a file beside the token, " +
+			"which is replaced when the secret is; NAME[,name=FILE][,mode=0400][,owner=UID[:GID]] (repeatable)"},
+		&cli.StringSliceFlag{Name: "github-app", Usage: "a GitHub App's token, and git's credentials with it, in github/: " +
+			"`ID,installation=N,key=FILE`; FILE of the host is the app's private key; " +
+			"FILE[,repos=OWNER/NAME;…][,name=DIR][,url=URL][,mode=0400] (repeatable)"},
+		&cli.StringSliceFlag{Name: "oauth", Usage: "an access token in NAME/token beside the token, made with the refresh token " +
+			"in a JSON file of the host, `[NAME=]FILE`; the gateway writes a new refresh token back; FILE[,mode=0400] (repeatable)"},
 	}
 }
 
@@ -92,8 +90,8 @@ func commandSource(text string) (s api.Source, err error) {
 		return s, say.Errorf(hint, "--exec %q has no NAME", text)
 	}
 	s.Name = name
-	if s.Command, err = shellquote.Split(command); err != nil {
-		return s, say.Errorf("close each quote", "--exec %q: %v", text, err)
+	if s.Command, err = words("exec", text, command); err != nil {
+		return s, err
 	}
 	if len(s.Command) == 0 {
 		return s, say.Errorf(hint, "--exec %q has no COMMAND", text)
