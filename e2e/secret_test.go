@@ -29,14 +29,7 @@ import (
 // had there before.
 func TestSecretIsGone(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, os.Getuid())
-	for _, name := range hostVars {
-		w.setenv(name, os.Getenv(name))
-	}
-	list := slices.DeleteFunc(slices.Clone(engines), func(e engine) bool { return hostVars[e.driver] != "" && os.Getenv(hostVars[e.driver]) == "" })
-	if len(list) < len(engines) && os.Getenv("E2E_REQUIRE") == "1" {
-		t.Fatal("DOCKER_HOST or CONTAINER_HOST is not set")
-	}
+	w, list := worldOfAll(t)
 	unset, removed := w.secret("unset"), w.secret("removed")
 	for _, e := range list {
 		flags := append([]string{"--secret", "unset", "--secret", "removed,name=d/pw,mode=0400"}, e.flags...)
@@ -69,6 +62,19 @@ func TestSecretIsGone(t *testing.T) {
 	w.isGone(removed, list)
 }
 
+// worldOfAll makes a world whose gateway has all engines that there are.
+func worldOfAll(t *testing.T) (*world, []engine) {
+	w := newWorld(t, os.Getuid())
+	for _, name := range hostVars {
+		w.setenv(name, os.Getenv(name))
+	}
+	list := slices.DeleteFunc(slices.Clone(engines), func(e engine) bool { return hostVars[e.driver] != "" && os.Getenv(hostVars[e.driver]) == "" })
+	if len(list) < len(engines) && os.Getenv("E2E_REQUIRE") == "1" {
+		t.Fatal("DOCKER_HOST or CONTAINER_HOST is not set")
+	}
+	return w, list
+}
+
 // shownSecret is a secret that is looked for.
 type shownSecret struct {
 	name, text string
@@ -84,6 +90,10 @@ func (w *world) secret(name string) *shownSecret {
 	if r.code != 0 {
 		w.Fatalf("secret create: %s", r.stderr)
 	}
+	return newShownSecret(name, text)
+}
+
+func newShownSecret(name, text string) *shownSecret {
 	s := &shownSecret{name: name, text: text, paths: map[string]string{}}
 	s.forms = [][]byte{[]byte(text), []byte(hex.EncodeToString([]byte(text))), []byte(strings.ToUpper(hex.EncodeToString([]byte(text))))}
 	for pad := range 3 { // without the ends, which depend on what stands beside it

@@ -7,6 +7,7 @@ package ask
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -101,11 +102,27 @@ func Reason(err error) error {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return errors.New("it did not answer in time")
 	case errors.As(err, &certificate):
-		return fmt.Errorf("its certificate can't be trusted: %.200s", certificate.Err)
+		return errors.New("its certificate can't be trusted: " + untrusted(certificate.Err))
 	case errors.As(err, &network):
 		return fmt.Errorf("it can't be reached: %.200s", network)
 	}
 	return errors.New("its answer can't be read") // such errors quote what was sent
+}
+
+// untrusted words what is wrong with a certificate, without what stands in it.
+func untrusted(err error) string {
+	var host x509.HostnameError
+	var authority x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &host):
+		return "it is for another host"
+	case errors.As(err, &authority):
+		return "nobody whom this host trusts has signed it"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "it has expired or is not valid yet, or the host's clock is wrong"
+	}
+	return "it is not valid"
 }
 
 // Token refuses what can be no token: it goes into files that are read by lines.

@@ -2,11 +2,6 @@ package githubapp
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,58 +12,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
+	"openshell-vm/gateway/sources/ask/asktest"
 	"openshell-vm/internal/vocab"
 )
 
 const planted = "ghs_planted0123456789"
 
-// github stands in for GitHub: it verifies the app's assertion.
-type github struct {
-	*testing.T
-	key    *rsa.PrivateKey
-	asked  []string // the repositories of each question
-	answer func(w http.ResponseWriter)
-}
-
-func (g *github) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	claims := jwt.RegisteredClaims{}
-	_, err := jwt.NewParser(jwt.WithValidMethods([]string{"RS256"}), jwt.WithIssuer("12345"), jwt.WithIssuedAt(), jwt.WithExpirationRequired()).
-		ParseWithClaims(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), &claims,
-			func(*jwt.Token) (any, error) { return &g.key.PublicKey, nil })
-	if err != nil || claims.ExpiresAt.Sub(claims.IssuedAt.Time) > 10*time.Minute || claims.IssuedAt.After(time.Now().Add(-30*time.Second)) {
-		w.WriteHeader(http.StatusUnauthorized)
-		return
-	}
-	if r.Method != http.MethodPost || r.URL.Path != "/api/v3/app/installations/678/access_tokens" {
-		w.WriteHeader(http.StatusNotFound)
-		return
-	}
-	var wanted struct{ Repositories []string }
-	if err := json.NewDecoder(r.Body).Decode(&wanted); err != nil {
-		g.Error(err)
-	}
-	g.asked = append(g.asked, strings.Join(wanted.Repositories, " "))
-	g.answer(w)
-}
-
-func gives(w http.ResponseWriter, token string, expires time.Time, repos string) {
-	w.WriteHeader(http.StatusCreated)
-	fmt.Fprintf(w, `{"token":%q,"expires_at":%q,"permissions":{},"repositories":[%s]}`, token, expires.UTC().Format(time.RFC3339), repos)
-}
-
-func newGitHub(t *testing.T) (g *github, app vocab.GitHubApp, m func(vocab.GitHubApp) *Maker) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g = &github{T: t, key: key}
-	server := httptest.NewServer(g)
-	t.Cleanup(server.Close)
+func newGitHub(t *testing.T) (g *asktest.GitHub, app vocab.GitHubApp, m func(vocab.GitHubApp) *Maker) {
+	g = asktest.NewGitHub(t, nil)
 	path := filepath.Join(t.TempDir(), "app.pem")
-	write(t, path, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
-	app = vocab.GitHubApp{App: "12345", Installation: 678, Key: path, URL: server.URL}
+	write(t, path, g.Key())
+	app = vocab.GitHubApp{App: asktest.App, Installation: asktest.Installation, Key: path, URL: g.URL}
 	read := func(_ context.Context, path string, _ int64) ([]byte, error) { return os.ReadFile(path) }
 	return g, app, func(app vocab.GitHubApp) *Maker { return New(app, read) }
 }
@@ -82,7 +36,7 @@ func write(t *testing.T, path string, data []byte) {
 func TestMake(t *testing.T) {
 	g, app, maker := newGitHub(t)
 	at := time.Now().Add(time.Hour).Truncate(time.Second)
-	g.answer = func(w http.ResponseWriter) { gives(w, planted, at, `{"full_name":"Acme/web"}`) }
+	g.Answer(func(w http.ResponseWriter) { asktest.Give(w, planted, at, "Acme/web") })
 	app.Repositories = []string{"acme/web", "docs"}
 	files, expires, err := maker(app).Make(t.Context())
 	host := strings.TrimPrefix(app.URL, "http://")
@@ -90,19 +44,15 @@ func TestMake(t *testing.T) {
 		string(files[CredentialFile]) != "http://x-access-token:"+planted+"@"+host+"\n" || len(files) != 2 {
 		t.Errorf("%q, %v, %v", files, expires, err)
 	}
-	if len(g.asked) != 1 || g.asked[0] != "web docs" {
-		t.Errorf("asked for %q", g.asked)
-	}
-	other, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
+	if asked, _ := g.Asked(); len(asked) != 1 || asked[0] != "web docs" {
+		t.Errorf("asked for %q", asked)
 	}
 	m := maker(app)
-	g.key = other // the app's page has another key now
+	other := g.NewKey(t)
 	if _, _, err := m.Make(t.Context()); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("with a former key: %v", err)
 	}
-	write(t, app.Key, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(other)}))
+	write(t, app.Key, other)
 	if _, _, err := m.Make(t.Context()); err != nil {
 		t.Errorf("with the new key: %v", err)
 	}
@@ -113,7 +63,7 @@ func TestFaults(t *testing.T) {
 	g, app, maker := newGitHub(t)
 	hour := time.Now().Add(time.Hour)
 	led := false
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { led = true; gives(w, planted, hour, "") }))
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { led = true; asktest.Give(w, planted, hour) }))
 	defer elsewhere.Close()
 	for name, c := range map[string]struct {
 		change func(*vocab.GitHubApp)
@@ -139,20 +89,20 @@ func TestFaults(t *testing.T) {
 				}
 			}
 		}, says: "too large"},
-		"no token":   {answer: func(w http.ResponseWriter) { gives(w, "", hour, "") }, says: "no token"},
-		"two lines":  {answer: func(w http.ResponseWriter) { gives(w, planted+"\nx", hour, "") }, says: "no token"},
-		"expired":    {answer: func(w http.ResponseWriter) { gives(w, planted, time.Now().Add(-time.Minute), "") }, says: "expired already"},
+		"no token":   {answer: func(w http.ResponseWriter) { asktest.Give(w, "", hour) }, says: "no token"},
+		"two lines":  {answer: func(w http.ResponseWriter) { asktest.Give(w, planted+"\nx", hour) }, says: "no token"},
+		"expired":    {answer: func(w http.ResponseWriter) { asktest.Give(w, planted, time.Now().Add(-time.Minute)) }, says: "expired already"},
 		"redirected": {answer: func(w http.ResponseWriter) { w.Header().Set("Location", elsewhere.URL); w.WriteHeader(307) }, says: "HTTP 307"},
 		"another owner's": {change: func(a *vocab.GitHubApp) { a.Repositories = []string{"acme/web"} },
-			answer: func(w http.ResponseWriter) { gives(w, planted, hour, `{"full_name":"evil/web"}`) }, says: "does not have acme/web"},
+			answer: func(w http.ResponseWriter) { asktest.Give(w, planted, hour, "evil/web") }, says: "does not have acme/web"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			app := app
 			if c.change != nil {
 				c.change(&app)
 			}
-			if g.answer = c.answer; c.answer == nil {
-				g.answer = func(w http.ResponseWriter) { gives(w, planted, hour, "") }
+			if g.Answer(c.answer); c.answer == nil {
+				g.Answer(func(w http.ResponseWriter) { asktest.Give(w, planted, hour) })
 			}
 			files, _, err := maker(app).Make(t.Context())
 			if err == nil || files != nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), planted) {
@@ -166,7 +116,7 @@ func TestFaults(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	done := make(chan struct{})
-	g.answer = func(http.ResponseWriter) { <-done }
+	g.Answer(func(http.ResponseWriter) { <-done })
 	_, _, err := maker(app).Make(ctx)
 	close(done)
 	if err == nil || !strings.Contains(err.Error(), "in time") || errors.Is(err, errors.ErrUnsupported) {

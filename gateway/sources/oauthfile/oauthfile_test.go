@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,72 +12,30 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"openshell-vm/gateway/sources/ask/asktest"
 )
 
-// endpoint is a token endpoint that rotates: only the newest refresh token is good.
+// endpoint is one for a test, with the file for it.
 type endpoint struct {
 	*testing.T
-	URL    string
-	mu     sync.Mutex
-	turn   int
-	asked  int
-	before func() // called before each answer
-	answer func(w http.ResponseWriter) bool
+	*asktest.Endpoint
 }
 
-func newEndpoint(t *testing.T) *endpoint {
-	e := &endpoint{T: t, before: func() {}}
-	server := httptest.NewServer(e)
-	t.Cleanup(server.Close)
-	e.URL = server.URL + "/token"
-	return e
-}
+func newEndpoint(t *testing.T) *endpoint { return &endpoint{t, asktest.NewEndpoint(t)} }
 
-// count is how often it was asked; answers says what it answers from now on, nil for what it is. A
-// connection that it breaks off orders nothing between its side and the test's: only the lock does.
+// count is how often it was asked.
 func (e *endpoint) count() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.asked
+	all, _ := e.Asked()
+	return all
 }
 
-func (e *endpoint) answers(answer func(http.ResponseWriter) bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.answer = answer
-}
-
-func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.asked++
-	e.before()
-	if e.answer != nil && e.answer(w) {
-		return
-	}
-	id, secret, _ := r.BasicAuth()
-	w.Header().Set("Content-Type", "application/json")
-	if id != "me" || secret != "planted-client" || r.FormValue("grant_type") != "refresh_token" ||
-		r.FormValue("refresh_token") != fmt.Sprint("planted-", e.turn) {
-		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprintf(w, `{"error":"invalid_grant","error_description":"planted, it was %s"}`, r.FormValue("refresh_token"))
-		return
-	}
-	e.turn++
-	fmt.Fprintf(w, `{"access_token":"access-%d","token_type":"Bearer","expires_in":60,"refresh_token":"planted-%d"}`, e.turn, e.turn)
-}
-
-// file writes a file with a refresh token. Its form is odd, and has to stay.
+// file writes a file with a refresh token.
 func (e *endpoint) file(path, token string) string {
 	e.Helper()
-	e.must(os.WriteFile(path, []byte(e.text(token)), 0o640))
+	e.must(os.WriteFile(path, []byte(e.File(token)), 0o640))
 	e.must(os.Chmod(path, 0o640))
 	return path
-}
-
-func (e *endpoint) text(token string) string {
-	return fmt.Sprintf("{ \"client_id\":\"me\",\n\t\"x\": {\"refresh_token\": \"no\"}, \"refresh_token\" :%q,\"client_secret\":\"planted-client\",\n \"token_endpoint\": %q }\n\n",
-		token, e.URL)
 }
 
 func (e *endpoint) must(err error) {
@@ -92,7 +49,7 @@ func (e *endpoint) holds(path, token string) {
 	e.Helper()
 	data, err := os.ReadFile(path)
 	info, err2 := os.Stat(path)
-	if err != nil || err2 != nil || string(data) != e.text(token) || info.Mode().Perm() != 0o640 {
+	if err != nil || err2 != nil || string(data) != e.File(token) || info.Mode().Perm() != 0o640 {
 		e.Errorf("the file holds %q, %v %v; want %s", data, err, info, token)
 	}
 	if left, _ := filepath.Glob(filepath.Dir(path) + "/*.openshell-new"); len(left) > 0 {
@@ -169,11 +126,11 @@ func TestDied(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEndpoint(t)
-			e.turn = 5
+			e.Turn(5)
 			path := e.file(filepath.Join(t.TempDir(), "o.json"), "planted-0")
 			text := c.left
 			if strings.HasPrefix(text, "planted") {
-				text = e.text(text)
+				text = e.File(text)
 			}
 			e.must(os.WriteFile(pendingName(path), []byte(text), 0o640))
 			e.must(os.Chmod(pendingName(path), 0o640))
@@ -207,11 +164,11 @@ func TestKept(t *testing.T) {
 	e.must(syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
 	small := syscall.Rlimit{Cur: 1, Max: limit.Max} // Go ignores SIGXFSZ, so that a write fails
 	r := New(path, read)
-	e.before = func() { e.must(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small)) }
+	e.Before(func() { e.must(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small)) })
 	e.fails(r, "in memory only")
 	e.fails(r, "in memory only")
 	e.must(syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
-	e.before = func() {}
+	e.Before(func() {})
 	e.holds(path, "planted-0")
 	e.makes(r, "access-1")
 	e.holds(path, "planted-1")
@@ -224,10 +181,10 @@ func TestKept(t *testing.T) {
 func TestNewLoginWins(t *testing.T) {
 	e := newEndpoint(t)
 	path := e.file(filepath.Join(t.TempDir(), "o.json"), "planted-0")
-	e.before = func() {
+	e.Before(func() {
 		e.file(path+".login", "planted-login")
 		e.must(os.Rename(path+".login", path))
-	}
+	})
 	e.makes(New(path, read), "access-1")
 	e.holds(path, "planted-login")
 }
@@ -237,7 +194,7 @@ func TestEnding(t *testing.T) {
 	e := newEndpoint(t)
 	path := e.file(filepath.Join(t.TempDir(), "o.json"), "planted-0")
 	ctx, cancel := context.WithCancel(t.Context())
-	e.before = cancel
+	e.Before(cancel)
 	if _, _, err := New(path, read).Make(ctx); err != nil {
 		t.Error(err)
 	}
@@ -280,7 +237,7 @@ func TestFaults(t *testing.T) {
 		"no connection": {answer: func(http.ResponseWriter) bool { panic(http.ErrAbortHandler) }, want: "can't be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e.answers(c.answer)
+			e.Answer(c.answer)
 			e.file(path, "planted-0")
 			if c.file != "" {
 				e.must(os.WriteFile(path, []byte(c.file), 0o600))
