@@ -16,20 +16,27 @@ var recipes = []struct {
 	title     string
 	otherwise func(w *world) []string
 	test      func(w *world, r *recipe)
+	vm        bool // in a VM, too, in any run
 }{
 	{"git", func(w *world) []string {
 		return []string{"gh auth token,every=30m", w.fetch("git") + ",every=" + w.rates.every}
-	}, (*world).testGit},
-	{"ssh", func(*world) []string { return []string{"User deploy", "User root"} }, (*world).testSSH},
-	{"kubectl", func(w *world) []string { return []string{"aws eks get-token --cluster-name prod", w.fetch("kube")} }, (*world).testKubectl},
+	}, (*world).testGit, false},
+	{"ssh", func(*world) []string { return []string{"User deploy", "User root"} }, (*world).testSSH, false},
+	{"kubectl", func(w *world) []string { return []string{"aws eks get-token --cluster-name prod", w.fetch("kube")} }, (*world).testKubectl, false},
 	{"AWS", func(w *world) []string {
 		return []string{"aws configure export-credentials --profile deploy", w.fetch("aws")}
-	}, (*world).testAWS},
-	{"PHP", func(*world) []string { return nil }, (*world).testPHP},
+	}, (*world).testAWS, false},
+	{"PHP", func(*world) []string { return nil }, (*world).testPHP, true},
+	{"Node", func(w *world) []string {
+		if w.driver == "vm" {
+			return nil
+		}
+		return []string{" --inotify", ""} // which containers refuse
+	}, (*world).testNode, true},
 }
 
-// TestRecipes runs each of the page's recipes in a container of each engine, and PHP's in a VM. If it
-// is to take long, all are in a VM, too: one guest at a time, for they are emulated.
+// TestRecipes runs each of the page's recipes in a container of each engine, and PHP's and Node's in a
+// VM. If it is to take long, all are in a VM, too: one guest at a time, for they are emulated.
 func TestRecipes(t *testing.T) {
 	programs := needed(t)
 	authority, err := provider.NewAuthority()
@@ -55,7 +62,7 @@ func TestRecipes(t *testing.T) {
 			load(t, p, tree)
 			w := newWorld(t, p, tree, authority)
 			for _, c := range recipes {
-				if guest && !isLong() && c.title != "PHP" {
+				if guest && !c.vm && !isLong() {
 					continue // git's takes minutes, the others much of the processor
 				}
 				t.Run(strings.ToLower(c.title), func(t *testing.T) {

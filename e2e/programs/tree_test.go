@@ -15,7 +15,7 @@ import (
 
 // hostPrograms are what scripts/setup --test installs for these tests, by their packages.
 var hostPrograms = map[string]string{"git": "git", "ssh": "openssh-client", "ssh-keygen": "openssh-client", "sshd": "openssh-server",
-	"kubectl": "kubernetes-client", "php": "php-cli", "busybox": "busybox-static", "curl": "curl"}
+	"kubectl": "kubernetes-client", "php": "php-cli", "node": "nodejs", "busybox": "busybox-static", "curl": "curl"}
 
 // needed finds the programs of this host's. One that is missing ends the test.
 func needed(t *testing.T) map[string]string {
@@ -44,10 +44,13 @@ func makeTree(t *testing.T, programs map[string]string, dir string, authority *a
 		chmod 1777 tmp; chmod 700 root
 		cp "$busybox" bin/busybox
 		for applet in $(bin/busybox --list); do [ "$applet" = busybox ] || ln -sf busybox bin/$applet; done
-		for name in git ssh ssh-keygen kubectl php; do eval "path=\$$(echo $name | tr - _)"; cp "$path" usr/bin/$name; done
+		for name in git ssh ssh-keygen kubectl php node; do eval "path=\$$(echo $name | tr - _)"; cp "$path" usr/bin/$name; done
 		cp -a "$(git --exec-path)" usr/lib/git-core
 		ln -sf /usr/bin/git usr/lib/git-core/git
 		cp -a /usr/share/git-core usr/share/ 2>/dev/null || :
+		for part in acorn acorn-walk cjs-module-lexer undici; do # Debian's node loads them from there
+			[ ! -d /usr/share/nodejs/$part ] || cp -rL --parents /usr/share/nodejs/$part .
+		done
 		for file in usr/bin/* usr/lib/git-core/git-remote-http; do ldd "$file" 2>/dev/null || :; done |
 			awk '$2 == "=>" && $3 ~ /^\// { print $3 } $1 ~ /^\// { print $1 }' | sort -u |
 			while read -r library; do cp -L --parents "$library" .; done
