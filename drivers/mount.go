@@ -2,6 +2,7 @@ package drivers
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -20,6 +21,9 @@ type Mount struct {
 	volume string // "" if the source is no volume's directory
 }
 
+// elsewhere is the hint where a target can't be had.
+const elsewhere = "mount it somewhere else"
+
 // NewMount checks both paths: absolute, clean, and not one that the sandbox
 // needs for itself. It does not look at the file system.
 func NewMount(source, target string) (Mount, error) {
@@ -36,9 +40,10 @@ func NewMount(source, target string) (Mount, error) {
 	}
 	switch top := "/" + strings.SplitN(strings.TrimPrefix(target, "/"), "/", 2)[0]; {
 	case target == "/":
-		return Mount{}, fmt.Errorf("mount target / would hide the whole root")
+		return Mount{}, &Error{Err: errors.New("mount target / would hide the whole root"), Hint: elsewhere}
 	case top == "/proc" || top == "/sys" || top == "/dev":
-		return Mount{}, fmt.Errorf("mount target %q lies in %s, which belongs to the sandbox's kernel", target, top)
+		err := fmt.Errorf("mount target %q lies in %s, which belongs to the sandbox's kernel", target, top)
+		return Mount{}, &Error{Err: err, Hint: elsewhere}
 	}
 	return Mount{source: source, target: target}, nil
 }

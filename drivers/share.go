@@ -42,7 +42,7 @@ func (s Spec) ShareNamed(name string) (m Mount, ok bool) {
 func checkShares(spec Spec) error {
 	auth := spec.Auth.Target()
 	if auth != contract.AuthDir {
-		if err := checkShareTarget("the sandbox's own share", auth); err != nil {
+		if err := spec.checkShareTarget("the sandbox's own share", auth); err != nil {
 			return err
 		}
 		if spec.VM.TokenUser != "" && !mounts.Within(auth, contract.OwnDir) {
@@ -53,7 +53,7 @@ func checkShares(spec Spec) error {
 	}
 	for i, s := range spec.Shares {
 		target := s.Mount.Target()
-		if err := checkShareTarget("the share "+s.Name, target); err != nil {
+		if err := spec.checkShareTarget("the share "+s.Name, target); err != nil {
 			return err
 		}
 		if overlap(target, contract.AuthDir) {
@@ -69,8 +69,12 @@ func checkShares(spec Spec) error {
 }
 
 // checkShareTarget refuses what is no place for a share, whatever else there is.
-func checkShareTarget(what, target string) error {
+func (s Spec) checkShareTarget(what, target string) error {
 	switch {
+	case isFile(target):
+		return shareError(what, target, "a sandbox has a file there")
+	case s.VM.Inotify && overlap(target, contract.MirrorDir):
+		return shareError(what, target, "with --inotify the mirror is at "+contract.MirrorDir)
 	case overlap(target, DoorDir):
 		return shareError(what, target, "the gateway's socket is at "+DoorDir)
 	case mounts.Within(contract.SharesDir, target):
@@ -81,6 +85,14 @@ func checkShareTarget(what, target string) error {
 
 func shareError(what, target, why string) error {
 	return &Error{Op: "show " + what + " at " + target, Err: fmt.Errorf("%s", why), Hint: "show it somewhere else"}
+}
+
+// ownFiles are files that every driver puts into a sandbox's root.
+var ownFiles = []string{"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
+
+// isFile reports whether a path is that of such a file, or would lie in one.
+func isFile(target string) bool {
+	return slices.ContainsFunc(ownFiles, func(file string) bool { return mounts.Within(target, file) })
 }
 
 // overlap reports whether one of two paths lies in the other, or is it.

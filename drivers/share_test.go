@@ -24,6 +24,7 @@ func TestShareTargets(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		at, user       string
+		inotify        bool
 		shares, mounts []string
 		writable       string
 		problem        string // "" if it is fine
@@ -48,9 +49,25 @@ func TestShareTargets(t *testing.T) {
 		"under a writable mount":   {shares: []string{"/work/a"}, writable: "/work", problem: "the share s0 is shown at /work/a"},
 		"own under a mount":        {at: "/work/a", mounts: []string{"/work"}, problem: "would hide the token"},
 		"own under a writable one": {at: "/work/a", writable: "/work", problem: "would hide the token"},
+		"at a file":                {shares: []string{"/etc/hosts"}, problem: "a sandbox has a file there"},
+		"in a file":                {shares: []string{"/etc/resolv.conf/a"}, problem: "a sandbox has a file there"},
+		"own at a file":            {at: "/etc/hostname", problem: "a sandbox has a file there"},
+		"a mount at a file":        {mounts: []string{"/etc/hosts"}, problem: "a sandbox has a file there"},
+		"beside files":             {at: "/etc/hosts.d", mounts: []string{"/etc/resolv"}},
+
+		"beside the mirror":            {inotify: true, shares: []string{"/etc/openshell/mirrors", "/etc/openshell/shares/a"}, mounts: []string{"/data"}},
+		"no mirror":                    {shares: []string{"/etc/openshell/mirror"}},
+		"the mirror":                   {inotify: true, shares: []string{"/etc/openshell/mirror"}, problem: "the mirror is at /etc/openshell/mirror"},
+		"in the mirror":                {inotify: true, shares: []string{"/etc/openshell/mirror/auth"}, problem: "the mirror is at"},
+		"own in the mirror":            {inotify: true, at: "/etc/openshell/mirror/auth", problem: "the mirror is at"},
+		"own around the mirror":        {inotify: true, at: "/etc", problem: "the mirror is at"},
+		"around the mirror":            {inotify: true, at: "/srv/own", shares: []string{"/etc/openshell"}, problem: "the mirror is at"},
+		"a mount in the mirror":        {inotify: true, mounts: []string{"/etc/openshell/mirror/x"}, problem: "the share's mirror is at"},
+		"a mount around the mirror":    {inotify: true, at: "/srv/own", mounts: []string{"/etc"}, problem: "the share's mirror is at"},
+		"a writable one in the mirror": {inotify: true, writable: "/etc/openshell/mirror", problem: "the share's mirror is at"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			spec := Spec{Auth: mount("/state/auth", AuthDir), VM: VM{TokenUser: c.user}}
+			spec := Spec{Auth: mount("/state/auth", AuthDir), VM: VM{TokenUser: c.user, Inotify: c.inotify}}
 			if c.at != "" {
 				spec.Auth = mount("/state/auth", c.at)
 			}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"openshell-vm/internal/contract"
 	"openshell-vm/internal/inode"
 )
 
@@ -67,12 +68,19 @@ func checkTargets(spec Spec) error {
 	check := func(source, target string) error {
 		if taken[target] || overlap(target, spec.Auth.Target()) {
 			return &Error{Op: "mount " + source, Err: fmt.Errorf("%s is taken by another mount, or would hide the token", target),
-				Hint: "mount it somewhere else"}
+				Hint: elsewhere}
+		}
+		if isFile(target) {
+			return &Error{Op: "mount " + source + " at " + target, Err: errors.New("a sandbox has a file there"), Hint: elsewhere}
+		}
+		if spec.VM.Inotify && overlap(target, contract.MirrorDir) {
+			return &Error{Op: "mount " + source + " at " + target,
+				Err: errors.New("with --inotify the share's mirror is at " + contract.MirrorDir), Hint: elsewhere}
 		}
 		for _, s := range spec.Shares {
 			if overlap(target, s.Mount.Target()) {
 				return &Error{Op: "mount " + source + " at " + target,
-					Err: fmt.Errorf("the share %s is shown at %s", s.Name, s.Mount.Target()), Hint: "mount it somewhere else"}
+					Err: fmt.Errorf("the share %s is shown at %s", s.Name, s.Mount.Target()), Hint: elsewhere}
 			}
 		}
 		taken[target] = true

@@ -63,6 +63,10 @@ func TestParseSpec(t *testing.T) {
 		"inside the share":   {mount("m", contract.AuthDir+"/x"), "in the share's place"},
 		"beside the share":   {mount("m", "/etc/openshell2"), ""},
 		"over what it is in": {mount("m", "/etc"), ""},
+		"share in the mirror": {func(s *guest.BootSpec) {
+			s.MirrorDir, s.AuthDir = contract.MirrorDir, contract.MirrorDir+"/auth"
+		}, "and the mirror at"},
+		"share around the mirror": {func(s *guest.BootSpec) { s.MirrorDir, s.AuthDir = "/opt/a/mirror", "/opt/a" }, "and the mirror at"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			spec := good()

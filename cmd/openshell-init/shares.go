@@ -30,6 +30,8 @@ func checkShares(spec guest.BootSpec) error {
 		// mountShares covers this directory, so no share may be above it or in its place.
 		case mounts.Within(contract.OwnDir, s.Target):
 			return fmt.Errorf("the boot spec puts the share %s at %s, which is needed for others", s.Name, s.Target)
+		case spec.MirrorDir != "" && (mounts.Within(s.Target, spec.MirrorDir) || mounts.Within(spec.MirrorDir, s.Target)):
+			return fmt.Errorf("the boot spec puts the share %s at %s, and the mirror at %s", s.Name, s.Target, spec.MirrorDir)
 		}
 		for _, other := range sharesOf(spec)[:i] {
 			if mounts.Within(s.Target, other.Target) || mounts.Within(other.Target, s.Target) {

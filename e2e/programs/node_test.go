@@ -27,7 +27,7 @@ setInterval(() => {
 	told.at.push(Date.now());
 	fs.writeFileSync(process.argv[2] + '.new', JSON.stringify(told));
 	fs.renameSync(process.argv[2] + '.new', process.argv[2]);
-}, 10);
+}, 100);
 `
 
 // heard is what nodeLoop tells.

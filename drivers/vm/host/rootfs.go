@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"openshell-vm/drivers"
+	"openshell-vm/internal/contract"
+	"openshell-vm/internal/mounts"
 )
 
 // ownerEntries and ownerTime bound the search for foreign owners in a root. The rest of a
@@ -32,6 +34,11 @@ func Judge(op, dir string, hidden []string) (drivers.Tree, error) {
 
 // Mounts judges all that the user added.
 func Mounts(spec drivers.Spec) ([]drivers.Tree, error) {
+	for _, m := range spec.Mounts {
+		if err := checkTarget(m.Source(), m.Target()); err != nil {
+			return nil, err
+		}
+	}
 	trees, err := drivers.JudgeMounts(spec)
 	for _, tree := range trees {
 		if err := checkReadable("mount "+tree.Source, tree.Source); err != nil {
@@ -41,8 +48,22 @@ func Mounts(spec drivers.Spec) ([]drivers.Tree, error) {
 	return trees, err
 }
 
+// checkTarget refuses what the guest init would: it covers that directory.
+func checkTarget(source, target string) error {
+	if !mounts.Within(target, contract.OwnDir) {
+		return nil
+	}
+	return &drivers.Error{Op: "mount " + source + " at " + target,
+		Err: errors.New("in a VM nothing but shares can be in " + contract.OwnDir), Hint: "mount it somewhere else"}
+}
+
 // Writable judges all that the user added for the sandbox to write to.
 func Writable(spec drivers.Spec) ([]drivers.Tree, error) {
+	for _, w := range spec.Writable {
+		if err := checkTarget(w.Source(), w.Target()); err != nil {
+			return nil, err
+		}
+	}
 	trees, err := drivers.JudgeWritable(spec)
 	for _, tree := range trees {
 		if err := checkReadable("mount "+tree.Source, tree.Source); err != nil {
