@@ -67,9 +67,17 @@ func TestAdoptedTellsOfLostSources(t *testing.T) {
 		w.stop()
 	}
 	w.run()
-	_, err := w.client.Shares.SetSources(t.Context(), "one", api.SourcesRequest{Set: sources})
+	w.put("one", map[string]string{"other": "x"})
+	if lines := w.get("one").Warnings; len(lines) != 1 || !strings.Contains(lines[0], ": gh-token, ssl/ca.pem: give") {
+		t.Errorf("another file was put: %q", lines)
+	}
+	_, err := w.client.Shares.SetSources(t.Context(), "one", api.SourcesRequest{Set: sources[:1]})
 	w.must(err)
-	if view := w.get("one"); len(view.Warnings) != 0 || len(view.Sources) != 2 {
+	if lines := w.get("one").Warnings; len(lines) != 1 || !strings.Contains(lines[0], ": gh-token: give") {
+		t.Errorf("one was set: %q", lines)
+	}
+	w.put("one", map[string]string{"gh-token": "x"})
+	if view := w.get("one"); len(view.Warnings) != 0 || len(view.Sources) != 1 {
 		t.Errorf("given again: %q, %+v", view.Warnings, view.Sources)
 	}
 }

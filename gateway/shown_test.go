@@ -54,6 +54,9 @@ func TestShownShares(t *testing.T) {
 	if s, err := w.client.Shares.Get(t.Context(), "team"); err != nil || !slices.Equal(s.UsedBy, []string{"a", "b"}) || s.Token.Generation != n {
 		t.Errorf("%+v, %v", s, err)
 	}
+	if all, err := w.client.Shares.List(t.Context()); err != nil || len(all) != 1 || !slices.Equal(all[0].UsedBy, []string{"a", "b"}) {
+		t.Errorf("%+v, %v", all, err)
+	}
 
 	for _, name := range []string{"a", "b"} { // so that only the shared one is late
 		w.eventually("its own share is seen", func() bool {

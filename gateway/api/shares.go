@@ -52,7 +52,7 @@ type Share struct {
 	Tokens    Tokens        `json:"tokens,omitzero"`
 	Sources   []SourceState `json:"sources,omitempty"`
 	Files     []string      `json:"files,omitempty"`  // the user's own, beside the tokens
-	UsedBy    []string      `json:"usedBy,omitempty"` // Get only: the sandboxes that see a share of the user's own, by name
+	UsedBy    []string      `json:"usedBy,omitempty"` // Get and List: the sandboxes that see a share of the user's own, by name
 	Warnings  []string      `json:"warnings,omitempty"`
 	Problem   string        `json:"problem,omitempty"` // one line: why a part of the share, or all but its name, can't be read
 }

@@ -12,6 +12,8 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/sources"
+	"openshell-vm/gateway/state"
+	"openshell-vm/internal/text"
 	"openshell-vm/share"
 )
 
@@ -46,13 +48,46 @@ func (r *Roster) held(id string) map[string][]byte {
 	return nil
 }
 
-// FilesLost begins the warning of an adopted item whose share had files of which only the lost
-// record knew where they come from. Whoever gives them again takes it away.
-const FilesLost = "its record was lost, and with it where files of its share come from: they are gone, or not renewed: "
+// What stands around the names in the warning of an adopted item whose share had files of which
+// only the lost record knew where they come from.
+const (
+	filesLost  = "its record was lost, and with it where files of its share come from: they are gone, or not renewed: "
+	toGiveThem = ": give them again by openshell-vm share set or share put"
+)
 
-// FilesGiven returns a record's warnings without that one.
-func FilesGiven(warnings []string) []string {
-	return slices.DeleteFunc(slices.Clone(warnings), func(line string) bool { return strings.HasPrefix(line, FilesLost) })
+// FilesLost is that warning.
+func FilesLost(names []string) string { return filesLost + text.AtMost(names, 5) + toGiveThem }
+
+// FilesGiven takes files out of that warning of an item, and the warning when it names none any more.
+// given reports whether a file was given again, or was taken away on purpose. The error is about the
+// disk.
+func (it *Item) FilesGiven(given func(file string) bool) error {
+	lost := func(line string) bool { return strings.HasPrefix(line, filesLost) }
+	if !slices.ContainsFunc(it.Rec().Warnings, lost) {
+		return nil
+	}
+	return it.Update(func(r *state.Record) {
+		var left []string
+		for _, line := range r.Warnings {
+			if lost(line) {
+				if line = without(line, given); line == "" {
+					continue
+				}
+			}
+			left = append(left, line)
+		}
+		r.Warnings = left
+	})
+}
+
+// without takes files out of the warning; "" when it names none any more.
+func without(line string, given func(file string) bool) string {
+	names := strings.Split(strings.TrimSuffix(strings.TrimPrefix(line, filesLost), toGiveThem), ", ")
+	names = slices.DeleteFunc(names, given)
+	if len(names) == 0 || strings.HasPrefix(names[0], "and ") { // the others were never named
+		return ""
+	}
+	return filesLost + strings.Join(names, ", ") + toGiveThem
 }
 
 // Republish publishes the share anew, whatever the item does. A share that is gone is no error.

@@ -16,7 +16,6 @@ import (
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/contract"
-	"openshell-vm/internal/text"
 	"openshell-vm/share"
 	"openshell-vm/share/layout"
 	"openshell-vm/tokens"
@@ -104,8 +103,7 @@ func (f *Fleet) guessContent(r *state.Record) {
 	lost := slices.Sorted(maps.Keys(content.Files))
 	lost = slices.DeleteFunc(lost, func(name string) bool { return slices.Contains(known, name) })
 	if len(lost) > 0 {
-		r.Warnings = append(r.Warnings, roster.FilesLost+text.AtMost(lost, 5)+
-			": give them again by openshell-vm share set or share put")
+		r.Warnings = append(r.Warnings, roster.FilesLost(lost))
 	}
 	var m contract.Metadata
 	if r.Request.Tokens.Mode == drivers.StaticToken {

@@ -72,10 +72,12 @@ func (s shareRoutes) get(r *http.Request, it *roster.Item) (any, error) {
 // list lists the shares of the user's own. Those of sandboxes are not among them: ps
 // lists the sandboxes.
 func (s shareRoutes) list(*http.Request) (any, error) {
-	views := []api.Share{}
+	views, shown := []api.Share{}, s.shares.Shown()
 	for _, own := range s.shares.All() {
 		if own.Rec().Made {
-			views = append(views, s.see.share(own.Item))
+			view := s.see.share(own.Item)
+			view.UsedBy = shown[view.Name]
+			views = append(views, view)
 		}
 	}
 	views = append(views, s.roster.UnreadShares()...)

@@ -72,7 +72,13 @@ func (s *Shares) PutFiles(ctx context.Context, it *roster.Item, q api.FilesReque
 	if err := it.Saving(func() error { return s.storeFiles(it, q) }); err != nil {
 		return it.Blame(err)
 	}
-	return it.Blame(it.Deliver(ctx, nil))
+	if err := it.Deliver(ctx, nil); err != nil {
+		return it.Blame(err)
+	}
+	return it.FilesGiven(func(file string) bool {
+		_, put := q.Files[file]
+		return put || slices.Contains(q.Remove, file)
+	})
 }
 
 func (s *Shares) storeFiles(it *roster.Item, q api.FilesRequest) error {

@@ -132,14 +132,21 @@ func (s *Shares) Freshen(ctx context.Context, shown []api.ShownShare) error {
 }
 
 // ShownIn returns the names of the sandboxes that see a share, or will when they are started.
-func (s *Shares) ShownIn(name string) (sandboxes []string) {
+func (s *Shares) ShownIn(name string) []string { return s.Shown()[name] }
+
+// Shown is ShownIn of each share that a sandbox sees, by the share's name.
+func (s *Shares) Shown() map[string][]string {
+	all := map[string][]string{}
 	for _, it := range s.roster.All() {
-		if r := it.Rec(); Shows(r, name) {
-			sandboxes = append(sandboxes, cmp.Or(r.Name, r.ID))
+		r := it.Rec()
+		for _, share := range r.Request.Shares {
+			all[share.Name] = append(all[share.Name], cmp.Or(r.Name, r.ID))
 		}
 	}
-	slices.Sort(sandboxes)
-	return sandboxes
+	for _, sandboxes := range all {
+		slices.Sort(sandboxes)
+	}
+	return all
 }
 
 // Shows reports whether a sandbox sees a share of the user's own.

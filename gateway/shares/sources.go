@@ -37,7 +37,6 @@ func (s *Shares) ChangeSources(ctx context.Context, it *roster.Item, q api.Sourc
 	}
 	err = it.UpdateIf(func(r *state.Record) (err error) {
 		r.Request.Sources, err = s.changedSources(it, r, q) // a file of that name may have been put meanwhile
-		r.Warnings = roster.FilesGiven(r.Warnings)
 		return err
 	})
 	if err != nil {
@@ -59,7 +58,10 @@ func (s *Shares) ChangeSources(ctx context.Context, it *roster.Item, q api.Sourc
 		return it.Blame(err)
 	}
 	it.Tell(api.EventUpdated)
-	return nil
+	return it.FilesGiven(func(file string) bool {
+		isOf := func(source string) bool { return sources.Of(source, file) }
+		return slices.ContainsFunc(q.Set, func(set api.Source) bool { return isOf(set.Name) }) || slices.ContainsFunc(q.Drop, isOf)
+	})
 }
 
 // changedSources returns what the record is to have.

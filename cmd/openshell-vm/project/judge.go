@@ -76,13 +76,13 @@ func (p place) outside(path string) (real string, outside bool) {
 // harmless are keys that ask nothing of the host: what they change is inside. Whatever is not among
 // them, and is not judged below, needs consent, as a flag does that was added later.
 var harmless = strings.Fields("name user workdir entrypoint tty interactive env-file label label-file restart rm ttl driver hypervisor " +
-	"platform pull ephemeral require-jail cpus memory disk network allow-egress token-user inotify auth-mode at")
+	"platform pull ephemeral require-jail cpus memory disk network allow-egress token-user inotify auth-mode at on-renew")
 
 // ofFiles says that a setting names files of lines for another flag.
 func (s setting) ofFiles() bool { return s.key == "env-file" || s.key == "label-file" }
 
 // ofHost are keys with a path of this host, which may begin with the home directory.
-var ofHost = strings.Fields("mount volume file rootfs static-token env-file label-file")
+var ofHost = strings.Fields("mount volume file rootfs static-token env-file label-file github-app oauth")
 
 // tilde is a home directory at the beginning of a path.
 var tilde = regexp.MustCompile(`(^|=)~/`)
@@ -150,6 +150,14 @@ func (p place) judge(s setting, q api.CreateRequest) (asks []string, written boo
 		}
 	case "static-token":
 		path("has the token of the file", q.Tokens.Static)
+	case "github-app", "oauth": // where they lead to is asked for, too, so that consent ends when that changes
+		for _, source := range q.Sources {
+			p.tokens(source, add)
+		}
+	case "share":
+		for _, share := range q.Shares {
+			add("shows the share %s, with the token and the files that are in it", share.Name)
+		}
 	case "exec":
 		for _, source := range q.Sources {
 			add("runs on this host, as you: %s", shellquote.Join(source.Command...))
@@ -170,6 +178,24 @@ func (p place) judge(s setting, q api.CreateRequest) (asks []string, written boo
 		}
 	}
 	return asks, written
+}
+
+// tokens judges a source of tokens that others make for a key, or a refresh token, of the host.
+func (p place) tokens(s api.Source, add func(string, ...any)) {
+	if app := s.GitHubApp; app != nil {
+		key, _ := p.outside(app.Key)
+		of, for_ := "", "all that its installation may"
+		if app.URL != "" {
+			of = " at " + app.URL
+		}
+		if len(app.Repositories) > 0 {
+			for_ = strings.Join(app.Repositories, ", ")
+		}
+		add("has tokens of the GitHub App %s%s, made with the key %s, for %s", app.App, of, key, for_)
+		return
+	}
+	file, _ := p.outside(s.OAuth)
+	add("has access tokens, made with the refresh token in %s", file)
 }
 
 // mount judges a mount.

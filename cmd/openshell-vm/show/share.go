@@ -1,6 +1,7 @@
 package show
 
 import (
+	"cmp"
 	"os"
 	"slices"
 	"strings"
@@ -12,9 +13,9 @@ import (
 
 // ShareTable is share ls.
 func ShareTable(list []api.Share, now time.Time) *Table {
-	t := NewTable("NAME~16", "TOKEN~16", "DIRECTORY")
+	t := NewTable("NAME~16", "TOKEN~16", "USED BY~16", "DIRECTORY")
 	for _, s := range list {
-		t.Add(s.Name, ShareFreshness(s, now), s.Dir)
+		t.Add(s.Name, ShareFreshness(s, now), cmp.Or(strings.Join(s.UsedBy, ", "), "-"), s.Dir)
 	}
 	return t
 }
