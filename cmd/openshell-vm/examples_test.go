@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -80,12 +81,21 @@ func helpOf(t *testing.T, command string) string {
 	return out.String()
 }
 
-// TestReadmeCommands: README's command lines are ones that the parser takes, too.
+// TestReadmeCommands: the command lines of README and of the pages in docs are ones that the parser takes, too.
 func TestReadmeCommands(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+	pages, err := filepath.Glob("../../docs/*.md")
 	check(t, err)
+	var text []byte
+	for _, page := range append(pages, "../../README.md") {
+		if filepath.Base(page) == "commands.md" {
+			continue // which is made of the help
+		}
+		more, err := os.ReadFile(page)
+		check(t, err)
+		text = append(text, more...)
+	}
 	seen, inBlock := 0, false
-	for _, line := range strings.Split(string(readme), "\n") {
+	for _, line := range strings.Split(strings.ReplaceAll(string(text), "\\\n", " "), "\n") {
 		if strings.HasPrefix(line, "```") {
 			inBlock = !inBlock
 		}
@@ -100,7 +110,7 @@ func TestReadmeCommands(t *testing.T) {
 			}
 		}
 	}
-	if seen < 10 {
+	if seen < 80 {
 		t.Errorf("only %d command lines were found", seen)
 	}
 }

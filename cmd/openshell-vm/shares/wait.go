@@ -15,7 +15,7 @@ import (
 )
 
 // usualWait is what the gateway waits when no time is named.
-const usualWait = "the driver's bound and 2s"
+const usualWait = "3s; 8s under libkrun"
 
 func waitCommand() *cli.Command {
 	return &cli.Command{
