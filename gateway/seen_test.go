@@ -23,14 +23,21 @@ type seeing struct {
 
 	mu    sync.Mutex
 	blind bool // they go on seeing what they saw
+	hangs bool // it answers nobody
 	err   error
 	seen  map[string]uint64
 	looks int
 }
 
-func (f *seeing) Seen(_ context.Context, id, shared string) (uint64, time.Time, error) {
+func (f *seeing) Seen(ctx context.Context, id, shared string) (uint64, time.Time, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.hangs {
+		f.mu.Unlock()
+		<-ctx.Done()
+		f.mu.Lock()
+		return 0, time.Time{}, ctx.Err()
+	}
 	f.looks++
 	b := f.fake.get(id)
 	switch {
@@ -56,6 +63,12 @@ func (f *seeing) set(blind bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.blind, f.err = blind, err
+}
+
+func (f *seeing) hang(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hangs = on
 }
 
 func (f *seeing) count() int {
@@ -107,6 +120,14 @@ func TestSeen(t *testing.T) {
 	late := w.putNow("box")
 	_, err = w.client.Shares.Wait(t.Context(), "box", api.SeenRequest{Timeout: 50 * time.Millisecond})
 	refused(t, err, api.CodeNotSeen, fmt.Sprintf("box does not see generation %d after 50ms: it sees %d", late, n))
+	looks = engine.count()
+	go func() { // a look that is cut off takes nothing away from what earlier ones found
+		w.eventually("it is looked at twice", func() bool { return engine.count() > looks+1 })
+		engine.hang(true)
+	}()
+	_, err = w.client.Shares.Wait(t.Context(), "box", api.SeenRequest{Timeout: time.Second})
+	refused(t, err, api.CodeNotSeen, fmt.Sprintf("box does not see generation %d after 1s: it sees %d", late, n))
+	engine.hang(false)
 	w.eventually("ps tells that it is not seen", func() bool { return !w.get("box").Token.UnseenSince.IsZero() })
 	if token := w.get("box").Token; token.SeenGeneration != n || token.Generation != late {
 		t.Errorf("%+v", token)
@@ -127,7 +148,7 @@ func TestSeen(t *testing.T) {
 	engine.set(false, fmt.Errorf("%w: it is dark", drivers.ErrNotTold))
 	n = w.putNow("box")
 	_, err = w.client.Shares.Wait(t.Context(), "box", api.SeenRequest{Timeout: 50 * time.Millisecond})
-	refused(t, err, api.CodeNotSeen, fmt.Sprintf("whether box sees generation %d is not known: it is dark", n))
+	refused(t, err, api.CodeNotSeen, fmt.Sprintf("box is not known to see generation %d after 50ms: it is dark", n))
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)
 	if _, err := w.client.Shares.Wait(ctx, "box", api.SeenRequest{Timeout: time.Hour}); !errors.Is(err, context.Canceled) {

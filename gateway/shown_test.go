@@ -66,7 +66,7 @@ func TestShownShares(t *testing.T) {
 	}
 	engine.set(true, nil)
 	late := w.putNow("team")
-	_, err = w.client.Shares.Wait(t.Context(), "team", api.SeenRequest{Timeout: 50 * time.Millisecond})
+	_, err = w.client.Shares.Wait(t.Context(), "team", api.SeenRequest{Timeout: time.Second})
 	refused(t, err, api.CodeNotSeen, fmt.Sprintf("does not see generation %d", late))
 	w.eventually("ps tells that it is not seen", func() bool {
 		s := w.get("a")

@@ -38,10 +38,25 @@ func (d *Driver) Seen(ctx context.Context, id, share string) (generation uint64,
 	if share != "" {
 		seen = r.SeenShares[shareName(spec, share)]
 	}
-	if seen.Generation == 0 || seen.Generation > monitor.Generation(shown.Source()) {
+	published := monitor.Generation(shown.Source())
+	if seen.Generation == 0 || seen.Generation > published {
 		return 0, at, fmt.Errorf("%w: its guest has not told that it does", drivers.ErrUnseen)
 	}
+	if why := mute(r); why != "" && seen.Generation < published {
+		return 0, at, fmt.Errorf("%w: %s; what it told last is generation %d", drivers.ErrUnseen, why, seen.Generation)
+	}
 	return seen.Generation, seen.At, nil
+}
+
+// mute says why a guest tells nothing; "" if it may. What it sees is not known then.
+func mute(r api.Report) string {
+	switch {
+	case r.Reason != "":
+		return "it is " + r.Reason
+	case !r.Unanswered.IsZero():
+		return fmt.Sprintf("its guest has answered nothing for %v", time.Since(r.Unanswered).Round(time.Second))
+	}
+	return ""
 }
 
 // shareName is what the guest calls a share.

@@ -13,6 +13,7 @@ import (
 	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/shares"
+	"openshell-vm/internal/text"
 )
 
 // mounting returns who has a share of the user's own mounted: sandboxes, and whoever else has it. It
@@ -65,5 +66,5 @@ func line(err error) string {
 	for _, known := range []error{drivers.ErrNotTold, drivers.ErrUnseen} {
 		said = strings.TrimPrefix(said, known.Error()+": ")
 	}
-	return said
+	return text.Line(said)
 }

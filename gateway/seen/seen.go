@@ -20,13 +20,11 @@ import (
 
 	"openshell-vm/drivers"
 	"openshell-vm/gateway/api"
-	"openshell-vm/gateway/explain"
 	"openshell-vm/gateway/lease/schedule"
 	"openshell-vm/gateway/roster"
 	"openshell-vm/gateway/sandbox"
 	"openshell-vm/gateway/shares"
 	"openshell-vm/internal/inroot"
-	"openshell-vm/internal/text"
 )
 
 const (
@@ -281,7 +279,7 @@ func (w *Watch) failed(key string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s := w.known[key]; s != nil {
-		s.Problem = text.Line(explain.Line(err))
+		s.Problem = line(err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"openshell-vm/drivers"
@@ -74,6 +75,7 @@ func (w *Watch) wait(ctx context.Context, it *roster.Item, q api.SeenRequest) (a
 	defer cancel()
 	var viewers []viewer
 	found := time.Time{}
+	var before []api.SeenBy
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
 		if !it.Rec().Own() || time.Since(found) > findAgain {
 			var err error
@@ -90,6 +92,8 @@ func (w *Watch) wait(ctx context.Context, it *roster.Item, q api.SeenRequest) (a
 			result.Took = time.Since(began)
 			return result, err
 		}
+		remember(result.Viewers, before)
+		before = result.Viewers
 		select {
 		case <-time.After(pause):
 		case <-bounded.Done():
@@ -97,6 +101,19 @@ func (w *Watch) wait(ctx context.Context, it *roster.Item, q api.SeenRequest) (a
 				return result, ctx.Err()
 			}
 			return result, notInTime(it, q, result.Viewers)
+		}
+	}
+}
+
+// cutOff is told of a viewer if the time was over in the middle of a look.
+const cutOff = "the look at it does not end"
+
+// remember puts what was known before in the place of looks that were cut off.
+func remember(now, before []api.SeenBy) {
+	for i, v := range now {
+		at := slices.IndexFunc(before, func(b api.SeenBy) bool { return b.Name == v.Name })
+		if v.Problem == cutOff && at >= 0 {
+			now[i] = before[at]
 		}
 	}
 }
@@ -114,7 +131,7 @@ func round(ctx context.Context, it *roster.Item, viewers []viewer, generation ui
 		case errors.Is(err, drivers.ErrNotRunning):
 			return r, nobody(it)
 		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
-			one.Problem = "the look at it does not end"
+			one.Problem = cutOff
 		case err != nil:
 			one.Problem = line(err)
 		}
@@ -176,7 +193,7 @@ func notInTime(it *roster.Item, q api.SeenRequest, viewers []api.SeenBy) error {
 	for _, v := range viewers {
 		switch {
 		case v.Problem != "":
-			e.Message = fmt.Sprintf("whether %s sees generation %d is not known: %s", v.Name, q.Generation, v.Problem)
+			e.Message = fmt.Sprintf("%s is not known to see generation %d after %v: %s", v.Name, q.Generation, q.Timeout, v.Problem)
 		case v.Generation < q.Generation && e.Message == "":
 			e.Message = fmt.Sprintf("%s does not see generation %d after %v: it sees %d", v.Name, q.Generation, q.Timeout, v.Generation)
 		}

@@ -178,7 +178,7 @@ func shownShare(s api.SeenShare, now time.Time) string {
 		line += ", seen inside: " + what
 	}
 	if !s.UnseenSince.IsZero() {
-		line += "; NOT SEEN inside for " + Span(now.Sub(s.UnseenSince))
+		line += ";" + late(0, s.Seen, now) // what it sees stands before
 	}
 	return line
 }

@@ -197,7 +197,14 @@ func TestOnRenew(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	s.Token.UnseenSince = noon.Add(-5 * time.Second)
-	if got := freshness(s, noon); got != "expires in 60s; generation 7 NOT SEEN inside for 5s; on-renew FAILED: its command; exited with 3" {
+	for reason, want := range map[string]string{"": "", "it is\ndark": ": it is; dark"} {
+		s.Token.UnseenReason = reason
+		if got := freshness(s, noon); got != "expires in 60s; generation 7 NOT SEEN inside for 5s"+want+"; on-renew FAILED: its command; exited with 3" {
+			t.Errorf("%q", got)
+		}
+	}
+	s.Token.UnseenReason, s.Token.SeenGeneration = "", 6
+	if got := freshness(s, noon); !strings.Contains(got, "NOT SEEN inside for 5s: it sees 6; ") {
 		t.Errorf("%q", got)
 	}
 }

@@ -38,11 +38,11 @@ func freshness(s api.Sandbox, now time.Time) string {
 		}
 	}
 	if !s.Token.UnseenSince.IsZero() && s.State == api.StateRunning {
-		said += fmt.Sprintf("; generation %d NOT SEEN inside for %s", s.Token.Generation, Span(now.Sub(s.Token.UnseenSince)))
+		said += fmt.Sprintf("; generation %d", s.Token.Generation) + late(s.Token.SeenGeneration, s.Token.Seen, now)
 	}
 	for _, share := range s.Shares {
 		if !share.UnseenSince.IsZero() && s.State == api.StateRunning {
-			said += "; share " + share.Name + " NOT SEEN inside for " + Span(now.Sub(share.UnseenSince))
+			said += "; share " + share.Name + late(share.SeenGeneration, share.Seen, now)
 		}
 	}
 	if s.Token.Failures > 0 {
@@ -52,6 +52,18 @@ func freshness(s api.Sandbox, now time.Time) string {
 		said += "; " + text.Line(s.Token.Problem)
 	}
 	return said + stale(s.Sources, now) + untold(s.OnRenew)
+}
+
+// late says for how long something has not been seen, and what is known of that.
+func late(generation uint64, s api.Seen, now time.Time) string {
+	line := " NOT SEEN inside for " + Span(now.Sub(s.UnseenSince))
+	switch {
+	case s.UnseenReason != "":
+		line += ": " + text.Line(s.UnseenReason)
+	case generation > 0:
+		line += fmt.Sprintf(": it sees %d", generation)
+	}
+	return line
 }
 
 // TokenFacts are token inspect's lines.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"openshell-vm/drivers/vm/guest"
+	"openshell-vm/drivers/vm/monitor/api"
 )
 
 // How the guest's clock is kept right. A guest that was stalled, or whose clock source
@@ -31,7 +32,8 @@ type guestClock struct {
 	due    *time.Timer // when to ask
 	number uint64      // of the last question
 	asked  time.Time
-	open   bool // the last question has no answer yet
+	open   bool      // the last question has no answer yet
+	since  time.Time // the first question that has none
 	told   time.Time
 }
 
@@ -40,6 +42,9 @@ func newGuestClock() *guestClock { return &guestClock{due: time.NewTimer(0)} } /
 // tick asks, unless a question is open.
 func (c *guestClock) tick(m *monitor) {
 	c.due.Reset(clockEvery)
+	if c.open && time.Since(c.since) >= clockEvery {
+		m.update(func(r *api.Report) { r.Unanswered = c.since })
+	}
 	if !c.open || time.Since(c.asked) > clockLost {
 		c.ask(m)
 	}
@@ -47,7 +52,10 @@ func (c *guestClock) tick(m *monitor) {
 
 func (c *guestClock) ask(m *monitor) {
 	c.number++
-	c.asked, c.open = time.Now(), true
+	c.asked = time.Now()
+	if !c.open {
+		c.open, c.since = true, c.asked
+	}
 	m.control.send(guest.Message{AskClock: &guest.AskClock{Number: c.number}})
 }
 
@@ -73,6 +81,7 @@ func (c *guestClock) answer(m *monitor, got guest.Clock) {
 	}
 	now := time.Now()
 	c.open = false
+	m.update(func(r *api.Report) { r.Unanswered = time.Time{} })
 	step := clockStep(c.asked, now, time.Unix(0, got.UnixNano))
 	if step != 0 {
 		if now.Sub(c.told) > clockTelling {

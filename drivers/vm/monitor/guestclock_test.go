@@ -55,8 +55,8 @@ func (e *emulated) run(in io.Reader, clock chan<- guest.Message) {
 	}
 }
 
-// keep lets a monitor keep e's clock for a while.
-func keep(e *emulated, d time.Duration) {
+// keep lets a monitor keep e's clock for a while. It returns since when nothing was answered at the end.
+func keep(e *emulated, d time.Duration) (unanswered time.Time) {
 	r, w := net.Pipe()
 	m := &monitor{log: slog.New(slog.DiscardHandler), group: programs.New()}
 	m.control = newControl(m.log, w)
@@ -79,6 +79,7 @@ func keep(e *emulated, d time.Duration) {
 	}
 	m.control.conn.Close()
 	<-ended
+	return m.status.Unanswered
 }
 
 func prompt(int) (a, b time.Duration) { return 2 * time.Millisecond, time.Millisecond }
@@ -113,7 +114,11 @@ func TestTheGuestsClockIsKept(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := test.guest
-				keep(&e, 10*time.Minute)
+				begin := time.Now()
+				silent := keep(&e, 10*time.Minute)
+				if e.deaf && !silent.Equal(begin) || !e.deaf && !silent.IsZero() {
+					t.Errorf("it has answered nothing since %v; it began at %v", silent, begin)
+				}
 				if off := time.Until(e.now()); off.Abs() > test.within {
 					t.Errorf("the clock is off by %v; steps %v", off, e.steps)
 				}

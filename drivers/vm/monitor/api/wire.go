@@ -89,6 +89,8 @@ type Report struct {
 	SeenAt         time.Time     `json:"seenAt,omitzero"` // when the guest told that
 	// SeenShares is what SeenGeneration and SeenAt are, of further shares, by guest.ShareName.
 	SeenShares map[string]SeenShare `json:"seenShares,omitempty"`
+	// Unanswered is since when the guest has answered nothing, though it was asked; zero if it answers.
+	Unanswered time.Time `json:"unanswered,omitzero"`
 
 	Attempt   int            `json:"attempt,omitempty"`
 	Kernel    string         `json:"kernel,omitempty"`   // the guest's uname -r
