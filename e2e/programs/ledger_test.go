@@ -74,6 +74,10 @@ func (l *ledger) settle(t testing.TB, least int, call func(credential string) (s
 	t.Helper()
 	turned, calls := l.turned(t), 0
 	l.mu.Lock()
+	if turned == 0 {
+		l.mu.Unlock()
+		t.Fatal("no call came by a credential")
+	}
 	for n := range maps.Values(l.used) {
 		calls += n
 	}

@@ -70,6 +70,9 @@ func TestRecipes(t *testing.T) {
 						t.Parallel()
 					}
 					w := w.as(t)
+					if guest {
+						t.Cleanup(w.empty)
+					}
 					c.test(w, page(t, c.title, append(c.otherwise(w), "--image agent", strings.Join(w.flags, " "))...))
 				})
 			}

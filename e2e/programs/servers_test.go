@@ -47,7 +47,7 @@ var serverNames = []string{gitName, kubeName, buildName, stsName}
 // servers are those of a world, and what they know.
 type servers struct {
 	git, kube, aws *ledger
-	handlers       map[string]http.Handler // by the name that is asked for
+	handlers       map[string]http.Handler // by the name that TLS asks for
 	mint           string                  // a socket of this host's where commands get credentials
 }
 
@@ -67,7 +67,8 @@ func (w *world) serve(authority *authority) *servers {
 	var outer net.Listener
 	w.must(testhost.InNetns(w.netns, func() error { outer, err = net.Listen("tcp", net.JoinHostPort(w.address, "443")); return err }))
 	w.attend(outer, &http.Server{TLSConfig: config, Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if h := s.handlers[r.Host]; h != nil {
+		// By the name of TLS: kubectl proxy 1.20 sends its own client's Host.
+		if h := s.handlers[r.TLS.ServerName]; h != nil {
 			h.ServeHTTP(rw, r)
 			return
 		}

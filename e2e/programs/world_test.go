@@ -181,6 +181,13 @@ func (w *world) sandbox(name string) (s api.Sandbox) {
 	return list[0]
 }
 
+// empty removes the sandboxes.
+func (w *world) empty() {
+	if names := strings.Fields(w.run("ps", "-aq")); len(names) > 0 {
+		w.run(append([]string{"rm", "-f"}, names...)...)
+	}
+}
+
 // end removes the sandboxes and the gateway. It fails the test if a mount is left.
 func (w *world) end() {
 	if w.Failed() {
@@ -189,9 +196,7 @@ func (w *world) end() {
 		text, _ := os.ReadFile(filepath.Join(w.home, "state", "gateway.log"))
 		w.Logf("%s", text[max(0, len(text)-8192):])
 	}
-	if names := strings.Fields(w.run("ps", "-aq")); len(names) > 0 {
-		w.run(append([]string{"rm", "-f"}, names...)...)
-	}
+	w.empty()
 	w.run("gateway", "stop")
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil || bytes.Contains(mounts, []byte(w.home)) {
