@@ -47,6 +47,9 @@ var importRule = map[string][]string{
 	"internal/stream":     {"internal/vocab"},
 	"internal/vocab":      {},
 
+	"internal/whichdir":        {"internal/follow", "internal/inode", "internal/mounts"},
+	"internal/whichdir/deadfs": {}, // used by the tests of several parts
+
 	"drivers":                      {"drivers", "internal", "share/layout"},
 	"drivers/container/place":      {"=drivers", "drivers/container/said"},
 	"drivers/container/pump":       {"=drivers"},

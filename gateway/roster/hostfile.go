@@ -7,26 +7,18 @@ import (
 	"slices"
 
 	"openshell-vm/gateway/state"
-	"openshell-vm/internal/follow"
 	"openshell-vm/internal/inode"
 	"openshell-vm/internal/vocab"
+	"openshell-vm/internal/whichdir"
 )
 
 // MayFollow refuses files of the host that must get into no share: those of the gateway's own, and
-// those that a sandbox could write or lead elsewhere. It asks the file systems, and may hang with
-// them.
+// those that a sandbox could write or lead elsewhere. It asks the file systems of these files, and
+// may hang with them; those of what sandboxes can write to hold it up for two seconds at most.
 func (r *Roster) MayFollow(paths ...string) error {
-	refused := map[inode.ID]string{}
-	for m, name := range r.writables() {
-		r.refuse(refused, name, m)
-	}
-	for _, dir := range r.Home.Hidden() {
-		if id, err := inode.Of(dir); err == nil {
-			refused[id] = "it lies in the gateway's own directory " + dir
-		}
-	}
+	no := r.untouchable()
 	for _, path := range paths {
-		if err := judge(path, refused); err != nil {
+		if err := no.judge(path); err != nil {
 			return err
 		}
 	}
@@ -43,28 +35,54 @@ func writable(mounts []vocab.Mount, rootfs string, ephemeral bool) []vocab.Mount
 }
 
 // MayWrite refuses mounts of a new sandbox, and a root, by which it could write to a file that a
-// share follows.
+// share follows. A file whose file system does not answer is left to MayFollow, which is asked
+// before it is next read.
 func (r *Roster) MayWrite(mounts []vocab.Mount, rootfs string, ephemeral bool) error {
-	refused, above := map[inode.ID]string{}, map[inode.ID]string{}
+	var dirs []string
 	for _, m := range writable(mounts, rootfs, ephemeral) {
-		r.refuse(refused, "", m)
-		r.ancestors(above, m)
+		if m.Writable {
+			dirs = append(dirs, r.source(m))
+		}
 	}
-	if len(refused) == 0 {
+	if len(dirs) == 0 {
 		return nil
 	}
+	no, above := refusals{}, map[inode.ID]string{}
+	for i, answer := range r.asker.Ask(dirs...) {
+		switch {
+		case answer.Hangs != "":
+			return fmt.Errorf("the file system of %s does not answer", dirs[i])
+		case answer.Err == nil:
+			no.add(answer, fmt.Sprintf("it lies in %s, which this sandbox could write to", dirs[i]))
+			ancestors(above, dirs[i])
+		}
+	}
+	dead := map[string]bool{}
 	for _, it := range r.All() {
 		for _, path := range followed(it.Rec().Request) {
-			err := judge(path, refused)
-			if id, of := inode.Of(path); err == nil && of == nil && above[id] != "" {
-				err = errors.New(above[id])
-			}
-			if err != nil {
+			if err := r.lies(path, no, above, dead); err != nil {
 				return fmt.Errorf("%s is followed for %s: %w", path, it.Rec().Name, err)
 			}
 		}
 	}
 	return nil
+}
+
+// lies refuses a followed path that is refused, or is above what is. Of the devices that do not
+// answer none is asked twice.
+func (r *Roster) lies(path string, no refusals, above map[inode.ID]string, dead map[string]bool) error {
+	if len(dead) > 0 && dead[whichdir.DeviceAt(path)] {
+		return nil
+	}
+	answer := r.asker.Ask(path)[0]
+	if answer.Hangs != "" {
+		dead[answer.Hangs] = true
+		return nil
+	}
+	if answer.Err == nil && above[answer.ID] != "" {
+		return errors.New(above[answer.ID])
+	}
+	return no.judge(path)
 }
 
 // followed returns the files of the host that a share is made of. A command's are judged each time
@@ -86,20 +104,6 @@ func followed(q state.Request) (paths []string) {
 	return paths
 }
 
-// refuse adds the directory, or the file, of a writable mount to those that hold nothing to follow.
-func (r *Roster) refuse(refused map[inode.ID]string, name string, m vocab.Mount) {
-	if !m.Writable {
-		return
-	}
-	m.Source = r.source(m)
-	if id, err := inode.Of(m.Source); err == nil {
-		refused[id] = fmt.Sprintf("it lies in %s, which sandbox %s can write to", m.Source, name)
-		if name == "" {
-			refused[id] = fmt.Sprintf("it lies in %s, which this sandbox could write to", m.Source)
-		}
-	}
-}
-
 // source is the directory of the host, or the file, that a mount shows.
 func (r *Roster) source(m vocab.Mount) string {
 	if m.Volume != "" {
@@ -110,11 +114,8 @@ func (r *Roster) source(m vocab.Mount) string {
 
 // ancestors adds the directories that a new sandbox's writable mount lies in: if one of them is
 // followed as a whole, the sandbox could write to a part of it.
-func (r *Roster) ancestors(above map[inode.ID]string, m vocab.Mount) {
-	if !m.Writable {
-		return
-	}
-	path, err := filepath.EvalSymlinks(r.source(m))
+func ancestors(above map[inode.ID]string, mount string) {
+	path, err := filepath.EvalSymlinks(mount)
 	if err != nil {
 		return
 	}
@@ -124,21 +125,4 @@ func (r *Roster) ancestors(above map[inode.ID]string, m vocab.Mount) {
 			above[id] = fmt.Sprintf("%s lies in it, to which this sandbox could write", path)
 		}
 	}
-}
-
-// judge refuses a path that leads through one of these directories, by their identity: a bind
-// mount or a symbolic link changes nothing.
-func judge(path string, refused map[inode.ID]string) error {
-	locations, _ := follow.Locations(path) // a loop leads nowhere
-	for _, location := range locations {
-		for dir := location; ; dir = filepath.Dir(dir) {
-			if id, err := inode.Of(dir); err == nil && refused[id] != "" {
-				return errors.New(refused[id])
-			}
-			if dir == "/" {
-				break
-			}
-		}
-	}
-	return nil
 }

@@ -145,7 +145,8 @@ func (it *Item) Update(change func(*state.Record)) error {
 // files beside it while change decides.
 func (it *Item) UpdateIf(change func(*state.Record) error) error {
 	return it.Saving(func() error {
-		next := *it.Rec()
+		before := it.Rec()
+		next := *before
 		if err := change(&next); err != nil {
 			return err
 		}
@@ -153,7 +154,9 @@ func (it *Item) UpdateIf(change func(*state.Record) error) error {
 			return fmt.Errorf("write the record of %s: %w", next.Name, err)
 		}
 		it.Set(func() { it.record = &next })
-		it.roster.changed()
+		if writesElse(before, &next) {
+			it.roster.changed()
+		}
 		return nil
 	})
 }

@@ -29,6 +29,7 @@ import (
 	"openshell-vm/gateway/state"
 	"openshell-vm/internal/contract"
 	"openshell-vm/internal/killpoint"
+	"openshell-vm/internal/whichdir"
 	"openshell-vm/share"
 	"openshell-vm/tokens"
 )
@@ -53,8 +54,9 @@ type Roster struct {
 
 	repaired func() // see Item.Uphold
 
-	changes atomic.Uint64 // counts changes of records; see writables
-	known   atomic.Pointer[writables]
+	changes atomic.Uint64 // counts changes of records
+	known   atomic.Pointer[refusals]
+	asker   whichdir.Asker
 }
 
 // New makes an empty roster and its keeper. It sets GatewayID, Exists and Pruned in opts.

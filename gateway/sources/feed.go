@@ -155,7 +155,7 @@ func (s *Sources) again(ctx context.Context, f *feed) {
 	if s.adopt(f, time.Now()) {
 		return
 	}
-	files, expires, err := f.make(ctx)
+	files, expires, err := s.made(ctx, f)
 	if ctx.Err() != nil && err != nil {
 		return // nobody waits for it any more; the next run tells
 	}

@@ -35,8 +35,9 @@ type Options struct {
 // Sources are all sources of a gateway. It is safe for concurrent use. It does nothing by itself
 // before Run.
 type Sources struct {
-	opts Options
-	due  *schedule.Schedule
+	opts  Options
+	due   *schedule.Schedule
+	hangs time.Duration
 
 	mu        sync.Mutex // a leaf, but for the schedule's and the follower's
 	feeds     map[string]*feed
@@ -47,7 +48,8 @@ type Sources struct {
 
 // New makes an empty one.
 func New(opts Options) *Sources {
-	s := &Sources{opts: opts, feeds: map[string]*feed{}, shown: map[string][]vocab.Source{}, inherited: map[string][]vocab.Source{}}
+	s := &Sources{opts: opts, hangs: hangs,
+		feeds: map[string]*feed{}, shown: map[string][]vocab.Source{}, inherited: map[string][]vocab.Source{}}
 	s.due = schedule.New(s.run)
 	return s
 }

@@ -114,11 +114,16 @@ const maxLinks = 40
 
 // Locations returns every name on the way to a file that may be led elsewhere: each symbolic
 // link, and at last the file's own name in its directory. The file need not exist.
-func Locations(path string) (all []string, err error) {
+func Locations(path string) (all []string, err error) { return Steps(path, func(string) {}) }
+
+// Steps is Locations, and tells each name before it asks the file system about it. No link leads to
+// such a name.
+func Steps(path string, before func(name string)) (all []string, err error) {
 	rest := strings.Split(strings.Trim(filepath.Clean(path), "/"), "/")
 	dir, links := "/", 0
 	for len(rest) > 0 {
 		name := filepath.Join(dir, rest[0])
+		before(name)
 		target, err := os.Readlink(name)
 		last := len(rest) == 1
 		if err != nil { // no link, or not there
