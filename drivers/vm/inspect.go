@@ -107,6 +107,9 @@ func (b sandbox) inspectStopped(status *drivers.Status) {
 // facts returns what is known of a sandbox in any state.
 func (d *Driver) facts(spec drivers.Spec) []drivers.Fact {
 	facts := []drivers.Fact{{Name: "hypervisor", Value: spec.VM.Hypervisor}}
+	if spec.VM.Inotify {
+		facts = append(facts, drivers.Fact{Name: "mirror of the share", Value: drivers.MirrorDir})
+	}
 	if kept, err := library.Read(d.dir(spec.ID)); err == nil {
 		facts = append(facts, drivers.Fact{Name: "image ID", Value: kept.ID}, drivers.Fact{Name: "image digest", Value: kept.Digest})
 	}

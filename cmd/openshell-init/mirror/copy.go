@@ -56,14 +56,16 @@ func (m *Mirror) take(n uint64) (err error) {
 	return nil
 }
 
-// complete reports whether pruning of generation n has not begun in the share: n is current, or
-// announced, which ends first.
+// complete reports whether pruning of generation n has not begun in the share: n is announced, which
+// ends first, or it is the newest. It goes by a list of the share: a name that the guest has looked
+// up may be cached for seconds after it is gone.
 func (m *Mirror) complete(n uint64) bool {
-	if _, err := m.share.Lstat(layout.Announcement(n)); err == nil {
+	there := names(m.share, ".")
+	if slices.Contains(there, layout.Announcement(n)) {
 		return true
 	}
-	now, err := current(m.share)
-	return err == nil && now == n
+	newer := func(name string) bool { g, ok := layout.ParseGeneration(name); return ok && g > n }
+	return slices.Contains(there, layout.Generation(n)) && !slices.ContainsFunc(there, newer)
 }
 
 // copyFiles copies all files. It returns all directories, parents first.

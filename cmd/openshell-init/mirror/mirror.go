@@ -36,6 +36,8 @@ const (
 	patience = 3 * time.Second
 	// tries is how often a generation may be superseded and pruned while it is copied.
 	tries = 3
+	// fullFor is for how long a generation that finds no room, even alone, is not tried again.
+	fullFor = 10 * time.Second
 )
 
 // Mirror is the copy of one share.
@@ -47,11 +49,20 @@ type Mirror struct {
 
 	looking chan struct{} // full while the share is asked, which may never end
 	kept    []uint64      // the generations in copy, in ascending order
+	full    noRoom        // the last generation that found no room
 
 	mu      sync.Mutex // held while ..data is changed; the share is not asked meanwhile
 	shown   uint64     // the generation that ..data leads to; 0 for the share itself
+	linked  uint64     // the generation that the links and the newest announcement are for
 	looked  time.Time  // when the last look ended
 	problem string
+}
+
+// noRoom is a generation that did not fit.
+type noRoom struct {
+	generation uint64
+	at         time.Time
+	err        error
 }
 
 // New makes the mirror of the share in the directory share. dir, where it lies in memory, is empty.
@@ -142,7 +153,7 @@ func (m *Mirror) follow() (n uint64, err error) {
 			return n, err
 		}
 		if err = m.have(n); err == nil {
-			return n, m.show(n)
+			return n, m.showInRoom(n)
 		}
 		if !errors.Is(err, errPruned) && !errors.Is(err, os.ErrNotExist) {
 			return n, err
@@ -155,13 +166,19 @@ func (m *Mirror) follow() (n uint64, err error) {
 // generations, the oldest first, and at last the one that is shown: the mirror steps aside for
 // that long.
 func (m *Mirror) have(n uint64) error {
+	if m.full.generation == n && time.Since(m.full.at) < fullFor {
+		return m.full.err // a program has what was removed still open, say; each try reads the whole share
+	}
 	for !slices.Contains(m.kept, n) {
 		err := m.take(n)
 		switch {
 		case err == nil:
 			m.kept = append(m.kept, n)
 			slices.Sort(m.kept)
-		case !errors.Is(err, syscall.ENOSPC) || len(m.kept) == 0:
+		case !lacksRoom(err):
+			return err
+		case len(m.kept) == 0:
+			m.full = noRoom{n, time.Now(), err}
 			return err
 		case len(m.kept) == 1:
 			m.mu.Lock()
@@ -175,6 +192,22 @@ func (m *Mirror) have(n uint64) error {
 	return nil
 }
 
+// lacksRoom reports whether an error is for want of the mirror's room, or of the guest's memory.
+func lacksRoom(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.ENOMEM)
+}
+
+// showInRoom shows generation n, which is here. If there is no room for its links it drops superseded
+// generations, the oldest first.
+func (m *Mirror) showInRoom(n uint64) error {
+	err := m.show(n)
+	for lacksRoom(err) && m.kept[0] != n {
+		m.drop(m.kept[0])
+		err = m.show(n)
+	}
+	return err
+}
+
 // show makes generation n, which is here, the current one:
 //
 //  1. Commit: rename a link to it to ..data.
@@ -183,16 +216,21 @@ func (m *Mirror) have(n uint64) error {
 func (m *Mirror) show(n uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.shown == n {
+	if m.shown != n {
+		if err := m.lead(layout.Generation(n), n); err != nil {
+			return err
+		}
+	} else if m.linked == n {
 		return nil
-	}
-	if err := m.lead(layout.Generation(n), n); err != nil {
-		return err
 	}
 	if err := m.fixLinks(names(m.copy, layout.Generation(n))); err != nil {
 		return err
 	}
-	return m.copy.WriteFile(layout.Announcement(n), nil, 0o444)
+	if err := m.copy.WriteFile(layout.Announcement(n), nil, 0o444); err != nil {
+		return err
+	}
+	m.linked = n
+	return nil
 }
 
 // stepAside makes ..data lead to the share itself. The caller holds mu.

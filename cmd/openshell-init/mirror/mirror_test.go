@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"openshell-vm/share/layout"
 )
 
 // source is a share as the gateway writes it.
@@ -234,19 +236,86 @@ func TestAside(t *testing.T) {
 	}
 }
 
-// TestNoRoom: for a generation that does not fit the oldest ones go. One that fits only alone takes
-// the mirror's whole room, and one that does not fit at all is read from the share.
-func TestNoRoom(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+// small makes a mirror in a tmpfs with little room, of the share that s is.
+func small(t *testing.T, s source, room string) (m *Mirror, dir string, said *[]string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, room); err != nil {
 		t.Skip("no tmpfs can be mounted here: ", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	s, _, _, _ := mirrored(t, map[string]string{"f": strings.Repeat("1", 20<<10)})
-	var said []string
-	m, err := New(s.auth, dir, s.auth, func(problem string) { said = append(said, problem) })
+	said = &[]string{}
+	m, err := New(s.auth, dir, s.auth, func(problem string) { *said = append(*said, problem) })
 	must(t, err)
-	defer func() { m.share.Close(); m.copy.Close() }()
+	t.Cleanup(func() { m.share.Close(); m.copy.Close() })
+	return m, dir, said
+}
+
+// TestHeldOpen: what a program has open keeps its room when it is removed. So the mirror steps aside,
+// does not read the share each second for nothing, and comes back when the room is free.
+func TestHeldOpen(t *testing.T) {
+	s, _, _, _ := mirrored(t, map[string]string{"f": strings.Repeat("1", 40<<10)})
+	m, dir, said := small(t, s, "size=64k")
+	m.Look()
+	held, err := os.Open(filepath.Join(dir, "f"))
+	must(t, err)
+	s.publish(2, map[string]string{"f": strings.Repeat("2", 40<<10)})
+	aside := func() {
+		t.Helper()
+		m.Look()
+		got, err := os.ReadFile(filepath.Join(dir, "f"))
+		if target, _ := os.Readlink(filepath.Join(dir, "..data")); target != s.at("..data") || len(got) != 40<<10 || got[0] != '2' || err != nil {
+			t.Errorf("it leads to %s: %d bytes, %v", target, len(got), err)
+		}
+		if len(*said) != 1 || !strings.Contains((*said)[0], "no space left") {
+			t.Errorf("it said %q", *said)
+		}
+	}
+	aside()
+	must(t, held.Close())
+	aside() // it is not tried again so soon
+	m.full.at = time.Now().Add(-fullFor)
+	m.Look()
+	if target, _ := os.Readlink(filepath.Join(dir, "..data")); target != "..gen-00000002" || len(*said) != 2 || (*said)[1] != "" {
+		t.Errorf("with room again it leads to %s, and said %q", target, *said)
+	}
+}
+
+// TestFewInodes: whatever room is left after a copy, the links are made, or the mirror steps aside.
+func TestFewInodes(t *testing.T) {
+	files := map[string]string{}
+	for i := range 5 {
+		files[fmt.Sprint("f", i)] = "x"
+	}
+	for inodes := 16; inodes < 34; inodes++ {
+		s, _, _, _ := mirrored(t, files)
+		m, dir, said := small(t, s, fmt.Sprint("size=1m,nr_inodes=", inodes))
+		for n := 2; n < 8; n++ {
+			m.Look()
+			files[fmt.Sprint("new", n)] = "x"
+			s.publish(n, files)
+			m.Look()
+			if got, want := names(m.copy, layout.Data), names(m.share, layout.Data); m.shown == uint64(n) && len(got) != len(want) {
+				t.Errorf("%d inodes, generation %d: %q, not %q", inodes, n, got, want)
+			}
+			for name := range files {
+				if _, err := os.ReadFile(filepath.Join(dir, name)); err != nil && m.shown == uint64(n) {
+					t.Errorf("%d inodes, generation %d: %v", inodes, n, err)
+				}
+			}
+			if m.shown != uint64(n) && (len(*said) == 0 || !strings.Contains((*said)[len(*said)-1], "no space left")) {
+				t.Errorf("%d inodes, generation %d: ..data leads to %d, and it said %q", inodes, n, m.shown, *said)
+			}
+			delete(files, fmt.Sprint("new", n))
+		}
+	}
+}
+
+// TestNoRoom: for a generation that does not fit the oldest ones go. One that fits only alone takes
+// the mirror's whole room, and one that does not fit at all is read from the share.
+func TestNoRoom(t *testing.T) {
+	s, _, _, _ := mirrored(t, map[string]string{"f": strings.Repeat("1", 20<<10)})
+	m, dir, saying := small(t, s, "size=64k")
 	there := func(want ...uint64) {
 		t.Helper()
 		if !slices.Equal(m.kept, want) {
@@ -266,20 +335,20 @@ func TestNoRoom(t *testing.T) {
 	s.publish(3, map[string]string{"f": strings.Repeat("3", 52<<10)})
 	m.Look()
 	there(3)
-	if len(said) != 2 || said[1] != "" {
-		t.Errorf("it said %q", said)
+	if len(*saying) != 2 || (*saying)[1] != "" {
+		t.Errorf("it said %q", *saying)
 	}
 	s.publish(4, map[string]string{"f": strings.Repeat("4", 80<<10)})
 	m.Look()
 	there()
-	if len(said) != 3 || !strings.Contains(said[2], "no space left") {
-		t.Errorf("it said %q", said)
+	if len(*saying) != 3 || !strings.Contains((*saying)[2], "no space left") {
+		t.Errorf("it said %q", *saying)
 	}
 	s.publish(5, map[string]string{"f": "5"})
 	m.Look()
 	there(5)
-	if len(said) != 4 || said[3] != "" {
-		t.Errorf("it said %q", said)
+	if len(*saying) != 4 || (*saying)[3] != "" {
+		t.Errorf("it said %q", *saying)
 	}
 }
 
