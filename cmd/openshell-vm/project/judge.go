@@ -1,6 +1,7 @@
 package project
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -58,19 +59,66 @@ func within(dir, path string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
-// outside says where a path of the host leads to, and whether that is not the project's own.
+// outside says where a path of the host leads to, and whether that is not the project's own. What is
+// not there yet counts, too.
 func (p place) outside(path string) (real string, outside bool) {
-	missing := ""
-	for real = path; ; real = filepath.Dir(real) {
-		if at, err := filepath.EvalSymlinks(real); err == nil {
+	missing, links := "", 0
+	for real = path; ; {
+		if at, err := filepath.EvalSymlinks(cmp.Or(real, "/")); err == nil {
 			real = filepath.Join(at, missing)
 			return real, p.wide || !within(p.dir, real)
 		}
-		if real == filepath.Dir(real) {
+		if target, err := os.Readlink(real); err == nil { // to where nothing is yet
+			if links++; links > 40 {
+				return path, true
+			}
+			if !filepath.IsAbs(target) {
+				target = above(real) + "/" + target
+			}
+			real = strings.TrimRight(target, "/")
+			continue
+		}
+		if real == "" {
 			return path, true
 		}
-		missing = filepath.Join(filepath.Base(real), missing)
+		dir := above(real)
+		missing = filepath.Join(strings.Trim(real[len(dir):], "/"), missing)
+		real = dir
 	}
+}
+
+// above is a path without its last name; "" for one of the root. It is not cleaned: a .. is that of what
+// a link leads to.
+func above(path string) string {
+	return strings.TrimRight(path[:max(0, strings.LastIndex(path, "/"))], "/")
+}
+
+// mostNames are looked at in a directory that is followed: the gateway follows none with as many.
+const mostNames = 10000
+
+// leads returns where links in a directory of the project's own lead to outside of it.
+func (p place) leads(dir string) (outside []string) {
+	seen, left := map[string]bool{}, mostNames
+	for todo := []string{dir}; len(todo) > 0; {
+		dir, todo = todo[0], todo[1:]
+		if seen[dir] {
+			continue
+		}
+		seen[dir] = true
+		entries, _ := os.ReadDir(dir) // what is no directory has none; what can't be read can't be followed
+		for _, e := range entries {
+			if left--; left < 0 {
+				return append(outside, "more than can be looked at")
+			}
+			real, out := p.outside(filepath.Join(dir, e.Name()))
+			if out {
+				outside = append(outside, real)
+			} else if e.IsDir() || e.Type()&os.ModeSymlink != 0 {
+				todo = append(todo, real)
+			}
+		}
+	}
+	return outside
 }
 
 // harmless are keys that ask nothing of the host: what they change is inside. Whatever is not among
@@ -147,6 +195,11 @@ func (p place) judge(s setting, q api.CreateRequest) (asks []string, written boo
 	case "file":
 		for _, source := range q.Sources {
 			path("shows "+source.Name+" of the file", source.File)
+			if real, outside := p.outside(source.File); !outside {
+				for _, at := range p.leads(real) {
+					add("shows below %s what a link in %s leads to: %s", source.Name, real, at)
+				}
+			}
 		}
 	case "static-token":
 		path("has the token of the file", q.Tokens.Static)

@@ -85,8 +85,8 @@ func byLine(table map[string]any, line func(name string) int) []string {
 	})
 }
 
-// lineNumbers are those of the keys; of what is in a table or a list as KEY.NAME and KEY.INDEX. The
-// text has the form of TOML.
+// lineNumbers are those of the keys; of what is in a table or a list as KEY.NAME and KEY.INDEX. What
+// lies deeper, where no value has its place, has none. The text has the form of TOML.
 func lineNumbers(content []byte) map[string]int {
 	lines := map[string]int{}
 	var p unstable.Parser
@@ -99,7 +99,7 @@ func lineNumbers(content []byte) map[string]int {
 	}
 	var add func(within string, e *unstable.Node) string
 	add = func(name string, e *unstable.Node) string {
-		for key := e.Key(); key.Next(); {
+		for key := e.Key(); key.Next() && !strings.Contains(name, "."); {
 			name = strings.TrimPrefix(name+"."+string(key.Node().Data), ".")
 			if lines[name] == 0 {
 				lines[name] = number(key.Node())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -181,6 +182,13 @@ func TestAsks(t *testing.T) {
 		"file = ['ca=./sub/ca.pem']":                       "",
 		"file = { ca = '/etc/ca' }":                        "shows ca of the file /etc/ca",
 		"file = ['x=link/passwd']":                         "of the file /etc/passwd",
+		"file = ['x=tree']":                                "leads to: /etc/passwd",
+		"file = ['x=tree/inner']":                          "leads to: /etc/passwd",
+		"file = ['x=hop']":                                 "leads to: /etc/passwd",
+		"file = ['x=sub']":                                 "",
+		"file = ['x=later']":                               "of the file /etc/later",
+		"mount = ['later:/x']":                             "reads /etc/later",
+		"file = ['x=up']":                                  "of the file /",
 		"static-token = 'link/token'":                      "the token of the file /etc/token",
 		"exec = ['t=sh -c \"a b\"']":                       "runs on this host, as you: sh -c 'a b'",
 		"secret = ['github']":                              `has secret "github"`,
@@ -207,6 +215,10 @@ func TestAsks(t *testing.T) {
 		path := write(t, text)
 		dir := filepath.Dir(path)
 		if err := errors.Join(os.Mkdir(filepath.Join(dir, "sub"), 0o755), os.Symlink("/etc", filepath.Join(dir, "link")),
+			os.MkdirAll(filepath.Join(dir, "tree/inner"), 0o755), os.Symlink("../inner", filepath.Join(dir, "tree/inner/loop")),
+			os.Symlink("/etc/passwd", filepath.Join(dir, "tree/inner/key")), os.Mkdir(filepath.Join(dir, "hop"), 0o755),
+			os.Symlink("../tree/inner", filepath.Join(dir, "hop/on")), os.Symlink("/etc/later/x", filepath.Join(dir, "later")),
+			os.Symlink("link/../new/x", filepath.Join(dir, "up")),
 			os.Symlink(elsewhere, filepath.Join(dir, "elsewhere")),
 			os.WriteFile(filepath.Join(dir, "vars"), []byte("A=1\nAWS_KEY\n"), 0o600)); err != nil {
 			t.Fatal(err)
@@ -356,6 +368,18 @@ func TestNames(t *testing.T) {
 		if got := nameOf(dir); got != want {
 			t.Errorf("%s: %q", dir, got)
 		}
+	}
+}
+
+// TestDeepKey: a key of many parts takes no more than its text does.
+func TestDeepKey(t *testing.T) {
+	text := []byte("a" + strings.Repeat(".a", maxFile/2-2) + " = 1")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	lines := lineNumbers(text)
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; lines["a"] != 1 || took > 64<<20 {
+		t.Errorf("%d lines, %d MiB", len(lines), took>>20)
 	}
 }
 

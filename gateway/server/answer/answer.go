@@ -7,9 +7,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/explain"
+	"openshell-vm/internal/text"
 )
 
 // JSON makes a handler that sends f's result as JSON, or its error.
@@ -33,11 +35,19 @@ func Fail(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(e) // an error means that the client has gone
 }
 
-// Decode reads a JSON body; an empty one leaves v as it is.
+// Decode reads a JSON body; an empty one leaves v as it is. A field that v does not have is an error:
+// a newer client asks for what would else silently not be done.
 func Decode(r *http.Request, v any) error {
-	err := json.NewDecoder(r.Body).Decode(v)
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil
+	}
+	if field, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+		return &api.Error{Code: api.CodeInvalid,
+			Message: "the gateway does not know " + text.Line(field) + ", which it is asked for: it may be older than what asks",
+			Hint:    "openshell-vm gateway restart takes the newer one; sandboxes go on"}
 	}
 	return &api.Error{Code: api.CodeInvalid,
 		Message: "the request can't be read: " + explain.Line(err),
