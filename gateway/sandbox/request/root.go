@@ -152,8 +152,12 @@ func checkCommand(spec view, own bool) error {
 	}
 	hint := "give a program of its root"
 	if !own && imageName.MatchString(name) {
-		hint = fmt.Sprintf("give a program of its root; if %s is an image: openshell-vm run --image %s",
-			name, strings.Join(spec.Process.Args, " "))
+		rest := strings.Join(spec.Process.Args[1:], " ")
+		if len(rest) > 80 {
+			rest = "…"
+		}
+		hint = strings.TrimSpace(fmt.Sprintf("give a program of its root; if %s is an image: openshell-vm run --image %s %s",
+			name, name, rest))
 	}
 	where := "executable file not found in $PATH"
 	if strings.Contains(name, "/") {

@@ -11,7 +11,6 @@ import (
 
 	"openshell-vm/gateway/api"
 	"openshell-vm/gateway/explain"
-	"openshell-vm/internal/text"
 )
 
 // JSON makes a handler that sends f's result as JSON, or its error.
@@ -44,9 +43,9 @@ func Decode(r *http.Request, v any) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil
 	}
-	if field, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+	if field, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown { // the field is quoted
 		return &api.Error{Code: api.CodeInvalid,
-			Message: "the gateway does not know " + text.Line(field) + ", which it is asked for: it may be older than what asks",
+			Message: "the gateway does not know " + field + ", which it is asked for: it may be older than what asks",
 			Hint:    "openshell-vm gateway restart takes the newer one; sandboxes go on"}
 	}
 	return &api.Error{Code: api.CodeInvalid,

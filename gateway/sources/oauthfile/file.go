@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/oauth2"
 
@@ -108,7 +109,7 @@ func rotated(data []byte, token string) ([]byte, error) {
 		if err := d.Decode(&value); err != nil {
 			return nil, err
 		}
-		if key == "refresh_token" { // of two the last counts
+		if name, is := key.(string); is && strings.EqualFold(name, "refresh_token") { // as parse has it; of two the last counts
 			end = d.InputOffset()
 			start = end - int64(len(value))
 		}

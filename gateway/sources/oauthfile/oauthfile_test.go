@@ -93,6 +93,21 @@ func TestRotation(t *testing.T) {
 	e.makes(New(path, read), "access-4") // the next gateway
 }
 
+// TestOddKey: a key is known in any case, as encoding/json has it, and gets the new refresh token.
+func TestOddKey(t *testing.T) {
+	e := newEndpoint(t)
+	path := filepath.Join(t.TempDir(), "file")
+	text := strings.Replace(e.File("planted-0"), `"refresh_token" :`, `"refresh_token": "old", "Refresh_TOKEN" :`, 1)
+	e.must(os.WriteFile(path, []byte(text), 0o600))
+	r := New(path, read)
+	e.makes(r, "access-1")
+	e.makes(r, "access-2")
+	data, err := os.ReadFile(path)
+	if want := strings.Replace(text, "planted-0", "planted-2", 1); err != nil || string(data) != want {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
 // TestManyAtOnce: several refreshers of one file by two names take turns.
 func TestManyAtOnce(t *testing.T) {
 	e := newEndpoint(t)
