@@ -14,7 +14,7 @@ import (
 
 // MayFollow refuses files of the host that must get into no share: those of the gateway's own, and
 // those that a sandbox could write or lead elsewhere. It asks the file systems of these files, and
-// may hang with them; those of what sandboxes can write to hold it up for two seconds at most.
+// may hang with them; those of what sandboxes can write to hold it up for three seconds at most.
 func (r *Roster) MayFollow(paths ...string) error {
 	no := r.untouchable()
 	for _, path := range paths {
