@@ -55,6 +55,7 @@ type question struct {
 	done  chan struct{}
 	mu    sync.Mutex
 	at    string // the name that is asked about; no link leads to it
+	hangs string // Answer.Hangs, once the question was late
 	got   Answer
 }
 
@@ -112,7 +113,8 @@ func (q *question) ask(path string) {
 	}
 }
 
-// late is the answer to a question that has no time left.
+// late is the answer to a question that has no time left. Where it hangs is found out once: when the
+// dead file system is unmounted, its name is for a moment that of what lay below.
 func (q *question) late() Answer {
 	select {
 	case <-q.done: // just in time
@@ -120,9 +122,11 @@ func (q *question) late() Answer {
 	default:
 	}
 	q.mu.Lock()
-	at := q.at
-	q.mu.Unlock()
-	return Answer{Hangs: DeviceAt(at)}
+	defer q.mu.Unlock()
+	if q.hangs == "" {
+		q.hangs = DeviceAt(q.at)
+	}
+	return Answer{Hangs: q.hangs}
 }
 
 // DeviceAt returns the device of the file system that a path without links would be on. It asks

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"openshell-vm/internal/inode"
 	"openshell-vm/internal/whichdir/deadfs"
 )
@@ -66,6 +68,13 @@ func TestHangs(t *testing.T) {
 	}
 	if more := runtime.NumGoroutine() - before; more > 10 {
 		t.Errorf("%d goroutines more", more)
+	}
+	device := DeviceAt(dead)
+	if err := unix.Unmount(dead, unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.Ask(dead)[0]; got.Hangs != device || DeviceAt(dead) == device {
+		t.Errorf("a question that still hangs after the unmount: %+v, want %s", got, device)
 	}
 	end()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
