@@ -24,6 +24,11 @@ type Mount struct {
 // elsewhere is the hint where a target can't be had.
 const elsewhere = "mount it somewhere else"
 
+// MountElsewhere refuses a mount for what is at its target, or may not be there.
+func MountElsewhere(source, target, why string) error {
+	return &Error{Op: "mount " + source + " at " + target, Err: errors.New(why), Hint: elsewhere}
+}
+
 // NewMount checks both paths: absolute, clean, and not one that the sandbox
 // needs for itself. It does not look at the file system.
 func NewMount(source, target string) (Mount, error) {

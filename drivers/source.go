@@ -71,16 +71,14 @@ func checkTargets(spec Spec) error {
 				Hint: elsewhere}
 		}
 		if isFile(target) {
-			return &Error{Op: "mount " + source + " at " + target, Err: errors.New("a sandbox has a file there"), Hint: elsewhere}
+			return MountElsewhere(source, target, "a sandbox has a file there")
 		}
 		if spec.VM.Inotify && overlap(target, contract.MirrorDir) {
-			return &Error{Op: "mount " + source + " at " + target,
-				Err: errors.New("with --inotify the share's mirror is at " + contract.MirrorDir), Hint: elsewhere}
+			return MountElsewhere(source, target, "with --inotify the share's mirror is at "+contract.MirrorDir)
 		}
 		for _, s := range spec.Shares {
 			if overlap(target, s.Mount.Target()) {
-				return &Error{Op: "mount " + source + " at " + target,
-					Err: fmt.Errorf("the share %s is shown at %s", s.Name, s.Mount.Target()), Hint: elsewhere}
+				return MountElsewhere(source, target, "the share "+s.Name+" is shown at "+s.Mount.Target())
 			}
 		}
 		taken[target] = true

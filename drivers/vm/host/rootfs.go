@@ -53,8 +53,7 @@ func checkTarget(source, target string) error {
 	if !mounts.Within(target, contract.OwnDir) {
 		return nil
 	}
-	return &drivers.Error{Op: "mount " + source + " at " + target,
-		Err: errors.New("in a VM nothing but shares can be in " + contract.OwnDir), Hint: "mount it somewhere else"}
+	return drivers.MountElsewhere(source, target, "in a VM nothing but shares can be in "+contract.OwnDir)
 }
 
 // Writable judges all that the user added for the sandbox to write to.
