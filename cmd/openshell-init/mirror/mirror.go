@@ -84,34 +84,30 @@ func New(share, dir, authDir string, say func(problem string)) (m *Mirror, err e
 
 // Run looks at the share until ctx ends.
 func (m *Mirror) Run(ctx context.Context) {
-	go m.guard(ctx)
-	tick := time.NewTicker(Every)
+	go regularly(ctx, Every/2, m.guard)
+	regularly(ctx, Every, m.Look)
+}
+
+// regularly calls f every so often, until ctx ends.
+func regularly(ctx context.Context, every time.Duration, f func()) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			m.Look()
 		}
+		f()
 	}
 }
 
 // guard steps aside when no look ends. It never asks the share, so nothing holds it up.
-func (m *Mirror) guard(ctx context.Context) {
-	tick := time.NewTicker(Every / 2)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		m.mu.Lock()
-		if time.Since(m.looked) > patience {
-			m.stepAside(errNoAnswer)
-		}
-		m.mu.Unlock()
+func (m *Mirror) guard() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(m.looked) > patience {
+		m.stepAside(errNoAnswer)
 	}
 }
 
