@@ -85,7 +85,7 @@ var importRule = map[string][]string{
 	"drivers/vm/host":                   {"=drivers", "drivers/vm/jail", "drivers/vm/kvm", "internal"},
 	"drivers/vm/initramfs":              {"drivers/vm/guest", "internal"},
 	"drivers/vm/jail":                   {"drivers/vm/cgroup", "internal/fault", "internal/inode"},
-	"drivers/vm/jail/jailtest":          {"=drivers", "drivers/vm"}, // used by the tests of several parts
+	"drivers/vm/jail/jailtest":          {"=drivers", "drivers/vm", "drivers/driverstest/testhost"}, // used by the tests of several parts
 	"drivers/vm/cgroup":                 {"internal"},
 	"drivers/vm/guest":                  {"internal/vocab"},
 	"drivers/vm/kvm":                    {"internal"},

@@ -14,6 +14,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/drivers/driverstest/testhost"
 )
 
 func closing(c io.Closer, err error) error {
@@ -121,16 +123,12 @@ func joinsGroup() error {
 // after that.
 func apart(f func() error) func() error {
 	return func() error {
-		result := make(chan error)
-		go func() {
-			runtime.LockOSThread() // never unlocked
-			err := unix.Unshare(unix.CLONE_FS)
-			if err == nil {
-				err = f()
+		return testhost.OnOwnThread(func() error {
+			if err := unix.Unshare(unix.CLONE_FS); err != nil {
+				return err
 			}
-			result <- err
-		}()
-		return <-result
+			return f()
+		})
 	}
 }
 
