@@ -18,10 +18,16 @@ func appSource(text string) (s api.Source, err error) {
 	if strings.Contains(app.App, "=") || app.App == "" {
 		return s, say.Errorf(hint, "--github-app %q begins with no ID", text)
 	}
+	given := once{}
 	for _, field := range fields[1:] {
 		key, value, _ := strings.Cut(field, "=")
 		if value == "" {
 			return s, say.Errorf(hint, "--github-app %q: %s= has no value", text, key)
+		}
+		if key != "repos" { // which adds to those before
+			if err := given.take(key); err != nil {
+				return s, say.Errorf(hint, "--github-app %q: %v", text, err)
+			}
 		}
 		switch key {
 		case "installation":

@@ -108,8 +108,12 @@ func secretSource(text string) (s api.Source, err error) {
 	if strings.Contains(s.Secret, "=") || s.Secret == "" {
 		return s, say.Errorf(hint, "--secret %q begins with no NAME", text)
 	}
+	given := once{}
 	for _, field := range fields[1:] {
 		key, value, _ := strings.Cut(field, "=")
+		if err := given.take(key); err != nil {
+			return s, say.Errorf(hint, "--secret %q: %v", text, err)
+		}
 		switch key {
 		case "name", "target":
 			s.Name = value
@@ -137,16 +141,32 @@ var option = regexp.MustCompile(`^(.*),(every|format|mode|owner)=([^,=]*)$`)
 
 // options takes the options off the end of a source's text.
 func options(text string, s *api.Source) (rest string, err error) {
+	given := once{}
 	for {
 		m := option.FindStringSubmatch(text)
 		if m == nil {
 			return text, nil
 		}
 		text = m[1]
+		if err := given.take(m[2]); err != nil {
+			return "", err
+		}
 		if err := set(s, m[2], m[3]); err != nil {
 			return "", err
 		}
 	}
+}
+
+// once holds the options that a source has so far. Each may be given once: who reads the line
+// can't know which of two counts.
+type once map[string]bool
+
+func (o once) take(key string) error {
+	if o[key] {
+		return fmt.Errorf("%s= is given twice", key)
+	}
+	o[key] = true
+	return nil
 }
 
 // set reads one option of a source.

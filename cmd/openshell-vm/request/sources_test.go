@@ -59,7 +59,8 @@ func TestSourceTexts(t *testing.T) {
 		}
 	}
 	for text, says := range map[string]string{"": "no ID", "installation=3": "no ID", "1,key=x": "needs installation=", "1,installation=2": "needs",
-		"1,installation=x,key=k": "installation=x", "1,installation=2,key=k,every=1m": `no option "every"`, "1,key=": "no value"} {
+		"1,installation=x,key=k": "installation=x", "1,installation=2,key=k,every=1m": `no option "every"`, "1,key=": "no value",
+		"1,installation=2,key=k,key=l": "key= is given twice"} {
 		if _, err := appSource(text); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("--github-app %q: %v", text, err)
 		}
@@ -78,7 +79,7 @@ func TestSourceTexts(t *testing.T) {
 		}
 	}
 	for text, says := range map[string]string{"": "no NAME", "name=x": "no NAME", ",mode=0400": "no NAME", "db,mode=9": "mode=9",
-		"db,type=env,target=PW": "environment", "db,uid=me": "uid=me", "db,every=1m": `no option "every"`} {
+		"db,type=env,target=PW": "environment", "db,uid=me": "uid=me", "db,every=1m": `no option "every"`, "db,mode=0400,mode=0444": "mode= is given twice"} {
 		if _, err := secretSource(text); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("--secret %q: %v", text, err)
 		}
@@ -89,7 +90,8 @@ func TestSourceTexts(t *testing.T) {
 			t.Errorf("--file %q: %v", text, err)
 		}
 	}
-	for text, says := range map[string]string{"": "no NAME", "gh auth token": "no NAME", "t=": "no COMMAND", "t='": "Unterminated", "t=x,every=often": "every=often"} {
+	for text, says := range map[string]string{"": "no NAME", "gh auth token": "no NAME", "t=": "no COMMAND", "t='": "Unterminated", "t=x,every=often": "every=often",
+		"t=x,every=1m,every=2m": "every= is given twice"} {
 		if _, err := commandSource(text); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("--exec %q: %v", text, err)
 		}
