@@ -81,6 +81,8 @@ func helpOf(t *testing.T, command string) string {
 	return out.String()
 }
 
+var quoted = regexp.MustCompile(`'[^']*'|"[^"]*"`)
+
 // TestReadmeCommands: the command lines of README and of the pages in docs are ones that the parser takes, too.
 func TestReadmeCommands(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/*.md")
@@ -103,7 +105,10 @@ func TestReadmeCommands(t *testing.T) {
 		if !inBlock {
 			continue
 		}
-		for _, command := range strings.Split(line, ";") {
+		for _, command := range strings.Split(line, "; ") {
+			if strings.Contains(command, say.Program) && strings.Contains(quoted.ReplaceAllString(command, ""), ";") {
+				t.Errorf("a shell ends the command at the semicolon: %s", command)
+			}
 			for _, m := range invocation.FindAllStringSubmatch(command, -1) {
 				seen++
 				tryExample(t, strings.Fields(m[1]))
