@@ -48,14 +48,22 @@ var engines = []engine{
 	},
 }
 
-// eachEngine runs body in a fresh world for each driver. Containers run only as root: the
-// engines belong to root.
+// eachEngine runs body in a fresh world for each driver, beside other tests. Containers run only as
+// root: the engines belong to root.
 func eachEngine(t *testing.T, body func(t *testing.T, w *world, e engine)) {
+	t.Parallel()
+	onEngines(t, engines, body)
+}
+
+// eachEngineAlone is eachEngine for a test that ends engines, or serves at the one address of an
+// engine's network. It ends before tests that run beside others begin.
+func eachEngineAlone(t *testing.T, body func(t *testing.T, w *world, e engine)) {
 	onEngines(t, engines, body)
 }
 
 // eachContainerEngine leaves VMs out: for what boots often, and is no matter of the driver.
 func eachContainerEngine(t *testing.T, body func(t *testing.T, w *world, e engine)) {
+	t.Parallel()
 	onEngines(t, slices.DeleteFunc(slices.Clone(engines), func(e engine) bool { return e.driver == "vm" }), body)
 }
 
@@ -131,7 +139,7 @@ func TestResumedByTheGateway(t *testing.T) {
 		{"died", func(w *world, e engine, id string) { e.kill(w, id) }, true},
 		{"engine-crashed", func(w *world, e engine, id string) { e.kill(w, id); e.restart(w) }, true},
 	}
-	eachEngine(t, func(t *testing.T, w *world, e engine) {
+	eachEngineAlone(t, func(t *testing.T, w *world, e engine) {
 		for _, c := range cases {
 			if c.name == "engine-crashed" && e.restart == nil {
 				continue // a VM's engine is its monitor, which died above

@@ -51,7 +51,7 @@ type federation struct {
 // `make e2e-federation` has more libraries take part: see scripts/federation.
 func TestFederation(t *testing.T) {
 	programs := federationPrograms(t)
-	eachEngine(t, func(t *testing.T, w *world, e engine) {
+	eachEngineAlone(t, func(t *testing.T, w *world, e engine) {
 		f := newFederation(t, w, e.driver, programs)
 		f.sandbox(e)
 		calls := f.runTwice(programs)

@@ -105,6 +105,7 @@ func TestFirstDay(t *testing.T) {
 		}
 		t.Skip("DOCKER_HOST is not set")
 	}
+	t.Parallel()
 	docker := newWorld(t, os.Getuid())
 	docker.setenv("DOCKER_HOST", os.Getenv("DOCKER_HOST"))
 	vm := newWorld(t, os.Getuid())

@@ -36,6 +36,7 @@ type container struct {
 
 // eachOwnEngine runs body with each engine that is there.
 func eachOwnEngine(t *testing.T, body func(t *testing.T, w *world, cli []string)) {
+	t.Parallel()
 	for _, e := range ownEngines {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel() // most of the time is spent waiting for renewals

@@ -57,13 +57,14 @@ type world struct {
 // eachUser runs body in a fresh world as the caller. If that is root, it runs body also as an
 // ordinary user: with a fresh uid, no XDG_RUNTIME_DIR, no subuid, no group.
 func eachUser(t *testing.T, body func(t *testing.T, w *world)) {
+	t.Parallel()
 	for name, uid := range users() {
 		t.Run(name, func(t *testing.T) { body(t, newWorld(t, uid)) })
 	}
 }
 
 // usersAtOnce is eachUser for a body that mostly waits, for a token to expire or a guest to boot.
-// Such tests run in parallel. None of them may use an engine, since other tests end engines.
+// Such tests run beside others.
 func usersAtOnce(t *testing.T, body func(t *testing.T, w *world)) {
 	t.Parallel()
 	for name, uid := range users() {
