@@ -9,15 +9,18 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"openshell-vm/share/layout"
 )
 
 // take copies generation n. Until the copy is complete only root can enter it, and nothing leads
 // to it. After an error nothing of it is left.
 //
-//  1. Make its directory, and copy all files and directories, each with its mode, owner and time.
-//  2. Look whether the generation is still complete in the share: then it was all the time.
-//  3. Give the directories their modes, owners and times, the topmost last.
+//  1. Ask whether it fits: to read a large share takes seconds, and may be in vain.
+//  2. Make its directory, and copy all files and directories, each with its mode, owner and time.
+//  3. Look whether the generation is still complete in the share: then it was all the time.
+//  4. Give the directories their modes, owners and times, the topmost last.
 func (m *Mirror) take(n uint64) (err error) {
 	name := layout.Generation(n)
 	from, err := m.share.OpenRoot(name)
@@ -26,6 +29,9 @@ func (m *Mirror) take(n uint64) (err error) {
 	}
 	defer from.Close()
 	if err := m.copy.RemoveAll(name); err != nil {
+		return err
+	}
+	if err := fits(from, m.copy); err != nil {
 		return err
 	}
 	defer func() {
@@ -54,6 +60,36 @@ func (m *Mirror) take(n uint64) (err error) {
 		}
 	}
 	return nil
+}
+
+// fits fails with ENOSPC if the files in from take more room than there is where to lies. The room may be
+// taken afterwards, so a copy can fail all the same.
+func fits(from, to *os.Root) error {
+	dir, err := to.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	var room unix.Statfs_t
+	if err := unix.Fstatfs(int(dir.Fd()), &room); err != nil {
+		return err
+	}
+	needed, block := uint64(0), uint64(room.Bsize)
+	err = fs.WalkDir(from.FS(), ".", func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		needed += (uint64(info.Size()) + block - 1) / block
+		return nil
+	})
+	if err == nil && room.Blocks > 0 && needed > room.Bavail {
+		return fmt.Errorf("the share takes %d KiB, more than there are: %w", needed*block/1024, unix.ENOSPC)
+	}
+	return err
 }
 
 // complete reports whether pruning of generation n has not begun in the share: n is announced, which

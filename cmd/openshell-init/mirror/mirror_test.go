@@ -352,6 +352,18 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
+// TestFits: what can't fit is refused by the sizes of its files, before one is read.
+func TestFits(t *testing.T) {
+	s, m, _, _ := mirrored(t, map[string]string{"d/f": "1", "g": ""})
+	gen, err := m.share.OpenRoot(layout.Generation(1))
+	must(t, err)
+	defer gen.Close()
+	must(t, fits(gen, m.copy), os.Truncate(s.at("..data/g"), 1<<43))
+	if err := fits(gen, m.copy); !lacksRoom(err) || !strings.Contains(err.Error(), "takes 8589934596 KiB") {
+		t.Error(err)
+	}
+}
+
 // TestGuard: when no look ends the mirror steps aside, and the next look brings it back.
 func TestGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
