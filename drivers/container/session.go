@@ -32,13 +32,45 @@ func (d *Driver) Logs(ctx context.Context, id string, follow bool, stdout, stder
 	return pump.Pump{Output: out, Terminal: hasTerminal(f), Streams: drivers.Streams{Stdout: stdout, Stderr: stderr}}.Run(ctx, out)
 }
 
-// Attach waits for the start of a sandbox that does not run, also after an earlier run.
-func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.Streams) (int, error) {
+// moment is from when on an attached client gets the output.
+type moment int
+
+const (
+	fromNow   moment = iota
+	fromStart        // of a workload that runs
+	fromBreak        // of an attempt that broke off before the start
+)
+
+// attempts is how often an engine may break off an attach before the start (seen of rootless
+// Podman 4.3 on a busy machine).
+const attempts = 3
+
+// errBrokeOff is of an attach that ended before the workload began. Nothing of its output was lost.
+var errBrokeOff = errors.New("broke off before it was started")
+
+// Attach waits for the start of a sandbox that does not run, also after an earlier run. If the
+// engine breaks off before that, it attaches again, unless some input may be lost.
+func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.Streams) (code int, err error) {
 	failed, done := d.gates.await(id)
 	defer done()
+	from := fromNow
+	if replay {
+		from = fromStart
+	}
+	for range attempts {
+		code, err = d.attach(ctx, id, from, failed, s)
+		if !errors.Is(err, errBrokeOff) || s.Stdin != nil {
+			break
+		}
+		from = fromBreak
+	}
+	return code, err
+}
+
+func (d *Driver) attach(ctx context.Context, id string, from moment, failed <-chan startFailure, s drivers.Streams) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	f, p, err := d.enter(ctx, id, replay, s)
+	f, p, err := d.enter(ctx, id, from, s)
 	switch {
 	case err != nil && f.ID == "":
 		return 0, err
@@ -83,7 +115,7 @@ func (d *Driver) afterReset(ctx context.Context, id string, exit <-chan drivers.
 }
 
 // enter connects while no start is under way.
-func (d *Driver) enter(ctx context.Context, id string, replay bool, s drivers.Streams) (Found, pump.Pump, error) {
+func (d *Driver) enter(ctx context.Context, id string, from moment, s drivers.Streams) (Found, pump.Pump, error) {
 	leave, err := d.gates.enter(ctx, id)
 	if err != nil {
 		return Found{}, pump.Pump{}, err
@@ -93,7 +125,8 @@ func (d *Driver) enter(ctx context.Context, id string, replay bool, s drivers.St
 	if err != nil {
 		return Found{}, pump.Pump{}, err
 	}
-	p, err := d.connect(ctx, f, replay && f.State == drivers.Running, s)
+	replay := from == fromStart && f.State == drivers.Running || from == fromBreak && f.State != drivers.Created
+	p, err := d.connect(ctx, f, replay, s)
 	return f, p, err
 }
 
@@ -172,7 +205,7 @@ func (d *Driver) exitCode(ctx context.Context, id string, ahead <-chan drivers.S
 	case s.State == drivers.Exited:
 		return s.ExitCode, nil
 	}
-	return 0, &drivers.Error{Op: "attach to the container", Err: fmt.Errorf("%s broke off before it was started", d.Name()),
+	return 0, &drivers.Error{Op: "attach to the container", Err: fmt.Errorf("%s %w", d.Name(), errBrokeOff),
 		Hint: "look whether the engine runs"}
 }
 

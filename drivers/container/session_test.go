@@ -91,3 +91,80 @@ func TestSessionsGoByID(t *testing.T) {
 		}
 	}
 }
+
+// breaking is an engine that breaks off the first attaches.
+type breaking struct {
+	*fake
+	left int // how many
+}
+
+func (b *breaking) Attach(ctx context.Context, ref string, in, out bool) (Conn, error) {
+	conn, err := b.fake.Attach(ctx, ref, in, out)
+	if b.left--; b.left >= 0 {
+		b.output.Close()
+		return conn, err
+	}
+	engine := b.output
+	go func() { // the workload begins
+		_ = b.Start(ctx, ref)
+		_, _ = io.WriteString(engine, framed("hello\n"))
+		_ = b.Kill(ctx, ref, 9)
+	}()
+	return conn, err
+}
+
+func (b *breaking) Logs(context.Context, string, bool, time.Time) (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader(framed("hello\n"))), nil
+}
+
+// framed is text as engines send standard output.
+func framed(text string) string {
+	return "\x01\x00\x00\x00\x00\x00\x00" + string(rune(len(text))) + text
+}
+
+func beginAndEnd(f *fake) {
+	f.state = drivers.Running
+	time.AfterFunc(50*time.Millisecond, func() { _ = f.Kill(context.Background(), "", 9) })
+}
+
+// TestAttachBreaksOff: an attach that ends before the start is done once more, and no output is lost, if
+// the workload has begun or ended meanwhile, too. Input would be.
+func TestAttachBreaksOff(t *testing.T) {
+	for name, c := range map[string]struct {
+		breaks int
+		while  func(f *fake) // what happens after the first
+		in     io.Reader
+		says   string
+	}{
+		"once":                   {1, nil, nil, ""},
+		"twice":                  {2, nil, nil, ""},
+		"always":                 {attempts, nil, nil, "fake broke off before it was started"},
+		"with input":             {1, nil, strings.NewReader("x"), "fake broke off before it was started"},
+		"it has begun meanwhile": {1, beginAndEnd, nil, ""},
+		"it has ended meanwhile": {1, func(f *fake) { f.state, f.code = drivers.Exited, 137 }, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &breaking{fake: &fake{}, left: c.breaks}
+			d := New(b, "gateway")
+			if err := d.Create(t.Context(), testSpec(t)); err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			s := drivers.Streams{Stdin: c.in, Stdout: &out}
+			code, err := 0, error(nil)
+			if c.while == nil {
+				code, err = d.Attach(t.Context(), testID, false, s)
+			} else {
+				c.while(b.fake)
+				code, err = d.attach(t.Context(), testID, fromBreak, make(chan startFailure), s)
+			}
+			if c.says != "" {
+				if err == nil || !strings.Contains(err.Error(), c.says) || out.Len() > 0 {
+					t.Errorf("%v, %q", err, out.String())
+				}
+			} else if err != nil || code != 137 || out.String() != "hello\n" {
+				t.Errorf("code %d, %v, output %q", code, err, out.String())
+			}
+		})
+	}
+}
