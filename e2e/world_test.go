@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"openshell-vm/drivers/driverstest/testhost"
 	"openshell-vm/gateway/api"
 	"openshell-vm/internal/procfs"
 )
@@ -237,10 +238,12 @@ func (w *world) gatewayPID() int {
 // eventually waits for a condition, with a deadline.
 func (w *world) eventually(what string, within time.Duration, ok func() bool) {
 	w.Helper()
-	for end := time.Now().Add(within); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
+	end := time.Now().Add(within)
+	for began := time.Now(); !ok(); began = time.Now() {
+		if began.After(end) {
 			w.Fatalf("not within %v: %s", within, what)
 		}
+		testhost.Pause(began)
 	}
 }
 

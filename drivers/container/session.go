@@ -58,7 +58,7 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 		from = fromStart
 	}
 	for range attempts {
-		code, err = d.attach(ctx, id, from, failed, s)
+		code, err = client{d, id, failed, s}.attach(ctx, from)
 		if !errors.Is(err, errBrokeOff) || s.Stdin != nil {
 			break
 		}
@@ -67,7 +67,17 @@ func (d *Driver) Attach(ctx context.Context, id string, replay bool, s drivers.S
 	return code, err
 }
 
-func (d *Driver) attach(ctx context.Context, id string, from moment, failed <-chan startFailure, s drivers.Streams) (int, error) {
+// client is who attaches to a sandbox.
+type client struct {
+	d      *Driver
+	id     string
+	failed <-chan startFailure // gets the failure of a start
+	s      drivers.Streams
+}
+
+// attach attaches once.
+func (c client) attach(ctx context.Context, from moment) (int, error) {
+	d, id, s := c.d, c.id, c.s
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	f, p, err := d.enter(ctx, id, from, s)
@@ -85,7 +95,7 @@ func (d *Driver) attach(ctx context.Context, id string, from moment, failed <-ch
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx, p.Closers()...) }()
 	select {
-	case u := <-failed:
+	case u := <-c.failed:
 		cancel()
 		<-ended
 		return u.end(s)

@@ -156,7 +156,7 @@ func TestAttachBreaksOff(t *testing.T) {
 				code, err = d.Attach(t.Context(), testID, false, s)
 			} else {
 				c.while(b.fake)
-				code, err = d.attach(t.Context(), testID, fromBreak, make(chan startFailure), s)
+				code, err = client{d, testID, make(chan startFailure), s}.attach(t.Context(), fromBreak)
 			}
 			if c.says != "" {
 				if err == nil || !strings.Contains(err.Error(), c.says) || out.Len() > 0 {
