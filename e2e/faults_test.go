@@ -138,7 +138,7 @@ func (w *world) starveChild(remains) {
 // TestHungBoot boots a guest that never gets to its workload. It has to be given up, and the
 // error and ps have to say so.
 func TestHungBoot(t *testing.T) {
-	usersAtOnce(t, func(t *testing.T, w *world) {
+	asUser(t, func(t *testing.T, w *world) {
 		w.setenv("OPENSHELL_ACCEL", "tcg")
 		w.setenv("OPENSHELL_BOOT_DEADLINE", "600ms") // no guest boots in that under TCG
 		w.run("create", "--name", "box", "--hypervisor", "qemu", "--", "true")

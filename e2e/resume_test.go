@@ -56,7 +56,7 @@ func (w *world) refuses(raw string) {
 // TestResumeAfterExpiry stops a VM, lets its token expire, and starts it again. It has to boot
 // with a fresh token, its marker has to be there, and the old token has to be refused.
 func TestResumeAfterExpiry(t *testing.T) {
-	usersAtOnce(t, func(t *testing.T, w *world) {
+	asUser(t, func(t *testing.T, w *world) {
 		s := w.start("sleeper", "16s")
 		j := w.judgeOf(s.Share)
 		w.run("exec", "sleeper", "sh", "-c", "echo here >/marker; sync")
@@ -76,7 +76,7 @@ func TestResumeAfterExpiry(t *testing.T) {
 // TestResumeAfterKill does the same, and kills the gateway at each named moment. The next gateway
 // has to find a consistent share, and to go on.
 func TestResumeAfterKill(t *testing.T) {
-	usersAtOnce(t, func(t *testing.T, w *world) {
+	asUser(t, func(t *testing.T, w *world) {
 		w.faulty()
 		s := w.start("victim", "16s")
 		j := w.judgeOf(s.Share)
@@ -108,7 +108,7 @@ func TestResumeAfterKill(t *testing.T) {
 // itself. After that, no read in the running guest that begins later than the driver's bound may
 // find an old token.
 func TestGatewayDownLongerThanTTL(t *testing.T) {
-	usersAtOnce(t, func(t *testing.T, w *world) {
+	asUser(t, func(t *testing.T, w *world) {
 		// The workload itself is the witness: the monitor logs its output with times, also while
 		// there is no gateway.
 		w.run("run", "-d", "--name", "runner", "--ttl", "16s", "--mount", w.readerDir()+":/witness",
@@ -204,7 +204,7 @@ func (w *world) startGateway() {
 // TestWaitOutlivesTheGateway kills the gateway while one client waits for a sandbox, and another
 // follows the log of a silent one. Both have to go on, and to learn what comes then.
 func TestWaitOutlivesTheGateway(t *testing.T) {
-	usersAtOnce(t, func(t *testing.T, w *world) {
+	asUser(t, func(t *testing.T, w *world) {
 		w.run("run", "-d", "--name", "box", "--ephemeral", "--", "sh", "-c", "trap 'echo last words; exit 7' TERM; touch /ready; while :; do sleep 0.1; done")
 		w.eventually("its trap is set", patience, func() bool { return w.try("exec", "box", "test", "-e", "/ready").code == 0 })
 		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)

@@ -77,6 +77,13 @@ func usersAtOnce(t *testing.T, body func(t *testing.T, w *world)) {
 	}
 }
 
+// asUser runs body beside other tests as an ordinary user, or as the caller if that is not root. It is for what the
+// gateway does for whoever it serves; TestResumedByTheGateway and others have root's VMs.
+func asUser(t *testing.T, body func(t *testing.T, w *world)) {
+	t.Parallel()
+	body(t, newWorld(t, users()["user"]))
+}
+
 func users() map[string]int {
 	if os.Getuid() != 0 {
 		return map[string]int{"user": os.Getuid()}
