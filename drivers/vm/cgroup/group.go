@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -210,6 +211,44 @@ func (g Group) Remove() error {
 		errs = append(errs, remove(dir, time.Now().Add(removeTime)))
 	}
 	return errors.Join(errs...)
+}
+
+// Kill sends SIGKILL to every process in the group and in those below it. It does not wait for their
+// ends, as Remove does.
+func (g Group) Kill() {
+	for _, dir := range g.Dirs() {
+		_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.IsDir() {
+				for _, pid := range members(path) {
+					kill(pid, path)
+				}
+			}
+			return nil // one that is just removed has nobody
+		})
+	}
+}
+
+// kill ends a process if it is in the group dir. It is held by a descriptor, so it can't be another one.
+func kill(pid int, dir string) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	if slices.Contains(members(dir), pid) {
+		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	}
+}
+
+// members are the processes in the group dir, without those in groups below it.
+func members(dir string) (pids []int) {
+	text, _ := os.ReadFile(filepath.Join(dir, procsFile))
+	for _, word := range strings.Fields(string(text)) {
+		if pid, err := strconv.Atoi(word); err == nil && pid > 0 { // 0: one of another process namespace
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 func remove(dir string, deadline time.Time) error {

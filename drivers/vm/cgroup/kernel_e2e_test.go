@@ -182,7 +182,7 @@ func TestKernelEndsTheEater(t *testing.T) {
 	}
 }
 
-// TestKernelCountsTasks lets a process start others in a part of a group.
+// TestKernelCountsTasks lets a process start others in a part of a group, and ends them all by it.
 func TestKernelCountsTasks(t *testing.T) {
 	_, a, _ := vms(t, Limits{Memory: 1 << 30})
 	part := a.Part("part")
@@ -200,8 +200,11 @@ func TestKernelCountsTasks(t *testing.T) {
 	if err := a.Remove(); err == nil {
 		t.Error("a group with processes in it was removed")
 	}
-	bomb.end()
+	a.Kill()
 	bomb.killed(t)
+	if err := a.Remove(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestKernelGivesAPlace fails if there is no place where one should be: for root, and in the

@@ -82,12 +82,13 @@ func (m *monitor) leaveCgroup() {
 	}
 }
 
-// RemoveCgroups removes the VM's cgroups. It fails while a living monitor is in one of
-// them.
+// RemoveCgroups removes the VM's cgroups, and ends what is left in them: a hostile program can undo
+// that it dies with the monitor. It fails while a living monitor is in one of them.
 func (c Config) RemoveCgroups() error {
 	if err := c.monitorCgroup().Remove(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	c.Cgroup.Kill()
 	return c.Cgroup.Remove()
 }
 
