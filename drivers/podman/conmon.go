@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"openshell-vm/internal/procfs"
 )
 
@@ -41,21 +39,8 @@ func (s *stuck) look(pid int) {
 		}
 		s.since[pid] = time.Now()
 	case time.Since(first) >= stuckTime:
-		kill(conmon, func() bool { return asleepOver(pid) == conmon })
+		procfs.Kill(conmon, func() bool { return asleepOver(pid) == conmon })
 		delete(s.since, pid)
-	}
-}
-
-// kill opens a process, so that it can't be taken for another one. If it is still what
-// it should be, it is ended.
-func kill(pid int, still func() bool) {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return
-	}
-	defer unix.Close(fd)
-	if still() {
-		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"openshell-vm/internal/procfs"
 )
 
 // Files of a group.
@@ -220,23 +222,11 @@ func (g Group) Kill() {
 		_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 			if err == nil && e.IsDir() {
 				for _, pid := range members(path) {
-					kill(pid, path)
+					procfs.Kill(pid, func() bool { return slices.Contains(members(path), pid) })
 				}
 			}
 			return nil // one that is just removed has nobody
 		})
-	}
-}
-
-// kill ends a process if it is in the group dir. It is held by a descriptor, so it can't be another one.
-func kill(pid int, dir string) {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return
-	}
-	defer unix.Close(fd)
-	if slices.Contains(members(dir), pid) {
-		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	}
 }
 
