@@ -166,12 +166,8 @@ func (w *world) named(name string) {
 // eventually waits for a condition, with a deadline.
 func (w *world) eventually(what string, within time.Duration, ok func() bool) {
 	w.Helper()
-	end := time.Now().Add(within)
-	for began := time.Now(); !ok(); began = time.Now() {
-		if began.After(end) {
-			w.Fatalf("not within %v: %s", within, what)
-		}
-		testhost.Pause(began)
+	if !testhost.Await(within, ok) {
+		w.Fatalf("not within %v: %s", within, what)
 	}
 }
 

@@ -8,3 +8,15 @@ import "time"
 func Pause(began time.Time) {
 	time.Sleep(min(max(20*time.Millisecond, 4*time.Since(began)), time.Second))
 }
+
+// Await looks again and again until ok, and reports whether that was so in time.
+func Await(within time.Duration, ok func() bool) bool {
+	end := time.Now().Add(within)
+	for began := time.Now(); !ok(); began = time.Now() {
+		if began.After(end) {
+			return false
+		}
+		Pause(began)
+	}
+	return true
+}
