@@ -110,13 +110,15 @@ func OutputWaits(t *testing.T, run Run) {
 
 // DeadClient lets a client die while its input is unread. Its process has to end.
 func DeadClient(t *testing.T, run Run) {
-	in, ended := NewSource(Big), make(chan struct{})
+	in, begun, ended := NewSource(Big), make(chan struct{}), make(chan struct{})
 	ctx, die := context.WithCancel(t.Context())
 	go run(ctx, stream.Streams{Stdin: in}, func(ctx context.Context, s stream.Streams) int {
+		close(begun)
 		<-ctx.Done()
 		close(ended)
 		return 1
 	})
+	await(t, begun, "the process does not begin")
 	awaitStall(t, in)
 	die()
 	await(t, ended, "the process lives on")
@@ -167,8 +169,9 @@ const lateness = 8 * time.Second
 // SignalBehindInput sends a signal and a size behind input that nobody reads. Neither may
 // wait for it.
 func SignalBehindInput(t *testing.T, run Run) {
-	in, signals, sizes := NewSource(Big), make(chan int), make(chan stream.Size)
+	in, signals, sizes, begun := NewSource(Big), make(chan int), make(chan stream.Size), make(chan struct{})
 	done := start(t, run, stream.Streams{Stdin: in, Signals: signals, Resize: sizes}, func(ctx context.Context, s stream.Streams) int {
+		close(begun) // a signal before that is lost, or ends it
 		select {
 		case size := <-s.Resize:
 			if size != (stream.Size{Rows: 24, Cols: 80}) {
@@ -184,6 +187,7 @@ func SignalBehindInput(t *testing.T, run Run) {
 			return 2
 		}
 	})
+	await(t, begun, "the process does not begin")
 	awaitStall(t, in)
 	sizes <- stream.Size{Rows: 24, Cols: 80}
 	signals <- 2
