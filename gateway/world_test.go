@@ -143,10 +143,12 @@ func repairs(t testing.TB, g *Gateway) float64 {
 
 func (w *world) eventually(what string, ok func() bool) {
 	w.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
+	began, end := time.Now(), time.Now().Add(patience)
+	for ; !ok(); began = time.Now() {
+		if began.After(end) {
 			w.Fatalf("not within %v: %s\n%s", patience, what, w.log)
 		}
+		time.Sleep(max(2*time.Millisecond, 2*time.Since(began))) // a look may cost more than what it waits for
 	}
 }
 
