@@ -24,13 +24,14 @@ const (
 // AsUser runs the tests that pattern names once more, as another user: a gateway that is
 // not root, on an engine that may be root's. They run in a copy of this test's binary.
 // This process does for it what needs root: it starts and ends the engine. The test is
-// skipped if this process is not root.
-func AsUser(t *testing.T, uid int, groups []int, pattern string, env ...string) {
+// skipped if this process is not root. Of more, what begins with "-test." is a flag of the
+// binary, and the rest is its environment.
+func AsUser(t *testing.T, uid int, groups []int, pattern string, more ...string) {
 	t.Helper()
-	asUser(t, "", uid, groups, pattern, env...)
+	asUser(t, "", uid, groups, pattern, more...)
 }
 
-func asUser(t *testing.T, netns string, uid int, groups []int, pattern string, env ...string) {
+func asUser(t *testing.T, netns string, uid int, groups []int, pattern string, more ...string) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("only root can be another user")
@@ -55,7 +56,13 @@ func asUser(t *testing.T, netns string, uid int, groups []int, pattern string, e
 	cmd := exec.Command(binary, "-test.run", pattern, "-test.v")
 	cmd.Dir = own
 	cmd.Env = append(os.Environ(), envWitness+"="+Witness(t, dir), envServant+"="+servant, envWorkDir+"="+own, "HOME="+own)
-	cmd.Env = append(cmd.Env, env...)
+	for _, text := range more {
+		if strings.HasPrefix(text, "-test.") {
+			cmd.Args = append(cmd.Args, text)
+		} else {
+			cmd.Env = append(cmd.Env, text)
+		}
+	}
 	credential := &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
 	for _, g := range groups {
 		credential.Groups = append(credential.Groups, uint32(g))
