@@ -17,7 +17,7 @@ import (
 )
 
 // TestExitCodes expects the exit codes of container tools, of an ordinary user's VMs. TestFirstDay
-// compares root's with docker's.
+// compares root's with docker's, and TestBoots has 0.
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, users()["user"])
@@ -27,11 +27,9 @@ func TestExitCodes(t *testing.T) {
 		stdout  string
 		stderr  string
 	}{
-		{"sh -c exit", 0, "", ""},
 		{"sh -c 'echo out; echo err >&2; exit 7'", 7, "out\n", "err\n"},
 		{"/etc/passwd", 126, "", "permission denied"},
 		{"/no/such/program", 127, "", "no such file"},
-		{"sh -c 'kill -TERM $$'", 143, "", ""},
 		{"sh -c 'kill -KILL $$'", 137, "", ""},
 	} {
 		r := w.try(append([]string{"run", "--rm", "--ephemeral", "--"}, words(c.command)...)...)
@@ -58,7 +56,7 @@ func words(s string) []string {
 // TestBoots boots VMs one after the other, for each user. Each has to answer. Other tests boot two
 // hundred: OPENSHELL_E2E_BOOTS=20 is for whoever changes how a VM boots.
 func TestBoots(t *testing.T) {
-	n := 3
+	n := 2
 	if s := os.Getenv("OPENSHELL_E2E_BOOTS"); s != "" {
 		var err error
 		if n, err = strconv.Atoi(s); err != nil {
@@ -78,9 +76,9 @@ func TestBoots(t *testing.T) {
 	})
 }
 
-// TestTerminal runs a shell in a pseudo-terminal, resizes it, and ends it.
+// TestTerminal runs a shell in a pseudo-terminal of a VM, resizes it, and ends it. TestFirstDay has root's.
 func TestTerminal(t *testing.T) {
-	eachUser(t, func(t *testing.T, w *world) {
+	asUser(t, func(t *testing.T, w *world) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 		defer cancel()
 		cmd := w.command(ctx, "openshell-vm", "run", "-it", "--rm", "--ephemeral", "--", "sh")

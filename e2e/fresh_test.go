@@ -28,7 +28,7 @@ func TestTokenIsAlwaysFresh(t *testing.T) {
 
 		readings, generations, began := 0, map[uint64]bool{}, time.Now()
 		atLeast := func(least, renewals int) bool {
-			return readings >= least && len(generations) > renewals && int(rounds.Load()) >= least/20
+			return readings >= least && len(generations) > renewals && int(rounds.Load()) >= least/25
 		}
 		// A busy machine does less in that time, but it must not do much less.
 		more := func() bool { return !atLeast(400, 5) && (time.Since(began) < longest || !atLeast(200, 3)) }
@@ -54,7 +54,7 @@ func TestTokenIsAlwaysFresh(t *testing.T) {
 }
 
 // TestRustVirtiofsd reads the token over three renewals through the Rust virtiofsd. The other
-// tests use the one that is installed.
+// tests use the one that is installed. TestFreshness of drivers/vm has root's.
 func TestRustVirtiofsd(t *testing.T) {
 	program := os.Getenv("OPENSHELL_RUST_VIRTIOFSD")
 	switch {
@@ -63,7 +63,7 @@ func TestRustVirtiofsd(t *testing.T) {
 	case program == "":
 		t.Skip("OPENSHELL_RUST_VIRTIOFSD names no program")
 	}
-	usersAtOnce(t, func(t *testing.T, w *world) {
+	asUser(t, func(t *testing.T, w *world) {
 		w.setenv("OPENSHELL_VIRTIOFSD", program)
 		j := w.judgeOf(w.start("rust", "16s").Share)
 		generations := map[uint64]bool{}
@@ -87,7 +87,7 @@ const staleness = time.Second
 // begins later than the driver's bound after a publish may find the previous generation.
 // BenchmarkSeen measures how soon a publish is usually seen.
 func TestPublishIsSeen(t *testing.T) {
-	eachUser(t, func(t *testing.T, w *world) {
+	asUser(t, func(t *testing.T, w *world) {
 		s := w.start("seen", "1h")
 		j := w.judgeOf(s.Share)
 		publishes, most := 0, time.Duration(0)

@@ -73,7 +73,7 @@ func (w *world) watchForLeaks(j *judge) (rounds *atomic.Int64, stop func() (foun
 	done := make(chan []string)
 	go func() {
 		var found []string
-		for ; ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+		for ; ctx.Err() == nil; time.Sleep(time.Second) { // one takes a third of a second of processor
 			found = append(found, w.leaks(j.tokens())...)
 			rounds.Add(1)
 		}
