@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -204,15 +205,16 @@ func TestKilledWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	frames, broken := make(chan int, 1), make(chan string, 1)
+	var frames atomic.Int64
+	ended, broken := make(chan struct{}), make(chan string, 1)
 	go func() {
-		s, n := splitter{max: MaxMTU + ethernetSize, synced: true}, 0
+		s := splitter{max: MaxMTU + ethernetSize, synced: true}
 		var buf []byte
 		part := make([]byte, 5000) // slow, so that the wire is full when a writer dies
 		for {
 			size, err := conn.Read(part)
 			if err != nil {
-				frames <- n
+				close(ended)
 				return
 			}
 			buf = append(buf, part[:size]...)
@@ -226,7 +228,7 @@ func TestKilledWriter(t *testing.T) {
 				if frame == nil {
 					break
 				}
-				n++
+				frames.Add(1)
 			}
 		}
 	}()
@@ -237,7 +239,11 @@ func TestKilledWriter(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(30+rand.IntN(60)) * time.Millisecond)
+		before, deadline := frames.Load(), time.Now().Add(time.Minute)
+		for frames.Load() < before+300 && len(broken) == 0 && time.Now().Before(deadline) { // it writes, and not only what the last one left
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
 		cmd.Process.Kill()
 		cmd.Wait()
 		select {
@@ -250,11 +256,11 @@ func TestKilledWriter(t *testing.T) {
 	select {
 	case what := <-broken:
 		t.Fatal(what)
-	case n := <-frames:
-		if n < kills {
+	case <-ended:
+		if n := frames.Load(); n < 300*kills {
 			t.Errorf("only %d frames came through", n)
 		}
-		t.Logf("%d frames of %d killed writers, none torn", n, kills)
+		t.Logf("%d frames of %d killed writers, none torn", frames.Load(), kills)
 	}
 }
 
