@@ -28,7 +28,7 @@ func TestTokenIsAlwaysFresh(t *testing.T) {
 
 		readings, generations, began := 0, map[uint64]bool{}, time.Now()
 		atLeast := func(least, renewals int) bool {
-			return readings >= least && len(generations) > renewals && int(rounds.Load()) >= least/25
+			return readings >= least && len(generations) > renewals && int(rounds.Load()) >= least/20
 		}
 		// A busy machine does less in that time, but it must not do much less.
 		more := func() bool { return !atLeast(400, 5) && (time.Since(began) < longest || !atLeast(200, 3)) }
