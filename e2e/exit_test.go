@@ -30,6 +30,7 @@ func TestExitCodes(t *testing.T) {
 		{"sh -c 'echo out; echo err >&2; exit 7'", 7, "out\n", "err\n"},
 		{"/etc/passwd", 126, "", "permission denied"},
 		{"/no/such/program", 127, "", "no such file"},
+		{"sh -c 'kill -TERM $$'", 143, "", ""},
 		{"sh -c 'kill -KILL $$'", 137, "", ""},
 	} {
 		r := w.try(append([]string{"run", "--rm", "--ephemeral", "--"}, words(c.command)...)...)
